@@ -1,0 +1,122 @@
+//! The seam to storage. Everything durable goes through [`Disk`], so that a simulation can lose, tear and reorder
+//! what was not synced. Two implementations: [`RealDisk`] here, the simulated one in `tests/simulation`.
+//!
+//! Rules that both hold: a write is durable after `sync_data` of its file returned; a name is durable after
+//! `sync_dir` of its directory returned; after a failed sync a file must not be synced again (fsyncgate).
+
+mod real;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use real::{DataLock, RealDisk};
+
+/// A directory tree to keep files in.
+pub trait Disk: Send + Sync + 'static {
+    /// Creates a file that must not exist, with `len` bytes of zeros written (not merely reserved: writing into
+    /// written blocks makes the later `sync_data` a third cheaper), and syncs it. `len` may be 0. The name is
+    /// durable after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// Whatever the file system says; `AlreadyExists` when the name is taken.
+    fn create(&self, path: &Path, len: u64) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file for reading and writing.
+    ///
+    /// # Errors
+    /// Whatever the file system says; `NotFound` when there is none.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Names in a directory, sorted.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// # Errors
+    /// Whatever the file system says.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Atomically gives `from` the name `to`, replacing what was there.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// # Errors
+    /// Whatever the file system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in `dir` durable.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes free to this process in the file system of `dir`.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// An open file. Offsets are explicit, so that readers and the one writer never share a cursor.
+pub trait File: Send + Sync {
+    /// Writes all of `bytes` at `at`, extending the file where needed.
+    ///
+    /// # Errors
+    /// Whatever the file system says; part of the bytes may have been written.
+    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Fills `buffer` from `at` as far as the file reaches; returns how many bytes.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+    /// Makes all written bytes durable.
+    ///
+    /// # Errors
+    /// Whatever the file system says. The file must not be synced again afterwards.
+    fn sync_data(&self) -> io::Result<()>;
+    /// # Errors
+    /// Whatever the file system says.
+    fn len(&self) -> io::Result<u64>;
+    /// # Errors
+    /// Whatever the file system says.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Cuts the file to `len` bytes.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+}
+
+/// Writes a small file so that after a crash either the old or the new content is there: temporary file, sync,
+/// rename, directory sync. The one helper for all of them.
+///
+/// # Errors
+/// Whatever the file system says; the old content is then still there.
+pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    match disk.remove(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create(&temporary, 0)?;
+    file.write_all_at(content, 0)?;
+    file.sync_data()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Reads a whole small file.
+///
+/// # Errors
+/// Whatever the file system says; `InvalidData` when it is longer than `max` bytes.
+pub fn read(disk: &dyn Disk, path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let file = disk.open(path)?;
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+    if len > max {
+        let message = format!("{} has {len} bytes, more than {max}", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let mut content = vec![0; len];
+    let got = file.read_at(&mut content, 0)?;
+    content.truncate(got);
+    Ok(content)
+}

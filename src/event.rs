@@ -1,0 +1,172 @@
+//! What the journal stamps and hands on: an [`Arrival`] has no number yet, an [`Event`] has one and never loses
+//! it. Everything that can change a governor's state is one of the kinds below (promise P8: time, randomness and
+//! outside results enter only as journalled events).
+
+use std::fmt;
+
+use crate::signal::{Signal, Signals};
+
+/// Position in the one order of the node. Starts at 1, grows by one per event, is never reused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which run of the journal's writer wrote a record; each recovery opens a new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u32);
+
+/// Wall clock, milliseconds since 1970 (UTC). The journal's stamps never go back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    #[must_use]
+    pub fn plus_seconds(self, seconds: u32) -> Self {
+        Self(self.0.saturating_add(u64::from(seconds) * 1000))
+    }
+}
+
+/// Which governor an event that is not a signal concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    pub tenant: Box<str>,
+    pub sku: Box<str>,
+}
+
+/// An action, named by the signal that caused it: a governor generates at most one per signal, so the number is
+/// unique, stable over a replay, and serves as the idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActionId(pub Seq);
+
+impl fmt::Display for ActionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a-{:016x}", self.0.0)
+    }
+}
+
+/// How an action ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub subject: Subject,
+    pub action: ActionId,
+    /// `Err` holds the reason in words, without secrets.
+    pub result: Result<(), Box<str>>,
+    /// True when a crash between intent and outcome may have repeated the call.
+    pub maybe_twice: bool,
+}
+
+/// The timers a governor may have armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TimerKind {
+    /// `boot` waited too long for its entitlement.
+    Boot,
+    /// The quota window is over.
+    QuotaWindow,
+    /// The breaker may try one probe.
+    BreakerReset,
+    /// The action in flight is overdue.
+    ActionDeadline,
+}
+
+/// A timer that fired. `armed` is the event that armed it, so that a late firing of a cancelled timer is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timer {
+    pub subject: Subject,
+    pub kind: TimerKind,
+    pub armed: Seq,
+}
+
+/// What an operator may order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Halt,
+    Resume,
+    Entitle,
+    Revoke,
+    /// A new number of actions for the current window.
+    Quota(u32),
+}
+
+/// An operator's order; the reason is required.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    pub subject: Subject,
+    pub verb: Verb,
+    pub actor: Box<str>,
+    pub reason: Box<str>,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Signal(Signal),
+    Outcome(Box<Outcome>),
+    Timer(Box<Timer>),
+    Command(Box<Command>),
+}
+
+/// A journalled fact: durable, numbered, stamped.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub seq: Seq,
+    pub time: UnixMillis,
+    pub kind: Kind,
+}
+
+impl Event {
+    /// Tenant and SKU of the governor this event is for.
+    #[must_use]
+    pub fn subject(&self) -> (&str, &str) {
+        let subject = match &self.kind {
+            Kind::Signal(signal) => return (signal.tenant(), signal.sku()),
+            Kind::Outcome(outcome) => &outcome.subject,
+            Kind::Timer(timer) => &timer.subject,
+            Kind::Command(command) => &command.subject,
+        };
+        (&subject.tenant, &subject.sku)
+    }
+}
+
+/// What waits for the journal: not yet numbered, not yet durable.
+#[derive(Debug)]
+pub enum Arrival {
+    /// One request's signals, accepted or refused as one unit; the answer returns on the acks lane.
+    Signals(Signals),
+    Outcome(Box<Outcome>),
+    Timer(Box<Timer>),
+    Command(Box<Command>),
+}
+
+/// The journal's answer to one [`Arrival::Signals`]; acks return in the order of the arrivals of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// Durable. `duplicates` of the signals were known already; their first numbers count.
+    Durable { first: Seq, last: Seq, duplicates: u32 },
+    /// Nothing of the unit was taken: the signal at `index` has the identity of `seq` and another body.
+    Conflict { index: u32, seq: Seq },
+    /// Nothing was taken: the journal cannot take more now.
+    Refused(Shed),
+}
+
+/// Why the journal cannot take more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// Free disk space is below the low-water mark.
+    DiskLow,
+    /// The memory of identities is full of young ones; forgetting one would let a replay in.
+    DedupFull,
+    /// The line drains.
+    Draining,
+}

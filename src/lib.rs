@@ -1,0 +1,24 @@
+//! Gemba: verifies signed signals, makes them durable, decides on each with a state machine per tenant
+//! and SKU, acts, and leaves a proof of every decision.
+//!
+//! ```text
+//!         ingress-k                    journal                     shard-j                        scribe
+//!  HTTP ▶ read, verify,   ─arrivals▶ dedup, stamp, append ─events▶ governor.step(event) ─drafts▶ hash, tree, sign batch,
+//!         rate, parse                fdatasync                       │                            append, fdatasync
+//!       ◀ 202            ◀──acks──  (group commit)               intents
+//!                                      ▲                             ▼
+//!                                      └────── outcomes ──────── outbound (async): actions
+//! ```
+//!
+//! Modules stand in the order of the way of a signal. Imports flow one way: words, ground, the line, assembly.
+
+// Words: pure; no I/O, clock, randomness or threads.
+pub mod event;
+pub mod limits;
+pub mod receipt;
+pub mod signal;
+pub mod signature;
+
+// Ground: machinery.
+pub mod clock;
+pub mod disk;

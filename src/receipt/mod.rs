@@ -1,0 +1,165 @@
+//! What a decision leaves behind. A shard makes [`Draft`]s; the scribe turns each into a canonical body, its hash,
+//! its HMAC and the 33-byte leaf of the transparency log.
+
+use std::fmt;
+
+use crate::event::{ActionId, Seq, UnixMillis};
+use crate::signal::Signal;
+
+/// `r-<seq>-<ordinal>`: the event that caused the receipt and its place among that event's receipts. Derived, not
+/// drawn, so that a replay names the same receipt the same (promise P8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReceiptId {
+    pub seq: Seq,
+    pub ordinal: u8,
+}
+
+impl fmt::Display for ReceiptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r-{:016x}-{:02x}", self.seq.0, self.ordinal)
+    }
+}
+
+impl std::str::FromStr for ReceiptId {
+    type Err = NotAReceiptId;
+
+    fn from_str(text: &str) -> Result<Self, NotAReceiptId> {
+        let (seq, ordinal) =
+            text.strip_prefix("r-").and_then(|rest| rest.split_once('-')).ok_or(NotAReceiptId)?;
+        let hex = |part: &str, digits: usize| {
+            let plain = part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            plain.then(|| u64::from_str_radix(part, 16).ok()).flatten().ok_or(NotAReceiptId)
+        };
+        let ordinal = u8::try_from(hex(ordinal, 2)?).map_err(|_| NotAReceiptId)?;
+        Ok(Self { seq: Seq(hex(seq, 16)?), ordinal })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a receipt id; one looks like r-000000000000002a-00")]
+pub struct NotAReceiptId;
+
+/// The states of a governor, in the blueprint's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum StateName {
+    Boot = 0,
+    Stable = 1,
+    ActionPending = 2,
+    QuotaExhausted = 3,
+    Degraded = 4,
+    Halted = 5,
+}
+
+impl StateName {
+    pub const ALL: [Self; 6] =
+        [Self::Boot, Self::Stable, Self::ActionPending, Self::QuotaExhausted, Self::Degraded, Self::Halted];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Stable => "stable",
+            Self::ActionPending => "action_pending",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::Degraded => "degraded",
+            Self::Halted => "halted",
+        }
+    }
+}
+
+/// What kind of decision a receipt proves. The numbers are part of the stored format and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ReceiptType {
+    BootstrapTimeout = 0,
+    ActionGenerated = 1,
+    PolicyDenied = 2,
+    ActionSuccessful = 3,
+    ActionFailed = 4,
+    JidokaHalt = 5,
+    DeadletterSignal = 6,
+    Observed = 7,
+    QuotaExceeded = 8,
+    DeferredDropped = 9,
+    Entitlement = 10,
+    Operator = 11,
+    PolicyChange = 12,
+    KeyChange = 13,
+}
+
+impl ReceiptType {
+    pub const ALL: [Self; 14] = [
+        Self::BootstrapTimeout,
+        Self::ActionGenerated,
+        Self::PolicyDenied,
+        Self::ActionSuccessful,
+        Self::ActionFailed,
+        Self::JidokaHalt,
+        Self::DeadletterSignal,
+        Self::Observed,
+        Self::QuotaExceeded,
+        Self::DeferredDropped,
+        Self::Entitlement,
+        Self::Operator,
+        Self::PolicyChange,
+        Self::KeyChange,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BootstrapTimeout => "bootstrap_timeout",
+            Self::ActionGenerated => "action_generated",
+            Self::PolicyDenied => "policy_denied",
+            Self::ActionSuccessful => "action_successful",
+            Self::ActionFailed => "action_failed",
+            Self::JidokaHalt => "jidoka_halt",
+            Self::DeadletterSignal => "deadletter_signal",
+            Self::Observed => "observed",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::DeferredDropped => "deferred_dropped",
+            Self::Entitlement => "entitlement",
+            Self::Operator => "operator",
+            Self::PolicyChange => "policy_change",
+            Self::KeyChange => "key_change",
+        }
+    }
+}
+
+/// Which rule decided, where one did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub pack: Box<str>,
+    pub rule: Box<str>,
+    /// SHA-256 of the pack's text.
+    pub content_hash: [u8; 32],
+}
+
+/// What a receipt is about.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// The signal that was decided; moved, not copied.
+    Signal(Signal),
+    /// A governor, by an event that is not a signal of the sender's (timer, outcome, operator).
+    Governor { tenant: Box<str>, sku: Box<str>, signal_id: Option<Box<str>> },
+}
+
+/// One decision on its way to the scribe.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub id: ReceiptId,
+    /// The journal's stamp of the causing event.
+    pub time: UnixMillis,
+    pub kind: ReceiptType,
+    pub before: StateName,
+    pub after: StateName,
+    pub success: bool,
+    pub action: Option<ActionId>,
+    pub policy: Option<Box<Policy>>,
+    /// Cause or reason, in words; what the operator or the failing part said.
+    pub reason: Option<Box<str>>,
+    /// The signal's own number; differs from `id.seq` where an outcome or a timer settled the signal later.
+    pub signal_seq: Option<Seq>,
+    pub about: About,
+}

@@ -1,0 +1,91 @@
+//! A signal: who it concerns, what it says, and how far its origin is proven.
+//!
+//! Made only by [`parse`], which takes only what [`crate::signature`] verified (promise P6). The text stays where
+//! it arrived: names are spans of the body, so a signal moves through the line without a copy.
+
+pub mod identity;
+pub mod names;
+
+use bytes::Bytes;
+
+pub use identity::Fingerprint;
+pub use names::{Provenance, Text};
+
+/// How urgent the sender says it is; a degraded governor decides only on `Critical`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Severity {
+    #[default]
+    Info = 0,
+    Warning = 1,
+    Critical = 2,
+}
+
+/// How much of a signal its signature proves, best first. It stands on every receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Assurance {
+    /// Asymmetric signature over body, id and time: only the sender can have made it.
+    A = 0,
+    /// Shared secret over body, id and time.
+    B = 1,
+    /// Shared secret over the body alone: a copy is kept out by the memory of identities only.
+    C = 2,
+    /// Attributes that decide came beside the signed body (binary-mode CloudEvents): one signed body counts once.
+    D = 3,
+}
+
+/// One signal. Cheap to move; cloning shares the body.
+#[derive(Clone, Debug)]
+pub struct Signal {
+    /// The signal's own text, exactly as signed (one item of a batch). In binary mode: the data.
+    pub body: Bytes,
+    pub id: Text,
+    pub tenant: Text,
+    pub sku: Text,
+    /// The CloudEvents `type`.
+    pub kind: Text,
+    pub severity: Severity,
+    pub provenance: &'static Provenance,
+    /// Which signal this is, for the memory of identities.
+    pub identity: Fingerprint,
+    /// xxh3 of everything that was said, to tell a repeat from a conflict.
+    pub digest: u64,
+}
+
+impl Signal {
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.id.of(&self.body)
+    }
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        self.tenant.of(&self.body)
+    }
+    #[must_use]
+    pub fn sku(&self) -> &str {
+        self.sku.of(&self.body)
+    }
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.kind.of(&self.body)
+    }
+}
+
+/// What one request brought: accepted or refused as one unit.
+#[derive(Debug)]
+pub enum Signals {
+    One(Signal),
+    /// Never empty.
+    Batch(Vec<Signal>),
+}
+
+impl Signals {
+    #[must_use]
+    pub fn as_slice(&self) -> &[Signal] {
+        match self {
+            Self::One(signal) => std::slice::from_ref(signal),
+            Self::Batch(signals) => signals,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Names inside a signal: spans of its body where the sender wrote them plainly, owned text where they were
+//! escaped, fixed by the source, or carried in a header.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::Assurance;
+
+/// A name of a signal: validated, so it is printable ASCII of at most 128 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// `len` bytes of the body from `at`; ASCII, checked when it was made.
+    Span {
+        at: u32,
+        len: u8,
+    },
+    Owned(Box<str>),
+}
+
+impl Text {
+    /// The text itself; `body` is the body of the signal that this name belongs to.
+    #[must_use]
+    pub fn of<'a>(&'a self, body: &'a Bytes) -> &'a str {
+        match self {
+            Self::Span { at, len } => {
+                let from = *at as usize;
+                body.get(from..from + usize::from(*len))
+                    .and_then(|bytes| std::str::from_utf8(bytes).ok())
+                    .unwrap_or_default()
+            }
+            Self::Owned(text) => text,
+        }
+    }
+}
+
+/// Where a signal came from and what its signature is worth. Interned: there are as many as there are sources
+/// and keys, all named in the configuration or in the journal, so a signal carries one pointer.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Provenance {
+    /// The configured source's name.
+    pub source: Box<str>,
+    /// The id of the key that verified; never the key.
+    pub key: Box<str>,
+    pub assurance: Assurance,
+}
+
+impl Provenance {
+    /// The one instance with these values. Takes a lock: call it when configuration is loaded or, in a replay,
+    /// when the value differs from the record before.
+    #[must_use]
+    pub fn intern(source: &str, key: &str, assurance: Assurance) -> &'static Self {
+        static KNOWN: Mutex<Option<HashSet<&'static Provenance>>> = Mutex::new(None);
+        let wanted = Self { source: source.into(), key: key.into(), assurance };
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
+        if let Some(found) = known.get(&wanted) {
+            return found;
+        }
+        let made: &'static Self = Box::leak(Box::new(wanted));
+        known.insert(made);
+        made
+    }
+}
