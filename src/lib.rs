@@ -22,3 +22,4 @@ pub mod signature;
 // Ground: machinery.
 pub mod clock;
 pub mod disk;
+pub mod ring;

@@ -1,0 +1,17 @@
+//! How threads hand work to each other: bounded lanes with one producer and one consumer, a bell that wakes a
+//! sleeping consumer once per batch, and marks that publish a number. The only module with atomics.
+//!
+//! A lane is crossbeam's `ArrayQueue`, so nothing here needs `unsafe` and a stage that panics cannot leave a slot
+//! half written: a value is either in the queue or with one of the two ends. Both ends are lent to a stage by the
+//! thread that runs it, so a restarted stage finds its work (promise P7).
+//!
+//! Model-checked with loom in `tests/loom`, which compiles these files with `--cfg loom`.
+
+mod bell;
+mod lane;
+mod mark;
+mod sync;
+
+pub use bell::{Bell, Idle, Sleeper};
+pub use lane::{Full, Receiver, Sender, lane};
+pub use mark::{Mark, Switch};
