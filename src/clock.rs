@@ -13,6 +13,14 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Monotonic nanoseconds since the program first asked; one scale for all threads.
+#[must_use]
+pub fn nanos() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let start = *START.get_or_init(Instant::now);
+    u64::try_from(Instant::now().saturating_duration_since(start).as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Wall time in milliseconds since 1970. May step back; whoever stamps must not (see the journal's writer).
 #[must_use]
 pub fn wall() -> UnixMillis {

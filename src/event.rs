@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::receipt::Draft;
 use crate::signal::{Signal, Signals};
 
 /// Position in the one order of the node. Starts at 1, grows by one per event, is never reused.
@@ -169,4 +170,22 @@ pub enum Shed {
     DedupFull,
     /// The line drains.
     Draining,
+}
+
+/// What the journal hands to a shard.
+#[derive(Debug)]
+pub enum Feed {
+    Event(Event),
+    /// Every event for this shard up to this number was sent before.
+    Through(Seq),
+    /// The replay is over: from here on, what a governor orders is carried out.
+    Live,
+}
+
+/// What a shard hands to the scribe.
+#[derive(Debug)]
+pub enum Note {
+    Draft(Draft),
+    /// Every receipt of this shard for events up to this number was sent before.
+    Through(Seq),
 }

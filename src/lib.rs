@@ -22,4 +22,7 @@ pub mod signature;
 // Ground: machinery.
 pub mod clock;
 pub mod disk;
+pub mod fault;
 pub mod ring;
+
+// The line.

@@ -14,3 +14,77 @@ pub const JSON_KEYS_MAX: usize = 1_000;
 pub const BATCH_SIGNALS_MAX: usize = 1_000;
 /// Request body in bytes. Standard Webhooks advises under 20 KB; a batch of 1,000 short signals fits.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one journal frame, records and header. At 512 KiB a sync costs little more than the bytes; larger frames
+/// only make the first signal in them wait. One unit more than this fits, so that a unit is never split.
+pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A frame takes no further unit once it has this many bytes.
+pub const FRAME_BYTES_SOFT: usize = 1024 * 1024;
+/// Events in one journal frame; bounds what the journal hands to the shards at once, and how many numbers a crash
+/// can waste.
+pub const FRAME_EVENTS_MAX: usize = 16_384;
+
+// Ingress: the table of `reliability.md`, section 4. What the libraries would do if left alone stands beside it.
+
+/// Time for a request's head. hyper: none without a timer.
+pub const HEADER_READ_SECONDS: u32 = 10;
+/// Time for a whole body.
+pub const BODY_READ_SECONDS: u32 = 15;
+/// A keep-alive connection may be quiet so long.
+pub const IDLE_SECONDS: u32 = 30;
+/// A client that does not take its answer is cut off after so long.
+pub const RESPONSE_WRITE_SECONDS: u32 = 10;
+/// Requests on one HTTP/1.1 connection; then it is closed, so that connections spread anew over the threads.
+pub const CONNECTION_REQUESTS_MAX: u32 = 1_000;
+/// Header fields of one request. hyper: 100.
+pub const HEADERS_MAX: usize = 64;
+/// Bytes of one request's header fields. hyper: about 400 KB for HTTP/1.1.
+pub const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Bytes of a request's path and query.
+pub const URL_BYTES_MAX: usize = 1024;
+/// Read buffer of an HTTP/1.1 connection: a body of a usual batch comes in one piece.
+pub const H1_BUFFER_BYTES: usize = 64 * 1024;
+/// Bodies that are read but not yet verified, all together.
+pub const UNVERIFIED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// HTTP/2 limits. hyper: 200 streams, 20 pending and 1,024 local resets.
+pub const H2_STREAMS_MAX: u32 = 100;
+pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+pub const H2_FRAME_BYTES: u32 = 16 * 1024;
+pub const H2_PENDING_RESETS_MAX: usize = 20;
+pub const H2_LOCAL_RESETS_MAX: usize = 100;
+/// Connections of the whole node, within a usual descriptor limit.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections of one address (IPv6: of one /64).
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
+/// Longest wait for the journal; then 503, and the sender repeats the signal.
+pub const JOURNAL_WAIT_SECONDS: u32 = 10;
+
+// Lanes. Each is full before memory is: a full lane is answered (P5).
+
+/// Units that one ingress thread may have under way.
+pub const ARRIVALS_LANE: usize = 4096;
+/// Events on their way to one shard.
+pub const EVENTS_LANE: usize = 32_768;
+/// Receipts on their way from one shard to the scribe.
+pub const DRAFTS_LANE: usize = 32_768;
+/// Actions on their way from one shard to the outbound runtime.
+pub const INTENTS_LANE: usize = 4096;
+/// Outcomes, timers, commands on their way from one place to the journal.
+pub const INNER_LANE: usize = 4096;
+/// Questions of operators under way to one stage.
+pub const QUERIES_LANE: usize = 256;
+
+/// A quiet line vouches for its last frame after so long; until then rot of that frame looks like a torn tail.
+pub const JOURNAL_SEAL_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
+/// A drain waits so long for requests under way.
+pub const DRAIN_SECONDS: u32 = 10;
+
+// Scribe.
+
+/// Receipts in one batch of the transparency log: one signature, one checkpoint, one sync.
+pub const SCRIBE_BATCH_RECEIPTS_MAX: usize = 4096;
+/// A batch is closed at this age, so that a receipt can soon be proven.
+pub const SCRIBE_BATCH_AGE: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Governors in one answer to an operator.
+pub const GOVERNORS_LISTED_MAX: usize = 1_000;

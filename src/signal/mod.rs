@@ -3,13 +3,17 @@
 //! Made only by [`parse`], which takes only what [`crate::signature`] verified (promise P6). The text stays where
 //! it arrived: names are spans of the body, so a signal moves through the line without a copy.
 
+mod attributes;
 pub mod identity;
+mod json;
 pub mod names;
+mod parse;
 
 use bytes::Bytes;
 
 pub use identity::Fingerprint;
 pub use names::{Provenance, Text};
+pub use parse::{Fixed, Form, Reason, Unfit, UnsupportedContentType, parse};
 
 /// How urgent the sender says it is; a degraded governor decides only on `Critical`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,30 @@
+//! Named points at which a test may kill the process: K1–K17 of the fault matrix. Without the cargo feature
+//! `faults` every point is empty.
+//!
+//! `GEMBA_FAULT=K8:3` aborts when point K8 is passed for the third time.
+
+/// Passes the point `name`.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn point(_name: &'static str) {}
+
+/// Passes the point `name`, and aborts there if the environment says so.
+#[cfg(feature = "faults")]
+pub fn point(name: &'static str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static PLAN: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    let plan = PLAN.get_or_init(|| {
+        let text = std::env::var("GEMBA_FAULT").ok()?;
+        let (point, count) = text.split_once(':')?;
+        Some((point.to_owned(), count.parse().ok()?))
+    });
+    if let Some((point, count)) = plan
+        && point == name
+        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
+    {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,11 @@
+//! Ingress: signals come in over HTTP, are verified, parsed, rated, and offered to the journal; the answer goes out
+//! when the journal says that they are durable.
+
+pub mod answer;
+mod body;
+mod connection;
+pub mod guard;
+mod intake;
+pub mod rate;
+pub mod stage;
+mod waiting;

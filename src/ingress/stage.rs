@@ -1,0 +1,394 @@
+//! One ingress thread: a single-threaded runtime, its own listener on the shared port, its connections, and the two
+//! lanes to the journal. A connection never leaves its thread, so nothing here is shared and nothing locks, but the
+//! table from which a tenant's rate is leased.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tokio::sync::Notify;
+
+use super::body::Budget;
+use super::connection::{self, Watch};
+use super::guard::Guard;
+use super::rate::Leases;
+use super::waiting::{Wait, Waiting};
+use crate::clock::{self, Instant};
+use crate::event::{Ack, Arrival};
+use crate::kaizen::{Counter, Recorder, Stage as Measured};
+use crate::limits;
+use crate::ring::{Bell, Full, Receiver, Sender, Switch};
+use crate::signal::{Fixed, Signals};
+use crate::signature::Keyring;
+
+/// A configured source of signals.
+#[derive(Debug)]
+pub struct Source {
+    pub name: Box<str>,
+    pub keyring: Keyring,
+    pub fixed: Fixed,
+}
+
+/// What one thread is given.
+#[derive(Debug)]
+pub struct Plan {
+    pub listener: TcpListener,
+    pub sources: Arc<Vec<Source>>,
+    pub leases: Leases,
+    /// This thread's share of the node's bounds.
+    pub threads: usize,
+    pub recorder: Recorder,
+    /// Stop accepting; finish what is under way.
+    pub drain: Switch,
+}
+
+/// The ends of this thread's lanes. They outlive a run of the thread, so a restarted one knows which answers are not
+/// for its own requests.
+#[derive(Debug)]
+pub struct Ends {
+    arrivals: RefCell<Sender<Arrival>>,
+    acks: RefCell<Receiver<Ack>>,
+    bell: Arc<Bell>,
+    acked: Arc<Notify>,
+    /// Units that were offered and not yet answered.
+    under_way: Cell<usize>,
+}
+
+impl Ends {
+    /// `acked` is what the bell of the acks lane notifies.
+    #[must_use]
+    pub fn new(arrivals: Sender<Arrival>, acks: Receiver<Ack>, bell: Arc<Bell>, acked: Arc<Notify>) -> Rc<Self> {
+        let (arrivals, acks) = (RefCell::new(arrivals), RefCell::new(acks));
+        Rc::new(Self { arrivals, acks, bell, acked, under_way: Cell::new(0) })
+    }
+}
+
+/// Everything that one thread's requests share.
+pub struct Ingress {
+    sources: Arc<Vec<Source>>,
+    /// Bodies not yet verified.
+    pub unverified: Budget,
+    ends: Rc<Ends>,
+    waiting: Rc<RefCell<Waiting>>,
+    offered: Notify,
+    ring_due: Cell<bool>,
+    leases: RefCell<Leases>,
+    guard: RefCell<Guard>,
+    recorder: RefCell<Recorder>,
+    started: Instant,
+    seconds: Cell<u32>,
+    unix_seconds: Cell<u64>,
+    sample: Cell<u32>,
+    acked_now: Cell<u64>,
+    acked_per_second: Cell<u64>,
+    draining: Cell<bool>,
+    watches: RefCell<Vec<Weak<Watch>>>,
+    per_address: RefCell<HashMap<IpAddr, u32>>,
+}
+
+/// Every so many requests are measured stage by stage.
+const SAMPLE: u32 = 16;
+
+impl Ingress {
+    fn new(plan: Plan, ends: Rc<Ends>) -> Self {
+        Self {
+            sources: plan.sources,
+            unverified: Budget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads),
+            ends,
+            waiting: Rc::default(),
+            offered: Notify::new(),
+            ring_due: Cell::new(false),
+            leases: RefCell::new(plan.leases),
+            guard: RefCell::new(Guard::new(plan.threads)),
+            recorder: RefCell::new(plan.recorder),
+            started: clock::now(),
+            seconds: Cell::new(0),
+            unix_seconds: Cell::new(clock::wall().0 / 1000),
+            sample: Cell::new(0),
+            acked_now: Cell::new(0),
+            acked_per_second: Cell::new(0),
+            draining: Cell::new(false),
+            watches: RefCell::default(),
+            per_address: RefCell::default(),
+        }
+    }
+
+    /// Coarse seconds since the thread began.
+    #[must_use]
+    pub fn seconds(&self) -> u32 {
+        self.seconds.get()
+    }
+
+    /// Coarse wall time, for the age of signatures.
+    #[must_use]
+    pub fn unix_seconds(&self) -> u64 {
+        self.unix_seconds.get()
+    }
+
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| *source.name == *name)
+    }
+
+    pub fn count(&self, counter: Counter, by: u64) {
+        self.recorder.borrow_mut().count(counter, by);
+    }
+
+    pub fn record(&self, stage: Measured, took: Duration) {
+        self.recorder.borrow_mut().record(stage, took);
+    }
+
+    /// Whether this request is measured stage by stage.
+    pub fn samples(&self) -> bool {
+        self.sample.set(self.sample.get().wrapping_add(1));
+        self.sample.get() % SAMPLE == 0
+    }
+
+    pub fn guard_allows(&self, peer: IpAddr, now: Instant) -> bool {
+        self.guard.borrow_mut().allow(peer, self.nanos(now))
+    }
+
+    pub fn guard_bad(&self, peer: IpAddr) {
+        self.guard.borrow_mut().bad(peer, self.nanos(clock::now()));
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Spends the rate of each tenant in the unit: all or nothing.
+    ///
+    /// # Errors
+    /// Seconds until it is worth to come again.
+    pub fn take_rate(&self, signals: &Signals) -> Result<(), u32> {
+        let mut leases = self.leases.borrow_mut();
+        let now = clock::nanos();
+        let take = |leases: &mut Leases, tenant: &str, count: u32| {
+            leases.take(tenant, count, now).map_err(|retry_after| retry_after.seconds())
+        };
+        match signals {
+            Signals::One(signal) => take(&mut leases, signal.tenant(), 1),
+            Signals::Batch(batch) => {
+                let mut tenants: Vec<(&str, u32)> = Vec::new();
+                for signal in batch {
+                    match tenants.iter_mut().find(|(tenant, _)| *tenant == signal.tenant()) {
+                        Some((_, count)) => *count += 1,
+                        None => tenants.push((signal.tenant(), 1)),
+                    }
+                }
+                for (index, (tenant, count)) in tenants.iter().enumerate() {
+                    if let Err(retry_after) = take(&mut leases, tenant, *count) {
+                        for (tenant, count) in &tenants[..index] {
+                            leases.give_back(tenant, *count);
+                        }
+                        return Err(retry_after);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Offers a unit to the journal and takes a place in the queue of those who wait.
+    ///
+    /// # Errors
+    /// [`Full`] when the lane is, or as many units are under way as answers fit.
+    pub fn offer(&self, arrival: Arrival) -> Result<Wait, Full<Arrival>> {
+        if self.ends.under_way.get() >= limits::ARRIVALS_LANE {
+            return Err(Full(arrival));
+        }
+        self.ends.arrivals.borrow_mut().push(arrival)?;
+        self.ends.under_way.set(self.ends.under_way.get() + 1);
+        if !self.ring_due.replace(true) {
+            self.offered.notify_one();
+        }
+        Ok(Wait::new(&self.waiting, self.seconds()))
+    }
+
+    /// Seconds until our backlog should be gone, from the measured rate; ±20 % so that senders do not come back as
+    /// one.
+    #[must_use]
+    pub fn retry_after(&self) -> u32 {
+        let backlog = self.waiting.borrow().len() as u64;
+        let seconds = (backlog / self.acked_per_second.get().max(1)).clamp(1, 60);
+        let jitter = u64::from(self.sample.get().wrapping_mul(2_654_435_761) >> 16) % 41;
+        u32::try_from((seconds * (80 + jitter)).div_ceil(100)).unwrap_or(60).clamp(1, 60)
+    }
+
+    fn admit(&self, peer: IpAddr) -> Option<Rc<Watch>> {
+        let share = self.watches.borrow().len();
+        if self.draining.get() || share >= limits::CONNECTIONS_MAX {
+            return None;
+        }
+        let mut per_address = self.per_address.borrow_mut();
+        let count = per_address.entry(subnet(peer)).or_insert(0);
+        // A proxy or a generator on the same host speaks for many.
+        if *count >= limits::CONNECTIONS_PER_ADDRESS_MAX && !peer.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        let watch = Watch::new(peer, self.seconds());
+        self.watches.borrow_mut().push(Rc::downgrade(&watch));
+        Some(watch)
+    }
+
+    fn leave(&self, peer: IpAddr) {
+        let mut per_address = self.per_address.borrow_mut();
+        let subnet = subnet(peer);
+        if let Some(count) = per_address.get_mut(&subnet) {
+            *count -= 1;
+            if *count == 0 {
+                per_address.remove(&subnet);
+            }
+        }
+    }
+
+    /// Once a second: coarse clocks, overdue connections and requests, measurements.
+    fn sweep(&self) {
+        let now = clock::now();
+        let seconds = now.saturating_duration_since(self.started).as_secs();
+        self.seconds.set(u32::try_from(seconds).unwrap_or(u32::MAX));
+        self.unix_seconds.set(clock::wall().0 / 1000);
+        self.acked_per_second.set(self.acked_now.replace(0));
+        self.waiting.borrow_mut().give_up(self.seconds().saturating_sub(limits::JOURNAL_WAIT_SECONDS));
+        self.watches.borrow_mut().retain(|watch| {
+            let Some(watch) = watch.upgrade() else { return false };
+            watch.sweep(self.seconds());
+            true
+        });
+        self.recorder.borrow_mut().flush_if_due(now);
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        for watch in self.watches.borrow().iter().filter_map(Weak::upgrade) {
+            watch.wake();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.borrow().is_empty() && self.watches.borrow().iter().all(|watch| watch.strong_count() == 0)
+    }
+}
+
+impl std::fmt::Debug for Ingress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingress").finish_non_exhaustive()
+    }
+}
+
+/// An IPv6 host owns a /64; an IPv4 one its address.
+fn subnet(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        },
+        IpAddr::V4(_) => peer,
+    }
+}
+
+/// Runs one ingress thread until the line has drained.
+///
+/// # Errors
+/// When the runtime or the listener cannot be set up.
+pub fn run(plan: Plan, ends: &Rc<Ends>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build_local(
+        tokio::runtime::LocalOptions::default(),
+    )?;
+    runtime.block_on(async {
+        plan.listener.set_nonblocking(true)?;
+        let drain = plan.drain.clone();
+        let listener = tokio::net::TcpListener::from_std(plan.listener.try_clone()?)?;
+        let ingress = Rc::new(Ingress::new(plan, Rc::clone(ends)));
+        tokio::task::spawn_local(ring(Rc::clone(&ingress)));
+        tokio::task::spawn_local(pump(Rc::clone(&ingress)));
+        let accepting = tokio::task::spawn_local(accept(Rc::clone(&ingress), listener));
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let mut ticks = 0u32;
+        let mut drained_ticks = 0u32;
+        loop {
+            tick.tick().await;
+            ticks = ticks.wrapping_add(1);
+            if ticks % 10 == 0 {
+                ingress.sweep();
+            }
+            if drain.is_on() {
+                if !ingress.is_draining() {
+                    accepting.abort();
+                    ingress.drain();
+                }
+                drained_ticks += 1;
+                if ingress.is_done() || drained_ticks > limits::DRAIN_SECONDS * 10 {
+                    ingress.recorder.borrow_mut().flush();
+                    return Ok(());
+                }
+            }
+        }
+    })
+}
+
+async fn accept(ingress: Rc<Ingress>, listener: tokio::net::TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                let peer = peer.ip();
+                let Some(watch) = ingress.admit(peer) else { continue };
+                // Without it small answers wait for the client's delayed acknowledgement; failing is no reason to
+                // refuse the connection.
+                let _best_effort = socket.set_nodelay(true);
+                let ingress = Rc::clone(&ingress);
+                tokio::task::spawn_local(async move {
+                    connection::serve(socket, watch, Rc::clone(&ingress)).await;
+                    ingress.leave(peer);
+                });
+            }
+            // Out of descriptors, or the client left before it was accepted: let others finish first.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Wakes the journal once for all that the connections offered in this round of the runtime.
+async fn ring(ingress: Rc<Ingress>) {
+    loop {
+        ingress.offered.notified().await;
+        ingress.ring_due.set(false);
+        ingress.ends.arrivals.borrow().ring();
+    }
+}
+
+/// Takes the journal's answers to those who wait. The first belong to requests of a run before this one, if any
+/// were under way when it ended.
+async fn pump(ingress: Rc<Ingress>) {
+    let ends = Rc::clone(&ingress.ends);
+    let mut foreign = ends.under_way.get();
+    loop {
+        let mut count = 0;
+        loop {
+            let Some(ack) = ends.acks.borrow_mut().pop() else { break };
+            ends.under_way.set(ends.under_way.get() - 1);
+            count += 1;
+            if foreign > 0 {
+                foreign -= 1;
+            } else {
+                ingress.waiting.borrow_mut().answer(ack);
+            }
+        }
+        ingress.acked_now.set(ingress.acked_now.get() + count);
+        ends.bell.announce_sleep();
+        if ends.acks.borrow().is_empty() {
+            ends.acked.notified().await;
+        }
+        ends.bell.awake();
+    }
+}

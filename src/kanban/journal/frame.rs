@@ -1,0 +1,165 @@
+//! The unit that is written, synced and recovered: all events of one group commit. Pure.
+//!
+//! A request's signals are accepted or refused as one, so they must also survive as one: the checksum stands
+//! around the whole frame, not around each record (decision record 0004). It covers the place (segment and
+//! offset) and the checksum of the frame before, so that a frame which once stood elsewhere, or followed another
+//! history, is not taken for one of this log.
+//!
+//! ```text
+//! magic u32 | crc u32 | before u32 | epoch u32 | length u32 | count u32 | first u64 | time u64 | records
+//! ```
+//!
+//! A frame is written only after the one before it was synced, so every whole frame vouches for all that stands
+//! before it: a damaged frame with a whole one behind it is damage, one with nothing behind it may be a torn tail.
+//! A frame without events is a [`Mark`]; a seal lets a quiet line vouch for its last events.
+
+use crate::event::{Epoch, Seq, UnixMillis};
+
+/// Bytes of a frame before its records.
+pub const HEADER_BYTES: usize = 40;
+const MAGIC: u32 = u32::from_le_bytes(*b"GFR1");
+const _: () = assert!(HEADER_BYTES == 6 * 4 + 2 * 8);
+
+/// What a frame says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub crc: u32,
+    /// Checksum of the frame before; of a new log: 0.
+    pub before: u32,
+    pub epoch: Epoch,
+    /// Bytes of the records.
+    pub length: u32,
+    /// Events in the frame.
+    pub count: u32,
+    /// Number of the first event; of an empty frame: the number that comes next.
+    pub first: Seq,
+    pub time: UnixMillis,
+}
+
+/// Why a frame without events was written; its one byte of payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mark {
+    /// A new epoch begins.
+    Open = b'O',
+    /// Nothing new; vouches for what stands before.
+    Seal = b'S',
+    /// The writer ended in order: no number after this was spent.
+    Close = b'C',
+}
+
+/// Where a frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub segment: u64,
+    pub offset: u64,
+}
+
+impl Header {
+    /// Fills the first [`HEADER_BYTES`] of `frame`, whose records are complete, and returns the checksum.
+    pub fn seal(&mut self, frame: &mut [u8], place: Place) -> u32 {
+        self.length = u32::try_from(frame.len() - HEADER_BYTES).unwrap_or(u32::MAX);
+        assert_eq!(self.length as usize + HEADER_BYTES, frame.len(), "a frame is far below 4 GiB");
+        let fields = [
+            MAGIC.to_le_bytes(),
+            [0; 4],
+            self.before.to_le_bytes(),
+            self.epoch.0.to_le_bytes(),
+            self.length.to_le_bytes(),
+            self.count.to_le_bytes(),
+        ];
+        frame[..24].copy_from_slice(fields.as_flattened());
+        let numbers = [self.first.0.to_le_bytes(), self.time.0.to_le_bytes()];
+        frame[24..HEADER_BYTES].copy_from_slice(numbers.as_flattened());
+        self.crc = checksum(frame, place);
+        frame[4..8].copy_from_slice(&self.crc.to_le_bytes());
+        self.crc
+    }
+
+    /// Reads a header; `None` when no frame starts here.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+        let word = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+        let number = |at: usize| header.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
+        (word(0)? == MAGIC).then_some(())?;
+        Some(Self {
+            crc: word(4)?,
+            before: word(8)?,
+            epoch: Epoch(word(12)?),
+            length: word(16)?,
+            count: word(20)?,
+            first: Seq(number(24)?),
+            time: UnixMillis(number(32)?),
+        })
+    }
+
+    /// Whether these bytes, header and records, are whole and stand where they were written.
+    #[must_use]
+    pub fn holds(&self, frame: &[u8], place: Place) -> bool {
+        frame.len() == self.frame_bytes() && checksum(frame, place) == self.crc
+    }
+
+    #[must_use]
+    pub fn frame_bytes(&self) -> usize {
+        HEADER_BYTES + self.length as usize
+    }
+
+    /// Number of the last event up to and including this frame.
+    #[must_use]
+    pub fn last(&self) -> Seq {
+        Seq((self.first.0 + u64::from(self.count)).saturating_sub(1))
+    }
+}
+
+fn checksum(frame: &[u8], place: Place) -> u32 {
+    let seat = [place.segment.to_le_bytes(), place.offset.to_le_bytes()];
+    let seed = crc32c::crc32c(seat.as_flattened());
+    let magic = crc32c::crc32c_append(seed, frame.get(..4).unwrap_or_default());
+    crc32c::crc32c_append(magic, frame.get(8..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place = Place { segment: 3, offset: 4096 };
+
+    fn frame() -> (Header, Vec<u8>) {
+        let mut bytes = vec![0; HEADER_BYTES];
+        bytes.extend_from_slice(b"two records");
+        let mut header = Header {
+            crc: 0,
+            before: 7,
+            epoch: Epoch(2),
+            length: 0,
+            count: 2,
+            first: Seq(40),
+            time: UnixMillis(1_700_000_000_000),
+        };
+        header.seal(&mut bytes, PLACE);
+        (header, bytes)
+    }
+
+    #[test]
+    fn a_frame_reads_back_and_knows_its_last_number() {
+        let (header, bytes) = frame();
+        assert_eq!(Header::read(&bytes), Some(header));
+        assert!(header.holds(&bytes, PLACE));
+        assert_eq!(header.last(), Seq(41));
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_other_place_is_noticed() {
+        let (_, bytes) = frame();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let held = Header::read(&damaged).is_some_and(|header| header.holds(&damaged, PLACE));
+            assert!(!held, "bit {bit}");
+        }
+        let header = Header::read(&bytes).unwrap();
+        assert!(!header.holds(&bytes, Place { segment: 4, ..PLACE }));
+        assert!(!header.holds(&bytes, Place { offset: 0, ..PLACE }));
+    }
+}

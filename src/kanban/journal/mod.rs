@@ -1,0 +1,12 @@
+//! The journal: the only truth of a node. Everything else (states, identities, receipts) is derived from it and can
+//! be rebuilt. Append-only segments of checksummed frames; one writer; recovery by the tail rule of [`scan`].
+
+pub mod frame;
+pub mod record;
+pub mod scan;
+pub mod segment;
+pub mod writer;
+
+pub use scan::{Damage, End, scan};
+pub use segment::Spares;
+pub use writer::{WriteError, Writer};

@@ -1,0 +1,351 @@
+//! How one event is written. Pure: bytes in, bytes out.
+//!
+//! A record is `kind u8 | fields | body`, little-endian, without a checksum of its own: the frame around it has one
+//! (see [`super::frame`]). A signal's names are spans of its body, so they are stored as places, not as copies.
+//! Where a signal came from is stored once per frame and change, as a provenance record that counts as no event.
+
+use std::str;
+
+use bytes::Bytes;
+
+use crate::event::{ActionId, Command, Kind, Outcome, Seq, Subject, Timer, TimerKind, Verb};
+use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+
+const PROVENANCE: u8 = 0;
+const SIGNAL: u8 = 1;
+const OUTCOME: u8 = 2;
+const TIMER: u8 = 3;
+const COMMAND: u8 = 4;
+
+/// A span's place is a `u32`; this one says that the text itself follows.
+const OWNED: u32 = u32::MAX;
+
+/// The bytes are not a record of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a record that this version knows")]
+pub struct Unreadable;
+
+/// Appends records to a frame's payload; remembers the provenance that holds.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    provenance: Option<&'static Provenance>,
+}
+
+impl Encoder {
+    pub fn signal(&mut self, out: &mut Vec<u8>, signal: &Signal) {
+        if !self.provenance.is_some_and(|held| std::ptr::eq(held, signal.provenance)) {
+            out.push(PROVENANCE);
+            out.push(signal.provenance.assurance as u8);
+            short(out, &signal.provenance.source);
+            short(out, &signal.provenance.key);
+            self.provenance = Some(signal.provenance);
+        }
+        out.push(SIGNAL);
+        out.push(signal.severity as u8);
+        out.extend_from_slice(&signal.digest.to_le_bytes());
+        for name in [&signal.id, &signal.tenant, &signal.sku, &signal.kind] {
+            match name {
+                Text::Span { at, len } => {
+                    out.extend_from_slice(&at.to_le_bytes());
+                    out.push(*len);
+                }
+                Text::Owned(text) => {
+                    out.extend_from_slice(&OWNED.to_le_bytes());
+                    short(out, text);
+                }
+            }
+        }
+        out.extend_from_slice(&u32::try_from(signal.body.len()).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend_from_slice(&signal.body);
+    }
+
+    pub fn outcome(&mut self, out: &mut Vec<u8>, outcome: &Outcome) {
+        out.push(OUTCOME);
+        subject(out, &outcome.subject);
+        out.extend_from_slice(&outcome.action.0.0.to_le_bytes());
+        out.push(u8::from(outcome.maybe_twice) | u8::from(outcome.result.is_err()) << 1);
+        if let Err(reason) = &outcome.result {
+            long(out, reason);
+        }
+    }
+
+    pub fn timer(&mut self, out: &mut Vec<u8>, timer: &Timer) {
+        out.push(TIMER);
+        subject(out, &timer.subject);
+        out.push(match timer.kind {
+            TimerKind::Boot => 0,
+            TimerKind::QuotaWindow => 1,
+            TimerKind::BreakerReset => 2,
+            TimerKind::ActionDeadline => 3,
+        });
+        out.extend_from_slice(&timer.armed.0.to_le_bytes());
+    }
+
+    pub fn command(&mut self, out: &mut Vec<u8>, command: &Command) {
+        out.push(COMMAND);
+        subject(out, &command.subject);
+        let (verb, number) = match command.verb {
+            Verb::Halt => (0, 0),
+            Verb::Resume => (1, 0),
+            Verb::Entitle => (2, 0),
+            Verb::Revoke => (3, 0),
+            Verb::Quota(number) => (4, number),
+        };
+        out.push(verb);
+        out.extend_from_slice(&number.to_le_bytes());
+        long(out, &command.actor);
+        long(out, &command.reason);
+    }
+}
+
+fn short(out: &mut Vec<u8>, text: &str) {
+    let len = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    out.push(len);
+    out.extend_from_slice(&text.as_bytes()[..usize::from(len)]);
+}
+
+fn long(out: &mut Vec<u8>, text: &str) {
+    let mut len = text.len().min(usize::from(u16::MAX));
+    while !text.is_char_boundary(len) {
+        len -= 1;
+    }
+    out.extend_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(&text.as_bytes()[..len]);
+}
+
+fn subject(out: &mut Vec<u8>, subject: &Subject) {
+    short(out, &subject.tenant);
+    short(out, &subject.sku);
+}
+
+/// Reads the records of one frame; the signals share its bytes.
+#[derive(Debug)]
+pub struct Decoder {
+    payload: Bytes,
+    at: usize,
+    provenance: Option<&'static Provenance>,
+}
+
+impl Decoder {
+    #[must_use]
+    pub fn new(payload: Bytes) -> Self {
+        Self { payload, at: 0, provenance: None }
+    }
+
+    /// The next event, `None` at the end of the frame.
+    ///
+    /// # Errors
+    /// [`Unreadable`]; the checksum held, so a newer version wrote it or this one has a fault.
+    pub fn next_kind(&mut self) -> Result<Option<Kind>, Unreadable> {
+        loop {
+            if self.at == self.payload.len() {
+                return Ok(None);
+            }
+            return Ok(Some(match self.byte()? {
+                PROVENANCE => {
+                    let assurance = assurance(self.byte()?)?;
+                    let held = self.provenance;
+                    let (source, key) = (self.short()?, self.short()?);
+                    self.provenance = Some(match held {
+                        Some(held)
+                            if *held.source == *source && *held.key == *key && held.assurance == assurance =>
+                        {
+                            held
+                        }
+                        _ => Provenance::intern(&source, &key, assurance),
+                    });
+                    continue;
+                }
+                SIGNAL => Kind::Signal(self.signal()?),
+                OUTCOME => Kind::Outcome(Box::new(self.outcome()?)),
+                TIMER => Kind::Timer(Box::new(self.timer()?)),
+                COMMAND => Kind::Command(Box::new(self.command()?)),
+                _ => return Err(Unreadable),
+            }));
+        }
+    }
+
+    /// Lends the provenance of the frame before, so that a replay interns once.
+    #[must_use]
+    pub fn after(mut self, before: Option<&'static Provenance>) -> Self {
+        self.provenance = before;
+        self
+    }
+
+    #[must_use]
+    pub fn provenance(&self) -> Option<&'static Provenance> {
+        self.provenance
+    }
+
+    fn signal(&mut self) -> Result<Signal, Unreadable> {
+        let provenance = self.provenance.ok_or(Unreadable)?;
+        let severity = match self.byte()? {
+            0 => Severity::Info,
+            1 => Severity::Warning,
+            2 => Severity::Critical,
+            _ => return Err(Unreadable),
+        };
+        let digest = self.number()?;
+        let id = self.text()?;
+        let tenant = self.text()?;
+        let sku = self.text()?;
+        let kind = self.text()?;
+        let len = self.word()? as usize;
+        let end = self.at.checked_add(len).filter(|end| *end <= self.payload.len()).ok_or(Unreadable)?;
+        let body = self.payload.slice(self.at..end);
+        self.at = end;
+        let identity = {
+            let (tenant, id) = (tenant.of(&body), id.of(&body));
+            Fingerprint::new(&provenance.source, provenance.assurance, tenant, id, &body)
+        };
+        Ok(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
+    }
+
+    fn outcome(&mut self) -> Result<Outcome, Unreadable> {
+        let subject = self.subject()?;
+        let action = ActionId(Seq(self.number()?));
+        let flags = self.byte()?;
+        let result = if flags & 2 == 0 { Ok(()) } else { Err(self.long()?) };
+        Ok(Outcome { subject, action, result, maybe_twice: flags & 1 != 0 })
+    }
+
+    fn timer(&mut self) -> Result<Timer, Unreadable> {
+        let subject = self.subject()?;
+        let kind = match self.byte()? {
+            0 => TimerKind::Boot,
+            1 => TimerKind::QuotaWindow,
+            2 => TimerKind::BreakerReset,
+            3 => TimerKind::ActionDeadline,
+            _ => return Err(Unreadable),
+        };
+        Ok(Timer { subject, kind, armed: Seq(self.number()?) })
+    }
+
+    fn command(&mut self) -> Result<Command, Unreadable> {
+        let subject = self.subject()?;
+        let verb = self.byte()?;
+        let number = self.word()?;
+        let verb = match verb {
+            0 => Verb::Halt,
+            1 => Verb::Resume,
+            2 => Verb::Entitle,
+            3 => Verb::Revoke,
+            4 => Verb::Quota(number),
+            _ => return Err(Unreadable),
+        };
+        Ok(Command { subject, verb, actor: self.long()?, reason: self.long()? })
+    }
+
+    fn take(&mut self, len: usize) -> Result<&[u8], Unreadable> {
+        let end = self.at.checked_add(len).ok_or(Unreadable)?;
+        let bytes = self.payload.get(self.at..end).ok_or(Unreadable)?;
+        self.at = end;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+        self.take(N)?.try_into().map_err(|_| Unreadable)
+    }
+
+    fn byte(&mut self) -> Result<u8, Unreadable> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn word(&mut self) -> Result<u32, Unreadable> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn number(&mut self) -> Result<u64, Unreadable> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Result<Text, Unreadable> {
+        match self.word()? {
+            OWNED => Ok(Text::Owned(self.short()?)),
+            at => Ok(Text::Span { at, len: self.byte()? }),
+        }
+    }
+
+    fn short(&mut self) -> Result<Box<str>, Unreadable> {
+        let len = usize::from(self.byte()?);
+        str::from_utf8(self.take(len)?).map(Box::from).map_err(|_| Unreadable)
+    }
+
+    fn long(&mut self) -> Result<Box<str>, Unreadable> {
+        let len = usize::from(self.array().map(u16::from_le_bytes)?);
+        str::from_utf8(self.take(len)?).map(Box::from).map_err(|_| Unreadable)
+    }
+
+    fn subject(&mut self) -> Result<Subject, Unreadable> {
+        Ok(Subject { tenant: self.short()?, sku: self.short()? })
+    }
+}
+
+fn assurance(byte: u8) -> Result<Assurance, Unreadable> {
+    [Assurance::A, Assurance::B, Assurance::C, Assurance::D].get(usize::from(byte)).copied().ok_or(Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signal(tenant: Text) -> Signal {
+        let body = Bytes::from_static(br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#);
+        let identity = Fingerprint::new("signals", Assurance::C, tenant.of(&body), "s-1", &body);
+        Signal {
+            id: Text::Span { at: 7, len: 3 },
+            sku: Text::Span { at: 36, len: 2 },
+            kind: Text::Span { at: 48, len: 10 },
+            severity: Severity::Critical,
+            provenance: Provenance::intern("signals", "k1", Assurance::C),
+            identity,
+            digest: 99,
+            tenant,
+            body,
+        }
+    }
+
+    #[test]
+    fn every_kind_reads_back_as_it_was_written() {
+        let subject = Subject { tenant: "acme".into(), sku: "vm".into() };
+        let mut encoder = Encoder::default();
+        let mut out = Vec::new();
+        let spanned = signal(Text::Span { at: 22, len: 4 });
+        let owned = signal(Text::Owned("acme".into()));
+        encoder.signal(&mut out, &spanned);
+        encoder.signal(&mut out, &owned);
+        let outcome = Outcome {
+            subject: subject.clone(),
+            action: ActionId(Seq(5)),
+            result: Err("timed out".into()),
+            maybe_twice: true,
+        };
+        let timer = Timer { subject: subject.clone(), kind: TimerKind::BreakerReset, armed: Seq(3) };
+        let command =
+            Command { subject, verb: Verb::Quota(7), actor: "root".into(), reason: "month end".into() };
+        encoder.outcome(&mut out, &outcome);
+        encoder.timer(&mut out, &timer);
+        encoder.command(&mut out, &command);
+
+        let mut decoder = Decoder::new(Bytes::from(out));
+        for expected in [&spanned, &owned] {
+            let Some(Kind::Signal(read)) = decoder.next_kind().unwrap() else { panic!("a signal") };
+            assert_eq!((read.id(), read.tenant(), read.sku(), read.kind()), ("s-1", "acme", "vm", "cost.usage"));
+            assert_eq!((read.identity, read.digest), (expected.identity, expected.digest));
+            assert_eq!((read.severity, &read.body), (expected.severity, &expected.body));
+            assert!(std::ptr::eq(read.provenance, expected.provenance));
+        }
+        assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Outcome(read)) if *read == outcome));
+        assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Timer(read)) if *read == timer));
+        assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Command(read)) if *read == command));
+        assert!(decoder.next_kind().unwrap().is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn foreign_bytes_never_panic(bytes: Vec<u8>) {
+            let mut decoder = Decoder::new(Bytes::from(bytes));
+            while let Ok(Some(_)) = decoder.next_kind() {}
+        }
+    }
+}

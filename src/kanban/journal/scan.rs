@@ -1,0 +1,205 @@
+//! Reading the journal back, and the rule for its tail (promise P1).
+//!
+//! A frame that does not hold is either the torn end of the last write, which was never acknowledged, or damage to
+//! something that was. It is a torn tail only where nothing whole stands behind it: the writer syncs each frame
+//! before it writes the next, so a whole frame behind vouches for all before it. A torn tail is trimmed; damage is
+//! refused with file and offset, since with one copy a guess would be a lie.
+//!
+//! The remaining blind spot: rot of the very last frame of a busy line looks torn. A quiet line seals within 50 ms,
+//! and the transparency log and the state store are compared with the end that was found.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::frame::{self, Mark, Place};
+use super::segment::{self, BadHeader};
+use crate::disk::{Disk, File};
+use crate::event::{Epoch, Seq, UnixMillis};
+use crate::limits::{FRAME_BYTES_MAX, FRAME_EVENTS_MAX};
+
+/// Why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path}: {why}")]
+    Segment { path: PathBuf, why: BadHeader },
+    #[error("{path} is missing; the segments around it are there")]
+    Missing { path: PathBuf },
+    #[error("{path}:{offset}: the journal is damaged and whole records stand behind the damage")]
+    Interior { path: PathBuf, offset: u64 },
+    #[error("{path}:{offset}: {why}")]
+    Record { path: PathBuf, offset: u64, why: super::record::Unreadable },
+}
+
+impl Damage {
+    /// What the operator can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Interior { .. } | Self::Missing { .. } | Self::Segment { why: BadHeader::Damaged, .. } => {
+                Some("restore the directory from a backup, or see what `gemba journal repair` would keep")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One segment that is there.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    pub index: u64,
+    /// Number that came next when it began.
+    pub first: Seq,
+    pub path: PathBuf,
+}
+
+/// Where the whole part of the journal ends.
+#[derive(Clone, Debug)]
+pub struct End {
+    pub segments: Vec<Segment>,
+    /// Where the next frame goes.
+    pub place: Place,
+    /// Checksum of the last frame.
+    pub before: u32,
+    pub epoch: Epoch,
+    /// Last number that was recovered; 0 when there is none.
+    pub last: Seq,
+    /// Last stamp.
+    pub time: UnixMillis,
+    /// The writer ended in order, so every spent number was recovered.
+    pub closed: bool,
+}
+
+impl End {
+    /// The first number that no writer can have spent: without an orderly end, a frame may have been lost that
+    /// spent as many as a frame can hold.
+    #[must_use]
+    pub fn next(&self) -> Seq {
+        let lost = if self.closed || self.epoch == Epoch(0) { 0 } else { FRAME_EVENTS_MAX as u64 };
+        Seq(self.last.0 + 1 + lost)
+    }
+}
+
+/// The segments in a directory, in order.
+pub fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Damage> {
+    let mut found: Vec<Segment> = Vec::new();
+    for path in disk.list(dir).map_err(at(dir))? {
+        let Some(index) = segment::index_of(&path) else { continue };
+        if let Some(gap) = found.last().map(|last| last.index + 1).filter(|next| *next != index) {
+            return Err(Damage::Missing { path: segment::path(dir, gap) });
+        }
+        let header = header(&*disk.open(&path).map_err(at(&path))?, &path)?;
+        if header.index != index {
+            return Err(Damage::Segment { path, why: BadHeader::Damaged });
+        }
+        found.push(Segment { index, first: header.first, path });
+    }
+    Ok(found)
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> Damage {
+    let path = path.to_owned();
+    move |source| Damage::Io { path, source }
+}
+
+fn header(file: &dyn File, path: &Path) -> Result<segment::Header, Damage> {
+    let mut bytes = [0; segment::HEADER_BYTES];
+    let got = file.read_at(&mut bytes, 0).map_err(at(path))?;
+    segment::Header::read(&bytes[..got]).map_err(|why| Damage::Segment { path: path.to_owned(), why })
+}
+
+/// Shows every whole frame to `visit`, from the first segment on, and says where they end.
+pub fn scan<E: From<Damage>>(
+    disk: &dyn Disk,
+    dir: &Path,
+    mut visit: impl FnMut(&frame::Header, Bytes, &Path, u64) -> Result<(), E>,
+) -> Result<End, E> {
+    let segments = segments(disk, dir)?;
+    let mut end = End {
+        place: Place { segment: 0, offset: segment::HEADER_BYTES as u64 },
+        before: 0,
+        epoch: Epoch(0),
+        last: Seq(0),
+        time: UnixMillis(0),
+        closed: true,
+        segments: Vec::new(),
+    };
+    for (position, segment) in segments.iter().enumerate() {
+        let file = disk.open(&segment.path).map_err(at(&segment.path))?;
+        let header = header(&*file, &segment.path)?;
+        if position == 0 {
+            end.before = header.before;
+            end.epoch = header.epoch;
+            end.last = Seq(header.first.0.saturating_sub(1));
+        } else if header.before != end.before {
+            let before = &segments[position - 1];
+            return Err(Damage::Interior { path: before.path.clone(), offset: end.place.offset }.into());
+        }
+        end.place = Place { segment: segment.index, offset: segment::HEADER_BYTES as u64 };
+        read_segment(&*file, segment, &mut end, &mut visit)?;
+        let is_last = position + 1 == segments.len();
+        if is_last && whole_frame_behind(&*file, &segment.path, &end)? {
+            return Err(Damage::Interior { path: segment.path.clone(), offset: end.place.offset }.into());
+        }
+    }
+    end.segments = segments;
+    Ok(end)
+}
+
+/// Bytes read at once; a frame that does not fit in what is left of a piece is read again at its start.
+const PIECE_BYTES: usize = FRAME_BYTES_MAX + frame::HEADER_BYTES;
+
+fn read_segment<E: From<Damage>>(
+    file: &dyn File,
+    segment: &Segment,
+    end: &mut End,
+    visit: &mut impl FnMut(&frame::Header, Bytes, &Path, u64) -> Result<(), E>,
+) -> Result<(), E> {
+    loop {
+        let mut piece = vec![0; PIECE_BYTES];
+        let got = file.read_at(&mut piece, end.place.offset).map_err(at(&segment.path))?;
+        piece.truncate(got);
+        let piece = Bytes::from(piece);
+        let mut used = 0;
+        while let Some(header) = frame::Header::read(&piece[used..]) {
+            let Some(bytes) = piece.get(used..used.saturating_add(header.frame_bytes())) else { break };
+            let follows = header.before == end.before
+                && header.epoch >= end.epoch
+                && (header.first == Seq(end.last.0 + 1) || header.epoch > end.epoch && header.first > end.last);
+            if !follows || !header.holds(bytes, end.place) {
+                return Ok(());
+            }
+            let records = piece.slice(used + frame::HEADER_BYTES..used + header.frame_bytes());
+            end.closed = header.count == 0 && *records == [Mark::Close as u8];
+            if header.count > 0 {
+                visit(&header, records, &segment.path, end.place.offset)?;
+            }
+            end.before = header.crc;
+            end.epoch = header.epoch;
+            end.last = header.last();
+            end.time = end.time.max(header.time);
+            used += header.frame_bytes();
+            end.place.offset += header.frame_bytes() as u64;
+        }
+        if used == 0 || got < PIECE_BYTES {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether a frame of this segment, whole by itself, stands behind the end.
+fn whole_frame_behind(file: &dyn File, path: &Path, end: &End) -> Result<bool, Damage> {
+    let len = file.len().map_err(at(path))?;
+    let mut rest = vec![0; usize::try_from(len.saturating_sub(end.place.offset)).unwrap_or(0)];
+    let got = file.read_at(&mut rest, end.place.offset).map_err(at(path))?;
+    rest.truncate(got);
+    Ok((1..rest.len()).any(|shift| {
+        let Some(header) = frame::Header::read(&rest[shift..]) else { return false };
+        let place = Place { offset: end.place.offset + shift as u64, ..end.place };
+        let Some(bytes) = rest.get(shift..shift.saturating_add(header.frame_bytes())) else { return false };
+        header.holds(bytes, place)
+    }))
+}

@@ -1,0 +1,193 @@
+//! The files of the journal: fixed-size segments, numbered without gaps, each naming what it continues.
+//!
+//! A segment's header is written and synced before the file gets its name, and the name before the first frame, so
+//! a named segment is always readable. Segments that nobody needs any more become spares: writing into blocks that
+//! were written before costs a third less per sync than into reserved ones.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use crate::disk::{Disk, File};
+use crate::event::{Epoch, Seq};
+
+/// Bytes before the first frame.
+pub const HEADER_BYTES: usize = 64;
+const MAGIC: [u8; 8] = *b"GEMBAJN1";
+const VERSION: u32 = 1;
+
+/// What a segment says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub index: u64,
+    /// Number that comes next when the segment begins.
+    pub first: Seq,
+    /// Checksum of the last frame of the segment before; of the first segment: 0.
+    pub before: u32,
+    pub epoch: Epoch,
+}
+
+/// Why a segment's header cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadHeader {
+    #[error("it does not begin with a journal header")]
+    Foreign,
+    #[error("it has format version {0}; this program reads version {VERSION}")]
+    Version(u32),
+    #[error("its header is damaged")]
+    Damaged,
+}
+
+impl Header {
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.index.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.first.0.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.before.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.epoch.0.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    pub fn read(bytes: &[u8]) -> Result<Self, BadHeader> {
+        let mut header: [u8; HEADER_BYTES] = *bytes.first_chunk().ok_or(BadHeader::Foreign)?;
+        if header[..8] != MAGIC {
+            return Err(BadHeader::Foreign);
+        }
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let number = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+        let (version, crc) = (word(8), word(12));
+        let read = Self {
+            index: number(16),
+            first: Seq(number(24)),
+            before: word(32),
+            epoch: Epoch(word(36)),
+        };
+        header[12..16].fill(0);
+        if crc32c::crc32c(&header) != crc {
+            return Err(BadHeader::Damaged);
+        }
+        if version != VERSION {
+            return Err(BadHeader::Version(version));
+        }
+        Ok(read)
+    }
+}
+
+#[must_use]
+pub fn path(dir: &Path, index: u64) -> PathBuf {
+    dir.join(format!("{index:016x}.journal"))
+}
+
+/// The index in a segment's file name; `None` for other files.
+#[must_use]
+pub fn index_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".journal")?;
+    (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok()).flatten()
+}
+
+fn is_spare(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "spare")
+}
+
+/// Segments kept for reuse; more are deleted.
+const SPARES_KEPT: usize = 4;
+
+/// Files that are ready to become segments.
+pub struct Spares {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    bytes: u64,
+    kept: VecDeque<PathBuf>,
+    made: u64,
+    maker: Option<mpsc::Receiver<io::Result<PathBuf>>>,
+}
+
+impl std::fmt::Debug for Spares {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spares").field("kept", &self.kept).finish_non_exhaustive()
+    }
+}
+
+impl Spares {
+    /// Takes over the spares in `dir`. With `ahead`, a thread fills new files with zeros before they are needed, so
+    /// that no commit waits for it; without, they are made when asked for (simulation, repair).
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, bytes: u64, ahead: bool) -> io::Result<Self> {
+        let mut kept = VecDeque::new();
+        for path in disk.list(dir)?.into_iter().filter(|path| is_spare(path)) {
+            if disk.open(&path)?.len()? == bytes && kept.len() < SPARES_KEPT {
+                kept.push_back(path);
+            } else {
+                disk.remove(&path)?;
+            }
+        }
+        let maker = if ahead { Some(make_ahead(Arc::clone(&disk), dir.to_owned(), bytes)?) } else { None };
+        Ok(Self { disk, dir: dir.to_owned(), bytes, kept, made: 0, maker })
+    }
+
+    /// A file of the right size whose content does not matter.
+    pub fn take(&mut self) -> io::Result<PathBuf> {
+        if let Some(path) = self.kept.pop_front() {
+            return Ok(path);
+        }
+        if let Some(maker) = &self.maker {
+            let stopped = |_| io::Error::other("the thread that prepares segments has stopped");
+            return maker.recv().map_err(stopped)?;
+        }
+        self.made += 1;
+        make(&*self.disk, &self.dir, "asked", self.made, self.bytes)
+    }
+
+    /// Takes back a segment that nobody needs.
+    pub fn give_back(&mut self, segment: &Path) -> io::Result<()> {
+        if self.kept.len() >= SPARES_KEPT {
+            return self.disk.remove(segment);
+        }
+        let spare = segment.with_extension("spare");
+        self.disk.rename(segment, &spare)?;
+        self.kept.push_back(spare);
+        Ok(())
+    }
+}
+
+fn make(disk: &dyn Disk, dir: &Path, by: &str, number: u64, bytes: u64) -> io::Result<PathBuf> {
+    let path = dir.join(format!("{by}-{number}.spare"));
+    match disk.remove(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    disk.create(&path, bytes)?;
+    Ok(path)
+}
+
+fn make_ahead(
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    bytes: u64,
+) -> io::Result<mpsc::Receiver<io::Result<PathBuf>>> {
+    let (sender, receiver) = mpsc::sync_channel(0);
+    std::thread::Builder::new().name("journal-spare".into()).spawn(move || {
+        for number in 0.. {
+            if sender.send(make(&*disk, &dir, "ahead", number, bytes)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+/// Turns a spare into segment `header.index`, durable under its name when this returns.
+pub fn create(disk: &dyn Disk, dir: &Path, spare: &Path, header: Header) -> io::Result<Arc<dyn File>> {
+    let file = disk.open(spare)?;
+    file.write_all_at(&header.to_bytes(), 0)?;
+    file.sync_data()?;
+    disk.rename(spare, &path(dir, header.index))?;
+    disk.sync_dir(dir)?;
+    Ok(file)
+}

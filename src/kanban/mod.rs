@@ -1,0 +1,5 @@
+//! Kanban: the work made visible and durable. The journal and the memory of identities.
+
+pub mod dedup;
+pub mod journal;
+pub mod stage;

@@ -1,0 +1,383 @@
+//! The journal's turn: take what waits, tell the known from the new, number, write, sync, answer, hand on.
+//!
+//! One thread, so there is one order for the whole node (promise P3). The busier the line, the larger the frame:
+//! everything that came while the last frame was synced goes into the next one. Nothing is answered and nothing is
+//! handed on before its frame is durable (promise P1).
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::dedup::{Dedup, DedupError, Known};
+use super::journal::{WriteError, Writer};
+use crate::clock::Instant;
+use crate::disk::Disk;
+use crate::event::{Ack, Arrival, Event, Feed, Kind, Seq, Shed, UnixMillis};
+use crate::kaizen::{Counter, Recorder, Stage as Measured};
+use crate::limits::JOURNAL_SEAL_AFTER;
+use crate::ring::{Mark, Receiver, Sender, Switch};
+use crate::signal::{Fingerprint, Signal, Signals};
+
+/// Why the line must stop: restart is recovery.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Dedup(#[from] DedupError),
+    #[error("{path}: cannot see how much disk space is free: {source}")]
+    Space { path: PathBuf, source: std::io::Error },
+}
+
+/// The two lanes between one ingress thread and the journal.
+#[derive(Debug)]
+pub struct Port {
+    pub arrivals: Receiver<Arrival>,
+    pub acks: Sender<Ack>,
+}
+
+/// Asks which number a signal has.
+#[derive(Debug)]
+pub struct Query {
+    /// One per source that may have sent it.
+    pub identities: Vec<Fingerprint>,
+    pub answer: tokio::sync::oneshot::Sender<Option<Seq>>,
+}
+
+/// What the journal is connected to.
+#[derive(Debug)]
+pub struct Lanes {
+    pub ports: Vec<Port>,
+    /// Timers, outcomes and commands.
+    pub inner: Vec<Receiver<Arrival>>,
+    pub shards: Vec<Sender<Feed>>,
+    pub queries: Receiver<Query>,
+}
+
+/// What others read and set.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    /// Last durable number.
+    pub durable: Mark,
+    /// Bytes written since the start.
+    pub written: Mark,
+    /// States of all events up to here are in the store, and their receipts in the log.
+    pub settled: Mark,
+    /// 1 while free space is below the low-water mark.
+    pub disk_low: Mark,
+    /// Signals are refused from here on; what was taken is finished.
+    pub drain: Switch,
+}
+
+/// How a turn went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Worked,
+    /// Nothing waits.
+    Idle,
+    /// A shard has no room; what is durable waits for it.
+    Blocked,
+}
+
+/// The shard that owns a tenant's governors. Part of no stored format, but of the order of work: the same on every
+/// machine and in every run.
+#[must_use]
+pub fn shard_of(tenant: &str, shards: usize) -> usize {
+    usize::try_from(xxh3_64(tenant.as_bytes()) % shards as u64).unwrap_or(0)
+}
+
+pub struct Stage {
+    disk: Arc<dyn Disk>,
+    data_dir: PathBuf,
+    low_water_bytes: u64,
+    writer: Writer,
+    dedup: Dedup,
+    lanes: Lanes,
+    marks: Marks,
+    recorder: Recorder,
+    /// Durable or about to be; waits for room in its shard's lane. At most one frame's events.
+    staged: VecDeque<(usize, Feed)>,
+    /// Answers of the frame that is being written: port and answer.
+    acks: Vec<(usize, Ack)>,
+    next_port: usize,
+    announced: Seq,
+    last_frame: Instant,
+    last_look: Option<Instant>,
+    within_unit: HashMap<Fingerprint, u64>,
+}
+
+impl Stage {
+    #[must_use]
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        data_dir: PathBuf,
+        low_water_bytes: u64,
+        writer: Writer,
+        dedup: Dedup,
+        lanes: Lanes,
+        marks: Marks,
+        recorder: Recorder,
+        now: Instant,
+    ) -> Self {
+        let announced = writer.last();
+        marks.durable.publish(announced.0);
+        Self {
+            disk,
+            data_dir,
+            low_water_bytes,
+            writer,
+            dedup,
+            lanes,
+            marks,
+            recorder,
+            staged: VecDeque::new(),
+            acks: Vec::new(),
+            next_port: 0,
+            announced,
+            last_frame: now,
+            last_look: None,
+            within_unit: HashMap::new(),
+        }
+    }
+
+    /// Whether something waits for a turn.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.lanes.ports.iter().any(|port| !port.arrivals.is_empty())
+            || self.lanes.inner.iter().any(|lane| !lane.is_empty())
+            || !self.lanes.queries.is_empty()
+    }
+
+    /// One group commit, at most.
+    pub fn turn(&mut self, now: Instant, wall: UnixMillis) -> Result<Turn, Fatal> {
+        self.housekeep(now, wall)?;
+        self.answer_queries()?;
+        if !self.hand_on() {
+            return Ok(Turn::Blocked);
+        }
+        self.writer.begin(wall);
+        self.take()?;
+        let (count, units) = (self.writer.count(), self.acks.len());
+        if count == 0 {
+            self.writer.write()?;
+            if units == 0 {
+                return self.quiet(now);
+            }
+        } else {
+            self.commit(count)?;
+        }
+        self.answer();
+        self.hand_on();
+        Ok(Turn::Worked)
+    }
+
+    /// Ends in order: everything that waits is durable and handed on.
+    pub fn close(self) -> Result<(), WriteError> {
+        assert!(self.staged.is_empty(), "drained before it is closed");
+        self.writer.close()
+    }
+
+    fn commit(&mut self, count: u32) -> Result<(), Fatal> {
+        crate::fault::point("K7");
+        let begun = crate::clock::now();
+        self.writer.write()?;
+        let written = crate::clock::now();
+        self.writer.sync()?;
+        let synced = crate::clock::now();
+        self.recorder.record(Measured::JournalWrite, written - begun);
+        self.recorder.record(Measured::Fsync, synced - written);
+        self.recorder.record_batch(u64::from(count));
+        self.last_frame = synced;
+        self.marks.durable.publish(self.writer.last().0);
+        self.marks.written.publish(self.writer.written());
+        Ok(())
+    }
+
+    fn take(&mut self) -> Result<(), Fatal> {
+        for lane in 0..self.lanes.inner.len() {
+            while self.writer.takes(1) {
+                let Some(arrival) = self.lanes.inner[lane].pop() else { break };
+                self.take_inner(arrival);
+            }
+        }
+        let ports = self.lanes.ports.len();
+        let mut empty = 0;
+        while empty < ports && self.writer.takes(crate::limits::BATCH_SIGNALS_MAX) {
+            let port = self.next_port % ports;
+            self.next_port = port + 1;
+            match self.lanes.ports[port].arrivals.pop() {
+                Some(Arrival::Signals(signals)) => {
+                    empty = 0;
+                    let ack = self.take_unit(signals)?;
+                    self.acks.push((port, ack));
+                }
+                Some(inner) => self.take_inner(inner),
+                None => empty += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn take_inner(&mut self, arrival: Arrival) {
+        let (seq, kind) = match arrival {
+            Arrival::Outcome(outcome) => (self.writer.outcome(&outcome), Kind::Outcome(outcome)),
+            Arrival::Timer(timer) => (self.writer.timer(&timer), Kind::Timer(timer)),
+            Arrival::Command(command) => (self.writer.command(&command), Kind::Command(command)),
+            Arrival::Signals(_) => unreachable!("signals arrive through a port, which has a lane for the answer"),
+        };
+        self.stage(seq, kind);
+    }
+
+    fn take_unit(&mut self, signals: Signals) -> Result<Ack, Fatal> {
+        if let Some(shed) = self.shed(signals.as_slice().len()) {
+            return Ok(Ack::Refused(shed));
+        }
+        match signals {
+            Signals::One(signal) => Ok(match self.dedup.look(&signal.identity, signal.digest)? {
+                Known::Fresh => {
+                    let seq = self.take_fresh(signal)?;
+                    Ack::Durable { first: seq, last: seq, duplicates: 0 }
+                }
+                Known::Repeat { seq } => Ack::Durable { first: seq, last: seq, duplicates: 1 },
+                Known::Conflict { seq } => Ack::Conflict { index: 0, seq },
+            }),
+            Signals::Batch(signals) => self.take_batch(signals),
+        }
+    }
+
+    /// All or none: looks at every signal of the unit before the first is numbered.
+    fn take_batch(&mut self, signals: Vec<Signal>) -> Result<Ack, Fatal> {
+        self.within_unit.clear();
+        for (index, signal) in signals.iter().enumerate() {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            if let Known::Conflict { seq } = self.dedup.look(&signal.identity, signal.digest)? {
+                return Ok(Ack::Conflict { index, seq });
+            }
+            let first = *self.within_unit.entry(signal.identity).or_insert(signal.digest);
+            if first != signal.digest {
+                return Ok(Ack::Conflict { index, seq: Seq(0) });
+            }
+        }
+        let (mut first, mut last, mut duplicates) = (Seq(u64::MAX), Seq(0), 0);
+        for signal in signals {
+            let seq = match self.dedup.look(&signal.identity, signal.digest)? {
+                Known::Repeat { seq } | Known::Conflict { seq } => {
+                    duplicates += 1;
+                    seq
+                }
+                Known::Fresh => self.take_fresh(signal)?,
+            };
+            (first, last) = (first.min(seq), last.max(seq));
+        }
+        Ok(Ack::Durable { first, last, duplicates })
+    }
+
+    fn take_fresh(&mut self, signal: Signal) -> Result<Seq, Fatal> {
+        let seq = self.writer.signal(&signal);
+        self.dedup.insert(signal.identity, signal.digest, seq, self.writer.time())?;
+        self.stage(seq, Kind::Signal(signal));
+        Ok(seq)
+    }
+
+    fn stage(&mut self, seq: Seq, kind: Kind) {
+        let event = Event { seq, time: self.writer.time(), kind };
+        let shard = shard_of(event.subject().0, self.lanes.shards.len());
+        self.staged.push_back((shard, Feed::Event(event)));
+    }
+
+    fn shed(&self, signals: usize) -> Option<Shed> {
+        if self.marks.drain.is_on() {
+            Some(Shed::Draining)
+        } else if self.marks.disk_low.read() == 1 {
+            Some(Shed::DiskLow)
+        } else if self.dedup.is_full(signals, self.writer.time()) {
+            Some(Shed::DedupFull)
+        } else {
+            None
+        }
+    }
+
+    fn answer(&mut self) {
+        crate::fault::point("K9");
+        for (port, ack) in self.acks.drain(..) {
+            let pushed = self.lanes.ports[port].acks.push(ack);
+            assert!(pushed.is_ok(), "an ingress thread has at most as many units under way as its lane has places");
+        }
+        for port in &self.lanes.ports {
+            port.acks.ring();
+        }
+    }
+
+    /// Hands staged events to their shards in order; false while a shard has no room.
+    fn hand_on(&mut self) -> bool {
+        if self.staged.is_empty() {
+            return true;
+        }
+        while let Some((shard, feed)) = self.staged.pop_front() {
+            if let Err(crate::ring::Full(feed)) = self.lanes.shards[shard].push(feed) {
+                self.staged.push_front((shard, feed));
+                break;
+            }
+        }
+        for shard in &self.lanes.shards {
+            shard.ring();
+        }
+        self.staged.is_empty()
+    }
+
+    fn quiet(&mut self, now: Instant) -> Result<Turn, Fatal> {
+        if now.saturating_duration_since(self.last_frame) >= JOURNAL_SEAL_AFTER {
+            self.writer.seal()?;
+        }
+        Ok(Turn::Idle)
+    }
+
+    /// Once a second: free space, progress to the shards, segments that nobody needs.
+    fn housekeep(&mut self, now: Instant, wall: UnixMillis) -> Result<(), Fatal> {
+        const EVERY: Duration = Duration::from_secs(1);
+        self.recorder.flush_if_due(now);
+        if self.last_look.is_some_and(|last| now.saturating_duration_since(last) < EVERY) {
+            return Ok(());
+        }
+        self.last_look = Some(now);
+        self.dedup.turn(wall)?;
+        let free = self.disk.free_bytes(&self.data_dir);
+        let free = free.map_err(|source| Fatal::Space { path: self.data_dir.clone(), source })?;
+        self.marks.disk_low.publish(u64::from(free < self.low_water_bytes));
+        let through = Seq(self.marks.settled.read()).min(self.dedup.sealed_through());
+        self.writer.release(through)?;
+        if self.staged.is_empty() && self.announced < self.writer.last() {
+            self.announced = self.writer.last();
+            let through = self.announced;
+            self.staged.extend((0..self.lanes.shards.len()).map(|shard| (shard, Feed::Through(through))));
+            self.hand_on();
+        }
+        Ok(())
+    }
+
+    fn answer_queries(&mut self) -> Result<(), Fatal> {
+        while let Some(query) = self.lanes.queries.pop() {
+            let mut found = None;
+            for identity in &query.identities {
+                // No digest is asked for, so a conflict is as good as a repeat.
+                if let Known::Repeat { seq } | Known::Conflict { seq } = self.dedup.look(identity, 0)? {
+                    found = Some(seq);
+                    break;
+                }
+            }
+            // Who asked may have gone; then nobody wants the answer.
+            let _gone = query.answer.send(found);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stage").field("writer", &self.writer).finish_non_exhaustive()
+    }
+}

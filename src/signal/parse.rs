@@ -1,0 +1,395 @@
+//! From verified bytes to signals: the forms of a request, and the rules of the interface contract.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::attributes::Attributes;
+use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text};
+use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+use crate::signature::Verified;
+
+/// How a request carries its signals.
+#[derive(Clone, Copy, Debug)]
+pub enum Form<'h> {
+    /// One JSON object.
+    Single,
+    /// A JSON array.
+    Batch,
+    /// One JSON object a line.
+    Lines,
+    /// Binary-mode CloudEvents: attributes in `ce-*` headers, which the signature does not cover.
+    Binary(&'h HeaderMap),
+}
+
+/// The content type is none that carries signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnsupportedContentType;
+
+impl<'h> Form<'h> {
+    /// Chooses by content type; `ce-id` beside any other type means binary mode.
+    pub fn of(content_type: Option<&[u8]>, headers: &'h HeaderMap) -> Result<Self, UnsupportedContentType> {
+        let essence = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default();
+        let essence = essence.trim_ascii();
+        let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
+        if is("application/cloudevents+json") {
+            Ok(Self::Single)
+        } else if is("application/cloudevents-batch+json") {
+            Ok(Self::Batch)
+        } else if is("application/x-ndjson") {
+            Ok(Self::Lines)
+        } else if headers.contains_key("ce-id") {
+            Ok(Self::Binary(headers))
+        } else if is("application/json") {
+            Ok(Self::Single)
+        } else {
+            Err(UnsupportedContentType)
+        }
+    }
+}
+
+/// What a source lays down for its signals.
+#[derive(Clone, Debug, Default)]
+pub struct Fixed {
+    pub tenant: Option<Box<str>>,
+    pub sku: Option<Box<str>>,
+    /// Whether it may send `gemba.*` signals.
+    pub control: bool,
+}
+
+/// Why something is not a signal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("not strict JSON: {0}")]
+    Json(String),
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("`{0}` must have 1 to 128 printable ASCII characters")]
+    Printable(&'static str),
+    #[error("`{0}` must match [a-z0-9][a-z0-9._-]{{0,63}}")]
+    Name(&'static str),
+    #[error("`{0}` differs from the one that this source fixes")]
+    Fixed(&'static str),
+    #[error("`severity` must be info, warning or critical")]
+    Severity,
+    #[error("`time` must be an RFC 3339 time")]
+    Time,
+    #[error("`specversion` must be 1.0")]
+    SpecVersion,
+    #[error("the types gemba.* are reserved; this source may not send them")]
+    Reserved,
+    #[error("no such gemba.* type; there are gemba.entitlement.active and gemba.entitlement.revoked")]
+    UnknownReserved,
+    #[error("the header `{0}` is not percent-encoded UTF-8")]
+    Header(&'static str),
+}
+
+/// Why a request's content was refused. Nothing of it was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    NotUtf8,
+    /// An empty batch.
+    Empty,
+    TooMany,
+    /// Not an array of objects, or not one object a line.
+    Frame(String),
+    /// What is wrong, by index; of a single signal, index 0. At most [`Unfit::ITEMS_MAX`].
+    Items { batch: bool, items: Vec<(usize, Reason)> },
+}
+
+impl Unfit {
+    /// Items that one answer lists.
+    pub const ITEMS_MAX: usize = 32;
+
+    /// 400 where the content is not what its type says, 422 where it is no signal.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NotUtf8 | Self::Frame(_) => 400,
+            Self::Items { items, .. } if items.iter().any(|(_, why)| matches!(why, Reason::Json(_))) => 400,
+            Self::Empty | Self::TooMany | Self::Items { .. } => 422,
+        }
+    }
+
+    /// What is wrong with each item of a batch.
+    pub fn items(&self) -> impl Iterator<Item = (usize, &Reason)> {
+        let items = match self {
+            Self::Items { batch: true, items } => items.as_slice(),
+            _ => &[],
+        };
+        items.iter().map(|(index, why)| (*index, why))
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 => f.write_str("the body is not UTF-8"),
+            Self::Empty => f.write_str("the batch is empty"),
+            Self::TooMany => write!(f, "the batch has more than {BATCH_SIGNALS_MAX} signals"),
+            Self::Frame(why) => f.write_str(why),
+            Self::Items { batch: false, items } => match items.first() {
+                Some((_, why)) => why.fmt(f),
+                None => f.write_str("not a signal"),
+            },
+            Self::Items { batch: true, .. } => f.write_str("some items are no signals; nothing was taken"),
+        }
+    }
+}
+
+/// Reads the signals of a verified request.
+pub fn parse(verified: Verified, form: Form<'_>, fixed: &Fixed) -> Result<Signals, Unfit> {
+    match form {
+        Form::Single => {
+            let provenance = verified.provenance();
+            let body = verified.into_body();
+            let text = std::str::from_utf8(&body).map_err(|_| Unfit::NotUtf8)?;
+            let signal = json(text).and_then(|attributes| {
+                Checked::new(&attributes, fixed)?.into_signal(body.clone(), xxh3_64(&body), provenance)
+            });
+            signal.map(Signals::One).map_err(|why| Unfit::Items { batch: false, items: vec![(0, why)] })
+        }
+        Form::Binary(headers) => {
+            binary(&verified, headers, fixed).map(Signals::One).map_err(|why| Unfit::Items {
+                batch: false,
+                items: vec![(0, why)],
+            })
+        }
+        Form::Batch => several(verified, fixed, array),
+        Form::Lines => several(verified, fixed, lines),
+    }
+}
+
+fn json(text: &str) -> Result<Attributes<'_>, Reason> {
+    serde_json::from_str(text).map_err(|error| Reason::Json(error.to_string()))
+}
+
+/// An item's text and what was read from it.
+type Item<'a> = (usize, usize, Result<Attributes<'a>, Reason>);
+
+fn several(
+    verified: Verified,
+    fixed: &Fixed,
+    split: for<'a> fn(&'a str, &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>) -> Result<(), Unfit>,
+) -> Result<Signals, Unfit> {
+    let provenance = verified.provenance();
+    let body = verified.into_body();
+    let text = std::str::from_utf8(&body).map_err(|_| Unfit::NotUtf8)?;
+    let mut signals = Vec::new();
+    let mut wrong = Vec::new();
+    let mut index = 0;
+    split(text, &mut |(from, to, attributes)| {
+        if index >= BATCH_SIGNALS_MAX {
+            return Err(Unfit::TooMany);
+        }
+        let own = body.slice(from..to);
+        let signal = attributes.and_then(|attributes| {
+            let digest = xxh3_64(&own);
+            Checked::new(&attributes, fixed)?.into_signal(own, digest, provenance)
+        });
+        match signal {
+            Ok(signal) => signals.push(signal),
+            Err(why) if wrong.len() < Unfit::ITEMS_MAX => wrong.push((index, why)),
+            Err(_) => {}
+        }
+        index += 1;
+        Ok(())
+    })?;
+    if !wrong.is_empty() {
+        return Err(Unfit::Items { batch: true, items: wrong });
+    }
+    if signals.is_empty() {
+        return Err(Unfit::Empty);
+    }
+    Ok(Signals::Batch(signals))
+}
+
+/// The items of a JSON array, each read once; the brackets and commas between them are ours to read.
+fn array<'a>(text: &'a str, visit: &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>) -> Result<(), Unfit> {
+    let bytes = text.as_bytes();
+    let skip = |mut at: usize| {
+        while bytes.get(at).is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
+            at += 1;
+        }
+        at
+    };
+    let broken = |at: usize, what: &str| Unfit::Frame(format!("not a JSON array of signals: {what} at byte {at}"));
+    let mut at = skip(0);
+    if bytes.get(at) != Some(&b'[') {
+        return Err(broken(at, "no `[`"));
+    }
+    at = skip(at + 1);
+    if bytes.get(at) != Some(&b']') {
+        loop {
+            let rest = text.get(at..).unwrap_or_default();
+            let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<Attributes<'a>>();
+            let attributes = match stream.next() {
+                Some(Ok(attributes)) => Ok(attributes),
+                // Without its end the next item cannot be found.
+                Some(Err(error)) => {
+                    visit((at, at, Err(Reason::Json(error.to_string()))))?;
+                    return Ok(());
+                }
+                None => return Err(broken(at, "no item")),
+            };
+            let end = at + stream.byte_offset();
+            visit((at, end, attributes))?;
+            at = skip(end);
+            match bytes.get(at) {
+                Some(b',') => at = skip(at + 1),
+                Some(b']') => break,
+                _ => return Err(broken(at, "neither `,` nor `]`")),
+            }
+        }
+    }
+    if skip(at + 1) != bytes.len() {
+        return Err(broken(at + 1, "something after `]`"));
+    }
+    Ok(())
+}
+
+fn lines<'a>(text: &'a str, visit: &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>) -> Result<(), Unfit> {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let own = line.trim_end_matches(['\n', '\r']);
+        if own.is_empty() {
+            return Err(Unfit::Frame(format!("an empty line at byte {at}")));
+        }
+        visit((at, at + own.len(), json(own)))?;
+        at += line.len();
+    }
+    Ok(())
+}
+
+fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Signal, Reason> {
+    const NAMES: [(&str, &str); 7] = [
+        ("ce-id", "id"),
+        ("ce-tenant", "tenant"),
+        ("ce-sku", "sku"),
+        ("ce-type", "type"),
+        ("ce-time", "time"),
+        ("ce-severity", "severity"),
+        ("ce-specversion", "specversion"),
+    ];
+    let mut attributes = Attributes::default();
+    let mut digest = Xxh3::new();
+    for (header, name) in NAMES {
+        let mut values = headers.get_all(header).iter();
+        let Some(value) = values.next() else { continue };
+        let text = percent_decoded(value.as_bytes()).filter(|_| values.next().is_none());
+        let text = text.ok_or(Reason::Header(header))?;
+        digest.update(name.as_bytes());
+        digest.update(b"\0");
+        digest.update(text.as_bytes());
+        digest.update(b"\0");
+        if let Some(slot) = attributes.slot(name) {
+            *slot = Some(Cow::Owned(text));
+        }
+    }
+    digest.update(verified.body());
+    let uncovered = Fixed { control: false, ..fixed.clone() };
+    let checked = Checked::new(&attributes, &uncovered)?;
+    checked.into_signal(verified.body().clone(), digest.digest(), verified.beside())
+}
+
+/// CloudEvents HTTP binding 3.1.3.2: header values are percent-encoded.
+fn percent_decoded(value: &[u8]) -> Option<String> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut bytes = value.iter();
+    while let Some(byte) = bytes.next() {
+        if *byte == b'%' {
+            let pair = [*bytes.next()?, *bytes.next()?];
+            let mut decoded = [0];
+            faster_hex::hex_decode(&pair, &mut decoded).ok()?;
+            out.push(decoded[0]);
+        } else {
+            out.push(*byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+/// Attributes that keep the rules.
+struct Checked<'a> {
+    id: &'a Cow<'a, str>,
+    tenant: Cow<'a, str>,
+    sku: Cow<'a, str>,
+    kind: &'a Cow<'a, str>,
+    severity: Severity,
+}
+
+impl<'a> Checked<'a> {
+    fn new(attributes: &'a Attributes<'a>, fixed: &'a Fixed) -> Result<Self, Reason> {
+        let printable = |value: &'a Option<Cow<'a, str>>, name| {
+            let value = value.as_ref().ok_or(Reason::Missing(name))?;
+            let fits = (1..=ID_BYTES_MAX).contains(&value.len()) && value.bytes().all(|b| (b' '..=b'~').contains(&b));
+            if fits { Ok(value) } else { Err(Reason::Printable(name)) }
+        };
+        let id = printable(&attributes.id, "id")?;
+        let kind = printable(&attributes.kind, "type")?;
+        let tenant = name(attributes.tenant.as_deref(), fixed.tenant.as_deref(), "tenant")?;
+        let sku = name(attributes.sku.as_deref(), fixed.sku.as_deref(), "sku")?;
+        if kind.starts_with("gemba.") {
+            if !fixed.control {
+                return Err(Reason::Reserved);
+            }
+            if !matches!(&**kind, "gemba.entitlement.active" | "gemba.entitlement.revoked") {
+                return Err(Reason::UnknownReserved);
+            }
+        }
+        let severity = match attributes.severity.as_deref() {
+            None | Some("info") => Severity::Info,
+            Some("warning") => Severity::Warning,
+            Some("critical") => Severity::Critical,
+            Some(_) => return Err(Reason::Severity),
+        };
+        if attributes.specversion.as_deref().is_some_and(|version| version != "1.0") {
+            return Err(Reason::SpecVersion);
+        }
+        if attributes.time.as_deref().is_some_and(|time| time.parse::<jiff::Timestamp>().is_err()) {
+            return Err(Reason::Time);
+        }
+        Ok(Self { id, tenant, sku, kind, severity })
+    }
+
+    fn into_signal(self, body: Bytes, digest: u64, provenance: &'static Provenance) -> Result<Signal, Reason> {
+        let identity =
+            Fingerprint::new(&provenance.source, provenance.assurance, &self.tenant, self.id, &body);
+        let text = |text: &str| span(&body, text).unwrap_or_else(|| Text::Owned(text.into()));
+        Ok(Signal {
+            id: text(self.id),
+            tenant: text(&self.tenant),
+            sku: text(&self.sku),
+            kind: text(self.kind),
+            severity: self.severity,
+            provenance,
+            identity,
+            digest,
+            body,
+        })
+    }
+}
+
+/// The place of `text` in `body`, if it was borrowed from there.
+fn span(body: &Bytes, text: &str) -> Option<Text> {
+    let at = (text.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+    let inside = at.checked_add(text.len())? <= body.len();
+    inside.then_some(Text::Span { at: u32::try_from(at).ok()?, len: u8::try_from(text.len()).ok()? })
+}
+
+fn name<'a>(given: Option<&'a str>, fixed: Option<&'a str>, which: &'static str) -> Result<Cow<'a, str>, Reason> {
+    let value = match (given, fixed) {
+        (Some(given), Some(fixed)) if given != fixed => return Err(Reason::Fixed(which)),
+        (Some(given), _) => given,
+        (None, Some(fixed)) => fixed,
+        (None, None) => return Err(Reason::Missing(which)),
+    };
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let fits = (1..=NAME_BYTES_MAX).contains(&value.len())
+        && value.bytes().next().is_some_and(lower)
+        && value.bytes().all(|byte| lower(byte) || matches!(byte, b'.' | b'_' | b'-'));
+    if fits { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
+}
