@@ -22,3 +22,6 @@ pub mod signature;
 // Ground: machinery.
 pub mod clock;
 pub mod disk;
+
+// The line.
+pub mod jidoka;
