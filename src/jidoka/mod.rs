@@ -5,3 +5,4 @@
 pub mod breaker;
 pub mod governor;
 pub mod rules;
+pub mod timers;
