@@ -5,4 +5,5 @@
 pub mod breaker;
 pub mod governor;
 pub mod rules;
+pub mod store;
 pub mod timers;
