@@ -26,3 +26,6 @@ pub mod fault;
 pub mod ring;
 
 // The line.
+
+// The line.
+pub mod jidoka;

@@ -1,5 +1,7 @@
 //! Every bound of the program, with its reason. What a user must choose is in the configuration instead.
 
+use std::time::Duration;
+
 /// Longest tenant or SKU name, in bytes (interface contract).
 pub const NAME_BYTES_MAX: usize = 64;
 /// Longest signal id and type, in bytes (interface contract).
@@ -88,3 +90,18 @@ pub const SCRIBE_BATCH_AGE: std::time::Duration = std::time::Duration::from_mill
 
 /// Governors in one answer to an operator.
 pub const GOVERNORS_LISTED_MAX: usize = 1_000;
+/// Bodies that may wait in one governor's mailbox, in bytes: 1,024 signals of 1 KiB, or the four largest.
+pub const MAILBOX_BYTES_MAX: usize = 1024 * 1024;
+/// An action without an outcome by then counts as failed. Above the 60 s that all tries of an action may take
+/// together, so that the executor's own verdict normally comes first.
+pub const ACTION_DEADLINE: Duration = Duration::from_secs(90);
+/// Timers that one governor may have armed: one of each kind.
+pub const TIMERS_PER_GOVERNOR: usize = 4;
+/// The state store's block cache. Rows are read at start and otherwise only by operators.
+pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// The state store's own journal, at least 64 MiB by its rules; it is read again at each start.
+pub const STORE_JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
+/// One keyspace's unsorted writes; there are three keyspaces.
+pub const STORE_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+/// Later receipts shown for one signal. Usually there is one, a late outcome may make it two.
+pub const FOLLOWUPS_MAX: usize = 256;

@@ -86,10 +86,14 @@ pub enum ReceiptType {
     Operator = 11,
     PolicyChange = 12,
     KeyChange = 13,
+    /// The quota window is over and `quota_exhausted` left.
+    QuotaRestored = 14,
+    /// The breaker's time is over and `halted` left: one probe may pass.
+    BreakerTesting = 15,
 }
 
 impl ReceiptType {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::BootstrapTimeout,
         Self::ActionGenerated,
         Self::PolicyDenied,
@@ -104,6 +108,8 @@ impl ReceiptType {
         Self::Operator,
         Self::PolicyChange,
         Self::KeyChange,
+        Self::QuotaRestored,
+        Self::BreakerTesting,
     ];
 
     #[must_use]
@@ -123,6 +129,8 @@ impl ReceiptType {
             Self::Operator => "operator",
             Self::PolicyChange => "policy_change",
             Self::KeyChange => "key_change",
+            Self::QuotaRestored => "quota_restored",
+            Self::BreakerTesting => "breaker_testing",
         }
     }
 }

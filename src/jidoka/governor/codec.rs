@@ -1,0 +1,393 @@
+//! What a governor knows, as bytes: versioned, little endian, one encoding per state of knowledge (so that equal
+//! hashes mean equal governors, oracle O5), signals that wait included. Reading takes any bytes and panics on none.
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::effects::Intent;
+use super::mailbox::Mailbox;
+use super::quota::Quota;
+use super::state::{Boot, Flight, Halted, HaltedBy, Pending, State};
+use super::{Armed, Governor};
+use crate::event::{ActionId, Seq, UnixMillis};
+use crate::jidoka::breaker::Breaker;
+use crate::jidoka::rules::ActionName;
+use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+
+const VERSION: u8 = 1;
+
+/// Why bytes are not a governor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    #[error("ends early, in {field}")]
+    Short { field: &'static str },
+    #[error("has {count} bytes too many")]
+    Trailing { count: usize },
+    #[error("is version {found}, and this program reads {VERSION}")]
+    Version { found: u8 },
+    #[error("has no meaning for {found} in {field}")]
+    Tag { field: &'static str, found: u8 },
+    #[error("has a {field} that is not one")]
+    Text { field: &'static str },
+    #[error("contradicts itself")]
+    Inconsistent,
+}
+
+impl Governor {
+    /// Appends this governor to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        put_text(out, self.tenant());
+        put_text(out, self.sku());
+        put_u64(out, self.last_seq.0);
+        put_u64(out, self.last_signal.0);
+        out.push(u8::from(self.entitled));
+        put_breaker(out, self.breaker);
+        put_quota(out, self.quota);
+        put_state(out, &self.state);
+    }
+
+    /// # Errors
+    /// [`Damage`] when the bytes are not exactly what [`Governor::encode`] writes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
+        let mut from = Reader { rest: bytes };
+        let version = from.u8("version")?;
+        if version != VERSION {
+            return Err(Damage::Version { found: version });
+        }
+        let tenant = from.name("tenant")?;
+        let sku = from.name("sku")?;
+        let governor = Self {
+            key: super::key(tenant, sku),
+            split: u8::try_from(tenant.len()).unwrap_or(u8::MAX),
+            last_seq: from.seq("last_seq")?,
+            last_signal: from.millis("last_signal")?,
+            entitled: from.flag("entitled")?,
+            breaker: from.breaker()?,
+            quota: from.quota()?,
+            state: from.state()?,
+        };
+        if !from.rest.is_empty() {
+            return Err(Damage::Trailing { count: from.rest.len() });
+        }
+        let own = governor.signals().all(|signal| signal.tenant() == tenant && signal.sku() == sku);
+        if own && governor.consistent() { Ok(governor) } else { Err(Damage::Inconsistent) }
+    }
+
+    /// Equal for governors that know the same. `scratch` is emptied and used.
+    pub fn state_hash(&self, scratch: &mut Vec<u8>) -> u64 {
+        scratch.clear();
+        self.encode(scratch);
+        xxh3_64(scratch)
+    }
+
+    fn signals(&self) -> impl Iterator<Item = &Signal> {
+        let waiting = self.state.mailbox().into_iter().flat_map(Mailbox::iter).map(|(_, signal)| signal);
+        waiting.chain(self.in_flight().map(|intent| &intent.signal))
+    }
+}
+
+fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Counts and lengths: all bounded far below 4 GiB.
+fn put_len(out: &mut Vec<u8>, len: usize) {
+    put_u32(out, u32::try_from(len).unwrap_or(u32::MAX));
+}
+
+/// A name: tenant, SKU, signal id, type, source, key.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    debug_assert!(text.len() <= usize::from(u8::MAX), "a name of {} bytes", text.len());
+    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_armed(out: &mut Vec<u8>, armed: Armed) {
+    put_u64(out, armed.by.0);
+    put_u64(out, armed.due.0);
+}
+
+fn put_breaker(out: &mut Vec<u8>, breaker: Breaker) {
+    match breaker {
+        Breaker::Closed { failures } => {
+            out.push(0);
+            put_u32(out, failures);
+        }
+        Breaker::Open => out.push(1),
+        Breaker::HalfOpen => out.push(2),
+    }
+}
+
+fn put_quota(out: &mut Vec<u8>, quota: Quota) {
+    match quota {
+        Quota::Full => out.push(0),
+        Quota::Open { remaining, window } => {
+            out.push(1);
+            put_u32(out, remaining);
+            put_armed(out, window);
+        }
+    }
+}
+
+fn put_state(out: &mut Vec<u8>, state: &State) {
+    out.push(state.name() as u8);
+    match state {
+        State::Boot(boot) => {
+            put_armed(out, boot.timer);
+            put_mailbox(out, &boot.mailbox);
+        }
+        State::ActionPending(pending) => {
+            put_flight(out, &pending.flight);
+            put_mailbox(out, &pending.mailbox);
+        }
+        State::Stable | State::QuotaExhausted | State::Degraded => {}
+        State::Halted(halted) => {
+            put_u64(out, halted.since.0);
+            match &halted.by {
+                HaltedBy::Breaker { reset } => {
+                    out.push(0);
+                    put_armed(out, *reset);
+                }
+                HaltedBy::Operator { flight: None } => out.push(1),
+                HaltedBy::Operator { flight: Some(flight) } => {
+                    out.push(2);
+                    put_flight(out, flight);
+                }
+            }
+        }
+    }
+}
+
+fn put_flight(out: &mut Vec<u8>, flight: &Flight) {
+    put_u64(out, flight.intent.action.0.0);
+    put_text(out, flight.intent.name.as_str());
+    put_u64(out, flight.intent.time.0);
+    put_signal(out, &flight.intent.signal);
+    put_armed(out, flight.deadline);
+}
+
+fn put_mailbox(out: &mut Vec<u8>, mailbox: &Mailbox) {
+    put_len(out, mailbox.len());
+    for (seq, signal) in mailbox.iter() {
+        put_u64(out, seq.0);
+        put_signal(out, signal);
+    }
+}
+
+fn put_signal(out: &mut Vec<u8>, signal: &Signal) {
+    put_len(out, signal.body.len());
+    out.extend_from_slice(&signal.body);
+    for text in [&signal.id, &signal.tenant, &signal.sku, &signal.kind] {
+        match text {
+            Text::Span { at, len } => {
+                out.push(0);
+                put_u32(out, *at);
+                out.push(*len);
+            }
+            Text::Owned(text) => {
+                out.push(1);
+                put_text(out, text);
+            }
+        }
+    }
+    out.push(signal.severity as u8);
+    put_text(out, &signal.provenance.source);
+    put_text(out, &signal.provenance.key);
+    out.push(signal.provenance.assurance as u8);
+    out.extend_from_slice(&signal.identity.0);
+    put_u64(out, signal.digest);
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn bytes(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], Damage> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Damage::Short { field })?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Damage> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(Damage::Short { field })?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn u8(&mut self, field: &'static str) -> Result<u8, Damage> {
+        Ok(u8::from_le_bytes(self.array(field)?))
+    }
+
+    fn u32(&mut self, field: &'static str) -> Result<u32, Damage> {
+        Ok(u32::from_le_bytes(self.array(field)?))
+    }
+
+    fn u64(&mut self, field: &'static str) -> Result<u64, Damage> {
+        Ok(u64::from_le_bytes(self.array(field)?))
+    }
+
+    fn seq(&mut self, field: &'static str) -> Result<Seq, Damage> {
+        self.u64(field).map(Seq)
+    }
+
+    fn millis(&mut self, field: &'static str) -> Result<UnixMillis, Damage> {
+        self.u64(field).map(UnixMillis)
+    }
+
+    fn flag(&mut self, field: &'static str) -> Result<bool, Damage> {
+        match self.u8(field)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            found => Err(Damage::Tag { field, found }),
+        }
+    }
+
+    fn text(&mut self, field: &'static str) -> Result<&'a str, Damage> {
+        let len = self.u8(field)?;
+        std::str::from_utf8(self.bytes(usize::from(len), field)?).map_err(|_| Damage::Text { field })
+    }
+
+    /// A tenant's or a SKU's name, as a key can carry it.
+    fn name(&mut self, field: &'static str) -> Result<&'a str, Damage> {
+        let name = self.text(field)?;
+        let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains('\0');
+        if fits { Ok(name) } else { Err(Damage::Text { field }) }
+    }
+
+    fn armed(&mut self, field: &'static str) -> Result<Armed, Damage> {
+        Ok(Armed { by: self.seq(field)?, due: self.millis(field)? })
+    }
+
+    fn breaker(&mut self) -> Result<Breaker, Damage> {
+        match self.u8("breaker")? {
+            0 => Ok(Breaker::Closed { failures: self.u32("breaker")? }),
+            1 => Ok(Breaker::Open),
+            2 => Ok(Breaker::HalfOpen),
+            found => Err(Damage::Tag { field: "breaker", found }),
+        }
+    }
+
+    fn quota(&mut self) -> Result<Quota, Damage> {
+        match self.u8("quota")? {
+            0 => Ok(Quota::Full),
+            1 => Ok(Quota::Open { remaining: self.u32("quota")?, window: self.armed("quota")? }),
+            found => Err(Damage::Tag { field: "quota", found }),
+        }
+    }
+
+    fn state(&mut self) -> Result<State, Damage> {
+        match self.u8("state")? {
+            0 => {
+                let timer = self.armed("boot timer")?;
+                Ok(State::Boot(Box::new(Boot { timer, mailbox: self.mailbox()? })))
+            }
+            1 => Ok(State::Stable),
+            2 => {
+                let flight = self.flight()?;
+                Ok(State::ActionPending(Box::new(Pending { flight, mailbox: self.mailbox()? })))
+            }
+            3 => Ok(State::QuotaExhausted),
+            4 => Ok(State::Degraded),
+            5 => Ok(State::Halted(Halted { since: self.millis("halted since")?, by: self.halted_by()? })),
+            found => Err(Damage::Tag { field: "state", found }),
+        }
+    }
+
+    fn halted_by(&mut self) -> Result<HaltedBy, Damage> {
+        match self.u8("halted by")? {
+            0 => Ok(HaltedBy::Breaker { reset: self.armed("breaker reset")? }),
+            1 => Ok(HaltedBy::Operator { flight: None }),
+            2 => Ok(HaltedBy::Operator { flight: Some(Box::new(self.flight()?)) }),
+            found => Err(Damage::Tag { field: "halted by", found }),
+        }
+    }
+
+    fn flight(&mut self) -> Result<Flight, Damage> {
+        let action = ActionId(self.seq("action")?);
+        let name = self.text("action name")?;
+        let name = ActionName::ALL.into_iter().find(|known| known.as_str() == name);
+        let intent = Intent {
+            action,
+            name: name.ok_or(Damage::Text { field: "action name" })?,
+            time: self.millis("action time")?,
+            signal: self.signal()?,
+        };
+        Ok(Flight { intent, deadline: self.armed("action deadline")? })
+    }
+
+    fn mailbox(&mut self) -> Result<Mailbox, Damage> {
+        let count = self.u32("mailbox")?;
+        let mut mailbox = Mailbox::default();
+        for _ in 0..count {
+            let seq = self.seq("mailbox")?;
+            mailbox.put(seq, self.signal()?);
+        }
+        Ok(mailbox)
+    }
+
+    fn signal(&mut self) -> Result<Signal, Damage> {
+        let len = self.u32("body")? as usize;
+        if len > BODY_BYTES_MAX {
+            return Err(Damage::Text { field: "body" });
+        }
+        let body = self.bytes(len, "body")?;
+        Ok(Signal {
+            body: Bytes::copy_from_slice(body),
+            id: self.signal_text(body, "signal id")?,
+            tenant: self.signal_text(body, "signal tenant")?,
+            sku: self.signal_text(body, "signal sku")?,
+            kind: self.signal_text(body, "signal type")?,
+            severity: self.severity()?,
+            provenance: self.provenance()?,
+            identity: Fingerprint(self.array("identity")?),
+            digest: self.u64("digest")?,
+        })
+    }
+
+    fn signal_text(&mut self, body: &[u8], field: &'static str) -> Result<Text, Damage> {
+        match self.u8(field)? {
+            0 => {
+                let (at, len) = (self.u32(field)?, self.u8(field)?);
+                let from = at as usize;
+                let span = body.get(from..from + usize::from(len)).filter(|span| span.is_ascii());
+                span.map(|_| Text::Span { at, len }).ok_or(Damage::Text { field })
+            }
+            1 => {
+                let text = self.text(field)?;
+                if text.len() > ID_BYTES_MAX {
+                    return Err(Damage::Text { field });
+                }
+                Ok(Text::Owned(text.into()))
+            }
+            found => Err(Damage::Tag { field, found }),
+        }
+    }
+
+    fn severity(&mut self) -> Result<Severity, Damage> {
+        match self.u8("severity")? {
+            0 => Ok(Severity::Info),
+            1 => Ok(Severity::Warning),
+            2 => Ok(Severity::Critical),
+            found => Err(Damage::Tag { field: "severity", found }),
+        }
+    }
+
+    fn provenance(&mut self) -> Result<&'static Provenance, Damage> {
+        let (source, key) = (self.text("source")?, self.text("key")?);
+        let assurance = match self.u8("assurance")? {
+            0 => Assurance::A,
+            1 => Assurance::B,
+            2 => Assurance::C,
+            3 => Assurance::D,
+            found => return Err(Damage::Tag { field: "assurance", found }),
+        };
+        Ok(Provenance::intern(source, key, assurance))
+    }
+}

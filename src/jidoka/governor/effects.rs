@@ -1,0 +1,44 @@
+//! What a step asks for. The caller owns the lists, acts on them and empties them; they are not given back to the
+//! allocator in between.
+
+use super::super::rules::ActionName;
+use crate::event::{ActionId, Seq, Subject, TimerKind, UnixMillis};
+use crate::receipt::Draft;
+use crate::signal::Signal;
+
+/// Filled by one or more steps.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub drafts: Vec<Draft>,
+    pub intents: Vec<Intent>,
+    pub timers: Vec<Arm>,
+}
+
+impl Effects {
+    /// Empties the lists and keeps their room.
+    pub fn clear(&mut self) {
+        self.drafts.clear();
+        self.intents.clear();
+        self.timers.clear();
+    }
+}
+
+/// An action to take; its outcome must come back as an event.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    pub action: ActionId,
+    pub name: ActionName,
+    /// When the governor decided.
+    pub time: UnixMillis,
+    pub signal: Signal,
+}
+
+/// A timer to arm. Arming the same kind for the same governor again replaces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arm {
+    pub subject: Subject,
+    pub kind: TimerKind,
+    /// The event that armed it: the governor knows the timer by this number.
+    pub armed: Seq,
+    pub due: UnixMillis,
+}

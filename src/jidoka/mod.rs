@@ -1,0 +1,9 @@
+//! Jidoka, the third layer: decides on every signal with one state machine per tenant and SKU, and stops the line
+//! where something fails (promises P3, P7, P8). `governor`, `breaker`, `rules` and `timers` are pure; `store`
+//! keeps what the governors know, so that a restart need not replay the whole journal.
+
+pub mod breaker;
+pub mod governor;
+pub mod rules;
+pub mod store;
+pub mod timers;

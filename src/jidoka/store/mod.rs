@@ -1,0 +1,107 @@
+//! What the governors know, kept so that a restart replays only the journal's end. The journal stays the only
+//! truth: a store that is lost costs time, never facts.
+//!
+//! A commit is atomic: rows, follow-ups and watermark together or not at all. The caller owes one order: a row may
+//! be committed only when the receipts of its last event are durable, because a replay skips what a row has
+//! already applied.
+
+mod embedded;
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+pub use embedded::{Embedded, Followups};
+
+use super::governor::{Damage, Governor};
+use crate::event::Seq;
+use crate::receipt::Draft;
+
+/// A place for governors. The embedded store is one; a remote one versions its rows.
+pub trait StateStore: Send {
+    /// Hands every governor to `visit`. Events up to the watermark it returns need not be replayed; 0 is a new store.
+    fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Seq, StoreError>;
+
+    /// Makes `changes` durable, atomically with the watermark: every governor's events up to it are in its row.
+    /// After an error the store takes no further commit; open it again.
+    fn commit(&mut self, changes: &Changes, watermark: Seq) -> Result<(), StoreError>;
+}
+
+/// A receipt of a later event that belongs to a signal: the outcome of its action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Followup {
+    pub signal: Seq,
+    pub event: Seq,
+}
+
+impl Followup {
+    /// The follow-up that `draft` is, if it is one.
+    #[must_use]
+    pub fn of(draft: &Draft) -> Option<Self> {
+        let signal = draft.signal_seq.filter(|seq| *seq != draft.id.seq)?;
+        Some(Self { signal, event: draft.id.seq })
+    }
+}
+
+/// What one commit writes. Its room is kept from commit to commit.
+#[derive(Debug, Default)]
+pub struct Changes {
+    bytes: Vec<u8>,
+    rows: Vec<(Range<usize>, Range<usize>)>,
+    followups: Vec<Followup>,
+}
+
+impl Changes {
+    /// Takes down what `governor` knows now. A later entry for the same governor wins.
+    pub fn governor(&mut self, governor: &Governor) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(governor.key().as_bytes());
+        let middle = self.bytes.len();
+        governor.encode(&mut self.bytes);
+        self.rows.push((start..middle, middle..self.bytes.len()));
+    }
+
+    pub fn followup(&mut self, followup: Followup) {
+        self.followups.push(followup);
+    }
+
+    /// Keys and values of the governors, in the order in which they were taken down.
+    pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let part = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
+        self.rows.iter().map(move |(key, value)| (part(key), part(value)))
+    }
+
+    pub fn followups(&self) -> impl Iterator<Item = Followup> {
+        self.followups.iter().copied()
+    }
+
+    /// Bytes held, so that the caller can commit before they are too many.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + self.followups.len() * size_of::<Followup>()
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.rows.clear();
+        self.followups.clear();
+    }
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{path}: another process has this state open; stop it first")]
+    Locked { path: PathBuf },
+    #[error("{path}: cannot {doing} the state")]
+    Io { path: PathBuf, doing: &'static str, source: std::io::Error },
+    #[error(
+        "{path}: cannot {doing} the state: {what}; move the directory away and the journal will rebuild it"
+    )]
+    Engine { path: PathBuf, doing: &'static str, what: String },
+    #[error("{path}: an earlier write failed, so nothing more is written; restart to recover")]
+    Poisoned { path: PathBuf },
+    #[error("{path}: governor {key:?} {damage}; move the directory away and the journal will rebuild it")]
+    Row { path: PathBuf, key: String, damage: Damage },
+    #[error("{path}: the {what} is damaged; move the directory away and the journal will rebuild it")]
+    Meta { path: PathBuf, what: &'static str },
+}
