@@ -15,17 +15,22 @@
 // Words: pure; no I/O, clock, randomness or threads.
 pub mod event;
 pub mod limits;
+pub mod proof;
 pub mod receipt;
 pub mod signal;
 pub mod signature;
+pub mod view;
 
 // Ground: machinery.
 pub mod clock;
 pub mod disk;
 pub mod fault;
+pub mod kaizen;
+pub mod net;
 pub mod ring;
 
 // The line.
-
-// The line.
+pub mod andon;
+pub mod ingress;
 pub mod jidoka;
+pub mod kanban;

@@ -5,7 +5,6 @@
 //! receipts. Nobody waits for it; a signal's 202 rests on the journal, from which every receipt can be made again.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use super::log::{Log, LogError};
 use crate::clock::{self, Instant};
@@ -51,7 +50,13 @@ pub struct Stage {
 
 impl Stage {
     #[must_use]
-    pub fn new(log: Log, known: HashSet<ReceiptId>, ports: Vec<Port>, marks: Marks, recorder: Recorder) -> Self {
+    pub fn new(
+        log: Log,
+        known: HashSet<ReceiptId>,
+        ports: Vec<Port>,
+        marks: Marks,
+        recorder: Recorder,
+    ) -> Self {
         marks.size.publish(log.size());
         let through = vec![None; ports.len()];
         Self { log, ports, marks, recorder, known, through, receipts: 0, opened: None, written: 0 }
@@ -84,7 +89,7 @@ impl Stage {
         if self.receipts > 0 {
             crate::fault::point("K15");
             let begun = clock::now();
-            let committed = self.log.commit(wall)?;
+            let committed = self.log.commit()?;
             self.recorder.record(Measured::ReceiptSync, clock::now() - begun);
             self.recorder.count(Counter::Receipts, self.receipts as u64);
             self.written += committed.bytes_written;
@@ -133,6 +138,3 @@ impl Stage {
         Ok(took)
     }
 }
-
-/// How long a quiet scribe sleeps before it looks again.
-pub const IDLE: Duration = Duration::from_millis(100);

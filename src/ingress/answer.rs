@@ -39,10 +39,18 @@ pub enum Refused {
     Signature,
     Unfit(Unfit),
     /// The tenant's quota; seconds until it is worth to come again.
-    Rate { retry_after: u32 },
-    Conflict { index: Option<u32>, seq: Seq },
+    Rate {
+        retry_after: u32,
+    },
+    Conflict {
+        index: Option<u32>,
+        seq: Seq,
+    },
     /// Our capacity.
-    Busy { why: &'static str, retry_after: u32 },
+    Busy {
+        why: &'static str,
+        retry_after: u32,
+    },
 }
 
 impl Refused {
@@ -61,7 +69,9 @@ impl Refused {
     pub fn counter(&self) -> Counter {
         match self {
             Self::NoSuchPath | Self::NoSuchSource => Counter::NotFound,
-            Self::Method | Self::Url | Self::Headers | Self::BodyBroken | Self::BodySlow => Counter::Malformed,
+            Self::Method | Self::Url | Self::Headers | Self::BodyBroken | Self::BodySlow => {
+                Counter::Malformed
+            }
             Self::ContentEncoding | Self::ContentType => Counter::Unsupported,
             Self::TooLarge => Counter::TooLarge,
             Self::Guarded | Self::Signature => Counter::BadSignature,
@@ -78,7 +88,9 @@ impl Refused {
             Self::NoSuchPath => (404, "signals go to /v1/signals or /v1/sources/{source}".into()),
             Self::NoSuchSource => (404, "no source of this name is configured".into()),
             Self::Method => (405, "signals are sent with POST".into()),
-            Self::Url => (414, format!("path and query are longer than {} bytes", crate::limits::URL_BYTES_MAX)),
+            Self::Url => {
+                (414, format!("path and query are longer than {} bytes", crate::limits::URL_BYTES_MAX))
+            }
             Self::Headers => {
                 (431, format!("the header fields are longer than {} bytes", crate::limits::HEADER_BYTES_MAX))
             }
@@ -107,7 +119,9 @@ impl Refused {
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let errors = match self {
-            Self::Unfit(unfit) => unfit.items().map(|(index, why)| ItemProblem { index, detail: why.to_string() }).collect(),
+            Self::Unfit(unfit) => {
+                unfit.items().map(|(index, why)| ItemProblem { index, detail: why.to_string() }).collect()
+            }
             Self::Conflict { index: Some(index), seq } => vec![ItemProblem {
                 index: *index as usize,
                 detail: format!("this id was accepted with another body as seq {seq}"),

@@ -136,10 +136,9 @@ async fn offer(ingress: &Ingress, signals: Signals) -> Result<Answer, Refused> {
         Signals::One(signal) => Some((signal.body.clone(), signal.id.clone())),
         Signals::Batch(_) => None,
     };
-    let wait = ingress.offer(Arrival::Signals(signals)).map_err(|Full(_)| Refused::Busy {
-        why: "the line is full",
-        retry_after: ingress.retry_after(),
-    })?;
+    let wait = ingress
+        .offer(Arrival::Signals(signals))
+        .map_err(|Full(_)| Refused::Busy { why: "the line is full", retry_after: ingress.retry_after() })?;
     let ack = wait.await.map_err(|Overdue| Refused::Busy {
         why: "the journal is slow; the signal may have been taken: send it again with the same id",
         retry_after: ingress.retry_after(),
@@ -152,4 +151,3 @@ async fn offer(ingress: &Ingress, signals: Signals) -> Result<Answer, Refused> {
         None => accepted_batch(count, first, last, duplicates),
     })
 }
-

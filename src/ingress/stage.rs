@@ -61,7 +61,12 @@ pub struct Ends {
 impl Ends {
     /// `acked` is what the bell of the acks lane notifies.
     #[must_use]
-    pub fn new(arrivals: Sender<Arrival>, acks: Receiver<Ack>, bell: Arc<Bell>, acked: Arc<Notify>) -> Rc<Self> {
+    pub fn new(
+        arrivals: Sender<Arrival>,
+        acks: Receiver<Ack>,
+        bell: Arc<Bell>,
+        acked: Arc<Notify>,
+    ) -> Rc<Self> {
         let (arrivals, acks) = (RefCell::new(arrivals), RefCell::new(acks));
         Rc::new(Self { arrivals, acks, bell, acked, under_way: Cell::new(0) })
     }
@@ -276,7 +281,8 @@ impl Ingress {
     }
 
     fn is_done(&self) -> bool {
-        self.waiting.borrow().is_empty() && self.watches.borrow().iter().all(|watch| watch.strong_count() == 0)
+        self.waiting.borrow().is_empty()
+            && self.watches.borrow().iter().all(|watch| watch.strong_count() == 0)
     }
 }
 
@@ -302,9 +308,10 @@ fn subnet(peer: IpAddr) -> IpAddr {
 /// # Errors
 /// When the runtime or the listener cannot be set up.
 pub fn run(plan: Plan, ends: &Rc<Ends>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build_local(
-        tokio::runtime::LocalOptions::default(),
-    )?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
         plan.listener.set_nonblocking(true)?;
         let drain = plan.drain.clone();

@@ -63,7 +63,9 @@ impl Waiting {
     pub fn answer(&mut self, ack: Ack) {
         let index = self.order.pop_front();
         assert!(index.is_some(), "the journal answers only what was offered");
-        let Some((index, place)) = index.and_then(|index| Some((index, self.places.get_mut(index)?))) else { return };
+        let Some((index, place)) = index.and_then(|index| Some((index, self.places.get_mut(index)?))) else {
+            return;
+        };
         match place.state {
             State::Waits => {
                 place.state = State::Answered(ack);

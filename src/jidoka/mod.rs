@@ -5,5 +5,6 @@
 pub mod breaker;
 pub mod governor;
 pub mod rules;
+pub mod stage;
 pub mod store;
 pub mod timers;

@@ -1,34 +1,56 @@
-//! A shard's turn: take events, step governors, route the effects, commit what changed.
+//! A shard's turn: take events, step governors, route the effects, hand what changed to the store.
 //!
 //! One thread owns the governors of its tenants, so a governor has no lock. The step itself is pure; this file joins
-//! it to lanes, timers and the store. A commit costs what changed since the last one, however many governors there
-//! are.
+//! it to lanes and timers. A commit costs what changed since the last one, however many governors there are.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
 
-use hashbrown::{HashMap, HashSet};
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 
-use super::governor::{self, Effects, Governor, Intent, Rules};
-use super::store::Commit;
+use super::governor::{Effects, Governor, Intent};
+use super::rules::Rules;
+use super::store::{Changes, Followup};
 use super::timers::Timers;
 use crate::clock::{self, Instant};
-use crate::event::{Arrival, Event, Feed, Note, Seq, UnixMillis};
+use crate::event::{Arrival, Event, Feed, Note, Seq, Subject, UnixMillis};
 use crate::kaizen::{Recorder, Stage as Measured};
-use crate::limits;
-use crate::ring::{Full, Receiver, Sender};
+use crate::limits::GOVERNORS_LISTED_MAX;
+use crate::receipt::StateName;
+use crate::ring::{Full, Mark, Receiver, Sender};
 use crate::view::GovernorView;
 
 /// What an operator asks.
 #[derive(Debug)]
 pub enum Query {
-    One { key: Box<str>, answer: tokio::sync::oneshot::Sender<Option<GovernorView>> },
-    /// At most `limit` whose keys follow `after`, in the order of tenant and SKU.
-    Many {
-        tenant: Option<Box<str>>,
-        after: Box<str>,
-        limit: usize,
-        answer: tokio::sync::oneshot::Sender<Vec<GovernorView>>,
-    },
+    One { subject: Subject, answer: tokio::sync::oneshot::Sender<Option<GovernorView>> },
+    Many { page: Page, answer: tokio::sync::oneshot::Sender<Vec<GovernorView>> },
+}
+
+/// Governors in the order of tenant and SKU, those behind `after`.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub tenant: Option<Box<str>>,
+    pub after: Option<(Box<str>, Box<str>)>,
+    pub limit: usize,
+}
+
+/// What changed in one shard since its last commit.
+#[derive(Debug)]
+pub struct Commit {
+    pub shard: usize,
+    pub changes: Changes,
+    /// The changes hold the shard's events up to here.
+    pub through: Seq,
+}
+
+/// What the outbound runtime is asked to do.
+#[derive(Debug)]
+pub struct Order {
+    pub intent: Intent,
+    /// A crash may have come after it was carried out and before its outcome was known.
+    pub maybe_twice: bool,
 }
 
 /// What a shard is connected to.
@@ -36,7 +58,7 @@ pub enum Query {
 pub struct Lanes {
     pub events: Receiver<Feed>,
     pub notes: Sender<Note>,
-    pub intents: Sender<Intent>,
+    pub orders: Sender<Order>,
     /// Timers that fired, to the journal.
     pub arrivals: Sender<Arrival>,
     /// What changed, to the store.
@@ -44,22 +66,40 @@ pub struct Lanes {
     pub queries: Receiver<Query>,
 }
 
+/// What others read.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    /// Last event that was decided.
+    pub decided: Mark,
+    /// Governors by state, in the order of [`StateName::ALL`].
+    pub states: [Mark; 6],
+}
+
+#[derive(Debug)]
+struct Slot {
+    governor: Governor,
+    dirty: bool,
+}
+
 pub struct Stage {
     shard: usize,
     rules: Rules,
-    /// By [`governor::key`].
-    governors: HashMap<Box<str>, Governor, foldhash::quality::RandomState>,
-    dirty: HashSet<Box<str>, foldhash::quality::RandomState>,
+    slots: Vec<Slot>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    dirty: Vec<u32>,
+    followups: Vec<Followup>,
     timers: Timers,
     effects: Effects,
     lanes: Lanes,
+    marks: Marks,
+    states: [u64; 6],
     recorder: Recorder,
-    /// Effects of one step that found their lane full; nothing else is taken before they are gone.
+    /// Effects that found their lane full; nothing else is taken before they are gone.
     notes: VecDeque<Note>,
-    intents: VecDeque<Intent>,
+    orders: VecDeque<Order>,
     /// False during a replay: what governors order then was ordered before.
     live: bool,
-    key: String,
     steps: u32,
 }
 
@@ -70,31 +110,48 @@ const TURN_EVENTS: usize = 1024;
 
 impl Stage {
     #[must_use]
-    pub fn new(shard: usize, rules: Rules, governors: Vec<Governor>, lanes: Lanes, recorder: Recorder) -> Self {
-        let governors = governors
-            .into_iter()
-            .map(|governor| (governor::key(governor.tenant(), governor.sku()), governor))
-            .collect();
-        Self {
+    pub fn new(
+        shard: usize,
+        rules: Rules,
+        governors: Vec<Governor>,
+        lanes: Lanes,
+        marks: Marks,
+        recorder: Recorder,
+    ) -> Self {
+        let mut stage = Self {
             shard,
             rules,
-            governors,
-            dirty: HashSet::default(),
+            slots: Vec::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            dirty: Vec::new(),
+            followups: Vec::new(),
             timers: Timers::default(),
             effects: Effects::default(),
             lanes,
+            marks,
+            states: [0; 6],
             recorder,
             notes: VecDeque::new(),
-            intents: VecDeque::new(),
+            orders: VecDeque::new(),
             live: false,
-            key: String::new(),
             steps: 0,
+        };
+        for governor in governors {
+            stage.admit(governor);
         }
+        stage
     }
 
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.lanes.events.is_empty() || !self.lanes.queries.is_empty()
+    }
+
+    /// When a timer is due next.
+    #[must_use]
+    pub fn next_due(&self) -> Option<UnixMillis> {
+        self.timers.next_due()
     }
 
     /// Takes what waits. Returns whether there was anything to do.
@@ -113,12 +170,18 @@ impl Stage {
                 Feed::Through(seq) => self.commit(seq),
                 Feed::Live => self.go_live(),
             }
-            if !(self.notes.is_empty() && self.intents.is_empty()) {
+            if !(self.notes.is_empty() && self.orders.is_empty()) {
                 break;
             }
         }
+        self.hand_on();
         self.lanes.notes.ring();
-        self.lanes.intents.ring();
+        self.lanes.orders.ring();
+        if took {
+            for (mark, count) in self.marks.states.iter().zip(self.states) {
+                mark.publish(count);
+            }
+        }
         if self.live {
             self.fire(wall);
         }
@@ -127,32 +190,68 @@ impl Stage {
 
     fn step(&mut self, event: Event) {
         self.steps = self.steps.wrapping_add(1);
-        let begun = (self.steps % SAMPLE == 0).then(clock::now);
-        let (tenant, sku) = event.subject();
-        governor::key_into(&mut self.key, tenant, sku);
-        let governor = match self.governors.get_mut(self.key.as_str()) {
-            Some(governor) => governor,
-            None => {
-                let made = Governor::new(tenant, sku, &self.rules, &event, &mut self.effects);
-                self.governors.entry(self.key.as_str().into()).or_insert(made)
-            }
-        };
-        governor::step(governor, event, &self.rules, &mut self.effects);
-        if !self.dirty.contains(self.key.as_str()) {
-            self.dirty.insert(self.key.as_str().into());
+        let begun = self.steps.is_multiple_of(SAMPLE).then(clock::now);
+        let seq = event.seq;
+        let at = self.find_or_admit(&event);
+        let Some(slot) = self.slots.get_mut(at as usize) else { return };
+        let before = slot.governor.state();
+        crate::fault::point("K11");
+        slot.governor.step(event, &self.rules, &mut self.effects);
+        let after = slot.governor.state();
+        if !std::mem::replace(&mut slot.dirty, true) {
+            self.dirty.push(at);
+        }
+        if before != after {
+            self.states[before as usize] -= 1;
+            self.states[after as usize] += 1;
         }
         self.route();
+        self.marks.decided.publish(seq.0);
         if let Some(begun) = begun {
             self.recorder.record(Measured::Decide, clock::now() - begun);
         }
     }
 
+    fn find(&self, tenant: &str, sku: &str) -> Option<u32> {
+        let wanted = |at: &u32| {
+            let governor = self.slots.get(*at as usize).map(|slot| &slot.governor);
+            governor.is_some_and(|governor| governor.tenant() == tenant && governor.sku() == sku)
+        };
+        self.index.find(hash(&self.hasher, tenant, sku), wanted).copied()
+    }
+
+    fn find_or_admit(&mut self, event: &Event) -> u32 {
+        let (tenant, sku) = event.subject();
+        if let Some(at) = self.find(tenant, sku) {
+            return at;
+        }
+        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+        let governor = Governor::new(&subject, event.seq, event.time, &self.rules, &mut self.effects);
+        self.admit(governor)
+    }
+
+    fn admit(&mut self, governor: Governor) -> u32 {
+        let at = u32::try_from(self.slots.len());
+        assert!(at.is_ok(), "a node has fewer than 2^32 governors");
+        let at = at.unwrap_or(u32::MAX);
+        let hashed = hash(&self.hasher, governor.tenant(), governor.sku());
+        self.states[governor.state() as usize] += 1;
+        self.slots.push(Slot { governor, dirty: false });
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index.insert_unique(hashed, at, |at| {
+            let governor = slots.get(*at as usize).map(|slot| &slot.governor);
+            governor.map_or(0, |governor| hash(hasher, governor.tenant(), governor.sku()))
+        });
+        at
+    }
+
     /// Receipts to the scribe, orders to the outbound runtime, timers to the queue.
     fn route(&mut self) {
         for arm in self.effects.timers.drain(..) {
-            self.timers.arm(&self.key, arm);
+            self.timers.arm(arm);
         }
         for draft in self.effects.drafts.drain(..) {
+            self.followups.extend(Followup::of(&draft));
             if !self.notes.is_empty() {
                 self.notes.push_back(Note::Draft(draft));
             } else if let Err(Full(note)) = self.lanes.notes.push(Note::Draft(draft)) {
@@ -161,11 +260,9 @@ impl Stage {
         }
         for intent in self.effects.intents.drain(..) {
             if self.live {
-                self.intents.push_back(intent);
+                crate::fault::point("K12");
+                self.orders.push_back(Order { intent, maybe_twice: false });
             }
-        }
-        if !self.intents.is_empty() {
-            self.hand_on();
         }
     }
 
@@ -178,10 +275,10 @@ impl Stage {
                 return false;
             }
         }
-        while let Some(intent) = self.intents.pop_front() {
-            if let Err(Full(intent)) = self.lanes.intents.push(intent) {
-                self.intents.push_front(intent);
-                self.lanes.intents.ring();
+        while let Some(order) = self.orders.pop_front() {
+            if let Err(Full(order)) = self.lanes.orders.push(order) {
+                self.orders.push_front(order);
+                self.lanes.orders.ring();
                 return false;
             }
         }
@@ -191,21 +288,23 @@ impl Stage {
     /// Hands what changed to the store, and tells the scribe how far this shard has come. While the store is busy
     /// the changes stay dirty and go with the next commit.
     fn commit(&mut self, through: Seq) {
+        self.marks.decided.publish(through.0);
         self.notes.push_back(Note::Through(through));
         self.hand_on();
         if self.lanes.commits.room() == 0 {
             return;
         }
-        let rows = self
-            .dirty
-            .drain()
-            .filter_map(|key| {
-                let mut row = Vec::with_capacity(128);
-                governor::encode(self.governors.get(&key)?, &mut row);
-                Some((key, row))
-            })
-            .collect();
-        let pushed = self.lanes.commits.push(Commit { shard: self.shard, rows, through });
+        let mut changes = Changes::default();
+        for at in self.dirty.drain(..) {
+            if let Some(slot) = self.slots.get_mut(at as usize) {
+                slot.dirty = false;
+                changes.governor(&slot.governor);
+            }
+        }
+        for followup in self.followups.drain(..) {
+            changes.followup(followup);
+        }
+        let pushed = self.lanes.commits.push(Commit { shard: self.shard, changes, through });
         assert!(pushed.is_ok(), "there was room, and only this thread pushes");
         self.lanes.commits.ring();
     }
@@ -213,26 +312,23 @@ impl Stage {
     /// The replay is over: arm every timer, and carry out again what was ordered and has no outcome.
     fn go_live(&mut self) {
         self.live = true;
-        for (key, governor) in &self.governors {
+        for Slot { governor, .. } in &self.slots {
             for arm in governor.timers() {
-                self.timers.arm(key, arm);
+                self.timers.arm(arm);
             }
-            self.intents.extend(governor.unsettled());
+            let unsettled = governor.in_flight().cloned();
+            self.orders.extend(unsettled.map(|intent| Order { intent, maybe_twice: true }));
         }
-        self.hand_on();
     }
 
     fn fire(&mut self, wall: UnixMillis) {
         let mut rang = false;
-        while let Some(timer) = self.timers.due(wall) {
-            match self.lanes.arrivals.push(Arrival::Timer(Box::new(timer))) {
-                Ok(()) => rang = true,
-                Err(Full(Arrival::Timer(timer))) => {
-                    self.timers.again(*timer, wall);
-                    break;
-                }
-                Err(Full(_)) => break,
-            }
+        while self.lanes.arrivals.room() > 0
+            && let Some(timer) = self.timers.due(wall)
+        {
+            let pushed = self.lanes.arrivals.push(Arrival::Timer(Box::new(timer)));
+            assert!(pushed.is_ok(), "there was room, and only this thread pushes");
+            rang = true;
         }
         if rang {
             self.lanes.arrivals.ring();
@@ -243,31 +339,60 @@ impl Stage {
         while let Some(query) = self.lanes.queries.pop() {
             // Who asked may have gone; then nobody wants the answer.
             match query {
-                Query::One { key, answer } => {
-                    let _gone = answer.send(self.governors.get(&key).map(Governor::view));
+                Query::One { subject, answer } => {
+                    let at = self.find(&subject.tenant, &subject.sku);
+                    let slot = at.and_then(|at| self.slots.get(at as usize));
+                    let _gone = answer.send(slot.map(|slot| self.view(&slot.governor)));
                 }
-                Query::Many { tenant, after, limit, answer } => {
-                    let wanted = |key: &str| {
-                        *key > *after
-                            && tenant.as_deref().is_none_or(|tenant| governor::tenant_of(key) == tenant)
-                    };
-                    let mut keys: Vec<&str> =
-                        self.governors.keys().map(AsRef::as_ref).filter(|key| wanted(key)).collect();
-                    keys.sort_unstable();
-                    keys.truncate(limit.min(limits::GOVERNORS_LISTED_MAX));
-                    let views = keys.iter().filter_map(|key| self.governors.get(*key)).map(Governor::view);
-                    let _gone = answer.send(views.collect());
+                Query::Many { page, answer } => {
+                    let _gone = answer.send(self.list(&page));
                 }
             }
         }
     }
 
-    /// Hashes of all states, for the comparison of a replay with the live line.
-    #[must_use]
+    fn list(&self, page: &Page) -> Vec<GovernorView> {
+        let after = page.after.as_ref().map(|(tenant, sku)| (&**tenant, &**sku));
+        let mut found: Vec<&Governor> = self
+            .slots
+            .iter()
+            .map(|slot| &slot.governor)
+            .filter(|governor| page.tenant.as_deref().is_none_or(|tenant| governor.tenant() == tenant))
+            .filter(|governor| after.is_none_or(|after| (governor.tenant(), governor.sku()) > after))
+            .collect();
+        found.sort_unstable_by_key(|governor| (governor.tenant(), governor.sku()));
+        found.truncate(page.limit.min(GOVERNORS_LISTED_MAX));
+        found.into_iter().map(|governor| self.view(governor)).collect()
+    }
+
+    fn view(&self, governor: &Governor) -> GovernorView {
+        GovernorView {
+            tenant: governor.tenant().into(),
+            sku: governor.sku().into(),
+            state: governor.state().as_str(),
+            quota_remaining: governor.quota_remaining(&self.rules),
+            in_flight_action: governor.in_flight().map(|intent| intent.action.to_string()),
+            breaker: governor.breaker().as_str(),
+            mailbox_depth: governor.waiting(),
+            last_seq: governor.last_seq().0,
+        }
+    }
+
+    /// The governors, for the comparison of a replay with the live line.
     pub fn governors(&self) -> impl Iterator<Item = &Governor> {
-        self.governors.values()
+        self.slots.iter().map(|slot| &slot.governor)
     }
 }
+
+fn hash(hasher: &RandomState, tenant: &str, sku: &str) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(tenant.as_bytes());
+    hasher.write_u8(0);
+    hasher.write(sku.as_bytes());
+    hasher.finish()
+}
+
+const _: () = assert!(StateName::ALL.len() == 6);
 
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -12,12 +12,12 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::dedup::{Dedup, DedupError, Known};
+use super::dedup::{Dedup, Known};
 use super::journal::{WriteError, Writer};
 use crate::clock::Instant;
 use crate::disk::Disk;
 use crate::event::{Ack, Arrival, Event, Feed, Kind, Seq, Shed, UnixMillis};
-use crate::kaizen::{Counter, Recorder, Stage as Measured};
+use crate::kaizen::{Recorder, Stage as Measured};
 use crate::limits::JOURNAL_SEAL_AFTER;
 use crate::ring::{Mark, Receiver, Sender, Switch};
 use crate::signal::{Fingerprint, Signal, Signals};
@@ -27,8 +27,6 @@ use crate::signal::{Fingerprint, Signal, Signals};
 pub enum Fatal {
     #[error(transparent)]
     Write(#[from] WriteError),
-    #[error(transparent)]
-    Dedup(#[from] DedupError),
     #[error("{path}: cannot see how much disk space is free: {source}")]
     Space { path: PathBuf, source: std::io::Error },
 }
@@ -154,13 +152,13 @@ impl Stage {
 
     /// One group commit, at most.
     pub fn turn(&mut self, now: Instant, wall: UnixMillis) -> Result<Turn, Fatal> {
-        self.housekeep(now, wall)?;
-        self.answer_queries()?;
+        self.housekeep(now)?;
+        self.answer_queries();
         if !self.hand_on() {
             return Ok(Turn::Blocked);
         }
         self.writer.begin(wall);
-        self.take()?;
+        self.take();
         let (count, units) = (self.writer.count(), self.acks.len());
         if count == 0 {
             self.writer.write()?;
@@ -197,7 +195,7 @@ impl Stage {
         Ok(())
     }
 
-    fn take(&mut self) -> Result<(), Fatal> {
+    fn take(&mut self) {
         for lane in 0..self.lanes.inner.len() {
             while self.writer.takes(1) {
                 let Some(arrival) = self.lanes.inner[lane].pop() else { break };
@@ -212,14 +210,13 @@ impl Stage {
             match self.lanes.ports[port].arrivals.pop() {
                 Some(Arrival::Signals(signals)) => {
                     empty = 0;
-                    let ack = self.take_unit(signals)?;
+                    let ack = self.take_unit(signals);
                     self.acks.push((port, ack));
                 }
                 Some(inner) => self.take_inner(inner),
                 None => empty += 1,
             }
         }
-        Ok(())
     }
 
     fn take_inner(&mut self, arrival: Arrival) {
@@ -227,60 +224,62 @@ impl Stage {
             Arrival::Outcome(outcome) => (self.writer.outcome(&outcome), Kind::Outcome(outcome)),
             Arrival::Timer(timer) => (self.writer.timer(&timer), Kind::Timer(timer)),
             Arrival::Command(command) => (self.writer.command(&command), Kind::Command(command)),
-            Arrival::Signals(_) => unreachable!("signals arrive through a port, which has a lane for the answer"),
+            Arrival::Signals(_) => {
+                unreachable!("signals arrive through a port, which has a lane for the answer")
+            }
         };
         self.stage(seq, kind);
     }
 
-    fn take_unit(&mut self, signals: Signals) -> Result<Ack, Fatal> {
+    fn take_unit(&mut self, signals: Signals) -> Ack {
         if let Some(shed) = self.shed(signals.as_slice().len()) {
-            return Ok(Ack::Refused(shed));
+            return Ack::Refused(shed);
         }
         match signals {
-            Signals::One(signal) => Ok(match self.dedup.look(&signal.identity, signal.digest)? {
+            Signals::One(signal) => match self.dedup.look(&signal.identity, signal.digest) {
                 Known::Fresh => {
-                    let seq = self.take_fresh(signal)?;
+                    let seq = self.take_fresh(signal);
                     Ack::Durable { first: seq, last: seq, duplicates: 0 }
                 }
                 Known::Repeat { seq } => Ack::Durable { first: seq, last: seq, duplicates: 1 },
                 Known::Conflict { seq } => Ack::Conflict { index: 0, seq },
-            }),
+            },
             Signals::Batch(signals) => self.take_batch(signals),
         }
     }
 
     /// All or none: looks at every signal of the unit before the first is numbered.
-    fn take_batch(&mut self, signals: Vec<Signal>) -> Result<Ack, Fatal> {
+    fn take_batch(&mut self, signals: Vec<Signal>) -> Ack {
         self.within_unit.clear();
         for (index, signal) in signals.iter().enumerate() {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            if let Known::Conflict { seq } = self.dedup.look(&signal.identity, signal.digest)? {
-                return Ok(Ack::Conflict { index, seq });
+            if let Known::Conflict { seq } = self.dedup.look(&signal.identity, signal.digest) {
+                return Ack::Conflict { index, seq };
             }
             let first = *self.within_unit.entry(signal.identity).or_insert(signal.digest);
             if first != signal.digest {
-                return Ok(Ack::Conflict { index, seq: Seq(0) });
+                return Ack::Conflict { index, seq: Seq(0) };
             }
         }
         let (mut first, mut last, mut duplicates) = (Seq(u64::MAX), Seq(0), 0);
         for signal in signals {
-            let seq = match self.dedup.look(&signal.identity, signal.digest)? {
+            let seq = match self.dedup.look(&signal.identity, signal.digest) {
                 Known::Repeat { seq } | Known::Conflict { seq } => {
                     duplicates += 1;
                     seq
                 }
-                Known::Fresh => self.take_fresh(signal)?,
+                Known::Fresh => self.take_fresh(signal),
             };
             (first, last) = (first.min(seq), last.max(seq));
         }
-        Ok(Ack::Durable { first, last, duplicates })
+        Ack::Durable { first, last, duplicates }
     }
 
-    fn take_fresh(&mut self, signal: Signal) -> Result<Seq, Fatal> {
+    fn take_fresh(&mut self, signal: Signal) -> Seq {
         let seq = self.writer.signal(&signal);
-        self.dedup.insert(signal.identity, signal.digest, seq, self.writer.time())?;
+        self.dedup.insert(signal.identity, signal.digest, seq, self.writer.time());
         self.stage(seq, Kind::Signal(signal));
-        Ok(seq)
+        seq
     }
 
     fn stage(&mut self, seq: Seq, kind: Kind) {
@@ -305,7 +304,10 @@ impl Stage {
         crate::fault::point("K9");
         for (port, ack) in self.acks.drain(..) {
             let pushed = self.lanes.ports[port].acks.push(ack);
-            assert!(pushed.is_ok(), "an ingress thread has at most as many units under way as its lane has places");
+            assert!(
+                pushed.is_ok(),
+                "an ingress thread has at most as many units under way as its lane has places"
+            );
         }
         for port in &self.lanes.ports {
             port.acks.ring();
@@ -337,14 +339,13 @@ impl Stage {
     }
 
     /// Once a second: free space, progress to the shards, segments that nobody needs.
-    fn housekeep(&mut self, now: Instant, wall: UnixMillis) -> Result<(), Fatal> {
+    fn housekeep(&mut self, now: Instant) -> Result<(), Fatal> {
         const EVERY: Duration = Duration::from_secs(1);
         self.recorder.flush_if_due(now);
         if self.last_look.is_some_and(|last| now.saturating_duration_since(last) < EVERY) {
             return Ok(());
         }
         self.last_look = Some(now);
-        self.dedup.turn(wall)?;
         let free = self.disk.free_bytes(&self.data_dir);
         let free = free.map_err(|source| Fatal::Space { path: self.data_dir.clone(), source })?;
         self.marks.disk_low.publish(u64::from(free < self.low_water_bytes));
@@ -359,12 +360,12 @@ impl Stage {
         Ok(())
     }
 
-    fn answer_queries(&mut self) -> Result<(), Fatal> {
+    fn answer_queries(&mut self) {
         while let Some(query) = self.lanes.queries.pop() {
             let mut found = None;
             for identity in &query.identities {
                 // No digest is asked for, so a conflict is as good as a repeat.
-                if let Known::Repeat { seq } | Known::Conflict { seq } = self.dedup.look(identity, 0)? {
+                if let Known::Repeat { seq } | Known::Conflict { seq } = self.dedup.look(identity, 0) {
                     found = Some(seq);
                     break;
                 }
@@ -372,7 +373,6 @@ impl Stage {
             // Who asked may have gone; then nobody wants the answer.
             let _gone = query.answer.send(found);
         }
-        Ok(())
     }
 }
 

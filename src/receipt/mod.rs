@@ -1,6 +1,9 @@
 //! What a decision leaves behind. A shard makes [`Draft`]s; the scribe turns each into a canonical body, its hash,
 //! its HMAC and the 33-byte leaf of the transparency log.
 
+pub mod canonical;
+pub mod commitment;
+
 use std::fmt;
 
 use crate::event::{ActionId, Seq, UnixMillis};

@@ -97,7 +97,10 @@ pub enum Unfit {
     /// Not an array of objects, or not one object a line.
     Frame(String),
     /// What is wrong, by index; of a single signal, index 0. At most [`Unfit::ITEMS_MAX`].
-    Items { batch: bool, items: Vec<(usize, Reason)> },
+    Items {
+        batch: bool,
+        items: Vec<(usize, Reason)>,
+    },
 }
 
 impl Unfit {
@@ -152,12 +155,9 @@ pub fn parse(verified: Verified, form: Form<'_>, fixed: &Fixed) -> Result<Signal
             });
             signal.map(Signals::One).map_err(|why| Unfit::Items { batch: false, items: vec![(0, why)] })
         }
-        Form::Binary(headers) => {
-            binary(&verified, headers, fixed).map(Signals::One).map_err(|why| Unfit::Items {
-                batch: false,
-                items: vec![(0, why)],
-            })
-        }
+        Form::Binary(headers) => binary(&verified, headers, fixed)
+            .map(Signals::One)
+            .map_err(|why| Unfit::Items { batch: false, items: vec![(0, why)] }),
         Form::Batch => several(verified, fixed, array),
         Form::Lines => several(verified, fixed, lines),
     }
@@ -216,7 +216,8 @@ fn array<'a>(text: &'a str, visit: &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>
         }
         at
     };
-    let broken = |at: usize, what: &str| Unfit::Frame(format!("not a JSON array of signals: {what} at byte {at}"));
+    let broken =
+        |at: usize, what: &str| Unfit::Frame(format!("not a JSON array of signals: {what} at byte {at}"));
     let mut at = skip(0);
     if bytes.get(at) != Some(&b'[') {
         return Err(broken(at, "no `[`"));
@@ -325,7 +326,8 @@ impl<'a> Checked<'a> {
     fn new(attributes: &'a Attributes<'a>, fixed: &'a Fixed) -> Result<Self, Reason> {
         let printable = |value: &'a Option<Cow<'a, str>>, name| {
             let value = value.as_ref().ok_or(Reason::Missing(name))?;
-            let fits = (1..=ID_BYTES_MAX).contains(&value.len()) && value.bytes().all(|b| (b' '..=b'~').contains(&b));
+            let fits = (1..=ID_BYTES_MAX).contains(&value.len())
+                && value.bytes().all(|b| (b' '..=b'~').contains(&b));
             if fits { Ok(value) } else { Err(Reason::Printable(name)) }
         };
         let id = printable(&attributes.id, "id")?;
@@ -355,7 +357,12 @@ impl<'a> Checked<'a> {
         Ok(Self { id, tenant, sku, kind, severity })
     }
 
-    fn into_signal(self, body: Bytes, digest: u64, provenance: &'static Provenance) -> Result<Signal, Reason> {
+    fn into_signal(
+        self,
+        body: Bytes,
+        digest: u64,
+        provenance: &'static Provenance,
+    ) -> Result<Signal, Reason> {
         let identity =
             Fingerprint::new(&provenance.source, provenance.assurance, &self.tenant, self.id, &body);
         let text = |text: &str| span(&body, text).unwrap_or_else(|| Text::Owned(text.into()));
@@ -380,7 +387,11 @@ fn span(body: &Bytes, text: &str) -> Option<Text> {
     inside.then_some(Text::Span { at: u32::try_from(at).ok()?, len: u8::try_from(text.len()).ok()? })
 }
 
-fn name<'a>(given: Option<&'a str>, fixed: Option<&'a str>, which: &'static str) -> Result<Cow<'a, str>, Reason> {
+fn name<'a>(
+    given: Option<&'a str>,
+    fixed: Option<&'a str>,
+    which: &'static str,
+) -> Result<Cow<'a, str>, Reason> {
     let value = match (given, fixed) {
         (Some(given), Some(fixed)) if given != fixed => return Err(Reason::Fixed(which)),
         (Some(given), _) => given,

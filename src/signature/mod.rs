@@ -156,12 +156,21 @@ impl Keyring {
     }
 
     /// Verifies one request's raw body.
-    pub fn verify(&self, headers: &HeaderMap, body: Bytes, now_unix_seconds: u64) -> Result<Verified, Refusal> {
+    pub fn verify(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+        now_unix_seconds: u64,
+    ) -> Result<Verified, Refusal> {
         let key = match self.scheme {
             Scheme::Hmac => hmac::verify(&self.keys, headers, &body)?,
-            Scheme::StandardWebhooks => {
-                standard_webhooks::verify(&self.keys, headers, &body, now_unix_seconds, self.tolerance_seconds)?
-            }
+            Scheme::StandardWebhooks => standard_webhooks::verify(
+                &self.keys,
+                headers,
+                &body,
+                now_unix_seconds,
+                self.tolerance_seconds,
+            )?,
         };
         Ok(Verified { body, provenance: key.provenance, beside: key.beside })
     }
@@ -203,7 +212,11 @@ fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8
 }
 
 /// The first key whose MAC is among `signatures`; all are computed and compared.
-fn matching<'k>(keys: &'k [Key], signatures: &[[u8; 32]], message: impl Fn(&mut mac::Context)) -> Result<&'k Key, Refusal> {
+fn matching<'k>(
+    keys: &'k [Key],
+    signatures: &[[u8; 32]],
+    message: impl Fn(&mut mac::Context),
+) -> Result<&'k Key, Refusal> {
     let mut found = None;
     for key in keys {
         let mut context = mac::Context::with_key(&key.mac);

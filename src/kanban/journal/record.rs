@@ -148,7 +148,9 @@ impl Decoder {
                     let (source, key) = (self.short()?, self.short()?);
                     self.provenance = Some(match held {
                         Some(held)
-                            if *held.source == *source && *held.key == *key && held.assurance == assurance =>
+                            if *held.source == *source
+                                && *held.key == *key
+                                && held.assurance == assurance =>
                         {
                             held
                         }
@@ -330,7 +332,10 @@ mod tests {
         let mut decoder = Decoder::new(Bytes::from(out));
         for expected in [&spanned, &owned] {
             let Some(Kind::Signal(read)) = decoder.next_kind().unwrap() else { panic!("a signal") };
-            assert_eq!((read.id(), read.tenant(), read.sku(), read.kind()), ("s-1", "acme", "vm", "cost.usage"));
+            assert_eq!(
+                (read.id(), read.tenant(), read.sku(), read.kind()),
+                ("s-1", "acme", "vm", "cost.usage")
+            );
             assert_eq!((read.identity, read.digest), (expected.identity, expected.digest));
             assert_eq!((read.severity, &read.body), (expected.severity, &expected.body));
             assert!(std::ptr::eq(read.provenance, expected.provenance));

@@ -168,7 +168,8 @@ fn read_segment<E: From<Damage>>(
             let Some(bytes) = piece.get(used..used.saturating_add(header.frame_bytes())) else { break };
             let follows = header.before == end.before
                 && header.epoch >= end.epoch
-                && (header.first == Seq(end.last.0 + 1) || header.epoch > end.epoch && header.first > end.last);
+                && (header.first == Seq(end.last.0 + 1)
+                    || header.epoch > end.epoch && header.first > end.last);
             if !follows || !header.holds(bytes, end.place) {
                 return Ok(());
             }

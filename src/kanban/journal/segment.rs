@@ -60,15 +60,12 @@ impl Header {
         if header[..8] != MAGIC {
             return Err(BadHeader::Foreign);
         }
-        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let number = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         let (version, crc) = (word(8), word(12));
-        let read = Self {
-            index: number(16),
-            first: Seq(number(24)),
-            before: word(32),
-            epoch: Epoch(word(36)),
-        };
+        let read =
+            Self { index: number(16), first: Seq(number(24)), before: word(32), epoch: Epoch(word(36)) };
         header[12..16].fill(0);
         if crc32c::crc32c(&header) != crc {
             return Err(BadHeader::Damaged);

@@ -251,11 +251,7 @@ impl Writer {
 
     /// Recycles the segments whose events are all numbered `through` or below.
     pub fn release(&mut self, through: Seq) -> Result<usize, WriteError> {
-        let free = self
-            .segments
-            .windows(2)
-            .take_while(|pair| pair[1].first.0 <= through.0 + 1)
-            .count();
+        let free = self.segments.windows(2).take_while(|pair| pair[1].first.0 <= through.0 + 1).count();
         for segment in self.segments.drain(..free) {
             let gave = self.spares.give_back(&segment.path);
             gave.map_err(|source| WriteError { path: segment.path, act: "released", source })?;
@@ -267,7 +263,8 @@ impl Writer {
         let index = self.place.segment + 1;
         let header = segment::Header { index, first: self.next, before: self.before, epoch: self.epoch };
         let path = segment::path(&self.dir, index);
-        let made = self.spares.take().and_then(|spare| segment::create(&*self.disk, &self.dir, &spare, header));
+        let made =
+            self.spares.take().and_then(|spare| segment::create(&*self.disk, &self.dir, &spare, header));
         self.file = made.map_err(|source| self.fail("continued in a new segment", source))?;
         self.segments.push(Segment { index, first: self.next, path });
         self.place = Place { segment: index, offset: segment::HEADER_BYTES as u64 };
@@ -277,7 +274,11 @@ impl Writer {
     fn check(&self) -> Result<(), WriteError> {
         if self.broken {
             let source = io::Error::other("an earlier write or sync failed");
-            return Err(WriteError { path: segment::path(&self.dir, self.place.segment), act: "used", source });
+            return Err(WriteError {
+                path: segment::path(&self.dir, self.place.segment),
+                act: "used",
+                source,
+            });
         }
         Ok(())
     }

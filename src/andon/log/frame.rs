@@ -1,0 +1,140 @@
+//! One batch of receipts as it is stored. Pure.
+//!
+//! ```text
+//! magic u32 | crc u32 | before u32 | length u32 | count u32 | note u32 | first u64 | lowest u64 | highest u64 | key 8 | root 32
+//! count × ( length u16 | entry 33 | salt 16 | signature 32 | compact receipt )
+//! note
+//! ```
+//!
+//! Little-endian. `first` is the log index of the first entry, `lowest` and `highest` bound the numbers of the events
+//! whose receipts are inside, `key` names the HMAC
+//! key of the receipts, `root` is the tree's after the batch. The checksum covers the place (segment and offset)
+//! and the checksum of the frame before.
+
+use crate::proof::tree::Hash;
+use crate::receipt::commitment::ENTRY_BYTES;
+
+pub const HEADER_BYTES: usize = 6 * 4 + 4 * 8 + 32;
+const MAGIC: u32 = u32::from_le_bytes(*b"GRB1");
+/// Entry, salt and signature of a record, before its compact receipt.
+pub const RECORD_BYTES: usize = 2 + ENTRY_BYTES + 16 + 32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub crc: u32,
+    pub before: u32,
+    /// Bytes behind the header.
+    pub length: u32,
+    pub count: u32,
+    /// Bytes of the signed note at the end.
+    pub note: u32,
+    pub first: u64,
+    pub lowest: u64,
+    pub highest: u64,
+    pub key: [u8; 8],
+    pub root: Hash,
+}
+
+impl Header {
+    /// Fills in the header of `frame`, whose records and note are complete.
+    pub fn seal(&mut self, frame: &mut [u8], segment: u64, offset: u64) {
+        self.length = u32::try_from(frame.len() - HEADER_BYTES).unwrap_or(u32::MAX);
+        let words = [MAGIC, 0, self.before, self.length, self.count, self.note].map(u32::to_le_bytes);
+        frame[..24].copy_from_slice(words.as_flattened());
+        let numbers = [self.first, self.lowest, self.highest].map(u64::to_le_bytes);
+        frame[24..48].copy_from_slice(numbers.as_flattened());
+        frame[48..56].copy_from_slice(&self.key);
+        frame[56..HEADER_BYTES].copy_from_slice(&self.root);
+        self.crc = checksum(frame, segment, offset);
+        frame[4..8].copy_from_slice(&self.crc.to_le_bytes());
+    }
+
+    /// `None` when no frame starts here.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+        let word = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+        let number =
+            |at: usize| header.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
+        (word(0)? == MAGIC).then_some(Self {
+            crc: word(4)?,
+            before: word(8)?,
+            length: word(12)?,
+            count: word(16)?,
+            note: word(20)?,
+            first: number(24)?,
+            lowest: number(32)?,
+            highest: number(40)?,
+            key: number(48)?.to_le_bytes(),
+            root: *header.last_chunk()?,
+        })
+    }
+
+    #[must_use]
+    pub fn holds(&self, frame: &[u8], segment: u64, offset: u64) -> bool {
+        frame.len() == self.frame_bytes() && checksum(frame, segment, offset) == self.crc
+    }
+
+    #[must_use]
+    pub fn frame_bytes(&self) -> usize {
+        HEADER_BYTES + self.length as usize
+    }
+}
+
+fn checksum(frame: &[u8], segment: u64, offset: u64) -> u32 {
+    let place = [segment.to_le_bytes(), offset.to_le_bytes()];
+    let seed =
+        crc32c::crc32c_append(crc32c::crc32c(place.as_flattened()), frame.get(..4).unwrap_or_default());
+    crc32c::crc32c_append(seed, frame.get(8..).unwrap_or_default())
+}
+
+/// One receipt of a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub entry: &'a [u8; ENTRY_BYTES],
+    pub salt: &'a [u8; 16],
+    pub signature: &'a [u8; 32],
+    pub compact: &'a [u8],
+}
+
+pub fn push_record(
+    out: &mut Vec<u8>,
+    entry: &[u8; ENTRY_BYTES],
+    salt: &[u8; 16],
+    signature: &[u8; 32],
+) -> usize {
+    let at = out.len();
+    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(entry);
+    out.extend_from_slice(salt);
+    out.extend_from_slice(signature);
+    at
+}
+
+/// Writes the length of the record at `at`, which reaches to the end of `out`.
+pub fn close_record(out: &mut [u8], at: usize) {
+    let len = u16::try_from(out.len() - at - 2).unwrap_or(u16::MAX);
+    out[at..at + 2].copy_from_slice(&len.to_le_bytes());
+}
+
+/// The records of a frame's bytes behind its header; stops at the first that is not one.
+pub fn records<'a>(header: &Header, mut bytes: &'a [u8]) -> impl Iterator<Item = Record<'a>> {
+    let mut left = header.count;
+    std::iter::from_fn(move || {
+        left = left.checked_sub(1)?;
+        let (len, rest) = bytes.split_first_chunk::<2>()?;
+        let (record, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+        bytes = rest;
+        let (entry, record) = record.split_first_chunk()?;
+        let (salt, record) = record.split_first_chunk()?;
+        let (signature, compact) = record.split_first_chunk()?;
+        Some(Record { entry, salt, signature, compact })
+    })
+}
+
+/// The signed note of a frame's bytes behind its header.
+#[must_use]
+pub fn note<'a>(header: &Header, bytes: &'a [u8]) -> Option<&'a str> {
+    let at = bytes.len().checked_sub(header.note as usize)?;
+    std::str::from_utf8(bytes.get(at..)?).ok()
+}

@@ -1,0 +1,261 @@
+//! The files of the log, and what opening them finds out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::frame::{self, records};
+use super::reader::Index;
+use super::{LogError, Tail};
+use crate::disk::{Disk, File};
+use crate::proof::note::{Signer, verify_checkpoint};
+use crate::proof::tree::{Hash, Tree, leaf_hash};
+
+const MAGIC: [u8; 8] = *b"GEMBALG1";
+const VERSION: u32 = 1;
+/// Room for the fields and 64 hashes of a tree's edge.
+pub const HEADER_BYTES: usize = 4096;
+const EDGE_AT: usize = 1024;
+const ORIGIN_BYTES_MAX: usize = EDGE_AT - 128;
+
+/// The first bytes of a segment: what it continues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub index: u64,
+    pub before: u32,
+    pub size: u64,
+    pub edge: Vec<Hash>,
+    pub origin: String,
+    /// Lowest and highest event number in the segment before.
+    pub bounds_before: (u64, u64),
+}
+
+impl Header {
+    pub fn begin(origin: &str, tree: &Tree, index: u64, before: u32, bounds_before: (u64, u64)) -> Self {
+        let origin = origin.chars().take(ORIGIN_BYTES_MAX / 4).collect();
+        Self { index, before, size: tree.size(), edge: tree.edge().to_vec(), origin, bounds_before }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let numbers =
+            [self.index, self.size, self.bounds_before.0, self.bounds_before.1, u64::from(self.before)];
+        bytes[16..56].copy_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
+        bytes[56..60].copy_from_slice(&u32::try_from(self.origin.len()).unwrap_or(0).to_le_bytes());
+        bytes[60..64].copy_from_slice(&u32::try_from(self.edge.len()).unwrap_or(0).to_le_bytes());
+        bytes[64..64 + self.origin.len()].copy_from_slice(self.origin.as_bytes());
+        let edge = self.edge.as_flattened();
+        bytes[EDGE_AT..EDGE_AT + edge.len()].copy_from_slice(edge);
+        let crc = crc32c::crc32c(&bytes);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn read(mut bytes: Vec<u8>) -> Option<Self> {
+        if bytes.len() != HEADER_BYTES || bytes[..8] != MAGIC {
+            return None;
+        }
+        let word = |bytes: &[u8], at: usize| {
+            bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes)
+        };
+        let crc = word(&bytes, 12)?;
+        bytes[12..16].fill(0);
+        if crc32c::crc32c(&bytes) != crc || word(&bytes, 8)? != VERSION {
+            return None;
+        }
+        let number =
+            |at: usize| bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
+        let origin = bytes.get(64..64 + word(&bytes, 56)? as usize)?;
+        let edge = bytes.get(EDGE_AT..EDGE_AT + 32 * word(&bytes, 60)? as usize)?;
+        Some(Self {
+            index: number(16)?,
+            size: number(24)?,
+            bounds_before: (number(32)?, number(40)?),
+            before: u32::try_from(number(48)?).ok()?,
+            origin: std::str::from_utf8(origin).ok()?.to_owned(),
+            edge: edge.as_chunks().0.to_vec(),
+        })
+    }
+}
+
+#[must_use]
+pub fn path(dir: &Path, index: u64) -> PathBuf {
+    dir.join(format!("{index:016x}.log"))
+}
+
+fn index_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".log")?;
+    (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok()).flatten()
+}
+
+/// Begins a segment, durable under its name when this returns.
+pub(super) fn create(disk: &dyn Disk, dir: &Path, header: &Header) -> Result<Tail, LogError> {
+    let path = path(dir, header.index);
+    let temporary = path.with_extension("new");
+    let made = || -> std::io::Result<Arc<dyn File>> {
+        match disk.remove(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = disk.create(&temporary, 0)?;
+        file.write_all_at(&header.to_bytes(), 0)?;
+        file.sync_data()?;
+        disk.rename(&temporary, &path)?;
+        disk.sync_dir(dir)?;
+        Ok(file)
+    };
+    let file = made().map_err(LogError::io(&path))?;
+    Ok(Tail { file, path, segment: header.index, offset: HEADER_BYTES as u64, before: header.before })
+}
+
+/// What was found in a directory.
+pub struct Open {
+    pub tree: Tree,
+    pub(super) tail: Option<Tail>,
+    pub index: Index,
+}
+
+pub fn header(file: &dyn File, path: &Path) -> Result<Header, LogError> {
+    let mut bytes = vec![0; HEADER_BYTES];
+    let got = file.read_at(&mut bytes, 0).map_err(LogError::io(path))?;
+    bytes.truncate(got);
+    let damaged =
+        LogError::Damaged { path: path.to_owned(), offset: 0, what: "the segment's header is not whole" };
+    Header::read(bytes).ok_or(damaged)
+}
+
+/// Segments that are there, by index.
+pub fn list(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<u64, PathBuf>, LogError> {
+    let paths = disk.list(dir).map_err(LogError::io(dir))?;
+    let found: BTreeMap<u64, PathBuf> =
+        paths.into_iter().filter_map(|path| Some((index_of(&path)?, path))).collect();
+    for (expected, (index, path)) in (found.keys().next().copied().unwrap_or(0)..).zip(&found) {
+        if expected != *index {
+            let what = "the segment before it is missing";
+            return Err(LogError::Damaged { path: path.clone(), offset: 0, what });
+        }
+    }
+    Ok(found)
+}
+
+/// Opens what is in `dir`: the tree at its last checkpoint, and where to go on. A torn last frame is cut off.
+pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<Open, LogError> {
+    let segments = list(disk, dir)?;
+    let mut index = Index::default();
+    for path in segments.values() {
+        let header = header(&*disk.open(path).map_err(LogError::io(path))?, path)?;
+        if header.origin != signer.name() {
+            return Err(LogError::Foreign { path: path.clone() });
+        }
+        index.segment_begins(header.index, header.size, header.bounds_before);
+    }
+    let Some((last, path)) = segments.last_key_value() else {
+        return Ok(Open { tree: Tree::default(), tail: None, index });
+    };
+    let file = disk.open(path).map_err(LogError::io(path))?;
+    let scanned = scan(&*file, path, |offset, header, records| {
+        let note = frame::note(header, records).unwrap_or_default();
+        index.committed(*last, offset, header, note.to_owned());
+    })?;
+    if let Some(size) = index.size() {
+        let checked = verify_checkpoint(signer.name(), &signer.public_key(), index.checkpoint());
+        if checked != Some((size, scanned.tree.root())) || size != scanned.tree.size() {
+            let what = "the last checkpoint is not signed by this log's key for this tree";
+            return Err(LogError::Damaged { path: path.clone(), offset: scanned.end, what });
+        }
+    }
+    let len = file.len().map_err(LogError::io(path))?;
+    if len > scanned.end {
+        file.truncate(scanned.end).map_err(LogError::io(path))?;
+        file.sync_data().map_err(LogError::io(path))?;
+    }
+    let tail = Tail { file, path: path.clone(), segment: *last, offset: scanned.end, before: scanned.before };
+    Ok(Open { tree: scanned.tree, tail: Some(tail), index })
+}
+
+/// The whole part of a segment.
+#[derive(Debug)]
+pub struct Scanned {
+    pub tree: Tree,
+    pub end: u64,
+    pub before: u32,
+}
+
+/// Walks the frames of a segment, growing the tree and comparing each root.
+pub fn scan(
+    file: &dyn File,
+    path: &Path,
+    mut visit: impl FnMut(u64, &frame::Header, &[u8]),
+) -> Result<Scanned, LogError> {
+    let begin = header(file, path)?;
+    let damaged = |offset, what| LogError::Damaged { path: path.to_owned(), offset, what };
+    let tree = Tree::resume(begin.size, begin.edge.clone());
+    let mut tree = tree.ok_or_else(|| damaged(0, "the tree's edge does not fit its size"))?;
+    let (mut offset, mut before) = (HEADER_BYTES as u64, begin.before);
+    loop {
+        let Some((header, bytes)) = read_frame(file, path, begin.index, offset)? else { break };
+        let records_bytes = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
+        if header.before != before || header.first != tree.size() {
+            return Err(damaged(offset, "a frame does not continue the one before"));
+        }
+        let mut count = 0;
+        for record in records(&header, records_bytes) {
+            tree.append(leaf_hash(record.entry));
+            count += 1;
+        }
+        if count != header.count || tree.root() != header.root {
+            return Err(damaged(offset, "a frame's entries do not give its root"));
+        }
+        visit(offset, &header, records_bytes);
+        before = header.crc;
+        offset += header.frame_bytes() as u64;
+    }
+    if whole_frame_behind(file, path, begin.index, offset)? {
+        return Err(damaged(offset, "whole frames stand behind the damage"));
+    }
+    Ok(Scanned { tree, end: offset, before })
+}
+
+/// The frame at `offset`, if a whole one stands there.
+pub fn read_frame(
+    file: &dyn File,
+    path: &Path,
+    segment: u64,
+    offset: u64,
+) -> Result<Option<(frame::Header, Vec<u8>)>, LogError> {
+    let mut head = vec![0; frame::HEADER_BYTES];
+    let got = file.read_at(&mut head, offset).map_err(LogError::io(path))?;
+    let Some(header) = frame::Header::read(&head[..got]) else { return Ok(None) };
+    let len = file.len().map_err(LogError::io(path))?;
+    if offset + header.frame_bytes() as u64 > len {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; header.frame_bytes()];
+    let got = file.read_at(&mut bytes, offset).map_err(LogError::io(path))?;
+    bytes.truncate(got);
+    Ok(header.holds(&bytes, segment, offset).then_some((header, bytes)))
+}
+
+fn whole_frame_behind(file: &dyn File, path: &Path, segment: u64, end: u64) -> Result<bool, LogError> {
+    let len = file.len().map_err(LogError::io(path))?;
+    let mut rest = vec![0; usize::try_from(len.saturating_sub(end)).unwrap_or(0)];
+    let got = file.read_at(&mut rest, end).map_err(LogError::io(path))?;
+    rest.truncate(got);
+    Ok((1..rest.len()).any(|shift| {
+        let Some(header) = frame::Header::read(&rest[shift..]) else { return false };
+        let bytes = rest.get(shift..shift.saturating_add(header.frame_bytes()));
+        bytes.is_some_and(|bytes| header.holds(bytes, segment, end + shift as u64))
+    }))
+}
+
+/// The tree through the frames before `end`.
+pub fn tree_through(file: &dyn File, path: &Path, end: u64) -> Result<Tree, LogError> {
+    let scanned = scan(file, path, |_, _, _| {})?;
+    if scanned.end != end {
+        let what = "what was written does not read back";
+        return Err(LogError::Damaged { path: path.to_owned(), offset: scanned.end, what });
+    }
+    Ok(scanned.tree)
+}

@@ -1,0 +1,187 @@
+//! Merges what the threads recorded and writes it as Prometheus text. Counters and gauges go through the `metrics`
+//! crate; histograms are written here from the merged HDR recorders, since the crate's own grow until they are read.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+use hdrhistogram::Histogram;
+use metrics::{Key, Label, Level, Metadata, Recorder as _};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use super::recorder::{Counter, Exchange, Recorder, Set, Stage};
+
+/// Values that are read when somebody asks.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// Name, labels, value.
+    pub values: Vec<(&'static str, Vec<(&'static str, String)>, f64)>,
+}
+
+/// Merges and shows.
+#[derive(Debug)]
+pub struct Collector {
+    exchanges: Vec<Arc<Exchange>>,
+    total: Box<Set>,
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+/// Sets per thread: one in use, one on its way, one being merged.
+const SPARE_SETS: usize = 2;
+const LATENCY_BUCKETS_US: [u64; 7] = [100, 500, 1000, 5000, 10_000, 50_000, 100_000];
+const SECONDS_BUCKETS: [f64; 13] =
+    [1e-7, 1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 1.0];
+const BATCH_BUCKETS: [u64; 9] = [1, 4, 16, 64, 256, 1024, 4096, 8192, 16_384];
+const METADATA: Metadata<'static> = Metadata::new("gemba", Level::INFO, None);
+
+impl Collector {
+    /// `None` only if the histograms' constants are impossible.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let described = [
+            ("gemba_signals_total", "Signals by what became of them at ingress"),
+            ("gemba_receipts_total", "Receipts in the transparency log"),
+            ("actions_successful_total", "Total successful actions"),
+            ("actions_failed_total", "Total failed actions"),
+        ];
+        for (name, help) in described {
+            recorder.describe_counter(name.into(), None, help.into());
+        }
+        let described = [
+            ("queue_depth", "Signals accepted and not yet decided"),
+            ("system_status", "0 healthy, 1 degraded, 2 halted"),
+            ("gemba_ring_depth", "Items that wait in a lane"),
+            ("gemba_governors", "Governors by state"),
+            ("gemba_checkpoint_age_seconds", "Age of the last signed checkpoint"),
+            ("gemba_disk_written_bytes", "Bytes written since the start"),
+        ];
+        for (name, help) in described {
+            recorder.describe_gauge(name.into(), None, help.into());
+        }
+        Some(Self { exchanges: Vec::new(), total: Set::empty()?, recorder, handle })
+    }
+
+    /// A recorder for one thread.
+    #[must_use]
+    pub fn recorder(&mut self) -> Option<Recorder> {
+        let exchange =
+            Arc::new(Exchange { full: ArrayQueue::new(SPARE_SETS), emptied: ArrayQueue::new(SPARE_SETS) });
+        for _ in 0..SPARE_SETS {
+            exchange.emptied.push(Set::empty()?).ok()?;
+        }
+        self.exchanges.push(Arc::clone(&exchange));
+        Some(Recorder::new(Set::empty()?, exchange))
+    }
+
+    /// Merges what was handed over.
+    pub fn collect(&mut self) {
+        for exchange in &self.exchanges {
+            while let Some(mut set) = exchange.full.pop() {
+                for (total, part) in self.total.stages.iter_mut().zip(&set.stages) {
+                    // Same bounds and digits, so nothing can be out of range.
+                    let _same_shape = total.add(part);
+                }
+                let _same_shape = self.total.batch.add(&set.batch);
+                for (counter, by) in Counter::ALL.into_iter().zip(set.counters) {
+                    self.total.counters[counter as usize] += by;
+                }
+                set.clear();
+                drop(exchange.emptied.push(set));
+            }
+        }
+    }
+
+    /// How often `counter` was counted.
+    #[must_use]
+    pub fn counted(&self, counter: Counter) -> u64 {
+        self.total.counters[counter as usize]
+    }
+
+    /// The Prometheus text, format 0.0.4.
+    #[must_use]
+    pub fn render(&self, gauges: &Gauges) -> String {
+        for counter in Counter::ALL {
+            let (name, labels) = match counter {
+                Counter::Receipts => ("gemba_receipts_total", Vec::new()),
+                Counter::ActionsSuccessful => ("actions_successful_total", Vec::new()),
+                Counter::ActionsFailed => ("actions_failed_total", Vec::new()),
+                _ => (
+                    "gemba_signals_total",
+                    counter.result().map(|r| Label::new("result", r)).into_iter().collect(),
+                ),
+            };
+            self.recorder
+                .register_counter(&Key::from_parts(name, labels), &METADATA)
+                .absolute(self.counted(counter));
+        }
+        for (name, labels, value) in &gauges.values {
+            let labels: Vec<Label> =
+                labels.iter().map(|(key, value)| Label::new(*key, value.clone())).collect();
+            self.recorder.register_gauge(&Key::from_parts(*name, labels), &METADATA).set(*value);
+        }
+        let mut text = self.handle.render();
+        self.histograms(&mut text);
+        text
+    }
+
+    fn histograms(&self, text: &mut String) {
+        let whole = &self.total.stages[Stage::Whole as usize];
+        head(text, "signal_processing_latency_us", "Signal processing duration in microseconds");
+        let buckets = LATENCY_BUCKETS_US.map(|us| (us.to_string(), us * 1000));
+        histogram(text, "signal_processing_latency_us", "", whole, &buckets, 1e3);
+        let seconds = SECONDS_BUCKETS.map(|s| (s.to_string(), nanos(s)));
+        head(text, "gemba_stage_seconds", "Time spent in a stage");
+        for stage in Stage::ALL {
+            let label = format!("stage=\"{}\"", stage.as_str());
+            histogram(text, "gemba_stage_seconds", &label, &self.total.stages[stage as usize], &seconds, 1e9);
+        }
+        head(text, "gemba_fsync_seconds", "Time to make one journal frame durable");
+        let fsync = &self.total.stages[Stage::Fsync as usize];
+        histogram(text, "gemba_fsync_seconds", "", fsync, &seconds, 1e9);
+        head(text, "gemba_batch_signals", "Events in one journal frame");
+        let buckets = BATCH_BUCKETS.map(|count| (count.to_string(), count));
+        histogram(text, "gemba_batch_signals", "", &self.total.batch, &buckets, 1.0);
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bucket bounds are small and positive"
+)]
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
+}
+
+fn head(text: &mut String, name: &str, help: &str) {
+    // Writing to a string cannot fail.
+    let _infallible = write!(text, "# HELP {name} {help}\n# TYPE {name} histogram\n");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn histogram(
+    text: &mut String,
+    name: &str,
+    label: &str,
+    values: &Histogram<u64>,
+    buckets: &[(String, u64)],
+    scale: f64,
+) {
+    let comma = if label.is_empty() { "" } else { "," };
+    for (bound, upto) in buckets {
+        let count = values.count_between(0, *upto);
+        let _infallible = writeln!(text, "{name}_bucket{{{label}{comma}le=\"{bound}\"}} {count}");
+    }
+    let braces = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
+    let sum: f64 =
+        values.iter_recorded().map(|v| v.value_iterated_to() as f64 * v.count_at_value() as f64).sum();
+    let _infallible = write!(
+        text,
+        "{name}_bucket{{{label}{comma}le=\"+Inf\"}} {count}\n{name}_sum{braces} {sum}\n{name}_count{braces} {count}\n",
+        count = values.len(),
+        sum = sum / scale,
+    );
+}

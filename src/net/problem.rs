@@ -1,0 +1,53 @@
+//! Errors as RFC 9457 problem details.
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use serde::Serialize;
+
+/// One refusal, for people and programs.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub status: StatusCode,
+    pub detail: String,
+    /// What is wrong with single items of a batch.
+    pub errors: Vec<ItemProblem>,
+    /// Seconds.
+    pub retry_after: Option<u32>,
+}
+
+/// What is wrong with one item of a batch.
+#[derive(Clone, Debug, Serialize)]
+pub struct ItemProblem {
+    pub index: usize,
+    pub detail: String,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None }
+    }
+
+    /// The body, `application/problem+json`.
+    #[must_use]
+    pub fn to_json(&self) -> Bytes {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: &'static str,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            errors: &'a [ItemProblem],
+        }
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let body = Body {
+            r#type: "about:blank",
+            title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            errors: &self.errors,
+        };
+        Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
+    }
+}

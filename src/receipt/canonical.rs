@@ -1,0 +1,461 @@
+//! A receipt in its two forms: the canonical JSON that is hashed, signed and shown (RFC 8785), and the compact bytes
+//! that are stored.
+//!
+//! The log commits to the bytes of the JSON. They are not stored but rendered anew from the compact form by the
+//! renderer of the version that the record names; the stored commitment proves at each read that the same bytes came
+//! out (decision record 0002). So a renderer, once released, is frozen: golden vectors pin it.
+
+use std::io::Write as _;
+
+use super::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
+use crate::event::{ActionId, Seq, UnixMillis};
+use crate::signal::Assurance;
+
+/// Version of the renderer and of the compact form.
+pub const VERSION: u8 = 1;
+
+/// Everything that a receipt says, before it is hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields<'a> {
+    pub id: ReceiptId,
+    pub time: UnixMillis,
+    pub kind: ReceiptType,
+    pub before: StateName,
+    pub after: StateName,
+    pub success: bool,
+    pub action: Option<ActionId>,
+    pub policy: Option<&'a Policy>,
+    pub reason: Option<&'a str>,
+    pub signal_seq: Option<Seq>,
+    pub signal_id: Option<&'a str>,
+    pub tenant: &'a str,
+    pub sku: &'a str,
+    /// Source, key id and assurance of the signal.
+    pub origin: Option<(&'a str, &'a str, Assurance)>,
+}
+
+impl<'a> From<&'a Draft> for Fields<'a> {
+    fn from(draft: &'a Draft) -> Self {
+        let (signal_id, tenant, sku, origin) = match &draft.about {
+            About::Signal(signal) => {
+                let from = signal.provenance;
+                let origin = Some((&*from.source, &*from.key, from.assurance));
+                (Some(signal.id()), signal.tenant(), signal.sku(), origin)
+            }
+            About::Governor { tenant, sku, signal_id } => (signal_id.as_deref(), &**tenant, &**sku, None),
+        };
+        Self {
+            id: draft.id,
+            time: draft.time,
+            kind: draft.kind,
+            before: draft.before,
+            after: draft.after,
+            success: draft.success,
+            action: draft.action,
+            policy: draft.policy.as_deref(),
+            reason: draft.reason.as_deref(),
+            signal_seq: draft.signal_seq,
+            signal_id,
+            tenant,
+            sku,
+            origin,
+        }
+    }
+}
+
+/// What a receipt gains when it is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged<'a> {
+    pub hash: &'a [u8; 32],
+    pub signature: &'a [u8; 32],
+    pub salt: &'a [u8; 16],
+    pub key_id: &'a str,
+    pub log_index: u64,
+    pub log_origin: &'a str,
+}
+
+/// Appends the context: the bytes that `hash` is taken of.
+pub fn context(fields: &Fields<'_>, out: &mut Vec<u8>) {
+    render(fields, None, out);
+}
+
+/// Appends the whole receipt, as it is served.
+pub fn receipt(fields: &Fields<'_>, logged: &Logged<'_>, out: &mut Vec<u8>) {
+    render(fields, Some(logged), out);
+}
+
+/// Keys in sorted order; the context is the same object without what the log added.
+fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"action_id":"#);
+    match fields.action {
+        Some(action) => quoted_id(out, b"a-", action.0.0, None),
+        None => null(out),
+    }
+    out.extend_from_slice(br#","assurance":"#);
+    match fields.origin {
+        Some((_, _, assurance)) => {
+            out.extend_from_slice(&[b'"', b'A' + assurance as u8, b'"']);
+        }
+        None => null(out),
+    }
+    if let Some(logged) = logged {
+        hex(out, br#","hash":""#, logged.hash);
+        member(out, br#","key_id":"#, Some(logged.key_id));
+        number(out, br#","log_index":"#, logged.log_index);
+        member(out, br#","log_origin":"#, Some(logged.log_origin));
+    }
+    out.extend_from_slice(br#","policy":"#);
+    match fields.policy {
+        Some(policy) => {
+            hex(out, br#"{"content_hash":""#, &policy.content_hash);
+            member(out, br#","pack":"#, Some(&policy.pack));
+            member(out, br#","rule":"#, Some(&policy.rule));
+            out.push(b'}');
+        }
+        None => null(out),
+    }
+    member(out, br#","reason":"#, fields.reason);
+    out.extend_from_slice(br#","receipt_id":"#);
+    quoted_id(out, b"r-", fields.id.seq.0, Some(fields.id.ordinal));
+    member(out, br#","receipt_type":"#, Some(fields.kind.as_str()));
+    if let Some(logged) = logged {
+        hex(out, br#","salt":""#, logged.salt);
+    }
+    number(out, br#","seq":"#, fields.id.seq.0);
+    member(out, br#","signal_id":"#, fields.signal_id);
+    match fields.signal_seq {
+        Some(seq) => number(out, br#","signal_seq":"#, seq.0),
+        None => out.extend_from_slice(br#","signal_seq":null"#),
+    }
+    if let Some(logged) = logged {
+        hex(out, br#","signature":""#, logged.signature);
+    }
+    member(out, br#","sku":"#, Some(fields.sku));
+    member(out, br#","source":"#, fields.origin.map(|(source, _, _)| source));
+    member(out, br#","source_key":"#, fields.origin.map(|(_, key, _)| key));
+    member(out, br#","state_after":"#, Some(fields.after.as_str()));
+    member(out, br#","state_before":"#, Some(fields.before.as_str()));
+    out.extend_from_slice(if fields.success { br#","success":true"# } else { br#","success":false"# });
+    member(out, br#","tenant":"#, Some(fields.tenant));
+    number(out, br#","timestamp":"#, fields.time.0);
+    out.push(b'}');
+}
+
+fn null(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"null");
+}
+
+fn quoted_id(out: &mut Vec<u8>, prefix: &[u8], seq: u64, ordinal: Option<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(prefix);
+    encode_hex(out, &seq.to_be_bytes());
+    if let Some(ordinal) = ordinal {
+        out.push(b'-');
+        encode_hex(out, &[ordinal]);
+    }
+    out.push(b'"');
+}
+
+fn hex(out: &mut Vec<u8>, key: &[u8], bytes: &[u8]) {
+    out.extend_from_slice(key);
+    encode_hex(out, bytes);
+    out.push(b'"');
+}
+
+fn encode_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    let at = out.len();
+    out.resize(at + 2 * bytes.len(), 0);
+    // The room is exactly what is needed.
+    let _exact = faster_hex::hex_encode(bytes, &mut out[at..]);
+}
+
+fn number(out: &mut Vec<u8>, key: &[u8], value: u64) {
+    out.extend_from_slice(key);
+    // RFC 8785 numbers are doubles; larger ones would be read differently.
+    debug_assert!(value <= 1 << 53);
+    let _infallible = write!(out, "{value}");
+}
+
+fn member(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
+    out.extend_from_slice(key);
+    match value {
+        Some(text) => string(out, text),
+        None => null(out),
+    }
+}
+
+/// RFC 8785, 3.2.2.2: the two-letter escapes, `\u00xx` for other controls, everything else as it is.
+fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        for byte in text.bytes() {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                0x08 => out.extend_from_slice(br"\b"),
+                0x09 => out.extend_from_slice(br"\t"),
+                0x0a => out.extend_from_slice(br"\n"),
+                0x0c => out.extend_from_slice(br"\f"),
+                0x0d => out.extend_from_slice(br"\r"),
+                0..=0x1f => {
+                    out.extend_from_slice(br"\u00");
+                    encode_hex(out, &[byte]);
+                }
+                _ => out.push(byte),
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+const SUCCESS: u8 = 1;
+const ACTION: u8 = 2;
+const REASON: u8 = 4;
+const SIGNAL_SEQ: u8 = 8;
+/// The signal's number is the receipt's own.
+const SAME_SEQ: u8 = 16;
+const SIGNAL_ID: u8 = 32;
+const ORIGIN: u8 = 64;
+const POLICY: u8 = 128;
+
+/// Appends the compact form.
+pub fn store(fields: &Fields<'_>, out: &mut Vec<u8>) {
+    let same = fields.signal_seq == Some(fields.id.seq);
+    let other = fields.signal_seq.filter(|_| !same);
+    let mut flags = 0;
+    for (holds, flag) in [
+        (fields.success, SUCCESS),
+        (fields.action.is_some(), ACTION),
+        (fields.reason.is_some(), REASON),
+        (other.is_some(), SIGNAL_SEQ),
+        (same, SAME_SEQ),
+        (fields.signal_id.is_some(), SIGNAL_ID),
+        (fields.origin.is_some(), ORIGIN),
+        (fields.policy.is_some(), POLICY),
+    ] {
+        flags |= if holds { flag } else { 0 };
+    }
+    let states = (fields.before as u8) << 4 | fields.after as u8;
+    out.extend_from_slice(&[VERSION, flags, fields.kind as u8, states, fields.id.ordinal]);
+    out.extend_from_slice(&fields.id.seq.0.to_le_bytes());
+    out.extend_from_slice(&fields.time.0.to_le_bytes());
+    text(out, fields.tenant);
+    text(out, fields.sku);
+    if let Some(action) = fields.action {
+        out.extend_from_slice(&action.0.0.to_le_bytes());
+    }
+    if let Some(seq) = other {
+        out.extend_from_slice(&seq.0.to_le_bytes());
+    }
+    if let Some(id) = fields.signal_id {
+        text(out, id);
+    }
+    if let Some((source, key, assurance)) = fields.origin {
+        out.push(assurance as u8);
+        text(out, source);
+        text(out, key);
+    }
+    if let Some(reason) = fields.reason {
+        text(out, reason);
+    }
+    if let Some(policy) = fields.policy {
+        out.extend_from_slice(&policy.content_hash);
+        text(out, &policy.pack);
+        text(out, &policy.rule);
+    }
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(text.as_bytes().get(..usize::from(len)).unwrap_or_default());
+}
+
+/// A stored receipt that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    id: ReceiptId,
+    time: UnixMillis,
+    kind: ReceiptType,
+    before: StateName,
+    after: StateName,
+    success: bool,
+    action: Option<ActionId>,
+    policy: Option<Policy>,
+    reason: Option<Box<str>>,
+    signal_seq: Option<Seq>,
+    signal_id: Option<Box<str>>,
+    tenant: Box<str>,
+    sku: Box<str>,
+    origin: Option<(Box<str>, Box<str>, Assurance)>,
+}
+
+impl Stored {
+    #[must_use]
+    pub fn fields(&self) -> Fields<'_> {
+        Fields {
+            id: self.id,
+            time: self.time,
+            kind: self.kind,
+            before: self.before,
+            after: self.after,
+            success: self.success,
+            action: self.action,
+            policy: self.policy.as_ref(),
+            reason: self.reason.as_deref(),
+            signal_seq: self.signal_seq,
+            signal_id: self.signal_id.as_deref(),
+            tenant: &self.tenant,
+            sku: &self.sku,
+            origin: self.origin.as_ref().map(|(source, key, assurance)| (&**source, &**key, *assurance)),
+        }
+    }
+}
+
+/// Reads the compact form; `None` when the bytes are not one of this version.
+#[must_use]
+pub fn load(bytes: &[u8]) -> Option<Stored> {
+    let mut cursor = Cursor(bytes);
+    let [version, flags, kind, states, ordinal] = cursor.array()?;
+    if version != VERSION {
+        return None;
+    }
+    let holds = |flag| flags & flag != 0;
+    let state = |number: u8| StateName::ALL.get(usize::from(number)).copied();
+    let seq = Seq(cursor.number()?);
+    let time = UnixMillis(cursor.number()?);
+    let (tenant, sku) = (cursor.text()?, cursor.text()?);
+    let action = if holds(ACTION) { Some(ActionId(Seq(cursor.number()?))) } else { None };
+    let signal_seq = if holds(SAME_SEQ) {
+        Some(seq)
+    } else if holds(SIGNAL_SEQ) {
+        Some(Seq(cursor.number()?))
+    } else {
+        None
+    };
+    let signal_id = if holds(SIGNAL_ID) { Some(cursor.text()?) } else { None };
+    let origin = if holds(ORIGIN) {
+        let [assurance] = cursor.array()?;
+        let all = [Assurance::A, Assurance::B, Assurance::C, Assurance::D];
+        let assurance = all.get(usize::from(assurance)).copied()?;
+        Some((cursor.text()?, cursor.text()?, assurance))
+    } else {
+        None
+    };
+    let reason = if holds(REASON) { Some(cursor.text()?) } else { None };
+    let policy = if holds(POLICY) {
+        Some(Policy { content_hash: cursor.array()?, pack: cursor.text()?, rule: cursor.text()? })
+    } else {
+        None
+    };
+    cursor.0.is_empty().then_some(())?;
+    Some(Stored {
+        id: ReceiptId { seq, ordinal },
+        time,
+        kind: ReceiptType::ALL.get(usize::from(kind)).copied()?,
+        before: state(states >> 4)?,
+        after: state(states & 15)?,
+        success: holds(SUCCESS),
+        action,
+        policy,
+        reason,
+        signal_seq,
+        signal_id,
+        tenant,
+        sku,
+        origin,
+    })
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+    fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+    fn text(&mut self) -> Option<Box<str>> {
+        let len = usize::from(self.array().map(u16::from_le_bytes)?);
+        let (head, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        std::str::from_utf8(head).ok().map(Box::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fields() -> impl Strategy<Value = Stored> {
+        let texts = (".*", "[a-z]{1,8}", "[a-z]{1,8}", prop::option::of(".*"), prop::option::of(".{0,40}"));
+        let numbers = (0u64..1 << 53, 0u64..1 << 53, any::<u8>(), 0usize..16, 0usize..6, 0usize..6);
+        let options = (any::<bool>(), prop::option::of(0u64..1 << 53), any::<[u8; 32]>(), 0u8..8);
+        (texts, numbers, options).prop_map(|(texts, numbers, options)| {
+            let (free, tenant, sku, reason, signal_id) = texts;
+            let (seq, time, ordinal, kind, before, after) = numbers;
+            let (success, other, content_hash, which) = options;
+            Stored {
+                id: ReceiptId { seq: Seq(seq), ordinal },
+                time: UnixMillis(time),
+                kind: ReceiptType::ALL[kind],
+                before: StateName::ALL[before],
+                after: StateName::ALL[after],
+                success,
+                action: (which & 1 > 0).then_some(ActionId(Seq(time))),
+                policy: (which & 2 > 0).then(|| Policy {
+                    pack: free.as_str().into(),
+                    rule: "r".into(),
+                    content_hash,
+                }),
+                reason: reason.map(Into::into),
+                signal_seq: other.map(Seq),
+                signal_id: signal_id.map(Into::into),
+                tenant: tenant.into(),
+                sku: sku.into(),
+                origin: (which & 4 > 0).then(|| (free.into(), "k".into(), Assurance::B)),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_is_read_back(stored in fields()) {
+            let mut bytes = Vec::new();
+            store(&stored.fields(), &mut bytes);
+            prop_assert_eq!(load(&bytes), Some(stored));
+        }
+
+        #[test]
+        fn both_forms_are_canonical_json_in_the_eyes_of_another(stored in fields()) {
+            let logged = Logged {
+                hash: &[1; 32],
+                signature: &[2; 32],
+                salt: &[3; 16],
+                key_id: "k\u{1}",
+                log_index: 7,
+                log_origin: "gemba.local/dev",
+            };
+            let mut context_bytes = Vec::new();
+            context(&stored.fields(), &mut context_bytes);
+            let mut receipt_bytes = Vec::new();
+            receipt(&stored.fields(), &logged, &mut receipt_bytes);
+            for bytes in [context_bytes, receipt_bytes] {
+                let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+                prop_assert_eq!(serde_jcs::to_string(&value).unwrap(), String::from_utf8(bytes).unwrap());
+            }
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes: Vec<u8>) {
+            let _read = load(&bytes);
+        }
+    }
+}
