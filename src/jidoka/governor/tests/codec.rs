@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::Damage;
+use super::super::state::State;
 use super::model::op;
 use super::*;
 
@@ -77,6 +78,10 @@ fn a_governor_that_contradicts_itself_is_refused() {
     assert_eq!(Governor::decode(&bytes(&governor)).map(|_| ()), Err(Damage::Inconsistent));
     let mut governor = Line::new(rules()).all(&[ACT, SEE]).governor;
     governor.last_seq = Seq(1);
+    assert_eq!(Governor::decode(&bytes(&governor)).map(|_| ()), Err(Damage::Inconsistent));
+    let mut governor = Line::new(rules()).all(&[ACT, SEE, SEE]).governor;
+    let State::ActionPending(pending) = &mut governor.state else { panic!() };
+    pending.flight.intent.action = ActionId(Seq(2));
     assert_eq!(Governor::decode(&bytes(&governor)).map(|_| ()), Err(Damage::Inconsistent));
     let mut governor = Line::new(rules()).all(&[ACT, SEE]).governor;
     governor.key = super::super::key("acme", "vn");
