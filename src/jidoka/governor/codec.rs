@@ -103,7 +103,7 @@ fn put_len(out: &mut Vec<u8>, len: usize) {
 
 /// A name: tenant, SKU, signal id, type, source, key.
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    debug_assert!(text.len() <= usize::from(u8::MAX), "a name of {} bytes", text.len());
+    debug_assert!(u8::try_from(text.len()).is_ok(), "a name of {} bytes", text.len());
     out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
     out.extend_from_slice(text.as_bytes());
 }

@@ -36,13 +36,13 @@ impl Mailbox {
     }
 
     /// Takes the signal in, or gives it back when the mailbox is full.
-    pub(super) fn offer(&mut self, seq: Seq, signal: Signal, rules: &Rules) -> Result<(), Signal> {
+    pub(super) fn offer(&mut self, seq: Seq, signal: Signal, rules: &Rules) -> Option<Signal> {
         let bytes = self.bytes + signal.body.len();
         if self.waiting.len() >= rules.mailbox || bytes > rules.mailbox_bytes {
-            return Err(signal);
+            return Some(signal);
         }
         self.put(seq, alone(signal));
-        Ok(())
+        None
     }
 
     /// Takes the signal in without asking: what the store gives back was counted when it came.

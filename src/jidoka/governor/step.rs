@@ -32,7 +32,7 @@ impl Governor {
         let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
         match event.kind {
             Kind::Signal(signal) => self.on_signal(signal, &mut turn),
-            Kind::Outcome(outcome) => self.on_outcome(*outcome, &mut turn),
+            Kind::Outcome(outcome) => self.on_outcome(&outcome, &mut turn),
             Kind::Timer(timer) => self.on_timer(&timer, &mut turn),
             Kind::Command(command) => self.on_command(&command, &mut turn),
         }
@@ -107,7 +107,7 @@ impl Governor {
     fn wait(&mut self, seq: Seq, signal: Signal, turn: &mut Turn) {
         let state = self.state();
         let refused = match self.state.mailbox_mut() {
-            Some(mailbox) => mailbox.offer(seq, signal, turn.rules).err(),
+            Some(mailbox) => mailbox.offer(seq, signal, turn.rules),
             None => Some(signal),
         };
         if let Some(signal) = refused {
@@ -148,7 +148,7 @@ impl Governor {
         }
     }
 
-    fn on_outcome(&mut self, outcome: Outcome, turn: &mut Turn) {
+    fn on_outcome(&mut self, outcome: &Outcome, turn: &mut Turn) {
         let flying = self.state.flight().is_some_and(|flight| flight.intent.action == outcome.action);
         let row = table::row(self.state());
         let answer = match &outcome.result {

@@ -8,7 +8,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{Changes, StateStore, StoreError};
 use crate::event::Seq;
-use crate::jidoka::governor::Governor;
+use crate::jidoka::governor::{Damage, Governor};
 use crate::limits;
 
 const WATERMARK: &[u8] = b"watermark";
@@ -75,7 +75,7 @@ impl StateStore for Embedded {
                     visit(governor);
                     continue;
                 }
-                Ok(_) => crate::jidoka::governor::Damage::Inconsistent,
+                Ok(_) => Damage::Inconsistent,
                 Err(damage) => damage,
             };
             let key = String::from_utf8_lossy(&key).replace('\0', "/");
@@ -128,10 +128,151 @@ impl Followups {
 fn wrapped(path: &Path, doing: &'static str, error: fjall::Error) -> StoreError {
     let path = path.to_owned();
     match error {
-        fjall::Error::Io(source) => StoreError::Io { path, doing, source },
-        fjall::Error::Storage(fjall::LsmError::Io(source)) => StoreError::Io { path, doing, source },
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+            StoreError::Io { path, doing, source }
+        }
         fjall::Error::Locked => StoreError::Locked { path },
         fjall::Error::Poisoned => StoreError::Poisoned { path },
         other => StoreError::Engine { path, doing, what: format!("{other:?}") },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::Followup;
+    use super::*;
+    use crate::event::{Command, Event, Kind, Subject, UnixMillis, Verb};
+    use crate::jidoka::governor::Effects;
+    use crate::jidoka::rules::Rules;
+
+    /// A governor that an operator gave this quota with event `seq`.
+    fn governor(sku: u32, seq: u64) -> Governor {
+        let subject = Subject { tenant: "acme".into(), sku: format!("vm-{sku}").into() };
+        let (rules, mut effects) = (Rules::default(), Effects::default());
+        let mut governor = Governor::new(&subject, Seq(seq), UnixMillis(seq), &rules, &mut effects);
+        let command =
+            Command { subject, verb: Verb::Quota(sku), actor: "root".into(), reason: "test".into() };
+        let event = Event { seq: Seq(seq), time: UnixMillis(seq), kind: Kind::Command(Box::new(command)) };
+        governor.step(event, &rules, &mut effects);
+        governor
+    }
+
+    fn changes(skus: std::ops::Range<u32>, seq: u64) -> Changes {
+        let mut changes = Changes::default();
+        for sku in skus {
+            changes.governor(&governor(sku, seq));
+        }
+        changes.followup(Followup { signal: Seq(1), event: Seq(seq) });
+        changes
+    }
+
+    fn contents(store: &Embedded) -> (Seq, Vec<(String, u64)>) {
+        let mut rows = Vec::new();
+        let watermark = store.load(&mut |governor| rows.push((governor.sku().into(), governor.last_seq().0)));
+        (watermark.unwrap(), rows)
+    }
+
+    /// What a process leaves that is killed now: the files as they are, under another name.
+    fn killed(dir: &Path) -> tempfile::TempDir {
+        fn copy(from: &Path, to: &Path) {
+            fs::create_dir_all(to).unwrap();
+            for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+                let to = to.join(entry.file_name());
+                if entry.file_type().unwrap().is_dir() {
+                    copy(&entry.path(), &to);
+                } else {
+                    fs::copy(entry.path(), to).unwrap();
+                }
+            }
+        }
+        let copied = tempfile::tempdir().unwrap();
+        copy(dir, copied.path());
+        copied
+    }
+
+    /// fjall's journal files.
+    fn journals(dir: &Path) -> Vec<PathBuf> {
+        let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "jnl")).collect()
+    }
+
+    #[test]
+    fn a_new_store_is_empty_and_knows_no_event() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(contents(&Embedded::open(dir.path()).unwrap()), (Seq(0), vec![]));
+    }
+
+    #[test]
+    fn a_killed_process_keeps_its_last_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Embedded::open(dir.path()).unwrap();
+        store.commit(&changes(0..3, 7), Seq(7)).unwrap();
+        store.commit(&changes(1..2, 9), Seq(9)).unwrap();
+        let left = killed(dir.path());
+        let again = Embedded::open(left.path()).unwrap();
+        let rows = [("vm-0", 7), ("vm-1", 9), ("vm-2", 7)].map(|(sku, seq)| (sku.to_owned(), seq));
+        assert_eq!(contents(&again), (Seq(9), rows.to_vec()));
+        assert_eq!(again.followups().of(Seq(1)).unwrap(), [Seq(7), Seq(9)]);
+        assert_eq!(again.followups().of(Seq(2)).unwrap(), []);
+    }
+
+    #[test]
+    fn a_torn_commit_is_there_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Embedded::open(dir.path()).unwrap();
+        store.commit(&changes(0..3, 7), Seq(7)).unwrap();
+        let before = killed(dir.path());
+        store.commit(&changes(0..3, 9), Seq(9)).unwrap();
+        let after = killed(dir.path());
+        let journal = journals(after.path()).pop().unwrap();
+        let name = journal.file_name().unwrap();
+        let (old, new) = (fs::read(before.path().join(name)).unwrap(), fs::read(&journal).unwrap());
+        let differ = |(old, new): (&u8, &u8)| old != new;
+        let from = old.iter().zip(&new).position(differ).unwrap_or(old.len().min(new.len()));
+        let to = new.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        assert!(to > from + 100, "the second commit lies in {from}..{to}");
+        let rows = |seq| (Seq(seq), (0..3).map(|sku| (format!("vm-{sku}"), seq)).collect::<Vec<_>>());
+        for cut in (from..to).step_by(23).chain([to - 1]) {
+            let torn = killed(after.path());
+            let file = fs::File::options().write(true).open(torn.path().join(name)).unwrap();
+            file.set_len(cut as u64).unwrap();
+            let mut store = Embedded::open(torn.path()).unwrap();
+            assert_eq!(contents(&store), rows(7), "cut at {cut} of {from}..{to}");
+            assert_eq!(store.followups().of(Seq(1)).unwrap(), [Seq(7)]);
+            store.commit(&changes(0..3, 11), Seq(11)).unwrap();
+            drop(store);
+            assert_eq!(contents(&Embedded::open(torn.path()).unwrap()), rows(11), "the second recovery");
+        }
+    }
+
+    #[test]
+    fn a_damaged_row_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Embedded::open(dir.path()).unwrap();
+        store.governors.insert("acme\0vm", [9]).unwrap();
+        let error = store.load(&mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("governor \"acme/vm\" is version 9"), "{error}");
+        let mut row = Vec::new();
+        governor(1, 1).encode(&mut row);
+        store.governors.insert("acme\0vm", row).unwrap();
+        assert!(store.load(&mut |_| {}).is_err(), "another governor's row");
+    }
+
+    #[test]
+    fn a_second_process_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let _store = Embedded::open(dir.path()).unwrap();
+        assert!(matches!(Embedded::open(dir.path()), Err(StoreError::Locked { .. })));
+    }
+
+    #[test]
+    #[should_panic(expected = "watermark 6 after 7")]
+    fn the_watermark_never_goes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Embedded::open(dir.path()).unwrap();
+        store.commit(&Changes::default(), Seq(7)).unwrap();
+        let _ = store.commit(&Changes::default(), Seq(6));
     }
 }

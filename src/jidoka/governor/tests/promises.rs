@@ -1,0 +1,213 @@
+//! Single promises, by example.
+
+use super::super::cause;
+use super::*;
+use crate::event::Kind;
+use crate::jidoka::breaker::Breaker;
+use crate::receipt::{About, ReceiptType, StateName};
+
+fn kinds(drafts: &[Draft]) -> Vec<(u64, u8, ReceiptType)> {
+    drafts.iter().map(|draft| (draft.id.seq.0, draft.id.ordinal, draft.kind)).collect()
+}
+
+#[test]
+fn an_observed_signal_moves_into_its_draft() {
+    let mut line = Line::new(rules());
+    let event = line.event(&SEE);
+    let Kind::Signal(signal) = &event.kind else { panic!() };
+    let at = signal.body.as_ptr();
+    line.governor.step(event, &line.rules, &mut line.effects);
+    let About::Signal(signal) = &line.effects.drafts[0].about else { panic!() };
+    assert_eq!(signal.body.as_ptr(), at);
+    assert!(line.effects.intents.is_empty() && line.effects.timers.is_empty());
+}
+
+#[test]
+fn an_action_goes_out_with_its_number_its_deadline_and_its_window() {
+    let mut line = Line::new(rules());
+    let drafts = line.feed(&ACT);
+    assert_eq!(drafts[0].action, Some(ActionId(Seq(1))));
+    assert_eq!(line.effects.intents[0].action, ActionId(Seq(1)));
+    assert_eq!(line.effects.intents[0].signal.id(), "id-1");
+    let armed: Vec<_> = line.effects.timers.iter().map(|arm| (arm.kind, arm.armed, arm.due)).collect();
+    let due = |seconds: u64| UnixMillis(line.time.0 + seconds * 1000);
+    let expected = [(TimerKind::QuotaWindow, Seq(1), due(60)), (TimerKind::ActionDeadline, Seq(1), due(90))];
+    assert_eq!(armed, expected);
+    let running: Vec<_> = line.governor.timers().collect();
+    assert_eq!(running, line.effects.timers);
+    line.feed(&OK);
+    line.feed(&ACT);
+    assert_eq!(line.effects.timers.len(), 1, "the window is open already");
+}
+
+#[test]
+fn what_waited_is_decided_in_order_until_one_acts() {
+    let mut line = Line::new(Rules { mailbox: 9, ..rules() }).all(&[ACT, SEE, ACT, SEE]);
+    let drafts = line.feed(&OK);
+    assert_eq!(
+        kinds(&drafts),
+        [
+            (5, 0, ReceiptType::ActionSuccessful),
+            (2, 0, ReceiptType::Observed),
+            (3, 0, ReceiptType::ActionGenerated)
+        ]
+    );
+    assert_eq!(drafts[0].signal_seq, Some(Seq(1)));
+    assert_eq!(line.effects.intents[0].action, ActionId(Seq(3)));
+    assert_eq!(line.effects.timers[0].armed, Seq(5), "armed by the event, not by the signal");
+    assert_eq!(line.governor.oldest_waiting(), Some(Seq(4)));
+    assert_eq!(
+        kinds(&line.feed(&OK)),
+        [(6, 0, ReceiptType::ActionSuccessful), (4, 0, ReceiptType::QuotaExceeded)],
+        "both actions of the window are spent"
+    );
+    assert_eq!(line.governor.state(), StateName::QuotaExhausted);
+}
+
+#[test]
+fn a_full_mailbox_makes_dead_letters() {
+    let mut line = Line::new(rules()).all(&[ACT, SEE, SEE]);
+    let drafts = line.feed(&SEE);
+    assert_eq!(kinds(&drafts), [(4, 0, ReceiptType::DeadletterSignal)]);
+    assert_eq!(drafts[0].reason.as_deref(), Some(cause::MAILBOX_FULL));
+    let body = signal(&subject(), "id-2", "see.this", Severity::Info).body.len();
+    let mut line = Line::new(Rules { mailbox: 9, mailbox_bytes: body * 2, ..rules() }).all(&[ACT, SEE, SEE]);
+    assert_eq!(kinds(&line.feed(&SEE)), [(4, 0, ReceiptType::DeadletterSignal)], "bytes count too");
+    line.feed(&OK);
+    line.feed(&ACT);
+    assert!(line.feed(&SEE).is_empty(), "what was decided makes room");
+}
+
+#[test]
+fn a_waiting_signal_keeps_nothing_alive_but_itself() {
+    let mut line = Line::new(rules()).all(&[ACT]);
+    let request = Bytes::from(vec![b' '; 100_000]);
+    let mut event = line.event(&SEE);
+    if let Kind::Signal(signal) = &mut event.kind {
+        let names = [&mut signal.id, &mut signal.tenant, &mut signal.sku];
+        for (name, text) in names.into_iter().zip(["id-2", "acme", "vm"]) {
+            *name = Text::Owned(text.into());
+        }
+        signal.body = request.slice(10..20);
+    }
+    line.governor.step(event, &line.rules, &mut line.effects);
+    line.effects.clear();
+    assert_eq!(line.governor.waiting(), 1);
+    assert!(request.is_unique(), "the request's buffer can be freed");
+}
+
+#[test]
+fn the_breaker_opens_tests_and_closes() {
+    let mut line = Line::new(Rules { quota: 99, ..rules() }).all(&[ACT, ERROR, ACT]);
+    let drafts = line.feed(&ERROR);
+    assert_eq!(kinds(&drafts), [(4, 0, ReceiptType::ActionFailed), (4, 1, ReceiptType::JidokaHalt)]);
+    assert_eq!((drafts[0].after, drafts[1].before), (StateName::Stable, StateName::Stable));
+    assert_eq!(line.governor.breaker(), Breaker::Open);
+    assert_eq!(line.governor.halted_since(), Some(line.time));
+    line.feed(&Op::Fire(TimerKind::BreakerReset));
+    assert_eq!((line.governor.breaker(), line.governor.state()), (Breaker::HalfOpen, StateName::Stable));
+    line.feed(&ACT);
+    assert!(line.feed(&ACT).is_empty(), "one probe only");
+    assert_eq!(
+        kinds(&line.feed(&ERROR)),
+        [
+            (8, 0, ReceiptType::ActionFailed),
+            (8, 1, ReceiptType::JidokaHalt),
+            (7, 0, ReceiptType::DeadletterSignal)
+        ]
+    );
+    line.feed(&Op::Fire(TimerKind::BreakerReset));
+    line.feed(&ACT);
+    line.feed(&OK);
+    assert_eq!(line.governor.breaker(), Breaker::HEALTHY);
+}
+
+#[test]
+fn only_resume_ends_a_manual_halt() {
+    let mut line = Line::new(rules()).all(&[ACT, ERROR, ACT, ERROR]);
+    let reset = line.governor.timers().find(|arm| arm.kind == TimerKind::BreakerReset).unwrap();
+    line.feed(&Op::Order(Verb::Halt));
+    let mut event = line.event(&Op::Stale(TimerKind::BreakerReset));
+    event.kind = Kind::Timer(Box::new(reset.into_timer()));
+    line.governor.step(event, &line.rules, &mut line.effects);
+    assert_eq!(line.governor.state(), StateName::Halted);
+    line.feed(&Op::Order(Verb::Resume));
+    assert_eq!((line.governor.breaker(), line.governor.state()), (Breaker::HEALTHY, StateName::Stable));
+}
+
+#[test]
+fn resume_goes_back_to_the_action_that_was_out() {
+    let mut line = Line::new(rules()).all(&[ACT, Op::Order(Verb::Halt), Op::Order(Verb::Resume)]);
+    assert_eq!(line.governor.in_flight().map(|intent| intent.action), Some(ActionId(Seq(1))));
+    let drafts = line.feed(&OK);
+    assert_eq!((drafts[0].before, drafts[0].after), (StateName::ActionPending, StateName::Stable));
+}
+
+#[test]
+fn a_late_outcome_is_on_record_and_changes_nothing() {
+    let mut line = Line::new(rules()).all(&[ACT]);
+    let drafts = line.feed(&Op::Fire(TimerKind::ActionDeadline));
+    assert_eq!(drafts[0].reason.as_deref(), Some(cause::NO_OUTCOME));
+    let knew = line.governor.state_hash(&mut Vec::new());
+    let mut event = line.event(&Op::Stray(Ok(())));
+    if let Kind::Outcome(outcome) = &mut event.kind {
+        outcome.action = ActionId(Seq(1));
+        outcome.maybe_twice = true;
+    }
+    line.effects.clear();
+    line.governor.step(event, &line.rules, &mut line.effects);
+    let draft = &line.effects.drafts[0];
+    assert_eq!(
+        (draft.kind, draft.before, draft.after),
+        (ReceiptType::ActionSuccessful, StateName::Stable, StateName::Stable)
+    );
+    assert_eq!((draft.action, draft.signal_seq), (Some(ActionId(Seq(1))), Some(Seq(1))));
+    assert_eq!(draft.reason.as_deref(), Some("late: the action is not in flight; may have run twice"));
+    line.governor.last_seq = Seq(2);
+    assert_eq!(line.governor.state_hash(&mut Vec::new()), knew);
+}
+
+#[test]
+fn an_entitlement_lost_during_an_action_counts_after_it() {
+    let mut line = Line::new(rules()).all(&[ACT, REVOKED, SEE]);
+    assert_eq!(
+        kinds(&line.feed(&OK)),
+        [(4, 0, ReceiptType::ActionSuccessful), (3, 0, ReceiptType::DeferredDropped)]
+    );
+    assert_eq!(line.governor.state(), StateName::Degraded);
+}
+
+#[test]
+fn boot_waits_as_long_as_the_rules_say() {
+    let line = Line::booting();
+    let boot = &line.effects.timers[0];
+    assert_eq!((boot.kind, boot.armed, boot.due), (TimerKind::Boot, Seq(1), UnixMillis(START + 30_000)));
+    let line = Line::new(Rules { boot_timeout: seconds(5), ..line.rules });
+    assert_eq!(line.effects.timers[0].due, UnixMillis(START + 5_000));
+}
+
+#[test]
+fn an_idle_governor_has_no_timer_and_no_heap_but_its_key() {
+    let line = Line::new(rules()).all(&[SEE, SEE]);
+    assert_eq!(line.governor.timers().count(), 0);
+    assert!(size_of::<Governor>() + line.governor.key().len() + 16 <= 400);
+}
+
+#[test]
+fn a_quota_of_zero_is_exhausted_by_the_first_signal_and_heals_by_its_window() {
+    let mut line = Line::new(Rules { quota: 0, ..rules() });
+    assert_eq!(kinds(&line.feed(&SEE)), [(1, 0, ReceiptType::QuotaExceeded)]);
+    assert_eq!(line.governor.state(), StateName::QuotaExhausted);
+    assert_eq!(kinds(&line.feed(&Op::Fire(TimerKind::QuotaWindow))), [(2, 0, ReceiptType::QuotaRestored)]);
+}
+
+#[test]
+fn an_operators_word_stands_on_the_receipt() {
+    let mut line = Line::new(rules());
+    let drafts = line.feed(&Op::Order(Verb::Quota(1)));
+    assert_eq!(drafts[0].reason.as_deref(), Some("quota 1 by root: a drill"));
+    assert_eq!(line.effects.timers[0].kind, TimerKind::QuotaWindow, "the number holds for one window");
+    assert_eq!(line.governor.quota_remaining(&line.rules), 1);
+    line.feed(&Op::Fire(TimerKind::QuotaWindow));
+    assert_eq!(line.governor.quota_remaining(&line.rules), 2);
+}
