@@ -105,3 +105,5 @@ pub const STORE_JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
 pub const STORE_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// Later receipts shown for one signal. Usually there is one, a late outcome may make it two.
 pub const FOLLOWUPS_MAX: usize = 256;
+/// Sets of changes on their way from one shard to the store; while they are taken, changes gather in the shard.
+pub const COMMITS_LANE: usize = 2;

@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
+use super::breaker::Breaker;
 use super::governor::{Effects, Governor, Intent};
 use super::rules::Rules;
 use super::store::{Changes, Followup};
@@ -146,6 +147,12 @@ impl Stage {
     #[must_use]
     pub fn has_work(&self) -> bool {
         !self.lanes.events.is_empty() || !self.lanes.queries.is_empty()
+    }
+
+    /// Nothing waits: neither to be taken nor to be handed on.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        !self.has_work() && self.notes.is_empty() && self.orders.is_empty()
     }
 
     /// When a timer is due next.
@@ -372,7 +379,11 @@ impl Stage {
             state: governor.state().as_str(),
             quota_remaining: governor.quota_remaining(&self.rules),
             in_flight_action: governor.in_flight().map(|intent| intent.action.to_string()),
-            breaker: governor.breaker().as_str(),
+            breaker: match governor.breaker() {
+                Breaker::Closed { .. } => "healthy",
+                Breaker::Open => "halted",
+                Breaker::HalfOpen => "testing",
+            },
             mailbox_depth: governor.waiting(),
             last_seq: governor.last_seq().0,
         }

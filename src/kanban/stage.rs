@@ -97,7 +97,7 @@ pub struct Stage {
     lanes: Lanes,
     marks: Marks,
     recorder: Recorder,
-    /// Durable or about to be; waits for room in its shard's lane. At most one frame's events.
+    /// Durable; waits for room in its shard's lane. At most one frame's events.
     staged: VecDeque<(usize, Feed)>,
     /// Answers of the frame that is being written: port and answer.
     acks: Vec<(usize, Ack)>,
@@ -171,6 +171,12 @@ impl Stage {
         self.answer();
         self.hand_on();
         Ok(Turn::Worked)
+    }
+
+    /// Tells the shards that this is all; false while they have no room to hear it.
+    pub fn finish(&mut self) -> bool {
+        self.announce();
+        self.hand_on()
     }
 
     /// Ends in order: everything that waits is durable and handed on.
@@ -351,13 +357,17 @@ impl Stage {
         self.marks.disk_low.publish(u64::from(free < self.low_water_bytes));
         let through = Seq(self.marks.settled.read()).min(self.dedup.sealed_through());
         self.writer.release(through)?;
+        self.announce();
+        self.hand_on();
+        Ok(())
+    }
+
+    fn announce(&mut self) {
         if self.staged.is_empty() && self.announced < self.writer.last() {
             self.announced = self.writer.last();
             let through = self.announced;
             self.staged.extend((0..self.lanes.shards.len()).map(|shard| (shard, Feed::Through(through))));
-            self.hand_on();
         }
-        Ok(())
     }
 
     fn answer_queries(&mut self) {

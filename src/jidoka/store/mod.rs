@@ -6,11 +6,13 @@
 //! already applied.
 
 mod embedded;
+mod keeper;
 
 use std::ops::Range;
 use std::path::PathBuf;
 
 pub use embedded::{Embedded, Followups};
+pub use keeper::{Keeper, Port};
 
 use super::governor::{Damage, Governor};
 use crate::event::Seq;

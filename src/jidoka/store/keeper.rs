@@ -1,0 +1,79 @@
+//! The store's turn: commit what the shards changed, once its receipts are durable.
+//!
+//! A row says which events it has applied, and a replay skips those; so a row that is durable before its receipts
+//! would lose them. Each shard's changes therefore wait until the scribe has passed them.
+
+use std::collections::VecDeque;
+
+use super::{StateStore, StoreError};
+use crate::event::Seq;
+use crate::jidoka::stage::Commit;
+use crate::ring::{Mark, Receiver};
+
+/// One shard's changes, and how far its receipts are durable.
+#[derive(Debug)]
+pub struct Port {
+    pub commits: Receiver<Commit>,
+    pub durable: Mark,
+}
+
+/// Commits for all shards into one store.
+pub struct Keeper {
+    store: Box<dyn StateStore>,
+    ports: Vec<Port>,
+    waiting: Vec<VecDeque<Commit>>,
+    through: Vec<Seq>,
+    /// Events up to here are in the store, receipts and all.
+    settled: Mark,
+}
+
+impl Keeper {
+    #[must_use]
+    pub fn new(store: Box<dyn StateStore>, ports: Vec<Port>, watermark: Seq, settled: Mark) -> Self {
+        settled.publish(watermark.0);
+        let waiting = ports.iter().map(|_| VecDeque::new()).collect();
+        let through = vec![watermark; ports.len()];
+        Self { store, ports, waiting, through, settled }
+    }
+
+    /// Whether changes wait for a turn.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.ports.iter().any(|port| !port.commits.is_empty())
+    }
+
+    /// Whether changes wait for their receipts.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.iter().any(|waiting| !waiting.is_empty())
+    }
+
+    /// Commits what may be committed. Returns whether there was anything.
+    pub fn turn(&mut self) -> Result<bool, StoreError> {
+        let mut worked = false;
+        for shard in 0..self.ports.len() {
+            let Some((port, waiting)) = self.ports.get_mut(shard).zip(self.waiting.get_mut(shard)) else { continue };
+            while waiting.len() < 2
+                && let Some(commit) = port.commits.pop()
+            {
+                waiting.push_back(commit);
+            }
+            let durable = port.durable.read();
+            let Some(commit) = waiting.pop_front_if(|commit| commit.through.0 <= durable) else { continue };
+            worked = true;
+            if let Some(through) = self.through.get_mut(shard) {
+                *through = commit.through.max(*through);
+            }
+            let watermark = self.through.iter().copied().min().unwrap_or_default();
+            self.store.commit(&commit.changes, watermark)?;
+            self.settled.publish(watermark.0);
+        }
+        Ok(worked)
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("through", &self.through).finish_non_exhaustive()
+    }
+}

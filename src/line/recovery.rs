@@ -1,0 +1,156 @@
+//! From what is on disk to a line that can take signals: state and log are opened, the journal is read once, and
+//! what the state has not seen is decided again. Nothing is answered before this is done.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::andon::log::{Log, LogError, ReceiptKey, SEGMENT_BYTES};
+use crate::clock;
+use crate::disk::Disk;
+use crate::event::{Event, Feed, Kind, Seq};
+use crate::jidoka::governor::Governor;
+use crate::jidoka::store::{Embedded, StateStore, StoreError};
+use crate::kanban::dedup::Dedup;
+use crate::kanban::journal::record::Decoder;
+use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan};
+use crate::kanban::stage::shard_of;
+use crate::proof::note::Signer;
+use crate::receipt::ReceiptId;
+use crate::ring::{Full, Sender};
+
+/// Why the line cannot be taken up where it ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(transparent)]
+    Journal(#[from] Damage),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{path}: the journal ends at event {last}, but {witness} knows event {known}: its newest events are missing"
+    )]
+    Short { path: PathBuf, last: Seq, witness: &'static str, known: Seq },
+    #[error("a shard ended during the replay")]
+    ShardGone,
+}
+
+/// State and log as they were left.
+pub struct Opened {
+    pub store: Embedded,
+    pub governors: Vec<Governor>,
+    /// Events up to here are in the state.
+    pub watermark: Seq,
+    pub log: Log,
+    /// Receipts that the replay will make again.
+    pub logged: HashSet<ReceiptId>,
+}
+
+/// Where things are in a data directory.
+#[must_use]
+pub fn journal_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
+#[must_use]
+pub fn log_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("log")
+}
+
+#[must_use]
+pub fn state_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("state")
+}
+
+/// Opens state and log.
+pub fn open(
+    disk: &Arc<dyn Disk>,
+    data_dir: &Path,
+    signer: Box<dyn Signer>,
+    key: ReceiptKey,
+) -> Result<Opened, RecoveryError> {
+    let store = Embedded::open(&state_dir(data_dir))?;
+    let mut governors = Vec::new();
+    let watermark = store.load(&mut |governor| governors.push(governor))?;
+    let log = Log::open(Arc::clone(disk), &log_dir(data_dir), signer, key, SEGMENT_BYTES, clock::wall())?;
+    // A signal that waits in a mailbox is numbered below the watermark, and its receipt is still to come.
+    let oldest = governors.iter().filter_map(Governor::oldest_waiting).map(|seq| Seq(seq.0 - 1)).min();
+    let logged = log.logged_after(oldest.map_or(watermark, |oldest| oldest.min(watermark)).0)?;
+    Ok(Opened { store, governors, watermark, log, logged })
+}
+
+/// Reads the journal once: identities into the memory, events that the state has not seen to their shards.
+pub fn replay(
+    disk: &Arc<dyn Disk>,
+    data_dir: &Path,
+    watermark: Seq,
+    dedup: &mut Dedup,
+    shards: &mut [Sender<Feed>],
+) -> Result<End, RecoveryError> {
+    let dir = journal_dir(data_dir);
+    disk.create_dir_all(&dir).map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
+    let mut provenance = None;
+    let end = scan(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
+        let mut decoder = Decoder::new(records).after(provenance);
+        let mut seq = header.first;
+        loop {
+            let kind = decoder.next_kind();
+            let kind = kind.map_err(|why| Damage::Record { path: path.to_owned(), offset, why })?;
+            let Some(kind) = kind else { break };
+            if let Kind::Signal(signal) = &kind {
+                dedup.insert(signal.identity, signal.digest, seq, header.time);
+            }
+            if seq > watermark {
+                let event = Event { seq, time: header.time, kind };
+                let shard = shard_of(event.subject().0, shards.len());
+                hand(&mut shards[shard], Feed::Event(event));
+            }
+            seq = seq.next();
+        }
+        provenance = decoder.provenance();
+        for shard in shards.iter() {
+            shard.ring();
+        }
+        Ok(())
+    })?;
+    Ok(end)
+}
+
+/// Compares the journal's end with what state and log have seen of it.
+pub fn check_end(data_dir: &Path, end: &End, watermark: Seq, logged: Option<Seq>) -> Result<(), RecoveryError> {
+    let path = journal_dir(data_dir);
+    for (witness, known) in [("the state store", Some(watermark)), ("the transparency log", logged)] {
+        if let Some(known) = known.filter(|known| *known > end.last) {
+            return Err(RecoveryError::Short { path, last: end.last, witness, known });
+        }
+    }
+    Ok(())
+}
+
+/// Opens the journal for writing after `end`.
+pub fn write_on(
+    disk: &Arc<dyn Disk>,
+    data_dir: &Path,
+    segment_bytes: u64,
+    end: End,
+) -> Result<Writer, RecoveryError> {
+    let dir = journal_dir(data_dir);
+    let spares = Spares::open(Arc::clone(disk), &dir, segment_bytes, true);
+    let spares = spares.map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
+    Ok(Writer::open(Arc::clone(disk), &dir, segment_bytes, spares, end, clock::wall())?)
+}
+
+/// Hands over, waiting while the lane is full: a replay is faster than the shards.
+pub fn hand(shard: &mut Sender<Feed>, feed: Feed) {
+    let mut feed = feed;
+    while let Err(Full(back)) = shard.push(feed) {
+        feed = back;
+        shard.ring();
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,74 @@
+//! The loops around the stages: turn, and sleep when there is nothing to do. A stage is a value with one method; what
+//! makes it a thread is here.
+
+use std::time::Duration;
+
+use crate::andon::log::LogError;
+use crate::andon::stage as scribe;
+use crate::clock;
+use crate::jidoka::stage as shard;
+use crate::jidoka::store::{Keeper, StoreError};
+use crate::kanban::journal::WriteError;
+use crate::kanban::stage::{self as journal, Fatal, Turn};
+use crate::limits::JOURNAL_SEAL_AFTER;
+use crate::ring::{Sleeper, Switch};
+
+/// A thread that has nothing to do looks again after so long, for timers and orders to end.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A journal whose shard is full looks again after so long.
+const BLOCKED: Duration = Duration::from_micros(200);
+
+pub fn journal(mut stage: journal::Stage, sleeper: &Sleeper, stop: &Switch) -> Result<(), Fatal> {
+    loop {
+        match stage.turn(clock::now(), clock::wall())? {
+            Turn::Worked => {}
+            Turn::Idle if stop.is_on() => {
+                if stage.finish() {
+                    return stage.close().map_err(WriteError::into);
+                }
+                sleeper.wait(BLOCKED, || false);
+            }
+            Turn::Idle => sleeper.wait(JOURNAL_SEAL_AFTER, || stage.has_work()),
+            Turn::Blocked => sleeper.wait(BLOCKED, || false),
+        }
+    }
+}
+
+pub fn shard(mut stage: shard::Stage, sleeper: &Sleeper, stop: &Switch) -> shard::Stage {
+    loop {
+        if !stage.turn(clock::now(), clock::wall()) {
+            if stop.is_on() && stage.is_done() {
+                return stage;
+            }
+            let wait = if stage.is_done() { LOOK_AGAIN } else { BLOCKED };
+            sleeper.wait(wait, || stage.has_work());
+        }
+    }
+}
+
+pub fn scribe(mut stage: scribe::Stage, sleeper: &Sleeper, stop: &Switch) -> Result<(), LogError> {
+    loop {
+        let now = clock::now();
+        if !stage.turn(now, clock::wall())? {
+            if stop.is_on() && !stage.has_work() {
+                return stage.commit(clock::wall());
+            }
+            let wait = stage.due().map_or(LOOK_AGAIN, |due| due.saturating_duration_since(now));
+            sleeper.wait(wait, || stage.has_work());
+        }
+    }
+}
+
+pub fn keeper(mut keeper: Keeper, sleeper: &Sleeper, stop: &Switch) -> Result<(), StoreError> {
+    /// Receipts are durable within milliseconds; nobody rings for it.
+    const RECEIPTS: Duration = Duration::from_millis(10);
+    loop {
+        if !keeper.turn()? {
+            if stop.is_on() && !keeper.has_work() && !keeper.is_waiting() {
+                return Ok(());
+            }
+            let wait = if keeper.is_waiting() { RECEIPTS } else { LOOK_AGAIN };
+            sleeper.wait(wait, || keeper.has_work() && !keeper.is_waiting());
+        }
+    }
+}
