@@ -34,3 +34,7 @@ pub mod andon;
 pub mod ingress;
 pub mod jidoka;
 pub mod kanban;
+pub mod operator;
+
+// Assembly.
+pub mod line;

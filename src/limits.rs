@@ -107,3 +107,6 @@ pub const STORE_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 pub const FOLLOWUPS_MAX: usize = 256;
 /// Sets of changes on their way from one shard to the store; while they are taken, changes gather in the shard.
 pub const COMMITS_LANE: usize = 2;
+
+/// Connections of operators.
+pub const OPERATOR_CONNECTIONS_MAX: usize = 64;

@@ -14,8 +14,15 @@ use super::recorder::{Counter, Exchange, Recorder, Set, Stage};
 /// Values that are read when somebody asks.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
-    /// Name, labels, value.
-    pub values: Vec<(&'static str, Vec<(&'static str, String)>, f64)>,
+    values: Vec<(Key, f64)>,
+}
+
+impl Gauges {
+    pub fn set(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
+        let labels: Vec<Label> =
+            labels.iter().map(|(key, value)| Label::new(*key, (*value).to_owned())).collect();
+        self.values.push((Key::from_parts(name, labels), value));
+    }
 }
 
 /// Merges and shows.
@@ -94,6 +101,11 @@ impl Collector {
         }
     }
 
+    /// Counts for those who have no recorder of their own.
+    pub fn add(&mut self, counter: Counter, by: u64) {
+        self.total.counters[counter as usize] += by;
+    }
+
     /// How often `counter` was counted.
     #[must_use]
     pub fn counted(&self, counter: Counter) -> u64 {
@@ -117,10 +129,8 @@ impl Collector {
                 .register_counter(&Key::from_parts(name, labels), &METADATA)
                 .absolute(self.counted(counter));
         }
-        for (name, labels, value) in &gauges.values {
-            let labels: Vec<Label> =
-                labels.iter().map(|(key, value)| Label::new(*key, value.clone())).collect();
-            self.recorder.register_gauge(&Key::from_parts(*name, labels), &METADATA).set(*value);
+        for (key, value) in &gauges.values {
+            self.recorder.register_gauge(key, &METADATA).set(*value);
         }
         let mut text = self.handle.render();
         self.histograms(&mut text);

@@ -88,10 +88,16 @@ pub fn shard_of(tenant: &str, shards: usize) -> usize {
     usize::try_from(xxh3_64(tenant.as_bytes()) % shards as u64).unwrap_or(0)
 }
 
+/// Whose free space is watched.
+pub struct Place {
+    pub disk: Arc<dyn Disk>,
+    pub data_dir: PathBuf,
+    /// Below this, signals are refused.
+    pub low_water_bytes: u64,
+}
+
 pub struct Stage {
-    disk: Arc<dyn Disk>,
-    data_dir: PathBuf,
-    low_water_bytes: u64,
+    place: Place,
     writer: Writer,
     dedup: Dedup,
     lanes: Lanes,
@@ -111,9 +117,7 @@ pub struct Stage {
 impl Stage {
     #[must_use]
     pub fn new(
-        disk: Arc<dyn Disk>,
-        data_dir: PathBuf,
-        low_water_bytes: u64,
+        place: Place,
         writer: Writer,
         dedup: Dedup,
         lanes: Lanes,
@@ -124,9 +128,7 @@ impl Stage {
         let announced = writer.last();
         marks.durable.publish(announced.0);
         Self {
-            disk,
-            data_dir,
-            low_water_bytes,
+            place,
             writer,
             dedup,
             lanes,
@@ -352,9 +354,9 @@ impl Stage {
             return Ok(());
         }
         self.last_look = Some(now);
-        let free = self.disk.free_bytes(&self.data_dir);
-        let free = free.map_err(|source| Fatal::Space { path: self.data_dir.clone(), source })?;
-        self.marks.disk_low.publish(u64::from(free < self.low_water_bytes));
+        let free = self.place.disk.free_bytes(&self.place.data_dir);
+        let free = free.map_err(|source| Fatal::Space { path: self.place.data_dir.clone(), source })?;
+        self.marks.disk_low.publish(u64::from(free < self.place.low_water_bytes));
         let through = Seq(self.marks.settled.read()).min(self.dedup.sealed_through());
         self.writer.release(through)?;
         self.announce();

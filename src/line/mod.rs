@@ -1,6 +1,12 @@
 //! The assembly: the only module that knows every stage. Lanes, threads, recovery, drain.
 
-pub mod recovery;
+mod cores;
+mod health;
+mod outbound;
+mod recovery;
+mod serve;
 pub mod settings;
-pub mod threads;
-pub mod wiring;
+mod threads;
+mod wiring;
+
+pub use serve::{ServeError, serve};

@@ -122,7 +122,12 @@ pub fn replay(
 }
 
 /// Compares the journal's end with what state and log have seen of it.
-pub fn check_end(data_dir: &Path, end: &End, watermark: Seq, logged: Option<Seq>) -> Result<(), RecoveryError> {
+pub fn check_end(
+    data_dir: &Path,
+    end: &End,
+    watermark: Seq,
+    logged: Option<Seq>,
+) -> Result<(), RecoveryError> {
     let path = journal_dir(data_dir);
     for (witness, known) in [("the state store", Some(watermark)), ("the transparency log", logged)] {
         if let Some(known) = known.filter(|known| *known > end.last) {

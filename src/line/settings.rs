@@ -3,19 +3,12 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::ingress::stage::Source;
 use crate::jidoka::rules::Rules;
 use crate::kanban::dedup;
 use crate::operator::Tokens;
-use crate::signature::Keyring;
-
-/// One source of signals, ready to verify.
-#[derive(Debug)]
-pub struct Source {
-    pub name: Box<str>,
-    pub keyring: Keyring,
-    pub fixed: crate::signal::Fixed,
-}
 
 /// Everything that [`super::serve`] needs.
 #[derive(Debug)]
@@ -28,7 +21,7 @@ pub struct Settings {
     pub ingress_threads: usize,
     pub shards: usize,
     pub tokens: Tokens,
-    pub sources: Vec<Source>,
+    pub sources: Arc<Vec<Source>>,
     /// Signals per second and tenant, and at once; `None` is no limit.
     pub rate: Option<(NonZeroU32, u32)>,
     pub rules: Rules,

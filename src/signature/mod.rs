@@ -31,6 +31,15 @@ pub enum Scheme {
     StandardWebhooks,
 }
 
+impl Scheme {
+    fn assurance(self) -> Assurance {
+        match self {
+            Self::Hmac => Assurance::C,
+            Self::StandardWebhooks => Assurance::B,
+        }
+    }
+}
+
 /// Every way to be wrong. The sender sees one answer for all; operators and tests see the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -139,10 +148,7 @@ impl Keyring {
         if secrets.is_empty() || secrets.len() > KEYS_MAX {
             return Err(BadKey::Count);
         }
-        let assurance = match scheme {
-            Scheme::Hmac => Assurance::C,
-            Scheme::StandardWebhooks => Assurance::B,
-        };
+        let assurance = scheme.assurance();
         let key = |(id, secret): &(&str, &[u8])| {
             let bytes = secret_bytes(scheme, secret)?;
             Ok(Key {
@@ -153,6 +159,12 @@ impl Keyring {
         };
         let keys = secrets.iter().map(key).collect::<Result<_, BadKey>>()?;
         Ok(Self { scheme, keys, tolerance_seconds })
+    }
+
+    /// What a signature of this source proves of a body.
+    #[must_use]
+    pub fn assurance(&self) -> Assurance {
+        self.scheme.assurance()
     }
 
     /// Verifies one request's raw body.

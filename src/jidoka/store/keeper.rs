@@ -52,7 +52,9 @@ impl Keeper {
     pub fn turn(&mut self) -> Result<bool, StoreError> {
         let mut worked = false;
         for shard in 0..self.ports.len() {
-            let Some((port, waiting)) = self.ports.get_mut(shard).zip(self.waiting.get_mut(shard)) else { continue };
+            let Some((port, waiting)) = self.ports.get_mut(shard).zip(self.waiting.get_mut(shard)) else {
+                continue;
+            };
             while waiting.len() < 2
                 && let Some(commit) = port.commits.pop()
             {
