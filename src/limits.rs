@@ -84,9 +84,10 @@ pub const DRAIN_SECONDS: u32 = 10;
 // Scribe.
 
 /// Receipts in one batch of the transparency log: one signature, one checkpoint, one sync.
-pub const SCRIBE_BATCH_RECEIPTS_MAX: usize = 4096;
-/// A batch is closed at this age, so that a receipt can soon be proven.
-pub const SCRIBE_BATCH_AGE: std::time::Duration = std::time::Duration::from_millis(5);
+pub const SCRIBE_BATCH_RECEIPTS_MAX: usize = 32_768;
+/// A batch is closed at this age, so that a receipt can soon be proven. Each close is a sync beside the journal's own,
+/// which every answer waits for: at 5 ms the two took each other's disk.
+pub const SCRIBE_BATCH_AGE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Governors in one answer to an operator.
 pub const GOVERNORS_LISTED_MAX: usize = 1_000;
