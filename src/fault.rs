@@ -1,7 +1,7 @@
-//! Named points at which a test may kill the process: K1–K17 of the fault matrix. Without the cargo feature
-//! `faults` every point is empty.
+//! What the crash and simulation harnesses do to the program: kill points K1–K17 of the fault matrix, and bugs
+//! planted to see a harness find them. Without the cargo feature `faults` every point is empty and no bug exists.
 //!
-//! `GEMBA_FAULT=K8:3` aborts when point K8 is passed for the third time.
+//! `GEMBA_FAULT=K8:3` aborts when point K8 is passed for the third time. `GEMBA_PLANT=ack-before-sync` plants a bug.
 
 /// Passes the point `name`.
 #[cfg(not(feature = "faults"))]
@@ -27,4 +27,18 @@ pub fn point(name: &'static str) {
     {
         std::process::abort();
     }
+}
+
+/// Whether the bug `name` is planted.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub const fn planted(_name: &'static str) -> bool {
+    false
+}
+
+/// Whether the bug `name` is planted.
+#[cfg(feature = "faults")]
+pub fn planted(name: &'static str) -> bool {
+    static PLANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    PLANTED.get_or_init(|| std::env::var("GEMBA_PLANT").ok()).as_deref() == Some(name)
 }
