@@ -9,4 +9,6 @@ pub mod settings;
 mod threads;
 mod wiring;
 
-pub use serve::{ServeError, serve};
+pub use cores::available as cores;
+pub use recovery::journal_dir;
+pub use serve::{Addresses, ServeError, serve};

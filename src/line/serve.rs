@@ -1,6 +1,7 @@
 //! Starts the line, keeps it running, ends it in order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -12,6 +13,8 @@ use super::recovery::{self, Opened, RecoveryError};
 use super::settings::Settings;
 use super::wiring::{Gauge, IngressEnds, Wiring, wire};
 use super::{cores, outbound, threads};
+use secrecy::ExposeSecret as _;
+
 use crate::andon::log::{LogError, ReceiptKey};
 use crate::andon::stage as scribe;
 use crate::clock;
@@ -53,6 +56,27 @@ pub enum ServeError {
     Ended { stage: String },
     #[error("the histograms cannot be made")]
     Histograms,
+    #[error("{stage} panicked for the {count}th time within {within:?}; the line was drained")]
+    Restarts { stage: String, count: usize, within: Duration },
+}
+
+impl ServeError {
+    /// What the operator can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Recovery(RecoveryError::Journal(damage)) => damage.hint(),
+            Self::Listen(_) => Some("another process may listen there; choose another address"),
+            _ => None,
+        }
+    }
+}
+
+/// Where the line can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    pub ingress: SocketAddr,
+    pub admin: SocketAddr,
 }
 
 /// What a thread tells the one that started it.
@@ -77,7 +101,7 @@ struct Stops {
 }
 
 /// Runs the line until `drain` is turned on, then ends it in order. `ready` is called when signals are taken.
-pub fn serve(settings: Settings, drain: Switch, ready: impl FnOnce()) -> Result<(), ServeError> {
+pub fn serve(settings: Settings, drain: Switch, ready: impl FnOnce(&Addresses)) -> Result<(), ServeError> {
     let data_dir = settings.data_dir.clone();
     let in_data_dir = |source| ServeError::DataDir { path: data_dir.clone(), source };
     std::fs::create_dir_all(&settings.data_dir).map_err(in_data_dir)?;
@@ -91,7 +115,7 @@ pub fn serve(settings: Settings, drain: Switch, ready: impl FnOnce()) -> Result<
                 line.open_ingress()?;
                 line.health.ready.turn_on();
                 if let Some(ready) = ready.take() {
-                    ready();
+                    ready(&line.addresses);
                 }
             }
             Ok(Told::Ended { result: Ok(()), .. }) if drain.is_on() => {}
@@ -116,6 +140,7 @@ struct Line {
     depths: Arc<[Gauge]>,
     /// What the ingress threads start with once the journal is ready.
     waiting_ingress: Vec<(ingress::Plan, IngressEnds)>,
+    addresses: Addresses,
     ingress: Vec<JoinHandle<()>>,
     journal: JoinHandle<()>,
     shards: Vec<JoinHandle<()>>,
@@ -136,8 +161,8 @@ impl Line {
         let mut collector = Collector::new().ok_or(ServeError::Histograms)?;
         let mut recorder = || collector.recorder().ok_or(ServeError::Histograms);
 
-        let signer = LocalSigner::new(&settings.origin, &settings.log_seed)?;
-        let key = ReceiptKey::new(&settings.receipt_secret);
+        let signer = LocalSigner::new(&settings.origin, settings.log_seed.expose())?;
+        let key = ReceiptKey::new(settings.receipt_secret.expose_secret());
         let Opened { store, governors, watermark, log, logged } =
             recovery::open(&disk, &settings.data_dir, Box::new(signer), key)?;
         let (reader, followups) = (log.reader(), store.followups());
@@ -215,10 +240,14 @@ impl Line {
 
         let sources = settings.sources.iter().map(|source| (source.name.clone(), source.keyring.assurance()));
         let sources = sources.collect();
-        let waiting_ingress = plan_ingress(&settings, ingress, &stops.drain, &mut recorder)?;
+        let (waiting_ingress, at) = plan_ingress(&settings, ingress, &stops.drain, &mut recorder)?;
+        let admin_listener = listen(settings.admin_listen, false, "admin.listen")?;
+        let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
+        let addresses = Addresses { ingress: at, admin: admin_listener.local_addr().map_err(in_listener)? };
         let busy = zero();
         let plan = outbound::Plan {
-            listener: listen(settings.admin_listen, false, "admin.listen")?,
+            listener: admin_listener,
+            drain: stops.drain.clone(),
             tokens: settings.tokens,
             ends: outbound,
             reader,
@@ -242,6 +271,7 @@ impl Line {
             busy,
             depths: gauges,
             waiting_ingress,
+            addresses,
             ingress: Vec::new(),
             journal,
             shards: shard_threads,
@@ -306,21 +336,27 @@ fn plan_ingress(
     ends: Vec<IngressEnds>,
     drain: &Switch,
     recorder: &mut impl FnMut() -> Result<crate::kaizen::Recorder, ServeError>,
-) -> Result<Vec<(ingress::Plan, IngressEnds)>, ServeError> {
-    let buckets = settings.rate.map(|(per_second, burst)| Buckets::new(per_second, burst));
+) -> Result<(Vec<(ingress::Plan, IngressEnds)>, SocketAddr), ServeError> {
+    let buckets = Buckets::new(settings.rate_per_second, settings.rate_burst);
     let threads = ends.len();
-    let plan = |ends| {
+    let mut plans = Vec::new();
+    // Port 0 is any free one: the same for all threads.
+    let mut address = settings.listen;
+    for ends in ends {
+        let listener = listen(address, true, "ingress.listen")?;
+        let in_listener = |source| ServeError::Stage { stage: "ingress".into(), source };
+        address = listener.local_addr().map_err(in_listener)?;
         let plan = ingress::Plan {
-            listener: listen(settings.listen, true, "ingress.listen")?,
+            listener,
             sources: Arc::clone(&settings.sources),
-            leases: Leases::new(buckets.clone()),
+            leases: Leases::new(Arc::clone(&buckets)),
             threads,
             recorder: recorder()?,
             drain: drain.clone(),
         };
-        Ok((plan, ends))
-    };
-    ends.into_iter().map(plan).collect()
+        plans.push((plan, ends));
+    }
+    Ok((plans, address))
 }
 
 fn spawn(

@@ -8,8 +8,8 @@ use hyper::HeaderMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::attributes::Attributes;
-use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text};
-use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text, is_name};
+use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX};
 use crate::signature::Verified;
 
 /// How a request carries its signals.
@@ -398,9 +398,5 @@ fn name<'a>(
         (None, Some(fixed)) => fixed,
         (None, None) => return Err(Reason::Missing(which)),
     };
-    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let fits = (1..=NAME_BYTES_MAX).contains(&value.len())
-        && value.bytes().next().is_some_and(lower)
-        && value.bytes().all(|byte| lower(byte) || matches!(byte, b'.' | b'_' | b'-'));
-    if fits { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
+    if is_name(&value) { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
 }
