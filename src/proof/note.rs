@@ -142,7 +142,7 @@ mod tests {
         use signed_note::{Note, StandardVerifier as Ed25519NoteVerifier, VerifierList};
         let signer = LocalSigner::new("gemba.local/dev", &[7; 32]).unwrap();
         let note = Note::from_bytes(checkpoint(&signer, 42, &[9; 32]).as_bytes()).unwrap();
-        let verifier = Ed25519NoteVerifier::new_from_encoded_key(&vkey(&signer)).unwrap();
+        let verifier = Ed25519NoteVerifier::new(&vkey(&signer)).unwrap();
         let (signatures, _) = note.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
         assert_eq!(signatures.len(), 1);
     }
