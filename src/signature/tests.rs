@@ -215,6 +215,20 @@ fn base64_has_one_spelling() {
     }
 }
 
+/// Padding in the middle would spell the same 32 bytes another way.
+#[test]
+fn padding_stands_only_at_the_end() {
+    let keyring = webhooks_ring();
+    let right = keyring.sign(BODY, "msg_1", NOW).remove(2).1;
+    let bytes = data_encoding::BASE64.decode(&right.as_bytes()[3..]).unwrap();
+    let (head, tail) = bytes.split_at(2);
+    let encode = |bytes| data_encoding::BASE64.encode(bytes);
+    let mut headers = signed(&keyring, BODY, "msg_1", NOW);
+    let text = format!("v1,{}{}", encode(head), encode(tail));
+    headers.insert("webhook-signature", HeaderValue::from_str(&text).unwrap());
+    assert_eq!(refusal(&keyring, &headers), Refusal::Malformed, "{text}");
+}
+
 #[test]
 fn the_svix_names_are_an_alias_and_do_not_mix() {
     let keyring = webhooks_ring();
