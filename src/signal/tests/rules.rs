@@ -96,6 +96,42 @@ fn attributes_must_be_strings() {
 }
 
 #[test]
+fn times_are_those_of_rfc_3339() {
+    let time = |time: &str| one(with(&format!(r#""time":"{time}""#)).as_bytes(), &fixed()).is_ok();
+    for good in [
+        "1985-04-12T23:20:50.52Z",
+        "1996-12-19T16:39:57-08:00",
+        "1990-12-31T23:59:60Z",
+        "1937-01-01T12:00:27.87+00:20",
+        "2026-01-02t03:04:05z",
+        "2026-01-02T03:04:05.123456789Z",
+        "2026-01-02T03:04:05-00:00",
+    ] {
+        assert!(time(good), "{good}");
+    }
+    for bad in [
+        "",
+        "2026-01-02",
+        "2026-01-02T03:04:05",
+        "2026-02-30T03:04:05Z",
+        "2026-01-02T24:00:00Z",
+        "2026-01-02T03:04Z",
+        "20260102T030405Z",
+        "2026-01-02T03:04:05+01",
+        "2026-01-02T03:04:05,5Z",
+        "2026-01-02T03:04:05Z[UTC]",
+        "+002026-01-02T03:04:05Z",
+        "1767323045",
+        "2026-01-02 03:04:05Z",
+        "2026-01-02T03:04:05.Z",
+        "2026-01-02T03:04:05Zé",
+        " 2026-01-02T03:04:05Z",
+    ] {
+        assert!(!time(bad), "{bad}");
+    }
+}
+
+#[test]
 fn one_id_of_two_tenants_is_two_signals_and_one_body_of_one_source_is_one() {
     let of = |text: String| one(text.as_bytes(), &fixed()).unwrap();
     let (here, there) = (of(with("")), of(with("").replace("acme", "other")));
