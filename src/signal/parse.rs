@@ -280,7 +280,9 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
     for (header, name) in NAMES {
         let mut values = headers.get_all(header).iter();
         let Some(value) = values.next() else { continue };
-        let text = percent_decoded(value.as_bytes()).filter(|_| values.next().is_none());
+        let text = unquoted(value.as_bytes())
+            .and_then(|value| percent_decoded(&value))
+            .filter(|_| values.next().is_none());
         let text = text.ok_or(Reason::Header(header))?;
         digest.update(name.as_bytes());
         digest.update(b"\0");
@@ -294,6 +296,20 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
     let uncovered = Fixed { control: false, ..fixed.clone() };
     let checked = Checked::new(&attributes, &uncovered)?;
     checked.into_signal(verified.body().clone(), digest.digest(), verified.beside())
+}
+
+/// CloudEvents HTTP binding 3.1.3.2: a value may be a quoted string (RFC 9110, 5.6.4); that is undone first.
+fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(quoted) = value.strip_prefix(b"\"") else { return Some(Cow::Borrowed(value)) };
+    let mut out = Vec::with_capacity(quoted.len());
+    let mut bytes = quoted.iter();
+    loop {
+        match bytes.next()? {
+            b'"' => return bytes.next().is_none().then_some(Cow::Owned(out)),
+            b'\\' => out.push(*bytes.next()?),
+            byte => out.push(*byte),
+        }
+    }
 }
 
 /// CloudEvents HTTP binding 3.1.3.2: header values are percent-encoded.

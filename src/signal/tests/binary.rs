@@ -59,6 +59,21 @@ fn values_are_percent_encoded_text() {
 }
 
 #[test]
+fn quoted_values_are_unquoted_and_then_decoded_once() {
+    let mut headers = plus(&[]);
+    let mut id = |value: &[u8]| {
+        headers.insert("ce-id", HeaderValue::from_bytes(value).unwrap());
+        binary(&headers, &fixed()).map(|signal| signal.id().to_owned())
+    };
+    assert_eq!(id(br#""a%20b""#), Ok("a b".into()));
+    assert_eq!(id(br#""say \"hi\" \\ %2522""#), Ok(r#"say "hi" \ %22"#.into()));
+    assert_eq!(id(br#"a"b"#), Ok(r#"a"b"#.into()));
+    for broken in [&br#"""#[..], br#""a"#, br#""a"b"#, br#""a\""#] {
+        assert_eq!(id(broken), Err(Reason::Header("ce-id")), "{broken:?}");
+    }
+}
+
+#[test]
 fn a_doubled_attribute_is_refused() {
     for (name, value) in NAMES {
         let mut headers = plus(&[]);
