@@ -93,3 +93,6 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -280,7 +280,9 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
     for (header, name) in NAMES {
         let mut values = headers.get_all(header).iter();
         let Some(value) = values.next() else { continue };
-        let text = percent_decoded(value.as_bytes()).filter(|_| values.next().is_none());
+        let text = unquoted(value.as_bytes())
+            .and_then(|value| percent_decoded(&value))
+            .filter(|_| values.next().is_none());
         let text = text.ok_or(Reason::Header(header))?;
         digest.update(name.as_bytes());
         digest.update(b"\0");
@@ -294,6 +296,20 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
     let uncovered = Fixed { control: false, ..fixed.clone() };
     let checked = Checked::new(&attributes, &uncovered)?;
     checked.into_signal(verified.body().clone(), digest.digest(), verified.beside())
+}
+
+/// CloudEvents HTTP binding 3.1.3.2: a value may be a quoted string (RFC 9110, 5.6.4); that is undone first.
+fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(quoted) = value.strip_prefix(b"\"") else { return Some(Cow::Borrowed(value)) };
+    let mut out = Vec::with_capacity(quoted.len());
+    let mut bytes = quoted.iter();
+    loop {
+        match bytes.next()? {
+            b'"' => return bytes.next().is_none().then_some(Cow::Owned(out)),
+            b'\\' => out.push(*bytes.next()?),
+            byte => out.push(*byte),
+        }
+    }
 }
 
 /// CloudEvents HTTP binding 3.1.3.2: header values are percent-encoded.
@@ -351,7 +367,7 @@ impl<'a> Checked<'a> {
         if attributes.specversion.as_deref().is_some_and(|version| version != "1.0") {
             return Err(Reason::SpecVersion);
         }
-        if attributes.time.as_deref().is_some_and(|time| time.parse::<jiff::Timestamp>().is_err()) {
+        if attributes.time.as_deref().is_some_and(|time| !is_rfc_3339(time)) {
             return Err(Reason::Time);
         }
         Ok(Self { id, tenant, sku, kind, severity })
@@ -378,6 +394,24 @@ impl<'a> Checked<'a> {
             body,
         })
     }
+}
+
+/// Section 5.6; `jiff` alone would also take the shorter and longer forms of ISO 8601.
+fn is_rfc_3339(time: &str) -> bool {
+    let Some((head, tail)) = time.as_bytes().split_at_checked(19) else { return false };
+    let second = head.iter().zip(b"0000-00-00T00:00:00").all(|(byte, shape)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte.eq_ignore_ascii_case(shape),
+    });
+    let fraction = tail.strip_prefix(b".").unwrap_or_default();
+    let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let zone = if digits > 0 { &fraction[digits..] } else { tail };
+    let zoned = match zone {
+        [zone] => matches!(zone, b'Z' | b'z'),
+        [b'+' | b'-', hours @ .., b':', _, _] => hours.len() == 2,
+        _ => false,
+    };
+    second && zoned && time.parse::<jiff::Timestamp>().is_ok()
 }
 
 /// The place of `text` in `body`, if it was borrowed from there.
