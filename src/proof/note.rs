@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn an_independent_reader_takes_the_checkpoint() {
-        use signed_note::{Note, StandardVerifier as Ed25519NoteVerifier, VerifierList};
+        use signed_note::{Note, StandardVerifier, VerifierList};
         let signer = LocalSigner::new("gemba.local/dev", &[7; 32]).unwrap();
         let note = Note::from_bytes(checkpoint(&signer, 42, &[9; 32]).as_bytes()).unwrap();
-        let verifier = Ed25519NoteVerifier::new_from_encoded_key(&vkey(&signer)).unwrap();
+        let verifier = StandardVerifier::new(&vkey(&signer)).unwrap();
         let (signatures, _) = note.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
         assert_eq!(signatures.len(), 1);
     }
