@@ -5,17 +5,15 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::andon::log::{Log, LogError, ReceiptKey, SEGMENT_BYTES};
-use crate::clock;
+use crate::andon::log::{Log, LogError};
 use crate::disk::Disk;
-use crate::event::{Event, Feed, Kind, Seq};
+use crate::event::{Event, Feed, Kind, Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
-use crate::jidoka::store::{Embedded, StateStore, StoreError};
+use crate::jidoka::store::{StateStore, StoreError};
 use crate::kanban::dedup::Dedup;
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan};
 use crate::kanban::stage::shard_of;
-use crate::proof::note::Signer;
 use crate::receipt::ReceiptId;
 use crate::ring::{Full, Sender};
 
@@ -42,7 +40,7 @@ pub enum RecoveryError {
 
 /// State and log as they were left.
 pub struct Opened {
-    pub store: Embedded,
+    pub store: Box<dyn StateStore>,
     pub governors: Vec<Governor>,
     /// Events up to here are in the state.
     pub watermark: Seq,
@@ -67,17 +65,10 @@ pub fn state_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("state")
 }
 
-/// Opens state and log.
-pub fn open(
-    disk: &Arc<dyn Disk>,
-    data_dir: &Path,
-    signer: Box<dyn Signer>,
-    key: ReceiptKey,
-) -> Result<Opened, RecoveryError> {
-    let store = Embedded::open(&state_dir(data_dir))?;
+/// Takes up state and log.
+pub fn open(store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryError> {
     let mut governors = Vec::new();
     let watermark = store.load(&mut |governor| governors.push(governor))?;
-    let log = Log::open(Arc::clone(disk), &log_dir(data_dir), signer, key, SEGMENT_BYTES, clock::wall())?;
     // A signal that waits in a mailbox is numbered below the watermark, and its receipt is still to come.
     let oldest = governors.iter().filter_map(Governor::oldest_waiting).map(|seq| Seq(seq.0 - 1)).min();
     let logged = log.logged_after(oldest.map_or(watermark, |oldest| oldest.min(watermark)).0)?;
@@ -137,17 +128,19 @@ pub fn check_end(
     Ok(())
 }
 
-/// Opens the journal for writing after `end`.
+/// Opens the journal for writing after `end`; `ahead` as in [`Spares::open`].
 pub fn write_on(
     disk: &Arc<dyn Disk>,
     data_dir: &Path,
     segment_bytes: u64,
+    ahead: bool,
     end: End,
+    now: UnixMillis,
 ) -> Result<Writer, RecoveryError> {
     let dir = journal_dir(data_dir);
-    let spares = Spares::open(Arc::clone(disk), &dir, segment_bytes, true);
+    let spares = Spares::open(Arc::clone(disk), &dir, segment_bytes, ahead);
     let spares = spares.map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
-    Ok(Writer::open(Arc::clone(disk), &dir, segment_bytes, spares, end, clock::wall())?)
+    Ok(Writer::open(Arc::clone(disk), &dir, segment_bytes, spares, end, now)?)
 }
 
 /// Hands over, waiting while the lane is full: a replay is faster than the shards.
