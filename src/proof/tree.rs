@@ -115,9 +115,9 @@ mod tests {
             let (before, behind) = leaves.split_at(first as usize);
             let mut tree = Tree::default();
             before.iter().for_each(|leaf| tree.append(*leaf));
-            let mut tree = Tree::resume(tree.size(), tree.edge().to_vec()).unwrap();
-            behind.iter().for_each(|leaf| tree.append(*leaf));
-            proptest::prop_assert_eq!(tree.root(), definition(&leaves));
+            let mut resumed = Tree::resume(tree.size(), tree.edge().to_vec()).unwrap();
+            behind.iter().for_each(|leaf| resumed.append(*leaf));
+            proptest::prop_assert_eq!(resumed.root(), definition(&leaves));
         }
 
         #[test]
