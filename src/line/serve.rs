@@ -225,12 +225,13 @@ impl Line {
             let (data_dir, segment_bytes) = (settings.data_dir.clone(), settings.segment_bytes);
             let low_water_bytes = settings.low_water_bytes;
             spawn("journal", &tell, move || {
-                let end = recovery::replay(&disk, &data_dir, watermark, &mut dedup, &mut lanes.shards)?;
+                let shards = lanes.shards.len();
+                let mut hand = |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed);
+                let end = recovery::replay(&disk, &data_dir, watermark, &mut dedup, shards, &mut hand)?;
                 recovery::check_end(&data_dir, &end, watermark, newest)?;
                 for shard in &mut lanes.shards {
                     recovery::hand(shard, Feed::Through(end.last));
                     recovery::hand(shard, Feed::Live);
-                    shard.ring();
                 }
                 let writer = recovery::write_on(&disk, &data_dir, segment_bytes, true, end, clock::wall())?;
                 // Nobody listens only when the line ends already.
