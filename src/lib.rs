@@ -38,3 +38,4 @@ pub mod operator;
 
 // Assembly.
 pub mod line;
+pub mod load;
