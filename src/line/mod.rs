@@ -3,10 +3,12 @@
 mod cores;
 mod health;
 mod outbound;
-mod recovery;
+pub mod recovery;
 mod serve;
 pub mod settings;
 mod threads;
 mod wiring;
 
-pub use serve::{ServeError, serve};
+pub use cores::available as cores;
+pub use recovery::journal_dir;
+pub use serve::{Addresses, ServeError, serve};

@@ -42,6 +42,8 @@ pub struct Plan {
     pub states: Vec<[Mark; 6]>,
     /// Orders that are being carried out.
     pub busy: Mark,
+    /// Turned on when the system asks the process to end.
+    pub drain: Switch,
     pub stop: Switch,
 }
 
@@ -75,6 +77,7 @@ pub fn run(plan: Plan) -> io::Result<()> {
             line,
             plan.stop.clone(),
         ));
+        let listening = tokio::task::spawn_local(ask_to_end(end_signals()?, plan.drain));
         let collecting = tokio::task::spawn_local(collect(Rc::clone(&desk)));
         let mut actions = Actions { outcomes, succeeded: 0, failed: 0, desk };
         let mut orders = orders;
@@ -97,10 +100,34 @@ pub fn run(plan: Plan) -> io::Result<()> {
             bell.awake();
         }
         collecting.abort();
+        listening.abort();
         serving.abort();
         Ok(())
     })
 }
+
+/// What asks a process to end: SIGTERM, and SIGINT from a terminal.
+fn end_signals() -> io::Result<[tokio::signal::unix::Signal; 2]> {
+    use tokio::signal::unix::{SignalKind, signal};
+    Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?])
+}
+
+/// The first time, the line drains; the second time, the process ends at once, as after a crash.
+async fn ask_to_end([mut terminate, mut interrupt]: [tokio::signal::unix::Signal; 2], drain: Switch) {
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if drain.is_on() {
+            std::process::exit(EXIT_UNDRAINED);
+        }
+        drain.turn_on();
+    }
+}
+
+/// Exit code of a line that was not allowed to drain.
+const EXIT_UNDRAINED: i32 = 3;
 
 async fn collect(desk: Rc<Desk>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));

@@ -1,18 +1,21 @@
 //! Starts the line, keeps it running, ends it in order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+
 use super::health::Health;
 use super::recovery::{self, Opened, RecoveryError};
 use super::settings::Settings;
 use super::wiring::{Gauge, IngressEnds, Wiring, wire};
 use super::{cores, outbound, threads};
-use crate::andon::log::{LogError, ReceiptKey};
+use crate::andon::log::{Log, LogError, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
 use crate::disk::{DataLock, Disk, RealDisk};
@@ -20,7 +23,7 @@ use crate::event::Feed;
 use crate::ingress::rate::{Buckets, Leases};
 use crate::ingress::stage as ingress;
 use crate::jidoka::stage as shard;
-use crate::jidoka::store::{Keeper, StoreError};
+use crate::jidoka::store::{Embedded, Keeper, StoreError};
 use crate::kaizen::Collector;
 use crate::kanban::dedup::Dedup;
 use crate::kanban::stage::{self as journal, Fatal};
@@ -53,6 +56,27 @@ pub enum ServeError {
     Ended { stage: String },
     #[error("the histograms cannot be made")]
     Histograms,
+    #[error("{stage} panicked for the {count}th time within {within:?}; the line was drained")]
+    Restarts { stage: String, count: usize, within: Duration },
+}
+
+impl ServeError {
+    /// What the operator can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Recovery(RecoveryError::Journal(damage)) => damage.hint(),
+            Self::Listen(_) => Some("another process may listen there; choose another address"),
+            _ => None,
+        }
+    }
+}
+
+/// Where the line can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    pub ingress: SocketAddr,
+    pub admin: SocketAddr,
 }
 
 /// What a thread tells the one that started it.
@@ -77,7 +101,7 @@ struct Stops {
 }
 
 /// Runs the line until `drain` is turned on, then ends it in order. `ready` is called when signals are taken.
-pub fn serve(settings: Settings, drain: Switch, ready: impl FnOnce()) -> Result<(), ServeError> {
+pub fn serve(settings: Settings, drain: Switch, ready: impl FnOnce(&Addresses)) -> Result<(), ServeError> {
     let data_dir = settings.data_dir.clone();
     let in_data_dir = |source| ServeError::DataDir { path: data_dir.clone(), source };
     std::fs::create_dir_all(&settings.data_dir).map_err(in_data_dir)?;
@@ -91,7 +115,7 @@ pub fn serve(settings: Settings, drain: Switch, ready: impl FnOnce()) -> Result<
                 line.open_ingress()?;
                 line.health.ready.turn_on();
                 if let Some(ready) = ready.take() {
-                    ready();
+                    ready(&line.addresses);
                 }
             }
             Ok(Told::Ended { result: Ok(()), .. }) if drain.is_on() => {}
@@ -116,6 +140,7 @@ struct Line {
     depths: Arc<[Gauge]>,
     /// What the ingress threads start with once the journal is ready.
     waiting_ingress: Vec<(ingress::Plan, IngressEnds)>,
+    addresses: Addresses,
     ingress: Vec<JoinHandle<()>>,
     journal: JoinHandle<()>,
     shards: Vec<JoinHandle<()>>,
@@ -136,11 +161,14 @@ impl Line {
         let mut collector = Collector::new().ok_or(ServeError::Histograms)?;
         let mut recorder = || collector.recorder().ok_or(ServeError::Histograms);
 
-        let signer = LocalSigner::new(&settings.origin, &settings.log_seed)?;
-        let key = ReceiptKey::new(&settings.receipt_secret);
-        let Opened { store, governors, watermark, log, logged } =
-            recovery::open(&disk, &settings.data_dir, Box::new(signer), key)?;
+        let signer = LocalSigner::new(&settings.origin, settings.log_seed.expose())?;
+        let key = ReceiptKey::new(settings.receipt_secret.expose_secret());
+        let store = Embedded::open(&recovery::state_dir(&settings.data_dir)).map_err(RecoveryError::from)?;
+        let log_dir = recovery::log_dir(&settings.data_dir);
+        let log = Log::open(Arc::clone(&disk), &log_dir, Box::new(signer), key, SEGMENT_BYTES, clock::wall());
+        let log = log.map_err(RecoveryError::from)?;
         let (reader, followups) = (log.reader(), store.followups());
+        let Opened { store, governors, watermark, log, logged } = recovery::open(Box::new(store), log)?;
         let newest = logged.iter().map(|id| id.seq).max();
 
         let stops = Stops { drain, ..Stops::default() };
@@ -166,7 +194,7 @@ impl Line {
         let (sleeper, stop) = (scribe_end.1, stops.scribe.clone());
         let scribe = spawn("scribe", &tell, move || Ok(threads::scribe(stage, &sleeper, &stop)?))?;
 
-        let keeper_stage = Keeper::new(Box::new(store), keeper.0, watermark, marks.settled.clone());
+        let keeper_stage = Keeper::new(store, keeper.0, watermark, marks.settled.clone());
         let (sleeper, stop) = (keeper.1, stops.keeper.clone());
         let keeper = spawn("store", &tell, move || Ok(threads::keeper(keeper_stage, &sleeper, &stop)?))?;
 
@@ -197,14 +225,15 @@ impl Line {
             let (data_dir, segment_bytes) = (settings.data_dir.clone(), settings.segment_bytes);
             let low_water_bytes = settings.low_water_bytes;
             spawn("journal", &tell, move || {
-                let end = recovery::replay(&disk, &data_dir, watermark, &mut dedup, &mut lanes.shards)?;
+                let shards = lanes.shards.len();
+                let mut hand = |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed);
+                let end = recovery::replay(&disk, &data_dir, watermark, &mut dedup, shards, &mut hand)?;
                 recovery::check_end(&data_dir, &end, watermark, newest)?;
                 for shard in &mut lanes.shards {
                     recovery::hand(shard, Feed::Through(end.last));
                     recovery::hand(shard, Feed::Live);
-                    shard.ring();
                 }
-                let writer = recovery::write_on(&disk, &data_dir, segment_bytes, end)?;
+                let writer = recovery::write_on(&disk, &data_dir, segment_bytes, true, end, clock::wall())?;
                 // Nobody listens only when the line ends already.
                 let _ending = tell_ready.send(Told::Ready);
                 let place = journal::Place { disk, data_dir, low_water_bytes };
@@ -215,10 +244,14 @@ impl Line {
 
         let sources = settings.sources.iter().map(|source| (source.name.clone(), source.keyring.assurance()));
         let sources = sources.collect();
-        let waiting_ingress = plan_ingress(&settings, ingress, &stops.drain, &mut recorder)?;
+        let (waiting_ingress, at) = plan_ingress(&settings, ingress, &stops.drain, &mut recorder)?;
+        let admin_listener = listen(settings.admin_listen, false, "admin.listen")?;
+        let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
+        let addresses = Addresses { ingress: at, admin: admin_listener.local_addr().map_err(in_listener)? };
         let busy = zero();
         let plan = outbound::Plan {
-            listener: listen(settings.admin_listen, false, "admin.listen")?,
+            listener: admin_listener,
+            drain: stops.drain.clone(),
             tokens: settings.tokens,
             ends: outbound,
             reader,
@@ -242,6 +275,7 @@ impl Line {
             busy,
             depths: gauges,
             waiting_ingress,
+            addresses,
             ingress: Vec::new(),
             journal,
             shards: shard_threads,
@@ -259,7 +293,7 @@ impl Line {
             let name = format!("ingress-{number}");
             let stage = name.clone();
             self.ingress.push(spawn(&name, &self.tell, move || {
-                core.map(cores::pin);
+                if let Some(_core) = core { cores::pin(_core) }
                 let ends = ingress::Ends::new(ends.arrivals, ends.acks, ends.bell, ends.acked);
                 ingress::run(plan, &Rc::clone(&ends)).map_err(|source| ServeError::Stage { stage, source })
             })?);
@@ -306,21 +340,27 @@ fn plan_ingress(
     ends: Vec<IngressEnds>,
     drain: &Switch,
     recorder: &mut impl FnMut() -> Result<crate::kaizen::Recorder, ServeError>,
-) -> Result<Vec<(ingress::Plan, IngressEnds)>, ServeError> {
-    let buckets = settings.rate.map(|(per_second, burst)| Buckets::new(per_second, burst));
+) -> Result<(Vec<(ingress::Plan, IngressEnds)>, SocketAddr), ServeError> {
+    let buckets = Buckets::new(settings.rate_per_second, settings.rate_burst);
     let threads = ends.len();
-    let plan = |ends| {
+    let mut plans = Vec::new();
+    // Port 0 is any free one: the same for all threads.
+    let mut address = settings.listen;
+    for ends in ends {
+        let listener = listen(address, true, "ingress.listen")?;
+        let in_listener = |source| ServeError::Stage { stage: "ingress".into(), source };
+        address = listener.local_addr().map_err(in_listener)?;
         let plan = ingress::Plan {
-            listener: listen(settings.listen, true, "ingress.listen")?,
+            listener,
             sources: Arc::clone(&settings.sources),
-            leases: Leases::new(buckets.clone()),
+            leases: Leases::new(Arc::clone(&buckets)),
             threads,
             recorder: recorder()?,
             drain: drain.clone(),
         };
-        Ok((plan, ends))
-    };
-    ends.into_iter().map(plan).collect()
+        plans.push((plan, ends));
+    }
+    Ok((plans, address))
 }
 
 fn spawn(
