@@ -64,6 +64,7 @@ fuzz_target!(|text: &str| {
     let seq = append(&mut writer, 777);
     assert!(seq > last);
     writer.write().expect("memory takes it");
+    writer.sync().expect("memory takes it");
     writer.close().expect("memory takes it");
     let (after, end) = events(&disk).expect("what was continued is whole");
     assert_eq!(after.split_last(), Some((&(seq, 777), &found[..])));
