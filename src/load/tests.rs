@@ -52,7 +52,13 @@ fn connection(mut socket: TcpStream, answer: &dyn Fn(usize, &str) -> Option<Stri
         }
         count += 1;
         let Some(text) = answer(count, &input[..end]) else { return };
-        if socket.write_all(text.as_bytes()).is_err() || text.contains("connection: close") {
+        if socket.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+        if text.contains("connection: close") {
+            // A socket that is closed with unread requests takes its last answers with it (RFC 9112, 9.6).
+            socket.shutdown(std::net::Shutdown::Write).unwrap();
+            while matches!(socket.read(&mut piece), Ok(1..)) {}
             return;
         }
         input.drain(..end);
