@@ -6,7 +6,7 @@ use std::net::Shutdown;
 
 use crate::http::{exchange, read_answer};
 use crate::node::{Node, signal};
-use crate::wire::{Probe, assert_problem, connect, raw, rest, send, signed};
+use crate::wire::{Probe, assert_problem, chunked, connect, raw, rest, send, signed};
 
 const POST: &str = "POST /v1/signals HTTP/1.1";
 const JSON: &str = "content-type: application/json";
@@ -35,19 +35,8 @@ impl Bad {
 
     fn chunked(&self, headers: &[&str]) -> Vec<u8> {
         let all = [&[self.signature.as_str(), JSON, "transfer-encoding: chunked"], headers].concat();
-        raw(POST, &all, &chunks(self.body.as_bytes()))
+        raw(POST, &all, &chunked(self.body.as_bytes()))
     }
-}
-
-fn chunks(body: &[u8]) -> Vec<u8> {
-    let mut framed = Vec::new();
-    for chunk in body.chunks(16 * 1024) {
-        framed.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        framed.extend_from_slice(chunk);
-        framed.extend_from_slice(b"\r\n");
-    }
-    framed.extend_from_slice(b"0\r\n\r\n");
-    framed
 }
 
 #[test]
@@ -164,7 +153,7 @@ fn a_body_that_is_too_long_is_refused_before_it_is_read() {
     let long = vec![b' '; BODY_MAX + 1];
     let signature = format!("x-signature: {}", node.sign(&long));
     let head = [JSON, "transfer-encoding: chunked", signature.as_str()];
-    let answer = exchange(node.ingress, &raw(POST, &head, &chunks(&long)));
+    let answer = exchange(node.ingress, &raw(POST, &head, &chunked(&long)));
     assert_eq!(answer.status, 413, "{answer:?}");
     assert_problem("chunked", &answer);
     probe.nothing_was_taken("too long");

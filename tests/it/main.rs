@@ -2,8 +2,10 @@
 
 mod bad_requests;
 mod drain;
+mod good_requests;
 mod http;
 mod layout;
 mod node;
+mod not_signals;
 mod readme;
 mod wire;

@@ -18,6 +18,18 @@ pub fn raw(line: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     [request.as_bytes(), body].concat()
 }
 
+/// A body in chunks.
+pub fn chunked(body: &[u8]) -> Vec<u8> {
+    let mut framed = Vec::new();
+    for chunk in body.chunks(16 * 1024) {
+        framed.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        framed.extend_from_slice(chunk);
+        framed.extend_from_slice(b"\r\n");
+    }
+    framed.extend_from_slice(b"0\r\n\r\n");
+    framed
+}
+
 /// A whole signed request for the default source.
 pub fn signed(node: &Node, body: &[u8]) -> Vec<u8> {
     let signature = format!("x-signature: {}", node.sign(body));
@@ -84,6 +96,11 @@ impl<'n> Probe<'n> {
             assert_eq!(answer.status, 202, "{}", answer.text());
             return answer.json()["seq"].as_u64().unwrap();
         }
+    }
+
+    /// So many were taken by somebody else.
+    pub fn skip(&mut self, others: u64) {
+        self.last += others;
     }
 
     /// Nothing was taken since the last probe, and no signal `acme`/`bad` is known.
