@@ -5,6 +5,7 @@ mod drain;
 mod good_requests;
 mod http;
 mod layout;
+mod limits;
 mod node;
 mod not_signals;
 mod readme;

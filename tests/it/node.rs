@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::http::{Answer, exchange};
@@ -14,7 +14,7 @@ pub struct Node {
     pub ingress: SocketAddr,
     pub admin: SocketAddr,
     child: Child,
-    lines: mpsc::Receiver<String>,
+    lines: Mutex<mpsc::Receiver<String>>,
     said: Vec<String>,
     /// Keeps the directory until the node is gone.
     _owned: Option<tempfile::TempDir>,
@@ -57,7 +57,7 @@ impl Node {
             ingress: nowhere,
             admin: nowhere,
             child,
-            lines,
+            lines: Mutex::new(lines),
             said: Vec::new(),
             _owned: None,
         };
@@ -76,7 +76,7 @@ impl Node {
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
+            match self.lines.get_mut().unwrap().recv_timeout(left) {
                 Ok(line) => {
                     self.said.push(line.clone());
                     if line.contains(words) {
