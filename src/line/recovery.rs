@@ -75,13 +75,14 @@ pub fn open(store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryErro
     Ok(Opened { store, governors, watermark, log, logged })
 }
 
-/// Reads the journal once: identities into the memory, events that the state has not seen to their shards.
+/// Reads the journal once: identities into the memory, events that the state has not seen to their shards by `hand`.
 pub fn replay(
     disk: &Arc<dyn Disk>,
     data_dir: &Path,
     watermark: Seq,
     dedup: &mut Dedup,
-    shards: &mut [Sender<Feed>],
+    shards: usize,
+    hand: &mut dyn FnMut(usize, Feed),
 ) -> Result<End, RecoveryError> {
     let dir = journal_dir(data_dir);
     disk.create_dir_all(&dir).map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
@@ -98,15 +99,11 @@ pub fn replay(
             }
             if seq > watermark {
                 let event = Event { seq, time: header.time, kind };
-                let shard = shard_of(event.subject().0, shards.len());
-                hand(&mut shards[shard], Feed::Event(event));
+                hand(shard_of(event.subject().0, shards), Feed::Event(event));
             }
             seq = seq.next();
         }
         provenance = decoder.provenance();
-        for shard in shards.iter() {
-            shard.ring();
-        }
         Ok(())
     })?;
     Ok(end)
@@ -143,12 +140,16 @@ pub fn write_on(
     Ok(Writer::open(Arc::clone(disk), &dir, segment_bytes, spares, end, now)?)
 }
 
-/// Hands over, waiting while the lane is full: a replay is faster than the shards.
-pub fn hand(shard: &mut Sender<Feed>, feed: Feed) {
+/// Hands over and rings, waiting while the lane is full: a replay is faster than the shards. Gives up when `over`.
+pub fn hand(shard: &mut Sender<Feed>, feed: Feed, over: &dyn Fn() -> bool) {
     let mut feed = feed;
     while let Err(Full(back)) = shard.push(feed) {
+        if over() {
+            return;
+        }
         feed = back;
         shard.ring();
         std::thread::yield_now();
     }
+    shard.ring();
 }

@@ -114,9 +114,13 @@ mod tests {
             let leaves: Vec<Hash> = (0..first + more).map(|n| leaf_hash(&n.to_be_bytes())).collect();
             let (before, behind) = leaves.split_at(first as usize);
             let mut tree = Tree::default();
-            before.iter().for_each(|leaf| tree.append(*leaf));
+            for leaf in before {
+                tree.append(*leaf);
+            }
             let mut resumed = Tree::resume(tree.size(), tree.edge().to_vec()).unwrap();
-            behind.iter().for_each(|leaf| resumed.append(*leaf));
+            for leaf in behind {
+                resumed.append(*leaf);
+            }
             proptest::prop_assert_eq!(resumed.root(), definition(&leaves));
         }
 

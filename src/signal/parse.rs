@@ -430,5 +430,5 @@ fn name<'a>(
         (None, Some(fixed)) => fixed,
         (None, None) => return Err(Reason::Missing(which)),
     };
-    if is_name(&value) { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
+    if is_name(value) { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
 }

@@ -1,5 +1,7 @@
 //! Tests of the whole program from outside: the real binary, real sockets, real files.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 mod bad_requests;
 mod drain;
 mod good_requests;
@@ -9,4 +11,6 @@ mod limits;
 mod node;
 mod not_signals;
 mod readme;
+#[cfg(feature = "faults")]
+mod supervision;
 mod wire;

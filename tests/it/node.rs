@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::http::{Answer, exchange};
+use crate::http::{Answer, exchange, try_exchange};
 
 pub struct Node {
     pub dir: PathBuf,
@@ -17,7 +17,7 @@ pub struct Node {
     lines: Mutex<mpsc::Receiver<String>>,
     said: Vec<String>,
     /// Keeps the directory until the node is gone.
-    _owned: Option<tempfile::TempDir>,
+    owned: Option<tempfile::TempDir>,
 }
 
 /// A start, a drain or a decision that takes longer is a failure.
@@ -28,7 +28,7 @@ impl Node {
     pub fn start() -> Self {
         let owned = tempfile::tempdir().unwrap();
         let mut node = Self::start_in(owned.path(), &[]);
-        node._owned = Some(owned);
+        node.owned = Some(owned);
         node
     }
 
@@ -36,7 +36,7 @@ impl Node {
     pub fn start_with(variables: &[(&str, &str)]) -> Self {
         let owned = tempfile::tempdir().unwrap();
         let mut node = Self::start_in(owned.path(), variables);
-        node._owned = Some(owned);
+        node.owned = Some(owned);
         node
     }
 
@@ -59,7 +59,7 @@ impl Node {
             child,
             lines: Mutex::new(lines),
             said: Vec::new(),
-            _owned: None,
+            owned: None,
         };
         let line = node.wait_for("signals on http://");
         let address = |after: &str| {
@@ -83,7 +83,9 @@ impl Node {
                         return line;
                     }
                 }
-                Err(_) => panic!("the node never said {words:?}, but: {:#?}", self.said),
+                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => {
+                    panic!("the node never said {words:?}, but: {:#?}", self.said)
+                }
             }
         }
     }
@@ -124,6 +126,27 @@ impl Node {
         exchange(self.ingress, &[request.as_bytes(), body].concat())
     }
 
+    /// A request to a node that may be starting again.
+    pub fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        try_exchange(self.ingress, &request(method, path, headers, body))
+    }
+
+    /// Waits until the node says that it is ready.
+    pub fn wait_until_ready(&self) {
+        let until = Instant::now() + PATIENCE;
+        let request = b"GET /readyz HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";
+        while try_exchange(self.admin, request).is_none_or(|answer| answer.status != 200) {
+            assert!(Instant::now() < until, "the node is not ready");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Asks the operator plane with the first token.
     pub fn ask(&self, path: &str) -> Answer {
         let token = self.secret("admin.token");
@@ -160,6 +183,13 @@ impl Node {
             .unwrap()
     }
 
+    /// Resident memory of the process.
+    pub fn rss_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// SIGTERM, and how the process ended.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
@@ -187,6 +217,16 @@ impl Node {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nhost: gemba\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    [request.as_bytes(), body].concat()
 }
 
 impl Drop for Node {
