@@ -92,7 +92,13 @@ impl Refused {
                 (414, format!("path and query are longer than {} bytes", crate::limits::URL_BYTES_MAX))
             }
             Self::Headers => {
-                (431, format!("the header fields are longer than {} bytes", crate::limits::HEADER_BYTES_MAX))
+                let (count, bytes) = (crate::limits::HEADERS_MAX, crate::limits::HEADER_BYTES_MAX);
+                (
+                    431,
+                    format!(
+                        "there are more than {count} header fields, or they are longer than {bytes} bytes"
+                    ),
+                )
             }
             Self::ContentEncoding => (415, "send the body without Content-Encoding".into()),
             Self::ContentType => (

@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use ::h2::client::SendRequest;
 use ::h2::{Reason, RecvStream};
+use bytes::Bytes;
 use hyper::{Request, Response};
 
 use crate::node::{Node, signal};
@@ -113,10 +113,11 @@ fn refusals_are_the_same_as_on_http_1() {
         ("declared length", 413, changed("content-length", "262145")),
     ];
     for (name, status, request) in table {
-        on_connection(&node, |mut sender| async {
+        let late = Bytes::from(body.clone());
+        on_connection(&node, |mut sender| async move {
             let (answer, mut stream) = sender.send_request(request, false).unwrap();
             // Who is refused by the head alone may reset the stream before the body.
-            let _late = stream.send_data(body.clone().into(), status != 413);
+            let _late = stream.send_data(late, status != 413);
             let answer = answer.await.unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(answer.status(), status, "{name}");
         });
@@ -127,14 +128,17 @@ fn refusals_are_the_same_as_on_http_1() {
 #[test]
 fn a_body_without_end_is_refused_at_the_limit() {
     let node = Node::start();
-    on_connection(&node, |mut sender| async {
-        let (answer, mut stream) = sender.send_request(post(&node, ""), false).unwrap();
+    let request = post(&node, "");
+    on_connection(&node, |mut sender| async move {
+        let (answer, mut stream) = sender.send_request(request, false).unwrap();
         let flood = async {
             let mut sent = 0;
             loop {
                 stream.reserve_capacity(16 * 1024);
                 match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
-                    Some(Ok(room)) if stream.send_data(vec![b' '; room].into(), false).is_ok() => sent += room,
+                    Some(Ok(room)) if stream.send_data(vec![b' '; room].into(), false).is_ok() => {
+                        sent += room
+                    }
                     _ => return sent,
                 }
             }

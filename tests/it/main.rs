@@ -5,6 +5,7 @@
 mod bad_requests;
 mod drain;
 mod good_requests;
+mod h2;
 mod http;
 mod layout;
 mod limits;
