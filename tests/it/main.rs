@@ -11,7 +11,9 @@ mod layout;
 mod limits;
 mod node;
 mod not_signals;
+mod operator;
 mod readme;
+mod senders;
 #[cfg(feature = "faults")]
 mod supervision;
 mod wire;

@@ -90,6 +90,12 @@ impl Node {
         }
     }
 
+    /// All of standard error, once the process has ended.
+    pub fn everything_said(&mut self) -> String {
+        self.said.extend(self.lines.get_mut().unwrap().iter());
+        self.said.join("\n")
+    }
+
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.join("data").join(name)
     }
