@@ -23,6 +23,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::answer::explained;
 use super::intake::intake;
 use super::stage::Ingress;
 use super::strict::Strict;
@@ -171,6 +172,13 @@ impl Write for Io {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = pieces
+            && let Some(explained) = explained(only)
+        {
+            // The connection ends behind it; the few bytes fit where the fewer would have.
+            let wrote = ready!(Pin::new(&mut self.socket).poll_write(cx, &explained))?;
+            return Poll::Ready(Ok(wrote.min(only.len())));
+        }
         let wrote = Pin::new(&mut self.socket).poll_write_vectored(cx, pieces);
         self.note_write(wrote.is_pending());
         wrote

@@ -116,6 +116,7 @@ fn what_is_no_http_is_refused_and_the_connection_closed() {
         send(&mut socket, &request);
         let answer = read_answer(&mut socket).unwrap_or_else(|| panic!("{name}: no answer"));
         assert_eq!(answer.status, status, "{name}: {answer:?}");
+        assert_problem(name, &answer);
         assert_eq!(answer.header("connection"), Some("close"), "{name}: {answer:?}");
         assert_eq!(rest(&mut socket), b"", "{name}: nothing behind it is answered");
         probe.nothing_was_taken(name);

@@ -21,7 +21,7 @@ fn on_connection<F: Future>(node: &Node, with: impl FnOnce(SendRequest<Bytes>) -
         let socket = tokio::net::TcpStream::connect(node.ingress).await.unwrap();
         let (sender, connection) = ::h2::client::handshake(socket).await.unwrap();
         tokio::spawn(connection);
-        tokio::time::timeout(Duration::from_secs(60), with(sender)).await.expect("an end within a minute")
+        tokio::time::timeout(Duration::from_mins(1), with(sender)).await.expect("an end within a minute")
     })
 }
 
@@ -137,7 +137,7 @@ fn a_body_without_end_is_refused_at_the_limit() {
                 stream.reserve_capacity(16 * 1024);
                 match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
                     Some(Ok(room)) if stream.send_data(vec![b' '; room].into(), false).is_ok() => {
-                        sent += room
+                        sent += room;
                     }
                     _ => return sent,
                 }

@@ -7,7 +7,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::http::{Answer, exchange, try_exchange};
+#[cfg(feature = "faults")]
+use crate::http::try_exchange;
+use crate::http::{Answer, exchange};
 
 pub struct Node {
     pub dir: PathBuf,
@@ -123,16 +125,11 @@ impl Node {
     }
 
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request =
-            format!("{method} {path} HTTP/1.1\r\nhost: gemba\r\ncontent-length: {}\r\n", body.len());
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        exchange(self.ingress, &[request.as_bytes(), body].concat())
+        exchange(self.ingress, &request(method, path, headers, body))
     }
 
     /// A request to a node that may be starting again.
+    #[cfg(feature = "faults")]
     pub fn try_request(
         &self,
         method: &str,
@@ -144,6 +141,7 @@ impl Node {
     }
 
     /// Waits until the node says that it is ready.
+    #[cfg(feature = "faults")]
     pub fn wait_until_ready(&self) {
         let until = Instant::now() + PATIENCE;
         let request = b"GET /readyz HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";

@@ -39,7 +39,7 @@ pub fn signed(node: &Node, body: &[u8]) -> Vec<u8> {
 
 pub fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     socket
 }
 
