@@ -103,7 +103,8 @@ fn frame_seal(bencher: Bencher, events: u64) {
     bencher.counter(BytesCount::new(frame.len())).bench_local(|| header().seal(&mut frame, PLACE));
 }
 
-fn remembered(capacity: usize) -> Dedup {
+fn remembered() -> Dedup {
+    let capacity = usize::try_from(REMEMBERED).unwrap();
     let settings = Settings { capacity, horizon_millis: u64::MAX, floor_millis: 0 };
     let mut dedup = Dedup::new(settings);
     for n in 0..REMEMBERED {
@@ -118,7 +119,7 @@ fn identity(n: u64) -> Fingerprint {
 
 #[divan::bench]
 fn dedup_hit(bencher: Bencher) {
-    let dedup = remembered(usize::MAX);
+    let dedup = remembered();
     let mut next = 0;
     bencher
         .counter(ItemsCount::new(FRAME))
@@ -133,7 +134,7 @@ fn dedup_hit(bencher: Bencher) {
 
 #[divan::bench]
 fn dedup_miss(bencher: Bencher) {
-    let dedup = remembered(usize::MAX);
+    let dedup = remembered();
     let mut next = REMEMBERED;
     bencher
         .counter(ItemsCount::new(FRAME))
@@ -149,8 +150,7 @@ fn dedup_miss(bencher: Bencher) {
 /// With a full table: each forgets the oldest.
 #[divan::bench]
 fn dedup_insert(bencher: Bencher) {
-    let capacity = usize::try_from(REMEMBERED).unwrap();
-    let mut dedup = remembered(capacity);
+    let mut dedup = remembered();
     let mut next = REMEMBERED;
     bencher
         .counter(ItemsCount::new(FRAME))
