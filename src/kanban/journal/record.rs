@@ -296,8 +296,8 @@ mod tests {
         let identity = Fingerprint::new("signals", Assurance::C, tenant.of(&body), "s-1", &body);
         Signal {
             id: Text::Span { at: 7, len: 3 },
-            sku: Text::Span { at: 36, len: 2 },
-            kind: Text::Span { at: 48, len: 10 },
+            sku: Text::Span { at: 35, len: 2 },
+            kind: Text::Span { at: 47, len: 10 },
             severity: Severity::Critical,
             provenance: Provenance::intern("signals", "k1", Assurance::C),
             identity,
