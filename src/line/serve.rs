@@ -15,7 +15,7 @@ use super::{cores, outbound, threads};
 use crate::andon::log::{Log, LogError, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
-use crate::disk::{DataLock, Disk, RealDisk};
+use crate::disk::{DataLock, Disk, RealDisk, make_dir};
 use crate::event::Feed;
 use crate::ingress::rate::{Buckets, Leases};
 use crate::ingress::stage as ingress;
@@ -80,7 +80,7 @@ struct Stops {
 pub fn serve(settings: Settings, drain: Switch, ready: impl FnOnce()) -> Result<(), ServeError> {
     let data_dir = settings.data_dir.clone();
     let in_data_dir = |source| ServeError::DataDir { path: data_dir.clone(), source };
-    std::fs::create_dir_all(&settings.data_dir).map_err(in_data_dir)?;
+    make_dir(&RealDisk, &settings.data_dir).map_err(in_data_dir)?;
     let _lock = DataLock::take(&settings.data_dir).map_err(in_data_dir)?;
     let mut line = Line::start(settings, drain.clone())?;
     let mut ready = Some(ready);

@@ -205,7 +205,8 @@ impl SimDisk {
     }
 
     pub fn note(&self, line: impl FnOnce() -> String) {
-        self.inner().note(line());
+        let line = line();
+        self.inner().note(line);
     }
 
     pub fn trace(&self) -> u64 {
