@@ -574,7 +574,7 @@ impl File for SimFile {
         inner.operation("sync", 0)?;
         let (rate, slow) = (inner.faults.sync, inner.faults.slow);
         if inner.rng.chance(slow) {
-            let took = 2_000 + inner.rng.below(28_000);
+            let took = 1_000 + inner.rng.below(7_000);
             inner.elapsed_millis += took;
             inner.note(format!("a sync takes {took} ms"));
         }

@@ -249,7 +249,7 @@ impl Line {
         plan: &Plan,
         disk: &SimDisk,
         store: &SimStore,
-        time: &Time,
+        time: &mut Time,
         rng: &mut Rng,
         target: &mut Target,
     ) -> Result<Self, Stopped> {
@@ -304,6 +304,7 @@ impl Line {
             while stopped.is_none() {
                 let Err(Full(back)) = journal_lanes.shards[shard].push(feed) else { return };
                 feed = back;
+                time.millis += rng.below(30);
                 stopped = behind.turn(rng, time, target).err();
             }
         };
@@ -319,6 +320,7 @@ impl Line {
         }
         // The others do not wait for the journal's new epoch.
         for _ in 0..rng.below(60) {
+            time.millis += rng.below(30);
             behind.turn(rng, time, target)?;
         }
         let writer = recovery::write_on(&shared, data_dir, plan.segment_bytes, false, end, time.wall())?;

@@ -168,7 +168,7 @@ impl World {
 
     /// What happens beside the line.
     fn happen(&mut self, line: &mut Line) {
-        self.time.millis += self.rng.pick(&[0, 1, 5, 20, 100, 1000]);
+        self.time.millis += self.rng.pick(&[0, 1, 5, 20, 100, 1000, 5000]);
         if self.rng.chance(self.plan.clock_jumps) {
             let jump = self.rng.pick(&[-10_000, -1000, 1000, 10_000]);
             self.time.jumped += jump;
@@ -298,6 +298,7 @@ impl World {
         let mut turns = 0;
         while !(self.clients.is_done() && line.is_at_rest()) {
             turns += 1;
+            self.time.millis += 20;
             if turns > HEAL_TURNS {
                 return Err(format!("O9: pending after {turns} turns"));
             }
