@@ -160,6 +160,16 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
         let note = frame::note(header, records).unwrap_or_default();
         index.committed(*last, offset, header, note.to_owned());
     })?;
+    if index.checkpoint().is_empty()
+        && let Some((number, path)) = segments.range(..*last).next_back()
+    {
+        // The writer ended between a rotation and the first frame: the last checkpoint stands in the segment before.
+        let file = disk.open(path).map_err(LogError::io(path))?;
+        scan(&*file, path, |offset, header, records| {
+            let note = frame::note(header, records).unwrap_or_default();
+            index.committed(*number, offset, header, note.to_owned());
+        })?;
+    }
     if let Some(size) = index.size() {
         let checked = verify_checkpoint(signer.name(), &signer.public_key(), index.checkpoint());
         if checked != Some((size, scanned.tree.root())) || size != scanned.tree.size() {
