@@ -59,7 +59,7 @@ impl Plan {
             commit: rate(&[0, 0, 50]),
             slow: rate(&[0, 0, 30]),
         };
-        let segment_bytes = rng.pick(&[4096, 16_384, 65_536]);
+        let segment_bytes = rng.pick(&[1024, 4096, 32_768]);
         let short_memory = rng.chance(4000);
         let seconds = |rng: &mut Rng, of: &[u64]| Duration::from_secs(rng.pick(of));
         let rules = Rules {
