@@ -11,6 +11,8 @@ mod line;
 #[path = "../checker/oracles/mod.rs"]
 mod oracles;
 mod plan;
+#[cfg(feature = "faults")]
+mod planted;
 mod rng;
 mod seed;
 mod store;

@@ -30,6 +30,8 @@ pub struct Plan {
     pub units: u64,
     pub batches: u64,
     pub processes: u64,
+    /// How fast time passes.
+    pub pace: u64,
     /// Turns of one process at most.
     pub turns: u64,
     /// Rates in 10,000.
@@ -91,15 +93,16 @@ impl Plan {
             rules,
             dedup: dedup::Settings {
                 capacity: rng.pick(&[64, 100_000]),
-                horizon_millis: if short_memory { 60_000 } else { 96 * 3_600_000 },
-                floor_millis: 50_000,
+                horizon_millis: if short_memory { 150_000 } else { 96 * 3_600_000 },
+                floor_millis: 140_000,
             },
             tenants: rng.pick(&[1, 3]),
             skus: rng.pick(&[1, 2, 4]),
             units: rng.pick(&[20, 60, 240]),
             batches: rng.pick(&[0, 2000]),
             processes: 2 + rng.below(4),
-            turns: rng.pick(&[60, 250, 800]),
+            pace: if short_memory { 8 } else { 1 },
+            turns: rng.pick(&[60, 250, 1000]),
             faults,
             cuts: rng.pick(&[0, 5000, 10_000]),
             early_deaths: rng.pick(&[0, 3000, 7000]),
