@@ -30,8 +30,6 @@ pub struct Plan {
     pub units: u64,
     pub batches: u64,
     pub processes: u64,
-    /// How fast time passes.
-    pub pace: u64,
     /// Turns of one process at most.
     pub turns: u64,
     /// Rates in 10,000.
@@ -49,6 +47,8 @@ pub struct Plan {
 
 /// A sender gives up so long after it first sent: its signature would be too old.
 pub const RESEND_WITHIN_MILLIS: u64 = 5_000;
+/// And, where the memory of identities is short, after so many signals of others.
+pub const RESEND_WITHIN_SIGNALS: u64 = 25;
 
 impl Plan {
     pub fn draw(rng: &mut Rng) -> Self {
@@ -80,7 +80,7 @@ impl Plan {
             shards: rng.pick(&[1, 2, 3]),
             ports: rng.pick(&[1, 2, 3]),
             lanes: [
-                rng.pick(&[2, 16]),
+                if short_memory { 2 } else { rng.pick(&[2, 16]) },
                 rng.pick(&[2, 8, 256]),
                 rng.pick(&[2, 8, 256]),
                 rng.pick(&[1, 8]),
@@ -92,16 +92,16 @@ impl Plan {
             low_water_bytes: 4 * segment_bytes + 65_536,
             rules,
             dedup: dedup::Settings {
-                capacity: rng.pick(&[64, 100_000]),
-                horizon_millis: if short_memory { 150_000 } else { 96 * 3_600_000 },
-                floor_millis: 140_000,
+                // A short memory forgets soon, so that segments are recycled; it holds what is sent again.
+                capacity: if short_memory { 60 } else { rng.pick(&[64, 100_000]) },
+                horizon_millis: 96 * 3_600_000,
+                floor_millis: if short_memory { 0 } else { 200_000 },
             },
             tenants: rng.pick(&[1, 3]),
             skus: rng.pick(&[1, 2, 4]),
             units: rng.pick(&[20, 60, 240]),
-            batches: rng.pick(&[0, 2000]),
+            batches: if short_memory { 0 } else { rng.pick(&[0, 2000]) },
             processes: 2 + rng.below(4),
-            pace: if short_memory { 8 } else { 1 },
             turns: rng.pick(&[60, 250, 1000]),
             faults,
             cuts: rng.pick(&[0, 5000, 10_000]),
@@ -109,8 +109,7 @@ impl Plan {
             orderly: rng.pick(&[0, 2000]),
             rot: rng.pick(&[0, 0, 6000]),
             disk_full: rng.pick(&[0, 0, 100]),
-            // The memory forgets by the clock, so one that jumps needs a long memory.
-            clock_jumps: if short_memory { 0 } else { rng.pick(&[0, 20]) },
+            clock_jumps: rng.pick(&[0, 20]),
             actions_failing: rng.pick(&[0, 3000, 9000]),
             actions_silent: rng.pick(&[0, 1000]),
             commands: rng.pick(&[0, 100]),

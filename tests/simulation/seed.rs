@@ -184,7 +184,7 @@ impl World {
 
     /// What happens beside the line.
     fn happen(&mut self, line: &mut Line) {
-        self.time.millis += self.plan.pace * self.rng.pick(&[0, 1, 5, 20, 100, 1000, 5000]);
+        self.time.millis += self.rng.pick(&[0, 1, 5, 20, 100, 1000, 5000]);
         if self.rng.chance(self.plan.clock_jumps) {
             let jump = self.rng.pick(&[-10_000, -1000, 1000, 10_000]);
             self.time.jumped += jump;
@@ -299,7 +299,7 @@ impl World {
     fn heal(&mut self) -> Result<Summary, String> {
         self.disk.set_faults(Faults::default());
         self.disk.set_filler(0);
-        (self.plan.disk_full, self.plan.commands, self.plan.actions_silent, self.plan.pace) = (0, 0, 0, 1);
+        (self.plan.disk_full, self.plan.commands, self.plan.actions_silent) = (0, 0, 0);
         self.disk.note(|| "heals".to_owned());
         let mut line = None;
         for _ in 0..HEAL_STARTS {
