@@ -117,7 +117,7 @@ impl World {
             (false, Some(_)) => self.rng.below(20),
             (false, None) => self.rng.below(2000),
         };
-        Fuse { name, operations }
+        Fuse { name, operations: operations * self.plan.patience }
     }
 
     fn start(&mut self) -> Result<Option<Line>, String> {
