@@ -6,6 +6,7 @@
 //! checkpoints), `--ended` (the line ended in order: nothing may be pending), `--secret FILE` (must stand in no file; may
 //! be repeated). Exit 0: all hold. 1: one does not, and the output names it. 2: usage. 3: something cannot be read.
 
+#[path = "oracles/mod.rs"]
 mod oracles;
 
 use std::collections::BTreeMap;
