@@ -126,17 +126,35 @@ pub struct Event {
     pub kind: Kind,
 }
 
+impl Kind {
+    /// Tenant and SKU of the governor that it concerns.
+    #[must_use]
+    pub fn subject(&self) -> (&str, &str) {
+        let subject = match self {
+            Self::Signal(signal) => return (signal.tenant(), signal.sku()),
+            Self::Outcome(outcome) => &outcome.subject,
+            Self::Timer(timer) => &timer.subject,
+            Self::Command(command) => &command.subject,
+        };
+        (&subject.tenant, &subject.sku)
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Signal(_) => "signal",
+            Self::Outcome(_) => "outcome",
+            Self::Timer(_) => "timer",
+            Self::Command(_) => "command",
+        }
+    }
+}
+
 impl Event {
     /// Tenant and SKU of the governor this event is for.
     #[must_use]
     pub fn subject(&self) -> (&str, &str) {
-        let subject = match &self.kind {
-            Kind::Signal(signal) => return (signal.tenant(), signal.sku()),
-            Kind::Outcome(outcome) => &outcome.subject,
-            Kind::Timer(timer) => &timer.subject,
-            Kind::Command(command) => &command.subject,
-        };
-        (&subject.tenant, &subject.sku)
+        self.kind.subject()
     }
 }
 
@@ -184,6 +202,10 @@ pub enum Feed {
 
 /// What a shard hands to the scribe.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every note is a draft, and a box would be an allocation each"
+)]
 pub enum Note {
     Draft(Draft),
     /// Every receipt of this shard for events up to this number was sent before.

@@ -23,6 +23,7 @@ pub mod view;
 
 // Ground: machinery.
 pub mod clock;
+pub mod config;
 pub mod disk;
 pub mod fault;
 pub mod kaizen;
@@ -37,4 +38,6 @@ pub mod kanban;
 pub mod operator;
 
 // Assembly.
+pub mod cli;
 pub mod line;
+pub mod load;

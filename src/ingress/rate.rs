@@ -79,7 +79,8 @@ impl Buckets {
             let wait = need_cost.min(self.cost(self.burst)) - room;
             return Err(RetryAfter { nanos: wait });
         }
-        let affordable = (u128::from(room) * u128::from(self.per_second) / u128::from(SECOND)) as u64;
+        let affordable = u128::from(room) * u128::from(self.per_second) / u128::from(SECOND);
+        let affordable = u64::try_from(affordable).unwrap_or(u64::MAX);
         let granted = want.min(affordable).max(need);
         bucket.full_at = full_at + self.cost(granted);
         Ok(granted)
@@ -102,22 +103,21 @@ struct Lease {
 /// One thread's credit.
 #[derive(Debug)]
 pub struct Leases {
-    buckets: Option<Arc<Buckets>>,
+    buckets: Arc<Buckets>,
     chunk: u64,
     held: HashMap<Box<str>, Lease>,
 }
 
 impl Leases {
-    /// `None` admits everything.
     #[must_use]
-    pub fn new(buckets: Option<Arc<Buckets>>) -> Self {
-        let chunk = buckets.as_ref().map_or(0, |buckets| (buckets.per_second / CHUNK).max(1));
+    pub fn new(buckets: Arc<Buckets>) -> Self {
+        let chunk = (buckets.per_second / CHUNK).max(1);
         Self { buckets, chunk, held: HashMap::new() }
     }
 
     /// Spends `count` tokens of `tenant`, all or none.
     pub fn take(&mut self, tenant: &str, count: u32, now: u64) -> Result<(), RetryAfter> {
-        let Some(buckets) = &self.buckets else { return Ok(()) };
+        let buckets = &self.buckets;
         let count = u64::from(count);
         let held = self.held.get_mut(tenant);
         let credit = match held {
@@ -161,11 +161,8 @@ impl Leases {
 
     fn hold(&mut self, tenant: &str, lease: Lease) {
         if self.held.len() >= LEASES_MAX {
-            let buckets = self.buckets.as_ref();
             for (tenant, lease) in self.held.drain() {
-                if let Some(buckets) = buckets {
-                    buckets.give_back(&tenant, lease.credit);
-                }
+                self.buckets.give_back(&tenant, lease.credit);
             }
         }
         self.held.insert(tenant.into(), lease);
@@ -179,7 +176,7 @@ mod tests {
     use super::*;
 
     fn leases(per_second: u32, burst: u32) -> Leases {
-        Leases::new(Some(Buckets::new(NonZeroU32::new(per_second).unwrap(), burst)))
+        Leases::new(Buckets::new(NonZeroU32::new(per_second).unwrap(), burst))
     }
 
     #[test]
@@ -208,7 +205,7 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 1u32..4, 0u64..40_000_000), 1..400),
         ) {
             let buckets = Buckets::new(NonZeroU32::new(100).unwrap(), 20);
-            let mut threads = [Leases::new(Some(Arc::clone(&buckets))), Leases::new(Some(buckets))];
+            let mut threads = [Leases::new(Arc::clone(&buckets)), Leases::new(buckets)];
             let (mut now, mut admitted) = (0, 0u64);
             for (second, count, pause) in steps {
                 now += pause;

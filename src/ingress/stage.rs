@@ -15,13 +15,13 @@ use tokio::sync::Notify;
 use super::body::Budget;
 use super::connection::{self, Watch};
 use super::guard::Guard;
-use super::rate::Leases;
+use super::rate::{Buckets, Leases};
 use super::waiting::{Wait, Waiting};
 use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
 use crate::kaizen::{Counter, Recorder, Stage as Measured};
 use crate::limits;
-use crate::ring::{Bell, Full, Receiver, Sender, Switch};
+use crate::ring::{Bell, Receiver, Sender, Switch};
 use crate::signal::{Fixed, Signals};
 use crate::signature::Keyring;
 
@@ -38,12 +38,14 @@ pub struct Source {
 pub struct Plan {
     pub listener: TcpListener,
     pub sources: Arc<Vec<Source>>,
-    pub leases: Leases,
-    /// This thread's share of the node's bounds.
+    /// Rates of all threads.
+    pub buckets: Arc<Buckets>,
+    /// Threads that share the node's bounds.
     pub threads: usize,
-    pub recorder: Recorder,
     /// Stop accepting; finish what is under way.
     pub drain: Switch,
+    /// Leave everything as it is.
+    pub abandon: Switch,
 }
 
 /// The ends of this thread's lanes. They outlive a run of the thread, so a restarted one knows which answers are not
@@ -56,6 +58,7 @@ pub struct Ends {
     acked: Arc<Notify>,
     /// Units that were offered and not yet answered.
     under_way: Cell<usize>,
+    recorder: RefCell<Recorder>,
 }
 
 impl Ends {
@@ -66,9 +69,11 @@ impl Ends {
         acks: Receiver<Ack>,
         bell: Arc<Bell>,
         acked: Arc<Notify>,
+        recorder: Recorder,
     ) -> Rc<Self> {
         let (arrivals, acks) = (RefCell::new(arrivals), RefCell::new(acks));
-        Rc::new(Self { arrivals, acks, bell, acked, under_way: Cell::new(0) })
+        let recorder = RefCell::new(recorder);
+        Rc::new(Self { arrivals, acks, bell, acked, under_way: Cell::new(0), recorder })
     }
 }
 
@@ -83,7 +88,6 @@ pub struct Ingress {
     ring_due: Cell<bool>,
     leases: RefCell<Leases>,
     guard: RefCell<Guard>,
-    recorder: RefCell<Recorder>,
     started: Instant,
     seconds: Cell<u32>,
     unix_seconds: Cell<u64>,
@@ -99,17 +103,16 @@ pub struct Ingress {
 const SAMPLE: u32 = 16;
 
 impl Ingress {
-    fn new(plan: Plan, ends: Rc<Ends>) -> Self {
+    fn new(plan: &Plan, ends: Rc<Ends>) -> Self {
         Self {
-            sources: plan.sources,
+            sources: Arc::clone(&plan.sources),
             unverified: Budget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads),
             ends,
             waiting: Rc::default(),
             offered: Notify::new(),
             ring_due: Cell::new(false),
-            leases: RefCell::new(plan.leases),
+            leases: RefCell::new(Leases::new(Arc::clone(&plan.buckets))),
             guard: RefCell::new(Guard::new(plan.threads)),
-            recorder: RefCell::new(plan.recorder),
             started: clock::now(),
             seconds: Cell::new(0),
             unix_seconds: Cell::new(clock::wall().0 / 1000),
@@ -145,17 +148,17 @@ impl Ingress {
     }
 
     pub fn count(&self, counter: Counter, by: u64) {
-        self.recorder.borrow_mut().count(counter, by);
+        self.ends.recorder.borrow_mut().count(counter, by);
     }
 
     pub fn record(&self, stage: Measured, took: Duration) {
-        self.recorder.borrow_mut().record(stage, took);
+        self.ends.recorder.borrow_mut().record(stage, took);
     }
 
     /// Whether this request is measured stage by stage.
     pub fn samples(&self) -> bool {
         self.sample.set(self.sample.get().wrapping_add(1));
-        self.sample.get() % SAMPLE == 0
+        self.sample.get().is_multiple_of(SAMPLE)
     }
 
     pub fn guard_allows(&self, peer: IpAddr, now: Instant) -> bool {
@@ -178,7 +181,7 @@ impl Ingress {
         let mut leases = self.leases.borrow_mut();
         let now = clock::nanos();
         let take = |leases: &mut Leases, tenant: &str, count: u32| {
-            leases.take(tenant, count, now).map_err(|retry_after| retry_after.seconds())
+            leases.take(tenant, count, now).map_err(super::rate::RetryAfter::seconds)
         };
         match signals {
             Signals::One(signal) => take(&mut leases, signal.tenant(), 1),
@@ -204,19 +207,17 @@ impl Ingress {
     }
 
     /// Offers a unit to the journal and takes a place in the queue of those who wait.
-    ///
-    /// # Errors
-    /// [`Full`] when the lane is, or as many units are under way as answers fit.
-    pub fn offer(&self, arrival: Arrival) -> Result<Wait, Full<Arrival>> {
+    /// `None` when the lane is full, or as many units are under way as answers fit.
+    pub fn offer(&self, arrival: Arrival) -> Option<Wait> {
         if self.ends.under_way.get() >= limits::ARRIVALS_LANE {
-            return Err(Full(arrival));
+            return None;
         }
-        self.ends.arrivals.borrow_mut().push(arrival)?;
+        self.ends.arrivals.borrow_mut().push(arrival).ok()?;
         self.ends.under_way.set(self.ends.under_way.get() + 1);
         if !self.ring_due.replace(true) {
             self.offered.notify_one();
         }
-        Ok(Wait::new(&self.waiting, self.seconds()))
+        Some(Wait::new(&self.waiting, self.seconds()))
     }
 
     /// Seconds until our backlog should be gone, from the measured rate; ±20 % so that senders do not come back as
@@ -270,7 +271,7 @@ impl Ingress {
             watch.sweep(self.seconds());
             true
         });
-        self.recorder.borrow_mut().flush_if_due(now);
+        self.ends.recorder.borrow_mut().flush_if_due(now);
     }
 
     fn drain(&self) {
@@ -307,7 +308,7 @@ fn subnet(peer: IpAddr) -> IpAddr {
 ///
 /// # Errors
 /// When the runtime or the listener cannot be set up.
-pub fn run(plan: Plan, ends: &Rc<Ends>) -> io::Result<()> {
+pub fn run(plan: &Plan, ends: &Rc<Ends>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -326,9 +327,13 @@ pub fn run(plan: Plan, ends: &Rc<Ends>) -> io::Result<()> {
         loop {
             tick.tick().await;
             ticks = ticks.wrapping_add(1);
-            if ticks % 10 == 0 {
+            if ticks.is_multiple_of(10) {
                 ingress.sweep();
             }
+            if plan.abandon.is_on() {
+                return Ok(());
+            }
+            crate::fault::stumble("ingress", u64::from(ticks));
             if drain.is_on() {
                 if !ingress.is_draining() {
                     accepting.abort();
@@ -336,7 +341,7 @@ pub fn run(plan: Plan, ends: &Rc<Ends>) -> io::Result<()> {
                 }
                 drained_ticks += 1;
                 if ingress.is_done() || drained_ticks > limits::DRAIN_SECONDS * 10 {
-                    ingress.recorder.borrow_mut().flush();
+                    ends.recorder.borrow_mut().flush();
                     return Ok(());
                 }
             }

@@ -29,7 +29,7 @@ impl Gauges {
 #[derive(Debug)]
 pub struct Collector {
     exchanges: Vec<Arc<Exchange>>,
-    total: Box<Set>,
+    pub(super) total: Box<Set>,
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }
@@ -63,6 +63,7 @@ impl Collector {
             ("gemba_ring_depth", "Items that wait in a lane"),
             ("gemba_governors", "Governors by state"),
             ("gemba_checkpoint_age_seconds", "Age of the last signed checkpoint"),
+            ("gemba_restarts", "Restarts of stages since the process began"),
             ("gemba_disk_written_bytes", "Bytes written since the start"),
         ];
         for (name, help) in described {

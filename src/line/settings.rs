@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
+
 use crate::ingress::stage::Source;
 use crate::jidoka::rules::Rules;
 use crate::kanban::dedup;
@@ -22,14 +24,34 @@ pub struct Settings {
     pub shards: usize,
     pub tokens: Tokens,
     pub sources: Arc<Vec<Source>>,
-    /// Signals per second and tenant, and at once; `None` is no limit.
-    pub rate: Option<(NonZeroU32, u32)>,
+    /// Signals per second and tenant.
+    pub rate_per_second: NonZeroU32,
+    /// Signals of one tenant at once.
+    pub rate_burst: u32,
     pub rules: Rules,
     pub dedup: dedup::Settings,
     pub segment_bytes: u64,
     pub low_water_bytes: u64,
     /// Secret of the receipts' HMAC.
-    pub receipt_secret: zeroize::Zeroizing<Vec<u8>>,
-    /// Seed of the log's Ed25519 key.
-    pub log_seed: zeroize::Zeroizing<Vec<u8>>,
+    pub receipt_secret: SecretSlice<u8>,
+    pub log_seed: LogSeed,
+}
+
+/// Seed of the log's Ed25519 key: 32 bytes.
+#[derive(Debug)]
+pub struct LogSeed(SecretBox<[u8; 32]>);
+
+impl LogSeed {
+    /// From 64 hex digits.
+    #[must_use]
+    pub fn from_hex(hex: &[u8]) -> Option<Self> {
+        let mut seed = Box::new([0; 32]);
+        faster_hex::hex_decode(hex, &mut *seed).ok()?;
+        Some(Self(SecretBox::new(seed)))
+    }
+
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.expose_secret()
+    }
 }

@@ -12,7 +12,7 @@ mod parse;
 use bytes::Bytes;
 
 pub use identity::Fingerprint;
-pub use names::{Provenance, Text};
+pub use names::{Provenance, Text, is_name};
 pub use parse::{Fixed, Form, Reason, Unfit, UnsupportedContentType, parse};
 
 /// How urgent the sender says it is; a degraded governor decides only on `Critical`.
@@ -93,3 +93,6 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

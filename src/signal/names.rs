@@ -7,6 +7,16 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::Assurance;
+use crate::limits::NAME_BYTES_MAX;
+
+/// Whether `text` may name a tenant or a SKU: `[a-z0-9][a-z0-9._-]{0,63}`.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=NAME_BYTES_MAX).contains(&text.len())
+        && text.bytes().next().is_some_and(lower)
+        && text.bytes().all(|byte| lower(byte) || matches!(byte, b'.' | b'_' | b'-'))
+}
 
 /// A name of a signal: validated, so it is printable ASCII of at most 128 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use hyper::HeaderMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::attributes::Attributes;
-use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text};
-use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text, is_name};
+use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX};
 use crate::signature::Verified;
 
 /// How a request carries its signals.
@@ -151,7 +151,8 @@ pub fn parse(verified: Verified, form: Form<'_>, fixed: &Fixed) -> Result<Signal
             let body = verified.into_body();
             let text = std::str::from_utf8(&body).map_err(|_| Unfit::NotUtf8)?;
             let signal = json(text).and_then(|attributes| {
-                Checked::new(&attributes, fixed)?.into_signal(body.clone(), xxh3_64(&body), provenance)
+                let checked = Checked::new(&attributes, fixed)?;
+                Ok(checked.into_signal(body.clone(), xxh3_64(&body), provenance))
             });
             signal.map(Signals::One).map_err(|why| Unfit::Items { batch: false, items: vec![(0, why)] })
         }
@@ -170,10 +171,13 @@ fn json(text: &str) -> Result<Attributes<'_>, Reason> {
 /// An item's text and what was read from it.
 type Item<'a> = (usize, usize, Result<Attributes<'a>, Reason>);
 
+/// Takes the next item.
+type Visit<'v, 'a> = &'v mut dyn FnMut(Item<'a>) -> Result<(), Unfit>;
+
 fn several(
     verified: Verified,
     fixed: &Fixed,
-    split: for<'a> fn(&'a str, &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>) -> Result<(), Unfit>,
+    split: for<'a> fn(&'a str, Visit<'_, 'a>) -> Result<(), Unfit>,
 ) -> Result<Signals, Unfit> {
     let provenance = verified.provenance();
     let body = verified.into_body();
@@ -188,7 +192,7 @@ fn several(
         let own = body.slice(from..to);
         let signal = attributes.and_then(|attributes| {
             let digest = xxh3_64(&own);
-            Checked::new(&attributes, fixed)?.into_signal(own, digest, provenance)
+            Ok(Checked::new(&attributes, fixed)?.into_signal(own, digest, provenance))
         });
         match signal {
             Ok(signal) => signals.push(signal),
@@ -208,7 +212,7 @@ fn several(
 }
 
 /// The items of a JSON array, each read once; the brackets and commas between them are ours to read.
-fn array<'a>(text: &'a str, visit: &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>) -> Result<(), Unfit> {
+fn array<'a>(text: &'a str, visit: Visit<'_, 'a>) -> Result<(), Unfit> {
     let bytes = text.as_bytes();
     let skip = |mut at: usize| {
         while bytes.get(at).is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
@@ -252,7 +256,7 @@ fn array<'a>(text: &'a str, visit: &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>
     Ok(())
 }
 
-fn lines<'a>(text: &'a str, visit: &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>) -> Result<(), Unfit> {
+fn lines<'a>(text: &'a str, visit: Visit<'_, 'a>) -> Result<(), Unfit> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let own = line.trim_end_matches(['\n', '\r']);
@@ -280,7 +284,9 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
     for (header, name) in NAMES {
         let mut values = headers.get_all(header).iter();
         let Some(value) = values.next() else { continue };
-        let text = percent_decoded(value.as_bytes()).filter(|_| values.next().is_none());
+        let text = unquoted(value.as_bytes())
+            .and_then(|value| percent_decoded(&value))
+            .filter(|_| values.next().is_none());
         let text = text.ok_or(Reason::Header(header))?;
         digest.update(name.as_bytes());
         digest.update(b"\0");
@@ -293,7 +299,21 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
     digest.update(verified.body());
     let uncovered = Fixed { control: false, ..fixed.clone() };
     let checked = Checked::new(&attributes, &uncovered)?;
-    checked.into_signal(verified.body().clone(), digest.digest(), verified.beside())
+    Ok(checked.into_signal(verified.body().clone(), digest.digest(), verified.beside()))
+}
+
+/// CloudEvents HTTP binding 3.1.3.2: a value may be a quoted string (RFC 9110, 5.6.4); that is undone first.
+fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(quoted) = value.strip_prefix(b"\"") else { return Some(Cow::Borrowed(value)) };
+    let mut out = Vec::with_capacity(quoted.len());
+    let mut bytes = quoted.iter();
+    loop {
+        match bytes.next()? {
+            b'"' => return bytes.next().is_none().then_some(Cow::Owned(out)),
+            b'\\' => out.push(*bytes.next()?),
+            byte => out.push(*byte),
+        }
+    }
 }
 
 /// CloudEvents HTTP binding 3.1.3.2: header values are percent-encoded.
@@ -351,22 +371,17 @@ impl<'a> Checked<'a> {
         if attributes.specversion.as_deref().is_some_and(|version| version != "1.0") {
             return Err(Reason::SpecVersion);
         }
-        if attributes.time.as_deref().is_some_and(|time| time.parse::<jiff::Timestamp>().is_err()) {
+        if attributes.time.as_deref().is_some_and(|time| !is_rfc_3339(time)) {
             return Err(Reason::Time);
         }
         Ok(Self { id, tenant, sku, kind, severity })
     }
 
-    fn into_signal(
-        self,
-        body: Bytes,
-        digest: u64,
-        provenance: &'static Provenance,
-    ) -> Result<Signal, Reason> {
+    fn into_signal(self, body: Bytes, digest: u64, provenance: &'static Provenance) -> Signal {
         let identity =
             Fingerprint::new(&provenance.source, provenance.assurance, &self.tenant, self.id, &body);
         let text = |text: &str| span(&body, text).unwrap_or_else(|| Text::Owned(text.into()));
-        Ok(Signal {
+        Signal {
             id: text(self.id),
             tenant: text(&self.tenant),
             sku: text(&self.sku),
@@ -376,8 +391,26 @@ impl<'a> Checked<'a> {
             identity,
             digest,
             body,
-        })
+        }
     }
+}
+
+/// Section 5.6; `jiff` alone would also take the shorter and longer forms of ISO 8601.
+fn is_rfc_3339(time: &str) -> bool {
+    let Some((head, tail)) = time.as_bytes().split_at_checked(19) else { return false };
+    let second = head.iter().zip(b"0000-00-00T00:00:00").all(|(byte, shape)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte.eq_ignore_ascii_case(shape),
+    });
+    let fraction = tail.strip_prefix(b".").unwrap_or_default();
+    let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let zone = if digits > 0 { &fraction[digits..] } else { tail };
+    let zoned = match zone {
+        [zone] => matches!(zone, b'Z' | b'z'),
+        [b'+' | b'-', hours @ .., b':', _, _] => hours.len() == 2,
+        _ => false,
+    };
+    second && zoned && time.parse::<jiff::Timestamp>().is_ok()
 }
 
 /// The place of `text` in `body`, if it was borrowed from there.
@@ -398,9 +431,5 @@ fn name<'a>(
         (None, Some(fixed)) => fixed,
         (None, None) => return Err(Reason::Missing(which)),
     };
-    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let fits = (1..=NAME_BYTES_MAX).contains(&value.len())
-        && value.bytes().next().is_some_and(lower)
-        && value.bytes().all(|byte| lower(byte) || matches!(byte, b'.' | b'_' | b'-'));
-    if fits { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
+    if is_name(value) { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
 }

@@ -243,3 +243,6 @@ fn matching<'k>(
     }
     found.ok_or(Refusal::NoMatch)
 }
+
+#[cfg(test)]
+mod tests;

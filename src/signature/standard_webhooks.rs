@@ -66,18 +66,14 @@ fn seconds(text: &[u8]) -> Option<u64> {
     plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }
 
+/// Decoded without its padding: with padding, `data_encoding` takes several padded texts in a row, and one signature
+/// would have more than one spelling.
 fn decode(encoded: &[u8], slot: &mut [u8; 32]) -> Result<(), Refusal> {
-    let mut bytes = [0; 33];
-    if BASE64.decode_len(encoded.len()) != Ok(bytes.len()) {
+    let text = encoded.strip_suffix(b"=").ok_or(Refusal::Malformed)?;
+    if BASE64_NOPAD.decode_len(text.len()) != Ok(slot.len()) {
         return Err(Refusal::Malformed);
     }
-    match BASE64.decode_mut(encoded, &mut bytes) {
-        Ok(32) => {
-            slot.copy_from_slice(&bytes[..32]);
-            Ok(())
-        }
-        _ => Err(Refusal::Malformed),
-    }
+    BASE64_NOPAD.decode_mut(text, slot).map(|_| ()).map_err(|_| Refusal::Malformed)
 }
 
 pub(super) fn sign(key: &Key, body: &[u8], id: &str, now: u64) -> Vec<(&'static str, String)> {

@@ -15,7 +15,9 @@ use crate::proof::tree::Hash;
 use crate::receipt::commitment::ENTRY_BYTES;
 
 pub const HEADER_BYTES: usize = 6 * 4 + 4 * 8 + 32;
-const MAGIC: u32 = u32::from_le_bytes(*b"GRB1");
+/// What a frame begins with.
+pub const MAGIC_BYTES: [u8; 4] = *b"GRB1";
+const MAGIC: u32 = u32::from_le_bytes(MAGIC_BYTES);
 /// Entry, salt and signature of a record, before its compact receipt.
 pub const RECORD_BYTES: usize = 2 + ENTRY_BYTES + 16 + 32;
 
@@ -122,14 +124,21 @@ pub fn records<'a>(header: &Header, mut bytes: &'a [u8]) -> impl Iterator<Item =
     let mut left = header.count;
     std::iter::from_fn(move || {
         left = left.checked_sub(1)?;
-        let (len, rest) = bytes.split_first_chunk::<2>()?;
-        let (record, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+        let (record, rest) = record(bytes)?;
         bytes = rest;
-        let (entry, record) = record.split_first_chunk()?;
-        let (salt, record) = record.split_first_chunk()?;
-        let (signature, compact) = record.split_first_chunk()?;
-        Some(Record { entry, salt, signature, compact })
+        Some(record)
     })
+}
+
+/// The record at the beginning of `bytes`, and what follows it.
+#[must_use]
+pub fn record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<2>()?;
+    let (record, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+    let (entry, record) = record.split_first_chunk()?;
+    let (salt, record) = record.split_first_chunk()?;
+    let (signature, compact) = record.split_first_chunk()?;
+    Some((Record { entry, salt, signature, compact }, rest))
 }
 
 /// The signed note of a frame's bytes behind its header.

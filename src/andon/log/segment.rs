@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use memchr::memmem;
+
 use super::frame::{self, records};
 use super::reader::Index;
 use super::{LogError, Tail};
+
 use crate::disk::{Disk, File};
 use crate::proof::note::{Signer, verify_checkpoint};
 use crate::proof::tree::{Hash, Tree, leaf_hash};
@@ -206,8 +209,7 @@ pub fn scan(
     let tree = Tree::resume(begin.size, begin.edge.clone());
     let mut tree = tree.ok_or_else(|| damaged(0, "the tree's edge does not fit its size"))?;
     let (mut offset, mut before) = (HEADER_BYTES as u64, begin.before);
-    loop {
-        let Some((header, bytes)) = read_frame(file, path, begin.index, offset)? else { break };
+    while let Some((header, bytes)) = read_frame(file, path, begin.index, offset)? {
         let records_bytes = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
         if header.before != before || header.first != tree.size() {
             return Err(damaged(offset, "a frame does not continue the one before"));
@@ -255,7 +257,7 @@ fn whole_frame_behind(file: &dyn File, path: &Path, segment: u64, end: u64) -> R
     let mut rest = vec![0; usize::try_from(len.saturating_sub(end)).unwrap_or(0)];
     let got = file.read_at(&mut rest, end).map_err(LogError::io(path))?;
     rest.truncate(got);
-    Ok((1..rest.len()).any(|shift| {
+    Ok(memmem::find_iter(&rest, &frame::MAGIC_BYTES).filter(|shift| *shift > 0).any(|shift| {
         let Some(header) = frame::Header::read(&rest[shift..]) else { return false };
         let bytes = rest.get(shift..shift.saturating_add(header.frame_bytes()));
         bytes.is_some_and(|bytes| header.holds(bytes, segment, end + shift as u64))

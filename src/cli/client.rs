@@ -1,0 +1,97 @@
+//! Asks the operator plane of a running node.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::header::{AUTHORIZATION, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use secrecy::{ExposeSecret as _, SecretSlice};
+
+use super::Configured;
+use super::output::Failure;
+use crate::config::Place;
+use crate::config::secret::{Kept, SecretRef};
+
+/// How a node's operator plane is reached.
+#[derive(Args, Debug)]
+pub struct Reach {
+    /// Address and port of the operator plane; by default as configured
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// File with a token; by default the first configured one
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+/// An answer of a node may have so many bytes.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// And may take so long.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+impl Reach {
+    /// Gets `path`, which must be there.
+    pub fn get(&self, path: &str) -> Result<serde_json::Value, Failure> {
+        let config = self.configured.load(None)?;
+        let admin = self.admin.clone().unwrap_or_else(|| config.admin_listen.to_string());
+        let token = match (&self.token_file, config.tokens.first()) {
+            (Some(file), _) => token_in(file).read()?,
+            (None, Some(token)) => token.secret.read()?,
+            (None, None) => {
+                return Err(Failure::usage("no token is configured").hint("name one with --token-file"));
+            }
+        };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
+        let asked = async { tokio::time::timeout(ANSWER_WAIT, ask(&admin, path, &token)).await };
+        let (status, body) = runtime
+            .block_on(asked)
+            .map_err(|_| Failure::io(format!("{admin} did not answer within {ANSWER_WAIT:?}")))??;
+        let value: serde_json::Value = serde_json::from_slice(&body).map_err(|_| {
+            Failure::io(format!("{admin} answered {status} and no JSON: is it a gemba operator plane?"))
+        })?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        let detail = value.get("detail").and_then(serde_json::Value::as_str).unwrap_or("no reason given");
+        let told = format!("{admin} answered {}: {detail}", status.as_u16());
+        Err(if status == StatusCode::NOT_FOUND { Failure::check(told) } else { Failure::io(told) })
+    }
+}
+
+fn token_in(file: &Path) -> SecretRef {
+    SecretRef {
+        kept: Kept::File(file.to_owned()),
+        what: "the token".into(),
+        place: Place::named("--token-file"),
+    }
+}
+
+async fn ask(admin: &str, path: &str, token: &SecretSlice<u8>) -> Result<(StatusCode, Bytes), Failure> {
+    let unreachable = |error: std::io::Error| {
+        Failure::io(format!("{admin}: {error}"))
+            .hint("is the node running? `gemba serve` says where it listens")
+    };
+    let socket = tokio::net::TcpStream::connect(admin).await.map_err(unreachable)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(Failure::io)?;
+    let exchange = async {
+        let bearer = [b"Bearer ".as_slice(), token.expose_secret()].concat();
+        let request = Request::get(path).header(HOST, admin).header(AUTHORIZATION, bearer);
+        let request = request.body(Empty::<Bytes>::new()).map_err(Failure::io)?;
+        let answer = sender.send_request(request).await.map_err(Failure::io)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(Failure::io)?;
+        Ok((status, body.to_bytes()))
+    };
+    tokio::select! {
+        // The connection moves only while it is polled; its own end shows in the exchange.
+        Err(error) = connection => Err(Failure::io(error)),
+        answer = exchange => answer,
+    }
+}

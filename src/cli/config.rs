@@ -1,0 +1,38 @@
+//! `gemba config check`: everything that a start would refuse, without starting.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::output::{self, Failure};
+use super::serve;
+use crate::config::{Flags, Profile};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a configuration file and the secrets that it names
+    Check {
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Command {
+    pub fn run(self) -> Result<(), Failure> {
+        let Self::Check { file, json } = self;
+        let config = crate::config::load(Some(&file), std::env::vars(), &Flags::default())?;
+        if config.profile != Profile::Dev {
+            serve::settings(&config)?;
+        }
+        if json {
+            let sources: Vec<_> = config.sources.iter().map(|source| &source.name).collect();
+            return output::print_json(&serde_json::json!({
+                "file": file, "ok": true, "name": config.name, "listen": config.listen,
+                "admin": config.admin_listen, "data_dir": config.data_dir, "sources": sources,
+            }));
+        }
+        output::print(format!("{}: good\n", file.display()).as_bytes())
+    }
+}

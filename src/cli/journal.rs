@@ -1,0 +1,178 @@
+//! `gemba journal`: what is in the journal of a stopped node.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::Configured;
+use super::output::{self, Failure};
+use super::serve::data_dir;
+use crate::disk::{DataLock, RealDisk};
+use crate::event::{Kind, Seq};
+use crate::kanban::journal::record::Decoder;
+use crate::kanban::journal::{Damage, scan};
+use crate::line::journal_dir;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the segments, or the events, and whether all of it is whole
+    Inspect {
+        /// The node's data directory; by default as configured
+        dir: Option<PathBuf>,
+        #[command(flatten)]
+        configured: Configured,
+        /// Print every event as a line of JSON
+        #[arg(long)]
+        events: bool,
+        /// First event to print
+        #[arg(long, value_name = "SEQ", default_value_t = 0, requires = "events")]
+        from: u64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Command {
+    pub fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Inspect { dir, configured, events, from, json } => {
+                let dir = data_dir(&configured, dir)?;
+                let _lock = lock(&dir)?;
+                if events { print_events(&dir, Seq(from)) } else { inspect(&dir, json) }
+            }
+        }
+    }
+}
+
+/// Nobody else may use the directory meanwhile.
+fn lock(dir: &Path) -> Result<DataLock, Failure> {
+    DataLock::take(dir).map_err(|error| Failure::io(format!("{}: {error}", dir.display())))
+}
+
+/// What one segment holds.
+#[derive(Default, Serialize)]
+struct Segment {
+    file: String,
+    first_seq: u64,
+    last_seq: u64,
+    frames: u64,
+    events: u64,
+    bytes: u64,
+    epochs: String,
+}
+
+fn inspect(dir: &Path, json: bool) -> Result<(), Failure> {
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut epochs = (0, 0);
+    let end = scan(&RealDisk, &journal_dir(dir), |header, records, path, _| -> Result<(), Damage> {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if segments.last().is_none_or(|segment| segment.file != file) {
+            segments.push(Segment { file, first_seq: header.first.0, ..Segment::default() });
+            epochs = (header.epoch.0, header.epoch.0);
+        }
+        if let Some(segment) = segments.last_mut() {
+            epochs.1 = header.epoch.0;
+            segment.last_seq = header.last().0;
+            segment.frames += 1;
+            segment.events += u64::from(header.count);
+            segment.bytes += header.frame_bytes() as u64;
+            segment.epochs = if epochs.0 == epochs.1 {
+                epochs.0.to_string()
+            } else {
+                format!("{}-{}", epochs.0, epochs.1)
+            };
+        }
+        drop(records);
+        Ok(())
+    });
+    let end = end.map_err(damaged)?;
+    let ended = if end.closed { "in order" } else { "without an orderly end" };
+    if json {
+        return output::print_json(&serde_json::json!({
+            "segments": segments, "last_seq": end.last.0, "epoch": end.epoch.0, "closed": end.closed,
+        }));
+    }
+    let rows = segments.into_iter().map(|segment| {
+        [
+            segment.file,
+            segment.first_seq.to_string(),
+            segment.last_seq.to_string(),
+            segment.frames.to_string(),
+            segment.events.to_string(),
+            segment.bytes.to_string(),
+            segment.epochs,
+        ]
+    });
+    output::print_table(["SEGMENT", "FIRST SEQ", "LAST SEQ", "FRAMES", "EVENTS", "BYTES", "EPOCHS"], rows)?;
+    output::print(format!("whole through event {}, ended {ended}\n", end.last.0).as_bytes())
+}
+
+fn damaged(damage: Damage) -> Failure {
+    let hint = damage.hint();
+    let failure = match damage {
+        Damage::Io { .. } => Failure::io(damage),
+        _ => Failure::check(damage.to_string()),
+    };
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    seq: u64,
+    time: u64,
+    kind: &'static str,
+    tenant: &'a str,
+    sku: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
+}
+
+fn print_events(dir: &Path, from: Seq) -> Result<(), Failure> {
+    let mut provenance = None;
+    let mut failed = None;
+    let end = scan(&RealDisk, &journal_dir(dir), |header, records, path, offset| -> Result<(), Damage> {
+        let mut decoder = Decoder::new(records).after(provenance);
+        let mut seq = header.first;
+        let unreadable = |why| Damage::Record { path: path.to_owned(), offset, why };
+        while let Some(kind) = decoder.next_kind().map_err(unreadable)? {
+            if seq >= from && failed.is_none() {
+                failed = print_event(seq, header.time.0, &kind).err();
+            }
+            seq = seq.next();
+        }
+        provenance = decoder.provenance();
+        Ok(())
+    });
+    end.map_err(damaged)?;
+    failed.map_or(Ok(()), Err)
+}
+
+fn print_event(seq: Seq, time: u64, kind: &Kind) -> Result<(), Failure> {
+    let (tenant, sku) = kind.subject();
+    let signal = match kind {
+        Kind::Signal(signal) => Some(signal),
+        _ => None,
+    };
+    let line = Line {
+        seq: seq.0,
+        time,
+        kind: kind.as_str(),
+        tenant,
+        sku,
+        id: signal.map(super::super::signal::Signal::id),
+        r#type: signal.map(super::super::signal::Signal::kind),
+        source: signal.map(|signal| &*signal.provenance.source),
+    };
+    let mut text = serde_json::to_vec(&line).map_err(Failure::io)?;
+    text.push(b'\n');
+    output::print(&text)
+}

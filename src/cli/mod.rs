@@ -1,0 +1,98 @@
+//! The commands. One file each; every one ends with 0 done, 1 failed check, 2 usage or configuration, 3 I/O.
+
+mod client;
+mod config;
+mod governor;
+mod journal;
+mod load;
+mod output;
+mod serve;
+mod sign;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Flags};
+use output::Failure;
+
+/// Verifies signed signals, makes them durable, decides on them, acts, and leaves a proof of every decision.
+#[derive(Debug, Parser)]
+#[command(name = "gemba", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the line
+    Serve(serve::Serve),
+    /// Drive a running node with signed signals and measure it
+    Load(Box<load::Load>),
+    /// Print the headers that sign a body, ready for `curl -H @-`
+    Sign(sign::Sign),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Look at governors of a running node
+    #[command(subcommand)]
+    Governor(governor::Command),
+    /// Look at and mend the journal of a stopped node
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    Man,
+}
+
+/// Where the configuration comes from.
+#[derive(Args, Debug)]
+struct Configured {
+    /// Configuration file; without it, the built-in one for development applies
+    #[arg(long, value_name = "FILE", env = "GEMBA_CONFIG")]
+    config: Option<PathBuf>,
+    /// Directory of journal, state, log and created secrets
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Configured {
+    fn load(&self, role: Option<String>) -> Result<Config, ConfigError> {
+        let flags = Flags { role, data_dir: self.data_dir.clone() };
+        crate::config::load(self.config.as_deref(), std::env::vars(), &flags)
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Load(load) => load.run(),
+        Command::Sign(sign) => sign.run(),
+        Command::Config(command) => command.run(),
+        Command::Governor(command) => command.run(),
+        Command::Journal(command) => command.run(),
+        Command::Completions { shell } => completions(shell),
+        Command::Man => manual(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "gemba", &mut text);
+    output::print(&text)
+}
+
+fn manual() -> Result<(), Failure> {
+    let mut text = Vec::new();
+    let man = clap_mangen::Man::new(Cli::command());
+    man.render(&mut text).map_err(Failure::io)?;
+    output::print(&text)
+}

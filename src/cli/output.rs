@@ -1,0 +1,81 @@
+//! What the commands print: tables, JSON, and how they failed.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use comfy_table::{Table, TableStyle};
+use serde::Serialize;
+
+use crate::config::ConfigError;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure {
+    exit: u8,
+    what: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// What was checked does not hold.
+    pub fn check(what: impl Into<String>) -> Self {
+        Self { exit: 1, what: what.into(), hint: None }
+    }
+
+    /// Wrong usage or configuration.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self { exit: 2, what: what.into(), hint: None }
+    }
+
+    pub fn io(error: impl std::fmt::Display) -> Self {
+        Self { exit: 3, what: error.to_string(), hint: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says it on standard error.
+    pub fn report(self) -> ExitCode {
+        let mut out = anstream::stderr().lock();
+        // Nobody can be told that standard error is gone.
+        let _told = writeln!(out, "\x1b[1;31merror:\x1b[0m {}", self.what);
+        if let Some(hint) = self.hint {
+            let _told = writeln!(out, "\n\x1b[1mhint:\x1b[0m {hint}");
+        }
+        ExitCode::from(self.exit)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self { exit: 2, what: error.to_string(), hint: error.hint }
+    }
+}
+
+/// Prints to standard output; a reader that went away is no failure.
+pub fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io(error)),
+        _ => Ok(()),
+    }
+}
+
+pub fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(Failure::io)?;
+    text.push(b'\n');
+    print(&text)
+}
+
+/// A plain table: a heading and rows.
+pub fn print_table<const N: usize>(
+    heading: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Result<(), Failure> {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new()).set_header(heading);
+    table.add_rows(rows);
+    print(format!("{table}\n").as_bytes())
+}

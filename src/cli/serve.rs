@@ -1,0 +1,178 @@
+//! `gemba serve`: from the configuration to a running line.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretSlice};
+
+use super::Configured;
+use super::output::Failure;
+use crate::config::{self, Config, ConfigError, Entitled, SchemeName, TokenRole};
+use crate::ingress::stage::Source;
+use crate::jidoka::rules::{EntitlementDefault, Rules};
+use crate::kanban::dedup;
+use crate::line::settings::{LogSeed, Settings};
+use crate::line::{self, Notice, ServeError};
+use crate::operator::{Role, Token, Tokens};
+use crate::ring::Switch;
+use crate::signal::Fixed;
+use crate::signature::{Keyring, Scheme};
+
+#[derive(Args, Debug)]
+pub struct Serve {
+    #[command(flatten)]
+    configured: Configured,
+    /// Part of the line to run: all, edge or processor
+    #[arg(long)]
+    role: Option<String>,
+}
+
+impl Serve {
+    pub fn run(self) -> Result<(), Failure> {
+        let config = self.configured.load(self.role)?;
+        for (what, path) in config.create_secrets()? {
+            say(&format!("made {what}: {}", path.display()));
+        }
+        let settings = settings(&config)?;
+        let tell = |notice: Notice<'_>| match notice {
+            Notice::Ready(addresses) => say(&format!(
+                "gemba {} `{}`: signals on http://{}, operators on http://{}, data in {}",
+                env!("CARGO_PKG_VERSION"),
+                config.name,
+                addresses.ingress,
+                addresses.admin,
+                settings.data_dir.display(),
+            )),
+            Notice::Restarting { stage, at: Some(seq) } => {
+                say(&format!("{stage} panicked at event {seq}; the line is taken up from the journal"));
+            }
+            Notice::Restarting { stage, at: None } => {
+                say(&format!("{stage} panicked; the line is taken up from the journal"));
+            }
+            Notice::Parked(seq) => {
+                say(&format!("event {seq} panicked twice; its signal becomes a dead letter"));
+            }
+        };
+        line::serve(&settings, &Switch::new(), tell).map_err(Failure::from)?;
+        say("drained: everything accepted is durable and receipted");
+        Ok(())
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        let failure = match &error {
+            ServeError::Listen(_) | ServeError::Signer(_) => Self::usage(error.to_string()),
+            ServeError::TooOften { .. } => Self::check(error.to_string()),
+            _ => Self::io(&error),
+        };
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+fn say(line: &str) {
+    anstream::eprintln!("{line}");
+}
+
+/// Reads the secrets and puts everything into the line's terms.
+pub fn settings(config: &Config) -> Result<Settings, Failure> {
+    let cores = line::cores().len();
+    let token = |token: &config::Token| {
+        let role = match token.role {
+            TokenRole::Viewer => Role::Viewer,
+            TokenRole::Operator => Role::Operator,
+            TokenRole::Admin => Role::Admin,
+        };
+        Ok(Token::new(&token.name, role, token.secret.read()?.expose_secret()))
+    };
+    let tokens = config.tokens.iter().map(token).collect::<Result<_, ConfigError>>()?;
+    let sources = config.sources.iter().map(source).collect::<Result<_, ConfigError>>()?;
+    let seed = config.log_key.read()?;
+    let seed = LogSeed::from_hex(seed.expose_secret()).ok_or_else(|| {
+        ConfigError::new(&config.log_key.place, "the log's signing key: it is not 32 bytes in hex")
+            .hint("make one: (umask 077; openssl rand -hex 32 > FILE)")
+    })?;
+    Ok(Settings {
+        origin: format!("{}/{}", config.origin, config.name),
+        data_dir: config.data_dir.clone(),
+        listen: config.listen,
+        admin_listen: config.admin_listen,
+        ingress_threads: if config.ingress_threads == 0 { cores } else { config.ingress_threads },
+        shards: cores.div_ceil(2),
+        tokens: Tokens::new(tokens),
+        sources: Arc::new(sources),
+        rate_per_second: config.rate_per_second,
+        rate_burst: config.rate_burst,
+        rules: rules(config),
+        dedup: dedup::Settings {
+            capacity: config.dedup_signals,
+            horizon_millis: millis(config.dedup_horizon),
+            floor_millis: 2 * config.sources.iter().map(|source| millis(source.tolerance)).max().unwrap_or(0),
+        },
+        segment_bytes: config.segment_bytes,
+        low_water_bytes: config.low_water_bytes,
+        receipt_secret: config.receipt_secret.read()?,
+        log_seed: seed,
+    })
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn rules(config: &Config) -> Rules {
+    let governor = config.governor;
+    Rules {
+        log_types: config.log_types.iter().map(|kind| kind.as_str().into()).collect(),
+        entitlement: match config.entitled {
+            Entitled::Active => EntitlementDefault::Active,
+            Entitled::Required => EntitlementDefault::Required,
+        },
+        boot_timeout: governor.boot_timeout,
+        quota: governor.quota,
+        quota_window: governor.quota_window,
+        mailbox: governor.mailbox,
+        breaker_failures: governor.breaker_failures,
+        breaker_reset: governor.breaker_reset,
+        ..Rules::default()
+    }
+}
+
+fn source(source: &config::Source) -> Result<Source, ConfigError> {
+    Ok(Source {
+        name: source.name.as_str().into(),
+        keyring: keyring(source)?,
+        fixed: Fixed {
+            tenant: source.tenant.as_deref().map(Into::into),
+            sku: source.sku.as_deref().map(Into::into),
+            control: source.control,
+        },
+    })
+}
+
+/// The keys of a source.
+pub fn keyring(source: &config::Source) -> Result<Keyring, ConfigError> {
+    let read = |key: &config::SourceKey| Ok((key.name.clone(), key.secret.read()?));
+    let secrets =
+        source.keys.iter().map(read).collect::<Result<Vec<(String, SecretSlice<u8>)>, ConfigError>>()?;
+    let secrets: Vec<(&str, &[u8])> =
+        secrets.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())).collect();
+    let scheme = match source.scheme {
+        SchemeName::StandardWebhooks => Scheme::StandardWebhooks,
+        _ => Scheme::Hmac,
+    };
+    Keyring::new(&source.name, scheme, &secrets, source.tolerance.as_secs())
+        .map_err(|why| ConfigError::new(&source.place, format!("source `{}`: {why}", source.name)))
+}
+
+/// The data directory that a command about a stopped node means.
+pub fn data_dir(configured: &Configured, given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    match given {
+        Some(dir) => Ok(dir),
+        None => Ok(configured.load(None)?.data_dir),
+    }
+}

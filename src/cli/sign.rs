@@ -1,0 +1,78 @@
+//! `gemba sign`: the headers that sign a body as a configured source would.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use aws_lc_rs::rand;
+use clap::Args;
+
+use super::Configured;
+use super::output::{self, Failure};
+use super::serve::keyring;
+use crate::clock;
+use crate::limits::BODY_BYTES_MAX;
+
+#[derive(Args, Debug)]
+pub struct Sign {
+    /// The source that sends it
+    #[arg(long, default_value = "signals")]
+    source: String,
+    /// Message id, for schemes that sign one; random by default
+    #[arg(long)]
+    id: Option<String>,
+    /// The body; standard input by default
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+impl Sign {
+    pub fn run(self) -> Result<(), Failure> {
+        let config = self.configured.load(None)?;
+        let names =
+            || config.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
+        let source = config.sources.iter().find(|source| source.name == self.source);
+        let source = source.ok_or_else(|| {
+            Failure::usage(format!("there is no source `{}`", self.source))
+                .hint(format!("there are {}", names()))
+        })?;
+        let keyring = keyring(source)?;
+        let body = self.body()?;
+        let id = match self.id {
+            Some(id) => id,
+            None => random_id()?,
+        };
+        let headers = keyring.sign(&body, &id, clock::wall().0 / 1000);
+        let mut lines = String::new();
+        for (name, value) in headers {
+            lines.push_str(&format!("{name}: {value}\n"));
+        }
+        output::print(lines.as_bytes())
+    }
+
+    fn body(&self) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        let most = BODY_BYTES_MAX as u64 + 1;
+        match &self.file {
+            Some(path) => {
+                let named = |error| Failure::io(format!("{}: {error}", path.display()));
+                std::fs::File::open(path)
+                    .and_then(|file| file.take(most).read_to_end(&mut body))
+                    .map_err(named)?
+            }
+            None => std::io::stdin().lock().take(most).read_to_end(&mut body).map_err(Failure::io)?,
+        };
+        if body.len() > BODY_BYTES_MAX {
+            return Err(Failure::usage(format!(
+                "the body is longer than the {BODY_BYTES_MAX} bytes a node takes"
+            )));
+        }
+        Ok(body)
+    }
+}
+
+fn random_id() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| Failure::io("the system gives no random bytes"))?;
+    Ok(format!("msg_{}", faster_hex::hex_string(&bytes)))
+}

@@ -1,0 +1,221 @@
+//! The keys, as they may stand in a file, a variable or a flag. One layer is read alone, so that each value still
+//! knows where it was written; [`super::Layers`] then looks through them in the order of precedence.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A key that may be set here.
+pub type Key<T> = Option<Spanned<T>>;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Layer {
+    pub node: Node,
+    pub ingress: Ingress,
+    pub admin: Admin,
+    pub kanban: Kanban,
+    pub dedup: Dedup,
+    pub entitlement: Entitlement,
+    pub rate_limit: RateLimit,
+    pub governor: Governor,
+    pub receipt: Receipt,
+    pub log: Log,
+    pub state: State,
+    pub source: Vec<Spanned<Source>>,
+    pub action: Vec<Spanned<Action>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    pub name: Key<String>,
+    pub origin: Key<String>,
+    pub profile: Key<Profile>,
+    pub role: Key<NodeRole>,
+    pub data_dir: Key<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Missing secrets under `data_dir` are created at the start.
+    Dev,
+    Staging,
+    Prod,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeRole {
+    All,
+    Edge,
+    Processor,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ingress {
+    pub listen: Key<String>,
+    pub threads: Key<u16>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    pub listen: Key<String>,
+    pub token: Vec<Spanned<Token>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    pub name: Spanned<String>,
+    pub role: Spanned<TokenRole>,
+    pub token_file: Key<PathBuf>,
+    pub token_env: Key<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenRole {
+    Viewer,
+    Operator,
+    Admin,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kanban {
+    pub backend: Key<Backend>,
+    pub segment_mib: Key<u32>,
+    pub low_water_mib: Key<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    Journal,
+    Rabbitmq,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dedup {
+    pub signals: Key<u32>,
+    pub hours: Key<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Entitlement {
+    #[serde(rename = "default")]
+    pub assumed: Key<Entitled>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Entitled {
+    Active,
+    Required,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimit {
+    pub per_second: Key<u32>,
+    pub burst: Key<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Governor {
+    pub boot_timeout_seconds: Key<u32>,
+    pub quota: Key<u32>,
+    pub quota_window_seconds: Key<u32>,
+    pub mailbox: Key<u32>,
+    pub breaker_failures: Key<u32>,
+    pub breaker_reset_seconds: Key<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Receipt {
+    pub secret_file: Key<PathBuf>,
+    pub secret_env: Key<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub key_file: Key<PathBuf>,
+    pub key_env: Key<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct State {
+    pub store: Key<Store>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    Embedded,
+    Firestore,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    pub name: Spanned<String>,
+    pub scheme: Spanned<SchemeName>,
+    pub secret_file: Key<PathBuf>,
+    pub secret_env: Key<String>,
+    #[serde(default)]
+    pub key: Vec<Spanned<SourceKey>>,
+    pub tenant: Key<String>,
+    pub sku: Key<String>,
+    pub tolerance_seconds: Key<u32>,
+    #[serde(default)]
+    pub control: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceKey {
+    pub name: Spanned<String>,
+    pub secret_file: Key<PathBuf>,
+    pub secret_env: Key<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchemeName {
+    Hmac,
+    StandardWebhooks,
+    Github,
+    Stripe,
+    Slack,
+    Rfc9421,
+    Template,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    pub name: Spanned<String>,
+    pub kind: Spanned<ActionKind>,
+    /// Signal types on which it is taken.
+    #[serde(default)]
+    pub types: Vec<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionKind {
+    Log,
+    Webhook,
+    Amqp,
+}

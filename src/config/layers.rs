@@ -1,0 +1,395 @@
+//! Looks through the layers for each key, in the order of precedence, and checks what it finds where it was written.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::layer::{
+    self, ActionKind, Backend, Entitled, Key, Layer, NodeRole, Profile, SchemeName, Store, TokenRole,
+};
+use super::place::{ConfigError, Place, Text};
+use super::secret::{Kept, SecretRef};
+use super::{Config, Governor, Source, SourceKey, Token};
+use crate::signal::is_name;
+
+/// All layers, the strongest first.
+pub struct Layers(pub Vec<(Text, Layer)>);
+
+/// A value and where it was written; of a default, only the key's name.
+struct Set<T> {
+    value: T,
+    place: Place,
+}
+
+impl Layers {
+    fn find<T: Clone>(&self, key: impl Fn(&Layer) -> &Key<T>) -> Option<Set<T>> {
+        self.0.iter().find_map(|(text, layer)| {
+            let found = key(layer).as_ref()?;
+            Some(Set { value: found.get_ref().clone(), place: text.place(&found.span()) })
+        })
+    }
+
+    fn or<T: Clone>(&self, key: impl Fn(&Layer) -> &Key<T>, name: &str, default: T) -> Set<T> {
+        self.find(key).unwrap_or_else(|| Set { value: default, place: Place::named(name) })
+    }
+
+    /// The tables of the strongest layer that has any.
+    fn tables<T>(&self, key: impl Fn(&Layer) -> &Vec<Spanned<T>>) -> Vec<(&Text, &Spanned<T>)> {
+        let found = self.0.iter().find(|(_, layer)| !key(layer).is_empty());
+        found
+            .into_iter()
+            .flat_map(|(text, layer)| key(layer).iter().map(move |table| (text, table)))
+            .collect()
+    }
+
+    pub fn config(&self, is_set: &dyn Fn(&str) -> bool) -> Result<Config, ConfigError> {
+        self.refuse_what_is_not_there()?;
+        let name = self.or(|l| &l.node.name, "node.name", "dev".into()).map(name)?;
+        let origin = self.or(|l| &l.node.origin, "node.origin", "gemba.local".into()).map(origin)?;
+        let profile = self.or(|l| &l.node.profile, "node.profile", Profile::Prod).value;
+        let data_dir = self.or(|l| &l.node.data_dir, "node.data_dir", "data".into()).value;
+        let per_second = self.or(|l| &l.rate_limit.per_second, "rate_limit.per_second", 1000);
+        let burst = self.or(|l| &l.rate_limit.burst, "rate_limit.burst", per_second.value);
+        let default_file = |file: &str| (profile == Profile::Dev).then(|| data_dir.join(file));
+        let default_file: &dyn Fn(&str) -> Option<PathBuf> = &default_file;
+        Ok(Config {
+            listen: self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?,
+            ingress_threads: self.or(|l| &l.ingress.threads, "ingress.threads", 0).value.into(),
+            admin_listen: self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?,
+            tokens: self.tokens(default_file)?,
+            segment_bytes: self.mib(|l| &l.kanban.segment_mib, "kanban.segment_mib", 64, 4)?,
+            low_water_bytes: self.mib(|l| &l.kanban.low_water_mib, "kanban.low_water_mib", 256, 1)?,
+            dedup_signals: self.at_least(|l| &l.dedup.signals, "dedup.signals", 8_000_000, 1000)? as usize,
+            dedup_horizon: self.hours(|l| &l.dedup.hours, "dedup.hours", 96)?,
+            entitled: self.or(|l| &l.entitlement.assumed, "entitlement.default", Entitled::Active).value,
+            rate_per_second: per_second.map(positive)?,
+            rate_burst: burst.map(positive)?.get(),
+            governor: self.governor()?,
+            log_types: self.log_types()?,
+            sources: self.sources(default_file, is_set)?,
+            receipt_secret: self.secret(
+                (self.find(|l| &l.receipt.secret_file), self.find(|l| &l.receipt.secret_env)),
+                is_set("TAI2030_SIGNING_KEY").then_some("TAI2030_SIGNING_KEY"),
+                default_file("receipt.secret"),
+                ("the receipts' secret", "receipt.secret_file"),
+            )?,
+            log_key: self.secret(
+                (self.find(|l| &l.log.key_file), self.find(|l| &l.log.key_env)),
+                None,
+                default_file("log.key"),
+                ("the log's signing key", "log.key_file"),
+            )?,
+            name,
+            origin,
+            profile,
+            data_dir,
+        })
+    }
+
+    /// Names of the contract whose parts this version does not have.
+    fn refuse_what_is_not_there(&self) -> Result<(), ConfigError> {
+        let absent =
+            |place: &Place, what: &str| Err(ConfigError::new(place, format!("this version has no {what}")));
+        if let Some(role) = self.find(|l| &l.node.role).filter(|role| role.value != NodeRole::All) {
+            return absent(&role.place, "role but `all`");
+        }
+        if let Some(backend) = self.find(|l| &l.kanban.backend).filter(|set| set.value != Backend::Journal) {
+            return absent(&backend.place, "backend but `journal`");
+        }
+        if let Some(store) = self.find(|l| &l.state.store).filter(|set| set.value != Store::Embedded) {
+            return absent(&store.place, "state store but `embedded`");
+        }
+        Ok(())
+    }
+
+    fn address(
+        &self,
+        key: impl Fn(&Layer) -> &Key<String>,
+        name: &str,
+        default: &str,
+    ) -> Result<SocketAddr, ConfigError> {
+        self.or(key, name, default.to_owned()).map(|text| {
+            text.parse().map_err(|_| format!("`{text}` is not an address and port, such as {default}"))
+        })
+    }
+
+    fn at_least(
+        &self,
+        key: impl Fn(&Layer) -> &Key<u32>,
+        name: &str,
+        default: u32,
+        least: u32,
+    ) -> Result<u32, ConfigError> {
+        self.or(key, name, default).map(|value| {
+            if value < least { Err(format!("{value} is too small; the least is {least}")) } else { Ok(value) }
+        })
+    }
+
+    fn mib(
+        &self,
+        key: impl Fn(&Layer) -> &Key<u32>,
+        name: &str,
+        default: u32,
+        least: u32,
+    ) -> Result<u64, ConfigError> {
+        Ok(u64::from(self.at_least(key, name, default, least)?) << 20)
+    }
+
+    fn seconds(
+        &self,
+        key: impl Fn(&Layer) -> &Key<u32>,
+        name: &str,
+        default: u32,
+    ) -> Result<Duration, ConfigError> {
+        Ok(Duration::from_secs(self.at_least(key, name, default, 1)?.into()))
+    }
+
+    fn hours(
+        &self,
+        key: impl Fn(&Layer) -> &Key<u32>,
+        name: &str,
+        default: u32,
+    ) -> Result<Duration, ConfigError> {
+        Ok(Duration::from_hours(self.at_least(key, name, default, 1)?.into()))
+    }
+
+    fn governor(&self) -> Result<Governor, ConfigError> {
+        Ok(Governor {
+            boot_timeout: self.seconds(
+                |l| &l.governor.boot_timeout_seconds,
+                "governor.boot_timeout_seconds",
+                30,
+            )?,
+            quota: self.or(|l| &l.governor.quota, "governor.quota", 1000).value,
+            quota_window: self.seconds(
+                |l| &l.governor.quota_window_seconds,
+                "governor.quota_window_seconds",
+                60,
+            )?,
+            mailbox: self.or(|l| &l.governor.mailbox, "governor.mailbox", 1024).value as usize,
+            breaker_failures: self.at_least(
+                |l| &l.governor.breaker_failures,
+                "governor.breaker_failures",
+                5,
+                1,
+            )?,
+            breaker_reset: self.seconds(
+                |l| &l.governor.breaker_reset_seconds,
+                "governor.breaker_reset_seconds",
+                60,
+            )?,
+        })
+    }
+
+    /// Exactly one place to keep a secret in: as written, or by the blueprint's variable, or in `file`.
+    fn secret(
+        &self,
+        (file, variable): (Option<Set<PathBuf>>, Option<Set<String>>),
+        blueprint: Option<&str>,
+        default: Option<PathBuf>,
+        (what, key): (&str, &str),
+    ) -> Result<SecretRef, ConfigError> {
+        let (kept, place) = match (file, variable) {
+            (Some(file), Some(_)) => {
+                return Err(ConfigError::new(&file.place, format!("{what} is in a file and in a variable"))
+                    .hint("keep one of the two keys"));
+            }
+            (Some(file), None) => (Kept::File(file.value), file.place),
+            (None, Some(variable)) => (Kept::Variable(variable.value), variable.place),
+            (None, None) => match (blueprint, default) {
+                (Some(variable), _) => (Kept::Variable(variable.to_owned()), Place::named(variable)),
+                (None, Some(file)) => (Kept::File(file), Place::named(key)),
+                (None, None) => {
+                    let hint =
+                        format!("set `{key}`, or `node.profile = \"dev\"` to have secrets made at the start");
+                    return Err(ConfigError::new(&self.file(), format!("{what} is missing")).hint(hint));
+                }
+            },
+        };
+        Ok(SecretRef { kept, what: what.to_owned(), place })
+    }
+
+    /// The place of what no line says.
+    fn file(&self) -> Place {
+        self.0.last().map_or_else(|| Place::named("configuration"), |(text, _)| text.whole())
+    }
+
+    fn tokens(&self, default_file: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Vec<Token>, ConfigError> {
+        let tables = self.tables(|layer| &layer.admin.token);
+        if tables.is_empty() {
+            let secret = self.secret(
+                (None, None),
+                None,
+                default_file("admin.token"),
+                ("an operator's token", "admin.token.token_file"),
+            )?;
+            return Ok(vec![Token { name: "root".into(), role: TokenRole::Admin, secret }]);
+        }
+        let mut tokens: Vec<Token> = Vec::new();
+        for (text, table) in tables {
+            let token = table.get_ref();
+            let name = set(text, &token.name).map(name)?;
+            if tokens.iter().any(|other| other.name == name) {
+                return Err(twice(text, &token.name));
+            }
+            let what = format!("the token `{name}`");
+            let kept = (optional(text, token.token_file.as_ref()), optional(text, token.token_env.as_ref()));
+            let default = default_file(&format!("{name}.token"));
+            let secret = self.secret(kept, None, default, (&what, "admin.token.token_file"));
+            let secret = secret.map_err(|error| ConfigError { place: place_of(text, table), ..error })?;
+            tokens.push(Token { name, role: *token.role.get_ref(), secret });
+        }
+        Ok(tokens)
+    }
+
+    fn log_types(&self) -> Result<Vec<String>, ConfigError> {
+        let (mut types, mut names) = (Vec::new(), Vec::new());
+        for (text, table) in self.tables(|layer| &layer.action) {
+            let action = table.get_ref();
+            let name = set(text, &action.name).map(name)?;
+            if names.contains(&name) {
+                return Err(twice(text, &action.name));
+            }
+            names.push(name);
+            if *action.kind.get_ref() != ActionKind::Log {
+                return Err(ConfigError::new(
+                    &text.place(&action.kind.span()),
+                    "this version has no kind of action but `log`",
+                ));
+            }
+            types.extend(action.types.iter().map(|kind| kind.get_ref().clone()));
+        }
+        Ok(types)
+    }
+
+    fn sources(
+        &self,
+        default_file: &dyn Fn(&str) -> Option<PathBuf>,
+        is_set: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<Source>, ConfigError> {
+        let blueprint = is_set("TAI2030_API_SECRET").then_some("TAI2030_API_SECRET");
+        let tables = self.tables(|layer| &layer.source);
+        if tables.is_empty() {
+            let what = ("the secret of source `signals`", "source.secret_file");
+            let secret = self.secret((None, None), blueprint, default_file("signals.secret"), what)?;
+            return Ok(vec![Source {
+                name: "signals".into(),
+                scheme: SchemeName::Hmac,
+                keys: vec![SourceKey { name: FIRST_KEY.into(), secret }],
+                tenant: None,
+                sku: None,
+                tolerance: Duration::from_secs(TOLERANCE_SECONDS.into()),
+                control: false,
+                place: self.file(),
+            }]);
+        }
+        let mut sources: Vec<Source> = Vec::new();
+        for (text, table) in tables {
+            let source = self.source(text, table, blueprint, default_file)?;
+            if sources.iter().any(|other| other.name == source.name) {
+                return Err(twice(text, &table.get_ref().name));
+            }
+            sources.push(source);
+        }
+        Ok(sources)
+    }
+
+    fn source(
+        &self,
+        text: &Text,
+        table: &Spanned<layer::Source>,
+        blueprint: Option<&str>,
+        default_file: &dyn Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Source, ConfigError> {
+        let source = table.get_ref();
+        let name_set = set(text, &source.name).map(name)?;
+        let scheme = *source.scheme.get_ref();
+        if !matches!(scheme, SchemeName::Hmac | SchemeName::StandardWebhooks) {
+            return Err(ConfigError::new(
+                &text.place(&source.scheme.span()),
+                "this version has no schemes but `hmac` and `standard-webhooks`",
+            ));
+        }
+        let here = place_of(text, table);
+        let at_table = |error: ConfigError| ConfigError { place: here.clone(), ..error };
+        let what = format!("the secret of source `{name_set}`");
+        let kept = (optional(text, source.secret_file.as_ref()), optional(text, source.secret_env.as_ref()));
+        let mut keys: Vec<SourceKey> = Vec::new();
+        if source.key.is_empty() || kept.0.is_some() || kept.1.is_some() {
+            let blueprint = blueprint.filter(|_| name_set == "signals");
+            let default = default_file(&format!("{name_set}.secret"));
+            let secret = self.secret(kept, blueprint, default, (&what, "secret_file")).map_err(at_table)?;
+            keys.push(SourceKey { name: FIRST_KEY.into(), secret });
+        }
+        for key_table in &source.key {
+            let key = key_table.get_ref();
+            let key_name = set(text, &key.name).map(name)?;
+            if keys.iter().any(|other| other.name == key_name) {
+                return Err(twice(text, &key.name));
+            }
+            let kept = (optional(text, key.secret_file.as_ref()), optional(text, key.secret_env.as_ref()));
+            let secret = self.secret(kept, None, None, (&what, "secret_file")).map_err(at_table)?;
+            keys.push(SourceKey { name: key_name, secret });
+        }
+        let part = |key: &Key<String>| optional(text, key.as_ref()).map(|part| part.map(name)).transpose();
+        let tolerance =
+            optional(text, source.tolerance_seconds.as_ref()).map_or(TOLERANCE_SECONDS, |set| set.value);
+        Ok(Source {
+            scheme,
+            keys,
+            tenant: part(&source.tenant)?,
+            sku: part(&source.sku)?,
+            tolerance: Duration::from_secs(tolerance.into()),
+            control: source.control,
+            place: here.clone(),
+            name: name_set,
+        })
+    }
+}
+
+/// Name of a source's key that has none.
+const FIRST_KEY: &str = "default";
+/// A signed time may be off by so much.
+const TOLERANCE_SECONDS: u32 = 300;
+
+impl<T> Set<T> {
+    fn map<U>(self, check: impl FnOnce(T) -> Result<U, String>) -> Result<U, ConfigError> {
+        check(self.value).map_err(|wrong| ConfigError::new(&self.place, wrong))
+    }
+}
+
+fn set<T: Clone>(text: &Text, value: &Spanned<T>) -> Set<T> {
+    Set { value: value.get_ref().clone(), place: text.place(&value.span()) }
+}
+
+fn optional<T: Clone>(text: &Text, key: Option<&Spanned<T>>) -> Option<Set<T>> {
+    key.map(|value| set(text, value))
+}
+
+fn place_of<T>(text: &Text, table: &Spanned<T>) -> Place {
+    text.place(&table.span())
+}
+
+fn twice(text: &Text, name: &Spanned<String>) -> ConfigError {
+    ConfigError::new(&text.place(&name.span()), format!("the name `{}` is used twice", name.get_ref()))
+}
+
+fn name(text: String) -> Result<String, String> {
+    if is_name(&text) {
+        Ok(text)
+    } else {
+        Err(format!("`{text}` is not a name: 1 to 64 of a-z, 0-9, dot, underscore and dash"))
+    }
+}
+
+fn origin(text: String) -> Result<String, String> {
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
+    if fits { Ok(text) } else { Err(format!("`{text}` is no origin: printable, without space and `+`")) }
+}
+
+fn positive(value: u32) -> Result<NonZeroU32, String> {
+    NonZeroU32::new(value).ok_or_else(|| "0 would let nothing through; the least is 1".to_owned())
+}

@@ -1,0 +1,166 @@
+//! The configuration: flags over environment over file over defaults, each value checked where it was written.
+//!
+//! Every layer is read alone into [`layer::Layer`]; the value of a key is that of the first layer which sets it.
+//! A wrong key or value stops the start with its place and what would be right. Secrets are named here and read in
+//! [`secret`].
+
+mod environment;
+mod layer;
+mod layers;
+mod place;
+pub mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use layer::Layer;
+pub use layer::{Entitled, NodeRole, Profile, SchemeName, TokenRole};
+use layers::Layers;
+use place::Text;
+pub use place::{ConfigError, Place};
+use secret::{SecretRef, Written};
+
+/// What applies when no file is named.
+pub const BUILT_IN: &str = include_str!("../../config/dev.toml");
+
+/// Values given on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    pub role: Option<String>,
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Everything that a node is told, checked; the secrets are only named.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub name: String,
+    pub origin: String,
+    pub profile: Profile,
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    /// 0 is one for each core.
+    pub ingress_threads: usize,
+    pub admin_listen: SocketAddr,
+    pub tokens: Vec<Token>,
+    pub segment_bytes: u64,
+    pub low_water_bytes: u64,
+    pub dedup_signals: usize,
+    pub dedup_horizon: Duration,
+    pub entitled: Entitled,
+    pub rate_per_second: NonZeroU32,
+    pub rate_burst: u32,
+    pub governor: Governor,
+    /// Signal types on which the `log` action is taken.
+    pub log_types: Vec<String>,
+    pub sources: Vec<Source>,
+    pub receipt_secret: SecretRef,
+    pub log_key: SecretRef,
+}
+
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub name: String,
+    pub role: TokenRole,
+    pub secret: SecretRef,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Governor {
+    pub boot_timeout: Duration,
+    pub quota: u32,
+    pub quota_window: Duration,
+    pub mailbox: usize,
+    pub breaker_failures: u32,
+    pub breaker_reset: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    pub scheme: SchemeName,
+    pub keys: Vec<SourceKey>,
+    pub tenant: Option<String>,
+    pub sku: Option<String>,
+    pub tolerance: Duration,
+    pub control: bool,
+    pub place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub struct SourceKey {
+    pub name: String,
+    pub secret: SecretRef,
+}
+
+/// Reads the configuration from `file`, or the built-in one, under `variables` and `flags`.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn load(
+    file: Option<&Path>,
+    variables: impl Iterator<Item = (String, String)>,
+    flags: &Flags,
+) -> Result<Config, ConfigError> {
+    let text = match file {
+        None => Text::file("config/dev.toml (built in)", BUILT_IN.to_owned()),
+        Some(path) => {
+            let shown = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| ConfigError::new(&Place::named(&shown), error.to_string()))?;
+            Text::file(&shown, text)
+        }
+    };
+    let variables: Vec<_> = variables.collect();
+    let mut layers = flags.layers()?;
+    layers.extend(environment::layers(variables.iter().cloned())?);
+    let layer = toml::from_str(text.as_str()).map_err(|error| text.complaint(&error))?;
+    layers.push((text, layer));
+    let is_set = |name: &str| variables.iter().any(|(set, _)| set == name);
+    Layers(layers).config(&is_set)
+}
+
+impl Flags {
+    fn layers(&self) -> Result<Vec<(Text, Layer)>, ConfigError> {
+        let role = self.role.as_deref().map(|role| ("--role", "role", role.to_owned()));
+        let data_dir = self.data_dir.as_ref();
+        let data_dir = data_dir.map(|dir| ("--data-dir", "data_dir", dir.to_string_lossy().into_owned()));
+        let layer = |(flag, key, value): (&str, &str, String)| {
+            let text = Text::variable(flag, format!("[node]\n{key} = {}\n", place::quoted(&value)));
+            let layer = toml::from_str(text.as_str()).map_err(|error| text.complaint(&error))?;
+            Ok((text, layer))
+        };
+        role.into_iter().chain(data_dir).map(layer).collect()
+    }
+}
+
+impl Config {
+    /// In the dev profile, makes the secrets that are missing; says what and where.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn create_secrets(&self) -> Result<Vec<(String, PathBuf)>, ConfigError> {
+        if self.profile != Profile::Dev {
+            return Ok(Vec::new());
+        }
+        let sources = self.sources.iter().flat_map(|source| {
+            let written = match source.scheme {
+                SchemeName::StandardWebhooks => Written::Whsec,
+                _ => Written::Hex,
+            };
+            source.keys.iter().map(move |key| (&key.secret, written))
+        });
+        let tokens = self.tokens.iter().map(|token| (&token.secret, Written::Hex));
+        let own = [(&self.receipt_secret, Written::Hex), (&self.log_key, Written::Hex)];
+        let mut created = Vec::new();
+        for (secret, written) in sources.chain(tokens).chain(own) {
+            if let Some(path) = secret.create(&self.data_dir, written)? {
+                created.push((secret.what.clone(), path));
+            }
+        }
+        Ok(created)
+    }
+}

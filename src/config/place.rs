@@ -1,0 +1,153 @@
+//! Where a value was written, so that an error can point there.
+
+use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// A file and line, or the name of a variable or flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    origin: Rc<str>,
+    line: Option<usize>,
+}
+
+impl Place {
+    #[must_use]
+    pub fn named(origin: &str) -> Self {
+        Self { origin: origin.into(), line: None }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.origin),
+            None => f.write_str(&self.origin),
+        }
+    }
+}
+
+/// What is wrong with the configuration, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct ConfigError {
+    pub place: Place,
+    pub what: String,
+    pub hint: Option<String>,
+}
+
+impl ConfigError {
+    #[must_use]
+    pub fn new(place: &Place, what: impl Into<String>) -> Self {
+        Self { place: place.clone(), what: what.into(), hint: None }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A text with values in it: a file, or one variable written as a line of one.
+#[derive(Clone, Debug)]
+pub struct Text {
+    origin: Rc<str>,
+    text: String,
+    /// Lines mean something to the reader.
+    is_file: bool,
+}
+
+impl Text {
+    #[must_use]
+    pub fn file(name: &str, text: String) -> Self {
+        Self { origin: name.into(), text, is_file: true }
+    }
+
+    #[must_use]
+    pub fn variable(name: &str, text: String) -> Self {
+        Self { origin: name.into(), text, is_file: false }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The text as a whole.
+    #[must_use]
+    pub fn whole(&self) -> Place {
+        Place { origin: Rc::clone(&self.origin), line: None }
+    }
+
+    /// Where a span of the text is.
+    #[must_use]
+    pub fn place(&self, span: &Range<usize>) -> Place {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line = self.is_file.then(|| before.matches('\n').count() + 1);
+        Place { origin: Rc::clone(&self.origin), line }
+    }
+
+    /// Puts the reader's complaint in the words of a user.
+    #[must_use]
+    pub fn complaint(&self, error: &toml::de::Error) -> ConfigError {
+        let span = error.span().unwrap_or(0..0);
+        let place = self.place(&span);
+        let message = error.message();
+        let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let Some((given, valid)) = quoted.split_first() else {
+            return ConfigError::new(&place, message);
+        };
+        let section = self.section(span.start);
+        if message.starts_with("unknown field") {
+            let error = ConfigError::new(&place, format!("unknown key `{section}{given}`"));
+            match nearest(given, valid) {
+                Some(name) => error.hint(format!("the nearest valid name is `{section}{name}`")),
+                None if valid.is_empty() => error,
+                None => error.hint(format!("valid names are {}", listed(valid))),
+            }
+        } else if message.starts_with("unknown variant") {
+            let error = ConfigError::new(&place, format!("`{given}` is not a value of this key"));
+            match nearest(given, valid) {
+                Some(name) => error.hint(format!("the nearest valid value is `{name}`")),
+                None => error.hint(format!("valid values are {}", listed(valid))),
+            }
+        } else {
+            ConfigError::new(&place, message)
+        }
+    }
+
+    /// The dotted name, with a dot at its end, of the table that the key at `at` stands in.
+    fn section(&self, at: usize) -> String {
+        let before = self.text.get(..at).unwrap_or(&self.text);
+        let (above, line) = before.rsplit_once('\n').unwrap_or(("", before));
+        if let Some(header) = line.trim_start().strip_prefix('[') {
+            return header.trim_start_matches('[').to_owned();
+        }
+        let dotted = line.trim_start();
+        let header = above.lines().rev().find_map(|line| line.trim().strip_prefix('['));
+        let header = header.map(|header| header.trim_matches(['[', ']']).trim());
+        match header {
+            Some(header) => format!("{header}.{dotted}"),
+            None => dotted.to_owned(),
+        }
+    }
+}
+
+/// The valid name that was probably meant.
+#[must_use]
+pub fn nearest<'a>(given: &str, valid: &[&'a str]) -> Option<&'a str> {
+    let distance = |name: &&str| strsim::damerau_levenshtein(given, name);
+    let best = valid.iter().min_by_key(|name| distance(name))?;
+    (distance(best) <= 1 + given.len() / 3).then_some(best)
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A text as a TOML string; what JSON escapes, TOML reads.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

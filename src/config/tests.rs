@@ -1,0 +1,186 @@
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
+
+use secrecy::ExposeSecret as _;
+
+use super::secret::Kept;
+use super::*;
+
+/// Loads `text` as the file, under `variables`.
+fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.toml");
+    std::fs::write(&file, text).unwrap();
+    let variables: HashMap<String, String> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    load(Some(&file), variables.into_iter(), &Flags::default()).map_err(|error| {
+        let shown = error.to_string();
+        let shown = shown.rsplit_once("node.toml").map_or(shown.as_str(), |(_, rest)| rest);
+        ConfigError { place: Place::named(""), what: shown.to_owned(), ..error }
+    })
+}
+
+fn complaint(text: &str, variables: &[(&str, &str)]) -> (String, String) {
+    let error = load_text(text, variables).unwrap_err();
+    (error.what, error.hint.unwrap_or_default())
+}
+
+const DEV: &str = "[node]\nprofile = \"dev\"\n";
+
+#[test]
+fn the_built_in_configuration_is_good() {
+    let config = load(None, std::iter::empty(), &Flags::default()).unwrap();
+    assert_eq!((config.profile, config.sources.len()), (Profile::Dev, 2));
+    assert_eq!(config.sources[0].keys[0].secret.kept, Kept::File("data/signals.secret".into()));
+    assert_eq!(config.tokens[0].secret.kept, Kept::File("data/admin.token".into()));
+}
+
+#[test]
+fn the_shipped_configurations_name_their_secrets() {
+    for file in ["config/staging.toml", "config/prod.toml"] {
+        let config = load(Some(Path::new(file)), std::iter::empty(), &Flags::default()).unwrap();
+        assert_ne!(config.profile, Profile::Dev, "{file}");
+    }
+}
+
+#[test]
+fn flags_win_over_variables_over_file_over_defaults() {
+    let text =
+        format!("{DEV}data_dir = \"from-file\"\n[governor]\nquota = 7\n[rate_limit]\nper_second = 9\n");
+    let variables = [("GEMBA_NODE__DATA_DIR", "from-variable"), ("GEMBA_GOVERNOR__QUOTA", "8")];
+    let config = load_text(&text, &variables).unwrap();
+    assert_eq!((config.data_dir.to_str(), config.governor.quota), (Some("from-variable"), 8));
+    assert_eq!((config.rate_per_second.get(), config.rate_burst), (9, 9));
+    assert_eq!(config.governor.mailbox, 1024);
+    let flags = Flags { data_dir: Some("from-flag".into()), role: None };
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = load(None, variables.into_iter(), &flags).unwrap();
+    assert_eq!(config.data_dir.to_str(), Some("from-flag"));
+}
+
+#[test]
+fn an_unknown_key_is_told_with_line_and_nearest_name() {
+    let table = [
+        ("[ingress]\nthread = 2\n", ":2: unknown key `ingress.thread`", "`ingress.threads`"),
+        ("[ingres]\nthreads = 2\n", ":1: unknown key `ingres`", "`ingress`"),
+        ("\n\nnode.nmae = \"x\"\n", ":3: unknown key `node.nmae`", "`node.name`"),
+        (
+            "[[source]]\nname = \"a\"\nscheme = \"hmac\"\nsecret_fil = \"x\"\n",
+            ":4: unknown key `source.secret_fil`",
+            "`source.secret_file`",
+        ),
+        ("[kanban]\nbackend = \"journl\"\n", ":2: `journl` is not a value of this key", "`journal`"),
+        ("[governor]\nzzzzzzzzz = 1\n", ":2: unknown key `governor.zzzzzzzzz`", "`boot_timeout_seconds`"),
+    ];
+    for (text, what, hint) in table {
+        let (told, hinted) = complaint(text, &[]);
+        assert_eq!(told, what);
+        assert!(hinted.contains(hint), "{hinted}");
+    }
+}
+
+#[test]
+fn an_impossible_value_is_told_with_its_line() {
+    let table = [
+        ("[ingress]\nlisten = \"8080\"\n", ":2: `8080` is not an address and port, such as 127.0.0.1:8080"),
+        ("[rate_limit]\nper_second = 0\n", ":2: 0 would let nothing through; the least is 1"),
+        ("[governor]\nquota = -1\n", ":2: invalid value: integer `-1`, expected u32"),
+        ("[governor]\nbreaker_failures = 0\n", ":2: 0 is too small; the least is 1"),
+        ("[node]\nrole = \"edge\"\n", ":2: this version has no role but `all`"),
+        ("[kanban]\nbackend = \"rabbitmq\"\n", ":2: this version has no backend but `journal`"),
+        (
+            "[node]\nname = \"No Name\"\n",
+            ":2: `No Name` is not a name: 1 to 64 of a-z, 0-9, dot, underscore and dash",
+        ),
+        (
+            "[[source]]\nname = \"a\"\nscheme = \"slack\"\n",
+            ":3: this version has no schemes but `hmac` and `standard-webhooks`",
+        ),
+    ];
+    for (text, what) in table {
+        assert_eq!(complaint(&format!("{text}{}", rest(text)), &[]).0, what);
+    }
+}
+
+/// What else a file needs to be complete.
+fn rest(text: &str) -> &'static str {
+    if text.contains("[node]") { "profile = \"dev\"\n" } else { DEV }
+}
+
+#[test]
+fn a_wrong_variable_is_told_by_its_name() {
+    let error = load(None, one("GEMBA_INGRESS__THREAD", "2"), &Flags::default()).unwrap_err();
+    assert_eq!(error.to_string(), "GEMBA_INGRESS__THREAD: unknown key `ingress.thread`");
+    let error = load(None, one("GEMBA_INGRESS_THREADS", "2"), &Flags::default()).unwrap_err();
+    assert_eq!(error.to_string(), "GEMBA_INGRESS_THREADS: this variable sets nothing");
+    let error = load(None, one("GEMBA_GOVERNOR__QUOTA", "many"), &Flags::default()).unwrap_err();
+    assert!(error.to_string().starts_with("GEMBA_GOVERNOR__QUOTA: invalid type"), "{error}");
+}
+
+fn one(name: &str, value: &str) -> std::vec::IntoIter<(String, String)> {
+    vec![(name.to_owned(), value.to_owned())].into_iter()
+}
+
+#[test]
+fn outside_dev_every_secret_must_be_named() {
+    let (what, hint) = complaint("[node]\nname = \"p\"\n", &[]);
+    assert_eq!(what, ": an operator's token is missing");
+    assert!(hint.contains("admin.token.token_file"), "{hint}");
+}
+
+#[test]
+fn the_blueprints_variables_name_the_secrets() {
+    let variables = [("TAI2030_API_SECRET", "x"), ("TAI2030_SIGNING_KEY", "y")];
+    let config = load_text(DEV, &variables).unwrap();
+    assert_eq!(config.sources[0].keys[0].secret.kept, Kept::Variable("TAI2030_API_SECRET".into()));
+    assert_eq!(config.receipt_secret.kept, Kept::Variable("TAI2030_SIGNING_KEY".into()));
+}
+
+#[test]
+fn names_are_unique() {
+    let twice = "[[source]]\nname = \"a\"\nscheme = \"hmac\"\n[[source]]\nname = \"a\"\nscheme = \"hmac\"\n";
+    assert_eq!(complaint(&format!("{twice}{DEV}"), &[]).0, ":5: the name `a` is used twice");
+}
+
+fn secret_in(dir: &Path, content: &[u8], mode: u32) -> Result<Vec<u8>, String> {
+    let path = dir.join("a.secret");
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let secret = SecretRef { kept: Kept::File(path), what: "the secret".into(), place: Place::named("test") };
+    secret.read().map(|secret| secret.expose_secret().to_vec()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_secret_is_long_private_and_not_the_published_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = b"0123456789abcdef01234567";
+    assert_eq!(secret_in(dir.path(), b"0123456789abcdef01234567\n", 0o600), Ok(good.to_vec()));
+    let refusals: [(&[u8], u32, &str); 5] = [
+        (good, 0o644, "may be read or written by others (mode 0644)"),
+        (b"short", 0o600, "it has 5 bytes; at least 24 are needed"),
+        (b"default_secret", 0o600, "published fallback"),
+        (b"default\n", 0o600, "published fallback"),
+        (&[b'x'; 5000], 0o600, "this is no secret"),
+    ];
+    for (content, mode, why) in refusals {
+        let told = secret_in(dir.path(), content, mode).unwrap_err();
+        assert!(told.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn missing_secrets_are_made_once_and_only_for_the_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = Flags { data_dir: Some(dir.path().join("data")), role: None };
+    let config = load(None, std::iter::empty(), &flags).unwrap();
+    let made = config.create_secrets().unwrap();
+    assert_eq!(made.len(), 5, "two sources, a token, the receipts' secret, the log's key");
+    for (_, path) in &made {
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert!(config.sources[1].keys[0].secret.read().unwrap().expose_secret().starts_with(b"whsec_"));
+    let before = config.log_key.read().unwrap();
+    assert!(config.create_secrets().unwrap().is_empty());
+    assert_eq!(config.log_key.read().unwrap().expose_secret(), before.expose_secret());
+    assert!(!format!("{config:?}{before:?}").contains(std::str::from_utf8(before.expose_secret()).unwrap()));
+}

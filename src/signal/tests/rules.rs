@@ -1,0 +1,186 @@
+//! The rules for names, and every reason.
+
+use super::*;
+
+#[test]
+fn a_plain_signal_keeps_its_text_and_points_into_it() {
+    let text = with(r#""specversion":"1.0","severity":"critical","time":"2026-01-02T03:04:05Z","data":[1]"#);
+    let signal = one(text.as_bytes(), &fixed()).unwrap();
+    assert_eq!(
+        (signal.id(), signal.tenant(), signal.sku(), signal.kind()),
+        ("s-1", "acme", "vm", "cost.usage")
+    );
+    assert_eq!((signal.severity, &signal.body[..]), (Severity::Critical, text.as_bytes()));
+    for name in [&signal.id, &signal.tenant, &signal.sku, &signal.kind] {
+        assert!(matches!(name, Text::Span { .. }), "{name:?}");
+    }
+    assert_eq!(signal.provenance.assurance, Assurance::C);
+    assert_eq!(signal.digest, xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
+}
+
+#[test]
+fn escaped_names_are_read_as_what_they_mean() {
+    let signal = one(with(r#""\u0064ata":{}"#).replace("acme", r"\u0061cme").as_bytes(), &fixed()).unwrap();
+    assert_eq!((signal.tenant(), &signal.tenant), ("acme", &Text::Owned("acme".into())));
+}
+
+#[test]
+fn what_the_source_fixes_may_be_left_out_but_not_contradicted() {
+    let fixed = Fixed { tenant: Some("acme".into()), sku: Some("vm".into()), control: false };
+    let signal = one(br#"{"id":"s-1","type":"cost.usage"}"#, &fixed).unwrap();
+    assert_eq!((signal.tenant(), signal.sku()), ("acme", "vm"));
+    assert_eq!(one(with("").as_bytes(), &fixed).unwrap().tenant(), "acme");
+    assert_eq!(reason(&with("").replace("acme", "other"), &fixed), Reason::Fixed("tenant"));
+    assert_eq!(reason(&with("").replace("vm", "disk"), &fixed), Reason::Fixed("sku"));
+}
+
+#[test]
+fn every_reason_is_reached() {
+    let strict = |why: &Reason| matches!(why, Reason::Json(_));
+    assert!(strict(&reason("{", &fixed())));
+    for (text, expected) in [
+        (with("").replace(r#""id":"s-1","#, ""), Reason::Missing("id")),
+        (with("").replace(r#","type":"cost.usage""#, ""), Reason::Missing("type")),
+        (with("").replace(r#""tenant":"acme","#, ""), Reason::Missing("tenant")),
+        (with("").replace(r#""sku":"vm","#, ""), Reason::Missing("sku")),
+        (with("").replace("s-1", ""), Reason::Printable("id")),
+        (with("").replace("s-1", "é"), Reason::Printable("id")),
+        (with("").replace("s-1", r"a\nb"), Reason::Printable("id")),
+        (with("").replace("s-1", r"a\u007fb"), Reason::Printable("id")),
+        (with("").replace("s-1", &"x".repeat(129)), Reason::Printable("id")),
+        (with("").replace("cost.usage", ""), Reason::Printable("type")),
+        (with("").replace("cost.usage", &"x".repeat(129)), Reason::Printable("type")),
+        (with("").replace("acme", ""), Reason::Name("tenant")),
+        (with("").replace("acme", ".acme"), Reason::Name("tenant")),
+        (with("").replace("acme", "Acme"), Reason::Name("tenant")),
+        (with("").replace("acme", "ac/me"), Reason::Name("tenant")),
+        (with("").replace("acme", &"a".repeat(65)), Reason::Name("tenant")),
+        (with("").replace("vm", "-vm"), Reason::Name("sku")),
+        (with("").replace("vm", "v m"), Reason::Name("sku")),
+        (with(r#""severity":"fatal""#), Reason::Severity),
+        (with(r#""severity":"Info""#), Reason::Severity),
+        (with(r#""specversion":"0.3""#), Reason::SpecVersion),
+        (with(r#""time":"yesterday""#), Reason::Time),
+        (with("").replace("cost.usage", "gemba.entitlement.active"), Reason::Reserved),
+        (with("").replace("cost.usage", "gemba.anything"), Reason::Reserved),
+    ] {
+        assert_eq!(reason(&text, &fixed()), expected, "{text}");
+    }
+    let control = Fixed { control: true, ..fixed() };
+    let unknown = with("").replace("cost.usage", "gemba.halt");
+    assert_eq!(reason(&unknown, &control), Reason::UnknownReserved);
+    for kind in ["gemba.entitlement.active", "gemba.entitlement.revoked"] {
+        assert_eq!(one(with("").replace("cost.usage", kind).as_bytes(), &control).unwrap().kind(), kind);
+    }
+}
+
+#[test]
+fn the_longest_names_fit() {
+    let text = with("")
+        .replace("s-1", &"~".repeat(128))
+        .replace("acme", &"a".repeat(64))
+        .replace("vm", "0.z_9-")
+        .replace("cost.usage", &" ".repeat(128));
+    let signal = one(text.as_bytes(), &fixed()).unwrap();
+    assert_eq!((signal.id().len(), signal.tenant().len(), signal.kind().len()), (128, 64, 128));
+}
+
+#[test]
+fn attributes_must_be_strings() {
+    for name in ["id", "tenant", "sku", "type", "time", "severity", "specversion"] {
+        for value in ["1", "null", "true", "[]", "{}"] {
+            let why = reason(&format!(r#"{{"{name}":{value}}}"#), &fixed());
+            assert!(matches!(&why, Reason::Json(text) if text.contains(name)), "{name}: {value}: {why:?}");
+        }
+    }
+}
+
+#[test]
+fn times_are_those_of_rfc_3339() {
+    let time = |time: &str| one(with(&format!(r#""time":"{time}""#)).as_bytes(), &fixed()).is_ok();
+    for good in [
+        "1985-04-12T23:20:50.52Z",
+        "1996-12-19T16:39:57-08:00",
+        "1990-12-31T23:59:60Z",
+        "1937-01-01T12:00:27.87+00:20",
+        "2026-01-02t03:04:05z",
+        "2026-01-02T03:04:05.123456789Z",
+        "2026-01-02T03:04:05-00:00",
+    ] {
+        assert!(time(good), "{good}");
+    }
+    for bad in [
+        "",
+        "2026-01-02",
+        "2026-01-02T03:04:05",
+        "2026-02-30T03:04:05Z",
+        "2026-01-02T24:00:00Z",
+        "2026-01-02T03:04Z",
+        "20260102T030405Z",
+        "2026-01-02T03:04:05+01",
+        "2026-01-02T03:04:05,5Z",
+        "2026-01-02T03:04:05Z[UTC]",
+        "+002026-01-02T03:04:05Z",
+        "1767323045",
+        "2026-01-02 03:04:05Z",
+        "2026-01-02T03:04:05.Z",
+        "2026-01-02T03:04:05Zé",
+        " 2026-01-02T03:04:05Z",
+    ] {
+        assert!(!time(bad), "{bad}");
+    }
+}
+
+#[test]
+fn one_id_of_two_tenants_is_two_signals_and_one_body_of_one_source_is_one() {
+    let of = |text: String| one(text.as_bytes(), &fixed()).unwrap();
+    let (here, there) = (of(with("")), of(with("").replace("acme", "other")));
+    assert_ne!(here.identity, there.identity);
+    let again = of(with(r#""data":1"#));
+    assert_eq!(again.identity, here.identity);
+    assert_ne!(again.digest, here.digest);
+}
+
+#[test]
+fn an_identity_is_the_documented_hash() {
+    let expected =
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"gemba/identity\0signals\0acme\0s-1");
+    let signal = one(with("").as_bytes(), &fixed()).unwrap();
+    assert_eq!(signal.identity.0, expected.as_ref()[..16]);
+    let body = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"{}");
+    let text = [&b"gemba/identity/body\0signals\0"[..], body.as_ref()].concat();
+    let expected = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
+    let beside = Fingerprint::new("signals", Assurance::D, "acme", "s-1", b"{}");
+    assert_eq!(beside.0, expected.as_ref()[..16]);
+}
+
+#[test]
+fn the_content_type_chooses_the_form() {
+    let mut headers = hyper::HeaderMap::new();
+    let is =
+        |headers: &hyper::HeaderMap, text: &str, wanted: &str| match Form::of(Some(text.as_bytes()), headers)
+        {
+            Ok(Form::Single) => wanted == "single",
+            Ok(Form::Batch) => wanted == "batch",
+            Ok(Form::Lines) => wanted == "lines",
+            Ok(Form::Binary(_)) => wanted == "binary",
+            Err(UnsupportedContentType) => wanted == "none",
+        };
+    for (text, wanted) in [
+        ("application/json", "single"),
+        ("Application/JSON; charset=utf-8", "single"),
+        (" application/cloudevents+json ;x=y", "single"),
+        ("application/cloudevents-batch+json", "batch"),
+        ("application/x-ndjson", "lines"),
+        ("text/plain", "none"),
+        ("", "none"),
+        ("application/json5", "none"),
+    ] {
+        assert!(is(&headers, text, wanted), "{text}");
+    }
+    assert!(Form::of(None, &headers).is_err());
+    headers.insert("ce-id", "s-1".parse().unwrap());
+    assert!(is(&headers, "text/plain", "binary") && is(&headers, "application/json", "binary"));
+    assert!(is(&headers, "application/cloudevents+json", "single"));
+    assert!(is(&headers, "application/cloudevents-batch+json", "batch"));
+}

@@ -1,0 +1,251 @@
+//! A running node in a directory of its own, on ports of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::http::{Answer, exchange, try_exchange};
+
+pub struct Node {
+    pub dir: PathBuf,
+    pub ingress: SocketAddr,
+    pub admin: SocketAddr,
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    said: Vec<String>,
+    /// Keeps the directory until the node is gone.
+    owned: Option<tempfile::TempDir>,
+}
+
+/// A start, a drain or a decision that takes longer is a failure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// Starts a node in a new directory, with the built-in configuration.
+    pub fn start() -> Self {
+        let owned = tempfile::tempdir().unwrap();
+        let mut node = Self::start_in(owned.path(), &[]);
+        node.owned = Some(owned);
+        node
+    }
+
+    /// Starts a node in a new directory, with `variables` over the built-in configuration.
+    pub fn start_with(variables: &[(&str, &str)]) -> Self {
+        let owned = tempfile::tempdir().unwrap();
+        let mut node = Self::start_in(owned.path(), variables);
+        node.owned = Some(owned);
+        node
+    }
+
+    /// Starts a node on what `dir` holds.
+    pub fn start_in(dir: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut child = command(dir).arg("serve").envs(variables.iter().copied()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                // Nobody listens any more only when the test is over.
+                let _over = sender.send(line);
+            }
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut node = Self {
+            dir: dir.to_owned(),
+            ingress: nowhere,
+            admin: nowhere,
+            child,
+            lines,
+            said: Vec::new(),
+            owned: None,
+        };
+        let line = node.wait_for("signals on http://");
+        let address = |after: &str| {
+            let rest = line.split(after).nth(1).unwrap();
+            rest.split([',', ' ']).next().unwrap().parse().unwrap()
+        };
+        node.ingress = address("signals on http://");
+        node.admin = address("operators on http://");
+        node
+    }
+
+    /// Waits for a line on standard error that has `words` in it.
+    pub fn wait_for(&mut self, words: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(words) {
+                        return line;
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => {
+                    panic!("the node never said {words:?}, but: {:#?}", self.said)
+                }
+            }
+        }
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join("data").join(name)
+    }
+
+    pub fn secret(&self, name: &str) -> String {
+        std::fs::read_to_string(self.file(name)).unwrap().trim_end().to_owned()
+    }
+
+    /// Posts `body`, signed, to the default source.
+    pub fn post(&self, content_type: &str, body: &[u8]) -> Answer {
+        let signature = self.sign(body);
+        self.request(
+            "POST",
+            "/v1/signals",
+            &[("content-type", content_type), ("x-signature", &signature)],
+            body,
+        )
+    }
+
+    /// Hex HMAC-SHA256 under the default source's secret.
+    pub fn sign(&self, body: &[u8]) -> String {
+        let key =
+            aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, self.secret("signals.secret").as_bytes());
+        faster_hex::hex_string(aws_lc_rs::hmac::sign(&key, body).as_ref())
+    }
+
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        exchange(self.ingress, &request(method, path, headers, body))
+    }
+
+    /// A request to a node that may be starting again.
+    pub fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        try_exchange(self.ingress, &request(method, path, headers, body))
+    }
+
+    /// Waits until the node says that it is ready.
+    pub fn wait_until_ready(&self) {
+        let until = Instant::now() + PATIENCE;
+        let request = b"GET /readyz HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";
+        while try_exchange(self.admin, request).is_none_or(|answer| answer.status != 200) {
+            assert!(Instant::now() < until, "the node is not ready");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks the operator plane with the first token.
+    pub fn ask(&self, path: &str) -> Answer {
+        let token = self.secret("admin.token");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: gemba\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        );
+        exchange(self.admin, request.as_bytes())
+    }
+
+    /// Waits until a signal has been decided; its status.
+    pub fn decided(&self, tenant: &str, id: &str) -> serde_json::Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(&format!("/v1/signals/{tenant}/{id}"));
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let status = answer.json();
+            if status["status"] != "accepted" {
+                return status;
+            }
+            assert!(Instant::now() < until, "not decided: {status}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What `/metrics` says of one series.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.ask("/metrics").text();
+        let line = text.lines().find(|line| line.split(' ').next() == Some(series));
+        line.unwrap_or_else(|| panic!("no series {series} in\n{text}"))
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    /// SIGTERM, and how the process ended.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    pub fn ended(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "the node did not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nhost: gemba\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    [request.as_bytes(), body].concat()
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// The program in `dir`, with free ports and nothing of the caller's environment that concerns it.
+pub fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gemba"));
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("GEMBA_") || name.starts_with("TAI2030_"))
+    {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(dir)
+        .env("GEMBA_INGRESS__LISTEN", "127.0.0.1:0")
+        .env("GEMBA_ADMIN__LISTEN", "127.0.0.1:0")
+        .env("GEMBA_KANBAN__LOW_WATER_MIB", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A signal as a sender would write it.
+pub fn signal(tenant: &str, sku: &str, id: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","tenant":"{tenant}","sku":"{sku}","type":"cost.usage","data":{{"spend":81.25}}}}"#
+    )
+}
