@@ -86,8 +86,6 @@ pub struct Ingress {
     pub unverified: Budget,
     ends: Rc<Ends>,
     waiting: Rc<RefCell<Waiting>>,
-    offered: Notify,
-    ring_due: Cell<bool>,
     leases: RefCell<Leases>,
     guard: RefCell<Guard>,
     started: Instant,
@@ -117,8 +115,6 @@ impl Ingress {
             unverified: Budget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads),
             ends,
             waiting: Rc::default(),
-            offered: Notify::new(),
-            ring_due: Cell::new(false),
             leases: RefCell::new(Leases::new(Arc::clone(&plan.buckets))),
             guard: RefCell::new(Guard::new(plan.threads)),
             started: clock::now(),
@@ -233,9 +229,7 @@ impl Ingress {
             return Err(Refused::Busy { why: "the line is full", retry_after: self.retry_after() });
         }
         self.ends.under_way.set(self.ends.under_way.get() + 1);
-        if !self.ring_due.replace(true) {
-            self.offered.notify_one();
-        }
+        self.ends.arrivals.borrow().ring();
         Ok(())
     }
 
@@ -402,7 +396,6 @@ pub fn run(plan: &Plan, ends: &Rc<Ends>) -> io::Result<()> {
         let drain = plan.drain.clone();
         let listener = tokio::net::TcpListener::from_std(plan.listener.try_clone()?)?;
         let ingress = Rc::new(Ingress::new(plan, Rc::clone(ends)));
-        tokio::task::spawn_local(ring(Rc::clone(&ingress)));
         tokio::task::spawn_local(pump(Rc::clone(&ingress)));
         let accepting = tokio::task::spawn_local(accept(Rc::clone(&ingress), listener));
         let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -451,15 +444,6 @@ async fn accept(ingress: Rc<Ingress>, listener: tokio::net::TcpListener) {
             // Out of descriptors, or the client left before it was accepted: let others finish first.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
-    }
-}
-
-/// Wakes the journal once for all that the connections offered in this round of the runtime.
-async fn ring(ingress: Rc<Ingress>) {
-    loop {
-        ingress.offered.notified().await;
-        ingress.ring_due.set(false);
-        ingress.ends.arrivals.borrow().ring();
     }
 }
 

@@ -56,6 +56,9 @@ pub fn shard(mut stage: shard::Stage, sleeper: &Sleeper, stop: &Stop) {
     }
 }
 
+/// The scribe looks for receipts by itself, so that a batch of them costs one wake and not one each.
+const SCRIBE_LOOK: Duration = Duration::from_millis(10);
+
 pub fn scribe(mut stage: scribe::Stage, sleeper: &Sleeper, stop: &Stop) -> Result<(), LogError> {
     while !stop.abandon.is_on() {
         let now = clock::now();
@@ -63,7 +66,8 @@ pub fn scribe(mut stage: scribe::Stage, sleeper: &Sleeper, stop: &Stop) -> Resul
             if stop.finish.is_on() && !stage.has_work() {
                 return stage.commit(clock::wall());
             }
-            let wait = stage.due().map_or(LOOK_AGAIN, |due| due.saturating_duration_since(now));
+            let wait =
+                stage.due().map_or(SCRIBE_LOOK, |due| due.saturating_duration_since(now).min(SCRIBE_LOOK));
             sleeper.wait(wait, || stage.has_work());
         }
     }
