@@ -182,6 +182,7 @@ pub async fn serve(socket: TcpStream, watch: Rc<Watch>, ingress: Rc<Ingress>) {
         Ok(Ok(http2)) => http2,
         Ok(Err(_)) | Err(_) => return,
     };
+    crate::fault::point("K1");
     let io = Io { socket: TokioIo::new(socket), watch: Rc::clone(&watch), ingress: Rc::clone(&ingress) };
     let (their_watch, their_ingress) = (Rc::clone(&watch), Rc::clone(&ingress));
     let service = service_fn(move |request: Request<Incoming>| {

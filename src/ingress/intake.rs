@@ -51,6 +51,7 @@ async fn accept(
     request: Request<Incoming>,
     begun: Instant,
 ) -> Result<Answer, Refused> {
+    crate::fault::point("K2");
     let (head, incoming) = request.into_parts();
     let source = route(ingress, &head.method, &head.uri)?;
     check_head(&head.headers)?;
@@ -60,6 +61,7 @@ async fn accept(
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let form = Form::of(content_type, &head.headers).map_err(|_| Refused::ContentType)?;
     let body = read_body(ingress, incoming).await?;
+    crate::fault::point("K3");
     let signals = check(ingress, watch, source, &head.headers, form, body)?;
     offer(ingress, signals).await
 }
