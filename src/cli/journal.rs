@@ -168,8 +168,8 @@ fn print_event(seq: Seq, time: u64, kind: &Kind) -> Result<(), Failure> {
         kind: kind.as_str(),
         tenant,
         sku,
-        id: signal.map(|signal| signal.id()),
-        r#type: signal.map(|signal| signal.kind()),
+        id: signal.map(super::super::signal::Signal::id),
+        r#type: signal.map(super::super::signal::Signal::kind),
         source: signal.map(|signal| &*signal.provenance.source),
     };
     let mut text = serde_json::to_vec(&line).map_err(Failure::io)?;

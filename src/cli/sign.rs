@@ -43,7 +43,10 @@ impl Sign {
             None => random_id()?,
         };
         let headers = keyring.sign(&body, &id, clock::wall().0 / 1000);
-        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        let mut lines = String::new();
+        for (name, value) in headers {
+            lines.push_str(&format!("{name}: {value}\n"));
+        }
         output::print(lines.as_bytes())
     }
 

@@ -236,7 +236,7 @@ impl Layers {
                 return Err(twice(text, &token.name));
             }
             let what = format!("the token `{name}`");
-            let kept = (optional(text, &token.token_file), optional(text, &token.token_env));
+            let kept = (optional(text, token.token_file.as_ref()), optional(text, token.token_env.as_ref()));
             let default = default_file(&format!("{name}.token"));
             let secret = self.secret(kept, None, default, (&what, "admin.token.token_file"));
             let secret = secret.map_err(|error| ConfigError { place: place_of(text, table), ..error })?;
@@ -316,7 +316,7 @@ impl Layers {
         let here = place_of(text, table);
         let at_table = |error: ConfigError| ConfigError { place: here.clone(), ..error };
         let what = format!("the secret of source `{name_set}`");
-        let kept = (optional(text, &source.secret_file), optional(text, &source.secret_env));
+        let kept = (optional(text, source.secret_file.as_ref()), optional(text, source.secret_env.as_ref()));
         let mut keys: Vec<SourceKey> = Vec::new();
         if source.key.is_empty() || kept.0.is_some() || kept.1.is_some() {
             let blueprint = blueprint.filter(|_| name_set == "signals");
@@ -330,12 +330,12 @@ impl Layers {
             if keys.iter().any(|other| other.name == key_name) {
                 return Err(twice(text, &key.name));
             }
-            let kept = (optional(text, &key.secret_file), optional(text, &key.secret_env));
+            let kept = (optional(text, key.secret_file.as_ref()), optional(text, key.secret_env.as_ref()));
             let secret = self.secret(kept, None, None, (&what, "secret_file")).map_err(at_table)?;
             keys.push(SourceKey { name: key_name, secret });
         }
-        let part = |key: &Key<String>| optional(text, key).map(|part| part.map(name)).transpose();
-        let tolerance = optional(text, &source.tolerance_seconds).map_or(TOLERANCE_SECONDS, |set| set.value);
+        let part = |key: &Key<String>| optional(text, key.as_ref()).map(|part| part.map(name)).transpose();
+        let tolerance = optional(text, source.tolerance_seconds.as_ref()).map_or(TOLERANCE_SECONDS, |set| set.value);
         Ok(Source {
             scheme,
             keys,
@@ -364,8 +364,8 @@ fn set<T: Clone>(text: &Text, value: &Spanned<T>) -> Set<T> {
     Set { value: value.get_ref().clone(), place: text.place(&value.span()) }
 }
 
-fn optional<T: Clone>(text: &Text, key: &Key<T>) -> Option<Set<T>> {
-    key.as_ref().map(|value| set(text, value))
+fn optional<T: Clone>(text: &Text, key: Option<&Spanned<T>>) -> Option<Set<T>> {
+    key.map(|value| set(text, value))
 }
 
 fn place_of<T>(text: &Text, table: &Spanned<T>) -> Place {

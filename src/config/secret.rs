@@ -57,7 +57,7 @@ impl SecretRef {
         };
         let secret = bytes.trim_ascii_end();
         if PUBLISHED.contains(&secret) {
-            return Err(self.wrong("it is the published fallback of the reference architecture".into()));
+            return Err(self.wrong("it is the published fallback of the reference architecture"));
         }
         if secret.len() < SECRET_BYTES_MIN {
             let wrong = format!("it has {} bytes; at least {SECRET_BYTES_MIN} are needed", secret.len());
@@ -97,13 +97,13 @@ impl SecretRef {
         if !path.starts_with(data_dir) || path.exists() {
             return Ok(None);
         }
-        let secret = random(written).map_err(|()| self.wrong("the system gives no random bytes".into()))?;
+        let secret = random(written).map_err(|()| self.wrong("the system gives no random bytes"))?;
         write_new(path, secret.as_bytes())
             .map_err(|error| self.wrong(format!("{}: {error}", path.display())))?;
         Ok(Some(path.clone()))
     }
 
-    fn wrong(&self, why: String) -> ConfigError {
+    fn wrong(&self, why: impl std::fmt::Display) -> ConfigError {
         ConfigError::new(&self.place, format!("{}: {why}", self.what))
     }
 }

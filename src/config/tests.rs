@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use secrecy::ExposeSecret as _;
 
+use super::secret::Kept;
 use super::*;
 
 /// Loads `text` as the file, under `variables`.

@@ -232,8 +232,8 @@ pub struct Durable {
 ///
 /// # Errors
 /// The refusal that it is.
-pub fn settle(ack: Ack, batch: bool, retry_after: u32) -> Result<Durable, Refused> {
-    match ack {
+pub fn settle(ack: &Ack, batch: bool, retry_after: u32) -> Result<Durable, Refused> {
+    match *ack {
         Ack::Durable { first, last, duplicates } => Ok(Durable { first, last, duplicates }),
         Ack::Conflict { index, seq } => {
             Err(Refused::Conflict { index: (batch && seq != Seq(0)).then_some(index), seq })

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -173,15 +174,8 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
 
 /// Serves one connection until it ends, overstays, or the line drains.
 pub async fn serve(socket: TcpStream, watch: Rc<Watch>, ingress: Rc<Ingress>) {
-    let http2 = match tokio::time::timeout(
-        std::time::Duration::from_secs(u64::from(limits::HEADER_READ_SECONDS)),
-        speaks_http2(&socket),
-    )
-    .await
-    {
-        Ok(Ok(http2)) => http2,
-        Ok(Err(_)) | Err(_) => return,
-    };
+    let limit = Duration::from_secs(u64::from(limits::HEADER_READ_SECONDS));
+    let Ok(Ok(http2)) = tokio::time::timeout(limit, speaks_http2(&socket)).await else { return };
     crate::fault::point("K1");
     let io = Io { socket: TokioIo::new(socket), watch: Rc::clone(&watch), ingress: Rc::clone(&ingress) };
     let (their_watch, their_ingress) = (Rc::clone(&watch), Rc::clone(&ingress));

@@ -140,12 +140,12 @@ async fn offer(ingress: &Ingress, signals: Signals) -> Result<Answer, Refused> {
     };
     let wait = ingress
         .offer(Arrival::Signals(signals))
-        .map_err(|Full(_)| Refused::Busy { why: "the line is full", retry_after: ingress.retry_after() })?;
+        .ok_or_else(|| Refused::Busy { why: "the line is full", retry_after: ingress.retry_after() })?;
     let ack = wait.await.map_err(|Overdue| Refused::Busy {
         why: "the journal is slow; the signal may have been taken: send it again with the same id",
         retry_after: ingress.retry_after(),
     })?;
-    let Durable { first, last, duplicates } = settle(ack, one.is_none(), ingress.retry_after())?;
+    let Durable { first, last, duplicates } = settle(&ack, one.is_none(), ingress.retry_after())?;
     ingress.count(Counter::Accepted, count as u64 - u64::from(duplicates));
     ingress.count(Counter::Duplicate, u64::from(duplicates));
     Ok(match one {

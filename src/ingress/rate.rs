@@ -79,7 +79,8 @@ impl Buckets {
             let wait = need_cost.min(self.cost(self.burst)) - room;
             return Err(RetryAfter { nanos: wait });
         }
-        let affordable = (u128::from(room) * u128::from(self.per_second) / u128::from(SECOND)) as u64;
+        let affordable = u128::from(room) * u128::from(self.per_second) / u128::from(SECOND);
+        let affordable = u64::try_from(affordable).unwrap_or(u64::MAX);
         let granted = want.min(affordable).max(need);
         bucket.full_at = full_at + self.cost(granted);
         Ok(granted)

@@ -21,7 +21,7 @@ use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
 use crate::kaizen::{Counter, Recorder, Stage as Measured};
 use crate::limits;
-use crate::ring::{Bell, Full, Receiver, Sender, Switch};
+use crate::ring::{Bell, Receiver, Sender, Switch};
 use crate::signal::{Fixed, Signals};
 use crate::signature::Keyring;
 
@@ -155,7 +155,7 @@ impl Ingress {
     /// Whether this request is measured stage by stage.
     pub fn samples(&self) -> bool {
         self.sample.set(self.sample.get().wrapping_add(1));
-        self.sample.get() % SAMPLE == 0
+        self.sample.get().is_multiple_of(SAMPLE)
     }
 
     pub fn guard_allows(&self, peer: IpAddr, now: Instant) -> bool {
@@ -178,7 +178,7 @@ impl Ingress {
         let mut leases = self.leases.borrow_mut();
         let now = clock::nanos();
         let take = |leases: &mut Leases, tenant: &str, count: u32| {
-            leases.take(tenant, count, now).map_err(|retry_after| retry_after.seconds())
+            leases.take(tenant, count, now).map_err(super::rate::RetryAfter::seconds)
         };
         match signals {
             Signals::One(signal) => take(&mut leases, signal.tenant(), 1),
@@ -204,19 +204,17 @@ impl Ingress {
     }
 
     /// Offers a unit to the journal and takes a place in the queue of those who wait.
-    ///
-    /// # Errors
-    /// [`Full`] when the lane is, or as many units are under way as answers fit.
-    pub fn offer(&self, arrival: Arrival) -> Result<Wait, Full<Arrival>> {
+    /// `None` when the lane is full, or as many units are under way as answers fit.
+    pub fn offer(&self, arrival: Arrival) -> Option<Wait> {
         if self.ends.under_way.get() >= limits::ARRIVALS_LANE {
-            return Err(Full(arrival));
+            return None;
         }
-        self.ends.arrivals.borrow_mut().push(arrival)?;
+        self.ends.arrivals.borrow_mut().push(arrival).ok()?;
         self.ends.under_way.set(self.ends.under_way.get() + 1);
         if !self.ring_due.replace(true) {
             self.offered.notify_one();
         }
-        Ok(Wait::new(&self.waiting, self.seconds()))
+        Some(Wait::new(&self.waiting, self.seconds()))
     }
 
     /// Seconds until our backlog should be gone, from the measured rate; ±20 % so that senders do not come back as
@@ -326,7 +324,7 @@ pub fn run(plan: Plan, ends: &Rc<Ends>) -> io::Result<()> {
         loop {
             tick.tick().await;
             ticks = ticks.wrapping_add(1);
-            if ticks % 10 == 0 {
+            if ticks.is_multiple_of(10) {
                 ingress.sweep();
             }
             if drain.is_on() {

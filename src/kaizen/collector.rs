@@ -29,7 +29,7 @@ impl Gauges {
 #[derive(Debug)]
 pub struct Collector {
     exchanges: Vec<Arc<Exchange>>,
-    total: Box<Set>,
+    pub(super) total: Box<Set>,
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }

@@ -8,3 +8,6 @@ mod recorder;
 
 pub use collector::{Collector, Gauges};
 pub use recorder::{Counter, Recorder, Stage};
+
+#[cfg(test)]
+mod tests;

@@ -121,7 +121,7 @@ impl Counter {
 }
 
 /// Longest time that is told apart.
-const NANOS_MAX: u64 = 60_000_000_000;
+pub(super) const NANOS_MAX: u64 = 60_000_000_000;
 /// Two digits: 1 % of the value, 30 KB a histogram.
 const DIGITS: u8 = 2;
 const EVERY: Duration = Duration::from_secs(1);

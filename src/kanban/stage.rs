@@ -168,7 +168,7 @@ impl Stage {
                 return self.quiet(now);
             }
         } else {
-            self.commit(count)?;
+            self.commit(count, now)?;
         }
         self.answer();
         self.hand_on();
@@ -187,7 +187,7 @@ impl Stage {
         self.writer.close()
     }
 
-    fn commit(&mut self, count: u32) -> Result<(), Fatal> {
+    fn commit(&mut self, count: u32, now: Instant) -> Result<(), Fatal> {
         crate::fault::point("K7");
         let begun = crate::clock::now();
         self.writer.write()?;
@@ -197,7 +197,7 @@ impl Stage {
         self.recorder.record(Measured::JournalWrite, written - begun);
         self.recorder.record(Measured::Fsync, synced - written);
         self.recorder.record_batch(u64::from(count));
-        self.last_frame = synced;
+        self.last_frame = now;
         self.marks.durable.publish(self.writer.last().0);
         self.marks.written.publish(self.writer.written());
         Ok(())

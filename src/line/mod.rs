@@ -3,7 +3,7 @@
 mod cores;
 mod health;
 mod outbound;
-mod recovery;
+pub mod recovery;
 mod serve;
 pub mod settings;
 mod threads;

@@ -5,17 +5,15 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::andon::log::{Log, LogError, ReceiptKey, SEGMENT_BYTES};
-use crate::clock;
+use crate::andon::log::{Log, LogError};
 use crate::disk::Disk;
-use crate::event::{Event, Feed, Kind, Seq};
+use crate::event::{Event, Feed, Kind, Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
-use crate::jidoka::store::{Embedded, StateStore, StoreError};
+use crate::jidoka::store::{StateStore, StoreError};
 use crate::kanban::dedup::Dedup;
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan};
 use crate::kanban::stage::shard_of;
-use crate::proof::note::Signer;
 use crate::receipt::ReceiptId;
 use crate::ring::{Full, Sender};
 
@@ -42,7 +40,7 @@ pub enum RecoveryError {
 
 /// State and log as they were left.
 pub struct Opened {
-    pub store: Embedded,
+    pub store: Box<dyn StateStore>,
     pub governors: Vec<Governor>,
     /// Events up to here are in the state.
     pub watermark: Seq,
@@ -67,30 +65,24 @@ pub fn state_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("state")
 }
 
-/// Opens state and log.
-pub fn open(
-    disk: &Arc<dyn Disk>,
-    data_dir: &Path,
-    signer: Box<dyn Signer>,
-    key: ReceiptKey,
-) -> Result<Opened, RecoveryError> {
-    let store = Embedded::open(&state_dir(data_dir))?;
+/// Takes up state and log.
+pub fn open(store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryError> {
     let mut governors = Vec::new();
     let watermark = store.load(&mut |governor| governors.push(governor))?;
-    let log = Log::open(Arc::clone(disk), &log_dir(data_dir), signer, key, SEGMENT_BYTES, clock::wall())?;
     // A signal that waits in a mailbox is numbered below the watermark, and its receipt is still to come.
     let oldest = governors.iter().filter_map(Governor::oldest_waiting).map(|seq| Seq(seq.0 - 1)).min();
     let logged = log.logged_after(oldest.map_or(watermark, |oldest| oldest.min(watermark)).0)?;
     Ok(Opened { store, governors, watermark, log, logged })
 }
 
-/// Reads the journal once: identities into the memory, events that the state has not seen to their shards.
+/// Reads the journal once: identities into the memory, events that the state has not seen to their shards by `hand`.
 pub fn replay(
     disk: &Arc<dyn Disk>,
     data_dir: &Path,
     watermark: Seq,
     dedup: &mut Dedup,
-    shards: &mut [Sender<Feed>],
+    shards: usize,
+    hand: &mut dyn FnMut(usize, Feed),
 ) -> Result<End, RecoveryError> {
     let dir = journal_dir(data_dir);
     disk.create_dir_all(&dir).map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
@@ -107,15 +99,11 @@ pub fn replay(
             }
             if seq > watermark {
                 let event = Event { seq, time: header.time, kind };
-                let shard = shard_of(event.subject().0, shards.len());
-                hand(&mut shards[shard], Feed::Event(event));
+                hand(shard_of(event.subject().0, shards), Feed::Event(event));
             }
             seq = seq.next();
         }
         provenance = decoder.provenance();
-        for shard in shards.iter() {
-            shard.ring();
-        }
         Ok(())
     })?;
     Ok(end)
@@ -137,20 +125,22 @@ pub fn check_end(
     Ok(())
 }
 
-/// Opens the journal for writing after `end`.
+/// Opens the journal for writing after `end`; `ahead` as in [`Spares::open`].
 pub fn write_on(
     disk: &Arc<dyn Disk>,
     data_dir: &Path,
     segment_bytes: u64,
+    ahead: bool,
     end: End,
+    now: UnixMillis,
 ) -> Result<Writer, RecoveryError> {
     let dir = journal_dir(data_dir);
-    let spares = Spares::open(Arc::clone(disk), &dir, segment_bytes, true);
+    let spares = Spares::open(Arc::clone(disk), &dir, segment_bytes, ahead);
     let spares = spares.map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
-    Ok(Writer::open(Arc::clone(disk), &dir, segment_bytes, spares, end, clock::wall())?)
+    Ok(Writer::open(Arc::clone(disk), &dir, segment_bytes, spares, end, now)?)
 }
 
-/// Hands over, waiting while the lane is full: a replay is faster than the shards.
+/// Hands over and rings, waiting while the lane is full: a replay is faster than the shards.
 pub fn hand(shard: &mut Sender<Feed>, feed: Feed) {
     let mut feed = feed;
     while let Err(Full(back)) = shard.push(feed) {
@@ -158,4 +148,5 @@ pub fn hand(shard: &mut Sender<Feed>, feed: Feed) {
         shard.ring();
         std::thread::yield_now();
     }
+    shard.ring();
 }

@@ -8,14 +8,14 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+
 use super::health::Health;
 use super::recovery::{self, Opened, RecoveryError};
 use super::settings::Settings;
 use super::wiring::{Gauge, IngressEnds, Wiring, wire};
 use super::{cores, outbound, threads};
-use secrecy::ExposeSecret as _;
-
-use crate::andon::log::{LogError, ReceiptKey};
+use crate::andon::log::{Log, LogError, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
 use crate::disk::{DataLock, Disk, RealDisk};
@@ -23,7 +23,7 @@ use crate::event::Feed;
 use crate::ingress::rate::{Buckets, Leases};
 use crate::ingress::stage as ingress;
 use crate::jidoka::stage as shard;
-use crate::jidoka::store::{Keeper, StoreError};
+use crate::jidoka::store::{Embedded, Keeper, StoreError};
 use crate::kaizen::Collector;
 use crate::kanban::dedup::Dedup;
 use crate::kanban::stage::{self as journal, Fatal};
@@ -163,9 +163,12 @@ impl Line {
 
         let signer = LocalSigner::new(&settings.origin, settings.log_seed.expose())?;
         let key = ReceiptKey::new(settings.receipt_secret.expose_secret());
-        let Opened { store, governors, watermark, log, logged } =
-            recovery::open(&disk, &settings.data_dir, Box::new(signer), key)?;
+        let store = Embedded::open(&recovery::state_dir(&settings.data_dir)).map_err(RecoveryError::from)?;
+        let log_dir = recovery::log_dir(&settings.data_dir);
+        let log = Log::open(Arc::clone(&disk), &log_dir, Box::new(signer), key, SEGMENT_BYTES, clock::wall());
+        let log = log.map_err(RecoveryError::from)?;
         let (reader, followups) = (log.reader(), store.followups());
+        let Opened { store, governors, watermark, log, logged } = recovery::open(Box::new(store), log)?;
         let newest = logged.iter().map(|id| id.seq).max();
 
         let stops = Stops { drain, ..Stops::default() };
@@ -191,7 +194,7 @@ impl Line {
         let (sleeper, stop) = (scribe_end.1, stops.scribe.clone());
         let scribe = spawn("scribe", &tell, move || Ok(threads::scribe(stage, &sleeper, &stop)?))?;
 
-        let keeper_stage = Keeper::new(Box::new(store), keeper.0, watermark, marks.settled.clone());
+        let keeper_stage = Keeper::new(store, keeper.0, watermark, marks.settled.clone());
         let (sleeper, stop) = (keeper.1, stops.keeper.clone());
         let keeper = spawn("store", &tell, move || Ok(threads::keeper(keeper_stage, &sleeper, &stop)?))?;
 
@@ -222,14 +225,15 @@ impl Line {
             let (data_dir, segment_bytes) = (settings.data_dir.clone(), settings.segment_bytes);
             let low_water_bytes = settings.low_water_bytes;
             spawn("journal", &tell, move || {
-                let end = recovery::replay(&disk, &data_dir, watermark, &mut dedup, &mut lanes.shards)?;
+                let shards = lanes.shards.len();
+                let mut hand = |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed);
+                let end = recovery::replay(&disk, &data_dir, watermark, &mut dedup, shards, &mut hand)?;
                 recovery::check_end(&data_dir, &end, watermark, newest)?;
                 for shard in &mut lanes.shards {
                     recovery::hand(shard, Feed::Through(end.last));
                     recovery::hand(shard, Feed::Live);
-                    shard.ring();
                 }
-                let writer = recovery::write_on(&disk, &data_dir, segment_bytes, end)?;
+                let writer = recovery::write_on(&disk, &data_dir, segment_bytes, true, end, clock::wall())?;
                 // Nobody listens only when the line ends already.
                 let _ending = tell_ready.send(Told::Ready);
                 let place = journal::Place { disk, data_dir, low_water_bytes };
@@ -289,7 +293,7 @@ impl Line {
             let name = format!("ingress-{number}");
             let stage = name.clone();
             self.ingress.push(spawn(&name, &self.tell, move || {
-                core.map(cores::pin);
+                if let Some(_core) = core { cores::pin(_core) }
                 let ends = ingress::Ends::new(ends.arrivals, ends.acks, ends.bell, ends.acked);
                 ingress::run(plan, &Rc::clone(&ends)).map_err(|source| ServeError::Stage { stage, source })
             })?);

@@ -76,13 +76,10 @@ async fn answer(tokens: &Tokens, line: &dyn Line, peer: SocketAddr, request: &Re
     if let Err(refused) = authorize(tokens, peer, &route, request.headers()) {
         return *refused;
     }
-    match reply(line, route, request.uri().query().unwrap_or_default()).await {
-        Ok(answer) => answer,
-        Err(Unavailable) => {
-            let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "the line does not answer now");
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            answer
-        }
+    if let Ok(answer) = reply(line, route, request.uri().query().unwrap_or_default()).await { answer } else {
+        let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "the line does not answer now");
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        answer
     }
 }
 

@@ -107,4 +107,27 @@ mod tests {
         }
         assert_eq!(Tree::resume(3, vec![[0; 32]]), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_tree_taken_up_anywhere_grows_into_the_defined_tree(first in 0u32..3000, more in 0u32..3000) {
+            let leaves: Vec<Hash> = (0..first + more).map(|n| leaf_hash(&n.to_be_bytes())).collect();
+            let (before, behind) = leaves.split_at(first as usize);
+            let mut tree = Tree::default();
+            for leaf in before {
+                tree.append(*leaf);
+            }
+            let mut resumed = Tree::resume(tree.size(), tree.edge().to_vec()).unwrap();
+            for leaf in behind {
+                resumed.append(*leaf);
+            }
+            proptest::prop_assert_eq!(resumed.root(), definition(&leaves));
+        }
+
+        #[test]
+        fn leaves_and_nodes_are_hashed_apart(entry in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+            proptest::prop_assert_eq!(leaf_hash(&entry), sha256(&[&[0], &entry[..]].concat()));
+            proptest::prop_assert_eq!(leaf_hash(&entry), tlog_tiles::record_hash(&entry).0);
+        }
+    }
 }

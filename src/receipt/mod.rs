@@ -174,3 +174,6 @@ pub struct Draft {
     pub signal_seq: Option<Seq>,
     pub about: About,
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,7 +151,8 @@ pub fn parse(verified: Verified, form: Form<'_>, fixed: &Fixed) -> Result<Signal
             let body = verified.into_body();
             let text = std::str::from_utf8(&body).map_err(|_| Unfit::NotUtf8)?;
             let signal = json(text).and_then(|attributes| {
-                Checked::new(&attributes, fixed)?.into_signal(body.clone(), xxh3_64(&body), provenance)
+                let checked = Checked::new(&attributes, fixed)?;
+                Ok(checked.into_signal(body.clone(), xxh3_64(&body), provenance))
             });
             signal.map(Signals::One).map_err(|why| Unfit::Items { batch: false, items: vec![(0, why)] })
         }
@@ -170,10 +171,13 @@ fn json(text: &str) -> Result<Attributes<'_>, Reason> {
 /// An item's text and what was read from it.
 type Item<'a> = (usize, usize, Result<Attributes<'a>, Reason>);
 
+/// Takes the next item.
+type Visit<'v, 'a> = &'v mut dyn FnMut(Item<'a>) -> Result<(), Unfit>;
+
 fn several(
     verified: Verified,
     fixed: &Fixed,
-    split: for<'a> fn(&'a str, &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>) -> Result<(), Unfit>,
+    split: for<'a> fn(&'a str, Visit<'_, 'a>) -> Result<(), Unfit>,
 ) -> Result<Signals, Unfit> {
     let provenance = verified.provenance();
     let body = verified.into_body();
@@ -188,7 +192,7 @@ fn several(
         let own = body.slice(from..to);
         let signal = attributes.and_then(|attributes| {
             let digest = xxh3_64(&own);
-            Checked::new(&attributes, fixed)?.into_signal(own, digest, provenance)
+            Ok(Checked::new(&attributes, fixed)?.into_signal(own, digest, provenance))
         });
         match signal {
             Ok(signal) => signals.push(signal),
@@ -208,7 +212,7 @@ fn several(
 }
 
 /// The items of a JSON array, each read once; the brackets and commas between them are ours to read.
-fn array<'a>(text: &'a str, visit: &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>) -> Result<(), Unfit> {
+fn array<'a>(text: &'a str, visit: Visit<'_, 'a>) -> Result<(), Unfit> {
     let bytes = text.as_bytes();
     let skip = |mut at: usize| {
         while bytes.get(at).is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
@@ -252,7 +256,7 @@ fn array<'a>(text: &'a str, visit: &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>
     Ok(())
 }
 
-fn lines<'a>(text: &'a str, visit: &mut dyn FnMut(Item<'a>) -> Result<(), Unfit>) -> Result<(), Unfit> {
+fn lines<'a>(text: &'a str, visit: Visit<'_, 'a>) -> Result<(), Unfit> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let own = line.trim_end_matches(['\n', '\r']);
@@ -295,7 +299,7 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
     digest.update(verified.body());
     let uncovered = Fixed { control: false, ..fixed.clone() };
     let checked = Checked::new(&attributes, &uncovered)?;
-    checked.into_signal(verified.body().clone(), digest.digest(), verified.beside())
+    Ok(checked.into_signal(verified.body().clone(), digest.digest(), verified.beside()))
 }
 
 /// CloudEvents HTTP binding 3.1.3.2: a value may be a quoted string (RFC 9110, 5.6.4); that is undone first.
@@ -373,16 +377,11 @@ impl<'a> Checked<'a> {
         Ok(Self { id, tenant, sku, kind, severity })
     }
 
-    fn into_signal(
-        self,
-        body: Bytes,
-        digest: u64,
-        provenance: &'static Provenance,
-    ) -> Result<Signal, Reason> {
+    fn into_signal(self, body: Bytes, digest: u64, provenance: &'static Provenance) -> Signal {
         let identity =
             Fingerprint::new(&provenance.source, provenance.assurance, &self.tenant, self.id, &body);
         let text = |text: &str| span(&body, text).unwrap_or_else(|| Text::Owned(text.into()));
-        Ok(Signal {
+        Signal {
             id: text(self.id),
             tenant: text(&self.tenant),
             sku: text(&self.sku),
@@ -392,7 +391,7 @@ impl<'a> Checked<'a> {
             identity,
             digest,
             body,
-        })
+        }
     }
 }
 
@@ -432,5 +431,5 @@ fn name<'a>(
         (None, Some(fixed)) => fixed,
         (None, None) => return Err(Reason::Missing(which)),
     };
-    if is_name(&value) { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
+    if is_name(value) { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
 }

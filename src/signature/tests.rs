@@ -273,7 +273,7 @@ fn a_list_holds_at_most_eight_signatures() {
     let mut nine = vec![wrong.as_str(); SIGNATURES_MAX];
     nine.insert(0, &right);
     assert_eq!(listed(&nine), Err(Refusal::TooMany));
-    let mut others = vec!["v1a,abc", "v2,", "v0,x", "", "V1,x", "v1"].repeat(5);
+    let mut others = ["v1a,abc", "v2,", "v0,x", "", "V1,x", "v1"].repeat(5);
     assert_eq!(listed(&others), Err(Refusal::NoMatch));
     others.push(&right);
     assert_eq!(listed(&others), Ok(()));

@@ -17,7 +17,7 @@ pub struct Node {
     lines: mpsc::Receiver<String>,
     said: Vec<String>,
     /// Keeps the directory until the node is gone.
-    _owned: Option<tempfile::TempDir>,
+    owned: Option<tempfile::TempDir>,
 }
 
 /// A start, a drain or a decision that takes longer is a failure.
@@ -28,7 +28,7 @@ impl Node {
     pub fn start() -> Self {
         let owned = tempfile::tempdir().unwrap();
         let mut node = Self::start_in(owned.path(), &[]);
-        node._owned = Some(owned);
+        node.owned = Some(owned);
         node
     }
 
@@ -36,7 +36,7 @@ impl Node {
     pub fn start_with(variables: &[(&str, &str)]) -> Self {
         let owned = tempfile::tempdir().unwrap();
         let mut node = Self::start_in(owned.path(), variables);
-        node._owned = Some(owned);
+        node.owned = Some(owned);
         node
     }
 
@@ -59,7 +59,7 @@ impl Node {
             child,
             lines,
             said: Vec::new(),
-            _owned: None,
+            owned: None,
         };
         let line = node.wait_for("signals on http://");
         let address = |after: &str| {
@@ -83,7 +83,7 @@ impl Node {
                         return line;
                     }
                 }
-                Err(_) => panic!("the node never said {words:?}, but: {:#?}", self.said),
+                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => panic!("the node never said {words:?}, but: {:#?}", self.said),
             }
         }
     }

@@ -6,7 +6,7 @@
 
 pub mod frame;
 mod reader;
-mod segment;
+pub mod segment;
 
 use std::io;
 use std::path::{Path, PathBuf};

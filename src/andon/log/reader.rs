@@ -120,6 +120,9 @@ pub struct Found {
     pub json: Vec<u8>,
 }
 
+/// Shown a record: its frame, its place in the frame, itself, and where the frame stands.
+type Visit<'v> = dyn FnMut(&frame::Header, u64, Record<'_>, &Place) -> Result<(), LogError> + 'v;
+
 impl Reader {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
@@ -217,7 +220,7 @@ impl Reader {
     fn walk(
         &self,
         wanted: impl Fn(u64, u64) -> bool,
-        visit: &mut dyn FnMut(&frame::Header, u64, Record<'_>, &Place) -> Result<(), LogError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), LogError> {
         let segments: Vec<(u64, Segment)> = {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);

@@ -194,8 +194,7 @@ pub fn scan(
     let tree = Tree::resume(begin.size, begin.edge.clone());
     let mut tree = tree.ok_or_else(|| damaged(0, "the tree's edge does not fit its size"))?;
     let (mut offset, mut before) = (HEADER_BYTES as u64, begin.before);
-    loop {
-        let Some((header, bytes)) = read_frame(file, path, begin.index, offset)? else { break };
+    while let Some((header, bytes)) = read_frame(file, path, begin.index, offset)? {
         let records_bytes = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
         if header.before != before || header.first != tree.size() {
             return Err(damaged(offset, "a frame does not continue the one before"));

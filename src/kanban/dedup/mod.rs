@@ -121,3 +121,6 @@ impl Hasher for First {
     }
     fn write_usize(&mut self, _length_prefix: usize) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@ pub mod frame;
 pub mod record;
 pub mod scan;
 pub mod segment;
+#[cfg(test)]
+mod tests;
 pub mod writer;
 
 pub use scan::{Damage, End, scan};

@@ -1,0 +1,440 @@
+//! The journal against what a disk can do to it: every length it can be cut to, every bit that can rot, segments that
+//! were used before, and recoveries that follow one another.
+
+mod memory;
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use self::memory::Memory;
+use super::record::{Decoder, Encoder};
+use super::scan::Segment;
+use super::{Damage, End, Spares, Writer, frame, scan, segment};
+use crate::disk::Disk as _;
+use crate::event::{ActionId, Command, Kind, Outcome, Seq, Subject, Timer, TimerKind, UnixMillis, Verb};
+use crate::limits::FRAME_EVENTS_MAX;
+use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+
+const DIR: &str = "journal";
+const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+fn named(id: &str) -> Signal {
+    let body = Bytes::from(format!(r#"{{"id":"{id}","tenant":"acme","sku":"vm","type":"cost.usage"}}"#));
+    Signal {
+        identity: Fingerprint::new("signals", Assurance::C, "acme", id, &body),
+        id: Text::Owned(id.into()),
+        tenant: Text::Owned("acme".into()),
+        sku: Text::Owned("vm".into()),
+        kind: Text::Owned("cost.usage".into()),
+        severity: Severity::Info,
+        provenance: Provenance::intern("signals", "k1", Assurance::C),
+        digest: 7,
+        body,
+    }
+}
+
+/// What stands in a journal: number and id of each signal, in order.
+type Held = Vec<(Seq, String)>;
+
+fn read(disk: &Memory) -> Result<(End, Held), Damage> {
+    let mut held = Held::new();
+    let end = scan(disk, Path::new(DIR), |header, records, path, offset| -> Result<(), Damage> {
+        let mut decoder = Decoder::new(records);
+        let mut seq = header.first;
+        loop {
+            let kind = decoder.next_kind();
+            let kind = kind.map_err(|why| Damage::Record { path: path.to_owned(), offset, why })?;
+            let Some(kind) = kind else { return Ok(()) };
+            if let Kind::Signal(signal) = kind {
+                held.push((seq, signal.id().to_owned()));
+            }
+            seq = seq.next();
+        }
+    })?;
+    Ok((end, held))
+}
+
+fn reopen(disk: &Memory, segment_bytes: u64) -> Writer {
+    let (end, _) = read(disk).unwrap();
+    let spares = Spares::open(disk.shared(), Path::new(DIR), segment_bytes, false).unwrap();
+    Writer::open(disk.shared(), Path::new(DIR), segment_bytes, spares, end, NOW).unwrap()
+}
+
+/// Writes and syncs one frame of these signals.
+fn append(writer: &mut Writer, ids: &[&str]) -> Vec<Seq> {
+    writer.begin(NOW);
+    let seqs = ids.iter().map(|id| writer.signal(&named(id))).collect();
+    writer.write().unwrap();
+    writer.sync().unwrap();
+    seqs
+}
+
+fn only_segment() -> PathBuf {
+    segment::path(Path::new(DIR), 0)
+}
+
+/// A journal of one segment with three frames and no seal, and the offset at which each of them ends.
+fn small() -> (Memory, Held, Vec<u64>) {
+    let disk = Memory::default();
+    let mut writer = reopen(&disk, 2048);
+    let mut ends = Vec::new();
+    for ids in [&["a", "b"][..], &["c"], &["d", "e"]] {
+        append(&mut writer, ids);
+        ends.push(segment::HEADER_BYTES as u64 + writer.written());
+    }
+    drop(writer);
+    let (_, held) = read(&disk).unwrap();
+    assert_eq!(held.len(), 5);
+    (disk, held, ends)
+}
+
+#[test]
+fn cut_at_every_length_leaves_whole_frames_and_all_that_was_synced() {
+    let (disk, held, ends) = small();
+    let counts = [0, 2, 3, 5];
+    let first_frame = segment::HEADER_BYTES as u64;
+    for cut in 0..2048 {
+        // Cut off: what the file system forgot. Zeroed: what it had reserved and never filled.
+        for zeroed in [false, true] {
+            let torn = disk.copy();
+            torn.change(&only_segment(), |content| {
+                let len = content.len();
+                content.truncate(cut);
+                if zeroed {
+                    content.resize(len, 0);
+                }
+            });
+            let whole = counts[ends.iter().filter(|end| **end <= cut as u64).count()];
+            match read(&torn) {
+                Ok((end, left)) => {
+                    assert_eq!(left, held[..whole], "cut at {cut}");
+                    assert!((first_frame..=first_frame.max(cut as u64)).contains(&end.place.offset));
+                    let mut writer = reopen(&torn, 2048);
+                    let fresh = append(&mut writer, &["new"]);
+                    drop(writer);
+                    let (_, again) = read(&torn).unwrap();
+                    assert_eq!(again[..whole], held[..whole], "cut at {cut}: the second recovery");
+                    assert_eq!(again[whole..], [(fresh[0], "new".to_owned())]);
+                }
+                Err(damage) => {
+                    assert!(cut < segment::HEADER_BYTES, "cut at {cut}: {damage}");
+                    assert!(damage.to_string().contains("journal"), "{damage}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rot_is_refused_with_its_place_unless_it_is_in_the_last_frame() {
+    let (disk, held, ends) = small();
+    let mut silent = 0;
+    for bit in 0..2048 * 8 {
+        let rotten = disk.copy();
+        rotten.change(&only_segment(), |content| content[bit / 8] ^= 1 << (bit % 8));
+        let at = (bit / 8) as u64;
+        match read(&rotten) {
+            Ok((_, left)) if at >= ends[2] => assert_eq!(left, held, "bit {bit} behind the end"),
+            Ok((_, left)) => {
+                // The documented blind spot: nothing vouches for the newest frame yet.
+                assert!(at >= ends[1], "bit {bit} was not noticed");
+                assert_eq!(left, held[..3], "bit {bit}");
+                silent += 1;
+            }
+            Err(Damage::Interior { path, offset }) => {
+                assert_eq!(path, only_segment());
+                assert!(at < ends[1] && offset <= at, "bit {bit}: named {offset}");
+            }
+            Err(Damage::Segment { path, .. }) => {
+                assert_eq!(path, only_segment());
+                assert!(bit / 8 < segment::HEADER_BYTES, "bit {bit}");
+            }
+            Err(damage) => panic!("bit {bit}: {damage}"),
+        }
+    }
+    assert_eq!(silent, (ends[2] - ends[1]) * 8);
+}
+
+#[test]
+fn a_seal_closes_the_blind_spot() {
+    let disk = Memory::default();
+    let mut writer = reopen(&disk, 2048);
+    append(&mut writer, &["a", "b"]);
+    append(&mut writer, &["c"]);
+    let sealed_through = segment::HEADER_BYTES as u64 + writer.written();
+    assert!(writer.seal().unwrap());
+    assert!(!writer.seal().unwrap(), "one seal is enough");
+    drop(writer);
+    let (_, held) = read(&disk).unwrap();
+    for bit in 0..2048 * 8 {
+        let rotten = disk.copy();
+        rotten.change(&only_segment(), |content| content[bit / 8] ^= 1 << (bit % 8));
+        match read(&rotten) {
+            Ok((_, left)) => {
+                assert_eq!(left, held, "bit {bit}");
+                assert!((bit / 8) as u64 >= sealed_through, "bit {bit} was not noticed");
+            }
+            Err(damage) => assert!(((bit / 8) as u64) < sealed_through, "bit {bit}: {damage}"),
+        }
+    }
+}
+
+/// Many frames over many small segments; returns what was synced.
+fn long(disk: &Memory, frames: usize) -> Held {
+    let mut writer = reopen(disk, 512);
+    let mut synced = Held::new();
+    for frame in 0..frames {
+        let ids = [format!("s-{frame}-0"), format!("s-{frame}-1")];
+        let seqs = append(&mut writer, &[&ids[0], &ids[1]]);
+        synced.extend(seqs.into_iter().zip(ids));
+    }
+    synced
+}
+
+fn segments(disk: &Memory) -> Vec<Segment> {
+    read(disk).unwrap().0.segments
+}
+
+#[test]
+fn a_journal_goes_on_over_segments() {
+    let disk = Memory::default();
+    let synced = long(&disk, 20);
+    let (end, held) = read(&disk).unwrap();
+    assert_eq!(held, synced);
+    assert!(end.segments.len() > 5, "{} segments", end.segments.len());
+    assert!(end.segments.is_sorted_by(|a, b| a.index + 1 == b.index && a.first < b.first));
+}
+
+#[test]
+fn rot_in_an_older_segment_is_refused_wherever_it_is() {
+    let disk = Memory::default();
+    let synced = long(&disk, 8);
+    let (_, held) = read(&disk).unwrap();
+    assert_eq!(held, synced);
+    let older = segment::path(Path::new(DIR), 1);
+    let len = disk.file(&older).unwrap().0.lock().unwrap().len();
+    let mut refused = 0;
+    for bit in 0..len * 8 {
+        let rotten = disk.copy();
+        rotten.change(&older, |content| content[bit / 8] ^= 1 << (bit % 8));
+        match read(&rotten) {
+            Ok((_, left)) => assert_eq!(left, held, "bit {bit}"),
+            Err(Damage::Interior { path, .. } | Damage::Segment { path, .. }) => {
+                assert_eq!(path, older);
+                refused += 1;
+            }
+            Err(damage) => panic!("bit {bit}: {damage}"),
+        }
+    }
+    assert!(refused > 8 * frame::HEADER_BYTES, "{refused} of {} bits", len * 8);
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let disk = Memory::default();
+    long(&disk, 8);
+    let gone = segment::path(Path::new(DIR), 1);
+    disk.remove(&gone).unwrap();
+    assert!(matches!(read(&disk), Err(Damage::Missing { path }) if path == gone));
+}
+
+#[test]
+fn records_of_a_recycled_segment_never_read_as_new() {
+    let disk = Memory::default();
+    let mut writer = reopen(&disk, 512);
+    for round in 0..40 {
+        let ids = [format!("s-{round}-0"), format!("s-{round}-1")];
+        append(&mut writer, &[&ids[0], &ids[1]]);
+        writer.release(writer.last()).unwrap();
+        let copy = disk.copy();
+        let kept: Vec<String> = read(&copy).unwrap().1.into_iter().map(|(_, id)| id).collect();
+        let first = kept.first().and_then(|id| id.split('-').nth(1)?.parse().ok()).unwrap_or(round + 1);
+        let expected: Vec<String> =
+            (first..=round).flat_map(|round| [format!("s-{round}-0"), format!("s-{round}-1")]).collect();
+        assert_eq!(kept, expected, "round {round}");
+        assert!(kept.len() <= 6, "the rest was given back");
+        // Power lost while a frame lies over old ones: only its first bytes came through.
+        let (end, _) = read(&copy).unwrap();
+        let last = segment::path(Path::new(DIR), end.place.segment);
+        copy.change(&last, |content| {
+            let at = usize::try_from(end.place.offset).unwrap();
+            let upto = content.len().min(at + frame::HEADER_BYTES);
+            content[at..upto].fill(0xA5);
+        });
+        assert_eq!(read(&copy).unwrap().1.len(), kept.len(), "round {round}");
+    }
+    assert!(segments(&disk).first().unwrap().index > 10, "segments were recycled");
+}
+
+#[test]
+fn without_a_close_mark_as_many_numbers_are_skipped_as_a_frame_can_hold() {
+    let disk = Memory::default();
+    let mut writer = reopen(&disk, 4096);
+    assert_eq!(append(&mut writer, &["a", "b"]), [Seq(1), Seq(2)]);
+    drop(writer);
+    let skipped = FRAME_EVENTS_MAX as u64;
+    let mut writer = reopen(&disk, 4096);
+    assert_eq!(append(&mut writer, &["c"]), [Seq(3 + skipped)]);
+    writer.close().unwrap();
+    let mut writer = reopen(&disk, 4096);
+    assert_eq!(append(&mut writer, &["d"]), [Seq(4 + skipped)], "after an orderly end no number is skipped");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u8),
+    Seal,
+    /// Ends in order and is opened again.
+    Close,
+    /// Ends at once; so many bytes of a frame that was not synced came through.
+    Crash(u16),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (1u8..6).prop_map(Step::Append),
+        1 => Just(Step::Seal),
+        1 => Just(Step::Close),
+        2 => (0u16..400).prop_map(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Against a vector: what was synced stays, whatever ends follow one another, and no number is seen twice.
+    #[test]
+    fn recoveries_that_follow_one_another_agree(steps in steps()) {
+        let disk = Memory::default();
+        let mut writer = reopen(&disk, 1024);
+        let (mut synced, mut spent, mut made) = (Held::new(), Seq(0), 0);
+        for step in steps {
+            match step {
+                Step::Append(count) => {
+                    let ids: Vec<String> = (0..count).map(|n| format!("s-{}", made + u32::from(n))).collect();
+                    made += u32::from(count);
+                    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+                    for (seq, id) in append(&mut writer, &ids).into_iter().zip(ids) {
+                        prop_assert!(seq > spent, "{seq} after {spent}");
+                        spent = seq;
+                        synced.push((seq, id.to_owned()));
+                    }
+                }
+                Step::Seal => drop(writer.seal().unwrap()),
+                Step::Close => {
+                    writer.close().unwrap();
+                    writer = reopen(&disk, 1024);
+                }
+                Step::Crash(bytes) => {
+                    let before = disk.copy();
+                    writer.begin(NOW);
+                    for _ in 0..3 {
+                        spent = spent.max(writer.signal(&named("torn")));
+                    }
+                    writer.write().unwrap();
+                    drop(writer);
+                    tear(&before, &disk, usize::from(bytes));
+                    let (_, first) = read(&disk).unwrap();
+                    writer = reopen(&disk, 1024);
+                    let (_, second) = read(&disk).unwrap();
+                    prop_assert_eq!(&first, &second, "the second recovery");
+                    if first.len() > synced.len() {
+                        // All of it came through: whole, though nobody was told.
+                        prop_assert_eq!(first.len(), synced.len() + 3);
+                        synced.extend_from_slice(&first[synced.len()..]);
+                    }
+                    prop_assert_eq!(&first, &synced);
+                }
+            }
+        }
+        drop(writer);
+        prop_assert_eq!(read(&disk).unwrap().1, synced);
+    }
+
+    #[test]
+    fn every_event_reads_back_as_it_was_written(kinds in prop::collection::vec(kind(), 0..20)) {
+        let mut encoder = Encoder::default();
+        let mut out = Vec::new();
+        for kind in &kinds {
+            match kind {
+                Kind::Signal(signal) => encoder.signal(&mut out, signal),
+                Kind::Outcome(outcome) => encoder.outcome(&mut out, outcome),
+                Kind::Timer(timer) => encoder.timer(&mut out, timer),
+                Kind::Command(command) => encoder.command(&mut out, command),
+            }
+        }
+        let mut decoder = Decoder::new(Bytes::from(out));
+        for kind in &kinds {
+            let read = decoder.next_kind().unwrap().unwrap();
+            // Signals have no equality of their own: everything they hold is in what they print.
+            prop_assert_eq!(format!("{read:?}"), format!("{kind:?}"));
+        }
+        prop_assert!(decoder.next_kind().unwrap().is_none());
+    }
+}
+
+/// Undoes what was written after `before`, but for its first `bytes`.
+fn tear(before: &Memory, disk: &Memory, bytes: usize) {
+    let old = before.0.lock().unwrap();
+    for (path, content) in disk.0.lock().unwrap().iter() {
+        let mut content = content.0.lock().unwrap();
+        let Some(old) = old.get(path) else { continue };
+        let old = old.0.lock().unwrap();
+        let Some(from) = (0..old.len()).find(|at| old[*at] != content[*at]) else { continue };
+        let keep = (from + bytes).min(old.len());
+        content[keep..].copy_from_slice(&old[keep..]);
+    }
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "[ -~]{1,40}"
+}
+
+fn subject() -> impl Strategy<Value = Subject> {
+    (text(), text()).prop_map(|(tenant, sku)| Subject { tenant: tenant.into(), sku: sku.into() })
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    let signal = (prop::collection::vec((text(), any::<bool>()), 4), 0u8..3, 0u8..4, any::<u64>(), ".{0,60}");
+    let signal = signal.prop_map(|(names, severity, assurance, digest, rest)| {
+        let mut body = rest;
+        let mut texts = names.into_iter().map(|(name, spanned)| {
+            if spanned {
+                let at = u32::try_from(body.len()).unwrap();
+                body.push_str(&name);
+                Text::Span { at, len: u8::try_from(name.len()).unwrap() }
+            } else {
+                Text::Owned(name.into())
+            }
+        });
+        let mut next = || texts.next().unwrap();
+        let (id, tenant, sku, kind) = (next(), next(), next(), next());
+        drop(texts);
+        let body = Bytes::from(body);
+        let assurance = [Assurance::A, Assurance::B, Assurance::C, Assurance::D][usize::from(assurance)];
+        let identity = Fingerprint::new("signals", assurance, tenant.of(&body), id.of(&body), &body);
+        let severity = [Severity::Info, Severity::Warning, Severity::Critical][usize::from(severity)];
+        let provenance = Provenance::intern("signals", "k1", assurance);
+        Kind::Signal(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
+    });
+    let outcome = (subject(), any::<u64>(), prop::option::of(text()), any::<bool>());
+    let outcome = outcome.prop_map(|(subject, action, error, maybe_twice)| {
+        let result = error.map_or(Ok(()), |error| Err(error.into()));
+        Kind::Outcome(Box::new(Outcome { subject, action: ActionId(Seq(action)), result, maybe_twice }))
+    });
+    let timer = (subject(), 0usize..4, any::<u64>()).prop_map(|(subject, kind, armed)| {
+        let kinds =
+            [TimerKind::Boot, TimerKind::QuotaWindow, TimerKind::BreakerReset, TimerKind::ActionDeadline];
+        Kind::Timer(Box::new(Timer { subject, kind: kinds[kind], armed: Seq(armed) }))
+    });
+    let command = (subject(), 0usize..5, any::<u32>(), text(), "\\PC{0,40}");
+    let command = command.prop_map(|(subject, verb, number, actor, reason)| {
+        let verbs = [Verb::Halt, Verb::Resume, Verb::Entitle, Verb::Revoke, Verb::Quota(number)];
+        let (actor, reason) = (actor.into(), reason.into());
+        Kind::Command(Box::new(Command { subject, verb: verbs[verb], actor, reason }))
+    });
+    prop_oneof![4 => signal, 1 => outcome, 1 => timer, 1 => command]
+}

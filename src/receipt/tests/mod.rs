@@ -1,0 +1,228 @@
+//! Version 1 is frozen: the golden files were made by another program from the same facts, and receipts of version 1
+//! must render to these bytes as long as anybody holds one.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::canonical::{Fields, Logged, context, load, receipt, store};
+use super::commitment::{EntryType, control_entry, receipt_entry};
+use super::*;
+use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Text};
+
+const KEY: &[u8] = b"a receipt key of 32 bytes, enough";
+const SALT: [u8; 16] = [0x5a; 16];
+
+struct Golden {
+    draft: Draft,
+    json: &'static str,
+    compact: &'static str,
+    entry: &'static str,
+}
+
+/// A signal that a rule decided, an event without any signal, and an outcome that settled an earlier signal.
+fn goldens() -> [Golden; 3] {
+    [
+        Golden {
+            draft: decided(),
+            json: include_str!("golden_v1/decided.json"),
+            compact: include_str!("golden_v1/decided.hex"),
+            entry: "016fc24d8b9f339bf46900114f86e81a815a0f4893936ca781446cc4cf4fbb4d26",
+        },
+        Golden {
+            draft: Draft {
+                id: ReceiptId { seq: Seq(7), ordinal: 0 },
+                time: UnixMillis(1_700_000_000_000),
+                kind: ReceiptType::BootstrapTimeout,
+                before: StateName::Boot,
+                after: StateName::Halted,
+                success: false,
+                ..settled(None)
+            },
+            json: include_str!("golden_v1/bare.json"),
+            compact: include_str!("golden_v1/bare.hex"),
+            entry: "01c09698c3f2cfa8dd00a12d70a53f0fa0237ac3ca6ea4ad73f0e7c6f73b4696f7",
+        },
+        Golden {
+            draft: Draft {
+                action: Some(ActionId(Seq(9))),
+                signal_seq: Some(Seq(9)),
+                ..settled(Some("s-9".into()))
+            },
+            json: include_str!("golden_v1/settled.json"),
+            compact: include_str!("golden_v1/settled.hex"),
+            entry: "0116d9387c504f8b5ae0911517a030f871780d0a66360b0c6d2292becccc7c2558",
+        },
+    ]
+}
+
+fn decided() -> Draft {
+    let body = Bytes::from_static(br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#);
+    let signal = Signal {
+        id: Text::Span { at: 7, len: 3 },
+        tenant: Text::Span { at: 22, len: 4 },
+        sku: Text::Owned("vm".into()),
+        kind: Text::Span { at: 48, len: 10 },
+        severity: Severity::Info,
+        provenance: Provenance::intern("signals", "k1", Assurance::B),
+        identity: Fingerprint([7; 16]),
+        digest: 42,
+        body,
+    };
+    let mut content_hash = [0; 32];
+    content_hash.iter_mut().zip(0..).for_each(|(byte, n)| *byte = n);
+    Draft {
+        id: ReceiptId { seq: Seq(42), ordinal: 1 },
+        time: UnixMillis(1_700_000_000_123),
+        kind: ReceiptType::ActionGenerated,
+        before: StateName::Stable,
+        after: StateName::ActionPending,
+        success: true,
+        action: Some(ActionId(Seq(42))),
+        policy: Some(Box::new(Policy {
+            pack: "cost_governance".into(),
+            rule: "budget-80".into(),
+            content_hash,
+        })),
+        reason: Some("80 % of \"budget\" \\ spent\n\t\u{1} é 😀".into()),
+        signal_seq: Some(Seq(42)),
+        about: About::Signal(signal),
+    }
+}
+
+fn settled(signal_id: Option<Box<str>>) -> Draft {
+    Draft {
+        id: ReceiptId { seq: Seq(11), ordinal: 0 },
+        time: UnixMillis(1_700_000_000_001),
+        kind: ReceiptType::ActionSuccessful,
+        before: StateName::ActionPending,
+        after: StateName::Stable,
+        success: true,
+        action: None,
+        policy: None,
+        reason: None,
+        signal_seq: None,
+        about: About::Governor { tenant: "acme".into(), sku: "vm".into(), signal_id },
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    faster_hex::hex_string(bytes)
+}
+
+/// Hash, HMAC and the whole receipt.
+fn served(fields: &Fields<'_>) -> ([u8; 32], [u8; 32], String) {
+    let mut bytes = Vec::new();
+    context(fields, &mut bytes);
+    let hash: [u8; 32] = digest(&SHA256, &bytes).as_ref().try_into().unwrap();
+    let signature: [u8; 32] =
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY), &hash).as_ref().try_into().unwrap();
+    let logged = Logged {
+        hash: &hash,
+        signature: &signature,
+        salt: &SALT,
+        key_id: "0011223344556677",
+        log_index: 5,
+        log_origin: "gemba.local/dev",
+    };
+    bytes.clear();
+    receipt(fields, &logged, &mut bytes);
+    (hash, signature, String::from_utf8(bytes).unwrap())
+}
+
+#[test]
+fn receipts_of_version_1_render_as_pinned() {
+    for golden in goldens() {
+        let fields = Fields::from(&golden.draft);
+        let (hash, signature, text) = served(&fields);
+        assert_eq!(text, golden.json);
+        assert_eq!(hex(&receipt_entry(&SALT, &hash, &signature)), golden.entry);
+        let mut compact = Vec::new();
+        store(&fields, &mut compact);
+        assert_eq!(hex(&compact), golden.compact);
+    }
+}
+
+#[test]
+fn what_was_stored_renders_to_the_same_bytes() {
+    for golden in goldens() {
+        let mut compact = Vec::new();
+        store(&Fields::from(&golden.draft), &mut compact);
+        let stored = load(&compact).unwrap();
+        assert_eq!(served(&stored.fields()).2, golden.json);
+    }
+}
+
+#[test]
+fn a_cut_or_prolonged_compact_form_is_refused() {
+    for golden in goldens() {
+        let mut compact = vec![0; golden.compact.len() / 2];
+        faster_hex::hex_decode(golden.compact.as_bytes(), &mut compact).unwrap();
+        assert!(load(&compact).is_some());
+        for len in 0..compact.len() {
+            assert_eq!(load(&compact[..len]), None, "{len} bytes");
+        }
+        compact.push(0);
+        assert_eq!(load(&compact), None);
+        compact.pop();
+        for (at, wrong) in [(0, 0), (0, 2), (2, 16), (3, 0x60), (3, 0x06)] {
+            let mut foreign = compact.clone();
+            foreign[at] = wrong;
+            assert_eq!(load(&foreign), None, "byte {at}: {wrong}");
+        }
+    }
+}
+
+#[test]
+fn the_commitment_is_the_documented_hash() {
+    let bytes: Vec<u8> = (0..64).collect();
+    let part = |from: usize| bytes[from..from + 32].try_into().unwrap();
+    let entry = receipt_entry(bytes[..16].try_into().unwrap(), &part(0), &part(32));
+    assert_eq!(hex(&entry), "016e5ed2a4293207265e617abde25651d18de721f59ac49af6d2d5a35d2fd47d54");
+    let control = control_entry(b"genesis\ngemba.local/dev\n1700000000000\n");
+    assert_eq!(hex(&control), "026b923ecd49e7c7225474c878a7d62bf947ce73dfe25669bf0a3e00f39181145f");
+    assert_eq!((entry[0], control[0]), (EntryType::Receipt as u8, EntryType::Control as u8));
+}
+
+#[test]
+fn every_part_of_a_receipt_changes_its_commitment() {
+    let (salt, hash, signature) = ([1; 16], [2; 32], [3; 32]);
+    let entry = receipt_entry(&salt, &hash, &signature);
+    for bit in 0..8 * 80 {
+        let (mut salt, mut hash, mut signature) = (salt, hash, signature);
+        let (byte, flipped) = (bit / 8, 1 << (bit % 8));
+        match byte {
+            0..16 => salt[byte] ^= flipped,
+            16..48 => hash[byte - 16] ^= flipped,
+            _ => signature[byte - 48] ^= flipped,
+        }
+        assert_ne!(receipt_entry(&salt, &hash, &signature), entry, "bit {bit}");
+    }
+}
+
+#[test]
+fn numbers_of_types_and_states_are_those_of_the_stored_form() {
+    for (number, kind) in ReceiptType::ALL.into_iter().enumerate() {
+        assert_eq!(kind as usize, number, "{kind:?}");
+    }
+    for (number, state) in StateName::ALL.into_iter().enumerate() {
+        assert_eq!(state as usize, number, "{state:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_receipt_id_reads_as_it_is_written(seq: u64, ordinal: u8) {
+        let id = ReceiptId { seq: Seq(seq), ordinal };
+        prop_assert_eq!(id.to_string().parse(), Ok(id));
+        prop_assert_eq!(id.to_string().to_uppercase().parse::<ReceiptId>(), Err(NotAReceiptId));
+    }
+
+    #[test]
+    fn a_receipt_id_has_one_spelling(text in "r?-?[0-9a-fA-F+]{15,17}-?[0-9a-f+]{1,3}") {
+        if let Ok(id) = text.parse::<ReceiptId>() {
+            prop_assert_eq!(id.to_string(), text);
+        }
+    }
+}

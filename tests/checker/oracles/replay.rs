@@ -1,0 +1,163 @@
+//! The journal, decided anew from its first event.
+
+use std::collections::{HashMap, HashSet};
+
+use gemba::event::{Event, Kind, Seq, Subject};
+use gemba::jidoka::governor::{Effects, Governor, key};
+use gemba::kanban::journal::record::Decoder;
+use gemba::kanban::journal::{Damage, End, scan};
+use gemba::line::recovery::journal_dir;
+use gemba::receipt::canonical::{Fields, context};
+use gemba::receipt::{Draft, ReceiptId, ReceiptType};
+use gemba::signal::Fingerprint;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{Evidence, Failure, Name, Receipt, violation};
+
+/// What the journal says.
+#[derive(Default)]
+pub struct Decided {
+    pub events: u64,
+    pub signals: HashMap<Name, Seq>,
+    pub governors: HashMap<String, Governor>,
+    /// By governor, in order, each with the event that caused it.
+    pub receipts: HashMap<String, Vec<(Seq, Receipt)>>,
+    pub ids: HashSet<ReceiptId>,
+    /// How far the stored row of each governor has come.
+    pub rows: HashMap<String, Seq>,
+    identities: HashMap<Fingerprint, Seq>,
+    last: Seq,
+    /// Last event of each governor up to the store's watermark.
+    below_watermark: HashMap<String, Seq>,
+}
+
+impl From<Damage> for Failure {
+    fn from(damage: Damage) -> Self {
+        match damage {
+            Damage::Io { .. } => Self::Unreadable(damage.to_string()),
+            _ => Self::Violation { oracle: "O1", detail: damage.to_string() },
+        }
+    }
+}
+
+pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
+    let mut decided = Decided::default();
+    for (key, row) in evidence.rows {
+        let key = String::from_utf8_lossy(key).into_owned();
+        match Governor::decode(row) {
+            Ok(governor) => drop(decided.rows.insert(key, governor.last_seq())),
+            Err(damage) => return violation("O5", format!("the stored governor {key:?} {damage}")),
+        }
+    }
+    let end = scan(&**evidence.disk, &journal_dir(evidence.data_dir), |header, records, path, offset| {
+        let mut decoder = Decoder::new(records);
+        let mut seq = header.first;
+        loop {
+            let kind = decoder.next_kind();
+            let Some(kind) = kind.map_err(|why| Damage::Record { path: path.to_owned(), offset, why })?
+            else {
+                return Ok::<(), Failure>(());
+            };
+            decided.take(evidence, Event { seq, time: header.time, kind })?;
+            seq = seq.next();
+        }
+    })?;
+    decided.close(evidence, &end)?;
+    Ok(decided)
+}
+
+impl Decided {
+    fn take(&mut self, evidence: &Evidence<'_>, event: Event) -> Result<(), Failure> {
+        let seq = event.seq;
+        if seq <= self.last {
+            return violation("O4", format!("number {seq} stands behind {} in the journal", self.last));
+        }
+        self.last = seq;
+        self.events += 1;
+        let (tenant, sku) = event.subject();
+        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+        let key = key(tenant, sku).into_string();
+        if let Kind::Signal(signal) = &event.kind {
+            if let Some(first) = self.identities.insert(signal.identity, seq) {
+                return violation("O2", format!("{}/{} is {first} and {seq}", signal.tenant(), signal.id()));
+            }
+            self.signals.insert((signal.tenant().to_owned(), signal.id().to_owned()), seq);
+        }
+        if seq <= evidence.watermark {
+            self.below_watermark.insert(key.clone(), seq);
+        }
+        let mut effects = Effects::default();
+        let governor = match self.governors.remove(&key) {
+            Some(governor) => governor,
+            None => Governor::new(&subject, seq, event.time, evidence.rules, &mut effects),
+        };
+        let governor = self.governors.entry(key.clone()).or_insert(governor);
+        governor.step(event, evidence.rules, &mut effects);
+        if governor.waiting() > evidence.rules.mailbox {
+            return violation("O7", format!("{} signals wait in {key:?}", governor.waiting()));
+        }
+        if self.rows.get(&key) == Some(&seq) {
+            let mut state = Vec::new();
+            governor.encode(&mut state);
+            if evidence.rows.get(key.as_bytes()) != Some(&state) {
+                return violation(
+                    "O5",
+                    format!("the stored {key:?} is not what its events up to {seq} give"),
+                );
+            }
+        }
+        let generated = |draft: &&Draft| draft.kind == ReceiptType::ActionGenerated;
+        if effects.drafts.iter().filter(generated).count() != effects.intents.len() {
+            return violation("O8", format!("event {seq} orders other actions than it receipts"));
+        }
+        for draft in &effects.drafts {
+            let mut text = Vec::with_capacity(512);
+            context(&Fields::from(draft), &mut text);
+            if !self.ids.insert(draft.id) {
+                return violation("O2", format!("{} is made twice", draft.id));
+            }
+            let receipt = Receipt { id: draft.id, context: xxh3_128(&text) };
+            self.receipts.entry(key.clone()).or_default().push((seq, receipt));
+        }
+        Ok(())
+    }
+
+    fn close(&self, evidence: &Evidence<'_>, end: &End) -> Result<(), Failure> {
+        if end.segments.first().is_some_and(|first| first.index > 0) {
+            let why = "the journal's first segments were given back: it cannot be decided from the start";
+            return Err(Failure::Unreadable(why.to_owned()));
+        }
+        if evidence.watermark > end.last {
+            let detail = format!("the state knows {}, the journal ends at {}", evidence.watermark, end.last);
+            return violation("O1", detail);
+        }
+        for (key, applied) in &self.rows {
+            let known = self.governors.get(key).is_some_and(|governor| *applied <= governor.last_seq());
+            if !known {
+                return violation("O5", format!("the stored {key:?} knows {applied}, the journal does not"));
+            }
+        }
+        for (key, last) in &self.below_watermark {
+            if self.rows.get(key).is_none_or(|applied| applied < last) {
+                return violation(
+                    "O5",
+                    format!("{key:?}: event {last} is below the watermark, not in its row"),
+                );
+            }
+        }
+        let waiting: usize = self.governors.values().map(Governor::waiting).sum();
+        let settled = self
+            .signals
+            .values()
+            .filter(|seq| self.ids.contains(&ReceiptId { seq: **seq, ordinal: 0 }))
+            .count();
+        if settled + waiting != self.signals.len() {
+            let detail = format!("{} accepted, {settled} settled, {waiting} waiting", self.signals.len());
+            return violation("O8", detail);
+        }
+        if evidence.ended && waiting > 0 {
+            return violation("O9", format!("{waiting} signals still wait after the end"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,378 @@
+//! One process: the real stages on the simulated disk, started by the real recovery, each given its turns in an order
+//! that the seed draws.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gemba::andon::log::{Log, LogError, ReceiptKey};
+use gemba::andon::stage as scribe;
+use gemba::clock::Instant;
+use gemba::disk::Disk;
+use gemba::event::{Ack, Arrival, Command, Feed, Note, Outcome, Seq, Subject, UnixMillis, Verb};
+use gemba::jidoka::stage::{self as shard, Commit, Order};
+use gemba::jidoka::store::{self, Keeper, StoreError};
+use gemba::kaizen::Collector;
+use gemba::kanban::dedup::Dedup;
+use gemba::kanban::journal::{Damage, WriteError};
+use gemba::kanban::stage::{self as journal, Fatal, Turn, shard_of};
+use gemba::limits::COMMITS_LANE;
+use gemba::line::recovery::{self, Opened, RecoveryError};
+use gemba::proof::note::{LocalSigner, vkey};
+use gemba::ring::{Bell, Full, Mark, Receiver, Sender, Switch, lane};
+
+use crate::clients::PortEnds;
+use crate::disk::SimDisk;
+use crate::plan::Plan;
+use crate::rng::Rng;
+use crate::store::SimStore;
+
+pub const DATA_DIR: &str = "/data";
+const ORIGIN: &str = "gemba.local/simulation";
+const SEED: [u8; 32] = [7; 32];
+
+/// The log's public key, as its readers know it.
+pub fn log_vkey() -> String {
+    vkey(&LocalSigner::new(ORIGIN, &SEED).unwrap())
+}
+
+/// Time as the stages are given it.
+#[derive(Clone, Copy, Debug)]
+pub struct Time {
+    pub base: Instant,
+    pub millis: u64,
+    /// How far the wall clock has jumped.
+    pub jumped: i64,
+}
+
+impl Time {
+    pub fn now(&self) -> Instant {
+        self.base + std::time::Duration::from_millis(self.millis)
+    }
+
+    pub fn wall(&self) -> UnixMillis {
+        UnixMillis((1_700_000_000_000 + self.millis).saturating_add_signed(self.jumped))
+    }
+}
+
+/// Why a process ended.
+#[derive(Debug)]
+pub enum Stopped {
+    /// As faults make a process end.
+    Fault(String),
+    /// The program refuses what is on disk.
+    Refused(String),
+}
+
+impl From<RecoveryError> for Stopped {
+    fn from(error: RecoveryError) -> Self {
+        let text = error.to_string();
+        match error {
+            RecoveryError::Journal(Damage::Io { .. })
+            | RecoveryError::Io { .. }
+            | RecoveryError::Write(_)
+            | RecoveryError::Store(StoreError::Io { .. })
+            | RecoveryError::Log(LogError::Io { .. } | LogError::Broken { .. }) => Self::Fault(text),
+            _ => Self::Refused(text),
+        }
+    }
+}
+
+impl From<LogError> for Stopped {
+    fn from(error: LogError) -> Self {
+        RecoveryError::Log(error).into()
+    }
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        RecoveryError::Store(error).into()
+    }
+}
+
+impl From<Fatal> for Stopped {
+    fn from(error: Fatal) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<WriteError> for Stopped {
+    fn from(error: WriteError) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+/// What the actions' target has seen; it outlives every process.
+#[derive(Debug, Default)]
+pub struct Target {
+    pub calls: Vec<(Seq, bool)>,
+}
+
+/// Everything behind the journal.
+pub struct Behind {
+    shards: Vec<shard::Stage>,
+    scribe: scribe::Stage,
+    keeper: Keeper,
+    orders: Vec<Receiver<Order>>,
+    outcomes: Sender<Arrival>,
+    /// Actions that were carried out, and when their outcome is told.
+    under_way: VecDeque<(u64, Outcome)>,
+    failing: u64,
+    silent: u64,
+}
+
+impl Behind {
+    /// One turn of one of these stages.
+    pub fn turn(&mut self, rng: &mut Rng, time: &Time, target: &mut Target) -> Result<(), Stopped> {
+        match rng.below(8) {
+            0..=3 => {
+                let at = rng.index(self.shards.len());
+                self.shards[at].turn(time.now(), time.wall());
+            }
+            4..=5 => drop(self.scribe.turn(time.now(), time.wall())?),
+            6 => drop(self.keeper.turn()?),
+            _ => self.carry_out(rng, time, target),
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, rng: &mut Rng, time: &Time, target: &mut Target) {
+        let at = rng.index(self.orders.len());
+        if let Some(Order { intent, maybe_twice }) = self.orders[at].pop() {
+            target.calls.push((intent.action.0, maybe_twice));
+            if !rng.chance(self.silent) {
+                let signal = &intent.signal;
+                let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };
+                let result = if rng.chance(self.failing) { Err("the target refused".into()) } else { Ok(()) };
+                let outcome = Outcome { subject, action: intent.action, result, maybe_twice };
+                self.under_way.push_back((time.millis + rng.below(200), outcome));
+            }
+        }
+        while let Some((_, outcome)) = self.under_way.pop_front_if(|(due, _)| *due <= time.millis) {
+            if let Err(Full(Arrival::Outcome(outcome))) =
+                self.outcomes.push(Arrival::Outcome(Box::new(outcome)))
+            {
+                self.under_way.push_front((time.millis, *outcome));
+                break;
+            }
+        }
+    }
+
+    /// No signal waits and no action is out.
+    fn is_at_rest(&self) -> bool {
+        let governors = self.shards.iter().flat_map(shard::Stage::governors);
+        let mut governors =
+            governors.filter(|governor| governor.waiting() > 0 || governor.in_flight().is_some());
+        governors.next().is_none() && self.under_way.is_empty()
+    }
+}
+
+/// A running line.
+pub struct Line {
+    journal: journal::Stage,
+    pub behind: Behind,
+    pub ports: Vec<PortEnds>,
+}
+
+fn mark() -> Mark {
+    Mark::new(0)
+}
+
+/// Both ends of all lanes, as small as the plan wants them.
+struct Lanes {
+    journal: journal::Lanes,
+    shards: Vec<shard::Lanes>,
+    scribe: Vec<scribe::Port>,
+    keeper: Vec<store::Port>,
+    clients: Vec<PortEnds>,
+    orders: Vec<Receiver<Order>>,
+    outcomes: Sender<Arrival>,
+}
+
+fn wire(plan: &Plan) -> Lanes {
+    let bell = Arc::new(Bell::new(|| {}));
+    let bell = || Arc::clone(&bell);
+    let [arrivals, events, drafts, orders, inner] = plan.lanes;
+    let (mut ports, mut clients) = (Vec::new(), Vec::new());
+    for _ in 0..plan.ports {
+        let (sender, taken) = lane(arrivals, bell());
+        let (acks, answers) = lane::<Ack>(arrivals, bell());
+        ports.push(journal::Port { arrivals: taken, acks });
+        clients.push(PortEnds { arrivals: sender, acks: answers });
+    }
+    let (outcomes, taken_outcomes) = lane(inner, bell());
+    let mut lanes = Lanes {
+        journal: journal::Lanes {
+            ports,
+            inner: vec![taken_outcomes],
+            shards: Vec::new(),
+            queries: lane(1, bell()).1,
+        },
+        shards: Vec::new(),
+        scribe: Vec::new(),
+        keeper: Vec::new(),
+        clients,
+        orders: Vec::new(),
+        outcomes,
+    };
+    for _ in 0..plan.shards {
+        let (feed, taken_feed) = lane::<Feed>(events, bell());
+        let (notes, taken_notes) = lane::<Note>(drafts, bell());
+        let (order, taken_orders) = lane(orders, bell());
+        let (fired, taken_fired) = lane(inner, bell());
+        let (commits, taken_commits) = lane::<Commit>(COMMITS_LANE, bell());
+        let durable = mark();
+        lanes.journal.shards.push(feed);
+        lanes.journal.inner.push(taken_fired);
+        lanes.scribe.push(scribe::Port { notes: taken_notes, durable: durable.clone() });
+        lanes.keeper.push(store::Port { commits: taken_commits, durable });
+        lanes.orders.push(taken_orders);
+        lanes.shards.push(shard::Lanes {
+            events: taken_feed,
+            notes,
+            orders: order,
+            arrivals: fired,
+            commits,
+            queries: lane(1, bell()).1,
+        });
+    }
+    lanes
+}
+
+impl Line {
+    /// As the program starts: state and log, journal, and only then signals.
+    pub fn start(
+        plan: &Plan,
+        disk: &SimDisk,
+        store: &SimStore,
+        time: &Time,
+        rng: &mut Rng,
+        target: &mut Target,
+    ) -> Result<Self, Stopped> {
+        let shared: Arc<dyn Disk> = disk.shared();
+        let data_dir = Path::new(DATA_DIR);
+        let signer = Box::new(LocalSigner::new(ORIGIN, &SEED).unwrap());
+        let log_dir = recovery::log_dir(data_dir);
+        let key = ReceiptKey::new(&[1; 32]);
+        let log = Log::open(disk.shared(), &log_dir, signer, key, plan.log_segment_bytes, time.wall())?;
+        let Opened { store, governors, watermark, log, logged } =
+            recovery::open(Box::new(store.clone()), log)?;
+        let newest = logged.iter().map(|id| id.seq).max();
+        disk.note(|| {
+            format!("state through {watermark}, {} governors, {} receipts", governors.len(), log.size())
+        });
+
+        let mut collector = Collector::new().unwrap();
+        let mut recorder = || collector.recorder().unwrap();
+        let lanes = wire(plan);
+        let marks = journal::Marks {
+            durable: mark(),
+            written: mark(),
+            settled: Mark::new(watermark.0),
+            disk_low: mark(),
+            drain: Switch::new(),
+        };
+        let scribe_marks = scribe::Marks { size: mark(), written: mark(), checkpoint: mark() };
+        let mut owned: Vec<Vec<_>> = (0..plan.shards).map(|_| Vec::new()).collect();
+        for governor in governors {
+            owned[shard_of(governor.tenant(), plan.shards)].push(governor);
+        }
+        let shards = lanes.shards.into_iter().zip(owned).enumerate().map(|(number, (lanes, governors))| {
+            let marks = shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()) };
+            shard::Stage::new(number, plan.rules.clone(), governors, lanes, marks, recorder())
+        });
+        let mut behind = Behind {
+            shards: shards.collect(),
+            scribe: scribe::Stage::new(log, logged, lanes.scribe, scribe_marks, recorder()),
+            keeper: Keeper::new(store, lanes.keeper, watermark, marks.settled.clone()),
+            orders: lanes.orders,
+            outcomes: lanes.outcomes,
+            under_way: VecDeque::new(),
+            failing: plan.actions_failing,
+            silent: plan.actions_silent,
+        };
+
+        let mut journal_lanes = lanes.journal;
+        let mut dedup = Dedup::new(plan.dedup);
+        let mut stopped = None;
+        let mut hand = |shard: usize, feed: Feed| {
+            let mut feed = feed;
+            while stopped.is_none() {
+                let Err(Full(back)) = journal_lanes.shards[shard].push(feed) else { return };
+                feed = back;
+                stopped = behind.turn(rng, time, target).err();
+            }
+        };
+        let end = recovery::replay(&shared, data_dir, watermark, &mut dedup, plan.shards, &mut hand)?;
+        recovery::check_end(data_dir, &end, watermark, newest)?;
+        disk.note(|| format!("journal through {}, epoch {}, closed {}", end.last, end.epoch.0, end.closed));
+        for shard in 0..plan.shards {
+            hand(shard, Feed::Through(end.last));
+            hand(shard, Feed::Live);
+        }
+        if let Some(stopped) = stopped {
+            return Err(stopped);
+        }
+        // The others do not wait for the journal's new epoch.
+        for _ in 0..rng.below(60) {
+            behind.turn(rng, time, target)?;
+        }
+        let writer = recovery::write_on(&shared, data_dir, plan.segment_bytes, false, end, time.wall())?;
+        let place = journal::Place {
+            disk: shared,
+            data_dir: PathBuf::from(DATA_DIR),
+            low_water_bytes: plan.low_water_bytes,
+        };
+        let journal = journal::Stage::new(place, writer, dedup, journal_lanes, marks, recorder(), time.now());
+        Ok(Self { journal, behind, ports: lanes.clients })
+    }
+
+    pub fn turn_journal(&mut self, time: &Time) -> Result<Turn, Stopped> {
+        Ok(self.journal.turn(time.now(), time.wall())?)
+    }
+
+    /// An operator orders something.
+    pub fn command(&mut self, plan: &Plan, rng: &mut Rng) {
+        let subject = Subject {
+            tenant: format!("t{}", rng.below(plan.tenants)).into(),
+            sku: format!("k{}", rng.below(plan.skus)).into(),
+        };
+        let verbs = [Verb::Halt, Verb::Resume, Verb::Resume, Verb::Entitle, Verb::Revoke, Verb::Quota(3)];
+        let command =
+            Command { subject, verb: rng.pick(&verbs), actor: "root".into(), reason: "simulated".into() };
+        // A full lane refuses the operator.
+        drop(self.behind.outcomes.push(Arrival::Command(Box::new(command))));
+    }
+
+    /// Whether nothing is under way anywhere.
+    pub fn is_at_rest(&self) -> bool {
+        !self.journal.has_work() && self.behind.is_at_rest()
+    }
+
+    /// Ends in order, as the program does: journal, shards, scribe, store.
+    pub fn end(mut self, time: &mut Time, rng: &mut Rng, target: &mut Target) -> Result<(), Stopped> {
+        while self.turn_journal(time)? != Turn::Idle {
+            self.behind.turn(rng, time, target)?;
+        }
+        while !self.journal.finish() {
+            self.behind.turn(rng, time, target)?;
+        }
+        self.journal.close()?;
+        let mut behind = self.behind;
+        loop {
+            let mut worked = false;
+            for shard in &mut behind.shards {
+                worked |= shard.turn(time.now(), time.wall()) || !shard.is_done();
+            }
+            for orders in &mut behind.orders {
+                while orders.pop().is_some() {}
+            }
+            worked |= behind.scribe.turn(time.now(), time.wall())?;
+            behind.scribe.commit(time.wall())?;
+            worked |= behind.keeper.turn()?;
+            if !worked && !behind.keeper.has_work() && !behind.keeper.is_waiting() {
+                return Ok(());
+            }
+        }
+    }
+}

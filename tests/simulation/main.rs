@@ -1,0 +1,51 @@
+//! The whole line without threads, time or a disk of its own: the real stages and the real recovery, driven by a seed
+//! through kills, power cuts, failing and full disks, jumping clocks and rot, and judged by the oracles (`reliability.md`,
+//! section 3; promises P1 to P4 and P8).
+//!
+//! `GEMBA_SEEDS` seeds are run from `GEMBA_SEED` on; a seed that fails is printed with its story and is a test of its own
+//! from then on. Every seed runs twice and must do the same.
+
+mod clients;
+mod disk;
+mod line;
+#[path = "../checker/oracles/mod.rs"]
+mod oracles;
+mod plan;
+mod rng;
+mod seed;
+mod store;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use seed::{Found, Report};
+
+/// Runs a seed; a panic is a finding like another.
+fn run(seed: u64) -> Result<Report, Found> {
+    catch_unwind(AssertUnwindSafe(|| seed::run(seed))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Found { what: format!("panicked: {}", text.unwrap_or_default()), story: Vec::new() })
+    })
+}
+
+#[test]
+fn every_seed_keeps_the_promises_and_runs_the_same_twice() {
+    let (mut seeds, mut processes, mut cuts, mut answers, mut receipts, mut millis) = (0, 0, 0, 0, 0, 0);
+    for seed in plan::seeds() {
+        let report = run(seed).unwrap_or_else(|found| {
+            panic!("seed {seed}: {}\n  {}", found.what, found.story.join("\n  "));
+        });
+        let again = run(seed).map(|report| report.trace);
+        assert_eq!(again.ok(), Some(report.trace), "seed {seed} does not run the same twice");
+        seeds += 1;
+        processes += report.processes;
+        cuts += report.cuts;
+        answers += report.answers;
+        receipts += report.summary.receipts;
+        millis += report.millis;
+    }
+    println!(
+        "{seeds} seeds: {processes} processes, {cuts} cuts, {answers} answers, {receipts} receipts, {} simulated seconds",
+        millis / 1000
+    );
+}

@@ -1,0 +1,123 @@
+//! What one seed is about: how large things are and how often what goes wrong. Swarm testing: most seeds have some
+//! faults and not others, so that no fault hides behind another.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use gemba::jidoka::rules::{EntitlementDefault, Rules};
+use gemba::kanban::dedup;
+
+use crate::disk::Faults;
+use crate::rng::Rng;
+
+/// Signals of this type order an action.
+pub const ACT: &str = "cost.usage";
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub shards: usize,
+    pub ports: usize,
+    /// Places in each lane: arrivals, events, drafts, orders, inner.
+    pub lanes: [usize; 5],
+    pub segment_bytes: u64,
+    pub log_segment_bytes: u64,
+    pub capacity: u64,
+    pub low_water_bytes: u64,
+    pub rules: Rules,
+    pub dedup: dedup::Settings,
+    pub tenants: u64,
+    pub skus: u64,
+    pub units: u64,
+    pub batches: u64,
+    pub processes: u64,
+    /// Turns of one process at most.
+    pub turns: u64,
+    /// Rates in 10,000.
+    pub faults: Faults,
+    pub cuts: u64,
+    pub early_deaths: u64,
+    pub orderly: u64,
+    pub rot: u64,
+    pub disk_full: u64,
+    pub clock_jumps: u64,
+    pub actions_failing: u64,
+    pub actions_silent: u64,
+    pub commands: u64,
+}
+
+/// A sender gives up so long after it first sent: its signature would be too old.
+pub const RESEND_WITHIN_MILLIS: u64 = 20_000;
+
+impl Plan {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let mut rate = |of: &[u64]| rng.pick(of);
+        let faults = Faults {
+            write: rate(&[0, 0, 20]),
+            sync: rate(&[0, 0, 50]),
+            read: rate(&[0, 0, 0, 10]),
+            sync_dir: rate(&[0, 0, 200]),
+            commit: rate(&[0, 0, 50]),
+            slow: rate(&[0, 0, 30]),
+        };
+        let segment_bytes = rng.pick(&[4096, 16_384, 65_536]);
+        let short_memory = rng.chance(4000);
+        let seconds = |rng: &mut Rng, of: &[u64]| Duration::from_secs(rng.pick(of));
+        let rules = Rules {
+            log_types: std::iter::once(ACT.into()).collect(),
+            entitlement: rng.pick(&[EntitlementDefault::Active, EntitlementDefault::Required]),
+            boot_timeout: seconds(rng, &[1, 30]),
+            quota: rng.pick(&[2, 5, 1000]),
+            quota_window: seconds(rng, &[2, 60]),
+            mailbox: rng.pick(&[1, 8, 1024]),
+            breaker_failures: rng.pick(&[1, 2, 5]),
+            breaker_reset: seconds(rng, &[1, 60]),
+            action_deadline: seconds(rng, &[5, 90]),
+            ..Rules::default()
+        };
+        Self {
+            shards: rng.pick(&[1, 2, 3]),
+            ports: rng.pick(&[1, 2, 3]),
+            lanes: [
+                rng.pick(&[2, 16]),
+                rng.pick(&[2, 8, 256]),
+                rng.pick(&[2, 8, 256]),
+                rng.pick(&[1, 8]),
+                rng.pick(&[2, 16]),
+            ],
+            segment_bytes,
+            log_segment_bytes: rng.pick(&[12_288, 65_536, 1 << 20]),
+            capacity: 2 << 20,
+            low_water_bytes: 4 * segment_bytes + 65_536,
+            rules,
+            dedup: dedup::Settings {
+                capacity: rng.pick(&[64, 100_000]),
+                horizon_millis: if short_memory { 400_000 } else { 96 * 3_600_000 },
+                floor_millis: 200_000,
+            },
+            tenants: rng.pick(&[1, 3]),
+            skus: rng.pick(&[1, 2, 4]),
+            units: rng.pick(&[20, 60, 120]),
+            batches: rng.pick(&[0, 2000]),
+            processes: 2 + rng.below(4),
+            turns: rng.pick(&[60, 250, 800]),
+            faults,
+            cuts: rng.pick(&[0, 5000, 10_000]),
+            early_deaths: rng.pick(&[0, 3000, 7000]),
+            orderly: rng.pick(&[0, 2000]),
+            rot: rng.pick(&[0, 0, 6000]),
+            disk_full: rng.pick(&[0, 0, 100]),
+            clock_jumps: rng.pick(&[0, 20]),
+            actions_failing: rng.pick(&[0, 3000, 9000]),
+            actions_silent: rng.pick(&[0, 1000]),
+            commands: rng.pick(&[0, 100]),
+        }
+    }
+}
+
+/// Seeds to run and the first of them, from the environment.
+pub fn seeds() -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let count = number("GEMBA_SEEDS").and_then(NonZeroU64::new).map_or(200, NonZeroU64::get);
+    let first = number("GEMBA_SEED").unwrap_or(1);
+    first..first + count
+}
