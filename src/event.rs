@@ -202,7 +202,10 @@ pub enum Feed {
 
 /// What a shard hands to the scribe.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every note is a draft, and a box would be an allocation each")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every note is a draft, and a box would be an allocation each"
+)]
 pub enum Note {
     Draft(Draft),
     /// Every receipt of this shard for events up to this number was sent before.

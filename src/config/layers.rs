@@ -335,7 +335,8 @@ impl Layers {
             keys.push(SourceKey { name: key_name, secret });
         }
         let part = |key: &Key<String>| optional(text, key.as_ref()).map(|part| part.map(name)).transpose();
-        let tolerance = optional(text, source.tolerance_seconds.as_ref()).map_or(TOLERANCE_SECONDS, |set| set.value);
+        let tolerance =
+            optional(text, source.tolerance_seconds.as_ref()).map_or(TOLERANCE_SECONDS, |set| set.value);
         Ok(Source {
             scheme,
             keys,

@@ -53,7 +53,9 @@ pub async fn read(mut body: Incoming) -> Result<Bytes, Refused> {
         Poll::Ready(done) => Poll::Ready(Some(done)),
     })
     .await;
-    if let Some(done) = first { done? } else {
+    if let Some(done) = first {
+        done?
+    } else {
         let rest = poll_fn(|cx| poll_more(&mut body, &mut held, cx));
         let limit = Duration::from_secs(u64::from(BODY_READ_SECONDS));
         tokio::time::timeout(limit, rest).await.map_err(|_| Refused::BodySlow)??;

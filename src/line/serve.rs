@@ -293,7 +293,9 @@ impl Line {
             let name = format!("ingress-{number}");
             let stage = name.clone();
             self.ingress.push(spawn(&name, &self.tell, move || {
-                if let Some(_core) = core { cores::pin(_core) }
+                if let Some(_core) = core {
+                    cores::pin(_core)
+                }
                 let ends = ingress::Ends::new(ends.arrivals, ends.acks, ends.bell, ends.acked);
                 ingress::run(plan, &Rc::clone(&ends)).map_err(|source| ServeError::Stage { stage, source })
             })?);

@@ -76,7 +76,9 @@ async fn answer(tokens: &Tokens, line: &dyn Line, peer: SocketAddr, request: &Re
     if let Err(refused) = authorize(tokens, peer, &route, request.headers()) {
         return *refused;
     }
-    if let Ok(answer) = reply(line, route, request.uri().query().unwrap_or_default()).await { answer } else {
+    if let Ok(answer) = reply(line, route, request.uri().query().unwrap_or_default()).await {
+        answer
+    } else {
         let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "the line does not answer now");
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         answer

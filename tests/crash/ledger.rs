@@ -30,6 +30,8 @@ struct Entry {
     acked: Option<u64>,
     times_sent: u32,
     duplicate: bool,
+    /// Signals that were acked up to it.
+    place: u64,
 }
 
 #[derive(Default)]
@@ -61,6 +63,16 @@ pub struct Counts {
 pub struct Sent {
     pub unit: usize,
     floor: u64,
+}
+
+/// What was promised of a unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Promise {
+    pub unit: usize,
+    /// Number of its first signal.
+    pub first: u64,
+    /// Signals that were acked after it.
+    pub acked_since: u64,
 }
 
 #[derive(Default)]
@@ -132,6 +144,7 @@ impl Ledger {
         state.newest = state.newest.max(last);
         state.unverified.push_back(sent.unit);
         state.counts.acked += count;
+        state.entries[sent.unit].place = state.counts.acked;
         state.counts.resent_taken += u64::from(known);
     }
 
@@ -163,11 +176,12 @@ impl Ledger {
         acked.get(choice % acked.len().max(1)).copied()
     }
 
-    /// The next acked unit that was not looked at, and the number of its first signal.
-    pub fn next_unverified(&self) -> Option<(usize, u64)> {
+    /// The next acked unit that was not looked at.
+    pub fn next_unverified(&self) -> Option<Promise> {
         let state = self.0.lock().unwrap();
         let unit = *state.unverified.front()?;
-        Some((unit, state.entries[unit].acked.unwrap()))
+        let entry = &state.entries[unit];
+        Some(Promise { unit, first: entry.acked.unwrap(), acked_since: state.counts.acked - entry.place })
     }
 
     pub fn verified(&self, unit: usize) {

@@ -15,6 +15,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// What a node is kept in: `gemba.toml`, `data`, and a file for the lines of its actions, one per start.
 pub struct Home {
     pub dir: PathBuf,
+    /// As many signals that were acked last are found by their ids.
+    pub memory: u64,
     variables: Vec<(String, String)>,
     starts: usize,
 }
@@ -24,7 +26,7 @@ impl Home {
     pub fn new(dir: &Path, tail: &str) -> Self {
         std::fs::create_dir_all(dir).unwrap();
         std::fs::write(dir.join("gemba.toml"), format!("{CONFIGURATION}{tail}")).unwrap();
-        Self { dir: dir.to_owned(), variables: Vec::new(), starts: 0 }
+        Self { dir: dir.to_owned(), memory: u64::MAX, variables: Vec::new(), starts: 0 }
     }
 
     /// Every later start has this variable.

@@ -16,6 +16,8 @@ pub struct Clients {
 }
 
 const CONNECTIONS: usize = 4;
+const TENANTS: [&str; 6] = ["acme", "boreal", "cobalt", "delta", "ember", "fjord"];
+const SKUS: [&str; 4] = ["vm", "disk", "net", "seat"];
 /// Units that a client may repeat: fewer signals than the smallest memory of identities.
 const REPEATED_AMONG: usize = 100;
 
@@ -40,7 +42,9 @@ impl Clients {
         std::thread::scope(|scope| {
             for _ in 0..CONNECTIONS {
                 let mut rng = rng.fork();
-                scope.spawn(move || while !stop.load(Ordering::Relaxed) && self.connection(at, &mut rng, stop) {});
+                scope.spawn(
+                    move || while !stop.load(Ordering::Relaxed) && self.connection(at, &mut rng, stop) {},
+                );
             }
         });
     }
@@ -92,8 +96,8 @@ impl Clients {
             let acts = rng.chance(1500);
             let kind = if acts { "permission.change" } else { "cost.usage" };
             let signal = Signal {
-                tenant: format!("tenant-{}", rng.below(6)),
-                sku: format!("sku-{}", rng.below(4)),
+                tenant: rng.pick(&TENANTS).to_owned(),
+                sku: rng.pick(&SKUS).to_owned(),
                 id: format!("s-{}", self.made.fetch_add(1, Ordering::Relaxed)),
                 acts,
             };

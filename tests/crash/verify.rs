@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::client::Connection;
+use crate::client::{Answer, Connection};
 use crate::ledger::Ledger;
 use crate::node::{Home, Node};
 use crate::traffic::{Clients, Sending};
@@ -34,37 +34,67 @@ pub fn resend(clients: &Clients, node: &Node) -> Result<(), Gone> {
     Ok(())
 }
 
-/// Every acked signal that was not looked at yet is decided, under its number, with its one final receipt.
-pub fn decided(clients: &Clients, node: &Node, token: &str) -> Result<(), Gone> {
+/// Every acked signal that was not looked at yet is decided, under its number, with its one final receipt. What is
+/// older than the node's `memory` of identities is looked for by its receipt.
+pub fn decided(clients: &Clients, node: &Node, token: &str, memory: u64) -> Result<(), Gone> {
     let ledger = &clients.ledger;
-    while let Some((unit, first)) = ledger.next_unverified() {
-        let mut connection = Connection::open(node.admin).map_err(|_| Gone)?;
-        for (seq, signal) in (first..).zip(&ledger.unit(unit).signals) {
-            let path = format!("/v1/signals/{}/{}", signal.tenant, signal.id);
-            let until = Instant::now() + PATIENCE;
-            loop {
-                let answer = connection.get(&path, token).map_err(|_| Gone)?;
-                if answer.status != 200 {
-                    ledger.violates(format!("{path}, promised as {seq}: {answer:?}"));
-                    break;
-                }
-                let status = answer.json();
-                if status["status"] == "accepted" && Instant::now() < until {
-                    std::thread::sleep(Duration::from_millis(5));
-                    continue;
-                }
-                let own = format!("r-{seq:016x}-00");
-                let receipts = status["receipts"].as_array().map(Vec::as_slice).unwrap_or_default();
-                let finals = receipts.iter().filter(|receipt| **receipt == own.as_str()).count();
-                if status["status"] != "decided" || status["seq"] != seq || finals != 1 {
-                    ledger.violates(format!("{path}, promised as {seq}: {status}"));
-                }
-                break;
+    while let Some(promise) = ledger.next_unverified() {
+        let mut operator = Operator(Connection::open(node.admin).map_err(|_| Gone)?, token);
+        for (seq, signal) in (promise.first..).zip(&ledger.unit(promise.unit).signals) {
+            let receipt = format!("r-{seq:016x}-00");
+            let found = if promise.acked_since < memory {
+                let path = format!("/v1/signals/{}/{}", signal.tenant, signal.id);
+                operator.status(&path, seq, &receipt)?
+            } else {
+                operator.receipt(&format!("/v1/receipts/{receipt}"), &signal.id)?
+            };
+            if let Err(wrong) = found {
+                ledger.violates(format!("promised as {seq}: {signal:?}: {wrong}"));
             }
         }
-        ledger.verified(unit);
+        ledger.verified(promise.unit);
     }
     Ok(())
+}
+
+struct Operator<'a>(Connection, &'a str);
+
+impl Operator<'_> {
+    fn get(&mut self, path: &str) -> Result<Answer, Gone> {
+        self.0.get(path, self.1).map_err(|_| Gone)
+    }
+
+    fn status(&mut self, path: &str, seq: u64, receipt: &str) -> Result<Result<(), String>, Gone> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.get(path)?;
+            if answer.status != 200 {
+                return Ok(Err(format!("{answer:?}")));
+            }
+            let status = answer.json();
+            if status["status"] == "accepted" && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            let receipts = status["receipts"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let finals = receipts.iter().filter(|found| **found == receipt).count();
+            let right = status["status"] == "decided" && status["seq"] == seq && finals == 1;
+            return Ok(if right { Ok(()) } else { Err(status.to_string()) });
+        }
+    }
+
+    fn receipt(&mut self, path: &str, id: &str) -> Result<Result<(), String>, Gone> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.get(path)?;
+            if answer.status == 404 && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            let right = answer.status == 200 && answer.json()["signal_id"] == id;
+            return Ok(if right { Ok(()) } else { Err(format!("{answer:?}")) });
+        }
+    }
 }
 
 /// Each acked signal that asks for an action got one under one name; a name is carried out twice only over a crash.

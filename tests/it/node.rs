@@ -83,7 +83,9 @@ impl Node {
                         return line;
                     }
                 }
-                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => panic!("the node never said {words:?}, but: {:#?}", self.said),
+                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => {
+                    panic!("the node never said {words:?}, but: {:#?}", self.said)
+                }
             }
         }
     }

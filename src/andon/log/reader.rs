@@ -217,11 +217,7 @@ impl Reader {
     }
 
     /// Shows the records of every frame whose bounds are `wanted`.
-    fn walk(
-        &self,
-        wanted: impl Fn(u64, u64) -> bool,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), LogError> {
+    fn walk(&self, wanted: impl Fn(u64, u64) -> bool, visit: &mut Visit<'_>) -> Result<(), LogError> {
         let segments: Vec<(u64, Segment)> = {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
             let chosen =
