@@ -1,7 +1,8 @@
 //! What the crash and simulation harnesses do to the program: kill points K1–K17 of the fault matrix, and bugs
 //! planted to see a harness find them. Without the cargo feature `faults` every point is empty and no bug exists.
 //!
-//! `GEMBA_FAULT=K8:3` aborts when point K8 is passed for the third time. `GEMBA_PLANT=ack-before-sync` plants a bug.
+//! `GEMBA_FAULT=K8:3` aborts when point K8 is passed for the third time. `GEMBA_PANIC=shard:17` panics in a shard whenever
+//! it decides on event 17, `GEMBA_PANIC=shard:17!` only the first time. `GEMBA_PLANT=ack-before-sync` plants a bug.
 //!
 //! Each point has one name and one place; a process that ends there leaves:
 //!
@@ -64,4 +65,32 @@ pub const fn planted(_name: &'static str) -> bool {
 pub fn planted(name: &'static str) -> bool {
     static PLANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     PLANTED.get_or_init(|| std::env::var("GEMBA_PLANT").ok()).as_deref() == Some(name)
+}
+
+/// Panics here if the environment says so.
+#[cfg(not(feature = "faults"))]
+#[inline]
+pub fn stumble(_stage: &'static str, _at: u64) {}
+
+/// Panics here if the environment says so.
+#[cfg(feature = "faults")]
+pub fn stumble(stage: &'static str, at: u64) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static PLAN: OnceLock<Option<(String, u64, bool)>> = OnceLock::new();
+    static STUMBLED: AtomicBool = AtomicBool::new(false);
+    let plan = PLAN.get_or_init(|| {
+        let text = std::env::var("GEMBA_PANIC").ok()?;
+        let (stage, at) = text.split_once(':')?;
+        let once = at.ends_with('!');
+        Some((stage.to_owned(), at.trim_end_matches('!').parse().ok()?, once))
+    });
+    if let Some((wanted, place, once)) = plan
+        && wanted == stage
+        && *place == at
+        && !(STUMBLED.swap(true, Ordering::Relaxed) && *once)
+    {
+        panic!("planted: {stage} at {at}");
+    }
 }

@@ -40,3 +40,4 @@ pub mod operator;
 // Assembly.
 pub mod cli;
 pub mod line;
+pub mod load;

@@ -88,6 +88,7 @@ impl Stage {
     pub fn commit(&mut self, wall: UnixMillis) -> Result<(), LogError> {
         if self.receipts > 0 {
             crate::fault::point("K15");
+            crate::fault::stumble("scribe", self.log.size());
             let begun = clock::now();
             let committed = self.log.commit()?;
             self.recorder.record(Measured::ReceiptSync, clock::now() - begun);

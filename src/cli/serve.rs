@@ -13,7 +13,7 @@ use crate::ingress::stage::Source;
 use crate::jidoka::rules::{EntitlementDefault, Rules};
 use crate::kanban::dedup;
 use crate::line::settings::{LogSeed, Settings};
-use crate::line::{self, Addresses, ServeError};
+use crate::line::{self, Notice, ServeError};
 use crate::operator::{Role, Token, Tokens};
 use crate::ring::Switch;
 use crate::signal::Fixed;
@@ -35,18 +35,26 @@ impl Serve {
             say(&format!("made {what}: {}", path.display()));
         }
         let settings = settings(&config)?;
-        let data_dir = settings.data_dir.clone();
-        let ready = |addresses: &Addresses| {
-            say(&format!(
+        let tell = |notice: Notice<'_>| match notice {
+            Notice::Ready(addresses) => say(&format!(
                 "gemba {} `{}`: signals on http://{}, operators on http://{}, data in {}",
                 env!("CARGO_PKG_VERSION"),
                 config.name,
                 addresses.ingress,
                 addresses.admin,
-                data_dir.display(),
-            ));
+                settings.data_dir.display(),
+            )),
+            Notice::Restarting { stage, at: Some(seq) } => {
+                say(&format!("{stage} panicked at event {seq}; the line is taken up from the journal"));
+            }
+            Notice::Restarting { stage, at: None } => {
+                say(&format!("{stage} panicked; the line is taken up from the journal"));
+            }
+            Notice::Parked(seq) => {
+                say(&format!("event {seq} panicked twice; its signal becomes a dead letter"));
+            }
         };
-        line::serve(settings, Switch::new(), ready).map_err(Failure::from)?;
+        line::serve(&settings, &Switch::new(), tell).map_err(Failure::from)?;
         say("drained: everything accepted is durable and receipted");
         Ok(())
     }
@@ -56,7 +64,7 @@ impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let failure = match &error {
             ServeError::Listen(_) | ServeError::Signer(_) => Self::usage(error.to_string()),
-            ServeError::Restarts { .. } => Self::check(error.to_string()),
+            ServeError::TooOften { .. } => Self::check(error.to_string()),
             _ => Self::io(&error),
         };
         match error.hint() {

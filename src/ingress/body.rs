@@ -54,7 +54,7 @@ pub async fn read(mut body: Incoming) -> Result<Bytes, Refused> {
     })
     .await;
     if let Some(done) = first {
-        done?
+        done?;
     } else {
         let rest = poll_fn(|cx| poll_more(&mut body, &mut held, cx));
         let limit = Duration::from_secs(u64::from(BODY_READ_SECONDS));

@@ -17,7 +17,6 @@ use crate::clock::{self, Instant};
 use crate::event::Arrival;
 use crate::kaizen::{Counter, Stage as Measured};
 use crate::limits;
-use crate::ring::Full;
 use crate::signal::{self, Form, Signals};
 
 /// Answers one request; never fails, since every failure has an answer.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::body::Budget;
 use super::connection::{self, Watch};
 use super::guard::Guard;
-use super::rate::Leases;
+use super::rate::{Buckets, Leases};
 use super::waiting::{Wait, Waiting};
 use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
@@ -38,12 +38,14 @@ pub struct Source {
 pub struct Plan {
     pub listener: TcpListener,
     pub sources: Arc<Vec<Source>>,
-    pub leases: Leases,
-    /// This thread's share of the node's bounds.
+    /// Rates of all threads.
+    pub buckets: Arc<Buckets>,
+    /// Threads that share the node's bounds.
     pub threads: usize,
-    pub recorder: Recorder,
     /// Stop accepting; finish what is under way.
     pub drain: Switch,
+    /// Leave everything as it is.
+    pub abandon: Switch,
 }
 
 /// The ends of this thread's lanes. They outlive a run of the thread, so a restarted one knows which answers are not
@@ -56,6 +58,7 @@ pub struct Ends {
     acked: Arc<Notify>,
     /// Units that were offered and not yet answered.
     under_way: Cell<usize>,
+    recorder: RefCell<Recorder>,
 }
 
 impl Ends {
@@ -66,9 +69,11 @@ impl Ends {
         acks: Receiver<Ack>,
         bell: Arc<Bell>,
         acked: Arc<Notify>,
+        recorder: Recorder,
     ) -> Rc<Self> {
         let (arrivals, acks) = (RefCell::new(arrivals), RefCell::new(acks));
-        Rc::new(Self { arrivals, acks, bell, acked, under_way: Cell::new(0) })
+        let recorder = RefCell::new(recorder);
+        Rc::new(Self { arrivals, acks, bell, acked, under_way: Cell::new(0), recorder })
     }
 }
 
@@ -83,7 +88,6 @@ pub struct Ingress {
     ring_due: Cell<bool>,
     leases: RefCell<Leases>,
     guard: RefCell<Guard>,
-    recorder: RefCell<Recorder>,
     started: Instant,
     seconds: Cell<u32>,
     unix_seconds: Cell<u64>,
@@ -99,17 +103,16 @@ pub struct Ingress {
 const SAMPLE: u32 = 16;
 
 impl Ingress {
-    fn new(plan: Plan, ends: Rc<Ends>) -> Self {
+    fn new(plan: &Plan, ends: Rc<Ends>) -> Self {
         Self {
-            sources: plan.sources,
+            sources: Arc::clone(&plan.sources),
             unverified: Budget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads),
             ends,
             waiting: Rc::default(),
             offered: Notify::new(),
             ring_due: Cell::new(false),
-            leases: RefCell::new(plan.leases),
+            leases: RefCell::new(Leases::new(Arc::clone(&plan.buckets))),
             guard: RefCell::new(Guard::new(plan.threads)),
-            recorder: RefCell::new(plan.recorder),
             started: clock::now(),
             seconds: Cell::new(0),
             unix_seconds: Cell::new(clock::wall().0 / 1000),
@@ -145,11 +148,11 @@ impl Ingress {
     }
 
     pub fn count(&self, counter: Counter, by: u64) {
-        self.recorder.borrow_mut().count(counter, by);
+        self.ends.recorder.borrow_mut().count(counter, by);
     }
 
     pub fn record(&self, stage: Measured, took: Duration) {
-        self.recorder.borrow_mut().record(stage, took);
+        self.ends.recorder.borrow_mut().record(stage, took);
     }
 
     /// Whether this request is measured stage by stage.
@@ -268,7 +271,7 @@ impl Ingress {
             watch.sweep(self.seconds());
             true
         });
-        self.recorder.borrow_mut().flush_if_due(now);
+        self.ends.recorder.borrow_mut().flush_if_due(now);
     }
 
     fn drain(&self) {
@@ -305,7 +308,7 @@ fn subnet(peer: IpAddr) -> IpAddr {
 ///
 /// # Errors
 /// When the runtime or the listener cannot be set up.
-pub fn run(plan: Plan, ends: &Rc<Ends>) -> io::Result<()> {
+pub fn run(plan: &Plan, ends: &Rc<Ends>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -327,6 +330,10 @@ pub fn run(plan: Plan, ends: &Rc<Ends>) -> io::Result<()> {
             if ticks.is_multiple_of(10) {
                 ingress.sweep();
             }
+            if plan.abandon.is_on() {
+                return Ok(());
+            }
+            crate::fault::stumble("ingress", u64::from(ticks));
             if drain.is_on() {
                 if !ingress.is_draining() {
                     accepting.abort();
@@ -334,7 +341,7 @@ pub fn run(plan: Plan, ends: &Rc<Ends>) -> io::Result<()> {
                 }
                 drained_ticks += 1;
                 if ingress.is_done() || drained_ticks > limits::DRAIN_SECONDS * 10 {
-                    ingress.recorder.borrow_mut().flush();
+                    ends.recorder.borrow_mut().flush();
                     return Ok(());
                 }
             }

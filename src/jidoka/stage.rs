@@ -3,8 +3,9 @@
 //! One thread owns the governors of its tenants, so a governor has no lock. The step itself is pure; this file joins
 //! it to lanes and timers. A commit costs what changed since the last one, however many governors there are.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -102,6 +103,14 @@ pub struct Stage {
     /// False during a replay: what governors order then was ordered before.
     live: bool,
     steps: u32,
+    /// Events on which the decision panicked twice.
+    parked: HashSet<Seq>,
+}
+
+/// What a panic carries when deciding on an event caused it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stumble {
+    pub at: Seq,
 }
 
 /// Every so many steps one is measured.
@@ -137,11 +146,19 @@ impl Stage {
             orders: VecDeque::new(),
             live: false,
             steps: 0,
+            parked: HashSet::new(),
         };
         for governor in governors {
             stage.admit(governor);
         }
         stage
+    }
+
+    /// Gives up on these events: their signals become dead letters.
+    #[must_use]
+    pub fn parking(mut self, parked: HashSet<Seq>) -> Self {
+        self.parked = parked;
+        self
     }
 
     #[must_use]
@@ -203,7 +220,18 @@ impl Stage {
         let Some(slot) = self.slots.get_mut(at as usize) else { return };
         let before = slot.governor.state();
         crate::fault::point("K11");
-        slot.governor.step(event, &self.rules, &mut self.effects);
+        if !self.parked.is_empty() && self.parked.contains(&seq) {
+            slot.governor.park(event, &self.rules, &mut self.effects);
+        } else {
+            let decided = catch_unwind(AssertUnwindSafe(|| {
+                crate::fault::stumble("shard", seq.0);
+                slot.governor.step(event, &self.rules, &mut self.effects);
+            }));
+            if decided.is_err() {
+                // The governor may be half changed: the whole shard is taken up again from the journal.
+                resume_unwind(Box::new(Stumble { at: seq }));
+            }
+        }
         let after = slot.governor.state();
         if !std::mem::replace(&mut slot.dirty, true) {
             self.dirty.push(at);

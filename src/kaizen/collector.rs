@@ -63,6 +63,7 @@ impl Collector {
             ("gemba_ring_depth", "Items that wait in a lane"),
             ("gemba_governors", "Governors by state"),
             ("gemba_checkpoint_age_seconds", "Age of the last signed checkpoint"),
+            ("gemba_restarts", "Restarts of stages since the process began"),
             ("gemba_disk_written_bytes", "Bytes written since the start"),
         ];
         for (name, help) in described {

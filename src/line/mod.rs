@@ -6,9 +6,11 @@ mod outbound;
 pub mod recovery;
 mod serve;
 pub mod settings;
+mod stages;
+mod supervisor;
 mod threads;
 mod wiring;
 
 pub use cores::available as cores;
 pub use recovery::journal_dir;
-pub use serve::{Addresses, ServeError, serve};
+pub use serve::{Addresses, Notice, ServeError, serve};

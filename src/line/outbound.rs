@@ -5,13 +5,14 @@ use std::cell::RefCell;
 use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::health::Health;
+use super::supervisor::Restarts;
 use super::wiring::{Gauge, OutboundEnds};
 use crate::andon::log::Reader;
 use crate::clock;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub gauges: Arc<[Gauge]>,
     pub health: Health,
     pub states: Vec<[Mark; 6]>,
+    /// How often the line started again.
+    pub restarts: Arc<Mutex<Restarts>>,
     /// Orders that are being carried out.
     pub busy: Mark,
     /// Turned on when the system asks the process to end.
@@ -69,6 +72,7 @@ pub fn run(plan: Plan) -> io::Result<()> {
             gauges: plan.gauges,
             health: plan.health,
             states: plan.states,
+            restarts: plan.restarts,
         });
         let line: Rc<dyn Line> = Rc::clone(&desk) as Rc<dyn Line>;
         let serving = tokio::task::spawn_local(operator::serve(
@@ -79,7 +83,7 @@ pub fn run(plan: Plan) -> io::Result<()> {
         ));
         let listening = tokio::task::spawn_local(ask_to_end(end_signals()?, plan.drain));
         let collecting = tokio::task::spawn_local(collect(Rc::clone(&desk)));
-        let mut actions = Actions { outcomes, succeeded: 0, failed: 0, desk };
+        let mut actions = Actions { outcomes, succeeded: 0, failed: 0, desk, stop: plan.stop.clone() };
         let mut orders = orders;
         while !plan.stop.is_on() {
             let mut took = 0;
@@ -143,6 +147,7 @@ struct Actions {
     succeeded: u64,
     failed: u64,
     desk: Rc<Desk>,
+    stop: Switch,
 }
 
 #[derive(Serialize)]
@@ -186,6 +191,9 @@ impl Actions {
         };
         let mut arrival = Arrival::Outcome(Box::new(outcome));
         while let Err(Full(back)) = self.outcomes.push(arrival) {
+            if self.stop.is_on() {
+                return;
+            }
             arrival = back;
             self.outcomes.ring();
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -213,6 +221,7 @@ struct Desk {
     gauges: Arc<[Gauge]>,
     health: Health,
     states: Vec<[Mark; 6]>,
+    restarts: Arc<Mutex<Restarts>>,
 }
 
 /// A stage that does not answer an operator by then is busy or gone.
@@ -337,6 +346,8 @@ impl Line for Desk {
         gauges.set("system_status", &[], self.health.status());
         let age = clock::wall().0.saturating_sub(self.health.checkpoint.read()) as f64 / 1000.0;
         gauges.set("gemba_checkpoint_age_seconds", &[], age);
+        let restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner).total();
+        gauges.set("gemba_restarts", &[], restarts as f64);
         for (what, mark) in &self.health.written {
             gauges.set("gemba_disk_written_bytes", &[("file", what)], mark.read() as f64);
         }

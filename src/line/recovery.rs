@@ -140,10 +140,13 @@ pub fn write_on(
     Ok(Writer::open(Arc::clone(disk), &dir, segment_bytes, spares, end, now)?)
 }
 
-/// Hands over and rings, waiting while the lane is full: a replay is faster than the shards.
-pub fn hand(shard: &mut Sender<Feed>, feed: Feed) {
+/// Hands over and rings, waiting while the lane is full: a replay is faster than the shards. Gives up when `over`.
+pub fn hand(shard: &mut Sender<Feed>, feed: Feed, over: &dyn Fn() -> bool) {
     let mut feed = feed;
     while let Err(Full(back)) = shard.push(feed) {
+        if over() {
+            return;
+        }
         feed = back;
         shard.ring();
         std::thread::yield_now();

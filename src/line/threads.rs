@@ -13,16 +13,25 @@ use crate::kanban::stage::{self as journal, Fatal, Turn};
 use crate::limits::JOURNAL_SEAL_AFTER;
 use crate::ring::{Sleeper, Switch};
 
+/// How a stage is told to end.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// No more will come: finish what waits.
+    pub finish: Switch,
+    /// Leave everything as it is.
+    pub abandon: Switch,
+}
+
 /// A thread that has nothing to do looks again after so long, for timers and orders to end.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A journal whose shard is full looks again after so long.
 const BLOCKED: Duration = Duration::from_micros(200);
 
-pub fn journal(mut stage: journal::Stage, sleeper: &Sleeper, stop: &Switch) -> Result<(), Fatal> {
-    loop {
+pub fn journal(mut stage: journal::Stage, sleeper: &Sleeper, stop: &Stop) -> Result<(), Fatal> {
+    while !stop.abandon.is_on() {
         match stage.turn(clock::now(), clock::wall())? {
             Turn::Worked => {}
-            Turn::Idle if stop.is_on() => {
+            Turn::Idle if stop.finish.is_on() => {
                 if stage.finish() {
                     return stage.close().map_err(WriteError::into);
                 }
@@ -32,13 +41,14 @@ pub fn journal(mut stage: journal::Stage, sleeper: &Sleeper, stop: &Switch) -> R
             Turn::Blocked => sleeper.wait(BLOCKED, || false),
         }
     }
+    Ok(())
 }
 
-pub fn shard(mut stage: shard::Stage, sleeper: &Sleeper, stop: &Switch) -> shard::Stage {
-    loop {
+pub fn shard(mut stage: shard::Stage, sleeper: &Sleeper, stop: &Stop) {
+    while !stop.abandon.is_on() {
         if !stage.turn(clock::now(), clock::wall()) {
-            if stop.is_on() && stage.is_done() {
-                return stage;
+            if stop.finish.is_on() && stage.is_done() {
+                return;
             }
             let wait = if stage.is_done() { LOOK_AGAIN } else { BLOCKED };
             sleeper.wait(wait, || stage.has_work());
@@ -46,29 +56,31 @@ pub fn shard(mut stage: shard::Stage, sleeper: &Sleeper, stop: &Switch) -> shard
     }
 }
 
-pub fn scribe(mut stage: scribe::Stage, sleeper: &Sleeper, stop: &Switch) -> Result<(), LogError> {
-    loop {
+pub fn scribe(mut stage: scribe::Stage, sleeper: &Sleeper, stop: &Stop) -> Result<(), LogError> {
+    while !stop.abandon.is_on() {
         let now = clock::now();
         if !stage.turn(now, clock::wall())? {
-            if stop.is_on() && !stage.has_work() {
+            if stop.finish.is_on() && !stage.has_work() {
                 return stage.commit(clock::wall());
             }
             let wait = stage.due().map_or(LOOK_AGAIN, |due| due.saturating_duration_since(now));
             sleeper.wait(wait, || stage.has_work());
         }
     }
+    Ok(())
 }
 
-pub fn keeper(mut keeper: Keeper, sleeper: &Sleeper, stop: &Switch) -> Result<(), StoreError> {
+pub fn keeper(mut keeper: Keeper, sleeper: &Sleeper, stop: &Stop) -> Result<(), StoreError> {
     /// Receipts are durable within milliseconds; nobody rings for it.
     const RECEIPTS: Duration = Duration::from_millis(10);
-    loop {
+    while !stop.abandon.is_on() {
         if !keeper.turn()? {
-            if stop.is_on() && !keeper.has_work() && !keeper.is_waiting() {
+            if stop.finish.is_on() && !keeper.has_work() && !keeper.is_waiting() {
                 return Ok(());
             }
             let wait = if keeper.is_waiting() { RECEIPTS } else { LOOK_AGAIN };
             sleeper.wait(wait, || keeper.has_work() && !keeper.is_waiting());
         }
     }
+    Ok(())
 }

@@ -7,3 +7,5 @@ mod http;
 mod layout;
 mod node;
 mod readme;
+#[cfg(feature = "faults")]
+mod supervision;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::http::{Answer, exchange};
+use crate::http::{Answer, exchange, try_exchange};
 
 pub struct Node {
     pub dir: PathBuf,
@@ -126,6 +126,27 @@ impl Node {
         exchange(self.ingress, &[request.as_bytes(), body].concat())
     }
 
+    /// A request to a node that may be starting again.
+    pub fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        try_exchange(self.ingress, &request(method, path, headers, body))
+    }
+
+    /// Waits until the node says that it is ready.
+    pub fn wait_until_ready(&self) {
+        let until = Instant::now() + PATIENCE;
+        let request = b"GET /readyz HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";
+        while try_exchange(self.admin, request).is_none_or(|answer| answer.status != 200) {
+            assert!(Instant::now() < until, "the node is not ready");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Asks the operator plane with the first token.
     pub fn ask(&self, path: &str) -> Answer {
         let token = self.secret("admin.token");
@@ -189,6 +210,16 @@ impl Node {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nhost: gemba\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    [request.as_bytes(), body].concat()
 }
 
 impl Drop for Node {

@@ -15,7 +15,9 @@ use crate::proof::tree::Hash;
 use crate::receipt::commitment::ENTRY_BYTES;
 
 pub const HEADER_BYTES: usize = 6 * 4 + 4 * 8 + 32;
-const MAGIC: u32 = u32::from_le_bytes(*b"GRB1");
+/// What a frame begins with.
+pub const MAGIC_BYTES: [u8; 4] = *b"GRB1";
+const MAGIC: u32 = u32::from_le_bytes(MAGIC_BYTES);
 /// Entry, salt and signature of a record, before its compact receipt.
 pub const RECORD_BYTES: usize = 2 + ENTRY_BYTES + 16 + 32;
 

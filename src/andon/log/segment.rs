@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use memchr::memmem;
+
 use super::frame::{self, records};
 use super::reader::Index;
 use super::{LogError, Tail};
+
 use crate::disk::{Disk, File};
 use crate::proof::note::{Signer, verify_checkpoint};
 use crate::proof::tree::{Hash, Tree, leaf_hash};
@@ -242,7 +245,7 @@ fn whole_frame_behind(file: &dyn File, path: &Path, segment: u64, end: u64) -> R
     let mut rest = vec![0; usize::try_from(len.saturating_sub(end)).unwrap_or(0)];
     let got = file.read_at(&mut rest, end).map_err(LogError::io(path))?;
     rest.truncate(got);
-    Ok((1..rest.len()).any(|shift| {
+    Ok(memmem::find_iter(&rest, &frame::MAGIC_BYTES).filter(|shift| *shift > 0).any(|shift| {
         let Some(header) = frame::Header::read(&rest[shift..]) else { return false };
         let bytes = rest.get(shift..shift.saturating_add(header.frame_bytes()));
         bytes.is_some_and(|bytes| header.holds(bytes, segment, end + shift as u64))

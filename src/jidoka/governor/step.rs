@@ -17,6 +17,7 @@ pub mod cause {
     pub const NO_OUTCOME: &str = "no outcome before the deadline";
     pub const BREAKER_OPENED: &str = "too many actions failed in a row";
     pub const LATE: &str = "late: the action is not in flight";
+    pub const PANICKED: &str = "deciding on it failed twice";
     pub const MAYBE_TWICE: &str = "may have run twice";
 }
 
@@ -37,6 +38,18 @@ impl Governor {
             Kind::Command(command) => self.on_command(&command, &mut turn),
         }
         debug_assert!(self.consistent(), "a state that must not be: {self:?}");
+    }
+
+    /// Gives up on an event whose decision fails: a signal becomes a dead letter, anything else is passed over.
+    pub fn park(&mut self, event: Event, rules: &Rules, effects: &mut Effects) {
+        if event.seq <= self.last_seq {
+            return;
+        }
+        self.last_seq = event.seq;
+        if let Kind::Signal(signal) = event.kind {
+            let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
+            turn.dead_letter(event.seq, signal, self.state(), cause::PANICKED);
+        }
     }
 
     fn on_signal(&mut self, signal: Signal, turn: &mut Turn) {

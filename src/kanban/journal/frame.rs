@@ -17,7 +17,9 @@ use crate::event::{Epoch, Seq, UnixMillis};
 
 /// Bytes of a frame before its records.
 pub const HEADER_BYTES: usize = 40;
-const MAGIC: u32 = u32::from_le_bytes(*b"GFR1");
+/// What a frame begins with.
+pub const MAGIC_BYTES: [u8; 4] = *b"GFR1";
+const MAGIC: u32 = u32::from_le_bytes(MAGIC_BYTES);
 const _: () = assert!(HEADER_BYTES == 6 * 4 + 2 * 8);
 
 /// What a frame says of itself.

@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use super::frame::{self, Mark, Place};
 use super::segment::{self, BadHeader};
@@ -197,7 +198,7 @@ fn whole_frame_behind(file: &dyn File, path: &Path, end: &End) -> Result<bool, D
     let mut rest = vec![0; usize::try_from(len.saturating_sub(end.place.offset)).unwrap_or(0)];
     let got = file.read_at(&mut rest, end.place.offset).map_err(at(path))?;
     rest.truncate(got);
-    Ok((1..rest.len()).any(|shift| {
+    Ok(memmem::find_iter(&rest, &frame::MAGIC_BYTES).filter(|shift| *shift > 0).any(|shift| {
         let Some(header) = frame::Header::read(&rest[shift..]) else { return false };
         let place = Place { offset: end.place.offset + shift as u64, ..end.place };
         let Some(bytes) = rest.get(shift..shift.saturating_add(header.frame_bytes())) else { return false };

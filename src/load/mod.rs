@@ -1,0 +1,314 @@
+//! The bundled load generator, `gemba load`: whoever reads a figure of ours can make it again, with one command and
+//! without other tools.
+//!
+//! It drives a node from outside, as senders do, through the two public planes; it knows nothing of the line's inside.
+//! It is made to cost less than what it measures: one thread, requests patched in place of a template, no
+//! allocation while it runs. It measures from the intended start of each request (no coordinated omission), checks every
+//! answer against what the request deserved, and with `--verify` asks afterwards for every signal that was
+//! accepted (promises P1, P2, P4).
+//!
+//! ```text
+//!  plan + shape ▶ request (template) ▶ client ▶ h1 | h2 ▶ answers ▶ tally, ledger ▶ verify ▶ summary ▶ table, report
+//! ```
+
+mod client;
+mod h1;
+mod h2;
+mod hgrm;
+mod ledger;
+mod options;
+mod plan;
+mod plot;
+mod progress;
+mod report;
+mod request;
+mod response;
+mod shape;
+mod summary;
+mod table;
+mod tally;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use aws_lc_rs::hmac as mac;
+use data_encoding::BASE64_NOPAD;
+use rustix::time::{ClockId, clock_gettime};
+use zeroize::Zeroizing;
+
+pub use options::{Options, Protocol, Rate, SignatureScheme, Target};
+pub use summary::{Latency, Requests, Series, Settings, Signals, Summary};
+pub use table::render;
+pub use verify::Verification;
+
+use crate::clock;
+use crate::ring::Mark;
+use crate::signature::{BadKey, Keyring};
+use client::{Client, Course};
+use ledger::{Ledger, Log, UNITS_MAX};
+use plan::{Plan, Zipf};
+use request::{Common, Signer, Template};
+use shape::Schedule;
+use tally::Tally;
+
+/// A node that is starting may take so long until it listens.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Why a run could not be made, or not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{0}")]
+    Usage(&'static str),
+    #[error("cannot read {flag} {path}: {source}; the node writes it when it first starts")]
+    File { flag: &'static str, path: PathBuf, source: io::Error },
+    #[error("{path} is no secret for this scheme: {source}")]
+    Secret { path: PathBuf, source: BadKey },
+    #[error("{path} is no token: it must have one line of printable ASCII")]
+    Token { path: PathBuf },
+    #[error("cannot find the address of {host}: {source}")]
+    Resolve { host: String, source: io::Error },
+    #[error("nothing listens at {url}: {source}; is the node running?")]
+    Unreachable { url: String, source: io::Error },
+    #[error("cannot write the log {path}: {source}")]
+    Log { path: PathBuf, source: io::Error },
+    #[error("cannot write the report to {path}: {source}")]
+    Report { path: PathBuf, source: io::Error },
+    #[error("the generator failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl LoadError {
+    /// What the command exits with: 2 for usage and configuration, 3 for input and output.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::File { .. } | Self::Secret { .. } | Self::Token { .. } => 2,
+            Self::Resolve { .. }
+            | Self::Unreachable { .. }
+            | Self::Log { .. }
+            | Self::Report { .. }
+            | Self::Io(_) => 3,
+        }
+    }
+}
+
+/// Drives one run from its begin to its report. Prints nothing but a progress bar.
+pub fn run(options: &Options) -> Result<Summary, LoadError> {
+    options.check()?;
+    let signer = signer(options)?;
+    let address = options.url.resolve()?;
+    let desk = options.verify.then(|| desk(options)).transpose()?;
+    reach(&options.url, address)?;
+    if let Some(path) = &options.accepted_log {
+        Log::create(path).map_err(|source| LoadError::Log { path: path.clone(), source })?;
+    }
+
+    let seed = options.seed.map_or_else(random, Ok)?;
+    let run = format!("{:011x}{:08x}", clock::wall().0, (seed >> 32) ^ (seed & 0xffff_ffff));
+    let course = Arc::new(course(options, seed, &run, signer));
+    let (mut tally, ledger) = drive(options, &course, address)?;
+    let verification = match (desk, ledger) {
+        (Some(desk), Some(ledger)) => {
+            let signals = ledger.count() as u64 * u64::from(options.batch);
+            let mark = Mark::new(0);
+            let (course, progress) = (Arc::clone(&course), mark.clone());
+            let asking = thread::spawn(move || verify::verify(course, ledger, &desk, progress));
+            progress::watch_count("verifying", signals, &mark, || asking.is_finished());
+            Some(joined(asking)??)
+        }
+        _ => None,
+    };
+    tally.examples.sort();
+    let summary = Summary::new(Settings::new(options, seed, &run), tally, verification);
+    if let Some(directory) = &options.report {
+        report::write(&summary, directory)?;
+    }
+    Ok(summary)
+}
+
+fn read(flag: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Zeroizing::new(bytes)),
+        Err(source) => Err(LoadError::File { flag, path: path.to_owned(), source }),
+    }
+}
+
+fn signer(options: &Options) -> Result<Signer, LoadError> {
+    let path = &options.secret_file;
+    let text = read("--secret-file", path)?;
+    let text = text.trim_ascii_end();
+    // The node's own check of a secret, so that what it would refuse is refused here too.
+    let bad = |source| LoadError::Secret { path: path.clone(), source };
+    Keyring::new(&options.source, options.scheme.into(), &[("load", text)], 0).map_err(bad)?;
+    let key = |secret: &[u8]| mac::Key::new(mac::HMAC_SHA256, secret);
+    match options.scheme {
+        SignatureScheme::Hmac => Ok(Signer::Hmac(key(text))),
+        SignatureScheme::StandardWebhooks => {
+            let code = text.strip_prefix(b"whsec_").unwrap_or(text);
+            let padding = code.iter().rev().take_while(|byte| **byte == b'=').count();
+            let secret =
+                BASE64_NOPAD.decode(&code[..code.len() - padding]).map_err(|_| bad(BadKey::NotWhsec))?;
+            Ok(Signer::StandardWebhooks(key(&Zeroizing::new(secret))))
+        }
+    }
+}
+
+fn desk(options: &Options) -> Result<verify::Desk, LoadError> {
+    let path = &options.admin_token_file;
+    let text = read("--admin-token-file", path)?;
+    let token = text.trim_ascii();
+    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(LoadError::Token { path: path.clone() });
+    }
+    let token = String::from_utf8_lossy(token).into_owned();
+    let address = options.admin_url.resolve()?;
+    Ok(verify::Desk { address, host: options.admin_url.authority(), token })
+}
+
+/// Waits until the node listens.
+fn reach(url: &Target, address: SocketAddr) -> Result<(), LoadError> {
+    let begun = clock::now();
+    loop {
+        match TcpStream::connect_timeout(&address, REACHABLE_WITHIN) {
+            Ok(_) => return Ok(()),
+            Err(_) if clock::now() - begun < REACHABLE_WITHIN => thread::sleep(LOOK_AGAIN),
+            Err(source) => return Err(LoadError::Unreachable { url: url.to_string(), source }),
+        }
+    }
+}
+
+fn random() -> Result<u64, LoadError> {
+    let mut seed = [0; 8];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no randomness for a seed"))?;
+    // Short enough that every reader of JSON keeps all its digits.
+    Ok(u64::from_le_bytes(seed) >> 11)
+}
+
+fn course(options: &Options, seed: u64, run: &str, signer: Signer) -> Course {
+    let (host, path, time) = (options.url.authority(), options.path(), now_text());
+    let common = Common {
+        host: &host,
+        path: &path,
+        run,
+        time: &time,
+        batch: options.batch,
+        tenants: options.tenants,
+        skus: options.skus,
+    };
+    let zipf = Zipf::new(options.tenants, options.skew);
+    let schedule = match options.rate {
+        Rate::Max => None,
+        Rate::PerSecond(rate) => {
+            Some(Schedule::new(options.shape, rate / f64::from(options.batch), options.duration))
+        }
+    };
+    Course {
+        plan: Plan::new(seed, options.batch, options.mix, zipf, options.skus),
+        template: Template::new(&common, signer),
+        schedule,
+        duration: Duration::from_secs_f64(options.duration),
+        threads: u64::from(options.threads),
+        strict: options.verify || options.accepted_log.is_some(),
+    }
+}
+
+/// Now, in RFC 3339 to the second.
+fn now_text() -> String {
+    let seconds = i64::try_from(clock::wall().0 / 1000).unwrap_or_default();
+    jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string()
+}
+
+/// Runs the threads and adds up what they found.
+fn drive(
+    options: &Options,
+    course: &Arc<Course>,
+    address: SocketAddr,
+) -> Result<(Tally, Option<Ledger>), LoadError> {
+    let mut sending = Vec::new();
+    let mut marks = Vec::new();
+    let origin = clock::nanos();
+    for index in 0..options.threads {
+        let mark = Mark::new(0);
+        marks.push(mark.clone());
+        let tally = Tally::new().map_err(io::Error::other)?;
+        let ledger = options.verify.then(|| Ledger::new(UNITS_MAX / options.threads as usize));
+        let log = options
+            .accepted_log
+            .as_deref()
+            .map(|path| Log::open(path).map_err(|source| LoadError::Log { path: path.to_owned(), source }));
+        let client = Client::new(
+            Arc::clone(course),
+            client::Share {
+                index: u64::from(index),
+                origin,
+                tally,
+                ledger,
+                log: log.transpose()?,
+                progress: mark,
+            },
+        );
+        let share =
+            options.connections / options.threads + u32::from(index < options.connections % options.threads);
+        let way = Way {
+            protocol: options.protocol,
+            address,
+            uri: format!("http://{}{}", options.url.authority(), options.path()),
+            connections: share as usize,
+            depth: options.pipeline as usize,
+        };
+        let name = format!("load-{index}");
+        sending.push(thread::Builder::new().name(name).spawn(move || send(client, &way))?);
+    }
+    let finished = || sending.iter().all(thread::JoinHandle::is_finished);
+    progress::watch_time(course.duration, &marks, finished);
+    let mut sum = Tally::new().map_err(io::Error::other)?;
+    let mut all = options.verify.then(|| Ledger::new(UNITS_MAX));
+    for thread in sending {
+        let (tally, ledger) = joined(thread)??;
+        sum.add(tally);
+        if let (Some(all), Some(ledger)) = (&mut all, ledger) {
+            all.add(ledger);
+        }
+    }
+    Ok((sum, all))
+}
+
+/// How a thread's requests travel.
+struct Way {
+    protocol: Protocol,
+    address: SocketAddr,
+    uri: String,
+    connections: usize,
+    depth: usize,
+}
+
+/// One thread.
+fn send(mut client: Client, way: &Way) -> io::Result<(Tally, Option<Ledger>)> {
+    let wire;
+    match way.protocol {
+        Protocol::H1 => wire = h1::drive(&mut client, way.address, way.connections, way.depth)?,
+        Protocol::H2 => {
+            let uri = way.uri.parse().map_err(io::Error::other)?;
+            (client, wire) = h2::drive(client, way.address, uri, way.connections, way.depth)?;
+        }
+    }
+    let (mut tally, ledger) = client.finish()?;
+    tally.wire.add(wire);
+    let cpu = clock_gettime(ClockId::ThreadCPUTime);
+    tally.cpu_nanos = u64::try_from(cpu.tv_sec * 1_000_000_000 + cpu.tv_nsec).unwrap_or_default();
+    Ok((tally, ledger))
+}
+
+fn joined<T>(thread: thread::JoinHandle<T>) -> Result<T, LoadError> {
+    thread.join().map_err(|_| LoadError::Io(io::Error::other("a thread of the generator panicked")))
+}

@@ -1,0 +1,89 @@
+//! Stages that panic: the line is taken up again, loses nothing, and gives up on what cannot be decided.
+
+use crate::node::{Node, signal};
+
+fn post(node: &Node, number: usize) -> u16 {
+    node.post("application/json", signal("acme", "vm", &format!("s-{number}")).as_bytes()).status
+}
+
+/// Posts until the node, which may be starting again, takes it.
+fn post_until_taken(node: &Node, number: usize) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while std::time::Instant::now() < until {
+        let body = signal("acme", "vm", &format!("s-{number}"));
+        let signature = node.sign(body.as_bytes());
+        let headers = [("content-type", "application/json"), ("x-signature", signature.as_str())];
+        if node
+            .try_request("POST", "/v1/signals", &headers, body.as_bytes())
+            .is_some_and(|answer| answer.status == 202)
+        {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("never taken");
+}
+
+fn status_once_back(node: &mut Node, number: usize) -> serde_json::Value {
+    node.wait_until_ready();
+    node.decided("acme", &format!("s-{number}"))
+}
+
+#[test]
+fn a_shard_that_panics_once_decides_the_same_event_after_recovery() {
+    let mut node = Node::start_with(&[("GEMBA_PANIC", "shard:3!")]);
+    for number in 1..=3 {
+        assert_eq!(post(&node, number), 202, "accepted before the shard looks at it");
+    }
+    node.wait_for("shard-0 panicked at event 3");
+    for number in 1..=3 {
+        let status = status_once_back(&mut node, number);
+        assert_eq!(status["status"], "decided", "{status}");
+        assert_eq!(status["receipts"].as_array().unwrap().len(), 1);
+    }
+    assert!(node.metric("gemba_restarts") >= 1.0);
+    post_until_taken(&node, 4);
+    assert!(node.terminate().success());
+}
+
+#[test]
+fn an_event_that_panics_twice_becomes_a_dead_letter_and_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "shard:2")]);
+    for number in 1..=2 {
+        assert_eq!(post(&node, number), 202);
+    }
+    node.wait_for("event 2 panicked twice");
+    assert_eq!(status_once_back(&mut node, 2)["status"], "dead_lettered");
+    assert_eq!(status_once_back(&mut node, 1)["status"], "decided");
+    post_until_taken(&node, 3);
+    assert_eq!(node.decided("acme", "s-3")["status"], "decided");
+    node.kill();
+    let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "shard:2")]);
+    assert_eq!(node.decided("acme", "s-2")["status"], "dead_lettered", "the next start knows");
+    assert!(node.terminate().success());
+}
+
+#[test]
+fn an_ingress_thread_that_panics_starts_again_alone() {
+    let mut node = Node::start_with(&[("GEMBA_PANIC", "ingress:3!"), ("GEMBA_INGRESS__THREADS", "1")]);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while node.metric("gemba_restarts") < 1.0 {
+        assert!(std::time::Instant::now() < until, "ingress never panicked");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    post_until_taken(&node, 1);
+    assert_eq!(node.decided("acme", "s-1")["status"], "decided");
+    assert!(node.terminate().success());
+}
+
+#[test]
+fn the_sixth_restart_in_a_minute_ends_the_process_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "scribe:2")]);
+    assert_eq!(post(&node, 1), 202);
+    node.wait_for("after 5 restarts within a minute");
+    assert_eq!(node.ended().code(), Some(1));
+    let node = Node::start_in(dir.path(), &[]);
+    assert_eq!(node.decided("acme", "s-1")["receipts"].as_array().unwrap().len(), 1);
+}
