@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod governor;
 mod journal;
+mod load;
 mod output;
 mod serve;
 mod sign;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Run the line
     Serve(serve::Serve),
+    /// Drive a running node with signed signals and measure it
+    Load(Box<load::Load>),
     /// Print the headers that sign a body, ready for `curl -H @-`
     Sign(sign::Sign),
     /// Look at the configuration
@@ -67,6 +70,7 @@ impl Configured {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Load(load) => load.run(),
         Command::Sign(sign) => sign.run(),
         Command::Config(command) => command.run(),
         Command::Governor(command) => command.run(),

@@ -1,0 +1,241 @@
+//! Instructions of the inner loops, each run [`TIMES`] times: a number that does not depend on the day, so that a
+//! change of one in a thousand shows. Time is measured by the other benches.
+//!
+//! Needs valgrind, and the runner of the same version as the crate:
+//!
+//! ```text
+//! cargo install gungraun-runner --version 0.20.0 --locked
+//! cargo bench --bench instructions
+//! cargo bench --bench instructions -- --save-baseline=main     # and later: --baseline=main
+//! ```
+//!
+//! Valgrind knows neither SHA-NI nor AVX-512, so the hashes take other ways through aws-lc than in life: compare
+//! counts with counts only. `hash_alone` says how many of a count are such.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use gemba::disk::{Disk, RealDisk};
+use gemba::event::{Event, Kind, Seq, Subject, UnixMillis};
+use gemba::jidoka::governor::{Effects, Governor};
+use gemba::jidoka::rules::Rules;
+use gemba::kanban::dedup::{Dedup, Settings};
+use gemba::kanban::journal::{Damage, Spares, Writer, scan};
+use gemba::proof::tree::{Tree, leaf_hash};
+use gemba::receipt::Draft;
+use gemba::receipt::canonical::{Fields, context, store};
+use gemba::receipt::commitment::receipt_entry;
+use gemba::signal::{Fixed, Form, Signal, Signals, parse};
+use gemba::signature::{Keyring, Scheme, Verified};
+use gungraun::{library_benchmark, library_benchmark_group, main};
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+
+const TIMES: u64 = 100;
+const NOW: u64 = 1_700_000_000;
+
+/// About 330 bytes, as a cost meter sends them.
+fn text(n: u64) -> String {
+    format!(
+        concat!(
+            r#"{{"specversion":"1.0","id":"7d9f2c1e-{:08x}","source":"/billing/meter","#,
+            r#""type":"cost.usage","tenant":"tenant-042","sku":"compute-standard","severity":"info","#,
+            r#""time":"2026-01-02T03:04:05.678Z","datacontenttype":"application/json","#,
+            r#""data":{{"amount":12.75,"budget":1000,"currency":"EUR","spend":731.25,"hours":{},"tags":["prod","eu-1"]}}}}"#
+        ),
+        n,
+        n % 24
+    )
+}
+
+struct Request {
+    keyring: Keyring,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Request {
+    fn new(scheme: Scheme) -> Self {
+        let secret: &[u8] = match scheme {
+            Scheme::Hmac => b"a secret of 28 bytes, enough",
+            Scheme::StandardWebhooks => b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        };
+        let keyring = Keyring::new("signals", scheme, &[("k1", secret)], 300).unwrap();
+        let body = Bytes::from(text(1));
+        let signed = keyring.sign(&body, "msg_p5jXN8AQM9LWM0D4loKWxJek", NOW);
+        let header = |(name, value): (&'static str, String)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap())
+        };
+        Self { headers: signed.into_iter().map(header).collect(), keyring, body }
+    }
+
+    fn verified(&self) -> Verified {
+        self.keyring.verify(black_box(&self.headers), self.body.clone(), NOW).unwrap()
+    }
+}
+
+#[library_benchmark]
+#[bench::hmac(Request::new(Scheme::Hmac))]
+#[bench::standard_webhooks(Request::new(Scheme::StandardWebhooks))]
+fn verify(request: Request) -> Request {
+    for _ in 0..TIMES {
+        black_box(request.verified());
+    }
+    request
+}
+
+fn verified() -> Vec<Verified> {
+    let request = Request::new(Scheme::Hmac);
+    (0..TIMES).map(|_| request.verified()).collect()
+}
+
+#[library_benchmark]
+#[bench::single(verified())]
+fn parse_signal(bodies: Vec<Verified>) -> Vec<Signals> {
+    let fixed = Fixed::default();
+    bodies.into_iter().map(|verified| parse(verified, Form::Single, &fixed).unwrap()).collect()
+}
+
+fn signals() -> Vec<Signal> {
+    let one = |n| {
+        let keyring = Request::new(Scheme::Hmac).keyring;
+        let body = Bytes::from(text(n));
+        let signature = keyring.sign(&body, "", NOW).remove(0).1;
+        let value = HeaderValue::from_str(&signature).unwrap();
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-signature"), value)]);
+        let verified = keyring.verify(&headers, body, NOW).unwrap();
+        match parse(verified, Form::Single, &Fixed::default()) {
+            Ok(Signals::One(signal)) => signal,
+            other => panic!("{other:?}"),
+        }
+    };
+    (0..TIMES).map(one).collect()
+}
+
+fn remembered() -> (Dedup, Vec<Signal>) {
+    let settings = Settings { capacity: 1_000_000, horizon_millis: u64::MAX, floor_millis: 0 };
+    (Dedup::new(settings), signals())
+}
+
+// Asked and remembered, as for a fresh signal.
+#[library_benchmark]
+#[bench::fresh(remembered())]
+fn dedup((mut dedup, signals): (Dedup, Vec<Signal>)) -> (Dedup, Vec<Signal>) {
+    for (signal, seq) in signals.iter().zip(1..) {
+        black_box(dedup.look(&signal.identity, signal.digest));
+        dedup.insert(signal.identity, signal.digest, Seq(seq), UnixMillis(1));
+    }
+    (dedup, signals)
+}
+
+fn journal() -> (tempfile::TempDir, Writer, Vec<Signal>) {
+    const SEGMENT_BYTES: u64 = 1024 * 1024;
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let end = scan::<Damage>(&*disk, dir.path(), |_, _, _, _| Ok(())).unwrap();
+    let spares = Spares::open(Arc::clone(&disk), dir.path(), SEGMENT_BYTES, false).unwrap();
+    let writer = Writer::open(disk, dir.path(), SEGMENT_BYTES, spares, end, UnixMillis(1)).unwrap();
+    (dir, writer, signals())
+}
+
+// One frame of all of them, written and not synced.
+#[library_benchmark]
+#[bench::frame(journal())]
+fn journal_append(
+    (dir, mut writer, signals): (tempfile::TempDir, Writer, Vec<Signal>),
+) -> (tempfile::TempDir, Writer, Vec<Signal>) {
+    writer.begin(UnixMillis(2));
+    for signal in &signals {
+        black_box(writer.signal(signal));
+    }
+    writer.write().unwrap();
+    (dir, writer, signals)
+}
+
+struct Shard {
+    governor: Governor,
+    rules: Rules,
+    effects: Effects,
+    events: Vec<Event>,
+}
+
+fn shard(acts: bool) -> Shard {
+    let log_types =
+        if acts { ["cost.usage".into()].into_iter().collect() } else { Rules::default().log_types };
+    let rules = Rules { log_types, quota: u32::MAX, ..Rules::default() };
+    let subject = Subject { tenant: "tenant-042".into(), sku: "compute-standard".into() };
+    let mut effects = Effects::default();
+    let governor = Governor::new(&subject, Seq(1), UnixMillis(1), &rules, &mut effects);
+    let event = |(signal, seq)| Event { seq: Seq(seq), time: UnixMillis(2), kind: Kind::Signal(signal) };
+    Shard { governor, rules, effects, events: signals().into_iter().zip(2..).map(event).collect() }
+}
+
+// `act`: the first acts, the others wait in the mailbox.
+#[library_benchmark]
+#[bench::observe(shard(false))]
+#[bench::act_and_wait(shard(true))]
+fn step(mut shard: Shard) -> Shard {
+    for event in std::mem::take(&mut shard.events) {
+        shard.governor.step(event, &shard.rules, &mut shard.effects);
+    }
+    shard
+}
+
+fn drafts() -> Vec<Draft> {
+    let mut shard = shard(false);
+    for event in std::mem::take(&mut shard.events) {
+        shard.governor.step(event, &shard.rules, &mut shard.effects);
+    }
+    assert_eq!(shard.effects.drafts.len() as u64, TIMES);
+    shard.effects.drafts
+}
+
+// Context, hash, HMAC, leaf, tree and the stored form: all that the scribe does for a receipt.
+#[library_benchmark]
+#[bench::observed(drafts())]
+fn receipt(drafts: Vec<Draft>) -> (Vec<Draft>, Tree, Vec<u8>) {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    let (mut tree, mut body, mut stored) = (Tree::default(), Vec::new(), Vec::with_capacity(1 << 16));
+    for draft in &drafts {
+        let fields = Fields::from(draft);
+        body.clear();
+        context(&fields, &mut body);
+        let hash: [u8; 32] = digest(&SHA256, &body).as_ref().try_into().unwrap();
+        let signature: [u8; 32] = hmac::sign(&key, &hash).as_ref().try_into().unwrap();
+        tree.append(leaf_hash(&receipt_entry(&[9; 16], &hash, &signature)));
+        store(&fields, &mut stored);
+    }
+    (drafts, tree, stored)
+}
+
+// The forms of a receipt without any hash.
+#[library_benchmark]
+#[bench::observed(drafts())]
+fn receipt_bytes(drafts: Vec<Draft>) -> (Vec<Draft>, Vec<u8>) {
+    let mut out = Vec::with_capacity(1 << 17);
+    for draft in &drafts {
+        let fields = Fields::from(draft);
+        context(&fields, &mut out);
+        store(&fields, &mut out);
+    }
+    (drafts, out)
+}
+
+// SHA-256 of 64 bytes.
+#[library_benchmark]
+#[bench::sha256([7; 64])]
+fn hash_alone(text: [u8; 64]) {
+    for _ in 0..TIMES {
+        black_box(digest(&SHA256, black_box(&text)));
+    }
+}
+
+library_benchmark_group!(
+    name = inner_loops,
+    benchmarks = [verify, parse_signal, dedup, journal_append, step, receipt, receipt_bytes, hash_alone]
+);
+main!(library_benchmark_groups = inner_loops);

@@ -1,0 +1,12 @@
+//! What the targets share: plain second opinions, and a disk in memory.
+//!
+//! Each target reads a text, so that its seeds can be read and a finding says by itself what it is.
+//!
+//! ```text
+//! cargo +nightly fuzz run signal_parse                      # or, without a nightly:
+//! RUSTC_BOOTSTRAP=1 cargo fuzz run signal_parse -- -max_total_time=30
+//! ```
+
+pub mod json;
+pub mod memory;
+pub mod reference;
