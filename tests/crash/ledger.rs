@@ -190,6 +190,13 @@ impl Ledger {
         state.counts.verified += state.entries[unit].unit.as_ref().unwrap().signals.len() as u64;
     }
 
+    /// Everything acked is to be looked at again.
+    pub fn look_again(&self) {
+        let mut state = self.0.lock().unwrap();
+        let acked = |index: &usize| state.entries[*index].acked.is_some();
+        state.unverified = (0..state.entries.len()).filter(acked).collect();
+    }
+
     /// Every acked signal on which an action is taken.
     pub fn acting(&self) -> Vec<Signal> {
         let state = self.0.lock().unwrap();

@@ -15,6 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// What a node is kept in: `gemba.toml`, `data`, and a file for the lines of its actions, one per start.
 pub struct Home {
     pub dir: PathBuf,
+    data: PathBuf,
     /// As many signals that were acked last are found by their ids.
     pub memory: u64,
     variables: Vec<(String, String)>,
@@ -26,7 +27,13 @@ impl Home {
     pub fn new(dir: &Path, tail: &str) -> Self {
         std::fs::create_dir_all(dir).unwrap();
         std::fs::write(dir.join("gemba.toml"), format!("{CONFIGURATION}{tail}")).unwrap();
-        Self { dir: dir.to_owned(), memory: u64::MAX, variables: Vec::new(), starts: 0 }
+        Self {
+            dir: dir.to_owned(),
+            data: dir.join("data"),
+            memory: u64::MAX,
+            variables: Vec::new(),
+            starts: 0,
+        }
     }
 
     /// Every later start has this variable.
@@ -34,12 +41,18 @@ impl Home {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
-    pub fn data(&self) -> PathBuf {
-        self.dir.join("data")
+    /// The data is kept elsewhere.
+    pub fn with_data(mut self, data: &Path) -> Self {
+        self.data = data.to_owned();
+        self
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     pub fn secret(&self, name: &str) -> String {
-        std::fs::read_to_string(self.data().join(name)).unwrap().trim_end().to_owned()
+        std::fs::read_to_string(self.data.join(name)).unwrap().trim_end().to_owned()
     }
 
     /// Files with the lines of the `log` action, oldest first.
@@ -68,7 +81,8 @@ impl Home {
         }
         let actions = File::create(self.dir.join(format!("actions-{}", self.starts))).unwrap();
         command
-            .args(["serve", "--config", "gemba.toml"])
+            .args(["serve", "--config", "gemba.toml", "--data-dir"])
+            .arg(&self.data)
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(actions)

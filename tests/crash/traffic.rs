@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::client::Connection;
+use crate::client::{Answer, Connection};
 use crate::ledger::{Ledger, Signal, Unit};
 use crate::rng::Rng;
 
@@ -69,6 +69,15 @@ impl Clients {
         true
     }
 
+    /// Sends one new unit over a connection of its own.
+    pub fn send_new(&self, at: SocketAddr, rng: &mut Rng) -> Sending {
+        let unit = self.ledger.enter(self.unit(rng));
+        match Connection::open(at) {
+            Ok(mut connection) => self.send(&mut connection, unit),
+            Err(_) => Sending::Gone,
+        }
+    }
+
     pub fn send(&self, connection: &mut Connection, unit: usize) -> Sending {
         let content = self.ledger.unit(unit);
         let signature = faster_hex::hex_string(aws_lc_rs::hmac::sign(&self.key, &content.body).as_ref());
@@ -79,11 +88,22 @@ impl Clients {
                 match answer.status {
                     202 => self.ledger.answered(sent, &answer),
                     // It may have been taken all the same, so it stays unknown.
-                    503 => {}
+                    503 => self.check_shed(&answer),
                     _ => self.ledger.violates(format!("unit {unit} was refused: {answer:?}")),
                 }
                 if answer.status == 503 { Sending::Shed } else { Sending::Answered }
             }
+        }
+    }
+
+    /// Whoever is shed is told in the usual form when to come again.
+    fn check_shed(&self, answer: &Answer) {
+        let seconds = answer.header("retry-after").and_then(|seconds| seconds.parse().ok());
+        let in_bounds = seconds.is_some_and(|seconds: u32| (1..=60).contains(&seconds));
+        let is_problem = answer.header("content-type") == Some("application/problem+json")
+            && answer.json()["status"] == 503;
+        if !in_bounds || !is_problem {
+            self.ledger.violates(format!("shed without its form: {:?} {answer:?}", answer.headers));
         }
     }
 
