@@ -117,13 +117,7 @@ impl Node {
     }
 
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request =
-            format!("{method} {path} HTTP/1.1\r\nhost: gemba\r\ncontent-length: {}\r\n", body.len());
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        exchange(self.ingress, &[request.as_bytes(), body].concat())
+        exchange(self.ingress, &request(method, path, headers, body))
     }
 
     /// A request to a node that may be starting again.

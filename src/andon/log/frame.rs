@@ -124,14 +124,21 @@ pub fn records<'a>(header: &Header, mut bytes: &'a [u8]) -> impl Iterator<Item =
     let mut left = header.count;
     std::iter::from_fn(move || {
         left = left.checked_sub(1)?;
-        let (len, rest) = bytes.split_first_chunk::<2>()?;
-        let (record, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+        let (record, rest) = record(bytes)?;
         bytes = rest;
-        let (entry, record) = record.split_first_chunk()?;
-        let (salt, record) = record.split_first_chunk()?;
-        let (signature, compact) = record.split_first_chunk()?;
-        Some(Record { entry, salt, signature, compact })
+        Some(record)
     })
+}
+
+/// The record at the beginning of `bytes`, and what follows it.
+#[must_use]
+pub fn record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<2>()?;
+    let (record, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+    let (entry, record) = record.split_first_chunk()?;
+    let (salt, record) = record.split_first_chunk()?;
+    let (signature, compact) = record.split_first_chunk()?;
+    Some((Record { entry, salt, signature, compact }, rest))
 }
 
 /// The signed note of a frame's bytes behind its header.

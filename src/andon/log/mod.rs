@@ -6,6 +6,7 @@
 
 pub mod frame;
 mod reader;
+mod recent;
 pub mod segment;
 
 use std::io;

@@ -4,14 +4,15 @@
 //! older segments are indexed when they are first asked for.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::frame::{self, Record, records};
+use super::recent::{Held, Recent};
 use super::{LogError, segment};
-use crate::disk::Disk;
+use crate::disk::{Disk, File};
 use crate::event::Seq;
 use crate::proof::note::Signer;
 use crate::receipt::ReceiptId;
@@ -101,6 +102,7 @@ pub struct Reader {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     index: Arc<RwLock<Index>>,
+    recent: Arc<Recent>,
     origin: Arc<str>,
 }
 
@@ -123,6 +125,9 @@ pub struct Found {
 /// Shown a record: its frame, its place in the frame, itself, and where the frame stands.
 type Visit<'v> = dyn FnMut(&frame::Header, u64, Record<'_>, &Place) -> Result<(), LogError> + 'v;
 
+/// Shown where a frame stands: its segment, the file and the place; says how long it is, or that there is none.
+type VisitFrame<'v> = dyn FnMut(u64, &dyn File, &Place) -> Result<Option<u64>, LogError> + 'v;
+
 impl Reader {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
@@ -130,7 +135,7 @@ impl Reader {
         index: Arc<RwLock<Index>>,
         signer: &dyn Signer,
     ) -> Self {
-        Self { disk, dir, index, origin: signer.name().into() }
+        Self { disk, dir, index, recent: Arc::default(), origin: signer.name().into() }
     }
 
     /// The last signed checkpoint.
@@ -147,16 +152,14 @@ impl Reader {
     /// All receipts that the event `seq` caused, in the order of the log.
     pub fn receipts_of(&self, seq: Seq) -> Result<Vec<Found>, LogError> {
         let mut found = Vec::new();
-        self.walk(
-            |lowest, highest| (lowest..=highest).contains(&seq.0),
-            &mut |header, index, record, place| {
-                let Some(stored) = canonical::load(record.compact) else { return Ok(()) };
-                if stored.fields().id.seq == seq {
-                    found.push(self.prove(stored, header, index, record, place)?);
-                }
-                Ok(())
-            },
-        )?;
+        self.frames(|lowest, highest| (lowest..=highest).contains(&seq.0), &mut |segment, file, place| {
+            let Some(held) = self.held(segment, file, place)? else { return Ok(None) };
+            for (index, record) in held.of(seq) {
+                let stored = canonical::load(record.compact).ok_or_else(|| unreadable(place))?;
+                found.push(self.prove(stored, &held.header, index, record, place)?);
+            }
+            Ok(Some(held.header.frame_bytes() as u64))
+        })?;
         Ok(found)
     }
 
@@ -216,8 +219,33 @@ impl Reader {
         Ok(Found { id: fields.id, log_index, json, stored })
     }
 
+    /// The frame at `place`, from memory if it was asked for lately; `None` where none begins.
+    fn held(&self, segment: u64, file: &dyn File, place: &Place) -> Result<Option<Arc<Held>>, LogError> {
+        if let Some(held) = self.recent.find(segment, place.offset) {
+            return Ok(Some(held));
+        }
+        let read = segment::read_frame(file, &place.path, segment, place.offset)?;
+        let Some((header, bytes)) = read else { return Ok(None) };
+        let held = Arc::new(Held::new(header, &bytes));
+        self.recent.keep(segment, place.offset, Arc::clone(&held));
+        Ok(Some(held))
+    }
+
     /// Shows the records of every frame whose bounds are `wanted`.
     fn walk(&self, wanted: impl Fn(u64, u64) -> bool, visit: &mut Visit<'_>) -> Result<(), LogError> {
+        self.frames(wanted, &mut |segment, file, place| {
+            let read = segment::read_frame(file, &place.path, segment, place.offset)?;
+            let Some((header, bytes)) = read else { return Ok(None) };
+            let body = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
+            for (index, record) in records(&header, body).enumerate() {
+                visit(&header, index as u64, record, place)?;
+            }
+            Ok(Some(header.frame_bytes() as u64))
+        })
+    }
+
+    /// Shows where the frames of every stretch stand whose bounds are `wanted`.
+    fn frames(&self, wanted: impl Fn(u64, u64) -> bool, visit: &mut VisitFrame<'_>) -> Result<(), LogError> {
         let segments: Vec<(u64, Segment)> = {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
             let chosen =
@@ -236,29 +264,17 @@ impl Reader {
                     continue;
                 }
                 let upto = stretches.get(position + 1).map_or(u64::MAX, |next| next.offset);
-                let mut offset = stretch.offset;
-                while offset < upto {
-                    let Some((header, bytes)) = segment::read_frame(&*file, &path, number, offset)? else {
-                        break;
-                    };
-                    let place = Place { path: path.clone(), offset };
-                    let body = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
-                    for (index, record) in records(&header, body).enumerate() {
-                        visit(&header, index as u64, record, &place)?;
-                    }
-                    offset += header.frame_bytes() as u64;
+                let mut place = Place { path: path.clone(), offset: stretch.offset };
+                while place.offset < upto {
+                    let Some(bytes) = visit(number, &*file, &place)? else { break };
+                    place.offset += bytes;
                 }
             }
         }
         Ok(())
     }
 
-    fn index_segment(
-        &self,
-        number: u64,
-        file: &dyn crate::disk::File,
-        path: &std::path::Path,
-    ) -> Result<Vec<Stretch>, LogError> {
+    fn index_segment(&self, number: u64, file: &dyn File, path: &Path) -> Result<Vec<Stretch>, LogError> {
         let mut segment = Segment::empty();
         let mut offset = segment::HEADER_BYTES as u64;
         while let Some((header, _)) = segment::read_frame(file, path, number, offset)? {
