@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::andon::log::{Log, LogError};
-use crate::disk::Disk;
+use crate::disk::{Disk, make_dir};
 use crate::event::{Event, Feed, Kind, Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
 use crate::jidoka::store::{StateStore, StoreError};
 use crate::kanban::dedup::Dedup;
 use crate::kanban::journal::record::Decoder;
-use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan};
+use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan, segment};
 use crate::kanban::stage::shard_of;
 use crate::receipt::ReceiptId;
 use crate::ring::{Full, Sender};
@@ -85,7 +85,8 @@ pub fn replay(
     hand: &mut dyn FnMut(usize, Feed),
 ) -> Result<End, RecoveryError> {
     let dir = journal_dir(data_dir);
-    disk.create_dir_all(&dir).map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
+    let secured = make_dir(&**disk, &dir).and_then(|()| segment::secure(&**disk, &dir));
+    secured.map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
     let mut provenance = None;
     let end = scan(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
         let mut decoder = Decoder::new(records).after(provenance);

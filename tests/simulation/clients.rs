@@ -10,7 +10,7 @@ use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Signal
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::oracles::{self, Acked, Name};
-use crate::plan::{ACT, Plan, RESEND_WITHIN_MILLIS};
+use crate::plan::{ACT, Plan, RESEND_WITHIN_MILLIS, RESEND_WITHIN_SIGNALS};
 use crate::rng::Rng;
 
 /// The client's ends of the two lanes of one ingress thread.
@@ -32,19 +32,28 @@ enum State {
 struct Unit {
     signals: Vec<Signal>,
     state: State,
-    first_sent: Option<u64>,
+    first_sent: Option<Moment>,
     /// Says something else under an id that has this number.
     conflicts_with: Option<Seq>,
 }
 
+/// When something was sent or told: simulated time, and signals that were accepted before.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    millis: u64,
+    signals: u64,
+}
+
 pub struct Clients {
     rng: Rng,
+    short_memory: bool,
+    accepted: u64,
     units: Vec<Unit>,
     in_flight: Vec<VecDeque<usize>>,
     /// Last number that a lane was told of a fresh signal.
     last_fresh: Vec<Seq>,
     places: usize,
-    first: HashMap<Name, (Seq, u64)>,
+    first: HashMap<Name, (Seq, Moment)>,
     pub known: oracles::Clients,
     pub answers: u64,
 }
@@ -71,6 +80,14 @@ fn signal(tenant: u64, sku: u64, id: &str, kind: &str, severity: Severity, extra
     }
 }
 
+impl Moment {
+    /// Too long ago to be sent again.
+    fn is_past(self, now: Self, short_memory: bool) -> bool {
+        now.millis - self.millis > RESEND_WITHIN_MILLIS
+            || short_memory && now.signals - self.signals > RESEND_WITHIN_SIGNALS
+    }
+}
+
 impl Clients {
     pub fn new(plan: &Plan, mut rng: Rng) -> Self {
         let mut units = Vec::new();
@@ -94,6 +111,8 @@ impl Clients {
         }
         Self {
             rng,
+            short_memory: plan.dedup.floor_millis == 0,
+            accepted: 0,
             units,
             in_flight: vec![VecDeque::new(); plan.ports],
             last_fresh: vec![Seq(0); plan.ports],
@@ -120,13 +139,14 @@ impl Clients {
         if unit.state != State::Done {
             unit.state = State::InFlight;
         }
-        unit.first_sent.get_or_insert(millis);
+        unit.first_sent.get_or_insert(Moment { millis, signals: self.accepted });
         self.in_flight[port].push_back(at);
     }
 
     fn choose(&mut self, millis: u64) -> Option<usize> {
+        let now = Moment { millis, signals: self.accepted };
         for unit in &mut self.units {
-            let old = unit.first_sent.is_some_and(|first| millis - first > RESEND_WITHIN_MILLIS);
+            let old = unit.first_sent.is_some_and(|first| first.is_past(now, self.short_memory));
             if old && matches!(unit.state, State::Unknown | State::Fresh) {
                 // Given up: the journal may have it or not.
                 unit.state = State::Done;
@@ -138,19 +158,19 @@ impl Clients {
             return unknown;
         }
         if self.rng.chance(1000) {
-            return self.repeat(millis);
+            return self.repeat(now);
         }
         let fresh = self.units.iter().position(|unit| unit.state == State::Fresh);
         fresh.or(unknown)
     }
 
     /// Something that was answered already, as it was or with another content.
-    fn repeat(&mut self, millis: u64) -> Option<usize> {
+    fn repeat(&mut self, now: Moment) -> Option<usize> {
         let at = self.rng.index(self.units.len());
         let unit = self.units[at].clone();
         let [only] = unit.signals.as_slice() else { return None };
         let (seq, when) = *self.first.get(&name(only))?;
-        if unit.conflicts_with.is_some() || millis - when > RESEND_WITHIN_MILLIS {
+        if unit.conflicts_with.is_some() || when.is_past(now, self.short_memory) {
             return None;
         }
         if self.rng.chance(5000) {
@@ -161,7 +181,7 @@ impl Clients {
         self.units.push(Unit {
             signals: vec![other],
             state: State::Done,
-            first_sent: Some(millis),
+            first_sent: Some(now),
             conflicts_with: Some(seq),
         });
         Some(self.units.len() - 1)
@@ -202,6 +222,7 @@ impl Clients {
                         return Err(format!("O4: {names:?} got {first} after {before} on one lane"));
                     }
                     self.last_fresh[port] = *last;
+                    self.accepted += last.0 - first.0 + 1;
                 }
                 for (offset, name) in names.into_iter().enumerate() {
                     let seq = exact.then(|| Seq(first.0 + offset as u64));
@@ -211,7 +232,8 @@ impl Clients {
                         }
                     }
                     if let Some(seq) = seq {
-                        self.first.entry(name.clone()).or_insert((seq, millis));
+                        let moment = Moment { millis, signals: self.accepted };
+                        self.first.entry(name.clone()).or_insert((seq, moment));
                     }
                     self.known.acked.push(Acked { name, seq });
                 }

@@ -96,8 +96,7 @@ struct Inner {
     pending: Vec<NameChange>,
     capacity: u64,
     filler: u64,
-    /// Operations until the process dies; `None` for never.
-    fuse: Option<u64>,
+    fuse: Option<Fuse>,
     dead: bool,
     /// Faults since the process started.
     injected: u64,
@@ -109,6 +108,13 @@ struct Inner {
     /// Highest number that a journal frame was written with.
     spent: u64,
     broken_promise: Option<String>,
+}
+
+/// The process dies after so many more operations, of one name or of any.
+#[derive(Clone, Copy, Debug)]
+pub struct Fuse {
+    pub name: Option<&'static str>,
+    pub operations: u64,
 }
 
 /// The simulated disk; clones share it.
@@ -171,9 +177,9 @@ impl SimDisk {
         self.inner().free()
     }
 
-    /// The process dies after so many more operations.
-    pub fn set_fuse(&self, operations: Option<u64>) {
-        self.inner().fuse = operations;
+    /// When the process dies; `None` for never.
+    pub fn set_fuse(&self, fuse: Option<Fuse>) {
+        self.inner().fuse = fuse;
     }
 
     /// Whether the fuse burnt down.
@@ -205,7 +211,8 @@ impl SimDisk {
     }
 
     pub fn note(&self, line: impl FnOnce() -> String) {
-        self.inner().note(line());
+        let line = line();
+        self.inner().note(line);
     }
 
     pub fn trace(&self) -> u64 {
@@ -229,6 +236,11 @@ impl SimDisk {
             inner.cut();
         }
         (inner.fuse, inner.dead, inner.injected) = (None, false, 0);
+    }
+
+    /// Segments of the journal that were given back.
+    pub fn recycled(&self) -> u64 {
+        self.inner().archive.len() as u64
     }
 
     /// Names that a process sees.
@@ -289,14 +301,14 @@ impl Inner {
         if self.dead {
             return Err(io::Error::other("the process is dead"));
         }
-        if let Some(left) = &mut self.fuse {
-            if *left == 0 {
+        if let Some(fuse) = self.fuse.as_mut().filter(|fuse| fuse.name.is_none_or(|only| only == name)) {
+            if fuse.operations == 0 {
                 self.dead = true;
                 self.injected += 1;
                 self.note(format!("dies in {name}"));
                 return Err(io::Error::other("the process dies here"));
             }
-            *left -= 1;
+            fuse.operations -= 1;
         }
         Ok(())
     }
@@ -573,7 +585,7 @@ impl File for SimFile {
         inner.operation("sync", 0)?;
         let (rate, slow) = (inner.faults.sync, inner.faults.slow);
         if inner.rng.chance(slow) {
-            let took = 2_000 + inner.rng.below(28_000);
+            let took = 1_000 + inner.rng.below(7_000);
             inner.elapsed_millis += took;
             inner.note(format!("a sync takes {took} ms"));
         }

@@ -46,7 +46,9 @@ pub struct Plan {
 }
 
 /// A sender gives up so long after it first sent: its signature would be too old.
-pub const RESEND_WITHIN_MILLIS: u64 = 20_000;
+pub const RESEND_WITHIN_MILLIS: u64 = 5_000;
+/// And, where the memory of identities is short, after so many signals of others.
+pub const RESEND_WITHIN_SIGNALS: u64 = 25;
 
 impl Plan {
     pub fn draw(rng: &mut Rng) -> Self {
@@ -59,7 +61,7 @@ impl Plan {
             commit: rate(&[0, 0, 50]),
             slow: rate(&[0, 0, 30]),
         };
-        let segment_bytes = rng.pick(&[4096, 16_384, 65_536]);
+        let segment_bytes = rng.pick(&[1024, 4096, 32_768]);
         let short_memory = rng.chance(4000);
         let seconds = |rng: &mut Rng, of: &[u64]| Duration::from_secs(rng.pick(of));
         let rules = Rules {
@@ -78,7 +80,7 @@ impl Plan {
             shards: rng.pick(&[1, 2, 3]),
             ports: rng.pick(&[1, 2, 3]),
             lanes: [
-                rng.pick(&[2, 16]),
+                if short_memory { 2 } else { rng.pick(&[2, 16]) },
                 rng.pick(&[2, 8, 256]),
                 rng.pick(&[2, 8, 256]),
                 rng.pick(&[1, 8]),
@@ -90,16 +92,17 @@ impl Plan {
             low_water_bytes: 4 * segment_bytes + 65_536,
             rules,
             dedup: dedup::Settings {
-                capacity: rng.pick(&[64, 100_000]),
-                horizon_millis: if short_memory { 400_000 } else { 96 * 3_600_000 },
-                floor_millis: 200_000,
+                // A short memory forgets soon, so that segments are recycled; it holds what is sent again.
+                capacity: if short_memory { 60 } else { rng.pick(&[64, 100_000]) },
+                horizon_millis: 96 * 3_600_000,
+                floor_millis: if short_memory { 0 } else { 200_000 },
             },
             tenants: rng.pick(&[1, 3]),
             skus: rng.pick(&[1, 2, 4]),
-            units: rng.pick(&[20, 60, 120]),
-            batches: rng.pick(&[0, 2000]),
+            units: rng.pick(&[20, 60, 240]),
+            batches: if short_memory { 0 } else { rng.pick(&[0, 2000]) },
             processes: 2 + rng.below(4),
-            turns: rng.pick(&[60, 250, 800]),
+            turns: rng.pick(&[60, 250, 1000]),
             faults,
             cuts: rng.pick(&[0, 5000, 10_000]),
             early_deaths: rng.pick(&[0, 3000, 7000]),

@@ -10,7 +10,7 @@ use gemba::kanban::journal::{Damage, scan};
 use gemba::line::recovery::journal_dir;
 
 use crate::clients::Clients;
-use crate::disk::{Death, Faults, SimDisk};
+use crate::disk::{Death, Faults, Fuse, SimDisk};
 use crate::line::{DATA_DIR, Line, Stopped, Target, Time, log_vkey};
 use crate::oracles::{self, Evidence, Failure, Summary};
 use crate::plan::Plan;
@@ -25,6 +25,7 @@ pub struct Report {
     pub processes: u64,
     pub cuts: u64,
     pub answers: u64,
+    pub recycled: u64,
     pub millis: u64,
 }
 
@@ -79,6 +80,7 @@ pub fn run(seed: u64) -> Result<Report, Found> {
             processes: world.processes,
             cuts: world.cuts,
             answers: world.clients.answers,
+            recycled: world.disk.recycled(),
             millis: world.time.millis,
         }),
         Err(what) => Err(Found { what, story: world.disk.story() }),
@@ -90,8 +92,7 @@ impl World {
     fn suffer(&mut self) -> Result<(), String> {
         for _ in 0..self.plan.processes {
             self.disk.set_faults(self.plan.faults);
-            let early = self.rng.chance(self.plan.early_deaths);
-            let fuse = if early { self.rng.below(60) } else { self.rng.below(2000) };
+            let fuse = self.fuse();
             self.disk.set_fuse(Some(fuse));
             match self.start()? {
                 Some(line) => self.live(line)?,
@@ -102,6 +103,21 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Half of the deaths are anywhere, half in an operation that makes a difference.
+    fn fuse(&mut self) -> Fuse {
+        let names = ["sync", "sync_dir", "rename", "create", "write", "commit", "truncate"];
+        let name = self.rng.chance(5000).then(|| self.rng.pick(&names));
+        let early = self.rng.chance(self.plan.early_deaths);
+        let operations = match (early, name) {
+            (true, Some(_)) => self.rng.below(5),
+            (true, None) => self.rng.below(60),
+            (false, Some("sync" | "write" | "commit")) => self.rng.below(150),
+            (false, Some(_)) => self.rng.below(20),
+            (false, None) => self.rng.below(2000),
+        };
+        Fuse { name, operations }
     }
 
     fn start(&mut self) -> Result<Option<Line>, String> {
@@ -168,7 +184,7 @@ impl World {
 
     /// What happens beside the line.
     fn happen(&mut self, line: &mut Line) {
-        self.time.millis += self.rng.pick(&[0, 1, 5, 20, 100, 1000]);
+        self.time.millis += self.rng.pick(&[0, 1, 5, 20, 100, 1000, 5000]);
         if self.rng.chance(self.plan.clock_jumps) {
             let jump = self.rng.pick(&[-10_000, -1000, 1000, 10_000]);
             self.time.jumped += jump;
@@ -298,6 +314,7 @@ impl World {
         let mut turns = 0;
         while !(self.clients.is_done() && line.is_at_rest()) {
             turns += 1;
+            self.time.millis += 20;
             if turns > HEAL_TURNS {
                 return Err(format!("O9: pending after {turns} turns"));
             }

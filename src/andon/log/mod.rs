@@ -20,7 +20,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 pub use reader::{Index, Reader};
 pub use segment::{Open, Scanned};
 
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, make_dir};
 use crate::event::UnixMillis;
 use crate::proof::note::{Signer, checkpoint};
 use crate::proof::tree::{Tree, leaf_hash};
@@ -129,7 +129,7 @@ impl Log {
         segment_bytes: u64,
         now: UnixMillis,
     ) -> Result<Self, LogError> {
-        disk.create_dir_all(dir).map_err(LogError::io(dir))?;
+        make_dir(&*disk, dir).map_err(LogError::io(dir))?;
         let open = segment::open(&*disk, dir, &*signer)?;
         let index = Arc::new(RwLock::new(open.index));
         let tail = match open.tail {
