@@ -104,7 +104,7 @@ fn frame_seal(bencher: Bencher, events: u64) {
 }
 
 fn remembered() -> Dedup {
-    let capacity = usize::try_from(4 * REMEMBERED).unwrap();
+    let capacity = usize::try_from(REMEMBERED).unwrap();
     let settings = Settings { capacity, horizon_millis: u64::MAX, floor_millis: 0 };
     let mut dedup = Dedup::new(settings);
     for n in 0..REMEMBERED {
@@ -113,12 +113,8 @@ fn remembered() -> Dedup {
     dedup
 }
 
-/// As uniform as the hashes they stand for, in no order.
 fn identity(n: u64) -> Fingerprint {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
-    bytes[8..].copy_from_slice(&n.to_le_bytes());
-    Fingerprint(bytes)
+    Fingerprint::new("signals", Assurance::C, "tenant-042", &n.to_string(), b"")
 }
 
 #[divan::bench]
@@ -154,18 +150,19 @@ fn dedup_miss(bencher: Bencher) {
 /// With a full table: each forgets the oldest.
 #[divan::bench]
 fn dedup_insert(bencher: Bencher) {
-    let capacity = usize::try_from(REMEMBERED).unwrap();
-    let settings = Settings { capacity, horizon_millis: u64::MAX, floor_millis: 0 };
-    let mut dedup = Dedup::new(settings);
-    let mut next = 0;
-    let mut insert = |count: u64| {
-        for n in next..next + count {
-            dedup.insert(identity(n), n, Seq(n + 1), UnixMillis(n));
-        }
-        next += count;
-    };
-    insert(REMEMBERED);
-    bencher.counter(ItemsCount::new(FRAME)).bench_local(|| insert(FRAME));
+    let mut dedup = remembered();
+    let mut next = REMEMBERED;
+    bencher
+        .counter(ItemsCount::new(FRAME))
+        .with_inputs(|| {
+            next += FRAME;
+            (next..next + FRAME).map(|n| (identity(n), n)).collect::<Vec<_>>()
+        })
+        .bench_local_values(|fresh| {
+            for (identity, n) in fresh {
+                dedup.insert(identity, n, Seq(n + 1), UnixMillis(n));
+            }
+        });
 }
 
 fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Writer {

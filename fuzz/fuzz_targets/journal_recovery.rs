@@ -39,7 +39,9 @@ fuzz_target!(|text: &str| {
     let (all, _) = events(untouched).expect("the untouched journal is whole");
     let disk = untouched.copied();
     let edits: Vec<Vec<&str>> = lines.take(EDITS).map(|line| line.split(' ').collect()).collect();
-    edits.iter().for_each(|edit| change(&disk, edit));
+    for edit in &edits {
+        change(&disk, edit);
+    }
 
     let Ok((found, end)) = events(&disk) else { return };
     if disk.open(&path(Path::new(DIR), 0)).is_ok() {

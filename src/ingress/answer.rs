@@ -92,7 +92,13 @@ impl Refused {
                 (414, format!("path and query are longer than {} bytes", crate::limits::URL_BYTES_MAX))
             }
             Self::Headers => {
-                (431, format!("the header fields are longer than {} bytes", crate::limits::HEADER_BYTES_MAX))
+                let (count, bytes) = (crate::limits::HEADERS_MAX, crate::limits::HEADER_BYTES_MAX);
+                (
+                    431,
+                    format!(
+                        "there are more than {count} header fields, or they are longer than {bytes} bytes"
+                    ),
+                )
             }
             Self::ContentEncoding => (415, "send the body without Content-Encoding".into()),
             Self::ContentType => (
@@ -162,6 +168,23 @@ impl Refused {
         }
         answer
     }
+}
+
+/// What the parser cannot read it refuses by itself, without a body. Gives such an answer its problem.
+#[must_use]
+pub fn explained(refusal: &[u8]) -> Option<Vec<u8>> {
+    const BODILESS: &[u8] = b"content-length: 0\r\n";
+    let code = refusal.strip_prefix(b"HTTP/1.1 ")?.get(..3).filter(|code| code[0] == b'4')?;
+    let at = memchr::memmem::find(refusal, BODILESS)?;
+    let status = StatusCode::from_bytes(code).ok()?;
+    let problem = match status {
+        StatusCode::URI_TOO_LONG => Refused::Url.problem(),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refused::Headers.problem(),
+        _ => Problem::new(status, "this is no request of HTTP/1.1 (RFC 9112)"),
+    };
+    let body = problem.to_json();
+    let described = format!("content-type: application/problem+json\r\ncontent-length: {}\r\n", body.len());
+    Some([&refusal[..at], described.as_bytes(), &refusal[at + BODILESS.len()..], &body].concat())
 }
 
 const SIGNAL_ID: HeaderName = HeaderName::from_static("x-signal-id");

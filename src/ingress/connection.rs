@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,10 +20,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::answer::explained;
 use super::intake::intake;
 use super::stage::Ingress;
+use super::strict::Strict;
 use crate::limits;
 
 /// What the sweep looks at. Times are coarse seconds of the thread's clock.
@@ -107,6 +110,8 @@ struct Io {
     socket: TokioIo<TcpStream>,
     watch: Rc<Watch>,
     ingress: Rc<Ingress>,
+    /// Of HTTP/1.1.
+    strict: Option<Strict>,
 }
 
 impl Read for Io {
@@ -115,7 +120,7 @@ impl Read for Io {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        let read = self.read(cx, buffer);
         if read.is_ready() && matches!(self.watch.phase.get(), Phase::Fresh | Phase::Idle) {
             self.watch.enter(Phase::Head, self.ingress.seconds());
         }
@@ -124,6 +129,17 @@ impl Read for Io {
 }
 
 impl Io {
+    fn read(&mut self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let Some(strict) = &mut self.strict else { return Pin::new(&mut self.socket).poll_read(cx, buffer) };
+        let mut scratch = self.ingress.scratch.borrow_mut();
+        let room = buffer.remaining().min(scratch.len());
+        let mut came = ReadBuf::new(&mut scratch[..room]);
+        ready!(Pin::new(self.socket.inner_mut()).poll_read(cx, &mut came))?;
+        strict.read(came.filled_mut());
+        buffer.put_slice(came.filled());
+        Poll::Ready(Ok(()))
+    }
+
     fn note_write(&self, stuck: bool) {
         if stuck && !self.watch.write_stuck.get() {
             self.watch.since.set(self.ingress.seconds());
@@ -156,6 +172,13 @@ impl Write for Io {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = pieces
+            && let Some(explained) = explained(only)
+        {
+            // The connection ends behind it; the few bytes fit where the fewer would have.
+            let wrote = ready!(Pin::new(&mut self.socket).poll_write(cx, &explained))?;
+            return Poll::Ready(Ok(wrote.min(only.len())));
+        }
         let wrote = Pin::new(&mut self.socket).poll_write_vectored(cx, pieces);
         self.note_write(wrote.is_pending());
         wrote
@@ -177,7 +200,12 @@ pub async fn serve(socket: TcpStream, watch: Rc<Watch>, ingress: Rc<Ingress>) {
     let limit = Duration::from_secs(u64::from(limits::HEADER_READ_SECONDS));
     let Ok(Ok(http2)) = tokio::time::timeout(limit, speaks_http2(&socket)).await else { return };
     crate::fault::point("K1");
-    let io = Io { socket: TokioIo::new(socket), watch: Rc::clone(&watch), ingress: Rc::clone(&ingress) };
+    let io = Io {
+        socket: TokioIo::new(socket),
+        watch: Rc::clone(&watch),
+        ingress: Rc::clone(&ingress),
+        strict: (!http2).then(Strict::new),
+    };
     let (their_watch, their_ingress) = (Rc::clone(&watch), Rc::clone(&ingress));
     let service = service_fn(move |request: Request<Incoming>| {
         intake(Rc::clone(&their_ingress), Rc::clone(&their_watch), request)
@@ -195,7 +223,6 @@ pub async fn serve(socket: TcpStream, watch: Rc<Watch>, ingress: Rc<Ingress>) {
         Served { connection: Box::pin(connection), watch, ingress, draining: false }.await;
     } else {
         let connection = http1::Builder::new()
-            .pipeline_flush(true)
             .half_close(false)
             .max_headers(limits::HEADERS_MAX)
             .max_buf_size(limits::H1_BUFFER_BYTES)

@@ -82,7 +82,8 @@ fn route<'a>(ingress: &'a Ingress, method: &Method, uri: &Uri) -> Result<&'a Sou
 
 fn check_head(headers: &HeaderMap) -> Result<(), Refused> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if bytes > limits::HEADER_BYTES_MAX as usize {
+    // HTTP/1.1 counts them while it reads, HTTP/2 does not.
+    if bytes > limits::HEADER_BYTES_MAX as usize || headers.len() > limits::HEADERS_MAX {
         return Err(Refused::Headers);
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {

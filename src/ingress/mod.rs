@@ -8,4 +8,5 @@ pub mod guard;
 mod intake;
 pub mod rate;
 pub mod stage;
+mod strict;
 mod waiting;

@@ -97,6 +97,8 @@ pub struct Ingress {
     draining: Cell<bool>,
     watches: RefCell<Vec<Weak<Watch>>>,
     per_address: RefCell<HashMap<IpAddr, u32>>,
+    /// What a read of a socket brought, while it is looked at.
+    pub scratch: RefCell<Box<[u8]>>,
 }
 
 /// Every so many requests are measured stage by stage.
@@ -122,6 +124,7 @@ impl Ingress {
             draining: Cell::new(false),
             watches: RefCell::default(),
             per_address: RefCell::default(),
+            scratch: RefCell::new(vec![0; limits::H1_BUFFER_BYTES].into()),
         }
     }
 

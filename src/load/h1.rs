@@ -164,7 +164,7 @@ impl<T: Traffic> Driver<'_, T> {
             for event in events.drain(..) {
                 let flags = event.flags;
                 if let Ok(index) = usize::try_from(event.data.u64()) {
-                    self.happened(index, flags)?;
+                    self.happened(index, flags);
                 }
             }
         }
@@ -193,17 +193,13 @@ impl<T: Traffic> Driver<'_, T> {
         while let Some(index) = self.free.front().copied() {
             let waits = self.fill(index);
             self.flush(index);
-            match waits {
-                Some(wait) => {
-                    // The next request goes to the connection that has been free longest.
-                    self.free.rotate_left(1);
-                    return if let Wait::Until(at) = wait { at } else { u64::MAX };
-                }
-                None => {
-                    self.free.pop_front();
-                    self.connections[index].listed = false;
-                }
+            if let Some(wait) = waits {
+                // The next request goes to the connection that has been free longest.
+                self.free.rotate_left(1);
+                return if let Wait::Until(at) = wait { at } else { u64::MAX };
             }
+            self.free.pop_front();
+            self.connections[index].listed = false;
         }
         u64::MAX
     }
@@ -265,19 +261,17 @@ impl<T: Traffic> Driver<'_, T> {
         }
     }
 
-    fn happened(&mut self, index: usize, flags: epoll::EventFlags) -> io::Result<()> {
+    fn happened(&mut self, index: usize, flags: epoll::EventFlags) {
         let connection = &mut self.connections[index];
-        let Some(socket) = &connection.socket else { return Ok(()) };
+        let Some(socket) = &connection.socket else { return };
         if !connection.ready && connection.waits.is_empty() {
             if !matches!(socket.take_error(), Ok(None)) || !flags.contains(epoll::EventFlags::OUT) {
-                self.end(index, End::Broken);
-                return Ok(());
+                return self.end(index, End::Broken);
             }
             connection.ready = true;
             connection.blocked = true;
             self.offer(index);
-            self.flush(index);
-            return Ok(());
+            return self.flush(index);
         }
         if flags.contains(epoll::EventFlags::OUT) {
             self.flush(index);
@@ -285,7 +279,6 @@ impl<T: Traffic> Driver<'_, T> {
         if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
             self.receive(index);
         }
-        Ok(())
     }
 
     fn offer(&mut self, index: usize) {

@@ -257,17 +257,14 @@ async fn stream(sender: Rc<Sender>, send: SendRequest<Bytes>) -> u64 {
             sender.again.borrow_mut().push_back(sent);
             return answers;
         };
-        match tokio::time::timeout(DRAIN, exchange(&sender, ready, &sent)).await {
-            Ok(Some((status, body))) => {
-                answers += 1;
-                sender.count(|wire| wire.bytes_received += body.len() as u64);
-                sender.client.borrow_mut().answered(sent, clock::nanos(), status, &body);
-            }
-            Ok(None) | Err(_) => {
-                sender.client.borrow_mut().lost(sent);
-                return answers;
-            }
-        }
+        let exchanged = tokio::time::timeout(DRAIN, exchange(&sender, ready, &sent)).await;
+        let Ok(Some((status, body))) = exchanged else {
+            sender.client.borrow_mut().lost(sent);
+            return answers;
+        };
+        answers += 1;
+        sender.count(|wire| wire.bytes_received += body.len() as u64);
+        sender.client.borrow_mut().answered(sent, clock::nanos(), status, &body);
     }
 }
 

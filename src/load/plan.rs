@@ -132,7 +132,9 @@ impl Zipf {
     pub fn new(count: u32, exponent: f64) -> Self {
         let mut weights: Vec<f64> = (0..count).map(|rank| (f64::from(rank) + 1.0).powf(-exponent)).collect();
         let sum: f64 = weights.iter().sum();
-        weights.iter_mut().for_each(|weight| *weight *= f64::from(count) / sum);
+        for weight in &mut weights {
+            *weight *= f64::from(count) / sum;
+        }
         let mut columns: Vec<Column> =
             (0..count).map(|rank| Column { keep: u32::MAX, alias: rank }).collect();
         let (mut small, mut large): (Vec<u32>, Vec<u32>) =
@@ -149,10 +151,10 @@ impl Zipf {
         Self { columns }
     }
 
-    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "halves of a number, and a number below a u32")]
     fn pick(&self, random: u64) -> u32 {
-        let (index, fraction) = (random >> 32, random as u32);
-        let index = (index * self.columns.len() as u64) >> 32;
+        let (high, fraction) = (random >> 32, random as u32);
+        let index = (high * self.columns.len() as u64) >> 32;
         let Some(column) = self.columns.get(index as usize) else { return 0 };
         if fraction < column.keep { index as u32 } else { column.alias }
     }
@@ -223,12 +225,12 @@ impl Plan {
 }
 
 /// Maps a random number to one below `bound`, by multiplication.
-#[expect(clippy::cast_possible_truncation, reason = "the high half of a product")]
 fn below(random: u64, bound: u64) -> u64 {
     ((u128::from(random) * u128::from(bound)) >> 64) as u64
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "counts of a test")]
 mod tests {
     use super::*;
 

@@ -66,6 +66,7 @@ impl Schedule {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "times of a test")]
 mod tests {
     use super::*;
 

@@ -146,13 +146,7 @@ impl Asker {
     fn next_promise(&mut self, now: u64) -> Option<Promise> {
         let (unit, index) = match self.unit.take() {
             Some(unit) => unit,
-            None => match self.units.next() {
-                Some(unit) => (unit, 0),
-                None => {
-                    self.all_asked = true;
-                    return None;
-                }
-            },
+            None => (self.units.next()?, 0),
         };
         let signals = self.course.plan.signals(unit.request);
         let signal = signals.start + index;
@@ -189,7 +183,8 @@ impl Asker {
             200 => match serde_json::from_slice(body) {
                 Ok(status) => self.judge(promise, status, now, waited),
                 Err(error) => {
-                    self.fail(promise, |f| &mut f.unanswered, &format!("unreadable answer: {error}"))
+                    let why = format!("its answer cannot be read: {error}");
+                    self.fail(promise, |f| &mut f.unanswered, &why);
                 }
             },
             404 => self.fail(promise, |f| &mut f.lost, "the server does not know it"),
@@ -284,7 +279,10 @@ impl Traffic for Asker {
         match (self.next_promise(now), self.later.front()) {
             (Some(promise), _) => Ok(Question::Signal(promise)),
             (None, Some((at, _))) => Err(Wait::Until(*at)),
-            (None, None) => Err(Wait::Answers),
+            (None, None) => {
+                self.all_asked = true;
+                Err(Wait::Answers)
+            }
         }
     }
 

@@ -107,13 +107,12 @@ impl Unfit {
     /// Items that one answer lists.
     pub const ITEMS_MAX: usize = 32;
 
-    /// 400 where the content is not what its type says, 422 where it is no signal.
+    /// 400 where no items can be told apart, 422 where one is no signal.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::NotUtf8 | Self::Frame(_) => 400,
-            Self::Items { items, .. } if items.iter().any(|(_, why)| matches!(why, Reason::Json(_))) => 400,
-            Self::Empty | Self::TooMany | Self::Items { .. } => 422,
+            Self::Frame(_) => 400,
+            Self::NotUtf8 | Self::Empty | Self::TooMany | Self::Items { .. } => 422,
         }
     }
 

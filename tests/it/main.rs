@@ -2,10 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod bad_requests;
 mod drain;
+mod good_requests;
+mod h2;
 mod http;
 mod layout;
+mod limits;
 mod node;
+mod not_signals;
+mod operator;
 mod readme;
+mod senders;
 #[cfg(feature = "faults")]
 mod supervision;
+mod wire;

@@ -4,17 +4,19 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::http::{Answer, exchange, try_exchange};
+#[cfg(feature = "faults")]
+use crate::http::try_exchange;
+use crate::http::{Answer, exchange};
 
 pub struct Node {
     pub dir: PathBuf,
     pub ingress: SocketAddr,
     pub admin: SocketAddr,
     child: Child,
-    lines: mpsc::Receiver<String>,
+    lines: Mutex<mpsc::Receiver<String>>,
     said: Vec<String>,
     /// Keeps the directory until the node is gone.
     owned: Option<tempfile::TempDir>,
@@ -57,7 +59,7 @@ impl Node {
             ingress: nowhere,
             admin: nowhere,
             child,
-            lines,
+            lines: Mutex::new(lines),
             said: Vec::new(),
             owned: None,
         };
@@ -76,7 +78,7 @@ impl Node {
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
+            match self.lines.get_mut().unwrap().recv_timeout(left) {
                 Ok(line) => {
                     self.said.push(line.clone());
                     if line.contains(words) {
@@ -88,6 +90,12 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// All of standard error, once the process has ended.
+    pub fn everything_said(&mut self) -> String {
+        self.said.extend(self.lines.get_mut().unwrap().iter());
+        self.said.join("\n")
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -121,6 +129,7 @@ impl Node {
     }
 
     /// A request to a node that may be starting again.
+    #[cfg(feature = "faults")]
     pub fn try_request(
         &self,
         method: &str,
@@ -132,6 +141,7 @@ impl Node {
     }
 
     /// Waits until the node says that it is ready.
+    #[cfg(feature = "faults")]
     pub fn wait_until_ready(&self) {
         let until = Instant::now() + PATIENCE;
         let request = b"GET /readyz HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";
@@ -175,6 +185,13 @@ impl Node {
             .unwrap()
             .parse()
             .unwrap()
+    }
+
+    /// Resident memory of the process.
+    pub fn rss_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// SIGTERM, and how the process ended.

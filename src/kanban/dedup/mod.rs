@@ -1,13 +1,14 @@
 //! The memory of identities (promise P2): exact, bounded, rebuilt from the journal.
 //!
-//! One table of fixed size, allocated once, of 33 bytes a place. What is forgotten is the oldest, and never before it
+//! One table of fixed size, allocated once: 64 bytes an identity, and 32 for its turn to be forgotten. What is forgotten is the oldest, and never before it
 //! is old enough that its signature would be refused anyway; when young ones fill the table, the line sheds.
 //! The journal is kept as far back as this memory reaches, so a restart finds the same memory.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher};
+mod table;
 
-use hashbrown::HashMap;
+use std::collections::VecDeque;
+
+use table::Table;
 
 use crate::event::{Seq, UnixMillis};
 use crate::signal::Fingerprint;
@@ -37,16 +38,10 @@ pub enum Known {
     },
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    seq: Seq,
-    digest: u64,
-}
-
 #[derive(Debug)]
 pub struct Dedup {
     settings: Settings,
-    table: HashMap<Fingerprint, Seen, Uniform>,
+    table: Table,
     /// In the order of arrival, for forgetting.
     order: VecDeque<(Fingerprint, Seq, UnixMillis)>,
 }
@@ -54,21 +49,23 @@ pub struct Dedup {
 impl Dedup {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, table: HashMap::default(), order: VecDeque::new() }
+        // One more than the capacity: a new one comes before the oldest goes.
+        let places = settings.capacity + 1;
+        Self { settings, table: Table::new(places), order: VecDeque::with_capacity(places) }
     }
 
     #[must_use]
     pub fn look(&self, identity: &Fingerprint, digest: u64) -> Known {
         match self.table.get(identity).filter(|_| !crate::fault::planted("dedup-off")) {
             None => Known::Fresh,
-            Some(seen) if seen.digest == digest => Known::Repeat { seq: seen.seq },
-            Some(seen) => Known::Conflict { seq: seen.seq },
+            Some((same, seq)) if same == digest => Known::Repeat { seq },
+            Some((_, seq)) => Known::Conflict { seq },
         }
     }
 
     /// Remembers a fresh identity; makes room by forgetting the oldest.
     pub fn insert(&mut self, identity: Fingerprint, digest: u64, seq: Seq, time: UnixMillis) {
-        if self.table.insert(identity, Seen { seq, digest }).is_none() {
+        if self.table.insert(&identity, digest, seq) {
             self.order.push_back((identity, seq, time));
         }
         let horizon = time.0.saturating_sub(self.settings.horizon_millis);
@@ -94,32 +91,6 @@ impl Dedup {
     pub fn sealed_through(&self) -> Seq {
         self.order.front().map_or(Seq(u64::MAX), |(_, seq, _)| Seq(seq.0 - 1))
     }
-}
-
-/// Fingerprints are uniform: their first bytes are the hash.
-#[derive(Clone, Copy, Debug, Default)]
-struct Uniform;
-
-#[derive(Clone, Copy, Debug, Default)]
-struct First(u64);
-
-impl BuildHasher for Uniform {
-    type Hasher = First;
-    fn build_hasher(&self) -> First {
-        First(0)
-    }
-}
-
-impl Hasher for First {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-    fn write_usize(&mut self, _length_prefix: usize) {}
 }
 
 #[cfg(test)]

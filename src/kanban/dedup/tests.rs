@@ -59,6 +59,31 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
+    /// Few homes, so that runs meet and go around the end.
+    #[test]
+    fn the_table_is_a_map(ops in prop::collection::vec((0u8..24, any::<bool>()), 0..200)) {
+        let (mut table, mut model) = (Table::new(16), Plain::new());
+        let crowded = |n: u8| {
+            let mut bytes = [0; 16];
+            bytes[0] = 28 + n % 8;
+            bytes[15] = n;
+            Fingerprint(bytes)
+        };
+        for ((n, insert), seq) in ops.into_iter().zip(1..) {
+            let identity = crowded(n);
+            if insert && model.len() < 16 {
+                let new = model.insert(identity, (u64::from(n), Seq(seq))).is_none();
+                prop_assert_eq!(table.insert(&identity, u64::from(n), Seq(seq)), new);
+            } else {
+                model.remove(&identity);
+                table.remove(&identity);
+            }
+            for n in 0..24 {
+                prop_assert_eq!(table.get(&crowded(n)), model.get(&crowded(n)).copied());
+            }
+        }
+    }
+
     #[test]
     fn the_memory_is_the_model(ops in prop::collection::vec(op(), 0..80)) {
         let (mut dedup, mut model) = (Dedup::new(SETTINGS), Model::default());

@@ -63,7 +63,7 @@ fn decided() -> Draft {
         id: Text::Span { at: 7, len: 3 },
         tenant: Text::Span { at: 22, len: 4 },
         sku: Text::Owned("vm".into()),
-        kind: Text::Span { at: 48, len: 10 },
+        kind: Text::Span { at: 47, len: 10 },
         severity: Severity::Info,
         provenance: Provenance::intern("signals", "k1", Assurance::B),
         identity: Fingerprint([7; 16]),

@@ -94,7 +94,7 @@ fn what_is_no_array_is_refused_as_a_whole() {
         let unfit = batch(&text, Form::Batch).unwrap_err();
         let items: Vec<_> = unfit.items().collect();
         assert!(matches!(&items[..], [(at, Reason::Json(_))] if *at == index), "{text}: {unfit:?}");
-        assert_eq!(unfit.status(), 400);
+        assert_eq!(unfit.status(), 422);
     }
 }
 
@@ -130,6 +130,6 @@ fn bytes_that_are_no_text_are_refused_in_every_form() {
     for form in [Form::Single, Form::Batch, Form::Lines] {
         let body = [with("").as_bytes(), b"\xff"].concat();
         let unfit = parse(Verified::assumed(body.into()), form, &fixed()).unwrap_err();
-        assert_eq!((unfit.status(), unfit), (400, Unfit::NotUtf8));
+        assert_eq!((unfit.status(), unfit), (422, Unfit::NotUtf8));
     }
 }

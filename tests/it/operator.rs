@@ -1,0 +1,357 @@
+//! The operator plane: who may ask what, what is answered, and that nothing secret is ever said.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+
+use crate::http::{Answer, exchange};
+use crate::node::{Node, signal};
+use crate::wire::{assert_problem, connect, raw, rest, send};
+
+const JSON: &str = "application/json";
+
+fn ask(node: &Node, method: &str, path: &str, authorization: Option<&str>) -> Answer {
+    let authorization = authorization.map(|value| format!("authorization: {value}"));
+    let headers: Vec<&str> = authorization.as_deref().into_iter().chain(["connection: close"]).collect();
+    exchange(node.admin, &raw(&format!("{method} {path} HTTP/1.1"), &headers, b""))
+}
+
+/// All that a HEAD is answered with.
+fn head_of(node: &Node, path: &str, token: &str) -> String {
+    let authorization = format!("authorization: Bearer {token}");
+    let mut socket = connect(node.admin);
+    send(&mut socket, &raw(&format!("HEAD {path} HTTP/1.1"), &[&authorization, "connection: close"], b""));
+    String::from_utf8(rest(&mut socket)).unwrap()
+}
+
+/// A node with a token of each role, in a directory that the caller keeps.
+fn node_with_roles(dir: &Path) -> Node {
+    let mut config = include_str!("../../config/dev.toml").to_owned();
+    for role in ["viewer", "operator", "admin"] {
+        config.push_str(&format!("\n[[admin.token]]\nname = \"{role}\"\nrole = \"{role}\"\n"));
+    }
+    std::fs::write(dir.join("gemba.toml"), config).unwrap();
+    Node::start_in(dir, &[("GEMBA_CONFIG", "gemba.toml")])
+}
+
+#[test]
+fn every_route_answers_those_who_may_ask_and_no_one_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node_with_roles(dir.path());
+    assert_eq!(node.post(JSON, signal("acme", "vm", "s-1").as_bytes()).status, 202);
+    let status = node.decided("acme", "s-1");
+    let receipt = format!("/v1/receipts/{}", status["receipts"][0].as_str().unwrap());
+    let tokens = ["viewer", "operator", "admin"].map(|role| node.secret(&format!("{role}.token")));
+
+    let with_token = [
+        ("/v1/signals/acme/s-1", 200),
+        ("/v1/signals/acme/unknown", 404),
+        ("/v1/signals/ACME/s-1", 404),
+        (receipt.as_str(), 200),
+        ("/v1/receipts/r-00000000ffffffff-00", 404),
+        ("/v1/receipts/r-ffffffffffffffff-ff", 404),
+        ("/v1/receipts/1", 400),
+        ("/v1/receipts/r-1-0", 400),
+        ("/v1/receipts/r-00000000FFFFFFFF-00", 400),
+        ("/v1/receipts/r-0000000000000001-00x", 400),
+        ("/v1/receipts/%zz", 400),
+        ("/v1/governors", 200),
+        ("/v1/governors?tenant=acme", 200),
+        ("/v1/governors/acme/vm", 200),
+        ("/v1/governors/acme/unknown", 404),
+    ];
+    for (path, status) in with_token {
+        for token in &tokens {
+            let answer = ask(&node, "GET", path, Some(&format!("Bearer {token}")));
+            assert_eq!(answer.status, status, "{path}: {}", answer.text());
+            if status != 200 {
+                assert_problem(path, &answer);
+            }
+            let head = head_of(&node, path, token);
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "HEAD {path}: {head}");
+            assert!(head.ends_with("\r\n\r\n"), "HEAD {path}: {head}");
+        }
+        let admin = &tokens[2];
+        let wrong = [
+            None,
+            Some("Bearer wrong".to_owned()),
+            Some("Bearer ".to_owned()),
+            Some(admin.clone()),
+            Some(format!("Basic {admin}")),
+            Some(format!("Bearer {admin}x")),
+            Some(format!("Bearer {}", &admin[1..])),
+        ];
+        for authorization in wrong.iter().filter(|_| path != "/v1/receipts/%zz") {
+            let answer = ask(&node, "GET", path, authorization.as_deref());
+            assert_eq!(answer.status, 401, "{path} with {authorization:?}");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            assert_problem(path, &answer);
+        }
+    }
+    for path in ["/livez", "/readyz", "/metrics"] {
+        for authorization in [None, Some("Bearer wrong"), Some(&format!("Bearer {}", tokens[0]))] {
+            assert_eq!(ask(&node, "GET", path, authorization).status, 200, "{path} needs no token here");
+        }
+    }
+    let bearer = format!("Bearer {}", tokens[2]);
+    for path in ["/livez", "/metrics", "/v1/governors", "/v1/governors/acme/vm", receipt.as_str()] {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+            let answer = ask(&node, method, path, Some(&bearer));
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert_eq!(answer.header("allow"), Some("GET, HEAD"), "{method} {path}");
+            assert_problem(path, &answer);
+        }
+    }
+    for path in ["/", "/v1", "/v1/nothing", "/v1/signals/acme", "/livez/", "//livez", "/v1/governors/a/b/c"] {
+        let answer = ask(&node, "GET", path, Some(&bearer));
+        assert_eq!(answer.status, 404, "{path}");
+        assert_problem(path, &answer);
+    }
+}
+
+#[test]
+fn health_is_told_by_stage() {
+    let node = Node::start();
+    assert_eq!(node.ask("/livez").json(), serde_json::json!({"status": "live"}));
+    let ready = node.ask("/readyz");
+    assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("ready")));
+    let stages = ready.json()["stages"].clone();
+    for stage in ["ingress", "journal"] {
+        let found = stages.as_array().unwrap().iter().find(|found| found["stage"] == stage);
+        assert_eq!(found.unwrap_or_else(|| panic!("{stage}: {stages}"))["ok"], true);
+    }
+}
+
+#[test]
+fn governors_are_listed_in_order_filtered_and_by_pages() {
+    let node = Node::start();
+    for tenant in ["beta", "acme", "gamma"] {
+        for sku in ["vm", "db", "net"] {
+            let body = signal(tenant, sku, &format!("{tenant}-{sku}"));
+            assert_eq!(node.post(JSON, body.as_bytes()).status, 202);
+            node.decided(tenant, &format!("{tenant}-{sku}"));
+        }
+    }
+    let listed = |query: &str| -> Vec<String> {
+        let answer = node.ask(&format!("/v1/governors{query}"));
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        let name = |governor: &serde_json::Value| {
+            format!("{}/{}", governor["tenant"].as_str().unwrap(), governor["sku"].as_str().unwrap())
+        };
+        answer.json()["governors"].as_array().unwrap().iter().map(name).collect()
+    };
+    let all = listed("");
+    let expected =
+        ["acme", "beta", "gamma"].map(|t| ["db", "net", "vm"].map(|s| format!("{t}/{s}"))).concat();
+    assert_eq!(all, expected);
+    assert_eq!(listed("?tenant=beta"), expected[3..6]);
+    assert_eq!(listed("?tenant=nobody"), [""; 0]);
+    assert_eq!(listed("?limit=4"), expected[..4]);
+    assert_eq!(listed("?limit=4&after=beta/db"), expected[4..8]);
+    assert_eq!(listed("?after=beta%2Fdb&tenant=beta"), expected[4..6]);
+    assert_eq!(listed("?after=gamma/vm"), [""; 0]);
+    let mut pages = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = listed(&format!("?limit=2{after}"));
+        let Some(last) = page.last() else { break };
+        after = format!("&after={last}");
+        pages.extend(page);
+    }
+    assert_eq!(pages, expected, "pages leave nothing out and repeat nothing");
+    for query in [
+        "?limit=0",
+        "?limit=1001",
+        "?limit=-1",
+        "?limit=many",
+        "?limit=",
+        "?after=beta",
+        "?tenants=beta",
+        "?tenant=%zz",
+        "?tenant=%ff",
+    ] {
+        let answer = node.ask(&format!("/v1/governors{query}"));
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+        assert_problem(query, &answer);
+    }
+    let governor = node.ask("/v1/governors/acme/vm").json();
+    for field in [
+        "tenant",
+        "sku",
+        "state",
+        "quota_remaining",
+        "in_flight_action",
+        "breaker",
+        "mailbox_depth",
+        "last_seq",
+    ] {
+        assert!(governor.get(field).is_some(), "{field}: {governor}");
+    }
+    assert_eq!(
+        (&governor["state"], &governor["breaker"]),
+        (&"stable".into(), &"healthy".into()),
+        "{governor}"
+    );
+}
+
+/// The samples of a page of metrics by series, each there once.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let mut samples = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+        assert!(samples.insert(series.to_owned(), value).is_none(), "{series} stands twice");
+    }
+    samples
+}
+
+#[test]
+fn the_metrics_of_the_contract_are_all_there() {
+    let node = Node::start();
+    let change = signal("acme", "vm", "m-1").replace("cost.usage", "permission.change");
+    assert_eq!(node.post(JSON, change.as_bytes()).status, 202);
+    assert_eq!(node.post(JSON, b"{}").status, 422);
+    let until = Instant::now() + Duration::from_secs(30);
+    let text = loop {
+        let text = node.ask("/metrics").text();
+        let now = samples(&text);
+        let counted = |series: &str| now.get(series).copied().unwrap_or_default() >= 1.0;
+        if counted("actions_successful_total") && counted("gemba_signals_total{result=\"malformed\"}") {
+            break text;
+        }
+        assert!(Instant::now() < until, "{text}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let kinds = [
+        ("signal_processing_latency_us", "histogram"),
+        ("actions_successful_total", "counter"),
+        ("actions_failed_total", "counter"),
+        ("queue_depth", "gauge"),
+        ("system_status", "gauge"),
+        ("gemba_signals_total", "counter"),
+        ("gemba_stage_seconds", "histogram"),
+        ("gemba_ring_depth", "gauge"),
+        ("gemba_fsync_seconds", "histogram"),
+        ("gemba_batch_signals", "histogram"),
+        ("gemba_governors", "gauge"),
+        ("gemba_receipts_total", "counter"),
+        ("gemba_checkpoint_age_seconds", "gauge"),
+    ];
+    for (name, kind) in kinds {
+        let declared = format!("# TYPE {name} {kind}");
+        assert_eq!(text.lines().filter(|line| *line == declared).count(), 1, "{declared}\n{text}");
+    }
+    let samples = samples(&text);
+    assert!(samples["system_status"].abs() < 0.5 && samples["gemba_checkpoint_age_seconds"] >= 0.0, "{text}");
+    for state in ["boot", "stable", "action_pending", "quota_exhausted", "degraded", "halted"] {
+        assert!(samples.contains_key(&format!("gemba_governors{{state=\"{state}\"}}")), "{state}");
+    }
+    for result in [
+        "accepted",
+        "duplicate",
+        "bad_signature",
+        "malformed",
+        "unsupported",
+        "too_large",
+        "rate_limited",
+        "conflict",
+        "not_found",
+        "shed",
+    ] {
+        assert!(samples.contains_key(&format!("gemba_signals_total{{result=\"{result}\"}}")), "{result}");
+    }
+    assert!(samples.keys().any(|series| series.starts_with("gemba_ring_depth{ring=\"arrivals")), "{text}");
+    assert!(!text.contains("acme"), "no tenant is a label");
+
+    let bounds = ["100", "500", "1000", "5000", "10000", "50000", "100000", "+Inf"];
+    let buckets = bounds.map(|le| samples[&format!("signal_processing_latency_us_bucket{{le=\"{le}\"}}")]);
+    assert!(buckets.is_sorted(), "{buckets:?}");
+    assert!(buckets[7] >= 2.0, "both requests are measured: {buckets:?}");
+    assert!(buckets[7].total_cmp(&samples["signal_processing_latency_us_count"]).is_eq());
+    assert!(samples["signal_processing_latency_us_sum"] > 0.0);
+    for stage in ["fsync", "journal_write", "whole"] {
+        let count = samples[&format!("gemba_stage_seconds_count{{stage=\"{stage}\"}}")];
+        assert!(count >= 1.0, "{stage}: {count}");
+    }
+}
+
+fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+/// Every way in which a secret could be written.
+fn spellings(secret: &str) -> Vec<Vec<u8>> {
+    let text = secret.strip_prefix("whsec_").unwrap_or(secret);
+    let decoded = HEXLOWER.decode(text.as_bytes()).or_else(|_| BASE64.decode(text.as_bytes())).unwrap();
+    let mut spellings = vec![text.as_bytes().to_vec(), decoded.clone()];
+    for bytes in [text.as_bytes(), &decoded] {
+        for encoding in [HEXLOWER, HEXUPPER, BASE64_NOPAD, BASE64URL_NOPAD] {
+            spellings.push(encoding.encode(bytes).into_bytes());
+        }
+    }
+    spellings
+}
+
+#[test]
+fn no_secret_appears_anywhere_but_in_its_file() {
+    const SECRETS: [&str; 5] =
+        ["signals.secret", "webhooks.secret", "admin.token", "receipt.secret", "log.key"];
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start_in(dir.path(), &[("GEMBA_KANBAN__SEGMENT_MIB", "4")]);
+    let secrets = SECRETS.map(|name| node.secret(name));
+    let mut seen: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut note = |what: &str, answer: Answer| {
+        seen.push((what.to_owned(), format!("{:?}", answer.headers).into_bytes()));
+        seen.push((what.to_owned(), answer.body));
+    };
+
+    let change = signal("acme", "vm", "s-1").replace("cost.usage", "permission.change");
+    note("accepted", node.post(JSON, change.as_bytes()));
+    note("refused", node.post(JSON, b"{}"));
+    for secret in &secrets {
+        // Whoever sends a secret to the wrong place does not get it back.
+        let headers = [("content-type", JSON), ("x-signature", secret.as_str())];
+        note("as a signature", node.request("POST", "/v1/signals", &headers, change.as_bytes()));
+        note("as a source", node.request("POST", &format!("/v1/sources/{}", &secret[6..]), &headers, b"x"));
+        note("as a token", ask(&node, "GET", "/v1/governors", Some(&format!("Basic {secret}"))));
+    }
+    let status = node.decided("acme", "s-1");
+    for receipt in status["receipts"].as_array().unwrap() {
+        note("receipt", node.ask(&format!("/v1/receipts/{}", receipt.as_str().unwrap())));
+    }
+    for path in ["/livez", "/readyz", "/metrics", "/v1/signals/acme/s-1", "/v1/governors", "/nothing"] {
+        note(path, node.ask(path));
+    }
+    assert!(node.terminate().success());
+    seen.push(("standard error".into(), node.everything_said().into_bytes()));
+
+    let mut found = Vec::new();
+    files(&dir.path().join("data"), &mut found);
+    for path in found {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if SECRETS.contains(&name.as_str()) {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{name}");
+        } else {
+            let mut bytes = std::fs::read(&path).unwrap();
+            // Space that was set aside and not written is searched no slower than it is found.
+            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+            seen.push((path.display().to_string(), bytes));
+        }
+    }
+    assert!(seen.iter().any(|(_, bytes)| memchr::memmem::find(bytes, b"permission.change").is_some()));
+    for (name, secret) in SECRETS.iter().zip(&secrets) {
+        for spelling in spellings(secret) {
+            let finder = memchr::memmem::Finder::new(&spelling);
+            for (place, bytes) in &seen {
+                assert!(finder.find(bytes).is_none(), "{name} stands in {place}");
+            }
+        }
+    }
+}
