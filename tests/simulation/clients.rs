@@ -226,10 +226,10 @@ impl Clients {
                 }
                 for (offset, name) in names.into_iter().enumerate() {
                     let seq = exact.then(|| Seq(first.0 + offset as u64));
-                    if let Some(((before, _), seq)) = self.first.get(&name).zip(seq) {
-                        if *before != seq || *duplicates == 0 {
-                            return Err(format!("O2: {name:?} was {before} and is {ack:?} now"));
-                        }
+                    if let Some(((before, _), seq)) = self.first.get(&name).zip(seq)
+                        && (*before != seq || *duplicates == 0)
+                    {
+                        return Err(format!("O2: {name:?} was {before} and is {ack:?} now"));
                     }
                     if let Some(seq) = seq {
                         let moment = Moment { millis, signals: self.accepted };

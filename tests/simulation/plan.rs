@@ -32,6 +32,8 @@ pub struct Plan {
     pub processes: u64,
     /// Turns of one process at most.
     pub turns: u64,
+    /// How much longer than usual a process lives.
+    pub patience: u64,
     /// Rates in 10,000.
     pub faults: Faults,
     pub cuts: u64,
@@ -99,10 +101,11 @@ impl Plan {
             },
             tenants: rng.pick(&[1, 3]),
             skus: rng.pick(&[1, 2, 4]),
-            units: rng.pick(&[20, 60, 240]),
+            units: if short_memory { 300 } else { rng.pick(&[20, 60, 240]) },
             batches: if short_memory { 0 } else { rng.pick(&[0, 2000]) },
             processes: 2 + rng.below(4),
-            turns: rng.pick(&[60, 250, 1000]),
+            turns: if short_memory { 3000 } else { rng.pick(&[60, 250, 1000]) },
+            patience: if short_memory { 4 } else { 1 },
             faults,
             cuts: rng.pick(&[0, 5000, 10_000]),
             early_deaths: rng.pick(&[0, 3000, 7000]),

@@ -117,7 +117,7 @@ impl World {
             (false, Some(_)) => self.rng.below(20),
             (false, None) => self.rng.below(2000),
         };
-        Fuse { name, operations }
+        Fuse { name, operations: operations * self.plan.patience }
     }
 
     fn start(&mut self) -> Result<Option<Line>, String> {
@@ -143,7 +143,7 @@ impl World {
 
     /// A process' life up to its end.
     fn live(&mut self, mut line: Line) -> Result<(), String> {
-        for _ in 0..1 + self.rng.below(self.plan.turns) {
+        for _ in 0..=self.rng.below(self.plan.turns) {
             let result = self.turn(&mut line);
             self.promises()?;
             if let Err(stopped) = result {

@@ -151,15 +151,17 @@ impl Spares {
         make(&*self.disk, &self.dir, "asked", self.made, self.bytes)
     }
 
-    /// Takes back a segment that nobody needs.
+    /// Takes back a segment that nobody needs. Its name is durably gone when this returns: were a younger one's gone
+    /// first after a power cut, or this one's file in use again under the old name, the journal would seem damaged.
     pub fn give_back(&mut self, segment: &Path) -> io::Result<()> {
         if self.kept.len() >= SPARES_KEPT {
-            return self.disk.remove(segment);
+            self.disk.remove(segment)?;
+        } else {
+            let spare = segment.with_extension("spare");
+            self.disk.rename(segment, &spare)?;
+            self.kept.push_back(spare);
         }
-        let spare = segment.with_extension("spare");
-        self.disk.rename(segment, &spare)?;
-        self.kept.push_back(spare);
-        Ok(())
+        self.disk.sync_dir(&self.dir)
     }
 }
 
