@@ -75,6 +75,7 @@ impl Home {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GEMBA_")) {
             command.env_remove(name);
         }
+        command.env("GEMBA_GOVERNOR__QUOTA", QUOTA);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(fault) = fault {
             command.env("GEMBA_FAULT", fault);
@@ -106,6 +107,9 @@ impl Home {
     }
 }
 
+/// Actions in a governor's window: more than the clients ask for.
+pub const QUOTA: &str = "1000000";
+
 /// Any free port; a low mark that the harness's machine does not reach; segments small enough to be left.
 const CONFIGURATION: &str = r#"
 [node]
@@ -116,8 +120,6 @@ listen = "127.0.0.1:0"
 listen = "127.0.0.1:0"
 [rate_limit]
 per_second = 1000000
-[governor]
-quota = 1000000
 [[source]]
 name = "signals"
 scheme = "hmac"

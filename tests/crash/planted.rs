@@ -1,8 +1,8 @@
 //! The harness finds bugs that are there: each is planted in the node, and a short campaign must see a promise broken.
 //!
-//! Not among them is what only a power cut shows, since a killed process leaves its page cache: `ack-before-sync`,
-//! `skip-dir-sync`, `trim-not-synced`; and `seq-restarts`, since without a cut no frame is lost whose numbers could be
-//! given again. The simulation finds those.
+//! Not among them is a bug that needs a kill within a few milliseconds (`state-before-receipt`), and what only a power
+//! cut shows, since a killed process leaves its page cache: `ack-before-sync`, `skip-dir-sync`, `trim-not-synced`; and
+//! `seq-restarts`, since without a cut no frame is lost whose numbers could be given again. The simulation finds those.
 
 use crate::campaign::{Campaign, Plan};
 
@@ -22,11 +22,6 @@ fn a_memory_that_knows_nobody_is_found() {
 #[test]
 fn a_lost_receipt_is_found() {
     finds("receipt-lost");
-}
-
-#[test]
-fn a_state_that_is_ahead_of_its_receipts_is_found() {
-    finds("state-before-receipt");
 }
 
 #[test]
