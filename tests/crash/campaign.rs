@@ -171,13 +171,11 @@ impl Campaign {
             Err(dead) => return self.died(clients, death, &dead),
         };
         self.tally.recoveries.push(node.recovery);
-        match Self::settle(home, clients, &node) {
-            Ok(()) => self.signals(clients, death, node),
-            Err(Gone) => {
-                let dead = node.ended();
-                self.died(clients, death, &dead);
-            }
+        if let Err(Gone) = Self::settle(home, clients, &node) {
+            let dead = node.ended();
+            return self.died(clients, death, &dead);
         }
+        self.signals(clients, death, node);
     }
 
     fn settle(home: &Home, clients: &Clients, node: &Node) -> Result<(), Gone> {

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// A start or an end that takes longer is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a node is kept in: `gemba.toml`, `data`, and a file for the lines of its actions, one per start.
 pub struct Home {
@@ -43,7 +43,7 @@ impl Home {
 
     /// The data is kept elsewhere.
     pub fn with_data(mut self, data: &Path) -> Self {
-        self.data = data.to_owned();
+        data.clone_into(&mut self.data);
         self
     }
 
