@@ -38,6 +38,9 @@ pub struct Plan {
     pub faults: Faults,
     pub cuts: u64,
     pub early_deaths: u64,
+    /// Every other process is killed in a sync, and the next one soon loses power: what the first left unsynced was seen
+    /// by the second, and is gone for the third.
+    pub seen_and_gone: bool,
     pub orderly: u64,
     pub rot: u64,
     pub disk_full: u64,
@@ -109,6 +112,7 @@ impl Plan {
             faults,
             cuts: rng.pick(&[0, 5000, 10_000]),
             early_deaths: rng.pick(&[0, 3000, 7000]),
+            seen_and_gone: rng.chance(4000),
             orderly: rng.pick(&[0, 2000]),
             rot: rng.pick(&[0, 0, 6000]),
             disk_full: rng.pick(&[0, 0, 100]),

@@ -92,6 +92,7 @@ impl World {
     fn suffer(&mut self) -> Result<(), String> {
         for _ in 0..self.plan.processes {
             self.disk.set_faults(self.plan.faults);
+            self.processes += 1;
             let fuse = self.fuse();
             self.disk.set_fuse(Some(fuse));
             match self.start()? {
@@ -107,6 +108,17 @@ impl World {
 
     /// Half of the deaths are anywhere, half in an operation that makes a difference.
     fn fuse(&mut self) -> Fuse {
+        if self.plan.seen_and_gone {
+            return if self.death() == Some(Death::Kill) {
+                let name = Some(self.rng.pick(&["sync", "sync", "sync_dir"]));
+                Fuse { name, operations: self.rng.below(25) }
+            } else if self.rng.chance(7000) {
+                // The state has passed something, and little else was written.
+                Fuse { name: Some("commit"), operations: 1 + self.rng.below(4) }
+            } else {
+                Fuse { name: None, operations: self.rng.below(100) }
+            };
+        }
         let names = ["sync", "sync_dir", "rename", "create", "write", "commit", "truncate"];
         let name = self.rng.chance(5000).then(|| self.rng.pick(&names));
         let early = self.rng.chance(self.plan.early_deaths);
@@ -120,8 +132,13 @@ impl World {
         Fuse { name, operations: operations * self.plan.patience }
     }
 
+    /// How this process must die, where the plan says so.
+    fn death(&self) -> Option<Death> {
+        let death = if self.processes.is_multiple_of(2) { Death::Kill } else { Death::Cut };
+        self.plan.seen_and_gone.then_some(death)
+    }
+
     fn start(&mut self) -> Result<Option<Line>, String> {
-        self.processes += 1;
         let Self { plan, disk, store, time, rng, target, .. } = self;
         match Line::start(plan, disk, store, time, rng, target) {
             Ok(line) => Ok(Some(line)),
@@ -221,7 +238,8 @@ impl World {
 
     fn die(&mut self) -> Result<(), String> {
         self.clients.cut_off();
-        let death = if self.rng.chance(self.plan.cuts) { Death::Cut } else { Death::Kill };
+        let drawn = if self.rng.chance(self.plan.cuts) { Death::Cut } else { Death::Kill };
+        let death = self.death().unwrap_or(drawn);
         self.cuts += u64::from(death == Death::Cut);
         self.disk.end_process(death);
         self.time.millis += self.rng.pick(&[10, 1000]);
@@ -282,7 +300,6 @@ impl World {
         self.disk.set_faults(Faults::default());
         self.disk.set_fuse(None);
         self.disk.set_filler(0);
-        self.processes += 1;
         let Self { plan, disk, store, time, rng, target, .. } = self;
         let started = Line::start(plan, disk, store, time, rng, target);
         match started {
@@ -303,6 +320,7 @@ impl World {
         self.disk.note(|| "heals".to_owned());
         let mut line = None;
         for _ in 0..HEAL_STARTS {
+            self.processes += 1;
             self.disk.set_fuse(None);
             line = self.start()?;
             if line.is_some() {
