@@ -13,7 +13,7 @@
 //! | K3 | `ingress/intake`: its body is read | nothing |
 //! | K4 | `ingress/intake`: before the signature is verified | nothing |
 //! | K5 | `ingress/intake`: before the tenant's rate is spent | nothing |
-//! | K6 | `ingress/intake`: before the unit is offered to the journal, which tells the known from the new | nothing |
+//! | K6 | `ingress/stage`: before the unit is offered to the journal, which tells the known from the new | nothing |
 //! | K7 | `kanban/stage`: numbers are spent, the frame is not written | numbers that nobody saw |
 //! | K8 | `kanban/journal/writer`: written, not synced | a frame that nobody was told of |
 //! | K9 | `kanban/stage`: synced, not answered | durable signals whose senders do not know |
