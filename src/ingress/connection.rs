@@ -130,7 +130,9 @@ impl Watch {
 /// Serves one connection until it ends, overstays, or the line drains.
 pub async fn serve(socket: TcpStream, watch: Rc<Watch>, ingress: Rc<Ingress>) {
     let limit = Duration::from_secs(u64::from(limits::HEADER_READ_SECONDS));
-    match tokio::time::timeout(limit, speaks_http2(&socket)).await {
+    let spoken = tokio::time::timeout(limit, speaks_http2(&socket)).await;
+    crate::fault::point("K1");
+    match spoken {
         Ok(Ok(true)) => http2::serve(socket, watch, ingress).await,
         Ok(Ok(false)) => http1::serve(socket, watch, ingress).await,
         // Nothing came, or the client left.

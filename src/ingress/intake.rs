@@ -105,6 +105,7 @@ async fn check(
     request: Request<Incoming>,
     begun: Instant,
 ) -> Result<Signals, Refused> {
+    crate::fault::point("K2");
     let (head, incoming) = request.into_parts();
     let source = route(ingress, &head.method, &head.uri)?;
     check_head(&head.headers)?;
@@ -114,6 +115,7 @@ async fn check(
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let form = Form::of(content_type, &head.headers).map_err(|_| Refused::ContentType)?;
     let body = read_body(ingress, incoming).await?;
+    crate::fault::point("K3");
     check_body(ingress, watch, source, &head.headers, form, body)
 }
 

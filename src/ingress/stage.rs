@@ -224,6 +224,7 @@ impl Ingress {
     /// # Errors
     /// When the lane is full, or as many units are under way as answers fit.
     pub fn offer(&self, signals: Signals) -> Result<(), Refused> {
+        crate::fault::point("K6");
         let has_room = self.ends.under_way.get() < limits::ARRIVALS_LANE;
         if !has_room || self.ends.arrivals.borrow_mut().push(Arrival::Signals(signals)).is_err() {
             return Err(Refused::Busy { why: "the line is full", retry_after: self.retry_after() });

@@ -334,6 +334,7 @@ impl Stage {
         if self.staged.is_empty() {
             return true;
         }
+        crate::fault::point("K10");
         while let Some((shard, feed)) = self.staged.pop_front() {
             if let Err(crate::ring::Full(feed)) = self.lanes.shards[shard].push(feed) {
                 self.staged.push_front((shard, feed));

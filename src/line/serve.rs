@@ -111,8 +111,8 @@ pub fn serve(
             Ending::Drained => return line.end(),
             Ending::Failed(error) => {
                 drain.turn_on();
-                // The first error is the cause; what follows from it is not worth more words.
-                let _consequence = line.end();
+                // In order it cannot end: the others would wait for what failed. Restart is recovery.
+                line.abandon();
                 return Err(error);
             }
             Ending::Panicked { stage, at } => {

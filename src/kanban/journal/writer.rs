@@ -257,6 +257,7 @@ impl Writer {
     pub fn release(&mut self, through: Seq) -> Result<usize, WriteError> {
         let free = self.segments.windows(2).take_while(|pair| pair[1].first.0 <= through.0 + 1).count();
         for segment in self.segments.drain(..free) {
+            crate::fault::point("K17");
             let gave = self.spares.give_back(&segment.path);
             gave.map_err(|source| WriteError { path: segment.path, act: "released", source })?;
         }
