@@ -219,8 +219,12 @@ impl Stage {
             let port = self.next_port % ports;
             self.next_port = port + 1;
             match self.lanes.ports[port].arrivals.pop() {
-                Some(Arrival::Signals(signals)) => {
+                Some(Arrival::Signals(signals, offered)) => {
                     empty = 0;
+                    if let Some(offered) = offered {
+                        let waited = crate::clock::nanos().saturating_sub(offered);
+                        self.recorder.record(Measured::LaneWait, Duration::from_nanos(waited));
+                    }
                     let ack = self.take_unit(signals);
                     self.acks.push((port, ack));
                 }
@@ -235,7 +239,7 @@ impl Stage {
             Arrival::Outcome(outcome) => (self.writer.outcome(&outcome), Kind::Outcome(outcome)),
             Arrival::Timer(timer) => (self.writer.timer(&timer), Kind::Timer(timer)),
             Arrival::Command(command) => (self.writer.command(&command), Kind::Command(command)),
-            Arrival::Signals(_) => {
+            Arrival::Signals(..) => {
                 unreachable!("signals arrive through a port, which has a lane for the answer")
             }
         };

@@ -133,7 +133,7 @@ impl Clients {
         let mut signals = unit.signals.clone();
         let signals =
             if signals.len() == 1 { Signals::One(signals.remove(0)) } else { Signals::Batch(signals) };
-        if let Err(Full(_)) = ends.arrivals.push(Arrival::Signals(signals)) {
+        if let Err(Full(_)) = ends.arrivals.push(Arrival::Signals(signals, None)) {
             return;
         }
         if unit.state != State::Done {

@@ -3,6 +3,7 @@
 
 pub mod frame;
 pub mod record;
+pub mod repair;
 pub mod scan;
 pub mod segment;
 #[cfg(test)]
