@@ -344,7 +344,9 @@ impl Ingress {
         *self.date.borrow_mut() = http_date();
         let limit = self.seconds().saturating_sub(limits::JOURNAL_WAIT_SECONDS);
         let given_up = self.waiting.borrow_mut().give_up(limit);
-        given_up.into_iter().for_each(|held| self.tell(held, None));
+        for held in given_up {
+            self.tell(held, None);
+        }
         self.write();
         self.watches.borrow_mut().retain(|watch| {
             let Some(watch) = watch.upgrade() else { return false };
