@@ -5,7 +5,6 @@
 //! renderer of the version that the record names; the stored commitment proves at each read that the same bytes came
 //! out (decision record 0002). So a renderer, once released, is frozen: golden vectors pin it.
 
-
 use super::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
 use crate::event::{ActionId, Seq, UnixMillis};
 use crate::signal::Assurance;
