@@ -110,7 +110,7 @@ impl std::fmt::Debug for Dedup {
         f.debug_struct("Dedup")
             .field("archived", &self.archived)
             .field("full", &self.full.len())
-            .field("runs", &self.runs)
+            .field("runs", &self.runs.len())
             .finish_non_exhaustive()
     }
 }
