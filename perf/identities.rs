@@ -33,6 +33,12 @@ fn resident() -> (u64, u64) {
     (line("VmRSS:"), line("VmHWM:"))
 }
 
+/// Time that this thread was on a core.
+fn spent_cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(spent).unwrap()
+}
+
 fn open(dir: &Path) -> Dedup {
     let settings = Settings { capacity: 2_000_000, horizon_millis: 96 * 3_600_000 };
     Dedup::open(Arc::new(RealDisk), dir, settings, Background::Thread).unwrap()
@@ -48,7 +54,7 @@ fn main() {
     dedup.begin_after(Seq(1)).unwrap();
 
     let (begun, mut shed) = (Instant::now(), Duration::ZERO);
-    let mut turns = Vec::new();
+    let (mut turns, mut cpu) = (Vec::new(), Duration::ZERO);
     let mut n = 0;
     while n < count {
         let now = Instant::now();
@@ -56,7 +62,7 @@ fn main() {
         if let Some(early) = Duration::from_micros(due).checked_sub(begun.elapsed()) {
             std::thread::sleep(early);
         }
-        let turn = Instant::now();
+        let (turn, spent) = (Instant::now(), spent_cpu());
         dedup.turn(Seq(n), UnixMillis(1 + n / 1000)).unwrap();
         if dedup.is_full(usize::try_from(TURN).unwrap()) {
             std::thread::sleep(Duration::from_millis(1));
@@ -68,6 +74,7 @@ fn main() {
             dedup.insert(identity(n), n, Seq(n + 1), UnixMillis(1 + n / 1000));
         }
         turns.push(turn.elapsed());
+        cpu = cpu.max(spent_cpu().saturating_sub(spent));
         n += TURN;
         if n.is_multiple_of(count / 10) {
             let (now, high) = resident();
@@ -88,6 +95,7 @@ fn main() {
         of(999),
         of(1000)
     );
+    println!("longest turn without what other threads took: {cpu:?}");
 
     for asked in (0..count).step_by(997) {
         assert_eq!(dedup.look(&identity(asked), asked).unwrap(), Known::Repeat { seq: Seq(asked + 1) });

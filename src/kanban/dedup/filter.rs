@@ -25,6 +25,23 @@ pub(super) fn lines_for(identities: u64) -> u64 {
     identities.div_ceil(IDENTITIES_PER_LINE).max(1)
 }
 
+/// What is asked of every filter: where its line is, and one bit of each word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    place: u64,
+    bits: Line,
+}
+
+impl Question {
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the key's two halves")]
+    pub(super) fn new(key: u128) -> Self {
+        let low = key as u64;
+        let bits = Line(std::array::from_fn(|word| 1 << (low >> (6 * word) & 63)));
+        Self { place: (key >> 64) as u64, bits }
+    }
+}
+
 impl Filter {
     pub(super) fn new(lines: usize) -> Self {
         assert!(lines > 0, "a run is not empty");
@@ -32,17 +49,19 @@ impl Filter {
     }
 
     pub(super) fn insert(&mut self, key: u128) {
-        let at = self.line(key);
-        for (word, bit) in self.lines[at].0.iter_mut().zip(bits(key)) {
-            *word |= 1 << bit;
+        let question = Question::new(key);
+        let at = self.line(&question);
+        for (word, bit) in self.lines[at].0.iter_mut().zip(question.bits.0) {
+            *word |= bit;
         }
     }
 
     /// Never false for what was inserted. Without branches: the questions to all runs are under way at once.
     #[inline]
-    pub(super) fn may_hold(&self, key: u128) -> bool {
-        let line = &self.lines[self.line(key)].0;
-        line.iter().zip(bits(key)).fold(1, |all, (word, bit)| all & (word >> bit)) == 1
+    pub(super) fn may_hold(&self, question: &Question) -> bool {
+        let line = &self.lines[self.line(question)].0;
+        let missing = line.iter().zip(question.bits.0).fold(0, |missing, (word, bit)| missing | bit & !word);
+        missing == 0
     }
 
     pub(super) fn len(&self) -> usize {
@@ -62,15 +81,7 @@ impl Filter {
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a product of two 64-bit numbers, shifted by 64")]
-    fn line(&self, key: u128) -> usize {
-        (((key >> 64) * self.lines.len() as u128) >> 64) as usize
+    fn line(&self, question: &Question) -> usize {
+        ((u128::from(question.place) * self.lines.len() as u128) >> 64) as usize
     }
-}
-
-/// Six bits of the key's second half for each word.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "masked to six bits")]
-fn bits(key: u128) -> [u32; 8] {
-    let low = key as u64;
-    std::array::from_fn(|word| (low >> (6 * word)) as u32 & 63)
 }

@@ -24,6 +24,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use block::Block;
+use filter::Question;
 pub use run::ArchiveError;
 use run::Run;
 use worker::{Published, Step, Worker};
@@ -170,7 +171,8 @@ impl Dedup {
             return Ok(recent);
         }
         let key = block::key(identity);
-        for run in self.runs.iter().filter(|run| run.may_hold(key)) {
+        let question = Question::new(key);
+        for run in self.runs.iter().filter(|run| run.may_hold(&question)) {
             if let Some(entry) = run.look(key)? {
                 return Ok(Known::of(digest, (entry.digest, entry.seq)));
             }

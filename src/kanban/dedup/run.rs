@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::block::Entry;
-use super::filter::{Filter, LINE_BYTES};
+use super::filter::{Filter, LINE_BYTES, Question};
 use crate::disk::{Disk, File};
 use crate::event::{Seq, UnixMillis};
 
@@ -248,11 +248,12 @@ impl Run {
     }
 
     #[inline]
-    pub(super) fn may_hold(&self, key: u128) -> bool {
-        self.filter.may_hold(key)
+    pub(super) fn may_hold(&self, question: &Question) -> bool {
+        self.filter.may_hold(question)
     }
 
     /// Reads the one page that would hold the key.
+    #[inline(never)]
     pub(super) fn look(&self, key: u128) -> Result<Option<Entry>, ArchiveError> {
         let Some(number) = self.fence.partition_point(|first| *first <= key).checked_sub(1) else {
             return Ok(None);
