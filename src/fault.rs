@@ -3,6 +3,28 @@
 //!
 //! `GEMBA_FAULT=K8:3` aborts when point K8 is passed for the third time. `GEMBA_PANIC=shard:17` panics in a shard whenever
 //! it decides on event 17, `GEMBA_PANIC=shard:17!` only the first time. `GEMBA_PLANT=ack-before-sync` plants a bug.
+//!
+//! Each point has one name and one place; a process that ends there leaves:
+//!
+//! | point | place | left behind |
+//! |---|---|---|
+//! | K1 | `ingress/connection`: the protocol of a connection is known | nothing |
+//! | K2 | `ingress/intake`: a request's head is read | nothing |
+//! | K3 | `ingress/intake`: its body is read | nothing |
+//! | K4 | `ingress/intake`: before the signature is verified | nothing |
+//! | K5 | `ingress/intake`: before the tenant's rate is spent | nothing |
+//! | K6 | `ingress/stage`: before the unit is offered to the journal, which tells the known from the new | nothing |
+//! | K7 | `kanban/stage`: numbers are spent, the frame is not written | numbers that nobody saw |
+//! | K8 | `kanban/journal/writer`: written, not synced | a frame that nobody was told of |
+//! | K9 | `kanban/stage`: synced, not answered | durable signals whose senders do not know |
+//! | K10 | `kanban/stage`: answered, not handed to the shards | signals to decide again |
+//! | K11 | `jidoka/stage`: before a governor steps, in a replay too | the same |
+//! | K12 | `jidoka/stage`: an action is decided, not ordered | an action to order again |
+//! | K13 | `line/outbound`: ordered, not carried out | the same |
+//! | K14 | `line/outbound`: carried out, its outcome not journalled | an action that may run twice |
+//! | K15 | `andon/stage`: a batch of receipts is made, not written | receipts to make again |
+//! | K16 | `andon/stage`: a checkpoint is synced, and the store not told | receipts that a replay must not repeat |
+//! | K17 | `kanban/journal/writer`: before a segment is released | a segment that nobody needs |
 
 /// Passes the point `name`.
 #[cfg(not(feature = "faults"))]
@@ -26,6 +48,7 @@ pub fn point(name: &'static str) {
         && point == name
         && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
     {
+        eprintln!("fault {name}:{count}");
         std::process::abort();
     }
 }

@@ -47,6 +47,10 @@ pub const URL_BYTES_MAX: usize = 1024;
 pub const H1_BUFFER_BYTES: usize = 64 * 1024;
 /// Bodies that are read but not yet verified, all together.
 pub const UNVERIFIED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Requests of one HTTP/1.1 connection that may wait for their answers.
+pub const ANSWERS_HELD_MAX: usize = 128;
+/// Bytes of answers that one HTTP/1.1 connection may leave unread.
+pub const ANSWER_BYTES_HELD_MAX: usize = 256 * 1024;
 /// HTTP/2 limits. hyper: 200 streams, 20 pending and 1,024 local resets.
 pub const H2_STREAMS_MAX: u32 = 100;
 pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;

@@ -86,6 +86,19 @@ pub trait File: Send + Sync {
     fn truncate(&self, len: u64) -> io::Result<()>;
 }
 
+/// Makes a directory, and its own name durable: a file in it is worth nothing after a power cut that takes the directory.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    disk.create_dir_all(dir)?;
+    disk.sync_dir(parent(dir))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a small file so that after a crash either the old or the new content is there: temporary file, sync,
 /// rename, directory sync. The one helper for all of them.
 ///
@@ -101,7 +114,7 @@ pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all_at(content, 0)?;
     file.sync_data()?;
     disk.rename(&temporary, path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+    disk.sync_dir(parent(path))
 }
 
 /// Reads a whole small file.

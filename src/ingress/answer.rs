@@ -11,10 +11,12 @@ use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RE
 use hyper::{Response, StatusCode};
 
 use super::connection::Answer;
+use super::outbox::Framing;
+use crate::clock::Instant;
 use crate::event::{Ack, Seq, Shed};
 use crate::kaizen::Counter;
 use crate::net::problem::{ItemProblem, Problem};
-use crate::signal::Unfit;
+use crate::signal::{Signals, Text, Unfit};
 
 /// Why a request was not accepted.
 #[derive(Debug)]
@@ -150,22 +152,21 @@ impl Refused {
         )
     }
 
+    fn headers(&self, problem: &Problem) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let media = HeaderValue::from_static("application/problem+json");
+        let again = problem.retry_after.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
+        let allow = matches!(self, Self::Method).then(|| (ALLOW, HeaderValue::from_static("POST")));
+        let close = self.closes().then(|| (CONNECTION, HeaderValue::from_static("close")));
+        [Some((CONTENT_TYPE, media)), again, allow, close].into_iter().flatten()
+    }
+
+    /// As a response.
     #[must_use]
     pub fn answer(&self) -> Answer {
         let problem = self.problem();
         let mut answer = Response::new(Full::new(problem.to_json()));
         *answer.status_mut() = problem.status;
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = problem.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if matches!(self, Self::Method) {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
-        }
-        if self.closes() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        answer.headers_mut().extend(self.headers(&problem));
         answer
     }
 }
@@ -187,80 +188,184 @@ pub fn explained(refusal: &[u8]) -> Option<Vec<u8>> {
     Some([&refusal[..at], described.as_bytes(), &refusal[at + BODILESS.len()..], &body].concat())
 }
 
+/// What was offered to the journal, as far as its answer needs it.
+#[derive(Debug)]
+pub struct Promised {
+    unit: Unit,
+    /// When the request's head was complete.
+    pub begun: Instant,
+}
+
+/// The unit that was offered.
+#[derive(Debug)]
+pub enum Unit {
+    One { body: Bytes, id: Text },
+    Batch { count: usize },
+}
+
+impl Promised {
+    #[must_use]
+    pub fn of(signals: &Signals, begun: Instant) -> Self {
+        let unit = match signals {
+            Signals::One(signal) => Unit::One { body: signal.body.clone(), id: signal.id.clone() },
+            Signals::Batch(batch) => Unit::Batch { count: batch.len() },
+        };
+        Self { unit, begun }
+    }
+
+    #[must_use]
+    pub fn signals(&self) -> usize {
+        match self.unit {
+            Unit::One { .. } => 1,
+            Unit::Batch { count } => count,
+        }
+    }
+
+    /// Puts the journal's answer in words.
+    #[must_use]
+    pub fn tell(self, ack: &Ack, retry_after: u32) -> Told {
+        let single = matches!(self.unit, Unit::One { .. });
+        match *ack {
+            Ack::Durable { first, last, duplicates } => {
+                Told::Accepted { unit: self.unit, first, last, duplicates }
+            }
+            Ack::Conflict { index, seq } => {
+                let index = (!single && seq != Seq(0)).then_some(index);
+                Told::Refused(Refused::Conflict { index, seq })
+            }
+            Ack::Refused(shed) => Told::Refused(Refused::shed(shed, retry_after)),
+        }
+    }
+}
+
+/// What the sender of a unit hears when the journal has spoken.
+#[derive(Debug)]
+pub enum Told {
+    Accepted { unit: Unit, first: Seq, last: Seq, duplicates: u32 },
+    Refused(Refused),
+}
+
 const SIGNAL_ID: HeaderName = HeaderName::from_static("x-signal-id");
 
-/// The 202 of one signal. `id` is printable ASCII; quotes and backslashes in it are escaped.
-#[must_use]
-pub fn accepted_one(id: &str, seq: Seq, duplicate: bool) -> Answer {
-    let mut body = Vec::with_capacity(96 + id.len());
-    body.extend_from_slice(br#"{"status":"accepted","signal_id":""#);
-    for byte in id.bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            body.push(b'\\');
+impl Told {
+    /// As a response.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        let unit = match self {
+            Self::Refused(refused) => return refused.answer(),
+            Self::Accepted { unit, .. } => unit,
+        };
+        let mut body = Vec::with_capacity(256);
+        self.body(&mut body);
+        let mut answer = Response::new(Full::new(Bytes::from(body)));
+        *answer.status_mut() = StatusCode::ACCEPTED;
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Unit::One { body, id } = unit
+            && let Ok(id) = HeaderValue::from_str(id.of(body))
+        {
+            headers.insert(SIGNAL_ID, id);
         }
-        body.push(byte);
+        answer
     }
-    body.extend_from_slice(br#"","seq":"#);
-    number(&mut body, seq.0);
-    if duplicate {
-        body.extend_from_slice(br#","duplicate":true"#);
+
+    /// The whole answer in HTTP/1.1, appended to `out`; `body` is room to work in.
+    pub fn write(&self, out: &mut Vec<u8>, body: &mut Vec<u8>, framing: Framing, date: &str) {
+        body.clear();
+        let version = if framing.old { "HTTP/1.0" } else { "HTTP/1.1" };
+        match self {
+            Self::Accepted { unit, .. } => {
+                self.body(body);
+                let parts = [version, " 202 Accepted\r\ncontent-type: application/json\r\n"];
+                parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+                if let Unit::One { body, id } = unit {
+                    line(out, SIGNAL_ID.as_str(), id.of(body).as_bytes());
+                }
+            }
+            Self::Refused(refused) => {
+                let problem = refused.problem();
+                body.extend_from_slice(&problem.to_json());
+                let reason = problem.status.canonical_reason().unwrap_or_default();
+                let parts = [version, " ", problem.status.as_str(), " ", reason, "\r\n"];
+                parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+                for (name, value) in refused.headers(&problem) {
+                    // hyper says itself when it closes.
+                    if name != CONNECTION {
+                        line(out, name.as_str(), value.as_bytes());
+                    }
+                }
+            }
+        }
+        out.extend_from_slice(b"content-length: ");
+        number(out, body.len() as u64);
+        out.extend_from_slice(b"\r\n");
+        if framing.close {
+            line(out, "connection", b"close");
+        } else if framing.keep_alive {
+            line(out, "connection", b"keep-alive");
+        }
+        line(out, "date", date.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body);
     }
-    body.push(b'}');
-    let mut answer = accepted(body);
-    if let Ok(id) = HeaderValue::from_str(id) {
-        answer.headers_mut().insert(SIGNAL_ID, id);
+
+    /// Signals that were taken, and those that were known.
+    #[must_use]
+    pub fn taken(&self) -> (u64, u64) {
+        match self {
+            Self::Refused(_) => (0, 0),
+            Self::Accepted { unit: Unit::One { .. }, duplicates, .. } => {
+                (1 - u64::from(*duplicates), u64::from(*duplicates))
+            }
+            Self::Accepted { unit: Unit::Batch { count }, duplicates, .. } => {
+                (*count as u64 - u64::from(*duplicates), u64::from(*duplicates))
+            }
+        }
     }
-    answer
+
+    fn body(&self, out: &mut Vec<u8>) {
+        let Self::Accepted { unit, first, last, duplicates } = self else { return };
+        out.extend_from_slice(br#"{"status":"accepted","#);
+        match unit {
+            Unit::One { body, id } => {
+                out.extend_from_slice(br#""signal_id":""#);
+                // Printable ASCII: quotes and backslashes are all that must be escaped.
+                for byte in id.of(body).bytes() {
+                    if matches!(byte, b'"' | b'\\') {
+                        out.push(b'\\');
+                    }
+                    out.push(byte);
+                }
+                out.extend_from_slice(br#"","seq":"#);
+                number(out, first.0);
+                if *duplicates > 0 {
+                    out.extend_from_slice(br#","duplicate":true"#);
+                }
+            }
+            Unit::Batch { count } => {
+                out.extend_from_slice(br#""count":"#);
+                number(out, *count as u64);
+                out.extend_from_slice(br#","first_seq":"#);
+                number(out, first.0);
+                out.extend_from_slice(br#","last_seq":"#);
+                number(out, last.0);
+                if *duplicates > 0 {
+                    out.extend_from_slice(br#","duplicates":"#);
+                    number(out, u64::from(*duplicates));
+                }
+            }
+        }
+        out.push(b'}');
+    }
 }
 
-/// The 202 of a batch.
-#[must_use]
-pub fn accepted_batch(count: usize, first: Seq, last: Seq, duplicates: u32) -> Answer {
-    let mut body = Vec::with_capacity(128);
-    body.extend_from_slice(br#"{"status":"accepted","count":"#);
-    number(&mut body, count as u64);
-    body.extend_from_slice(br#","first_seq":"#);
-    number(&mut body, first.0);
-    body.extend_from_slice(br#","last_seq":"#);
-    number(&mut body, last.0);
-    if duplicates > 0 {
-        body.extend_from_slice(br#","duplicates":"#);
-        number(&mut body, u64::from(duplicates));
-    }
-    body.push(b'}');
-    accepted(body)
-}
-
-fn number(body: &mut Vec<u8>, number: u64) {
+fn number(out: &mut Vec<u8>, number: u64) {
     // Writing to a vector cannot fail.
-    let _infallible = write!(body, "{number}");
+    let _infallible = write!(out, "{number}");
 }
 
-fn accepted(body: Vec<u8>) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = StatusCode::ACCEPTED;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
-}
-
-/// What the journal took of a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Durable {
-    pub first: Seq,
-    pub last: Seq,
-    pub duplicates: u32,
-}
-
-/// Reads the journal's answer.
-///
-/// # Errors
-/// The refusal that it is.
-pub fn settle(ack: &Ack, batch: bool, retry_after: u32) -> Result<Durable, Refused> {
-    match *ack {
-        Ack::Durable { first, last, duplicates } => Ok(Durable { first, last, duplicates }),
-        Ack::Conflict { index, seq } => {
-            Err(Refused::Conflict { index: (batch && seq != Seq(0)).then_some(index), seq })
-        }
-        Ack::Refused(shed) => Err(Refused::shed(shed, retry_after)),
+fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
     }
 }

@@ -6,50 +6,106 @@ use std::rc::Rc;
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 
-use super::answer::{Durable, Refused, accepted_batch, accepted_one, settle};
+use super::answer::{Promised, Refused};
 use super::body;
 use super::connection::{Answer, Watch};
+use super::outbox::{self, SharedOutbox};
 use super::stage::{Ingress, Source};
-use super::waiting::Overdue;
 use crate::clock::{self, Instant};
-use crate::event::Arrival;
-use crate::kaizen::{Counter, Stage as Measured};
+use crate::kaizen::Stage as Measured;
 use crate::limits;
 use crate::signal::{self, Form, Signals};
 
-/// Answers one request; never fails, since every failure has an answer.
-pub async fn intake(
+/// Answers one request of a connection that answers them one after the other: what the journal has to say comes
+/// later, through the outbox. Never fails, since every failure has an answer.
+pub async fn answer_in_order(
+    ingress: Rc<Ingress>,
+    watch: Rc<Watch>,
+    outbox: SharedOutbox,
+    request: Request<Incoming>,
+) -> Result<Answer, std::convert::Infallible> {
+    outbox::room(&outbox).await;
+    let begun = clock::now();
+    let (closes, bodiless) = (begin(&watch, &request), request.method() == Method::HEAD);
+    let offered = match check(&ingress, &watch, request, begun).await {
+        Ok(signals) => {
+            let promised = Promised::of(&signals, begun);
+            ingress.offer(signals).map(|()| ingress.await_in(&outbox, promised))
+        }
+        Err(refused) => Err(refused),
+    };
+    let mut answer = match offered {
+        // Only its framing will be used.
+        Ok(()) => accepted(),
+        Err(refused) => {
+            let answer = refuse(&ingress, &refused, begun);
+            let bytes = answer.body().size_hint().exact().filter(|_| !bodiless).unwrap_or(0);
+            outbox.borrow_mut().speaks(usize::try_from(bytes).unwrap_or(usize::MAX));
+            answer
+        }
+    };
+    if closes {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    watch.request_ended();
+    Ok(answer)
+}
+
+/// Answers one request that waits for the journal by itself.
+pub async fn answer_by_itself(
     ingress: Rc<Ingress>,
     watch: Rc<Watch>,
     request: Request<Incoming>,
 ) -> Result<Answer, std::convert::Infallible> {
     let begun = clock::now();
-    let last = watch.request_began(ingress.seconds());
-    let unframed = request.headers().contains_key(TRANSFER_ENCODING);
-    let mut answer = match accept(&ingress, &watch, request, begun).await {
-        Ok(answer) => answer,
-        Err(refused) => {
-            ingress.count(refused.counter(), 1);
-            refused.answer()
+    begin(&watch, &request);
+    let answer = match check(&ingress, &watch, request, begun).await {
+        Ok(signals) => {
+            let promised = Promised::of(&signals, begun);
+            match ingress.offer(signals) {
+                Ok(()) => {
+                    let told = ingress.wait(promised).await;
+                    ingress.count_told(&told, begun);
+                    told.answer()
+                }
+                Err(refused) => refuse(&ingress, &refused, begun),
+            }
         }
+        Err(refused) => refuse(&ingress, &refused, begun),
     };
-    // Where the length of a body was a matter of interpretation, the next request on the connection would be too.
-    if last || unframed {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    ingress.record(Measured::Whole, clock::now() - begun);
-    watch.request_ended(ingress.seconds());
+    watch.request_ended();
     Ok(answer)
 }
 
-async fn accept(
+/// Says whether the connection closes behind this request: it had enough of them, or where the length of a body was a
+/// matter of interpretation, the next request would be too.
+fn begin(watch: &Watch, request: &Request<Incoming>) -> bool {
+    let last = watch.request_began();
+    last || request.headers().contains_key(TRANSFER_ENCODING)
+}
+
+fn accepted() -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    answer
+}
+
+fn refuse(ingress: &Ingress, refused: &Refused, begun: Instant) -> Answer {
+    ingress.count(refused.counter(), 1);
+    ingress.record(Measured::Whole, clock::now() - begun);
+    refused.answer()
+}
+
+/// Everything before the journal.
+async fn check(
     ingress: &Ingress,
     watch: &Watch,
     request: Request<Incoming>,
     begun: Instant,
-) -> Result<Answer, Refused> {
+) -> Result<Signals, Refused> {
+    crate::fault::point("K2");
     let (head, incoming) = request.into_parts();
     let source = route(ingress, &head.method, &head.uri)?;
     check_head(&head.headers)?;
@@ -59,8 +115,8 @@ async fn accept(
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let form = Form::of(content_type, &head.headers).map_err(|_| Refused::ContentType)?;
     let body = read_body(ingress, incoming).await?;
-    let signals = check(ingress, watch, source, &head.headers, form, body)?;
-    offer(ingress, signals).await
+    crate::fault::point("K3");
+    check_body(ingress, watch, source, &head.headers, form, body)
 }
 
 fn route<'a>(ingress: &'a Ingress, method: &Method, uri: &Uri) -> Result<&'a Source, Refused> {
@@ -101,7 +157,7 @@ async fn read_body(ingress: &Ingress, incoming: Incoming) -> Result<Bytes, Refus
 }
 
 /// Signature, then content, then rate: nothing here waits.
-fn check(
+fn check_body(
     ingress: &Ingress,
     watch: &Watch,
     source: &Source,
@@ -127,27 +183,4 @@ fn check(
         ingress.record(Measured::Rate, clock::now() - parsed_at);
     }
     Ok(signals)
-}
-
-async fn offer(ingress: &Ingress, signals: Signals) -> Result<Answer, Refused> {
-    crate::fault::point("K6");
-    let count = signals.as_slice().len();
-    let one = match &signals {
-        Signals::One(signal) => Some((signal.body.clone(), signal.id.clone())),
-        Signals::Batch(_) => None,
-    };
-    let wait = ingress
-        .offer(Arrival::Signals(signals))
-        .ok_or_else(|| Refused::Busy { why: "the line is full", retry_after: ingress.retry_after() })?;
-    let ack = wait.await.map_err(|Overdue| Refused::Busy {
-        why: "the journal is slow; the signal may have been taken: send it again with the same id",
-        retry_after: ingress.retry_after(),
-    })?;
-    let Durable { first, last, duplicates } = settle(&ack, one.is_none(), ingress.retry_after())?;
-    ingress.count(Counter::Accepted, count as u64 - u64::from(duplicates));
-    ingress.count(Counter::Duplicate, u64::from(duplicates));
-    Ok(match one {
-        Some((body, id)) => accepted_one(id.of(&body), first, duplicates > 0),
-        None => accepted_batch(count, first, last, duplicates),
-    })
 }

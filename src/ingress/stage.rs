@@ -2,7 +2,7 @@
 //! lanes to the journal. A connection never leaves its thread, so nothing here is shared and nothing locks, but the
 //! table from which a tenant's rate is leased.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::rc::{Rc, Weak};
@@ -12,11 +12,13 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
+use super::answer::{Promised, Refused, Told};
 use super::body::Budget;
 use super::connection::{self, Watch};
 use super::guard::Guard;
+use super::outbox::SharedOutbox;
 use super::rate::{Buckets, Leases};
-use super::waiting::{Wait, Waiting};
+use super::waiting::{Held, Overdue, Wait, Waiting};
 use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
 use crate::kaizen::{Counter, Recorder, Stage as Measured};
@@ -84,12 +86,14 @@ pub struct Ingress {
     pub unverified: Budget,
     ends: Rc<Ends>,
     waiting: Rc<RefCell<Waiting>>,
-    offered: Notify,
-    ring_due: Cell<bool>,
     leases: RefCell<Leases>,
     guard: RefCell<Guard>,
     started: Instant,
-    seconds: Cell<u32>,
+    seconds: Rc<Cell<u32>>,
+    /// For the `date` of answers.
+    date: RefCell<String>,
+    /// Connections that have something to write.
+    due: RefCell<Vec<SharedOutbox>>,
     unix_seconds: Cell<u64>,
     sample: Cell<u32>,
     acked_now: Cell<u64>,
@@ -111,12 +115,12 @@ impl Ingress {
             unverified: Budget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads),
             ends,
             waiting: Rc::default(),
-            offered: Notify::new(),
-            ring_due: Cell::new(false),
             leases: RefCell::new(Leases::new(Arc::clone(&plan.buckets))),
             guard: RefCell::new(Guard::new(plan.threads)),
             started: clock::now(),
-            seconds: Cell::new(0),
+            seconds: Rc::default(),
+            date: RefCell::new(http_date()),
+            due: RefCell::default(),
             unix_seconds: Cell::new(clock::wall().0 / 1000),
             sample: Cell::new(0),
             acked_now: Cell::new(0),
@@ -132,6 +136,12 @@ impl Ingress {
     #[must_use]
     pub fn seconds(&self) -> u32 {
         self.seconds.get()
+    }
+
+    /// The `date` of answers.
+    #[must_use]
+    pub fn date(&self) -> Ref<'_, str> {
+        Ref::map(self.date.borrow(), String::as_str)
     }
 
     /// Coarse wall time, for the age of signatures.
@@ -209,18 +219,76 @@ impl Ingress {
         }
     }
 
-    /// Offers a unit to the journal and takes a place in the queue of those who wait.
-    /// `None` when the lane is full, or as many units are under way as answers fit.
-    pub fn offer(&self, arrival: Arrival) -> Option<Wait> {
-        if self.ends.under_way.get() >= limits::ARRIVALS_LANE {
-            return None;
+    /// Offers a unit to the journal; whoever offered it must take the next turn at once.
+    ///
+    /// # Errors
+    /// When the lane is full, or as many units are under way as answers fit.
+    pub fn offer(&self, signals: Signals) -> Result<(), Refused> {
+        crate::fault::point("K6");
+        let has_room = self.ends.under_way.get() < limits::ARRIVALS_LANE;
+        if !has_room || self.ends.arrivals.borrow_mut().push(Arrival::Signals(signals)).is_err() {
+            return Err(Refused::Busy { why: "the line is full", retry_after: self.retry_after() });
         }
-        self.ends.arrivals.borrow_mut().push(arrival).ok()?;
         self.ends.under_way.set(self.ends.under_way.get() + 1);
-        if !self.ring_due.replace(true) {
-            self.offered.notify_one();
+        self.ends.arrivals.borrow().ring();
+        Ok(())
+    }
+
+    /// Waits for the journal's answer to what was just offered.
+    pub async fn wait(&self, promised: Promised) -> Told {
+        match Wait::new(&self.waiting, self.seconds()).await {
+            Ok(ack) => promised.tell(&ack, self.retry_after()),
+            Err(Overdue) => Told::Refused(self.overdue()),
         }
-        Some(Wait::new(&self.waiting, self.seconds()))
+    }
+
+    /// Has the journal's answer to what was just offered go to the connection's outbox.
+    pub fn await_in(&self, outbox: &SharedOutbox, promised: Promised) {
+        let slot = outbox.borrow_mut().promise();
+        let held = Held { outbox: Rc::clone(outbox), slot, promised };
+        self.waiting.borrow_mut().hold(held, self.seconds());
+    }
+
+    fn overdue(&self) -> Refused {
+        Refused::Busy {
+            why: "the journal is slow; the signal may have been taken: send it again with the same id",
+            retry_after: self.retry_after(),
+        }
+    }
+
+    fn tell(&self, held: Held, ack: Option<&Ack>) {
+        let Held { outbox, slot, promised } = held;
+        let begun = promised.begun;
+        let told = match ack {
+            Some(ack) => promised.tell(ack, self.retry_after()),
+            None => Told::Refused(self.overdue()),
+        };
+        self.count_told(&told, begun);
+        let due = outbox.borrow_mut().tell(slot, told, &self.date());
+        if due {
+            self.due.borrow_mut().push(outbox);
+        }
+    }
+
+    /// Counts how a unit ended.
+    pub fn count_told(&self, told: &Told, begun: Instant) {
+        let mut recorder = self.ends.recorder.borrow_mut();
+        match told {
+            Told::Refused(refused) => recorder.count(refused.counter(), 1),
+            Told::Accepted { .. } => {
+                let (taken, known) = told.taken();
+                recorder.count(Counter::Accepted, taken);
+                recorder.count(Counter::Duplicate, known);
+            }
+        }
+        recorder.record(Measured::Whole, clock::now() - begun);
+    }
+
+    /// Writes to every connection that was told something.
+    fn write(&self) {
+        for outbox in self.due.borrow_mut().drain(..) {
+            outbox.borrow_mut().write();
+        }
     }
 
     /// Seconds until our backlog should be gone, from the measured rate; ±20 % so that senders do not come back as
@@ -245,7 +313,7 @@ impl Ingress {
             return None;
         }
         *count += 1;
-        let watch = Watch::new(peer, self.seconds());
+        let watch = Watch::new(peer, Rc::clone(&self.seconds));
         self.watches.borrow_mut().push(Rc::downgrade(&watch));
         Some(watch)
     }
@@ -268,10 +336,14 @@ impl Ingress {
         self.seconds.set(u32::try_from(seconds).unwrap_or(u32::MAX));
         self.unix_seconds.set(clock::wall().0 / 1000);
         self.acked_per_second.set(self.acked_now.replace(0));
-        self.waiting.borrow_mut().give_up(self.seconds().saturating_sub(limits::JOURNAL_WAIT_SECONDS));
+        *self.date.borrow_mut() = http_date();
+        let limit = self.seconds().saturating_sub(limits::JOURNAL_WAIT_SECONDS);
+        let given_up = self.waiting.borrow_mut().give_up(limit);
+        given_up.into_iter().for_each(|held| self.tell(held, None));
+        self.write();
         self.watches.borrow_mut().retain(|watch| {
             let Some(watch) = watch.upgrade() else { return false };
-            watch.sweep(self.seconds());
+            watch.sweep();
             true
         });
         self.ends.recorder.borrow_mut().flush_if_due(now);
@@ -294,6 +366,10 @@ impl std::fmt::Debug for Ingress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ingress").finish_non_exhaustive()
     }
+}
+
+fn http_date() -> String {
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(clock::wall().0))
 }
 
 /// An IPv6 host owns a /64; an IPv4 one its address.
@@ -321,7 +397,6 @@ pub fn run(plan: &Plan, ends: &Rc<Ends>) -> io::Result<()> {
         let drain = plan.drain.clone();
         let listener = tokio::net::TcpListener::from_std(plan.listener.try_clone()?)?;
         let ingress = Rc::new(Ingress::new(plan, Rc::clone(ends)));
-        tokio::task::spawn_local(ring(Rc::clone(&ingress)));
         tokio::task::spawn_local(pump(Rc::clone(&ingress)));
         let accepting = tokio::task::spawn_local(accept(Rc::clone(&ingress), listener));
         let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -373,15 +448,6 @@ async fn accept(ingress: Rc<Ingress>, listener: tokio::net::TcpListener) {
     }
 }
 
-/// Wakes the journal once for all that the connections offered in this round of the runtime.
-async fn ring(ingress: Rc<Ingress>) {
-    loop {
-        ingress.offered.notified().await;
-        ingress.ring_due.set(false);
-        ingress.ends.arrivals.borrow().ring();
-    }
-}
-
 /// Takes the journal's answers to those who wait. The first belong to requests of a run before this one, if any
 /// were under way when it ended.
 async fn pump(ingress: Rc<Ingress>) {
@@ -396,9 +462,13 @@ async fn pump(ingress: Rc<Ingress>) {
             if foreign > 0 {
                 foreign -= 1;
             } else {
-                ingress.waiting.borrow_mut().answer(ack);
+                let slot = ingress.waiting.borrow_mut().answer(ack);
+                if let Some((held, ack)) = slot {
+                    ingress.tell(held, Some(&ack));
+                }
             }
         }
+        ingress.write();
         ingress.acked_now.set(ingress.acked_now.get() + count);
         ends.bell.announce_sleep();
         if ends.acks.borrow().is_empty() {

@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::answer::Promised;
+use super::outbox::SharedOutbox;
 use crate::event::Ack;
 
 /// Who waits, longest first.
@@ -15,15 +17,37 @@ use crate::event::Ack;
 pub struct Waiting {
     places: Vec<Place>,
     free: Vec<usize>,
-    order: VecDeque<usize>,
+    order: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    who: Who,
+    /// Coarse seconds at which the unit was offered.
+    since: u32,
+}
+
+#[derive(Debug)]
+enum Who {
+    /// A task, at its place.
+    Task(usize),
+    Slot(Held),
+    /// It was told that it takes too long; the journal's answer is still to come.
+    Nobody,
+}
+
+/// A request whose answer goes to a slot of its connection's outbox.
+#[derive(Debug)]
+pub struct Held {
+    pub outbox: SharedOutbox,
+    pub slot: u64,
+    pub promised: Promised,
 }
 
 #[derive(Debug, Default)]
 struct Place {
     state: State,
     waker: Option<Waker>,
-    /// Coarse seconds at which the unit was offered.
-    since: u32,
 }
 
 #[derive(Debug, Default)]
@@ -49,23 +73,31 @@ impl Waiting {
         self.order.is_empty()
     }
 
+    /// Takes the next turn for a slot; call it right after the unit was offered.
+    pub fn hold(&mut self, held: Held, since: u32) {
+        self.order.push_back(Waiter { who: Who::Slot(held), since });
+    }
+
     fn enter(&mut self, since: u32) -> usize {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             self.places.len() - 1
         });
-        self.places[index] = Place { since, ..Place::default() };
-        self.order.push_back(index);
+        self.places[index] = Place::default();
+        self.order.push_back(Waiter { who: Who::Task(index), since });
         index
     }
 
-    /// Gives the journal's next answer to the one that has waited longest.
-    pub fn answer(&mut self, ack: Ack) {
-        let index = self.order.pop_front();
-        assert!(index.is_some(), "the journal answers only what was offered");
-        let Some((index, place)) = index.and_then(|index| Some((index, self.places.get_mut(index)?))) else {
-            return;
+    /// Gives the journal's next answer to the one that has waited longest: to a task here, to a slot by the caller.
+    pub fn answer(&mut self, ack: Ack) -> Option<(Held, Ack)> {
+        let longest = self.order.pop_front();
+        assert!(longest.is_some(), "the journal answers only what was offered");
+        let index = match longest?.who {
+            Who::Slot(held) => return Some((held, ack)),
+            Who::Nobody => return None,
+            Who::Task(index) => index,
         };
+        let place = self.places.get_mut(index)?;
         match place.state {
             State::Waits => {
                 place.state = State::Answered(ack);
@@ -77,22 +109,32 @@ impl Waiting {
             // Its request was told 503 and left; it frees the place when it sees the state.
             State::Overdue | State::Answered(_) => place.state = State::Answered(ack),
         }
+        None
     }
 
-    /// Tells those who were offered before `limit` that it takes too long.
-    pub fn give_up(&mut self, limit: u32) {
-        for index in &self.order {
-            let Some(place) = self.places.get_mut(*index) else { continue };
-            if place.since >= limit {
-                return;
+    /// Those who were offered before `limit` have waited too long: tasks hear it here, slots from the caller.
+    pub fn give_up(&mut self, limit: u32) -> Vec<Held> {
+        let mut given_up = Vec::new();
+        for waiter in &mut self.order {
+            if waiter.since >= limit {
+                break;
             }
-            if matches!(place.state, State::Waits) {
-                place.state = State::Overdue;
-                if let Some(waker) = place.waker.take() {
-                    waker.wake();
+            match std::mem::replace(&mut waiter.who, Who::Nobody) {
+                Who::Nobody => {}
+                Who::Slot(held) => given_up.push(held),
+                Who::Task(index) => {
+                    waiter.who = Who::Task(index);
+                    let Some(place) = self.places.get_mut(index) else { continue };
+                    if matches!(place.state, State::Waits) {
+                        place.state = State::Overdue;
+                        if let Some(waker) = place.waker.take() {
+                            waker.wake();
+                        }
+                    }
                 }
             }
         }
+        given_up
     }
 }
 
@@ -203,7 +245,7 @@ mod tests {
         let waiting = Rc::default();
         let mut late = Wait::new(&waiting, 5);
         let mut young = Wait::new(&waiting, 9);
-        waiting.borrow_mut().give_up(9);
+        assert!(waiting.borrow_mut().give_up(9).is_empty());
         assert_eq!(poll(&mut late), Poll::Ready(Err(Overdue)));
         assert!(poll(&mut young).is_pending());
         drop(late);

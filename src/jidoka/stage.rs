@@ -18,7 +18,7 @@ use super::timers::Timers;
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Event, Feed, Note, Seq, Subject, UnixMillis};
 use crate::kaizen::{Recorder, Stage as Measured};
-use crate::limits::GOVERNORS_LISTED_MAX;
+use crate::limits::{DRAFTS_LANE, GOVERNORS_LISTED_MAX};
 use crate::receipt::StateName;
 use crate::ring::{Full, Mark, Receiver, Sender};
 use crate::view::GovernorView;
@@ -100,6 +100,8 @@ pub struct Stage {
     /// Effects that found their lane full; nothing else is taken before they are gone.
     notes: VecDeque<Note>,
     orders: VecDeque<Order>,
+    /// Something was ordered since the bell was rung.
+    ordered: bool,
     /// False during a replay: what governors order then was ordered before.
     live: bool,
     steps: u32,
@@ -115,6 +117,8 @@ pub struct Stumble {
 
 /// Every so many steps one is measured.
 const SAMPLE: u32 = 16;
+/// Receipts that wait for the scribe before it is woken.
+const NOTES_RING: usize = DRAFTS_LANE / 8;
 /// Events taken in one turn, so that timers and operators get theirs.
 const TURN_EVENTS: usize = 1024;
 
@@ -144,6 +148,7 @@ impl Stage {
             recorder,
             notes: VecDeque::new(),
             orders: VecDeque::new(),
+            ordered: false,
             live: false,
             steps: 0,
             parked: HashSet::new(),
@@ -169,7 +174,13 @@ impl Stage {
     /// Nothing waits: neither to be taken nor to be handed on.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        !self.has_work() && self.notes.is_empty() && self.orders.is_empty()
+        !self.has_work() && !self.is_blocked()
+    }
+
+    /// Whether a lane has no room for what was decided; nothing is taken before it has.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        !self.notes.is_empty() || !self.orders.is_empty()
     }
 
     /// When a timer is due next.
@@ -199,8 +210,13 @@ impl Stage {
             }
         }
         self.hand_on();
-        self.lanes.notes.ring();
-        self.lanes.orders.ring();
+        // The scribe looks by itself, and closes a batch by its age: it is woken only so that the lane does not fill.
+        if self.lanes.notes.depth() >= NOTES_RING {
+            self.lanes.notes.ring();
+        }
+        if std::mem::take(&mut self.ordered) {
+            self.lanes.orders.ring();
+        }
         if took {
             for (mark, count) in self.marks.states.iter().zip(self.states) {
                 mark.publish(count);
@@ -316,6 +332,7 @@ impl Stage {
                 self.lanes.orders.ring();
                 return false;
             }
+            self.ordered = true;
         }
         true
     }

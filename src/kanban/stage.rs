@@ -199,6 +199,9 @@ impl Stage {
         let begun = crate::clock::now();
         self.writer.write()?;
         let written = crate::clock::now();
+        if crate::fault::planted("ack-before-sync") {
+            self.answer();
+        }
         self.writer.sync()?;
         let synced = crate::clock::now();
         self.recorder.record(Measured::JournalWrite, written - begun);
@@ -311,6 +314,10 @@ impl Stage {
         let event = Event { seq, time: self.writer.time(), kind };
         let shard = shard_of(event.subject().0, self.lanes.shards.len());
         self.staged.push_back((shard, Feed::Event(event)));
+        if crate::fault::planted("order-swapped") && self.staged.len() > 1 && seq.0.is_multiple_of(5) {
+            let last = self.staged.len() - 1;
+            self.staged.swap(last - 1, last);
+        }
     }
 
     fn shed(&self, signals: usize) -> Option<Shed> {
@@ -344,6 +351,7 @@ impl Stage {
         if self.staged.is_empty() {
             return true;
         }
+        crate::fault::point("K10");
         while let Some((shard, feed)) = self.staged.pop_front() {
             if let Err(crate::ring::Full(feed)) = self.lanes.shards[shard].push(feed) {
                 self.staged.push_front((shard, feed));

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::andon::log::{Log, LogError};
-use crate::disk::Disk;
+use crate::disk::{Disk, make_dir};
 use crate::event::{Event, Feed, Kind, Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
 use crate::jidoka::store::{StateStore, StoreError};
 use crate::kanban::dedup::{ArchiveError, Dedup};
 use crate::kanban::journal::record::Decoder;
-use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan, segments};
+use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan, segment, segments};
 use crate::kanban::stage::shard_of;
 use crate::receipt::ReceiptId;
 use crate::ring::{Full, Sender};
@@ -92,12 +92,13 @@ pub fn replay(
     hand: &mut dyn FnMut(usize, Feed),
 ) -> Result<End, RecoveryError> {
     let dir = journal_dir(data_dir);
-    disk.create_dir_all(&dir).map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
+    let secured = make_dir(&**disk, &dir).and_then(|()| segment::secure(&**disk, &dir));
+    secured.map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
     let first = segments(&**disk, &dir)?.first().map_or(Seq(1), |segment| segment.first);
     dedup.begin_after(first)?;
     let mut provenance = None;
     let end = scan(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
-        // This frame may be the last one, which nothing vouches for; those before it were synced.
+        // What is in this frame is handed over with the next one.
         dedup.make_room(Seq(header.first.0 - 1), header.time)?;
         let mut decoder = Decoder::new(records).after(provenance);
         let mut seq = header.first;

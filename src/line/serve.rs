@@ -12,7 +12,7 @@ use super::stages::{Ending, Line, Start};
 use super::supervisor::{Parked, RESTARTS_MAX, Restarts, TooOften};
 use crate::andon::log::LogError;
 use crate::clock;
-use crate::disk::{DataLock, Disk, RealDisk};
+use crate::disk::{DataLock, Disk, RealDisk, make_dir};
 use crate::event::Seq;
 use crate::jidoka::store::StoreError;
 use crate::kanban::stage::Fatal;
@@ -93,7 +93,7 @@ pub fn serve(
 ) -> Result<(), ServeError> {
     let data_dir = settings.data_dir.clone();
     let in_data_dir = |source| ServeError::DataDir { path: data_dir.clone(), source };
-    std::fs::create_dir_all(&data_dir).map_err(in_data_dir)?;
+    make_dir(&RealDisk, &data_dir).map_err(in_data_dir)?;
     let _lock = DataLock::take(&data_dir).map_err(in_data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut parked = Parked::read(&*disk, &journal_dir(&data_dir)).map_err(in_data_dir)?;
@@ -114,8 +114,8 @@ pub fn serve(
             Ending::Drained => return line.end(),
             Ending::Failed(error) => {
                 drain.turn_on();
-                // The first error is the cause; what follows from it is not worth more words.
-                let _consequence = line.end();
+                // In order it cannot end: the others would wait for what failed. Restart is recovery.
+                line.abandon();
                 return Err(error);
             }
             Ending::Panicked { stage, at } => {

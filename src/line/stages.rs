@@ -17,7 +17,7 @@ use super::serve::{Addresses, ServeError};
 use super::settings::Settings;
 use super::supervisor::{Restarts, TooOften};
 use super::threads::{self, Stop};
-use super::wiring::{Gauge, IngressEnds, Wiring, wire};
+use super::wiring::{Gauge, IngressEnds, Wiring, wire, wire_log_writer};
 use super::{cores, outbound};
 use crate::andon::log::{Log, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
@@ -77,6 +77,7 @@ struct Stops {
     journal: Stop,
     shards: Stop,
     scribe: Stop,
+    log_writer: Stop,
     keeper: Stop,
     outbound: Switch,
 }
@@ -90,6 +91,7 @@ impl Stops {
             journal: stop(),
             shards: stop(),
             scribe: stop(),
+            log_writer: stop(),
             keeper: stop(),
             outbound: Switch::new(),
             abandon,
@@ -113,6 +115,7 @@ pub struct Line {
     journal: JoinHandle<()>,
     shards: Vec<JoinHandle<()>>,
     scribe: JoinHandle<()>,
+    log_writer: JoinHandle<()>,
     keeper: JoinHandle<()>,
     outbound: JoinHandle<()>,
 }
@@ -162,7 +165,15 @@ impl Line {
             ready: Switch::new(),
         };
 
+        let (writer_end, scribe_writer) = wire_log_writer(&scribe_end.1);
+        let (batches, written, sleeper) = writer_end;
+        let stop = stops.log_writer.clone();
+        let log_writer = spawn("log-writer", &tell, move || {
+            threads::log_writer(batches, written, &sleeper, &stop);
+            Ok(())
+        })?;
         let stage = scribe::Stage::new(log, logged, scribe_end.0, scribe_marks, recorder()?);
+        let stage = stage.writing_by(scribe_writer);
         let (sleeper, stop) = (scribe_end.1, stops.scribe.clone());
         let scribe = spawn("scribe", &tell, move || Ok(threads::scribe(stage, &sleeper, &stop)?))?;
 
@@ -243,6 +254,7 @@ impl Line {
             journal,
             shards: shard_threads,
             scribe,
+            log_writer,
             keeper,
             outbound,
         })
@@ -309,6 +321,8 @@ impl Line {
         self.shards.into_iter().for_each(join);
         self.stops.scribe.finish.turn_on();
         join(self.scribe);
+        self.stops.log_writer.finish.turn_on();
+        join(self.log_writer);
         self.stops.keeper.finish.turn_on();
         join(self.keeper);
         self.stops.outbound.turn_on();
@@ -327,7 +341,7 @@ impl Line {
         self.stops.abandon.turn_on();
         self.stops.outbound.turn_on();
         self.waiting_ingress.into_iter().for_each(drop);
-        let rest = [self.journal, self.scribe, self.keeper, self.outbound];
+        let rest = [self.journal, self.scribe, self.log_writer, self.keeper, self.outbound];
         self.ingress.into_iter().chain(self.shards).chain(rest).for_each(join);
     }
 }

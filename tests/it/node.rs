@@ -254,6 +254,8 @@ pub fn command(dir: &Path) -> Command {
         .env("GEMBA_INGRESS__LISTEN", "127.0.0.1:0")
         .env("GEMBA_ADMIN__LISTEN", "127.0.0.1:0")
         .env("GEMBA_KANBAN__LOW_WATER_MIB", "1")
+        // The table of identities is touched at random: a large one would hide what a test looks for in memory.
+        .env("GEMBA_DEDUP__SIGNALS", "20000")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

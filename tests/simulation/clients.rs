@@ -32,10 +32,14 @@ enum State {
 struct Unit {
     signals: Vec<Signal>,
     state: State,
-    first_sent: Option<u64>,
+    first_sent: Option<Moment>,
     /// Says something else under an id that has this number.
     conflicts_with: Option<Seq>,
 }
+
+/// When something was sent or told, in milliseconds of simulated time.
+#[derive(Clone, Copy, Debug)]
+struct Moment(u64);
 
 pub struct Clients {
     rng: Rng,
@@ -44,7 +48,7 @@ pub struct Clients {
     /// Last number that a lane was told of a fresh signal.
     last_fresh: Vec<Seq>,
     places: usize,
-    first: HashMap<Name, (Seq, u64)>,
+    first: HashMap<Name, (Seq, Moment)>,
     pub known: oracles::Clients,
     pub answers: u64,
 }
@@ -68,6 +72,13 @@ fn signal(tenant: u64, sku: u64, id: &str, kind: &str, severity: Severity, extra
         severity,
         provenance: Provenance::intern("signals", "k1", Assurance::C),
         body,
+    }
+}
+
+impl Moment {
+    /// Too long ago to be sent again.
+    fn is_past(self, now: Self) -> bool {
+        now.0 - self.0 > RESEND_WITHIN_MILLIS
     }
 }
 
@@ -120,13 +131,14 @@ impl Clients {
         if unit.state != State::Done {
             unit.state = State::InFlight;
         }
-        unit.first_sent.get_or_insert(millis);
+        unit.first_sent.get_or_insert(Moment(millis));
         self.in_flight[port].push_back(at);
     }
 
     fn choose(&mut self, millis: u64) -> Option<usize> {
+        let now = Moment(millis);
         for unit in &mut self.units {
-            let old = unit.first_sent.is_some_and(|first| millis - first > RESEND_WITHIN_MILLIS);
+            let old = unit.first_sent.is_some_and(|first| first.is_past(now));
             if old && matches!(unit.state, State::Unknown | State::Fresh) {
                 // Given up: the journal may have it or not.
                 unit.state = State::Done;
@@ -138,19 +150,19 @@ impl Clients {
             return unknown;
         }
         if self.rng.chance(1000) {
-            return self.repeat(millis);
+            return self.repeat(now);
         }
         let fresh = self.units.iter().position(|unit| unit.state == State::Fresh);
         fresh.or(unknown)
     }
 
     /// Something that was answered already, as it was or with another content.
-    fn repeat(&mut self, millis: u64) -> Option<usize> {
+    fn repeat(&mut self, now: Moment) -> Option<usize> {
         let at = self.rng.index(self.units.len());
         let unit = self.units[at].clone();
         let [only] = unit.signals.as_slice() else { return None };
         let (seq, when) = *self.first.get(&name(only))?;
-        if unit.conflicts_with.is_some() || millis - when > RESEND_WITHIN_MILLIS {
+        if unit.conflicts_with.is_some() || when.is_past(now) {
             return None;
         }
         if self.rng.chance(5000) {
@@ -161,7 +173,7 @@ impl Clients {
         self.units.push(Unit {
             signals: vec![other],
             state: State::Done,
-            first_sent: Some(millis),
+            first_sent: Some(now),
             conflicts_with: Some(seq),
         });
         Some(self.units.len() - 1)
@@ -205,13 +217,14 @@ impl Clients {
                 }
                 for (offset, name) in names.into_iter().enumerate() {
                     let seq = exact.then(|| Seq(first.0 + offset as u64));
-                    if let Some(((before, _), seq)) = self.first.get(&name).zip(seq) {
-                        if *before != seq || *duplicates == 0 {
-                            return Err(format!("O2: {name:?} was {before} and is {ack:?} now"));
-                        }
+                    if let Some(((before, _), seq)) = self.first.get(&name).zip(seq)
+                        && (*before != seq || *duplicates == 0)
+                    {
+                        return Err(format!("O2: {name:?} was {before} and is {ack:?} now"));
                     }
                     if let Some(seq) = seq {
-                        self.first.entry(name.clone()).or_insert((seq, millis));
+                        let moment = Moment(millis);
+                        self.first.entry(name.clone()).or_insert((seq, moment));
                     }
                     self.known.acked.push(Acked { name, seq });
                 }

@@ -9,12 +9,14 @@
 //! The disk also watches the journal's promises at the only place where all of them pass: no frame is written over
 //! unsynced bytes, no number is spent twice.
 
+mod access;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gemba::disk::{Disk, File};
+use gemba::disk::Disk;
 use gemba::kanban::journal::frame;
 
 use crate::rng::Rng;
@@ -96,8 +98,7 @@ struct Inner {
     pending: Vec<NameChange>,
     capacity: u64,
     filler: u64,
-    /// Operations until the process dies; `None` for never.
-    fuse: Option<u64>,
+    fuse: Option<Fuse>,
     dead: bool,
     /// Faults since the process started.
     injected: u64,
@@ -109,6 +110,13 @@ struct Inner {
     /// Highest number that a journal frame was written with.
     spent: u64,
     broken_promise: Option<String>,
+}
+
+/// The process dies after so many more operations, of one name or of any.
+#[derive(Clone, Copy, Debug)]
+pub struct Fuse {
+    pub name: Option<&'static str>,
+    pub operations: u64,
 }
 
 /// The simulated disk; clones share it.
@@ -171,9 +179,9 @@ impl SimDisk {
         self.inner().free()
     }
 
-    /// The process dies after so many more operations.
-    pub fn set_fuse(&self, operations: Option<u64>) {
-        self.inner().fuse = operations;
+    /// When the process dies; `None` for never.
+    pub fn set_fuse(&self, fuse: Option<Fuse>) {
+        self.inner().fuse = fuse;
     }
 
     /// Whether the fuse burnt down.
@@ -205,7 +213,8 @@ impl SimDisk {
     }
 
     pub fn note(&self, line: impl FnOnce() -> String) {
-        self.inner().note(line());
+        let line = line();
+        self.inner().note(line);
     }
 
     pub fn trace(&self) -> u64 {
@@ -229,6 +238,11 @@ impl SimDisk {
             inner.cut();
         }
         (inner.fuse, inner.dead, inner.injected) = (None, false, 0);
+    }
+
+    /// Segments of the journal that were given back.
+    pub fn recycled(&self) -> u64 {
+        self.inner().archive.len() as u64
     }
 
     /// Names that a process sees.
@@ -255,7 +269,7 @@ impl SimDisk {
         let copy = SimDisk::new(Rng::new(0), u64::MAX);
         let inner = self.inner();
         let mut target = copy.inner();
-        target.seen.dirs = inner.seen.dirs.clone();
+        target.seen.dirs.clone_from(&inner.seen.dirs);
         let archived = inner.archive.iter().filter(|(path, _)| !inner.seen.names.contains_key(*path));
         let archived = archived.map(|(path, content)| (path, content.clone()));
         let current = inner.seen.names.iter().map(|(path, at)| (path, inner.inodes[*at].volatile.clone()));
@@ -289,14 +303,14 @@ impl Inner {
         if self.dead {
             return Err(io::Error::other("the process is dead"));
         }
-        if let Some(left) = &mut self.fuse {
-            if *left == 0 {
+        if let Some(fuse) = self.fuse.as_mut().filter(|fuse| fuse.name.is_none_or(|only| only == name)) {
+            if fuse.operations == 0 {
                 self.dead = true;
                 self.injected += 1;
                 self.note(format!("dies in {name}"));
                 return Err(io::Error::other("the process dies here"));
             }
-            *left -= 1;
+            fuse.operations -= 1;
         }
         Ok(())
     }
@@ -435,178 +449,4 @@ fn persist(inode: &mut Inode, sector: usize) {
         inode.durable.resize(upto, 0);
     }
     inode.durable[from..upto].copy_from_slice(&inode.volatile[from..upto]);
-}
-
-struct SimFile {
-    disk: SimDisk,
-    inode: usize,
-    /// The name it was last opened or created under, for the story and the watch.
-    path: PathBuf,
-}
-
-impl Disk for SimDisk {
-    fn create(&self, path: &Path, len: u64) -> io::Result<Arc<dyn File>> {
-        let mut inner = self.inner();
-        inner.operation("create", len)?;
-        if inner.seen.names.contains_key(path) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        inner.need(len.max(1))?;
-        let zeros = vec![0; usize::try_from(len).unwrap()];
-        let at = inner.inodes.len();
-        inner.inodes.push(Inode { volatile: zeros.clone(), durable: zeros, ..Inode::default() });
-        inner.change_name(NameChange::Link(path.to_owned(), at));
-        Ok(Arc::new(SimFile { disk: self.clone(), inode: at, path: path.to_owned() }))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut inner = self.inner();
-        inner.operation("open", 0)?;
-        let inode = inner.find(path)?;
-        Ok(Arc::new(SimFile { disk: self.clone(), inode, path: path.to_owned() }))
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut inner = self.inner();
-        inner.operation("list", 0)?;
-        if !inner.seen.dirs.contains(dir) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        Ok(inner.seen.names.keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
-    }
-
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        let mut inner = self.inner();
-        inner.operation("mkdir", 0)?;
-        if !inner.seen.dirs.contains(dir) {
-            inner.change_name(NameChange::MakeDir(dir.to_owned()));
-        }
-        Ok(())
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut inner = self.inner();
-        inner.operation("rename", 0)?;
-        let inode = inner.find(from)?;
-        inner.archive(from);
-        inner.change_name(NameChange::Rename(from.to_owned(), to.to_owned(), inode));
-        Ok(())
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut inner = self.inner();
-        inner.operation("remove", 0)?;
-        inner.find(path)?;
-        inner.archive(path);
-        inner.change_name(NameChange::Unlink(path.to_owned()));
-        Ok(())
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut inner = self.inner();
-        inner.operation("sync_dir", 0)?;
-        let rate = inner.faults.sync_dir;
-        inner.maybe_fail("sync_dir", rate)?;
-        let pending = std::mem::take(&mut inner.pending);
-        for change in pending {
-            if change.dir() == Some(dir) {
-                inner.durable.apply(&change);
-            } else {
-                inner.pending.push(change);
-            }
-        }
-        Ok(())
-    }
-
-    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        let mut inner = self.inner();
-        inner.operation("statvfs", 0)?;
-        Ok(inner.free())
-    }
-}
-
-impl Inner {
-    fn archive(&mut self, path: &Path) {
-        if path.extension().is_some_and(|extension| extension == "journal") {
-            let content = self.inodes[self.seen.names[path]].volatile.clone();
-            self.archive.insert(path.to_owned(), content);
-        }
-    }
-}
-
-impl File for SimFile {
-    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        let mut inner = self.disk.inner();
-        let from = usize::try_from(at).unwrap();
-        let named = inner.seen.names.iter().find(|(_, inode)| **inode == self.inode);
-        let path = named.map_or_else(|| self.path.clone(), |(path, _)| path.clone());
-        inner.watch(&path, self.inode, bytes);
-        let rate = inner.faults.write;
-        let growth = (from + bytes.len()).saturating_sub(inner.inodes[self.inode].volatile.len());
-        let result = inner
-            .operation("write", bytes.len() as u64)
-            .and_then(|()| inner.need(growth as u64))
-            .and_then(|()| inner.maybe_fail("write", rate));
-        let arrives = match &result {
-            Ok(()) => bytes.len(),
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => 0,
-            Err(_) => inner.rng.index(bytes.len() + 1),
-        };
-        inner.write(self.inode, &bytes[..arrives], from);
-        result
-    }
-
-    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        let mut inner = self.disk.inner();
-        inner.operation("read", 0)?;
-        let rate = inner.faults.read;
-        inner.maybe_fail("read", rate)?;
-        let content = &inner.inodes[self.inode].volatile;
-        let rest = content.get(usize::try_from(at).unwrap()..).unwrap_or_default();
-        let got = rest.len().min(buffer.len());
-        buffer[..got].copy_from_slice(&rest[..got]);
-        Ok(got)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut inner = self.disk.inner();
-        inner.operation("sync", 0)?;
-        let (rate, slow) = (inner.faults.sync, inner.faults.slow);
-        if inner.rng.chance(slow) {
-            let took = 2_000 + inner.rng.below(28_000);
-            inner.elapsed_millis += took;
-            inner.note(format!("a sync takes {took} ms"));
-        }
-        let failed = inner.maybe_fail("sync", rate);
-        let inode = &mut inner.inodes[self.inode];
-        let dirty = std::mem::take(&mut inode.dirty);
-        if failed.is_err() {
-            inode.ghosts.extend(dirty);
-            return failed;
-        }
-        inode.shrunk = None;
-        let len = inode.volatile.len();
-        inode.durable.resize(len, 0);
-        for sector in dirty {
-            persist(inode, sector);
-        }
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        let mut inner = self.disk.inner();
-        inner.operation("len", 0)?;
-        Ok(inner.inodes[self.inode].volatile.len() as u64)
-    }
-
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        let mut inner = self.disk.inner();
-        inner.operation("truncate", len)?;
-        let len = usize::try_from(len).unwrap();
-        let inode = &mut inner.inodes[self.inode];
-        inode.volatile.truncate(len);
-        inode.dirty.retain(|sector| sector * SECTOR < len);
-        inode.shrunk = Some(inode.shrunk.map_or(len, |shrunk| shrunk.min(len)));
-        Ok(())
-    }
 }

@@ -13,7 +13,7 @@ use gemba::event::{Ack, Arrival, Command, Feed, Note, Outcome, Seq, Subject, Uni
 use gemba::jidoka::stage::{self as shard, Commit, Order};
 use gemba::jidoka::store::{self, Keeper, StoreError};
 use gemba::kaizen::Collector;
-use gemba::kanban::dedup::Dedup;
+use gemba::kanban::dedup::{Background, Dedup};
 use gemba::kanban::journal::{Damage, WriteError};
 use gemba::kanban::stage::{self as journal, Fatal, Turn, shard_of};
 use gemba::limits::COMMITS_LANE;
@@ -158,18 +158,22 @@ impl Behind {
         }
     }
 
-    /// No signal waits and no action is out.
+    /// No event, no signal waits, and no action is out.
     fn is_at_rest(&self) -> bool {
         let governors = self.shards.iter().flat_map(shard::Stage::governors);
         let mut governors =
             governors.filter(|governor| governor.waiting() > 0 || governor.in_flight().is_some());
-        governors.next().is_none() && self.under_way.is_empty()
+        governors.next().is_none()
+            && self.under_way.is_empty()
+            && self.shards.iter().all(shard::Stage::is_done)
     }
 }
 
 /// A running line.
 pub struct Line {
     journal: journal::Stage,
+    /// The journal's last turn found nothing to do.
+    idle: bool,
     pub behind: Behind,
     pub ports: Vec<PortEnds>,
 }
@@ -245,7 +249,7 @@ impl Line {
         plan: &Plan,
         disk: &SimDisk,
         store: &SimStore,
-        time: &Time,
+        time: &mut Time,
         rng: &mut Rng,
         target: &mut Target,
     ) -> Result<Self, Stopped> {
@@ -293,13 +297,16 @@ impl Line {
         };
 
         let mut journal_lanes = lanes.journal;
-        let mut dedup = Dedup::new(plan.dedup);
+        let dedup_dir = recovery::dedup_dir(data_dir);
+        let dedup = Dedup::open(Arc::clone(&shared), &dedup_dir, plan.dedup, Background::Inline);
+        let mut dedup = dedup.map_err(RecoveryError::from)?;
         let mut stopped = None;
         let mut hand = |shard: usize, feed: Feed| {
             let mut feed = feed;
             while stopped.is_none() {
                 let Err(Full(back)) = journal_lanes.shards[shard].push(feed) else { return };
                 feed = back;
+                time.millis += rng.below(30);
                 stopped = behind.turn(rng, time, target).err();
             }
         };
@@ -315,6 +322,7 @@ impl Line {
         }
         // The others do not wait for the journal's new epoch.
         for _ in 0..rng.below(60) {
+            time.millis += rng.below(30);
             behind.turn(rng, time, target)?;
         }
         let writer = recovery::write_on(&shared, data_dir, plan.segment_bytes, false, end, time.wall())?;
@@ -324,11 +332,13 @@ impl Line {
             low_water_bytes: plan.low_water_bytes,
         };
         let journal = journal::Stage::new(place, writer, dedup, journal_lanes, marks, recorder(), time.now());
-        Ok(Self { journal, behind, ports: lanes.clients })
+        Ok(Self { journal, idle: false, behind, ports: lanes.clients })
     }
 
     pub fn turn_journal(&mut self, time: &Time) -> Result<Turn, Stopped> {
-        Ok(self.journal.turn(time.now(), time.wall())?)
+        let turn = self.journal.turn(time.now(), time.wall())?;
+        self.idle = turn == Turn::Idle;
+        Ok(turn)
     }
 
     /// An operator orders something.
@@ -346,7 +356,7 @@ impl Line {
 
     /// Whether nothing is under way anywhere.
     pub fn is_at_rest(&self) -> bool {
-        !self.journal.has_work() && self.behind.is_at_rest()
+        self.idle && !self.journal.has_work() && self.behind.is_at_rest()
     }
 
     /// Ends in order, as the program does: journal, shards, scribe, store.

@@ -5,12 +5,16 @@
 //! `GEMBA_SEEDS` seeds are run from `GEMBA_SEED` on; a seed that fails is printed with its story and is a test of its own
 //! from then on. Every seed runs twice and must do the same.
 
+#![expect(clippy::unwrap_used, reason = "a test: what cannot be is a finding")]
+
 mod clients;
 mod disk;
 mod line;
 #[path = "../checker/oracles/mod.rs"]
 mod oracles;
 mod plan;
+#[cfg(feature = "faults")]
+mod planted;
 mod rng;
 mod seed;
 mod store;
@@ -30,22 +34,23 @@ fn run(seed: u64) -> Result<Report, Found> {
 
 #[test]
 fn every_seed_keeps_the_promises_and_runs_the_same_twice() {
-    let (mut seeds, mut processes, mut cuts, mut answers, mut receipts, mut millis) = (0, 0, 0, 0, 0, 0);
+    let mut total = [0; 7];
     for seed in plan::seeds() {
         let report = run(seed).unwrap_or_else(|found| {
             panic!("seed {seed}: {}\n  {}", found.what, found.story.join("\n  "));
         });
         let again = run(seed).map(|report| report.trace);
         assert_eq!(again.ok(), Some(report.trace), "seed {seed} does not run the same twice");
-        seeds += 1;
-        processes += report.processes;
-        cuts += report.cuts;
-        answers += report.answers;
-        receipts += report.summary.receipts;
-        millis += report.millis;
+        let Report { processes, cuts, answers, recycled, millis, .. } = report;
+        let counted = [1, processes, cuts, answers, report.summary.receipts, recycled, millis];
+        for (total, counted) in total.iter_mut().zip(counted) {
+            *total += counted;
+        }
     }
+    let [seeds, processes, cuts, answers, receipts, recycled, millis] = total;
+    let seconds = millis / 1000;
     println!(
-        "{seeds} seeds: {processes} processes, {cuts} cuts, {answers} answers, {receipts} receipts, {} simulated seconds",
-        millis / 1000
+        "{seeds} seeds: {processes} processes, {cuts} cuts, {answers} answers, {receipts} receipts, \
+         {recycled} segments recycled, {seconds} simulated seconds"
     );
 }

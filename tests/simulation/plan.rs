@@ -32,10 +32,15 @@ pub struct Plan {
     pub processes: u64,
     /// Turns of one process at most.
     pub turns: u64,
+    /// How much longer than usual a process lives.
+    pub patience: u64,
     /// Rates in 10,000.
     pub faults: Faults,
     pub cuts: u64,
     pub early_deaths: u64,
+    /// Every other process is killed in a sync, and the next one soon loses power: what the first left unsynced was seen
+    /// by the second, and is gone for the third.
+    pub seen_and_gone: bool,
     pub orderly: u64,
     pub rot: u64,
     pub disk_full: u64,
@@ -46,7 +51,7 @@ pub struct Plan {
 }
 
 /// A sender gives up so long after it first sent: its signature would be too old.
-pub const RESEND_WITHIN_MILLIS: u64 = 20_000;
+pub const RESEND_WITHIN_MILLIS: u64 = 5_000;
 
 impl Plan {
     pub fn draw(rng: &mut Rng) -> Self {
@@ -59,8 +64,8 @@ impl Plan {
             commit: rate(&[0, 0, 50]),
             slow: rate(&[0, 0, 30]),
         };
-        let segment_bytes = rng.pick(&[4096, 16_384, 65_536]);
-        let short_memory = rng.chance(4000);
+        let segment_bytes = rng.pick(&[1024, 4096, 32_768]);
+        let small_blocks = rng.chance(4000);
         let seconds = |rng: &mut Rng, of: &[u64]| Duration::from_secs(rng.pick(of));
         let rules = Rules {
             log_types: std::iter::once(ACT.into()).collect(),
@@ -78,7 +83,7 @@ impl Plan {
             shards: rng.pick(&[1, 2, 3]),
             ports: rng.pick(&[1, 2, 3]),
             lanes: [
-                rng.pick(&[2, 16]),
+                if small_blocks { 2 } else { rng.pick(&[2, 16]) },
                 rng.pick(&[2, 8, 256]),
                 rng.pick(&[2, 8, 256]),
                 rng.pick(&[1, 8]),
@@ -90,19 +95,21 @@ impl Plan {
             low_water_bytes: 4 * segment_bytes + 65_536,
             rules,
             dedup: dedup::Settings {
-                capacity: rng.pick(&[64, 100_000]),
-                horizon_millis: if short_memory { 400_000 } else { 96 * 3_600_000 },
-                floor_millis: 200_000,
+                // Small blocks are archived soon, so that segments are recycled.
+                capacity: if small_blocks { 24 } else { rng.pick(&[64, 100_000]) },
+                horizon_millis: 96 * 3_600_000,
             },
             tenants: rng.pick(&[1, 3]),
             skus: rng.pick(&[1, 2, 4]),
-            units: rng.pick(&[20, 60, 120]),
+            units: if small_blocks { 300 } else { rng.pick(&[20, 60, 240]) },
             batches: rng.pick(&[0, 2000]),
             processes: 2 + rng.below(4),
-            turns: rng.pick(&[60, 250, 800]),
+            turns: if small_blocks { 3000 } else { rng.pick(&[60, 250, 1000]) },
+            patience: if small_blocks { 4 } else { 1 },
             faults,
             cuts: rng.pick(&[0, 5000, 10_000]),
             early_deaths: rng.pick(&[0, 3000, 7000]),
+            seen_and_gone: rng.chance(4000),
             orderly: rng.pick(&[0, 2000]),
             rot: rng.pick(&[0, 0, 6000]),
             disk_full: rng.pick(&[0, 0, 100]),

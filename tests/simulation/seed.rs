@@ -10,7 +10,7 @@ use gemba::kanban::journal::{Damage, scan};
 use gemba::line::recovery::journal_dir;
 
 use crate::clients::Clients;
-use crate::disk::{Death, Faults, SimDisk};
+use crate::disk::{Death, Faults, Fuse, SimDisk};
 use crate::line::{DATA_DIR, Line, Stopped, Target, Time, log_vkey};
 use crate::oracles::{self, Evidence, Failure, Summary};
 use crate::plan::Plan;
@@ -25,6 +25,7 @@ pub struct Report {
     pub processes: u64,
     pub cuts: u64,
     pub answers: u64,
+    pub recycled: u64,
     pub millis: u64,
 }
 
@@ -79,6 +80,7 @@ pub fn run(seed: u64) -> Result<Report, Found> {
             processes: world.processes,
             cuts: world.cuts,
             answers: world.clients.answers,
+            recycled: world.disk.recycled(),
             millis: world.time.millis,
         }),
         Err(what) => Err(Found { what, story: world.disk.story() }),
@@ -90,8 +92,8 @@ impl World {
     fn suffer(&mut self) -> Result<(), String> {
         for _ in 0..self.plan.processes {
             self.disk.set_faults(self.plan.faults);
-            let early = self.rng.chance(self.plan.early_deaths);
-            let fuse = if early { self.rng.below(60) } else { self.rng.below(2000) };
+            self.processes += 1;
+            let fuse = self.fuse();
             self.disk.set_fuse(Some(fuse));
             match self.start()? {
                 Some(line) => self.live(line)?,
@@ -104,8 +106,39 @@ impl World {
         Ok(())
     }
 
+    /// Half of the deaths are anywhere, half in an operation that makes a difference.
+    fn fuse(&mut self) -> Fuse {
+        if self.plan.seen_and_gone {
+            return if self.death() == Some(Death::Kill) {
+                let name = Some(self.rng.pick(&["sync", "sync", "sync_dir"]));
+                Fuse { name, operations: self.rng.below(25) }
+            } else if self.rng.chance(7000) {
+                // The state has passed something, and little else was written.
+                Fuse { name: Some("commit"), operations: 1 + self.rng.below(4) }
+            } else {
+                Fuse { name: None, operations: self.rng.below(100) }
+            };
+        }
+        let names = ["sync", "sync_dir", "rename", "create", "write", "commit", "truncate"];
+        let name = self.rng.chance(5000).then(|| self.rng.pick(&names));
+        let early = self.rng.chance(self.plan.early_deaths);
+        let operations = match (early, name) {
+            (true, Some(_)) => self.rng.below(5),
+            (true, None) => self.rng.below(60),
+            (false, Some("sync" | "write" | "commit")) => self.rng.below(150),
+            (false, Some(_)) => self.rng.below(20),
+            (false, None) => self.rng.below(2000),
+        };
+        Fuse { name, operations: operations * self.plan.patience }
+    }
+
+    /// How this process must die, where the plan says so.
+    fn death(&self) -> Option<Death> {
+        let death = if self.processes.is_multiple_of(2) { Death::Kill } else { Death::Cut };
+        self.plan.seen_and_gone.then_some(death)
+    }
+
     fn start(&mut self) -> Result<Option<Line>, String> {
-        self.processes += 1;
         let Self { plan, disk, store, time, rng, target, .. } = self;
         match Line::start(plan, disk, store, time, rng, target) {
             Ok(line) => Ok(Some(line)),
@@ -127,7 +160,7 @@ impl World {
 
     /// A process' life up to its end.
     fn live(&mut self, mut line: Line) -> Result<(), String> {
-        for _ in 0..1 + self.rng.below(self.plan.turns) {
+        for _ in 0..=self.rng.below(self.plan.turns) {
             let result = self.turn(&mut line);
             self.promises()?;
             if let Err(stopped) = result {
@@ -168,7 +201,7 @@ impl World {
 
     /// What happens beside the line.
     fn happen(&mut self, line: &mut Line) {
-        self.time.millis += self.rng.pick(&[0, 1, 5, 20, 100, 1000]);
+        self.time.millis += self.rng.pick(&[0, 1, 5, 20, 100, 1000, 5000]);
         if self.rng.chance(self.plan.clock_jumps) {
             let jump = self.rng.pick(&[-10_000, -1000, 1000, 10_000]);
             self.time.jumped += jump;
@@ -205,7 +238,8 @@ impl World {
 
     fn die(&mut self) -> Result<(), String> {
         self.clients.cut_off();
-        let death = if self.rng.chance(self.plan.cuts) { Death::Cut } else { Death::Kill };
+        let drawn = if self.rng.chance(self.plan.cuts) { Death::Cut } else { Death::Kill };
+        let death = self.death().unwrap_or(drawn);
         self.cuts += u64::from(death == Death::Cut);
         self.disk.end_process(death);
         self.time.millis += self.rng.pick(&[10, 1000]);
@@ -266,7 +300,6 @@ impl World {
         self.disk.set_faults(Faults::default());
         self.disk.set_fuse(None);
         self.disk.set_filler(0);
-        self.processes += 1;
         let Self { plan, disk, store, time, rng, target, .. } = self;
         let started = Line::start(plan, disk, store, time, rng, target);
         match started {
@@ -287,6 +320,7 @@ impl World {
         self.disk.note(|| "heals".to_owned());
         let mut line = None;
         for _ in 0..HEAL_STARTS {
+            self.processes += 1;
             self.disk.set_fuse(None);
             line = self.start()?;
             if line.is_some() {
@@ -298,6 +332,7 @@ impl World {
         let mut turns = 0;
         while !(self.clients.is_done() && line.is_at_rest()) {
             turns += 1;
+            self.time.millis += 20;
             if turns > HEAL_TURNS {
                 return Err(format!("O9: pending after {turns} turns"));
             }

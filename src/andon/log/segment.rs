@@ -145,6 +145,7 @@ pub fn list(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<u64, PathBuf>, LogEr
 
 /// Opens what is in `dir`: the tree at its last checkpoint, and where to go on. A torn last frame is cut off.
 pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<Open, LogError> {
+    disk.sync_dir(dir).map_err(LogError::io(dir))?;
     let segments = list(disk, dir)?;
     let mut index = Index::default();
     for path in segments.values() {
@@ -162,6 +163,16 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
         let note = frame::note(header, records).unwrap_or_default();
         index.committed(*last, offset, header, note.to_owned());
     })?;
+    if index.checkpoint().is_empty()
+        && let Some((number, path)) = segments.range(..*last).next_back()
+    {
+        // The writer ended between a rotation and the first frame: the last checkpoint stands in the segment before.
+        let file = disk.open(path).map_err(LogError::io(path))?;
+        scan(&*file, path, |offset, header, records| {
+            let note = frame::note(header, records).unwrap_or_default();
+            index.committed(*number, offset, header, note.to_owned());
+        })?;
+    }
     if let Some(size) = index.size() {
         let checked = verify_checkpoint(signer.name(), &signer.public_key(), index.checkpoint());
         if checked != Some((size, scanned.tree.root())) || size != scanned.tree.size() {
@@ -172,8 +183,9 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
     let len = file.len().map_err(LogError::io(path))?;
     if len > scanned.end {
         file.truncate(scanned.end).map_err(LogError::io(path))?;
-        file.sync_data().map_err(LogError::io(path))?;
     }
+    // A process that was killed may have left whole frames unsynced; the state must not pass them before they last.
+    file.sync_data().map_err(LogError::io(path))?;
     let tail = Tail { file, path: path.clone(), segment: *last, offset: scanned.end, before: scanned.before };
     Ok(Open { tree: scanned.tree, tail: Some(tail), index })
 }
@@ -250,14 +262,4 @@ fn whole_frame_behind(file: &dyn File, path: &Path, segment: u64, end: u64) -> R
         let bytes = rest.get(shift..shift.saturating_add(header.frame_bytes()));
         bytes.is_some_and(|bytes| header.holds(bytes, segment, end + shift as u64))
     }))
-}
-
-/// The tree through the frames before `end`.
-pub fn tree_through(file: &dyn File, path: &Path, end: u64) -> Result<Tree, LogError> {
-    let scanned = scan(file, path, |_, _, _| {})?;
-    if scanned.end != end {
-        let what = "what was written does not read back";
-        return Err(LogError::Damaged { path: path.to_owned(), offset: scanned.end, what });
-    }
-    Ok(scanned.tree)
 }

@@ -61,7 +61,10 @@ impl Keeper {
                 waiting.push_back(commit);
             }
             let durable = port.durable.read();
-            let Some(commit) = waiting.pop_front_if(|commit| commit.through.0 <= durable) else { continue };
+            let early = crate::fault::planted("state-before-receipt");
+            let Some(commit) = waiting.pop_front_if(|commit| early || commit.through.0 <= durable) else {
+                continue;
+            };
             worked = true;
             if let Some(through) = self.through.get_mut(shard) {
                 *through = commit.through.max(*through);

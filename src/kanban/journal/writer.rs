@@ -208,7 +208,11 @@ impl Writer {
     pub fn sync(&mut self) -> Result<(), WriteError> {
         self.check()?;
         crate::fault::point("K8");
-        self.file.sync_data().map_err(|source| self.fail("synced", source))?;
+        let mut synced = self.file.sync_data();
+        if crate::fault::planted("retry-failed-sync") && synced.is_err() {
+            synced = self.file.sync_data();
+        }
+        synced.map_err(|source| self.fail("synced", source))?;
         self.unsynced = false;
         Ok(())
     }
@@ -253,6 +257,7 @@ impl Writer {
     pub fn release(&mut self, through: Seq) -> Result<usize, WriteError> {
         let free = self.segments.windows(2).take_while(|pair| pair[1].first.0 <= through.0 + 1).count();
         for segment in self.segments.drain(..free) {
+            crate::fault::point("K17");
             let gave = self.spares.give_back(&segment.path);
             gave.map_err(|source| WriteError { path: segment.path, act: "released", source })?;
         }
@@ -302,5 +307,8 @@ fn trim(file: &dyn File, from: u64) -> io::Result<()> {
     let upto = len.min(from + (FRAME_BYTES_MAX + frame::HEADER_BYTES) as u64);
     let zeros = vec![0; usize::try_from(upto.saturating_sub(from)).unwrap_or(0)];
     file.write_all_at(&zeros, from)?;
+    if crate::fault::planted("trim-not-synced") {
+        return Ok(());
+    }
     file.sync_data()
 }

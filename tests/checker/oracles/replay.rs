@@ -25,6 +25,8 @@ pub struct Decided {
     pub ids: HashSet<ReceiptId>,
     /// How far the stored row of each governor has come.
     pub rows: HashMap<String, Seq>,
+    /// Events that the line gave up on: deciding on them panicked.
+    parked: HashSet<Seq>,
     identities: HashMap<Fingerprint, Seq>,
     last: Seq,
     /// Last event of each governor up to the store's watermark.
@@ -41,7 +43,7 @@ impl From<Damage> for Failure {
 }
 
 pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
-    let mut decided = Decided::default();
+    let mut decided = Decided { parked: parked(evidence)?, ..Decided::default() };
     for (key, row) in evidence.rows {
         let key = String::from_utf8_lossy(key).into_owned();
         match Governor::decode(row) {
@@ -64,6 +66,18 @@ pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
     })?;
     decided.close(evidence, &end)?;
     Ok(decided)
+}
+
+fn parked(evidence: &Evidence<'_>) -> Result<HashSet<Seq>, Failure> {
+    let path = journal_dir(evidence.data_dir).join("parked");
+    let unreadable = |why: &dyn std::fmt::Display| Failure::Unreadable(format!("{}: {why}", path.display()));
+    let text = match gemba::disk::read(&**evidence.disk, &path, 1 << 20) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashSet::new()),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    let text = String::from_utf8(text).map_err(|error| unreadable(&error))?;
+    text.lines().map(|line| line.parse().map(Seq).map_err(|error| unreadable(&error))).collect()
 }
 
 impl Decided {
@@ -92,7 +106,11 @@ impl Decided {
             None => Governor::new(&subject, seq, event.time, evidence.rules, &mut effects),
         };
         let governor = self.governors.entry(key.clone()).or_insert(governor);
-        governor.step(event, evidence.rules, &mut effects);
+        if self.parked.contains(&seq) {
+            governor.park(event, evidence.rules, &mut effects);
+        } else {
+            governor.step(event, evidence.rules, &mut effects);
+        }
         if governor.waiting() > evidence.rules.mailbox {
             return violation("O7", format!("{} signals wait in {key:?}", governor.waiting()));
         }
