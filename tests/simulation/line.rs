@@ -13,7 +13,7 @@ use gemba::event::{Ack, Arrival, Command, Feed, Note, Outcome, Seq, Subject, Uni
 use gemba::jidoka::stage::{self as shard, Commit, Order};
 use gemba::jidoka::store::{self, Keeper, StoreError};
 use gemba::kaizen::Collector;
-use gemba::kanban::dedup::{Background, Dedup};
+use gemba::kanban::dedup::{ArchiveError, Background, Dedup};
 use gemba::kanban::journal::{Damage, WriteError};
 use gemba::kanban::stage::{self as journal, Fatal, Turn, shard_of};
 use gemba::limits::COMMITS_LANE;
@@ -71,6 +71,7 @@ impl From<RecoveryError> for Stopped {
             RecoveryError::Journal(Damage::Io { .. })
             | RecoveryError::Io { .. }
             | RecoveryError::Write(_)
+            | RecoveryError::Archive(ArchiveError::Io { .. })
             | RecoveryError::Store(StoreError::Io { .. })
             | RecoveryError::Log(LogError::Io { .. } | LogError::Broken { .. }) => Self::Fault(text),
             _ => Self::Refused(text),
