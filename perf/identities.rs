@@ -58,7 +58,7 @@ fn main() {
     let mut n = 0;
     while n < count {
         let now = Instant::now();
-        let due = if rate == 0 { 0 } else { (n + TURN) * 1_000_000 / rate };
+        let due = ((n + TURN) * 1_000_000).checked_div(rate).unwrap_or(0);
         if let Some(early) = Duration::from_micros(due).checked_sub(begun.elapsed()) {
             std::thread::sleep(early);
         }

@@ -187,8 +187,8 @@ impl Dedup {
     /// The same for an identity of which the archive is known to have nothing.
     #[must_use]
     pub fn look_recent(&self, identity: &Fingerprint, digest: u64) -> Known {
-        let blocks = std::iter::once(&self.active).chain(self.full.iter().rev().map(|block| &**block));
-        let found = blocks.filter_map(|block| block.get(identity)).next();
+        let mut blocks = std::iter::once(&self.active).chain(self.full.iter().rev().map(|block| &**block));
+        let found = blocks.find_map(|block| block.get(identity));
         found.map_or(Known::Fresh, |known| Known::of(digest, known))
     }
 
