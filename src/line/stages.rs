@@ -30,7 +30,7 @@ use crate::jidoka::governor::Governor;
 use crate::jidoka::stage::{self as shard, Stumble};
 use crate::jidoka::store::{Embedded, Keeper};
 use crate::kaizen::{Collector, Recorder};
-use crate::kanban::dedup::Dedup;
+use crate::kanban::dedup::{Background, Dedup};
 use crate::kanban::stage as journal;
 use crate::net::listen::listen;
 use crate::proof::note::LocalSigner;
@@ -197,10 +197,13 @@ impl Line {
             })?);
         }
 
+        let dedup_dir = recovery::dedup_dir(&settings.data_dir);
+        let dedup = Dedup::open(Arc::clone(disk), &dedup_dir, settings.dedup, Background::Thread);
+        let dedup = dedup.map_err(RecoveryError::from)?;
         let plan = JournalPlan {
             disk: Arc::clone(disk),
             settings: (settings.data_dir.clone(), settings.segment_bytes, settings.low_water_bytes),
-            dedup: Dedup::new(settings.dedup),
+            dedup,
             watermark,
             newest,
             lanes: journal_end.0,

@@ -10,6 +10,6 @@ pub mod segment;
 mod tests;
 pub mod writer;
 
-pub use scan::{Damage, End, scan};
+pub use scan::{Damage, End, scan, segments};
 pub use segment::Spares;
 pub use writer::{WriteError, Writer};

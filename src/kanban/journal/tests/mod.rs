@@ -1,20 +1,18 @@
 //! The journal against what a disk can do to it: every length it can be cut to, every bit that can rot, segments that
 //! were used before, and recoveries that follow one another.
 
-mod memory;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use self::memory::Memory;
 use super::record::{Decoder, Encoder};
 use super::scan::Segment;
 use super::{Damage, End, Spares, Writer, frame, scan, segment};
 use crate::disk::{Disk as _, RealDisk};
 use crate::event::{ActionId, Command, Kind, Outcome, Seq, Subject, Timer, TimerKind, UnixMillis, Verb};
+use crate::kanban::memory::Memory;
 use crate::limits::FRAME_EVENTS_MAX;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
