@@ -23,7 +23,7 @@ use gemba::disk::{Disk, RealDisk};
 use gemba::event::{Event, Kind, Seq, Subject, UnixMillis};
 use gemba::jidoka::governor::{Effects, Governor};
 use gemba::jidoka::rules::Rules;
-use gemba::kanban::dedup::{Dedup, Settings};
+use gemba::kanban::dedup::{Background, Dedup, Settings};
 use gemba::kanban::journal::{Damage, Spares, Writer, scan};
 use gemba::proof::tree::{Tree, leaf_hash};
 use gemba::receipt::Draft;
@@ -116,20 +116,24 @@ fn signals() -> Vec<Signal> {
     (0..TIMES).map(one).collect()
 }
 
-fn remembered() -> (Dedup, Vec<Signal>) {
-    let settings = Settings { capacity: 1_000_000, horizon_millis: u64::MAX, floor_millis: 0 };
-    (Dedup::new(settings), signals())
+fn remembered() -> (tempfile::TempDir, Dedup, Vec<Signal>) {
+    let settings = Settings { capacity: 1_000_000, horizon_millis: u64::MAX };
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dedup = Dedup::open(Arc::new(RealDisk), dir.path(), settings, Background::Inline).unwrap();
+    (dir, dedup, signals())
 }
 
 // Asked and remembered, as for a fresh signal.
 #[library_benchmark]
 #[bench::fresh(remembered())]
-fn dedup((mut dedup, signals): (Dedup, Vec<Signal>)) -> (Dedup, Vec<Signal>) {
+fn dedup(
+    (dir, mut dedup, signals): (tempfile::TempDir, Dedup, Vec<Signal>),
+) -> (tempfile::TempDir, Dedup, Vec<Signal>) {
     for (signal, seq) in signals.iter().zip(1..) {
-        black_box(dedup.look(&signal.identity, signal.digest));
+        black_box(dedup.look(&signal.identity, signal.digest).unwrap());
         dedup.insert(signal.identity, signal.digest, Seq(seq), UnixMillis(1));
     }
-    (dedup, signals)
+    (dir, dedup, signals)
 }
 
 fn journal() -> (tempfile::TempDir, Writer, Vec<Signal>) {

@@ -9,7 +9,6 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use gemba::disk::{Disk, RealDisk};
 use gemba::event::{Epoch, Kind, Seq, UnixMillis};
-use gemba::kanban::dedup::{Dedup, Settings};
 use gemba::kanban::journal::frame::{HEADER_BYTES, Header, Place};
 use gemba::kanban::journal::record::{Decoder, Encoder};
 use gemba::kanban::journal::{Damage, Spares, Writer, scan};
@@ -20,7 +19,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Events in one frame of a busy line.
 const FRAME: u64 = 1000;
-const REMEMBERED: u64 = 1_000_000;
 const PLACE: Place = Place { segment: 3, offset: 4096 };
 
 fn main() {
@@ -101,68 +99,6 @@ fn frame_seal(bencher: Bencher, events: u64) {
     let mut frame = vec![0; HEADER_BYTES];
     encoded(&signals, &mut frame);
     bencher.counter(BytesCount::new(frame.len())).bench_local(|| header().seal(&mut frame, PLACE));
-}
-
-fn remembered() -> Dedup {
-    let capacity = usize::try_from(REMEMBERED).unwrap();
-    let settings = Settings { capacity, horizon_millis: u64::MAX, floor_millis: 0 };
-    let mut dedup = Dedup::new(settings);
-    for n in 0..REMEMBERED {
-        dedup.insert(identity(n), n, Seq(n + 1), UnixMillis(n));
-    }
-    dedup
-}
-
-fn identity(n: u64) -> Fingerprint {
-    Fingerprint::new("signals", Assurance::C, "tenant-042", &n.to_string(), b"")
-}
-
-#[divan::bench]
-fn dedup_hit(bencher: Bencher) {
-    let dedup = remembered();
-    let mut next = 0;
-    bencher
-        .counter(ItemsCount::new(FRAME))
-        .with_inputs(|| {
-            next += FRAME;
-            (next..next + FRAME).map(|n| n * 7919 % REMEMBERED).map(|n| (identity(n), n)).collect::<Vec<_>>()
-        })
-        .bench_local_values(|asked| {
-            asked.iter().map(|(identity, digest)| dedup.look(identity, *digest)).map(black_box).count()
-        });
-}
-
-#[divan::bench]
-fn dedup_miss(bencher: Bencher) {
-    let dedup = remembered();
-    let mut next = REMEMBERED;
-    bencher
-        .counter(ItemsCount::new(FRAME))
-        .with_inputs(|| {
-            next += FRAME;
-            (next..next + FRAME).map(identity).collect::<Vec<_>>()
-        })
-        .bench_local_values(|asked| {
-            asked.iter().map(|identity| dedup.look(identity, 0)).map(black_box).count()
-        });
-}
-
-/// With a full table: each forgets the oldest.
-#[divan::bench]
-fn dedup_insert(bencher: Bencher) {
-    let mut dedup = remembered();
-    let mut next = REMEMBERED;
-    bencher
-        .counter(ItemsCount::new(FRAME))
-        .with_inputs(|| {
-            next += FRAME;
-            (next..next + FRAME).map(|n| (identity(n), n)).collect::<Vec<_>>()
-        })
-        .bench_local_values(|fresh| {
-            for (identity, n) in fresh {
-                dedup.insert(identity, n, Seq(n + 1), UnixMillis(n));
-            }
-        });
 }
 
 fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Writer {

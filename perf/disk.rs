@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn measure(file: &File, size: usize) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
     let bytes = vec![0x5a; size];
     let mut nanos = Histogram::<u64>::new(3)?;

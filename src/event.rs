@@ -161,8 +161,9 @@ impl Event {
 /// What waits for the journal: not yet numbered, not yet durable.
 #[derive(Debug)]
 pub enum Arrival {
-    /// One request's signals, accepted or refused as one unit; the answer returns on the acks lane.
-    Signals(Signals),
+    /// One request's signals, accepted or refused as one unit; the answer returns on the acks lane. Some are measured
+    /// from when they were offered: monotonic nanoseconds.
+    Signals(Signals, Option<u64>),
     Outcome(Box<Outcome>),
     Timer(Box<Timer>),
     Command(Box<Command>),

@@ -80,6 +80,20 @@ pub const INNER_LANE: usize = 4096;
 /// Questions of operators under way to one stage.
 pub const QUERIES_LANE: usize = 256;
 
+// The memory of identities.
+
+/// Blocks that the identities in memory are divided into: one is filled while the others become runs.
+pub const DEDUP_BLOCKS: usize = 4;
+/// The fewest identities in memory: while one block is filled the others have room for a batch.
+pub const DEDUP_SIGNALS_MIN: u32 = 2_000;
+/// Runs of one size that are merged into the next. With four, 345 million identities (1,000 a second for 96 hours) are in
+/// about 15 runs, each written five times; with eight in more than 20, each written four times.
+pub const DEDUP_RUNS_MERGED: usize = 4;
+/// With so many runs merges come before new blocks: every run is a question to its filter for each new signal.
+pub const DEDUP_RUNS_MAX: usize = 32;
+
+const _: () = assert!(DEDUP_SIGNALS_MIN as usize / DEDUP_BLOCKS * (DEDUP_BLOCKS - 1) >= BATCH_SIGNALS_MAX);
+
 /// A quiet line vouches for its last frame after so long; until then rot of that frame looks like a torn tail.
 pub const JOURNAL_SEAL_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
 /// A drain waits so long for requests under way.

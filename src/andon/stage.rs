@@ -6,13 +6,13 @@
 
 use std::collections::HashSet;
 
-use super::log::{Log, LogError};
+use super::log::{Log, LogError, Sealed};
 use crate::clock::{self, Instant};
 use crate::event::{Note, Seq, UnixMillis};
 use crate::kaizen::{Counter, Recorder, Stage as Measured};
 use crate::limits::{SCRIBE_BATCH_AGE, SCRIBE_BATCH_RECEIPTS_MAX};
 use crate::receipt::ReceiptId;
-use crate::ring::{Mark, Receiver};
+use crate::ring::{Mark, Receiver, Sender};
 
 /// One shard's receipts, and how far they are durable.
 #[derive(Debug)]
@@ -33,12 +33,38 @@ pub struct Marks {
     pub checkpoint: Mark,
 }
 
+/// Who writes and syncs a sealed batch.
+#[derive(Debug)]
+enum Hand {
+    /// The scribe itself, before it goes on.
+    Own,
+    /// A thread that does nothing else, so that the next batch is hashed meanwhile.
+    Other(Writer),
+}
+
+/// The lanes to and from the thread that writes.
+#[derive(Debug)]
+pub struct Writer {
+    pub batches: Sender<Sealed>,
+    pub written: Receiver<Result<Sealed, LogError>>,
+}
+
+/// A batch that is being written.
+#[derive(Debug)]
+struct Pending {
+    through: Vec<Option<Seq>>,
+    receipts: usize,
+    begun: Instant,
+}
+
 #[derive(Debug)]
 pub struct Stage {
     log: Log,
     ports: Vec<Port>,
     marks: Marks,
     recorder: Recorder,
+    hand: Hand,
+    pending: Option<Pending>,
     /// Receipts that a replay makes again although they are in the log.
     known: HashSet<ReceiptId>,
     /// How far each shard has come in the batch that is open.
@@ -59,54 +85,132 @@ impl Stage {
     ) -> Self {
         marks.size.publish(log.size());
         let through = vec![None; ports.len()];
-        Self { log, ports, marks, recorder, known, through, receipts: 0, opened: None, written: 0 }
+        let (hand, pending) = (Hand::Own, None);
+        Self {
+            log,
+            ports,
+            marks,
+            recorder,
+            hand,
+            pending,
+            known,
+            through,
+            receipts: 0,
+            opened: None,
+            written: 0,
+        }
     }
 
+    /// Has another thread write.
+    #[must_use]
+    pub fn writing_by(mut self, writer: Writer) -> Self {
+        self.hand = Hand::Other(writer);
+        self
+    }
+
+    /// Whether a turn would find something to do.
     #[must_use]
     pub fn has_work(&self) -> bool {
+        let was_written = match &self.hand {
+            Hand::Own => false,
+            Hand::Other(writer) => !writer.written.is_empty(),
+        };
+        was_written || self.has_room() && self.has_notes()
+    }
+
+    fn has_notes(&self) -> bool {
         self.ports.iter().any(|port| !port.notes.is_empty())
     }
 
-    /// When the open batch must be closed at the latest; `None` while none is open.
+    fn has_room(&self) -> bool {
+        self.receipts < SCRIBE_BATCH_RECEIPTS_MAX
+    }
+
+    /// When the open batch must be closed at the latest; `None` while none is open, or the one before is being written.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.opened.map(|opened| opened + SCRIBE_BATCH_AGE)
+        self.opened.filter(|_| self.pending.is_none()).map(|opened| opened + SCRIBE_BATCH_AGE)
     }
 
-    /// Takes what waits; commits when it is time. Returns whether there was anything to do.
+    /// Takes what waits; closes the batch when it is time. Returns whether there was anything to do.
     pub fn turn(&mut self, now: Instant, wall: UnixMillis) -> Result<bool, LogError> {
         self.recorder.flush_if_due(now);
+        let settled = self.look_at_written(wall)?;
         let took = self.take(now)?;
-        let full = self.receipts >= SCRIBE_BATCH_RECEIPTS_MAX;
-        if full || self.due().is_some_and(|due| now >= due) {
+        if self.pending.is_none() && (!self.has_room() || self.due().is_some_and(|due| now >= due)) {
             self.commit(wall)?;
         }
-        Ok(took)
+        Ok(took || settled)
     }
 
-    /// Commits what is open, whatever its age.
+    /// Closes what is open, whatever its age, unless the batch before is still being written.
     pub fn commit(&mut self, wall: UnixMillis) -> Result<(), LogError> {
-        if self.receipts > 0 {
-            crate::fault::point("K15");
-            crate::fault::stumble("scribe", self.log.size());
-            let begun = clock::now();
-            let committed = self.log.commit()?;
-            self.recorder.record(Measured::ReceiptSync, clock::now() - begun);
-            self.recorder.count(Counter::Receipts, self.receipts as u64);
-            self.written += committed.bytes_written;
-            self.marks.size.publish(committed.size);
-            self.marks.written.publish(self.written);
-            self.marks.checkpoint.publish(wall.0);
-            crate::fault::point("K16");
+        if self.pending.is_some() {
+            return Ok(());
         }
-        for (port, through) in self.ports.iter().zip(&mut self.through) {
-            if let Some(through) = through.take() {
+        let pending = Pending {
+            through: self.through.iter_mut().map(Option::take).collect(),
+            receipts: std::mem::take(&mut self.receipts),
+            begun: clock::now(),
+        };
+        self.opened = None;
+        if pending.receipts == 0 {
+            self.publish(&pending);
+            return Ok(());
+        }
+        crate::fault::point("K15");
+        crate::fault::stumble("scribe", self.log.size());
+        let Some(sealed) = self.log.seal()? else { return Ok(()) };
+        match &mut self.hand {
+            Hand::Own => {
+                sealed.write()?;
+                self.settle(sealed, &pending, wall);
+            }
+            Hand::Other(writer) => {
+                let pushed = writer.batches.push(sealed);
+                assert!(pushed.is_ok(), "one batch is under way at a time");
+                writer.batches.ring();
+                self.pending = Some(pending);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what is open; whether everything is in the log.
+    pub fn finish(&mut self, wall: UnixMillis) -> Result<bool, LogError> {
+        self.look_at_written(wall)?;
+        self.commit(wall)?;
+        Ok(self.pending.is_none() && !self.has_notes())
+    }
+
+    fn look_at_written(&mut self, wall: UnixMillis) -> Result<bool, LogError> {
+        let Hand::Other(writer) = &mut self.hand else { return Ok(false) };
+        let Some(sealed) = writer.written.pop() else { return Ok(false) };
+        let sealed = sealed?;
+        if let Some(pending) = self.pending.take() {
+            self.settle(sealed, &pending, wall);
+        }
+        Ok(true)
+    }
+
+    fn settle(&mut self, sealed: Sealed, pending: &Pending, wall: UnixMillis) {
+        let committed = self.log.settle(sealed);
+        self.recorder.record(Measured::ReceiptSync, clock::now() - pending.begun);
+        self.recorder.count(Counter::Receipts, pending.receipts as u64);
+        self.written += committed.bytes_written;
+        self.marks.size.publish(committed.size);
+        self.marks.written.publish(self.written);
+        self.marks.checkpoint.publish(wall.0);
+        crate::fault::point("K16");
+        self.publish(pending);
+    }
+
+    fn publish(&self, pending: &Pending) {
+        for (port, through) in self.ports.iter().zip(&pending.through) {
+            if let Some(through) = through {
                 port.durable.publish(through.0);
             }
         }
-        self.receipts = 0;
-        self.opened = None;
-        Ok(())
     }
 
     fn take(&mut self, now: Instant) -> Result<bool, LogError> {

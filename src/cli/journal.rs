@@ -1,6 +1,7 @@
 //! `gemba journal`: what is in the journal of a stopped node.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -8,10 +9,10 @@ use serde::Serialize;
 use super::Configured;
 use super::output::{self, Failure};
 use super::serve::data_dir;
-use crate::disk::{DataLock, RealDisk};
+use crate::disk::{DataLock, Disk, RealDisk};
 use crate::event::{Kind, Seq};
 use crate::kanban::journal::record::Decoder;
-use crate::kanban::journal::{Damage, scan};
+use crate::kanban::journal::{Damage, repair, scan};
 use crate::line::journal_dir;
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +33,19 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what of a damaged journal can be kept, and mend it
+    Repair {
+        /// The node's data directory; by default as configured
+        dir: Option<PathBuf>,
+        #[command(flatten)]
+        configured: Configured,
+        /// Write the mended journal; the damaged one is kept beside it
+        #[arg(long)]
+        apply: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Command {
@@ -41,6 +55,11 @@ impl Command {
                 let dir = data_dir(&configured, dir)?;
                 let _lock = lock(&dir)?;
                 if events { print_events(&dir, Seq(from)) } else { inspect(&dir, json) }
+            }
+            Self::Repair { dir, configured, apply, json } => {
+                let dir = data_dir(&configured, dir)?;
+                let _lock = lock(&dir)?;
+                repair(&dir, apply, json)
             }
         }
     }
@@ -107,6 +126,46 @@ fn inspect(dir: &Path, json: bool) -> Result<(), Failure> {
     });
     output::print_table(["SEGMENT", "FIRST SEQ", "LAST SEQ", "FRAMES", "EVENTS", "BYTES", "EPOCHS"], rows)?;
     output::print(format!("whole through event {}, ended {ended}\n", end.last.0).as_bytes())
+}
+
+fn repair(dir: &Path, apply: bool, json: bool) -> Result<(), Failure> {
+    let journal = journal_dir(dir);
+    let at_journal = |error| Failure::io(format!("{}: {error}", journal.display()));
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let plan = repair::plan(&*disk, &journal).map_err(at_journal)?;
+    let lost = |hole: &repair::Hole| match hole.lost {
+        Some((first, last)) => format!("events {first} to {last}"),
+        None => "no event".to_owned(),
+    };
+    if json {
+        let holes: Vec<_> = plan
+            .holes
+            .iter()
+            .map(|hole| {
+                let lost = hole.lost.map(|(first, last)| [first.0, last.0]);
+                serde_json::json!({"file": hole.path, "offset": hole.offset, "lost": lost})
+            })
+            .collect();
+        output::print_json(
+            &serde_json::json!({"kept": plan.events, "last_seq": plan.last.0, "holes": holes}),
+        )?;
+    } else {
+        for hole in &plan.holes {
+            let told = format!("{}:{}: lost: {}\n", hole.path.display(), hole.offset, lost(hole));
+            output::print(told.as_bytes())?;
+        }
+        output::print(format!("whole: {} events, the last is {}\n", plan.events, plan.last).as_bytes())?;
+    }
+    if plan.holes.is_empty() {
+        return Ok(());
+    }
+    if !apply {
+        let failure = Failure::check("the journal is damaged");
+        return Err(failure
+            .hint("with --apply, what is whole becomes the journal; the damaged one is kept beside it"));
+    }
+    let kept = plan.apply(&disk, &journal).map_err(at_journal)?;
+    output::print(format!("mended; the damaged journal is now {}\n", kept.display()).as_bytes())
 }
 
 fn damaged(damage: Damage) -> Failure {

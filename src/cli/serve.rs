@@ -110,8 +110,9 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         rules: rules(config),
         dedup: dedup::Settings {
             capacity: config.dedup_signals,
-            horizon_millis: millis(config.dedup_horizon),
-            floor_millis: 2 * config.sources.iter().map(|source| millis(source.tolerance)).max().unwrap_or(0),
+            // At least as long as a signature can be repeated: from one end of its tolerance to the other.
+            horizon_millis: (config.sources.iter().map(|source| 2 * millis(source.tolerance)))
+                .fold(millis(config.dedup_horizon), u64::max),
         },
         segment_bytes: config.segment_bytes,
         low_water_bytes: config.low_water_bytes,

@@ -13,6 +13,7 @@ use super::layer::{
 use super::place::{ConfigError, Place, Text};
 use super::secret::{Kept, SecretRef};
 use super::{Config, Governor, Source, SourceKey, Token};
+use crate::limits::DEDUP_SIGNALS_MIN;
 use crate::signal::is_name;
 
 /// All layers, the strongest first.
@@ -62,7 +63,12 @@ impl Layers {
             tokens: self.tokens(default_file)?,
             segment_bytes: self.mib(|l| &l.kanban.segment_mib, "kanban.segment_mib", 64, 4)?,
             low_water_bytes: self.mib(|l| &l.kanban.low_water_mib, "kanban.low_water_mib", 256, 1)?,
-            dedup_signals: self.at_least(|l| &l.dedup.signals, "dedup.signals", 8_000_000, 1000)? as usize,
+            dedup_signals: self.at_least(
+                |l| &l.dedup.signals,
+                "dedup.signals",
+                2_000_000,
+                DEDUP_SIGNALS_MIN,
+            )? as usize,
             dedup_horizon: self.hours(|l| &l.dedup.hours, "dedup.hours", 96)?,
             entitled: self.or(|l| &l.entitlement.assumed, "entitlement.default", Entitled::Active).value,
             rate_per_second: per_second.map(positive)?,

@@ -3,8 +3,6 @@
 //! Every signature failure has one body, so that nothing is learned from it. 429 is the tenant's own quota, 503 our
 //! capacity; both say when to come again (promise P5).
 
-use std::io::Write as _;
-
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -276,8 +274,9 @@ impl Told {
         match self {
             Self::Accepted { unit, .. } => {
                 self.body(body);
-                let parts = [version, " 202 Accepted\r\ncontent-type: application/json\r\n"];
-                parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+                for part in [version, " 202 Accepted\r\ncontent-type: application/json\r\n"] {
+                    out.extend_from_slice(part.as_bytes());
+                }
                 if let Unit::One { body, id } = unit {
                     line(out, SIGNAL_ID.as_str(), id.of(body).as_bytes());
                 }
@@ -286,8 +285,9 @@ impl Told {
                 let problem = refused.problem();
                 body.extend_from_slice(&problem.to_json());
                 let reason = problem.status.canonical_reason().unwrap_or_default();
-                let parts = [version, " ", problem.status.as_str(), " ", reason, "\r\n"];
-                parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+                for part in [version, " ", problem.status.as_str(), " ", reason, "\r\n"] {
+                    out.extend_from_slice(part.as_bytes());
+                }
                 for (name, value) in refused.headers(&problem) {
                     // hyper says itself when it closes.
                     if name != CONNECTION {
@@ -360,8 +360,7 @@ impl Told {
 }
 
 fn number(out: &mut Vec<u8>, number: u64) {
-    // Writing to a vector cannot fail.
-    let _infallible = write!(out, "{number}");
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {

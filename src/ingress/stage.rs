@@ -168,9 +168,13 @@ impl Ingress {
         self.ends.recorder.borrow_mut().record(stage, took);
     }
 
-    /// Whether this request is measured stage by stage.
+    /// Counts a request; whether it is measured stage by stage.
     pub fn samples(&self) -> bool {
         self.sample.set(self.sample.get().wrapping_add(1));
+        self.is_sampled()
+    }
+
+    fn is_sampled(&self) -> bool {
         self.sample.get().is_multiple_of(SAMPLE)
     }
 
@@ -226,7 +230,8 @@ impl Ingress {
     pub fn offer(&self, signals: Signals) -> Result<(), Refused> {
         crate::fault::point("K6");
         let has_room = self.ends.under_way.get() < limits::ARRIVALS_LANE;
-        if !has_room || self.ends.arrivals.borrow_mut().push(Arrival::Signals(signals)).is_err() {
+        let arrival = Arrival::Signals(signals, self.is_sampled().then(clock::nanos));
+        if !has_room || self.ends.arrivals.borrow_mut().push(arrival).is_err() {
             return Err(Refused::Busy { why: "the line is full", retry_after: self.retry_after() });
         }
         self.ends.under_way.set(self.ends.under_way.get() + 1);
@@ -339,7 +344,9 @@ impl Ingress {
         *self.date.borrow_mut() = http_date();
         let limit = self.seconds().saturating_sub(limits::JOURNAL_WAIT_SECONDS);
         let given_up = self.waiting.borrow_mut().give_up(limit);
-        given_up.into_iter().for_each(|held| self.tell(held, None));
+        for held in given_up {
+            self.tell(held, None);
+        }
         self.write();
         self.watches.borrow_mut().retain(|watch| {
             let Some(watch) = watch.upgrade() else { return false };

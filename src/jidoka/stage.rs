@@ -174,7 +174,13 @@ impl Stage {
     /// Nothing waits: neither to be taken nor to be handed on.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        !self.has_work() && self.notes.is_empty() && self.orders.is_empty()
+        !self.has_work() && !self.is_blocked()
+    }
+
+    /// Whether a lane has no room for what was decided; nothing is taken before it has.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        !self.notes.is_empty() || !self.orders.is_empty()
     }
 
     /// When a timer is due next.

@@ -2,4 +2,6 @@
 
 pub mod dedup;
 pub mod journal;
+#[cfg(test)]
+mod memory;
 pub mod stage;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::dedup::{Dedup, Known};
+use super::dedup::{ArchiveError, Dedup, Known};
 use super::journal::{WriteError, Writer};
 use crate::clock::Instant;
 use crate::disk::Disk;
@@ -27,6 +27,8 @@ use crate::signal::{Fingerprint, Signal, Signals};
 pub enum Fatal {
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("{path}: cannot see how much disk space is free: {source}")]
     Space { path: PathBuf, source: std::io::Error },
 }
@@ -112,6 +114,8 @@ pub struct Stage {
     last_frame: Instant,
     last_look: Option<Instant>,
     within_unit: HashMap<Fingerprint, u64>,
+    /// What was known of each signal of a unit before its first was numbered.
+    known: Vec<Known>,
 }
 
 impl Stage {
@@ -141,6 +145,7 @@ impl Stage {
             last_frame: now,
             last_look: None,
             within_unit: HashMap::new(),
+            known: Vec::new(),
         }
     }
 
@@ -154,13 +159,15 @@ impl Stage {
 
     /// One group commit, at most.
     pub fn turn(&mut self, now: Instant, wall: UnixMillis) -> Result<Turn, Fatal> {
+        // All that was written before this turn was synced.
+        self.dedup.turn(self.writer.last(), self.writer.time().max(wall))?;
         self.housekeep(now)?;
-        self.answer_queries();
+        self.answer_queries()?;
         if !self.hand_on() {
             return Ok(Turn::Blocked);
         }
         self.writer.begin(wall);
-        self.take();
+        self.take()?;
         let (count, units) = (self.writer.count(), self.acks.len());
         if count == 0 {
             self.writer.write()?;
@@ -206,7 +213,7 @@ impl Stage {
         Ok(())
     }
 
-    fn take(&mut self) {
+    fn take(&mut self) -> Result<(), Fatal> {
         for lane in 0..self.lanes.inner.len() {
             while self.writer.takes(1) {
                 let Some(arrival) = self.lanes.inner[lane].pop() else { break };
@@ -219,15 +226,20 @@ impl Stage {
             let port = self.next_port % ports;
             self.next_port = port + 1;
             match self.lanes.ports[port].arrivals.pop() {
-                Some(Arrival::Signals(signals)) => {
+                Some(Arrival::Signals(signals, offered)) => {
                     empty = 0;
-                    let ack = self.take_unit(signals);
+                    if let Some(offered) = offered {
+                        let waited = crate::clock::nanos().saturating_sub(offered);
+                        self.recorder.record(Measured::LaneWait, Duration::from_nanos(waited));
+                    }
+                    let ack = self.take_unit(signals)?;
                     self.acks.push((port, ack));
                 }
                 Some(inner) => self.take_inner(inner),
                 None => empty += 1,
             }
         }
+        Ok(())
     }
 
     fn take_inner(&mut self, arrival: Arrival) {
@@ -235,46 +247,55 @@ impl Stage {
             Arrival::Outcome(outcome) => (self.writer.outcome(&outcome), Kind::Outcome(outcome)),
             Arrival::Timer(timer) => (self.writer.timer(&timer), Kind::Timer(timer)),
             Arrival::Command(command) => (self.writer.command(&command), Kind::Command(command)),
-            Arrival::Signals(_) => {
+            Arrival::Signals(..) => {
                 unreachable!("signals arrive through a port, which has a lane for the answer")
             }
         };
         self.stage(seq, kind);
     }
 
-    fn take_unit(&mut self, signals: Signals) -> Ack {
+    fn take_unit(&mut self, signals: Signals) -> Result<Ack, Fatal> {
         if let Some(shed) = self.shed(signals.as_slice().len()) {
-            return Ack::Refused(shed);
+            return Ok(Ack::Refused(shed));
         }
-        match signals {
-            Signals::One(signal) => match self.dedup.look(&signal.identity, signal.digest) {
-                Known::Fresh => {
-                    let seq = self.take_fresh(signal);
-                    Ack::Durable { first: seq, last: seq, duplicates: 0 }
-                }
-                Known::Repeat { seq } => Ack::Durable { first: seq, last: seq, duplicates: 1 },
-                Known::Conflict { seq } => Ack::Conflict { index: 0, seq },
-            },
-            Signals::Batch(signals) => self.take_batch(signals),
-        }
+        let signal = match signals {
+            Signals::One(signal) => signal,
+            Signals::Batch(signals) => return self.take_batch(signals),
+        };
+        Ok(match self.dedup.look(&signal.identity, signal.digest)? {
+            Known::Fresh => {
+                let seq = self.take_fresh(signal);
+                Ack::Durable { first: seq, last: seq, duplicates: 0 }
+            }
+            Known::Repeat { seq } => Ack::Durable { first: seq, last: seq, duplicates: 1 },
+            Known::Conflict { seq } => Ack::Conflict { index: 0, seq },
+        })
     }
 
     /// All or none: looks at every signal of the unit before the first is numbered.
-    fn take_batch(&mut self, signals: Vec<Signal>) -> Ack {
+    fn take_batch(&mut self, signals: Vec<Signal>) -> Result<Ack, Fatal> {
         self.within_unit.clear();
+        self.known.clear();
         for (index, signal) in signals.iter().enumerate() {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            if let Known::Conflict { seq } = self.dedup.look(&signal.identity, signal.digest) {
-                return Ack::Conflict { index, seq };
+            let known = self.dedup.look(&signal.identity, signal.digest)?;
+            if let Known::Conflict { seq } = known {
+                return Ok(Ack::Conflict { index, seq });
             }
             let first = *self.within_unit.entry(signal.identity).or_insert(signal.digest);
             if first != signal.digest {
-                return Ack::Conflict { index, seq: Seq(0) };
+                return Ok(Ack::Conflict { index, seq: Seq(0) });
             }
+            self.known.push(known);
         }
         let (mut first, mut last, mut duplicates) = (Seq(u64::MAX), Seq(0), 0);
-        for signal in signals {
-            let seq = match self.dedup.look(&signal.identity, signal.digest) {
+        for (index, signal) in signals.into_iter().enumerate() {
+            // What was fresh may have come once already in this unit.
+            let known = match self.known[index] {
+                Known::Fresh => self.dedup.look_recent(&signal.identity, signal.digest),
+                known => known,
+            };
+            let seq = match known {
                 Known::Repeat { seq } | Known::Conflict { seq } => {
                     duplicates += 1;
                     seq
@@ -283,7 +304,7 @@ impl Stage {
             };
             (first, last) = (first.min(seq), last.max(seq));
         }
-        Ack::Durable { first, last, duplicates }
+        Ok(Ack::Durable { first, last, duplicates })
     }
 
     fn take_fresh(&mut self, signal: Signal) -> Seq {
@@ -308,7 +329,7 @@ impl Stage {
             Some(Shed::Draining)
         } else if self.marks.disk_low.read() == 1 {
             Some(Shed::DiskLow)
-        } else if self.dedup.is_full(signals, self.writer.time()) {
+        } else if self.dedup.is_full(signals) {
             Some(Shed::DedupFull)
         } else {
             None
@@ -365,7 +386,7 @@ impl Stage {
         let free = self.place.disk.free_bytes(&self.place.data_dir);
         let free = free.map_err(|source| Fatal::Space { path: self.place.data_dir.clone(), source })?;
         self.marks.disk_low.publish(u64::from(free < self.place.low_water_bytes));
-        let through = Seq(self.marks.settled.read()).min(self.dedup.sealed_through());
+        let through = Seq(self.marks.settled.read()).min(self.dedup.archived_through());
         self.writer.release(through)?;
         self.announce();
         self.hand_on();
@@ -380,12 +401,12 @@ impl Stage {
         }
     }
 
-    fn answer_queries(&mut self) {
+    fn answer_queries(&mut self) -> Result<(), Fatal> {
         while let Some(query) = self.lanes.queries.pop() {
             let mut found = None;
             for identity in &query.identities {
                 // No digest is asked for, so a conflict is as good as a repeat.
-                if let Known::Repeat { seq } | Known::Conflict { seq } = self.dedup.look(identity, 0) {
+                if let Known::Repeat { seq } | Known::Conflict { seq } = self.dedup.look(identity, 0)? {
                     found = Some(seq);
                     break;
                 }
@@ -393,6 +414,7 @@ impl Stage {
             // Who asked may have gone; then nobody wants the answer.
             let _gone = query.answer.send(found);
         }
+        Ok(())
     }
 }
 

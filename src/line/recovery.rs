@@ -10,9 +10,9 @@ use crate::disk::{Disk, make_dir};
 use crate::event::{Event, Feed, Kind, Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
 use crate::jidoka::store::{StateStore, StoreError};
-use crate::kanban::dedup::Dedup;
+use crate::kanban::dedup::{ArchiveError, Dedup};
 use crate::kanban::journal::record::Decoder;
-use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan, segment};
+use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan, segment, segments};
 use crate::kanban::stage::shard_of;
 use crate::receipt::ReceiptId;
 use crate::ring::{Full, Sender};
@@ -24,6 +24,8 @@ pub enum RecoveryError {
     Journal(#[from] Damage),
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -65,6 +67,11 @@ pub fn state_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("state")
 }
 
+#[must_use]
+pub fn dedup_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("dedup")
+}
+
 /// Takes up state and log.
 pub fn open(store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryError> {
     let mut governors = Vec::new();
@@ -87,8 +94,12 @@ pub fn replay(
     let dir = journal_dir(data_dir);
     let secured = make_dir(&**disk, &dir).and_then(|()| segment::secure(&**disk, &dir));
     secured.map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
+    let first = segments(&**disk, &dir)?.first().map_or(Seq(1), |segment| segment.first);
+    dedup.begin_after(first)?;
     let mut provenance = None;
     let end = scan(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
+        // What is in this frame is handed over with the next one.
+        dedup.make_room(Seq(header.first.0 - 1), header.time)?;
         let mut decoder = Decoder::new(records).after(provenance);
         let mut seq = header.first;
         loop {
@@ -107,6 +118,15 @@ pub fn replay(
         provenance = decoder.provenance();
         Ok(())
     })?;
+    let known = dedup.archived_through();
+    if known > end.last {
+        return Err(RecoveryError::Short {
+            path: dir,
+            last: end.last,
+            witness: "the memory of identities",
+            known,
+        });
+    }
     Ok(end)
 }
 

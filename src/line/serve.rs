@@ -55,6 +55,9 @@ impl ServeError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Recovery(RecoveryError::Journal(damage)) => damage.hint(),
+            Self::Recovery(RecoveryError::Archive(error)) | Self::Journal(Fatal::Archive(error)) => {
+                error.hint()
+            }
             Self::Listen(_) => Some("another process may listen there; choose another address"),
             Self::TooOften { .. } => {
                 Some("everything accepted is in the journal; the panics are on standard error")

@@ -17,7 +17,7 @@ use super::serve::{Addresses, ServeError};
 use super::settings::Settings;
 use super::supervisor::{Restarts, TooOften};
 use super::threads::{self, Stop};
-use super::wiring::{Gauge, IngressEnds, Wiring, wire};
+use super::wiring::{Gauge, IngressEnds, Wiring, wire, wire_log_writer};
 use super::{cores, outbound};
 use crate::andon::log::{Log, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
@@ -30,7 +30,7 @@ use crate::jidoka::governor::Governor;
 use crate::jidoka::stage::{self as shard, Stumble};
 use crate::jidoka::store::{Embedded, Keeper};
 use crate::kaizen::{Collector, Recorder};
-use crate::kanban::dedup::Dedup;
+use crate::kanban::dedup::{Background, Dedup};
 use crate::kanban::stage as journal;
 use crate::net::listen::listen;
 use crate::proof::note::LocalSigner;
@@ -77,6 +77,7 @@ struct Stops {
     journal: Stop,
     shards: Stop,
     scribe: Stop,
+    log_writer: Stop,
     keeper: Stop,
     outbound: Switch,
 }
@@ -90,6 +91,7 @@ impl Stops {
             journal: stop(),
             shards: stop(),
             scribe: stop(),
+            log_writer: stop(),
             keeper: stop(),
             outbound: Switch::new(),
             abandon,
@@ -113,6 +115,7 @@ pub struct Line {
     journal: JoinHandle<()>,
     shards: Vec<JoinHandle<()>>,
     scribe: JoinHandle<()>,
+    log_writer: JoinHandle<()>,
     keeper: JoinHandle<()>,
     outbound: JoinHandle<()>,
 }
@@ -162,7 +165,15 @@ impl Line {
             ready: Switch::new(),
         };
 
+        let (writer_end, scribe_writer) = wire_log_writer(&scribe_end.1);
+        let (batches, written, sleeper) = writer_end;
+        let stop = stops.log_writer.clone();
+        let log_writer = spawn("log-writer", &tell, move || {
+            threads::log_writer(batches, written, &sleeper, &stop);
+            Ok(())
+        })?;
         let stage = scribe::Stage::new(log, logged, scribe_end.0, scribe_marks, recorder()?);
+        let stage = stage.writing_by(scribe_writer);
         let (sleeper, stop) = (scribe_end.1, stops.scribe.clone());
         let scribe = spawn("scribe", &tell, move || Ok(threads::scribe(stage, &sleeper, &stop)?))?;
 
@@ -186,10 +197,13 @@ impl Line {
             })?);
         }
 
+        let dedup_dir = recovery::dedup_dir(&settings.data_dir);
+        let dedup = Dedup::open(Arc::clone(disk), &dedup_dir, settings.dedup, Background::Thread);
+        let dedup = dedup.map_err(RecoveryError::from)?;
         let plan = JournalPlan {
             disk: Arc::clone(disk),
             settings: (settings.data_dir.clone(), settings.segment_bytes, settings.low_water_bytes),
-            dedup: Dedup::new(settings.dedup),
+            dedup,
             watermark,
             newest,
             lanes: journal_end.0,
@@ -240,6 +254,7 @@ impl Line {
             journal,
             shards: shard_threads,
             scribe,
+            log_writer,
             keeper,
             outbound,
         })
@@ -306,6 +321,8 @@ impl Line {
         self.shards.into_iter().for_each(join);
         self.stops.scribe.finish.turn_on();
         join(self.scribe);
+        self.stops.log_writer.finish.turn_on();
+        join(self.log_writer);
         self.stops.keeper.finish.turn_on();
         join(self.keeper);
         self.stops.outbound.turn_on();
@@ -324,7 +341,7 @@ impl Line {
         self.stops.abandon.turn_on();
         self.stops.outbound.turn_on();
         self.waiting_ingress.into_iter().for_each(drop);
-        let rest = [self.journal, self.scribe, self.keeper, self.outbound];
+        let rest = [self.journal, self.scribe, self.log_writer, self.keeper, self.outbound];
         self.ingress.into_iter().chain(self.shards).chain(rest).for_each(join);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::andon::log::LogError;
+use crate::andon::log::{LogError, Sealed};
 use crate::andon::stage as scribe;
 use crate::clock;
 use crate::jidoka::stage as shard;
@@ -11,7 +11,7 @@ use crate::jidoka::store::{Keeper, StoreError};
 use crate::kanban::journal::WriteError;
 use crate::kanban::stage::{self as journal, Fatal, Turn};
 use crate::limits::JOURNAL_SEAL_AFTER;
-use crate::ring::{Sleeper, Switch};
+use crate::ring::{Receiver, Sender, Sleeper, Switch};
 
 /// How a stage is told to end.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Stop {
 
 /// A thread that has nothing to do looks again after so long, for timers and orders to end.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// A journal whose shard is full looks again after so long.
+/// A stage whose next one is full looks again after so long.
 const BLOCKED: Duration = Duration::from_micros(200);
 
 pub fn journal(mut stage: journal::Stage, sleeper: &Sleeper, stop: &Stop) -> Result<(), Fatal> {
@@ -50,8 +50,12 @@ pub fn shard(mut stage: shard::Stage, sleeper: &Sleeper, stop: &Stop) {
             if stop.finish.is_on() && stage.is_done() {
                 return;
             }
-            let wait = if stage.is_done() { LOOK_AGAIN } else { BLOCKED };
-            sleeper.wait(wait, || stage.has_work());
+            if stage.is_blocked() {
+                // What waits for it must not keep it awake.
+                sleeper.wait(BLOCKED, || false);
+            } else {
+                sleeper.wait(LOOK_AGAIN, || stage.has_work());
+            }
         }
     }
 }
@@ -63,8 +67,8 @@ pub fn scribe(mut stage: scribe::Stage, sleeper: &Sleeper, stop: &Stop) -> Resul
     while !stop.abandon.is_on() {
         let now = clock::now();
         if !stage.turn(now, clock::wall())? {
-            if stop.finish.is_on() && !stage.has_work() {
-                return stage.commit(clock::wall());
+            if stop.finish.is_on() && stage.finish(clock::wall())? {
+                return Ok(());
             }
             let wait =
                 stage.due().map_or(SCRIBE_LOOK, |due| due.saturating_duration_since(now).min(SCRIBE_LOOK));
@@ -72,6 +76,25 @@ pub fn scribe(mut stage: scribe::Stage, sleeper: &Sleeper, stop: &Stop) -> Resul
         }
     }
     Ok(())
+}
+
+/// Writes the scribe's batches.
+pub fn log_writer(
+    mut batches: Receiver<Sealed>,
+    mut written: Sender<Result<Sealed, LogError>>,
+    sleeper: &Sleeper,
+    stop: &Stop,
+) {
+    while !stop.abandon.is_on() && !stop.finish.is_on() {
+        if let Some(sealed) = batches.pop() {
+            let result = sealed.write().map(|()| sealed);
+            let pushed = written.push(result);
+            assert!(pushed.is_ok(), "one batch is under way at a time");
+            written.ring();
+        } else {
+            sleeper.wait(LOOK_AGAIN, || !batches.is_empty());
+        }
+    }
 }
 
 pub fn keeper(mut keeper: Keeper, sleeper: &Sleeper, stop: &Stop) -> Result<(), StoreError> {

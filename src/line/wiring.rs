@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::andon::log::{LogError, Sealed};
 use crate::event::{Ack, Arrival};
 use crate::jidoka::stage::{self as shard, Commit, Order};
 use crate::jidoka::store;
@@ -107,4 +108,16 @@ pub fn wire(ingress: usize, shards: usize, idle: Idle) -> Wiring {
         },
         gauges,
     }
+}
+
+/// What the thread that writes the scribe's batches is given.
+pub type LogWriterEnd = (Receiver<Sealed>, Sender<Result<Sealed, LogError>>, Sleeper);
+
+/// The lanes between the scribe and the thread that writes its batches: one batch is under way at a time.
+#[must_use]
+pub fn wire_log_writer(scribe: &Sleeper) -> (LogWriterEnd, andon::stage::Writer) {
+    let sleeper = Sleeper::new(Idle { spins: 0, yields: 0 });
+    let (batches, taken) = lane(1, sleeper.bell());
+    let (done, written) = lane(1, scribe.bell());
+    ((taken, done, sleeper), andon::stage::Writer { batches, written })
 }

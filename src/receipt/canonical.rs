@@ -5,8 +5,6 @@
 //! renderer of the version that the record names; the stored commitment proves at each read that the same bytes came
 //! out (decision record 0002). So a renderer, once released, is frozen: golden vectors pin it.
 
-use std::io::Write as _;
-
 use super::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
 use crate::event::{ActionId, Seq, UnixMillis};
 use crate::signal::Assurance;
@@ -173,7 +171,7 @@ fn number(out: &mut Vec<u8>, key: &[u8], value: u64) {
     out.extend_from_slice(key);
     // RFC 8785 numbers are doubles; larger ones would be read differently.
     debug_assert!(value <= 1 << 53);
-    let _infallible = write!(out, "{value}");
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 fn member(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {

@@ -10,7 +10,7 @@ use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Signal
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::oracles::{self, Acked, Name};
-use crate::plan::{ACT, Plan, RESEND_WITHIN_MILLIS, RESEND_WITHIN_SIGNALS};
+use crate::plan::{ACT, Plan, RESEND_WITHIN_MILLIS};
 use crate::rng::Rng;
 
 /// The client's ends of the two lanes of one ingress thread.
@@ -37,17 +37,12 @@ struct Unit {
     conflicts_with: Option<Seq>,
 }
 
-/// When something was sent or told: simulated time, and signals that were accepted before.
+/// When something was sent or told, in milliseconds of simulated time.
 #[derive(Clone, Copy, Debug)]
-struct Moment {
-    millis: u64,
-    signals: u64,
-}
+struct Moment(u64);
 
 pub struct Clients {
     rng: Rng,
-    short_memory: bool,
-    accepted: u64,
     units: Vec<Unit>,
     in_flight: Vec<VecDeque<usize>>,
     /// Last number that a lane was told of a fresh signal.
@@ -82,9 +77,8 @@ fn signal(tenant: u64, sku: u64, id: &str, kind: &str, severity: Severity, extra
 
 impl Moment {
     /// Too long ago to be sent again.
-    fn is_past(self, now: Self, short_memory: bool) -> bool {
-        now.millis - self.millis > RESEND_WITHIN_MILLIS
-            || short_memory && now.signals - self.signals > RESEND_WITHIN_SIGNALS
+    fn is_past(self, now: Self) -> bool {
+        now.0 - self.0 > RESEND_WITHIN_MILLIS
     }
 }
 
@@ -111,8 +105,6 @@ impl Clients {
         }
         Self {
             rng,
-            short_memory: plan.dedup.floor_millis == 0,
-            accepted: 0,
             units,
             in_flight: vec![VecDeque::new(); plan.ports],
             last_fresh: vec![Seq(0); plan.ports],
@@ -133,20 +125,20 @@ impl Clients {
         let mut signals = unit.signals.clone();
         let signals =
             if signals.len() == 1 { Signals::One(signals.remove(0)) } else { Signals::Batch(signals) };
-        if let Err(Full(_)) = ends.arrivals.push(Arrival::Signals(signals)) {
+        if let Err(Full(_)) = ends.arrivals.push(Arrival::Signals(signals, None)) {
             return;
         }
         if unit.state != State::Done {
             unit.state = State::InFlight;
         }
-        unit.first_sent.get_or_insert(Moment { millis, signals: self.accepted });
+        unit.first_sent.get_or_insert(Moment(millis));
         self.in_flight[port].push_back(at);
     }
 
     fn choose(&mut self, millis: u64) -> Option<usize> {
-        let now = Moment { millis, signals: self.accepted };
+        let now = Moment(millis);
         for unit in &mut self.units {
-            let old = unit.first_sent.is_some_and(|first| first.is_past(now, self.short_memory));
+            let old = unit.first_sent.is_some_and(|first| first.is_past(now));
             if old && matches!(unit.state, State::Unknown | State::Fresh) {
                 // Given up: the journal may have it or not.
                 unit.state = State::Done;
@@ -170,7 +162,7 @@ impl Clients {
         let unit = self.units[at].clone();
         let [only] = unit.signals.as_slice() else { return None };
         let (seq, when) = *self.first.get(&name(only))?;
-        if unit.conflicts_with.is_some() || when.is_past(now, self.short_memory) {
+        if unit.conflicts_with.is_some() || when.is_past(now) {
             return None;
         }
         if self.rng.chance(5000) {
@@ -222,7 +214,6 @@ impl Clients {
                         return Err(format!("O4: {names:?} got {first} after {before} on one lane"));
                     }
                     self.last_fresh[port] = *last;
-                    self.accepted += last.0 - first.0 + 1;
                 }
                 for (offset, name) in names.into_iter().enumerate() {
                     let seq = exact.then(|| Seq(first.0 + offset as u64));
@@ -232,7 +223,7 @@ impl Clients {
                         return Err(format!("O2: {name:?} was {before} and is {ack:?} now"));
                     }
                     if let Some(seq) = seq {
-                        let moment = Moment { millis, signals: self.accepted };
+                        let moment = Moment(millis);
                         self.first.entry(name.clone()).or_insert((seq, moment));
                     }
                     self.known.acked.push(Acked { name, seq });

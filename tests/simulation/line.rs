@@ -13,7 +13,7 @@ use gemba::event::{Ack, Arrival, Command, Feed, Note, Outcome, Seq, Subject, Uni
 use gemba::jidoka::stage::{self as shard, Commit, Order};
 use gemba::jidoka::store::{self, Keeper, StoreError};
 use gemba::kaizen::Collector;
-use gemba::kanban::dedup::Dedup;
+use gemba::kanban::dedup::{ArchiveError, Background, Dedup};
 use gemba::kanban::journal::{Damage, WriteError};
 use gemba::kanban::stage::{self as journal, Fatal, Turn, shard_of};
 use gemba::limits::COMMITS_LANE;
@@ -71,6 +71,7 @@ impl From<RecoveryError> for Stopped {
             RecoveryError::Journal(Damage::Io { .. })
             | RecoveryError::Io { .. }
             | RecoveryError::Write(_)
+            | RecoveryError::Archive(ArchiveError::Io { .. })
             | RecoveryError::Store(StoreError::Io { .. })
             | RecoveryError::Log(LogError::Io { .. } | LogError::Broken { .. }) => Self::Fault(text),
             _ => Self::Refused(text),
@@ -297,7 +298,9 @@ impl Line {
         };
 
         let mut journal_lanes = lanes.journal;
-        let mut dedup = Dedup::new(plan.dedup);
+        let dedup_dir = recovery::dedup_dir(data_dir);
+        let dedup = Dedup::open(Arc::clone(&shared), &dedup_dir, plan.dedup, Background::Inline);
+        let mut dedup = dedup.map_err(RecoveryError::from)?;
         let mut stopped = None;
         let mut hand = |shard: usize, feed: Feed| {
             let mut feed = feed;

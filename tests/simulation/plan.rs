@@ -52,8 +52,6 @@ pub struct Plan {
 
 /// A sender gives up so long after it first sent: its signature would be too old.
 pub const RESEND_WITHIN_MILLIS: u64 = 5_000;
-/// And, where the memory of identities is short, after so many signals of others.
-pub const RESEND_WITHIN_SIGNALS: u64 = 25;
 
 impl Plan {
     pub fn draw(rng: &mut Rng) -> Self {
@@ -67,7 +65,7 @@ impl Plan {
             slow: rate(&[0, 0, 30]),
         };
         let segment_bytes = rng.pick(&[1024, 4096, 32_768]);
-        let short_memory = rng.chance(4000);
+        let small_blocks = rng.chance(4000);
         let seconds = |rng: &mut Rng, of: &[u64]| Duration::from_secs(rng.pick(of));
         let rules = Rules {
             log_types: std::iter::once(ACT.into()).collect(),
@@ -85,7 +83,7 @@ impl Plan {
             shards: rng.pick(&[1, 2, 3]),
             ports: rng.pick(&[1, 2, 3]),
             lanes: [
-                if short_memory { 2 } else { rng.pick(&[2, 16]) },
+                if small_blocks { 2 } else { rng.pick(&[2, 16]) },
                 rng.pick(&[2, 8, 256]),
                 rng.pick(&[2, 8, 256]),
                 rng.pick(&[1, 8]),
@@ -97,18 +95,17 @@ impl Plan {
             low_water_bytes: 4 * segment_bytes + 65_536,
             rules,
             dedup: dedup::Settings {
-                // A short memory forgets soon, so that segments are recycled; it holds what is sent again.
-                capacity: if short_memory { 60 } else { rng.pick(&[64, 100_000]) },
+                // Small blocks are archived soon, so that segments are recycled.
+                capacity: if small_blocks { 24 } else { rng.pick(&[64, 100_000]) },
                 horizon_millis: 96 * 3_600_000,
-                floor_millis: if short_memory { 0 } else { 200_000 },
             },
             tenants: rng.pick(&[1, 3]),
             skus: rng.pick(&[1, 2, 4]),
-            units: if short_memory { 300 } else { rng.pick(&[20, 60, 240]) },
-            batches: if short_memory { 0 } else { rng.pick(&[0, 2000]) },
+            units: if small_blocks { 300 } else { rng.pick(&[20, 60, 240]) },
+            batches: rng.pick(&[0, 2000]),
             processes: 2 + rng.below(4),
-            turns: if short_memory { 3000 } else { rng.pick(&[60, 250, 1000]) },
-            patience: if short_memory { 4 } else { 1 },
+            turns: if small_blocks { 3000 } else { rng.pick(&[60, 250, 1000]) },
+            patience: if small_blocks { 4 } else { 1 },
             faults,
             cuts: rng.pick(&[0, 5000, 10_000]),
             early_deaths: rng.pick(&[0, 3000, 7000]),

@@ -99,15 +99,44 @@ pub struct Log {
     signer: Box<dyn Signer>,
     key: ReceiptKey,
     tree: Tree,
+    /// The tree without the open batch.
+    sealed: Tree,
     tail: Tail,
     index: Arc<RwLock<Index>>,
     salts: Salts,
     frame: Vec<u8>,
+    /// The buffer of the batch before, to be used again.
+    spare: Vec<u8>,
     context: Vec<u8>,
     count: u32,
     lowest: u64,
     highest: u64,
-    broken: bool,
+    /// A batch was sealed and is not in the log yet; after an error it never is.
+    unsettled: bool,
+}
+
+/// A signed batch on its way to the disk.
+pub struct Sealed {
+    tail: Tail,
+    header: frame::Header,
+    note: String,
+    size: u64,
+    bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealed").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+impl Sealed {
+    /// Writes the batch and makes it durable.
+    pub fn write(&self) -> Result<(), LogError> {
+        let file = &self.tail.file;
+        file.write_all_at(&self.bytes, self.tail.offset).map_err(LogError::io(&self.tail.path))?;
+        file.sync_data().map_err(LogError::io(&self.tail.path))
+    }
 }
 
 impl std::fmt::Debug for Log {
@@ -146,16 +175,18 @@ impl Log {
             segment_bytes,
             signer,
             key,
+            sealed: open.tree.clone(),
             tree: open.tree,
             tail,
             index,
             salts: Salts::default(),
             frame: Vec::new(),
+            spare: Vec::new(),
             context: Vec::new(),
             count: 0,
             lowest: u64::MAX,
             highest: 0,
-            broken: false,
+            unsettled: false,
         };
         if log.tree.size() == 0 {
             log.begin(now)?;
@@ -219,13 +250,25 @@ impl Log {
 
     /// Signs and syncs the open batch. After an error nothing more is written: restart is recovery.
     pub fn commit(&mut self) -> Result<Committed, LogError> {
-        if self.broken {
+        match self.seal()? {
+            Some(sealed) => {
+                sealed.write()?;
+                Ok(self.settle(sealed))
+            }
+            None => Ok(Committed { size: self.tree.size(), bytes_written: 0 }),
+        }
+    }
+
+    /// Signs the open batch; `None` when it is empty. It is in the log when it was written and [`Log::settle`]d; until
+    /// then nobody sees its checkpoint, and no other batch is signed.
+    pub fn seal(&mut self) -> Result<Option<Sealed>, LogError> {
+        if self.unsettled {
             return Err(LogError::Broken { path: self.tail.path.clone() });
         }
         if self.count == 0 {
-            return Ok(Committed { size: self.tree.size(), bytes_written: 0 });
+            return Ok(None);
         }
-        self.broken = true;
+        self.unsettled = true;
         if self.tail.offset + self.frame.len() as u64 > self.segment_bytes {
             self.rotate()?;
         }
@@ -245,40 +288,39 @@ impl Log {
             root,
         };
         header.seal(&mut self.frame, self.tail.segment, self.tail.offset);
-        self.tail.file.write_all_at(&self.frame, self.tail.offset).map_err(LogError::io(&self.tail.path))?;
-        self.tail.file.sync_data().map_err(LogError::io(&self.tail.path))?;
-        let bytes_written = self.frame.len() as u64;
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        index.committed(self.tail.segment, self.tail.offset, &header, note);
-        drop(index);
-        self.tail.offset += bytes_written;
+        let bytes = std::mem::replace(&mut self.frame, std::mem::take(&mut self.spare));
+        let sealed = Sealed { tail: self.tail.clone(), header, note, size: self.tree.size(), bytes };
+        self.tail.offset += sealed.bytes.len() as u64;
         self.tail.before = header.crc;
-        self.frame.clear();
+        self.sealed.clone_from(&self.tree);
         (self.count, self.lowest, self.highest) = (0, u64::MAX, 0);
-        self.broken = false;
-        Ok(Committed { size: self.tree.size(), bytes_written })
+        Ok(Some(sealed))
+    }
+
+    /// Shows a batch that was written.
+    pub fn settle(&mut self, sealed: Sealed) -> Committed {
+        let Sealed { tail, header, note, size, mut bytes } = sealed;
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.committed(tail.segment, tail.offset, &header, note);
+        drop(index);
+        let bytes_written = bytes.len() as u64;
+        bytes.clear();
+        self.spare = bytes;
+        self.unsettled = false;
+        Committed { size, bytes_written }
     }
 
     fn rotate(&mut self) -> Result<(), LogError> {
-        let committed = self.tree.size() - u64::from(self.count);
-        let edge = self.edge_at_commit()?;
-        assert_eq!(edge.size(), committed, "the edge is that of the last checkpoint");
         let bounds = self.index.read().unwrap_or_else(PoisonError::into_inner).bounds(self.tail.segment);
         let header = segment::Header::begin(
             self.signer.name(),
-            &edge,
+            &self.sealed,
             self.tail.segment + 1,
             self.tail.before,
             bounds,
         );
         self.tail = segment::create(&*self.disk, &self.dir, &header)?;
         Ok(())
-    }
-
-    /// The tree without the open batch, grown anew from the segment: a rotation is rare, and keeping the edge of every
-    /// commit would cost each of them.
-    fn edge_at_commit(&self) -> Result<Tree, LogError> {
-        segment::tree_through(&*self.tail.file, &self.tail.path, self.tail.offset)
     }
 
     /// Receipts that are in the log for events numbered above `after`: a replay makes them again, and they must not be

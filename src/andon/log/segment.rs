@@ -263,13 +263,3 @@ fn whole_frame_behind(file: &dyn File, path: &Path, segment: u64, end: u64) -> R
         bytes.is_some_and(|bytes| header.holds(bytes, segment, end + shift as u64))
     }))
 }
-
-/// The tree through the frames before `end`.
-pub fn tree_through(file: &dyn File, path: &Path, end: u64) -> Result<Tree, LogError> {
-    let scanned = scan(file, path, |_, _, _| {})?;
-    if scanned.end != end {
-        let what = "what was written does not read back";
-        return Err(LogError::Damaged { path: path.to_owned(), offset: scanned.end, what });
-    }
-    Ok(scanned.tree)
-}

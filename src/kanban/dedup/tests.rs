@@ -1,166 +1,162 @@
 //! The memory of identities beside a plain model.
 
-use std::collections::HashMap as Plain;
+mod files;
+mod model;
 
-use proptest::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::*;
+use crate::kanban::memory::Memory;
 
-const SETTINGS: Settings = Settings { capacity: 8, horizon_millis: 1000, floor_millis: 100 };
+const HORIZON: u64 = 1000;
+const SETTINGS: Settings = Settings { capacity: 16, horizon_millis: HORIZON };
+const DIR: &str = "dedup";
 
-/// Identities that collide in the bytes the table hashes.
-fn identity(n: u8) -> Fingerprint {
+/// Identities of which some share their first bytes, and so their line in a filter.
+fn identity(n: u64) -> Fingerprint {
     let mut bytes = [0; 16];
-    bytes[0] = n % 4;
-    bytes[15] = n;
+    bytes[0] = u8::try_from(n % 4).unwrap();
+    bytes[8..].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     Fingerprint(bytes)
 }
 
-/// All that ever came, and the rules as the module's header says them.
-#[derive(Default)]
-struct Model {
-    came: Vec<(Fingerprint, u64, Seq, UnixMillis)>,
-    forgotten: usize,
+fn open(memory: &Memory) -> Result<Dedup, ArchiveError> {
+    Dedup::open(memory.shared(), Path::new(DIR), SETTINGS, Background::Inline)
 }
 
-impl Model {
-    fn remembered(&self) -> Plain<Fingerprint, (u64, Seq)> {
-        let rest = &self.came[self.forgotten..];
-        rest.iter().map(|(identity, digest, seq, _)| (*identity, (*digest, *seq))).collect()
-    }
+fn at(second: u64) -> UnixMillis {
+    UnixMillis(1_000_000 + second)
+}
 
-    fn insert(&mut self, identity: Fingerprint, digest: u64, seq: Seq, time: UnixMillis) {
-        self.came.push((identity, digest, seq, time));
-        let over = self.came.len().saturating_sub(SETTINGS.capacity);
-        let outlived = |at: UnixMillis| time.0 > at.0 + SETTINGS.horizon_millis;
-        let old = self.came.iter().filter(|(.., at)| outlived(*at)).count();
-        self.forgotten = self.forgotten.max(over).max(old);
-    }
-
-    /// Whether room for `more` would cost one that is younger than the floor.
-    fn is_full(&self, more: usize, now: UnixMillis) -> bool {
-        let over = (self.came.len() - self.forgotten + more).saturating_sub(SETTINGS.capacity);
-        let rest = &self.came[self.forgotten..];
-        let young = |at: UnixMillis| now.0 < at.0 + SETTINGS.floor_millis;
-        over > rest.len() || rest[..over].iter().any(|(.., at)| young(*at))
+/// Remembers events `from..=upto` and lets the background finish.
+fn fill(dedup: &mut Dedup, events: std::ops::RangeInclusive<u64>) {
+    for n in events {
+        dedup.insert(identity(n), n, Seq(n), at(n));
+        finish(dedup, Seq(n), at(n));
     }
 }
 
-#[derive(Clone, Debug)]
-enum Op {
-    Wait(u64),
-    Come { ids: Vec<u8>, digest: u64 },
+fn finish(dedup: &mut Dedup, durable: Seq, now: UnixMillis) {
+    for _ in 0..20 {
+        dedup.turn(durable, now).unwrap();
+    }
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    let wait = prop_oneof![0u64..60, 60u64..300, 900u64..1100];
-    let ids = prop::collection::vec(0u8..24, 1..4);
-    prop_oneof![wait.prop_map(Op::Wait), (ids, 0u64..2).prop_map(|(ids, digest)| Op::Come { ids, digest })]
+fn run_files(memory: &Memory) -> Vec<std::path::PathBuf> {
+    memory.0.lock().unwrap().keys().cloned().collect()
 }
 
-proptest! {
-    /// Few homes, so that runs meet and go around the end.
-    #[test]
-    fn the_table_is_a_map(ops in prop::collection::vec((0u8..24, any::<bool>()), 0..200)) {
-        let (mut table, mut model) = (Table::new(16), Plain::new());
-        let crowded = |n: u8| {
-            let mut bytes = [0; 16];
-            bytes[0] = 28 + n % 8;
-            bytes[15] = n;
-            Fingerprint(bytes)
-        };
-        for ((n, insert), seq) in ops.into_iter().zip(1..) {
-            let identity = crowded(n);
-            if insert && model.len() < 16 {
-                let new = model.insert(identity, (u64::from(n), Seq(seq))).is_none();
-                prop_assert_eq!(table.insert(&identity, u64::from(n), Seq(seq)), new);
-            } else {
-                model.remove(&identity);
-                table.remove(&identity);
+#[test]
+fn an_identity_is_found_in_every_tier() {
+    let memory = Memory::default();
+    let mut dedup = open(&memory).unwrap();
+    fill(&mut dedup, 1..=42);
+    assert_eq!(dedup.archived_through(), Seq(40));
+    assert_eq!(run_files(&memory).len(), 4, "two merged runs and two of a block");
+    for n in 1..=42 {
+        assert_eq!(dedup.look(&identity(n), n).unwrap(), Known::Repeat { seq: Seq(n) });
+        assert_eq!(dedup.look(&identity(n), n + 1).unwrap(), Known::Conflict { seq: Seq(n) });
+    }
+    for n in 43..1000 {
+        assert_eq!(dedup.look(&identity(n), n).unwrap(), Known::Fresh);
+    }
+}
+
+#[test]
+fn a_stuck_background_makes_the_line_shed_and_forget_nothing() {
+    let memory = Memory::default();
+    let mut dedup = open(&memory).unwrap();
+    // Nothing is durable, so nothing is handed over.
+    let mut n = 0;
+    while !dedup.is_full(1) {
+        n += 1;
+        dedup.insert(identity(n), n, Seq(n), at(n));
+        finish(&mut dedup, Seq(0), at(n));
+    }
+    assert_eq!(n, 16);
+    assert_eq!((dedup.archived_through(), run_files(&memory).len()), (Seq(0), 0));
+    for n in 1..=16 {
+        assert_eq!(dedup.look(&identity(n), n).unwrap(), Known::Repeat { seq: Seq(n) });
+    }
+    finish(&mut dedup, Seq(16), at(16));
+    assert!(!dedup.is_full(4) && dedup.is_full(13), "the newest block is still filled");
+    assert_eq!(dedup.archived_through(), Seq(12));
+}
+
+#[test]
+fn what_is_not_durable_is_not_archived() {
+    let memory = Memory::default();
+    let mut dedup = open(&memory).unwrap();
+    for n in 1..=9 {
+        dedup.insert(identity(n), n, Seq(n), at(n));
+    }
+    finish(&mut dedup, Seq(7), at(9));
+    assert_eq!(dedup.archived_through(), Seq(4));
+    finish(&mut dedup, Seq(8), at(9));
+    assert_eq!(dedup.archived_through(), Seq(8));
+}
+
+#[test]
+fn runs_beyond_the_horizon_are_removed_and_none_before() {
+    let memory = Memory::default();
+    let mut dedup = open(&memory).unwrap();
+    fill(&mut dedup, 1..=9);
+    finish(&mut dedup, Seq(9), at(4 + HORIZON));
+    assert_eq!(dedup.look(&identity(1), 1).unwrap(), Known::Repeat { seq: Seq(1) });
+    finish(&mut dedup, Seq(9), at(5 + HORIZON));
+    assert_eq!(dedup.look(&identity(1), 1).unwrap(), Known::Fresh);
+    assert_eq!(dedup.look(&identity(5), 5).unwrap(), Known::Repeat { seq: Seq(5) });
+    // The newest run stays, and says from where on the journal is needed.
+    finish(&mut dedup, Seq(9), at(50 + HORIZON));
+    drop(dedup);
+    assert_eq!(open(&memory).unwrap().archived_through(), Seq(8));
+}
+
+#[test]
+fn a_thread_does_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { capacity: 4000, horizon_millis: u64::MAX };
+    let disk: Arc<dyn Disk> = Arc::new(crate::disk::RealDisk);
+    let open = || Dedup::open(Arc::clone(&disk), dir.path(), settings, Background::Thread).unwrap();
+    let mut dedup = open();
+    for n in 1..=50_000u64 {
+        dedup.insert(identity(n), n, Seq(n), at(n));
+        if n % 500 == 0 {
+            dedup.make_room(Seq(n), at(n)).unwrap();
+            assert!(!dedup.is_full(1000));
+            for asked in [1, n / 3 + 1, n / 2 + 1, n - 499, n] {
+                assert_eq!(dedup.look(&identity(asked), asked).unwrap(), Known::Repeat { seq: Seq(asked) });
             }
-            for n in 0..24 {
-                prop_assert_eq!(table.get(&crowded(n)), model.get(&crowded(n)).copied());
-            }
+            assert_eq!(dedup.look(&identity(n + 1), 0).unwrap(), Known::Fresh);
         }
     }
-
-    #[test]
-    fn the_memory_is_the_model(ops in prop::collection::vec(op(), 0..80)) {
-        let (mut dedup, mut model) = (Dedup::new(SETTINGS), Model::default());
-        let (mut now, mut seq) = (UnixMillis(1_000_000), Seq(0));
-        for op in ops {
-            match op {
-                Op::Wait(millis) => now = UnixMillis(now.0 + millis),
-                Op::Come { ids, digest } => {
-                    let full = dedup.is_full(ids.len(), now);
-                    prop_assert_eq!(full, model.is_full(ids.len(), now));
-                    if full {
-                        continue;
-                    }
-                    for id in ids {
-                        let identity = identity(id);
-                        let expected = match model.remembered().get(&identity) {
-                            None => Known::Fresh,
-                            Some((same, seq)) if *same == digest => Known::Repeat { seq: *seq },
-                            Some((_, seq)) => Known::Conflict { seq: *seq },
-                        };
-                        prop_assert_eq!(dedup.look(&identity, digest), expected);
-                        if expected == Known::Fresh {
-                            seq = seq.next();
-                            dedup.insert(identity, digest, seq, now);
-                            model.insert(identity, digest, seq, now);
-                        }
-                    }
-                }
-            }
-            // The promise itself: what is younger than the floor is never forgotten.
-            for (identity, digest, seq, at) in &model.came {
-                if now.0 < at.0 + SETTINGS.floor_millis {
-                    prop_assert_eq!(dedup.look(identity, *digest), Known::Repeat { seq: *seq });
-                }
-            }
-            // A memory that is rebuilt from what stands behind the seal is the same.
-            let sealed = dedup.sealed_through();
-            let mut rebuilt = Dedup::new(SETTINGS);
-            for (identity, digest, seq, at) in model.came.iter().filter(|(_, _, seq, _)| *seq > sealed) {
-                rebuilt.insert(*identity, *digest, *seq, *at);
-            }
-            prop_assert_eq!(&rebuilt.order, &dedup.order);
-            for id in 0..24 {
-                prop_assert_eq!(rebuilt.look(&identity(id), 0), dedup.look(&identity(id), 0));
-            }
-        }
+    let archived = dedup.archived_through();
+    drop(dedup);
+    let mut dedup = open();
+    assert!(dedup.archived_through() >= archived && archived >= Seq(47_000));
+    dedup.begin_after(Seq(1)).unwrap();
+    for n in 1..=50_000 {
+        dedup.insert(identity(n), n, Seq(n), at(n));
+    }
+    for n in 1..=50_000 {
+        assert_eq!(dedup.look(&identity(n), n).unwrap(), Known::Repeat { seq: Seq(n) });
     }
 }
 
 #[test]
-fn a_full_table_takes_more_only_when_the_oldest_is_old_enough() {
-    let mut dedup = Dedup::new(SETTINGS);
-    let start = UnixMillis(1_000_000);
-    for n in 0..8 {
-        assert!(!dedup.is_full(1, start));
-        dedup.insert(identity(n), 0, Seq(u64::from(n) + 1), start);
-    }
-    assert!(dedup.is_full(1, start) && dedup.is_full(1, UnixMillis(start.0 + 99)));
-    let later = UnixMillis(start.0 + 100);
-    assert!(!dedup.is_full(8, later) && dedup.is_full(9, later));
-    dedup.insert(identity(8), 0, Seq(9), later);
-    assert_eq!(dedup.look(&identity(0), 0), Known::Fresh);
-    assert_eq!(dedup.look(&identity(1), 0), Known::Repeat { seq: Seq(2) });
-    assert_eq!(dedup.sealed_through(), Seq(1));
-}
-
-#[test]
-fn the_horizon_is_kept_to_the_millisecond() {
-    for (age, known) in [(1000, Known::Repeat { seq: Seq(1) }), (1001, Known::Fresh)] {
-        let mut dedup = Dedup::new(SETTINGS);
-        dedup.insert(identity(1), 0, Seq(1), UnixMillis(5000));
-        dedup.insert(identity(2), 0, Seq(2), UnixMillis(5000 + age));
-        assert_eq!(dedup.look(&identity(1), 0), known, "{age}");
-    }
-}
-
-#[test]
-fn an_empty_memory_needs_nothing_of_the_journal() {
-    assert_eq!(Dedup::new(SETTINGS).sealed_through(), Seq(u64::MAX));
+fn a_filter_passes_one_in_a_thousand_without_cause() {
+    let key = |n: u64| {
+        let hash = xxhash_rust::xxh3::xxh3_128(&n.to_le_bytes());
+        assert!(hash > 0);
+        hash
+    };
+    let count = 200_000;
+    let mut filter = filter::Filter::new(usize::try_from(filter::lines_for(count)).unwrap());
+    (0..count).for_each(|n| filter.insert(key(n)));
+    assert!((0..count).all(|n| filter.may_hold(&filter::Question::new(key(n)))));
+    let asked = 1_000_000;
+    let passed = (count..count + asked).filter(|n| filter.may_hold(&filter::Question::new(key(*n)))).count();
+    println!("{passed} of {asked} pass");
+    assert!((500..1500).contains(&passed), "{passed} of a million");
 }

@@ -3,12 +3,13 @@
 
 pub mod frame;
 pub mod record;
+pub mod repair;
 pub mod scan;
 pub mod segment;
 #[cfg(test)]
 mod tests;
 pub mod writer;
 
-pub use scan::{Damage, End, scan};
+pub use scan::{Damage, End, scan, segments};
 pub use segment::Spares;
 pub use writer::{WriteError, Writer};

@@ -1,19 +1,18 @@
 //! The journal against what a disk can do to it: every length it can be cut to, every bit that can rot, segments that
 //! were used before, and recoveries that follow one another.
 
-mod memory;
-
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use self::memory::Memory;
 use super::record::{Decoder, Encoder};
 use super::scan::Segment;
 use super::{Damage, End, Spares, Writer, frame, scan, segment};
-use crate::disk::Disk as _;
+use crate::disk::{Disk as _, RealDisk};
 use crate::event::{ActionId, Command, Kind, Outcome, Seq, Subject, Timer, TimerKind, UnixMillis, Verb};
+use crate::kanban::memory::Memory;
 use crate::limits::FRAME_EVENTS_MAX;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
@@ -62,8 +61,36 @@ fn reopen(disk: &Memory, segment_bytes: u64) -> Writer {
     Writer::open(disk.shared(), Path::new(DIR), segment_bytes, spares, end, NOW).unwrap()
 }
 
+/// The ids of the signals in the journal of a real directory.
+pub(super) fn held_in(dir: &Path) -> Vec<String> {
+    let mut held = Vec::new();
+    let scanned = scan(&RealDisk, dir, |_, records, _, _| -> Result<(), Damage> {
+        let mut decoder = Decoder::new(records);
+        while let Ok(Some(Kind::Signal(signal))) = decoder.next_kind() {
+            held.push(signal.id().to_owned());
+        }
+        Ok(())
+    });
+    scanned.unwrap();
+    held
+}
+
+/// A writer on a real directory.
+pub(super) fn reopen_in(dir: &Path, segment_bytes: u64) -> Writer {
+    let end = scan(&RealDisk, dir, |_, _, _, _| -> Result<(), Damage> { Ok(()) }).unwrap();
+    let disk: Arc<dyn crate::disk::Disk> = Arc::new(RealDisk);
+    let spares = Spares::open(Arc::clone(&disk), dir, segment_bytes, false).unwrap();
+    Writer::open(disk, dir, segment_bytes, spares, end, NOW).unwrap()
+}
+
+/// The segments in a real directory, in order.
+pub(super) fn named_segments(dir: &Path) -> Vec<PathBuf> {
+    let paths = RealDisk.list(dir).unwrap();
+    paths.into_iter().filter(|path| segment::index_of(path).is_some()).collect()
+}
+
 /// Writes and syncs one frame of these signals.
-fn append(writer: &mut Writer, ids: &[&str]) -> Vec<Seq> {
+pub(super) fn append(writer: &mut Writer, ids: &[&str]) -> Vec<Seq> {
     writer.begin(NOW);
     let seqs = ids.iter().map(|id| writer.signal(&named(id))).collect();
     writer.write().unwrap();

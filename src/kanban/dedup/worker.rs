@@ -1,0 +1,235 @@
+//! The background: turns blocks into runs, merges runs, removes what is beyond the horizon.
+//!
+//! A value with one method, as the stages are: a thread calls it for ever, a simulation in any order. Its work is cut
+//! into pieces of about a mebibyte. A block comes before a merge, since the journal waits for blocks; of merges the
+//! smallest comes first, since it makes the most of the fewest bytes. Only where runs have become too many do merges
+//! come first: then the journal sheds, and a question stays cheap.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use super::archive::Found;
+use super::block::Block;
+use super::build::Build;
+use super::run::{self, ArchiveError, Run};
+use crate::disk::Disk;
+use crate::event::{Seq, UnixMillis};
+use crate::limits::{DEDUP_RUNS_MAX, DEDUP_RUNS_MERGED};
+use crate::ring::{Mark, Switch};
+
+/// What the journal's thread looks into from now on.
+#[derive(Debug)]
+pub(super) struct Published {
+    /// From the newest to the oldest.
+    pub runs: Vec<Arc<Run>>,
+    /// Identities of the events up to here are in the runs.
+    pub through: Seq,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    Idle,
+    Worked,
+    Published(Published),
+}
+
+#[derive(Debug)]
+struct Merge {
+    build: Build,
+    level: u32,
+    after: Seq,
+    through: Seq,
+}
+
+pub(super) struct Worker {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    horizon_millis: u64,
+    /// From the oldest to the newest; each begins where the one before ends.
+    runs: Vec<Arc<Run>>,
+    through: Seq,
+    blocks: VecDeque<Arc<Block>>,
+    build: Option<Build>,
+    /// One of each level at most, the lowest level first.
+    merges: Vec<Merge>,
+    /// Out of use; given up here once the journal's thread does not hold them any more, since to free a large filter
+    /// takes milliseconds.
+    old_runs: Vec<Arc<Run>>,
+    old_blocks: Vec<Arc<Block>>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("runs", &self.runs)
+            .field("merges", &self.merges)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// Goes on with the runs in `dir`, from the oldest to the newest.
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, horizon_millis: u64, found: &Found) -> Self {
+        Self {
+            runs: found.runs.clone(),
+            through: found.through,
+            disk,
+            dir: dir.to_owned(),
+            horizon_millis,
+            blocks: VecDeque::new(),
+            build: None,
+            merges: Vec::new(),
+            old_runs: Vec::new(),
+            old_blocks: Vec::new(),
+        }
+    }
+
+    pub(super) fn published(&self) -> Published {
+        Published { runs: self.runs.iter().rev().map(Arc::clone).collect(), through: self.through }
+    }
+
+    /// Takes the block that follows the last one.
+    pub(super) fn take(&mut self, block: Arc<Block>) {
+        self.blocks.push_back(block);
+    }
+
+    /// The next piece of work.
+    pub(super) fn step(&mut self, now: UnixMillis) -> Result<Step, ArchiveError> {
+        self.old_runs.retain(|run| Arc::strong_count(run) > 1);
+        self.old_blocks.retain(|block| Arc::strong_count(block) > 1);
+        if self.forget(now)? {
+            return Ok(Step::Published(self.published()));
+        }
+        self.plan_merge()?;
+        let merge_first = self.runs.len() >= DEDUP_RUNS_MAX && !self.merges.is_empty();
+        if !merge_first && !self.blocks.is_empty() {
+            self.archive()
+        } else if !self.merges.is_empty() {
+            self.merge()
+        } else {
+            Ok(Step::Idle)
+        }
+    }
+
+    fn archive(&mut self) -> Result<Step, ArchiveError> {
+        let Some(block) = self.blocks.front() else { return Ok(Step::Idle) };
+        let build = match self.build.take() {
+            Some(build) => self.build.insert(build),
+            None => self.build.insert(Build::of_block(&self.disk, &self.dir, block)?),
+        };
+        if !build.step()? {
+            return Ok(Step::Worked);
+        }
+        if let Some(build) = self.build.take() {
+            let run = build.finish()?;
+            assert_eq!(run.header.after, self.through, "blocks follow one another");
+            self.through = run.header.through;
+            self.runs.push(Arc::new(run));
+        }
+        self.old_blocks.extend(self.blocks.pop_front());
+        Ok(Step::Published(self.published()))
+    }
+
+    fn merge(&mut self) -> Result<Step, ArchiveError> {
+        let Some(merge) = self.merges.first_mut() else { return Ok(Step::Idle) };
+        if !merge.build.step()? {
+            return Ok(Step::Worked);
+        }
+        let Merge { build, after, through, .. } = self.merges.remove(0);
+        let merged = build.finish()?;
+        let inside = |run: &Arc<Run>| run.header.after >= after && run.header.through <= through;
+        let first = self.runs.iter().position(inside).unwrap_or(0);
+        let count = self.runs.iter().filter(|run| inside(run)).count();
+        let old: Vec<_> = self.runs.splice(first..first + count, [Arc::new(merged)]).collect();
+        // Those that are still there after a crash are inside the merged one, which the next start sees.
+        for run in &old {
+            self.disk.remove(&run.path).map_err(run::at(&run.path))?;
+        }
+        self.old_runs.extend(old);
+        Ok(Step::Published(self.published()))
+    }
+
+    /// Begins a merge if enough runs of one level stand side by side.
+    fn plan_merge(&mut self) -> Result<(), ArchiveError> {
+        let mut rest = &self.runs[..];
+        while let Some(first) = rest.first() {
+            let level = first.header.level;
+            let alike = rest.iter().take_while(|run| run.header.level == level).count();
+            let (runs, behind) = rest.split_at(alike);
+            rest = behind;
+            if self.merges.iter().any(|merge| merge.level == level) {
+                continue;
+            }
+            let chosen = runs.windows(DEDUP_RUNS_MERGED).find(|runs| self.is_worth_it(runs));
+            let Some(chosen @ [first, .., last]) = chosen else { continue };
+            let (after, through) = (first.header.after, last.header.through);
+            let build = Build::of_runs(&self.disk, &self.dir, chosen, level + 1)?;
+            let at = self.merges.partition_point(|merge| merge.level < level);
+            self.merges.insert(at, Merge { build, level, after, through });
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// A run is forgotten as a whole, so none shall reach over more than half the horizon; and there must be room for it
+    /// beside those it is made of.
+    fn is_worth_it(&self, runs: &[Arc<Run>]) -> bool {
+        let [first, .., last] = runs else { return false };
+        let span = last.header.last_time.0.saturating_sub(first.header.first_time.0);
+        let bytes: u64 = runs.iter().map(|run| run.header.file_bytes()).sum();
+        let free = || self.disk.free_bytes(&self.dir).unwrap_or(0);
+        span <= self.horizon_millis / 2 && free() / 2 >= bytes
+    }
+
+    /// Removes the oldest run if all of it is beyond the horizon. The newest stays: it says how far the archive reaches.
+    fn forget(&mut self, now: UnixMillis) -> Result<bool, ArchiveError> {
+        let Some([oldest, _, ..]) = self.runs.get(..2) else { return Ok(false) };
+        let beyond = now.0.saturating_sub(oldest.header.last_time.0) > self.horizon_millis;
+        let merging = self.merges.iter().any(|merge| merge.after <= oldest.header.after);
+        if !beyond || merging {
+            return Ok(false);
+        }
+        // One durable removal at a time: what is left after a crash has no gap.
+        let removed = self.disk.remove(&oldest.path).and_then(|()| self.disk.sync_dir(&self.dir));
+        removed.map_err(run::at(&oldest.path))?;
+        self.old_runs.push(self.runs.remove(0));
+        Ok(true)
+    }
+}
+
+/// A worker without work looks again after so long.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Works until the journal's end of `blocks` is gone, or `stop`.
+pub(super) fn work(
+    mut worker: Worker,
+    blocks: &mpsc::Receiver<Arc<Block>>,
+    published: &mpsc::Sender<Result<Published, ArchiveError>>,
+    now: &Mark,
+    stop: &Switch,
+) {
+    while !stop.is_on() {
+        for block in blocks.try_iter() {
+            worker.take(block);
+        }
+        let news = match worker.step(UnixMillis(now.read())) {
+            Ok(Step::Worked) => continue,
+            Ok(Step::Idle) => match blocks.recv_timeout(LOOK_AGAIN) {
+                Ok(block) => {
+                    worker.take(block);
+                    continue;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => continue,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            },
+            Ok(Step::Published(published)) => Ok(published),
+            Err(error) => Err(error),
+        };
+        let failed = news.is_err();
+        if published.send(news).is_err() || failed {
+            return;
+        }
+    }
+}
