@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod bad_requests;
+mod documentation;
 mod drain;
 mod good_requests;
 mod h2;
