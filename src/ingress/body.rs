@@ -1,5 +1,5 @@
 //! Reading one request's body within its limits. The usual body has come with its head, so the first look finds it
-//! whole, in one piece, without a copy; only what has to be waited for costs a timer.
+//! whole, in one piece; only what has to be waited for costs a timer.
 
 use std::cell::Cell;
 use std::future::poll_fn;

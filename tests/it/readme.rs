@@ -4,9 +4,13 @@ use std::process::Command;
 
 use crate::node::Node;
 
+fn readme() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+}
+
 /// The block of the README that sends one signal with `openssl` and `curl`.
 fn transcript() -> (String, String) {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme = readme();
     let block =
         readme.split("<!-- transcript -->\n```console\n").nth(1).expect("the README has a transcript");
     let block = block.split("```").next().unwrap();
@@ -46,4 +50,32 @@ fn the_transcript_on_the_first_screen_is_true() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(without_chance(&said), without_chance(&expected), "{said}");
+}
+
+#[test]
+fn the_four_signals_of_the_readme_are_taken_and_one_of_them_acted_on() {
+    let Some(python) = crate::senders::python() else {
+        eprintln!("skipped: target/senders is not there; tests/senders/install makes it");
+        return;
+    };
+    let readme = readme();
+    let demo = readme.split("<!-- demo -->\n```python\n").nth(1).expect("the README has a demo");
+    let demo = demo.split("```").next().unwrap();
+    let node = Node::start();
+    let here = demo.replace("localhost:8080", &node.ingress.to_string());
+    let output = Command::new(python).args(["-c", &here]).current_dir(&node.dir).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for (number, line) in said.lines().enumerate() {
+        let answer: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (&answer["status"], &answer["signal_id"]),
+            (&"accepted".into(), &format!("demo-{number}").into())
+        );
+        let status = node.decided("acme", &format!("demo-{number}"));
+        let receipt = node.ask(&format!("/v1/receipts/{}", status["receipts"][0].as_str().unwrap())).json();
+        let kind = if number == 1 { "action_generated" } else { "observed" };
+        assert_eq!(receipt["receipt_type"], kind, "{receipt}");
+    }
+    assert_eq!(said.lines().count(), 4);
 }

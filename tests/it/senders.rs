@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::node::Node;
 
 /// The Python that `tests/senders/install` prepared.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(target).join("senders/bin/python");
     python.exists().then_some(python)
