@@ -60,7 +60,7 @@ pub const H2_PENDING_RESETS_MAX: usize = 20;
 pub const H2_LOCAL_RESETS_MAX: usize = 100;
 /// Connections of the whole node, within a usual descriptor limit.
 pub const CONNECTIONS_MAX: usize = 10_000;
-/// Connections of one address (IPv6: of one /64).
+/// Connections of one address (IPv6: of one /64) on one thread; the kernel spreads them over the threads.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
 /// Longest wait for the journal; then 503, and the sender repeats the signal.
 pub const JOURNAL_WAIT_SECONDS: u32 = 10;

@@ -88,6 +88,8 @@ pub struct Ingress {
     waiting: Rc<RefCell<Waiting>>,
     leases: RefCell<Leases>,
     guard: RefCell<Guard>,
+    /// This thread's share of the node's.
+    connections_max: usize,
     started: Instant,
     seconds: Rc<Cell<u32>>,
     /// For the `date` of answers.
@@ -117,6 +119,7 @@ impl Ingress {
             waiting: Rc::default(),
             leases: RefCell::new(Leases::new(Arc::clone(&plan.buckets))),
             guard: RefCell::new(Guard::new(plan.threads)),
+            connections_max: limits::CONNECTIONS_MAX / plan.threads,
             started: clock::now(),
             seconds: Rc::default(),
             date: RefCell::new(http_date()),
@@ -308,7 +311,7 @@ impl Ingress {
 
     fn admit(&self, peer: IpAddr) -> Option<Rc<Watch>> {
         let share = self.watches.borrow().len();
-        if self.draining.get() || share >= limits::CONNECTIONS_MAX {
+        if self.draining.get() || share >= self.connections_max {
             return None;
         }
         let mut per_address = self.per_address.borrow_mut();

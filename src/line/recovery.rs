@@ -36,8 +36,10 @@ pub enum RecoveryError {
         "{path}: the journal ends at event {last}, but {witness} knows event {known}: its newest events are missing"
     )]
     Short { path: PathBuf, last: Seq, witness: &'static str, known: Seq },
-    #[error("a shard ended during the replay")]
-    ShardGone,
+    #[error(
+        "{path}: the state store is empty, but the journal begins at event {first}: what was decided before is missing"
+    )]
+    StateLost { path: PathBuf, first: Seq },
 }
 
 /// State and log as they were left.
@@ -138,6 +140,10 @@ pub fn check_end(
     logged: Option<Seq>,
 ) -> Result<(), RecoveryError> {
     let path = journal_dir(data_dir);
+    // Segments are given back only when the state has seen them; an empty state has seen none.
+    if let Some(first) = end.segments.first().filter(|first| first.index > 0 && watermark == Seq(0)) {
+        return Err(RecoveryError::StateLost { path: state_dir(data_dir), first: first.first });
+    }
     for (witness, known) in [("the state store", Some(watermark)), ("the transparency log", logged)] {
         if let Some(known) = known.filter(|known| *known > end.last) {
             return Err(RecoveryError::Short { path, last: end.last, witness, known });
@@ -173,4 +179,41 @@ pub fn hand(shard: &mut Sender<Feed>, feed: Feed, over: &dyn Fn() -> bool) {
         std::thread::yield_now();
     }
     shard.ring();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Epoch, UnixMillis};
+    use crate::kanban::journal::frame::Place;
+    use crate::kanban::journal::scan::Segment;
+
+    /// A journal of events from `first` to `last`, whose oldest segment has this index.
+    fn end(index: u64, first: u64, last: u64) -> End {
+        End {
+            segments: vec![Segment { index, first: Seq(first), path: "segment".into() }],
+            place: Place { segment: index, offset: 64 },
+            before: 0,
+            epoch: Epoch(1),
+            last: Seq(last),
+            time: UnixMillis(0),
+            closed: true,
+        }
+    }
+
+    #[test]
+    fn a_witness_that_knows_more_than_the_journal_stops_the_start() {
+        let check = |end: &End, watermark, logged| check_end(Path::new("data"), end, Seq(watermark), logged);
+        assert!(check(&end(0, 1, 10), 10, Some(Seq(10))).is_ok());
+        assert!(matches!(check(&end(0, 1, 10), 11, None), Err(RecoveryError::Short { .. })));
+        assert!(matches!(check(&end(0, 1, 10), 5, Some(Seq(12))), Err(RecoveryError::Short { .. })));
+    }
+
+    #[test]
+    fn a_lost_state_store_stops_the_start_unless_the_journal_still_has_everything() {
+        let check = |end: &End, watermark| check_end(Path::new("data"), end, Seq(watermark), None);
+        assert!(check(&end(0, 1, 10), 0).is_ok(), "it is decided again from the first event");
+        assert!(matches!(check(&end(3, 400, 500), 0), Err(RecoveryError::StateLost { .. })));
+        assert!(check(&end(3, 400, 500), 450).is_ok());
+    }
 }

@@ -1,5 +1,5 @@
-//! What the governors know, kept so that a restart replays only the journal's end. The journal stays the only
-//! truth: a store that is lost costs time, never facts.
+//! What the governors know, kept so that a restart replays only the journal's end. A segment of the journal is
+//! given back only when the store has seen it; from then on the two belong together.
 //!
 //! A commit is atomic: rows, follow-ups and watermark together or not at all. The caller owes one order: a row may
 //! be committed only when the receipts of its last event are durable, because a replay skips what a row has
@@ -97,13 +97,17 @@ pub enum StoreError {
     #[error("{path}: cannot {doing} the state")]
     Io { path: PathBuf, doing: &'static str, source: std::io::Error },
     #[error(
-        "{path}: cannot {doing} the state: {what}; move the directory away and the journal will rebuild it"
+        "{path}: cannot {doing} the state: {what}; restore it from a backup; while the journal is complete, it can be moved away and is rebuilt"
     )]
     Engine { path: PathBuf, doing: &'static str, what: String },
     #[error("{path}: an earlier write failed, so nothing more is written; restart to recover")]
     Poisoned { path: PathBuf },
-    #[error("{path}: governor {key:?} {damage}; move the directory away and the journal will rebuild it")]
+    #[error(
+        "{path}: governor {key:?} {damage}; restore it from a backup; while the journal is complete, it can be moved away and is rebuilt"
+    )]
     Row { path: PathBuf, key: String, damage: Damage },
-    #[error("{path}: the {what} is damaged; move the directory away and the journal will rebuild it")]
+    #[error(
+        "{path}: the {what} is damaged; restore it from a backup; while the journal is complete, it can be moved away and is rebuilt"
+    )]
     Meta { path: PathBuf, what: &'static str },
 }

@@ -1,7 +1,7 @@
 //! The unit that is written, synced and recovered: all events of one group commit. Pure.
 //!
 //! A request's signals are accepted or refused as one, so they must also survive as one: the checksum stands
-//! around the whole frame, not around each record (decision record 0004). It covers the place (segment and
+//! around the whole frame, not around each record (decision 1). It covers the place (segment and
 //! offset) and the checksum of the frame before, so that a frame which once stood elsewhere, or followed another
 //! history, is not taken for one of this log.
 //!

@@ -145,7 +145,10 @@ impl Spares {
         }
         if let Some(maker) = &self.maker {
             let stopped = |_| io::Error::other("the thread that prepares segments has stopped");
-            return maker.recv().map_err(stopped)?;
+            // What could not be prepared then may be possible now.
+            if let Ok(path) = maker.recv().map_err(stopped)? {
+                return Ok(path);
+            }
         }
         self.made += 1;
         make(&*self.disk, &self.dir, "asked", self.made, self.bytes)
