@@ -141,7 +141,7 @@ pub fn check_end(
 ) -> Result<(), RecoveryError> {
     let path = journal_dir(data_dir);
     // Segments are given back only when the state has seen them; an empty state has seen none.
-    if let Some(first) = end.segments.first().filter(|first| first.index > 0 && watermark == Seq(0)) {
+    if let Some(first) = end.segments.first().filter(|first| first.first > Seq(1) && watermark == Seq(0)) {
         return Err(RecoveryError::StateLost { path: state_dir(data_dir), first: first.first });
     }
     for (witness, known) in [("the state store", Some(watermark)), ("the transparency log", logged)] {
@@ -213,6 +213,7 @@ mod tests {
     fn a_lost_state_store_stops_the_start_unless_the_journal_still_has_everything() {
         let check = |end: &End, watermark| check_end(Path::new("data"), end, Seq(watermark), None);
         assert!(check(&end(0, 1, 10), 0).is_ok(), "it is decided again from the first event");
+        assert!(check(&end(3, 1, 10), 0).is_ok(), "only segments without an event were given back");
         assert!(matches!(check(&end(3, 400, 500), 0), Err(RecoveryError::StateLost { .. })));
         assert!(check(&end(3, 400, 500), 450).is_ok());
     }
