@@ -14,13 +14,11 @@ pub use real::{DataLock, RealDisk};
 
 /// A directory tree to keep files in.
 pub trait Disk: Send + Sync + 'static {
-    /// Creates a file that must not exist, with `len` bytes of zeros written (not merely reserved: writing into
-    /// written blocks makes the later `sync_data` a third cheaper), and syncs it. `len` may be 0. The name is
-    /// durable after [`Disk::sync_dir`].
+    /// Creates an empty file that must not exist, and syncs it. The name is durable after [`Disk::sync_dir`].
     ///
     /// # Errors
     /// Whatever the file system says; `AlreadyExists` when the name is taken.
-    fn create(&self, path: &Path, len: u64) -> io::Result<Arc<dyn File>>;
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens an existing file for reading and writing.
     ///
     /// # Errors
@@ -86,6 +84,24 @@ pub trait File: Send + Sync {
     fn truncate(&self, len: u64) -> io::Result<()>;
 }
 
+/// Bytes that a sync of another file may have to wait for.
+pub const PIECE_BYTES: usize = 256 * 1024;
+
+/// Writes `bytes` at `at` and makes them durable beside a file whose syncs somebody waits for: piece by piece, since
+/// a device that flushes finishes what was written before, whoever wrote it.
+///
+/// # Errors
+/// Whatever the file system says; part of the bytes may be durable. The file must not be synced again afterwards.
+pub fn write_beside(file: &dyn File, bytes: &[u8], at: u64) -> io::Result<()> {
+    let mut at = at;
+    for piece in bytes.chunks(PIECE_BYTES) {
+        file.write_all_at(piece, at)?;
+        file.sync_data()?;
+        at += piece.len() as u64;
+    }
+    Ok(())
+}
+
 /// Makes a directory, and its own name durable: a file in it is worth nothing after a power cut that takes the directory.
 ///
 /// # Errors
@@ -110,7 +126,7 @@ pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let file = disk.create(&temporary, 0)?;
+    let file = disk.create(&temporary)?;
     file.write_all_at(content, 0)?;
     file.sync_data()?;
     disk.rename(&temporary, path)?;

@@ -12,24 +12,11 @@ use super::{Disk, File};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
-/// Zeros are written in pieces of this many bytes.
-const ZERO_CHUNK: usize = 1 << 20;
-
 struct RealFile(fs::File);
 
 impl Disk for RealDisk {
-    fn create(&self, path: &Path, len: u64) -> io::Result<Arc<dyn File>> {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        if len > 0 {
-            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len)?;
-            let zeros = vec![0; ZERO_CHUNK];
-            let mut at = 0;
-            while at < len {
-                let piece = usize::try_from((len - at).min(ZERO_CHUNK as u64)).unwrap_or(ZERO_CHUNK);
-                file.write_all_at(&zeros[..piece], at)?;
-                at += piece as u64;
-            }
-        }
         file.sync_all()?;
         Ok(Arc::new(RealFile(file)))
     }

@@ -24,6 +24,8 @@ pub trait Traffic {
     /// A request under way.
     type Sent;
 
+    /// The connections stand: the run begins now.
+    fn begin(&mut self, _now: u64) {}
     /// The next request, if it is due.
     fn take(&mut self, now: u64) -> Result<Self::Sent, Wait>;
     /// Appends its bytes; asked again if the server closed before it took the request.
@@ -66,8 +68,6 @@ pub struct Course {
 pub struct Share {
     /// Number of the thread.
     pub index: u64,
-    /// When the run began.
-    pub origin: u64,
     pub tally: Tally,
     pub ledger: Option<Ledger>,
     pub log: Option<Log>,
@@ -129,8 +129,7 @@ struct Acceptance {
 impl Client {
     #[must_use]
     pub fn new(course: Arc<Course>, share: Share) -> Self {
-        let Share { index, origin, tally, ledger, log, progress } = share;
-        let nanos = u64::try_from(course.duration.as_nanos()).unwrap_or(u64::MAX / 2);
+        let Share { index, tally, ledger, log, progress } = share;
         Self {
             course,
             tally,
@@ -139,8 +138,8 @@ impl Client {
             log,
             broken: None,
             next: index,
-            origin,
-            ends_at: origin.saturating_add(nanos),
+            origin: 0,
+            ends_at: u64::MAX,
             unix_seconds: clock::wall().0 / 1000,
             progress,
             id: Vec::new(),
@@ -215,6 +214,11 @@ impl Client {
 
 impl Traffic for Client {
     type Sent = Sent;
+
+    fn begin(&mut self, now: u64) {
+        let nanos = u64::try_from(self.course.duration.as_nanos()).unwrap_or(u64::MAX / 2);
+        (self.origin, self.ends_at) = (now, now.saturating_add(nanos));
+    }
 
     fn take(&mut self, now: u64) -> Result<Sent, Wait> {
         if now >= self.ends_at {

@@ -29,12 +29,17 @@ const PAUSE_DOUBLINGS_MAX: u32 = 5;
 pub const DRAIN_NANOS: u64 = 12_000_000_000;
 const EVENTS: usize = 256;
 
+/// Connections that do not stand after so long are waited for no more; the run begins without them.
+pub const OPENING_NANOS: u64 = 2_000_000_000;
+
 /// Carries `traffic` over `connections` to `address`, with up to `depth` requests under way on each, until it is over.
+/// With `spin` the thread never sleeps.
 pub fn drive<T: Traffic>(
     traffic: &mut T,
     address: SocketAddr,
     connections: usize,
     depth: usize,
+    spin: bool,
 ) -> io::Result<Wire> {
     // Without this the kernel rounds each wait up by 50 µs, which would be counted as the server's.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1000))?;
@@ -43,6 +48,7 @@ pub fn drive<T: Traffic>(
         traffic,
         address,
         depth,
+        spin,
         epoll,
         connections: Vec::new(),
         free: VecDeque::with_capacity(connections),
@@ -59,6 +65,7 @@ struct Driver<'t, T: Traffic> {
     traffic: &'t mut T,
     address: SocketAddr,
     depth: usize,
+    spin: bool,
     epoll: OwnedFd,
     connections: Vec<Connection<T::Sent>>,
     /// Connections that may have room for a request.
@@ -138,6 +145,8 @@ impl<T: Traffic> Driver<'_, T> {
     fn run(mut self) -> io::Result<Wire> {
         let mut events = Vec::with_capacity(EVENTS);
         let (mut tick_at, mut over_since) = (0, None);
+        self.open_all(&mut events)?;
+        self.traffic.begin(clock::nanos());
         loop {
             let now = clock::nanos();
             if now >= tick_at {
@@ -160,12 +169,31 @@ impl<T: Traffic> Driver<'_, T> {
             if self.down > 0 {
                 until = until.min(now + PAUSE_NANOS);
             }
-            self.wait(&mut events, until)?;
-            for event in events.drain(..) {
-                let flags = event.flags;
-                if let Ok(index) = usize::try_from(event.data.u64()) {
-                    self.happened(index, flags);
-                }
+            self.wait(&mut events, if self.spin { now } else { until })?;
+            self.happen(&mut events);
+        }
+    }
+
+    /// Opens all connections before the first request is due.
+    fn open_all(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+        let begun = clock::nanos();
+        loop {
+            let now = clock::nanos();
+            self.reopen(now)?;
+            let stand = self.connections.iter().all(|connection| connection.ready);
+            if stand || now - begun > OPENING_NANOS {
+                return Ok(());
+            }
+            self.wait(events, now + PAUSE_NANOS)?;
+            self.happen(events);
+        }
+    }
+
+    fn happen(&mut self, events: &mut Vec<epoll::Event>) {
+        for event in events.drain(..) {
+            let flags = event.flags;
+            if let Ok(index) = usize::try_from(event.data.u64()) {
+                self.happened(index, flags);
             }
         }
     }

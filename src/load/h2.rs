@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use super::client::{Client, Sent, TICK_NANOS, Traffic as _, Wait};
-use super::h1::DRAIN_NANOS;
+use super::h1::{DRAIN_NANOS, OPENING_NANOS};
 use super::tally::Wire;
 use crate::clock;
 
@@ -31,14 +32,17 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Flow-control windows: answers are short and must never wait for one.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 const DRAIN: Duration = Duration::from_nanos(DRAIN_NANOS);
+const OPENING: Duration = Duration::from_nanos(OPENING_NANOS);
 
-/// Carries the client's requests over `connections`, with up to `streams` under way on each, until it is over.
+/// Carries the client's requests over `connections`, with up to `streams` under way on each, until it is over. With
+/// `spin` the thread never sleeps.
 pub fn drive(
     client: Client,
     address: SocketAddr,
     uri: Uri,
     connections: usize,
     streams: usize,
+    spin: bool,
 ) -> io::Result<(Client, Wire)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -55,17 +59,20 @@ pub fn drive(
             wake_at: Cell::new(u64::MAX),
             armed: Notify::new(),
             failed: RefCell::new(None),
+            opening: Cell::new(connections),
+            stand: Notify::new(),
             address,
             uri,
         });
         let clock = spawn_local(wake(Rc::clone(&sender)));
         let ticks = spawn_local(tick(Rc::clone(&sender)));
+        let spinning = spin.then(|| spawn_local(turn_round()));
         let connections: Vec<_> =
             (0..connections).map(|_| spawn_local(connect(Rc::clone(&sender), streams))).collect();
         for connection in connections {
             connection.await.map_err(io::Error::other)?;
         }
-        for task in [clock, ticks] {
+        for task in [clock, ticks].into_iter().chain(spinning) {
             task.abort();
             // Either it was aborted, or it has ended already.
             let _ended = task.await;
@@ -95,6 +102,10 @@ struct Sender {
     wake_at: Cell<u64>,
     armed: Notify,
     failed: RefCell<Option<io::Error>>,
+    /// Connections that were not tried yet.
+    opening: Cell<usize>,
+    /// None is left to try.
+    stand: Notify,
     address: SocketAddr,
     uri: Uri,
 }
@@ -104,6 +115,18 @@ impl Sender {
         let mut wire = self.wire.get();
         change(&mut wire);
         self.wire.set(wire);
+    }
+
+    /// Waits until every connection was tried once: the run begins with the last of them.
+    async fn begin(&self) {
+        let opening = self.opening.get() - 1;
+        self.opening.set(opening);
+        if opening == 0 {
+            self.client.borrow_mut().begin(clock::nanos());
+            self.stand.notify_waiters();
+        } else {
+            self.stand.notified().await;
+        }
     }
 
     /// Nothing more is to be sent.
@@ -186,6 +209,13 @@ async fn wake(sender: Rc<Sender>) {
     }
 }
 
+/// Keeps the runtime looking at its sockets.
+async fn turn_round() {
+    loop {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn tick(sender: Rc<Sender>) {
     let mut ticks = tokio::time::interval(Duration::from_nanos(TICK_NANOS));
     loop {
@@ -204,12 +234,17 @@ async fn tick(sender: Rc<Sender>) {
 async fn connect(sender: Rc<Sender>, streams: usize) {
     let mut failures = 0;
     let mut over_since = None;
+    let mut first = true;
     while !sender.is_over() {
         let now = clock::nanos();
         if sender.client.borrow().is_over(now) && now - *over_since.get_or_insert(now) > DRAIN_NANOS {
             return;
         }
-        let answers = match tokio::time::timeout(DRAIN, open(&sender)).await {
+        let opened = tokio::time::timeout(OPENING, open(&sender)).await;
+        if mem::take(&mut first) {
+            sender.begin().await;
+        }
+        let answers = match opened {
             Ok(Ok((send, connection))) => {
                 let driver = spawn_local(connection);
                 let streams: Vec<_> =

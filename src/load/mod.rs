@@ -236,7 +236,6 @@ fn drive(
 ) -> Result<(Tally, Option<Ledger>), LoadError> {
     let mut sending = Vec::new();
     let mut marks = Vec::new();
-    let origin = clock::nanos();
     for index in 0..options.threads {
         let mark = Mark::new(0);
         marks.push(mark.clone());
@@ -248,14 +247,7 @@ fn drive(
             .map(|path| Log::open(path).map_err(|source| LoadError::Log { path: path.to_owned(), source }));
         let client = Client::new(
             Arc::clone(course),
-            client::Share {
-                index: u64::from(index),
-                origin,
-                tally,
-                ledger,
-                log: log.transpose()?,
-                progress: mark,
-            },
+            client::Share { index: u64::from(index), tally, ledger, log: log.transpose()?, progress: mark },
         );
         let share =
             options.connections / options.threads + u32::from(index < options.connections % options.threads);
@@ -265,6 +257,7 @@ fn drive(
             uri: format!("http://{}{}", options.url.authority(), options.path()),
             connections: share as usize,
             depth: options.pipeline as usize,
+            spin: options.spin,
         };
         let name = format!("load-{index}");
         sending.push(thread::Builder::new().name(name).spawn(move || send(client, &way))?);
@@ -290,16 +283,17 @@ struct Way {
     uri: String,
     connections: usize,
     depth: usize,
+    spin: bool,
 }
 
 /// One thread.
 fn send(mut client: Client, way: &Way) -> io::Result<(Tally, Option<Ledger>)> {
     let wire;
     match way.protocol {
-        Protocol::H1 => wire = h1::drive(&mut client, way.address, way.connections, way.depth)?,
+        Protocol::H1 => wire = h1::drive(&mut client, way.address, way.connections, way.depth, way.spin)?,
         Protocol::H2 => {
             let uri = way.uri.parse().map_err(io::Error::other)?;
-            (client, wire) = h2::drive(client, way.address, uri, way.connections, way.depth)?;
+            (client, wire) = h2::drive(client, way.address, uri, way.connections, way.depth, way.spin)?;
         }
     }
     let (mut tally, ledger) = client.finish()?;

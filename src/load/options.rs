@@ -87,6 +87,10 @@ pub struct Options {
     /// Threads that send; more only help where the node has more cores than one thread can keep busy.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
+    /// Look for answers without ever sleeping. For threads with a core of their own: waking a sleeper costs the one who
+    /// wakes it, which on one machine is the node.
+    #[arg(long)]
+    pub spin: bool,
     /// Print the summary as JSON.
     #[arg(long)]
     pub json: bool,

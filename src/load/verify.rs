@@ -78,7 +78,7 @@ pub fn verify(course: Arc<Course>, ledger: Ledger, desk: &Desk, progress: Mark) 
         found,
         progress,
     };
-    h1::drive(&mut asker, desk.address, CONNECTIONS, DEPTH)?;
+    h1::drive(&mut asker, desk.address, CONNECTIONS, DEPTH, false)?;
     let mut found = asker.conclude();
     found.seconds = std::time::Duration::from_nanos(clock::nanos() - begun).as_secs_f64();
     Ok(found)

@@ -20,7 +20,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 pub use reader::{Index, Reader};
 pub use segment::{Open, Scanned};
 
-use crate::disk::{Disk, File, make_dir};
+use crate::disk::{Disk, File, make_dir, write_beside};
 use crate::event::UnixMillis;
 use crate::proof::note::{Signer, checkpoint};
 use crate::proof::tree::{Tree, leaf_hash};
@@ -133,9 +133,8 @@ impl std::fmt::Debug for Sealed {
 impl Sealed {
     /// Writes the batch and makes it durable.
     pub fn write(&self) -> Result<(), LogError> {
-        let file = &self.tail.file;
-        file.write_all_at(&self.bytes, self.tail.offset).map_err(LogError::io(&self.tail.path))?;
-        file.sync_data().map_err(LogError::io(&self.tail.path))
+        let Tail { file, path, offset, .. } = &self.tail;
+        write_beside(&**file, &self.bytes, *offset).map_err(LogError::io(path))
     }
 }
 

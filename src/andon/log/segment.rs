@@ -102,7 +102,7 @@ pub(super) fn create(disk: &dyn Disk, dir: &Path, header: &Header) -> Result<Tai
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = disk.create(&temporary, 0)?;
+        let file = disk.create(&temporary)?;
         file.write_all_at(&header.to_bytes(), 0)?;
         file.sync_data()?;
         disk.rename(&temporary, &path)?;

@@ -155,7 +155,7 @@ impl Build {
     ) -> Result<Self, ArchiveError> {
         let path = path(dir, after, through);
         let unfinished = path.with_extension(UNFINISHED);
-        let file = disk.create(&unfinished, 0).map_err(run::at(&unfinished))?;
+        let file = disk.create(&unfinished).map_err(run::at(&unfinished))?;
         let lines = lines_for(most);
         Ok(Self {
             disk: Arc::clone(disk),

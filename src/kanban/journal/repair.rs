@@ -186,7 +186,8 @@ impl Chain<'_> {
     fn begin(&self, first: &frame::Header) -> io::Result<Open> {
         let (index, before) = self.open.as_ref().map_or((0, 0), |open| (open.place.segment + 1, open.before));
         let header = segment::Header { index, first: first.first, before, epoch: first.epoch };
-        let file = self.disk.create(&segment::path(self.dir, index), self.bytes)?;
+        let file = self.disk.create(&segment::path(self.dir, index))?;
+        segment::fill(&*file, self.bytes, |_took| {})?;
         file.write_all_at(&header.to_bytes(), 0)?;
         let place = Place { segment: index, offset: segment::HEADER_BYTES as u64 };
         Ok(Open { file, place, before })

@@ -9,9 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use crate::disk::{Disk, File};
+use crate::clock;
+use crate::disk::{Disk, File, PIECE_BYTES, write_beside};
 use crate::event::{Epoch, Seq};
+use crate::ring::Mark;
 
 /// Bytes before the first frame.
 pub const HEADER_BYTES: usize = 64;
@@ -113,7 +117,7 @@ pub struct Spares {
     bytes: u64,
     kept: VecDeque<PathBuf>,
     made: u64,
-    maker: Option<mpsc::Receiver<io::Result<PathBuf>>>,
+    maker: Option<Maker>,
 }
 
 impl std::fmt::Debug for Spares {
@@ -123,8 +127,8 @@ impl std::fmt::Debug for Spares {
 }
 
 impl Spares {
-    /// Takes over the spares in `dir`. With `ahead`, a thread fills new files with zeros before they are needed, so
-    /// that no commit waits for it; without, they are made when asked for (simulation, repair).
+    /// Takes over the spares in `dir`. With `ahead`, a thread prepares new files before they are needed, so that no
+    /// commit waits for it; without, they are made when asked for (simulation, repair).
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, bytes: u64, ahead: bool) -> io::Result<Self> {
         let mut kept = VecDeque::new();
         for path in disk.list(dir)?.into_iter().filter(|path| is_spare(path)) {
@@ -134,7 +138,7 @@ impl Spares {
                 disk.remove(&path)?;
             }
         }
-        let maker = if ahead { Some(make_ahead(Arc::clone(&disk), dir.to_owned(), bytes)?) } else { None };
+        let maker = if ahead { Some(Maker::start(Arc::clone(&disk), dir.to_owned(), bytes)?) } else { None };
         Ok(Self { disk, dir: dir.to_owned(), bytes, kept, made: 0, maker })
     }
 
@@ -143,15 +147,12 @@ impl Spares {
         if let Some(path) = self.kept.pop_front() {
             return Ok(path);
         }
-        if let Some(maker) = &self.maker {
-            let stopped = |_| io::Error::other("the thread that prepares segments has stopped");
-            // What could not be prepared then may be possible now.
-            if let Ok(path) = maker.recv().map_err(stopped)? {
-                return Ok(path);
-            }
+        // What could not be prepared then may be possible now.
+        if let Some(Ok(path)) = self.maker.as_ref().map(Maker::take).transpose()? {
+            return Ok(path);
         }
         self.made += 1;
-        make(&*self.disk, &self.dir, "asked", self.made, self.bytes)
+        make(&*self.disk, &self.dir.join(format!("asked-{}.spare", self.made)), self.bytes, |_took| {})
     }
 
     /// Takes back a segment that nobody needs. Its name is durably gone when this returns: were a younger one's gone
@@ -168,30 +169,71 @@ impl Spares {
     }
 }
 
-fn make(disk: &dyn Disk, dir: &Path, by: &str, number: u64, bytes: u64) -> io::Result<PathBuf> {
-    let path = dir.join(format!("{by}-{number}.spare"));
-    match disk.remove(&path) {
+fn make(disk: &dyn Disk, path: &Path, bytes: u64, rest: impl FnMut(Duration)) -> io::Result<PathBuf> {
+    match disk.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    disk.create(&path, bytes)?;
-    Ok(path)
+    if let Err(error) = fill(&*disk.create(path)?, bytes, rest) {
+        disk.remove(path)?;
+        return Err(error);
+    }
+    Ok(path.to_owned())
 }
 
-fn make_ahead(
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    bytes: u64,
-) -> io::Result<mpsc::Receiver<io::Result<PathBuf>>> {
-    let (sender, receiver) = mpsc::sync_channel(0);
-    std::thread::Builder::new().name("journal-spare".into()).spawn(move || {
-        for number in 0.. {
-            if sender.send(make(&*disk, &dir, "ahead", number, bytes)).is_err() {
-                return;
+/// Writes `bytes` zeros and syncs them, piece by piece, calling `rest` after each with the time that it took.
+/// Merely reserving the room would make every commit in it a third dearer.
+pub fn fill(file: &dyn File, bytes: u64, mut rest: impl FnMut(Duration)) -> io::Result<()> {
+    let zeros = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let begun = clock::now();
+        let piece = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        write_beside(file, &zeros[..piece], at)?;
+        at += piece as u64;
+        rest(clock::now() - begun);
+    }
+    Ok(())
+}
+
+/// After each piece the disk belongs to others for so many times as long as the piece took.
+const REST: u32 = 4;
+
+/// A thread that has the next spare ready.
+struct Maker {
+    spares: mpsc::Receiver<io::Result<PathBuf>>,
+    /// 1 while the journal waits for it: then it does not rest.
+    wanted: Mark,
+}
+
+impl Maker {
+    fn start(disk: Arc<dyn Disk>, dir: PathBuf, bytes: u64) -> io::Result<Self> {
+        let (sender, spares) = mpsc::sync_channel(0);
+        let wanted = Mark::new(0);
+        let asked = wanted.clone();
+        let rest = move |took: Duration| {
+            if asked.read() == 0 {
+                thread::sleep(took * REST);
             }
-        }
-    })?;
-    Ok(receiver)
+        };
+        thread::Builder::new().name("journal-spare".into()).spawn(move || {
+            for number in 0.. {
+                let path = dir.join(format!("ahead-{number}.spare"));
+                if sender.send(make(&*disk, &path, bytes, &rest)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { spares, wanted })
+    }
+
+    /// The next spare, or why it could not be made.
+    fn take(&self) -> io::Result<io::Result<PathBuf>> {
+        self.wanted.publish(1);
+        let spare = self.spares.recv();
+        self.wanted.publish(0);
+        spare.map_err(|_| io::Error::other("the thread that prepares segments has stopped"))
+    }
 }
 
 /// Turns a spare into segment `header.index`, durable under its name when this returns.

@@ -16,16 +16,15 @@ struct SimFile {
 }
 
 impl Disk for SimDisk {
-    fn create(&self, path: &Path, len: u64) -> io::Result<Arc<dyn File>> {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut inner = self.inner();
-        inner.operation("create", len)?;
+        inner.operation("create", 0)?;
         if inner.seen.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        inner.need(len.max(1))?;
-        let zeros = vec![0; usize::try_from(len).unwrap()];
+        inner.need(1)?;
         let at = inner.inodes.len();
-        inner.inodes.push(Inode { volatile: zeros.clone(), durable: zeros, ..Inode::default() });
+        inner.inodes.push(Inode::default());
         inner.change_name(NameChange::Link(path.to_owned(), at));
         Ok(Arc::new(SimFile { disk: self.clone(), inode: at, path: path.to_owned() }))
     }
