@@ -31,6 +31,9 @@ pub const FRAME_EVENTS_MAX: usize = 16_384;
 pub const HEADER_READ_SECONDS: u32 = 10;
 /// Time for a whole body.
 pub const BODY_READ_SECONDS: u32 = 15;
+/// So long a body may come as it will; from then on it must come at [`BODY_BYTES_PER_SECOND`].
+pub const BODY_GRACE_SECONDS: u32 = 2;
+pub const BODY_BYTES_PER_SECOND: usize = 1024;
 /// A keep-alive connection may be quiet so long.
 pub const IDLE_SECONDS: u32 = 30;
 /// A client that does not take its answer is cut off after so long.

@@ -86,6 +86,9 @@ pub trait File: Send + Sync {
 
 /// Bytes that a sync of another file may have to wait for.
 pub const PIECE_BYTES: usize = 256 * 1024;
+/// Who writes beside the journal and is in no hurry leaves core and disk to others for so many times as long as each
+/// piece took.
+pub const REST: u32 = 4;
 
 /// Writes `bytes` at `at` and makes them durable beside a file whose syncs somebody waits for: piece by piece, since
 /// a device that flushes finishes what was written before, whoever wrote it.

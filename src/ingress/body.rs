@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 
 use super::answer::Refused;
-use crate::limits::{BODY_BYTES_MAX, BODY_READ_SECONDS};
+use crate::limits::{BODY_BYTES_MAX, BODY_BYTES_PER_SECOND, BODY_GRACE_SECONDS, BODY_READ_SECONDS};
 
 /// Bytes that may still be held unverified by one thread.
 #[derive(Clone, Debug)]
@@ -56,11 +56,27 @@ pub async fn read(mut body: Incoming) -> Result<Bytes, Refused> {
     if let Some(done) = first {
         done?;
     } else {
-        let rest = poll_fn(|cx| poll_more(&mut body, &mut held, cx));
-        let limit = Duration::from_secs(u64::from(BODY_READ_SECONDS));
-        tokio::time::timeout(limit, rest).await.map_err(|_| Refused::BodySlow)??;
+        wait(&mut body, &mut held).await?;
     }
     Ok(held.whole())
+}
+
+/// Waits for the rest, and looks each second whether it still comes fast enough.
+async fn wait(body: &mut Pin<&mut Incoming>, held: &mut Held) -> Result<(), Refused> {
+    let begun = tokio::time::Instant::now();
+    let mut expected = 0;
+    for second in BODY_GRACE_SECONDS..=BODY_READ_SECONDS {
+        let rest = poll_fn(|cx| poll_more(body, held, cx));
+        let until = begun + Duration::from_secs(u64::from(second));
+        if let Ok(done) = tokio::time::timeout_at(until, rest).await {
+            return done;
+        }
+        if held.len() < expected {
+            break;
+        }
+        expected += BODY_BYTES_PER_SECOND;
+    }
+    Err(Refused::BodySlow)
 }
 
 fn poll_more(
@@ -97,8 +113,12 @@ struct Held {
 }
 
 impl Held {
+    fn len(&self) -> usize {
+        self.only.len() + self.several.len()
+    }
+
     fn take(&mut self, data: Bytes, expected: u64) -> Result<(), Refused> {
-        let len = self.only.len() + self.several.len() + data.len();
+        let len = self.len() + data.len();
         if len > BODY_BYTES_MAX {
             return Err(Refused::TooLarge);
         }

@@ -20,14 +20,16 @@ type Case = (&'static str, Range<u64>, fn(&Node));
 #[test]
 fn whoever_dawdles_is_cut_off_and_nobody_else() {
     let node = Node::start();
-    let cases: [Case; 9] = [
+    let cases: [Case; 11] = [
         ("silence", 9..20, silence),
         ("half an HTTP/2 preface", 9..20, half_a_preface),
         ("an HTTP/2 connection without a request", 9..40, http2_without_a_request),
         ("a head that dribbles", 9..20, a_head_that_dribbles),
         ("a second head that dribbles", 9..20, a_second_head_that_dribbles),
-        ("a body that dribbles", 14..25, a_body_that_dribbles),
-        ("a body that stops", 14..25, a_body_that_stops),
+        ("a body that dribbles", 2..13, a_body_that_dribbles),
+        ("a body that stops", 2..13, a_body_that_stops),
+        ("a slow body that keeps the pace", 3..25, a_slow_body_that_keeps_the_pace),
+        ("a body that keeps the pace for too long", 14..25, a_body_that_keeps_the_pace_for_too_long),
         ("an idle connection", 29..42, an_idle_connection),
         ("a client that takes no answers", 9..30, a_client_that_takes_no_answers),
     ];
@@ -61,12 +63,12 @@ fn whoever_dawdles_is_cut_off_and_nobody_else() {
     assert_eq!(node.ask("/v1/signals/acme/bad").status, 404);
 }
 
-/// Sends a byte of `bytes` every so often until the node answers or closes; what it said.
-fn dribble(socket: &mut TcpStream, bytes: &[u8], pause: Duration) -> Vec<u8> {
+/// Sends so many of the bytes every so often until the node answers or closes; what it said.
+fn dribble(socket: &mut TcpStream, bytes: &[u8], at_once: usize, pause: Duration) -> Vec<u8> {
     socket.set_read_timeout(Some(pause)).unwrap();
     let mut said = [0; 4096];
-    for byte in bytes {
-        if socket.write_all(&[*byte]).is_err() {
+    for piece in bytes.chunks(at_once) {
+        if socket.write_all(piece).is_err() {
             return Vec::new();
         }
         match socket.read(&mut said) {
@@ -98,7 +100,7 @@ fn http2_without_a_request(node: &Node) {
 
 fn a_head_that_dribbles(node: &Node) {
     let request = signed(node, signal("acme", "vm", "bad").as_bytes());
-    let said = dribble(&mut connect(node.ingress), &request, PAUSE);
+    let said = dribble(&mut connect(node.ingress), &request, 1, PAUSE);
     assert_eq!(String::from_utf8_lossy(&said), "", "there is no request to answer");
 }
 
@@ -107,14 +109,14 @@ fn a_second_head_that_dribbles(node: &Node) {
     let mut socket = connect(node.ingress);
     send(&mut socket, &request);
     assert_eq!(read_answer(&mut socket).unwrap().status, 202);
-    assert_eq!(dribble(&mut socket, &request, PAUSE), b"");
+    assert_eq!(dribble(&mut socket, &request, 1, PAUSE), b"");
 }
 
 fn a_body_that_dribbles(node: &Node) {
     let body = "x".repeat(1000);
     let mut socket = connect(node.ingress);
     send(&mut socket, &raw(POST, &[JSON, "x-signature: 00", "content-length: 1000"], b""));
-    let said = dribble(&mut socket, body.as_bytes(), PAUSE);
+    let said = dribble(&mut socket, body.as_bytes(), 1, PAUSE);
     assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&said));
 }
 
@@ -129,6 +131,26 @@ fn a_body_that_stops(node: &Node) {
     assert_problem("a body that stops", &answer);
     assert_eq!(answer.header("connection"), Some("close"));
     assert_eq!(rest(&mut socket), b"");
+}
+
+/// What the node says to a signed body of so many bytes that comes at three kibibytes in two seconds.
+fn trickle(node: &Node, bytes: usize) -> String {
+    let mut body = signal("acme", "vm", "slow");
+    body.push_str(&" ".repeat(bytes - body.len()));
+    let signature = format!("x-signature: {}", node.sign(body.as_bytes()));
+    let mut socket = connect(node.ingress);
+    send(&mut socket, &raw(POST, &[JSON, &signature, &format!("content-length: {bytes}")], b""));
+    String::from_utf8_lossy(&dribble(&mut socket, body.as_bytes(), 384, PAUSE)).into_owned()
+}
+
+fn a_slow_body_that_keeps_the_pace(node: &Node) {
+    let said = trickle(node, 6 * 1024);
+    assert!(said.starts_with("HTTP/1.1 202 "), "{said}");
+}
+
+fn a_body_that_keeps_the_pace_for_too_long(node: &Node) {
+    let said = trickle(node, 26 * 1024);
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
 }
 
 fn an_idle_connection(node: &Node) {

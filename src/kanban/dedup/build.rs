@@ -11,12 +11,9 @@ use std::sync::Arc;
 use super::block::{Block, Entry};
 use super::filter::{Filter, LINE_BYTES, lines_for};
 use super::run::{self, ArchiveError, FENCE_BYTES, Header, PAGE_BYTES, PAGE_ENTRIES, Run};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, PIECE_BYTES};
 use crate::event::{Seq, UnixMillis};
 
-/// Pages written and synced at once.
-const PIECE_PAGES: usize = 256;
-const PIECE_BYTES: usize = PIECE_PAGES * PAGE_BYTES;
 /// Pages read at once from each run that is merged.
 const READ_PAGES: usize = 64;
 

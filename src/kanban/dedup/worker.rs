@@ -1,22 +1,24 @@
 //! The background: turns blocks into runs, merges runs, removes what is beyond the horizon.
 //!
 //! A value with one method, as the stages are: a thread calls it for ever, a simulation in any order. Its work is cut
-//! into pieces of about a mebibyte. A block comes before a merge, since the journal waits for blocks; of merges the
+//! into pieces, between which it rests. A block comes before a merge, since the journal waits for blocks; of merges the
 //! smallest comes first, since it makes the most of the fewest bytes. Only where runs have become too many do merges
-//! come first: then the journal sheds, and a question stays cheap.
+//! come first: then the journal sheds, and a question stays cheap. It does not rest while much waits for it.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use super::archive::Found;
 use super::block::Block;
 use super::build::Build;
 use super::run::{self, ArchiveError, Run};
-use crate::disk::Disk;
+use crate::clock;
+use crate::disk::{Disk, REST};
 use crate::event::{Seq, UnixMillis};
-use crate::limits::{DEDUP_RUNS_MAX, DEDUP_RUNS_MERGED};
+use crate::limits::{DEDUP_BLOCKS, DEDUP_RUNS_MAX, DEDUP_RUNS_MERGED};
 use crate::ring::{Mark, Switch};
 
 /// What the journal's thread looks into from now on.
@@ -93,6 +95,11 @@ impl Worker {
     /// Takes the block that follows the last one.
     pub(super) fn take(&mut self, block: Arc<Block>) {
         self.blocks.push_back(block);
+    }
+
+    /// Much waits: blocks that the journal has no room beside, or runs that make its questions dear.
+    fn is_behind(&self) -> bool {
+        self.blocks.len() >= DEDUP_BLOCKS / 2 || self.runs.len() >= DEDUP_RUNS_MAX / 2
     }
 
     /// The next piece of work.
@@ -214,7 +221,12 @@ pub(super) fn work(
         for block in blocks.try_iter() {
             worker.take(block);
         }
-        let news = match worker.step(UnixMillis(now.read())) {
+        let begun = clock::now();
+        let step = worker.step(UnixMillis(now.read()));
+        if !matches!(step, Ok(Step::Idle)) && !worker.is_behind() {
+            thread::sleep(((clock::now() - begun) * REST).min(LOOK_AGAIN));
+        }
+        let news = match step {
             Ok(Step::Worked) => continue,
             Ok(Step::Idle) => match blocks.recv_timeout(LOOK_AGAIN) {
                 Ok(block) => {

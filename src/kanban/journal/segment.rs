@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock;
-use crate::disk::{Disk, File, PIECE_BYTES, write_beside};
+use crate::disk::{Disk, File, PIECE_BYTES, REST, write_beside};
 use crate::event::{Epoch, Seq};
 use crate::ring::Mark;
 
@@ -195,9 +195,6 @@ pub fn fill(file: &dyn File, bytes: u64, mut rest: impl FnMut(Duration)) -> io::
     }
     Ok(())
 }
-
-/// After each piece the disk belongs to others for so many times as long as the piece took.
-const REST: u32 = 4;
 
 /// A thread that has the next spare ready.
 struct Maker {
