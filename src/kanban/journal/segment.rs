@@ -116,6 +116,7 @@ pub struct Spares {
     dir: PathBuf,
     bytes: u64,
     kept: VecDeque<PathBuf>,
+    /// The highest number in a spare's name.
     made: u64,
     maker: Option<Maker>,
 }
@@ -130,16 +131,18 @@ impl Spares {
     /// Takes over the spares in `dir`. With `ahead`, a thread prepares new files before they are needed, so that no
     /// commit waits for it; without, they are made when asked for (simulation, repair).
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, bytes: u64, ahead: bool) -> io::Result<Self> {
-        let mut kept = VecDeque::new();
+        let (mut kept, mut made) = (VecDeque::new(), 0);
         for path in disk.list(dir)?.into_iter().filter(|path| is_spare(path)) {
+            made = made.max(number_of(&path));
             if disk.open(&path)?.len()? == bytes && kept.len() < SPARES_KEPT {
                 kept.push_back(path);
             } else {
                 disk.remove(&path)?;
             }
         }
-        let maker = if ahead { Some(Maker::start(Arc::clone(&disk), dir.to_owned(), bytes)?) } else { None };
-        Ok(Self { disk, dir: dir.to_owned(), bytes, kept, made: 0, maker })
+        let maker =
+            if ahead { Some(Maker::start(Arc::clone(&disk), dir.to_owned(), made, bytes)?) } else { None };
+        Ok(Self { disk, dir: dir.to_owned(), bytes, kept, made, maker })
     }
 
     /// A file of the right size whose content does not matter.
@@ -169,11 +172,14 @@ impl Spares {
     }
 }
 
+/// The number that a spare was made with; 0 where it was a segment.
+fn number_of(spare: &Path) -> u64 {
+    let name = spare.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
+}
+
+/// The name must be new: a file that stands there may be kept, or be a segment by the time it is filled.
 fn make(disk: &dyn Disk, path: &Path, bytes: u64, rest: impl FnMut(Duration)) -> io::Result<PathBuf> {
-    match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     if let Err(error) = fill(&*disk.create(path)?, bytes, rest) {
         disk.remove(path)?;
         return Err(error);
@@ -204,7 +210,8 @@ struct Maker {
 }
 
 impl Maker {
-    fn start(disk: Arc<dyn Disk>, dir: PathBuf, bytes: u64) -> io::Result<Self> {
+    /// Its spares have higher numbers than `made`.
+    fn start(disk: Arc<dyn Disk>, dir: PathBuf, made: u64, bytes: u64) -> io::Result<Self> {
         let (sender, spares) = mpsc::sync_channel(0);
         let wanted = Mark::new(0);
         let asked = wanted.clone();
@@ -214,7 +221,7 @@ impl Maker {
             }
         };
         thread::Builder::new().name("journal-spare".into()).spawn(move || {
-            for number in 0.. {
+            for number in made + 1.. {
                 let path = dir.join(format!("ahead-{number}.spare"));
                 if sender.send(make(&*disk, &path, bytes, &rest)).is_err() {
                     return;
@@ -243,4 +250,45 @@ pub fn create(disk: &dyn Disk, dir: &Path, spare: &Path, header: Header) -> io::
         disk.sync_dir(dir)?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    const BYTES: u64 = 4096;
+
+    fn spares(dir: &Path) -> Vec<PathBuf> {
+        RealDisk.list(dir).unwrap().into_iter().filter(|path| is_spare(path)).collect()
+    }
+
+    #[test]
+    fn a_spare_of_an_earlier_run_is_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            let before = spares(dir.path());
+            let open = Spares::open(Arc::new(RealDisk), dir.path(), BYTES, true).unwrap();
+            // Until the thread has its next one ready.
+            let ready = |path: &PathBuf| !before.contains(path) && path.metadata().unwrap().len() == BYTES;
+            let until = clock::now() + Duration::from_secs(30);
+            while !spares(dir.path()).iter().any(ready) {
+                assert!(clock::now() < until, "no file of a new name is made beside {before:?}");
+                thread::yield_now();
+            }
+            drop(open);
+        }
+        let mut open = Spares::open(Arc::new(RealDisk), dir.path(), BYTES, true).unwrap();
+        for index in 0..6 {
+            let spare = open.take().unwrap();
+            let header = Header { index, first: Seq(1), before: 0, epoch: Epoch(1) };
+            create(&RealDisk, dir.path(), &spare, header).unwrap();
+        }
+        thread::sleep(Duration::from_millis(50));
+        for index in 0..6 {
+            let mut bytes = [0; HEADER_BYTES];
+            RealDisk.open(&path(dir.path(), index)).unwrap().read_at(&mut bytes, 0).unwrap();
+            assert_eq!(Header::read(&bytes).unwrap().index, index);
+        }
+    }
 }
