@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::block::{Block, Entry};
 use super::filter::{Filter, LINE_BYTES, lines_for};
 use super::run::{self, ArchiveError, FENCE_BYTES, Header, PAGE_BYTES, PAGE_ENTRIES, Run};
-use crate::disk::{Disk, File, PIECE_BYTES};
+use crate::disk::{Disk, File, PIECE_BYTES, write_beside};
 use crate::event::{Seq, UnixMillis};
 
 /// Pages read at once from each run that is merged.
@@ -202,8 +202,7 @@ impl Build {
             }
             State::Header => return Ok(true),
         };
-        let wrote = self.file.write_all_at(&piece, self.written).and_then(|()| self.file.sync_data());
-        wrote.map_err(run::at(&self.unfinished))?;
+        write_beside(&*self.file, &piece, self.written).map_err(run::at(&self.unfinished))?;
         self.written += piece.len() as u64;
         Ok(matches!(self.state, State::Header))
     }

@@ -222,12 +222,13 @@ pub(super) fn work(
             worker.take(block);
         }
         let begun = clock::now();
-        let step = worker.step(UnixMillis(now.read()));
-        if !matches!(step, Ok(Step::Idle)) && !worker.is_behind() {
-            thread::sleep(((clock::now() - begun) * REST).min(LOOK_AGAIN));
-        }
-        let news = match step {
-            Ok(Step::Worked) => continue,
+        match worker.step(UnixMillis(now.read())) {
+            Ok(Step::Worked) => {}
+            Ok(Step::Published(news)) => {
+                if published.send(Ok(news)).is_err() {
+                    return;
+                }
+            }
             Ok(Step::Idle) => match blocks.recv_timeout(LOOK_AGAIN) {
                 Ok(block) => {
                     worker.take(block);
@@ -236,12 +237,14 @@ pub(super) fn work(
                 Err(mpsc::RecvTimeoutError::Timeout) => continue,
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             },
-            Ok(Step::Published(published)) => Ok(published),
-            Err(error) => Err(error),
-        };
-        let failed = news.is_err();
-        if published.send(news).is_err() || failed {
-            return;
+            Err(error) => {
+                // Who would hear of it may have gone; then nobody waits for this thread either.
+                let _gone = published.send(Err(error));
+                return;
+            }
+        }
+        if !worker.is_behind() {
+            thread::sleep(((clock::now() - begun) * REST).min(LOOK_AGAIN));
         }
     }
 }
