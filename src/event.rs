@@ -3,6 +3,7 @@
 //! outside results enter only as journalled events).
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::receipt::Draft;
 use crate::signal::{Signal, Signals};
@@ -62,10 +63,31 @@ impl fmt::Display for ActionId {
 pub struct Outcome {
     pub subject: Subject,
     pub action: ActionId,
-    /// `Err` holds the reason in words, without secrets.
-    pub result: Result<(), Box<str>>,
+    pub result: Result<(), Failure>,
     /// True when a crash between intent and outcome may have repeated the call.
     pub maybe_twice: bool,
+}
+
+/// Why an action was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// In words, without secrets.
+    pub reason: Box<str>,
+    /// False when the target was not asked at all, because its own breaker stood open: such a failure says nothing
+    /// about the governor's action, so the governor's breaker does not count it.
+    pub asked: bool,
+}
+
+impl Failure {
+    /// The target was asked, or should have been.
+    pub fn asked(reason: impl Into<Box<str>>) -> Self {
+        Self { reason: reason.into(), asked: true }
+    }
+
+    /// The target's breaker stood open.
+    pub fn withheld(reason: impl Into<Box<str>>) -> Self {
+        Self { reason: reason.into(), asked: false }
+    }
 }
 
 /// The timers a governor may have armed.
@@ -98,6 +120,8 @@ pub enum Verb {
     Revoke,
     /// A new number of actions for the current window.
     Quota(u32),
+    /// The dead letter of this signal is not to be replayed.
+    Discard(Seq),
 }
 
 /// An operator's order; the reason is required.
@@ -109,6 +133,26 @@ pub struct Command {
     pub reason: Box<str>,
 }
 
+/// A dead letter that an operator sends through the line again. It brings its signal along, so that the journal alone
+/// says what happened (promise P8).
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// The number under which the signal was accepted; it names the case.
+    pub case: Seq,
+    pub signal: Signal,
+    pub actor: Box<str>,
+    pub reason: Box<str>,
+}
+
+/// The rules of the whole node from one event on, as the text that they are compiled from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesText {
+    pub text: Box<str>,
+    /// Who activated them, and why.
+    pub actor: Box<str>,
+    pub reason: Box<str>,
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Kind {
@@ -116,6 +160,9 @@ pub enum Kind {
     Outcome(Box<Outcome>),
     Timer(Box<Timer>),
     Command(Box<Command>),
+    Replay(Box<Replay>),
+    /// The only kind that concerns every governor.
+    Rules(Arc<RulesText>),
 }
 
 /// A journalled fact: durable, numbered, stamped.
@@ -127,16 +174,18 @@ pub struct Event {
 }
 
 impl Kind {
-    /// Tenant and SKU of the governor that it concerns.
+    /// Tenant and SKU of the governor that it concerns; `None` for what concerns all.
     #[must_use]
-    pub fn subject(&self) -> (&str, &str) {
+    pub fn subject(&self) -> Option<(&str, &str)> {
         let subject = match self {
-            Self::Signal(signal) => return (signal.tenant(), signal.sku()),
+            Self::Signal(signal) => return Some((signal.tenant(), signal.sku())),
+            Self::Replay(replay) => return Some((replay.signal.tenant(), replay.signal.sku())),
             Self::Outcome(outcome) => &outcome.subject,
             Self::Timer(timer) => &timer.subject,
             Self::Command(command) => &command.subject,
+            Self::Rules(_) => return None,
         };
-        (&subject.tenant, &subject.sku)
+        Some((&subject.tenant, &subject.sku))
     }
 
     #[must_use]
@@ -146,14 +195,16 @@ impl Kind {
             Self::Outcome(_) => "outcome",
             Self::Timer(_) => "timer",
             Self::Command(_) => "command",
+            Self::Replay(_) => "replay",
+            Self::Rules(_) => "rules",
         }
     }
 }
 
 impl Event {
-    /// Tenant and SKU of the governor this event is for.
+    /// Tenant and SKU of the governor this event is for; `None` for what concerns all.
     #[must_use]
-    pub fn subject(&self) -> (&str, &str) {
+    pub fn subject(&self) -> Option<(&str, &str)> {
         self.kind.subject()
     }
 }
@@ -166,7 +217,14 @@ pub enum Arrival {
     Signals(Signals, Option<u64>),
     Outcome(Box<Outcome>),
     Timer(Box<Timer>),
+}
+
+/// What an operator may bring into the journal; waits for it as an [`Arrival`] does.
+#[derive(Clone, Debug)]
+pub enum Order {
     Command(Box<Command>),
+    Replay(Box<Replay>),
+    Rules(Arc<RulesText>),
 }
 
 /// The journal's answer to one [`Arrival::Signals`]; acks return in the order of the arrivals of a lane.

@@ -68,6 +68,10 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
 /// Longest wait for the journal; then 503, and the sender repeats the signal.
 pub const JOURNAL_WAIT_SECONDS: u32 = 10;
 
+/// The rules of a node as the journal keeps them: bounds and the text of every pack. Far below a frame.
+pub const RULES_BYTES_MAX: usize = 512 * 1024;
+const _: () = assert!(RULES_BYTES_MAX < FRAME_BYTES_MAX - FRAME_BYTES_SOFT);
+
 // Lanes. Each is full before memory is: a full lane is answered (P5).
 
 /// Units that one ingress thread may have under way.
@@ -82,6 +86,8 @@ pub const INTENTS_LANE: usize = 4096;
 pub const INNER_LANE: usize = 4096;
 /// Questions of operators under way to one stage.
 pub const QUERIES_LANE: usize = 256;
+/// Orders of operators on their way to the journal.
+pub const ORDERS_LANE: usize = 256;
 
 // The memory of identities.
 
@@ -109,6 +115,9 @@ pub const SCRIBE_BATCH_RECEIPTS_MAX: usize = 32_768;
 /// A batch is closed at this age, so that a receipt can soon be proven. Each close is a sync beside the journal's own,
 /// which every answer waits for: at 5 ms the two took each other's disk.
 pub const SCRIBE_BATCH_AGE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Bytes of a reason: an operator's, a rule's, a target's.
+pub const REASON_BYTES_MAX: usize = 1024;
 
 /// Governors in one answer to an operator.
 pub const GOVERNORS_LISTED_MAX: usize = 1_000;

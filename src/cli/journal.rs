@@ -185,8 +185,8 @@ struct Line<'a> {
     seq: u64,
     time: u64,
     kind: &'static str,
-    tenant: &'a str,
-    sku: &'a str,
+    tenant: Option<&'a str>,
+    sku: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,7 +216,7 @@ fn print_events(dir: &Path, from: Seq) -> Result<(), Failure> {
 }
 
 fn print_event(seq: Seq, time: u64, kind: &Kind) -> Result<(), Failure> {
-    let (tenant, sku) = kind.subject();
+    let (tenant, sku) = kind.subject().unzip();
     let signal = match kind {
         Kind::Signal(signal) => Some(signal),
         _ => None,

@@ -10,6 +10,7 @@ use super::Configured;
 use super::output::Failure;
 use crate::config::{self, Config, ConfigError, Entitled, SchemeName, TokenRole};
 use crate::ingress::stage::Source;
+use crate::jidoka::policy::Policies;
 use crate::jidoka::rules::{EntitlementDefault, Rules};
 use crate::kanban::dedup;
 use crate::line::settings::{LogSeed, Settings};
@@ -107,7 +108,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         sources: Arc::new(sources),
         rate_per_second: config.rate_per_second,
         rate_burst: config.rate_burst,
-        rules: rules(config),
+        rules: Arc::new(rules(config)),
         dedup: dedup::Settings {
             capacity: config.dedup_signals,
             // At least as long as a signature can be repeated: from one end of its tolerance to the other.
@@ -128,7 +129,7 @@ fn millis(duration: std::time::Duration) -> u64 {
 fn rules(config: &Config) -> Rules {
     let governor = config.governor;
     Rules {
-        log_types: config.log_types.iter().map(|kind| kind.as_str().into()).collect(),
+        policies: Policies::acting_on(&config.log_types.iter().map(String::as_str).collect::<Vec<_>>(), "log"),
         entitlement: match config.entitled {
             Entitled::Active => EntitlementDefault::Active,
             Entitled::Required => EntitlementDefault::Required,

@@ -16,6 +16,15 @@ pub enum Breaker {
 impl Breaker {
     pub const HEALTHY: Self = Self::Closed { failures: 0 };
 
+    /// Failures since the last success, while it is closed.
+    #[must_use]
+    pub fn failures(self) -> u32 {
+        match self {
+            Self::Closed { failures } => failures,
+            Self::Open | Self::HalfOpen => 0,
+        }
+    }
+
     /// A call succeeded. An open breaker let nothing through, so nothing that began before it opened closes it.
     pub fn success(&mut self) {
         if *self != Self::Open {

@@ -3,38 +3,8 @@
 
 use std::time::Duration;
 
-use foldhash::HashSet;
-
+use super::policy::Policies;
 use crate::limits;
-use crate::signal::Signal;
-
-/// The actions that can be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ActionName {
-    /// Writes the signal to the program's own log; it needs nothing outside, so the circle can always be closed.
-    Log,
-}
-
-impl ActionName {
-    pub const ALL: [Self; 1] = [Self::Log];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-        }
-    }
-}
-
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Nothing but a receipt.
-    Observe,
-    Act {
-        action: ActionName,
-    },
-}
 
 /// What a new governor may assume about its entitlement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,10 +17,9 @@ pub enum EntitlementDefault {
 }
 
 /// One set of rules for all governors of a node.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Rules {
-    /// Signal types on which the built-in `log` action is taken.
-    pub log_types: HashSet<Box<str>>,
+    pub policies: Policies,
     pub entitlement: EntitlementDefault,
     pub boot_timeout: Duration,
     /// Actions that one governor may generate in one window.
@@ -68,7 +37,7 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            log_types: HashSet::default(),
+            policies: Policies::default(),
             entitlement: EntitlementDefault::Active,
             boot_timeout: Duration::from_secs(30),
             quota: 1000,
@@ -79,16 +48,5 @@ impl Default for Rules {
             breaker_reset: Duration::from_mins(1),
             action_deadline: limits::ACTION_DEADLINE,
         }
-    }
-}
-
-impl Rules {
-    /// What `signal` asks for. Depends on nothing but the two.
-    #[must_use]
-    pub fn decide(&self, signal: &Signal) -> Decision {
-        if !self.log_types.is_empty() && self.log_types.contains(signal.kind()) {
-            return Decision::Act { action: ActionName::Log };
-        }
-        Decision::Observe
     }
 }

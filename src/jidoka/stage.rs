@@ -6,6 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -85,7 +86,7 @@ struct Slot {
 
 pub struct Stage {
     shard: usize,
-    rules: Rules,
+    rules: Arc<Rules>,
     slots: Vec<Slot>,
     index: HashTable<u32>,
     hasher: RandomState,
@@ -126,7 +127,7 @@ impl Stage {
     #[must_use]
     pub fn new(
         shard: usize,
-        rules: Rules,
+        rules: Arc<Rules>,
         governors: Vec<Governor>,
         lanes: Lanes,
         marks: Marks,
@@ -232,7 +233,8 @@ impl Stage {
         self.steps = self.steps.wrapping_add(1);
         let begun = self.steps.is_multiple_of(SAMPLE).then(clock::now);
         let seq = event.seq;
-        let at = self.find_or_admit(&event);
+        let Some(subject) = event.subject() else { return };
+        let at = self.find_or_admit(&event, subject);
         let Some(slot) = self.slots.get_mut(at as usize) else { return };
         let before = slot.governor.state();
         crate::fault::point("K11");
@@ -271,8 +273,7 @@ impl Stage {
         self.index.find(hash(&self.hasher, tenant, sku), wanted).copied()
     }
 
-    fn find_or_admit(&mut self, event: &Event) -> u32 {
-        let (tenant, sku) = event.subject();
+    fn find_or_admit(&mut self, event: &Event, (tenant, sku): (&str, &str)) -> u32 {
         if let Some(at) = self.find(tenant, sku) {
             return at;
         }

@@ -16,7 +16,7 @@ use super::dedup::{ArchiveError, Dedup, Known};
 use super::journal::{WriteError, Writer};
 use crate::clock::Instant;
 use crate::disk::Disk;
-use crate::event::{Ack, Arrival, Event, Feed, Kind, Seq, Shed, UnixMillis};
+use crate::event::{Ack, Arrival, Event, Feed, Kind, Order, Seq, Shed, UnixMillis};
 use crate::kaizen::{Recorder, Stage as Measured};
 use crate::limits::JOURNAL_SEAL_AFTER;
 use crate::ring::{Mark, Receiver, Sender, Switch};
@@ -48,12 +48,20 @@ pub struct Query {
     pub answer: tokio::sync::oneshot::Sender<Option<Seq>>,
 }
 
+/// An operator's order, and whom to tell its number once it is durable.
+#[derive(Debug)]
+pub struct Ordered {
+    pub order: Order,
+    pub answer: tokio::sync::oneshot::Sender<Seq>,
+}
+
 /// What the journal is connected to.
 #[derive(Debug)]
 pub struct Lanes {
     pub ports: Vec<Port>,
-    /// Timers, outcomes and commands.
+    /// Timers and outcomes.
     pub inner: Vec<Receiver<Arrival>>,
+    pub orders: Receiver<Ordered>,
     pub shards: Vec<Sender<Feed>>,
     pub queries: Receiver<Query>,
 }
@@ -109,6 +117,8 @@ pub struct Stage {
     staged: VecDeque<(usize, Feed)>,
     /// Answers of the frame that is being written: port and answer.
     acks: Vec<(usize, Ack)>,
+    /// Orders of the frame that is being written.
+    ordered: Vec<(Seq, tokio::sync::oneshot::Sender<Seq>)>,
     next_port: usize,
     announced: Seq,
     last_frame: Instant,
@@ -140,6 +150,7 @@ impl Stage {
             recorder,
             staged: VecDeque::new(),
             acks: Vec::new(),
+            ordered: Vec::new(),
             next_port: 0,
             announced,
             last_frame: now,
@@ -154,6 +165,7 @@ impl Stage {
     pub fn has_work(&self) -> bool {
         self.lanes.ports.iter().any(|port| !port.arrivals.is_empty())
             || self.lanes.inner.iter().any(|lane| !lane.is_empty())
+            || !self.lanes.orders.is_empty()
             || !self.lanes.queries.is_empty()
     }
 
@@ -220,6 +232,11 @@ impl Stage {
                 self.take_inner(arrival);
             }
         }
+        while self.writer.takes(1)
+            && let Some(order) = self.lanes.orders.pop()
+        {
+            self.take_order(order);
+        }
         let ports = self.lanes.ports.len();
         let mut empty = 0;
         while empty < ports && self.writer.takes(crate::limits::BATCH_SIGNALS_MAX) {
@@ -242,11 +259,21 @@ impl Stage {
         Ok(())
     }
 
+    fn take_order(&mut self, Ordered { order, answer }: Ordered) {
+        let seq = self.writer.order(&order);
+        self.ordered.push((seq, answer));
+        let kind = match order {
+            Order::Command(command) => Kind::Command(command),
+            Order::Replay(replay) => Kind::Replay(replay),
+            Order::Rules(rules) => Kind::Rules(rules),
+        };
+        self.stage(seq, kind);
+    }
+
     fn take_inner(&mut self, arrival: Arrival) {
         let (seq, kind) = match arrival {
             Arrival::Outcome(outcome) => (self.writer.outcome(&outcome), Kind::Outcome(outcome)),
             Arrival::Timer(timer) => (self.writer.timer(&timer), Kind::Timer(timer)),
-            Arrival::Command(command) => (self.writer.command(&command), Kind::Command(command)),
             Arrival::Signals(..) => {
                 unreachable!("signals arrive through a port, which has a lane for the answer")
             }
@@ -316,8 +343,11 @@ impl Stage {
 
     fn stage(&mut self, seq: Seq, kind: Kind) {
         let event = Event { seq, time: self.writer.time(), kind };
-        let shard = shard_of(event.subject().0, self.lanes.shards.len());
-        self.staged.push_back((shard, Feed::Event(event)));
+        let shards = self.lanes.shards.len();
+        match event.subject() {
+            Some((tenant, _)) => self.staged.push_back((shard_of(tenant, shards), Feed::Event(event))),
+            None => self.staged.extend((0..shards).map(|shard| (shard, Feed::Event(event.clone())))),
+        }
         if crate::fault::planted("order-swapped") && self.staged.len() > 1 && seq.0.is_multiple_of(5) {
             let last = self.staged.len() - 1;
             self.staged.swap(last - 1, last);
@@ -347,6 +377,10 @@ impl Stage {
         }
         for port in &self.lanes.ports {
             port.acks.ring();
+        }
+        for (seq, answer) in self.ordered.drain(..) {
+            // Who ordered may have gone; the order stands.
+            let _gone = answer.send(seq);
         }
     }
 

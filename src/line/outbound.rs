@@ -16,7 +16,7 @@ use super::supervisor::Restarts;
 use super::wiring::{Gauge, OutboundEnds};
 use crate::andon::log::Reader;
 use crate::clock;
-use crate::event::{Arrival, Outcome, Seq, Subject};
+use crate::event::{Arrival, Failure, Outcome, Seq, Subject};
 use crate::jidoka::stage::{self as shard, Order, Page};
 use crate::jidoka::store::Followups;
 use crate::kaizen::{Collector, Counter, Gauges};
@@ -61,7 +61,7 @@ pub fn run(plan: Plan) -> io::Result<()> {
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(plan.listener)?;
-        let OutboundEnds { orders, bell, ordered, outcomes, journal, shards } = plan.ends;
+        let OutboundEnds { orders, bell, ordered, outcomes, journal, ordered_by: _, shards } = plan.ends;
         let desk = Rc::new(Desk {
             journal: RefCell::new(journal),
             shards: shards.into_iter().map(RefCell::new).collect(),
@@ -153,7 +153,7 @@ struct Actions {
 #[derive(Serialize)]
 struct LogLine<'a> {
     action_id: String,
-    action: &'static str,
+    action: &'a str,
     tenant: &'a str,
     sku: &'a str,
     signal_id: &'a str,
@@ -168,7 +168,7 @@ impl Actions {
         crate::fault::point("K13");
         let line = LogLine {
             action_id: intent.action.to_string(),
-            action: intent.name.as_str(),
+            action: &intent.name,
             tenant: signal.tenant(),
             sku: signal.sku(),
             signal_id: signal.id(),
@@ -186,7 +186,7 @@ impl Actions {
         let outcome = Outcome {
             subject: Subject { tenant: signal.tenant().into(), sku: signal.sku().into() },
             action: intent.action,
-            result: result.map_err(|error| error.to_string().into()),
+            result: result.map_err(|error| Failure::asked(error.to_string())),
             maybe_twice: order.maybe_twice,
         };
         let mut arrival = Arrival::Outcome(Box::new(outcome));

@@ -113,7 +113,10 @@ pub fn replay(
             }
             if seq > watermark {
                 let event = Event { seq, time: header.time, kind };
-                hand(shard_of(event.subject().0, shards), Feed::Event(event));
+                match event.subject() {
+                    Some((tenant, _)) => hand(shard_of(tenant, shards), Feed::Event(event)),
+                    None => (0..shards).for_each(|shard| hand(shard, Feed::Event(event.clone()))),
+                }
             }
             seq = seq.next();
         }

@@ -28,7 +28,7 @@ pub struct Settings {
     pub rate_per_second: NonZeroU32,
     /// Signals of one tenant at once.
     pub rate_burst: u32,
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     pub dedup: dedup::Settings,
     pub segment_bytes: u64,
     pub low_water_bytes: u64,

@@ -42,6 +42,8 @@ pub struct OutboundEnds {
     pub ordered: Arc<Notify>,
     pub outcomes: Sender<Arrival>,
     pub journal: Sender<journal::Query>,
+    /// Orders of operators.
+    pub ordered_by: Sender<journal::Ordered>,
     pub shards: Vec<Sender<shard::Query>>,
 }
 
@@ -92,8 +94,10 @@ pub fn wire(ingress: usize, shards: usize, idle: Idle) -> Wiring {
     let (outcomes, taken_outcomes) = lane(limits::INNER_LANE, journal_sleeper.bell());
     inner.push(taken_outcomes);
     let (journal_query, queries) = lane(limits::QUERIES_LANE, journal_sleeper.bell());
+    let (ordered_by, operators) = lane(limits::ORDERS_LANE, journal_sleeper.bell());
+    let journal_lanes = journal::Lanes { ports, inner, orders: operators, shards: feeds, queries };
     Wiring {
-        journal: (journal::Lanes { ports, inner, shards: feeds, queries }, journal_sleeper),
+        journal: (journal_lanes, journal_sleeper),
         shards: shard_ends,
         scribe: (scribe_ports, scribe_sleeper),
         keeper: (keeper_ports, keeper_sleeper),
@@ -104,6 +108,7 @@ pub fn wire(ingress: usize, shards: usize, idle: Idle) -> Wiring {
             ordered,
             outcomes,
             journal: journal_query,
+            ordered_by,
             shards: shard_queries,
         },
         gauges,

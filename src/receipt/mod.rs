@@ -5,6 +5,7 @@ pub mod canonical;
 pub mod commitment;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::event::{ActionId, Seq, UnixMillis};
 use crate::signal::Signal;
@@ -138,7 +139,7 @@ impl ReceiptType {
     }
 }
 
-/// Which rule decided, where one did.
+/// Which rule decided, where one did. Of a changed pack, every rule of it: `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub pack: Box<str>,
@@ -167,9 +168,9 @@ pub struct Draft {
     pub after: StateName,
     pub success: bool,
     pub action: Option<ActionId>,
-    pub policy: Option<Box<Policy>>,
+    pub policy: Option<Arc<Policy>>,
     /// Cause or reason, in words; what the operator or the failing part said.
-    pub reason: Option<Box<str>>,
+    pub reason: Option<Arc<str>>,
     /// The signal's own number; differs from `id.seq` where an outcome or a timer settled the signal later.
     pub signal_seq: Option<Seq>,
     pub about: About,

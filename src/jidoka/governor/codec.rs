@@ -4,18 +4,20 @@
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use std::sync::Arc;
+
 use super::effects::Intent;
-use super::mailbox::Mailbox;
+use super::mailbox::{Held, Mailbox};
 use super::quota::Quota;
 use super::state::{Boot, Flight, Halted, HaltedBy, Pending, State};
 use super::{Armed, Governor};
 use crate::event::{ActionId, Seq, UnixMillis};
 use crate::jidoka::breaker::Breaker;
-use crate::jidoka::rules::ActionName;
-use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX};
+use crate::receipt::Policy;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why bytes are not a governor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +69,7 @@ impl Governor {
             breaker: from.breaker()?,
             quota: from.quota()?,
             state: from.state()?,
+            memory: None,
         };
         if !from.rest.is_empty() {
             return Err(Damage::Trailing { count: from.rest.len() });
@@ -83,7 +86,7 @@ impl Governor {
     }
 
     fn signals(&self) -> impl Iterator<Item = &Signal> {
-        let waiting = self.state.mailbox().into_iter().flat_map(Mailbox::iter).map(|(_, signal)| signal);
+        let waiting = self.state.mailbox().into_iter().flat_map(Mailbox::iter).map(|held| &held.signal);
         waiting.chain(self.in_flight().map(|intent| &intent.signal))
     }
 }
@@ -165,18 +168,26 @@ fn put_state(out: &mut Vec<u8>, state: &State) {
 }
 
 fn put_flight(out: &mut Vec<u8>, flight: &Flight) {
-    put_u64(out, flight.intent.action.0.0);
-    put_text(out, flight.intent.name.as_str());
-    put_u64(out, flight.intent.time.0);
-    put_signal(out, &flight.intent.signal);
+    let intent = &flight.intent;
+    put_u64(out, intent.action.0.0);
+    put_text(out, &intent.name);
+    put_u64(out, intent.time.0);
+    put_signal(out, &intent.signal);
     put_armed(out, flight.deadline);
+    put_u64(out, intent.accepted.0);
+    out.extend_from_slice(&intent.policy.content_hash);
+    put_text(out, &intent.policy.pack);
+    put_text(out, &intent.policy.rule);
+    put_len(out, intent.reason.len());
+    out.extend_from_slice(intent.reason.as_bytes());
 }
 
 fn put_mailbox(out: &mut Vec<u8>, mailbox: &Mailbox) {
     put_len(out, mailbox.len());
-    for (seq, signal) in mailbox.iter() {
-        put_u64(out, seq.0);
-        put_signal(out, signal);
+    for held in mailbox.iter() {
+        put_u64(out, held.seq.0);
+        put_u64(out, held.accepted.0);
+        put_signal(out, &held.signal);
     }
 }
 
@@ -311,23 +322,31 @@ impl<'a> Reader<'a> {
 
     fn flight(&mut self) -> Result<Flight, Damage> {
         let action = ActionId(self.seq("action")?);
-        let name = self.text("action name")?;
-        let name = ActionName::ALL.into_iter().find(|known| known.as_str() == name);
-        let intent = Intent {
-            action,
-            name: name.ok_or(Damage::Text { field: "action name" })?,
-            time: self.millis("action time")?,
-            signal: self.signal()?,
+        let name = self.text("action name")?.into();
+        let (time, signal) = (self.millis("action time")?, self.signal()?);
+        let deadline = self.armed("action deadline")?;
+        let accepted = self.seq("accepted")?;
+        let policy = Policy {
+            content_hash: self.array("content hash")?,
+            pack: self.text("pack")?.into(),
+            rule: self.text("rule")?.into(),
         };
-        Ok(Flight { intent, deadline: self.armed("action deadline")? })
+        let len = self.u32("reason")? as usize;
+        if len > REASON_BYTES_MAX {
+            return Err(Damage::Text { field: "reason" });
+        }
+        let reason = str::from_utf8(self.bytes(len, "reason")?);
+        let reason = reason.map_err(|_| Damage::Text { field: "reason" })?.into();
+        let intent = Intent { action, name, policy: Arc::new(policy), reason, time, accepted, signal };
+        Ok(Flight { intent, deadline })
     }
 
     fn mailbox(&mut self) -> Result<Mailbox, Damage> {
         let count = self.u32("mailbox")?;
         let mut mailbox = Mailbox::default();
         for _ in 0..count {
-            let seq = self.seq("mailbox")?;
-            mailbox.put(seq, self.signal()?);
+            let (seq, accepted) = (self.seq("mailbox")?, self.seq("mailbox")?);
+            mailbox.put(Held { seq, accepted, signal: self.signal()? });
         }
         Ok(mailbox)
     }

@@ -1,9 +1,11 @@
 //! What a step asks for. The caller owns the lists, acts on them and empties them; they are not given back to the
 //! allocator in between.
 
-use super::super::rules::ActionName;
+use std::sync::Arc;
+
+use super::super::dead_letter::CaseChange;
 use crate::event::{ActionId, Seq, Subject, TimerKind, UnixMillis};
-use crate::receipt::Draft;
+use crate::receipt::{Draft, Policy};
 use crate::signal::Signal;
 
 /// Filled by one or more steps.
@@ -12,6 +14,7 @@ pub struct Effects {
     pub drafts: Vec<Draft>,
     pub intents: Vec<Intent>,
     pub timers: Vec<Arm>,
+    pub cases: Vec<CaseChange>,
 }
 
 impl Effects {
@@ -20,6 +23,7 @@ impl Effects {
         self.drafts.clear();
         self.intents.clear();
         self.timers.clear();
+        self.cases.clear();
     }
 }
 
@@ -27,9 +31,15 @@ impl Effects {
 #[derive(Clone, Debug)]
 pub struct Intent {
     pub action: ActionId,
-    pub name: ActionName,
+    /// Which of the configured actions.
+    pub name: Arc<str>,
+    /// The rule that asked for it, and what it says.
+    pub policy: Arc<Policy>,
+    pub reason: Arc<str>,
     /// When the governor decided.
     pub time: UnixMillis,
+    /// The number under which the signal was accepted; another than the action's only after a replay.
+    pub accepted: Seq,
     pub signal: Signal,
 }
 

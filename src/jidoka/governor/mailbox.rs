@@ -9,9 +9,19 @@ use super::super::rules::Rules;
 use crate::event::Seq;
 use crate::signal::Signal;
 
+/// A signal whose turn is to come, or has come.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// The event that brought it; its receipt and its action are named by this number.
+    pub(super) seq: Seq,
+    /// The number under which it was accepted: an earlier one only after a replay.
+    pub(super) accepted: Seq,
+    pub(super) signal: Signal,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    waiting: VecDeque<(Seq, Signal)>,
+    waiting: VecDeque<Held>,
     /// Sum of the bodies that wait.
     bytes: usize,
 }
@@ -22,39 +32,39 @@ impl Mailbox {
     }
 
     pub(super) fn oldest(&self) -> Option<Seq> {
-        self.waiting.front().map(|(seq, _)| *seq)
+        self.waiting.front().map(|held| held.seq)
     }
 
     /// Everything that waits came before `seq`, each after the one before it.
     pub(super) fn is_older_than(&self, seq: Seq) -> bool {
-        self.waiting.iter().is_sorted_by(|a, b| a.0 < b.0)
-            && self.waiting.back().is_none_or(|last| last.0 < seq)
+        self.waiting.iter().is_sorted_by(|a, b| a.seq < b.seq)
+            && self.waiting.back().is_none_or(|last| last.seq < seq)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(Seq, Signal)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
         self.waiting.iter()
     }
 
     /// Takes the signal in, or gives it back when the mailbox is full.
-    pub(super) fn offer(&mut self, seq: Seq, signal: Signal, rules: &Rules) -> Option<Signal> {
-        let bytes = self.bytes + signal.body.len();
+    pub(super) fn offer(&mut self, held: Held, rules: &Rules) -> Option<Held> {
+        let bytes = self.bytes + held.signal.body.len();
         if self.waiting.len() >= rules.mailbox || bytes > rules.mailbox_bytes {
-            return Some(signal);
+            return Some(held);
         }
-        self.put(seq, alone(signal));
+        self.put(Held { signal: alone(held.signal), ..held });
         None
     }
 
     /// Takes the signal in without asking: what the store gives back was counted when it came.
-    pub(super) fn put(&mut self, seq: Seq, signal: Signal) {
-        self.bytes += signal.body.len();
-        self.waiting.push_back((seq, signal));
+    pub(super) fn put(&mut self, held: Held) {
+        self.bytes += held.signal.body.len();
+        self.waiting.push_back(held);
     }
 
-    pub(super) fn take(&mut self) -> Option<(Seq, Signal)> {
-        let (seq, signal) = self.waiting.pop_front()?;
-        self.bytes -= signal.body.len();
-        Some((seq, signal))
+    pub(super) fn take(&mut self) -> Option<Held> {
+        let held = self.waiting.pop_front()?;
+        self.bytes -= held.signal.body.len();
+        Some(held)
     }
 }
 

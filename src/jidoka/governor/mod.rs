@@ -14,16 +14,18 @@ mod step;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::time::Duration;
 
 pub use codec::Damage;
 pub use effects::{Arm, Effects, Intent};
-pub use step::cause;
+pub use step::reason;
 
 use self::quota::Quota;
 use self::state::{HaltedBy, State};
 use super::breaker::Breaker;
+use super::policy::Memory;
 use super::rules::{EntitlementDefault, Rules};
 use crate::event::{Seq, Subject, TimerKind, UnixMillis};
 use crate::receipt::StateName;
@@ -42,6 +44,8 @@ pub struct Governor {
     /// The last event applied; an older one changes nothing (a replay may offer it again).
     last_seq: Seq,
     last_signal: UnixMillis,
+    /// What the packs ask to be remembered; there is none before a signal that one counts.
+    memory: Option<Box<Memory>>,
 }
 
 /// A timer that runs: which event armed it, and when it is due.
@@ -73,6 +77,7 @@ impl Governor {
             quota: Quota::Full,
             last_seq: Seq(0),
             last_signal: UnixMillis(0),
+            memory: None,
         };
         effects.timers.extend(boot.map(|timer| governor.arm(TimerKind::Boot, timer)));
         governor

@@ -1,19 +1,26 @@
 //! One event in, effects out, as [`table`] says.
 
+use std::sync::Arc;
+
 use super::effects::{Arm, Effects, Intent};
-use super::mailbox::{Mailbox, alone};
+use super::mailbox::{Held, Mailbox, alone};
 use super::state::{Flight, Halted, HaltedBy, State};
+use super::turn::{Ended, Turn, joined, said};
 use super::table::{self, OnEntitlement, OnOrder, OnOutcome, OnSignal, OnTimer};
 use super::{Armed, Governor};
-use crate::event::{ActionId, Command, Event, Kind, Outcome, Seq, Timer, TimerKind, UnixMillis, Verb};
-use crate::jidoka::rules::{ActionName, Decision, Rules};
-use crate::receipt::{About, Draft, ReceiptId, ReceiptType, StateName};
+use crate::event::{ActionId, Command, Event, Kind, Outcome, Replay, Timer, TimerKind, Verb};
+use crate::jidoka::breaker::Breaker;
+use crate::jidoka::dead_letter::{Cause, Closing};
+use crate::jidoka::policy::{Decision, Question, Ruling};
+use crate::jidoka::rules::Rules;
+use crate::receipt::{About, ReceiptType, StateName};
 use crate::signal::{Severity, Signal};
 
 /// The reasons that a governor gives by itself.
-pub mod cause {
-    pub const HALTED: &str = "halted";
-    pub const MAILBOX_FULL: &str = "mailbox full";
+pub mod reason {
+    pub const HALTED_BY_BREAKER: &str = "the governor is halted: too many actions failed in a row";
+    pub const HALTED_BY_OPERATOR: &str = "the governor is halted by an operator";
+    pub const MAILBOX_FULL: &str = "the mailbox is full: more signals than may wait came while one action was out";
     pub const NO_OUTCOME: &str = "no outcome before the deadline";
     pub const BREAKER_OPENED: &str = "too many actions failed in a row";
     pub const LATE: &str = "late: the action is not in flight";
@@ -25,17 +32,22 @@ impl Governor {
     /// Applies one event and adds what should happen to `effects`. An event at or before the last one applied
     /// changes nothing and has no effects, so that a journal may be offered again from any earlier point.
     pub fn step(&mut self, event: Event, rules: &Rules, effects: &mut Effects) {
-        debug_assert_eq!(event.subject(), (self.tenant(), self.sku()), "the event is for another governor");
+        debug_assert_eq!(event.subject(), Some((self.tenant(), self.sku())), "the event is for another governor");
         if event.seq <= self.last_seq {
             return;
         }
         self.last_seq = event.seq;
         let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
         match event.kind {
-            Kind::Signal(signal) => self.on_signal(signal, &mut turn),
+            Kind::Signal(signal) => {
+                self.on_signal(Held { seq: event.seq, accepted: event.seq, signal }, &mut turn);
+            }
+            Kind::Replay(replay) => self.on_replay(*replay, &mut turn),
             Kind::Outcome(outcome) => self.on_outcome(&outcome, &mut turn),
             Kind::Timer(timer) => self.on_timer(&timer, &mut turn),
             Kind::Command(command) => self.on_command(&command, &mut turn),
+            // The shard's own: it changes what the next events are stepped under.
+            Kind::Rules(_) => {}
         }
         debug_assert!(self.consistent(), "a state that must not be: {self:?}");
     }
@@ -46,92 +58,155 @@ impl Governor {
             return;
         }
         self.last_seq = event.seq;
-        if let Kind::Signal(signal) = event.kind {
-            let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
-            turn.dead_letter(event.seq, signal, self.state(), cause::PANICKED);
-        }
+        let (accepted, signal) = match event.kind {
+            Kind::Signal(signal) => (event.seq, signal),
+            Kind::Replay(replay) => (replay.case, replay.signal),
+            _ => return,
+        };
+        let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
+        let held = Held { seq: event.seq, accepted, signal };
+        turn.dead_letter(held, self.state(), Cause::Us, reason::PANICKED.into(), None);
     }
 
-    fn on_signal(&mut self, signal: Signal, turn: &mut Turn) {
+    fn on_signal(&mut self, held: Held, turn: &mut Turn) {
         self.last_signal = turn.time;
-        match signal.kind() {
-            "gemba.entitlement.active" => self.entitlement_signal(true, signal, turn),
-            "gemba.entitlement.revoked" => self.entitlement_signal(false, signal, turn),
-            _ => self.answer(turn.seq, signal, turn),
+        match held.signal.kind() {
+            "gemba.entitlement.active" => self.entitlement_signal(true, held, turn),
+            "gemba.entitlement.revoked" => self.entitlement_signal(false, held, turn),
+            _ => self.answer(held, turn),
         }
     }
 
-    fn entitlement_signal(&mut self, entitled: bool, signal: Signal, turn: &mut Turn) {
+    fn entitlement_signal(&mut self, entitled: bool, held: Held, turn: &mut Turn) {
         let before = self.state();
         let freed = self.entitle(entitled);
-        turn.settle(turn.seq, signal, ReceiptType::Entitlement, before, self.state());
+        turn.settle(held, ReceiptType::Entitlement, before, self.state());
         self.drain(freed, turn);
     }
 
+    /// A dead letter comes again, as if it had just been accepted.
+    fn on_replay(&mut self, replay: Replay, turn: &mut Turn) {
+        // The signal's own receipt is named by ordinal 0, now or later.
+        turn.ordinal = 1;
+        let state = self.state();
+        let said = said("replay", &replay.actor, &replay.reason);
+        let mut draft = turn.of_governor(self, ReceiptType::Operator, state, state);
+        draft.signal_seq = Some(replay.case);
+        draft.reason = Some(said);
+        if let About::Governor { signal_id, .. } = &mut draft.about {
+            *signal_id = Some(replay.signal.id().into());
+        }
+        turn.effects.drafts.push(draft);
+        turn.close(replay.case, Closing::Replayed);
+        self.on_signal(Held { seq: turn.seq, accepted: replay.case, signal: replay.signal }, turn);
+    }
+
     /// A signal's turn has come: it leaves here with its final receipt, or waits.
-    fn answer(&mut self, seq: Seq, signal: Signal, turn: &mut Turn) {
+    fn answer(&mut self, held: Held, turn: &mut Turn) {
         let state = self.state();
         let row = table::row(state);
-        let answer = if signal.severity == Severity::Critical { row.critical } else { row.signal };
+        let answer = if held.signal.severity == Severity::Critical { row.critical } else { row.signal };
         match answer {
-            OnSignal::Decide => self.decide(seq, signal, turn),
-            OnSignal::Wait => self.wait(seq, signal, turn),
-            OnSignal::Drop => turn.settle(seq, signal, ReceiptType::DeferredDropped, state, state),
-            OnSignal::Exceed => turn.settle(seq, signal, ReceiptType::QuotaExceeded, state, state),
-            OnSignal::DeadLetter => turn.dead_letter(seq, signal, state, cause::HALTED),
-        }
-    }
-
-    fn decide(&mut self, seq: Seq, signal: Signal, turn: &mut Turn) {
-        if self.quota.remaining(turn.rules) == 0 {
-            return self.exceed(seq, signal, turn);
-        }
-        match turn.rules.decide(&signal) {
-            Decision::Observe => {
-                let state = self.state();
-                turn.settle(seq, signal, ReceiptType::Observed, state, state);
+            OnSignal::Decide => self.decide(held, turn),
+            OnSignal::Wait => self.wait(held, turn),
+            OnSignal::Drop => turn.settle(held, ReceiptType::DeferredDropped, state, state),
+            OnSignal::Exceed => self.exceed(held, turn),
+            OnSignal::DeadLetter => {
+                let (cause, detail) = match &self.state {
+                    State::Halted(Halted { by: HaltedBy::Breaker { .. }, .. }) => {
+                        (Cause::Target, reason::HALTED_BY_BREAKER)
+                    }
+                    _ => (Cause::Us, reason::HALTED_BY_OPERATOR),
+                };
+                turn.dead_letter(held, state, cause, detail.into(), None);
             }
-            Decision::Act { action } => self.act(seq, signal, action, turn),
         }
     }
 
-    /// Signals without an action left: a degraded governor stays so, since the window's end cannot heal it.
-    fn exceed(&mut self, seq: Seq, signal: Signal, turn: &mut Turn) {
+    fn decide(&mut self, held: Held, turn: &mut Turn) {
+        if self.quota.remaining(turn.rules) == 0 {
+            return self.exceed(held, turn);
+        }
+        let state = self.state();
+        let question = self.question(&held.signal, turn);
+        let policies = turn.rules.policies.of(self.tenant());
+        match policies.decide(&question, &mut self.memory) {
+            Ok(Decision::Observe(ruling)) => {
+                turn.settle(held, ReceiptType::Observed, state, state);
+                turn.by(ruling);
+            }
+            Ok(Decision::Deny(ruling)) => {
+                turn.settle(held, ReceiptType::PolicyDenied, state, state);
+                turn.by(Some(ruling));
+            }
+            Ok(Decision::Act(ruling, name)) => self.act(held, ruling, name, turn),
+            Err(unfit) => turn.unfit(held, state, unfit),
+        }
+    }
+
+    /// What the rules may look at.
+    fn question<'a>(&self, signal: &'a Signal, turn: &Turn) -> Question<'a> {
+        Question {
+            signal,
+            now: turn.time,
+            state: self.state(),
+            entitled: self.entitled,
+            quota_remaining: self.quota.remaining(turn.rules),
+            testing: self.breaker == Breaker::HalfOpen,
+            failures: self.breaker.failures(),
+        }
+    }
+
+    /// Signals without an action left: a degraded governor stays so, since the window's end cannot heal it. They are
+    /// not decided on, but what is counted of them counts.
+    fn exceed(&mut self, held: Held, turn: &mut Turn) {
         let before = self.state();
+        let question = self.question(&held.signal, turn);
+        if let Err(unfit) = turn.rules.policies.of(self.tenant()).remember(&question, &mut self.memory) {
+            return turn.unfit(held, before, unfit);
+        }
         self.set_quota(0, turn);
         if before == StateName::Stable {
             self.state = State::QuotaExhausted;
         }
-        turn.settle(seq, signal, ReceiptType::QuotaExceeded, before, self.state());
+        turn.settle(held, ReceiptType::QuotaExceeded, before, self.state());
     }
 
-    fn act(&mut self, seq: Seq, signal: Signal, name: ActionName, turn: &mut Turn) {
+    fn act(&mut self, held: Held, ruling: &Ruling, name: &Arc<str>, turn: &mut Turn) {
         let before = self.state();
         self.set_quota(self.quota.remaining(turn.rules).saturating_sub(1), turn);
-        let action = ActionId(seq);
-        let intent = Intent { action, name, time: turn.time, signal: alone(signal.clone()) };
+        let intent = Intent {
+            action: ActionId(held.seq),
+            name: Arc::clone(name),
+            policy: Arc::clone(&ruling.policy),
+            reason: Arc::clone(&ruling.reason),
+            time: turn.time,
+            accepted: held.accepted,
+            signal: alone(held.signal.clone()),
+        };
         let deadline = Armed::after(turn.seq, turn.time, turn.rules.action_deadline);
         turn.effects.timers.push(self.arm(TimerKind::ActionDeadline, deadline));
         turn.effects.intents.push(intent.clone());
         self.state = State::pending(Flight { intent, deadline });
-        turn.settle(seq, signal, ReceiptType::ActionGenerated, before, self.state());
+        turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
+        turn.by(Some(ruling));
     }
 
-    fn wait(&mut self, seq: Seq, signal: Signal, turn: &mut Turn) {
+    fn wait(&mut self, held: Held, turn: &mut Turn) {
         let state = self.state();
         let refused = match self.state.mailbox_mut() {
-            Some(mailbox) => mailbox.offer(seq, signal, turn.rules),
-            None => Some(signal),
+            Some(mailbox) => mailbox.offer(held, turn.rules),
+            None => Some(held),
         };
-        if let Some(signal) = refused {
-            turn.dead_letter(seq, signal, state, cause::MAILBOX_FULL);
+        if let Some(held) = refused {
+            turn.dead_letter(held, state, Cause::Sender, reason::MAILBOX_FULL.into(), None);
         }
     }
 
     /// Decides on what waited, in order, until a signal makes an action pending again. The rest then waits there.
     fn drain(&mut self, mut waiting: Mailbox, turn: &mut Turn) {
-        while let Some((seq, signal)) = waiting.take() {
-            self.answer(seq, signal, turn);
+        while let Some(held) = waiting.take() {
+            self.answer(held, turn);
             if let Some(mailbox) = self.state.mailbox_mut() {
                 *mailbox = waiting;
                 return;
@@ -169,36 +244,39 @@ impl Governor {
             Ok(()) => row.ok,
             Err(_) => row.error,
         };
-        let twice = outcome.maybe_twice.then_some(cause::MAYBE_TWICE);
-        let (success, error) = match &outcome.result {
-            Ok(()) => (true, None),
-            Err(error) => (false, Some(&**error)),
+        let twice = outcome.maybe_twice.then_some(reason::MAYBE_TWICE);
+        let (ended, error) = match &outcome.result {
+            Ok(()) => (Ended::Done, None),
+            Err(failure) if failure.asked => (Ended::Failed, Some(&*failure.reason)),
+            Err(failure) => (Ended::Withheld, Some(&*failure.reason)),
         };
         match answer {
             OnOutcome::Succeed | OnOutcome::Fail => {
-                self.finish(success, reason(&[error, twice]), turn);
+                self.finish(ended, joined(&[error, twice]), turn);
             }
-            OnOutcome::Note => self.note_outcome(success, reason(&[error, twice]), turn),
+            OnOutcome::Note => self.note_outcome(ended, joined(&[error, twice]), turn),
             OnOutcome::Late => {
                 let state = self.state();
-                let mut draft = turn.of_governor(self, outcome_type(success), state, state);
+                let mut draft = turn.of_governor(self, ended.receipt(), state, state);
                 draft.action = Some(outcome.action);
                 draft.signal_seq = Some(outcome.action.0);
-                draft.reason = reason(&[Some(cause::LATE), error, twice]);
+                draft.reason = joined(&[Some(reason::LATE), error, twice]);
                 turn.effects.drafts.push(draft);
             }
         }
     }
 
     /// The action in flight ended; the breaker counts how.
-    fn finish(&mut self, success: bool, reason: Option<Box<str>>, turn: &mut Turn) {
+    fn finish(&mut self, ended: Ended, reason: Option<Arc<str>>, turn: &mut Turn) {
         let before = self.state();
         let (flight, waiting) = self.leave_for(self.at_rest());
-        turn.landed(self, flight.as_ref(), success, before, reason);
-        if success {
-            self.breaker.success();
-        } else if self.breaker.failure(turn.rules.breaker_failures) {
-            self.stop(flight.as_ref(), turn);
+        turn.landed(self, flight.as_ref(), ended, before, reason);
+        match ended {
+            Ended::Done => self.breaker.success(),
+            Ended::Failed if self.breaker.failure(turn.rules.breaker_failures) => {
+                self.stop(flight.as_ref(), turn);
+            }
+            Ended::Failed | Ended::Withheld => {}
         }
         self.drain(waiting, turn);
     }
@@ -210,19 +288,19 @@ impl Governor {
         turn.effects.timers.push(self.arm(TimerKind::BreakerReset, reset));
         self.state = State::Halted(Halted { since: turn.time, by: HaltedBy::Breaker { reset } });
         let mut draft = turn.of_governor(self, ReceiptType::JidokaHalt, before, self.state());
-        draft.reason = Some(cause::BREAKER_OPENED.into());
+        draft.reason = Some(reason::BREAKER_OPENED.into());
         draft.cause_by(flight);
         turn.effects.drafts.push(draft);
     }
 
     /// The action that was out when an operator halted ended.
-    fn note_outcome(&mut self, success: bool, reason: Option<Box<str>>, turn: &mut Turn) {
+    fn note_outcome(&mut self, ended: Ended, reason: Option<Arc<str>>, turn: &mut Turn) {
         let state = self.state();
         let State::Halted(Halted { by: HaltedBy::Operator { flight }, .. }) = &mut self.state else {
             return;
         };
         let flight = flight.take();
-        turn.landed(self, flight.as_deref(), success, state, reason);
+        turn.landed(self, flight.as_deref(), ended, state, reason);
     }
 
     fn on_timer(&mut self, timer: &Timer, turn: &mut Turn) {
@@ -255,16 +333,23 @@ impl Governor {
                 self.state = self.at_rest();
                 turn.moved(self, ReceiptType::BreakerTesting, before, None);
             }
-            OnTimer::Fail => self.finish(false, Some(cause::NO_OUTCOME.into()), turn),
-            OnTimer::Note => self.note_outcome(false, Some(cause::NO_OUTCOME.into()), turn),
+            OnTimer::Fail => self.finish(Ended::Failed, Some(reason::NO_OUTCOME.into()), turn),
+            OnTimer::Note => self.note_outcome(Ended::Failed, Some(reason::NO_OUTCOME.into()), turn),
         }
     }
 
     fn on_command(&mut self, command: &Command, turn: &mut Turn) {
         let before = self.state();
         let row = table::row(before);
-        let said = Some(format!("{} by {}: {}", verb(command.verb), command.actor, command.reason).into());
+        let said = Some(said(&verb(command.verb), &command.actor, &command.reason));
         let order = match command.verb {
+            Verb::Discard(case) => {
+                let mut draft = turn.of_governor(self, ReceiptType::Operator, before, before);
+                draft.signal_seq = Some(case);
+                draft.reason = said;
+                turn.effects.drafts.push(draft);
+                return turn.close(case, Closing::Discarded);
+            }
             Verb::Entitle | Verb::Revoke => {
                 let freed = self.entitle(command.verb == Verb::Entitle);
                 turn.moved(self, ReceiptType::Operator, before, said);
@@ -289,7 +374,7 @@ impl Governor {
         turn.moved(self, ReceiptType::Operator, before, said);
     }
 
-    fn halt(&mut self, said: Option<Box<str>>, turn: &mut Turn) {
+    fn halt(&mut self, said: Option<Arc<str>>, turn: &mut Turn) {
         let before = self.state();
         let since = self.halted_since().unwrap_or(turn.time);
         let (flight, waiting) = self.leave_for(State::Stable);
@@ -308,126 +393,6 @@ impl Governor {
     }
 }
 
-/// One event's passage: its stamp, and the receipts it has caused so far.
-struct Turn<'a> {
-    seq: Seq,
-    time: UnixMillis,
-    /// The next receipt of this event itself.
-    ordinal: u8,
-    rules: &'a Rules,
-    effects: &'a mut Effects,
-}
-
-impl Turn<'_> {
-    /// The final receipt of a signal: named by the signal, whichever event brings it.
-    fn settle(&mut self, seq: Seq, signal: Signal, kind: ReceiptType, before: StateName, after: StateName) {
-        self.effects.drafts.push(Draft {
-            id: ReceiptId { seq, ordinal: 0 },
-            time: self.time,
-            kind,
-            before,
-            after,
-            success: succeeded(kind),
-            action: (kind == ReceiptType::ActionGenerated).then_some(ActionId(seq)),
-            policy: None,
-            reason: None,
-            signal_seq: Some(seq),
-            about: About::Signal(signal),
-        });
-    }
-
-    fn dead_letter(&mut self, seq: Seq, signal: Signal, state: StateName, cause: &str) {
-        self.settle(seq, signal, ReceiptType::DeadletterSignal, state, state);
-        if let Some(draft) = self.effects.drafts.last_mut() {
-            draft.reason = Some(cause.into());
-        }
-    }
-
-    /// A receipt that this event itself causes. A signal's own event causes none of these, so their ordinals are
-    /// free.
-    fn of_governor(
-        &mut self,
-        of: &Governor,
-        kind: ReceiptType,
-        before: StateName,
-        after: StateName,
-    ) -> Draft {
-        let id = ReceiptId { seq: self.seq, ordinal: self.ordinal };
-        self.ordinal += 1;
-        Draft {
-            id,
-            time: self.time,
-            kind,
-            before,
-            after,
-            success: succeeded(kind),
-            action: None,
-            policy: None,
-            reason: None,
-            signal_seq: None,
-            about: About::Governor { tenant: of.tenant().into(), sku: of.sku().into(), signal_id: None },
-        }
-    }
-
-    /// A receipt for a governor that is now where the event brought it.
-    fn moved(&mut self, of: &Governor, kind: ReceiptType, before: StateName, reason: Option<Box<str>>) {
-        let mut draft = self.of_governor(of, kind, before, of.state());
-        draft.reason = reason;
-        self.effects.drafts.push(draft);
-    }
-
-    /// The receipt of an action that was in flight.
-    fn landed(
-        &mut self,
-        of: &Governor,
-        flight: Option<&Flight>,
-        success: bool,
-        before: StateName,
-        reason: Option<Box<str>>,
-    ) {
-        let mut draft = self.of_governor(of, outcome_type(success), before, of.state());
-        draft.reason = reason;
-        draft.cause_by(flight);
-        self.effects.drafts.push(draft);
-    }
-}
-
-impl Draft {
-    /// Names the action, and the signal that caused it.
-    fn cause_by(&mut self, flight: Option<&Flight>) {
-        let Some(Flight { intent, .. }) = flight else { return };
-        self.action = Some(intent.action);
-        self.signal_seq = Some(intent.action.0);
-        if let About::Governor { signal_id, .. } = &mut self.about {
-            *signal_id = Some(intent.signal.id().into());
-        }
-    }
-}
-
-fn outcome_type(success: bool) -> ReceiptType {
-    if success { ReceiptType::ActionSuccessful } else { ReceiptType::ActionFailed }
-}
-
-/// A receipt says `success` unless what was asked was not done.
-fn succeeded(kind: ReceiptType) -> bool {
-    !matches!(
-        kind,
-        ReceiptType::BootstrapTimeout
-            | ReceiptType::PolicyDenied
-            | ReceiptType::ActionFailed
-            | ReceiptType::JidokaHalt
-            | ReceiptType::DeadletterSignal
-            | ReceiptType::QuotaExceeded
-            | ReceiptType::DeferredDropped
-    )
-}
-
-/// What is there, one after the other.
-fn reason(parts: &[Option<&str>]) -> Option<Box<str>> {
-    let parts: Vec<&str> = parts.iter().copied().flatten().collect();
-    (!parts.is_empty()).then(|| parts.join("; ").into_boxed_str())
-}
-
 fn verb(verb: Verb) -> String {
     match verb {
         Verb::Halt => "halt".into(),
@@ -435,6 +400,7 @@ fn verb(verb: Verb) -> String {
         Verb::Entitle => "entitle".into(),
         Verb::Revoke => "revoke".into(),
         Verb::Quota(remaining) => format!("quota {remaining}"),
+        Verb::Discard(_) => "discard".into(),
     }
 }
 

@@ -5,10 +5,14 @@
 //! Where a signal came from is stored once per frame and change, as a provenance record that counts as no event.
 
 use std::str;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{ActionId, Command, Kind, Outcome, Seq, Subject, Timer, TimerKind, Verb};
+use crate::event::{
+    ActionId, Command, Failure, Kind, Outcome, Replay, RulesText, Seq, Subject, Timer, TimerKind, Verb,
+};
+use crate::limits::RULES_BYTES_MAX;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
 const PROVENANCE: u8 = 0;
@@ -16,6 +20,13 @@ const SIGNAL: u8 = 1;
 const OUTCOME: u8 = 2;
 const TIMER: u8 = 3;
 const COMMAND: u8 = 4;
+const REPLAY: u8 = 5;
+const RULES: u8 = 6;
+
+// Flags of an outcome.
+const MAYBE_TWICE: u8 = 1;
+const FAILED: u8 = 2;
+const WITHHELD: u8 = 4;
 
 /// A span's place is a `u32`; this one says that the text itself follows.
 const OWNED: u32 = u32::MAX;
@@ -63,9 +74,11 @@ impl Encoder {
         out.push(OUTCOME);
         subject(out, &outcome.subject);
         out.extend_from_slice(&outcome.action.0.0.to_le_bytes());
-        out.push(u8::from(outcome.maybe_twice) | u8::from(outcome.result.is_err()) << 1);
-        if let Err(reason) = &outcome.result {
-            long(out, reason);
+        let withheld = outcome.result.as_ref().is_err_and(|failure| !failure.asked);
+        let flags = [(outcome.maybe_twice, MAYBE_TWICE), (outcome.result.is_err(), FAILED), (withheld, WITHHELD)];
+        out.push(flags.into_iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum());
+        if let Err(failure) = &outcome.result {
+            long(out, &failure.reason);
         }
     }
 
@@ -90,11 +103,32 @@ impl Encoder {
             Verb::Entitle => (2, 0),
             Verb::Revoke => (3, 0),
             Verb::Quota(number) => (4, number),
+            Verb::Discard(_) => (5, 0),
         };
         out.push(verb);
         out.extend_from_slice(&number.to_le_bytes());
+        if let Verb::Discard(case) = command.verb {
+            out.extend_from_slice(&case.0.to_le_bytes());
+        }
         long(out, &command.actor);
         long(out, &command.reason);
+    }
+
+    pub fn replay(&mut self, out: &mut Vec<u8>, replay: &Replay) {
+        out.push(REPLAY);
+        out.extend_from_slice(&replay.case.0.to_le_bytes());
+        long(out, &replay.actor);
+        long(out, &replay.reason);
+        // As any other; what stands before it makes it no event of its own.
+        self.signal(out, &replay.signal);
+    }
+
+    pub fn rules(&mut self, out: &mut Vec<u8>, rules: &RulesText) {
+        out.push(RULES);
+        long(out, &rules.actor);
+        long(out, &rules.reason);
+        out.extend_from_slice(&u32::try_from(rules.text.len()).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend_from_slice(rules.text.as_bytes());
     }
 }
 
@@ -143,28 +177,33 @@ impl Decoder {
             }
             return Ok(Some(match self.byte()? {
                 PROVENANCE => {
-                    let assurance = assurance(self.byte()?)?;
-                    let held = self.provenance;
-                    let (source, key) = (self.short()?, self.short()?);
-                    self.provenance = Some(match held {
-                        Some(held)
-                            if *held.source == *source
-                                && *held.key == *key
-                                && held.assurance == assurance =>
-                        {
-                            held
-                        }
-                        _ => Provenance::intern(&source, &key, assurance),
-                    });
+                    self.read_provenance()?;
                     continue;
                 }
                 SIGNAL => Kind::Signal(self.signal()?),
                 OUTCOME => Kind::Outcome(Box::new(self.outcome()?)),
                 TIMER => Kind::Timer(Box::new(self.timer()?)),
                 COMMAND => Kind::Command(Box::new(self.command()?)),
+                REPLAY => Kind::Replay(Box::new(self.replay()?)),
+                RULES => Kind::Rules(Arc::new(self.rules()?)),
                 _ => return Err(Unreadable),
             }));
         }
+    }
+
+    fn read_provenance(&mut self) -> Result<(), Unreadable> {
+        let assurance = assurance(self.byte()?)?;
+        let held = self.provenance;
+        let (source, key) = (self.short()?, self.short()?);
+        self.provenance = Some(match held {
+            Some(held)
+                if *held.source == *source && *held.key == *key && held.assurance == assurance =>
+            {
+                held
+            }
+            _ => Provenance::intern(&source, &key, assurance),
+        });
+        Ok(())
     }
 
     /// Lends the provenance of the frame before, so that a replay interns once.
@@ -207,8 +246,11 @@ impl Decoder {
         let subject = self.subject()?;
         let action = ActionId(Seq(self.number()?));
         let flags = self.byte()?;
-        let result = if flags & 2 == 0 { Ok(()) } else { Err(self.long()?) };
-        Ok(Outcome { subject, action, result, maybe_twice: flags & 1 != 0 })
+        let result = match flags & FAILED {
+            0 => Ok(()),
+            _ => Err(Failure { reason: self.long()?, asked: flags & WITHHELD == 0 }),
+        };
+        Ok(Outcome { subject, action, result, maybe_twice: flags & MAYBE_TWICE != 0 })
     }
 
     fn timer(&mut self) -> Result<Timer, Unreadable> {
@@ -233,9 +275,34 @@ impl Decoder {
             2 => Verb::Entitle,
             3 => Verb::Revoke,
             4 => Verb::Quota(number),
+            5 => Verb::Discard(Seq(self.number()?)),
             _ => return Err(Unreadable),
         };
         Ok(Command { subject, verb, actor: self.long()?, reason: self.long()? })
+    }
+
+    fn replay(&mut self) -> Result<Replay, Unreadable> {
+        let case = Seq(self.number()?);
+        let (actor, reason) = (self.long()?, self.long()?);
+        let mut kind = self.byte()?;
+        if kind == PROVENANCE {
+            self.read_provenance()?;
+            kind = self.byte()?;
+        }
+        if kind != SIGNAL {
+            return Err(Unreadable);
+        }
+        Ok(Replay { case, signal: self.signal()?, actor, reason })
+    }
+
+    fn rules(&mut self) -> Result<RulesText, Unreadable> {
+        let (actor, reason) = (self.long()?, self.long()?);
+        let len = self.word()? as usize;
+        if len > RULES_BYTES_MAX {
+            return Err(Unreadable);
+        }
+        let text = str::from_utf8(self.take(len)?).map(Box::from).map_err(|_| Unreadable)?;
+        Ok(RulesText { text, actor, reason })
     }
 
     fn take(&mut self, len: usize) -> Result<&[u8], Unreadable> {
@@ -319,15 +386,33 @@ mod tests {
         let outcome = Outcome {
             subject: subject.clone(),
             action: ActionId(Seq(5)),
-            result: Err("timed out".into()),
+            result: Err(Failure::withheld("the breaker stands open")),
             maybe_twice: true,
         };
         let timer = Timer { subject: subject.clone(), kind: TimerKind::BreakerReset, armed: Seq(3) };
-        let command =
-            Command { subject, verb: Verb::Quota(7), actor: "root".into(), reason: "month end".into() };
+        let command = |verb| Command {
+            subject: subject.clone(),
+            verb,
+            actor: "root".into(),
+            reason: "month end".into(),
+        };
+        let (command, discard) = (command(Verb::Quota(7)), command(Verb::Discard(Seq(9))));
+        let replay = |signal: &Signal| Replay {
+            case: Seq(2),
+            signal: signal.clone(),
+            actor: "root".into(),
+            reason: "the cause is gone".into(),
+        };
+        let mut other = owned.clone();
+        other.provenance = Provenance::intern("webhooks", "k2", Assurance::B);
+        let rules = RulesText { text: "{}".into(), actor: "root".into(), reason: "new packs".into() };
         encoder.outcome(&mut out, &outcome);
         encoder.timer(&mut out, &timer);
         encoder.command(&mut out, &command);
+        encoder.command(&mut out, &discard);
+        encoder.replay(&mut out, &replay(&owned));
+        encoder.replay(&mut out, &replay(&other));
+        encoder.rules(&mut out, &rules);
 
         let mut decoder = Decoder::new(Bytes::from(out));
         for expected in [&spanned, &owned] {
@@ -343,6 +428,14 @@ mod tests {
         assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Outcome(read)) if *read == outcome));
         assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Timer(read)) if *read == timer));
         assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Command(read)) if *read == command));
+        assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Command(read)) if *read == discard));
+        for expected in [&owned, &other] {
+            let Some(Kind::Replay(read)) = decoder.next_kind().unwrap() else { panic!("a replay") };
+            assert_eq!((read.case, &*read.actor, &*read.reason), (Seq(2), "root", "the cause is gone"));
+            assert_eq!((read.signal.tenant(), &read.signal.body), ("acme", &expected.body));
+            assert!(std::ptr::eq(read.signal.provenance, expected.provenance));
+        }
+        assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Rules(read)) if *read == rules));
         assert!(decoder.next_kind().unwrap().is_none());
     }
 

@@ -13,7 +13,7 @@ use super::record::Encoder;
 use super::scan::{End, Segment};
 use super::segment::{self, Spares};
 use crate::disk::{Disk, File};
-use crate::event::{Command, Epoch, Outcome, Seq, Timer, UnixMillis};
+use crate::event::{Epoch, Order, Outcome, Seq, Timer, UnixMillis};
 use crate::limits::{
     BATCH_SIGNALS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_SOFT, FRAME_EVENTS_MAX, NAME_BYTES_MAX,
 };
@@ -147,8 +147,12 @@ impl Writer {
         self.number()
     }
 
-    pub fn command(&mut self, command: &Command) -> Seq {
-        self.encoder.command(&mut self.frame, command);
+    pub fn order(&mut self, order: &Order) -> Seq {
+        match order {
+            Order::Command(command) => self.encoder.command(&mut self.frame, command),
+            Order::Replay(replay) => self.encoder.replay(&mut self.frame, replay),
+            Order::Rules(rules) => self.encoder.rules(&mut self.frame, rules),
+        }
         self.number()
     }
 

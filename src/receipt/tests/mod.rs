@@ -80,7 +80,7 @@ fn decided() -> Draft {
         after: StateName::ActionPending,
         success: true,
         action: Some(ActionId(Seq(42))),
-        policy: Some(Box::new(Policy {
+        policy: Some(Arc::new(Policy {
             pack: "cost_governance".into(),
             rule: "budget-80".into(),
             content_hash,

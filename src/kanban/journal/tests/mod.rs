@@ -391,6 +391,8 @@ proptest! {
                 Kind::Outcome(outcome) => encoder.outcome(&mut out, outcome),
                 Kind::Timer(timer) => encoder.timer(&mut out, timer),
                 Kind::Command(command) => encoder.command(&mut out, command),
+                Kind::Replay(replay) => encoder.replay(&mut out, replay),
+                Kind::Rules(rules) => encoder.rules(&mut out, rules),
             }
         }
         let mut decoder = Decoder::new(Bytes::from(out));
