@@ -188,6 +188,16 @@ impl Kind {
         Some((&subject.tenant, &subject.sku))
     }
 
+    /// Bytes of the signal that it brings.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        match self {
+            Self::Signal(signal) => signal.body.len(),
+            Self::Replay(replay) => replay.signal.body.len(),
+            Self::Outcome(_) | Self::Timer(_) | Self::Command(_) | Self::Rules(_) => 0,
+        }
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -267,6 +277,6 @@ pub enum Feed {
 )]
 pub enum Note {
     Draft(Draft),
-    /// Every receipt of this shard for events up to this number was sent before.
-    Through(Seq),
+    /// Every receipt that this commit of the shard presumes was sent before.
+    Commit(u64),
 }

@@ -15,6 +15,7 @@
 // Words: pure; no I/O, clock, randomness or threads.
 pub mod event;
 pub mod limits;
+pub mod place;
 pub mod proof;
 pub mod receipt;
 pub mod signal;

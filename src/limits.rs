@@ -68,6 +68,19 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
 /// Longest wait for the journal; then 503, and the sender repeats the signal.
 pub const JOURNAL_WAIT_SECONDS: u32 = 10;
 
+// Policy packs.
+
+/// Bytes of one pack's text. The largest shipped one has a sixth of it.
+pub const PACK_BYTES_MAX: usize = 64 * 1024;
+/// Packs of one node.
+pub const PACKS_MAX: usize = 32;
+/// Rules of one pack, and all examples of one rule.
+pub const RULES_MAX: usize = 256;
+pub const EXAMPLES_MAX: usize = 64;
+/// Memories that all packs of one tenant may declare: about 300 bytes each in a governor that uses them.
+pub const MEMORIES_MAX: usize = 64;
+/// The longest window of a memory: 400 days.
+pub const MEMORY_WINDOW_SECONDS_MAX: u32 = 400 * 86_400;
 /// The rules of a node as the journal keeps them: bounds and the text of every pack. Far below a frame.
 pub const RULES_BYTES_MAX: usize = 512 * 1024;
 const _: () = assert!(RULES_BYTES_MAX < FRAME_BYTES_MAX - FRAME_BYTES_SOFT);
@@ -78,6 +91,10 @@ const _: () = assert!(RULES_BYTES_MAX < FRAME_BYTES_MAX - FRAME_BYTES_SOFT);
 pub const ARRIVALS_LANE: usize = 4096;
 /// Events on their way to one shard.
 pub const EVENTS_LANE: usize = 32_768;
+/// Events of one shard that wait in the levelled order; beyond, they wait in the lane.
+pub const FAIR_QUEUE_EVENTS_MAX: usize = 65_536;
+/// Bodies of dead letters that one shard holds until they are committed.
+pub const CASE_BYTES_HELD_MAX: usize = 16 * 1024 * 1024;
 /// Receipts on their way from one shard to the scribe.
 pub const DRAFTS_LANE: usize = 32_768;
 /// Actions on their way from one shard to the outbound runtime.
@@ -132,7 +149,7 @@ pub const TIMERS_PER_GOVERNOR: usize = 4;
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// The state store's own journal, at least 64 MiB by its rules; it is read again at each start.
 pub const STORE_JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
-/// One keyspace's unsorted writes; there are three keyspaces.
+/// One keyspace's unsorted writes; there are six keyspaces, three of which are written to seldom.
 pub const STORE_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// Later receipts shown for one signal. Usually there is one, a late outcome may make it two.
 pub const FOLLOWUPS_MAX: usize = 256;

@@ -23,6 +23,30 @@ pub struct SignalStatus {
     pub receipts: Vec<String>,
 }
 
+/// What a replay would do now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DryRun {
+    pub state_before: &'static str,
+    pub state_after: &'static str,
+    /// It would wait in the mailbox and be decided later.
+    pub waits: bool,
+    /// Names of the actions that would be taken.
+    pub actions: Vec<Box<str>>,
+    /// In the order of the receipts.
+    pub transitions: Vec<Transition>,
+}
+
+/// One receipt that would be left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Transition {
+    pub receipt_type: &'static str,
+    pub state_before: &'static str,
+    pub state_after: &'static str,
+    pub pack: Option<Box<str>>,
+    pub rule: Option<Box<str>>,
+    pub reason: Option<Box<str>>,
+}
+
 /// How one stage does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StageHealth {

@@ -52,7 +52,7 @@ pub struct Writer {
 /// A batch that is being written.
 #[derive(Debug)]
 struct Pending {
-    through: Vec<Option<Seq>>,
+    commits: Vec<Option<u64>>,
     receipts: usize,
     begun: Instant,
 }
@@ -68,7 +68,7 @@ pub struct Stage {
     /// Receipts that a replay makes again although they are in the log.
     known: HashSet<ReceiptId>,
     /// How far each shard has come in the batch that is open.
-    through: Vec<Option<Seq>>,
+    commits: Vec<Option<u64>>,
     receipts: usize,
     opened: Option<Instant>,
     written: u64,
@@ -84,7 +84,7 @@ impl Stage {
         recorder: Recorder,
     ) -> Self {
         marks.size.publish(log.size());
-        let through = vec![None; ports.len()];
+        let commits = vec![None; ports.len()];
         let (hand, pending) = (Hand::Own, None);
         Self {
             log,
@@ -94,7 +94,7 @@ impl Stage {
             hand,
             pending,
             known,
-            through,
+            commits,
             receipts: 0,
             opened: None,
             written: 0,
@@ -149,7 +149,7 @@ impl Stage {
             return Ok(());
         }
         let pending = Pending {
-            through: self.through.iter_mut().map(Option::take).collect(),
+            commits: self.commits.iter_mut().map(Option::take).collect(),
             receipts: std::mem::take(&mut self.receipts),
             begun: clock::now(),
         };
@@ -206,9 +206,9 @@ impl Stage {
     }
 
     fn publish(&self, pending: &Pending) {
-        for (port, through) in self.ports.iter().zip(&pending.through) {
-            if let Some(through) = through {
-                port.durable.publish(through.0);
+        for (port, commit) in self.ports.iter().zip(&pending.commits) {
+            if let Some(commit) = commit {
+                port.durable.publish(*commit);
             }
         }
     }
@@ -232,7 +232,7 @@ impl Stage {
                         self.log.append(&draft)?;
                         self.receipts += 1;
                     }
-                    Note::Through(seq) => self.through[index] = Some(seq),
+                    Note::Commit(number) => self.commits[index] = Some(number),
                 }
             }
         }

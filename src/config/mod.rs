@@ -7,7 +7,6 @@
 mod environment;
 mod layer;
 mod layers;
-mod place;
 pub mod secret;
 #[cfg(test)]
 mod tests;
@@ -17,11 +16,11 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::place::{self, Text};
 use layer::Layer;
 pub use layer::{Entitled, NodeRole, Profile, SchemeName, TokenRole};
 use layers::Layers;
-use place::Text;
-pub use place::{ConfigError, Place};
+pub use crate::place::{ConfigError, Place};
 use secret::{SecretRef, Written};
 
 /// What applies when no file is named.

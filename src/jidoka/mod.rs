@@ -4,8 +4,10 @@
 
 pub mod breaker;
 pub mod dead_letter;
+pub mod fair_queue;
 pub mod governor;
 pub mod policy;
+pub mod query;
 pub mod rules;
 pub mod stage;
 pub mod store;

@@ -1,13 +1,22 @@
-//! What a governor goes by: the bounds that the configuration sets, and what a signal asks for. Pure. The same
-//! journal under other rules is another history, so rules change only where the journal says so (promise P8).
+//! What a governor goes by: the bounds that the configuration sets, and the policy packs. Pure. The same journal under
+//! other rules is another history, so rules are an event of the journal like any other: as the text of
+//! [`RulesSource`], from which every shard makes the same [`Rules`] (promise P8).
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::policy::Policies;
-use crate::limits;
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Pack, Policies, PolicySet};
+use crate::event::{Event, RulesText, Seq, UnixMillis};
+use crate::limits::{self, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
+use crate::place::{ConfigError, Place, nearest};
+use crate::receipt::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
 
 /// What a new governor may assume about its entitlement.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EntitlementDefault {
     /// Entitled until revoked: starts in `stable`.
     #[default]
@@ -32,21 +41,241 @@ pub struct Rules {
     pub breaker_reset: Duration,
     /// An action without an outcome by then counts as failed.
     pub action_deadline: Duration,
+    /// What they were made of.
+    pub source: RulesSource,
+}
+
+/// A policy pack's text and the file it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackSource {
+    pub file: String,
+    pub text: String,
+}
+
+/// What rules are made of, as the journal keeps it: everything that a decision depends on and that is not in the
+/// events themselves. Its text is JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RulesSource {
+    pub entitlement: EntitlementDefault,
+    pub boot_timeout_seconds: u32,
+    pub quota: u32,
+    pub quota_window_seconds: u32,
+    pub mailbox: u32,
+    pub breaker_failures: u32,
+    pub breaker_reset_seconds: u32,
+    /// Names of the actions that packs may ask for.
+    pub actions: Vec<String>,
+    pub packs: Vec<PackSource>,
+    /// The packs of every tenant that has none of its own, by place in `packs`.
+    pub everyone: Vec<usize>,
+    pub tenants: BTreeMap<String, Vec<usize>>,
+}
+
+impl Default for RulesSource {
+    fn default() -> Self {
+        Self {
+            entitlement: EntitlementDefault::Active,
+            boot_timeout_seconds: 30,
+            quota: 1000,
+            quota_window_seconds: 60,
+            mailbox: 1024,
+            breaker_failures: 5,
+            breaker_reset_seconds: 60,
+            actions: Vec::new(),
+            packs: Vec::new(),
+            everyone: Vec::new(),
+            tenants: BTreeMap::new(),
+        }
+    }
+}
+
+impl RulesSource {
+    /// The text that the journal keeps.
+    #[must_use]
+    pub fn to_text(&self) -> Box<str> {
+        // Nothing in it can fail to be written.
+        serde_json::to_string(self).unwrap_or_default().into()
+    }
+
+    /// # Errors
+    /// When the text is not what this version writes.
+    pub fn from_text(text: &str) -> Result<Self, ConfigError> {
+        serde_json::from_str(text).map_err(|error| {
+            ConfigError::new(&Place::named("the journalled rules"), error.to_string())
+                .hint("another version of the program wrote them; start with that version, and end it in order")
+        })
+    }
+
+    /// Checks and compiles.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn compile(self) -> Result<Rules, ConfigError> {
+        let whole = Place::named("policy.packs");
+        if self.packs.len() > PACKS_MAX {
+            let what = format!("{} packs; there are at most {PACKS_MAX}", self.packs.len());
+            return Err(ConfigError::new(&whole, what));
+        }
+        let bytes = self.to_text().len();
+        if bytes > RULES_BYTES_MAX {
+            let what = format!("the rules have {bytes} bytes with all packs; at most {RULES_BYTES_MAX} are kept");
+            return Err(ConfigError::new(&whole, what));
+        }
+        let packs = self.packs.iter().map(|pack| self.pack(pack)).collect::<Result<Vec<_>, _>>()?;
+        let everyone = set(&packs, &self.everyone, &self)?;
+        let tenants = self.tenants.iter();
+        let tenants = tenants.map(|(tenant, chosen)| Ok((tenant.as_str().into(), set(&packs, chosen, &self)?)));
+        let tenants = tenants.collect::<Result<_, ConfigError>>()?;
+        Ok(Rules::new(self, Policies { everyone, tenants }))
+    }
+
+    fn pack(&self, source: &PackSource) -> Result<Arc<Pack>, ConfigError> {
+        let pack = Pack::parse(&source.file, &source.text)?;
+        for (action, place) in pack.rules.iter().filter_map(|rule| rule.action.as_ref()) {
+            if !self.actions.iter().any(|known| **known == **action) {
+                let known: Vec<&str> = self.actions.iter().map(String::as_str).collect();
+                let error = ConfigError::new(place, format!("no [[action]] is named `{action}`"));
+                return Err(match nearest(action, &known) {
+                    Some(name) => error.hint(format!("the nearest configured one is `{name}`")),
+                    None => error.hint("configure it, or name another one"),
+                });
+            }
+        }
+        Ok(Arc::new(pack))
+    }
+}
+
+fn set(packs: &[Arc<Pack>], chosen: &[usize], source: &RulesSource) -> Result<PolicySet, ConfigError> {
+    let mut found: Vec<Arc<Pack>> = Vec::new();
+    for at in chosen {
+        let (pack, text) = packs.get(*at).zip(source.packs.get(*at)).ok_or_else(|| {
+            ConfigError::new(&Place::named("the journalled rules"), format!("they have no pack {at}"))
+        })?;
+        if found.iter().any(|other| other.name == pack.name) {
+            let what = format!("two packs of one tenant are named `{}`", pack.name);
+            return Err(ConfigError::new(&Place::named(&text.file), what));
+        }
+        found.push(Arc::clone(pack));
+    }
+    let memories: usize = found.iter().map(|pack| pack.memories.len()).sum();
+    if memories > MEMORIES_MAX {
+        let what = format!("the packs of one tenant declare {memories} memories; at most {MEMORIES_MAX} are kept");
+        return Err(ConfigError::new(&Place::named("policy.packs"), what));
+    }
+    Ok(PolicySet::new(found))
 }
 
 impl Default for Rules {
     fn default() -> Self {
+        Self::new(RulesSource::default(), Policies::default())
+    }
+}
+
+impl Rules {
+    fn new(source: RulesSource, policies: Policies) -> Self {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Self {
-            policies: Policies::default(),
-            entitlement: EntitlementDefault::Active,
-            boot_timeout: Duration::from_secs(30),
-            quota: 1000,
-            quota_window: Duration::from_mins(1),
-            mailbox: 1024,
+            policies,
+            entitlement: source.entitlement,
+            boot_timeout: seconds(source.boot_timeout_seconds),
+            quota: source.quota,
+            quota_window: seconds(source.quota_window_seconds),
+            mailbox: source.mailbox as usize,
             mailbox_bytes: limits::MAILBOX_BYTES_MAX,
-            breaker_failures: 5,
-            breaker_reset: Duration::from_mins(1),
+            breaker_failures: source.breaker_failures,
+            breaker_reset: seconds(source.breaker_reset_seconds),
             action_deadline: limits::ACTION_DEADLINE,
+            source,
         }
+    }
+
+    /// From the text that the journal keeps.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub fn from_text(text: &str) -> Result<Self, ConfigError> {
+        RulesSource::from_text(text)?.compile()
+    }
+
+    /// Every pack, each once.
+    fn packs(&self) -> BTreeMap<&str, &Arc<Pack>> {
+        let sets = std::iter::once(&self.policies.everyone).chain(self.policies.tenants.values());
+        sets.flat_map(PolicySet::packs).map(|pack| (&*pack.name, pack)).collect()
+    }
+
+    /// The receipts of the event that puts these rules in the place of `before`: one for each pack that came, changed or
+    /// went; if there is none, one for the bounds.
+    #[must_use]
+    pub fn receipts(&self, before: &Rules, event: &Event, said: &RulesText) -> Vec<Draft> {
+        let (old, new) = (before.packs(), self.packs());
+        let by = format!("by {}: {}", said.actor, said.reason);
+        let mut changes: Vec<(Option<&Arc<Pack>>, String)> = Vec::new();
+        for (name, pack) in &new {
+            match old.get(name) {
+                Some(known) if known.content_hash == pack.content_hash => {}
+                Some(_) => changes.push((Some(pack), format!("changed {by}"))),
+                None => changes.push((Some(pack), format!("activated {by}"))),
+            }
+        }
+        let gone = old.iter().filter(|(name, _)| !new.contains_key(*name));
+        changes.extend(gone.map(|(_, pack)| (Some(*pack), format!("withdrawn {by}"))));
+        if changes.is_empty() {
+            changes.push((None, format!("bounds and assignments {by}")));
+        }
+        let draft = |(ordinal, (pack, reason)): (u8, (Option<&Arc<Pack>>, String))| {
+            let policy = pack.map(|pack| {
+                let content_hash = pack.content_hash;
+                Arc::new(Policy { pack: pack.name.clone(), rule: "*".into(), content_hash })
+            });
+            node_draft(event.seq, event.time, ordinal, policy, &reason)
+        };
+        (0..=u8::MAX).zip(changes).map(draft).collect()
+    }
+}
+
+const _: () = assert!(PACKS_MAX * 2 < u8::MAX as usize, "an event names its receipts by one byte");
+
+/// A receipt about the node itself.
+fn node_draft(seq: Seq, time: UnixMillis, ordinal: u8, policy: Option<Arc<Policy>>, reason: &str) -> Draft {
+    Draft {
+        id: ReceiptId { seq, ordinal },
+        time,
+        kind: ReceiptType::PolicyChange,
+        before: StateName::Stable,
+        after: StateName::Stable,
+        success: true,
+        action: None,
+        policy,
+        reason: Some(reason.into()),
+        signal_seq: None,
+        about: About::Node,
+    }
+}
+
+/// Rules that were compiled lately, so that each text is compiled once and off the shards' path.
+#[derive(Debug, Default)]
+pub struct Compiled(Mutex<Vec<(Box<str>, Arc<Rules>)>>);
+
+/// Texts that are kept.
+const COMPILED_MAX: usize = 8;
+
+impl Compiled {
+    /// The rules of this text.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub fn of(&self, text: &str) -> Result<Arc<Rules>, ConfigError> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rules)) = kept.iter().find(|(known, _)| **known == *text) {
+            return Ok(Arc::clone(rules));
+        }
+        let rules = Arc::new(Rules::from_text(text)?);
+        if kept.len() == COMPILED_MAX {
+            kept.remove(0);
+        }
+        kept.push((text.into(), Arc::clone(&rules)));
+        Ok(rules)
     }
 }

@@ -1,7 +1,9 @@
-//! A shard's turn: take events, step governors, route the effects, hand what changed to the store.
+//! A shard's turn: take events, level them, step governors, route the effects, hand what changed to the store.
 //!
 //! One thread owns the governors of its tenants, so a governor has no lock. The step itself is pure; this file joins
-//! it to lanes and timers. A commit costs what changed since the last one, however many governors there are.
+//! it to lanes and timers. Events wait in a fair queue between lane and step; what concerns all governors (new rules,
+//! the end of a replay) is a barrier, at which everything before it is stepped first. A commit costs what changed since
+//! the last one, however many governors there are.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher};
@@ -9,40 +11,29 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 
-use super::breaker::Breaker;
+use super::dead_letter::CaseChange;
+use super::fair_queue::FairQueue;
 use super::governor::{Effects, Governor, Intent};
-use super::rules::Rules;
+use super::query::Query;
+use super::rules::{Compiled, Rules};
 use super::store::{Changes, Followup};
 use super::timers::Timers;
 use crate::clock::{self, Instant};
-use crate::event::{Arrival, Event, Feed, Note, Seq, Subject, UnixMillis};
+use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, Subject, UnixMillis};
 use crate::kaizen::{Recorder, Stage as Measured};
-use crate::limits::{DRAFTS_LANE, GOVERNORS_LISTED_MAX};
+use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE, FAIR_QUEUE_EVENTS_MAX};
 use crate::receipt::StateName;
 use crate::ring::{Full, Mark, Receiver, Sender};
-use crate::view::GovernorView;
-
-/// What an operator asks.
-#[derive(Debug)]
-pub enum Query {
-    One { subject: Subject, answer: tokio::sync::oneshot::Sender<Option<GovernorView>> },
-    Many { page: Page, answer: tokio::sync::oneshot::Sender<Vec<GovernorView>> },
-}
-
-/// Governors in the order of tenant and SKU, those behind `after`.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    pub tenant: Option<Box<str>>,
-    pub after: Option<(Box<str>, Box<str>)>,
-    pub limit: usize,
-}
 
 /// What changed in one shard since its last commit.
 #[derive(Debug)]
 pub struct Commit {
     pub shard: usize,
+    /// Counts this shard's commits: its receipts are durable once the scribe has passed [`Note::Commit`] of this number.
+    /// A row may hold events behind `through`, so that number would not tell.
+    pub number: u64,
     pub changes: Changes,
     /// The changes hold the shard's events up to here.
     pub through: Seq,
@@ -79,22 +70,48 @@ pub struct Marks {
 }
 
 #[derive(Debug)]
-struct Slot {
-    governor: Governor,
+pub(super) struct Slot {
+    pub(super) governor: Governor,
+    /// Its tenant's number in the fair queue.
+    tenant: u32,
     dirty: bool,
+}
+
+/// An event and the slot of its governor.
+#[derive(Debug)]
+struct Ready {
+    slot: u32,
+    event: Event,
 }
 
 pub struct Stage {
     shard: usize,
-    rules: Arc<Rules>,
-    slots: Vec<Slot>,
+    pub(super) rules: Arc<Rules>,
+    compiled: Arc<Compiled>,
+    pub(super) slots: Vec<Slot>,
     index: HashTable<u32>,
+    /// Numbers of the tenants.
+    tenants: HashMap<Box<str>, u32, RandomState>,
     hasher: RandomState,
+    ready: FairQueue<Ready>,
+    /// Everything before it is stepped first; nothing behind it is taken before.
+    barrier: Option<Barrier>,
+    /// Every event up to here was taken from the lane.
+    taken: Seq,
+    /// A commit through this number is asked for.
+    wanted: Option<Seq>,
+    /// Commits so far.
+    commits: u64,
     dirty: Vec<u32>,
     followups: Vec<Followup>,
+    cases: Vec<CaseChange>,
+    /// Bodies held in `cases`.
+    case_bytes: usize,
+    /// Rules that came since the last commit.
+    rules_changed: Vec<(Seq, Arc<RulesText>)>,
     timers: Timers,
     effects: Effects,
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
     marks: Marks,
     states: [u64; 6],
     recorder: Recorder,
@@ -108,6 +125,13 @@ pub struct Stage {
     steps: u32,
     /// Events on which the decision panicked twice.
     parked: HashSet<Seq>,
+}
+
+/// What concerns all governors.
+#[derive(Debug)]
+enum Barrier {
+    Rules(Event, Arc<RulesText>),
+    Live,
 }
 
 /// What a panic carries when deciding on an event caused it.
@@ -128,6 +152,7 @@ impl Stage {
     pub fn new(
         shard: usize,
         rules: Arc<Rules>,
+        compiled: Arc<Compiled>,
         governors: Vec<Governor>,
         lanes: Lanes,
         marks: Marks,
@@ -136,11 +161,21 @@ impl Stage {
         let mut stage = Self {
             shard,
             rules,
+            compiled,
             slots: Vec::new(),
             index: HashTable::new(),
+            tenants: HashMap::default(),
             hasher: RandomState::default(),
+            ready: FairQueue::default(),
+            barrier: None,
+            taken: Seq(0),
+            wanted: None,
+            commits: 0,
             dirty: Vec::new(),
             followups: Vec::new(),
+            cases: Vec::new(),
+            case_bytes: 0,
+            rules_changed: Vec::new(),
             timers: Timers::default(),
             effects: Effects::default(),
             lanes,
@@ -169,19 +204,28 @@ impl Stage {
 
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.lanes.events.is_empty() || !self.lanes.queries.is_empty()
+        !self.lanes.events.is_empty()
+            || !self.lanes.queries.is_empty()
+            || !self.ready.is_empty()
+            || self.barrier.is_some()
+    }
+
+    /// Events that wait for their step.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.ready.len()
     }
 
     /// Nothing waits: neither to be taken nor to be handed on.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        !self.has_work() && !self.is_blocked()
+        !self.has_work() && !self.is_blocked() && self.wanted.is_none()
     }
 
     /// Whether a lane has no room for what was decided; nothing is taken before it has.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        !self.notes.is_empty() || !self.orders.is_empty()
+        !self.notes.is_empty() || !self.orders.is_empty() || self.case_bytes > CASE_BYTES_HELD_MAX
     }
 
     /// When a timer is due next.
@@ -197,19 +241,22 @@ impl Stage {
         if !self.hand_on() {
             return false;
         }
-        let mut took = false;
+        let mut took = self.take();
         for _ in 0..TURN_EVENTS {
-            let Some(feed) = self.lanes.events.pop() else { break };
+            let Some((_, ready)) = self.ready.pop() else { break };
             took = true;
-            match feed {
-                Feed::Event(event) => self.step(event),
-                Feed::Through(seq) => self.commit(seq),
-                Feed::Live => self.go_live(),
-            }
-            if !(self.notes.is_empty() && self.orders.is_empty()) {
+            self.step(ready);
+            if self.is_blocked() {
                 break;
             }
         }
+        if self.ready.is_empty()
+            && let Some(barrier) = self.barrier.take()
+        {
+            took = true;
+            self.pass(barrier);
+        }
+        self.commit_if_due();
         self.hand_on();
         // The scribe looks by itself, and closes a batch by its age: it is woken only so that the lane does not fill.
         if self.lanes.notes.depth() >= NOTES_RING {
@@ -229,12 +276,74 @@ impl Stage {
         took
     }
 
-    fn step(&mut self, event: Event) {
+    /// From the lane into the levelled order, as far as there is room.
+    fn take(&mut self) -> bool {
+        let mut took = false;
+        while self.barrier.is_none()
+            && self.ready.len() < FAIR_QUEUE_EVENTS_MAX
+            && let Some(feed) = self.lanes.events.pop()
+        {
+            took = true;
+            match feed {
+                Feed::Event(event) => {
+                    self.taken = event.seq;
+                    match &event.kind {
+                        Kind::Rules(text) => {
+                            let text = Arc::clone(text);
+                            self.barrier = Some(Barrier::Rules(event, text));
+                        }
+                        kind => {
+                            let bytes = kind.body_bytes();
+                            let slot = self.find_or_admit(&event);
+                            let tenant = self.slots[slot as usize].tenant;
+                            self.ready.push(tenant, bytes, Ready { slot, event });
+                        }
+                    }
+                }
+                Feed::Through(seq) => {
+                    self.taken = seq;
+                    self.wanted.get_or_insert(seq);
+                }
+                Feed::Live => self.barrier = Some(Barrier::Live),
+            }
+        }
+        took
+    }
+
+    /// Every event of this shard up to here was stepped.
+    fn stepped(&self) -> Seq {
+        let held = match &self.barrier {
+            Some(Barrier::Rules(event, _)) => Some(event.seq),
+            Some(Barrier::Live) | None => None,
+        };
+        let oldest = self.ready.fronts().map(|ready| ready.event.seq).chain(held).min();
+        oldest.map_or(self.taken, |oldest| self.taken.min(Seq(oldest.0 - 1)))
+    }
+
+    fn pass(&mut self, barrier: Barrier) {
+        match barrier {
+            Barrier::Live => self.go_live(),
+            Barrier::Rules(event, text) => {
+                let rules = self.compiled.of(&text.text);
+                assert!(rules.is_ok(), "rules are compiled before they are journalled, and again before a replay");
+                let Ok(rules) = rules else { return };
+                // They concern the node: one shard speaks for all.
+                if self.shard == 0 {
+                    for draft in rules.receipts(&self.rules, &event, &text) {
+                        self.notes.push_back(Note::Draft(draft));
+                    }
+                    self.rules_changed.push((event.seq, text));
+                }
+                self.rules = rules;
+                self.marks.decided.publish(event.seq.0);
+            }
+        }
+    }
+
+    fn step(&mut self, Ready { slot: at, event }: Ready) {
         self.steps = self.steps.wrapping_add(1);
         let begun = self.steps.is_multiple_of(SAMPLE).then(clock::now);
         let seq = event.seq;
-        let Some(subject) = event.subject() else { return };
-        let at = self.find_or_admit(&event, subject);
         let Some(slot) = self.slots.get_mut(at as usize) else { return };
         let before = slot.governor.state();
         crate::fault::point("K11");
@@ -265,7 +374,7 @@ impl Stage {
         }
     }
 
-    fn find(&self, tenant: &str, sku: &str) -> Option<u32> {
+    pub(super) fn find(&self, tenant: &str, sku: &str) -> Option<u32> {
         let wanted = |at: &u32| {
             let governor = self.slots.get(*at as usize).map(|slot| &slot.governor);
             governor.is_some_and(|governor| governor.tenant() == tenant && governor.sku() == sku)
@@ -273,12 +382,14 @@ impl Stage {
         self.index.find(hash(&self.hasher, tenant, sku), wanted).copied()
     }
 
-    fn find_or_admit(&mut self, event: &Event, (tenant, sku): (&str, &str)) -> u32 {
+    fn find_or_admit(&mut self, event: &Event) -> u32 {
+        let (tenant, sku) = event.subject().unwrap_or_default();
         if let Some(at) = self.find(tenant, sku) {
             return at;
         }
         let subject = Subject { tenant: tenant.into(), sku: sku.into() };
         let governor = Governor::new(&subject, event.seq, event.time, &self.rules, &mut self.effects);
+        self.route();
         self.admit(governor)
     }
 
@@ -288,7 +399,9 @@ impl Stage {
         let at = at.unwrap_or(u32::MAX);
         let hashed = hash(&self.hasher, governor.tenant(), governor.sku());
         self.states[governor.state() as usize] += 1;
-        self.slots.push(Slot { governor, dirty: false });
+        let next = u32::try_from(self.tenants.len()).unwrap_or(u32::MAX);
+        let tenant = *self.tenants.entry_ref(governor.tenant()).or_insert(next);
+        self.slots.push(Slot { governor, tenant, dirty: false });
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hashed, at, |at| {
             let governor = slots.get(*at as usize).map(|slot| &slot.governor);
@@ -309,6 +422,12 @@ impl Stage {
             } else if let Err(Full(note)) = self.lanes.notes.push(Note::Draft(draft)) {
                 self.notes.push_back(note);
             }
+        }
+        for change in self.effects.cases.drain(..) {
+            if let CaseChange::Open { signal, .. } = &change {
+                self.case_bytes += signal.body.len();
+            }
+            self.cases.push(change);
         }
         for intent in self.effects.intents.drain(..) {
             if self.live {
@@ -335,18 +454,27 @@ impl Stage {
             }
             self.ordered = true;
         }
-        true
+        // Bodies of dead letters are not gathered without end: they go with a commit of their own.
+        self.case_bytes <= CASE_BYTES_HELD_MAX || self.commit()
     }
 
-    /// Hands what changed to the store, and tells the scribe how far this shard has come. While the store is busy
-    /// the changes stay dirty and go with the next commit.
-    fn commit(&mut self, through: Seq) {
-        self.marks.decided.publish(through.0);
-        self.notes.push_back(Note::Through(through));
-        self.hand_on();
-        if self.lanes.commits.room() == 0 {
-            return;
+    /// Commits once what was taken before the request is stepped.
+    fn commit_if_due(&mut self) {
+        if self.wanted.is_some_and(|wanted| self.stepped() >= wanted) && self.commit() {
+            self.wanted = None;
         }
+    }
+
+    /// Hands what changed to the store, and asks the scribe to say when the receipts before it are durable. False while
+    /// the store is busy: then the changes go with the next commit.
+    fn commit(&mut self) -> bool {
+        if self.lanes.commits.room() == 0 {
+            return false;
+        }
+        let through = self.stepped();
+        self.marks.decided.publish(through.0);
+        self.commits += 1;
+        self.notes.push_back(Note::Commit(self.commits));
         let mut changes = Changes::default();
         for at in self.dirty.drain(..) {
             if let Some(slot) = self.slots.get_mut(at as usize) {
@@ -357,9 +485,18 @@ impl Stage {
         for followup in self.followups.drain(..) {
             changes.followup(followup);
         }
-        let pushed = self.lanes.commits.push(Commit { shard: self.shard, changes, through });
+        for change in self.cases.drain(..) {
+            changes.case(change);
+        }
+        self.case_bytes = 0;
+        for (seq, text) in self.rules_changed.drain(..) {
+            changes.rules_from(seq, &text.text);
+        }
+        let commit = Commit { shard: self.shard, number: self.commits, changes, through };
+        let pushed = self.lanes.commits.push(commit);
         assert!(pushed.is_ok(), "there was room, and only this thread pushes");
         self.lanes.commits.ring();
+        true
     }
 
     /// The replay is over: arm every timer, and carry out again what was ordered and has no outcome.
@@ -385,53 +522,6 @@ impl Stage {
         }
         if rang {
             self.lanes.arrivals.ring();
-        }
-    }
-
-    fn answer_queries(&mut self) {
-        while let Some(query) = self.lanes.queries.pop() {
-            // Who asked may have gone; then nobody wants the answer.
-            match query {
-                Query::One { subject, answer } => {
-                    let at = self.find(&subject.tenant, &subject.sku);
-                    let slot = at.and_then(|at| self.slots.get(at as usize));
-                    let _gone = answer.send(slot.map(|slot| self.view(&slot.governor)));
-                }
-                Query::Many { page, answer } => {
-                    let _gone = answer.send(self.list(&page));
-                }
-            }
-        }
-    }
-
-    fn list(&self, page: &Page) -> Vec<GovernorView> {
-        let after = page.after.as_ref().map(|(tenant, sku)| (&**tenant, &**sku));
-        let mut found: Vec<&Governor> = self
-            .slots
-            .iter()
-            .map(|slot| &slot.governor)
-            .filter(|governor| page.tenant.as_deref().is_none_or(|tenant| governor.tenant() == tenant))
-            .filter(|governor| after.is_none_or(|after| (governor.tenant(), governor.sku()) > after))
-            .collect();
-        found.sort_unstable_by_key(|governor| (governor.tenant(), governor.sku()));
-        found.truncate(page.limit.min(GOVERNORS_LISTED_MAX));
-        found.into_iter().map(|governor| self.view(governor)).collect()
-    }
-
-    fn view(&self, governor: &Governor) -> GovernorView {
-        GovernorView {
-            tenant: governor.tenant().into(),
-            sku: governor.sku().into(),
-            state: governor.state().as_str(),
-            quota_remaining: governor.quota_remaining(&self.rules),
-            in_flight_action: governor.in_flight().map(|intent| intent.action.to_string()),
-            breaker: match governor.breaker() {
-                Breaker::Closed { .. } => "healthy",
-                Breaker::Open => "halted",
-                Breaker::HalfOpen => "testing",
-            },
-            mailbox_depth: governor.waiting(),
-            last_seq: governor.last_seq().0,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::andon::log::{Log, LogError};
 use crate::disk::{Disk, make_dir};
 use crate::event::{Event, Feed, Kind, Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
-use crate::jidoka::store::{StateStore, StoreError};
+use crate::jidoka::store::{Loaded, StateStore, StoreError};
 use crate::kanban::dedup::{ArchiveError, Dedup};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan, segment, segments};
@@ -48,6 +48,8 @@ pub struct Opened {
     pub governors: Vec<Governor>,
     /// Events up to here are in the state.
     pub watermark: Seq,
+    /// The rules that hold there, if they were ever journalled.
+    pub rules: Option<Box<str>>,
     pub log: Log,
     /// Receipts that the replay will make again.
     pub logged: HashSet<ReceiptId>,
@@ -77,11 +79,11 @@ pub fn dedup_dir(data_dir: &Path) -> PathBuf {
 /// Takes up state and log.
 pub fn open(store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryError> {
     let mut governors = Vec::new();
-    let watermark = store.load(&mut |governor| governors.push(governor))?;
+    let Loaded { watermark, rules } = store.load(&mut |governor| governors.push(governor))?;
     // A signal that waits in a mailbox is numbered below the watermark, and its receipt is still to come.
     let oldest = governors.iter().filter_map(Governor::oldest_waiting).map(|seq| Seq(seq.0 - 1)).min();
     let logged = log.logged_after(oldest.map_or(watermark, |oldest| oldest.min(watermark)).0)?;
-    Ok(Opened { store, governors, watermark, log, logged })
+    Ok(Opened { store, governors, watermark, rules, log, logged })
 }
 
 /// Reads the journal once: identities into the memory, events that the state has not seen to their shards by `hand`.

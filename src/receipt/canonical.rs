@@ -26,6 +26,7 @@ pub struct Fields<'a> {
     pub reason: Option<&'a str>,
     pub signal_seq: Option<Seq>,
     pub signal_id: Option<&'a str>,
+    /// Empty, as the SKU, where the receipt is about the node itself; then neither is shown, nor are the states.
     pub tenant: &'a str,
     pub sku: &'a str,
     /// Source, key id and assurance of the signal.
@@ -41,6 +42,7 @@ impl<'a> From<&'a Draft> for Fields<'a> {
                 (Some(signal.id()), signal.tenant(), signal.sku(), origin)
             }
             About::Governor { tenant, sku, signal_id } => (signal_id.as_deref(), &**tenant, &**sku, None),
+            About::Node => (None, "", "", None),
         };
         Self {
             id: draft.id,
@@ -128,13 +130,14 @@ fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
     if let Some(logged) = logged {
         hex(out, br#","signature":""#, logged.signature);
     }
-    member(out, br#","sku":"#, Some(fields.sku));
+    let of_governor = !fields.tenant.is_empty();
+    member(out, br#","sku":"#, of_governor.then_some(fields.sku));
     member(out, br#","source":"#, fields.origin.map(|(source, _, _)| source));
     member(out, br#","source_key":"#, fields.origin.map(|(_, key, _)| key));
-    member(out, br#","state_after":"#, Some(fields.after.as_str()));
-    member(out, br#","state_before":"#, Some(fields.before.as_str()));
+    member(out, br#","state_after":"#, of_governor.then_some(fields.after.as_str()));
+    member(out, br#","state_before":"#, of_governor.then_some(fields.before.as_str()));
     out.extend_from_slice(if fields.success { br#","success":true"# } else { br#","success":false"# });
-    member(out, br#","tenant":"#, Some(fields.tenant));
+    member(out, br#","tenant":"#, of_governor.then_some(fields.tenant));
     number(out, br#","timestamp":"#, fields.time.0);
     out.push(b'}');
 }

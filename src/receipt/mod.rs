@@ -155,6 +155,8 @@ pub enum About {
     Signal(Signal),
     /// A governor, by an event that is not a signal of the sender's (timer, outcome, operator).
     Governor { tenant: Box<str>, sku: Box<str>, signal_id: Option<Box<str>> },
+    /// The node itself; such a receipt names no tenant, no SKU and no states.
+    Node,
 }
 
 /// One decision on its way to the scribe.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 25] = [
+const MAY_KNOW: [(&str, &[&str]); 26] = [
     ("limits", &[]),
+    ("place", &[]),
     ("signature", &["signal", "limits"]),
     ("signal", &["signature", "limits"]),
     ("event", &["signal", "receipt"]),
@@ -16,7 +17,7 @@ const MAY_KNOW: [(&str, &[&str]); 25] = [
     ("fault", &[]),
     ("ring", &["clock"]),
     ("disk", &[]),
-    ("config", &["signal", "limits"]),
+    ("config", &["signal", "limits", "place"]),
     ("kaizen", &["clock"]),
     ("net", &["kaizen", "config", "clock"]),
     ("ingress", LINE),
@@ -35,6 +36,8 @@ const MAY_KNOW: [(&str, &[&str]); 25] = [
 /// What a layer may know: words and ground, never another layer.
 const LINE: &[&str] = &[
     "limits",
+    "place",
+    "expression",
     "signature",
     "signal",
     "event",

@@ -13,6 +13,7 @@ use super::state::{Boot, Flight, Halted, HaltedBy, Pending, State};
 use super::{Armed, Governor};
 use crate::event::{ActionId, Seq, UnixMillis};
 use crate::jidoka::breaker::Breaker;
+use crate::jidoka::policy::Memory;
 use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX};
 use crate::receipt::Policy;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
@@ -24,7 +25,7 @@ const VERSION: u8 = 2;
 pub enum Damage {
     #[error("ends early, in {field}")]
     Short { field: &'static str },
-    #[error("has {count} bytes too many")]
+    #[error("has {count} bytes behind its state that are no memory")]
     Trailing { count: usize },
     #[error("is version {found}, and this program reads {VERSION}")]
     Version { found: u8 },
@@ -48,6 +49,9 @@ impl Governor {
         put_breaker(out, self.breaker);
         put_quota(out, self.quota);
         put_state(out, &self.state);
+        if let Some(memory) = &self.memory {
+            memory.encode(out);
+        }
     }
 
     /// # Errors
@@ -69,11 +73,8 @@ impl Governor {
             breaker: from.breaker()?,
             quota: from.quota()?,
             state: from.state()?,
-            memory: None,
+            memory: from.memory()?,
         };
-        if !from.rest.is_empty() {
-            return Err(Damage::Trailing { count: from.rest.len() });
-        }
         let own = governor.signals().all(|signal| signal.tenant() == tenant && signal.sku() == sku);
         if own && governor.consistent() { Ok(governor) } else { Err(Damage::Inconsistent) }
     }
@@ -172,7 +173,7 @@ fn put_flight(out: &mut Vec<u8>, flight: &Flight) {
     put_u64(out, intent.action.0.0);
     put_text(out, &intent.name);
     put_u64(out, intent.time.0);
-    put_signal(out, &intent.signal);
+    encode_signal(out, &intent.signal);
     put_armed(out, flight.deadline);
     put_u64(out, intent.accepted.0);
     out.extend_from_slice(&intent.policy.content_hash);
@@ -187,11 +188,12 @@ fn put_mailbox(out: &mut Vec<u8>, mailbox: &Mailbox) {
     for held in mailbox.iter() {
         put_u64(out, held.seq.0);
         put_u64(out, held.accepted.0);
-        put_signal(out, &held.signal);
+        encode_signal(out, &held.signal);
     }
 }
 
-fn put_signal(out: &mut Vec<u8>, signal: &Signal) {
+/// Appends a signal as [`decode_signal`] reads it.
+pub fn encode_signal(out: &mut Vec<u8>, signal: &Signal) {
     put_len(out, signal.body.len());
     out.extend_from_slice(&signal.body);
     for text in [&signal.id, &signal.tenant, &signal.sku, &signal.kind] {
@@ -213,6 +215,14 @@ fn put_signal(out: &mut Vec<u8>, signal: &Signal) {
     out.push(signal.provenance.assurance as u8);
     out.extend_from_slice(&signal.identity.0);
     put_u64(out, signal.digest);
+}
+
+/// # Errors
+/// [`Damage`] when the bytes are not exactly one signal.
+pub fn decode_signal(bytes: &[u8]) -> Result<Signal, Damage> {
+    let mut from = Reader { rest: bytes };
+    let signal = from.signal()?;
+    if from.rest.is_empty() { Ok(signal) } else { Err(Damage::Trailing { count: from.rest.len() }) }
 }
 
 struct Reader<'a> {
@@ -309,6 +319,13 @@ impl<'a> Reader<'a> {
             5 => Ok(State::Halted(Halted { since: self.millis("halted since")?, by: self.halted_by()? })),
             found => Err(Damage::Tag { field: "state", found }),
         }
+    }
+
+    /// What is left.
+    fn memory(&mut self) -> Result<Option<Box<Memory>>, Damage> {
+        let rest = std::mem::take(&mut self.rest);
+        let memory = Memory::decode(rest).ok_or(Damage::Trailing { count: rest.len() })?;
+        Ok((memory.cells() > 0).then(|| Box::new(memory)))
     }
 
     fn halted_by(&mut self) -> Result<HaltedBy, Damage> {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::super::dead_letter::CaseChange;
+use super::super::policy::Room;
 use crate::event::{ActionId, Seq, Subject, TimerKind, UnixMillis};
 use crate::receipt::{Draft, Policy};
 use crate::signal::Signal;
@@ -15,6 +16,8 @@ pub struct Effects {
     pub intents: Vec<Intent>,
     pub timers: Vec<Arm>,
     pub cases: Vec<CaseChange>,
+    /// No effect, but where rules are evaluated.
+    pub(super) room: Room,
 }
 
 impl Effects {

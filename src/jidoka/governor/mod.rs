@@ -18,7 +18,7 @@ mod turn;
 
 use std::time::Duration;
 
-pub use codec::Damage;
+pub use codec::{Damage, decode_signal, encode_signal};
 pub use effects::{Arm, Effects, Intent};
 pub use step::reason;
 

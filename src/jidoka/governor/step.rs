@@ -130,7 +130,7 @@ impl Governor {
         let state = self.state();
         let question = self.question(&held.signal, turn);
         let policies = turn.rules.policies.of(self.tenant());
-        match policies.decide(&question, &mut self.memory) {
+        match policies.decide(&question, &mut self.memory, &mut turn.effects.room) {
             Ok(Decision::Observe(ruling)) => {
                 turn.settle(held, ReceiptType::Observed, state, state);
                 turn.by(ruling);
@@ -162,7 +162,8 @@ impl Governor {
     fn exceed(&mut self, held: Held, turn: &mut Turn) {
         let before = self.state();
         let question = self.question(&held.signal, turn);
-        if let Err(unfit) = turn.rules.policies.of(self.tenant()).remember(&question, &mut self.memory) {
+        let policies = turn.rules.policies.of(self.tenant());
+        if let Err(unfit) = policies.remember(&question, &mut self.memory, &mut turn.effects.room) {
             return turn.unfit(held, before, unfit);
         }
         self.set_quota(0, turn);

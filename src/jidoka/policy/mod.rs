@@ -1,88 +1,305 @@
-//! Policy packs: which signals lead to an action, which are denied, which are only seen.
+//! Policy packs: which signals lead to an action, which are denied, which are only seen, by rules that a user writes.
+//! Compiled once; per signal only the rules of its type are tried, over facts that one pass reads from its body. Pure:
+//! the same signal, state and memory give the same decision (promise P8), and an expression that fails is an answer of
+//! its own, never taken as false.
+
+pub mod example;
+mod facts;
+mod memory;
+mod pack;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
-use crate::event::UnixMillis;
-use crate::receipt::{Policy, StateName};
-use crate::signal::Signal;
+pub use facts::Question;
+use facts::Filler;
+pub use memory::Memory;
+use memory::{CellId, Entry, Overflow};
+pub use pack::{Declared, Pack, Rule, Verdict};
 
-#[derive(Debug, Default)]
-pub struct Memory;
-
-#[derive(Debug)]
-pub struct Question<'a> {
-    pub signal: &'a Signal,
-    pub now: UnixMillis,
-    pub state: StateName,
-    pub entitled: bool,
-    pub quota_remaining: u32,
-    pub testing: bool,
-    pub failures: u32,
-}
+use crate::expression::{Facts, Fault, Slot, Steps, Value};
+use crate::receipt::Policy;
 
 /// What a rule says where it holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ruling {
     pub policy: Arc<Policy>,
     pub reason: Arc<str>,
 }
 
-#[derive(Debug)]
+/// What the rules say.
+#[derive(Clone, Copy, Debug)]
 pub enum Decision<'p> {
+    /// No rule holds, or one that says so.
     Observe(Option<&'p Ruling>),
     Deny(&'p Ruling),
+    /// With the name of the action.
     Act(&'p Ruling, &'p Arc<str>),
 }
 
-#[derive(Debug)]
+/// The signal does not fit a rule or a memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit {
     pub policy: Arc<Policy>,
+    /// In words, without what the signal says.
     pub detail: Arc<str>,
 }
 
+/// Room that evaluations use one after the other, so that none allocates.
 #[derive(Debug, Default)]
-pub struct Policies(PolicySet);
+pub struct Room {
+    facts: Facts<'static>,
+    entries: Vec<Entry>,
+}
 
+/// The packs of a node: those of everyone, and those of tenants that have their own.
 #[derive(Debug, Default)]
-pub struct PolicySet(HashMap<Box<str>, (Ruling, Arc<str>)>);
+pub struct Policies {
+    pub(super) everyone: PolicySet,
+    pub(super) tenants: HashMap<Box<str>, PolicySet>,
+}
 
 impl Policies {
-    /// Acts on these types.
+    /// What holds for a tenant.
     #[must_use]
-    pub fn acting_on(types: &[&str], action: &str) -> Self {
-        let rule = |kind: &str| {
-            let policy = Policy { pack: "config".into(), rule: kind.into(), content_hash: [0; 32] };
-            let ruling = Ruling { policy: Arc::new(policy), reason: "configured".into() };
-            (kind.into(), (ruling, action.into()))
-        };
-        Self(PolicySet(types.iter().map(|kind| rule(kind)).collect()))
-    }
-
-    #[must_use]
-    pub fn of(&self, _tenant: &str) -> &PolicySet {
-        &self.0
+    pub fn of(&self, tenant: &str) -> &PolicySet {
+        if self.tenants.is_empty() {
+            return &self.everyone;
+        }
+        self.tenants.get(tenant).unwrap_or(&self.everyone)
     }
 }
 
+/// Packs in their order, indexed by signal type.
+#[derive(Debug, Default)]
+pub struct PolicySet {
+    packs: Vec<Arc<Pack>>,
+    by_type: HashMap<Box<str>, Vec<Group>>,
+    /// For types that no rule and no memory names.
+    rest: Vec<Group>,
+    declared: HashSet<CellId>,
+}
+
+/// What one pack has to do with one type of signal.
+#[derive(Debug)]
+struct Group {
+    pack: usize,
+    filler: Filler,
+    /// By place in the pack; whether signals of this type are counted in it, or it is only read.
+    memories: Vec<(usize, bool)>,
+    /// By place in the pack, in order.
+    rules: Vec<usize>,
+    /// A memory counts signals of this type.
+    counts: bool,
+}
+
 impl PolicySet {
-    pub fn decide(
-        &self,
+    #[must_use]
+    pub fn new(packs: Vec<Arc<Pack>>) -> Self {
+        let mut types: Vec<&str> = Vec::new();
+        for pack in &packs {
+            types.extend(pack.rules.iter().flat_map(|rule| rule.types.iter().map(|kind| &**kind)));
+            types.extend(pack.memories.iter().flat_map(|memory| memory.types.iter().map(|kind| &**kind)));
+        }
+        types.sort_unstable();
+        types.dedup();
+        let groups = |kind: Option<&str>| -> Vec<Group> {
+            packs.iter().enumerate().filter_map(|(at, pack)| Group::of(at, pack, kind)).collect()
+        };
+        let by_type = types.iter().map(|kind| ((*kind).into(), groups(Some(kind)))).collect();
+        let rest = groups(None);
+        let declared = packs.iter().flat_map(|pack| pack.memories.iter().map(|memory| memory.id)).collect();
+        Self { by_type, rest, declared, packs }
+    }
+
+    #[must_use]
+    pub fn packs(&self) -> &[Arc<Pack>] {
+        &self.packs
+    }
+
+    /// What the first rule that holds says, and the memory with this signal in it.
+    ///
+    /// # Errors
+    /// [`Unfit`]; the memory is as it was.
+    pub fn decide<'p>(
+        &'p self,
         question: &Question<'_>,
-        _memory: &mut Option<Box<Memory>>,
-    ) -> Result<Decision<'_>, Unfit> {
-        Ok(match self.0.get(question.signal.kind()) {
-            Some((ruling, action)) => Decision::Act(ruling, action),
+        memory: &mut Option<Box<Memory>>,
+        room: &mut Room,
+    ) -> Result<Decision<'p>, Unfit> {
+        Ok(match self.first(question, memory, room, true)? {
             None => Decision::Observe(None),
+            Some(rule) => rule.decision(),
         })
     }
 
+    /// Only the memory with this signal in it.
+    ///
+    /// # Errors
+    /// [`Unfit`]; the memory is as it was.
     pub fn remember(
         &self,
-        _question: &Question<'_>,
-        _memory: &mut Option<Box<Memory>>,
+        question: &Question<'_>,
+        memory: &mut Option<Box<Memory>>,
+        room: &mut Room,
     ) -> Result<(), Unfit> {
-        Ok(())
+        self.first(question, memory, room, false).map(|_| ())
     }
+
+    fn groups(&self, kind: &str) -> &[Group] {
+        self.by_type.get(kind).unwrap_or(&self.rest)
+    }
+
+    fn first<'p>(
+        &'p self,
+        question: &Question<'_>,
+        memory: &mut Option<Box<Memory>>,
+        room: &mut Room,
+        decides: bool,
+    ) -> Result<Option<&'p Rule>, Unfit> {
+        room.entries.clear();
+        let mut found = None;
+        // One budget for all rules, so that a signal costs what one may cost.
+        let mut steps = Steps::default();
+        for group in self.groups(question.signal.kind()) {
+            let open = decides && found.is_none();
+            if !open && !group.counts {
+                continue;
+            }
+            let mut facts = std::mem::take(&mut room.facts).recycle();
+            let asked = Asked { pack: &self.packs[group.pack], group, question, decides: open };
+            let held = asked.first(&mut facts, memory.as_deref_mut(), &mut room.entries, &mut steps);
+            room.facts = facts.recycle();
+            found = held?.or(found);
+        }
+        if !room.entries.is_empty() {
+            let memory = memory.get_or_insert_default();
+            for entry in &room.entries {
+                memory.write(entry, question.now);
+            }
+            // Cells of packs that are gone make room.
+            if memory.cells() > self.declared.len() {
+                memory.retain(|id| self.declared.contains(&id));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Rule {
+    fn decision(&self) -> Decision<'_> {
+        match (&self.action, self.verdict) {
+            (Some((action, _)), _) => Decision::Act(&self.ruling, action),
+            (None, Verdict::Deny) => Decision::Deny(&self.ruling),
+            (None, _) => Decision::Observe(Some(&self.ruling)),
+        }
+    }
+}
+
+impl Group {
+    /// `None` where the pack has nothing to say to this type.
+    fn of(at: usize, pack: &Pack, kind: Option<&str>) -> Option<Self> {
+        let named = |types: &[Box<str>]| types.is_empty() || kind.is_some_and(|kind| types.iter().any(|each| **each == *kind));
+        let rules: Vec<usize> = (0..pack.rules.len()).filter(|at| named(&pack.rules[*at].types)).collect();
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut need = |more: &[Slot]| {
+            for slot in more {
+                if !slots.contains(slot) {
+                    slots.push(*slot);
+                }
+            }
+        };
+        rules.iter().for_each(|at| need(pack.rules[*at].when.slots()));
+        for memory in pack.memories.iter().filter(|memory| named(&memory.types)) {
+            for expression in memory.of.iter().chain(&memory.when) {
+                need(expression.slots());
+            }
+        }
+        let memories = pack.memories.iter().enumerate();
+        let memories: Vec<(usize, bool)> = memories
+            .map(|(at, memory)| (at, named(&memory.types), slots.contains(&memory.slot)))
+            .filter(|(_, counts, read)| *counts || *read)
+            .map(|(at, counts, _)| (at, counts))
+            .collect();
+        let counts = memories.iter().any(|(_, counts)| *counts);
+        let filler = Filler::new(&pack.names, &pack.known, &slots);
+        (counts || !rules.is_empty()).then_some(Self { pack: at, filler, memories, rules, counts })
+    }
+}
+
+/// One pack, asked about one signal.
+struct Asked<'p, 'q> {
+    pack: &'p Pack,
+    group: &'p Group,
+    question: &'q Question<'q>,
+    /// The first rule that holds is wanted, beside what is counted.
+    decides: bool,
+}
+
+impl<'p, 'q> Asked<'p, 'q> {
+    fn first(
+        &self,
+        facts: &mut Facts<'q>,
+        mut memory: Option<&mut Memory>,
+        entries: &mut Vec<Entry>,
+        steps: &mut Steps,
+    ) -> Result<Option<&'p Rule>, Unfit> {
+        if let Err(fault) = self.group.filler.fill(self.question, facts) {
+            return Err(unfit(&self.pack.policy, &fault));
+        }
+        for (at, counts) in &self.group.memories {
+            let declared = &self.pack.memories[*at];
+            let adds = if *counts { declared.adds(facts, steps)? } else { None };
+            let (kind, window) = (declared.kind, declared.window_millis);
+            let held = match &mut memory {
+                Some(memory) => memory.read(declared.id, kind, window, self.question.now, adds),
+                None => Memory::default().read(declared.id, kind, window, self.question.now, adds),
+            };
+            match held {
+                Ok(Some(value)) => facts.set(declared.slot, Value::Double(value)),
+                Ok(None) => {}
+                Err(Overflow) => return Err(declared.overflows()),
+            }
+            entries.extend(adds.map(|value| Entry { id: declared.id, kind, window_millis: window, value }));
+        }
+        if !self.decides {
+            return Ok(None);
+        }
+        for at in &self.group.rules {
+            let rule = &self.pack.rules[*at];
+            match rule.when.holds(facts, steps) {
+                Ok(true) => return Ok(Some(rule)),
+                Ok(false) => {}
+                Err(fault) => return Err(unfit(&rule.ruling.policy, &fault)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Declared {
+    /// What the signal adds; `None` when it is not counted.
+    fn adds(&self, facts: &Facts<'_>, steps: &mut Steps) -> Result<Option<f64>, Unfit> {
+        let wrong = |fault: Fault| unfit(&self.policy, &fault);
+        if let Some(when) = &self.when
+            && !when.holds(facts, steps).map_err(wrong)?
+        {
+            return Ok(None);
+        }
+        let Some(of) = &self.of else { return Ok(Some(1.0)) };
+        let value = of.number(facts, steps).map_err(wrong)?;
+        if value.is_finite() { Ok(Some(value)) } else { Err(self.overflows()) }
+    }
+
+    fn overflows(&self) -> Unfit {
+        unfit(&self.policy, &"it would no longer be a finite number")
+    }
+}
+
+fn unfit(policy: &Arc<Policy>, why: &dyn std::fmt::Display) -> Unfit {
+    let detail = format!("{}/{}: {why}", policy.pack, policy.rule);
+    Unfit { policy: Arc::clone(policy), detail: detail.into() }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Changes, StateStore, StoreError};
+use super::{Cases, Changes, Loaded, StateStore, StoreError};
 use crate::event::Seq;
 use crate::jidoka::governor::{Damage, Governor};
 use crate::limits;
@@ -19,6 +19,9 @@ pub struct Embedded {
     database: Database,
     governors: Keyspace,
     followups: Keyspace,
+    cases: Cases,
+    /// Texts by the number of the event from which they hold: those of the watermark, and later ones.
+    rules: Keyspace,
     meta: Keyspace,
     watermark: Seq,
 }
@@ -33,14 +36,14 @@ impl Embedded {
             .worker_threads(1)
             .open()
             .map_err(wrap)?;
-        let keyspace = |name| {
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(limits::STORE_MEMTABLE_BYTES);
-            database.keyspace(name, options).map_err(wrap)
-        };
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(limits::STORE_MEMTABLE_BYTES);
+        let keyspace = |name| database.keyspace(name, options).map_err(wrap);
         let mut store = Self {
             path: dir.to_owned(),
             governors: keyspace("governors")?,
             followups: keyspace("followups")?,
+            cases: Cases::open(dir, &database, options).map_err(wrap)?,
+            rules: keyspace("rules")?,
             meta: keyspace("meta")?,
             database,
             watermark: Seq(0),
@@ -55,6 +58,24 @@ impl Embedded {
         Followups { path: self.path.clone(), keyspace: self.followups.clone() }
     }
 
+    /// A handle for readers of other threads; it sees what was committed.
+    #[must_use]
+    pub fn cases(&self) -> Cases {
+        self.cases.clone()
+    }
+
+    /// Texts of rules and from when they hold, in order.
+    fn rules(&self) -> Result<Vec<(Seq, Box<str>)>, StoreError> {
+        let damaged = || StoreError::Meta { path: self.path.clone(), what: "text of the rules" };
+        let row = |row: fjall::Guard| {
+            let (key, value) = row.into_inner().map_err(|error| wrapped(&self.path, "read", error))?;
+            let key = <[u8; 8]>::try_from(&*key).map_err(|_| damaged())?;
+            let text = std::str::from_utf8(&value).map_err(|_| damaged())?;
+            Ok((Seq(u64::from_be_bytes(key)), text.into()))
+        };
+        self.rules.iter().map(row).collect()
+    }
+
     fn read_watermark(&self) -> Result<Seq, StoreError> {
         let Some(bytes) = self.meta.get(WATERMARK).map_err(|error| wrapped(&self.path, "read", error))?
         else {
@@ -67,7 +88,7 @@ impl Embedded {
 }
 
 impl StateStore for Embedded {
-    fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Seq, StoreError> {
+    fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Loaded, StoreError> {
         for row in self.governors.iter() {
             let (key, value) = row.into_inner().map_err(|error| wrapped(&self.path, "read", error))?;
             let damage = match Governor::decode(&value) {
@@ -81,7 +102,9 @@ impl StateStore for Embedded {
             let key = String::from_utf8_lossy(&key).replace('\0', "/");
             return Err(StoreError::Row { path: self.path.clone(), key, damage });
         }
-        Ok(self.watermark)
+        let mut rules = self.rules()?;
+        rules.retain(|(from, _)| *from <= self.watermark);
+        Ok(Loaded { watermark: self.watermark, rules: rules.pop().map(|(_, text)| text) })
     }
 
     fn commit(&mut self, changes: &Changes, watermark: Seq) -> Result<(), StoreError> {
@@ -95,6 +118,17 @@ impl StateStore for Embedded {
             key[..8].copy_from_slice(&followup.signal.0.to_be_bytes());
             key[8..].copy_from_slice(&followup.event.0.to_be_bytes());
             batch.insert(&self.followups, key, []);
+        }
+        self.cases.write(&mut batch, changes.cases())?;
+        if !changes.rules().is_empty() {
+            for (from, text) in changes.rules() {
+                batch.insert(&self.rules, from.0.to_be_bytes(), text.as_bytes());
+            }
+            // Those that held before what holds at the watermark are history.
+            let passed: Vec<Seq> = self.rules()?.into_iter().map(|(from, _)| from).filter(|from| *from <= watermark).collect();
+            for from in passed.iter().rev().skip(1) {
+                batch.remove(&self.rules, from.0.to_be_bytes());
+            }
         }
         batch.insert(&self.meta, WATERMARK, watermark.0.to_be_bytes());
         batch.commit().map_err(|error| wrapped(&self.path, "write", error))?;
@@ -125,7 +159,7 @@ impl Followups {
 }
 
 /// fjall's errors print its own types; these say what to do.
-fn wrapped(path: &Path, doing: &'static str, error: fjall::Error) -> StoreError {
+pub(super) fn wrapped(path: &Path, doing: &'static str, error: fjall::Error) -> StoreError {
     let path = path.to_owned();
     match error {
         fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
@@ -170,8 +204,8 @@ mod tests {
 
     fn contents(store: &Embedded) -> (Seq, Vec<(String, u64)>) {
         let mut rows = Vec::new();
-        let watermark = store.load(&mut |governor| rows.push((governor.sku().into(), governor.last_seq().0)));
-        (watermark.unwrap(), rows)
+        let loaded = store.load(&mut |governor| rows.push((governor.sku().into(), governor.last_seq().0)));
+        (loaded.unwrap().watermark, rows)
     }
 
     /// What a process leaves that is killed now: the files as they are, under another name.

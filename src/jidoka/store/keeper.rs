@@ -10,7 +10,7 @@ use crate::event::Seq;
 use crate::jidoka::stage::Commit;
 use crate::ring::{Mark, Receiver};
 
-/// One shard's changes, and how far its receipts are durable.
+/// One shard's changes, and the number of its last commit whose receipts are durable.
 #[derive(Debug)]
 pub struct Port {
     pub commits: Receiver<Commit>,
@@ -62,7 +62,7 @@ impl Keeper {
             }
             let durable = port.durable.read();
             let early = crate::fault::planted("state-before-receipt");
-            let Some(commit) = waiting.pop_front_if(|commit| early || commit.through.0 <= durable) else {
+            let Some(commit) = waiting.pop_front_if(|commit| early || commit.number <= durable) else {
                 continue;
             };
             worked = true;

@@ -5,15 +5,18 @@
 //! be committed only when the receipts of its last event are durable, because a replay skips what a row has
 //! already applied.
 
+mod cases;
 mod embedded;
 mod keeper;
 
 use std::ops::Range;
 use std::path::PathBuf;
 
+pub use cases::{Cases, Filter, Found, Status, Stored};
 pub use embedded::{Embedded, Followups};
 pub use keeper::{Keeper, Port};
 
+use super::dead_letter::CaseChange;
 use super::governor::{Damage, Governor};
 use crate::event::Seq;
 use crate::receipt::Draft;
@@ -21,11 +24,20 @@ use crate::receipt::Draft;
 /// A place for governors. The embedded store is one; a remote one versions its rows.
 pub trait StateStore: Send {
     /// Hands every governor to `visit`. Events up to the watermark it returns need not be replayed; 0 is a new store.
-    fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Seq, StoreError>;
+    fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Loaded, StoreError>;
 
     /// Makes `changes` durable, atomically with the watermark: every governor's events up to it are in its row.
     /// After an error the store takes no further commit; open it again.
     fn commit(&mut self, changes: &Changes, watermark: Seq) -> Result<(), StoreError>;
+}
+
+/// What a store knows beside its governors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    pub watermark: Seq,
+    /// The text of the rules that hold at the watermark; `None` in a new store, and in one of a version before rules were
+    /// journalled.
+    pub rules: Option<Box<str>>,
 }
 
 /// A receipt of a later event that belongs to a signal: the outcome of its action.
@@ -50,6 +62,8 @@ pub struct Changes {
     bytes: Vec<u8>,
     rows: Vec<(Range<usize>, Range<usize>)>,
     followups: Vec<Followup>,
+    rules: Vec<(Seq, Box<str>)>,
+    cases: Vec<CaseChange>,
 }
 
 impl Changes {
@@ -66,6 +80,25 @@ impl Changes {
         self.followups.push(followup);
     }
 
+    /// Takes down the rules that hold from `seq` on.
+    pub fn rules_from(&mut self, seq: Seq, text: &str) {
+        self.rules.push((seq, text.into()));
+    }
+
+    pub fn case(&mut self, change: CaseChange) {
+        self.cases.push(change);
+    }
+
+    /// In the order of the events.
+    pub fn rules(&self) -> &[(Seq, Box<str>)] {
+        &self.rules
+    }
+
+    /// In the order of the events of each signal.
+    pub fn cases(&self) -> &[CaseChange] {
+        &self.cases
+    }
+
     /// Keys and values of the governors, in the order in which they were taken down.
     pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let part = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
@@ -76,17 +109,6 @@ impl Changes {
         self.followups.iter().copied()
     }
 
-    /// Bytes held, so that the caller can commit before they are too many.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes.len() + self.followups.len() * size_of::<Followup>()
-    }
-
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.rows.clear();
-        self.followups.clear();
-    }
 }
 
 /// Why the store did not do it.

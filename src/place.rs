@@ -1,29 +1,32 @@
-//! Where a value was written, so that an error can point there.
+//! Where a value was written, so that an error can point there: in a configuration or in a policy pack.
 
 use std::fmt;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
-/// A file and line, or the name of a variable or flag.
+/// A file, line and column, or the name of a variable or flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    origin: Rc<str>,
+    origin: Arc<str>,
     line: Option<usize>,
+    /// In characters; where the line alone does not say it.
+    column: Option<usize>,
 }
 
 impl Place {
     #[must_use]
     pub fn named(origin: &str) -> Self {
-        Self { origin: origin.into(), line: None }
+        Self { origin: origin.into(), line: None, column: None }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}", self.origin),
-            None => f.write_str(&self.origin),
+        f.write_str(&self.origin)?;
+        for number in [self.line, self.column].into_iter().flatten() {
+            write!(f, ":{number}")?;
         }
+        Ok(())
     }
 }
 
@@ -52,7 +55,7 @@ impl ConfigError {
 /// A text with values in it: a file, or one variable written as a line of one.
 #[derive(Clone, Debug)]
 pub struct Text {
-    origin: Rc<str>,
+    origin: Arc<str>,
     text: String,
     /// Lines mean something to the reader.
     is_file: bool,
@@ -77,7 +80,7 @@ impl Text {
     /// The text as a whole.
     #[must_use]
     pub fn whole(&self) -> Place {
-        Place { origin: Rc::clone(&self.origin), line: None }
+        Place { origin: Arc::clone(&self.origin), line: None, column: None }
     }
 
     /// Where a span of the text is.
@@ -85,7 +88,26 @@ impl Text {
     pub fn place(&self, span: &Range<usize>) -> Place {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
         let line = self.is_file.then(|| before.matches('\n').count() + 1);
-        Place { origin: Rc::clone(&self.origin), line }
+        Place { origin: Arc::clone(&self.origin), line, column: None }
+    }
+
+    /// Where something stands in the string that is written at `span`: lines and columns of the string's value, both
+    /// from 1.
+    #[must_use]
+    pub fn within(&self, span: &Range<usize>, line: usize, column: usize) -> Place {
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        let (quotes, several) = match written.as_bytes() {
+            [b'"' | b'\'', b'"' | b'\'', b'"' | b'\'', ..] if written.len() > 5 => (3, true),
+            _ => (1, false),
+        };
+        // A line break right behind the opening quotes is no part of the value.
+        let skipped = if several && written[quotes..].starts_with(['\n', '\r']) { 1 } else { 0 };
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let first = before.matches('\n').count() + 1;
+        let margin = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
+        let column = if line + skipped == 1 { margin + quotes + column } else { column };
+        let line = Some(first + skipped + line - 1);
+        Place { origin: Arc::clone(&self.origin), line, column: Some(column) }
     }
 
     /// Puts the reader's complaint in the words of a user.

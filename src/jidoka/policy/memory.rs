@@ -1,0 +1,316 @@
+//! What a governor remembers for its packs: sums, counts and means over a sliding window, and last values. Bounded: a
+//! pack declares each by name, and a window is kept as [`SLICES`] parts, so it moves in steps of a part. Deterministic:
+//! time is the journal's, and numbers are added in the order of the journal (promise P8).
+
+use crate::event::UnixMillis;
+use crate::limits::MEMORIES_MAX;
+
+/// Parts of a window.
+const SLICES: usize = 24;
+
+/// What is kept under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// How many signals came in the window, this one included.
+    Count,
+    /// Sum over the window, this signal included.
+    Sum,
+    /// Mean over the window, this signal not included; not there before the first.
+    Mean,
+    /// What the signal before this one said; not there before the first.
+    Last,
+}
+
+impl Kind {
+    #[must_use]
+    pub fn has_window(self) -> bool {
+        self != Self::Last
+    }
+}
+
+/// Which cell: kind, window and what is counted, so that a pack that counts otherwise begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellId(pub u64);
+
+/// Cells of one governor, in the order in which they came to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    cells: Vec<(CellId, Cell)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Cell {
+    Window(Box<Window>),
+    Last(f64),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Window {
+    /// Number of the newest slice since 1970.
+    newest: u64,
+    /// Slice `n` is in place `n % SLICES`.
+    slices: [Slice; SLICES],
+    /// Of all slices.
+    total: Slice,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Slice {
+    sum: f64,
+    count: u32,
+}
+
+/// One cell's part of a signal, to be written down once the signal is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub id: CellId,
+    pub kind: Kind,
+    pub window_millis: u64,
+    pub value: f64,
+}
+
+/// A sum would no longer be a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+impl Memory {
+    /// What a rule sees of a cell, given what the signal at hand adds to it (`None`: nothing).
+    ///
+    /// # Errors
+    /// [`Overflow`]; nothing is changed then.
+    pub fn read(
+        &mut self,
+        id: CellId,
+        kind: Kind,
+        window_millis: u64,
+        now: UnixMillis,
+        adds: Option<f64>,
+    ) -> Result<Option<f64>, Overflow> {
+        let cell = self.cells.iter_mut().find(|(each, _)| *each == id).map(|(_, cell)| cell);
+        let total = match cell {
+            Some(Cell::Last(value)) => return Ok(Some(*value)),
+            Some(Cell::Window(window)) => window.through(slice_at(now, window_millis)),
+            None => Slice::default(),
+        };
+        let sum = total.sum + adds.unwrap_or_default();
+        if !sum.is_finite() {
+            return Err(Overflow);
+        }
+        Ok(match kind {
+            Kind::Count => Some(f64::from(total.count) + f64::from(u8::from(adds.is_some()))),
+            Kind::Sum => Some(sum),
+            Kind::Mean => (total.count > 0).then(|| total.sum / f64::from(total.count)),
+            Kind::Last => None,
+        })
+    }
+
+    /// Writes down what a signal adds.
+    pub fn write(&mut self, entry: &Entry, now: UnixMillis) {
+        let slice = slice_at(now, entry.window_millis);
+        let at = self.cells.iter().position(|(id, _)| *id == entry.id).unwrap_or_else(|| {
+            let cell = match entry.kind {
+                Kind::Last => Cell::Last(entry.value),
+                _ => Cell::Window(Box::new(Window::at(slice))),
+            };
+            self.cells.push((entry.id, cell));
+            self.cells.len() - 1
+        });
+        match &mut self.cells[at].1 {
+            Cell::Last(value) => *value = entry.value,
+            Cell::Window(window) => window.add(slice, entry.value),
+        }
+    }
+
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Forgets what no pack declares any more.
+    pub fn retain(&mut self, declared: impl Fn(CellId) -> bool) {
+        self.cells.retain(|(id, _)| declared(*id));
+    }
+
+    /// Appends the cells as bytes, little-endian.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for (id, cell) in &self.cells {
+            out.extend_from_slice(&id.0.to_le_bytes());
+            match cell {
+                Cell::Last(value) => {
+                    out.push(0);
+                    out.extend_from_slice(&value.to_bits().to_le_bytes());
+                }
+                Cell::Window(window) => {
+                    out.push(1);
+                    out.extend_from_slice(&window.newest.to_le_bytes());
+                    for slice in &window.slices {
+                        out.extend_from_slice(&slice.sum.to_bits().to_le_bytes());
+                        out.extend_from_slice(&slice.count.to_le_bytes());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what [`Memory::encode`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let mut memory = Self::default();
+        while !bytes.is_empty() {
+            let id = CellId(u64::from_le_bytes(take(&mut bytes)?));
+            let cell = match take(&mut bytes)? {
+                [0] => Cell::Last(finite(take(&mut bytes)?)?),
+                [1] => {
+                    let mut window = Window::at(u64::from_le_bytes(take(&mut bytes)?));
+                    for slice in &mut window.slices {
+                        slice.sum = finite(take(&mut bytes)?)?;
+                        slice.count = u32::from_le_bytes(take(&mut bytes)?);
+                    }
+                    window.total_up();
+                    Cell::Window(Box::new(window))
+                }
+                _ => return None,
+            };
+            let known = memory.cells.iter().any(|(each, _)| *each == id);
+            if known || memory.cells.len() == MEMORIES_MAX {
+                return None;
+            }
+            memory.cells.push((id, cell));
+        }
+        Some(memory)
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*taken)
+}
+
+fn finite(bits: [u8; 8]) -> Option<f64> {
+    Some(f64::from_bits(u64::from_le_bytes(bits))).filter(|value| value.is_finite())
+}
+
+fn slice_at(now: UnixMillis, window_millis: u64) -> u64 {
+    now.0 / (window_millis / SLICES as u64).max(1)
+}
+
+fn place(slice: u64) -> usize {
+    usize::try_from(slice % SLICES as u64).unwrap_or_default()
+}
+
+impl Window {
+    fn at(slice: u64) -> Self {
+        Self { newest: slice, slices: [Slice::default(); SLICES], total: Slice::default() }
+    }
+
+    /// The total of the window that ends with `slice`.
+    fn through(&mut self, slice: u64) -> Slice {
+        if slice > self.newest {
+            let gone = (slice - self.newest).min(SLICES as u64);
+            for old in 1..=gone {
+                self.slices[place(self.newest + old)] = Slice::default();
+            }
+            self.newest = slice;
+            self.total_up();
+        }
+        self.total
+    }
+
+    fn add(&mut self, slice: u64, value: f64) {
+        self.through(slice);
+        for part in [&mut self.slices[place(self.newest)], &mut self.total] {
+            part.sum += value;
+            part.count = part.count.saturating_add(1);
+        }
+    }
+
+    /// Oldest first, so that equal slices give an equal total whenever it is made.
+    fn total_up(&mut self) {
+        self.total = Slice::default();
+        for age in 1..=SLICES as u64 {
+            let slice = self.slices[place(self.newest + age)];
+            self.total.sum += slice.sum;
+            self.total.count = self.total.count.saturating_add(slice.count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+    const DAY: u64 = 24 * HOUR;
+    const ID: CellId = CellId(7);
+
+    fn entry(kind: Kind, value: f64) -> Entry {
+        Entry { id: ID, kind, window_millis: DAY, value }
+    }
+
+    fn read(memory: &mut Memory, kind: Kind, hour: u64, adds: Option<f64>) -> Option<f64> {
+        memory.read(ID, kind, DAY, UnixMillis(hour * HOUR), adds).unwrap()
+    }
+
+    #[test]
+    fn sums_and_counts_include_the_signal_and_forget_after_the_window() {
+        let mut memory = Memory::default();
+        assert_eq!(read(&mut memory, Kind::Sum, 100, None), Some(0.0));
+        assert_eq!(read(&mut memory, Kind::Sum, 100, Some(5.0)), Some(5.0));
+        memory.write(&entry(Kind::Sum, 5.0), UnixMillis(100 * HOUR));
+        memory.write(&entry(Kind::Sum, 7.0), UnixMillis(110 * HOUR));
+        assert_eq!(read(&mut memory, Kind::Sum, 110, Some(1.0)), Some(13.0));
+        assert_eq!(read(&mut memory, Kind::Count, 110, Some(1.0)), Some(3.0));
+        assert_eq!(read(&mut memory, Kind::Sum, 123, None), Some(12.0), "the hour that began 24 hours ago counts");
+        assert_eq!(read(&mut memory, Kind::Sum, 124, None), Some(7.0));
+        assert_eq!(read(&mut memory, Kind::Sum, 1000, None), Some(0.0));
+    }
+
+    #[test]
+    fn means_and_last_values_are_of_what_came_before() {
+        let mut memory = Memory::default();
+        assert_eq!(read(&mut memory, Kind::Mean, 5, Some(9.0)), None);
+        memory.write(&entry(Kind::Mean, 4.0), UnixMillis(5 * HOUR));
+        memory.write(&entry(Kind::Mean, 8.0), UnixMillis(6 * HOUR));
+        assert_eq!(read(&mut memory, Kind::Mean, 6, Some(9.0)), Some(6.0));
+        let mut memory = Memory::default();
+        assert_eq!(read(&mut memory, Kind::Last, 5, Some(9.0)), None);
+        memory.write(&entry(Kind::Last, 9.0), UnixMillis(5 * HOUR));
+        assert_eq!(read(&mut memory, Kind::Last, 500, Some(1.0)), Some(9.0));
+    }
+
+    #[test]
+    fn a_sum_that_is_no_number_any_more_is_refused() {
+        let mut memory = Memory::default();
+        memory.write(&entry(Kind::Sum, f64::MAX), UnixMillis(0));
+        let read = memory.read(ID, Kind::Sum, DAY, UnixMillis(0), Some(f64::MAX));
+        assert_eq!(read, Err(Overflow));
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_is_the_sum_of_what_came_in_its_slices(
+            steps in prop::collection::vec((0u64..9, 0u32..1000), 1..200)
+        ) {
+            let (mut memory, mut seen, mut hour) = (Memory::default(), Vec::new(), 10_000);
+            for (pause, value) in steps {
+                hour += pause;
+                memory.write(&entry(Kind::Sum, f64::from(value)), UnixMillis(hour * HOUR));
+                seen.push((hour, value));
+                let expected: u32 = seen.iter().filter(|(at, _)| *at + 24 > hour).map(|(_, value)| value).sum();
+                prop_assert_eq!(read(&mut memory, Kind::Sum, hour, None), Some(f64::from(expected)));
+                let mut bytes = Vec::new();
+                memory.encode(&mut bytes);
+                prop_assert_eq!(Memory::decode(&bytes).as_ref(), Some(&memory));
+            }
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes: Vec<u8>) {
+            let _read = Memory::decode(&bytes);
+        }
+    }
+}

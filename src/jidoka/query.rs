@@ -1,0 +1,115 @@
+//! What operators ask of a shard; answered between its turns.
+
+use tokio::sync::oneshot;
+
+use super::breaker::Breaker;
+use super::governor::{Effects, Governor};
+use super::stage::Stage;
+use crate::event::{Event, Kind, Replay, Subject, UnixMillis};
+use crate::limits::GOVERNORS_LISTED_MAX;
+use crate::view::{DryRun, GovernorView, Transition};
+
+/// A question, and whom to answer.
+#[derive(Debug)]
+pub enum Query {
+    One { subject: Subject, answer: oneshot::Sender<Option<GovernorView>> },
+    Many { page: Page, answer: oneshot::Sender<Vec<GovernorView>> },
+    /// What a replay would do now.
+    DryRun { replay: Box<Replay>, now: UnixMillis, answer: oneshot::Sender<DryRun> },
+}
+
+/// Governors in the order of tenant and SKU, those behind `after`.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub tenant: Option<Box<str>>,
+    pub after: Option<(Box<str>, Box<str>)>,
+    pub limit: usize,
+}
+
+impl Stage {
+    pub(super) fn answer_queries(&mut self) {
+        while let Some(query) = self.lanes.queries.pop() {
+            // Who asked may have gone; then nobody wants the answer.
+            match query {
+                Query::One { subject, answer } => {
+                    let governor = self.governor(&subject.tenant, &subject.sku);
+                    let _gone = answer.send(governor.map(|governor| self.view(governor)));
+                }
+                Query::Many { page, answer } => {
+                    let _gone = answer.send(self.list(&page));
+                }
+                Query::DryRun { replay, now, answer } => {
+                    let _gone = answer.send(self.dry_run(*replay, now));
+                }
+            }
+        }
+    }
+
+    fn governor(&self, tenant: &str, sku: &str) -> Option<&Governor> {
+        let at = self.find(tenant, sku)?;
+        self.slots.get(at as usize).map(|slot| &slot.governor)
+    }
+
+    /// Steps a copy of the governor, and forgets it.
+    fn dry_run(&self, replay: Replay, now: UnixMillis) -> DryRun {
+        let (tenant, sku) = (replay.signal.tenant(), replay.signal.sku());
+        let mut effects = Effects::default();
+        let mut bytes = Vec::new();
+        let copy = self.governor(tenant, sku).and_then(|governor| {
+            governor.encode(&mut bytes);
+            Governor::decode(&bytes).ok()
+        });
+        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+        let seq = copy.as_ref().map_or(replay.case, Governor::last_seq).next();
+        let mut governor =
+            copy.unwrap_or_else(|| Governor::new(&subject, seq, now, &self.rules, &mut effects));
+        let before = governor.state();
+        governor.step(Event { seq, time: now, kind: Kind::Replay(Box::new(replay)) }, &self.rules, &mut effects);
+        let transitions = effects.drafts.iter().map(|draft| Transition {
+            receipt_type: draft.kind.as_str(),
+            state_before: draft.before.as_str(),
+            state_after: draft.after.as_str(),
+            pack: draft.policy.as_ref().map(|policy| policy.pack.clone()),
+            rule: draft.policy.as_ref().map(|policy| policy.rule.clone()),
+            reason: draft.reason.as_deref().map(Into::into),
+        });
+        DryRun {
+            state_before: before.as_str(),
+            state_after: governor.state().as_str(),
+            waits: governor.waiting() > 0 && effects.drafts.iter().all(|draft| draft.id.ordinal > 0),
+            actions: effects.intents.iter().map(|intent| (*intent.name).into()).collect(),
+            transitions: transitions.collect(),
+        }
+    }
+
+    fn list(&self, page: &Page) -> Vec<GovernorView> {
+        let after = page.after.as_ref().map(|(tenant, sku)| (&**tenant, &**sku));
+        let mut found: Vec<&Governor> = self
+            .slots
+            .iter()
+            .map(|slot| &slot.governor)
+            .filter(|governor| page.tenant.as_deref().is_none_or(|tenant| governor.tenant() == tenant))
+            .filter(|governor| after.is_none_or(|after| (governor.tenant(), governor.sku()) > after))
+            .collect();
+        found.sort_unstable_by_key(|governor| (governor.tenant(), governor.sku()));
+        found.truncate(page.limit.min(GOVERNORS_LISTED_MAX));
+        found.into_iter().map(|governor| self.view(governor)).collect()
+    }
+
+    fn view(&self, governor: &Governor) -> GovernorView {
+        GovernorView {
+            tenant: governor.tenant().into(),
+            sku: governor.sku().into(),
+            state: governor.state().as_str(),
+            quota_remaining: governor.quota_remaining(&self.rules),
+            in_flight_action: governor.in_flight().map(|intent| intent.action.to_string()),
+            breaker: match governor.breaker() {
+                Breaker::Closed { .. } => "healthy",
+                Breaker::Open => "halted",
+                Breaker::HalfOpen => "testing",
+            },
+            mailbox_depth: governor.waiting(),
+            last_seq: governor.last_seq().0,
+        }
+    }
+}
