@@ -14,6 +14,7 @@
 
 // Words: pure; no I/O, clock, randomness or threads.
 pub mod event;
+pub mod expression;
 pub mod limits;
 pub mod place;
 pub mod proof;

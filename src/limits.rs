@@ -158,3 +158,20 @@ pub const COMMITS_LANE: usize = 2;
 
 /// Connections of operators.
 pub const OPERATOR_CONNECTIONS_MAX: usize = 64;
+
+// Expressions of policy packs and mappings.
+
+/// Source of one expression, in bytes. A rule fits in a line or two; the parser's stack grows with the text.
+pub const EXPRESSION_BYTES_MAX: usize = 1024;
+/// Depth of an expression's tree: evaluation calls itself so deep, and 2,000 terms in a row once ended a process.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+/// Nodes of an expression's tree, so that loops apart no evaluation costs more steps than this.
+pub const EXPRESSION_NODES_MAX: usize = 500;
+/// Loops (`all`, `map` and their kin) inside one another: over 300 items two take 90,000 rounds, three 27 million.
+pub const EXPRESSION_LOOPS_NESTED_MAX: usize = 2;
+/// Steps of one evaluation, about a third of a millisecond. An ordinary rule takes ten.
+pub const EXPRESSION_STEPS_MAX: u32 = 10_000;
+/// Memory of one compiled regular expression; a class of all letters takes about 60 KiB.
+pub const EXPRESSION_REGEX_BYTES: usize = 1024 * 1024;
+/// Stack of the thread that parses: the parser takes 20 KiB and more for one byte of the worst text.
+pub const EXPRESSION_PARSE_STACK_BYTES: usize = 64 * 1024 * 1024;

@@ -1,0 +1,197 @@
+//! One pass over a signal's body that finds the fields which a set of expressions asks for.
+
+use super::json::{Broken, Json, after_key, blank, key_end, key_is, skip, value};
+use super::names::Source;
+use super::value::{Map, Value};
+use super::{Fault, Slot, Type, time};
+
+/// What each slot holds for one signal.
+#[derive(Clone, Debug, Default)]
+pub struct Facts<'a> {
+    facts: Vec<Fact<'a>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) enum Fact<'a> {
+    #[default]
+    Missing,
+    /// It is there and does not read as its type.
+    Unfit,
+    Value(Value<'a>),
+}
+
+impl<'a> Facts<'a> {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn set(&mut self, slot: Slot, value: Value<'a>) {
+        *self.place(slot) = Fact::Value(value);
+    }
+
+    pub fn unset(&mut self, slot: Slot) {
+        *self.place(slot) = Fact::Missing;
+    }
+
+    /// The same memory for another signal, all slots empty.
+    pub fn recycle<'b>(mut self) -> Facts<'b> {
+        self.facts.clear();
+        Facts { facts: self.facts.into_iter().map(|_| Fact::Missing).collect() }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, slot: Slot) -> &Fact<'a> {
+        self.facts.get(slot.index()).unwrap_or(&Fact::Missing)
+    }
+
+    #[inline]
+    fn place(&mut self, slot: Slot) -> &mut Fact<'a> {
+        if slot.index() >= self.facts.len() {
+            self.facts.resize_with(slot.index() + 1, Fact::default);
+        }
+        &mut self.facts[slot.index()]
+    }
+}
+
+/// What the body of a signal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// The signal with all its fields, the document one of them.
+    Signal,
+    /// The document itself; the fields beside it are not in the body.
+    Document,
+}
+
+/// The paths that a set of expressions asks for, as a tree.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    knots: Vec<Knot>,
+    /// The knot of the document, if anything in it is asked for.
+    document: Option<usize>,
+    slots: Vec<Slot>,
+    /// Slots that are in the document.
+    in_document: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Knot {
+    takes: Vec<(Slot, Type)>,
+    children: Vec<(Box<str>, usize)>,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { knots: vec![Knot::default()], document: None, slots: Vec::new(), in_document: 0 }
+    }
+}
+
+impl Reader {
+    pub(super) fn add(&mut self, slot: Slot, source: &Source) {
+        if self.slots.contains(&slot) {
+            return;
+        }
+        let (knot, of) = match source {
+            Source::Given => return,
+            Source::Field(field, of) => (self.child(0, field), *of),
+            Source::Path { field, keys } => {
+                let document = self.child(0, field);
+                self.document = Some(document);
+                self.in_document += 1;
+                (keys.iter().fold(document, |knot, key| self.child(knot, key)), Type::Json)
+            }
+        };
+        self.knots[knot].takes.push((slot, of));
+        self.slots.push(slot);
+    }
+
+    fn child(&mut self, knot: usize, key: &str) -> usize {
+        if let Some((_, child)) = self.knots[knot].children.iter().find(|(each, _)| **each == *key) {
+            return *child;
+        }
+        let child = self.knots.len();
+        self.knots.push(Knot::default());
+        self.knots[knot].children.push((key.into(), child));
+        child
+    }
+
+    /// Sets every slot of this reader: to what stands in the body, or to nothing.
+    pub fn read<'a>(&self, body: &'a [u8], is: Body, facts: &mut Facts<'a>) -> Result<(), Fault> {
+        for slot in &self.slots {
+            facts.unset(*slot);
+        }
+        let (knot, left) = match is {
+            Body::Signal => (Some(0), self.slots.len()),
+            Body::Document => (self.document, self.in_document),
+        };
+        if let Some(knot) = knot
+            && left > 0
+        {
+            let mut pass = Pass { reader: self, bytes: body, facts, left };
+            pass.take(&self.knots[knot], blank(body, 0)).map_err(|Broken| Fault::Body)?;
+        }
+        Ok(())
+    }
+}
+
+struct Pass<'r, 'f, 'a> {
+    reader: &'r Reader,
+    bytes: &'a [u8],
+    facts: &'f mut Facts<'a>,
+    /// Slots not yet found: at none the rest of the body is of no interest.
+    left: usize,
+}
+
+impl<'a> Pass<'_, '_, 'a> {
+    /// Takes what the knot asks for from the value that begins here. Returns its end, or any place once all is found.
+    fn take(&mut self, knot: &Knot, begin: usize) -> Result<usize, Broken> {
+        if knot.children.is_empty() || self.bytes.get(begin) != Some(&b'{') {
+            let (value, end) = value(self.bytes, begin)?;
+            self.keep(knot, value);
+            return Ok(end);
+        }
+        let mut at = begin;
+        let mut open = b'{';
+        loop {
+            at = blank(self.bytes, at);
+            match self.bytes.get(at) {
+                Some(b'}') if open == b',' => break,
+                Some(byte) if *byte == open => at = blank(self.bytes, at + 1),
+                _ => return Err(Broken),
+            }
+            if open == b'{' && self.bytes.get(at) == Some(&b'}') {
+                break;
+            }
+            open = b',';
+            let key = at;
+            let (end, escaped) = key_end(self.bytes, key)?;
+            at = after_key(self.bytes, end)?;
+            let asked = |name: &str| key_is(self.bytes, key, end, escaped, name);
+            match knot.children.iter().find(|(name, _)| asked(name)) {
+                Some((_, child)) => at = self.take(&self.reader.knots[*child], at)?,
+                None => at = skip(self.bytes, at)?,
+            }
+            if self.left == 0 {
+                return Ok(at);
+            }
+        }
+        if !knot.takes.is_empty() {
+            self.keep(knot, Value::Map(Map::Json(Json(&self.bytes[begin..=at]))));
+        }
+        Ok(at + 1)
+    }
+
+    fn keep(&mut self, knot: &Knot, value: Value<'a>) {
+        for (slot, of) in &knot.takes {
+            let fact = match (of, &value) {
+                (Type::Timestamp, Value::Text(text)) => {
+                    time::timestamp(text).map_or(Fact::Unfit, |time| Fact::Value(Value::Timestamp(time)))
+                }
+                (Type::Json | Type::Dyn, _) => Fact::Value(value.clone()),
+                _ if value.of() == *of => Fact::Value(value.clone()),
+                _ => Fact::Unfit,
+            };
+            *self.facts.place(*slot) = fact;
+            self.left = self.left.saturating_sub(1);
+        }
+    }
+}
