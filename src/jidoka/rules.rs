@@ -26,7 +26,7 @@ pub enum EntitlementDefault {
 }
 
 /// One set of rules for all governors of a node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     pub policies: Policies,
     pub entitlement: EntitlementDefault,
@@ -92,6 +92,14 @@ impl Default for RulesSource {
 }
 
 impl RulesSource {
+    /// The same with one more pack for every tenant that has none of its own.
+    #[must_use]
+    pub fn with_pack(mut self, file: &str, text: &str) -> Self {
+        self.everyone.push(self.packs.len());
+        self.packs.push(PackSource { file: file.into(), text: text.into() });
+        self
+    }
+
     /// The text that the journal keeps.
     #[must_use]
     pub fn to_text(&self) -> Box<str> {
@@ -147,7 +155,7 @@ impl RulesSource {
     }
 }
 
-fn set(packs: &[Arc<Pack>], chosen: &[usize], source: &RulesSource) -> Result<PolicySet, ConfigError> {
+fn set(packs: &[Arc<Pack>], chosen: &[usize], source: &RulesSource) -> Result<Arc<PolicySet>, ConfigError> {
     let mut found: Vec<Arc<Pack>> = Vec::new();
     for at in chosen {
         let (pack, text) = packs.get(*at).zip(source.packs.get(*at)).ok_or_else(|| {
@@ -164,7 +172,7 @@ fn set(packs: &[Arc<Pack>], chosen: &[usize], source: &RulesSource) -> Result<Po
         let what = format!("the packs of one tenant declare {memories} memories; at most {MEMORIES_MAX} are kept");
         return Err(ConfigError::new(&Place::named("policy.packs"), what));
     }
-    Ok(PolicySet::new(found))
+    Ok(Arc::new(PolicySet::new(found)))
 }
 
 impl Default for Rules {
@@ -202,7 +210,7 @@ impl Rules {
     /// Every pack, each once.
     fn packs(&self) -> BTreeMap<&str, &Arc<Pack>> {
         let sets = std::iter::once(&self.policies.everyone).chain(self.policies.tenants.values());
-        sets.flat_map(PolicySet::packs).map(|pack| (&*pack.name, pack)).collect()
+        sets.flat_map(|set| set.packs()).map(|pack| (&*pack.name, pack)).collect()
     }
 
     /// The receipts of the event that puts these rules in the place of `before`: one for each pack that came, changed or

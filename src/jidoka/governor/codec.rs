@@ -19,15 +19,17 @@ use crate::receipt::Policy;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
 const VERSION: u8 = 2;
+/// Before there were policy packs, replays and memories.
+const VERSION_BEFORE: u8 = 1;
 
 /// Why bytes are not a governor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     #[error("ends early, in {field}")]
     Short { field: &'static str },
-    #[error("has {count} bytes behind its state that are no memory")]
+    #[error("has {count} bytes too many")]
     Trailing { count: usize },
-    #[error("is version {found}, and this program reads {VERSION}")]
+    #[error("is version {found}, and this program reads {VERSION_BEFORE} and {VERSION}")]
     Version { found: u8 },
     #[error("has no meaning for {found} in {field}")]
     Tag { field: &'static str, found: u8 },
@@ -49,18 +51,23 @@ impl Governor {
         put_breaker(out, self.breaker);
         put_quota(out, self.quota);
         put_state(out, &self.state);
+        let at = out.len();
+        out.extend_from_slice(&[0; 2]);
         if let Some(memory) = &self.memory {
             memory.encode(out);
         }
+        // At most `MEMORIES_MAX` cells of some 300 bytes.
+        let len = u16::try_from(out.len() - at - 2).unwrap_or(u16::MAX);
+        out[at..at + 2].copy_from_slice(&len.to_le_bytes());
     }
 
     /// # Errors
     /// [`Damage`] when the bytes are not exactly what [`Governor::encode`] writes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let mut from = Reader { rest: bytes };
-        let version = from.u8("version")?;
-        if version != VERSION {
-            return Err(Damage::Version { found: version });
+        let mut from = Reader { rest: bytes, version: VERSION };
+        from.version = from.u8("version")?;
+        if ![VERSION, VERSION_BEFORE].contains(&from.version) {
+            return Err(Damage::Version { found: from.version });
         }
         let tenant = from.name("tenant")?;
         let sku = from.name("sku")?;
@@ -75,6 +82,9 @@ impl Governor {
             state: from.state()?,
             memory: from.memory()?,
         };
+        if !from.rest.is_empty() {
+            return Err(Damage::Trailing { count: from.rest.len() });
+        }
         let own = governor.signals().all(|signal| signal.tenant() == tenant && signal.sku() == sku);
         if own && governor.consistent() { Ok(governor) } else { Err(Damage::Inconsistent) }
     }
@@ -220,13 +230,14 @@ pub fn encode_signal(out: &mut Vec<u8>, signal: &Signal) {
 /// # Errors
 /// [`Damage`] when the bytes are not exactly one signal.
 pub fn decode_signal(bytes: &[u8]) -> Result<Signal, Damage> {
-    let mut from = Reader { rest: bytes };
+    let mut from = Reader { rest: bytes, version: VERSION };
     let signal = from.signal()?;
     if from.rest.is_empty() { Ok(signal) } else { Err(Damage::Trailing { count: from.rest.len() }) }
 }
 
 struct Reader<'a> {
     rest: &'a [u8],
+    version: u8,
 }
 
 impl<'a> Reader<'a> {
@@ -321,10 +332,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What is left.
     fn memory(&mut self) -> Result<Option<Box<Memory>>, Damage> {
-        let rest = std::mem::take(&mut self.rest);
-        let memory = Memory::decode(rest).ok_or(Damage::Trailing { count: rest.len() })?;
+        if self.version == VERSION_BEFORE {
+            return Ok(None);
+        }
+        let len = u16::from_le_bytes(self.array("memory")?);
+        let memory = Memory::decode(self.bytes(len.into(), "memory")?).ok_or(Damage::Text { field: "memory" })?;
         Ok((memory.cells() > 0).then(|| Box::new(memory)))
     }
 
@@ -342,6 +355,12 @@ impl<'a> Reader<'a> {
         let name = self.text("action name")?.into();
         let (time, signal) = (self.millis("action time")?, self.signal()?);
         let deadline = self.armed("action deadline")?;
+        if self.version == VERSION_BEFORE {
+            let policy = Policy { content_hash: [0; 32], pack: "".into(), rule: "".into() };
+            let (policy, reason) = (Arc::new(policy), "".into());
+            let intent = Intent { action, name, policy, reason, time, accepted: action.0, signal };
+            return Ok(Flight { intent, deadline });
+        }
         let accepted = self.seq("accepted")?;
         let policy = Policy {
             content_hash: self.array("content hash")?,
@@ -362,7 +381,8 @@ impl<'a> Reader<'a> {
         let count = self.u32("mailbox")?;
         let mut mailbox = Mailbox::default();
         for _ in 0..count {
-            let (seq, accepted) = (self.seq("mailbox")?, self.seq("mailbox")?);
+            let seq = self.seq("mailbox")?;
+            let accepted = if self.version == VERSION_BEFORE { seq } else { self.seq("mailbox")? };
             mailbox.put(Held { seq, accepted, signal: self.signal()? });
         }
         Ok(mailbox)

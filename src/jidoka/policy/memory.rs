@@ -7,6 +7,9 @@ use crate::limits::MEMORIES_MAX;
 
 /// Parts of a window.
 const SLICES: usize = 24;
+/// Bytes of one cell, at most: id, tag, newest slice, slices.
+const CELL_BYTES: usize = 8 + 1 + 8 + SLICES * 12;
+const _: () = assert!(MEMORIES_MAX * CELL_BYTES <= u16::MAX as usize, "a governor's memory is written with a u16 length");
 
 /// What is kept under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
@@ -304,7 +307,7 @@ mod tests {
                 prop_assert_eq!(read(&mut memory, Kind::Sum, hour, None), Some(f64::from(expected)));
                 let mut bytes = Vec::new();
                 memory.encode(&mut bytes);
-                prop_assert_eq!(Memory::decode(&bytes).as_ref(), Some(&memory));
+                prop_assert_eq!(Memory::decode(&bytes), Some(memory.clone()));
             }
         }
 

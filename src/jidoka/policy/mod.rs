@@ -56,10 +56,10 @@ pub struct Room {
 }
 
 /// The packs of a node: those of everyone, and those of tenants that have their own.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Policies {
-    pub(super) everyone: PolicySet,
-    pub(super) tenants: HashMap<Box<str>, PolicySet>,
+    pub(super) everyone: Arc<PolicySet>,
+    pub(super) tenants: HashMap<Box<str>, Arc<PolicySet>>,
 }
 
 impl Policies {

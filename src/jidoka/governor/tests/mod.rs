@@ -5,28 +5,54 @@ mod model;
 mod promises;
 mod table;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Effects, Governor};
 use crate::event::{
-    ActionId, Command, Event, Kind, Outcome, Seq, Subject, Timer, TimerKind, UnixMillis, Verb,
+    ActionId, Command, Event, Failure, Kind, Outcome, Replay, Seq, Subject, Timer, TimerKind, UnixMillis, Verb,
 };
-use crate::jidoka::rules::{EntitlementDefault, Rules};
+use crate::jidoka::rules::{EntitlementDefault, Rules, RulesSource};
 use crate::receipt::Draft;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
 pub(super) const START: u64 = 1_700_000_000_000;
 
+/// A rule for each way to decide, one that cannot be evaluated, and a memory.
+const PACK: &str = r#"
+name = "drill"
+[memory]
+seen = { kind = "count", types = ["see.this", "act.now"], window_seconds = 60 }
+[[rule]]
+id = "act"
+types = ["act.now"]
+when = "memory.seen >= 1.0"
+decide = "act"
+action = "notify"
+reason = "it is to be done"
+[[rule]]
+id = "deny"
+types = ["deny.this"]
+when = "true"
+decide = "deny"
+reason = "it must not be"
+[[rule]]
+id = "bad"
+types = ["bad.this"]
+when = "signal.data.missing > 1.0"
+decide = "deny"
+reason = "never said"
+"#;
+
 pub(super) fn rules() -> Rules {
-    Rules {
-        log_types: ["act.now".into()].into_iter().collect(),
-        quota: 2,
-        mailbox: 2,
-        breaker_failures: 2,
-        ..Rules::default()
-    }
+    static RULES: LazyLock<Rules> = LazyLock::new(|| {
+        let source = RulesSource { quota: 2, mailbox: 2, breaker_failures: 2, ..RulesSource::default() };
+        let source = RulesSource { actions: vec!["notify".into()], ..source };
+        source.with_pack("drill.toml", PACK).compile().unwrap()
+    });
+    RULES.clone()
 }
 
 pub(super) fn subject() -> Subject {
@@ -57,8 +83,12 @@ pub(super) fn signal(subject: &Subject, id: &str, kind: &str, severity: Severity
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Signal(&'static str, Severity),
+    /// A dead letter of this type comes again.
+    Replay(&'static str),
     /// The outcome of the action in flight, or of none.
     Done(Result<(), &'static str>),
+    /// The target of the action in flight, or of none, was not asked.
+    Withheld,
     /// The outcome of an action that is not in flight.
     Stray(Result<(), &'static str>),
     /// The timer that runs, or none.
@@ -69,6 +99,8 @@ pub(super) enum Op {
 }
 
 pub(super) const STRAY: ActionId = ActionId(Seq(0));
+/// The case of every replay and discard.
+pub(super) const CASE: Seq = Seq(0);
 
 /// One governor and the journal in front of it.
 pub(super) struct Line {
@@ -95,19 +127,22 @@ impl Line {
         self.seq = self.seq.next();
         self.time = self.time.plus_seconds(1);
         let subject = subject();
-        let outcome = |subject, action, result: Result<(), &str>| {
-            let result = result.map_err(Into::into);
+        let outcome = |subject, action, result: Result<(), Failure>| {
             Kind::Outcome(Box::new(Outcome { subject, action, result, maybe_twice: false }))
         };
+        let in_flight = self.governor.in_flight().map_or(STRAY, |intent| intent.action);
         let kind = match op {
             Op::Signal(kind, severity) => {
                 Kind::Signal(signal(&subject, &format!("id-{}", self.seq), kind, *severity))
             }
-            Op::Done(result) => {
-                let action = self.governor.in_flight().map_or(STRAY, |intent| intent.action);
-                outcome(subject, action, *result)
+            Op::Replay(kind) => {
+                let signal = signal(&subject, "id-0", kind, Severity::Info);
+                let (actor, reason) = ("root".into(), "the cause is gone".into());
+                Kind::Replay(Box::new(Replay { case: CASE, signal, actor, reason }))
             }
-            Op::Stray(result) => outcome(subject, STRAY, *result),
+            Op::Done(result) => outcome(subject, in_flight, result.map_err(Failure::asked)),
+            Op::Withheld => outcome(subject, in_flight, Err(Failure::withheld("the target is halted"))),
+            Op::Stray(result) => outcome(subject, STRAY, result.map_err(Failure::asked)),
             Op::Fire(kind) => {
                 let armed =
                     self.governor.timers().find(|arm| arm.kind == *kind).map_or(Seq(0), |arm| arm.armed);
@@ -140,6 +175,8 @@ impl Line {
 
 pub(super) const SEE: Op = Op::Signal("see.this", Severity::Info);
 pub(super) const ACT: Op = Op::Signal("act.now", Severity::Info);
+pub(super) const DENIED: Op = Op::Signal("deny.this", Severity::Info);
+pub(super) const UNFIT: Op = Op::Signal("bad.this", Severity::Info);
 pub(super) const OK: Op = Op::Done(Ok(()));
 pub(super) const ERROR: Op = Op::Done(Err("refused"));
 pub(super) const ACTIVE: Op = Op::Signal("gemba.entitlement.active", Severity::Info);

@@ -57,6 +57,8 @@ impl Model {
             "degraded" if !critical => "deferred_dropped",
             _ if left == 0 => "quota_exceeded",
             _ if kind == "act.now" => "action_generated",
+            _ if kind == "deny.this" => "policy_denied",
+            _ if kind == "bad.this" => "deadletter_signal",
             _ => "observed",
         };
         if verdict == "quota_exceeded" && before == "stable" {
@@ -89,7 +91,7 @@ impl Model {
         }
     }
 
-    fn land(&mut self, success: bool) {
+    fn land(&mut self, success: bool, counts: bool) {
         let before = self.state;
         self.flight = None;
         let kind = if success { "action_successful" } else { "action_failed" };
@@ -100,7 +102,7 @@ impl Model {
         self.say(kind, before);
         if success {
             (self.failures, self.probing) = (0, false);
-        } else {
+        } else if counts {
             self.failures += 1;
             if self.probing || self.failures >= FAILURES {
                 let before = self.state;
@@ -134,7 +136,7 @@ impl Model {
                 self.state = self.rest();
                 self.say("breaker_testing", before);
             }
-            TimerKind::ActionDeadline if self.flight.is_some_and(|(_, by)| by == armed) => self.land(false),
+            TimerKind::ActionDeadline if self.flight.is_some_and(|(_, by)| by == armed) => self.land(false, true),
             _ => {}
         }
     }
@@ -154,7 +156,7 @@ impl Model {
                 (self.failures, self.probing, self.reset) = (0, false, None);
                 self.state = if self.flight.is_some() { "action_pending" } else { self.rest() };
             }
-            Verb::Resume => {}
+            Verb::Resume | Verb::Discard(_) => {}
             Verb::Quota(left) => {
                 self.quota = Some((left, self.quota.map_or(self.now, |(_, by)| by)));
                 if before == "quota_exhausted" && left > 0 {
@@ -177,15 +179,21 @@ impl Model {
             }
             (Kind::Outcome(outcome), _) => {
                 let success = outcome.result.is_ok();
+                let counts = outcome.result.as_ref().err().is_none_or(|failure| failure.asked);
                 if self.flight.is_some_and(|(action, _)| action == outcome.action.0.0) {
-                    self.land(success);
+                    self.land(success, counts);
                 } else {
                     self.say(if success { "action_successful" } else { "action_failed" }, self.state);
                 }
             }
             (Kind::Timer(timer), _) => self.fire(timer.kind, timer.armed.0),
             (Kind::Command(command), _) => self.order(command.verb),
-            (Kind::Signal(_), _) => unreachable!(),
+            (Kind::Replay(_), Op::Replay(kind)) => {
+                self.ordinal = 1;
+                self.say("operator", self.state);
+                self.answer(self.now, kind, false);
+            }
+            (Kind::Signal(_) | Kind::Replay(_) | Kind::Rules(_), _) => unreachable!(),
         }
     }
 }
@@ -211,11 +219,12 @@ fn timer() -> impl Strategy<Value = TimerKind> {
 }
 
 pub(super) fn op() -> impl Strategy<Value = Op> {
-    let kind = prop::sample::select(vec!["see.this", "act.now", "act.now"]);
+    let kinds = || prop::sample::select(vec!["see.this", "act.now", "act.now", "act.now", "deny.this", "bad.this"]);
     prop_oneof![
-        8 => (kind, severity()).prop_map(|(kind, severity)| Op::Signal(kind, severity)),
+        8 => (kinds(), severity()).prop_map(|(kind, severity)| Op::Signal(kind, severity)),
         1 => prop::sample::select(vec![ACTIVE, REVOKED]),
-        4 => prop::sample::select(vec![OK, ERROR]),
+        1 => kinds().prop_map(Op::Replay),
+        5 => prop::sample::select(vec![OK, OK, ERROR, ERROR, Op::Withheld]),
         1 => prop::sample::select(vec![Op::Stray(Ok(())), Op::Stray(Err("late"))]),
         3 => timer().prop_map(Op::Fire),
         1 => timer().prop_map(Op::Stale),
@@ -226,6 +235,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             Just(Verb::Entitle),
             Just(Verb::Revoke),
             (0u32..3).prop_map(Verb::Quota),
+            Just(Verb::Discard(CASE)),
         ]
         .prop_map(Op::Order),
     ]
@@ -269,7 +279,7 @@ proptest! {
         // A halt at the end empties the mailbox.
         for op in ops.iter().chain([&Op::Order(Verb::Halt)]) {
             let drafts = line.feed(op);
-            if matches!(op, Op::Signal(..)) {
+            if matches!(op, Op::Signal(..) | Op::Replay(_)) {
                 owed.insert(line.seq, 0);
             }
             for draft in &drafts {
@@ -278,7 +288,8 @@ proptest! {
                 state = draft.after;
                 if FINAL.contains(&draft.kind.as_str()) {
                     prop_assert_eq!(draft.id.ordinal, 0);
-                    prop_assert_eq!(draft.signal_seq, Some(draft.id.seq));
+                    let replayed = draft.signal_seq == Some(CASE);
+                    prop_assert!(replayed || draft.signal_seq == Some(draft.id.seq));
                     *owed.get_mut(&draft.id.seq).unwrap() += 1;
                 }
             }

@@ -1,6 +1,6 @@
 //! Single promises, by example.
 
-use super::super::cause;
+use super::super::reason;
 use super::*;
 use crate::event::Kind;
 use crate::jidoka::breaker::Breaker;
@@ -69,7 +69,7 @@ fn a_full_mailbox_makes_dead_letters() {
     let mut line = Line::new(rules()).all(&[ACT, SEE, SEE]);
     let drafts = line.feed(&SEE);
     assert_eq!(kinds(&drafts), [(4, 0, ReceiptType::DeadletterSignal)]);
-    assert_eq!(drafts[0].reason.as_deref(), Some(cause::MAILBOX_FULL));
+    assert_eq!(drafts[0].reason.as_deref(), Some(&*format!("sender: {}", reason::MAILBOX_FULL)));
     let body = signal(&subject(), "id-2", "see.this", Severity::Info).body.len();
     let mut line = Line::new(Rules { mailbox: 9, mailbox_bytes: body * 2, ..rules() }).all(&[ACT, SEE, SEE]);
     assert_eq!(kinds(&line.feed(&SEE)), [(4, 0, ReceiptType::DeadletterSignal)], "bytes count too");
@@ -147,7 +147,7 @@ fn resume_goes_back_to_the_action_that_was_out() {
 fn a_late_outcome_is_on_record_and_changes_nothing() {
     let mut line = Line::new(rules()).all(&[ACT]);
     let drafts = line.feed(&Op::Fire(TimerKind::ActionDeadline));
-    assert_eq!(drafts[0].reason.as_deref(), Some(cause::NO_OUTCOME));
+    assert_eq!(drafts[0].reason.as_deref(), Some(reason::NO_OUTCOME));
     let knew = line.governor.state_hash(&mut Vec::new());
     let mut event = line.event(&Op::Stray(Ok(())));
     if let Kind::Outcome(outcome) = &mut event.kind {

@@ -19,12 +19,15 @@ fn setups() -> Vec<(&'static str, Line)> {
     ]
 }
 
-const INPUTS: [(&str, Op); 20] = [
+const INPUTS: [(&str, Op); 25] = [
     ("signal", SEE),
     ("warning", Op::Signal("see.this", Severity::Warning)),
     ("critical", Op::Signal("see.this", Severity::Critical)),
     ("acting", ACT),
     ("acting critical", Op::Signal("act.now", Severity::Critical)),
+    ("denied", DENIED),
+    ("unfit", UNFIT),
+    ("replay", Op::Replay("see.this")),
     ("active", ACTIVE),
     ("revoked", REVOKED),
     ("boot timer", Op::Fire(TimerKind::Boot)),
@@ -33,6 +36,7 @@ const INPUTS: [(&str, Op); 20] = [
     ("deadline", Op::Fire(TimerKind::ActionDeadline)),
     ("ok", OK),
     ("error", ERROR),
+    ("withheld", Op::Withheld),
     ("stray", Op::Stray(Ok(()))),
     ("halt", Op::Order(Verb::Halt)),
     ("resume", Op::Order(Verb::Resume)),
@@ -40,6 +44,7 @@ const INPUTS: [(&str, Op); 20] = [
     ("revoke", Op::Order(Verb::Revoke)),
     ("quota 0", Op::Order(Verb::Quota(0))),
     ("quota 7", Op::Order(Verb::Quota(7))),
+    ("discard", Op::Order(Verb::Discard(CASE))),
 ];
 
 /// `state | input | receipts > state after`; `w` is the signal that waited, `e` what the event itself brought.
@@ -49,6 +54,9 @@ boot | warning | > boot
 boot | critical | > boot
 boot | acting | > boot
 boot | acting critical | > boot
+boot | denied | > boot
+boot | unfit | > boot
+boot | replay | e operator > boot
 boot | active | e entitlement, w observed > stable
 boot | revoked | e entitlement, w deferred_dropped > degraded
 boot | boot timer | e bootstrap_timeout, w deferred_dropped > degraded
@@ -57,6 +65,7 @@ boot | reset timer | > boot
 boot | deadline | > boot
 boot | ok | e action_successful > boot
 boot | error | e action_failed > boot
+boot | withheld | e action_failed > boot
 boot | stray | e action_successful > boot
 boot | halt | e jidoka_halt, w deadletter_signal > halted
 boot | resume | e operator > boot
@@ -64,11 +73,15 @@ boot | entitle | e operator, w observed > stable
 boot | revoke | e operator, w deferred_dropped > degraded
 boot | quota 0 | e operator > boot
 boot | quota 7 | e operator > boot
+boot | discard | e operator > boot
 stable | signal | e observed > stable
 stable | warning | e observed > stable
 stable | critical | e observed > stable
 stable | acting | e action_generated > action_pending
 stable | acting critical | e action_generated > action_pending
+stable | denied | e policy_denied > stable
+stable | unfit | e deadletter_signal > stable
+stable | replay | e operator, e observed > stable
 stable | active | e entitlement > stable
 stable | revoked | e entitlement > degraded
 stable | boot timer | > stable
@@ -77,6 +90,7 @@ stable | reset timer | > stable
 stable | deadline | > stable
 stable | ok | e action_successful > stable
 stable | error | e action_failed > stable
+stable | withheld | e action_failed > stable
 stable | stray | e action_successful > stable
 stable | halt | e jidoka_halt > halted
 stable | resume | e operator > stable
@@ -84,11 +98,15 @@ stable | entitle | e operator > stable
 stable | revoke | e operator > degraded
 stable | quota 0 | e operator > stable
 stable | quota 7 | e operator > stable
+stable | discard | e operator > stable
 action_pending | signal | > action_pending
 action_pending | warning | > action_pending
 action_pending | critical | > action_pending
 action_pending | acting | > action_pending
 action_pending | acting critical | > action_pending
+action_pending | denied | > action_pending
+action_pending | unfit | > action_pending
+action_pending | replay | e operator > action_pending
 action_pending | active | e entitlement > action_pending
 action_pending | revoked | e entitlement > action_pending
 action_pending | boot timer | > action_pending
@@ -97,6 +115,7 @@ action_pending | reset timer | > action_pending
 action_pending | deadline | e action_failed, w observed > stable
 action_pending | ok | e action_successful, w observed > stable
 action_pending | error | e action_failed, w observed > stable
+action_pending | withheld | e action_failed, w observed > stable
 action_pending | stray | e action_successful > action_pending
 action_pending | halt | e jidoka_halt, w deadletter_signal > halted
 action_pending | resume | e operator > action_pending
@@ -104,11 +123,15 @@ action_pending | entitle | e operator > action_pending
 action_pending | revoke | e operator > action_pending
 action_pending | quota 0 | e operator > action_pending
 action_pending | quota 7 | e operator > action_pending
+action_pending | discard | e operator > action_pending
 quota_exhausted | signal | e quota_exceeded > quota_exhausted
 quota_exhausted | warning | e quota_exceeded > quota_exhausted
 quota_exhausted | critical | e quota_exceeded > quota_exhausted
 quota_exhausted | acting | e quota_exceeded > quota_exhausted
 quota_exhausted | acting critical | e quota_exceeded > quota_exhausted
+quota_exhausted | denied | e quota_exceeded > quota_exhausted
+quota_exhausted | unfit | e quota_exceeded > quota_exhausted
+quota_exhausted | replay | e operator, e quota_exceeded > quota_exhausted
 quota_exhausted | active | e entitlement > quota_exhausted
 quota_exhausted | revoked | e entitlement > degraded
 quota_exhausted | boot timer | > quota_exhausted
@@ -117,6 +140,7 @@ quota_exhausted | reset timer | > quota_exhausted
 quota_exhausted | deadline | > quota_exhausted
 quota_exhausted | ok | e action_successful > quota_exhausted
 quota_exhausted | error | e action_failed > quota_exhausted
+quota_exhausted | withheld | e action_failed > quota_exhausted
 quota_exhausted | stray | e action_successful > quota_exhausted
 quota_exhausted | halt | e jidoka_halt > halted
 quota_exhausted | resume | e operator > quota_exhausted
@@ -124,11 +148,15 @@ quota_exhausted | entitle | e operator > quota_exhausted
 quota_exhausted | revoke | e operator > degraded
 quota_exhausted | quota 0 | e operator > quota_exhausted
 quota_exhausted | quota 7 | e operator > stable
+quota_exhausted | discard | e operator > quota_exhausted
 degraded | signal | e deferred_dropped > degraded
 degraded | warning | e deferred_dropped > degraded
 degraded | critical | e observed > degraded
 degraded | acting | e deferred_dropped > degraded
 degraded | acting critical | e action_generated > action_pending
+degraded | denied | e deferred_dropped > degraded
+degraded | unfit | e deferred_dropped > degraded
+degraded | replay | e operator, e deferred_dropped > degraded
 degraded | active | e entitlement > stable
 degraded | revoked | e entitlement > degraded
 degraded | boot timer | > degraded
@@ -137,6 +165,7 @@ degraded | reset timer | > degraded
 degraded | deadline | > degraded
 degraded | ok | e action_successful > degraded
 degraded | error | e action_failed > degraded
+degraded | withheld | e action_failed > degraded
 degraded | stray | e action_successful > degraded
 degraded | halt | e jidoka_halt > halted
 degraded | resume | e operator > degraded
@@ -144,11 +173,15 @@ degraded | entitle | e operator > stable
 degraded | revoke | e operator > degraded
 degraded | quota 0 | e operator > degraded
 degraded | quota 7 | e operator > degraded
+degraded | discard | e operator > degraded
 halted by breaker | signal | e deadletter_signal > halted
 halted by breaker | warning | e deadletter_signal > halted
 halted by breaker | critical | e deadletter_signal > halted
 halted by breaker | acting | e deadletter_signal > halted
 halted by breaker | acting critical | e deadletter_signal > halted
+halted by breaker | denied | e deadletter_signal > halted
+halted by breaker | unfit | e deadletter_signal > halted
+halted by breaker | replay | e operator, e deadletter_signal > halted
 halted by breaker | active | e entitlement > halted
 halted by breaker | revoked | e entitlement > halted
 halted by breaker | boot timer | > halted
@@ -157,6 +190,7 @@ halted by breaker | reset timer | e breaker_testing > stable
 halted by breaker | deadline | > halted
 halted by breaker | ok | e action_successful > halted
 halted by breaker | error | e action_failed > halted
+halted by breaker | withheld | e action_failed > halted
 halted by breaker | stray | e action_successful > halted
 halted by breaker | halt | e jidoka_halt > halted
 halted by breaker | resume | e operator > stable
@@ -164,11 +198,15 @@ halted by breaker | entitle | e operator > halted
 halted by breaker | revoke | e operator > halted
 halted by breaker | quota 0 | e operator > halted
 halted by breaker | quota 7 | e operator > halted
+halted by breaker | discard | e operator > halted
 halted by operator | signal | e deadletter_signal > halted
 halted by operator | warning | e deadletter_signal > halted
 halted by operator | critical | e deadletter_signal > halted
 halted by operator | acting | e deadletter_signal > halted
 halted by operator | acting critical | e deadletter_signal > halted
+halted by operator | denied | e deadletter_signal > halted
+halted by operator | unfit | e deadletter_signal > halted
+halted by operator | replay | e operator, e deadletter_signal > halted
 halted by operator | active | e entitlement > halted
 halted by operator | revoked | e entitlement > halted
 halted by operator | boot timer | > halted
@@ -177,6 +215,7 @@ halted by operator | reset timer | > halted
 halted by operator | deadline | e action_failed > halted
 halted by operator | ok | e action_successful > halted
 halted by operator | error | e action_failed > halted
+halted by operator | withheld | e action_failed > halted
 halted by operator | stray | e action_successful > halted
 halted by operator | halt | e jidoka_halt > halted
 halted by operator | resume | e operator > action_pending
@@ -184,6 +223,7 @@ halted by operator | entitle | e operator > halted
 halted by operator | revoke | e operator > halted
 halted by operator | quota 0 | e operator > halted
 halted by operator | quota 7 | e operator > halted
+halted by operator | discard | e operator > halted
 ";
 
 #[test]
@@ -303,12 +343,17 @@ fn page() -> String {
 }
 
 const NOTES: &str = "
-- **decide**: by the rules `observed`, or `action_generated` → action_pending. With no action left in the quota's
-  window `quota_exceeded`, and from stable → quota_exhausted.
+- **decide**: by the rules `observed`, `policy_denied`, or `action_generated` → action_pending; `deadletter_signal` when a
+  rule or a memory cannot be evaluated. With no action left in the quota's window `quota_exceeded`, and from stable →
+  quota_exhausted; then no rule is tried, but memories count the signal.
 - **wait**: in the mailbox, in order, until the state is left; then each is answered as the new state answers, until
   one makes an action pending again. `deadletter_signal` when the mailbox is full.
 - **rest**: stable when entitled, else degraded.
 - **remember**: the entitlement counts when the state is left.
+- **as an error**: an action whose target was not asked, because the target's own breaker stood open, is an error that
+  the governor's breaker does not count.
+- A replay is the signal once more: `operator` as `r-<its seq>-01`, then what the signal brings in this state. An
+  operator's discard leaves `operator` and changes nothing here.
 - A signal's own receipt is always `r-<its seq>-00`. Entitlement signals leave `entitlement`, operators' orders
   `operator` (a halt: `jidoka_halt`), everything else the receipts named above; what names none leaves none.
 - A timer counts only if it is the one that runs, and an outcome only if its action is the one in flight.

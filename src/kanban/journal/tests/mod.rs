@@ -11,7 +11,7 @@ use super::record::{Decoder, Encoder};
 use super::scan::Segment;
 use super::{Damage, End, Spares, Writer, frame, scan, segment};
 use crate::disk::{Disk as _, RealDisk};
-use crate::event::{ActionId, Command, Kind, Outcome, Seq, Subject, Timer, TimerKind, UnixMillis, Verb};
+use crate::event::{ActionId, Command, Failure, Kind, Outcome, Seq, Subject, Timer, TimerKind, UnixMillis, Verb};
 use crate::kanban::memory::Memory;
 use crate::limits::FRAME_EVENTS_MAX;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
@@ -451,7 +451,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     });
     let outcome = (subject(), any::<u64>(), prop::option::of(text()), any::<bool>());
     let outcome = outcome.prop_map(|(subject, action, error, maybe_twice)| {
-        let result = error.map_or(Ok(()), |error| Err(error.into()));
+        let result = error.map_or(Ok(()), |error| Err(Failure::asked(error)));
         Kind::Outcome(Box::new(Outcome { subject, action: ActionId(Seq(action)), result, maybe_twice }))
     });
     let timer = (subject(), 0usize..4, any::<u64>()).prop_map(|(subject, kind, armed)| {
