@@ -7,6 +7,10 @@
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run signal_parse -- -max_total_time=30
 //! ```
 
+use gemba::expression;
+
 pub mod json;
 pub mod memory;
+#[path = "../../src/expression/tests/oracle.rs"]
+pub mod oracle;
 pub mod reference;

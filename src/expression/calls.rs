@@ -4,9 +4,10 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, ListExpr, Li
 use regex::RegexBuilder;
 
 use super::Wrong;
-use super::check::{Check, Typed, leftmost, nearest};
+use super::check::{Check, Typed};
 use super::functions;
 use super::kinds::{Kinds, One, Shape};
+use super::paths::{leftmost, nearest};
 use super::time;
 use super::tree::{Collect, Function, Loop, Node, Part, Quantifier, TextTest, Truth, Zone};
 use crate::limits::EXPRESSION_REGEX_BYTES;
@@ -23,12 +24,8 @@ const FUNCTIONS: [(&str, Function, Kinds, Kinds); 7] = [
 ];
 
 /// What `string` takes.
-const STRINGS: Kinds = Kinds::STRING
-    .or(Kinds::BOOL)
-    .or(Kinds::INT)
-    .or(Kinds::DOUBLE)
-    .or(Kinds::TIMESTAMP)
-    .or(Kinds::DURATION);
+const STRINGS: Kinds =
+    Kinds::STRING.or(Kinds::BOOL).or(Kinds::INT).or(Kinds::DOUBLE).or(Kinds::TIMESTAMP).or(Kinds::DURATION);
 
 const TEXT_TESTS: [(&str, TextTest); 3] = [
     ("startsWith", TextTest::StartsWith),
@@ -74,7 +71,9 @@ impl Check<'_, '_, '_> {
             ("matches", ..) => Err(self.wrong_call(expr, name, "`x.matches('…')`")),
             ("size", Some(of), []) => self.function(expr, name, of),
             ("dyn", None, [of]) => self.expr(of),
-            (_, None, [of]) if FUNCTIONS.iter().any(|(each, ..)| *each == name) => self.function(expr, name, of),
+            (_, None, [of]) if FUNCTIONS.iter().any(|(each, ..)| *each == name) => {
+                self.function(expr, name, of)
+            }
             _ if FUNCTIONS.iter().any(|(each, ..)| *each == name) => {
                 Err(self.wrong_call(expr, name, &format!("`{name}(x)`")))
             }
@@ -85,7 +84,8 @@ impl Check<'_, '_, '_> {
     fn unknown(&self, expr: &IdedExpr, name: &str) -> Wrong {
         let (line, column) = self.source.call_place(expr.id, name);
         let mut wrong = Wrong::new(line, column, format!("unknown function `{name}`"));
-        let functions = FUNCTIONS.iter().map(|(each, ..)| *each).chain(TEXT_TESTS.iter().map(|(each, _)| *each));
+        let functions =
+            FUNCTIONS.iter().map(|(each, ..)| *each).chain(TEXT_TESTS.iter().map(|(each, _)| *each));
         let parts = PARTS.iter().map(|(each, ..)| *each);
         if OTHERS.contains(&name) {
             wrong.what = format!("`{name}` is not called like this");
@@ -160,13 +160,23 @@ impl Check<'_, '_, '_> {
             .build()
             .map_err(|_| {
                 let (line, column) = self.source.place(pattern.id);
-                Wrong::new(line, column, "the pattern is no regular expression, or too large a one".to_owned())
+                Wrong::new(
+                    line,
+                    column,
+                    "the pattern is no regular expression, or too large a one".to_owned(),
+                )
             })?;
         let label = self.label("matches");
         Ok(Typed::new(Node::Truth(Truth::Matches(Box::new((text, regex)), label)), Kinds::BOOL))
     }
 
-    fn part(&mut self, expr: &IdedExpr, call: &CallExpr, part: Part, of_durations: bool) -> Result<Typed, Wrong> {
+    fn part(
+        &mut self,
+        expr: &IdedExpr,
+        call: &CallExpr,
+        part: Part,
+        of_durations: bool,
+    ) -> Result<Typed, Wrong> {
         let name = call.func_name.as_str();
         let (Some(of), [] | [_]) = (call.target.as_deref(), &call.args[..]) else {
             return Err(self.wrong_call(expr, name, &format!("`x.{name}()`")));
@@ -194,7 +204,11 @@ impl Check<'_, '_, '_> {
     }
 
     /// The macros, told apart by the step that the parser writes for each.
-    pub(super) fn comprehension(&mut self, expr: &IdedExpr, each: &ComprehensionExpr) -> Result<Typed, Wrong> {
+    pub(super) fn comprehension(
+        &mut self,
+        expr: &IdedExpr,
+        each: &ComprehensionExpr,
+    ) -> Result<Typed, Wrong> {
         let range = self.expr(&each.iter_range)?;
         let takes = Kinds::LIST.or(Kinds::MAP);
         if !range.shape.kinds.meets(takes) {
@@ -219,7 +233,9 @@ impl Check<'_, '_, '_> {
         let counts = matches!(each.accu_init.expr, Expr::Literal(LiteralValue::Int(_)));
         let range = range.node;
         let typed = match (step.func_name.as_str(), &step.args[..]) {
-            (operators::LOGICAL_AND, [_, test]) => self.quantifier(Quantifier::All, "all", variable, range, test),
+            (operators::LOGICAL_AND, [_, test]) => {
+                self.quantifier(Quantifier::All, "all", variable, range, test)
+            }
             (operators::LOGICAL_OR, [_, test]) => {
                 self.quantifier(Quantifier::Exists, "exists", variable, range, test)
             }

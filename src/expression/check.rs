@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, MapExpr, SelectExpr, operators};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, MapExpr, operators};
 
 use super::fault::Label;
 use super::kinds::{Kinds, One, Shape};
-use super::names::Found;
 use super::parse::{Parsed, Source};
+use super::paths::{leftmost, path_of, written};
 use super::tree::{Comparison, Node, Number, Operator, Truth};
 use super::value::{List, Map, Value};
 use super::{Expression, Names, Root, Slot, Type, Wrong};
@@ -43,10 +43,10 @@ pub(super) fn compile(parsed: &Parsed<'_>, names: &mut Names, wanted: Type) -> R
 }
 
 pub(super) struct Check<'n, 's, 't> {
-    names: &'n mut Names,
+    pub(super) names: &'n mut Names,
     pub(super) source: &'s Source<'t>,
     labels: Vec<Box<str>>,
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     /// The variables of the loops around.
     pub(super) scopes: Vec<(Box<str>, Shape)>,
     /// Nodes so far, those of loops apart.
@@ -137,7 +137,9 @@ impl Check<'_, '_, '_> {
                 (operators::MULTIPLY, [left, right], None) => {
                     self.arithmetic(expr, Operator::Multiply, left, right)
                 }
-                (operators::DIVIDE, [left, right], None) => self.arithmetic(expr, Operator::Divide, left, right),
+                (operators::DIVIDE, [left, right], None) => {
+                    self.arithmetic(expr, Operator::Divide, left, right)
+                }
                 (operators::MODULO, [left, right], None) => {
                     self.arithmetic(expr, Operator::Remainder, left, right)
                 }
@@ -145,7 +147,9 @@ impl Check<'_, '_, '_> {
                 (operators::LESS_EQUALS, [left, right], None) => {
                     self.order(expr, Comparison::LessOrEqual, left, right)
                 }
-                (operators::GREATER, [left, right], None) => self.order(expr, Comparison::Greater, left, right),
+                (operators::GREATER, [left, right], None) => {
+                    self.order(expr, Comparison::Greater, left, right)
+                }
                 (operators::GREATER_EQUALS, [left, right], None) => {
                     self.order(expr, Comparison::GreaterOrEqual, left, right)
                 }
@@ -169,103 +173,16 @@ impl Check<'_, '_, '_> {
             LiteralValue::Int(int) => (Value::Int(*int.inner()), Kinds::INT),
             LiteralValue::Double(double) => (Value::Double(*double.inner()), Kinds::DOUBLE),
             LiteralValue::String(text) => (Value::Text(Cow::Owned(text.inner().to_owned())), Kinds::STRING),
-            LiteralValue::UInt(_) => return Err(self.wrong(expr, "there are no unsigned ints here".to_owned())),
+            LiteralValue::UInt(_) => {
+                return Err(self.wrong(expr, "there are no unsigned ints here".to_owned()));
+            }
             LiteralValue::Bytes(_) => return Err(self.wrong(expr, "there are no bytes here".to_owned())),
         };
         Ok(Typed::new(Node::Const(value), kinds))
     }
 
-    /// A name and the fields after it.
-    fn path(&mut self, expr: &IdedExpr) -> Result<Typed, Wrong> {
-        let Some(path) = path_of(expr) else {
-            return Err(self.wrong(expr, "the expression cannot be parsed".to_owned()));
-        };
-        if let Some(variable) = self.scopes.iter().rposition(|(name, _)| **name == *path[0]) {
-            return match &expr.expr {
-                Expr::Ident(_) => Ok(Typed { node: Node::Local(variable), shape: self.scopes[variable].1 }),
-                Expr::Select(select) => self.field(expr, &select.operand, &select.field),
-                Expr::Call(call) => match &call.args[..] {
-                    [of, index] => self.index(expr, of, index),
-                    _ => Err(self.wrong(expr, "the expression cannot be parsed".to_owned())),
-                },
-                _ => Err(self.wrong(expr, "the expression cannot be parsed".to_owned())),
-            };
-        }
-        let found = self.find(expr, &path)?;
-        let mut typed = self.slot(found, &path[..found.parts].join("."));
-        for (at, field) in path.iter().enumerate().skip(found.parts) {
-            typed = self.field_of(expr, typed, field, &path[..=at].join("."))?;
-        }
-        Ok(typed)
-    }
-
-    fn find(&mut self, expr: &IdedExpr, path: &[&str]) -> Result<Found, Wrong> {
-        if let Some(found) = self.names.find(path) {
-            return Ok(found);
-        }
-        let given = path[..path.len().min(2)].join(".");
-        let mut wrong = self.wrong(leftmost(expr), format!("unknown name `{given}`"));
-        wrong.hint = nearest(&given, self.names.valid());
-        Err(wrong)
-    }
-
-    fn slot(&mut self, found: Found, path: &str) -> Typed {
-        if !self.slots.contains(&found.slot) {
-            self.slots.push(found.slot);
-        }
-        let label = self.label(path);
-        Typed { node: Node::Slot(found.slot, label), shape: found.shape }
-    }
-
-    fn field(&mut self, expr: &IdedExpr, operand: &IdedExpr, field: &str) -> Result<Typed, Wrong> {
-        let of = self.expr(operand)?;
-        let path = self.written(operand, field);
-        self.field_of(expr, of, field, &path)
-    }
-
-    fn field_of(&mut self, expr: &IdedExpr, of: Typed, field: &str, path: &str) -> Result<Typed, Wrong> {
-        if !of.shape.kinds.meets(Kinds::MAP) {
-            return Err(self.wrong(expr, format!("{} has no field `{field}`", One(of.shape.kinds))));
-        }
-        let label = self.label(path);
-        Ok(Typed { shape: of.shape.inside(), node: Node::Field(Box::new(of.node), field.into(), label) })
-    }
-
-    fn has(&mut self, expr: &IdedExpr, select: &SelectExpr) -> Result<Typed, Wrong> {
-        let there = |truth| Ok(Typed::new(Node::Truth(truth), Kinds::BOOL));
-        let path = path_of(&select.operand).filter(|path| self.scopes.iter().all(|(name, _)| **name != *path[0]));
-        let Some(parent) = path else {
-            let of = self.expr(&select.operand)?;
-            if !of.shape.kinds.meets(Kinds::MAP) {
-                return Err(self.wrong(expr, format!("{} has no fields", One(of.shape.kinds))));
-            }
-            let label = self.label(&self.written(&select.operand, &select.field));
-            return there(Truth::HasField(Box::new(of.node), select.field.as_str().into(), label));
-        };
-        let mut path = parent.clone();
-        path.push(&select.field);
-        let found = self.find(&select.operand, &path)?;
-        let label = parent.join(".");
-        if found.parts < path.len() {
-            let of = self.path(&select.operand)?;
-            if !of.shape.kinds.meets(Kinds::MAP) {
-                return Err(self.wrong(expr, format!("{} has no fields", One(of.shape.kinds))));
-            }
-            let label = self.label(&path.join("."));
-            return there(Truth::HasField(Box::new(of.node), select.field.as_str().into(), label));
-        }
-        self.slot(found, &path.join("."));
-        if parent.len() < 2 || !found.document {
-            return there(Truth::Present(found.slot));
-        }
-        let above = self.find(&select.operand, &parent)?;
-        self.slot(above, &label);
-        let label = self.label(&label);
-        there(Truth::HasPath { path: found.slot, parent: above.slot, label })
-    }
-
-    fn index(&mut self, expr: &IdedExpr, of: &IdedExpr, index: &IdedExpr) -> Result<Typed, Wrong> {
-        let path = self.written(of, "[]").replace(".[]", "[]");
+    pub(super) fn index(&mut self, expr: &IdedExpr, of: &IdedExpr, index: &IdedExpr) -> Result<Typed, Wrong> {
+        let path = written(of, "[]").replace(".[]", "[]");
         let of = self.expr(of)?;
         let index = self.expr(index)?;
         let numbers = Kinds::INT.or(Kinds::DOUBLE);
@@ -337,7 +254,8 @@ impl Check<'_, '_, '_> {
             }
         }
         if kinds == Kinds::NONE {
-            let what = format!("`{sign}` does not take {} and {}", One(left.shape.kinds), One(right.shape.kinds));
+            let what =
+                format!("`{sign}` does not take {} and {}", One(left.shape.kinds), One(right.shape.kinds));
             let mut wrong = self.wrong(expr, what);
             wrong.hint = unmixed(operator, &left, &right);
             return Err(wrong);
@@ -375,13 +293,18 @@ impl Check<'_, '_, '_> {
             }
         }
         if ours == Kinds::NONE {
-            let what = format!("`{sign}` does not compare {} and {}", One(left.shape.kinds), One(right.shape.kinds));
+            let what =
+                format!("`{sign}` does not compare {} and {}", One(left.shape.kinds), One(right.shape.kinds));
             return Err(self.wrong(expr, what));
         }
         let label = self.label(sign);
         // A written int is compared as the double it is.
-        let double = |node: &Node, kinds| kinds == Kinds::DOUBLE || matches!(node, Node::Const(Value::Int(_)));
-        let truth = if double(&left.node, ours) && double(&right.node, theirs) && ours.or(theirs) != Kinds::INT {
+        let double =
+            |node: &Node, kinds| kinds == Kinds::DOUBLE || matches!(node, Node::Const(Value::Int(_)));
+        let truth = if double(&left.node, ours)
+            && double(&right.node, theirs)
+            && ours.or(theirs) != Kinds::INT
+        {
             Truth::Compare(comparison, label, Box::new((number(left.node, label), number(right.node, label))))
         } else {
             Truth::Order(comparison, label, Box::new((left.node, right.node)))
@@ -389,7 +312,13 @@ impl Check<'_, '_, '_> {
         Ok(Typed::new(Node::Truth(truth), Kinds::BOOL))
     }
 
-    fn equal(&mut self, expr: &IdedExpr, wanted: bool, left: &IdedExpr, right: &IdedExpr) -> Result<Typed, Wrong> {
+    fn equal(
+        &mut self,
+        expr: &IdedExpr,
+        wanted: bool,
+        left: &IdedExpr,
+        right: &IdedExpr,
+    ) -> Result<Typed, Wrong> {
         let (left, right) = (self.expr(left)?, self.expr(right)?);
         if !left.shape.kinds.comparable().meets(right.shape.kinds.comparable()) {
             let what = format!("{} never equals {}", One(left.shape.kinds), One(right.shape.kinds));
@@ -403,7 +332,8 @@ impl Check<'_, '_, '_> {
         let (left, right) = (self.expr(left)?, self.expr(right)?);
         let places = right.shape.kinds.and(Kinds::LIST.or(Kinds::MAP));
         if places == Kinds::NONE {
-            let what = format!("`in` takes a list or a map on its right, and this is {}", One(right.shape.kinds));
+            let what =
+                format!("`in` takes a list or a map on its right, and this is {}", One(right.shape.kinds));
             return Err(self.wrong(expr, what));
         }
         let inner = right.shape.inner.comparable();
@@ -451,7 +381,10 @@ impl Check<'_, '_, '_> {
             };
             let key = self.expr(&entry.key)?;
             if !key.shape.kinds.meets(keys) {
-                let what = format!("a map's key is a bool, an int or a string, and this is {}", One(key.shape.kinds));
+                let what = format!(
+                    "a map's key is a bool, an int or a string, and this is {}",
+                    One(key.shape.kinds)
+                );
                 return Err(self.wrong(&entry.key, what));
             }
             let value = self.expr(&entry.value)?;
@@ -488,62 +421,10 @@ impl Check<'_, '_, '_> {
         Label::try_from(at).unwrap_or_default()
     }
 
-    /// The field of this operand as a path, for faults.
-    fn written(&self, operand: &IdedExpr, field: &str) -> String {
-        path_of(operand).map_or_else(|| format!("….{field}"), |path| format!("{}.{field}", path.join(".")))
-    }
-
     pub(super) fn wrong(&self, expr: &IdedExpr, what: String) -> Wrong {
         let (line, column) = self.source.place(expr.id);
         Wrong::new(line, column, what)
     }
-}
-
-/// The names of `a.b["c"]`, root first; `None` for whatever is more than that.
-fn path_of(expr: &IdedExpr) -> Option<Vec<&str>> {
-    let mut path = Vec::new();
-    let mut expr = expr;
-    loop {
-        match &expr.expr {
-            Expr::Ident(name) => {
-                path.push(name.as_str());
-                path.reverse();
-                return Some(path);
-            }
-            Expr::Select(select) if !select.test => {
-                path.push(select.field.as_str());
-                expr = &select.operand;
-            }
-            Expr::Call(call) if call.func_name == operators::INDEX && call.target.is_none() => {
-                let [of, index] = &call.args[..] else { return None };
-                let Expr::Literal(LiteralValue::String(key)) = &index.expr else { return None };
-                path.push(key.inner());
-                expr = of;
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// Where an expression begins, as far as its nodes tell.
-pub(super) fn leftmost(expr: &IdedExpr) -> &IdedExpr {
-    let mut expr = expr;
-    loop {
-        expr = match &expr.expr {
-            Expr::Select(select) => &select.operand,
-            Expr::Call(call) if call.func_name == operators::INDEX => match call.args.first() {
-                Some(of) => of,
-                None => return expr,
-            },
-            _ => return expr,
-        };
-    }
-}
-
-/// The valid name that was probably meant.
-pub(super) fn nearest<'a>(given: &str, valid: impl Iterator<Item = &'a str>) -> Option<String> {
-    let (distance, best) = valid.map(|name| (strsim::damerau_levenshtein(given, name), name)).min()?;
-    (distance <= 1 + given.len() / 3).then(|| format!("the nearest valid name is `{best}`"))
 }
 
 fn sign(operator: Operator) -> &'static str {
@@ -568,7 +449,9 @@ fn unmixed(operator: Operator, left: &Typed, right: &Typed) -> Option<String> {
             continue;
         }
         if let Node::Const(Value::Int(int)) = ours.node {
-            return Some(format!("write `{int}.0`: ints and doubles do not mix, and numbers of a signal are doubles"));
+            return Some(format!(
+                "write `{int}.0`: ints and doubles do not mix, and numbers of a signal are doubles"
+            ));
         }
         return Some("ints and doubles do not mix: `double(…)` makes a double of an int".to_owned());
     }

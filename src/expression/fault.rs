@@ -9,22 +9,37 @@ use super::kinds::One;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// This field was read and is not there.
-    Missing { path: String },
+    Missing {
+        path: String,
+    },
     /// This field of the signal does not read as the type it is declared with.
-    Unfit { path: String },
+    Unfit {
+        path: String,
+    },
     /// This operator, function or field has a value of a type that does not go there.
-    Mismatch { what: String, found: Type },
+    Mismatch {
+        what: String,
+        found: Type,
+    },
     /// A result beyond what its type can hold.
-    Overflow { what: String },
-    DivisionByZero { what: String },
+    Overflow {
+        what: String,
+    },
+    DivisionByZero {
+        what: String,
+    },
     /// Comparing with what is not a number has no answer.
-    NotANumber { what: String },
+    NotANumber {
+        what: String,
+    },
     /// The list has no such item.
     NoItem,
     /// The map has no such key.
     NoKey,
     /// This function cannot read what it was given.
-    Unreadable { function: String },
+    Unreadable {
+        function: String,
+    },
     /// A map was written with one key twice.
     TwinKey,
     /// The body is not the JSON it was taken for.
@@ -77,7 +92,7 @@ pub(super) enum Trip {
 impl Trip {
     #[cold]
     pub(super) fn fault(self, labels: &[Box<str>]) -> Fault {
-        let text = |label: Label| labels.get(label as usize).map_or_else(String::new, |text| text.to_string());
+        let text = |label: Label| labels.get(label as usize).map_or_else(String::new, ToString::to_string);
         match self {
             Self::Missing(label) => Fault::Missing { path: text(label) },
             Self::Unfit(label) => Fault::Unfit { path: text(label) },

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::fault::{Label, Trip};
 use super::time;
-use super::tree::{Function, Operator};
+use super::tree::{Function, Operator, Zone};
 use super::value::Value;
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "as CEL has it")]
@@ -47,12 +47,14 @@ pub(super) fn call(function: Function, label: Label, argument: Value<'_>) -> Res
         (Function::Timestamp, Value::Int(seconds)) => {
             time::from_seconds(seconds).map(Value::Timestamp).ok_or(Trip::Overflow(label))
         }
-        (Function::Duration, Value::Text(text)) => time::duration(&text).map(Value::Duration).ok_or(unreadable),
+        (Function::Duration, Value::Text(text)) => {
+            time::duration(&text).map(Value::Duration).ok_or(unreadable)
+        }
 
         (Function::Part(part, zone), Value::Timestamp(time)) => {
             Ok(Value::Int(time::timestamp_part(part, zone, time)))
         }
-        (Function::Part(part, time_zone), Value::Duration(nanos)) if time_zone == super::tree::Zone::Own => {
+        (Function::Part(part, Zone::Own), Value::Duration(nanos)) => {
             time::duration_part(part, nanos).map(Value::Int).ok_or(mismatch)
         }
         _ => Err(mismatch),

@@ -15,8 +15,8 @@ pub struct Json<'a>(pub(super) &'a [u8]);
 
 /// Powers of ten that a double holds exactly.
 const TENS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
-    1e20, 1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
 ];
 /// Integers up to here are doubles exactly.
 const MANTISSA_MAX: u64 = 1 << 53;
@@ -62,7 +62,9 @@ pub(super) fn skip(bytes: &[u8], at: usize) -> Result<usize, Broken> {
         Some(b'{' | b'[') => skip_nested(bytes, at),
         Some(_) => {
             let rest = &bytes[at..];
-            let length = rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
+            let length = rest
+                .iter()
+                .position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
             Ok(at + length.unwrap_or(rest.len()))
         }
         None => Err(Broken),
@@ -99,7 +101,8 @@ pub(super) fn string_end(bytes: &[u8], mut at: usize) -> Result<(usize, bool), B
             let word = u64::from_le_bytes(chunk);
             let quote = word ^ (ONES * 0x22);
             let slash = word ^ (ONES * 0x5c);
-            let hit = ((quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash)) & (ONES * 0x80);
+            let hit =
+                ((quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash)) & (ONES * 0x80);
             if hit == 0 {
                 at += 8;
             } else {
@@ -170,7 +173,8 @@ fn unescaped(raw: &str) -> Result<String, Broken> {
 }
 
 fn hex(text: &str) -> Result<u32, Broken> {
-    let digits = text.get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())).ok_or(Broken)?;
+    let digits =
+        text.get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())).ok_or(Broken)?;
     u32::from_str_radix(digits, 16).map_err(|_| Broken)
 }
 
@@ -199,7 +203,8 @@ pub(super) fn number(bytes: &[u8], begin: usize) -> Result<(f64, usize), Broken>
         digits += decimals;
     }
     // Nineteen digits cannot have wrapped.
-    let short = (1..=19).contains(&digits) && mantissa <= MANTISSA_MAX && !matches!(bytes.get(at), Some(b'e' | b'E'));
+    let short =
+        (1..=19).contains(&digits) && mantissa <= MANTISSA_MAX && !matches!(bytes.get(at), Some(b'e' | b'E'));
     match TENS.get(decimals) {
         Some(ten) if short => {
             let number = mantissa as f64 / ten;
@@ -232,7 +237,8 @@ impl<'a> Json<'a> {
 
     pub(super) fn count(self) -> Result<usize, Broken> {
         let mut count = 0;
-        let mut items = Items { bytes: self.0, at: 0, close: if self.0.first() == Some(&b'{') { b'}' } else { b']' } };
+        let mut items =
+            Items { bytes: self.0, at: 0, close: if self.0.first() == Some(&b'{') { b'}' } else { b']' } };
         while items.more()? {
             if items.close == b'}' {
                 items.at = items.after_key()?;

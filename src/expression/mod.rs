@@ -19,6 +19,7 @@ mod json;
 mod kinds;
 mod names;
 mod parse;
+mod paths;
 mod read;
 mod run;
 mod time;
@@ -139,7 +140,11 @@ impl Expression {
             Root::Number(number) => machine.number(number).map(Value::Double),
             Root::Value(node, wanted) => {
                 let value = machine.value(node)?;
-                if Kinds::of(value.of()).within(*wanted) { Ok(value) } else { Err(Trip::Mismatch(0, value.of())) }
+                if Kinds::of(value.of()).within(*wanted) {
+                    Ok(value)
+                } else {
+                    Err(Trip::Mismatch(0, value.of()))
+                }
             }
         })
     }

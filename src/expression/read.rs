@@ -181,17 +181,24 @@ impl<'a> Pass<'_, '_, 'a> {
     }
 
     fn keep(&mut self, knot: &Knot, value: Value<'a>) {
-        for (slot, of) in &knot.takes {
-            let fact = match (of, &value) {
-                (Type::Timestamp, Value::Text(text)) => {
-                    time::timestamp(text).map_or(Fact::Unfit, |time| Fact::Value(Value::Timestamp(time)))
-                }
-                (Type::Json | Type::Dyn, _) => Fact::Value(value.clone()),
-                _ if value.of() == *of => Fact::Value(value.clone()),
-                _ => Fact::Unfit,
-            };
-            *self.facts.place(*slot) = fact;
-            self.left = self.left.saturating_sub(1);
+        let Some(((last, of), others)) = knot.takes.split_last() else { return };
+        for (slot, of) in others {
+            *self.facts.place(*slot) = fit(value.clone(), *of);
         }
+        *self.facts.place(*last) = fit(value, *of);
+        self.left = self.left.saturating_sub(knot.takes.len());
+    }
+}
+
+/// The value as its type.
+#[inline]
+fn fit(value: Value<'_>, of: Type) -> Fact<'_> {
+    match (of, value) {
+        (Type::Json | Type::Dyn, value) => Fact::Value(value),
+        (Type::Timestamp, Value::Text(text)) => {
+            time::timestamp(&text).map_or(Fact::Unfit, |time| Fact::Value(Value::Timestamp(time)))
+        }
+        (of, value) if value.of() == of => Fact::Value(value),
+        _ => Fact::Unfit,
     }
 }

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use super::fault::{Label, Trip};
 use super::functions;
 use super::read::{Fact, Facts};
-use super::tree::{
-    Collect, Comparison, Function, Loop, Node, Number, Operator, Quantifier, TextTest, Truth,
-};
+use super::tree::{Collect, Comparison, Function, Loop, Node, Number, Operator, Quantifier, TextTest, Truth};
 use super::value::{Each, Key, List, Map, Meter, STEP_BYTES, Sought, Unordered, Value, equal, order, whole};
 use super::{Steps, Type};
 use crate::limits::EXPRESSION_LOOPS_NESTED_MAX;
@@ -152,13 +150,25 @@ impl<'e, 'a, 's> Machine<'e, 'a, 's> {
                 Ok(true) => self.truth(&sides.1),
                 Ok(false) => Ok(false),
                 Err(Trip::Steps) => Err(Trip::Steps),
-                Err(trip) => if self.truth(&sides.1)? { Err(trip) } else { Ok(false) },
+                Err(trip) => {
+                    if self.truth(&sides.1)? {
+                        Err(trip)
+                    } else {
+                        Ok(false)
+                    }
+                }
             },
             Truth::Or(sides) => match self.truth(&sides.0) {
                 Ok(false) => self.truth(&sides.1),
                 Ok(true) => Ok(true),
                 Err(Trip::Steps) => Err(Trip::Steps),
-                Err(trip) => if self.truth(&sides.1)? { Ok(true) } else { Err(trip) },
+                Err(trip) => {
+                    if self.truth(&sides.1)? {
+                        Ok(true)
+                    } else {
+                        Err(trip)
+                    }
+                }
             },
             Truth::If(parts) => {
                 let (test, yes, no) = &**parts;
@@ -173,7 +183,11 @@ impl<'e, 'a, 's> Machine<'e, 'a, 's> {
                     Comparison::Greater => left > right,
                     Comparison::GreaterOrEqual => left >= right,
                 };
-                if !holds && (left.is_nan() || right.is_nan()) { Err(Trip::NotANumber(*label)) } else { Ok(holds) }
+                if !holds && (left.is_nan() || right.is_nan()) {
+                    Err(Trip::NotANumber(*label))
+                } else {
+                    Ok(holds)
+                }
             }
             Truth::Order(comparison, label, sides) => {
                 let left = self.value(&sides.0)?;
@@ -191,11 +205,13 @@ impl<'e, 'a, 's> Machine<'e, 'a, 's> {
                 self.is_in(*label, &sought, place)
             }
             Truth::Present(slot) => Ok(!matches!(self.facts.get(*slot), Fact::Missing)),
-            Truth::HasPath { path, parent, label } => match (self.facts.get(*path), self.facts.get(*parent)) {
-                (Fact::Value(_) | Fact::Unfit, _) => Ok(true),
-                (Fact::Missing, Fact::Value(Value::Map(_))) => Ok(false),
-                (Fact::Missing, parent) => Err(unfit(parent, *label)),
-            },
+            Truth::HasPath { path, parent, label } => {
+                match (self.facts.get(*path), self.facts.get(*parent)) {
+                    (Fact::Value(_) | Fact::Unfit, _) => Ok(true),
+                    (Fact::Missing, Fact::Value(Value::Map(_))) => Ok(false),
+                    (Fact::Missing, parent) => Err(unfit(parent, *label)),
+                }
+            }
             Truth::HasField(of, field, label) => match self.value(of)? {
                 Value::Map(map) => Ok(map.find(&Key::Text(Cow::Borrowed(field)), self)?.is_some()),
                 other => Err(Trip::Mismatch(*label, other.of())),
@@ -282,9 +298,7 @@ impl<'e, 'a, 's> Machine<'e, 'a, 's> {
             Value::List(list) => {
                 let at = match index {
                     Value::Int(int) => *int,
-                    Value::Double(double) => {
-                        whole(*double).ok_or(Trip::Mismatch(label, Type::Double))?
-                    }
+                    Value::Double(double) => whole(*double).ok_or(Trip::Mismatch(label, Type::Double))?,
                     other => return Err(Trip::Mismatch(label, other.of())),
                 };
                 let at = usize::try_from(at).map_err(|_| Trip::NoItem)?;

@@ -21,7 +21,8 @@ pub(super) fn from_seconds(seconds: i64) -> Option<DateTime<FixedOffset>> {
 
 fn in_range(time: &DateTime<FixedOffset>) -> bool {
     // A leap second is beyond the last nanosecond of its second.
-    let last = time.timestamp() == *SECONDS.end() && i64::from(time.timestamp_subsec_nanos()) >= NANOS_PER_SECOND;
+    let last =
+        time.timestamp() == *SECONDS.end() && i64::from(time.timestamp_subsec_nanos()) >= NANOS_PER_SECOND;
     SECONDS.contains(&time.timestamp()) && !last
 }
 
@@ -146,7 +147,9 @@ fn part(text: &str) -> Read<'_> {
     };
     let (number, rest) = text.split_at(length);
     let Ok(number) = number.parse::<f64>() else { return Read::Other };
-    let Some((unit, nanos)) = UNITS.iter().find(|(unit, _)| rest.starts_with(unit)) else { return Read::Other };
+    let Some((unit, nanos)) = UNITS.iter().find(|(unit, _)| rest.starts_with(unit)) else {
+        return Read::Other;
+    };
     let nanos = number * nanos;
     let nanos = if nanos.is_nan() {
         return Read::Wrong;

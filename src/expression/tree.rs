@@ -55,7 +55,11 @@ pub(super) enum Truth {
     /// The name itself is there.
     Present(Slot),
     /// The path is there; if not, this other path must be a map.
-    HasPath { path: Slot, parent: Slot, label: Label },
+    HasPath {
+        path: Slot,
+        parent: Slot,
+        label: Label,
+    },
     HasField(Box<Node>, Box<str>, Label),
     Text(TextTest, Label, Box<(Node, Node)>),
     Matches(Box<(Node, Regex)>, Label),

@@ -118,7 +118,9 @@ impl<'a> Value<'a> {
             Self::Bool(bool) => Some(Sought::Key(Key::Bool(*bool))),
             Self::Int(int) => Some(Sought::Key(Key::Int(*int))),
             Self::Text(text) => Some(Sought::Key(Key::Text(Cow::Borrowed(text)))),
-            Self::Double(double) => Some(whole(*double).map_or(Sought::Nothing, |int| Sought::Key(Key::Int(int)))),
+            Self::Double(double) => {
+                Some(whole(*double).map_or(Sought::Nothing, |int| Sought::Key(Key::Int(int))))
+            }
             _ => None,
         }
     }
@@ -339,7 +341,9 @@ fn equal_at(left: &Value<'_>, right: &Value<'_>, meter: &mut impl Meter, depth: 
     Ok(match (left, right) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(left), Value::Bool(right)) => left == right,
-        (Value::Int(left), Value::Int(right)) => left == right,
+        (Value::Int(left), Value::Int(right)) | (Value::Duration(left), Value::Duration(right)) => {
+            left == right
+        }
         (Value::Double(left), Value::Double(right)) => left == right,
         (Value::Int(left), Value::Double(right)) => *left as f64 == *right,
         (Value::Double(left), Value::Int(right)) => *left == *right as f64,
@@ -348,14 +352,18 @@ fn equal_at(left: &Value<'_>, right: &Value<'_>, meter: &mut impl Meter, depth: 
             left == right
         }
         (Value::Timestamp(left), Value::Timestamp(right)) => left == right,
-        (Value::Duration(left), Value::Duration(right)) => left == right,
         (Value::List(left), Value::List(right)) => lists_equal(left, right, meter, depth)?,
         (Value::Map(left), Value::Map(right)) => maps_equal(left, right, meter, depth)?,
         _ => false,
     })
 }
 
-fn lists_equal(left: &List<'_>, right: &List<'_>, meter: &mut impl Meter, depth: usize) -> Result<bool, Trip> {
+fn lists_equal(
+    left: &List<'_>,
+    right: &List<'_>,
+    meter: &mut impl Meter,
+    depth: usize,
+) -> Result<bool, Trip> {
     if depth > DEPTH_MAX {
         return Err(Trip::Steps);
     }
@@ -426,13 +434,14 @@ pub(super) fn order(left: &Value<'_>, right: &Value<'_>) -> Result<Ordering, Uno
     let doubles = |left: f64, right: f64| left.partial_cmp(&right).ok_or(Unordered::NotANumber);
     match (left, right) {
         (Value::Double(left), Value::Double(right)) => doubles(*left, *right),
-        (Value::Int(left), Value::Int(right)) => Ok(left.cmp(right)),
+        (Value::Int(left), Value::Int(right)) | (Value::Duration(left), Value::Duration(right)) => {
+            Ok(left.cmp(right))
+        }
         (Value::Int(left), Value::Double(right)) => doubles(*left as f64, *right),
         (Value::Double(left), Value::Int(right)) => doubles(*left, *right as f64),
         (Value::Text(left), Value::Text(right)) => Ok(left.cmp(right)),
         (Value::Bool(left), Value::Bool(right)) => Ok(left.cmp(right)),
         (Value::Timestamp(left), Value::Timestamp(right)) => Ok(left.cmp(right)),
-        (Value::Duration(left), Value::Duration(right)) => Ok(left.cmp(right)),
         _ => Err(Unordered::Kinds),
     }
 }

@@ -14,7 +14,8 @@ fn source_of_a_kibibyte_and_no_more() {
     let fits = format!("'{}' == governor.state", "x".repeat(EXPRESSION_BYTES_MAX - 20));
     assert_eq!(fits.len(), EXPRESSION_BYTES_MAX);
     assert!(compile(&fits).is_ok());
-    let what = format!("the expression has {} bytes, more than {EXPRESSION_BYTES_MAX}", EXPRESSION_BYTES_MAX + 1);
+    let what =
+        format!("the expression has {} bytes, more than {EXPRESSION_BYTES_MAX}", EXPRESSION_BYTES_MAX + 1);
     assert_eq!(compile(&format!("{fits} ")).err(), Some(what));
 }
 
@@ -26,7 +27,8 @@ fn deep_texts_are_refused_and_do_not_end_the_process() {
     assert_eq!(compile(&sum(EXPRESSION_DEPTH_MAX + 1)).err(), Some(deep.clone()));
     assert_eq!(compile(&sum(512)).err(), Some(deep.clone()));
     assert!(compile(&sum(2000)).is_err());
-    let nested = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+    let nested =
+        |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
     assert!(compile(&nested("(", ")", 60)).is_ok());
     assert_eq!(compile(&nested("[", "]", EXPRESSION_DEPTH_MAX)).err(), Some(deep.clone()));
     for text in [
@@ -66,7 +68,10 @@ fn nodes_are_bounded() {
     let terms = vec!["true"; EXPRESSION_BYTES_MAX / 6 - 1].join("||");
     assert!(compile(&terms).is_ok());
     let list = format!("[{}]", vec!["1"; 505].join(","));
-    assert_eq!(compile(&list).err(), Some(format!("the expression has more than {EXPRESSION_NODES_MAX} parts")));
+    assert_eq!(
+        compile(&list).err(),
+        Some(format!("the expression has more than {EXPRESSION_NODES_MAX} parts"))
+    );
 }
 
 #[test]

@@ -60,7 +60,10 @@ fn arithmetic() {
 #[test]
 fn comparison_and_equality() {
     holds("1 < 1.5 && 2 >= 2.0 && 'a' < 'b' && false < true && signal.data.spend > 731", DATA);
-    holds("1 == 1.0 && signal.data.budget == 1000 && signal.data.none == null && signal.data.flag != false", DATA);
+    holds(
+        "1 == 1.0 && signal.data.budget == 1000 && signal.data.none == null && signal.data.flag != false",
+        DATA,
+    );
     holds("signal.data.owner == {'team': 'core', 'a b': 1.0} && signal.data.nested == [[1, 2], [3]]", DATA);
     holds("signal.data.owner != {'team': 'core'} && signal.data.empty == [] && [1, 2] != [2, 1]", DATA);
     holds("signal.data.spend != signal.data.name && {1: 'a'} == {1: 'a'} && {1: 'a'} != {true: 'a'}", DATA);
@@ -75,8 +78,14 @@ fn logic_lets_the_side_that_decides_alone_stand_over_an_error() {
     faults("signal.data.x > 1.0 && true", DATA, &missing("signal.data.x"));
     faults("signal.data.x > 1.0 || false", DATA, &missing("signal.data.x"));
     faults("signal.data.name && true", DATA, &mismatch("signal.data.name", Type::String));
-    holds("!!memory.flag && !(!memory.flag) && (memory.flag ? 1 : 2) == 1 && (memory.flag ? 'a' : null) == 'a'", DATA);
-    holds("(memory.flag ? signal.data.spend : 1.0) > 700.0 && (signal.data.flag ? memory.flag : false)", DATA);
+    holds(
+        "!!memory.flag && !(!memory.flag) && (memory.flag ? 1 : 2) == 1 && (memory.flag ? 'a' : null) == 'a'",
+        DATA,
+    );
+    holds(
+        "(memory.flag ? signal.data.spend : 1.0) > 700.0 && (signal.data.flag ? memory.flag : false)",
+        DATA,
+    );
     faults("signal.data.none ? true : false", DATA, &mismatch("signal.data.none", Type::Null));
 }
 
@@ -84,7 +93,10 @@ fn logic_lets_the_side_that_decides_alone_stand_over_an_error() {
 fn membership_and_lookup() {
     holds("governor.state in ['halted', 'stable'] && !(governor.state in [])", DATA);
     holds("'prod' in signal.data.tags && 'team' in signal.data.owner && !('x' in signal.data.owner)", DATA);
-    holds("1.0 in {1: 2} && !(1.5 in {1: 2}) && 1 in [1.0] && true in {true: 1} && memory.count in {3: 1}", DATA);
+    holds(
+        "1.0 in {1: 2} && !(1.5 in {1: 2}) && 1 in [1.0] && true in {true: 1} && memory.count in {3: 1}",
+        DATA,
+    );
     holds("signal.data.tags[1] == 'eu-1' && [1, 2][memory.count - 2] == 2 && {'a': 1}['a'] == 1", DATA);
     holds("signal.data.items[0].price == 3.0 && signal.data.nested[0][1] == 2.0 && {1: 2}[1.0] == 2", DATA);
     faults("signal.data.tags[9] == ''", DATA, &Fault::NoItem);
@@ -97,11 +109,20 @@ fn membership_and_lookup() {
 
 #[test]
 fn texts() {
-    holds("governor.state.startsWith('sta') && governor.state.endsWith('ble') && governor.state.contains('ab')", DATA);
+    holds(
+        "governor.state.startsWith('sta') && governor.state.endsWith('ble') && governor.state.contains('ab')",
+        DATA,
+    );
     holds("signal.data.name.startsWith('Gr') && !signal.data.name.contains('x')", DATA);
-    holds("governor.state.matches('^s.*e$') && matches(signal.data.name, 'ü') && !governor.state.matches('x')", DATA);
+    holds(
+        "governor.state.matches('^s.*e$') && matches(signal.data.name, 'ü') && !governor.state.matches('x')",
+        DATA,
+    );
     holds("size(signal.data.name) == 5 && 'abc'.size() == 3 && signal.data.tags.size() == 3", DATA);
-    holds("size(signal.data.owner) == 2 && size([]) == 0 && size({}) == 0 && size(signal.data.empty) == 0", DATA);
+    holds(
+        "size(signal.data.owner) == 2 && size([]) == 0 && size({}) == 0 && size(signal.data.empty) == 0",
+        DATA,
+    );
     faults("signal.data.spend.contains('a')", DATA, &mismatch("contains", Type::Double));
     faults("size(signal.data.spend) == 1", DATA, &mismatch("size", Type::Double));
 }
@@ -111,7 +132,10 @@ fn conversions() {
     holds("int(3.9) == 3 && int('-12') == -12 && int(memory.spend) == 731 && int(5) == 5", DATA);
     holds("double('1.5') == 1.5 && double(memory.count) == 3.0 && double(signal.data.spend) == 731.25", DATA);
     holds("string(1) == '1' && string(1.0) == '1' && string(1.5) == '1.5' && string(true) == 'true'", DATA);
-    holds("string(duration('1.5s')) == '1.5s' && string(signal.time) == '2026-01-02T02:04:05.678Z' || true", DATA);
+    holds(
+        "string(duration('1.5s')) == '1.5s' && string(signal.time) == '2026-01-02T02:04:05.678Z' || true",
+        DATA,
+    );
     holds("bool('true') && !bool('0') && bool(signal.data.flag) && string('a') == 'a'", DATA);
     holds("int(timestamp(1000)) == 1000 && timestamp(0) < timestamp('1970-01-01T00:00:01Z')", DATA);
     let unreadable = |function: &str| Fault::Unreadable { function: function.to_owned() };
@@ -137,7 +161,13 @@ fn times() {
         "timestamp(signal.data.when).getHours() == 3 && signal.time - timestamp(signal.data.when) < duration('1s')",
         "duration('1h') + T == T + duration('1h') && T == timestamp('2024-02-29T11:14:15.678Z')",
     ] {
-        holds(&text.replace('T', t).replace(&format!("2024-02-29{t}"), "2024-02-29T").replace(&format!("U{t}C"), "UTC"), DATA);
+        holds(
+            &text
+                .replace('T', t)
+                .replace(&format!("2024-02-29{t}"), "2024-02-29T")
+                .replace(&format!("U{t}C"), "UTC"),
+            DATA,
+        );
     }
     faults("[signal.time, 'a'][1].getHours() == 1", DATA, &mismatch("getHours", Type::String));
     faults(
@@ -146,22 +176,70 @@ fn times() {
         &Fault::Overflow { what: "+".to_owned() },
     );
     for text in [
-        "1h", "-1h", "1.5h30m", "1e3s", "1e", "1e3", ".5s", "1.s", "+1s", "--1s", "-0", "0", "00", "infh", "-infs", "nans",
-        "INFs", "infinitys", "1s foo", "foo", "", "-", "9223372036854775807ns", "9223372036854775808ns", "300y",
-        "9223372036s1e", "1s1e", "1s.s", "9e18s-9e18s1s", "1m1", "0h0m0s",
+        "1h",
+        "-1h",
+        "1.5h30m",
+        "1e3s",
+        "1e",
+        "1e3",
+        ".5s",
+        "1.s",
+        "+1s",
+        "--1s",
+        "-0",
+        "0",
+        "00",
+        "infh",
+        "-infs",
+        "nans",
+        "INFs",
+        "infinitys",
+        "1s foo",
+        "foo",
+        "",
+        "-",
+        "9223372036854775807ns",
+        "9223372036854775808ns",
+        "300y",
+        "9223372036s1e",
+        "1s1e",
+        "1s.s",
+        "9e18s-9e18s1s",
+        "1m1",
+        "0h0m0s",
     ] {
         agrees("duration(signal.data)", &serde_json::Value::from(text).to_string());
         agrees("duration(signal.data) < duration('1s')", &serde_json::Value::from(text).to_string());
         agrees("string(duration(signal.data))", &serde_json::Value::from(text).to_string());
     }
     for text in [
-        "2026-01-02T03:04:05Z", "2026-01-02t03:04:05z", "2026-01-02 03:04:05Z", "2026-01-02T03:04:60Z", "0000-01-01T00:00:00Z",
-        "9999-12-31T23:59:60Z", "2026-01-02T03:04:05.123456789123+23:59", "2026-02-30T00:00:00Z", "0001-01-01T00:00:00+01:00",
-        "2016-12-31T23:59:60.5Z", "2026-01-02T03:04:05", "",
+        "2026-01-02T03:04:05Z",
+        "2026-01-02t03:04:05z",
+        "2026-01-02 03:04:05Z",
+        "2026-01-02T03:04:60Z",
+        "0000-01-01T00:00:00Z",
+        "9999-12-31T23:59:60Z",
+        "2026-01-02T03:04:05.123456789123+23:59",
+        "2026-02-30T00:00:00Z",
+        "0001-01-01T00:00:00+01:00",
+        "2016-12-31T23:59:60.5Z",
+        "2026-01-02T03:04:05",
+        "",
     ] {
         let json = serde_json::Value::from(text).to_string();
-        for shape in ["X", "string(X)", "int(X)", "X.getSeconds()", "X.getMilliseconds()", "X.getDayOfYear()", "X - duration('1ns')",
-            "X + duration('1s')", "X - timestamp('2016-12-31T23:59:59Z')", "string(X - duration('0.7s'))", "X.getHours('+05:30')"] {
+        for shape in [
+            "X",
+            "string(X)",
+            "int(X)",
+            "X.getSeconds()",
+            "X.getMilliseconds()",
+            "X.getDayOfYear()",
+            "X - duration('1ns')",
+            "X + duration('1s')",
+            "X - timestamp('2016-12-31T23:59:59Z')",
+            "string(X - duration('0.7s'))",
+            "X.getHours('+05:30')",
+        ] {
             agrees(&shape.replace('X', "timestamp(signal.data)"), &json);
         }
     }
@@ -172,15 +250,33 @@ fn macros() {
     holds("[1, 2].all(x, x > 0) && ![1, 2].all(x, x > 1) && [].all(x, x > 1)", DATA);
     holds("[1, 2].exists(x, x > 1) && ![1, 2].exists(x, x > 2) && ![].exists(x, x > 1)", DATA);
     holds("[1, 2].exists_one(x, x > 1) && ![1, 2, 3].exists_one(x, x > 1) && [1].existsOne(x, x == 1)", DATA);
-    holds("[1, 2].map(x, x * 2) == [2, 4] && [1, 2].filter(x, x > 1) == [2] && [1, 2].map(x, x > 1, x * 2) == [4]", DATA);
-    holds("signal.data.items.exists(i, i.price > 4.0 && i.n == 'b') && signal.data.tags.all(t, size(t) > 2)", DATA);
-    holds("signal.data.items.filter(i, i.price > 4.0).size() == 1 && signal.data.items.map(i, i.n) == ['a', 'b']", DATA);
-    holds("signal.data.owner.exists(k, k == 'team') && {'a': 1}.all(k, k == 'a') && signal.data.owner.map(k, size(k)).size() == 2", DATA);
-    holds("signal.data.nested.all(l, l.all(n, n > 0.0)) && signal.data.nested.map(l, l.size()) == [2, 1]", DATA);
+    holds(
+        "[1, 2].map(x, x * 2) == [2, 4] && [1, 2].filter(x, x > 1) == [2] && [1, 2].map(x, x > 1, x * 2) == [4]",
+        DATA,
+    );
+    holds(
+        "signal.data.items.exists(i, i.price > 4.0 && i.n == 'b') && signal.data.tags.all(t, size(t) > 2)",
+        DATA,
+    );
+    holds(
+        "signal.data.items.filter(i, i.price > 4.0).size() == 1 && signal.data.items.map(i, i.n) == ['a', 'b']",
+        DATA,
+    );
+    holds(
+        "signal.data.owner.exists(k, k == 'team') && {'a': 1}.all(k, k == 'a') && signal.data.owner.map(k, size(k)).size() == 2",
+        DATA,
+    );
+    holds(
+        "signal.data.nested.all(l, l.all(n, n > 0.0)) && signal.data.nested.map(l, l.size()) == [2, 1]",
+        DATA,
+    );
     holds("[1].all(signal, signal == 1) && ['prod'].all(t, t in signal.data.tags)", DATA);
     holds("[[1]].map(x, x + [2]).map(y, y.map(z, z + 1)) == [[2, 3]]", DATA);
     // An error gives way to the item that decides.
-    holds("!['a', 1.0].map(x, x).all(x, x > 2.0) && [1.0, 'a'].map(x, x).exists(x, x == 1.0 || x > 0.5)", DATA);
+    holds(
+        "!['a', 1.0].map(x, x).all(x, x > 2.0) && [1.0, 'a'].map(x, x).exists(x, x == 1.0 || x > 0.5)",
+        DATA,
+    );
     faults("signal.data.tags.exists_one(t, t)", DATA, &mismatch("exists_one", Type::String));
     faults("signal.data.tags.filter(t, t) == []", DATA, &mismatch("filter", Type::String));
     faults("signal.data.spend.all(t, true)", DATA, &mismatch("all", Type::Double));

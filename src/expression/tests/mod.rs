@@ -26,8 +26,8 @@ fn run(text: &str, document: &str) -> Result<cel::Value, Fault> {
     let mut names = names();
     let expression =
         Expression::compile(text, &mut names, Type::Dyn).unwrap_or_else(|wrong| panic!("{text}: {wrong}"));
-    let body =
-        format!(r#"{{"id":"s1","time":"2026-01-02T03:04:05.678Z","data":{document},"after":[]}}"#).into_bytes();
+    let body = format!(r#"{{"id":"s1","time":"2026-01-02T03:04:05.678Z","data":{document},"after":[]}}"#)
+        .into_bytes();
     let mut facts = Facts::new();
     names.reader(expression.slots().iter().copied()).read(&body, Body::Signal, &mut facts).unwrap();
     for (name, value) in oracle::given() {

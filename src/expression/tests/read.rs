@@ -14,21 +14,33 @@ fn read(paths: &[&str], body: &[u8], is: Body) -> Result<Vec<String>, Fault> {
     let reader = names.reader(slots.iter().copied());
     let mut facts = Facts::new();
     // What an earlier signal left behind is gone.
-    slots.iter().for_each(|slot| facts.set(*slot, Value::Bool(false)));
+    for slot in &slots {
+        facts.set(*slot, Value::Bool(false));
+    }
     reader.read(body, is, &mut facts)?;
     Ok(slots.iter().map(|slot| format!("{:?}", facts.get(*slot))).collect())
 }
 
 #[test]
 fn finds_what_is_asked_for_and_nothing_else() {
-    let paths = ["signal.id", "signal.data.spend", "signal.data.own\"er.team", "signal.data.tags", "signal.data.nothing.x"];
+    let paths = [
+        "signal.id",
+        "signal.data.spend",
+        "signal.data.own\"er.team",
+        "signal.data.tags",
+        "signal.data.nothing.x",
+    ];
     let found = read(&paths, BODY, Body::Signal).unwrap();
     assert_eq!(found[0], r#"Value(Text("s11"))"#);
     assert_eq!(found[1], "Value(Double(731.25))");
     assert_eq!(found[2], r#"Value(Text("co\nre"))"#);
     assert!(found[3].starts_with("Value(List(Json("), "{}", found[3]);
     assert_eq!(found[4], "Missing");
-    let found = read(&["signal.data", "signal.data.own\"er", "signal.data.small", "signal.data.big"], BODY, Body::Signal);
+    let found = read(
+        &["signal.data", "signal.data.own\"er", "signal.data.small", "signal.data.big"],
+        BODY,
+        Body::Signal,
+    );
     let found = found.unwrap();
     assert!(found[0].starts_with("Value(Map(Json(") && found[1].starts_with("Value(Map(Json("));
     assert_eq!(&found[2..], ["Value(Double(-0.001))", "Value(Double(1e300))"]);
@@ -40,7 +52,10 @@ fn body_of_a_binary_signal_is_the_document() {
     let paths = ["signal.data.spend", "signal.time", "signal.data.data.spend", "signal.id"];
     let found = read(&paths, body, Body::Document).unwrap();
     assert_eq!(found, ["Value(Double(2.0))", "Missing", "Value(Double(3.0))", "Missing"]);
-    assert_eq!(read(&["signal.data", "signal.data.x"], b" 7 ", Body::Document).unwrap(), ["Value(Double(7.0))", "Missing"]);
+    assert_eq!(
+        read(&["signal.data", "signal.data.x"], b" 7 ", Body::Document).unwrap(),
+        ["Value(Double(7.0))", "Missing"]
+    );
     assert_eq!(read(&["signal.time"], b"not read at all", Body::Document).unwrap(), ["Missing"]);
 }
 
@@ -55,9 +70,28 @@ fn fields_of_another_type_do_not_fit() {
 #[test]
 fn numbers_are_rounded_as_the_standard_library_does() {
     for text in [
-        "0", "-0", "1", "10", "0.1", "731.25", "9007199254740992", "9007199254740993", "9007199254740995", "1e22", "1e23",
-        "123456789012345678901234567890", "0.000000000000000000000001", "0.3", "1.7976931348623157e308", "5e-324",
-        "2.2250738585072011e-308", "99999999999999999999.5", "1234567890.12345678", "18446744073709551617", "1E+2", "1.5e-3",
+        "0",
+        "-0",
+        "1",
+        "10",
+        "0.1",
+        "731.25",
+        "9007199254740992",
+        "9007199254740993",
+        "9007199254740995",
+        "1e22",
+        "1e23",
+        "123456789012345678901234567890",
+        "0.000000000000000000000001",
+        "0.3",
+        "1.7976931348623157e308",
+        "5e-324",
+        "2.2250738585072011e-308",
+        "99999999999999999999.5",
+        "1234567890.12345678",
+        "18446744073709551617",
+        "1E+2",
+        "1.5e-3",
     ] {
         let found = read(&["signal.data"], text.as_bytes(), Body::Document).unwrap();
         let number: f64 = text.parse().unwrap();
@@ -87,8 +121,12 @@ fn broken_parts_are_a_fault_when_they_are_looked_into() {
     let text = "signal.data.a[1].b == 1.0";
     let expression = Expression::compile(text, &mut names, Type::Bool).unwrap();
     let reader = names.reader(expression.slots().iter().copied());
-    for body in [&br#"{"data":{"a":[1,}]}}"#[..], br#"{"data":{"a":[1,{"b"}]}}"#, br#"{"data":{"a":[1,{"b":tru}]}}"#, br#"{"data":{"a":[1 {}]}}"#]
-    {
+    for body in [
+        &br#"{"data":{"a":[1,}]}}"#[..],
+        br#"{"data":{"a":[1,{"b"}]}}"#,
+        br#"{"data":{"a":[1,{"b":tru}]}}"#,
+        br#"{"data":{"a":[1 {}]}}"#,
+    ] {
         let mut facts = Facts::new();
         reader.read(body, Body::Signal, &mut facts).unwrap();
         assert_eq!(expression.holds(&facts, &mut Steps::default()), Err(Fault::Body));

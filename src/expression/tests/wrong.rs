@@ -15,12 +15,37 @@ const MIXED: &str = "ints and doubles do not mix";
 
 #[test]
 fn names_that_are_not_declared() {
-    refused("signal.dta.x == 1.0", (1, 1), "unknown name `signal.dta`", "the nearest valid name is `signal.data`");
-    refused("true &&\n  memory.spent > 1.0", (2, 3), "unknown name `memory.spent`", "the nearest valid name is `memory.spend`");
+    refused(
+        "signal.dta.x == 1.0",
+        (1, 1),
+        "unknown name `signal.dta`",
+        "the nearest valid name is `signal.data`",
+    );
+    refused(
+        "true &&\n  memory.spent > 1.0",
+        (2, 3),
+        "unknown name `memory.spent`",
+        "the nearest valid name is `memory.spend`",
+    );
     refused("'ü' == 'ü' && x", (1, 15), "unknown name `x`", "");
-    refused("has(signal.dta)", (1, 5), "unknown name `signal.dta`", "the nearest valid name is `signal.data`");
-    refused("has(memory.spent)", (1, 5), "unknown name `memory.spent`", "the nearest valid name is `memory.spend`");
-    refused(".signal.data.x", (1, 2), "unknown name `.signal.data`", "the nearest valid name is `signal.data`");
+    refused(
+        "has(signal.dta)",
+        (1, 5),
+        "unknown name `signal.dta`",
+        "the nearest valid name is `signal.data`",
+    );
+    refused(
+        "has(memory.spent)",
+        (1, 5),
+        "unknown name `memory.spent`",
+        "the nearest valid name is `memory.spend`",
+    );
+    refused(
+        ".signal.data.x",
+        (1, 2),
+        "unknown name `.signal.data`",
+        "the nearest valid name is `signal.data`",
+    );
     refused("signal == 1", (1, 1), "unknown name `signal`", "the nearest valid name is `signal.id`");
     refused("[1].all(x, y > 1)", (1, 12), "unknown name `y`", "");
     refused("[1].all(x, true) && x", (1, 21), "unknown name `x`", "");
@@ -28,14 +53,34 @@ fn names_that_are_not_declared() {
 
 #[test]
 fn functions_that_are_not_there() {
-    refused("size(signal.data.x) > startWith('a')", (1, 23), "unknown function `startWith`", "the nearest valid name is `startsWith`");
-    refused("governor.state.startWith('a')", (1, 16), "unknown function `startWith`", "the nearest valid name is `startsWith`");
+    refused(
+        "size(signal.data.x) > startWith('a')",
+        (1, 23),
+        "unknown function `startWith`",
+        "the nearest valid name is `startsWith`",
+    );
+    refused(
+        "governor.state.startWith('a')",
+        (1, 16),
+        "unknown function `startWith`",
+        "the nearest valid name is `startsWith`",
+    );
     refused("type(1) == int", (1, 1), "unknown function `type`", "");
     refused("governor.state.foobarbaz ( 1 )", (1, 16), "unknown function `foobarbaz`", "");
     refused("size()", (1, 1), "`size` is not called like this", "write `size(x)`");
     refused("'a'.int()", (1, 5), "`int` is not called like this", "write `int(x)`");
-    refused("startsWith('a', 'b')", (1, 1), "`startsWith` is not called like this", "write `x.startsWith(y)`");
-    refused("getHours(signal.time) == 1", (1, 1), "`getHours` is not called like this", "write `x.getHours()`");
+    refused(
+        "startsWith('a', 'b')",
+        (1, 1),
+        "`startsWith` is not called like this",
+        "write `x.startsWith(y)`",
+    );
+    refused(
+        "getHours(signal.time) == 1",
+        (1, 1),
+        "`getHours` is not called like this",
+        "write `x.getHours()`",
+    );
     refused("matches('a')", (1, 1), "`matches` is not called like this", "write `x.matches('…')`");
     refused("all([1], true)", (1, 1), "`all` is not called like this", "");
 }
@@ -48,7 +93,12 @@ fn types_that_never_fit() {
     refused("true &&\n 3 + memory.spend > 1.0", (2, 4), "`+` does not take an int and a double", &hint(3));
     let hint = format!("{MIXED}: `double(…)` makes a double of an int");
     refused("memory.spend / memory.count > 1.0", (1, 14), "`/` does not take a double and an int", &hint);
-    refused("memory.spend % 2.0 == 1.0", (1, 14), "`%` does not take a double and a double", "`%` takes ints: `int(…)` makes one of a double");
+    refused(
+        "memory.spend % 2.0 == 1.0",
+        (1, 14),
+        "`%` does not take a double and a double",
+        "`%` takes ints: `int(…)` makes one of a double",
+    );
     refused("'a' - 'b' == ''", (1, 5), "`-` does not take a string and a string", "");
     refused("governor.state < 1", (1, 16), "`<` does not compare a string and an int", "");
     refused("null < null", (1, 6), "`<` does not compare a null and a null", "");
@@ -65,7 +115,12 @@ fn types_that_never_fit() {
     refused("has(memory.spend.x)", (1, 4), "a double has no fields", "");
     refused("memory.spend[0] == 1", (1, 13), "an int cannot be looked up in a double", "");
     refused("[1]['a'] == 1", (1, 4), "a string cannot be looked up in a list", "");
-    refused("size(memory.spend) == 1", (1, 6), "`size` takes a string or list or map, and this is a double", "");
+    refused(
+        "size(memory.spend) == 1",
+        (1, 6),
+        "`size` takes a string or list or map, and this is a double",
+        "",
+    );
     refused("governor.state.contains(1)", (1, 25), "`contains` takes a string, and this is an int", "");
     refused("memory.count.all(x, true)", (1, 1), "a loop goes over a list or a map, and this is an int", "");
     refused("[1].all(x, x)", (1, 12), "`all` takes a bool, and this is an int", "");
@@ -81,10 +136,25 @@ fn what_is_written_out_is_looked_at_once() {
     refused("duration('soon') > duration('1s')", (1, 1), "`duration` cannot read what it is given", "");
     refused("int('x') == 1", (1, 1), "`int` cannot read what it is given", "");
     refused("'a'.matches('(')", (1, 13), "the pattern is no regular expression, or too large a one", "");
-    refused("'a'.matches('(\\\\w{99}){99}')", (1, 13), "the pattern is no regular expression, or too large a one", "");
+    refused(
+        "'a'.matches('(\\\\w{99}){99}')",
+        (1, 13),
+        "the pattern is no regular expression, or too large a one",
+        "",
+    );
     refused("'a'.matches(governor.state)", (1, 13), "the pattern of `matches` is not written out", "");
-    refused("signal.time.getHours('Mars') == 1", (1, 22), "the time zone is not known", "write 'UTC' or an offset such as '+02:00'");
-    refused("signal.time.getHours(governor.state) == 1", (1, 22), "the time zone is not known", "write 'UTC' or an offset such as '+02:00'");
+    refused(
+        "signal.time.getHours('Mars') == 1",
+        (1, 22),
+        "the time zone is not known",
+        "write 'UTC' or an offset such as '+02:00'",
+    );
+    refused(
+        "signal.time.getHours(governor.state) == 1",
+        (1, 22),
+        "the time zone is not known",
+        "write 'UTC' or an offset such as '+02:00'",
+    );
 }
 
 #[test]
