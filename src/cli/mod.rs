@@ -8,6 +8,7 @@ mod load;
 mod output;
 mod serve;
 mod sign;
+mod targets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

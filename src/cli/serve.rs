@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::Configured;
 use super::output::Failure;
+use super::targets::targets;
 use crate::config::{self, Config, ConfigError, Entitled, SchemeName, TokenRole};
 use crate::ingress::stage::Source;
 use crate::jidoka::policy::Policies;
@@ -109,6 +110,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         rate_per_second: config.rate_per_second,
         rate_burst: config.rate_burst,
         rules: Arc::new(rules(config)),
+        targets: Arc::new(targets(config)?),
         dedup: dedup::Settings {
             capacity: config.dedup_signals,
             // At least as long as a signature can be repeated: from one end of its tolerance to the other.
@@ -129,7 +131,9 @@ fn millis(duration: std::time::Duration) -> u64 {
 fn rules(config: &Config) -> Rules {
     let governor = config.governor;
     Rules {
-        policies: Policies::acting_on(&config.log_types.iter().map(String::as_str).collect::<Vec<_>>(), "log"),
+        policies: config.actions.iter().fold(Policies::default(), |policies, action| {
+            policies.and_on(&action.types.iter().map(String::as_str).collect::<Vec<_>>(), &action.name)
+        }),
         entitlement: match config.entitled {
             Entitled::Active => EntitlementDefault::Active,
             Entitled::Required => EntitlementDefault::Required,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
 use crate::ingress::stage::Source;
+use crate::jidoka::action::Targets;
 use crate::jidoka::rules::Rules;
 use crate::kanban::dedup;
 use crate::operator::Tokens;
@@ -29,6 +30,8 @@ pub struct Settings {
     /// Signals of one tenant at once.
     pub rate_burst: u32,
     pub rules: Arc<Rules>,
+    /// Where actions go.
+    pub targets: Arc<Targets>,
     pub dedup: dedup::Settings,
     pub segment_bytes: u64,
     pub low_water_bytes: u64,

@@ -226,6 +226,7 @@ impl Line {
             drain: stops.drain.clone(),
             tokens: settings.tokens.clone(),
             ends: outbound,
+            targets: Arc::clone(&settings.targets),
             reader,
             followups,
             sources: sources.collect(),

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::gate::{Bounds, Gate, Pass, Shut};
@@ -96,7 +96,7 @@ impl Executor {
         waiting + self.calls.len() + self.settled.len()
     }
 
-    /// Takes an order. Its outcome comes from [`Executor::next`] or [`Executor::settled`].
+    /// Takes an order. Its outcome comes from [`Executor::next`] or [`Executor::ended`].
     pub fn submit(&mut self, order: Order) {
         let now = Instant::now();
         let named = |lane: &Lane| lane.watch.name == order.intent.name;
@@ -124,21 +124,30 @@ impl Executor {
         }
     }
 
-    /// The outcome of an order that was turned away.
-    pub fn settled(&mut self) -> Option<Outcome> {
-        self.settled.pop_front()
+    /// An outcome that is there already.
+    pub fn ended(&mut self) -> Option<Outcome> {
+        let settled = self.settled.pop_front();
+        settled.or_else(|| self.calls.try_join_next().and_then(|joined| self.joined(joined)))
     }
 
     /// The next outcome; never, while nothing is under way. May be given up at any time.
     pub async fn next(&mut self) -> Outcome {
-        if let Some(outcome) = self.settled.pop_front() {
+        if let Some(outcome) = self.ended() {
             return outcome;
         }
-        match self.calls.join_next().await {
-            Some(Ok(ended)) => self.land(ended),
+        let joined = self.calls.join_next().await;
+        match joined.and_then(|joined| self.joined(joined)) {
+            Some(outcome) => outcome,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn joined(&mut self, joined: Result<Ended, JoinError>) -> Option<Outcome> {
+        match joined {
+            Ok(ended) => Some(self.land(ended)),
             // A mistake of ours ends the runtime, and the supervisor takes the line up again.
-            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
-            Some(Err(_)) | None => std::future::pending().await,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_) => None,
         }
     }
 

@@ -60,6 +60,13 @@ impl Policies {
         Self(PolicySet(types.iter().map(|kind| rule(kind)).collect()))
     }
 
+    /// Acts on these types, too.
+    #[must_use]
+    pub fn and_on(mut self, types: &[&str], action: &str) -> Self {
+        self.0.0.extend(Self::acting_on(types, action).0.0);
+        self
+    }
+
     #[must_use]
     pub fn of(&self, _tenant: &str) -> &PolicySet {
         &self.0

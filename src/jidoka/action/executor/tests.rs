@@ -228,7 +228,7 @@ fn five_failed_calls_halt_a_target_and_one_probe_decides() {
         assert_eq!(executor.watches()[0].breaker(), 2);
         executor.submit(order("page", 5, SIGNAL));
         let why = "target `page` is halted after 5 failures in a row; the next probe is in 66 s";
-        assert_eq!(reason(&executor.settled().unwrap()), (why, false));
+        assert_eq!(reason(&executor.ended().unwrap()), (why, false));
         assert_eq!(target.tries(), 5);
 
         tokio::time::sleep(66 * SECOND).await;
@@ -294,9 +294,9 @@ fn a_full_queue_turns_away_without_asking() {
         for number in 0..=16 + TARGET_WAITING_MAX as u64 {
             executor.submit(order("page", number, SIGNAL));
         }
-        let outcome = executor.settled().unwrap();
+        let outcome = executor.ended().unwrap();
         assert_eq!(reason(&outcome), ("target `page` has 8192 orders waiting for it already", false));
-        assert_eq!(executor.settled(), None);
+        assert_eq!(executor.ended(), None);
     });
 }
 
@@ -309,11 +309,11 @@ fn bodies_that_wait_are_bounded_too() {
         for number in 0..16 + 63 {
             executor.submit(order("page", number, &large));
         }
-        assert_eq!(executor.settled(), None);
+        assert_eq!(executor.ended(), None);
         executor.submit(order("page", 100, &large));
-        assert!(executor.settled().is_some_and(|outcome| !reason(&outcome).1));
+        assert!(executor.ended().is_some_and(|outcome| !reason(&outcome).1));
         executor.submit(order("page", 101, SIGNAL));
-        assert_eq!(executor.settled(), None, "a small one fits still");
+        assert_eq!(executor.ended(), None, "a small one fits still");
     });
 }
 
