@@ -18,7 +18,9 @@ pub fn targets(config: &Config) -> Result<Targets, ConfigError> {
     let target = |action: &crate::config::Action| {
         let kind = match &action.kind {
             ActionKind::Log => Kind::Log,
-            ActionKind::Webhook(webhook) => Kind::Webhook(Arc::new(endpoint(webhook, &action.name, &action.place)?)),
+            ActionKind::Webhook(webhook) => {
+                Kind::Webhook(Arc::new(endpoint(webhook, &action.name, &action.place)?))
+            }
             ActionKind::Amqp { exchange, routing_key } => {
                 Kind::Amqp(Route { exchange: exchange.clone(), routing_key: routing_key.clone() })
             }
@@ -28,10 +30,7 @@ pub fn targets(config: &Config) -> Result<Targets, ConfigError> {
     Ok(Targets {
         targets: config.actions.iter().map(target).collect::<Result<_, ConfigError>>()?,
         broker: config.broker.as_ref().map(broker).transpose()?,
-        bounds: Bounds {
-            failures: config.governor.breaker_failures,
-            reset: config.governor.breaker_reset,
-        },
+        bounds: Bounds { failures: config.governor.breaker_failures, reset: config.governor.breaker_reset },
     })
 }
 

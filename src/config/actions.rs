@@ -143,8 +143,9 @@ impl Layers {
         let shared = |source: &&Source| source.keys.iter().any(|key| key.secret.kept == secret.kept);
         if let Some(source) = sources.iter().find(shared) {
             let wrong = format!("action `{name}` has the secret of source `{}`", source.name);
-            return Err(ConfigError::new(place, wrong)
-                .hint("give the action a name or a `secret_file` of its own"));
+            return Err(
+                ConfigError::new(place, wrong).hint("give the action a name or a `secret_file` of its own")
+            );
         }
         let ca_file = optional(text, action.ca_file.as_ref()).map(|file| (file.value, file.place));
         Ok(Webhook { url, secret, allow_private, ca_file })
@@ -261,6 +262,7 @@ fn host_of(text: &str) -> Result<(String, u16), String> {
         None => host.to_owned(),
     };
     let named = host.parse::<IpAddr>().is_ok()
-        || (!host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)));
+        || (!host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)));
     if named { Ok((host, port)) } else { Err(wrong()) }
 }

@@ -54,6 +54,7 @@ impl Layers {
         let burst = self.or(|l| &l.rate_limit.burst, "rate_limit.burst", per_second.value);
         let default_file = |file: &str| (profile == Profile::Dev).then(|| data_dir.join(file));
         let default_file: &dyn Fn(&str) -> Option<PathBuf> = &default_file;
+        let tokens = self.tokens(default_file)?;
         let sources = self.sources(default_file, is_set)?;
         let actions = self.actions(default_file, &sources)?;
         let log_actions = actions.iter().filter(|action| matches!(action.kind, ActionKind::Log));
@@ -61,7 +62,7 @@ impl Layers {
             listen: self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?,
             ingress_threads: self.or(|l| &l.ingress.threads, "ingress.threads", 0).value.into(),
             admin_listen: self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?,
-            tokens: self.tokens(default_file)?,
+            tokens,
             segment_bytes: self.mib(|l| &l.kanban.segment_mib, "kanban.segment_mib", 64, 4)?,
             low_water_bytes: self.mib(|l| &l.kanban.low_water_mib, "kanban.low_water_mib", 256, 1)?,
             dedup_signals: self.at_least(

@@ -89,7 +89,8 @@ struct Report {
 
 impl Report {
     async fn outcome(&mut self, outcome: Outcome) {
-        let counter = if outcome.result.is_ok() { Counter::ActionsSuccessful } else { Counter::ActionsFailed };
+        let counter =
+            if outcome.result.is_ok() { Counter::ActionsSuccessful } else { Counter::ActionsFailed };
         self.collector.borrow_mut().add(counter, 1);
         let mut arrival = Arrival::Outcome(Box::new(outcome));
         while let Err(Full(back)) = self.outcomes.push(arrival) {

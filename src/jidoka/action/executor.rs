@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::retry::{self, Miss};
-use super::Carry;
 use crate::event::{Failure, Outcome, Subject};
 use crate::jidoka::stage::Order;
 use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX, TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
@@ -113,7 +113,8 @@ impl Executor {
             self.settled.push_back(outcome);
         } else if lane.calls < lane.calls_max && lane.waiting.is_empty() {
             self.start(target, waiting);
-        } else if lane.waiting.len() >= TARGET_WAITING_MAX || lane.waiting_bytes + bytes > TARGET_WAITING_BYTES_MAX
+        } else if lane.waiting.len() >= TARGET_WAITING_MAX
+            || lane.waiting_bytes + bytes > TARGET_WAITING_BYTES_MAX
         {
             let why = format!("has {} orders waiting for it already", lane.waiting.len());
             self.settled.push_back(lane.turned_away(&waiting.order, &why));
@@ -234,7 +235,8 @@ impl Call {
                 Err(Miss::Final { why }) => (why, None),
                 Err(Miss::Again { why, after }) => {
                     // A probe asks once; whoever comes after it asks the next time.
-                    let pause = (!self.pass.probe).then(|| retry::pause(tries, after, (self.random)(), left()));
+                    let pause =
+                        (!self.pass.probe).then(|| retry::pause(tries, after, (self.random)(), left()));
                     (why, pause.flatten())
                 }
             };

@@ -85,11 +85,7 @@ impl PolicySet {
         })
     }
 
-    pub fn remember(
-        &self,
-        _question: &Question<'_>,
-        _memory: &mut Option<Box<Memory>>,
-    ) -> Result<(), Unfit> {
+    pub fn remember(&self, _question: &Question<'_>, _memory: &mut Option<Box<Memory>>) -> Result<(), Unfit> {
         Ok(())
     }
 }
