@@ -243,12 +243,11 @@ fn five_failures_halt_a_target_and_one_probe_heals_it() {
     for number in 5..10 {
         ask_for(&node, "page", &format!("s-{number}"));
     }
-    let halted = (5..10).map(|number| ended(&node, &format!("s-{number}")));
-    let halted: Vec<String> = halted.map(|receipt| reason(&receipt).to_owned()).collect();
-    let why = "target `page` is halted after 5 failures in a row; the next probe is in ";
-    assert!(halted[0].starts_with(why), "{halted:?}");
-    let calls = target.seen().len();
-    assert!((5..=6).contains(&calls), "a probe may have passed, nothing else: {calls}");
+    // Of these, one may have been a probe; nothing else was asked.
+    let why = "target `page` is halted after 5 failures in a row; ";
+    let halted = (5..10).filter(|number| reason(&ended(&node, &format!("s-{number}"))).starts_with(why));
+    let (halted, calls) = (halted.count(), target.seen().len());
+    assert!(halted >= 4 && halted + calls == 10, "{halted} were not asked, {calls} were");
     broken.store(false, Ordering::Relaxed);
     std::thread::sleep(Duration::from_millis(1200));
     ask_for(&node, "page", "probe");
