@@ -20,8 +20,8 @@
 //! | K10 | `kanban/stage`: answered, not handed to the shards | signals to decide again |
 //! | K11 | `jidoka/stage`: before a governor steps, in a replay too | the same |
 //! | K12 | `jidoka/stage`: an action is decided, not ordered | an action to order again |
-//! | K13 | `line/outbound`: ordered, not carried out | the same |
-//! | K14 | `line/outbound`: carried out, its outcome not journalled | an action that may run twice |
+//! | K13 | `jidoka/action/executor`: ordered, its target not called | the same |
+//! | K14 | `jidoka/action/executor`: its target called, its outcome not journalled | an action that may run twice |
 //! | K15 | `andon/stage`: a batch of receipts is made, not written | receipts to make again |
 //! | K16 | `andon/stage`: a checkpoint is synced, and the store not told | receipts that a replay must not repeat |
 //! | K17 | `kanban/journal/writer`: before a segment is released | a segment that nobody needs |

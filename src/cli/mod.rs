@@ -9,6 +9,7 @@ mod output;
 mod rules;
 mod serve;
 mod sign;
+mod targets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

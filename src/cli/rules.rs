@@ -41,7 +41,7 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
         mailbox: u32::try_from(governor.mailbox).unwrap_or(u32::MAX),
         breaker_failures: governor.breaker_failures,
         breaker_reset_seconds: seconds(governor.breaker_reset),
-        actions: ["notify", "audit"].map(Into::into).to_vec(),
+        actions: config.actions.iter().map(|action| action.name.clone()).collect(),
         packs,
         everyone,
         tenants,

@@ -7,6 +7,7 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::output::Failure;
+use super::targets::targets;
 use super::{Configured, rules};
 use crate::config::{self, Config, ConfigError, SchemeName, TokenRole};
 use crate::ingress::stage::Source;
@@ -107,6 +108,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         rate_per_second: config.rate_per_second,
         rate_burst: config.rate_burst,
         rulebook: Arc::new(rules::rulebook(config)?),
+        targets: Arc::new(targets(config)?),
         dedup: dedup::Settings {
             capacity: config.dedup_signals,
             // At least as long as a signature can be repeated: from one end of its tolerance to the other.

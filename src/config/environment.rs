@@ -6,7 +6,7 @@ use super::place::{ConfigError, Place, Text, quoted};
 
 const PREFIX: &str = "GEMBA_";
 /// Sections whose keys are single values. Lists of tables belong in a file.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "node",
     "ingress",
     "admin",
@@ -18,6 +18,7 @@ const SECTIONS: [&str; 11] = [
     "receipt",
     "log",
     "state",
+    "rabbitmq",
 ];
 
 /// One layer for each variable that sets a key.

@@ -26,6 +26,7 @@ pub struct Layer {
     pub state: State,
     pub source: Vec<Spanned<Source>>,
     pub action: Vec<Spanned<Action>>,
+    pub rabbitmq: RabbitMq,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -226,6 +227,14 @@ pub struct Action {
     /// Signal types on which it is taken.
     #[serde(default)]
     pub types: Vec<Spanned<String>>,
+    pub timeout_seconds: Key<u32>,
+    pub url: Key<String>,
+    pub secret_file: Key<PathBuf>,
+    pub secret_env: Key<String>,
+    pub allow_private: Key<bool>,
+    pub ca_file: Key<PathBuf>,
+    pub exchange: Key<String>,
+    pub routing_key: Key<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -234,4 +243,14 @@ pub enum ActionKind {
     Log,
     Webhook,
     Amqp,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RabbitMq {
+    pub hosts: Key<Vec<String>>,
+    pub vhost: Key<String>,
+    pub username: Key<String>,
+    pub password_file: Key<PathBuf>,
+    pub password_env: Key<String>,
 }

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::layer::{
-    self, ActionKind, Backend, Entitled, Key, Layer, NodeRole, Profile, SchemeName, Store, TokenRole,
-};
+use super::layer::{self, Backend, Entitled, Key, Layer, NodeRole, Profile, SchemeName, Store, TokenRole};
 use super::place::{ConfigError, Place, Text};
 use super::secret::{Kept, SecretRef};
-use super::{Config, Governor, PackFile, Policy, Source, SourceKey, Token};
+use super::{ActionKind, Config, Governor, PackFile, Policy, Source, SourceKey, Token};
 use crate::limits::DEDUP_SIGNALS_MIN;
 use crate::signal::is_name;
 
@@ -20,25 +18,25 @@ use crate::signal::is_name;
 pub struct Layers(pub Vec<(Text, Layer)>);
 
 /// A value and where it was written; of a default, only the key's name.
-struct Set<T> {
-    value: T,
-    place: Place,
+pub(super) struct Set<T> {
+    pub value: T,
+    pub place: Place,
 }
 
 impl Layers {
-    fn find<T: Clone>(&self, key: impl Fn(&Layer) -> &Key<T>) -> Option<Set<T>> {
+    pub(super) fn find<T: Clone>(&self, key: impl Fn(&Layer) -> &Key<T>) -> Option<Set<T>> {
         self.0.iter().find_map(|(text, layer)| {
             let found = key(layer).as_ref()?;
             Some(Set { value: found.get_ref().clone(), place: text.place(&found.span()) })
         })
     }
 
-    fn or<T: Clone>(&self, key: impl Fn(&Layer) -> &Key<T>, name: &str, default: T) -> Set<T> {
+    pub(super) fn or<T: Clone>(&self, key: impl Fn(&Layer) -> &Key<T>, name: &str, default: T) -> Set<T> {
         self.find(key).unwrap_or_else(|| Set { value: default, place: Place::named(name) })
     }
 
     /// The tables of the strongest layer that has any.
-    fn tables<T>(&self, key: impl Fn(&Layer) -> &Vec<Spanned<T>>) -> Vec<(&Text, &Spanned<T>)> {
+    pub(super) fn tables<T>(&self, key: impl Fn(&Layer) -> &Vec<Spanned<T>>) -> Vec<(&Text, &Spanned<T>)> {
         let found = self.0.iter().find(|(_, layer)| !key(layer).is_empty());
         found
             .into_iter()
@@ -56,11 +54,15 @@ impl Layers {
         let burst = self.or(|l| &l.rate_limit.burst, "rate_limit.burst", per_second.value);
         let default_file = |file: &str| (profile == Profile::Dev).then(|| data_dir.join(file));
         let default_file: &dyn Fn(&str) -> Option<PathBuf> = &default_file;
+        let tokens = self.tokens(default_file)?;
+        let sources = self.sources(default_file, is_set)?;
+        let actions = self.actions(default_file, &sources)?;
+        let log_actions = actions.iter().filter(|action| matches!(action.kind, ActionKind::Log));
         Ok(Config {
             listen: self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?,
             ingress_threads: self.or(|l| &l.ingress.threads, "ingress.threads", 0).value.into(),
             admin_listen: self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?,
-            tokens: self.tokens(default_file)?,
+            tokens,
             segment_bytes: self.mib(|l| &l.kanban.segment_mib, "kanban.segment_mib", 64, 4)?,
             low_water_bytes: self.mib(|l| &l.kanban.low_water_mib, "kanban.low_water_mib", 256, 1)?,
             dedup_signals: self.at_least(
@@ -75,8 +77,10 @@ impl Layers {
             rate_burst: burst.map(positive)?.get(),
             governor: self.governor()?,
             policy: self.policy()?,
-            log_types: self.log_types()?,
-            sources: self.sources(default_file, is_set)?,
+            log_types: log_actions.flat_map(|action| action.types.iter().cloned()).collect(),
+            broker: self.broker(&actions)?,
+            actions,
+            sources,
             receipt_secret: self.secret(
                 (self.find(|l| &l.receipt.secret_file), self.find(|l| &l.receipt.secret_env)),
                 is_set("TAI2030_SIGNING_KEY").then_some("TAI2030_SIGNING_KEY"),
@@ -211,7 +215,7 @@ impl Layers {
     }
 
     /// Exactly one place to keep a secret in: as written, or by the blueprint's variable, or in `file`.
-    fn secret(
+    pub(super) fn secret(
         &self,
         (file, variable): (Option<Set<PathBuf>>, Option<Set<String>>),
         blueprint: Option<&str>,
@@ -239,7 +243,7 @@ impl Layers {
     }
 
     /// The place of what no line says.
-    fn file(&self) -> Place {
+    pub(super) fn file(&self) -> Place {
         self.0.last().map_or_else(|| Place::named("configuration"), |(text, _)| text.whole())
     }
 
@@ -269,26 +273,6 @@ impl Layers {
             tokens.push(Token { name, role: *token.role.get_ref(), secret });
         }
         Ok(tokens)
-    }
-
-    fn log_types(&self) -> Result<Vec<String>, ConfigError> {
-        let (mut types, mut names) = (Vec::new(), Vec::new());
-        for (text, table) in self.tables(|layer| &layer.action) {
-            let action = table.get_ref();
-            let name = set(text, &action.name).map(name)?;
-            if names.contains(&name) {
-                return Err(twice(text, &action.name));
-            }
-            names.push(name);
-            if *action.kind.get_ref() != ActionKind::Log {
-                return Err(ConfigError::new(
-                    &text.place(&action.kind.span()),
-                    "this version has no kind of action but `log`",
-                ));
-            }
-            types.extend(action.types.iter().map(|kind| kind.get_ref().clone()));
-        }
-        Ok(types)
     }
 
     fn sources(
@@ -382,28 +366,28 @@ const FIRST_KEY: &str = "default";
 const TOLERANCE_SECONDS: u32 = 300;
 
 impl<T> Set<T> {
-    fn map<U>(self, check: impl FnOnce(T) -> Result<U, String>) -> Result<U, ConfigError> {
+    pub fn map<U>(self, check: impl FnOnce(T) -> Result<U, String>) -> Result<U, ConfigError> {
         check(self.value).map_err(|wrong| ConfigError::new(&self.place, wrong))
     }
 }
 
-fn set<T: Clone>(text: &Text, value: &Spanned<T>) -> Set<T> {
+pub(super) fn set<T: Clone>(text: &Text, value: &Spanned<T>) -> Set<T> {
     Set { value: value.get_ref().clone(), place: text.place(&value.span()) }
 }
 
-fn optional<T: Clone>(text: &Text, key: Option<&Spanned<T>>) -> Option<Set<T>> {
+pub(super) fn optional<T: Clone>(text: &Text, key: Option<&Spanned<T>>) -> Option<Set<T>> {
     key.map(|value| set(text, value))
 }
 
-fn place_of<T>(text: &Text, table: &Spanned<T>) -> Place {
+pub(super) fn place_of<T>(text: &Text, table: &Spanned<T>) -> Place {
     text.place(&table.span())
 }
 
-fn twice(text: &Text, name: &Spanned<String>) -> ConfigError {
+pub(super) fn twice(text: &Text, name: &Spanned<String>) -> ConfigError {
     ConfigError::new(&text.place(&name.span()), format!("the name `{}` is used twice", name.get_ref()))
 }
 
-fn name(text: String) -> Result<String, String> {
+pub(super) fn name(text: String) -> Result<String, String> {
     if is_name(&text) {
         Ok(text)
     } else {

@@ -4,6 +4,7 @@
 //! A wrong key or value stops the start with its place and what would be right. Secrets are named here and read in
 //! [`secret`].
 
+mod actions;
 mod environment;
 mod layer;
 mod layers;
@@ -16,6 +17,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use actions::{Action, ActionKind, Broker, Webhook};
 use crate::place::{self, Text};
 use layer::Layer;
 pub use layer::{Entitled, NodeRole, Profile, SchemeName, TokenRole};
@@ -64,6 +66,9 @@ pub struct Config {
     pub policy: Policy,
     /// Signal types on which the `log` action is taken.
     pub log_types: Vec<String>,
+    pub actions: Vec<Action>,
+    /// Where `amqp` actions are published.
+    pub broker: Option<Broker>,
     pub sources: Vec<Source>,
     /// No file was named, so the packs are built in too.
     pub is_built_in: bool,
@@ -195,10 +200,14 @@ impl Config {
             };
             source.keys.iter().map(move |key| (&key.secret, written))
         });
+        let webhooks = self.actions.iter().filter_map(|action| match &action.kind {
+            ActionKind::Webhook(webhook) => Some((&webhook.secret, Written::Whsec)),
+            _ => None,
+        });
         let tokens = self.tokens.iter().map(|token| (&token.secret, Written::Hex));
         let own = [(&self.receipt_secret, Written::Hex), (&self.log_key, Written::Hex)];
         let mut created = Vec::new();
-        for (secret, written) in sources.chain(tokens).chain(own) {
+        for (secret, written) in sources.chain(webhooks).chain(tokens).chain(own) {
             if let Some(path) = secret.create(&self.data_dir, written)? {
                 created.push((secret.what.clone(), path));
             }

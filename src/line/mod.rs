@@ -1,5 +1,6 @@
 //! The assembly: the only module that knows every stage. Lanes, threads, recovery, drain.
 
+mod actions;
 mod cores;
 mod health;
 mod outbound;

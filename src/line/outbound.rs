@@ -2,25 +2,25 @@
 //! may stall without stalling the line.
 
 use std::cell::RefCell;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::actions;
 use super::health::Health;
 use super::supervisor::Restarts;
 use super::wiring::{Gauge, OutboundEnds};
 use crate::andon::log::Reader;
 use crate::clock;
-use crate::event::{Arrival, Failure, Outcome, Seq, Subject};
+use crate::event::{Seq, Subject};
+use crate::jidoka::action::{Targets, Watch};
 use crate::jidoka::query::{self as shard, Page};
-use crate::jidoka::stage::Order;
 use crate::jidoka::store::Followups;
-use crate::kaizen::{Collector, Counter, Gauges};
+use crate::kaizen::{Collector, Gauges};
 use crate::kanban::stage as journal;
 use crate::kanban::stage::shard_of;
 use crate::operator::{self, Filter, Line, Reply, Tokens, Unavailable};
@@ -34,6 +34,7 @@ pub struct Plan {
     pub listener: TcpListener,
     pub tokens: Tokens,
     pub ends: OutboundEnds,
+    pub targets: Arc<Targets>,
     pub reader: Reader,
     pub followups: Followups,
     /// Names and assurance of the sources, to find a signal by its id.
@@ -60,16 +61,19 @@ pub fn run(plan: Plan) -> io::Result<()> {
         .enable_io()
         .enable_time()
         .build_local(tokio::runtime::LocalOptions::default())?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(plan.listener)?;
         let OutboundEnds { orders, bell, ordered, outcomes, journal, ordered_by: _, shards } = plan.ends;
+        let collector = Rc::new(RefCell::new(plan.collector));
+        let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
         let desk = Rc::new(Desk {
+            targets: actions.watches(),
             journal: RefCell::new(journal),
             shards: shards.into_iter().map(RefCell::new).collect(),
             reader: plan.reader,
             followups: plan.followups,
             sources: plan.sources,
-            collector: Rc::new(RefCell::new(plan.collector)),
+            collector,
             gauges: plan.gauges,
             health: plan.health,
             states: plan.states,
@@ -84,31 +88,16 @@ pub fn run(plan: Plan) -> io::Result<()> {
         ));
         let listening = tokio::task::spawn_local(ask_to_end(end_signals()?, plan.drain));
         let collecting = tokio::task::spawn_local(collect(Rc::clone(&desk)));
-        let mut actions = Actions { outcomes, succeeded: 0, failed: 0, desk, stop: plan.stop.clone() };
-        let mut orders = orders;
-        while !plan.stop.is_on() {
-            let mut took = 0;
-            for lane in &mut orders {
-                while let Some(order) = lane.pop() {
-                    plan.busy.publish(1);
-                    actions.carry_out(&order).await;
-                    took += 1;
-                }
-            }
-            actions.done(took);
-            plan.busy.publish(0);
-            bell.announce_sleep();
-            if orders.iter().all(crate::ring::Receiver::is_empty) {
-                let look_again = Duration::from_millis(100);
-                let _rang_or_not = tokio::time::timeout(look_again, ordered.notified()).await;
-            }
-            bell.awake();
-        }
+        let lanes = actions::Lanes { orders, bell, ordered, outcomes };
+        actions.run(lanes, plan.busy, plan.stop).await;
         collecting.abort();
         listening.abort();
         serving.abort();
         Ok(())
-    })
+    });
+    // A name that is still being looked up holds nobody up.
+    runtime.shutdown_background();
+    ended
 }
 
 /// What asks a process to end: SIGTERM, and SIGINT from a terminal.
@@ -142,77 +131,9 @@ async fn collect(desk: Rc<Desk>) {
     }
 }
 
-/// Carries out orders and reports how they ended.
-struct Actions {
-    outcomes: Sender<Arrival>,
-    succeeded: u64,
-    failed: u64,
-    desk: Rc<Desk>,
-    stop: Switch,
-}
-
-#[derive(Serialize)]
-struct LogLine<'a> {
-    action_id: String,
-    action: &'a str,
-    tenant: &'a str,
-    sku: &'a str,
-    signal_id: &'a str,
-    r#type: &'a str,
-    time: u64,
-}
-
-impl Actions {
-    /// The `log` action: one line of JSON on standard output.
-    async fn carry_out(&mut self, order: &Order) {
-        let (intent, signal) = (&order.intent, &order.intent.signal);
-        crate::fault::point("K13");
-        let line = LogLine {
-            action_id: intent.action.to_string(),
-            action: &intent.name,
-            tenant: signal.tenant(),
-            sku: signal.sku(),
-            signal_id: signal.id(),
-            r#type: signal.kind(),
-            time: intent.time.0,
-        };
-        let mut text = serde_json::to_vec(&line).unwrap_or_default();
-        text.push(b'\n');
-        let result = io::stdout().lock().write_all(&text);
-        match result {
-            Ok(()) => self.succeeded += 1,
-            Err(_) => self.failed += 1,
-        }
-        crate::fault::point("K14");
-        let outcome = Outcome {
-            subject: Subject { tenant: signal.tenant().into(), sku: signal.sku().into() },
-            action: intent.action,
-            result: result.map_err(|error| Failure::asked(error.to_string())),
-            maybe_twice: order.maybe_twice,
-        };
-        let mut arrival = Arrival::Outcome(Box::new(outcome));
-        while let Err(Full(back)) = self.outcomes.push(arrival) {
-            if self.stop.is_on() {
-                return;
-            }
-            arrival = back;
-            self.outcomes.ring();
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    fn done(&mut self, took: u64) {
-        if took > 0 {
-            self.outcomes.ring();
-            let mut collector = self.desk.collector.borrow_mut();
-            collector.add(Counter::ActionsSuccessful, std::mem::take(&mut self.succeeded));
-            collector.add(Counter::ActionsFailed, std::mem::take(&mut self.failed));
-        }
-    }
-}
-
 /// What the operator plane sees of the line.
 struct Desk {
+    targets: Vec<Rc<Watch>>,
     journal: RefCell<Sender<journal::Query>>,
     shards: Vec<RefCell<Sender<shard::Query>>>,
     reader: Reader,
@@ -352,6 +273,7 @@ impl Line for Desk {
         for (what, mark) in &self.health.written {
             gauges.set("gemba_disk_written_bytes", &[("file", what)], mark.read() as f64);
         }
+        actions::gauges(&self.targets, &mut gauges);
         self.collector.borrow().render(&gauges)
     }
 }

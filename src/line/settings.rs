@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
 use crate::ingress::stage::Source;
+use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
 use crate::place::ConfigError;
 use crate::kanban::dedup;
@@ -30,6 +31,8 @@ pub struct Settings {
     /// Signals of one tenant at once.
     pub rate_burst: u32,
     pub rulebook: Arc<Rulebook>,
+    /// Where actions go.
+    pub targets: Arc<Targets>,
     pub dedup: dedup::Settings,
     pub segment_bytes: u64,
     pub low_water_bytes: u64,

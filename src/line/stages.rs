@@ -196,16 +196,15 @@ impl Line {
         for (number, ((lanes, sleeper), governors)) in shards.into_iter().zip(owned).enumerate() {
             let shard_marks = shard::Marks { decided: zero(), states: std::array::from_fn(|_| zero()) };
             states.push(shard_marks.states.clone());
-            let stage =
-                shard::Stage::new(
-                    number,
-                    (Arc::clone(&rules), Arc::clone(&compiled)),
-                    governors,
-                    lanes,
-                    shard_marks,
-                    recorder()?,
-                )
-                .parking(parked.clone());
+            let stage = shard::Stage::new(
+                number,
+                (Arc::clone(&rules), Arc::clone(&compiled)),
+                governors,
+                lanes,
+                shard_marks,
+                recorder()?,
+            )
+            .parking(parked.clone());
             let stop = stops.shards.clone();
             shard_threads.push(spawn(&format!("shard-{number}"), &tell, move || {
                 threads::shard(stage, &sleeper, &stop);
@@ -244,6 +243,7 @@ impl Line {
             drain: stops.drain.clone(),
             tokens: settings.tokens.clone(),
             ends: outbound,
+            targets: Arc::clone(&settings.targets),
             reader,
             followups,
             sources: sources.collect(),

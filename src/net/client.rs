@@ -101,7 +101,8 @@ impl Connector {
             return Ok(Stream { io: TokioIo::new(Box::new(stream)), h2: false });
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
-        let stream = TlsConnector::from(self.tls).connect(name, stream).await.map_err(|error| untrusted(&error))?;
+        let stream =
+            TlsConnector::from(self.tls).connect(name, stream).await.map_err(|error| untrusted(&error))?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
         Ok(Stream { io: TokioIo::new(Box::new(stream)), h2 })
     }

@@ -193,9 +193,7 @@ impl Keyring {
         let Some(key) = self.keys.first() else { return Vec::new() };
         match self.scheme {
             Scheme::Hmac => hmac::sign(key, body),
-            Scheme::StandardWebhooks => {
-                standard_webhooks::sign(&key.mac, body, id, now_unix_seconds).into()
-            }
+            Scheme::StandardWebhooks => standard_webhooks::sign(&key.mac, body, id, now_unix_seconds).into(),
         }
     }
 }

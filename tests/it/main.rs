@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod actions;
 mod bad_requests;
+mod broker;
 mod documentation;
 mod drain;
 mod good_requests;
@@ -17,4 +19,5 @@ mod readme;
 mod senders;
 #[cfg(feature = "faults")]
 mod supervision;
+mod targets;
 mod wire;

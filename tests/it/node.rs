@@ -44,7 +44,16 @@ impl Node {
 
     /// Starts a node on what `dir` holds.
     pub fn start_in(dir: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut child = command(dir).arg("serve").envs(variables.iter().copied()).spawn().unwrap();
+        Self::start_with_stdout(dir, variables, Stdio::null())
+    }
+
+    /// The same; its standard output goes elsewhere.
+    pub fn start_with_stdout(dir: &Path, variables: &[(&str, &str)], stdout: impl Into<Stdio>) -> Self {
+        let mut command = command(dir);
+        command.arg("serve").envs(variables.iter().copied()).stdout(stdout);
+        let mut child = command.spawn().unwrap();
+        // The command holds its end of a pipe.
+        drop(command);
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {

@@ -123,7 +123,9 @@ impl Link {
             match timeout(BROKER_CONNECT, self.connect_to(host, *port)).await {
                 Ok(Ok(open)) => return Ok(open),
                 Ok(Err(why)) => last = Miss::again(format!("the broker cannot be reached: {why}")),
-                Err(_) => last = Miss::again(format!("the broker does not connect within {BROKER_CONNECT:?}")),
+                Err(_) => {
+                    last = Miss::again(format!("the broker does not connect within {BROKER_CONNECT:?}"))
+                }
             }
         }
         Err(last)

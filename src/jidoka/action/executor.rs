@@ -11,12 +11,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::retry::{self, Miss};
-use super::Carry;
 use crate::event::{Failure, Outcome, Subject};
 use crate::jidoka::stage::Order;
 use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX, TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
@@ -96,7 +96,7 @@ impl Executor {
         waiting + self.calls.len() + self.settled.len()
     }
 
-    /// Takes an order. Its outcome comes from [`Executor::next`] or [`Executor::settled`].
+    /// Takes an order. Its outcome comes from [`Executor::next`] or [`Executor::ended`].
     pub fn submit(&mut self, order: Order) {
         let now = Instant::now();
         let named = |lane: &Lane| lane.watch.name == order.intent.name;
@@ -113,7 +113,8 @@ impl Executor {
             self.settled.push_back(outcome);
         } else if lane.calls < lane.calls_max && lane.waiting.is_empty() {
             self.start(target, waiting);
-        } else if lane.waiting.len() >= TARGET_WAITING_MAX || lane.waiting_bytes + bytes > TARGET_WAITING_BYTES_MAX
+        } else if lane.waiting.len() >= TARGET_WAITING_MAX
+            || lane.waiting_bytes + bytes > TARGET_WAITING_BYTES_MAX
         {
             let why = format!("has {} orders waiting for it already", lane.waiting.len());
             self.settled.push_back(lane.turned_away(&waiting.order, &why));
@@ -124,21 +125,30 @@ impl Executor {
         }
     }
 
-    /// The outcome of an order that was turned away.
-    pub fn settled(&mut self) -> Option<Outcome> {
-        self.settled.pop_front()
+    /// An outcome that is there already.
+    pub fn ended(&mut self) -> Option<Outcome> {
+        let settled = self.settled.pop_front();
+        settled.or_else(|| self.calls.try_join_next().and_then(|joined| self.joined(joined)))
     }
 
     /// The next outcome; never, while nothing is under way. May be given up at any time.
     pub async fn next(&mut self) -> Outcome {
-        if let Some(outcome) = self.settled.pop_front() {
+        if let Some(outcome) = self.ended() {
             return outcome;
         }
-        match self.calls.join_next().await {
-            Some(Ok(ended)) => self.land(ended),
+        let joined = self.calls.join_next().await;
+        match joined.and_then(|joined| self.joined(joined)) {
+            Some(outcome) => outcome,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn joined(&mut self, joined: Result<Ended, JoinError>) -> Option<Outcome> {
+        match joined {
+            Ok(ended) => Some(self.land(ended)),
             // A mistake of ours ends the runtime, and the supervisor takes the line up again.
-            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
-            Some(Err(_)) | None => std::future::pending().await,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_) => None,
         }
     }
 
@@ -225,7 +235,8 @@ impl Call {
                 Err(Miss::Final { why }) => (why, None),
                 Err(Miss::Again { why, after }) => {
                     // A probe asks once; whoever comes after it asks the next time.
-                    let pause = (!self.pass.probe).then(|| retry::pause(tries, after, (self.random)(), left()));
+                    let pause =
+                        (!self.pass.probe).then(|| retry::pause(tries, after, (self.random)(), left()));
                     (why, pause.flatten())
                 }
             };

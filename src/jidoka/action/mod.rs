@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use executor::Executor;
+pub use executor::{Executor, Watch};
 pub use gate::Bounds;
 
 use super::stage::Order;

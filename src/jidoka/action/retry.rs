@@ -56,10 +56,10 @@ pub fn pause(tries: u32, after: Option<Duration>, random: u64, left: Duration) -
     (pause < left).then_some(pause)
 }
 
-/// Between nothing and `whole`.
+/// Between nothing and `whole`, as `random` stands among all numbers.
 pub fn part(whole: Duration, random: u64) -> Duration {
-    let millis = u64::try_from(whole.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis(if millis == u64::MAX { random } else { random % (millis + 1) })
+    let drawn = ((whole.as_millis() + 1) * u128::from(random)) >> u64::BITS;
+    Duration::from_millis(u64::try_from(drawn).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -111,18 +111,13 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_their_bound_and_are_drawn_from_the_whole() {
-        let longest = |tries| {
-            let mut longest = Duration::ZERO;
-            for random in 0..20_000 {
-                longest = longest.max(pause(tries, None, random, MINUTE).unwrap());
-            }
-            longest.as_millis()
-        };
+        let longest = |tries| pause(tries, None, u64::MAX, MINUTE).unwrap().as_millis();
         let table = [(1, 250), (2, 500), (3, 1000), (4, 2000), (6, 8000), (7, 10_000), (60, 10_000)];
         for (tries, millis) in table {
             assert_eq!(longest(tries), millis, "after {tries}");
         }
         assert_eq!(pause(5, None, 0, MINUTE), Some(Duration::ZERO));
+        assert_eq!(pause(5, None, u64::MAX / 2, MINUTE), Some(Duration::from_secs(2)));
     }
 
     #[test]
@@ -130,7 +125,7 @@ mod tests {
         let asked = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(pause(1, asked(5), 3, MINUTE), asked(5));
         assert_eq!(pause(1, asked(60), 3, MINUTE), None);
-        assert_eq!(pause(1, asked(0), 250, Duration::from_millis(250)), None);
-        assert_eq!(pause(1, None, 250, Duration::from_millis(251)), Some(Duration::from_millis(250)));
+        assert_eq!(pause(1, asked(0), u64::MAX, Duration::from_millis(250)), None);
+        assert_eq!(pause(1, None, u64::MAX, Duration::from_millis(251)), Some(Duration::from_millis(250)));
     }
 }

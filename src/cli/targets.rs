@@ -1,0 +1,84 @@
+//! The configured actions in the line's terms: their secrets read, their roots loaded.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+
+use crate::config::{ActionKind, Broker, Config, ConfigError, Place, Webhook};
+use crate::jidoka::action::amqp::{self, Route};
+use crate::jidoka::action::webhook::Endpoint;
+use crate::jidoka::action::{Bounds, Kind, Target, Targets};
+use crate::net::tls::{self, TlsError};
+use crate::signature::Signer;
+
+/// Everything that actions may call.
+pub fn targets(config: &Config) -> Result<Targets, ConfigError> {
+    let target = |action: &crate::config::Action| {
+        let kind = match &action.kind {
+            ActionKind::Log => Kind::Log,
+            ActionKind::Webhook(webhook) => {
+                Kind::Webhook(Arc::new(endpoint(webhook, &action.name, &action.place)?))
+            }
+            ActionKind::Amqp { exchange, routing_key } => {
+                Kind::Amqp(Route { exchange: exchange.clone(), routing_key: routing_key.clone() })
+            }
+        };
+        Ok(Target { name: action.name.as_str().into(), kind, timeout: action.timeout })
+    };
+    Ok(Targets {
+        targets: config.actions.iter().map(target).collect::<Result<_, ConfigError>>()?,
+        broker: config.broker.as_ref().map(broker).transpose()?,
+        bounds: Bounds { failures: config.governor.breaker_failures, reset: config.governor.breaker_reset },
+    })
+}
+
+fn endpoint(webhook: &Webhook, name: &str, place: &Place) -> Result<Endpoint, ConfigError> {
+    let secret = webhook.secret.read()?;
+    let signer = Signer::new(secret.expose_secret()).map_err(|why| {
+        ConfigError::new(&webhook.secret.place, format!("action `{name}`: {why}"))
+            .hint("make one: (umask 077; echo \"whsec_$(openssl rand -base64 32)\" > FILE)")
+    })?;
+    Ok(Endpoint {
+        url: webhook.url.clone(),
+        signer,
+        tls: client(webhook, name, place)?,
+        allow_private: webhook.allow_private,
+    })
+}
+
+fn client(webhook: &Webhook, name: &str, place: &Place) -> Result<Arc<ClientConfig>, ConfigError> {
+    let Some((path, place)) = &webhook.ca_file else {
+        return tls::client(None).map_err(|why| {
+            ConfigError::new(place, format!("action `{name}`: {why}"))
+                .hint("install the package ca-certificates, or name the target's root in `ca_file`")
+        });
+    };
+    let wrong = |why: String| ConfigError::new(place, format!("action `{name}`: {}: {why}", path.display()));
+    let pem = read(path).map_err(|error| wrong(error.to_string()))?;
+    tls::client(Some(&pem)).map_err(|why: TlsError| wrong(why.to_string()))
+}
+
+/// A longer file is no list of roots.
+const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut pem = Vec::new();
+    std::fs::File::open(path)?.take(CA_BYTES_MAX).read_to_end(&mut pem)?;
+    Ok(pem)
+}
+
+fn broker(broker: &Broker) -> Result<amqp::Broker, ConfigError> {
+    let Broker { hosts, vhost, username, password } = broker;
+    let secret: SecretSlice<u8> = password.read()?;
+    let text = String::from_utf8(secret.expose_secret().to_vec())
+        .map_err(|_| ConfigError::new(&password.place, format!("{}: it is not UTF-8", password.what)))?;
+    Ok(amqp::Broker {
+        hosts: hosts.clone(),
+        vhost: vhost.clone(),
+        username: username.clone(),
+        password: SecretString::from(text),
+    })
+}

@@ -1,0 +1,268 @@
+//! `[[action]]` and `[rabbitmq]`: where actions go. A key that its kind does not have is refused, so that nobody
+//! believes in one that does nothing.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper::Uri;
+use toml::Spanned;
+
+use super::Source;
+use super::layer::{self, Key};
+use super::layers::{Layers, Set, name, optional, place_of, set, twice};
+use super::place::{ConfigError, Place, Text};
+use super::secret::SecretRef;
+use crate::limits::{ACTION_TOTAL, ACTION_TRY_SECONDS};
+
+/// One configured action.
+#[derive(Clone, Debug)]
+pub struct Action {
+    pub name: String,
+    pub kind: ActionKind,
+    /// Signal types on which it is taken.
+    pub types: Vec<String>,
+    /// For one try.
+    pub timeout: Duration,
+    pub place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub enum ActionKind {
+    Log,
+    Webhook(Webhook),
+    Amqp { exchange: String, routing_key: String },
+}
+
+#[derive(Clone)]
+pub struct Webhook {
+    pub url: Uri,
+    pub secret: SecretRef,
+    pub allow_private: bool,
+    /// Roots beside the system's, in PEM.
+    pub ca_file: Option<(PathBuf, Place)>,
+}
+
+impl std::fmt::Debug for Webhook {
+    /// A URL may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook").field("secret", &self.secret).finish_non_exhaustive()
+    }
+}
+
+/// How the broker is reached.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// Host and port of each node.
+    pub hosts: Vec<(String, u16)>,
+    pub vhost: String,
+    pub username: String,
+    pub password: SecretRef,
+}
+
+/// The port of AMQP, where a host says none.
+const AMQP_PORT: u16 = 5672;
+/// AMQP's short strings.
+const SHORT_BYTES_MAX: usize = 255;
+
+impl Layers {
+    pub(super) fn actions(
+        &self,
+        default_file: &dyn Fn(&str) -> Option<PathBuf>,
+        sources: &[Source],
+    ) -> Result<Vec<Action>, ConfigError> {
+        let mut actions: Vec<Action> = Vec::new();
+        for (text, table) in self.tables(|layer| &layer.action) {
+            let action = self.action(text, table, default_file, sources)?;
+            if actions.iter().any(|other| other.name == action.name) {
+                return Err(twice(text, &table.get_ref().name));
+            }
+            actions.push(action);
+        }
+        Ok(actions)
+    }
+
+    fn action(
+        &self,
+        text: &Text,
+        table: &Spanned<layer::Action>,
+        default_file: &dyn Fn(&str) -> Option<PathBuf>,
+        sources: &[Source],
+    ) -> Result<Action, ConfigError> {
+        let action = table.get_ref();
+        let name = set(text, &action.name).map(name)?;
+        let kind = *action.kind.get_ref();
+        refuse_keys_of_others(text, action)?;
+        let place = place_of(text, table);
+        let timeout = optional(text, action.timeout_seconds.as_ref());
+        let timeout = timeout.map_or(Ok(ACTION_TRY_SECONDS), |timeout| timeout.map(within_the_total))?;
+        let kind = match kind {
+            layer::ActionKind::Log => ActionKind::Log,
+            layer::ActionKind::Webhook => {
+                let default = default_file(&format!("{name}.secret"));
+                ActionKind::Webhook(self.webhook(text, action, &name, default, (&place, sources))?)
+            }
+            layer::ActionKind::Amqp => {
+                let exchange = optional(text, action.exchange.as_ref());
+                let routing_key = optional(text, action.routing_key.as_ref()).ok_or_else(|| {
+                    ConfigError::new(&place, format!("action `{name}` has no `routing_key`"))
+                        .hint("with the default exchange it is the queue's name")
+                })?;
+                ActionKind::Amqp {
+                    exchange: exchange.map_or(Ok(String::new()), |exchange| exchange.map(short))?,
+                    routing_key: routing_key.map(short)?,
+                }
+            }
+        };
+        let types = action.types.iter().map(|kind| kind.get_ref().clone()).collect();
+        Ok(Action { name, kind, types, timeout: Duration::from_secs(timeout.into()), place })
+    }
+
+    fn webhook(
+        &self,
+        text: &Text,
+        action: &layer::Action,
+        name: &str,
+        default: Option<PathBuf>,
+        (place, sources): (&Place, &[Source]),
+    ) -> Result<Webhook, ConfigError> {
+        let url = optional(text, action.url.as_ref())
+            .ok_or_else(|| ConfigError::new(place, format!("action `{name}` has no `url`")))?;
+        let at = url.place.clone();
+        let url = url.map(url_of)?;
+        let allow_private = action.allow_private.as_ref().is_some_and(|allow| *allow.get_ref());
+        if url.scheme_str() == Some("http") && !allow_private {
+            return Err(ConfigError::new(&at, format!("action `{name}` would be sent without TLS"))
+                .hint("write https://, or set `allow_private = true` for a target on your own network"));
+        }
+        let what = format!("the secret of action `{name}`");
+        let kept = (optional(text, action.secret_file.as_ref()), optional(text, action.secret_env.as_ref()));
+        let secret = self.secret(kept, None, default, (&what, "action.secret_file"));
+        let secret = secret.map_err(|error| ConfigError { place: place.clone(), ..error })?;
+        // Whoever may verify what we send could then sign what we take.
+        let shared = |source: &&Source| source.keys.iter().any(|key| key.secret.kept == secret.kept);
+        if let Some(source) = sources.iter().find(shared) {
+            let wrong = format!("action `{name}` has the secret of source `{}`", source.name);
+            return Err(
+                ConfigError::new(place, wrong).hint("give the action a name or a `secret_file` of its own")
+            );
+        }
+        let ca_file = optional(text, action.ca_file.as_ref()).map(|file| (file.value, file.place));
+        Ok(Webhook { url, secret, allow_private, ca_file })
+    }
+
+    pub(super) fn broker(&self, actions: &[Action]) -> Result<Option<Broker>, ConfigError> {
+        let hosts = self.find(|layer| &layer.rabbitmq.hosts);
+        let username = self.find(|layer| &layer.rabbitmq.username);
+        let file = self.find(|layer| &layer.rabbitmq.password_file);
+        let variable = self.find(|layer| &layer.rabbitmq.password_env);
+        let vhost = self.find(|layer| &layer.rabbitmq.vhost);
+        let written = [
+            hosts.as_ref().map(|set| &set.place),
+            username.as_ref().map(|set| &set.place),
+            file.as_ref().map(|set| &set.place),
+            variable.as_ref().map(|set| &set.place),
+            vhost.as_ref().map(|set| &set.place),
+        ];
+        let Some(place) = written.into_iter().flatten().next().cloned() else {
+            let orphan = actions.iter().find(|action| matches!(action.kind, ActionKind::Amqp { .. }));
+            return match orphan {
+                None => Ok(None),
+                Some(Action { name, place, .. }) => {
+                    Err(ConfigError::new(place, format!("action `{name}` has no broker"))
+                        .hint("name one in a section [rabbitmq], with `hosts`"))
+                }
+            };
+        };
+        let missing = |key: &str| ConfigError::new(&place, format!("`rabbitmq.{key}` is missing"));
+        let hosts = hosts.ok_or_else(|| missing("hosts"))?.map(hosts_of)?;
+        let username = username.ok_or_else(|| missing("username"))?.value;
+        if file.is_none() && variable.is_none() {
+            return Err(missing("password_file").hint("`rabbitmq.password_env` names a variable instead"));
+        }
+        let what = ("the broker's password", "rabbitmq.password_file");
+        let password = self.secret((file, variable), None, None, what)?;
+        let vhost = vhost.map_or_else(|| "/".to_owned(), |vhost| vhost.value);
+        Ok(Some(Broker { hosts, vhost, username, password }))
+    }
+}
+
+fn refuse_keys_of_others(text: &Text, action: &layer::Action) -> Result<(), ConfigError> {
+    use layer::ActionKind::{Amqp, Webhook};
+    fn at<T: Clone>(text: &Text, key: &Key<T>) -> Option<Place> {
+        optional(text, key.as_ref()).map(|Set { place, .. }| place)
+    }
+    let keys = [
+        ("url", Webhook, at(text, &action.url)),
+        ("secret_file", Webhook, at(text, &action.secret_file)),
+        ("secret_env", Webhook, at(text, &action.secret_env)),
+        ("allow_private", Webhook, at(text, &action.allow_private)),
+        ("ca_file", Webhook, at(text, &action.ca_file)),
+        ("exchange", Amqp, at(text, &action.exchange)),
+        ("routing_key", Amqp, at(text, &action.routing_key)),
+    ];
+    let kind = *action.kind.get_ref();
+    for (key, owner, place) in keys {
+        if let Some(place) = place
+            && owner != kind
+        {
+            let name = |kind| format!("{kind:?}").to_lowercase();
+            let wrong = format!("`{key}` means nothing to an action of kind `{}`", name(kind));
+            return Err(ConfigError::new(&place, wrong).hint(format!("it belongs to kind `{}`", name(owner))));
+        }
+    }
+    Ok(())
+}
+
+fn within_the_total(seconds: u32) -> Result<u32, String> {
+    let most = ACTION_TOTAL.as_secs();
+    if (1..=most).contains(&seconds.into()) {
+        Ok(seconds)
+    } else {
+        Err(format!("{seconds} is no time for a try: 1 to {most}, which is all that an action has"))
+    }
+}
+
+/// Says nothing of the text: it may hold a secret.
+fn url_of(text: String) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|_| "this is no URL".to_owned())?;
+    if !matches!(url.scheme_str(), Some("https" | "http")) || url.host().is_none_or(str::is_empty) {
+        return Err("this is no URL of the form https://host/path".into());
+    }
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("a URL with a user and a password is not called; the signature says who calls".into());
+    }
+    Ok(url)
+}
+
+fn short(text: String) -> Result<String, String> {
+    if text.len() <= SHORT_BYTES_MAX {
+        Ok(text)
+    } else {
+        Err(format!("it has {} bytes; AMQP takes {SHORT_BYTES_MAX} at most", text.len()))
+    }
+}
+
+fn hosts_of(hosts: Vec<String>) -> Result<Vec<(String, u16)>, String> {
+    if hosts.is_empty() {
+        return Err("no host is named".into());
+    }
+    hosts.iter().map(|host| host_of(host)).collect()
+}
+
+/// `host`, `host:port`, `[address]`, `[address]:port`.
+fn host_of(text: &str) -> Result<(String, u16), String> {
+    let wrong = || format!("`{text}` is no host and port, such as rabbit-1.example.com:{AMQP_PORT}");
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
+        _ => (text, AMQP_PORT),
+    };
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<IpAddr>().map_err(|_| wrong())?.to_string(),
+        None => host.to_owned(),
+    };
+    let named = host.parse::<IpAddr>().is_ok()
+        || (!host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)));
+    if named { Ok((host, port)) } else { Err(wrong()) }
+}

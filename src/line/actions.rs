@@ -1,0 +1,122 @@
+//! Between the shards and the targets: takes orders from their lanes at once, whatever hangs, hands them to the
+//! executor, and brings outcomes to the journal. How many are under way stands on a mark that a drain watches.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::event::{Arrival, Outcome};
+use crate::jidoka::action::{Executor, Targets, Watch};
+use crate::jidoka::stage::Order;
+use crate::kaizen::{Collector, Counter, Gauges};
+use crate::ring::{Bell, Full, Mark, Receiver, Sender, Switch};
+
+/// What orders come on, and where outcomes go.
+pub struct Lanes {
+    pub orders: Vec<Receiver<Order>>,
+    pub bell: Arc<Bell>,
+    pub ordered: Arc<Notify>,
+    pub outcomes: Sender<Arrival>,
+}
+
+/// Carries out orders and reports how they ended.
+pub struct Actions {
+    executor: Executor,
+    collector: Rc<RefCell<Collector>>,
+}
+
+/// Without orders and outcomes the loop looks again after so long, for an order to end.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+impl Actions {
+    #[must_use]
+    pub fn new(targets: &Targets, collector: Rc<RefCell<Collector>>) -> Self {
+        Self { executor: targets.executor(), collector }
+    }
+
+    /// What the operator plane may see of the targets.
+    #[must_use]
+    pub fn watches(&self) -> Vec<Rc<Watch>> {
+        self.executor.watches()
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(self, lanes: Lanes, busy: Mark, stop: Switch) {
+        let Self { mut executor, collector } = self;
+        let Lanes { mut orders, bell, ordered, outcomes } = lanes;
+        let mut report = Report { outcomes, collector, stop, rang: true };
+        while !report.stop.is_on() {
+            // Said before the lanes are empty, so that nothing is ever in neither place.
+            busy.publish(u64::MAX);
+            for lane in &mut orders {
+                while let Some(order) = lane.pop() {
+                    executor.submit(order);
+                    while let Some(outcome) = executor.ended() {
+                        report.outcome(outcome).await;
+                    }
+                }
+            }
+            while let Some(outcome) = executor.ended() {
+                report.outcome(outcome).await;
+            }
+            report.ring();
+            busy.publish(executor.under_way() as u64);
+            bell.announce_sleep();
+            if orders.iter().all(Receiver::is_empty) {
+                tokio::select! {
+                    biased;
+                    outcome = executor.next() => report.outcome(outcome).await,
+                    () = ordered.notified() => {}
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                }
+            }
+            bell.awake();
+        }
+    }
+}
+
+/// Brings outcomes to the journal.
+struct Report {
+    outcomes: Sender<Arrival>,
+    collector: Rc<RefCell<Collector>>,
+    stop: Switch,
+    /// Nothing was pushed since the bell was rung.
+    rang: bool,
+}
+
+impl Report {
+    async fn outcome(&mut self, outcome: Outcome) {
+        let counter =
+            if outcome.result.is_ok() { Counter::ActionsSuccessful } else { Counter::ActionsFailed };
+        self.collector.borrow_mut().add(counter, 1);
+        let mut arrival = Arrival::Outcome(Box::new(outcome));
+        while let Err(Full(back)) = self.outcomes.push(arrival) {
+            if self.stop.is_on() {
+                return;
+            }
+            arrival = back;
+            self.outcomes.ring();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.rang = false;
+    }
+
+    fn ring(&mut self) {
+        if !std::mem::replace(&mut self.rang, true) {
+            self.outcomes.ring();
+        }
+    }
+}
+
+/// Where the targets stand.
+pub fn gauges(watches: &[Rc<Watch>], gauges: &mut Gauges) {
+    for watch in watches {
+        let labels = [("target", &*watch.name)];
+        gauges.set("gemba_target_breaker", &labels, watch.breaker().into());
+        #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+        gauges.set("gemba_target_waiting", &labels, watch.waiting() as f64);
+    }
+}

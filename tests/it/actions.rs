@@ -1,0 +1,421 @@
+//! Actions and what targets do to them: a webhook is signed, asked for again, given up, halted and probed; no private
+//! address is called unasked, no redirect followed, and no secret told.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::node::Node;
+use crate::targets::{Both, Does, Seen, Target};
+
+const JSON: &str = "application/json";
+/// What should happen has not happened by then.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node with these actions; a target's breaker opens after five failures, for a second.
+pub fn node(dir: &Path, actions: &str) -> Node {
+    let config = format!(
+        "[node]\nprofile = \"dev\"\n[governor]\nbreaker_failures = 5\nbreaker_reset_seconds = 1\n{actions}"
+    );
+    std::fs::write(dir.join("gemba.toml"), config).unwrap();
+    Node::start_in(dir, &[("GEMBA_CONFIG", "gemba.toml")])
+}
+
+/// The action `name`, taken on signals of the type `name`.
+fn webhook(name: &str, url: &str, more: &str) -> String {
+    format!(
+        "[[action]]\nname = \"{name}\"\nkind = \"webhook\"\ntypes = [\"{name}\"]\nurl = \"{url}\"\n{more}\n"
+    )
+}
+
+fn private(name: &str, target: &Target) -> String {
+    webhook(name, &target.url(), "allow_private = true\ntimeout_seconds = 1")
+}
+
+/// Sends the signal `id`, with a governor of its own, that asks for `action`.
+pub fn ask_for(node: &Node, action: &str, id: &str) {
+    let signal =
+        format!(r#"{{"id":"{id}","tenant":"acme","sku":"{id}","type":"{action}","data":{{"n":1.50}}}}"#);
+    assert_eq!(node.post(JSON, signal.as_bytes()).status, 202);
+}
+
+/// Waits for the receipt that says how the action ended.
+pub fn ended(node: &Node, id: &str) -> serde_json::Value {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let status = node.decided("acme", id);
+        for receipt in status["receipts"].as_array().unwrap() {
+            let receipt = node.ask(&format!("/v1/receipts/{}", receipt.as_str().unwrap())).json();
+            if matches!(receipt["receipt_type"].as_str(), Some("action_successful" | "action_failed")) {
+                return receipt;
+            }
+        }
+        assert!(Instant::now() < until, "no outcome of {id}: {status}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub fn reason(receipt: &serde_json::Value) -> &str {
+    assert_eq!(receipt["receipt_type"], "action_failed", "{receipt}");
+    receipt["reason"].as_str().unwrap()
+}
+
+/// What a receiver checks: id, age and signature, under the action's secret.
+fn verify(node: &Node, secret: &str, seen: &Seen) -> Result<(), gemba::signature::Refusal> {
+    use gemba::signature::{Keyring, Scheme};
+    let secret = node.secret(secret);
+    let keyring =
+        Keyring::new("target", Scheme::StandardWebhooks, &[("default", secret.as_bytes())], 300).unwrap();
+    let mut headers = hyper::HeaderMap::new();
+    for (name, value) in &seen.headers {
+        let name = hyper::header::HeaderName::try_from(name.as_str()).unwrap();
+        headers.append(name, value.parse().unwrap());
+    }
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    keyring.verify(&headers, seen.body.clone().into(), now).map(drop)
+}
+
+#[test]
+fn a_webhook_says_what_was_decided_and_is_signed() {
+    let target = Target::start(|_| Does::Answer(204));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &private("page", &target));
+    ask_for(&node, "page", "s-1");
+    let receipt = ended(&node, "s-1");
+    assert_eq!(receipt["receipt_type"], "action_successful", "{receipt}");
+    let seen = &target.wait_for(1)[0];
+    assert_eq!(verify(&node, "page.secret", seen), Ok(()));
+    let mut changed = seen.clone();
+    changed.body[10] ^= 1;
+    assert!(verify(&node, "page.secret", &changed).is_err());
+    let action = receipt["action_id"].as_str().unwrap();
+    assert_eq!((seen.header("idempotency-key"), seen.header("webhook-id")), (action, action));
+    assert_eq!(seen.header("content-type"), JSON);
+    assert_eq!(seen.header("user-agent"), concat!("gemba/", env!("CARGO_PKG_VERSION")));
+    assert_eq!(seen.header("host"), target.address.to_string());
+    let text = std::str::from_utf8(&seen.body).unwrap();
+    assert!(
+        text.contains(r#""signal":{"id":"s-1","tenant":"acme","sku":"s-1","type":"page","data":{"n":1.50}}"#)
+    );
+    let body: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!(body["type"], "gemba.action");
+    let data = &body["data"];
+    assert_eq!(
+        (&data["action"], &data["tenant"], &data["sku"]),
+        (&"page".into(), &"acme".into(), &"s-1".into())
+    );
+    assert_eq!((&data["signal_id"], &data["signal_type"]), (&"s-1".into(), &"page".into()));
+    assert_eq!((&data["action_id"], &data["maybe_twice"]), (&action.into(), &false.into()));
+    assert_eq!(data["seq"], node.decided("acme", "s-1")["seq"]);
+    assert_eq!(data["policy"]["rule"], "page");
+    assert!(node.metric("actions_successful_total") >= 1.0);
+    assert!(node.metric("gemba_target_breaker{target=\"page\"}").abs() < f64::EPSILON);
+}
+
+#[test]
+fn the_standard_webhooks_library_of_pypi_accepts_a_webhook() {
+    let Some(python) = crate::senders::python() else {
+        eprintln!("skipped: target/senders is not there; tests/senders/install makes it");
+        return;
+    };
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &private("page", &target));
+    ask_for(&node, "page", "s-1");
+    let seen = &target.wait_for(1)[0];
+    let headers: serde_json::Map<String, serde_json::Value> =
+        seen.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    std::fs::write(dir.path().join("headers"), serde_json::to_vec(&headers).unwrap()).unwrap();
+    std::fs::write(dir.path().join("body"), &seen.body).unwrap();
+    let script = "import json, sys\nfrom standardwebhooks.webhooks import Webhook\n\
+                  Webhook(open(sys.argv[1]).read().strip()).verify(open('body', 'rb').read(), json.load(open('headers')))";
+    let output = std::process::Command::new(std::path::absolute(python).unwrap())
+        .args(["-c", script])
+        .arg(node.file("page.secret"))
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn what_may_be_different_the_next_time_is_asked_for_again_under_the_same_key() {
+    let failing = Target::start(|before| if before < 2 { Does::Answer(500) } else { Does::Answer(200) });
+    let flapping =
+        Target::start(|before| if before % 2 == 0 { Does::Answer(503) } else { Does::Answer(200) });
+    let late =
+        Target::start(
+            |before| if before == 0 { Does::Late(Duration::from_secs(3)) } else { Does::Answer(200) },
+        );
+    let resetting = Target::start(|before| if before == 0 { Does::Reset } else { Does::Answer(200) });
+    let busy =
+        Target::start(
+            |before| if before == 0 { Does::With(429, "retry-after: 2\r\n") } else { Does::Answer(200) },
+        );
+    let targets = [
+        ("failing", &failing),
+        ("flapping", &flapping),
+        ("late", &late),
+        ("resetting", &resetting),
+        ("busy", &busy),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &targets.map(|(name, target)| private(name, target)).concat());
+    for (name, _) in targets {
+        ask_for(&node, name, &format!("s-{name}"));
+    }
+    for (name, target) in targets {
+        let receipt = ended(&node, &format!("s-{name}"));
+        assert_eq!(receipt["receipt_type"], "action_successful", "{receipt}");
+        let seen = target.seen();
+        assert_eq!(seen.len(), if name == "failing" { 3 } else { 2 }, "{name}");
+        for request in &seen {
+            assert_eq!(request.header("idempotency-key"), receipt["action_id"].as_str().unwrap());
+            assert_eq!(request.body, seen[0].body);
+            assert_eq!(verify(&node, &format!("{name}.secret"), request), Ok(()));
+        }
+    }
+    let seen = busy.seen();
+    assert!(seen[1].at - seen[0].at >= Duration::from_secs(2), "it asked for two seconds");
+    for number in 0..10 {
+        ask_for(&node, "flapping", &format!("f-{number}"));
+        assert_eq!(ended(&node, &format!("f-{number}"))["receipt_type"], "action_successful");
+    }
+    assert!(node.metric("gemba_target_breaker{target=\"flapping\"}").abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_redirect_is_a_failure_and_not_followed() {
+    let elsewhere = Target::start(|_| Does::Answer(200));
+    let location: &'static str = format!("location: {}\r\n", elsewhere.url()).leak();
+    let target = Target::start(move |before| Does::With([301, 302, 303, 307, 308][before % 5], location));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &private("page", &target));
+    for (number, status) in [301, 302, 303, 307, 308].iter().enumerate() {
+        ask_for(&node, "page", &format!("s-{number}"));
+        let receipt = ended(&node, &format!("s-{number}"));
+        let why = format!("target `page`: it answered {status}: redirects are not followed");
+        assert_eq!(reason(&receipt), why);
+    }
+    assert_eq!((elsewhere.connections(), target.seen().len()), (0, 5));
+}
+
+#[test]
+fn a_success_with_ten_megabytes_behind_it_is_a_success() {
+    let target = Target::start(|_| Does::Large(10 * 1024 * 1024));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &private("page", &target));
+    let before = node.rss_bytes();
+    for number in 0..20 {
+        ask_for(&node, "page", &format!("s-{number}"));
+        assert_eq!(ended(&node, &format!("s-{number}"))["receipt_type"], "action_successful");
+    }
+    let grown = node.rss_bytes().saturating_sub(before);
+    assert!(grown < 32 * 1024 * 1024, "{grown} bytes more");
+    assert_eq!(target.connections(), 20, "such a connection is not used again");
+}
+
+#[test]
+fn connections_are_used_again() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &private("page", &target));
+    for number in 0..20 {
+        ask_for(&node, "page", &format!("s-{number}"));
+        ended(&node, &format!("s-{number}"));
+    }
+    assert_eq!((target.connections(), target.seen().len()), (1, 20));
+}
+
+#[test]
+fn five_failures_halt_a_target_and_one_probe_heals_it() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    let target =
+        Target::start(move |_| Does::Answer(if is_broken.load(Ordering::Relaxed) { 410 } else { 200 }));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &private("page", &target));
+    for number in 0..5 {
+        ask_for(&node, "page", &format!("s-{number}"));
+        assert_eq!(reason(&ended(&node, &format!("s-{number}"))), "target `page`: it answered 410");
+    }
+    for number in 5..10 {
+        ask_for(&node, "page", &format!("s-{number}"));
+    }
+    // Of these, one may have been a probe; nothing else was asked.
+    let why = "target `page` is halted after 5 failures in a row; ";
+    let halted = (5..10).filter(|number| reason(&ended(&node, &format!("s-{number}"))).starts_with(why));
+    let (halted, calls) = (halted.count(), target.seen().len());
+    assert!(halted >= 4 && halted + calls == 10, "{halted} were not asked, {calls} were");
+    broken.store(false, Ordering::Relaxed);
+    std::thread::sleep(Duration::from_millis(1200));
+    ask_for(&node, "page", "probe");
+    assert_eq!(ended(&node, "probe")["receipt_type"], "action_successful");
+    ask_for(&node, "page", "after");
+    assert_eq!(ended(&node, "after")["receipt_type"], "action_successful");
+    assert_eq!(target.seen().len(), calls + 2);
+}
+
+#[test]
+fn a_hanging_target_delays_no_other_and_a_drain_does_not_wait_for_it_for_ever() {
+    let hanging = Target::start(|_| Does::Hang);
+    let working = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(dir.path(), &[private("hanging", &hanging), private("working", &working)].concat());
+    for number in 0..100 {
+        ask_for(&node, "hanging", &format!("h-{number}"));
+    }
+    hanging.wait_for(16);
+    let begun = Instant::now();
+    for number in 0..20 {
+        ask_for(&node, "working", &format!("w-{number}"));
+        working.wait_for(number + 1);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(ended(&node, "w-19")["receipt_type"], "action_successful");
+    assert!((node.metric("gemba_target_waiting{target=\"hanging\"}") - 84.0).abs() < f64::EPSILON);
+    let begun = Instant::now();
+    assert!(node.terminate().success());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn private_addresses_are_not_called_unasked() {
+    let target = Target::start(|_| Does::Answer(200));
+    let port = target.address.port();
+    let table = [
+        ("loopback", format!("https://127.0.0.1:{port}/hook"), "loopback"),
+        ("short", format!("https://127.1:{port}/hook"), "loopback"),
+        ("six", format!("https://[::1]:{port}/hook"), "loopback"),
+        ("mapped", format!("https://[::ffff:127.0.0.1]:{port}/hook"), "IPv4-mapped"),
+        ("named", format!("https://localhost:{port}/hook"), "loopback"),
+        ("metadata", "https://169.254.169.254/latest/meta-data".to_owned(), "metadata"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let actions: String = table.iter().map(|(name, url, _)| webhook(name, url, "")).collect();
+    let node = node(dir.path(), &actions);
+    for (name, _, _) in &table {
+        ask_for(&node, name, &format!("s-{name}"));
+    }
+    for (name, _, kind) in &table {
+        let receipt = ended(&node, &format!("s-{name}"));
+        let why = reason(&receipt);
+        let right = why.starts_with(&format!("target `{name}`: its address "))
+            && why.ends_with(&format!(" is not called: {kind}; `allow_private` is not set"));
+        assert!(right, "{why}");
+    }
+    assert_eq!(target.connections(), 0);
+}
+
+/// A certificate for 127.0.0.1 from an authority of its own: the server's configuration, and the authority in PEM.
+fn authority() -> (Arc<rustls::ServerConfig>, String) {
+    use rustls::pki_types::PrivateKeyDer;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "an authority of tests");
+    let certificate = params.self_signed(&key).unwrap();
+    let pem = certificate.pem();
+    let issuer = rcgen::Issuer::new(params, key);
+    let own = rcgen::KeyPair::generate().unwrap();
+    let leaf =
+        rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().signed_by(&own, &issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(own.serialize_der()).unwrap())
+        .unwrap();
+    (Arc::new(config), pem)
+}
+
+#[test]
+fn tls_goes_only_to_whom_the_authority_vouches_for() {
+    let (config, pem) = authority();
+    let target = Target::wrapped(
+        |_| Does::Answer(200),
+        move |socket| {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, socket);
+            // A caller that does not trust it breaks the handshake off.
+            stream.conn.complete_io(&mut stream.sock).ok()?;
+            Some(Box::new(stream) as Box<dyn Both>)
+        },
+    );
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ca.pem"), pem).unwrap();
+    let url = format!("https://{}/hook", target.address);
+    let trusted = webhook("trusted", &url, "allow_private = true\nca_file = \"ca.pem\"");
+    let untrusted = webhook("untrusted", &url, "allow_private = true");
+    let node = node(dir.path(), &format!("{trusted}{untrusted}"));
+    ask_for(&node, "trusted", "s-1");
+    let receipt = ended(&node, "s-1");
+    assert_eq!(receipt["receipt_type"], "action_successful", "{receipt}");
+    assert_eq!(verify(&node, "trusted.secret", &target.seen()[0]), Ok(()));
+    ask_for(&node, "untrusted", "s-2");
+    let why = reason(&ended(&node, "s-2")).to_owned();
+    assert!(why.starts_with("target `untrusted`: its certificate is not trusted: "), "{why}");
+    assert_eq!(target.seen().len(), 1, "nothing was said before the certificate was");
+}
+
+#[test]
+fn a_log_action_is_a_line_and_a_reader_that_does_not_read_stalls_no_other() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let log = "[[action]]\nname = \"audit\"\nkind = \"log\"\ntypes = [\"audit\"]\ntimeout_seconds = 1\n";
+    let config = format!("[node]\nprofile = \"dev\"\n{log}{}", private("page", &target));
+    std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let node = Node::start_with_stdout(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")], writer);
+    // More than a pipe holds.
+    for number in 0..600 {
+        ask_for(&node, "audit", &format!("l-{number}"));
+    }
+    ask_for(&node, "page", "s-1");
+    assert_eq!(ended(&node, "s-1")["receipt_type"], "action_successful");
+    let lines = std::thread::spawn(move || {
+        use std::io::BufRead as _;
+        std::io::BufReader::new(reader).lines().map_while(Result::ok).collect::<Vec<String>>()
+    });
+    for number in 0..600 {
+        assert_eq!(ended(&node, &format!("l-{number}"))["receipt_type"], "action_successful");
+    }
+    drop(node);
+    let lines: Vec<serde_json::Value> =
+        lines.join().unwrap().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: std::collections::HashSet<&str> =
+        lines.iter().map(|line| line["signal_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 600);
+    assert_eq!((&lines[0]["action"], &lines[0]["rule"]), (&"audit".into(), &"audit".into()));
+}
+
+#[test]
+fn no_secret_of_an_action_is_told() {
+    const IN_URL: &str = "T0KENT0KENT0KENT0KENT0KEN";
+    const IN_ANSWER: &str = "B0DYB0DYB0DYB0DYB0DYB0DY";
+    let target = Target::start(|_| Does::With(400, "x-said: B0DYB0DYB0DYB0DYB0DYB0DY\r\n"));
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = webhook(
+        "nowhere",
+        &format!("http://127.0.0.1:1/{IN_URL}"),
+        "allow_private = true\ntimeout_seconds = 1",
+    );
+    let refused = webhook("refused", &format!("https://127.0.0.1/{IN_URL}"), "");
+    let mut node = node(dir.path(), &format!("{nowhere}{refused}{}", private("page", &target)));
+    let mut told = String::new();
+    for (action, id) in [("page", "s-1"), ("refused", "s-2")] {
+        ask_for(&node, action, id);
+        told.push_str(&ended(&node, id).to_string());
+    }
+    ask_for(&node, "nowhere", "s-3");
+    told.push_str(&node.ask("/metrics").text());
+    let secrets = ["page", "nowhere", "refused"].map(|name| node.secret(&format!("{name}.secret")));
+    node.terminate();
+    told.push_str(&node.everything_said());
+    assert!(told.contains("target `page`: it answered 400"), "{told}");
+    for secret in secrets.iter().map(String::as_str).chain([IN_URL, IN_ANSWER]) {
+        assert!(!told.contains(secret.trim_start_matches("whsec_")), "{secret} in {told}");
+    }
+}
