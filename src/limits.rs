@@ -143,6 +143,27 @@ pub const MAILBOX_BYTES_MAX: usize = 1024 * 1024;
 /// An action without an outcome by then counts as failed. Above the 60 s that all tries of an action may take
 /// together, so that the executor's own verdict normally comes first.
 pub const ACTION_DEADLINE: Duration = Duration::from_secs(90);
+/// All tries of an action, the wait for a turn and the pauses between them, end by then.
+pub const ACTION_TOTAL: Duration = Duration::from_mins(1);
+const _: () = assert!(ACTION_TOTAL.as_secs() < ACTION_DEADLINE.as_secs());
+/// One try of an action, where the configuration says nothing.
+pub const ACTION_TRY_SECONDS: u32 = 10;
+/// A target that does not take a connection by then is missed.
+pub const ACTION_CONNECT: Duration = Duration::from_secs(2);
+/// Connecting to the broker: TCP, its handshake, and a channel.
+pub const BROKER_CONNECT: Duration = Duration::from_secs(5);
+/// The pause before the second try; each later one may be twice as long.
+pub const ACTION_PAUSE: Duration = Duration::from_millis(250);
+pub const ACTION_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a target's reply that are read, so that its connection can be used again.
+pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// Calls of one target under way at a time.
+pub const TARGET_CALLS_MAX: usize = 16;
+/// Lines of one `log` action under way at a time: they share one write.
+pub const LOG_LINES_MAX: usize = 256;
+/// Orders that wait for a target, and the bytes of their signals: a burst of both shards' lanes, for memory's sake.
+pub const TARGET_WAITING_MAX: usize = 8192;
+pub const TARGET_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Timers that one governor may have armed: one of each kind.
 pub const TIMERS_PER_GOVERNOR: usize = 4;
 /// The state store's block cache. Rows are read at start and otherwise only by operators.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::log::{Log, LogError, Sealed};
 use crate::clock::{self, Instant};
-use crate::event::{Note, Seq, UnixMillis};
+use crate::event::{Note, UnixMillis};
 use crate::kaizen::{Counter, Recorder, Stage as Measured};
 use crate::limits::{SCRIBE_BATCH_AGE, SCRIBE_BATCH_RECEIPTS_MAX};
 use crate::receipt::ReceiptId;

@@ -6,6 +6,7 @@ mod governor;
 mod journal;
 mod load;
 mod output;
+mod rules;
 mod serve;
 mod sign;
 

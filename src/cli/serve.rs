@@ -6,12 +6,10 @@ use std::sync::Arc;
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
-use super::Configured;
 use super::output::Failure;
-use crate::config::{self, Config, ConfigError, Entitled, SchemeName, TokenRole};
+use super::{Configured, rules};
+use crate::config::{self, Config, ConfigError, SchemeName, TokenRole};
 use crate::ingress::stage::Source;
-use crate::jidoka::policy::Policies;
-use crate::jidoka::rules::{EntitlementDefault, Rules};
 use crate::kanban::dedup;
 use crate::line::settings::{LogSeed, Settings};
 use crate::line::{self, Notice, ServeError};
@@ -108,7 +106,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         sources: Arc::new(sources),
         rate_per_second: config.rate_per_second,
         rate_burst: config.rate_burst,
-        rules: Arc::new(rules(config)),
+        rulebook: Arc::new(rules::rulebook(config)?),
         dedup: dedup::Settings {
             capacity: config.dedup_signals,
             // At least as long as a signature can be repeated: from one end of its tolerance to the other.
@@ -124,24 +122,6 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn rules(config: &Config) -> Rules {
-    let governor = config.governor;
-    Rules {
-        policies: Policies::acting_on(&config.log_types.iter().map(String::as_str).collect::<Vec<_>>(), "log"),
-        entitlement: match config.entitled {
-            Entitled::Active => EntitlementDefault::Active,
-            Entitled::Required => EntitlementDefault::Required,
-        },
-        boot_timeout: governor.boot_timeout,
-        quota: governor.quota,
-        quota_window: governor.quota_window,
-        mailbox: governor.mailbox,
-        breaker_failures: governor.breaker_failures,
-        breaker_reset: governor.breaker_reset,
-        ..Rules::default()
-    }
 }
 
 fn source(source: &config::Source) -> Result<Source, ConfigError> {

@@ -20,6 +20,7 @@ pub struct Layer {
     pub entitlement: Entitlement,
     pub rate_limit: RateLimit,
     pub governor: Governor,
+    pub policy: Policy,
     pub receipt: Receipt,
     pub log: Log,
     pub state: State,
@@ -137,6 +138,21 @@ pub struct Governor {
     pub mailbox: Key<u32>,
     pub breaker_failures: Key<u32>,
     pub breaker_reset_seconds: Key<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    pub packs: Key<Vec<Spanned<PathBuf>>>,
+    pub tenant: Vec<Spanned<PolicyTenant>>,
+}
+
+/// The packs of tenants that go by their own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyTenant {
+    pub tenants: Vec<Spanned<String>>,
+    pub packs: Vec<Spanned<PathBuf>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -12,7 +12,7 @@ use super::layer::{
 };
 use super::place::{ConfigError, Place, Text};
 use super::secret::{Kept, SecretRef};
-use super::{Config, Governor, Source, SourceKey, Token};
+use super::{Config, Governor, PackFile, Policy, Source, SourceKey, Token};
 use crate::limits::DEDUP_SIGNALS_MIN;
 use crate::signal::is_name;
 
@@ -74,6 +74,7 @@ impl Layers {
             rate_per_second: per_second.map(positive)?,
             rate_burst: burst.map(positive)?.get(),
             governor: self.governor()?,
+            policy: self.policy()?,
             log_types: self.log_types()?,
             sources: self.sources(default_file, is_set)?,
             receipt_secret: self.secret(
@@ -88,6 +89,7 @@ impl Layers {
                 default_file("log.key"),
                 ("the log's signing key", "log.key_file"),
             )?,
+            is_built_in: false,
             name,
             origin,
             profile,
@@ -188,6 +190,24 @@ impl Layers {
                 60,
             )?,
         })
+    }
+
+    fn policy(&self) -> Result<Policy, ConfigError> {
+        let files = |text: &Text, packs: &[Spanned<PathBuf>]| {
+            packs.iter().map(|pack| PackFile { path: pack.get_ref().clone(), place: text.place(&pack.span()) }).collect()
+        };
+        let common = self.0.iter().find_map(|(text, layer)| Some(files(text, layer.policy.packs.as_ref()?.get_ref())));
+        let mut tenants: Vec<(String, Vec<PackFile>)> = Vec::new();
+        for (text, table) in self.tables(|layer| &layer.policy.tenant) {
+            for tenant in &table.get_ref().tenants {
+                let name = set(text, tenant).map(name)?;
+                if tenants.iter().any(|(other, _)| *other == name) {
+                    return Err(twice(text, tenant));
+                }
+                tenants.push((name, files(text, &table.get_ref().packs)));
+            }
+        }
+        Ok(Policy { packs: common.unwrap_or_default(), tenants })
     }
 
     /// Exactly one place to keep a secret in: as written, or by the blueprint's variable, or in `file`.

@@ -26,6 +26,14 @@ use secret::{SecretRef, Written};
 /// What applies when no file is named.
 pub const BUILT_IN: &str = include_str!("../../config/dev.toml");
 
+/// The packs that the built-in configuration names.
+const BUILT_IN_PACKS: [(&str, &str); 4] = [
+    ("config/policies/cost_governance.toml", include_str!("../../config/policies/cost_governance.toml")),
+    ("config/policies/permission_drift.toml", include_str!("../../config/policies/permission_drift.toml")),
+    ("config/policies/change_management.toml", include_str!("../../config/policies/change_management.toml")),
+    ("config/policies/compliance_audit.toml", include_str!("../../config/policies/compliance_audit.toml")),
+];
+
 /// Values given on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
@@ -53,9 +61,12 @@ pub struct Config {
     pub rate_per_second: NonZeroU32,
     pub rate_burst: u32,
     pub governor: Governor,
+    pub policy: Policy,
     /// Signal types on which the `log` action is taken.
     pub log_types: Vec<String>,
     pub sources: Vec<Source>,
+    /// No file was named, so the packs are built in too.
+    pub is_built_in: bool,
     pub receipt_secret: SecretRef,
     pub log_key: SecretRef,
 }
@@ -75,6 +86,21 @@ pub struct Governor {
     pub mailbox: usize,
     pub breaker_failures: u32,
     pub breaker_reset: Duration,
+}
+
+/// Which packs hold for whom.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    pub packs: Vec<PackFile>,
+    /// Tenants that go by packs of their own.
+    pub tenants: Vec<(String, Vec<PackFile>)>,
+}
+
+/// A policy pack, by its file.
+#[derive(Clone, Debug)]
+pub struct PackFile {
+    pub path: PathBuf,
+    pub place: Place,
 }
 
 #[derive(Clone, Debug)]
@@ -119,7 +145,7 @@ pub fn load(
     let layer = toml::from_str(text.as_str()).map_err(|error| text.complaint(&error))?;
     layers.push((text, layer));
     let is_set = |name: &str| variables.iter().any(|(set, _)| set == name);
-    Layers(layers).config(&is_set)
+    Ok(Config { is_built_in: file.is_none(), ..Layers(layers).config(&is_set)? })
 }
 
 impl Flags {
@@ -133,6 +159,23 @@ impl Flags {
             Ok((text, layer))
         };
         role.into_iter().chain(data_dir).map(layer).collect()
+    }
+}
+
+impl PackFile {
+    /// The pack's text, from its file or, under the built-in configuration, built in where no file of this name is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, is_built_in: bool) -> Result<String, ConfigError> {
+        match std::fs::read_to_string(&self.path) {
+            Ok(text) => Ok(text),
+            Err(error) => {
+                let own = BUILT_IN_PACKS.iter().find(|(name, _)| is_built_in && Path::new(name) == self.path);
+                let what = || format!("the policy pack {} cannot be read: {error}", self.path.display());
+                own.map(|(_, text)| (*text).to_owned()).ok_or_else(|| ConfigError::new(&self.place, what()))
+            }
+        }
     }
 }
 

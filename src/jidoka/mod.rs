@@ -1,7 +1,9 @@
 //! Jidoka, the third layer: decides on every signal with one state machine per tenant and SKU, and stops the line
 //! where something fails (promises P3, P7, P8). `governor`, `policy`, `breaker`, `rules`, `dead_letter`, `fair_queue` and
-//! `timers` are pure; `store` keeps what the governors know, so that a restart need not replay the whole journal.
+//! `timers` are pure; `action` carries out what was decided; `store` keeps what the governors know, so that a restart
+//! need not replay the whole journal.
 
+pub mod action;
 pub mod breaker;
 pub mod dead_letter;
 pub mod fair_queue;

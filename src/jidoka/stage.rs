@@ -151,8 +151,7 @@ impl Stage {
     #[must_use]
     pub fn new(
         shard: usize,
-        rules: Arc<Rules>,
-        compiled: Arc<Compiled>,
+        (rules, compiled): (Arc<Rules>, Arc<Compiled>),
         governors: Vec<Governor>,
         lanes: Lanes,
         marks: Marks,
@@ -400,7 +399,10 @@ impl Stage {
         let hashed = hash(&self.hasher, governor.tenant(), governor.sku());
         self.states[governor.state() as usize] += 1;
         let next = u32::try_from(self.tenants.len()).unwrap_or(u32::MAX);
-        let tenant = *self.tenants.entry_ref(governor.tenant()).or_insert(next);
+        let tenant = match self.tenants.get(governor.tenant()) {
+            Some(tenant) => *tenant,
+            None => *self.tenants.entry(governor.tenant().into()).or_insert(next),
+        };
         self.slots.push(Slot { governor, tenant, dirty: false });
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hashed, at, |at| {

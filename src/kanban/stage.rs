@@ -119,6 +119,8 @@ pub struct Stage {
     acks: Vec<(usize, Ack)>,
     /// Orders of the frame that is being written.
     ordered: Vec<(Seq, tokio::sync::oneshot::Sender<Seq>)>,
+    /// Written before anything that arrives.
+    begins_with: Option<Order>,
     next_port: usize,
     announced: Seq,
     last_frame: Instant,
@@ -151,6 +153,7 @@ impl Stage {
             staged: VecDeque::new(),
             acks: Vec::new(),
             ordered: Vec::new(),
+            begins_with: None,
             next_port: 0,
             announced,
             last_frame: now,
@@ -158,6 +161,11 @@ impl Stage {
             within_unit: HashMap::new(),
             known: Vec::new(),
         }
+    }
+
+    /// Writes `order` before anything that arrives.
+    pub fn begin_with(&mut self, order: Order) {
+        self.begins_with = Some(order);
     }
 
     /// Whether something waits for a turn.
@@ -232,10 +240,14 @@ impl Stage {
                 self.take_inner(arrival);
             }
         }
-        while self.writer.takes(1)
-            && let Some(order) = self.lanes.orders.pop()
-        {
+        if let Some(order) = self.begins_with.take() {
             self.take_order(order);
+        }
+        while self.writer.takes(1)
+            && let Some(Ordered { order, answer }) = self.lanes.orders.pop()
+        {
+            let seq = self.take_order(order);
+            self.ordered.push((seq, answer));
         }
         let ports = self.lanes.ports.len();
         let mut empty = 0;
@@ -259,15 +271,15 @@ impl Stage {
         Ok(())
     }
 
-    fn take_order(&mut self, Ordered { order, answer }: Ordered) {
+    fn take_order(&mut self, order: Order) -> Seq {
         let seq = self.writer.order(&order);
-        self.ordered.push((seq, answer));
         let kind = match order {
             Order::Command(command) => Kind::Command(command),
             Order::Replay(replay) => Kind::Replay(replay),
             Order::Rules(rules) => Kind::Rules(rules),
         };
         self.stage(seq, kind);
+        seq
     }
 
     fn take_inner(&mut self, arrival: Arrival) {

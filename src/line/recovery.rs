@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use crate::andon::log::{Log, LogError};
 use crate::disk::{Disk, make_dir};
-use crate::event::{Event, Feed, Kind, Seq, UnixMillis};
+use crate::event::{Event, Feed, Kind, RulesText, Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
+use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Loaded, StateStore, StoreError};
 use crate::kanban::dedup::{ArchiveError, Dedup};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan, segment, segments};
 use crate::kanban::stage::shard_of;
+use crate::place::ConfigError;
 use crate::receipt::ReceiptId;
 use crate::ring::{Full, Sender};
 
@@ -30,6 +32,8 @@ pub enum RecoveryError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error("the rules of event {seq} do not compile: {source}")]
+    Rules { seq: Seq, source: ConfigError },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(
@@ -86,6 +90,13 @@ pub fn open(store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryErro
     Ok(Opened { store, governors, watermark, rules, log, logged })
 }
 
+/// What the journal said.
+pub struct Replayed {
+    pub end: End,
+    /// The rules that hold at its end, if they came behind the watermark.
+    pub rules: Option<Arc<RulesText>>,
+}
+
 /// Reads the journal once: identities into the memory, events that the state has not seen to their shards by `hand`.
 pub fn replay(
     disk: &Arc<dyn Disk>,
@@ -93,14 +104,16 @@ pub fn replay(
     watermark: Seq,
     dedup: &mut Dedup,
     shards: usize,
+    compiled: &Compiled,
     hand: &mut dyn FnMut(usize, Feed),
-) -> Result<End, RecoveryError> {
+) -> Result<Replayed, RecoveryError> {
     let dir = journal_dir(data_dir);
     let secured = make_dir(&**disk, &dir).and_then(|()| segment::secure(&**disk, &dir));
     secured.map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
     let first = segments(&**disk, &dir)?.first().map_or(Seq(1), |segment| segment.first);
     dedup.begin_after(first)?;
     let mut provenance = None;
+    let mut rules = None;
     let end = scan(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
         // What is in this frame is handed over with the next one.
         dedup.make_room(Seq(header.first.0 - 1), header.time)?;
@@ -114,6 +127,11 @@ pub fn replay(
                 dedup.insert(signal.identity, signal.digest, seq, header.time);
             }
             if seq > watermark {
+                if let Kind::Rules(text) = &kind {
+                    let compiles = compiled.of(&text.text);
+                    compiles.map_err(|source| RecoveryError::Rules { seq, source })?;
+                    rules = Some(Arc::clone(text));
+                }
                 let event = Event { seq, time: header.time, kind };
                 match event.subject() {
                     Some((tenant, _)) => hand(shard_of(tenant, shards), Feed::Event(event)),
@@ -134,7 +152,7 @@ pub fn replay(
             known,
         });
     }
-    Ok(end)
+    Ok(Replayed { end, rules })
 }
 
 /// Compares the journal's end with what state and log have seen of it.

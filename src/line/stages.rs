@@ -23,10 +23,11 @@ use crate::andon::log::{Log, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
 use crate::disk::Disk;
-use crate::event::{Feed, Seq};
+use crate::event::{Feed, Order, RulesText, Seq};
 use crate::ingress::rate::Buckets;
 use crate::ingress::stage as ingress;
 use crate::jidoka::governor::Governor;
+use crate::jidoka::rules::Compiled;
 use crate::jidoka::stage::{self as shard, Stumble};
 use crate::jidoka::store::{Embedded, Keeper};
 use crate::kaizen::{Collector, Recorder};
@@ -143,7 +144,15 @@ impl Line {
         let log = Log::open(Arc::clone(disk), &log_dir, Box::new(signer), key, SEGMENT_BYTES, clock::wall());
         let log = log.map_err(RecoveryError::from)?;
         let (reader, followups) = (log.reader(), store.followups());
-        let Opened { store, governors, watermark, log, logged } = recovery::open(Box::new(store), log)?;
+        let cases = store.cases();
+        let Opened { store, governors, watermark, rules: stored, log, logged } =
+            recovery::open(Box::new(store), log)?;
+        let configured = settings.rulebook.configured().to_text();
+        let compiled = Arc::new(Compiled::default());
+        // Without rules in the store, whatever is replayed was decided under the configured ones.
+        let holding = stored.clone().unwrap_or_else(|| configured.clone());
+        let rules = compiled.of(&holding);
+        let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
         let newest = logged.iter().map(|id| id.seq).max();
 
         let (tell, told) = mpsc::channel();
@@ -188,8 +197,15 @@ impl Line {
             let shard_marks = shard::Marks { decided: zero(), states: std::array::from_fn(|_| zero()) };
             states.push(shard_marks.states.clone());
             let stage =
-                shard::Stage::new(number, Arc::clone(&settings.rules), governors, lanes, shard_marks, recorder()?)
-                    .parking(parked.clone());
+                shard::Stage::new(
+                    number,
+                    (Arc::clone(&rules), Arc::clone(&compiled)),
+                    governors,
+                    lanes,
+                    shard_marks,
+                    recorder()?,
+                )
+                .parking(parked.clone());
             let stop = stops.shards.clone();
             shard_threads.push(spawn(&format!("shard-{number}"), &tell, move || {
                 threads::shard(stage, &sleeper, &stop);
@@ -206,6 +222,8 @@ impl Line {
             dedup,
             watermark,
             newest,
+            rules: (stored, configured),
+            compiled: Arc::clone(&compiled),
             lanes: journal_end.0,
             marks,
             recorder: recorder()?,
@@ -358,6 +376,9 @@ struct JournalPlan {
     watermark: Seq,
     /// Newest event that the log has a receipt of.
     newest: Option<Seq>,
+    /// Texts of the rules at the watermark, if there are any, and of the configured ones.
+    rules: (Option<Box<str>>, Box<str>),
+    compiled: Arc<Compiled>,
     lanes: journal::Lanes,
     marks: journal::Marks,
     recorder: Recorder,
@@ -367,12 +388,15 @@ struct JournalPlan {
 impl JournalPlan {
     /// Reads the journal, hands on what is not decided, says that it is ready, and writes until it is stopped.
     fn run(self, sleeper: &Sleeper, stop: &Stop) -> Result<(), ServeError> {
-        let Self { disk, settings, mut dedup, watermark, newest, mut lanes, marks, recorder, ready } = self;
+        let Self { disk, settings, mut dedup, watermark, newest, rules, compiled, mut lanes, marks, recorder, ready } =
+            self;
         let (data_dir, segment_bytes, low_water_bytes) = settings;
         let shards = lanes.shards.len();
         let mut hand =
             |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed, &|| stop.abandon.is_on());
-        let end = recovery::replay(&disk, &data_dir, watermark, &mut dedup, shards, &mut hand)?;
+        let replayed =
+            recovery::replay(&disk, &data_dir, watermark, &mut dedup, shards, &compiled, &mut hand)?;
+        let end = replayed.end;
         recovery::check_end(&data_dir, &end, watermark, newest)?;
         for shard in 0..shards {
             hand(shard, Feed::Through(end.last));
@@ -382,7 +406,13 @@ impl JournalPlan {
         // Nobody listens only when the line ends already.
         let _ending = ready.send(Told::Ready);
         let place = journal::Place { disk, data_dir, low_water_bytes };
-        let stage = journal::Stage::new(place, writer, dedup, lanes, marks, recorder, clock::now());
+        let mut stage = journal::Stage::new(place, writer, dedup, lanes, marks, recorder, clock::now());
+        let (stored, configured) = rules;
+        let holding = replayed.rules.map(|rules| rules.text.clone()).or(stored);
+        if holding.as_ref() != Some(&configured) {
+            let (actor, reason) = ("configuration".into(), "start".into());
+            stage.begin_with(Order::Rules(Arc::new(RulesText { text: configured, actor, reason })));
+        }
         Ok(threads::journal(stage, sleeper, stop)?)
     }
 }

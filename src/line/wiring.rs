@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use crate::andon::log::{LogError, Sealed};
 use crate::event::{Ack, Arrival};
+use crate::jidoka::query::Query;
 use crate::jidoka::stage::{self as shard, Commit, Order};
 use crate::jidoka::store;
 use crate::kanban::stage as journal;
@@ -44,7 +45,7 @@ pub struct OutboundEnds {
     pub journal: Sender<journal::Query>,
     /// Orders of operators.
     pub ordered_by: Sender<journal::Ordered>,
-    pub shards: Vec<Sender<shard::Query>>,
+    pub shards: Vec<Sender<Query>>,
 }
 
 /// Lanes for so many threads.

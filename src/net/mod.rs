@@ -1,4 +1,7 @@
-//! What both planes share of the network: listeners and the form of errors.
+//! What is shared of the network: listeners, the way out, and the form of errors.
 
+pub mod client;
+pub mod egress;
 pub mod listen;
 pub mod problem;
+pub mod tls;

@@ -193,8 +193,33 @@ impl Keyring {
         let Some(key) = self.keys.first() else { return Vec::new() };
         match self.scheme {
             Scheme::Hmac => hmac::sign(key, body),
-            Scheme::StandardWebhooks => standard_webhooks::sign(key, body, id, now_unix_seconds),
+            Scheme::StandardWebhooks => {
+                standard_webhooks::sign(&key.mac, body, id, now_unix_seconds).into()
+            }
         }
+    }
+}
+
+/// Signs what we send, as Standard Webhooks v1. Prints nothing of its key.
+pub struct Signer(mac::Key);
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// A signer with a secret as its owner wrote it: `whsec_` and base64.
+    pub fn new(secret: &[u8]) -> Result<Self, BadKey> {
+        let bytes = secret_bytes(Scheme::StandardWebhooks, secret)?;
+        Ok(Self(mac::Key::new(mac::HMAC_SHA256, &bytes)))
+    }
+
+    /// The headers of a message.
+    #[must_use]
+    pub fn sign(&self, body: &[u8], id: &str, now_unix_seconds: u64) -> [(&'static str, String); 3] {
+        standard_webhooks::sign(&self.0, body, id, now_unix_seconds)
     }
 }
 

@@ -76,11 +76,11 @@ fn decode(encoded: &[u8], slot: &mut [u8; 32]) -> Result<(), Refusal> {
     BASE64_NOPAD.decode_mut(text, slot).map(|_| ()).map_err(|_| Refusal::Malformed)
 }
 
-pub(super) fn sign(key: &Key, body: &[u8], id: &str, now: u64) -> Vec<(&'static str, String)> {
-    let mut context = mac::Context::with_key(&key.mac);
+pub(super) fn sign(key: &mac::Key, body: &[u8], id: &str, now: u64) -> [(&'static str, String); 3] {
+    let mut context = mac::Context::with_key(key);
     for part in [id.as_bytes(), b".", now.to_string().as_bytes(), b".", body] {
         context.update(part);
     }
     let signature = format!("v1,{}", BASE64.encode(context.sign().as_ref()));
-    vec![(NAMES[0][0], id.to_owned()), (NAMES[0][1], now.to_string()), (NAMES[0][2], signature)]
+    [(NAMES[0][0], id.to_owned()), (NAMES[0][1], now.to_string()), (NAMES[0][2], signature)]
 }

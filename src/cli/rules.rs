@@ -1,0 +1,70 @@
+//! From the configuration and the files that it names to the rules of a node.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::{Config, ConfigError, Entitled, PackFile};
+use crate::jidoka::rules::{EntitlementDefault, PackSource, RulesSource};
+use crate::line::settings::Rulebook;
+
+/// The rules that are configured, checked, and how to read their packs anew.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn rulebook(config: &Config) -> Result<Rulebook, ConfigError> {
+    let source = rules(config)?;
+    source.clone().compile()?;
+    let config = config.clone();
+    Ok(Rulebook::new(source, Box::new(move || rules(&config))))
+}
+
+/// Reads the packs; nothing is compiled yet.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
+    let governor = config.governor;
+    let mut packs = Vec::new();
+    let everyone = places(&config.policy.packs, config.is_built_in, &mut packs)?;
+    let mut tenants = BTreeMap::new();
+    for (tenant, own) in &config.policy.tenants {
+        tenants.insert(tenant.clone(), places(own, config.is_built_in, &mut packs)?);
+    }
+    Ok(RulesSource {
+        entitlement: match config.entitled {
+            Entitled::Active => EntitlementDefault::Active,
+            Entitled::Required => EntitlementDefault::Required,
+        },
+        boot_timeout_seconds: seconds(governor.boot_timeout),
+        quota: governor.quota,
+        quota_window_seconds: seconds(governor.quota_window),
+        mailbox: u32::try_from(governor.mailbox).unwrap_or(u32::MAX),
+        breaker_failures: governor.breaker_failures,
+        breaker_reset_seconds: seconds(governor.breaker_reset),
+        actions: ["notify", "audit"].map(Into::into).to_vec(),
+        packs,
+        everyone,
+        tenants,
+    })
+}
+
+/// The places of these files among the packs, to which they are added.
+fn places(files: &[PackFile], is_built_in: bool, packs: &mut Vec<PackSource>) -> Result<Vec<usize>, ConfigError> {
+    let mut places = Vec::new();
+    for file in files {
+        let name = file.path.display().to_string();
+        let known = packs.iter().position(|pack| pack.file == name);
+        places.push(match known {
+            Some(place) => place,
+            None => {
+                packs.push(PackSource { file: name, text: file.read(is_built_in)? });
+                packs.len() - 1
+            }
+        });
+    }
+    Ok(places)
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,266 @@
+//! `amqp`: a persistent, mandatory message with the action's id, published with a confirm over one connection that all
+//! `amqp` actions share.
+//!
+//! What the client library does not do is done here. It waits for ever where the broker says nothing: connecting has a
+//! deadline, a broker that blocks publishers is not published to, and a publish that is given up shuts the socket,
+//! since its frames would stay in the library's queue. It hands a returned message to whichever confirm comes next, so
+//! a channel has one message under way at a time. A broken connection is not repaired but made anew by the next
+//! try, not more often than the pauses allow.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::Shutdown;
+use std::rc::Rc;
+
+use async_compat::Compat;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{
+    AsyncTcpStream, BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use super::retry::{self, Miss};
+use super::{Carry, Trying, payload};
+use crate::jidoka::stage::Order;
+use crate::limits::{ACTION_CONNECT, ACTION_TOTAL, BROKER_CONNECT};
+
+/// How the broker is reached.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// Host and port of each node, in the order in which they are tried.
+    pub hosts: Vec<(String, u16)>,
+    pub vhost: String,
+    pub username: String,
+    pub password: SecretString,
+}
+
+/// Where a message is published.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub exchange: String,
+    pub routing_key: String,
+}
+
+/// Seconds after which a peer that says nothing is taken for gone.
+const HEARTBEAT_SECONDS: u16 = 10;
+/// Delivery mode of a message that the broker writes to disk.
+const PERSISTENT: u8 = 2;
+
+/// The connection to the broker, made when it is first needed.
+pub struct Link {
+    broker: Broker,
+    random: fn() -> u64,
+    open: RefCell<Option<Rc<Open>>>,
+    /// One connects, the others wait for it.
+    connecting: Mutex<Pauses>,
+}
+
+/// When the broker may be connected to again.
+#[derive(Debug, Default)]
+struct Pauses {
+    failed: u32,
+    until: Option<Instant>,
+}
+
+struct Open {
+    connection: Connection,
+    /// Channels without a message under way.
+    free: RefCell<Vec<Channel>>,
+    _socket: Socket,
+}
+
+/// Shuts the socket, whoever else holds it.
+struct Socket(std::net::TcpStream);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // The other side may have shut it already.
+        let _shut = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+impl Link {
+    pub fn new(broker: Broker, random: fn() -> u64) -> Self {
+        Self { broker, random, open: RefCell::default(), connecting: Mutex::default() }
+    }
+
+    fn usable(&self) -> Option<Rc<Open>> {
+        self.open.borrow().clone().filter(|open| open.connection.status().connected())
+    }
+
+    async fn connection(&self) -> Result<Rc<Open>, Miss> {
+        if let Some(open) = self.usable() {
+            return Ok(open);
+        }
+        let mut pauses = self.connecting.lock().await;
+        if let Some(open) = self.usable() {
+            return Ok(open);
+        }
+        if let Some(left) = pauses.until.map(|until| until.saturating_duration_since(Instant::now()))
+            && !left.is_zero()
+        {
+            let why = "the broker cannot be reached".into();
+            return Err(Miss::Again { why, after: Some(left) });
+        }
+        // Whoever gives up while it connects has failed, too.
+        pauses.failed += 1;
+        let pause = retry::pause(pauses.failed, None, (self.random)(), ACTION_TOTAL);
+        pauses.until = pause.map(|pause| Instant::now() + pause);
+        let open = Rc::new(self.connect().await?);
+        *pauses = Pauses::default();
+        *self.open.borrow_mut() = Some(Rc::clone(&open));
+        Ok(open)
+    }
+
+    /// Connects to the first node that takes it.
+    async fn connect(&self) -> Result<Open, Miss> {
+        let mut last = Miss::again("no broker is named");
+        for (host, port) in &self.broker.hosts {
+            match timeout(BROKER_CONNECT, self.connect_to(host, *port)).await {
+                Ok(Ok(open)) => return Ok(open),
+                Ok(Err(why)) => last = Miss::again(format!("the broker cannot be reached: {why}")),
+                Err(_) => last = Miss::again(format!("the broker does not connect within {BROKER_CONNECT:?}")),
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, host: &str, port: u16) -> Result<Open, String> {
+        let in_socket = |error: io::Error| error.kind().to_string();
+        let stream = timeout(ACTION_CONNECT, TcpStream::connect((host, port))).await;
+        let stream = stream.map_err(|_| format!("no connection within {ACTION_CONNECT:?}"))?;
+        let stream = stream.and_then(TcpStream::into_std).map_err(in_socket)?;
+        let socket = Socket(stream.try_clone().map_err(in_socket)?);
+        let uri = AMQPUri {
+            scheme: AMQPScheme::AMQP,
+            authority: AMQPAuthority {
+                userinfo: AMQPUserInfo {
+                    username: self.broker.username.clone(),
+                    password: self.broker.password.expose_secret().to_owned(),
+                },
+                host: host.to_owned(),
+                port,
+            },
+            vhost: self.broker.vhost.clone(),
+            query: AMQPQueryString { heartbeat: Some(HEARTBEAT_SECONDS), ..AMQPQueryString::default() },
+        };
+        let properties = ConnectionProperties::default().with_connection_name("gemba actions".into());
+        let runtime = lapin::runtime::default_runtime().map_err(|error| said(&error))?;
+        let wrap = async move |_, _| {
+            let stream = stream.try_clone().and_then(TcpStream::from_std);
+            stream.map(|stream| AsyncTcpStream::Plain(Compat::new(stream))).map_err(lapin::Error::from)
+        };
+        let connection = Connection::connector(uri, runtime, wrap, properties);
+        let connection = connection.await.map_err(|error| said(&error))?;
+        Ok(Open { connection, free: RefCell::default(), _socket: socket })
+    }
+
+    /// Publishes one message and waits for its confirm.
+    async fn publish(&self, route: &Route, id: String, message: &[u8]) -> Result<(), Miss> {
+        let open = self.connection().await?;
+        if open.connection.status().blocked() {
+            return Err(Miss::again("the broker takes no messages: it is short of memory or disk"));
+        }
+        let given_up = GivenUp { link: self, open: &open, armed: Cell::new(true) };
+        let published = publish_on(&open, route, id, message).await;
+        // A channel that the broker closed is gone alone; any other end is the connection's.
+        given_up.armed.set(!matches!(&published, Err(Ended::Channel(_)) | Ok(_)));
+        match published {
+            Ok(Confirmation::Ack(None)) => Ok(()),
+            Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => {
+                Err(Miss::r#final("the broker knows no queue for it: the message was returned"))
+            }
+            Ok(Confirmation::Nack(None)) => Err(Miss::again("the broker refused the message")),
+            Ok(Confirmation::NotRequested) => Err(Miss::again("the broker did not confirm the message")),
+            Err(Ended::Channel(why)) => Err(Miss::r#final(why)),
+            Err(Ended::Connection(why)) => Err(Miss::again(why)),
+        }
+    }
+}
+
+/// What ended instead of a confirm.
+enum Ended {
+    Channel(String),
+    Connection(String),
+}
+
+impl From<lapin::Error> for Ended {
+    fn from(error: lapin::Error) -> Self {
+        let why = said(&error);
+        if error.is_amqp_soft_error() { Self::Channel(why) } else { Self::Connection(why) }
+    }
+}
+
+async fn publish_on(open: &Open, route: &Route, id: String, message: &[u8]) -> Result<Confirmation, Ended> {
+    let free = open.free.borrow_mut().pop();
+    let channel = match free {
+        Some(channel) if channel.status().connected() => channel,
+        _ => {
+            let channel = open.connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            channel
+        }
+    };
+    let properties = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_delivery_mode(PERSISTENT)
+        .with_message_id(id.into())
+        .with_app_id("gemba".into());
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let (exchange, key) = (route.exchange.as_str().into(), route.routing_key.as_str().into());
+    let confirm = channel.basic_publish(exchange, key, options, message, properties).await?;
+    let confirmation = confirm.await?;
+    open.free.borrow_mut().push(channel);
+    Ok(confirmation)
+}
+
+/// Gives the connection up with the publish: it is armed when it is dropped before a confirm came.
+struct GivenUp<'a> {
+    link: &'a Link,
+    open: &'a Rc<Open>,
+    armed: Cell<bool>,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        let mut open = self.link.open.borrow_mut();
+        if self.armed.get() && open.as_ref().is_some_and(|open| Rc::ptr_eq(open, self.open)) {
+            *open = None;
+        }
+    }
+}
+
+/// The library's error without the broker's own words.
+fn said(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => format!("the broker answered {}", error.get_id()),
+        ErrorKind::IOError(error) => error.kind().to_string(),
+        ErrorKind::MissingHeartbeatError => "the broker has gone silent".into(),
+        _ => "the connection to the broker broke".into(),
+    }
+}
+
+/// Publishes what one action says.
+pub struct Publisher {
+    link: Rc<Link>,
+    route: Route,
+}
+
+impl Publisher {
+    pub fn new(link: Rc<Link>, route: Route) -> Self {
+        Self { link, route }
+    }
+}
+
+impl Carry for Publisher {
+    fn carry<'a>(&'a self, order: &'a Order) -> Trying<'a> {
+        Box::pin(async move {
+            let message = payload::message(order);
+            self.link.publish(&self.route, order.intent.action.to_string(), &message).await
+        })
+    }
+}

@@ -1,0 +1,280 @@
+//! Drives the calls. One value owns the queues of all targets; each call with its tries is a task. Nothing here waits
+//! for a target: an order is started, queued, or turned away at once.
+//!
+//! An order's time begins when it comes, not when its turn does. A queue is first in, first out, so whatever is ahead
+//! of an order ends before its own time does, and it needs no clock while it waits.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::gate::{Bounds, Gate, Pass, Shut};
+use super::retry::{self, Miss};
+use super::Carry;
+use crate::event::{Failure, Outcome, Subject};
+use crate::jidoka::stage::Order;
+use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX, TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
+
+/// Carries out orders, each on its target.
+pub struct Executor {
+    bounds: Bounds,
+    random: fn() -> u64,
+    targets: Vec<Lane>,
+    calls: JoinSet<Ended>,
+    /// Outcomes of orders that were turned away.
+    settled: VecDeque<Outcome>,
+}
+
+/// What others may see of a target.
+#[derive(Debug)]
+pub struct Watch {
+    pub name: Arc<str>,
+    gate: RefCell<Gate>,
+    waiting: Cell<usize>,
+}
+
+impl Watch {
+    /// Its breaker: 0 healthy, 1 testing, 2 halted.
+    pub fn breaker(&self) -> u8 {
+        self.gate.borrow().state(Instant::now())
+    }
+
+    /// Orders that wait for it.
+    pub fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
+}
+
+/// A target and what waits for it.
+struct Lane {
+    watch: Rc<Watch>,
+    carry: Rc<dyn Carry>,
+    timeout: Duration,
+    calls_max: usize,
+    calls: usize,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+}
+
+struct Waiting {
+    order: Order,
+    until: Instant,
+}
+
+struct Ended {
+    target: usize,
+    pass: Pass,
+    outcome: Outcome,
+}
+
+impl Executor {
+    pub fn new(bounds: Bounds, random: fn() -> u64) -> Self {
+        Self { bounds, random, targets: Vec::new(), calls: JoinSet::new(), settled: VecDeque::new() }
+    }
+
+    pub(super) fn add(&mut self, name: Arc<str>, carry: Rc<dyn Carry>, timeout: Duration, calls_max: usize) {
+        let gate = RefCell::new(Gate::new(self.bounds, Instant::now()));
+        let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0) });
+        let (waiting, waiting_bytes) = (VecDeque::new(), 0);
+        self.targets.push(Lane { watch, carry, timeout, calls_max, calls: 0, waiting, waiting_bytes });
+    }
+
+    /// What others may see of all targets.
+    pub fn watches(&self) -> Vec<Rc<Watch>> {
+        self.targets.iter().map(|lane| Rc::clone(&lane.watch)).collect()
+    }
+
+    /// Orders that have no outcome yet, and outcomes that nobody took.
+    pub fn under_way(&self) -> usize {
+        let waiting: usize = self.targets.iter().map(|lane| lane.waiting.len()).sum();
+        waiting + self.calls.len() + self.settled.len()
+    }
+
+    /// Takes an order. Its outcome comes from [`Executor::next`] or [`Executor::settled`].
+    pub fn submit(&mut self, order: Order) {
+        let now = Instant::now();
+        let named = |lane: &Lane| lane.watch.name == order.intent.name;
+        let Some(target) = self.targets.iter().position(named) else {
+            let why = format!("no action `{}` is configured", order.intent.name);
+            return self.settled.push_back(outcome(&order, Err(Failure::withheld(why))));
+        };
+        let lane = &mut self.targets[target];
+        let bytes = order.intent.signal.body.len();
+        let waiting = Waiting { order, until: now + ACTION_TOTAL };
+        let open = lane.watch.gate.borrow().look(now);
+        if let Err(shut) = open {
+            let outcome = lane.turned_away(&waiting.order, &halted(lane.watch.gate.borrow().bounds(), shut));
+            self.settled.push_back(outcome);
+        } else if lane.calls < lane.calls_max && lane.waiting.is_empty() {
+            self.start(target, waiting);
+        } else if lane.waiting.len() >= TARGET_WAITING_MAX || lane.waiting_bytes + bytes > TARGET_WAITING_BYTES_MAX
+        {
+            let why = format!("has {} orders waiting for it already", lane.waiting.len());
+            self.settled.push_back(lane.turned_away(&waiting.order, &why));
+        } else {
+            lane.waiting_bytes += bytes;
+            lane.waiting.push_back(waiting);
+            lane.watch.waiting.set(lane.waiting.len());
+        }
+    }
+
+    /// The outcome of an order that was turned away.
+    pub fn settled(&mut self) -> Option<Outcome> {
+        self.settled.pop_front()
+    }
+
+    /// The next outcome; never, while nothing is under way. May be given up at any time.
+    pub async fn next(&mut self) -> Outcome {
+        if let Some(outcome) = self.settled.pop_front() {
+            return outcome;
+        }
+        match self.calls.join_next().await {
+            Some(Ok(ended)) => self.land(ended),
+            // A mistake of ours ends the runtime, and the supervisor takes the line up again.
+            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+            Some(Err(_)) | None => std::future::pending().await,
+        }
+    }
+
+    fn start(&mut self, target: usize, waiting: Waiting) {
+        let lane = &mut self.targets[target];
+        let entered = lane.watch.gate.borrow_mut().enter(Instant::now());
+        let pass = match entered {
+            Ok(pass) => pass,
+            Err(shut) => {
+                let why = halted(lane.watch.gate.borrow().bounds(), shut);
+                return self.settled.push_back(lane.turned_away(&waiting.order, &why));
+            }
+        };
+        lane.calls += 1;
+        let call = Call {
+            pass,
+            watch: Rc::clone(&lane.watch),
+            carry: Rc::clone(&lane.carry),
+            timeout: lane.timeout,
+            random: self.random,
+        };
+        self.calls.spawn_local(async move {
+            let result = call.run(&waiting).await;
+            Ended { target, pass, outcome: outcome(&waiting.order, result) }
+        });
+    }
+
+    /// A call ended: the gate learns how, and whoever is next takes its turn.
+    fn land(&mut self, Ended { target, pass, outcome }: Ended) -> Outcome {
+        let lane = &mut self.targets[target];
+        lane.calls -= 1;
+        // Who had no turn says nothing about the target.
+        let asked = outcome.result.as_ref().err().is_none_or(|failure| failure.asked);
+        if asked || pass.probe {
+            lane.watch.gate.borrow_mut().leave(pass, outcome.result.is_ok(), Instant::now(), (self.random)());
+        }
+        while let Some(lane) = self.targets.get_mut(target).filter(|lane| lane.calls < lane.calls_max) {
+            let Some(waiting) = lane.waiting.pop_front() else { break };
+            lane.waiting_bytes -= waiting.order.intent.signal.body.len();
+            lane.watch.waiting.set(lane.waiting.len());
+            // Of a gate that has shut, every one of them is turned away.
+            self.start(target, waiting);
+        }
+        outcome
+    }
+}
+
+impl Lane {
+    fn turned_away(&self, order: &Order, why: &str) -> Outcome {
+        let why = format!("target `{}` {why}", self.watch.name);
+        outcome(order, Err(Failure::withheld(shortened(why))))
+    }
+}
+
+/// One call: an order and all its tries.
+struct Call {
+    pass: Pass,
+    watch: Rc<Watch>,
+    carry: Rc<dyn Carry>,
+    timeout: Duration,
+    random: fn() -> u64,
+}
+
+impl Call {
+    async fn run(&self, Waiting { order, until }: &Waiting) -> Result<(), Failure> {
+        crate::fault::point("K13");
+        let result = self.tries(order, *until).await;
+        crate::fault::point("K14");
+        result
+    }
+
+    async fn tries(&self, order: &Order, until: Instant) -> Result<(), Failure> {
+        let left = || until.saturating_duration_since(Instant::now());
+        let name = &self.watch.name;
+        if left().is_zero() {
+            let why = format!("target `{name}` had no room within {} s", ACTION_TOTAL.as_secs());
+            return Err(Failure::withheld(why));
+        }
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (why, after) = match self.one(order, left()).await {
+                Ok(()) => return Ok(()),
+                Err(Miss::Final { why }) => (why, None),
+                Err(Miss::Again { why, after }) => {
+                    // A probe asks once; whoever comes after it asks the next time.
+                    let pause = (!self.pass.probe).then(|| retry::pause(tries, after, (self.random)(), left()));
+                    (why, pause.flatten())
+                }
+            };
+            let failed = |more: &str| {
+                let times = if tries == 1 { String::new() } else { format!(" (tried {tries} times)") };
+                Err(Failure::asked(shortened(format!("target `{name}`: {why}{times}{more}"))))
+            };
+            let Some(pause) = after else { return failed("") };
+            tokio::time::sleep(pause).await;
+            if !self.watch.gate.borrow().holds(self.pass) {
+                return failed("; it was halted meanwhile");
+            }
+        }
+    }
+
+    async fn one(&self, order: &Order, left: Duration) -> Result<(), Miss> {
+        let patience = self.timeout.min(left);
+        match tokio::time::timeout(patience, self.carry.carry(order)).await {
+            Ok(result) => result,
+            Err(_) => Err(Miss::again(format!("no answer within {:.1} s", patience.as_secs_f64()))),
+        }
+    }
+}
+
+fn halted(bounds: Bounds, shut: Shut) -> String {
+    let failures = bounds.failures;
+    match shut {
+        Shut::For(left) => format!(
+            "is halted after {failures} failures in a row; the next probe is in {} s",
+            left.as_millis().div_ceil(1000)
+        ),
+        Shut::Testing => format!("is halted after {failures} failures in a row; a probe is under way"),
+    }
+}
+
+fn outcome(order: &Order, result: Result<(), Failure>) -> Outcome {
+    let signal = &order.intent.signal;
+    Outcome {
+        subject: Subject { tenant: signal.tenant().into(), sku: signal.sku().into() },
+        action: order.intent.action,
+        result,
+        maybe_twice: order.maybe_twice,
+    }
+}
+
+fn shortened(mut why: String) -> String {
+    why.truncate(why.floor_char_boundary(REASON_BYTES_MAX));
+    why
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,327 @@
+//! Deadlines, retries, queues and breakers, under a clock that jumps to whatever is due next.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::Trying;
+use super::super::payload::tests::{SIGNAL, order};
+use super::*;
+
+const BOUNDS: Bounds = Bounds { failures: 5, reset: Duration::from_secs(60) };
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a target does with a try.
+#[derive(Clone, Copy, Debug)]
+enum Does {
+    Answer(u16),
+    AskFor(Duration),
+    Hang,
+    AnswerAfter(Duration),
+}
+
+/// A target that does what its script says, the last line for ever.
+struct Scripted {
+    script: Vec<Does>,
+    /// When it was asked, and for what.
+    asked: RefCell<Vec<(Instant, u64)>>,
+    under_way: Cell<usize>,
+    most: Cell<usize>,
+}
+
+impl Scripted {
+    fn new(script: &[Does]) -> Rc<Self> {
+        let script = script.to_vec();
+        Rc::new(Self { script, asked: RefCell::default(), under_way: Cell::new(0), most: Cell::new(0) })
+    }
+
+    fn tries(&self) -> usize {
+        self.asked.borrow().len()
+    }
+}
+
+struct Counted<'a>(&'a Cell<usize>);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Carry for Scripted {
+    fn carry<'a>(&'a self, order: &'a Order) -> Trying<'a> {
+        Box::pin(async move {
+            let number = self.tries();
+            self.asked.borrow_mut().push((Instant::now(), order.intent.action.0.0));
+            self.under_way.set(self.under_way.get() + 1);
+            self.most.set(self.most.get().max(self.under_way.get()));
+            let _counted = Counted(&self.under_way);
+            let now = std::time::SystemTime::UNIX_EPOCH;
+            match self.script[number.min(self.script.len() - 1)] {
+                Does::Answer(status) => retry::judge(status, None, now),
+                Does::AskFor(time) => retry::judge(429, Some(&time.as_secs().to_string()), now),
+                Does::Hang => std::future::pending().await,
+                Does::AnswerAfter(time) => {
+                    tokio::time::sleep(time).await;
+                    Ok(())
+                }
+            }
+        })
+    }
+}
+
+/// The longest pauses.
+fn longest() -> u64 {
+    // The last of every range that a pause or a reset is drawn from.
+    let ranges = [251, 501, 1001, 2001, 4001, 8001, 10_001, 6001];
+    ranges.iter().product::<u64>() - 1
+}
+
+fn executor(targets: &[(&str, &Rc<Scripted>)]) -> Executor {
+    let mut executor = Executor::new(BOUNDS, longest);
+    for (name, target) in targets {
+        let carry: Rc<dyn Carry> = Rc::<Scripted>::clone(target);
+        executor.add((*name).into(), carry, 10 * SECOND, 16);
+    }
+    executor
+}
+
+fn reason(outcome: &Outcome) -> (&str, bool) {
+    let failure = outcome.result.as_ref().unwrap_err();
+    (&failure.reason, failure.asked)
+}
+
+/// Runs on a clock that stands still while anything can be done.
+fn paused(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build_local(tokio::runtime::LocalOptions::default())
+        .unwrap();
+    runtime.block_on(test);
+}
+
+#[test]
+fn a_target_that_recovers_is_asked_again_with_doubling_pauses_and_the_same_action() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(500), Does::Answer(503), Does::Answer(429), Does::Answer(204)]);
+        let mut executor = executor(&[("page", &target)]);
+        executor.submit(order("page", 7, SIGNAL));
+        assert_eq!(executor.next().await.result, Ok(()));
+        let asked = target.asked.borrow();
+        let pauses: Vec<u128> = asked.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_millis()).collect();
+        assert_eq!(pauses, [250, 500, 1000]);
+        assert!(asked.iter().all(|(_, action)| *action == 7));
+        assert_eq!(executor.under_way(), 0);
+    });
+}
+
+#[test]
+fn an_answer_that_is_final_is_not_asked_for_again() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(302), Does::Answer(404)]);
+        let mut executor = executor(&[("page", &target)]);
+        for why in ["target `page`: it answered 302: redirects are not followed", "target `page`: it answered 404"] {
+            executor.submit(order("page", 7, SIGNAL));
+            assert_eq!(reason(&executor.next().await), (why, true));
+        }
+        assert_eq!(target.tries(), 2);
+    });
+}
+
+#[test]
+fn a_hanging_target_costs_its_deadlines_and_no_more() {
+    paused(async {
+        let target = Scripted::new(&[Does::Hang]);
+        let mut executor = executor(&[("page", &target)]);
+        let begun = Instant::now();
+        executor.submit(order("page", 7, SIGNAL));
+        let outcome = executor.next().await;
+        let why = "target `page`: no answer within 2.2 s (tried 6 times)";
+        assert_eq!(reason(&outcome), (why, true));
+        // Five tries of 10 s, the pauses between them, and what was left.
+        assert_eq!(begun.elapsed().as_secs(), 60);
+        assert_eq!(target.tries(), 6);
+    });
+}
+
+#[test]
+fn a_late_answer_is_a_try_that_failed() {
+    paused(async {
+        let target = Scripted::new(&[Does::AnswerAfter(11 * SECOND), Does::AnswerAfter(9 * SECOND)]);
+        let mut executor = executor(&[("page", &target)]);
+        executor.submit(order("page", 7, SIGNAL));
+        assert_eq!(executor.next().await.result, Ok(()));
+        assert_eq!(target.tries(), 2);
+    });
+}
+
+#[test]
+fn a_target_that_asks_for_more_time_than_there_is_has_failed() {
+    paused(async {
+        let target = Scripted::new(&[Does::AskFor(30 * SECOND), Does::AskFor(30 * SECOND)]);
+        let mut executor = executor(&[("page", &target)]);
+        let begun = Instant::now();
+        executor.submit(order("page", 7, SIGNAL));
+        assert_eq!(reason(&executor.next().await).0, "target `page`: it answered 429 (tried 2 times)");
+        assert_eq!(begun.elapsed(), 30 * SECOND);
+    });
+}
+
+#[test]
+fn a_hanging_target_does_not_delay_another() {
+    paused(async {
+        let (hangs, works) = (Scripted::new(&[Does::Hang]), Scripted::new(&[Does::Answer(200)]));
+        let mut executor = executor(&[("hangs", &hangs), ("works", &works)]);
+        for number in 0..1000 {
+            executor.submit(order("hangs", number, SIGNAL));
+        }
+        let begun = Instant::now();
+        for number in 1000..2000 {
+            executor.submit(order("works", number, SIGNAL));
+        }
+        for _ in 0..1000 {
+            assert_eq!(executor.next().await.result, Ok(()));
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!((hangs.most.get(), works.most.get()), (16, 16));
+        assert_eq!(executor.watches()[0].waiting(), 984);
+    });
+}
+
+#[test]
+fn who_waits_for_a_hanging_target_is_told_within_the_deadline() {
+    paused(async {
+        let target = Scripted::new(&[Does::Hang]);
+        let mut executor = executor(&[("page", &target)]);
+        let begun = Instant::now();
+        for number in 0..100 {
+            executor.submit(order("page", number, SIGNAL));
+        }
+        let mut asked = 0;
+        for _ in 0..100 {
+            let outcome = executor.next().await;
+            let failure = outcome.result.unwrap_err();
+            asked += usize::from(failure.asked);
+            assert!(begun.elapsed() <= ACTION_TOTAL + SECOND, "{failure:?}");
+        }
+        assert_eq!(asked, 16);
+        assert_eq!((executor.under_way(), executor.watches()[0].waiting()), (0, 0));
+    });
+}
+
+#[test]
+fn five_failed_calls_halt_a_target_and_one_probe_decides() {
+    paused(async {
+        let target = Scripted::new(&[
+            Does::Answer(400), Does::Answer(400), Does::Answer(400), Does::Answer(400), Does::Answer(400),
+            Does::Answer(500), Does::AnswerAfter(SECOND),
+        ]);
+        let mut executor = executor(&[("page", &target)]);
+        for number in 0..5 {
+            assert_eq!(executor.watches()[0].breaker(), 0);
+            executor.submit(order("page", number, SIGNAL));
+            assert!(reason(&executor.next().await).1);
+        }
+        assert_eq!(executor.watches()[0].breaker(), 2);
+        executor.submit(order("page", 5, SIGNAL));
+        let why = "target `page` is halted after 5 failures in a row; the next probe is in 66 s";
+        assert_eq!(reason(&executor.settled().unwrap()), (why, false));
+        assert_eq!(target.tries(), 5);
+
+        tokio::time::sleep(66 * SECOND).await;
+        assert_eq!(executor.watches()[0].breaker(), 1);
+        executor.submit(order("page", 6, SIGNAL));
+        // A probe asks once, though a 500 would be asked for again.
+        assert_eq!(reason(&executor.next().await), ("target `page`: it answered 500", true));
+        assert_eq!((target.tries(), executor.watches()[0].breaker()), (6, 2));
+
+        tokio::time::sleep(66 * SECOND).await;
+        executor.submit(order("page", 7, SIGNAL));
+        executor.submit(order("page", 8, SIGNAL));
+        let why = "target `page` is halted after 5 failures in a row; a probe is under way";
+        assert_eq!(reason(&executor.next().await), (why, false));
+        assert_eq!(executor.next().await.result, Ok(()));
+        assert_eq!((target.tries(), executor.watches()[0].breaker()), (7, 0));
+    });
+}
+
+#[test]
+fn what_waits_for_a_target_that_is_halted_is_turned_away() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(400)]);
+        let mut executor = executor(&[("page", &target)]);
+        for number in 0..30 {
+            executor.submit(order("page", number, SIGNAL));
+        }
+        let mut asked = 0;
+        for _ in 0..30 {
+            asked += usize::from(reason(&executor.next().await).1);
+        }
+        assert_eq!((asked, target.tries()), (20, 20), "the calls under way, and who took their turns until then");
+        assert_eq!(executor.under_way(), 0);
+    });
+}
+
+#[test]
+fn retries_stop_when_others_have_halted_the_target() {
+    paused(async {
+        let target = Scripted::new(&[
+            Does::Answer(500), Does::Answer(400), Does::Answer(400), Does::Answer(400), Does::Answer(400),
+            Does::Answer(400), Does::Answer(200),
+        ]);
+        let mut executor = executor(&[("page", &target)]);
+        for number in 0..6 {
+            executor.submit(order("page", number, SIGNAL));
+        }
+        let mut last = executor.next().await;
+        for _ in 0..5 {
+            last = executor.next().await;
+        }
+        assert_eq!(last.action.0.0, 0);
+        assert_eq!(reason(&last).0, "target `page`: it answered 500; it was halted meanwhile");
+        assert_eq!(target.tries(), 6);
+    });
+}
+
+#[test]
+fn a_full_queue_turns_away_without_asking() {
+    paused(async {
+        let target = Scripted::new(&[Does::Hang]);
+        let mut executor = executor(&[("page", &target)]);
+        for number in 0..=16 + TARGET_WAITING_MAX as u64 {
+            executor.submit(order("page", number, SIGNAL));
+        }
+        let outcome = executor.settled().unwrap();
+        assert_eq!(reason(&outcome), ("target `page` has 8192 orders waiting for it already", false));
+        assert_eq!(executor.settled(), None);
+    });
+}
+
+#[test]
+fn bodies_that_wait_are_bounded_too() {
+    paused(async {
+        let target = Scripted::new(&[Does::Hang]);
+        let mut executor = executor(&[("page", &target)]);
+        let large = SIGNAL.replace("1.50e1", &"1".repeat(1024 * 1024));
+        for number in 0..16 + 63 {
+            executor.submit(order("page", number, &large));
+        }
+        assert_eq!(executor.settled(), None);
+        executor.submit(order("page", 100, &large));
+        assert!(executor.settled().is_some_and(|outcome| !reason(&outcome).1));
+        executor.submit(order("page", 101, SIGNAL));
+        assert_eq!(executor.settled(), None, "a small one fits still");
+    });
+}
+
+#[test]
+fn an_order_for_an_action_that_is_not_configured_any_more_is_told() {
+    paused(async {
+        let mut executor = executor(&[]);
+        executor.submit(order("gone", 1, SIGNAL));
+        assert_eq!(reason(&executor.next().await), ("no action `gone` is configured", false));
+    });
+}

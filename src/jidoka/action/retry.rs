@@ -1,0 +1,136 @@
+//! Which tries are made again, and when. Pure: time and randomness are given.
+//!
+//! Made again is what may be different the next time: no connection, no answer in time, and the statuses 408, 425, 429
+//! and 5xx. Every other answer is the target's word on this action. The pause doubles with each try and is drawn
+//! between nothing and all of it, so that what failed together does not come back together; a target's `Retry-After`
+//! makes it longer.
+
+use std::time::{Duration, SystemTime};
+
+use crate::limits::{ACTION_PAUSE, ACTION_PAUSE_MAX};
+
+/// A try that did not succeed; the words are ours, never the target's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// It may be different the next time, and not sooner than the target asked for.
+    Again { why: String, after: Option<Duration> },
+    /// It would be the same the next time.
+    Final { why: String },
+}
+
+impl Miss {
+    pub fn again(why: impl Into<String>) -> Self {
+        Self::Again { why: why.into(), after: None }
+    }
+
+    pub fn r#final(why: impl Into<String>) -> Self {
+        Self::Final { why: why.into() }
+    }
+}
+
+/// What an HTTP status means.
+pub fn judge(status: u16, retry_after: Option<&str>, now: SystemTime) -> Result<(), Miss> {
+    let why = format!("it answered {status}");
+    match status {
+        200..=299 => Ok(()),
+        300..=399 => Err(Miss::Final { why: format!("{why}: redirects are not followed") }),
+        408 | 425 | 429 | 500..=599 => {
+            Err(Miss::Again { why, after: retry_after.and_then(|text| seconds_or_date(text, now)) })
+        }
+        _ => Err(Miss::Final { why }),
+    }
+}
+
+/// RFC 9110, 10.2.3: seconds, or a date.
+fn seconds_or_date(text: &str, now: SystemTime) -> Option<Duration> {
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok(),
+    }
+}
+
+/// How long to wait after the `tries`th try; `None` when the time that is left does not reach for another.
+pub fn pause(tries: u32, after: Option<Duration>, random: u64, left: Duration) -> Option<Duration> {
+    let doubled = ACTION_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(16));
+    let pause = part(doubled.min(ACTION_PAUSE_MAX), random).max(after.unwrap_or_default());
+    (pause < left).then_some(pause)
+}
+
+/// Between nothing and `whole`.
+pub fn part(whole: Duration, random: u64) -> Duration {
+    let millis = u64::try_from(whole.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(if millis == u64::MAX { random } else { random % (millis + 1) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    #[test]
+    fn statuses_are_done_final_or_for_another_try() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        for status in [200, 201, 202, 204, 299] {
+            assert_eq!(judge(status, None, now), Ok(()), "{status}");
+        }
+        for status in [408, 425, 429, 500, 502, 503, 504, 599] {
+            let why = format!("it answered {status}");
+            assert_eq!(judge(status, None, now), Err(Miss::Again { why, after: None }), "{status}");
+        }
+        for status in [100, 400, 401, 403, 404, 405, 409, 410, 413, 422, 499, 600] {
+            assert_eq!(judge(status, Some("1"), now), Err(Miss::r#final(format!("it answered {status}"))));
+        }
+        for status in [300, 301, 302, 303, 304, 307, 308] {
+            let why = format!("it answered {status}: redirects are not followed");
+            assert_eq!(judge(status, None, now), Err(Miss::Final { why }));
+        }
+    }
+
+    #[test]
+    fn a_target_may_ask_for_time() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let date = httpdate::fmt_http_date(now + Duration::from_secs(7));
+        let past = httpdate::fmt_http_date(now - Duration::from_secs(7));
+        let table = [
+            ("3", Some(3)),
+            ("0", Some(0)),
+            (date.as_str(), Some(7)),
+            (past.as_str(), None),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+            ("99999999999999999999999", None),
+        ];
+        for (text, seconds) in table {
+            let after = seconds.map(Duration::from_secs);
+            let why = "it answered 429".to_owned();
+            assert_eq!(judge(429, Some(text), now), Err(Miss::Again { why, after }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_their_bound_and_are_drawn_from_the_whole() {
+        let longest = |tries| {
+            let mut longest = Duration::ZERO;
+            for random in 0..20_000 {
+                longest = longest.max(pause(tries, None, random, MINUTE).unwrap());
+            }
+            longest.as_millis()
+        };
+        let table = [(1, 250), (2, 500), (3, 1000), (4, 2000), (6, 8000), (7, 10_000), (60, 10_000)];
+        for (tries, millis) in table {
+            assert_eq!(longest(tries), millis, "after {tries}");
+        }
+        assert_eq!(pause(5, None, 0, MINUTE), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn no_pause_goes_beyond_the_time_that_is_left() {
+        let asked = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(pause(1, asked(5), 3, MINUTE), asked(5));
+        assert_eq!(pause(1, asked(60), 3, MINUTE), None);
+        assert_eq!(pause(1, asked(0), 250, Duration::from_millis(250)), None);
+        assert_eq!(pause(1, None, 250, Duration::from_millis(251)), Some(Duration::from_millis(250)));
+    }
+}

@@ -1,0 +1,119 @@
+//! `webhook`: a POST signed by Standard Webhooks. Its `webhook-id` and its `Idempotency-Key` are the action's id, the
+//! same on every try and after a crash.
+//!
+//! The status decides. What the target writes behind it is read, up to a bound and for a moment, only so that the
+//! connection can be used again, and told to nobody; where it is longer the connection is given up, and a 2xx still is
+//! a success.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::{Request, Response, Uri, header};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
+
+use super::retry::{self, Miss};
+use super::{Carry, Trying, payload};
+use crate::clock;
+use crate::jidoka::stage::Order;
+use crate::limits::{ACTION_CONNECT, REPLY_BYTES_MAX, TARGET_CALLS_MAX};
+use crate::net::client::{ConnectError, Connector};
+use crate::signature::Signer;
+
+/// Where a webhook goes, and what it is signed with. Prints neither: a URL may be a secret.
+pub struct Endpoint {
+    pub url: Uri,
+    pub signer: Signer,
+    pub tls: Arc<ClientConfig>,
+    pub allow_private: bool,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").finish_non_exhaustive()
+    }
+}
+
+/// A connection without a call is closed after so long.
+const IDLE: Duration = Duration::from_secs(30);
+/// Time for what stands behind the status.
+const REST: Duration = Duration::from_secs(1);
+/// Bytes of a reply's head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Calls one endpoint, over connections that are kept.
+pub struct Client {
+    endpoint: Arc<Endpoint>,
+    http: legacy::Client<Connector, Full<Bytes>>,
+}
+
+impl Client {
+    pub fn new(endpoint: Arc<Endpoint>) -> Self {
+        let connector = Connector {
+            tls: Arc::clone(&endpoint.tls),
+            allow_private: endpoint.allow_private,
+            deadline: ACTION_CONNECT,
+        };
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(TARGET_CALLS_MAX)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http2_max_header_list_size(16 * 1024)
+            .build(connector);
+        Self { endpoint, http }
+    }
+
+    fn request(&self, order: &Order) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+        let body = payload::message(order);
+        let id = order.intent.action.to_string();
+        let signed = self.endpoint.signer.sign(&body, &id, clock::wall().0 / 1000);
+        let mut request = Request::post(self.endpoint.url.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("gemba/", env!("CARGO_PKG_VERSION")))
+            .header("idempotency-key", id);
+        for (name, value) in signed {
+            request = request.header(name, value);
+        }
+        request.body(Full::new(body.into()))
+    }
+}
+
+impl Carry for Client {
+    fn carry<'a>(&'a self, order: &'a Order) -> Trying<'a> {
+        Box::pin(async move {
+            let request = self.request(order).map_err(|_| Miss::r#final("no request can be made for it"))?;
+            let reply = self.http.request(request).await.map_err(|error| missed(&error))?;
+            let after = reply.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let judged = retry::judge(reply.status().as_u16(), after, SystemTime::now());
+            // Longer than that, and its connection is dropped with it.
+            let _read_or_not = tokio::time::timeout(REST, rest(reply)).await;
+            judged
+        })
+    }
+}
+
+/// Reads a reply to its end, or to the bound.
+async fn rest(reply: Response<Incoming>) {
+    let mut body = reply.into_body();
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+        if bytes > REPLY_BYTES_MAX {
+            return;
+        }
+    }
+}
+
+/// Why there was no reply.
+fn missed(error: &legacy::Error) -> Miss {
+    match ConnectError::behind(error) {
+        Some(error) if error.is_final() => Miss::r#final(error.to_string()),
+        Some(error) => Miss::again(error.to_string()),
+        None => Miss::again("the connection broke before an answer came"),
+    }
+}

@@ -1,0 +1,190 @@
+//! Connections to others. A name is resolved once, every address it has is judged by [`super::egress`], and the
+//! connection goes to exactly one of those: an IP literal takes the same way. hyper's own connector passes literals
+//! around its resolver, which is why this one is written.
+
+use std::error::Error as StdError;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use super::{egress, tls};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("its URL has no host")]
+    NoHost,
+    #[error("its name cannot be resolved")]
+    NoSuchName,
+    #[error("its address {address} is not called: {kind}; `allow_private` is not set")]
+    Refused { address: IpAddr, kind: &'static str },
+    #[error("no connection: {0}")]
+    NoConnection(io::ErrorKind),
+    #[error("no connection within {0:?}")]
+    Slow(Duration),
+    #[error("its certificate is not trusted: {0}")]
+    Untrusted(rustls::CertificateError),
+    #[error("TLS failed: {0}")]
+    Tls(io::ErrorKind),
+}
+
+impl ConnectError {
+    /// What lies behind an error of the HTTP client.
+    #[must_use]
+    pub fn behind<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        let mut error = error;
+        loop {
+            match error.downcast_ref() {
+                Some(found) => return Some(found),
+                None => error = error.source()?,
+            }
+        }
+    }
+
+    /// It would be the same the next time.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::NoHost | Self::Refused { .. } | Self::Untrusted(_))
+    }
+}
+
+/// Connects for one client.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    pub tls: Arc<ClientConfig>,
+    /// Addresses that [`egress`] refuses may be called.
+    pub allow_private: bool,
+    /// For resolving, connecting and TLS together.
+    pub deadline: Duration,
+}
+
+impl Connector {
+    async fn connect(self, uri: Uri) -> Result<Stream, ConnectError> {
+        let deadline = self.deadline;
+        let connecting = self.connect_by(Instant::now() + deadline, &uri);
+        tokio::time::timeout(deadline, connecting).await.unwrap_or(Err(ConnectError::Slow(deadline)))
+    }
+
+    async fn connect_by(self, until: Instant, uri: &Uri) -> Result<Stream, ConnectError> {
+        let host = uri.host().ok_or(ConnectError::NoHost)?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let secure = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let addresses = resolve(host, port).await?;
+        if !self.allow_private {
+            // A name that leads inside and outside is a mistake or an attack: nothing of it is called.
+            for address in &addresses {
+                let address = address.ip();
+                if let Some(kind) = egress::refused(address) {
+                    return Err(ConnectError::Refused { address, kind });
+                }
+            }
+        }
+        let stream = first_of(&addresses, until).await?;
+        // A body follows its head at once.
+        let _as_it_is = stream.set_nodelay(true);
+        if !secure {
+            return Ok(Stream { io: TokioIo::new(Box::new(stream)), h2: false });
+        }
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
+        let stream = TlsConnector::from(self.tls).connect(name, stream).await.map_err(|error| untrusted(&error))?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
+        Ok(Stream { io: TokioIo::new(Box::new(stream)), h2 })
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|_| ConnectError::NoSuchName)?;
+    Ok(found.collect())
+}
+
+/// Tries each address in turn, an equal share of the time each.
+async fn first_of(addresses: &[SocketAddr], until: Instant) -> Result<TcpStream, ConnectError> {
+    let mut last = ConnectError::NoSuchName;
+    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = until.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = ConnectError::NoConnection(error.kind()),
+            Err(_) => last = ConnectError::Slow(share),
+        }
+    }
+    Err(last)
+}
+
+fn untrusted(error: &io::Error) -> ConnectError {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(why)) => ConnectError::Untrusted(why.clone()),
+        _ => ConnectError::Tls(error.kind()),
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(uri))
+    }
+}
+
+trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
+
+/// A connection, with or without TLS.
+pub struct Stream {
+    io: TokioIo<Box<dyn Both>>,
+    h2: bool,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        if self.h2 { Connected::new().negotiated_h2() } else { Connected::new() }
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

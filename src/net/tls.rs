@@ -1,0 +1,75 @@
+//! TLS towards others: rustls over aws-lc. The provider is built by hand, so that no other crate's features choose
+//! suites and groups for the whole program.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::{ClientConfig, RootCertStore};
+
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{0}")]
+    Pem(#[from] pem::Error),
+    #[error("there is no certificate in it")]
+    Empty,
+    #[error("the system has no root certificates")]
+    NoRoots,
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// A client that trusts the system's roots, and those in `further`, a text in PEM.
+pub fn client(further: Option<&[u8]>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(system().iter().cloned());
+    if let Some(pem) = further {
+        let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
+        if certificates.is_empty() {
+            return Err(TlsError::Empty);
+        }
+        for certificate in certificates {
+            roots.add(certificate)?;
+        }
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![H2.into(), b"http/1.1".into()];
+    Ok(Arc::new(config))
+}
+
+/// HTTP/2, as ALPN names it.
+pub const H2: &[u8] = b"h2";
+
+/// TLS 1.3, and 1.2 with forward secrecy and AEAD only.
+fn provider() -> CryptoProvider {
+    use aws_lc_rs::{cipher_suite as suite, kx_group as group};
+    CryptoProvider {
+        cipher_suites: vec![
+            suite::TLS13_AES_256_GCM_SHA384,
+            suite::TLS13_AES_128_GCM_SHA256,
+            suite::TLS13_CHACHA20_POLY1305_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![group::X25519, group::SECP256R1, group::SECP384R1],
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+/// The system's roots, read once; those that cannot be read are not trusted.
+fn system() -> &'static [CertificateDer<'static>] {
+    static ROOTS: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
+    ROOTS.get_or_init(|| rustls_native_certs::load_native_certs().certs)
+}
