@@ -8,6 +8,8 @@ mod facts;
 mod memory;
 mod pack;
 #[cfg(test)]
+mod shipped;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
