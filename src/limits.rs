@@ -136,6 +136,8 @@ pub const SCRIBE_BATCH_AGE: std::time::Duration = std::time::Duration::from_mill
 /// Bytes of a reason: an operator's, a rule's, a target's.
 pub const REASON_BYTES_MAX: usize = 1024;
 
+/// Body of an operator's order: a reason and a number.
+pub const ORDER_BYTES_MAX: usize = 8 * 1024;
 /// Governors in one answer to an operator.
 pub const GOVERNORS_LISTED_MAX: usize = 1_000;
 /// Bodies that may wait in one governor's mailbox, in bytes: 1,024 signals of 1 KiB, or the four largest.
