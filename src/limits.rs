@@ -141,13 +141,13 @@ pub const ORDER_BYTES_MAX: usize = 8 * 1024;
 /// Governors in one answer to an operator.
 pub const GOVERNORS_LISTED_MAX: usize = 1_000;
 /// Bodies that may wait in one governor's mailbox, in bytes: 1,024 signals of 1 KiB, or the four largest.
-pub const MAILBOX_BYTES_MAX: usize = 1024 * 1024;
+pub const MAILBOX_BYTES_MAX: u32 = 1024 * 1024;
 /// An action without an outcome by then counts as failed. Above the 60 s that all tries of an action may take
 /// together, so that the executor's own verdict normally comes first.
-pub const ACTION_DEADLINE: Duration = Duration::from_secs(90);
+pub const ACTION_DEADLINE_SECONDS: u32 = 90;
 /// All tries of an action, the wait for a turn and the pauses between them, end by then.
 pub const ACTION_TOTAL: Duration = Duration::from_mins(1);
-const _: () = assert!(ACTION_TOTAL.as_secs() < ACTION_DEADLINE.as_secs());
+const _: () = assert!(ACTION_TOTAL.as_secs() < ACTION_DEADLINE_SECONDS as u64);
 /// One try of an action, where the configuration says nothing.
 pub const ACTION_TRY_SECONDS: u32 = 10;
 /// A target that does not take a connection by then is missed.

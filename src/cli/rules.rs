@@ -45,6 +45,7 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
         packs,
         everyone,
         tenants,
+        ..RulesSource::default()
     })
 }
 

@@ -55,7 +55,7 @@ pub struct PackSource {
 }
 
 /// What rules are made of, as the journal keeps it: everything that a decision depends on and that is not in the
-/// events themselves. Its text is JSON.
+/// events themselves, bounds that a later version may choose otherwise included. Its text is JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RulesSource {
@@ -64,8 +64,10 @@ pub struct RulesSource {
     pub quota: u32,
     pub quota_window_seconds: u32,
     pub mailbox: u32,
+    pub mailbox_bytes: u32,
     pub breaker_failures: u32,
     pub breaker_reset_seconds: u32,
+    pub action_deadline_seconds: u32,
     /// Names of the actions that packs may ask for.
     pub actions: Vec<String>,
     pub packs: Vec<PackSource>,
@@ -82,8 +84,10 @@ impl Default for RulesSource {
             quota: 1000,
             quota_window_seconds: 60,
             mailbox: 1024,
+            mailbox_bytes: limits::MAILBOX_BYTES_MAX,
             breaker_failures: 5,
             breaker_reset_seconds: 60,
+            action_deadline_seconds: limits::ACTION_DEADLINE_SECONDS,
             actions: Vec::new(),
             packs: Vec::new(),
             everyone: Vec::new(),
@@ -192,10 +196,10 @@ impl Rules {
             quota: source.quota,
             quota_window: seconds(source.quota_window_seconds),
             mailbox: source.mailbox as usize,
-            mailbox_bytes: limits::MAILBOX_BYTES_MAX,
+            mailbox_bytes: source.mailbox_bytes as usize,
             breaker_failures: source.breaker_failures,
             breaker_reset: seconds(source.breaker_reset_seconds),
-            action_deadline: limits::ACTION_DEADLINE,
+            action_deadline: seconds(source.action_deadline_seconds),
             source,
         }
     }
