@@ -13,6 +13,7 @@
 //! Modules stand in the order of the way of a signal. Imports flow one way: words, ground, the line, assembly.
 
 // Words: pure; no I/O, clock, randomness or threads.
+pub mod case;
 pub mod event;
 pub mod expression;
 pub mod limits;

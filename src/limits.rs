@@ -136,6 +136,8 @@ pub const SCRIBE_BATCH_AGE: std::time::Duration = std::time::Duration::from_mill
 /// Bytes of a reason: an operator's, a rule's, a target's.
 pub const REASON_BYTES_MAX: usize = 1024;
 
+/// Body of an operator's order: a reason and a number.
+pub const ORDER_BYTES_MAX: usize = 8 * 1024;
 /// Governors in one answer to an operator.
 pub const GOVERNORS_LISTED_MAX: usize = 1_000;
 /// Bodies that may wait in one governor's mailbox, in bytes: 1,024 signals of 1 KiB, or the four largest.
@@ -190,9 +192,9 @@ pub const EXPRESSION_DEPTH_MAX: usize = 64;
 pub const EXPRESSION_NODES_MAX: usize = 500;
 /// Loops (`all`, `map` and their kin) inside one another: over 300 items two take 90,000 rounds, three 27 million.
 pub const EXPRESSION_LOOPS_NESTED_MAX: usize = 2;
-/// Steps of one evaluation, about a third of a millisecond. An ordinary rule takes ten.
+/// Steps of one evaluation; an ordinary rule takes ten.
 pub const EXPRESSION_STEPS_MAX: u32 = 10_000;
-/// Memory of one compiled regular expression; a class of all letters takes about 60 KiB.
-pub const EXPRESSION_REGEX_BYTES: usize = 1024 * 1024;
-/// Stack of the thread that parses: the parser takes 20 KiB and more for one byte of the worst text.
+/// Memory of one compiled regular expression: some classes of letters; what it costs per byte grows with it.
+pub const EXPRESSION_REGEX_BYTES: usize = 256 * 1024;
+/// Stack of the thread that parses; only what is used of it is there. Texts of 4 KB once overflowed 2 MiB.
 pub const EXPRESSION_PARSE_STACK_BYTES: usize = 64 * 1024 * 1024;

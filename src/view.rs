@@ -47,6 +47,36 @@ pub struct Transition {
     pub reason: Option<Box<str>>,
 }
 
+/// An operator's order that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ordered {
+    /// Its number in the journal.
+    pub seq: u64,
+    /// The receipt that says who ordered what, and why.
+    pub receipt_id: String,
+}
+
+/// A policy pack that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PackView {
+    pub name: Box<str>,
+    /// SHA-256 of its text, in hex.
+    pub content_hash: String,
+    pub rules: usize,
+    pub memories: usize,
+}
+
+/// The rules that hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RulesView {
+    /// The event from which they hold; of rules older than the journal's beginning, the last one known.
+    pub since: u64,
+    /// The packs of every tenant that has none of its own.
+    pub packs: Vec<PackView>,
+    /// Tenants with packs of their own, and the names of those.
+    pub tenants: std::collections::BTreeMap<Box<str>, Vec<Box<str>>>,
+}
+
 /// How one stage does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StageHealth {

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{AUTHORIZATION, HOST};
+use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret as _, SecretSlice};
+use serde_json::Value;
 
 use super::Configured;
 use super::output::Failure;
@@ -34,9 +36,16 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// And may take so long.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
+/// A node's operator plane, and the token for it.
+pub struct Client {
+    admin: String,
+    token: SecretSlice<u8>,
+    runtime: tokio::runtime::Runtime,
+}
+
 impl Reach {
-    /// Gets `path`, which must be there.
-    pub fn get(&self, path: &str) -> Result<serde_json::Value, Failure> {
+    /// Finds address and token.
+    pub fn client(&self) -> Result<Client, Failure> {
         let config = self.configured.load(None)?;
         let admin = self.admin.clone().unwrap_or_else(|| config.admin_listen.to_string());
         let token = match (&self.token_file, config.tokens.first()) {
@@ -48,19 +57,51 @@ impl Reach {
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
-        let asked = async { tokio::time::timeout(ANSWER_WAIT, ask(&admin, path, &token)).await };
+        Ok(Client { admin, token, runtime })
+    }
+
+    /// Gets `path`, which must be there.
+    pub fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.client()?.get(path)
+    }
+
+    /// Posts an order.
+    pub fn post(&self, path: &str, order: &Value) -> Result<Value, Failure> {
+        self.client()?.post(path, order)
+    }
+}
+
+impl Client {
+    /// Gets `path`, which must be there.
+    pub fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.exchange(Request::get(path), Bytes::new())
+    }
+
+    /// Posts an order.
+    pub fn post(&self, path: &str, order: &Value) -> Result<Value, Failure> {
+        self.exchange(Request::post(path), serde_json::to_vec(order).map_err(Failure::io)?.into())
+    }
+
+    fn exchange(&self, request: Builder, body: Bytes) -> Result<Value, Failure> {
+        let Self { admin, token, runtime } = self;
+        let asked = async { tokio::time::timeout(ANSWER_WAIT, ask(admin, request, body, token)).await };
         let (status, body) = runtime
             .block_on(asked)
             .map_err(|_| Failure::io(format!("{admin} did not answer within {ANSWER_WAIT:?}")))??;
-        let value: serde_json::Value = serde_json::from_slice(&body).map_err(|_| {
+        let value: Value = serde_json::from_slice(&body).map_err(|_| {
             Failure::io(format!("{admin} answered {status} and no JSON: is it a gemba operator plane?"))
         })?;
         if status.is_success() {
             return Ok(value);
         }
-        let detail = value.get("detail").and_then(serde_json::Value::as_str).unwrap_or("no reason given");
+        let detail = value.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
         let told = format!("{admin} answered {}: {detail}", status.as_u16());
-        Err(if status == StatusCode::NOT_FOUND { Failure::check(told) } else { Failure::io(told) })
+        // What is not so there is a failed check; what is wrong with the question, wrong use.
+        Err(match status {
+            StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Failure::check(told),
+            StatusCode::BAD_REQUEST => Failure::usage(told),
+            _ => Failure::io(told),
+        })
     }
 }
 
@@ -72,7 +113,12 @@ fn token_in(file: &Path) -> SecretRef {
     }
 }
 
-async fn ask(admin: &str, path: &str, token: &SecretSlice<u8>) -> Result<(StatusCode, Bytes), Failure> {
+async fn ask(
+    admin: &str,
+    request: Builder,
+    body: Bytes,
+    token: &SecretSlice<u8>,
+) -> Result<(StatusCode, Bytes), Failure> {
     let unreachable = |error: std::io::Error| {
         Failure::io(format!("{admin}: {error}"))
             .hint("is the node running? `gemba serve` says where it listens")
@@ -82,8 +128,8 @@ async fn ask(admin: &str, path: &str, token: &SecretSlice<u8>) -> Result<(Status
         hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(Failure::io)?;
     let exchange = async {
         let bearer = [b"Bearer ".as_slice(), token.expose_secret()].concat();
-        let request = Request::get(path).header(HOST, admin).header(AUTHORIZATION, bearer);
-        let request = request.body(Empty::<Bytes>::new()).map_err(Failure::io)?;
+        let request = request.header(HOST, admin).header(AUTHORIZATION, bearer);
+        let request = request.body(Full::new(body)).map_err(Failure::io)?;
         let answer = sender.send_request(request).await.map_err(Failure::io)?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(Failure::io)?;
@@ -94,4 +140,19 @@ async fn ask(admin: &str, path: &str, token: &SecretSlice<u8>) -> Result<(Status
         Err(error) = connection => Err(Failure::io(error)),
         answer = exchange => answer,
     }
+}
+
+/// Percent-encodes what is not a plain name.
+pub fn escaped(part: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(part.len());
+    for byte in part.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-') {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _written = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }

@@ -1,9 +1,10 @@
-//! `gemba governor`: the governors of a running node.
+//! `gemba governor`: the governors of a running node, and orders to them.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
-use super::client::Reach;
-use super::output::{self, Failure};
+use super::client::{Reach, escaped};
+use super::output::{self, Failure, cell};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -28,6 +29,36 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Stop one: its signals become dead letters until it is resumed
+    Halt(Order),
+    /// Let a halted one go on; its breaker closes
+    Resume(Order),
+    /// Entitle one
+    Entitle(Order),
+    /// Revoke its entitlement: it decides on critical signals only
+    Revoke(Order),
+    /// Set the actions that are left in this window
+    Quota {
+        #[command(flatten)]
+        order: Order,
+        #[arg(long, value_name = "COUNT")]
+        remaining: u32,
+    },
+}
+
+/// An order to one governor.
+#[derive(Args, Debug)]
+pub struct Order {
+    tenant: String,
+    sku: String,
+    /// Why; it stands on the receipt
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 const HEADING: [&str; 8] =
@@ -42,7 +73,7 @@ impl Command {
                 if json {
                     return output::print_json(&answer);
                 }
-                let governors = answer.get("governors").and_then(serde_json::Value::as_array);
+                let governors = answer.get("governors").and_then(Value::as_array);
                 output::print_table(HEADING, governors.into_iter().flatten().map(row))
             }
             Self::Show { tenant, sku, reach, json } => {
@@ -52,12 +83,33 @@ impl Command {
                 }
                 output::print_table(HEADING, [row(&governor)])
             }
+            Self::Halt(order) => order.give("halt", None),
+            Self::Resume(order) => order.give("resume", None),
+            Self::Entitle(order) => order.give("entitle", None),
+            Self::Revoke(order) => order.give("revoke", None),
+            Self::Quota { order, remaining } => order.give("quota", Some(remaining)),
         }
     }
 }
 
-fn row(governor: &serde_json::Value) -> [String; 8] {
-    let keys = [
+impl Order {
+    fn give(&self, verb: &str, quota_remaining: Option<u32>) -> Result<(), Failure> {
+        let mut body = json!({"reason": self.reason});
+        if let Some(remaining) = quota_remaining {
+            body["quota_remaining"] = remaining.into();
+        }
+        let path = format!("/v1/governors/{}/{}/{verb}", escaped(&self.tenant), escaped(&self.sku));
+        let done = self.reach.post(&path, &body)?;
+        if self.json {
+            return output::print_json(&done);
+        }
+        output::print_table(HEADING, done.get("governor").map(row))?;
+        output::print(format!("receipt {}\n", cell(done.get("receipt_id"))).as_bytes())
+    }
+}
+
+fn row(governor: &Value) -> [String; 8] {
+    const KEYS: [&str; 8] = [
         "tenant",
         "sku",
         "state",
@@ -67,24 +119,5 @@ fn row(governor: &serde_json::Value) -> [String; 8] {
         "mailbox_depth",
         "last_seq",
     ];
-    keys.map(|key| match governor.get(key) {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(serde_json::Value::Null) | None => "-".into(),
-        Some(other) => other.to_string(),
-    })
-}
-
-/// Percent-encodes what is not a plain name.
-fn escaped(part: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(part.len());
-    for byte in part.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-') {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _written = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    KEYS.map(|key| cell(governor.get(key)))
 }

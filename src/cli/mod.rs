@@ -2,10 +2,13 @@
 
 mod client;
 mod config;
+mod dead_letter;
 mod governor;
 mod journal;
 mod load;
 mod output;
+mod policy;
+mod progress;
 mod rules;
 mod serve;
 mod sign;
@@ -38,9 +41,15 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Look at governors of a running node
+    /// Look at and steer the governors of a running node
     #[command(subcommand)]
     Governor(governor::Command),
+    /// Look at, replay and discard the dead letters of a running node
+    #[command(subcommand, name = "deadletter")]
+    DeadLetter(dead_letter::Command),
+    /// Check, test and compare policy packs
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Look at and mend the journal of a stopped node
     #[command(subcommand)]
     Journal(journal::Command),
@@ -76,6 +85,8 @@ pub fn run() -> ExitCode {
         Command::Sign(sign) => sign.run(),
         Command::Config(command) => command.run(),
         Command::Governor(command) => command.run(),
+        Command::DeadLetter(command) => command.run(),
+        Command::Policy(command) => command.run(),
         Command::Journal(command) => command.run(),
         Command::Completions { shell } => completions(shell),
         Command::Man => manual(),

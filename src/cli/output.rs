@@ -31,6 +31,11 @@ impl Failure {
         Self { exit: 3, what: error.to_string(), hint: None }
     }
 
+    /// What happened, without the hint.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -67,6 +72,15 @@ pub fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
     let mut text = serde_json::to_vec_pretty(value).map_err(Failure::io)?;
     text.push(b'\n');
     print(&text)
+}
+
+/// A value of an answer as a table shows it.
+pub fn cell(value: Option<&serde_json::Value>) -> String {
+    match value {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(serde_json::Value::Null) | None => "-".into(),
+        Some(other) => other.to_string(),
+    }
 }
 
 /// A plain table: a heading and rows.

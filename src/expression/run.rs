@@ -219,19 +219,17 @@ impl<'e, 'a, 's> Machine<'e, 'a, 's> {
             Truth::Text(test, label, sides) => {
                 let text = self.text(&sides.0, *label)?;
                 let part = self.text(&sides.1, *label)?;
+                self.charge_bytes(text.len())?;
                 Ok(match test {
                     TextTest::StartsWith => text.starts_with(&*part),
                     TextTest::EndsWith => text.ends_with(&*part),
-                    TextTest::Contains => {
-                        self.charge_bytes(text.len())?;
-                        text.contains(&*part)
-                    }
+                    TextTest::Contains => text.contains(&*part),
                 })
             }
             Truth::Matches(of, label) => {
                 let text = self.text(&of.0, *label)?;
-                // A regex costs more per byte than a comparison.
-                self.charge(text.len() / 4)?;
+                // The worst pattern is in many states at each byte.
+                self.charge(text.len())?;
                 Ok(of.1.is_match(&text))
             }
             Truth::Loop(quantifier, each) => self.quantify(*quantifier, each),

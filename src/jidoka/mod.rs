@@ -14,3 +14,4 @@ pub mod rules;
 pub mod stage;
 pub mod store;
 pub mod timers;
+pub mod what_if;

@@ -13,6 +13,7 @@ use crate::event::{Event, RulesText, Seq, UnixMillis};
 use crate::limits::{self, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
 use crate::place::{ConfigError, Place, nearest};
 use crate::receipt::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
+use crate::view::{PackView, RulesView};
 
 /// What a new governor may assume about its entitlement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,6 +214,23 @@ impl Rules {
         sets.flat_map(|set| set.packs()).map(|pack| (&*pack.name, pack)).collect()
     }
 
+    /// As operators are shown them.
+    #[must_use]
+    pub fn view(&self, since: Seq) -> RulesView {
+        let pack = |pack: &Arc<Pack>| PackView {
+            name: pack.name.clone(),
+            content_hash: faster_hex::hex_string(&pack.content_hash),
+            rules: pack.rules.len(),
+            memories: pack.memories.len(),
+        };
+        let names = |set: &PolicySet| set.packs().iter().map(|pack| pack.name.clone()).collect();
+        RulesView {
+            since: since.0,
+            packs: self.policies.everyone.packs().iter().map(pack).collect(),
+            tenants: self.policies.tenants.iter().map(|(tenant, set)| (tenant.clone(), names(set))).collect(),
+        }
+    }
+
     /// The receipts of the event that puts these rules in the place of `before`: one for each pack that came, changed or
     /// went; if there is none, one for the bounds.
     #[must_use]
@@ -262,9 +280,12 @@ fn node_draft(seq: Seq, time: UnixMillis, ordinal: u8, policy: Option<Arc<Policy
     }
 }
 
-/// Rules that were compiled lately, so that each text is compiled once and off the shards' path.
+/// Rules that were compiled lately, so that each text is compiled once and off the shards' path; and which hold.
 #[derive(Debug, Default)]
-pub struct Compiled(Mutex<Vec<(Box<str>, Arc<Rules>)>>);
+pub struct Compiled {
+    kept: Mutex<Vec<(Box<str>, Arc<Rules>)>>,
+    holding: Mutex<Option<(Seq, Arc<Rules>)>>,
+}
 
 /// Texts that are kept.
 const COMPILED_MAX: usize = 8;
@@ -275,7 +296,7 @@ impl Compiled {
     /// # Errors
     /// When it does not compile.
     pub fn of(&self, text: &str) -> Result<Arc<Rules>, ConfigError> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, rules)) = kept.iter().find(|(known, _)| **known == *text) {
             return Ok(Arc::clone(rules));
         }
@@ -285,5 +306,15 @@ impl Compiled {
         }
         kept.push((text.into(), Arc::clone(&rules)));
         Ok(rules)
+    }
+
+    /// These hold from the event `since` on.
+    pub fn hold(&self, since: Seq, rules: &Arc<Rules>) {
+        *self.holding.lock().unwrap_or_else(PoisonError::into_inner) = Some((since, Arc::clone(rules)));
+    }
+
+    /// The rules that hold, and since when.
+    pub fn holding(&self) -> Option<(Seq, Arc<Rules>)> {
+        self.holding.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -332,6 +332,7 @@ impl Stage {
                         self.notes.push_back(Note::Draft(draft));
                     }
                     self.rules_changed.push((event.seq, text));
+                    self.compiled.hold(event.seq, &rules);
                 }
                 self.rules = rules;
                 self.marks.decided.publish(event.seq.0);

@@ -2,6 +2,7 @@
 
 mod actions;
 mod cores;
+mod desk;
 mod health;
 mod outbound;
 pub mod recovery;

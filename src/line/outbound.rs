@@ -5,29 +5,16 @@ use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use super::actions;
-use super::health::Health;
-use super::supervisor::Restarts;
-use super::wiring::{Gauge, OutboundEnds};
-use crate::andon::log::Reader;
-use crate::clock;
-use crate::event::{Seq, Subject};
-use crate::jidoka::action::{Targets, Watch};
-use crate::jidoka::query::{self as shard, Page};
-use crate::jidoka::store::Followups;
-use crate::kaizen::{Collector, Gauges};
-use crate::kanban::stage as journal;
-use crate::kanban::stage::shard_of;
-use crate::operator::{self, Filter, Line, Reply, Tokens, Unavailable};
-use crate::receipt::{ReceiptId, ReceiptType, StateName};
-use crate::ring::{Full, Mark, Sender, Switch};
-use crate::signal::{Assurance, Fingerprint};
-use crate::view::{GovernorView, SignalStatus, StageHealth};
+use super::desk::{Desk, Known};
+use super::wiring::OutboundEnds;
+use crate::jidoka::action::Targets;
+use crate::kaizen::Collector;
+use crate::operator::{self, Line, Refused, Said, Tokens, Unavailable};
+use crate::ring::{Mark, Switch};
 
 /// What the runtime is given.
 pub struct Plan {
@@ -35,16 +22,8 @@ pub struct Plan {
     pub tokens: Tokens,
     pub ends: OutboundEnds,
     pub targets: Arc<Targets>,
-    pub reader: Reader,
-    pub followups: Followups,
-    /// Names and assurance of the sources, to find a signal by its id.
-    pub sources: Vec<(Box<str>, Assurance)>,
+    pub known: Known,
     pub collector: Collector,
-    pub gauges: Arc<[Gauge]>,
-    pub health: Health,
-    pub states: Vec<[Mark; 6]>,
-    /// How often the line started again.
-    pub restarts: Arc<Mutex<Restarts>>,
     /// Orders that are being carried out.
     pub busy: Mark,
     /// Turned on when the system asks the process to end.
@@ -63,23 +42,11 @@ pub fn run(plan: Plan) -> io::Result<()> {
         .build_local(tokio::runtime::LocalOptions::default())?;
     let ended = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(plan.listener)?;
-        let OutboundEnds { orders, bell, ordered, outcomes, journal, ordered_by: _, shards } = plan.ends;
+        let OutboundEnds { orders, bell, ordered, outcomes, operators } = plan.ends;
         let collector = Rc::new(RefCell::new(plan.collector));
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
-        let desk = Rc::new(Desk {
-            targets: actions.watches(),
-            journal: RefCell::new(journal),
-            shards: shards.into_iter().map(RefCell::new).collect(),
-            reader: plan.reader,
-            followups: plan.followups,
-            sources: plan.sources,
-            collector,
-            gauges: plan.gauges,
-            health: plan.health,
-            states: plan.states,
-            restarts: plan.restarts,
-        });
-        let line: Rc<dyn Line> = Rc::clone(&desk) as Rc<dyn Line>;
+        let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
+        let line: Rc<dyn Line> = Rc::new(desk.clone());
         let serving = tokio::task::spawn_local(operator::serve(
             listener,
             Rc::new(plan.tokens),
@@ -87,11 +54,13 @@ pub fn run(plan: Plan) -> io::Result<()> {
             plan.stop.clone(),
         ));
         let listening = tokio::task::spawn_local(ask_to_end(end_signals()?, plan.drain));
-        let collecting = tokio::task::spawn_local(collect(Rc::clone(&desk)));
+        let reloading = tokio::task::spawn_local(reload_on_hangup(desk, hangups()?));
+        let collecting = tokio::task::spawn_local(collect(collector));
         let lanes = actions::Lanes { orders, bell, ordered, outcomes };
         actions.run(lanes, plan.busy, plan.stop).await;
         collecting.abort();
         listening.abort();
+        reloading.abort();
         serving.abort();
         Ok(())
     });
@@ -123,157 +92,34 @@ async fn ask_to_end([mut terminate, mut interrupt]: [tokio::signal::unix::Signal
 /// Exit code of a line that was not allowed to drain.
 const EXIT_UNDRAINED: i32 = 3;
 
-async fn collect(desk: Rc<Desk>) {
+fn hangups() -> io::Result<tokio::signal::unix::Signal> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+}
+
+/// SIGHUP reads the policy packs anew, as a daemon's does its configuration.
+async fn reload_on_hangup(desk: Desk, mut hangups: tokio::signal::unix::Signal) {
+    while hangups.recv().await.is_some() {
+        let said = Said { actor: "SIGHUP".into(), reason: "the packs are read anew".into() };
+        match desk.reload(said).await {
+            Ok(Ok(None)) => say("the policy packs are as they were"),
+            Ok(Ok(Some((ordered, _)))) => say(&format!("new rules hold from event {} on", ordered.seq)),
+            Ok(Err(Refused::Wrong(what) | Refused::Conflict(what))) => {
+                say(&format!("the rules stay as they were: {what}"));
+            }
+            Ok(Err(Refused::Missing(what))) => say(what),
+            Err(Unavailable) => say("the line does not take new rules now; send the signal again"),
+        }
+    }
+}
+
+fn say(line: &str) {
+    anstream::eprintln!("{line}");
+}
+
+async fn collect(collector: Rc<RefCell<Collector>>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     loop {
         second.tick().await;
-        desk.collector.borrow_mut().collect();
-    }
-}
-
-/// What the operator plane sees of the line.
-struct Desk {
-    targets: Vec<Rc<Watch>>,
-    journal: RefCell<Sender<journal::Query>>,
-    shards: Vec<RefCell<Sender<shard::Query>>>,
-    reader: Reader,
-    followups: Followups,
-    sources: Vec<(Box<str>, Assurance)>,
-    collector: Rc<RefCell<Collector>>,
-    gauges: Arc<[Gauge]>,
-    health: Health,
-    states: Vec<[Mark; 6]>,
-    restarts: Arc<Mutex<Restarts>>,
-}
-
-/// A stage that does not answer an operator by then is busy or gone.
-const ANSWER: Duration = Duration::from_secs(5);
-
-async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, Unavailable> {
-    match tokio::time::timeout(ANSWER, answer).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(_)) | Err(_) => Err(Unavailable),
-    }
-}
-
-fn ask<Q>(lane: &RefCell<Sender<Q>>, query: Q) -> Result<(), Unavailable> {
-    let mut lane = lane.borrow_mut();
-    lane.push(query).map_err(|Full(_)| Unavailable)?;
-    lane.ring();
-    Ok(())
-}
-
-/// What the log knows of one signal.
-fn status(reader: &Reader, followups: &Followups, seq: Seq) -> Result<SignalStatus, Unavailable> {
-    let mut receipts = Vec::new();
-    let mut dead = false;
-    let later = followups.of(seq).map_err(|_| Unavailable)?;
-    for event in std::iter::once(seq).chain(later) {
-        for found in reader.receipts_of(event).map_err(|_| Unavailable)? {
-            let fields = found.stored.fields();
-            if fields.signal_seq == Some(seq) {
-                dead |= fields.kind == ReceiptType::DeadletterSignal;
-                receipts.push(found.id.to_string());
-            }
-        }
-    }
-    let status = match (receipts.is_empty(), dead) {
-        (true, _) => "accepted",
-        (false, true) => "dead_lettered",
-        (false, false) => "decided",
-    };
-    Ok(SignalStatus { status, seq: seq.0, receipts })
-}
-
-impl Line for Desk {
-    fn signal(&self, tenant: &str, id: &str) -> Reply<Option<SignalStatus>> {
-        let (send, answer) = oneshot::channel();
-        let identities = self
-            .sources
-            .iter()
-            .map(|(source, assurance)| Fingerprint::new(source, *assurance, tenant, id, b""))
-            .collect();
-        let asked = ask(&self.journal, journal::Query { identities, answer: send });
-        let (reader, followups) = (self.reader.clone(), self.followups.clone());
-        Box::pin(async move {
-            asked?;
-            match answered(answer).await? {
-                None => Ok(None),
-                Some(seq) => status(&reader, &followups, seq).map(Some),
-            }
-        })
-    }
-
-    fn receipt(&self, id: ReceiptId) -> Reply<Option<Vec<u8>>> {
-        let found =
-            self.reader.receipt(id).map(|found| found.map(|found| found.json)).map_err(|_| Unavailable);
-        Box::pin(std::future::ready(found))
-    }
-
-    fn governor(&self, subject: Subject) -> Reply<Option<GovernorView>> {
-        let (send, answer) = oneshot::channel();
-        let shard = shard_of(&subject.tenant, self.shards.len());
-        let asked = match self.shards.get(shard) {
-            Some(lane) => ask(lane, shard::Query::One { subject, answer: send }),
-            None => Err(Unavailable),
-        };
-        Box::pin(async move {
-            asked?;
-            answered(answer).await
-        })
-    }
-
-    fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>> {
-        let page = Page {
-            tenant: filter.tenant.map(Into::into),
-            after: filter.after.map(|(tenant, sku)| (tenant.into(), sku.into())),
-            limit: filter.limit,
-        };
-        let mut answers = Vec::new();
-        for lane in &self.shards {
-            let (send, answer) = oneshot::channel();
-            answers.push(ask(lane, shard::Query::Many { page: page.clone(), answer: send }).map(|()| answer));
-        }
-        Box::pin(async move {
-            let mut governors = Vec::new();
-            for answer in answers {
-                governors.extend(answered(answer?).await?);
-            }
-            governors.sort_unstable_by(|a, b| (&a.tenant, &a.sku).cmp(&(&b.tenant, &b.sku)));
-            governors.truncate(page.limit);
-            Ok(governors)
-        })
-    }
-
-    fn health(&self) -> Vec<StageHealth> {
-        self.health.stages()
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-    fn metrics(&self) -> String {
-        let mut gauges = Gauges::default();
-        let mut waiting = 0;
-        for (name, depth) in &*self.gauges {
-            let depth = depth();
-            if name.starts_with("arrivals") || name.starts_with("events") {
-                waiting += depth;
-            }
-            gauges.set("gemba_ring_depth", &[("ring", name.as_str())], depth as f64);
-        }
-        gauges.set("queue_depth", &[], waiting as f64);
-        for state in StateName::ALL {
-            let count: u64 = self.states.iter().map(|states| states[state as usize].read()).sum();
-            gauges.set("gemba_governors", &[("state", state.as_str())], count as f64);
-        }
-        gauges.set("system_status", &[], self.health.status());
-        let age = clock::wall().0.saturating_sub(self.health.checkpoint.read()) as f64 / 1000.0;
-        gauges.set("gemba_checkpoint_age_seconds", &[], age);
-        let restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner).total();
-        gauges.set("gemba_restarts", &[], restarts as f64);
-        for (what, mark) in &self.health.written {
-            gauges.set("gemba_disk_written_bytes", &[("file", what)], mark.read() as f64);
-        }
-        actions::gauges(&self.targets, &mut gauges);
-        self.collector.borrow().render(&gauges)
+        collector.borrow_mut().collect();
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
+use super::desk::Known;
 use super::health::Health;
 use super::recovery::{self, Opened, RecoveryError};
 use super::serve::{Addresses, ServeError};
@@ -153,6 +154,7 @@ impl Line {
         let holding = stored.clone().unwrap_or_else(|| configured.clone());
         let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
+        compiled.hold(watermark, &rules);
         let newest = logged.iter().map(|id| id.seq).max();
 
         let (tell, told) = mpsc::channel();
@@ -244,14 +246,19 @@ impl Line {
             tokens: settings.tokens.clone(),
             ends: outbound,
             targets: Arc::clone(&settings.targets),
-            reader,
-            followups,
-            sources: sources.collect(),
+            known: Known {
+                reader,
+                followups,
+                cases,
+                sources: sources.collect(),
+                gauges: Arc::clone(&depths),
+                health: health.clone(),
+                states,
+                restarts: Arc::clone(&restarts),
+                rulebook: Arc::clone(&settings.rulebook),
+                compiled,
+            },
             collector,
-            gauges: Arc::clone(&depths),
-            health: health.clone(),
-            states,
-            restarts: Arc::clone(&restarts),
             busy: busy.clone(),
             stop: stops.outbound.clone(),
         };

@@ -42,9 +42,13 @@ pub struct OutboundEnds {
     pub bell: Arc<Bell>,
     pub ordered: Arc<Notify>,
     pub outcomes: Sender<Arrival>,
+    pub operators: OperatorEnds,
+}
+
+/// What operators talk through.
+pub struct OperatorEnds {
     pub journal: Sender<journal::Query>,
-    /// Orders of operators.
-    pub ordered_by: Sender<journal::Ordered>,
+    pub orders: Sender<journal::Ordered>,
     pub shards: Vec<Sender<Query>>,
 }
 
@@ -95,8 +99,8 @@ pub fn wire(ingress: usize, shards: usize, idle: Idle) -> Wiring {
     let (outcomes, taken_outcomes) = lane(limits::INNER_LANE, journal_sleeper.bell());
     inner.push(taken_outcomes);
     let (journal_query, queries) = lane(limits::QUERIES_LANE, journal_sleeper.bell());
-    let (ordered_by, operators) = lane(limits::ORDERS_LANE, journal_sleeper.bell());
-    let journal_lanes = journal::Lanes { ports, inner, orders: operators, shards: feeds, queries };
+    let (operator_orders, taken_operator_orders) = lane(limits::ORDERS_LANE, journal_sleeper.bell());
+    let journal_lanes = journal::Lanes { ports, inner, orders: taken_operator_orders, shards: feeds, queries };
     Wiring {
         journal: (journal_lanes, journal_sleeper),
         shards: shard_ends,
@@ -108,9 +112,7 @@ pub fn wire(ingress: usize, shards: usize, idle: Idle) -> Wiring {
             bell: outbound_bell,
             ordered,
             outcomes,
-            journal: journal_query,
-            ordered_by,
-            shards: shard_queries,
+            operators: OperatorEnds { journal: journal_query, orders: operator_orders, shards: shard_queries },
         },
         gauges,
     }

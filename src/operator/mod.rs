@@ -1,8 +1,10 @@
-//! The operator plane: health, metrics, and what became of signals, governors and receipts.
+//! The operator plane: health, metrics, what became of signals, governors, receipts and dead letters, and orders.
 //!
 //! It runs on the outbound runtime and can stall without stalling the line. It knows the line only through
 //! [`Line`], which the assembly hands over.
 
+mod orders;
+mod query;
 mod routes;
 mod server;
 pub mod token;
@@ -13,9 +15,10 @@ use std::pin::Pin;
 pub use server::serve;
 pub use token::{Role, Token, Tokens};
 
-use crate::event::Subject;
+use crate::case::{Case, CaseFilter, CaseId, Found};
+use crate::event::{Seq, Subject, Verb};
 use crate::receipt::ReceiptId;
-use crate::view::{GovernorView, SignalStatus, StageHealth};
+use crate::view::{DryRun, GovernorView, Ordered, RulesView, SignalStatus, StageHealth};
 
 /// The line does not answer now; come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +36,45 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// What the operator plane may ask.
+/// Who orders, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub actor: Box<str>,
+    pub reason: Box<str>,
+}
+
+/// An order that is not carried out, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such governor or case.
+    Missing(&'static str),
+    /// It does not fit what is there.
+    Conflict(String),
+    /// What it names is wrong.
+    Wrong(String),
+}
+
+/// How an order ended.
+pub type Answered<T> = Reply<Result<T, Refused>>;
+
+/// What the operator plane may ask and order. An order is answered once it is durable and its effect can be seen.
 pub trait Line {
     fn signal(&self, tenant: &str, id: &str) -> Reply<Option<SignalStatus>>;
     /// The receipt's canonical JSON.
     fn receipt(&self, id: ReceiptId) -> Reply<Option<Vec<u8>>>;
     fn governor(&self, subject: Subject) -> Reply<Option<GovernorView>>;
     fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>>;
+    fn command(&self, subject: Subject, verb: Verb, said: Said) -> Answered<(Ordered, GovernorView)>;
+    fn dead_letters(&self, filter: CaseFilter, after: Seq, limit: usize) -> Reply<Found>;
+    /// The case and its signal's text.
+    fn dead_letter(&self, id: CaseId) -> Reply<Option<(Case, bytes::Bytes)>>;
+    /// What a replay would do now.
+    fn dry_run(&self, id: CaseId) -> Answered<DryRun>;
+    fn replay(&self, id: CaseId, said: Said) -> Answered<Ordered>;
+    fn discard(&self, id: CaseId, said: Said) -> Answered<Ordered>;
+    fn rules(&self) -> Reply<RulesView>;
+    /// Reads the policy packs anew; `None` when nothing changed.
+    fn reload(&self, said: Said) -> Answered<Option<(Ordered, RulesView)>>;
     fn health(&self) -> Vec<StageHealth>;
     fn metrics(&self) -> String;
 }

@@ -4,7 +4,7 @@ use hyper::Method;
 
 use super::Role;
 
-/// What is asked for.
+/// What is asked for or ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     Live,
@@ -14,6 +14,24 @@ pub enum Route {
     Receipt { id: String },
     Governors,
     Governor { tenant: String, sku: String },
+    Govern { tenant: String, sku: String, order: Order },
+    DeadLetters,
+    DeadLetter { id: String },
+    DryRun { id: String },
+    Replay { id: String },
+    Discard { id: String },
+    Policy,
+    PolicyReload,
+}
+
+/// What a governor is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Halt,
+    Resume,
+    Entitle,
+    Revoke,
+    Quota,
 }
 
 /// No route.
@@ -31,32 +49,80 @@ pub fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
     let parts: Vec<String> =
         path.split('/').skip(1).map(decoded).collect::<Option<_>>().ok_or(NoRoute::Encoding)?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let route = match parts.as_slice() {
+    let route = route(&parts).ok_or(NoRoute::NotFound)?;
+    match (route.orders(), method) {
+        (false, &Method::GET | &Method::HEAD) | (true, &Method::POST) => Ok(route),
+        (false, _) => Err(NoRoute::Method("GET, HEAD")),
+        (true, _) => Err(NoRoute::Method("POST")),
+    }
+}
+
+fn route(parts: &[&str]) -> Option<Route> {
+    let own = |text: &str| text.to_owned();
+    Some(match parts {
         ["livez"] => Route::Live,
         ["readyz"] => Route::Ready,
         ["metrics"] => Route::Metrics,
-        ["v1", "signals", tenant, id] => Route::Signal { tenant: (*tenant).into(), id: (*id).into() },
-        ["v1", "receipts", id] => Route::Receipt { id: (*id).into() },
+        ["v1", "signals", tenant, id] => Route::Signal { tenant: own(tenant), id: own(id) },
+        ["v1", "receipts", id] => Route::Receipt { id: own(id) },
         ["v1", "governors"] => Route::Governors,
-        ["v1", "governors", tenant, sku] => Route::Governor { tenant: (*tenant).into(), sku: (*sku).into() },
-        _ => return Err(NoRoute::NotFound),
-    };
-    match *method {
-        Method::GET | Method::HEAD => Ok(route),
-        _ => Err(NoRoute::Method("GET, HEAD")),
+        ["v1", "governors", tenant, sku] => Route::Governor { tenant: own(tenant), sku: own(sku) },
+        ["v1", "governors", tenant, sku, order] => {
+            Route::Govern { tenant: own(tenant), sku: own(sku), order: Order::named(order)? }
+        }
+        ["v1", "deadletters"] => Route::DeadLetters,
+        ["v1", "deadletters", id] => Route::DeadLetter { id: own(id) },
+        ["v1", "deadletters", id, "dry-run"] => Route::DryRun { id: own(id) },
+        ["v1", "deadletters", id, "replay"] => Route::Replay { id: own(id) },
+        ["v1", "deadletters", id, "discard"] => Route::Discard { id: own(id) },
+        ["v1", "policy"] => Route::Policy,
+        ["v1", "policy", "reload"] => Route::PolicyReload,
+        _ => return None,
+    })
+}
+
+impl Order {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "halt" => Self::Halt,
+            "resume" => Self::Resume,
+            "entitle" => Self::Entitle,
+            "revoke" => Self::Revoke,
+            "quota" => Self::Quota,
+            _ => return None,
+        })
     }
 }
 
 impl Route {
-    /// The least role that may ask; `None` where none is needed on loopback.
+    /// The least role that may ask or order; `None` where none is needed on loopback.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         match self {
             Self::Live | Self::Ready | Self::Metrics => None,
-            Self::Signal { .. } | Self::Receipt { .. } | Self::Governors | Self::Governor { .. } => {
-                Some(Role::Viewer)
-            }
+            Self::Signal { .. }
+            | Self::Receipt { .. }
+            | Self::Governors
+            | Self::Governor { .. }
+            | Self::DeadLetters
+            | Self::DeadLetter { .. }
+            | Self::DryRun { .. }
+            | Self::Policy => Some(Role::Viewer),
+            Self::Govern { .. } | Self::Replay { .. } | Self::Discard { .. } => Some(Role::Operator),
+            Self::PolicyReload => Some(Role::Admin),
         }
+    }
+
+    /// Whether it is a POST.
+    fn orders(&self) -> bool {
+        matches!(
+            self,
+            Self::Govern { .. }
+                | Self::DryRun { .. }
+                | Self::Replay { .. }
+                | Self::Discard { .. }
+                | Self::PolicyReload
+        )
     }
 }
 
@@ -89,7 +155,7 @@ mod tests {
 
     #[test]
     fn every_route_has_its_method_and_role() {
-        let table = [
+        let asked = [
             ("/livez", None),
             ("/readyz", None),
             ("/metrics", None),
@@ -97,14 +163,31 @@ mod tests {
             ("/v1/receipts/r-0000000000000001-00", Some(Role::Viewer)),
             ("/v1/governors", Some(Role::Viewer)),
             ("/v1/governors/acme/vm", Some(Role::Viewer)),
+            ("/v1/deadletters", Some(Role::Viewer)),
+            ("/v1/deadletters/d-0000000000000001", Some(Role::Viewer)),
+            ("/v1/policy", Some(Role::Viewer)),
         ];
-        for (path, role) in table {
-            assert_eq!(find(&Method::GET, path).unwrap().role(), role, "{path}");
-            for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
-                assert_eq!(find(&method, path), Err(NoRoute::Method("GET, HEAD")), "{method} {path}");
+        let ordered = [
+            ("/v1/governors/acme/vm/halt", Some(Role::Operator)),
+            ("/v1/governors/acme/vm/resume", Some(Role::Operator)),
+            ("/v1/governors/acme/vm/entitle", Some(Role::Operator)),
+            ("/v1/governors/acme/vm/revoke", Some(Role::Operator)),
+            ("/v1/governors/acme/vm/quota", Some(Role::Operator)),
+            ("/v1/deadletters/d-0000000000000001/dry-run", Some(Role::Viewer)),
+            ("/v1/deadletters/d-0000000000000001/replay", Some(Role::Operator)),
+            ("/v1/deadletters/d-0000000000000001/discard", Some(Role::Operator)),
+            ("/v1/policy/reload", Some(Role::Admin)),
+        ];
+        let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
+        for (table, method, allowed) in [(&asked[..], Method::GET, "GET, HEAD"), (&ordered, Method::POST, "POST")] {
+            for (path, role) in table {
+                assert_eq!(find(&method, path).unwrap().role(), *role, "{path}");
+                for other in methods.iter().filter(|other| **other != method) {
+                    assert_eq!(find(other, path), Err(NoRoute::Method(allowed)), "{other} {path}");
+                }
             }
         }
-        for path in ["/", "/v1", "/v1/signals", "/v1/signals/acme", "/livez/", "/v1/governors/a/b/c"] {
+        for path in ["/", "/v1", "/v1/signals", "/v1/signals/acme", "/livez/", "/v1/governors/a/b/c", "/v1/policy/x"] {
             assert_eq!(find(&Method::GET, path), Err(NoRoute::NotFound), "{path}");
         }
     }

@@ -14,12 +14,13 @@ use hyper::header::{
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 
-use super::routes::{NoRoute, Route, decode, find};
-use super::{Filter, Line, Tokens, Unavailable};
+use super::orders::{self, Failed};
+use super::routes::{NoRoute, Route, find};
+use super::{Line, Token, Tokens, Unavailable, query};
 use crate::event::Subject;
 use crate::limits;
 use crate::net::problem::Problem;
@@ -42,7 +43,7 @@ pub async fn serve(listener: tokio::net::TcpListener, tokens: Rc<Tokens>, line: 
         tokio::task::spawn_local(async move {
             let service = service_fn(move |request: Request<Incoming>| {
                 let (tokens, line) = (Rc::clone(&tokens), Rc::clone(&line));
-                async move { Ok::<_, Infallible>(answer(&tokens, &*line, peer, &request).await) }
+                async move { Ok::<_, Infallible>(answer(&tokens, &*line, peer, request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -60,7 +61,7 @@ pub async fn serve(listener: tokio::net::TcpListener, tokens: Rc<Tokens>, line: 
 /// A connection of an operator lives at most so long.
 const CONNECTION_LIFE: Duration = Duration::from_mins(10);
 
-async fn answer(tokens: &Tokens, line: &dyn Line, peer: SocketAddr, request: &Request<Incoming>) -> Answer {
+async fn answer(tokens: &Tokens, line: &dyn Line, peer: SocketAddr, request: Request<Incoming>) -> Answer {
     let route = match find(request.method(), request.uri().path()) {
         Ok(route) => route,
         Err(NoRoute::NotFound) => return problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
@@ -68,37 +69,48 @@ async fn answer(tokens: &Tokens, line: &dyn Line, peer: SocketAddr, request: &Re
             return problem(StatusCode::BAD_REQUEST, "the path is not percent-encoded UTF-8");
         }
         Err(NoRoute::Method(allowed)) => {
-            let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this path is only read");
+            let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this path has another method");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             return answer;
         }
     };
-    if let Err(refused) = authorize(tokens, peer, &route, request.headers()) {
-        return *refused;
-    }
-    if let Ok(answer) = reply(line, route, request.uri().query().unwrap_or_default()).await {
-        answer
+    let who = match authorize(tokens, peer, &route, request.headers()) {
+        Ok(who) => who,
+        Err(refused) => return *refused,
+    };
+    let (parts, incoming) = request.into_parts();
+    let answered = if parts.method == Method::POST {
+        // Every order needs a role, so somebody is known here.
+        let actor = who.map_or("", |token| &*token.name);
+        match orders::carry_out(line, route, actor, incoming).await {
+            Ok(done) => Ok(json(StatusCode::OK, &done)),
+            Err(Failed::Refused(status, what)) => Ok(problem(status, &what)),
+            Err(Failed::Unavailable) => Err(Unavailable),
+        }
     } else {
+        reply(line, route, parts.uri.query().unwrap_or_default()).await
+    };
+    answered.unwrap_or_else(|Unavailable| {
         let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "the line does not answer now");
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         answer
-    }
+    })
 }
 
-fn authorize(
-    tokens: &Tokens,
+fn authorize<'t>(
+    tokens: &'t Tokens,
     peer: SocketAddr,
     route: &Route,
     headers: &HeaderMap,
-) -> Result<(), Box<Answer>> {
+) -> Result<Option<&'t Token>, Box<Answer>> {
     let needed = match route.role() {
-        None if peer.ip().is_loopback() => return Ok(()),
+        None if peer.ip().is_loopback() => return Ok(None),
         None => super::Role::Viewer,
         Some(role) => role,
     };
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    match bearer.and_then(|bearer| tokens.role(bearer)) {
-        Some(role) if role >= needed => Ok(()),
+    match bearer.and_then(|bearer| tokens.find(bearer)) {
+        Some(token) if token.role >= needed => Ok(Some(token)),
         Some(_) => {
             let detail = format!("the role {} is needed", needed.as_str());
             Err(Box::new(problem(StatusCode::FORBIDDEN, &detail)))
@@ -136,38 +148,40 @@ async fn reply(line: &dyn Line, route: Route, query: &str) -> Result<Answer, Una
             let subject = Subject { tenant: tenant.into(), sku: sku.into() };
             found(line.governor(subject).await?.as_ref(), "there is no governor of this tenant and SKU")
         }
-        Route::Governors => match filter(query) {
+        Route::Governors => match query::governors(query) {
             Ok(filter) => {
                 let governors = line.governors(filter).await?;
                 json(StatusCode::OK, &serde_json::json!({"governors": governors}))
             }
             Err(wrong) => problem(StatusCode::BAD_REQUEST, &wrong),
         },
+        Route::DeadLetters => match query::dead_letters(query) {
+            Ok((filter, after, limit)) => {
+                let found = line.dead_letters(filter, after, limit).await?;
+                json(StatusCode::OK, &serde_json::json!({"count": found.count, "deadletters": found.page}))
+            }
+            Err(wrong) => problem(StatusCode::BAD_REQUEST, &wrong),
+        },
+        Route::DeadLetter { id } => match id.parse() {
+            Err(error) => problem(StatusCode::BAD_REQUEST, &format!("{error}")),
+            Ok(id) => match line.dead_letter(id).await? {
+                Some((case, signal)) => {
+                    let mut shown = serde_json::json!(case);
+                    // In binary mode the body may be anything.
+                    let text = || String::from_utf8_lossy(&signal).into();
+                    shown["signal"] = serde_json::from_slice(&signal).unwrap_or_else(|_| text());
+                    json(StatusCode::OK, &shown)
+                }
+                None => problem(StatusCode::NOT_FOUND, "there is no dead letter of this id"),
+            },
+        },
+        Route::Policy => json(StatusCode::OK, &line.rules().await?),
+        Route::Govern { .. }
+        | Route::DryRun { .. }
+        | Route::Replay { .. }
+        | Route::Discard { .. }
+        | Route::PolicyReload => problem(StatusCode::METHOD_NOT_ALLOWED, "this is an order"),
     })
-}
-
-/// `tenant=`, `limit=` and `after=tenant/sku`.
-fn filter(query: &str) -> Result<Filter, String> {
-    let mut filter = Filter { limit: limits::GOVERNORS_LISTED_MAX, ..Filter::default() };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = decode(value, true).ok_or_else(|| format!("`{name}` is not percent-encoded UTF-8"))?;
-        match name {
-            "tenant" => filter.tenant = Some(value),
-            "limit" => {
-                let limit =
-                    value.parse().ok().filter(|limit| (1..=limits::GOVERNORS_LISTED_MAX).contains(limit));
-                let wrong = || format!("`limit` must be 1 to {}", limits::GOVERNORS_LISTED_MAX);
-                filter.limit = limit.ok_or_else(wrong)?;
-            }
-            "after" => {
-                let (tenant, sku) = value.split_once('/').ok_or("`after` must be tenant/sku")?;
-                filter.after = Some((tenant.into(), sku.into()));
-            }
-            _ => return Err(format!("`{name}` is no parameter here; there are tenant, limit and after")),
-        }
-    }
-    Ok(filter)
 }
 
 fn found<T: Serialize>(value: Option<&T>, missing: &str) -> Answer {

@@ -50,14 +50,15 @@ impl Tokens {
         Self(tokens)
     }
 
-    /// The role that a bearer has. Every token is compared, in constant time.
+    /// Who a bearer is. Every token is compared, in constant time.
     #[must_use]
-    pub fn role(&self, bearer: &[u8]) -> Option<Role> {
+    pub fn find(&self, bearer: &[u8]) -> Option<&Token> {
         let hash = digest(&SHA256, bearer);
-        let mut found = None;
+        let mut found: Option<&Token> = None;
         for token in &self.0 {
-            if verify_slices_are_equal(hash.as_ref(), &token.digest).is_ok() {
-                found = found.max(Some(token.role));
+            let same = verify_slices_are_equal(hash.as_ref(), &token.digest).is_ok();
+            if same && found.is_none_or(|other| other.role < token.role) {
+                found = Some(token);
             }
         }
         found
@@ -74,10 +75,11 @@ mod tests {
             Token::new("eve", Role::Viewer, b"view-token"),
             Token::new("root", Role::Admin, b"root-token"),
         ]);
-        assert_eq!(tokens.role(b"view-token"), Some(Role::Viewer));
-        assert_eq!(tokens.role(b"root-token"), Some(Role::Admin));
-        assert_eq!(tokens.role(b"root-toke"), None);
-        assert_eq!(tokens.role(b""), None);
+        let found = |bearer: &[u8]| tokens.find(bearer).map(|token| (&*token.name, token.role));
+        assert_eq!(found(b"view-token"), Some(("eve", Role::Viewer)));
+        assert_eq!(found(b"root-token"), Some(("root", Role::Admin)));
+        assert_eq!(found(b"root-toke"), None);
+        assert_eq!(found(b""), None);
         assert!(!format!("{tokens:?}").contains("root-token"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 26] = [
+const MAY_KNOW: [(&str, &[&str]); 27] = [
     ("limits", &[]),
     ("place", &[]),
     ("signature", &["signal", "limits"]),
@@ -12,6 +12,7 @@ const MAY_KNOW: [(&str, &[&str]); 26] = [
     ("event", &["signal", "receipt"]),
     ("receipt", &["signal", "event"]),
     ("proof", &[]),
+    ("case", &["event"]),
     ("view", &["signal"]),
     ("clock", &["event"]),
     ("fault", &[]),
@@ -37,6 +38,7 @@ const MAY_KNOW: [(&str, &[&str]); 26] = [
 const LINE: &[&str] = &[
     "limits",
     "place",
+    "case",
     "expression",
     "signature",
     "signal",

@@ -6,113 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
-use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::embedded::wrapped;
+use crate::case::{Case, CaseFilter, CaseId, Found, Reason, Status};
 use crate::event::Seq;
-use crate::jidoka::dead_letter::{CaseChange, CaseId, Closing, Why};
+use crate::jidoka::dead_letter::{CaseChange, Closing, Why};
 use crate::jidoka::governor::{decode_signal, encode_signal};
 use crate::signal::Signal;
-
-/// Where a case stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    Open,
-    Replayed,
-    Discarded,
-}
-
-impl Status {
-    pub const ALL: [Self; 3] = [Self::Open, Self::Replayed, Self::Discarded];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Replayed => "replayed",
-            Self::Discarded => "discarded",
-        }
-    }
-}
-
-/// Why it could not be processed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    pub cause: Box<str>,
-    pub detail: Box<str>,
-    /// Where the governor stood.
-    pub state: Box<str>,
-    /// The event that settled it, and the journal's time of it.
-    pub event: u64,
-    pub time: u64,
-}
-
-impl Reason {
-    fn of(why: &Why) -> Self {
-        Self {
-            cause: why.cause.as_str().into(),
-            detail: (&*why.detail).into(),
-            state: why.state.as_str().into(),
-            event: why.event.0,
-            time: why.time.0,
-        }
-    }
-}
-
-/// One case, as it is stored and shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stored {
-    pub id: Box<str>,
-    /// The number under which the signal was accepted.
-    pub seq: u64,
-    pub tenant: Box<str>,
-    pub sku: Box<str>,
-    pub signal_id: Box<str>,
-    pub r#type: Box<str>,
-    pub source: Box<str>,
-    pub status: Status,
-    /// The first cause.
-    #[serde(flatten)]
-    pub first: Reason,
-    /// What it failed for after its last replay.
-    pub last: Option<Reason>,
-    /// How often it was sent through the line again.
-    pub replays: u32,
-    /// The last event that changed it.
-    pub changed_by: u64,
-}
-
-/// Which cases are wanted; what is not set does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub cause: Option<Box<str>>,
-    pub tenant: Option<Box<str>>,
-    pub sku: Option<Box<str>>,
-    pub r#type: Option<Box<str>>,
-    pub status: Option<Status>,
-}
-
-impl Filter {
-    fn takes(&self, case: &Stored) -> bool {
-        let fits = |wanted: &Option<Box<str>>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-        fits(&self.cause, &case.first.cause)
-            && fits(&self.tenant, &case.tenant)
-            && fits(&self.sku, &case.sku)
-            && fits(&self.r#type, &case.r#type)
-            && self.status.is_none_or(|status| status == case.status)
-    }
-}
-
-/// What a search found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// All that the filter takes.
-    pub count: u64,
-    /// Those of the page, in the order of acceptance.
-    pub page: Vec<Stored>,
-}
 
 /// The cases in a store; a clone sees, on any thread, what was committed.
 #[derive(Clone)]
@@ -137,7 +38,7 @@ impl Cases {
 
     /// # Errors
     /// When the store cannot be read.
-    pub fn find(&self, case: CaseId) -> Result<Option<Stored>, StoreError> {
+    pub fn find(&self, case: CaseId) -> Result<Option<Case>, StoreError> {
         let row = self.rows.get(case.0.0.to_be_bytes()).map_err(|error| wrapped(&self.path, "read", error))?;
         row.map(|row| self.read(&row)).transpose()
     }
@@ -156,7 +57,7 @@ impl Cases {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn search(&self, filter: &Filter, after: Seq, limit: usize) -> Result<Found, StoreError> {
+    pub fn search(&self, filter: &CaseFilter, after: Seq, limit: usize) -> Result<Found, StoreError> {
         let mut found = Found::default();
         for row in self.rows.iter() {
             let row = row.value().map_err(|error| wrapped(&self.path, "read", error))?;
@@ -174,15 +75,15 @@ impl Cases {
 
     /// Adds what the changes come to.
     pub(super) fn write(&self, batch: &mut OwnedWriteBatch, changes: &[CaseChange]) -> Result<(), StoreError> {
-        let mut rows: BTreeMap<CaseId, Stored> = BTreeMap::new();
+        let mut rows: BTreeMap<CaseId, Case> = BTreeMap::new();
         for change in changes {
             match change {
                 CaseChange::Open { case, why, signal, again } => {
                     let known = if *again { self.known(&rows, *case)? } else { None };
                     let row = match known {
-                        Some(known) => Stored {
+                        Some(known) => Case {
                             status: Status::Open,
-                            last: Some(Reason::of(why)),
+                            last: Some(reason(why)),
                             changed_by: why.event.0,
                             ..known
                         },
@@ -200,7 +101,7 @@ impl Cases {
                         Closing::Replayed => (Status::Replayed, known.replays.saturating_add(1)),
                         Closing::Discarded => (Status::Discarded, known.replays),
                     };
-                    rows.insert(*case, Stored { status, replays, changed_by: event.0, ..known });
+                    rows.insert(*case, Case { status, replays, changed_by: event.0, ..known });
                 }
             }
         }
@@ -211,14 +112,14 @@ impl Cases {
         Ok(())
     }
 
-    fn known(&self, rows: &BTreeMap<CaseId, Stored>, case: CaseId) -> Result<Option<Stored>, StoreError> {
+    fn known(&self, rows: &BTreeMap<CaseId, Case>, case: CaseId) -> Result<Option<Case>, StoreError> {
         match rows.get(&case) {
             Some(row) => Ok(Some(row.clone())),
             None => self.find(case),
         }
     }
 
-    fn read(&self, row: &[u8]) -> Result<Stored, StoreError> {
+    fn read(&self, row: &[u8]) -> Result<Case, StoreError> {
         serde_json::from_slice(row).map_err(|_| self.damaged())
     }
 
@@ -227,8 +128,8 @@ impl Cases {
     }
 }
 
-fn fresh(case: CaseId, why: &Why, signal: &Signal) -> Stored {
-    Stored {
+fn fresh(case: CaseId, why: &Why, signal: &Signal) -> Case {
+    Case {
         id: case.to_string().into(),
         seq: case.0.0,
         tenant: signal.tenant().into(),
@@ -237,9 +138,19 @@ fn fresh(case: CaseId, why: &Why, signal: &Signal) -> Stored {
         r#type: signal.kind().into(),
         source: signal.provenance.source.clone(),
         status: Status::Open,
-        first: Reason::of(why),
+        first: reason(why),
         last: None,
         replays: 0,
         changed_by: why.event.0,
+    }
+}
+
+fn reason(why: &Why) -> Reason {
+    Reason {
+        cause: why.cause.as_str().into(),
+        detail: (&*why.detail).into(),
+        state: why.state.as_str().into(),
+        event: why.event.0,
+        time: why.time.0,
     }
 }

@@ -12,7 +12,7 @@ mod keeper;
 use std::ops::Range;
 use std::path::PathBuf;
 
-pub use cases::{Cases, Filter, Found, Status, Stored};
+pub use cases::Cases;
 pub use embedded::{Embedded, Followups};
 pub use keeper::{Keeper, Port};
 

@@ -1,0 +1,178 @@
+//! Dead letters as cases, in the words that stages, store and operators share: what could not be processed, whose it is
+//! to mend, and what became of it. A case is named by the number under which its signal was accepted.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Seq;
+
+/// Whose it is to mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Cause {
+    /// More signals of one tenant and SKU than may wait behind one action.
+    Sender = 0,
+    /// A rule or a memory could not be evaluated on the signal.
+    Policy = 1,
+    /// The action's target failed, or has failed so often that the breaker stands open.
+    Target = 2,
+    /// An operator halted the governor, or deciding on the signal panicked.
+    Us = 3,
+}
+
+impl Cause {
+    pub const ALL: [Self; 4] = [Self::Sender, Self::Policy, Self::Target, Self::Us];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Policy => "policy",
+            Self::Target => "target",
+            Self::Us => "us",
+        }
+    }
+}
+
+impl FromStr for Cause {
+    type Err = NotACause;
+
+    fn from_str(text: &str) -> Result<Self, NotACause> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == text).ok_or(NotACause)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cause; there are sender, policy, target and us")]
+pub struct NotACause;
+
+/// The name of a case: `d-<seq>`, by the number under which its signal was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CaseId(pub Seq);
+
+impl fmt::Display for CaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "d-{:016x}", self.0.0)
+    }
+}
+
+impl FromStr for CaseId {
+    type Err = NotACaseId;
+
+    fn from_str(text: &str) -> Result<Self, NotACaseId> {
+        let digits = text.strip_prefix("d-").filter(|digits| digits.len() == 16).ok_or(NotACaseId)?;
+        let plain = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let seq = plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten();
+        seq.map(|seq| Self(Seq(seq))).ok_or(NotACaseId)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a dead letter's id; one looks like d-000000000000002a")]
+pub struct NotACaseId;
+
+/// Where a case stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Open,
+    Replayed,
+    Discarded,
+}
+
+impl Status {
+    pub const ALL: [Self; 3] = [Self::Open, Self::Replayed, Self::Discarded];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Replayed => "replayed",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+/// Why it could not be processed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub cause: Box<str>,
+    pub detail: Box<str>,
+    /// Where the governor stood.
+    pub state: Box<str>,
+    /// The event that settled it, and the journal's time of it.
+    pub event: u64,
+    pub time: u64,
+}
+
+/// One case, as it is stored and shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    pub id: Box<str>,
+    /// The number under which the signal was accepted.
+    pub seq: u64,
+    pub tenant: Box<str>,
+    pub sku: Box<str>,
+    pub signal_id: Box<str>,
+    pub r#type: Box<str>,
+    pub source: Box<str>,
+    pub status: Status,
+    /// The first cause.
+    #[serde(flatten)]
+    pub first: Reason,
+    /// What it failed for after its last replay.
+    pub last: Option<Reason>,
+    /// How often it was sent through the line again.
+    pub replays: u32,
+    /// The last event that changed it.
+    pub changed_by: u64,
+}
+
+/// Which cases are wanted; what is not set does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaseFilter {
+    pub cause: Option<Box<str>>,
+    pub tenant: Option<Box<str>>,
+    pub sku: Option<Box<str>>,
+    pub r#type: Option<Box<str>>,
+    pub status: Option<Status>,
+}
+
+impl CaseFilter {
+    /// Whether it takes this case.
+    #[must_use]
+    pub fn takes(&self, case: &Case) -> bool {
+        let fits = |wanted: &Option<Box<str>>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        fits(&self.cause, &case.first.cause)
+            && fits(&self.tenant, &case.tenant)
+            && fits(&self.sku, &case.sku)
+            && fits(&self.r#type, &case.r#type)
+            && self.status.is_none_or(|status| status == case.status)
+    }
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// All that the filter takes.
+    pub count: u64,
+    /// Those of the page, in the order of acceptance.
+    pub page: Vec<Case>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_back_as_they_were_written() {
+        let id = CaseId(Seq(42));
+        assert_eq!(id.to_string(), "d-000000000000002a");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "d-", "42", "d-000000000000002A", "d-0000000000000002a", "d-+00000000000002a"] {
+            assert_eq!(wrong.parse::<CaseId>(), Err(NotACaseId), "{wrong}");
+        }
+    }
+}

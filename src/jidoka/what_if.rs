@@ -1,0 +1,109 @@
+//! Time travel: what rules would have decided on a stretch of the journal. Real governors step over its signals and
+//! operators' orders; since the outside cannot be asked what would have happened, every action ends well at once, and
+//! timers fire by the journal's time. So two sets of rules differ here by what they say, and by nothing else. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::governor::{Effects, Governor, key};
+use super::rules::Rules;
+use super::timers::Timers;
+use crate::event::{Event, Kind, Outcome, Seq, Subject, UnixMillis};
+use crate::receipt::{About, Draft, ReceiptType};
+
+/// What a signal got.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Verdict {
+    pub receipt_type: &'static str,
+    /// Pack and rule, where one decided.
+    pub rule: Option<(Box<str>, Box<str>)>,
+    pub action: Option<Box<str>>,
+}
+
+/// Governors under one set of rules.
+#[derive(Debug)]
+pub struct WhatIf {
+    rules: Arc<Rules>,
+    governors: HashMap<Box<str>, Governor>,
+    timers: Timers,
+    effects: Effects,
+    /// Events here have numbers of their own, since outcomes come between those of the journal.
+    last: Seq,
+    /// Numbers of the journal, by our own, of signals that wait.
+    waiting: HashMap<Seq, Seq>,
+}
+
+impl WhatIf {
+    #[must_use]
+    pub fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            rules,
+            governors: HashMap::new(),
+            timers: Timers::default(),
+            effects: Effects::default(),
+            last: Seq(0),
+            waiting: HashMap::new(),
+        }
+    }
+
+    /// From here on these hold.
+    pub fn switch(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+    }
+
+    /// Steps over one event of the journal; tells what signals got by it, by their numbers in the journal.
+    pub fn step(&mut self, event: &Event, got: &mut Vec<(Seq, Verdict)>) {
+        while let Some(timer) = self.timers.due(event.time) {
+            self.apply(event.time, Kind::Timer(Box::new(timer)), None, got);
+        }
+        match &event.kind {
+            Kind::Signal(_) | Kind::Replay(_) => self.apply(event.time, event.kind.clone(), Some(event.seq), got),
+            Kind::Command(_) => self.apply(event.time, event.kind.clone(), None, got),
+            // They belong to what was decided then.
+            Kind::Outcome(_) | Kind::Timer(_) | Kind::Rules(_) => {}
+        }
+    }
+
+    fn apply(&mut self, time: UnixMillis, kind: Kind, of: Option<Seq>, got: &mut Vec<(Seq, Verdict)>) {
+        let mut next = Some((kind, of));
+        // An action ends at once, which may let a waiting signal act: each turn of the loop settles one at least.
+        while let Some((kind, of)) = next.take() {
+            self.last = self.last.next();
+            let seq = self.last;
+            if let Some(of) = of {
+                self.waiting.insert(seq, of);
+            }
+            let Some((tenant, sku)) = kind.subject() else { return };
+            let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+            let governor = self.governors.entry(key(tenant, sku)).or_insert_with(|| {
+                Governor::new(&subject, seq, time, &self.rules, &mut self.effects)
+            });
+            governor.step(Event { seq, time, kind }, &self.rules, &mut self.effects);
+            self.effects.timers.drain(..).for_each(|arm| self.timers.arm(arm));
+            self.effects.cases.clear();
+            let intent = self.effects.intents.drain(..).last();
+            let action: Option<(Seq, Box<str>)> = intent.as_ref().map(|intent| (intent.action.0, (*intent.name).into()));
+            for draft in self.effects.drafts.drain(..) {
+                if let Some(of) = settled(&draft).and_then(|seq| self.waiting.remove(&seq)) {
+                    let acted = action.as_ref().filter(|(seq, _)| *seq == draft.id.seq);
+                    got.push((of, verdict(&draft, acted.map(|(_, name)| name.clone()))));
+                }
+            }
+            next = intent.map(|intent| {
+                let outcome = Outcome { subject, action: intent.action, result: Ok(()), maybe_twice: false };
+                (Kind::Outcome(Box::new(outcome)), None)
+            });
+        }
+    }
+}
+
+/// The signal whose final receipt this is.
+fn settled(draft: &Draft) -> Option<Seq> {
+    let of_signal = matches!(draft.about, About::Signal(_));
+    (of_signal && draft.id.ordinal == 0 && draft.kind != ReceiptType::Operator).then_some(draft.id.seq)
+}
+
+fn verdict(draft: &Draft, action: Option<Box<str>>) -> Verdict {
+    let rule = draft.policy.as_ref().map(|policy| (policy.pack.clone(), policy.rule.clone()));
+    Verdict { receipt_type: draft.kind.as_str(), rule, action }
+}

@@ -1,0 +1,108 @@
+//! Orders of operators: a reason in, a receipt out. Without a reason nothing is done.
+
+use http_body_util::{BodyExt as _, Limited};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::routes::{Order, Route};
+use super::{Line, Refused, Said, Unavailable};
+use crate::case::CaseId;
+use crate::event::{Subject, Verb};
+use crate::limits::{ORDER_BYTES_MAX, REASON_BYTES_MAX};
+use crate::signal::is_name;
+
+/// What an order says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    reason: Option<String>,
+    /// Of `quota` only.
+    quota_remaining: Option<u32>,
+}
+
+/// Why there is no answer in the order's own words.
+pub enum Failed {
+    Refused(StatusCode, String),
+    Unavailable,
+}
+
+impl From<Unavailable> for Failed {
+    fn from(Unavailable: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Missing(what) => Self::Refused(StatusCode::NOT_FOUND, what.into()),
+            Refused::Conflict(what) => Self::Refused(StatusCode::CONFLICT, what),
+            Refused::Wrong(what) => Self::Refused(StatusCode::UNPROCESSABLE_ENTITY, what),
+        }
+    }
+}
+
+fn bad(what: impl Into<String>) -> Failed {
+    Failed::Refused(StatusCode::BAD_REQUEST, what.into())
+}
+
+/// Carries out the order of `actor`.
+pub async fn carry_out(line: &dyn Line, route: Route, actor: &str, body: Incoming) -> Result<Value, Failed> {
+    let read = Limited::new(body, ORDER_BYTES_MAX).collect().await;
+    let bytes = read.map_err(|_| bad(format!("the body cannot be read; it has at most {ORDER_BYTES_MAX} bytes")))?;
+    let bytes = bytes.to_bytes();
+    if let Route::DryRun { id } = &route {
+        let done = line.dry_run(case(id)?).await??;
+        return Ok(json!(done));
+    }
+    let body: Body = if bytes.is_empty() {
+        Body::default()
+    } else {
+        serde_json::from_slice(&bytes).map_err(|error| bad(format!("the body is not as it should be: {error}")))?
+    };
+    let reason = body.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+    let reason = reason.ok_or_else(|| bad("a reason is required: {\"reason\":\"…\"}"))?;
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(bad(format!("a reason has at most {REASON_BYTES_MAX} bytes")));
+    }
+    let said = Said { actor: actor.into(), reason: reason.into() };
+    let for_quota = matches!(route, Route::Govern { order: Order::Quota, .. });
+    if body.quota_remaining.is_some() && !for_quota {
+        return Err(bad("`quota_remaining` belongs to an order of quota"));
+    }
+    Ok(match route {
+        Route::Govern { tenant, sku, order } => {
+            if !is_name(&tenant) || !is_name(&sku) {
+                return Err(bad("tenant and SKU are names: 1 to 64 of a-z, 0-9, dot, underscore and dash"));
+            }
+            let verb = match order {
+                Order::Halt => Verb::Halt,
+                Order::Resume => Verb::Resume,
+                Order::Entitle => Verb::Entitle,
+                Order::Revoke => Verb::Revoke,
+                Order::Quota => {
+                    let missing = || bad("`quota_remaining` is missing: the actions left in this window");
+                    Verb::Quota(body.quota_remaining.ok_or_else(missing)?)
+                }
+            };
+            let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+            let (ordered, governor) = line.command(subject, verb, said).await??;
+            json!({"seq": ordered.seq, "receipt_id": ordered.receipt_id, "governor": governor})
+        }
+        Route::Replay { id } => json!(line.replay(case(&id)?, said).await??),
+        Route::Discard { id } => json!(line.discard(case(&id)?, said).await??),
+        Route::PolicyReload => match line.reload(said).await?? {
+            None => json!({"changed": false}),
+            Some((ordered, rules)) => json!({
+                "changed": true, "seq": ordered.seq, "receipt_id": ordered.receipt_id, "policy": rules,
+            }),
+        },
+        _ => return Err(bad("this path is only read")),
+    })
+}
+
+fn case(id: &str) -> Result<CaseId, Failed> {
+    id.parse().map_err(|error| bad(format!("{error}")))
+}
