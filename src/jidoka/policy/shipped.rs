@@ -13,7 +13,9 @@ const SHIPPED: [(&str, &str); 4] = [
 ];
 
 fn packs() -> impl Iterator<Item = Arc<Pack>> {
-    SHIPPED.iter().map(|(file, text)| Arc::new(Pack::parse(file, text).unwrap_or_else(|error| panic!("{error}"))))
+    SHIPPED
+        .iter()
+        .map(|(file, text)| Arc::new(Pack::parse(file, text).unwrap_or_else(|error| panic!("{error}"))))
 }
 
 #[test]
@@ -24,7 +26,10 @@ fn every_shipped_example_holds() {
             for example in &rule.examples {
                 let outcome = example.run(rule, &pack);
                 if !outcome.passed {
-                    wrong.push(format!("{}: {}: expected {:?}, came {outcome:?}", example.place, rule.id, example.expect));
+                    wrong.push(format!(
+                        "{}: {}: expected {:?}, came {outcome:?}",
+                        example.place, rule.id, example.expect
+                    ));
                 }
             }
         }
