@@ -190,7 +190,7 @@ fn what_is_wrong_is_told_with_its_place() {
         (&rule_pack("signal.dat.x > 1.0"), "p.toml:5:9: unknown name `signal.dat`", "`signal.data`"),
         (&rule_pack("signal.data.x * 2 > 1.0"), "p.toml:5:", "2.0"),
         (&rule_pack("signal.data.x >"), "p.toml:5:", ""),
-        (&rule_pack("signal.id"), "p.toml:5:9: ", ""),
+        (&rule_pack("signal.id"), "p.toml:5:15: the result is a string", ""),
         (&rule_pack("memory.x > 1.0"), "p.toml:5:9: ", ""),
         (&rule_pack("true").replace("action = \"notify\"\n", ""), "p.toml:6:11: `action` is missing", "[[action]]"),
         (&rule_pack("true").replace("notify", "notfy"), "p.toml:7:11: no [[action]] is named `notfy`", "`notify`"),
