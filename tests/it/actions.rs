@@ -316,7 +316,10 @@ fn authority() -> (Arc<rustls::ServerConfig>, String) {
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "an authority of tests");
     let certificate = params.self_signed(&key).unwrap();
-    let pem = certificate.pem();
+    let pem = format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        data_encoding::BASE64.encode(certificate.der())
+    );
     let issuer = rcgen::Issuer::new(params, key);
     let own = rcgen::KeyPair::generate().unwrap();
     let leaf =
