@@ -30,6 +30,7 @@ mod rng;
 mod sync_error;
 #[cfg(feature = "faults")]
 #[path = "../it/targets.rs"]
+#[expect(dead_code, reason = "the tests from outside use all of it")]
 mod targets;
 mod traffic;
 mod verify;
