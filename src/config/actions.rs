@@ -148,6 +148,9 @@ impl Layers {
             );
         }
         let ca_file = optional(text, action.ca_file.as_ref()).map(|file| (file.value, file.place));
+        if let Some((_, place)) = ca_file.as_ref().filter(|_| url.scheme_str() == Some("http")) {
+            return Err(ConfigError::new(place, "`ca_file` means nothing to a URL without TLS"));
+        }
         Ok(Webhook { url, secret, allow_private, ca_file })
     }
 

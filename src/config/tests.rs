@@ -240,6 +240,11 @@ fn an_action_that_cannot_be_meant_is_told_with_its_line() {
             "",
         ),
         (
+            format!("{HOOK}url = \"http://a.b/\"\nallow_private = true\nca_file = \"c\"\n"),
+            ":6: `ca_file` means nothing to a URL without TLS",
+            "",
+        ),
+        (
             format!("{HOOK}routing_key = \"x\"\n"),
             ":4: `routing_key` means nothing to an action of kind `webhook`",
             "kind `amqp`",
