@@ -187,15 +187,9 @@ impl Line {
         for (number, ((lanes, sleeper), governors)) in shards.into_iter().zip(owned).enumerate() {
             let shard_marks = shard::Marks { decided: zero(), states: std::array::from_fn(|_| zero()) };
             states.push(shard_marks.states.clone());
-            let stage = shard::Stage::new(
-                number,
-                Arc::clone(&settings.rules),
-                governors,
-                lanes,
-                shard_marks,
-                recorder()?,
-            )
-            .parking(parked.clone());
+            let stage =
+                shard::Stage::new(number, Arc::clone(&settings.rules), governors, lanes, shard_marks, recorder()?)
+                    .parking(parked.clone());
             let stop = stops.shards.clone();
             shard_threads.push(spawn(&format!("shard-{number}"), &tell, move || {
                 threads::shard(stage, &sleeper, &stop);

@@ -85,7 +85,11 @@ impl PolicySet {
         })
     }
 
-    pub fn remember(&self, _question: &Question<'_>, _memory: &mut Option<Box<Memory>>) -> Result<(), Unfit> {
+    pub fn remember(
+        &self,
+        _question: &Question<'_>,
+        _memory: &mut Option<Box<Memory>>,
+    ) -> Result<(), Unfit> {
         Ok(())
     }
 }
