@@ -9,8 +9,8 @@ use hyper::Uri;
 use toml::Spanned;
 
 use super::Source;
-use super::layer::{self, Key};
-use super::layers::{Layers, Set, name, optional, place_of, set, twice};
+use super::layer;
+use super::layers::{Layers, name, optional, place_of, set, twice};
 use super::place::{ConfigError, Place, Text};
 use super::secret::SecretRef;
 use crate::limits::{ACTION_TOTAL, ACTION_TRY_SECONDS};
@@ -129,7 +129,7 @@ impl Layers {
         let url = optional(text, action.url.as_ref())
             .ok_or_else(|| ConfigError::new(place, format!("action `{name}` has no `url`")))?;
         let at = url.place.clone();
-        let url = url.map(url_of)?;
+        let url = url.map(|text| url_of(&text))?;
         let allow_private = action.allow_private.as_ref().is_some_and(|allow| *allow.get_ref());
         if url.scheme_str() == Some("http") && !allow_private {
             return Err(ConfigError::new(&at, format!("action `{name}` would be sent without TLS"))
@@ -148,6 +148,9 @@ impl Layers {
             );
         }
         let ca_file = optional(text, action.ca_file.as_ref()).map(|file| (file.value, file.place));
+        if let Some((_, place)) = ca_file.as_ref().filter(|_| url.scheme_str() == Some("http")) {
+            return Err(ConfigError::new(place, "`ca_file` means nothing to a URL without TLS"));
+        }
         Ok(Webhook { url, secret, allow_private, ca_file })
     }
 
@@ -175,7 +178,7 @@ impl Layers {
             };
         };
         let missing = |key: &str| ConfigError::new(&place, format!("`rabbitmq.{key}` is missing"));
-        let hosts = hosts.ok_or_else(|| missing("hosts"))?.map(hosts_of)?;
+        let hosts = hosts.ok_or_else(|| missing("hosts"))?.map(|hosts| hosts_of(&hosts))?;
         let username = username.ok_or_else(|| missing("username"))?.value;
         if file.is_none() && variable.is_none() {
             return Err(missing("password_file").hint("`rabbitmq.password_env` names a variable instead"));
@@ -189,17 +192,17 @@ impl Layers {
 
 fn refuse_keys_of_others(text: &Text, action: &layer::Action) -> Result<(), ConfigError> {
     use layer::ActionKind::{Amqp, Webhook};
-    fn at<T: Clone>(text: &Text, key: &Key<T>) -> Option<Place> {
-        optional(text, key.as_ref()).map(|Set { place, .. }| place)
+    fn at<T>(text: &Text, key: Option<&Spanned<T>>) -> Option<Place> {
+        key.map(|value| text.place(&value.span()))
     }
     let keys = [
-        ("url", Webhook, at(text, &action.url)),
-        ("secret_file", Webhook, at(text, &action.secret_file)),
-        ("secret_env", Webhook, at(text, &action.secret_env)),
-        ("allow_private", Webhook, at(text, &action.allow_private)),
-        ("ca_file", Webhook, at(text, &action.ca_file)),
-        ("exchange", Amqp, at(text, &action.exchange)),
-        ("routing_key", Amqp, at(text, &action.routing_key)),
+        ("url", Webhook, at(text, action.url.as_ref())),
+        ("secret_file", Webhook, at(text, action.secret_file.as_ref())),
+        ("secret_env", Webhook, at(text, action.secret_env.as_ref())),
+        ("allow_private", Webhook, at(text, action.allow_private.as_ref())),
+        ("ca_file", Webhook, at(text, action.ca_file.as_ref())),
+        ("exchange", Amqp, at(text, action.exchange.as_ref())),
+        ("routing_key", Amqp, at(text, action.routing_key.as_ref())),
     ];
     let kind = *action.kind.get_ref();
     for (key, owner, place) in keys {
@@ -224,7 +227,7 @@ fn within_the_total(seconds: u32) -> Result<u32, String> {
 }
 
 /// Says nothing of the text: it may hold a secret.
-fn url_of(text: String) -> Result<Uri, String> {
+fn url_of(text: &str) -> Result<Uri, String> {
     let url: Uri = text.parse().map_err(|_| "this is no URL".to_owned())?;
     if !matches!(url.scheme_str(), Some("https" | "http")) || url.host().is_none_or(str::is_empty) {
         return Err("this is no URL of the form https://host/path".into());
@@ -243,7 +246,7 @@ fn short(text: String) -> Result<String, String> {
     }
 }
 
-fn hosts_of(hosts: Vec<String>) -> Result<Vec<(String, u16)>, String> {
+fn hosts_of(hosts: &[String]) -> Result<Vec<(String, u16)>, String> {
     if hosts.is_empty() {
         return Err("no host is named".into());
     }

@@ -184,3 +184,115 @@ fn missing_secrets_are_made_once_and_only_for_the_owner() {
     assert_eq!(config.log_key.read().unwrap().expose_secret(), before.expose_secret());
     assert!(!format!("{config:?}{before:?}").contains(std::str::from_utf8(before.expose_secret()).unwrap()));
 }
+
+const HOOK: &str = "[[action]]\nname = \"page\"\nkind = \"webhook\"\n";
+const QUEUE: &str = "[[action]]\nname = \"queue\"\nkind = \"amqp\"\n";
+const BROKER: &str = "[rabbitmq]\nhosts = [\"one\", \"two:5673\", \"[::1]:5674\"]\nusername = \"gemba\"\n";
+
+#[test]
+fn actions_of_all_kinds_are_read() {
+    let hook =
+        format!("{HOOK}url = \"https://example.com/h?t=1\"\ntypes = [\"a\", \"b\"]\ntimeout_seconds = 3\n");
+    let queue = format!("{QUEUE}routing_key = \"q\"\n{BROKER}password_env = \"PASSWORD\"\n");
+    let log = "[[action]]\nname = \"audit\"\nkind = \"log\"\ntypes = [\"c\"]\n";
+    let config = load_text(&format!("{DEV}data_dir = \"d\"\n{hook}{log}{queue}"), &[]).unwrap();
+    let [page, audit, queue] = config.actions.as_slice() else { panic!("{:?}", config.actions) };
+    assert_eq!((page.timeout.as_secs(), page.types.len(), audit.timeout.as_secs()), (3, 2, 10));
+    let ActionKind::Webhook(webhook) = &page.kind else { panic!("{page:?}") };
+    assert_eq!(
+        (webhook.url.to_string().as_str(), webhook.allow_private),
+        ("https://example.com/h?t=1", false)
+    );
+    assert_eq!(webhook.secret.kept, Kept::File("d/page.secret".into()));
+    assert!(!format!("{config:?}").contains("example.com/h"), "a URL may be a secret");
+    assert!(
+        matches!(&queue.kind, ActionKind::Amqp { exchange, routing_key } if exchange.is_empty() && routing_key == "q")
+    );
+    let broker = config.broker.unwrap();
+    let hosts = [("one".to_owned(), 5672), ("two".to_owned(), 5673), ("::1".to_owned(), 5674)];
+    assert_eq!((broker.hosts.as_slice(), broker.vhost.as_str()), (hosts.as_slice(), "/"));
+    assert_eq!(config.log_types, ["c"]);
+}
+
+#[test]
+fn an_action_that_cannot_be_meant_is_told_with_its_line() {
+    let table = [
+        (HOOK.to_owned(), ":1: action `page` has no `url`", ""),
+        (format!("{HOOK}url = \"example.com\"\n"), ":4: this is no URL of the form https://host/path", ""),
+        (
+            format!("{HOOK}url = \"ftp://example.com/\"\n"),
+            ":4: this is no URL of the form https://host/path",
+            "",
+        ),
+        (
+            format!("{HOOK}url = \"https://me:secret@example.com/\"\n"),
+            ":4: a URL with a user and a password is not called; the signature says who calls",
+            "",
+        ),
+        (
+            format!("{HOOK}url = \"http://127.0.0.1/\"\n"),
+            ":4: action `page` would be sent without TLS",
+            "`allow_private = true`",
+        ),
+        (
+            format!("{HOOK}url = \"https://a.b/\"\ntimeout_seconds = 61\n"),
+            ":5: 61 is no time for a try: 1 to 60, which is all that an action has",
+            "",
+        ),
+        (
+            format!("{HOOK}url = \"http://a.b/\"\nallow_private = true\nca_file = \"c\"\n"),
+            ":6: `ca_file` means nothing to a URL without TLS",
+            "",
+        ),
+        (
+            format!("{HOOK}routing_key = \"x\"\n"),
+            ":4: `routing_key` means nothing to an action of kind `webhook`",
+            "kind `amqp`",
+        ),
+        (
+            "[[action]]\nname = \"audit\"\nkind = \"log\"\nallow_private = false\n".to_owned(),
+            ":4: `allow_private` means nothing to an action of kind `log`",
+            "kind `webhook`",
+        ),
+        (
+            format!("{}url = \"https://a.b/\"\n", HOOK.replace("page", "signals")),
+            ":1: action `signals` has the secret of source `signals`",
+            "of its own",
+        ),
+        (
+            format!("{QUEUE}{BROKER}password_env = \"P\"\n"),
+            ":1: action `queue` has no `routing_key`",
+            "the queue's name",
+        ),
+        (format!("{QUEUE}routing_key = \"q\"\n"), ":1: action `queue` has no broker", "[rabbitmq]"),
+        (
+            format!("{QUEUE}routing_key = \"{}\"\n", "q".repeat(256)),
+            ":4: it has 256 bytes; AMQP takes 255 at most",
+            "",
+        ),
+        (BROKER.to_owned(), ":2: `rabbitmq.password_file` is missing", "`rabbitmq.password_env`"),
+        ("[rabbitmq]\nvhost = \"x\"\n".to_owned(), ":2: `rabbitmq.hosts` is missing", ""),
+        (
+            "[rabbitmq]\nhosts = [\"amqp://one\"]\n".to_owned(),
+            ":2: `amqp://one` is no host and port, such as rabbit-1.example.com:5672",
+            "",
+        ),
+        ("[rabbitmq]\nhost = \"x\"\n".to_owned(), ":2: unknown key `rabbitmq.host`", "`rabbitmq.hosts`"),
+    ];
+    for (text, what, hint) in table {
+        let (told, hinted) = complaint(&format!("{text}{DEV}"), &[]);
+        assert_eq!(told, what);
+        assert!(hinted.contains(hint), "{hinted}");
+    }
+}
+
+#[test]
+fn a_webhooks_secret_is_made_in_dev_in_its_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let text = format!("{DEV}data_dir = \"{}\"\n{HOOK}url = \"https://a.b/\"\n", data_dir.display());
+    let config = load_text(&text, &[]).unwrap();
+    config.create_secrets().unwrap();
+    let made = std::fs::read(data_dir.join("page.secret")).unwrap();
+    assert!(made.starts_with(b"whsec_"));
+}

@@ -65,7 +65,8 @@ impl ConnectError {
 /// Connects for one client.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    pub tls: Arc<ClientConfig>,
+    /// For `https`; without it, only `http` is spoken.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Addresses that [`egress`] refuses may be called.
     pub allow_private: bool,
     /// For resolving, connecting and TLS together.
@@ -100,9 +101,10 @@ impl Connector {
         if !secure {
             return Ok(Stream { io: TokioIo::new(Box::new(stream)), h2: false });
         }
+        let tls = self.tls.ok_or(ConnectError::Tls(io::ErrorKind::Unsupported))?;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
         let stream =
-            TlsConnector::from(self.tls).connect(name, stream).await.map_err(|error| untrusted(&error))?;
+            TlsConnector::from(tls).connect(name, stream).await.map_err(|error| untrusted(&error))?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
         Ok(Stream { io: TokioIo::new(Box::new(stream)), h2 })
     }

@@ -416,3 +416,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_we_send_is_signed_as_the_specification_says() {
+    let signer = Signer::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let headers = signer.sign(b"{\"test\": 2432232314}", "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330);
+    let expected = [
+        ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+        ("webhook-timestamp", "1614265330"),
+        ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+    ];
+    assert_eq!(headers.each_ref().map(|(name, value)| (*name, value.as_str())), expected);
+    assert_eq!(Signer::new(b"default_secret").err(), Some(BadKey::Published));
+    assert_eq!(Signer::new(b"0123456789abcdef01234567").err(), Some(BadKey::NotWhsec));
+    assert!(!format!("{signer:?}").contains("MfKQ"));
+}

@@ -15,6 +15,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "faults")]
+mod action_key;
 mod campaign;
 mod checker;
 mod client;
@@ -26,6 +28,10 @@ mod planted;
 #[path = "../simulation/rng.rs"]
 mod rng;
 mod sync_error;
+#[cfg(feature = "faults")]
+#[path = "../it/targets.rs"]
+#[expect(dead_code, reason = "the tests from outside use all of it")]
+mod targets;
 mod traffic;
 mod verify;
 

@@ -316,7 +316,10 @@ fn authority() -> (Arc<rustls::ServerConfig>, String) {
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "an authority of tests");
     let certificate = params.self_signed(&key).unwrap();
-    let pem = certificate.pem();
+    let pem = format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        data_encoding::BASE64.encode(certificate.der())
+    );
     let issuer = rcgen::Issuer::new(params, key);
     let own = rcgen::KeyPair::generate().unwrap();
     let leaf =
@@ -358,6 +361,46 @@ fn tls_goes_only_to_whom_the_authority_vouches_for() {
     let why = reason(&ended(&node, "s-2")).to_owned();
     assert!(why.starts_with("target `untrusted`: its certificate is not trusted: "), "{why}");
     assert_eq!(target.seen().len(), 1, "nothing was said before the certificate was");
+}
+
+#[test]
+fn http2_is_spoken_where_the_target_offers_it() {
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let (config, pem) = authority();
+    let mut config = Arc::unwrap_or_clone(config);
+    config.alpn_protocols = vec![b"h2".into()];
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (sender, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let (socket, _) = listener.accept().await.unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            let stream = acceptor.accept(socket).await.unwrap();
+            let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                let key = request.headers()["idempotency-key"].to_str().unwrap().to_owned();
+                sender.send((request.version(), key)).unwrap();
+                std::future::ready(Ok::<_, std::convert::Infallible>(hyper::Response::new(String::new())))
+            });
+            let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            served.serve_connection(TokioIo::new(stream), service).await.unwrap();
+        });
+    });
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ca.pem"), pem).unwrap();
+    let url = format!("https://{address}/hook");
+    let node = node(dir.path(), &webhook("page", &url, "allow_private = true\nca_file = \"ca.pem\""));
+    for id in ["s-1", "s-2"] {
+        ask_for(&node, "page", id);
+        let receipt = ended(&node, id);
+        assert_eq!(receipt["receipt_type"], "action_successful", "{receipt}");
+        let (version, key) = told.recv_timeout(PATIENCE).unwrap();
+        assert_eq!((version, key.as_str()), (hyper::Version::HTTP_2, receipt["action_id"].as_str().unwrap()));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! and a broker that is gone or silent costs deadlines, not the node.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -28,7 +29,6 @@ impl Broker {
         }
         let broker = Self { dir: tempfile::tempdir().unwrap(), port: three_free_ports() };
         std::fs::write(broker.password(), PASSWORD).unwrap();
-        use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(broker.password(), std::fs::Permissions::from_mode(0o600)).unwrap();
         broker.run("start");
         Some(broker)

@@ -70,16 +70,22 @@ struct Open {
     connection: Connection,
     /// Channels without a message under way.
     free: RefCell<Vec<Channel>>,
-    _socket: Socket,
+    socket: Socket,
 }
 
 /// Shuts the socket, whoever else holds it.
 struct Socket(std::net::TcpStream);
 
+impl Socket {
+    fn shut(&self) {
+        // It may be shut already.
+        let _shut = self.0.shutdown(Shutdown::Both);
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
-        // The other side may have shut it already.
-        let _shut = self.0.shutdown(Shutdown::Both);
+        self.shut();
     }
 }
 
@@ -124,7 +130,7 @@ impl Link {
                 Ok(Ok(open)) => return Ok(open),
                 Ok(Err(why)) => last = Miss::again(format!("the broker cannot be reached: {why}")),
                 Err(_) => {
-                    last = Miss::again(format!("the broker does not connect within {BROKER_CONNECT:?}"))
+                    last = Miss::again(format!("the broker does not connect within {BROKER_CONNECT:?}"));
                 }
             }
         }
@@ -158,7 +164,7 @@ impl Link {
         };
         let connection = Connection::connector(uri, runtime, wrap, properties);
         let connection = connection.await.map_err(|error| said(&error))?;
-        Ok(Open { connection, free: RefCell::default(), _socket: socket })
+        Ok(Open { connection, free: RefCell::default(), socket })
     }
 
     /// Publishes one message and waits for its confirm.
@@ -229,8 +235,13 @@ struct GivenUp<'a> {
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
+        if !self.armed.get() {
+            return;
+        }
+        // Whoever else waits on it is told at once.
+        self.open.socket.shut();
         let mut open = self.link.open.borrow_mut();
-        if self.armed.get() && open.as_ref().is_some_and(|open| Rc::ptr_eq(open, self.open)) {
+        if open.as_ref().is_some_and(|open| Rc::ptr_eq(open, self.open)) {
             *open = None;
         }
     }

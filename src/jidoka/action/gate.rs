@@ -114,7 +114,7 @@ impl Gate {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { failures: 5, reset: Duration::from_secs(60) };
+    const BOUNDS: Bounds = Bounds { failures: 5, reset: Duration::from_mins(1) };
 
     fn shut(at: Instant) -> Gate {
         let mut gate = Gate::new(BOUNDS, at);

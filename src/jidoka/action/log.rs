@@ -42,7 +42,9 @@ fn write<W: io::Write>(mut lines: mpsc::Receiver<Line>, out: impl Fn() -> W) {
         // Whose try was given up comes again; its line must not stand there twice.
         taken.retain(|line: &Line| !line.written.is_closed());
         text.clear();
-        taken.iter().for_each(|line| text.extend_from_slice(&line.text));
+        for line in &taken {
+            text.extend_from_slice(&line.text);
+        }
         let mut out = out();
         let result = out.write_all(&text).and_then(|()| out.flush()).map_err(|error| error.kind());
         for line in taken.drain(..) {

@@ -176,7 +176,7 @@ pub(super) mod tests {
     #[test]
     fn a_line_is_one_line() {
         let text = line(&order("audit", 7, "{\"id\":\"s\",\n\"tenant\":\"a\",\"sku\":\"b\",\"type\":\"t\"}"));
-        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(memchr::memchr_iter(b'\n', &text).count(), 1);
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!((&value["pack"], &value["rule"]), (&"cost".into(), &"spend".into()));
     }

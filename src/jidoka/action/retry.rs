@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn statuses_are_done_final_or_for_another_try() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         for status in [200, 201, 202, 204, 299] {
             assert_eq!(judge(status, None, now), Ok(()), "{status}");
         }
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_target_may_ask_for_time() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         let date = httpdate::fmt_http_date(now + Duration::from_secs(7));
         let past = httpdate::fmt_http_date(now - Duration::from_secs(7));
         let table = [

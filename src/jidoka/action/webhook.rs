@@ -28,7 +28,8 @@ use crate::signature::Signer;
 pub struct Endpoint {
     pub url: Uri,
     pub signer: Signer,
-    pub tls: Arc<ClientConfig>,
+    /// `None` where the URL says `http`.
+    pub tls: Option<Arc<ClientConfig>>,
     pub allow_private: bool,
 }
 
@@ -54,7 +55,7 @@ pub struct Client {
 impl Client {
     pub fn new(endpoint: Arc<Endpoint>) -> Self {
         let connector = Connector {
-            tls: Arc::clone(&endpoint.tls),
+            tls: endpoint.tls.clone(),
             allow_private: endpoint.allow_private,
             deadline: ACTION_CONNECT,
         };

@@ -10,7 +10,7 @@ use super::super::Trying;
 use super::super::payload::tests::{SIGNAL, order};
 use super::*;
 
-const BOUNDS: Bounds = Bounds { failures: 5, reset: Duration::from_secs(60) };
+const BOUNDS: Bounds = Bounds { failures: 5, reset: Duration::from_mins(1) };
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a target does with a try.
