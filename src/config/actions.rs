@@ -20,8 +20,6 @@ use crate::limits::{ACTION_TOTAL, ACTION_TRY_SECONDS};
 pub struct Action {
     pub name: String,
     pub kind: ActionKind,
-    /// Signal types on which it is taken.
-    pub types: Vec<String>,
     /// For one try.
     pub timeout: Duration,
     pub place: Place,
@@ -114,8 +112,7 @@ impl Layers {
                 }
             }
         };
-        let types = action.types.iter().map(|kind| kind.get_ref().clone()).collect();
-        Ok(Action { name, kind, types, timeout: Duration::from_secs(timeout.into()), place })
+        Ok(Action { name, kind, timeout: Duration::from_secs(timeout.into()), place })
     }
 
     fn webhook(

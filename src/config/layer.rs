@@ -224,9 +224,6 @@ pub enum SchemeName {
 pub struct Action {
     pub name: Spanned<String>,
     pub kind: Spanned<ActionKind>,
-    /// Signal types on which it is taken.
-    #[serde(default)]
-    pub types: Vec<Spanned<String>>,
     pub timeout_seconds: Key<u32>,
     pub url: Key<String>,
     pub secret_file: Key<PathBuf>,

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::layer::{self, Backend, Entitled, Key, Layer, NodeRole, Profile, SchemeName, Store, TokenRole};
 use super::place::{ConfigError, Place, Text};
 use super::secret::{Kept, SecretRef};
-use super::{ActionKind, Config, Governor, PackFile, Policy, Source, SourceKey, Token};
+use super::{Config, Governor, PackFile, Policy, Source, SourceKey, Token};
 use crate::limits::DEDUP_SIGNALS_MIN;
 use crate::signal::is_name;
 
@@ -57,7 +57,6 @@ impl Layers {
         let tokens = self.tokens(default_file)?;
         let sources = self.sources(default_file, is_set)?;
         let actions = self.actions(default_file, &sources)?;
-        let log_actions = actions.iter().filter(|action| matches!(action.kind, ActionKind::Log));
         Ok(Config {
             listen: self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?,
             ingress_threads: self.or(|l| &l.ingress.threads, "ingress.threads", 0).value.into(),
@@ -77,7 +76,6 @@ impl Layers {
             rate_burst: burst.map(positive)?.get(),
             governor: self.governor()?,
             policy: self.policy()?,
-            log_types: log_actions.flat_map(|action| action.types.iter().cloned()).collect(),
             broker: self.broker(&actions)?,
             actions,
             sources,

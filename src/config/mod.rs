@@ -64,8 +64,6 @@ pub struct Config {
     pub rate_burst: u32,
     pub governor: Governor,
     pub policy: Policy,
-    /// Signal types on which the `log` action is taken.
-    pub log_types: Vec<String>,
     pub actions: Vec<Action>,
     /// Where `amqp` actions are published.
     pub broker: Option<Broker>,

@@ -192,12 +192,12 @@ const BROKER: &str = "[rabbitmq]\nhosts = [\"one\", \"two:5673\", \"[::1]:5674\"
 #[test]
 fn actions_of_all_kinds_are_read() {
     let hook =
-        format!("{HOOK}url = \"https://example.com/h?t=1\"\ntypes = [\"a\", \"b\"]\ntimeout_seconds = 3\n");
+        format!("{HOOK}url = \"https://example.com/h?t=1\"\ntimeout_seconds = 3\n");
     let queue = format!("{QUEUE}routing_key = \"q\"\n{BROKER}password_env = \"PASSWORD\"\n");
-    let log = "[[action]]\nname = \"audit\"\nkind = \"log\"\ntypes = [\"c\"]\n";
+    let log = "[[action]]\nname = \"audit\"\nkind = \"log\"\n";
     let config = load_text(&format!("{DEV}data_dir = \"d\"\n{hook}{log}{queue}"), &[]).unwrap();
     let [page, audit, queue] = config.actions.as_slice() else { panic!("{:?}", config.actions) };
-    assert_eq!((page.timeout.as_secs(), page.types.len(), audit.timeout.as_secs()), (3, 2, 10));
+    assert_eq!((page.timeout.as_secs(), audit.timeout.as_secs()), (3, 10));
     let ActionKind::Webhook(webhook) = &page.kind else { panic!("{page:?}") };
     assert_eq!(
         (webhook.url.to_string().as_str(), webhook.allow_private),
@@ -211,7 +211,6 @@ fn actions_of_all_kinds_are_read() {
     let broker = config.broker.unwrap();
     let hosts = [("one".to_owned(), 5672), ("two".to_owned(), 5673), ("::1".to_owned(), 5674)];
     assert_eq!((broker.hosts.as_slice(), broker.vhost.as_str()), (hosts.as_slice(), "/"));
-    assert_eq!(config.log_types, ["c"]);
 }
 
 #[test]

@@ -114,10 +114,14 @@ impl Reader {
         child
     }
 
-    /// Sets every slot of this reader: to what stands in the body, or to nothing.
+    /// Sets every slot of this reader: to what stands in the body, or to nothing. A signal without the document is one
+    /// whose document is empty, so that `has` can be asked of its fields.
     pub fn read<'a>(&self, body: &'a [u8], is: Body, facts: &mut Facts<'a>) -> Result<(), Fault> {
         for slot in &self.slots {
             facts.unset(*slot);
+        }
+        for (slot, _) in self.document.iter().flat_map(|document| &self.knots[*document].takes) {
+            facts.set(*slot, Value::Map(Map::Lent(&[])));
         }
         let (knot, left) = match is {
             Body::Signal => (Some(0), self.slots.len()),

@@ -41,8 +41,12 @@ fn outcome(home: &Home, node: &Node) -> serde_json::Value {
 fn dies_at(point: &str, calls: usize) {
     let target = Target::start(|_| Does::Answer(200));
     let owned = tempfile::tempdir().unwrap();
+    let pack = owned.path().join("pack.toml");
+    let rule = "id = \"page\"\ntypes = [\"page.now\"]\nwhen = \"true\"\ndecide = \"act\"\naction = \"page\"\nreason = \"now\"\n";
+    std::fs::write(&pack, format!("name = \"test\"\n[[rule]]\n{rule}")).unwrap();
     let action = format!(
-        "[[action]]\nname = \"page\"\nkind = \"webhook\"\ntypes = [\"page.now\"]\nurl = \"{}\"\nallow_private = true\n",
+        "[policy]\npacks = [\"{}\"]\n[[action]]\nname = \"page\"\nkind = \"webhook\"\nurl = \"{}\"\nallow_private = true\n",
+        pack.display(),
         target.url()
     );
     let mut home = Home::new(owned.path(), &action);

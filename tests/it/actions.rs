@@ -13,19 +13,29 @@ const JSON: &str = "application/json";
 /// What should happen has not happened by then.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A node with these actions; a target's breaker opens after five failures, for a second.
+/// A node with these actions, each taken on signals of the type that is its name; a target's breaker opens after five
+/// failures, for a second.
 pub fn node(dir: &Path, actions: &str) -> Node {
+    let mut pack = String::from("name = \"test\"\n");
+    for name in actions.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')) {
+        pack.push_str(&format!(
+            "[[rule]]\nid = \"{name}\"\nwhen = \"true\"\ndecide = \"act\"\n\
+             action = \"{name}\"\nreason = \"tested\"\n"
+        ));
+    }
+    std::fs::write(dir.join("pack.toml"), pack).unwrap();
     let config = format!(
-        "[node]\nprofile = \"dev\"\n[governor]\nbreaker_failures = 5\nbreaker_reset_seconds = 1\n{actions}"
+        "[node]\nprofile = \"dev\"\n[governor]\nbreaker_failures = 5\nbreaker_reset_seconds = 1\n\
+         [policy]\npacks = [\"pack.toml\"]\n{actions}"
     );
     std::fs::write(dir.join("gemba.toml"), config).unwrap();
     Node::start_in(dir, &[("GEMBA_CONFIG", "gemba.toml")])
 }
 
-/// The action `name`, taken on signals of the type `name`.
+/// The action `name`.
 fn webhook(name: &str, url: &str, more: &str) -> String {
     format!(
-        "[[action]]\nname = \"{name}\"\nkind = \"webhook\"\ntypes = [\"{name}\"]\nurl = \"{url}\"\n{more}\n"
+        "[[action]]\nname = \"{name}\"\nkind = \"webhook\"\nurl = \"{url}\"\n{more}\n"
     )
 }
 
@@ -407,7 +417,7 @@ fn http2_is_spoken_where_the_target_offers_it() {
 fn a_log_action_is_a_line_and_a_reader_that_does_not_read_stalls_no_other() {
     let target = Target::start(|_| Does::Answer(200));
     let dir = tempfile::tempdir().unwrap();
-    let log = "[[action]]\nname = \"audit\"\nkind = \"log\"\ntypes = [\"audit\"]\ntimeout_seconds = 1\n";
+    let log = "[[action]]\nname = \"audit\"\nkind = \"log\"\ntimeout_seconds = 1\n";
     let config = format!("[node]\nprofile = \"dev\"\n{log}{}", private("page", &target));
     std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();

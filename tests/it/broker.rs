@@ -115,7 +115,7 @@ fn three_free_ports() -> u16 {
 
 fn action(name: &str, exchange: &str, routing_key: &str) -> String {
     format!(
-        "[[action]]\nname = \"{name}\"\nkind = \"amqp\"\ntypes = [\"{name}\"]\nexchange = \"{exchange}\"\n\
+        "[[action]]\nname = \"{name}\"\nkind = \"amqp\"\nexchange = \"{exchange}\"\n\
          routing_key = \"{routing_key}\"\ntimeout_seconds = 2\n"
     )
 }
