@@ -10,6 +10,7 @@ pub mod fair_queue;
 pub mod governor;
 pub mod policy;
 pub mod query;
+mod route;
 pub mod rules;
 pub mod stage;
 pub mod store;

@@ -25,7 +25,7 @@ use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, Subject, Un
 use crate::kaizen::{Recorder, Stage as Measured};
 use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE, FAIR_QUEUE_EVENTS_MAX};
 use crate::receipt::StateName;
-use crate::ring::{Full, Mark, Receiver, Sender};
+use crate::ring::{Mark, Receiver, Sender};
 
 /// What changed in one shard since its last commit.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub(super) struct Slot {
     pub(super) governor: Governor,
     /// Its tenant's number in the fair queue.
     tenant: u32,
-    dirty: bool,
+    pub(super) dirty: bool,
 }
 
 /// An event and the slot of its governor.
@@ -85,9 +85,9 @@ struct Ready {
 }
 
 pub struct Stage {
-    shard: usize,
+    pub(super) shard: usize,
     pub(super) rules: Arc<Rules>,
-    compiled: Arc<Compiled>,
+    pub(super) compiled: Arc<Compiled>,
     pub(super) slots: Vec<Slot>,
     index: HashTable<u32>,
     /// Numbers of the tenants.
@@ -97,31 +97,31 @@ pub struct Stage {
     /// Everything before it is stepped first; nothing behind it is taken before.
     barrier: Option<Barrier>,
     /// Every event up to here was taken from the lane.
-    taken: Seq,
+    pub(super) taken: Seq,
     /// A commit through this number is asked for.
-    wanted: Option<Seq>,
+    pub(super) wanted: Option<Seq>,
     /// Commits so far.
-    commits: u64,
-    dirty: Vec<u32>,
-    followups: Vec<Followup>,
-    cases: Vec<CaseChange>,
+    pub(super) commits: u64,
+    pub(super) dirty: Vec<u32>,
+    pub(super) followups: Vec<Followup>,
+    pub(super) cases: Vec<CaseChange>,
     /// Bodies held in `cases`.
-    case_bytes: usize,
+    pub(super) case_bytes: usize,
     /// Rules that came since the last commit.
-    rules_changed: Vec<(Seq, Arc<RulesText>)>,
-    timers: Timers,
-    effects: Effects,
+    pub(super) rules_changed: Vec<(Seq, Arc<RulesText>)>,
+    pub(super) timers: Timers,
+    pub(super) effects: Effects,
     pub(super) lanes: Lanes,
-    marks: Marks,
+    pub(super) marks: Marks,
     states: [u64; 6],
     recorder: Recorder,
     /// Effects that found their lane full; nothing else is taken before they are gone.
-    notes: VecDeque<Note>,
-    orders: VecDeque<Order>,
+    pub(super) notes: VecDeque<Note>,
+    pub(super) orders: VecDeque<Order>,
     /// Something was ordered since the bell was rung.
-    ordered: bool,
+    pub(super) ordered: bool,
     /// False during a replay: what governors order then was ordered before.
-    live: bool,
+    pub(super) live: bool,
     steps: u32,
     /// Events on which the decision panicked twice.
     parked: HashSet<Seq>,
@@ -310,7 +310,7 @@ impl Stage {
     }
 
     /// Every event of this shard up to here was stepped.
-    fn stepped(&self) -> Seq {
+    pub(super) fn stepped(&self) -> Seq {
         let held = match &self.barrier {
             Some(Barrier::Rules(event, _)) => Some(event.seq),
             Some(Barrier::Live) | None => None,
@@ -411,95 +411,6 @@ impl Stage {
             governor.map_or(0, |governor| hash(hasher, governor.tenant(), governor.sku()))
         });
         at
-    }
-
-    /// Receipts to the scribe, orders to the outbound runtime, timers to the queue.
-    fn route(&mut self) {
-        for arm in self.effects.timers.drain(..) {
-            self.timers.arm(arm);
-        }
-        for draft in self.effects.drafts.drain(..) {
-            self.followups.extend(Followup::of(&draft));
-            if !self.notes.is_empty() {
-                self.notes.push_back(Note::Draft(draft));
-            } else if let Err(Full(note)) = self.lanes.notes.push(Note::Draft(draft)) {
-                self.notes.push_back(note);
-            }
-        }
-        for change in self.effects.cases.drain(..) {
-            if let CaseChange::Open { signal, .. } = &change {
-                self.case_bytes += signal.body.len();
-            }
-            self.cases.push(change);
-        }
-        for intent in self.effects.intents.drain(..) {
-            if self.live {
-                crate::fault::point("K12");
-                self.orders.push_back(Order { intent, maybe_twice: false });
-            }
-        }
-    }
-
-    /// False while a lane is full.
-    fn hand_on(&mut self) -> bool {
-        while let Some(note) = self.notes.pop_front() {
-            if let Err(Full(note)) = self.lanes.notes.push(note) {
-                self.notes.push_front(note);
-                self.lanes.notes.ring();
-                return false;
-            }
-        }
-        while let Some(order) = self.orders.pop_front() {
-            if let Err(Full(order)) = self.lanes.orders.push(order) {
-                self.orders.push_front(order);
-                self.lanes.orders.ring();
-                return false;
-            }
-            self.ordered = true;
-        }
-        // Bodies of dead letters are not gathered without end: they go with a commit of their own.
-        self.case_bytes <= CASE_BYTES_HELD_MAX || self.commit()
-    }
-
-    /// Commits once what was taken before the request is stepped.
-    fn commit_if_due(&mut self) {
-        if self.wanted.is_some_and(|wanted| self.stepped() >= wanted) && self.commit() {
-            self.wanted = None;
-        }
-    }
-
-    /// Hands what changed to the store, and asks the scribe to say when the receipts before it are durable. False while
-    /// the store is busy: then the changes go with the next commit.
-    fn commit(&mut self) -> bool {
-        if self.lanes.commits.room() == 0 {
-            return false;
-        }
-        let through = self.stepped();
-        self.marks.decided.publish(through.0);
-        self.commits += 1;
-        self.notes.push_back(Note::Commit(self.commits));
-        let mut changes = Changes::default();
-        for at in self.dirty.drain(..) {
-            if let Some(slot) = self.slots.get_mut(at as usize) {
-                slot.dirty = false;
-                changes.governor(&slot.governor);
-            }
-        }
-        for followup in self.followups.drain(..) {
-            changes.followup(followup);
-        }
-        for change in self.cases.drain(..) {
-            changes.case(change);
-        }
-        self.case_bytes = 0;
-        for (seq, text) in self.rules_changed.drain(..) {
-            changes.rules_from(seq, &text.text);
-        }
-        let commit = Commit { shard: self.shard, number: self.commits, changes, through };
-        let pushed = self.lanes.commits.push(commit);
-        assert!(pushed.is_ok(), "there was room, and only this thread pushes");
-        self.lanes.commits.ring();
-        true
     }
 
     /// The replay is over: arm every timer, and carry out again what was ordered and has no outcome.

@@ -59,8 +59,6 @@ struct Inner {
     collector: Rc<RefCell<Collector>>,
     /// Cases that are on their way through the line again, by the event that sent them; the store does not know yet.
     replaying: RefCell<HashMap<CaseId, Seq>>,
-    /// The journal's end when the line was ready.
-    began: RefCell<Option<u64>>,
     reload_failures: RefCell<u64>,
 }
 
@@ -109,7 +107,6 @@ impl Desk {
             targets,
             collector,
             replaying: RefCell::default(),
-            began: RefCell::default(),
             reload_failures: RefCell::default(),
         }))
     }
@@ -177,21 +174,23 @@ impl Inner {
         Ok(Ok((ordered(seq, 0), view)))
     }
 
-    /// The store has passed everything that was in the journal when the line began, so that what it says of cases holds.
-    fn has_caught_up(&self) -> bool {
-        let marks = &self.known.health.journal;
-        let mut began = self.began.borrow_mut();
-        if began.is_none() && self.known.health.ready.is_on() {
-            *began = Some(marks.durable.read());
+    /// Waits until the store has passed everything that was in the journal when the line began: what was ordered before
+    /// is then known of every case.
+    async fn caught_up(&self) -> Result<(), Unavailable> {
+        let Known { health, .. } = &self.known;
+        let until = clock::now() + ANSWER;
+        while !health.ready.is_on() || health.journal.settled.read() < health.began.read() {
+            if clock::now() >= until {
+                return Err(Unavailable);
+            }
+            tokio::time::sleep(LOOK).await;
         }
-        began.is_some_and(|began| marks.settled.read() >= began)
+        Ok(())
     }
 
     /// A case that may be ordered on, and its signal.
     async fn open_case(&self, id: CaseId) -> Result<Result<(Case, Signal), Refused>, Unavailable> {
-        if !self.has_caught_up() {
-            return Err(Unavailable);
-        }
+        self.caught_up().await?;
         let cases = self.known.cases.clone();
         let found = read(move || Ok(cases.find(id)?.zip(cases.signal(id)?))).await?;
         let Some((case, signal)) = found else {

@@ -13,6 +13,8 @@ pub struct Health {
     /// Bytes written, by file.
     pub written: Vec<(&'static str, Mark)>,
     pub ready: Switch,
+    /// The journal's last event when the line began.
+    pub began: Mark,
 }
 
 impl Health {

@@ -4,6 +4,7 @@ mod actions;
 mod cores;
 mod desk;
 mod health;
+mod ingress_threads;
 mod outbound;
 pub mod recovery;
 mod serve;

@@ -2,10 +2,8 @@
 //! finds whom it hands to; ended in the order of the way.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,19 +14,18 @@ use super::health::Health;
 use super::recovery::{self, Opened, RecoveryError};
 use super::serve::{Addresses, ServeError};
 use super::settings::Settings;
-use super::supervisor::{Restarts, TooOften};
+use super::supervisor::Restarts;
 use super::threads::{self, Stop};
-use super::wiring::{Gauge, IngressEnds, Wiring, wire, wire_log_writer};
-use super::{cores, outbound};
+use super::wiring::{Gauge, Wiring, wire, wire_log_writer};
+use super::{cores, ingress_threads, outbound};
 use crate::andon::log::{Log, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
 use crate::disk::Disk;
 use crate::event::{Feed, Order, RulesText, Seq};
-use crate::ingress::rate::Buckets;
 use crate::ingress::stage as ingress;
 use crate::jidoka::governor::Governor;
-use crate::jidoka::rules::Compiled;
+use crate::jidoka::rules::{Compiled, RulesSource};
 use crate::jidoka::stage::{self as shard, Stumble};
 use crate::jidoka::store::{Embedded, Keeper};
 use crate::kaizen::{Collector, Recorder};
@@ -112,7 +109,7 @@ pub struct Line {
     restarts: Arc<Mutex<Restarts>>,
     pub addresses: Addresses,
     /// What the ingress threads start with once the journal is ready.
-    waiting_ingress: Vec<(ingress::Plan, IngressEnds, Recorder)>,
+    waiting_ingress: Vec<ingress_threads::Start>,
     ingress: Vec<JoinHandle<()>>,
     journal: JoinHandle<()>,
     shards: Vec<JoinHandle<()>>,
@@ -150,8 +147,9 @@ impl Line {
             recovery::open(Box::new(store), log)?;
         let configured = settings.rulebook.configured().to_text();
         let compiled = Arc::new(Compiled::default());
-        // Without rules in the store, whatever is replayed was decided under the configured ones.
-        let holding = stored.clone().unwrap_or_else(|| configured.clone());
+        // A journal begins with its rules. One of a version before that was decided under the configured ones.
+        let unwritten = if watermark == Seq(0) { RulesSource::default().to_text() } else { configured.clone() };
+        let holding = stored.clone().unwrap_or(unwritten);
         let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
         compiled.hold(watermark, &rules);
@@ -174,6 +172,7 @@ impl Line {
             checkpoint: scribe_marks.checkpoint.clone(),
             written: vec![("journal", marks.written.clone()), ("log", scribe_marks.written.clone())],
             ready: Switch::new(),
+            began: zero(),
         };
 
         let (writer_end, scribe_writer) = wire_log_writer(&scribe_end.1);
@@ -228,13 +227,14 @@ impl Line {
             lanes: journal_end.0,
             marks,
             recorder: recorder()?,
+            began: health.began.clone(),
             ready: tell.clone(),
         };
         let (sleeper, stop) = (journal_end.1, stops.journal.clone());
         let journal = spawn("journal", &tell, move || abort_on_panic(|| plan.run(&sleeper, &stop)))?;
 
         let (waiting_ingress, at) =
-            plan_ingress(settings, addresses.ingress, ingress, &stops, &mut recorder)?;
+            ingress_threads::plan(settings, addresses.ingress, ingress, (&stops.drain, &stops.abandon), &mut recorder)?;
         let listener = listen(addresses.admin, false, "admin.listen")?;
         let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
         let addresses = Addresses { ingress: at, admin: listener.local_addr().map_err(in_listener)? };
@@ -323,7 +323,7 @@ impl Line {
                     cores::pin(core);
                 }
                 let ends = ingress::Ends::new(ends.arrivals, ends.acks, ends.bell, ends.acked, recorder);
-                run_ingress(&plan, &ends, &stage, &restarts)
+                ingress_threads::run(&plan, &ends, &stage, &restarts)
             })?);
         }
         Ok(())
@@ -389,13 +389,14 @@ struct JournalPlan {
     lanes: journal::Lanes,
     marks: journal::Marks,
     recorder: Recorder,
+    began: Mark,
     ready: mpsc::Sender<Told>,
 }
 
 impl JournalPlan {
     /// Reads the journal, hands on what is not decided, says that it is ready, and writes until it is stopped.
     fn run(self, sleeper: &Sleeper, stop: &Stop) -> Result<(), ServeError> {
-        let Self { disk, settings, mut dedup, watermark, newest, rules, compiled, mut lanes, marks, recorder, ready } =
+        let Self { disk, settings, mut dedup, watermark, newest, rules, compiled, mut lanes, marks, recorder, .. } =
             self;
         let (data_dir, segment_bytes, low_water_bytes) = settings;
         let shards = lanes.shards.len();
@@ -405,13 +406,14 @@ impl JournalPlan {
             recovery::replay(&disk, &data_dir, watermark, &mut dedup, shards, &compiled, &mut hand)?;
         let end = replayed.end;
         recovery::check_end(&data_dir, &end, watermark, newest)?;
+        self.began.publish(end.last.0);
         for shard in 0..shards {
             hand(shard, Feed::Through(end.last));
             hand(shard, Feed::Live);
         }
         let writer = recovery::write_on(&disk, &data_dir, segment_bytes, true, end, clock::wall())?;
         // Nobody listens only when the line ends already.
-        let _ending = ready.send(Told::Ready);
+        let _ending = self.ready.send(Told::Ready);
         let place = journal::Place { disk, data_dir, low_water_bytes };
         let mut stage = journal::Stage::new(place, writer, dedup, lanes, marks, recorder, clock::now());
         let (stored, configured) = rules;
@@ -439,54 +441,6 @@ fn by_shard(governors: Vec<Governor>, shards: usize) -> Vec<Vec<Governor>> {
         owned[shard].push(governor);
     }
     owned
-}
-
-type IngressStart = (ingress::Plan, IngressEnds, Recorder);
-
-fn plan_ingress(
-    settings: &Settings,
-    mut address: SocketAddr,
-    ends: Vec<IngressEnds>,
-    stops: &Stops,
-    recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
-) -> Result<(Vec<IngressStart>, SocketAddr), ServeError> {
-    let buckets = Buckets::new(settings.rate_per_second, settings.rate_burst);
-    let threads = ends.len();
-    let mut plans = Vec::new();
-    for ends in ends {
-        // Port 0 is any free one: the same for all threads.
-        let listener = listen(address, true, "ingress.listen")?;
-        let in_listener = |source| ServeError::Stage { stage: "ingress".into(), source };
-        address = listener.local_addr().map_err(in_listener)?;
-        let plan = ingress::Plan {
-            listener,
-            sources: Arc::clone(&settings.sources),
-            buckets: Arc::clone(&buckets),
-            threads,
-            drain: stops.drain.clone(),
-            abandon: stops.abandon.clone(),
-        };
-        plans.push((plan, ends, recorder()?));
-    }
-    Ok((plans, address))
-}
-
-/// Runs one ingress thread, again and again if it panics and that is allowed.
-fn run_ingress(
-    plan: &ingress::Plan,
-    ends: &Rc<ingress::Ends>,
-    stage: &str,
-    restarts: &Mutex<Restarts>,
-) -> Result<(), ServeError> {
-    loop {
-        match catch_unwind(AssertUnwindSafe(|| ingress::run(plan, ends))) {
-            Ok(ended) => return ended.map_err(|source| ServeError::Stage { stage: stage.into(), source }),
-            Err(_panic) => {
-                let allowed = restarts.lock().unwrap_or_else(PoisonError::into_inner).allow(clock::now());
-                allowed.map_err(|TooOften| ServeError::TooOften { stage: stage.into() })?;
-            }
-        }
-    }
 }
 
 fn spawn(

@@ -13,20 +13,25 @@ const JSON: &str = "application/json";
 /// What should happen has not happened by then.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A node with these actions, each taken on signals of the type that is its name; a target's breaker opens after five
-/// failures, for a second.
-pub fn node(dir: &Path, actions: &str) -> Node {
+/// `[policy]` with a pack, written to `dir`, that takes each of these actions on signals of the type that is its name.
+pub fn policy(dir: &Path, actions: &str) -> String {
     let mut pack = String::from("name = \"test\"\n");
     for name in actions.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')) {
         pack.push_str(&format!(
-            "[[rule]]\nid = \"{name}\"\nwhen = \"true\"\ndecide = \"act\"\n\
+            "[[rule]]\nid = \"{name}\"\ntypes = [\"{name}\"]\nwhen = \"true\"\ndecide = \"act\"\n\
              action = \"{name}\"\nreason = \"tested\"\n"
         ));
     }
     std::fs::write(dir.join("pack.toml"), pack).unwrap();
+    "[policy]\npacks = [\"pack.toml\"]\n".into()
+}
+
+/// A node with these actions, each taken on signals of the type that is its name; a target's breaker opens after five
+/// failures, for a second.
+pub fn node(dir: &Path, actions: &str) -> Node {
+    let policy = policy(dir, actions);
     let config = format!(
-        "[node]\nprofile = \"dev\"\n[governor]\nbreaker_failures = 5\nbreaker_reset_seconds = 1\n\
-         [policy]\npacks = [\"pack.toml\"]\n{actions}"
+        "[node]\nprofile = \"dev\"\n[governor]\nbreaker_failures = 5\nbreaker_reset_seconds = 1\n{policy}{actions}"
     );
     std::fs::write(dir.join("gemba.toml"), config).unwrap();
     Node::start_in(dir, &[("GEMBA_CONFIG", "gemba.toml")])
@@ -418,7 +423,8 @@ fn a_log_action_is_a_line_and_a_reader_that_does_not_read_stalls_no_other() {
     let target = Target::start(|_| Does::Answer(200));
     let dir = tempfile::tempdir().unwrap();
     let log = "[[action]]\nname = \"audit\"\nkind = \"log\"\ntimeout_seconds = 1\n";
-    let config = format!("[node]\nprofile = \"dev\"\n{log}{}", private("page", &target));
+    let actions = format!("{log}{}", private("page", &target));
+    let config = format!("[node]\nprofile = \"dev\"\n{}{actions}", policy(dir.path(), &actions));
     std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     let node = Node::start_with_stdout(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")], writer);

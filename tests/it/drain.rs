@@ -17,9 +17,9 @@ fn a_terminated_node_ends_in_order_and_the_next_start_knows_everything() {
         assert_eq!(status["receipts"].as_array().unwrap().len(), 1, "{status}");
     }
     let again = node.post("application/json", signal("acme", "vm", "s-7").as_bytes()).json();
-    assert_eq!((again["seq"].as_u64(), again["duplicate"].as_bool()), (Some(8), Some(true)));
+    assert_eq!((again["seq"].as_u64(), again["duplicate"].as_bool()), (Some(9), Some(true)));
     let fresh = node.post("application/json", signal("acme", "vm", "s-50").as_bytes()).json();
-    assert_eq!(fresh["seq"].as_u64(), Some(51), "an orderly end wastes no number");
+    assert_eq!(fresh["seq"].as_u64(), Some(52), "an orderly end wastes no number");
     assert!(node.terminate().success());
 }
 

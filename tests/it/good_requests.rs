@@ -23,7 +23,8 @@ fn one_signal_is_accepted_in_each_form_that_carries_one() {
         assert_eq!(answer.status, 202, "{content_type}: {}", answer.text());
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert_eq!(answer.header("x-signal-id"), Some(id.as_str()));
-        let seq = number as u64 + 1;
+        // The first event is the node's rules.
+        let seq = number as u64 + 2;
         assert_eq!(
             answer.json(),
             serde_json::json!({"status": "accepted", "signal_id": id, "seq": seq}),
@@ -59,11 +60,11 @@ fn binary_mode_takes_the_attributes_from_the_headers() {
     let answer = node.request("POST", "/v1/signals", &headers, data);
     assert_eq!(answer.status, 202, "{}", answer.text());
     assert_eq!(answer.header("x-signal-id"), Some("binary-1"));
-    assert_eq!(answer.json(), serde_json::json!({"status": "accepted", "signal_id": "binary-1", "seq": 1}));
+    assert_eq!(answer.json(), serde_json::json!({"status": "accepted", "signal_id": "binary-1", "seq": 2}));
     // Its id was not signed, so it is known by its number alone.
     let until = Instant::now() + Duration::from_secs(30);
     let receipt = loop {
-        let answer = node.ask("/v1/receipts/r-0000000000000001-00");
+        let answer = node.ask("/v1/receipts/r-0000000000000002-00");
         if answer.status == 200 {
             break answer.json();
         }
@@ -92,13 +93,13 @@ fn a_batch_is_numbered_in_a_row_and_counts_its_repeats() {
 
     let answer = node.post(batch, array(items(0, 3)).as_bytes());
     assert_eq!(answer.status, 202, "{}", answer.text());
-    let accepted = serde_json::json!({"status": "accepted", "count": 3, "first_seq": 1, "last_seq": 3});
+    let accepted = serde_json::json!({"status": "accepted", "count": 3, "first_seq": 2, "last_seq": 4});
     assert_eq!(answer.json(), accepted);
     assert_eq!(answer.header("x-signal-id"), None, "a batch has no single id");
 
     let answer = node.post(lines, (items(3, 6).join("\n") + "\r\n").as_bytes());
     assert_eq!(answer.status, 202, "{}", answer.text());
-    let accepted = serde_json::json!({"status": "accepted", "count": 3, "first_seq": 4, "last_seq": 6});
+    let accepted = serde_json::json!({"status": "accepted", "count": 3, "first_seq": 5, "last_seq": 7});
     assert_eq!(answer.json(), accepted);
 
     let answer = node.post(batch, array(items(4, 9)).as_bytes());

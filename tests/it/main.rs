@@ -8,6 +8,7 @@ mod broker;
 mod documentation;
 mod drain;
 mod good_requests;
+mod governance;
 mod h2;
 mod http;
 mod layout;

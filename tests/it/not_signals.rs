@@ -157,7 +157,7 @@ fn an_id_with_two_bodies_is_a_conflict_wherever_they_stand() {
     };
     let answer = node.post(JSON, second.as_bytes());
     conflict("alone", &answer);
-    assert!(answer.json()["detail"].as_str().unwrap().contains("seq 2"), "{}", answer.text());
+    assert!(answer.json()["detail"].as_str().unwrap().contains("seq 3"), "{}", answer.text());
     probe.nothing_was_taken("alone");
 
     let batch = format!("[{},{second},{}]", good(), signal("acme", "vm", "other"));
@@ -170,7 +170,7 @@ fn an_id_with_two_bodies_is_a_conflict_wherever_they_stand() {
     conflict("twice in one batch", &node.post(BATCH, batch.as_bytes()));
     probe.nothing_was_taken("twice in one batch");
     assert_eq!(node.ask("/v1/signals/acme/other").status, 404);
-    assert_eq!(node.decided("acme", "twice")["seq"].as_u64(), Some(2), "the first stays");
+    assert_eq!(node.decided("acme", "twice")["seq"].as_u64(), Some(3), "the first stays");
     probe.only_probes_are_counted(1);
 }
 

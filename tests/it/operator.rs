@@ -19,6 +19,12 @@ fn ask(node: &Node, method: &str, path: &str, authorization: Option<&str>) -> An
     exchange(node.admin, &raw(&format!("{method} {path} HTTP/1.1"), &headers, b""))
 }
 
+/// A permission change that a shipped pack acts on.
+fn owner(id: &str) -> String {
+    let signal = signal("acme", "vm", id).replace("cost.usage", "permission.change");
+    signal.replace(r#"{"spend":81.25}"#, r#"{"user":"zoe","role":"owner"}"#)
+}
+
 /// All that a HEAD is answered with.
 fn head_of(node: &Node, path: &str, token: &str) -> String {
     let authorization = format!("authorization: Bearer {token}");
@@ -29,7 +35,9 @@ fn head_of(node: &Node, path: &str, token: &str) -> String {
 
 /// A node with a token of each role, in a directory that the caller keeps.
 fn node_with_roles(dir: &Path) -> Node {
-    let mut config = include_str!("../../config/dev.toml").to_owned();
+    // The packs' paths are relative to where the node runs.
+    let packs = concat!(env!("CARGO_MANIFEST_DIR"), "/config/policies");
+    let mut config = include_str!("../../config/dev.toml").replace("config/policies", packs);
     for role in ["viewer", "operator", "admin"] {
         config.push_str(&format!("\n[[admin.token]]\nname = \"{role}\"\nrole = \"{role}\"\n"));
     }
@@ -211,7 +219,7 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 #[test]
 fn the_metrics_of_the_contract_are_all_there() {
     let node = Node::start();
-    let change = signal("acme", "vm", "m-1").replace("cost.usage", "permission.change");
+    let change = owner("m-1");
     assert_eq!(node.post(JSON, change.as_bytes()).status, 202);
     assert_eq!(node.post(JSON, b"{}").status, 422);
     let until = Instant::now() + Duration::from_secs(30);
@@ -311,7 +319,7 @@ fn no_secret_appears_anywhere_but_in_its_file() {
         seen.push((what.to_owned(), answer.body));
     };
 
-    let change = signal("acme", "vm", "s-1").replace("cost.usage", "permission.change");
+    let change = owner("s-1");
     note("accepted", node.post(JSON, change.as_bytes()));
     note("refused", node.post(JSON, b"{}"));
     for secret in &secrets {

@@ -53,7 +53,7 @@ fn the_transcript_on_the_first_screen_is_true() {
 }
 
 #[test]
-fn the_four_signals_of_the_readme_are_taken_and_one_of_them_acted_on() {
+fn the_four_signals_of_the_readme_are_taken_and_three_of_them_acted_on() {
     let Some(python) = crate::senders::python() else {
         eprintln!("skipped: target/senders is not there; tests/senders/install makes it");
         return;
@@ -74,7 +74,7 @@ fn the_four_signals_of_the_readme_are_taken_and_one_of_them_acted_on() {
         );
         let status = node.decided("acme", &format!("demo-{number}"));
         let receipt = node.ask(&format!("/v1/receipts/{}", status["receipts"][0].as_str().unwrap())).json();
-        let kind = if number == 1 { "action_generated" } else { "observed" };
+        let kind = if number == 2 { "observed" } else { "action_generated" };
         assert_eq!(receipt["receipt_type"], kind, "{receipt}");
     }
     assert_eq!(said.lines().count(), 4);

@@ -1,0 +1,100 @@
+//! Where the effects of a shard's steps go: receipts to the scribe, actions to the outbound runtime, timers to their
+//! queue, and what changed to the store. A lane without room stops the shard, never loses an effect.
+
+use super::dead_letter::CaseChange;
+use super::stage::{Commit, Order, Stage};
+use super::store::{Changes, Followup};
+use crate::event::Note;
+use crate::limits::CASE_BYTES_HELD_MAX;
+use crate::ring::Full;
+
+impl Stage {
+    /// Receipts to the scribe, orders to the outbound runtime, timers to the queue.
+    pub(super) fn route(&mut self) {
+        for arm in self.effects.timers.drain(..) {
+            self.timers.arm(arm);
+        }
+        for draft in self.effects.drafts.drain(..) {
+            self.followups.extend(Followup::of(&draft));
+            if !self.notes.is_empty() {
+                self.notes.push_back(Note::Draft(draft));
+            } else if let Err(Full(note)) = self.lanes.notes.push(Note::Draft(draft)) {
+                self.notes.push_back(note);
+            }
+        }
+        for change in self.effects.cases.drain(..) {
+            if let CaseChange::Open { signal, .. } = &change {
+                self.case_bytes += signal.body.len();
+            }
+            self.cases.push(change);
+        }
+        for intent in self.effects.intents.drain(..) {
+            if self.live {
+                crate::fault::point("K12");
+                self.orders.push_back(Order { intent, maybe_twice: false });
+            }
+        }
+    }
+
+    /// False while a lane is full.
+    pub(super) fn hand_on(&mut self) -> bool {
+        while let Some(note) = self.notes.pop_front() {
+            if let Err(Full(note)) = self.lanes.notes.push(note) {
+                self.notes.push_front(note);
+                self.lanes.notes.ring();
+                return false;
+            }
+        }
+        while let Some(order) = self.orders.pop_front() {
+            if let Err(Full(order)) = self.lanes.orders.push(order) {
+                self.orders.push_front(order);
+                self.lanes.orders.ring();
+                return false;
+            }
+            self.ordered = true;
+        }
+        // Bodies of dead letters are not gathered without end: they go with a commit of their own.
+        self.case_bytes <= CASE_BYTES_HELD_MAX || self.commit()
+    }
+
+    /// Commits once what was taken before the request is stepped.
+    pub(super) fn commit_if_due(&mut self) {
+        if self.wanted.is_some_and(|wanted| self.stepped() >= wanted) && self.commit() {
+            self.wanted = None;
+        }
+    }
+
+    /// Hands what changed to the store, and asks the scribe to say when the receipts before it are durable. False while
+    /// the store is busy: then the changes go with the next commit.
+    fn commit(&mut self) -> bool {
+        if self.lanes.commits.room() == 0 {
+            return false;
+        }
+        let through = self.stepped();
+        self.marks.decided.publish(through.0);
+        self.commits += 1;
+        self.notes.push_back(Note::Commit(self.commits));
+        let mut changes = Changes::default();
+        for at in self.dirty.drain(..) {
+            if let Some(slot) = self.slots.get_mut(at as usize) {
+                slot.dirty = false;
+                changes.governor(&slot.governor);
+            }
+        }
+        for followup in self.followups.drain(..) {
+            changes.followup(followup);
+        }
+        for change in self.cases.drain(..) {
+            changes.case(change);
+        }
+        self.case_bytes = 0;
+        for (seq, text) in self.rules_changed.drain(..) {
+            changes.rules_from(seq, &text.text);
+        }
+        let commit = Commit { shard: self.shard, number: self.commits, changes, through };
+        let pushed = self.lanes.commits.push(commit);
+        assert!(pushed.is_ok(), "there was room, and only this thread pushes");
+        self.lanes.commits.ring();
+        true
+    }
+}

@@ -1,0 +1,368 @@
+//! Rules, operators and dead letters from outside: what a team writes, tries, activates, and mends.
+
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::actions;
+use crate::http::{Answer, exchange};
+use crate::node::{Node, command, signal};
+use crate::targets::{Does, Target};
+use crate::wire::{assert_problem, raw};
+
+const JSON: &str = "application/json";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node whose one pack is `pack`, with a token for each role and an action `notify` that logs.
+fn node(dir: &Path, pack: &str) -> Node {
+    std::fs::write(dir.join("pack.toml"), pack).unwrap();
+    let mut config = String::from(
+        "[node]\nprofile = \"dev\"\n[policy]\npacks = [\"pack.toml\"]\n[[action]]\nname = \"notify\"\nkind = \"log\"\n",
+    );
+    for role in ["admin", "operator", "viewer"] {
+        config.push_str(&format!("[[admin.token]]\nname = \"{role}\"\nrole = \"{role}\"\n"));
+    }
+    std::fs::write(dir.join("gemba.toml"), config).unwrap();
+    Node::start_in(dir, &[("GEMBA_CONFIG", "gemba.toml")])
+}
+
+fn rule(id: &str, when: &str, decide: &str) -> String {
+    let action = if decide == "act" { "action = \"notify\"\n" } else { "" };
+    format!(
+        "[[rule]]\nid = \"{id}\"\ntypes = [\"cost.usage\"]\nwhen = '{when}'\ndecide = \"{decide}\"\n{action}reason = \"for {id}\"\n"
+    )
+}
+
+fn pack(rules: &[String]) -> String {
+    format!("name = \"test\"\n{}", rules.concat())
+}
+
+fn post(node: &Node, path: &str, token: &str, body: &Value) -> Answer {
+    let bearer = format!("authorization: Bearer {}", node.secret(&format!("{token}.token")));
+    let body = body.to_string();
+    let length = format!("content-length: {}", body.len());
+    let headers = [bearer.as_str(), "content-type: application/json", &length, "connection: close"];
+    exchange(node.admin, &raw(&format!("POST {path} HTTP/1.1"), &headers, body.as_bytes()))
+}
+
+fn ordered(node: &Node, path: &str, body: &Value) -> Value {
+    let answer = post(node, path, "operator", body);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+fn ask(node: &Node, path: &str) -> Value {
+    let answer = node.ask(path);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+fn accept(node: &Node, sku: &str, id: &str) {
+    assert_eq!(node.post(JSON, signal("acme", sku, id).as_bytes()).status, 202);
+}
+
+/// The receipts of a signal, once there are `count`.
+fn receipts(node: &Node, id: &str, count: usize) -> Vec<Value> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let status = node.decided("acme", id);
+        let names = status["receipts"].as_array().unwrap().clone();
+        if names.len() >= count {
+            return names.iter().map(|name| ask(node, &format!("/v1/receipts/{}", name.as_str().unwrap()))).collect();
+        }
+        assert!(Instant::now() < until, "{status}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn types(receipts: &[Value]) -> Vec<&str> {
+    receipts.iter().map(|receipt| receipt["receipt_type"].as_str().unwrap()).collect()
+}
+
+/// The cases that a filter takes, once there are `count`: the store sees them a moment later.
+fn cases(node: &Node, filter: &str, count: usize) -> Vec<Value> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let found = ask(node, &format!("/v1/deadletters?{filter}"));
+        let page = found["deadletters"].as_array().unwrap().clone();
+        assert_eq!(found["count"], page.len());
+        if page.len() == count {
+            return page;
+        }
+        assert!(Instant::now() < until, "{found}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn gemba(node: &Node, words: &[&str]) -> Output {
+    let mut command = command(&node.dir);
+    command.env("GEMBA_CONFIG", "gemba.toml").stdout(std::process::Stdio::piped()).args(words);
+    if matches!(words[0], "deadletter" | "governor") || words[1] == "reload" || words[1] == "show" {
+        command.args(["--admin", &node.admin.to_string()]);
+    }
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn an_order_needs_a_role_and_a_reason_and_leaves_a_receipt() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &pack(&[]));
+    accept(&node, "vm", "s-1");
+    receipts(&node, "s-1", 1);
+    let halt = "/v1/governors/acme/vm/halt";
+    let reason = json!({"reason": "a drill"});
+    for (path, token, body, status) in [
+        (halt, "viewer", reason.clone(), 403),
+        (halt, "operator", json!({}), 400),
+        (halt, "operator", json!({"reason": "  "}), 400),
+        (halt, "operator", json!({"reason": "x".repeat(1025)}), 400),
+        (halt, "operator", json!({"reason": "x", "quota_remaining": 1}), 400),
+        (halt, "operator", json!({"reason": "x", "why": 1}), 400),
+        ("/v1/governors/acme/vm/quota", "operator", reason.clone(), 400),
+        ("/v1/governors/acme/unknown/halt", "operator", reason.clone(), 404),
+        ("/v1/governors/ACME/vm/entitle", "operator", reason.clone(), 400),
+        ("/v1/deadletters/d-0000000000000001/replay", "viewer", reason.clone(), 403),
+        ("/v1/deadletters/d-0000000000000001/replay", "operator", reason.clone(), 404),
+        ("/v1/deadletters/1/replay", "operator", reason.clone(), 400),
+        ("/v1/policy/reload", "operator", reason.clone(), 403),
+    ] {
+        let answer = post(&node, path, token, &body);
+        assert_eq!(answer.status, status, "{path} {token} {body}: {}", answer.text());
+        assert_problem(path, &answer);
+    }
+    assert_eq!(ask(&node, "/v1/governors/acme/vm")["state"], "stable");
+
+    let done = ordered(&node, halt, &reason);
+    assert_eq!(done["governor"]["state"], "halted");
+    let receipt = || node.ask(&format!("/v1/receipts/{}", done["receipt_id"].as_str().unwrap()));
+    let until = Instant::now() + PATIENCE;
+    while receipt().status != 200 {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let receipt = receipt().json();
+    assert_eq!((&receipt["receipt_type"], &receipt["reason"]), (&"jidoka_halt".into(), &"halt by operator: a drill".into()));
+
+    for (verb, body, state) in [
+        ("resume", json!({"reason": "over"}), "stable"),
+        ("revoke", json!({"reason": "unpaid"}), "degraded"),
+        ("entitle", json!({"reason": "paid"}), "stable"),
+        ("quota", json!({"reason": "month end", "quota_remaining": 3}), "stable"),
+    ] {
+        let done = ordered(&node, &format!("/v1/governors/acme/vm/{verb}"), &body);
+        assert_eq!(done["governor"]["state"], state, "{verb}");
+    }
+    assert_eq!(ask(&node, "/v1/governors/acme/vm")["quota_remaining"], 3);
+    let output = gemba(&node, &["governor", "halt", "acme", "vm", "--reason", "by hand", "--json"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(ask(&node, "/v1/governors/acme/vm")["state"], "halted");
+}
+
+#[test]
+fn a_dead_letter_is_a_case_that_can_be_tried_replayed_once_and_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(dir.path(), &pack(&[rule("spent", "signal.data.spend > 80.0", "act")]));
+    accept(&node, "vm", "s-1");
+    let ended = receipts(&node, "s-1", 2);
+    assert_eq!(types(&ended), ["action_generated", "action_successful"]);
+    assert_eq!((&ended[0]["policy"]["rule"], &ended[0]["reason"]), (&"spent".into(), &"for spent".into()));
+    ordered(&node, "/v1/governors/acme/vm/halt", &json!({"reason": "a drill"}));
+    accept(&node, "vm", "s-2");
+    let dead = receipts(&node, "s-2", 1);
+    assert_eq!(dead[0]["reason"], "us: the governor is halted by an operator");
+    assert_eq!(node.decided("acme", "s-2")["status"], "dead_lettered");
+    let case = cases(&node, "cause=us&status=open&tenant=acme", 1).remove(0);
+    assert_eq!((&case["signal_id"], &case["state"], &case["replays"]), (&"s-2".into(), &"halted".into(), &0.into()));
+    assert!(cases(&node, "cause=policy", 0).is_empty());
+    let path = format!("/v1/deadletters/{}", case["id"].as_str().unwrap());
+    assert_eq!(ask(&node, &path)["signal"]["data"]["spend"], 81.25);
+
+    // While the cause is there, a dry run says that it would fail again, and a replay does.
+    let dry = post(&node, &format!("{path}/dry-run"), "viewer", &json!({})).json();
+    assert_eq!((&dry["state_after"], &dry["actions"]), (&"halted".into(), &json!([])));
+    assert_eq!(dry["transitions"][1]["receipt_type"], "deadletter_signal");
+    ordered(&node, &format!("{path}/replay"), &json!({"reason": "too early"}));
+    let again = &cases(&node, "status=open", 1)[0];
+    let again = if again["replays"] == 1 { again.clone() } else { wait_for(&node, &path, |case| case["replays"] == 1) };
+    assert_eq!((&again["cause"], &again["last"]["cause"]), (&"us".into(), &"us".into()));
+
+    ordered(&node, "/v1/governors/acme/vm/resume", &json!({"reason": "over"}));
+    let before = ask(&node, "/v1/governors/acme/vm");
+    let dry = post(&node, &format!("{path}/dry-run"), "viewer", &json!({})).json();
+    assert_eq!((&dry["actions"], &dry["state_after"]), (&json!(["notify"]), &"action_pending".into()));
+    assert_eq!(dry["transitions"][1]["rule"], "spent");
+    assert_eq!(ask(&node, "/v1/governors/acme/vm"), before, "a dry run changes nothing");
+
+    // One of many at once is taken.
+    let statuses: Vec<u16> = (0..3)
+        .map(|_| post(&node, &format!("{path}/replay"), "operator", &json!({"reason": "the drill is over"})).status)
+        .collect();
+    assert_eq!(statuses, [200, 409, 409]);
+    let all = receipts(&node, "s-2", 6);
+    let kinds = types(&all);
+    assert_eq!(kinds.iter().filter(|kind| **kind == "action_generated").count(), 1, "{kinds:?}");
+    assert_eq!(node.decided("acme", "s-2")["status"], "decided");
+    let closed = wait_for(&node, &path, |case| case["status"] == "replayed");
+    assert_eq!((&closed["replays"], &closed["cause"]), (&2.into(), &"us".into()), "the first cause stays");
+    assert_eq!(post(&node, &format!("{path}/discard"), "operator", &json!({"reason": "x"})).status, 409);
+
+    // All of it outlives a kill.
+    node.kill();
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    assert_eq!(wait_for(&node, &path, |case| case["status"] == "replayed")["replays"], 2);
+    assert_eq!(types(&receipts(&node, "s-2", 6)).len(), 6);
+}
+
+fn wait_for(node: &Node, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let found = node.ask(path);
+        if found.status == 200 && holds(&found.json()) {
+            return found.json();
+        }
+        assert!(Instant::now() < until, "{}", found.text());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_does_not_fit_a_rule_is_replayed_under_better_rules() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(dir.path(), &pack(&[rule("share", "signal.data.spend > 0.8 * signal.data.budget", "act")]));
+    for number in 0..5 {
+        accept(&node, &format!("vm-{number}"), &format!("s-{number}"));
+    }
+    let dead = receipts(&node, "s-0", 1);
+    assert_eq!(dead[0]["reason"], "policy: test/share: `signal.data.budget` is not there");
+    assert_eq!(dead[0]["policy"]["rule"], "share");
+    cases(&node, "cause=policy&status=open", 5);
+
+    // A pack that is wrong changes nothing, and is told with its place.
+    std::fs::write(dir.path().join("pack.toml"), pack(&[rule("share", "signal.dat.spend > 1.0", "act")])).unwrap();
+    let answer = post(&node, "/v1/policy/reload", "admin", &json!({"reason": "guarded"}));
+    assert_eq!(answer.status, 422);
+    assert!(answer.text().contains("pack.toml:5:9: unknown name"), "{}", answer.text());
+    assert!(node.metric("gemba_policy_reload_failures") >= 1.0);
+    let old = ask(&node, "/v1/policy")["packs"][0]["content_hash"].clone();
+
+    let better = pack(&[rule("share", "has(signal.data.budget) && signal.data.spend > 0.8 * signal.data.budget", "act"), rule("seen", "true", "observe")]);
+    std::fs::write(dir.path().join("pack.toml"), better).unwrap();
+    let done = post(&node, "/v1/policy/reload", "admin", &json!({"reason": "guarded"})).json();
+    assert_eq!(done["changed"], true, "{done}");
+    assert_ne!(done["policy"]["packs"][0]["content_hash"], old);
+    assert_eq!(post(&node, "/v1/policy/reload", "admin", &json!({"reason": "again"})).json()["changed"], false);
+    let receipt = wait_for(&node, &format!("/v1/receipts/{}", done["receipt_id"].as_str().unwrap()), |_| true);
+    assert_eq!(
+        (&receipt["receipt_type"], &receipt["reason"], &receipt["policy"]["pack"], &receipt["tenant"]),
+        (&"policy_change".into(), &"changed by admin: guarded".into(), &"test".into(), &Value::Null)
+    );
+    assert_eq!(receipt["policy"]["content_hash"], done["policy"]["packs"][0]["content_hash"]);
+
+    // Nothing is replayed that was not counted.
+    let words = ["deadletter", "replay", "--cause", "policy", "--reason", "guarded", "--rate", "100", "--expect"];
+    let output = gemba(&node, &[&words[..], &["4"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("5 open dead letters"), "{}", said(&output));
+    let output = gemba(&node, &[&words[..], &["5"]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    for number in 0..5 {
+        assert_eq!(types(&receipts(&node, &format!("s-{number}"), 3)), ["deadletter_signal", "operator", "observed"]);
+    }
+    cases(&node, "status=replayed", 5);
+
+    // SIGHUP is the same, and the rules outlive the process.
+    std::fs::write(dir.path().join("pack.toml"), pack(&[rule("never", "true", "deny")])).unwrap();
+    node.signal("HUP");
+    node.wait_for("new rules hold from event");
+    accept(&node, "vm-9", "s-9");
+    assert_eq!(types(&receipts(&node, "s-9", 1)), ["policy_denied"]);
+    node.kill();
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    accept(&node, "vm-9", "s-10");
+    assert_eq!(types(&receipts(&node, "s-10", 1)), ["policy_denied"]);
+}
+
+#[test]
+fn tenants_go_by_packs_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("own.toml"), pack(&[rule("own", "true", "deny")])).unwrap();
+    let config = "[node]\nprofile = \"dev\"\n[[policy.tenant]]\ntenants = [\"acme\"]\npacks = [\"own.toml\"]\n";
+    std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    accept(&node, "vm", "s-1");
+    assert_eq!(types(&receipts(&node, "s-1", 1)), ["policy_denied"]);
+    assert_eq!(node.post(JSON, signal("other", "vm", "s-2").as_bytes()).status, 202);
+    let status = node.decided("other", "s-2");
+    let receipt = ask(&node, &format!("/v1/receipts/{}", status["receipts"][0].as_str().unwrap()));
+    assert_eq!(receipt["receipt_type"], "observed");
+    assert_eq!(ask(&node, "/v1/policy")["tenants"]["acme"], json!(["test"]));
+}
+
+#[test]
+fn a_failed_target_is_a_case_that_is_replayed_when_the_target_is_back() {
+    let failing = Target::start(|nth| if nth < 1 { Does::Answer(403) } else { Does::Answer(200) });
+    let dir = tempfile::tempdir().unwrap();
+    let hook = format!(
+        "[[action]]\nname = \"page\"\nkind = \"webhook\"\nurl = \"{}\"\nallow_private = true\ntimeout_seconds = 1\n",
+        failing.url()
+    );
+    let node = actions::node(dir.path(), &hook);
+    actions::ask_for(&node, "page", "s-1");
+    assert_eq!(types(&receipts(&node, "s-1", 2)), ["action_generated", "action_failed"]);
+    let case = cases(&node, "cause=target", 1).remove(0);
+    assert!(case["detail"].as_str().unwrap().contains("it answered 403"), "{case}");
+    let token = std::fs::read_to_string(node.file("admin.token")).unwrap();
+    assert!(!token.is_empty());
+    let path = format!("/v1/deadletters/{}", case["id"].as_str().unwrap());
+    let answer = post(&node, &format!("{path}/replay"), "admin", &json!({"reason": "it is back"}));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let all = receipts(&node, "s-1", 5);
+    assert_eq!(types(&all).last(), Some(&"action_successful"), "{:?}", types(&all));
+    let keys: Vec<String> = failing.wait_for(2).iter().map(|seen| seen.header("idempotency-key").to_owned()).collect();
+    assert_ne!(keys[0], keys[1], "a replay is another decision and another action");
+}
+
+#[test]
+fn packs_are_checked_tested_and_compared_with_what_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let example = "[[rule.example]]\nsignal = { type = \"cost.usage\", data = { spend = 90.0 } }\nexpect = \"act\"\n";
+    let spent = rule("spent", "signal.data.spend > 80.0", "act") + example;
+    let mut node = node(dir.path(), &pack(&[spent.clone()]));
+    for number in 0..20 {
+        accept(&node, "vm", &format!("s-{number}"));
+        receipts(&node, &format!("s-{number}"), 2);
+    }
+    assert!(gemba(&node, &["policy", "check"]).status.success());
+    let output = gemba(&node, &["policy", "test"]);
+    assert!(output.status.success() && said(&output).contains("1 passed, 0 failed"), "{}", said(&output));
+
+    std::fs::write(dir.path().join("bad.toml"), pack(&[rule("spent", "signal.data.spend > ", "act")])).unwrap();
+    let output = gemba(&node, &["policy", "check", "bad.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("bad.toml:5:"), "{}", said(&output));
+    let higher = rule("higher", "signal.data.spend > 90.0", "act") + example;
+    std::fs::write(dir.path().join("new.toml"), pack(&[higher, rule("seen", "true", "observe")])).unwrap();
+    let output = gemba(&node, &["policy", "test", "new.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("expected `act`, got `observe` by `seen`"), "{}", said(&output));
+
+    // Beside the running node, and on what it left.
+    let diff = || gemba(&node, &["policy", "diff", "--journal", "data", "--pack", "new.toml", "--json"]);
+    let report: Value = serde_json::from_slice(&diff().stdout).unwrap_or_else(|_| panic!("{}", said(&diff())));
+    assert_eq!((&report["signals"], &report["differ"]), (&20.into(), &20.into()), "{report}");
+    let change = &report["changes"][0];
+    assert_eq!((&change["tenant"], &change["sku"], &change["signals"]), (&"acme".into(), &"vm".into(), &20.into()));
+    assert_eq!((&change["before"]["rule"], &change["before"]["action"]), (&"spent".into(), &"notify".into()));
+    assert_eq!((&change["after"]["rule"], &change["after"]["receipt_type"]), (&"seen".into(), &"observed".into()));
+    assert!(node.terminate().success());
+    let same = gemba(&node, &["policy", "diff", "--journal", "data/journal", "--pack", "pack.toml"]);
+    assert!(said(&same).contains("0 of 20 signals are decided otherwise"), "{}", said(&same));
+    let output = gemba(&node, &["policy", "diff", "--journal", "data", "--pack", "new.toml", "--base", "new.toml", "--from", "5"]);
+    assert!(said(&output).contains("signals are decided otherwise"), "{}", said(&output));
+}
