@@ -93,6 +93,9 @@ pub const ARRIVALS_LANE: usize = 4096;
 pub const EVENTS_LANE: usize = 32_768;
 /// Events of one shard that wait in the levelled order; beyond, they wait in the lane.
 pub const FAIR_QUEUE_EVENTS_MAX: usize = 65_536;
+/// Events of one tenant that wait in the levelled order; who has more is answered 503 until half of them are decided, so
+/// that one tenant alone fills neither queue nor lane.
+pub const TENANT_EVENTS_MAX: usize = FAIR_QUEUE_EVENTS_MAX / 8;
 /// Bodies of dead letters that one shard holds until they are committed.
 pub const CASE_BYTES_HELD_MAX: usize = 16 * 1024 * 1024;
 /// Receipts on their way from one shard to the scribe.

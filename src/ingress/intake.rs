@@ -176,7 +176,7 @@ fn check_body(
     let signals = signal::parse(verified, form, &source.fixed).map_err(Refused::Unfit)?;
     let parsed_at = sampled.then(clock::now);
     crate::fault::point("K5");
-    ingress.take_rate(&signals).map_err(|retry_after| Refused::Rate { retry_after })?;
+    ingress.take_rate(&signals)?;
     if let (Some(before), Some(verified_at), Some(parsed_at)) = (before, verified_at, parsed_at) {
         ingress.record(Measured::Verify, verified_at - before);
         ingress.record(Measured::Parse, parsed_at - verified_at);

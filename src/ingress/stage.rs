@@ -23,7 +23,7 @@ use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
 use crate::kaizen::{Counter, Recorder, Stage as Measured};
 use crate::limits;
-use crate::ring::{Bell, Receiver, Sender, Switch};
+use crate::ring::{Bell, Crowd, Receiver, Sender, Switch};
 use crate::signal::{Fixed, Signals};
 use crate::signature::Keyring;
 
@@ -42,6 +42,8 @@ pub struct Plan {
     pub sources: Arc<Vec<Source>>,
     /// Rates of all threads.
     pub buckets: Arc<Buckets>,
+    /// Tenants who must wait.
+    pub crowd: Crowd,
     /// Threads that share the node's bounds.
     pub threads: usize,
     /// Stop accepting; finish what is under way.
@@ -87,6 +89,7 @@ pub struct Ingress {
     ends: Rc<Ends>,
     waiting: Rc<RefCell<Waiting>>,
     leases: RefCell<Leases>,
+    crowd: Crowd,
     guard: RefCell<Guard>,
     /// This thread's share of the node's.
     connections_max: usize,
@@ -118,6 +121,7 @@ impl Ingress {
             ends,
             waiting: Rc::default(),
             leases: RefCell::new(Leases::new(Arc::clone(&plan.buckets))),
+            crowd: plan.crowd.clone(),
             guard: RefCell::new(Guard::new(plan.threads)),
             connections_max: limits::CONNECTIONS_MAX / plan.threads,
             started: clock::now(),
@@ -196,12 +200,17 @@ impl Ingress {
     /// Spends the rate of each tenant in the unit: all or nothing.
     ///
     /// # Errors
-    /// Seconds until it is worth to come again.
-    pub fn take_rate(&self, signals: &Signals) -> Result<(), u32> {
+    /// A tenant's rate is used up, or it has more signals waiting for their decision than its share.
+    pub fn take_rate(&self, signals: &Signals) -> Result<(), Refused> {
+        if signals.as_slice().iter().any(|signal| self.crowd.holds(signal.tenant())) {
+            let why = "this tenant has more signals waiting for their decision than its share";
+            return Err(Refused::Busy { why, retry_after: 1 });
+        }
         let mut leases = self.leases.borrow_mut();
         let now = clock::nanos();
         let take = |leases: &mut Leases, tenant: &str, count: u32| {
-            leases.take(tenant, count, now).map_err(super::rate::RetryAfter::seconds)
+            let taken = leases.take(tenant, count, now);
+            taken.map_err(|after| Refused::Rate { retry_after: after.seconds() })
         };
         match signals {
             Signals::One(signal) => take(&mut leases, signal.tenant(), 1),
@@ -214,11 +223,11 @@ impl Ingress {
                     }
                 }
                 for (index, (tenant, count)) in tenants.iter().enumerate() {
-                    if let Err(retry_after) = take(&mut leases, tenant, *count) {
+                    if let Err(refused) = take(&mut leases, tenant, *count) {
                         for (tenant, count) in &tenants[..index] {
                             leases.give_back(tenant, *count);
                         }
-                        return Err(retry_after);
+                        return Err(refused);
                     }
                 }
                 Ok(())

@@ -4,7 +4,9 @@
 use super::dead_letter::CaseChange;
 use super::stage::{Commit, Order, Stage};
 use super::store::{Changes, Followup};
+use crate::case::Cause;
 use crate::event::Note;
+use crate::kaizen::Counter;
 use crate::limits::CASE_BYTES_HELD_MAX;
 use crate::ring::Full;
 
@@ -23,8 +25,15 @@ impl Stage {
             }
         }
         for change in self.effects.cases.drain(..) {
-            if let CaseChange::Open { signal, .. } = &change {
+            if let CaseChange::Open { signal, why, .. } = &change {
                 self.case_bytes += signal.body.len();
+                let counter = match why.cause {
+                    Cause::Sender => Counter::DeadSender,
+                    Cause::Policy => Counter::DeadPolicy,
+                    Cause::Target => Counter::DeadTarget,
+                    Cause::Us => Counter::DeadUs,
+                };
+                self.recorder.count(counter, 1);
             }
             self.cases.push(change);
         }

@@ -23,9 +23,9 @@ use super::timers::Timers;
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, Subject, UnixMillis};
 use crate::kaizen::{Recorder, Stage as Measured};
-use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE, FAIR_QUEUE_EVENTS_MAX};
+use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE, FAIR_QUEUE_EVENTS_MAX, TENANT_EVENTS_MAX};
 use crate::receipt::StateName;
-use crate::ring::{Mark, Receiver, Sender};
+use crate::ring::{Corner, Mark, Receiver, Sender};
 
 /// What changed in one shard since its last commit.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ pub struct Stage {
     pub(super) lanes: Lanes,
     pub(super) marks: Marks,
     states: [u64; 6],
-    recorder: Recorder,
+    pub(super) recorder: Recorder,
     /// Effects that found their lane full; nothing else is taken before they are gone.
     pub(super) notes: VecDeque<Note>,
     pub(super) orders: VecDeque<Order>,
@@ -125,6 +125,8 @@ pub struct Stage {
     steps: u32,
     /// Events on which the decision panicked twice.
     parked: HashSet<Seq>,
+    /// Where is told which tenants must wait.
+    crowd: Option<Corner>,
 }
 
 /// What concerns all governors.
@@ -187,6 +189,7 @@ impl Stage {
             live: false,
             steps: 0,
             parked: HashSet::new(),
+            crowd: None,
         };
         for governor in governors {
             stage.admit(governor);
@@ -198,6 +201,13 @@ impl Stage {
     #[must_use]
     pub fn parking(mut self, parked: HashSet<Seq>) -> Self {
         self.parked = parked;
+        self
+    }
+
+    /// Tells those who accept which tenants have too much waiting.
+    #[must_use]
+    pub fn telling(mut self, crowd: Corner) -> Self {
+        self.crowd = Some(crowd);
         self
     }
 
@@ -242,8 +252,13 @@ impl Stage {
         }
         let mut took = self.take();
         for _ in 0..TURN_EVENTS {
-            let Some((_, ready)) = self.ready.pop() else { break };
+            let Some((tenant, ready)) = self.ready.pop() else { break };
             took = true;
+            if self.ready.len_of(tenant) == TENANT_EVENTS_MAX / 2
+                && let Some(crowd) = &mut self.crowd
+            {
+                crowd.leave(self.slots[ready.slot as usize].governor.tenant());
+            }
             self.step(ready);
             if self.is_blocked() {
                 break;
@@ -296,6 +311,11 @@ impl Stage {
                             let slot = self.find_or_admit(&event);
                             let tenant = self.slots[slot as usize].tenant;
                             self.ready.push(tenant, bytes, Ready { slot, event });
+                            if self.ready.len_of(tenant) == TENANT_EVENTS_MAX
+                                && let Some(crowd) = &mut self.crowd
+                            {
+                                crowd.enter(self.slots[slot as usize].governor.tenant());
+                            }
                         }
                     }
                 }

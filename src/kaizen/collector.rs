@@ -53,6 +53,7 @@ impl Collector {
             ("gemba_receipts_total", "Receipts in the transparency log"),
             ("actions_successful_total", "Total successful actions"),
             ("actions_failed_total", "Total failed actions"),
+            ("gemba_dead_letters_total", "Dead letters by whose they are to mend"),
         ];
         for (name, help) in described {
             recorder.describe_counter(name.into(), None, help.into());
@@ -63,6 +64,10 @@ impl Collector {
             ("gemba_ring_depth", "Items that wait in a lane"),
             ("gemba_governors", "Governors by state"),
             ("gemba_checkpoint_age_seconds", "Age of the last signed checkpoint"),
+            ("gemba_rules_since_seq", "The event from which the rules hold"),
+            ("gemba_policy_reload_failures", "Reloads that changed nothing, because a pack was wrong"),
+            ("gemba_target_breaker", "Breaker of an action's target: 0 healthy, 1 testing, 2 halted"),
+            ("gemba_target_waiting", "Actions that wait for their target"),
             ("gemba_restarts", "Restarts of stages since the process began"),
             ("gemba_disk_written_bytes", "Bytes written since the start"),
         ];
@@ -121,10 +126,13 @@ impl Collector {
                 Counter::Receipts => ("gemba_receipts_total", Vec::new()),
                 Counter::ActionsSuccessful => ("actions_successful_total", Vec::new()),
                 Counter::ActionsFailed => ("actions_failed_total", Vec::new()),
-                _ => (
-                    "gemba_signals_total",
-                    counter.result().map(|r| Label::new("result", r)).into_iter().collect(),
-                ),
+                _ => match counter.cause() {
+                    Some(cause) => ("gemba_dead_letters_total", vec![Label::new("cause", cause)]),
+                    None => (
+                        "gemba_signals_total",
+                        counter.result().map(|r| Label::new("result", r)).into_iter().collect(),
+                    ),
+                },
             };
             self.recorder
                 .register_counter(&Key::from_parts(name, labels), &METADATA)

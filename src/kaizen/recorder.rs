@@ -82,10 +82,15 @@ pub enum Counter {
     Receipts,
     ActionsSuccessful,
     ActionsFailed,
+    /// Cases opened, by whose it is to mend.
+    DeadSender,
+    DeadPolicy,
+    DeadTarget,
+    DeadUs,
 }
 
 impl Counter {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Accepted,
         Self::Duplicate,
         Self::BadSignature,
@@ -99,6 +104,10 @@ impl Counter {
         Self::Receipts,
         Self::ActionsSuccessful,
         Self::ActionsFailed,
+        Self::DeadSender,
+        Self::DeadPolicy,
+        Self::DeadTarget,
+        Self::DeadUs,
     ];
 
     /// The label `result` of `gemba_signals_total`; `None` for counters with a name of their own.
@@ -115,7 +124,19 @@ impl Counter {
             Self::Conflict => "conflict",
             Self::NotFound => "not_found",
             Self::Shed => "shed",
-            Self::Receipts | Self::ActionsSuccessful | Self::ActionsFailed => return None,
+            _ => return None,
+        })
+    }
+
+    /// The label `cause` of `gemba_dead_letters_total`.
+    #[must_use]
+    pub fn cause(self) -> Option<&'static str> {
+        Some(match self {
+            Self::DeadSender => "sender",
+            Self::DeadPolicy => "policy",
+            Self::DeadTarget => "target",
+            Self::DeadUs => "us",
+            _ => return None,
         })
     }
 }

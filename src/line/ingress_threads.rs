@@ -14,7 +14,7 @@ use crate::ingress::rate::Buckets;
 use crate::ingress::stage as ingress;
 use crate::kaizen::Recorder;
 use crate::net::listen::listen;
-use crate::ring::Switch;
+use crate::ring::{Crowd, Switch};
 
 /// What one thread starts with.
 pub type Start = (ingress::Plan, IngressEnds, Recorder);
@@ -24,7 +24,7 @@ pub fn plan(
     settings: &Settings,
     mut address: SocketAddr,
     ends: Vec<IngressEnds>,
-    (drain, abandon): (&Switch, &Switch),
+    (drain, abandon, crowd): (&Switch, &Switch, &Crowd),
     recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
 ) -> Result<(Vec<Start>, SocketAddr), ServeError> {
     let buckets = Buckets::new(settings.rate_per_second, settings.rate_burst);
@@ -39,6 +39,7 @@ pub fn plan(
             listener,
             sources: Arc::clone(&settings.sources),
             buckets: Arc::clone(&buckets),
+            crowd: crowd.clone(),
             threads,
             drain: drain.clone(),
             abandon: abandon.clone(),

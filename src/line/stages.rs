@@ -33,7 +33,7 @@ use crate::kanban::dedup::{Background, Dedup};
 use crate::kanban::stage as journal;
 use crate::net::listen::listen;
 use crate::proof::note::LocalSigner;
-use crate::ring::{Idle, Mark, Sleeper, Switch};
+use crate::ring::{Crowd, Idle, Mark, Sleeper, Switch};
 
 /// What a run begins with.
 pub struct Start<'a> {
@@ -194,6 +194,7 @@ impl Line {
         let mut states = Vec::new();
         let mut shard_threads = Vec::new();
         let owned = by_shard(governors, shards.len());
+        let crowd = Crowd::new(shards.len());
         for (number, ((lanes, sleeper), governors)) in shards.into_iter().zip(owned).enumerate() {
             let shard_marks = shard::Marks { decided: zero(), states: std::array::from_fn(|_| zero()) };
             states.push(shard_marks.states.clone());
@@ -205,7 +206,8 @@ impl Line {
                 shard_marks,
                 recorder()?,
             )
-            .parking(parked.clone());
+            .parking(parked.clone())
+            .telling(crowd.of(number));
             let stop = stops.shards.clone();
             shard_threads.push(spawn(&format!("shard-{number}"), &tell, move || {
                 threads::shard(stage, &sleeper, &stop);
@@ -234,7 +236,7 @@ impl Line {
         let journal = spawn("journal", &tell, move || abort_on_panic(|| plan.run(&sleeper, &stop)))?;
 
         let (waiting_ingress, at) =
-            ingress_threads::plan(settings, addresses.ingress, ingress, (&stops.drain, &stops.abandon), &mut recorder)?;
+            ingress_threads::plan(settings, addresses.ingress, ingress, (&stops.drain, &stops.abandon, &crowd), &mut recorder)?;
         let listener = listen(addresses.admin, false, "admin.listen")?;
         let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
         let addresses = Addresses { ingress: at, admin: listener.local_addr().map_err(in_listener)? };

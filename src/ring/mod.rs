@@ -1,5 +1,5 @@
 //! How threads hand work to each other: bounded lanes with one producer and one consumer, a bell that wakes a
-//! sleeping consumer once per batch, and marks that publish a number. The only module with atomics.
+//! sleeping consumer once per batch, marks that publish a number, and the crowd of those who must wait. The only module with atomics.
 //!
 //! A lane is crossbeam's `ArrayQueue`, so nothing here needs `unsafe` and a stage that panics cannot leave a slot
 //! half written: a value is either in the queue or with one of the two ends. Both ends are lent to a stage by the
@@ -8,10 +8,14 @@
 //! Model-checked with loom in `tests/loom`, which compiles these files with `--cfg loom`.
 
 mod bell;
+#[cfg(not(loom))]
+mod crowd;
 mod lane;
 mod mark;
 mod sync;
 
 pub use bell::{Bell, Idle, Sleeper};
+#[cfg(not(loom))]
+pub use crowd::{Corner, Crowd};
 pub use lane::{Full, Receiver, Sender, lane};
 pub use mark::{Mark, Switch};
