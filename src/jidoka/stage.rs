@@ -289,7 +289,12 @@ impl Stage {
                     match &event.kind {
                         Kind::Rules(text) => {
                             let text = Arc::clone(text);
-                            self.barrier = Some(Barrier::Rules(event, text));
+                            let barrier = Barrier::Rules(event, text);
+                            if crate::fault::planted("rules-without-barrier") {
+                                self.pass(barrier);
+                            } else {
+                                self.barrier = Some(barrier);
+                            }
                         }
                         kind => {
                             let bytes = kind.body_bytes();
@@ -489,6 +494,9 @@ impl Stage {
             changes.followup(followup);
         }
         for change in self.cases.drain(..) {
+            if crate::fault::planted("dead-letter-lost") && matches!(change, CaseChange::Open { .. }) {
+                continue;
+            }
             changes.case(change);
         }
         self.case_bytes = 0;
