@@ -28,7 +28,7 @@ use crate::event::{Feed, Order, RulesText, Seq};
 use crate::ingress::rate::Buckets;
 use crate::ingress::stage as ingress;
 use crate::jidoka::governor::Governor;
-use crate::jidoka::rules::Compiled;
+use crate::jidoka::rules::{Compiled, RulesSource};
 use crate::jidoka::stage::{self as shard, Stumble};
 use crate::jidoka::store::{Embedded, Keeper};
 use crate::kaizen::{Collector, Recorder};
@@ -150,8 +150,7 @@ impl Line {
             recovery::open(Box::new(store), log)?;
         let configured = settings.rulebook.configured().to_text();
         let compiled = Arc::new(Compiled::default());
-        // Without rules in the store, whatever is replayed was decided under the configured ones.
-        let holding = stored.clone().unwrap_or_else(|| configured.clone());
+        let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
         let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
         compiled.hold(watermark, &rules);

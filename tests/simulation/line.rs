@@ -289,8 +289,8 @@ impl Line {
             recovery::open(Box::new(store.clone()), log)?;
         let compiled = Arc::new(Compiled::default());
         let configured = plan.rules.to_text();
-        let holding = stored.as_ref().unwrap_or(&configured);
-        let rules = compiled.of(holding);
+        let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
+        let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
         let newest = logged.iter().map(|id| id.seq).max();
         disk.note(|| {
