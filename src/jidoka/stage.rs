@@ -100,6 +100,8 @@ pub struct Stage {
     taken: Seq,
     /// A commit through this number is asked for.
     wanted: Option<Seq>,
+    /// The newest number that was asked for; a later one than `wanted` where that is not done yet.
+    asked: Seq,
     /// Commits so far.
     commits: u64,
     dirty: Vec<u32>,
@@ -169,6 +171,7 @@ impl Stage {
             barrier: None,
             taken: Seq(0),
             wanted: None,
+            asked: Seq(0),
             commits: 0,
             dirty: Vec::new(),
             followups: Vec::new(),
@@ -306,6 +309,7 @@ impl Stage {
                 }
                 Feed::Through(seq) => {
                     self.taken = seq;
+                    self.asked = seq;
                     self.wanted.get_or_insert(seq);
                 }
                 Feed::Live => self.barrier = Some(Barrier::Live),
@@ -468,8 +472,9 @@ impl Stage {
 
     /// Commits once what was taken before the request is stepped.
     fn commit_if_due(&mut self) {
-        if self.wanted.is_some_and(|wanted| self.stepped() >= wanted) && self.commit() {
-            self.wanted = None;
+        let stepped = self.stepped();
+        if self.wanted.is_some_and(|wanted| stepped >= wanted) && self.commit() {
+            self.wanted = Some(self.asked).filter(|asked| *asked > stepped);
         }
     }
 

@@ -117,7 +117,7 @@ impl Plan {
             clock_jumps: rng.pick(&[0, 20]),
             actions_failing: rng.pick(&[0, 3000, 9000]),
             actions_silent: rng.pick(&[0, 1000]),
-            commands: rng.pick(&[0, 100, 1000]),
+            commands: rng.pick(&[0, 500, 5000]),
         }
     }
 }
@@ -129,7 +129,7 @@ fn rules(rng: &mut Rng) -> RulesSource {
         quota: rng.pick(&[2, 5, 1000]),
         quota_window_seconds: rng.pick(&[2, 60]),
         mailbox: rng.pick(&[1, 8, 1024]),
-        mailbox_bytes: rng.pick(&[1000, 1_000_000]),
+        mailbox_bytes: rng.pick(&[2000, 1_000_000]),
         breaker_failures: rng.pick(&[1, 2, 5]),
         breaker_reset_seconds: rng.pick(&[1, 60]),
         action_deadline_seconds: rng.pick(&[5, 90]),

@@ -239,6 +239,9 @@ impl Decided {
                 format!("{accepted} accepted, {replayed} replayed, {settled} settled, {waiting} waiting");
             return violation("O8", detail);
         }
+        if evidence.ended && watermark < self.last {
+            return violation("O9", format!("the state has passed {watermark} and not {} after the end", self.last));
+        }
         if evidence.ended && waiting > 0 {
             return violation("O9", format!("{waiting} signals still wait after the end"));
         }
