@@ -10,7 +10,8 @@ use gemba::andon::stage as scribe;
 use gemba::clock::Instant;
 use gemba::disk::Disk;
 use gemba::event::{
-    Ack, Arrival, Command, Failure, Feed, Note, Order, Outcome, Replay, RulesText, Seq, Subject, UnixMillis, Verb,
+    Ack, Arrival, Command, Failure, Feed, Note, Order, Outcome, Replay, RulesText, Seq, Subject, UnixMillis,
+    Verb,
 };
 use gemba::jidoka::rules::{Compiled, RulesSource};
 use gemba::jidoka::stage::{self as shard, Commit};

@@ -31,7 +31,9 @@ impl Decided {
     /// The first thing that is not the same.
     fn difference(&self, other: &Self) -> Option<String> {
         differing(&self.governors, &other.governors, |state| format!("{:?}", Governor::decode(state)))
-            .or_else(|| differing(&self.receipts, &other.receipts, |text| String::from_utf8_lossy(text).into_owned()))
+            .or_else(|| {
+                differing(&self.receipts, &other.receipts, |text| String::from_utf8_lossy(text).into_owned())
+            })
             .or_else(|| differing(&self.cases, &other.cases, |case| format!("{case:?}")))
             .or_else(|| (self.rules != other.rules).then(|| "the rules".to_owned()))
     }
@@ -82,17 +84,22 @@ fn ends(number: usize, compiled: &Arc<Compiled>, collector: &mut Collector) -> E
 fn decide(journal: &[Event], shards: usize) -> (Decided, usize) {
     let (compiled, mut collector) = (Arc::new(Compiled::default()), Collector::new().unwrap());
     let mut all: Vec<Ends> = (0..shards).map(|number| ends(number, &compiled, &mut collector)).collect();
+    let last = journal.last().map_or(Seq(0), |event| event.seq);
     for event in journal {
         match event.subject() {
             Some((tenant, _)) => all[shard_of(tenant, shards)].feeds.push_back(Feed::Event(event.clone())),
-            None => all.iter_mut().for_each(|ends| ends.feeds.push_back(Feed::Event(event.clone()))),
+            None => {
+                for ends in &mut all {
+                    ends.feeds.push_back(Feed::Event(event.clone()));
+                }
+            }
         }
-        if event.seq.0.is_multiple_of(50) {
-            all.iter_mut().for_each(|ends| ends.feeds.push_back(Feed::Through(event.seq)));
+        if event.seq.0.is_multiple_of(50) || event.seq == last {
+            for ends in &mut all {
+                ends.feeds.push_back(Feed::Through(event.seq));
+            }
         }
     }
-    let last = journal.last().map_or(Seq(0), |event| event.seq);
-    all.iter_mut().for_each(|ends| ends.feeds.push_back(Feed::Through(last)));
 
     let (mut decided, mut levelled) = (Decided::default(), 0);
     for ends in &mut all {
@@ -147,6 +154,8 @@ fn any_number_of_shards_decides_a_journal_alike() {
         replays += journal.iter().filter(|event| event.kind.as_str() == "replay").count();
         levelled += once;
     }
-    println!("{events} events, {rules} changes of the rules, {replays} replays, {levelled} receipts out of line");
+    println!(
+        "{events} events, {rules} changes of the rules, {replays} replays, {levelled} receipts out of line"
+    );
     assert!(events > 0 && rules > 0 && levelled > 0, "nothing was put to the test");
 }

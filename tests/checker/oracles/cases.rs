@@ -60,7 +60,8 @@ impl Cases {
     pub fn compare(&self, stored: &BTreeMap<CaseId, Case>) -> Result<(), Failure> {
         for (id, known) in &self.0 {
             let Some(case) = stored.get(id) else {
-                let detail = format!("{id} was opened by event {}, and the store has no such case", known.first);
+                let detail =
+                    format!("{id} was opened by event {}, and the store has no such case", known.first);
                 return violation("O8", detail);
             };
             let found = Known {

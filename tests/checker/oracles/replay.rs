@@ -240,7 +240,10 @@ impl Decided {
             return violation("O8", detail);
         }
         if evidence.ended && watermark < self.last {
-            return violation("O9", format!("the state has passed {watermark} and not {} after the end", self.last));
+            return violation(
+                "O9",
+                format!("the state has passed {watermark} and not {} after the end", self.last),
+            );
         }
         if evidence.ended && waiting > 0 {
             return violation("O9", format!("{waiting} signals still wait after the end"));
