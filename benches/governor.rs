@@ -1,11 +1,14 @@
 //! The inner loops of a shard: a step, the stored form, the timers. Times are for [`BATCH`] of them, with the
 //! drafts' end; divan's items column divides.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use gemba::event::{ActionId, Event, Kind, Outcome, Seq, Subject, TimerKind, UnixMillis};
 use gemba::jidoka::governor::{Arm, Effects, Governor};
-use gemba::jidoka::rules::Rules;
+use gemba::jidoka::policy::Pack;
+use gemba::jidoka::policy::example::Expected;
+use gemba::jidoka::rules::{Rules, RulesSource};
 use gemba::jidoka::timers::Timers;
 use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
@@ -29,10 +32,38 @@ fn subject() -> Subject {
     Subject { tenant: "tenant-000".into(), sku: "sku-00".into() }
 }
 
-fn rules() -> Rules {
-    let log_types = ["act.now", "cost.budget", "permission.grant"].map(Into::into);
-    Rules { log_types: log_types.into_iter().collect(), quota: u32::MAX, ..Rules::default() }
+/// One rule.
+fn rules(types: &str, when: &str) -> Rules {
+    let pack = format!(
+        r#"
+name = "bench"
+[[rule]]
+id = "one"
+types = [{types}]
+when = "{when}"
+decide = "act"
+action = "notify"
+reason = "a bench"
+"#
+    );
+    source().with_pack("bench.toml", &pack).compile().unwrap()
 }
+
+fn source() -> RulesSource {
+    RulesSource { quota: u32::MAX, actions: vec!["notify".into()], ..RulesSource::default() }
+}
+
+fn acting() -> Rules {
+    rules(r#""act.now", "cost.budget", "permission.grant""#, "true")
+}
+
+/// The packs that are shipped.
+const SHIPPED: [(&str, &str); 4] = [
+    ("cost_governance.toml", include_str!("../config/policies/cost_governance.toml")),
+    ("permission_drift.toml", include_str!("../config/policies/permission_drift.toml")),
+    ("change_management.toml", include_str!("../config/policies/change_management.toml")),
+    ("compliance_audit.toml", include_str!("../config/policies/compliance_audit.toml")),
+];
 
 /// About 280 bytes; all names are spans.
 fn signal(kind: &str, provenance: &'static Provenance) -> Signal {
@@ -65,36 +96,108 @@ fn governor(rules: &Rules) -> Governor {
 
 /// A batch of this signal, a million numbers apart from the next batch.
 fn events(kind: &str, batch: u64) -> Vec<Event> {
-    let signal = signal(kind, Provenance::intern("signals", "k1", Assurance::C));
-    let stamp = |n| Event {
+    batch_of(&[signal(kind, Provenance::intern("signals", "k1", Assurance::C))], batch)
+}
+
+/// A batch of these signals, one after the other.
+fn batch_of(signals: &[Signal], batch: u64) -> Vec<Event> {
+    let stamp = |(n, signal): (u64, &Signal)| Event {
         seq: Seq(batch * 1_000_000 + n * 2 + 1),
         time: UnixMillis(batch),
         kind: Kind::Signal(signal.clone()),
     };
-    (0..BATCH).map(stamp).collect()
+    (0..BATCH).zip(signals.iter().cycle()).map(stamp).collect()
+}
+
+/// About 330 bytes, as a cost meter sends them.
+fn usage() -> Signal {
+    let body = concat!(
+        r#"{"specversion":"1.0","id":"7d9f2c1e-00000001","source":"/billing/meter","#,
+        r#""type":"cost.usage","tenant":"tenant-000","sku":"sku-00","severity":"info","#,
+        r#""time":"2026-01-02T03:04:05.678Z","datacontenttype":"application/json","#,
+        r#""data":{"amount":12.75,"budget":1000,"currency":"EUR","spend":731.25,"hours":1,"#,
+        r#""tags":["prod","eu-1"],"region":"eu-central-1"}}"#
+    );
+    let signal = signal("cost.usage", Provenance::intern("signals", "k1", Assurance::C));
+    let own = |text: &str| Text::Owned(text.into());
+    Signal {
+        id: own("7d9f2c1e-00000001"),
+        tenant: own("tenant-000"),
+        sku: own("sku-00"),
+        kind: own("cost.usage"),
+        body: body.into(),
+        ..signal
+    }
 }
 
 #[divan::bench]
 fn step_observe(bencher: Bencher) {
-    let rules = rules();
-    let (mut governor, mut effects, mut batch) = (governor(&rules), Effects::default(), 0);
+    observe(bencher, &acting(), &[signal("cost.usage", Provenance::intern("signals", "k1", Assurance::C))]);
+}
+
+/// One rule is tried, and does not hold.
+#[divan::bench]
+fn step_one_rule_observes(bencher: Bencher) {
+    let rules = rules(r#""cost.usage""#, "signal.data.spend >= 0.8 * signal.data.budget");
+    observe(bencher, &rules, &[usage()]);
+}
+
+fn observe(bencher: Bencher, rules: &Rules, signals: &[Signal]) {
+    let (mut governor, mut effects, mut batch) = (governor(rules), Effects::default(), 0);
     bencher
         .counter(ItemsCount::new(BATCH))
         .with_inputs(|| {
             batch += 1;
-            events("cost.usage", batch)
+            batch_of(signals, batch)
         })
         .bench_local_values(|events| {
             for event in events {
+                governor.step(event, rules, &mut effects);
+            }
+            assert!(effects.intents.is_empty());
+            effects.clear();
+        });
+}
+
+/// All that is shipped, over the signals beside its rules: all of them, or those of which nothing comes. What acts has
+/// its outcome at once.
+#[divan::bench(args = ["all", "observed"])]
+fn step_shipped_packs(bencher: Bencher, which: &str) {
+    let source = SHIPPED.iter().fold(source(), |source, (file, text)| source.with_pack(file, text));
+    let rules = source.compile().unwrap();
+    let packs = SHIPPED.iter().map(|(file, text)| Pack::parse(file, text).unwrap());
+    let examples = packs.flat_map(|pack| pack.rules).flat_map(|rule| rule.examples);
+    let wanted = examples.filter(|example| which == "all" || example.expect == Expected::Observe);
+    let signals: Vec<Signal> = wanted.map(|example| example.signal().clone()).collect();
+    let subject = Subject { tenant: "example".into(), sku: "example".into() };
+    let new = || Governor::new(&subject, Seq(1), UnixMillis(1), &rules, &mut Effects::default());
+    let (mut governor, mut effects, mut batch) = (new(), Effects::default(), 0);
+    bencher
+        .counter(ItemsCount::new(BATCH))
+        .with_inputs(|| {
+            batch += 1;
+            batch_of(&signals, batch)
+        })
+        .bench_local_values(|events| {
+            for event in events {
+                let (seq, time) = (event.seq, event.time);
                 governor.step(event, &rules, &mut effects);
+                if let Some(intent) = effects.intents.pop() {
+                    governor.step(outcome(&subject, intent.action, seq.next(), time), &rules, &mut effects);
+                }
             }
             effects.clear();
         });
 }
 
+fn outcome(subject: &Subject, action: ActionId, seq: Seq, time: UnixMillis) -> Event {
+    let outcome = Outcome { subject: subject.clone(), action, result: Ok(()), maybe_twice: false };
+    Event { seq, time, kind: Kind::Outcome(Box::new(outcome)) }
+}
+
 #[divan::bench]
 fn step_act_and_outcome(bencher: Bencher) {
-    let rules = rules();
+    let rules = acting();
     let (mut governor, mut effects, mut batch) = (governor(&rules), Effects::default(), 0);
     bencher
         .counter(ItemsCount::new(BATCH))
@@ -107,12 +210,7 @@ fn step_act_and_outcome(bencher: Bencher) {
                 let (seq, time) = (event.seq.next(), event.time);
                 let action = ActionId(event.seq);
                 governor.step(event, &rules, &mut effects);
-                let outcome = Outcome { subject: subject(), action, result: Ok(()), maybe_twice: false };
-                governor.step(
-                    Event { seq, time, kind: Kind::Outcome(Box::new(outcome)) },
-                    &rules,
-                    &mut effects,
-                );
+                governor.step(outcome(&subject(), action, seq, time), &rules, &mut effects);
             }
             effects.clear();
         });
@@ -138,7 +236,7 @@ fn decode(bencher: Bencher, waiting: usize) {
 
 /// Idle, or with an action out and so many signals behind it.
 fn with_waiting(waiting: usize) -> Governor {
-    let rules = rules();
+    let rules = acting();
     let mut governor = governor(&rules);
     if waiting > 0 {
         for event in events("act.now", 1).into_iter().take(waiting + 1) {

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use gemba::disk::{Disk, RealDisk};
 use gemba::event::{Event, Kind, Seq, Subject, UnixMillis};
 use gemba::jidoka::governor::{Effects, Governor};
-use gemba::jidoka::rules::Rules;
+use gemba::jidoka::rules::{Rules, RulesSource};
 use gemba::kanban::dedup::{Background, Dedup, Settings};
 use gemba::kanban::journal::{Damage, Spares, Writer, scan};
 use gemba::proof::tree::{Tree, leaf_hash};
@@ -167,10 +167,21 @@ struct Shard {
     events: Vec<Event>,
 }
 
+const ACTS: &str = r#"
+name = "bench"
+[[rule]]
+id = "one"
+types = ["cost.usage"]
+when = "true"
+decide = "act"
+action = "notify"
+reason = "a bench"
+"#;
+
 fn shard(acts: bool) -> Shard {
-    let log_types =
-        if acts { ["cost.usage".into()].into_iter().collect() } else { Rules::default().log_types };
-    let rules = Rules { log_types, quota: u32::MAX, ..Rules::default() };
+    let source = RulesSource { quota: u32::MAX, actions: vec!["notify".into()], ..RulesSource::default() };
+    let source = if acts { source.with_pack("bench.toml", ACTS) } else { source };
+    let rules = source.compile().unwrap();
     let subject = Subject { tenant: "tenant-042".into(), sku: "compute-standard".into() };
     let mut effects = Effects::default();
     let governor = Governor::new(&subject, Seq(1), UnixMillis(1), &rules, &mut effects);

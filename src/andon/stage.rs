@@ -223,6 +223,10 @@ impl Stage {
                 took = true;
                 match note {
                     Note::Draft(draft) => {
+                        if crate::fault::planted("rows-by-number") {
+                            let newest = self.commits[index].unwrap_or_default().max(port.durable.read());
+                            self.commits[index] = Some(newest.max(draft.id.seq.0));
+                        }
                         if !self.known.is_empty() && self.known.remove(&draft.id) {
                             continue;
                         }
@@ -232,7 +236,7 @@ impl Stage {
                         self.log.append(&draft)?;
                         self.receipts += 1;
                     }
-                    Note::Commit(number) => self.commits[index] = Some(number),
+                    Note::Commit(number) => self.commits[index] = self.commits[index].max(Some(number)),
                 }
             }
         }

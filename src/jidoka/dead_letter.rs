@@ -1,10 +1,10 @@
 //! How governors speak of dead letters (blueprint 2B). A case opens with the first cause, which is kept for ever; a
 //! replay or a discard closes it, and a signal that fails again after its replay opens it again. Pure: governors say in
-//! their effects what changes, the store keeps it.
+//! their effects what changes, [`CaseChange::applied`] says what a case is then, the store keeps it.
 
 use std::sync::Arc;
 
-use crate::case::{CaseId, Cause};
+use crate::case::{Case, CaseId, Cause, Reason, Status};
 use crate::event::{Seq, UnixMillis};
 use crate::receipt::StateName;
 use crate::signal::Signal;
@@ -45,4 +45,67 @@ pub enum CaseChange {
         event: Seq,
         time: UnixMillis,
     },
+}
+
+impl CaseChange {
+    #[must_use]
+    pub fn case(&self) -> CaseId {
+        match self {
+            Self::Open { case, .. } | Self::Close { case, .. } => *case,
+        }
+    }
+
+    /// The case after this change, given what was `known` of it. `None` where there is none: an operator's order may name
+    /// a case that is none, and its receipt says what was ordered.
+    #[must_use]
+    pub fn applied(&self, known: Option<Case>) -> Option<Case> {
+        match self {
+            Self::Open { case, why, signal, again } => Some(match known.filter(|_| *again) {
+                Some(known) => Case {
+                    status: Status::Open,
+                    last: Some(why.reason()),
+                    changed_by: why.event.0,
+                    ..known
+                },
+                None => fresh(*case, why, signal),
+            }),
+            Self::Close { how, event, .. } => {
+                let known = known?;
+                let (status, replays) = match how {
+                    Closing::Replayed => (Status::Replayed, known.replays.saturating_add(1)),
+                    Closing::Discarded => (Status::Discarded, known.replays),
+                };
+                Some(Case { status, replays, changed_by: event.0, ..known })
+            }
+        }
+    }
+}
+
+fn fresh(case: CaseId, why: &Why, signal: &Signal) -> Case {
+    Case {
+        id: case.to_string().into(),
+        seq: case.0.0,
+        tenant: signal.tenant().into(),
+        sku: signal.sku().into(),
+        signal_id: signal.id().into(),
+        r#type: signal.kind().into(),
+        source: signal.provenance.source.clone(),
+        status: Status::Open,
+        first: why.reason(),
+        last: None,
+        replays: 0,
+        changed_by: why.event.0,
+    }
+}
+
+impl Why {
+    fn reason(&self) -> Reason {
+        Reason {
+            cause: self.cause.as_str().into(),
+            detail: (&*self.detail).into(),
+            state: self.state.as_str().into(),
+            event: self.event.0,
+            time: self.time.0,
+        }
+    }
 }

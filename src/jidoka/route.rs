@@ -68,8 +68,9 @@ impl Stage {
 
     /// Commits once what was taken before the request is stepped.
     pub(super) fn commit_if_due(&mut self) {
-        if self.wanted.is_some_and(|wanted| self.stepped() >= wanted) && self.commit() {
-            self.wanted = None;
+        let stepped = self.stepped();
+        if self.wanted.is_some_and(|wanted| stepped >= wanted) && self.commit() {
+            self.wanted = Some(self.asked).filter(|asked| *asked > stepped);
         }
     }
 
@@ -82,6 +83,9 @@ impl Stage {
         let through = self.stepped();
         self.marks.decided.publish(through.0);
         self.commits += 1;
+        if crate::fault::planted("rows-by-number") {
+            self.commits = through.0;
+        }
         self.notes.push_back(Note::Commit(self.commits));
         let mut changes = Changes::default();
         for at in self.dirty.drain(..) {
@@ -94,6 +98,9 @@ impl Stage {
             changes.followup(followup);
         }
         for change in self.cases.drain(..) {
+            if crate::fault::planted("dead-letter-lost") && matches!(change, CaseChange::Open { .. }) {
+                continue;
+            }
             changes.case(change);
         }
         self.case_bytes = 0;

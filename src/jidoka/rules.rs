@@ -112,6 +112,13 @@ impl RulesSource {
         serde_json::to_string(self).unwrap_or_default().into()
     }
 
+    /// What holds before the first rules of a journal. Not what happens to be configured: the receipts of those first
+    /// rules say what they changed, and must say it again in every replay.
+    #[must_use]
+    pub fn before_any() -> Box<str> {
+        Self::default().to_text()
+    }
+
     /// # Errors
     /// When the text is not what this version writes.
     pub fn from_text(text: &str) -> Result<Self, ConfigError> {

@@ -100,6 +100,8 @@ pub struct Stage {
     pub(super) taken: Seq,
     /// A commit through this number is asked for.
     pub(super) wanted: Option<Seq>,
+    /// The newest number that was asked for; a later one than `wanted` where that is not done yet.
+    pub(super) asked: Seq,
     /// Commits so far.
     pub(super) commits: u64,
     pub(super) dirty: Vec<u32>,
@@ -171,6 +173,7 @@ impl Stage {
             barrier: None,
             taken: Seq(0),
             wanted: None,
+            asked: Seq(0),
             commits: 0,
             dirty: Vec::new(),
             followups: Vec::new(),
@@ -304,7 +307,12 @@ impl Stage {
                     match &event.kind {
                         Kind::Rules(text) => {
                             let text = Arc::clone(text);
-                            self.barrier = Some(Barrier::Rules(event, text));
+                            let barrier = Barrier::Rules(event, text);
+                            if crate::fault::planted("rules-without-barrier") {
+                                self.pass(barrier);
+                            } else {
+                                self.barrier = Some(barrier);
+                            }
                         }
                         kind => {
                             let bytes = kind.body_bytes();
@@ -321,6 +329,7 @@ impl Stage {
                 }
                 Feed::Through(seq) => {
                     self.taken = seq;
+                    self.asked = seq;
                     self.wanted.get_or_insert(seq);
                 }
                 Feed::Live => self.barrier = Some(Barrier::Live),

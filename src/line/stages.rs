@@ -147,9 +147,7 @@ impl Line {
             recovery::open(Box::new(store), log)?;
         let configured = settings.rulebook.configured().to_text();
         let compiled = Arc::new(Compiled::default());
-        // A journal begins with its rules. One of a version before that was decided under the configured ones.
-        let unwritten = if watermark == Seq(0) { RulesSource::default().to_text() } else { configured.clone() };
-        let holding = stored.clone().unwrap_or(unwritten);
+        let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
         let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
         compiled.hold(watermark, &rules);

@@ -1,30 +1,28 @@
 //! The oracles on a real data directory whose line has stopped: `checker DATA_DIR CLIENT_LOG [options]`.
 //!
 //! The client's log has lines `acked TENANT ID SEQ 0|1` (1 for a repeat; SEQ 0 where the answer named none),
-//! `unknown TENANT ID` and `refused STATUS TENANT ID`. Options: `--act TYPE` (a signal type on which the line acts; may
-//! be repeated), `--quota N`, `--mailbox N`, `--entitlement required`, `--vkey KEY` (the log's key, to verify its
-//! checkpoints), `--ended` (the line ended in order: nothing may be pending), `--secret FILE` (must stand in no file; may
-//! be repeated). Exit 0: all hold. 1: one does not, and the output names it. 2: usage. 3: something cannot be read.
+//! `unknown TENANT ID`, `refused STATUS TENANT ID` and `ordered SEQ` (what an operator was told of an order). The rules
+//! are those of the journal. Options: `--vkey KEY` (the log's key, to verify its checkpoints), `--ended` (the line ended
+//! in order: nothing may be pending), `--secret FILE` (must stand in no file; may be repeated). Exit 0: all hold. 1: one
+//! does not, and the output names it. 2: usage. 3: something cannot be read.
 
 #[path = "oracles/mod.rs"]
 mod oracles;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use gemba::case::{CaseFilter, CaseId};
 use gemba::disk::{DataLock, Disk, RealDisk};
 use gemba::event::Seq;
-use gemba::jidoka::rules::{EntitlementDefault, Rules};
 use gemba::jidoka::store::{Embedded, StateStore};
 use gemba::line::recovery::state_dir;
-use oracles::{Acked, Clients, Evidence, Failure, Summary};
+use oracles::{Acked, Clients, Evidence, Failure, Stored, Summary};
 
 struct Options {
     data_dir: PathBuf,
     client_log: PathBuf,
-    rules: Rules,
     vkey: Option<String>,
     ended: bool,
     secrets: Vec<PathBuf>,
@@ -32,10 +30,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let Some(options) = options() else {
-        eprintln!(
-            "usage: checker DATA_DIR CLIENT_LOG [--act TYPE]… [--quota N] [--mailbox N] [--entitlement required] \
-             [--vkey KEY] [--ended] [--secret FILE]…"
-        );
+        eprintln!("usage: checker DATA_DIR CLIENT_LOG [--vkey KEY] [--ended] [--secret FILE]…");
         return ExitCode::from(2);
     };
     match run(&options) {
@@ -59,7 +54,6 @@ fn options() -> Option<Options> {
     let mut options = Options {
         data_dir: words.next()?.into(),
         client_log: words.next()?.into(),
-        rules: Rules::default(),
         vkey: None,
         ended: false,
         secrets: Vec::new(),
@@ -67,18 +61,8 @@ fn options() -> Option<Options> {
     while let Some(option) = words.next() {
         match option.as_str() {
             "--ended" => options.ended = true,
-            "--act" => drop(options.rules.log_types.insert(words.next()?.into())),
-            "--quota" => options.rules.quota = words.next()?.parse().ok()?,
-            "--mailbox" => options.rules.mailbox = words.next()?.parse().ok()?,
             "--vkey" => options.vkey = Some(words.next()?),
             "--secret" => options.secrets.push(words.next()?.into()),
-            "--entitlement" => {
-                options.rules.entitlement = match words.next()?.as_str() {
-                    "active" => EntitlementDefault::Active,
-                    "required" => EntitlementDefault::Required,
-                    _ => return None,
-                }
-            }
             _ => return None,
         }
     }
@@ -92,14 +76,12 @@ fn run(options: &Options) -> Result<Summary, Failure> {
     let _lock = DataLock::take(&options.data_dir).map_err(|error| Failure::Unreadable(error.to_string()))?;
     let text = std::fs::read_to_string(&options.client_log).map_err(in_file(&options.client_log))?;
     let clients = clients(&text)?;
-    let (rows, watermark) = rows(&options.data_dir)?;
+    let stored = stored(&options.data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let summary = oracles::check(&Evidence {
         disk: &disk,
         data_dir: &options.data_dir,
-        rules: &options.rules,
-        rows: &rows,
-        watermark,
+        stored: &stored,
         clients: &clients,
         vkey: options.vkey.as_deref(),
         every_checkpoint: true,
@@ -123,17 +105,18 @@ fn clients(text: &str) -> Result<Clients, Failure> {
     let mut clients = Clients::default();
     for (line, words) in (1..).zip(text.lines().map(|line| line.split(' ').collect::<Vec<_>>())) {
         let name = |tenant: &str, id: &str| (tenant.to_owned(), id.to_owned());
+        let number = |text: &str| {
+            let seq = text.parse().map(Seq);
+            seq.map_err(|_| Failure::Unreadable(format!("line {line}: not a number: {text}")))
+        };
         match words.as_slice() {
             ["acked", tenant, id, seq, "0" | "1"] => {
-                let seq = seq
-                    .parse()
-                    .map_err(|_| Failure::Unreadable(format!("line {line}: not a number: {seq}")))?;
-                clients
-                    .acked
-                    .push(Acked { name: name(tenant, id), seq: Some(Seq(seq)).filter(|seq| seq.0 > 0) });
+                let seq = Some(number(seq)?).filter(|seq| seq.0 > 0);
+                clients.acked.push(Acked { name: name(tenant, id), seq });
             }
             ["unknown", tenant, id] => drop(clients.unknown.insert(name(tenant, id))),
             ["refused", _status, tenant, id] => drop(clients.refused.insert(name(tenant, id))),
+            ["ordered", seq] => clients.ordered.push(number(seq)?),
             [] | [""] => {}
             other => {
                 let other = other.join(" ");
@@ -144,23 +127,25 @@ fn clients(text: &str) -> Result<Clients, Failure> {
     Ok(clients)
 }
 
-/// What the state store holds.
-type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
-
-fn rows(data_dir: &Path) -> Result<(Rows, Seq), Failure> {
+fn stored(data_dir: &Path) -> Result<Stored, Failure> {
     let dir = state_dir(data_dir);
-    let mut rows = Rows::new();
+    let mut stored = Stored::default();
     if !dir.is_dir() {
-        return Ok((rows, Seq(0)));
+        return Ok(stored);
     }
     let unreadable = |error: &dyn std::fmt::Display| Failure::Unreadable(error.to_string());
     let store = Embedded::open(&dir).map_err(|error| unreadable(&error))?;
-    let watermark = store.load(&mut |governor| {
+    let loaded = store.load(&mut |governor| {
         let mut row = Vec::new();
         governor.encode(&mut row);
-        rows.insert(governor.key().as_bytes().to_vec(), row);
+        stored.rows.insert(governor.key().as_bytes().to_vec(), row);
     });
-    Ok((rows, watermark.map_err(|error| unreadable(&error))?))
+    let loaded = loaded.map_err(|error| unreadable(&error))?;
+    let found = store.cases().search(&CaseFilter::default(), Seq(0), usize::MAX);
+    let found = found.map_err(|error| unreadable(&error))?;
+    stored.cases = found.page.into_iter().map(|case| (CaseId(Seq(case.seq)), case)).collect();
+    (stored.watermark, stored.rules) = (loaded.watermark, loaded.rules);
+    Ok(stored)
 }
 
 /// O10: what must stay secret stands in no file under `dir`.

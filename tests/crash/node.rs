@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A start or an end that takes longer is a failure.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a node is kept in: `gemba.toml`, `data`, and a file for the lines of its actions, one per start.
+/// What a node is kept in: `gemba.toml`, `policy.toml`, `data`, and a file for the lines of its actions, one per start.
 pub struct Home {
     pub dir: PathBuf,
     data: PathBuf,
@@ -27,6 +27,7 @@ impl Home {
     pub fn new(dir: &Path, tail: &str) -> Self {
         std::fs::create_dir_all(dir).unwrap();
         std::fs::write(dir.join("gemba.toml"), format!("{CONFIGURATION}{tail}")).unwrap();
+        std::fs::write(dir.join("policy.toml"), POLICY).unwrap();
         Self {
             dir: dir.to_owned(),
             data: dir.join("data"),
@@ -108,7 +109,7 @@ impl Home {
 }
 
 /// Actions in a governor's window: more than the clients ask for.
-pub const QUOTA: &str = "1000000";
+const QUOTA: &str = "1000000";
 
 /// Any free port; a low mark that the harness's machine does not reach; segments small enough to be left.
 const CONFIGURATION: &str = r#"
@@ -127,9 +128,24 @@ tolerance_seconds = 1
 [[action]]
 name = "audit"
 kind = "log"
-types = ["permission.change"]
+[policy]
+packs = ["policy.toml"]
 [kanban]
 segment_mib = 4
+"#;
+
+/// Acts on each permission change, and remembers something of every signal.
+const POLICY: &str = r#"
+name = "crash"
+[memory]
+seen = { kind = "count", window_seconds = 3600 }
+[[rule]]
+id = "permission-change"
+types = ["permission.change"]
+when = "memory.seen >= 1.0"
+decide = "act"
+action = "audit"
+reason = "permissions are watched"
 "#;
 
 /// A child that does not outlive its owner.

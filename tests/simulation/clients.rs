@@ -10,7 +10,7 @@ use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Signal
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::oracles::{self, Acked, Name};
-use crate::plan::{ACT, Plan, RESEND_WITHIN_MILLIS};
+use crate::plan::{ACT, DENY, Plan, RESEND_WITHIN_MILLIS, SEEN, UNFIT};
 use crate::rng::Rng;
 
 /// The client's ends of the two lanes of one ingress thread.
@@ -60,7 +60,7 @@ fn name(signal: &Signal) -> Name {
 fn signal(tenant: u64, sku: u64, id: &str, kind: &str, severity: Severity, extra: u64) -> Signal {
     let (tenant, sku) = (format!("t{tenant}"), format!("k{sku}"));
     let padding = "x".repeat(usize::try_from(extra % 400).unwrap_or(0));
-    let body = format!(r#"{{"id":"{id}","data":{extra},"padding":"{padding}"}}"#);
+    let body = format!(r#"{{"id":"{id}","data":{{"amount":{extra}}},"padding":"{padding}"}}"#);
     let body = Bytes::from(body);
     Signal {
         identity: Fingerprint::new("signals", Assurance::C, &tenant, id, &body),
@@ -93,8 +93,10 @@ impl Clients {
                 let kind = match rng.below(20) {
                     0 => "gemba.entitlement.active",
                     1 => "gemba.entitlement.revoked",
-                    2..=8 => ACT,
-                    _ => "compliance.finding",
+                    2..=9 => ACT,
+                    10 => DENY,
+                    11 => UNFIT,
+                    _ => SEEN,
                 };
                 let severity = rng.pick(&[Severity::Info, Severity::Warning, Severity::Critical]);
                 let (tenant, sku) = (rng.below(plan.tenants), rng.below(plan.skus));

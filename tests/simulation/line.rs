@@ -9,17 +9,22 @@ use gemba::andon::log::{Log, LogError, ReceiptKey};
 use gemba::andon::stage as scribe;
 use gemba::clock::Instant;
 use gemba::disk::Disk;
-use gemba::event::{Ack, Arrival, Command, Feed, Note, Outcome, Seq, Subject, UnixMillis, Verb};
-use gemba::jidoka::stage::{self as shard, Commit, Order};
+use gemba::event::{
+    Ack, Arrival, Command, Failure, Feed, Note, Order, Outcome, Replay, RulesText, Seq, Subject, UnixMillis,
+    Verb,
+};
+use gemba::jidoka::rules::{Compiled, RulesSource};
+use gemba::jidoka::stage::{self as shard, Commit};
 use gemba::jidoka::store::{self, Keeper, StoreError};
 use gemba::kaizen::Collector;
 use gemba::kanban::dedup::{ArchiveError, Background, Dedup};
 use gemba::kanban::journal::{Damage, WriteError};
-use gemba::kanban::stage::{self as journal, Fatal, Turn, shard_of};
+use gemba::kanban::stage::{self as journal, Fatal, Ordered, Turn, shard_of};
 use gemba::limits::COMMITS_LANE;
-use gemba::line::recovery::{self, Opened, RecoveryError};
+use gemba::line::recovery::{self, Opened, RecoveryError, Replayed};
 use gemba::proof::note::{LocalSigner, vkey};
 use gemba::ring::{Bell, Full, Mark, Receiver, Sender, Switch, lane};
+use tokio::sync::oneshot;
 
 use crate::clients::PortEnds;
 use crate::disk::SimDisk;
@@ -114,7 +119,7 @@ pub struct Behind {
     shards: Vec<shard::Stage>,
     scribe: scribe::Stage,
     keeper: Keeper,
-    orders: Vec<Receiver<Order>>,
+    orders: Vec<Receiver<shard::Order>>,
     outcomes: Sender<Arrival>,
     /// Actions that were carried out, and when their outcome is told.
     under_way: VecDeque<(u64, Outcome)>,
@@ -139,12 +144,16 @@ impl Behind {
 
     fn carry_out(&mut self, rng: &mut Rng, time: &Time, target: &mut Target) {
         let at = rng.index(self.orders.len());
-        if let Some(Order { intent, maybe_twice }) = self.orders[at].pop() {
+        if let Some(shard::Order { intent, maybe_twice }) = self.orders[at].pop() {
             target.calls.push((intent.action.0, maybe_twice));
             if !rng.chance(self.silent) {
                 let signal = &intent.signal;
                 let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };
-                let result = if rng.chance(self.failing) { Err("the target refused".into()) } else { Ok(()) };
+                let result = match rng.chance(self.failing) {
+                    true if rng.chance(3000) => Err(Failure::withheld("the target's breaker stands open")),
+                    true => Err(Failure::asked("the target refused")),
+                    false => Ok(()),
+                };
                 let outcome = Outcome { subject, action: intent.action, result, maybe_twice };
                 self.under_way.push_back((time.millis + rng.below(200), outcome));
             }
@@ -177,6 +186,19 @@ pub struct Line {
     idle: bool,
     pub behind: Behind,
     pub ports: Vec<PortEnds>,
+    operator: Sender<Ordered>,
+    /// Operators who wait for the number of their order.
+    asked: Vec<oneshot::Receiver<Seq>>,
+}
+
+fn new_rules(rules: &RulesSource) -> Order {
+    let (actor, reason) = ("root".into(), "simulated".into());
+    Order::Rules(Arc::new(RulesText { text: rules.to_text(), actor, reason }))
+}
+
+fn command(subject: Subject, verb: Verb) -> Order {
+    let (actor, reason) = ("root".into(), "simulated".into());
+    Order::Command(Box::new(Command { subject, verb, actor, reason }))
 }
 
 fn mark() -> Mark {
@@ -190,8 +212,9 @@ struct Lanes {
     scribe: Vec<scribe::Port>,
     keeper: Vec<store::Port>,
     clients: Vec<PortEnds>,
-    orders: Vec<Receiver<Order>>,
+    orders: Vec<Receiver<shard::Order>>,
     outcomes: Sender<Arrival>,
+    operator: Sender<Ordered>,
 }
 
 fn wire(plan: &Plan) -> Lanes {
@@ -206,10 +229,12 @@ fn wire(plan: &Plan) -> Lanes {
         clients.push(PortEnds { arrivals: sender, acks: answers });
     }
     let (outcomes, taken_outcomes) = lane(inner, bell());
+    let (operator, ordered) = lane(2, bell());
     let mut lanes = Lanes {
         journal: journal::Lanes {
             ports,
             inner: vec![taken_outcomes],
+            orders: ordered,
             shards: Vec::new(),
             queries: lane(1, bell()).1,
         },
@@ -219,6 +244,7 @@ fn wire(plan: &Plan) -> Lanes {
         clients,
         orders: Vec::new(),
         outcomes,
+        operator,
     };
     for _ in 0..plan.shards {
         let (feed, taken_feed) = lane::<Feed>(events, bell());
@@ -260,8 +286,13 @@ impl Line {
         let log_dir = recovery::log_dir(data_dir);
         let key = ReceiptKey::new(&[1; 32]);
         let log = Log::open(disk.shared(), &log_dir, signer, key, plan.log_segment_bytes, time.wall())?;
-        let Opened { store, governors, watermark, log, logged } =
+        let Opened { store, governors, watermark, rules: stored, log, logged } =
             recovery::open(Box::new(store.clone()), log)?;
+        let compiled = Arc::new(Compiled::default());
+        let configured = plan.rules.to_text();
+        let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
+        let rules = compiled.of(&holding);
+        let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
         let newest = logged.iter().map(|id| id.seq).max();
         disk.note(|| {
             format!("state through {watermark}, {} governors, {} receipts", governors.len(), log.size())
@@ -284,7 +315,8 @@ impl Line {
         }
         let shards = lanes.shards.into_iter().zip(owned).enumerate().map(|(number, (lanes, governors))| {
             let marks = shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()) };
-            shard::Stage::new(number, plan.rules.clone(), governors, lanes, marks, recorder())
+            let rules = (Arc::clone(&rules), Arc::clone(&compiled));
+            shard::Stage::new(number, rules, governors, lanes, marks, recorder())
         });
         let mut behind = Behind {
             shards: shards.collect(),
@@ -311,7 +343,9 @@ impl Line {
                 stopped = behind.turn(rng, time, target).err();
             }
         };
-        let end = recovery::replay(&shared, data_dir, watermark, &mut dedup, plan.shards, &mut hand)?;
+        let replayed =
+            recovery::replay(&shared, data_dir, watermark, &mut dedup, plan.shards, &compiled, &mut hand)?;
+        let Replayed { end, rules } = replayed;
         recovery::check_end(data_dir, &end, watermark, newest)?;
         disk.note(|| format!("journal through {}, epoch {}, closed {}", end.last, end.epoch.0, end.closed));
         for shard in 0..plan.shards {
@@ -332,8 +366,14 @@ impl Line {
             data_dir: PathBuf::from(DATA_DIR),
             low_water_bytes: plan.low_water_bytes,
         };
-        let journal = journal::Stage::new(place, writer, dedup, journal_lanes, marks, recorder(), time.now());
-        Ok(Self { journal, idle: false, behind, ports: lanes.clients })
+        let mut journal =
+            journal::Stage::new(place, writer, dedup, journal_lanes, marks, recorder(), time.now());
+        let holding = rules.map(|rules| rules.text.clone()).or(stored);
+        if holding.as_ref() != Some(&configured) {
+            journal.begin_with(new_rules(&plan.rules));
+        }
+        let (operator, asked) = (lanes.operator, Vec::new());
+        Ok(Self { journal, idle: false, behind, ports: lanes.clients, operator, asked })
     }
 
     pub fn turn_journal(&mut self, time: &Time) -> Result<Turn, Stopped> {
@@ -343,16 +383,51 @@ impl Line {
     }
 
     /// An operator orders something.
-    pub fn command(&mut self, plan: &Plan, rng: &mut Rng) {
-        let subject = Subject {
-            tenant: format!("t{}", rng.below(plan.tenants)).into(),
-            sku: format!("k{}", rng.below(plan.skus)).into(),
+    pub fn command(&mut self, plan: &Plan, store: &SimStore, rng: &mut Rng) {
+        let open = store.open_cases();
+        let order = match rng.below(10) {
+            0..=1 if !plan.other_rules.is_empty() => {
+                new_rules(&plan.other_rules[rng.index(plan.other_rules.len())])
+            }
+            2..=5 if !open.is_empty() => {
+                let (case, signal) = open[rng.index(open.len())].clone();
+                if rng.chance(7000) {
+                    let (actor, reason) = ("root".into(), "simulated".into());
+                    Order::Replay(Box::new(Replay { case: case.0, signal, actor, reason }))
+                } else {
+                    let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };
+                    command(subject, Verb::Discard(case.0))
+                }
+            }
+            _ => {
+                let subject = Subject {
+                    tenant: format!("t{}", rng.below(plan.tenants)).into(),
+                    sku: format!("k{}", rng.below(plan.skus)).into(),
+                };
+                let verbs =
+                    [Verb::Halt, Verb::Resume, Verb::Resume, Verb::Entitle, Verb::Revoke, Verb::Quota(3)];
+                command(subject, rng.pick(&verbs))
+            }
         };
-        let verbs = [Verb::Halt, Verb::Resume, Verb::Resume, Verb::Entitle, Verb::Revoke, Verb::Quota(3)];
-        let command =
-            Command { subject, verb: rng.pick(&verbs), actor: "root".into(), reason: "simulated".into() };
+        let (answer, asked) = oneshot::channel();
         // A full lane refuses the operator.
-        drop(self.behind.outcomes.push(Arrival::Command(Box::new(command))));
+        if self.operator.push(Ordered { order, answer }).is_ok() {
+            self.asked.push(asked);
+        }
+    }
+
+    /// Numbers that operators were told since they were asked for last.
+    pub fn told(&mut self) -> Vec<Seq> {
+        let mut told = Vec::new();
+        self.asked.retain_mut(|asked| match asked.try_recv() {
+            Ok(seq) => {
+                told.push(seq);
+                false
+            }
+            Err(oneshot::error::TryRecvError::Empty) => true,
+            Err(oneshot::error::TryRecvError::Closed) => false,
+        });
+        told
     }
 
     /// Whether nothing is under way anywhere.

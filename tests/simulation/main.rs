@@ -17,10 +17,12 @@ mod plan;
 mod planted;
 mod rng;
 mod seed;
+mod shards;
 mod store;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use oracles::Summary;
 use seed::{Found, Report};
 
 /// Runs a seed; a panic is a finding like another.
@@ -34,7 +36,7 @@ fn run(seed: u64) -> Result<Report, Found> {
 
 #[test]
 fn every_seed_keeps_the_promises_and_runs_the_same_twice() {
-    let mut total = [0; 7];
+    let mut total = [0; 10];
     for seed in plan::seeds() {
         let report = run(seed).unwrap_or_else(|found| {
             panic!("seed {seed}: {}\n  {}", found.what, found.story.join("\n  "));
@@ -42,15 +44,17 @@ fn every_seed_keeps_the_promises_and_runs_the_same_twice() {
         let again = run(seed).map(|report| report.trace);
         assert_eq!(again.ok(), Some(report.trace), "seed {seed} does not run the same twice");
         let Report { processes, cuts, answers, recycled, millis, .. } = report;
-        let counted = [1, processes, cuts, answers, report.summary.receipts, recycled, millis];
+        let Summary { receipts, replays, rules, cases, .. } = report.summary;
+        let counted = [1, processes, cuts, answers, receipts, recycled, millis, replays, rules, cases];
         for (total, counted) in total.iter_mut().zip(counted) {
             *total += counted;
         }
     }
-    let [seeds, processes, cuts, answers, receipts, recycled, millis] = total;
+    let [seeds, processes, cuts, answers, receipts, recycled, millis, replays, rules, cases] = total;
     let seconds = millis / 1000;
     println!(
-        "{seeds} seeds: {processes} processes, {cuts} cuts, {answers} answers, {receipts} receipts, \
-         {recycled} segments recycled, {seconds} simulated seconds"
+        "{seeds} seeds: {processes} processes, {cuts} cuts, {answers} answers, {receipts} receipts, {cases} dead \
+         letters, {replays} replays, {rules} changes of the rules, {recycled} segments recycled, {seconds} simulated \
+         seconds"
     );
 }

@@ -2,16 +2,21 @@
 //! faults and not others, so that no fault hides behind another.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
 
-use gemba::jidoka::rules::{EntitlementDefault, Rules};
+use gemba::jidoka::rules::{EntitlementDefault, RulesSource};
 use gemba::kanban::dedup;
 
 use crate::disk::Faults;
 use crate::rng::Rng;
 
-/// Signals of this type order an action.
+/// Signals of this type may order an action.
 pub const ACT: &str = "cost.usage";
+/// Signals of this type are denied.
+pub const DENY: &str = "cost.request";
+/// To signals of this type a rule cannot be applied.
+pub const UNFIT: &str = "cost.forecast";
+/// No rule is about signals of this type, but some are counted.
+pub const SEEN: &str = "compliance.finding";
 
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -23,7 +28,12 @@ pub struct Plan {
     pub log_segment_bytes: u64,
     pub capacity: u64,
     pub low_water_bytes: u64,
-    pub rules: Rules,
+    /// What the line is configured with.
+    pub rules: RulesSource,
+    /// What operators activate, and what a later process is configured with.
+    pub other_rules: Vec<RulesSource>,
+    /// Processes that are configured with other rules than the one before.
+    pub reconfigured: u64,
     pub dedup: dedup::Settings,
     pub tenants: u64,
     pub skus: u64,
@@ -66,19 +76,8 @@ impl Plan {
         };
         let segment_bytes = rng.pick(&[1024, 4096, 32_768]);
         let small_blocks = rng.chance(4000);
-        let seconds = |rng: &mut Rng, of: &[u64]| Duration::from_secs(rng.pick(of));
-        let rules = Rules {
-            log_types: std::iter::once(ACT.into()).collect(),
-            entitlement: rng.pick(&[EntitlementDefault::Active, EntitlementDefault::Required]),
-            boot_timeout: seconds(rng, &[1, 30]),
-            quota: rng.pick(&[2, 5, 1000]),
-            quota_window: seconds(rng, &[2, 60]),
-            mailbox: rng.pick(&[1, 8, 1024]),
-            breaker_failures: rng.pick(&[1, 2, 5]),
-            breaker_reset: seconds(rng, &[1, 60]),
-            action_deadline: seconds(rng, &[5, 90]),
-            ..Rules::default()
-        };
+        let rules = rules(rng);
+        let other_rules = (0..rng.below(4)).map(|_| variant(rng, &rules)).collect();
         Self {
             shards: rng.pick(&[1, 2, 3]),
             ports: rng.pick(&[1, 2, 3]),
@@ -94,6 +93,8 @@ impl Plan {
             capacity: 2 << 20,
             low_water_bytes: 4 * segment_bytes + 65_536,
             rules,
+            other_rules,
+            reconfigured: rng.pick(&[0, 5000]),
             dedup: dedup::Settings {
                 // Small blocks are archived soon, so that segments are recycled.
                 capacity: if small_blocks { 24 } else { rng.pick(&[64, 100_000]) },
@@ -116,9 +117,83 @@ impl Plan {
             clock_jumps: rng.pick(&[0, 20]),
             actions_failing: rng.pick(&[0, 3000, 9000]),
             actions_silent: rng.pick(&[0, 1000]),
-            commands: rng.pick(&[0, 100]),
+            commands: rng.pick(&[0, 500, 5000]),
         }
     }
+}
+
+fn rules(rng: &mut Rng) -> RulesSource {
+    RulesSource {
+        entitlement: rng.pick(&[EntitlementDefault::Active, EntitlementDefault::Required]),
+        boot_timeout_seconds: rng.pick(&[1, 30]),
+        quota: rng.pick(&[2, 5, 1000]),
+        quota_window_seconds: rng.pick(&[2, 60]),
+        mailbox: rng.pick(&[1, 8, 1024]),
+        mailbox_bytes: rng.pick(&[2000, 1_000_000]),
+        breaker_failures: rng.pick(&[1, 2, 5]),
+        breaker_reset_seconds: rng.pick(&[1, 60]),
+        action_deadline_seconds: rng.pick(&[5, 90]),
+        actions: vec!["first".into(), "second".into()],
+        ..RulesSource::default()
+    }
+    .with_pack("simulated.toml", &pack(rng))
+}
+
+/// Some of it is otherwise, so that it shows under which rules an event was decided.
+fn variant(rng: &mut Rng, of: &RulesSource) -> RulesSource {
+    let drawn = rules(rng);
+    match rng.below(4) {
+        0 => RulesSource { quota: rng.pick(&[1, 3, 100]), mailbox: rng.pick(&[2, 4, 1024]), ..of.clone() },
+        1 => drawn,
+        2 => RulesSource { packs: Vec::new(), everyone: Vec::new(), ..of.clone() },
+        _ => RulesSource { packs: drawn.packs, everyone: drawn.everyone, ..of.clone() },
+    }
+}
+
+/// Acts, denies, fails and remembers; what it acts on depends on what it remembers.
+fn pack(rng: &mut Rng) -> String {
+    let when = rng.pick(&[
+        "true",
+        "signal.data.amount < 500.0",
+        "memory.spent > 900.0",
+        "has(memory.before) && memory.before < signal.data.amount",
+        "signal.severity != 'info' && memory.seen > 1.0",
+    ]);
+    let window = rng.pick(&[1, 60]);
+    let (action, number) = (rng.pick(&["first", "second"]), rng.below(100));
+    format!(
+        r#"
+name = "simulated"
+description = "of number {number}"
+
+[memory]
+seen = {{ kind = "count", window_seconds = {window} }}
+spent = {{ kind = "sum", of = "signal.data.amount", types = ["{ACT}", "{SEEN}"], window_seconds = {window} }}
+before = {{ kind = "last", of = "signal.data.amount", types = ["{ACT}"] }}
+
+[[rule]]
+id = "act"
+types = ["{ACT}"]
+when = "{when}"
+decide = "act"
+action = "{action}"
+reason = "it was asked for"
+
+[[rule]]
+id = "deny"
+types = ["{DENY}"]
+when = "signal.data.amount >= 0.0"
+decide = "deny"
+reason = "it is never allowed"
+
+[[rule]]
+id = "unfit"
+types = ["{UNFIT}"]
+when = "signal.data.missing > 1.0"
+decide = "observe"
+reason = "nobody gets here"
+"#
+    )
 }
 
 /// Seeds to run and the first of them, from the environment.

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gemba::disk::Disk;
-use gemba::event::Seq;
+use gemba::event::{Event, Seq};
+use gemba::kanban::journal::record::Decoder;
 use gemba::kanban::journal::{Damage, scan};
 use gemba::line::recovery::journal_dir;
 
@@ -54,43 +55,71 @@ const HEAL_TURNS: u64 = 200_000;
 const HEAL_STARTS: u64 = 3;
 
 pub fn run(seed: u64) -> Result<Report, Found> {
-    let mut rng = Rng::new(seed);
-    let plan = Plan::draw(&mut rng);
-    let disk = SimDisk::new(rng.fork(), plan.capacity);
-    let mut world = World {
-        store: SimStore::new(disk.clone()),
-        clients: Clients::new(&plan, rng.fork()),
-        target: Target::default(),
-        time: Time { base: gemba::clock::now(), millis: 0, jumped: 0 },
-        processes: 0,
-        cuts: 0,
-        disk,
-        rng,
-        plan,
-    };
-    let outcome = world.suffer().and_then(|()| world.heal());
-    let outcome = match world.disk.broken_promise() {
-        Some(promise) => Err(promise),
-        None => outcome,
-    };
-    match outcome {
-        Ok(summary) => Ok(Report {
-            trace: world.disk.trace(),
-            summary,
-            processes: world.processes,
-            cuts: world.cuts,
-            answers: world.clients.answers,
-            recycled: world.disk.recycled(),
-            millis: world.time.millis,
-        }),
-        Err(what) => Err(Found { what, story: world.disk.story() }),
-    }
+    let mut world = World::new(seed);
+    let summary = world.outcome()?;
+    Ok(Report {
+        trace: world.disk.trace(),
+        summary,
+        processes: world.processes,
+        cuts: world.cuts,
+        answers: world.clients.answers,
+        recycled: world.disk.recycled(),
+        millis: world.time.millis,
+    })
+}
+
+/// Every event that the journal of a seed holds at its end.
+pub fn journal(seed: u64) -> Result<Vec<Event>, Found> {
+    let mut world = World::new(seed);
+    world.outcome()?;
+    let mut events = Vec::new();
+    let dir = journal_dir(Path::new(DATA_DIR));
+    let scanned = scan(&world.disk.whole_history(), &dir, |header, records, path, offset| {
+        let mut decoder = Decoder::new(records);
+        let mut seq = header.first;
+        loop {
+            let kind = decoder.next_kind();
+            let kind = kind.map_err(|why| Damage::Record { path: path.to_owned(), offset, why })?;
+            let Some(kind) = kind else { return Ok::<(), Damage>(()) };
+            events.push(Event { seq, time: header.time, kind });
+            seq = seq.next();
+        }
+    });
+    scanned.map(|_| events).map_err(|damage| Found { what: damage.to_string(), story: Vec::new() })
 }
 
 impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::draw(&mut rng);
+        let disk = SimDisk::new(rng.fork(), plan.capacity);
+        Self {
+            store: SimStore::new(disk.clone()),
+            clients: Clients::new(&plan, rng.fork()),
+            target: Target::default(),
+            time: Time { base: gemba::clock::now(), millis: 0, jumped: 0 },
+            processes: 0,
+            cuts: 0,
+            disk,
+            rng,
+            plan,
+        }
+    }
+
+    fn outcome(&mut self) -> Result<Summary, Found> {
+        let outcome = self.suffer().and_then(|()| self.heal());
+        let outcome = self.disk.broken_promise().map_or(outcome, Err);
+        outcome.map_err(|what| Found { what, story: self.disk.story() })
+    }
+
     /// Phase 1: safety, whatever happens.
     fn suffer(&mut self) -> Result<(), String> {
         for _ in 0..self.plan.processes {
+            let others = self.plan.other_rules.len();
+            if others > 0 && self.rng.chance(self.plan.reconfigured) {
+                let at = self.rng.index(others);
+                self.plan.rules = self.plan.other_rules[at].clone();
+            }
             self.disk.set_faults(self.plan.faults);
             self.processes += 1;
             let fuse = self.fuse();
@@ -215,7 +244,7 @@ impl World {
             self.disk.note(|| format!("others take {filler} bytes, {} are free", self.disk.free()));
         }
         if self.rng.chance(self.plan.commands) {
-            line.command(&self.plan, &mut self.rng);
+            line.command(&self.plan, &self.store, &mut self.rng);
         }
     }
 
@@ -223,6 +252,7 @@ impl World {
         for (port, ends) in line.ports.iter_mut().enumerate() {
             self.clients.listen(port, ends, self.time.millis)?;
         }
+        self.clients.known.ordered.extend(line.told());
         Ok(())
     }
 
@@ -256,14 +286,12 @@ impl World {
 
     fn look(&self, ended: bool) -> Result<Summary, String> {
         let disk: Arc<dyn Disk> = self.disk.whole_history().shared();
-        let (rows, watermark) = self.store.contents();
+        let stored = self.store.contents();
         let vkey = log_vkey();
         let evidence = Evidence {
             disk: &disk,
             data_dir: Path::new(DATA_DIR),
-            rules: &self.plan.rules,
-            rows: &rows,
-            watermark,
+            stored: &stored,
             clients: &self.clients.known,
             vkey: ended.then_some(&vkey),
             every_checkpoint: false,

@@ -5,18 +5,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use gemba::case::{CaseId, Status};
 use gemba::event::Seq;
+use gemba::jidoka::dead_letter::CaseChange;
 use gemba::jidoka::governor::Governor;
-use gemba::jidoka::store::{Changes, StateStore, StoreError};
+use gemba::jidoka::store::{Changes, Loaded, StateStore, StoreError};
+use gemba::signal::Signal;
 
 use crate::disk::SimDisk;
-
-pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+use crate::oracles::Stored;
 
 #[derive(Debug, Default)]
 struct Durable {
-    rows: Rows,
-    watermark: Seq,
+    stored: Stored,
+    /// Every text, by the event from which it holds.
+    rules: BTreeMap<Seq, Box<str>>,
+    signals: BTreeMap<CaseId, Signal>,
 }
 
 /// What survives every crash; a process opens it anew.
@@ -35,16 +39,42 @@ impl SimStore {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn contents(&self) -> (Rows, Seq) {
+    pub fn contents(&self) -> Stored {
+        self.durable().stored.clone()
+    }
+
+    /// Cases that an operator may order on, with their signals.
+    pub fn open_cases(&self) -> Vec<(CaseId, Signal)> {
         let durable = self.durable();
-        (durable.rows.clone(), durable.watermark)
+        let cases = durable.stored.cases.iter().filter(|(_, case)| case.status == Status::Open);
+        cases.filter_map(|(id, _)| Some((*id, durable.signals.get(id)?.clone()))).collect()
+    }
+}
+
+impl Durable {
+    fn write(&mut self, changes: &Changes, watermark: Seq) {
+        for (key, row) in changes.rows() {
+            self.stored.rows.insert(key.to_vec(), row.to_vec());
+        }
+        for change in changes.cases() {
+            let case = change.case();
+            if let CaseChange::Open { signal, .. } = change {
+                self.signals.insert(case, (**signal).clone());
+            }
+            let known = self.stored.cases.remove(&case);
+            self.stored.cases.extend(change.applied(known).map(|row| (case, row)));
+        }
+        self.rules.extend(changes.rules().iter().cloned());
+        self.stored.watermark = watermark;
+        self.stored.rules = self.rules.range(..=watermark).next_back().map(|(_, text)| text.clone());
     }
 }
 
 impl StateStore for SimStore {
-    fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Seq, StoreError> {
+    fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Loaded, StoreError> {
         let durable = self.durable();
-        for (key, row) in &durable.rows {
+        let Stored { rows, watermark, rules, .. } = &durable.stored;
+        for (key, row) in rows {
             let governor = Governor::decode(row).map_err(|damage| StoreError::Row {
                 path: PathBuf::from("/data/state"),
                 key: String::from_utf8_lossy(key).into_owned(),
@@ -52,7 +82,7 @@ impl StateStore for SimStore {
             })?;
             visit(governor);
         }
-        Ok(durable.watermark)
+        Ok(Loaded { watermark: *watermark, rules: rules.clone() })
     }
 
     fn commit(&mut self, changes: &Changes, watermark: Seq) -> Result<(), StoreError> {
@@ -61,11 +91,9 @@ impl StateStore for SimStore {
         // Who is told of an error does not know whether it came before or after the fact.
         if outcome.is_ok() || !was_dead && self.disk.coin() {
             let mut durable = self.durable();
-            assert!(watermark >= durable.watermark, "watermark {watermark} after {}", durable.watermark);
-            for (key, row) in changes.rows() {
-                durable.rows.insert(key.to_vec(), row.to_vec());
-            }
-            durable.watermark = watermark;
+            let before = durable.stored.watermark;
+            assert!(watermark >= before, "watermark {watermark} after {before}");
+            durable.write(changes, watermark);
         }
         outcome.map_err(|source| StoreError::Io {
             path: PathBuf::from("/data/state"),

@@ -194,6 +194,12 @@ impl Example {
         }
     }
 
+    /// What the pack is asked about.
+    #[must_use]
+    pub fn signal(&self) -> &Signal {
+        &self.signal
+    }
+
     fn remember(&self, memory: &mut Memory, declared: &Declared, value: f64) {
         let times = if declared.kind == Kind::Count { value } else { 1.0 };
         let entry = Entry {

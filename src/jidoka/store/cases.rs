@@ -9,9 +9,9 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 
 use super::StoreError;
 use super::embedded::wrapped;
-use crate::case::{Case, CaseFilter, CaseId, Found, Reason, Status};
+use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::Seq;
-use crate::jidoka::dead_letter::{CaseChange, Closing, Why};
+use crate::jidoka::dead_letter::CaseChange;
 use crate::jidoka::governor::{decode_signal, encode_signal};
 use crate::signal::Signal;
 
@@ -77,33 +77,17 @@ impl Cases {
     pub(super) fn write(&self, batch: &mut OwnedWriteBatch, changes: &[CaseChange]) -> Result<(), StoreError> {
         let mut rows: BTreeMap<CaseId, Case> = BTreeMap::new();
         for change in changes {
-            match change {
-                CaseChange::Open { case, why, signal, again } => {
-                    let known = if *again { self.known(&rows, *case)? } else { None };
-                    let row = match known {
-                        Some(known) => Case {
-                            status: Status::Open,
-                            last: Some(reason(why)),
-                            changed_by: why.event.0,
-                            ..known
-                        },
-                        None => fresh(*case, why, signal),
-                    };
-                    rows.insert(*case, row);
-                    let mut bytes = Vec::with_capacity(signal.body.len() + 256);
-                    encode_signal(&mut bytes, signal);
-                    batch.insert(&self.signals, case.0.0.to_be_bytes(), bytes);
-                }
-                CaseChange::Close { case, how, event, .. } => {
-                    // An operator's order may name a case that is none; its receipt says what was ordered.
-                    let Some(known) = self.known(&rows, *case)? else { continue };
-                    let (status, replays) = match how {
-                        Closing::Replayed => (Status::Replayed, known.replays.saturating_add(1)),
-                        Closing::Discarded => (Status::Discarded, known.replays),
-                    };
-                    rows.insert(*case, Case { status, replays, changed_by: event.0, ..known });
-                }
+            let case = change.case();
+            if let CaseChange::Open { signal, .. } = change {
+                let mut bytes = Vec::with_capacity(signal.body.len() + 256);
+                encode_signal(&mut bytes, signal);
+                batch.insert(&self.signals, case.0.0.to_be_bytes(), bytes);
             }
+            let known = match rows.get(&case) {
+                Some(row) => Some(row.clone()),
+                None => self.find(case)?,
+            };
+            rows.extend(change.applied(known).map(|row| (case, row)));
         }
         for (case, row) in rows {
             // A row of plain texts and numbers can be written.
@@ -112,45 +96,11 @@ impl Cases {
         Ok(())
     }
 
-    fn known(&self, rows: &BTreeMap<CaseId, Case>, case: CaseId) -> Result<Option<Case>, StoreError> {
-        match rows.get(&case) {
-            Some(row) => Ok(Some(row.clone())),
-            None => self.find(case),
-        }
-    }
-
     fn read(&self, row: &[u8]) -> Result<Case, StoreError> {
         serde_json::from_slice(row).map_err(|_| self.damaged())
     }
 
     fn damaged(&self) -> StoreError {
         StoreError::Meta { path: self.path.clone(), what: "list of dead letters" }
-    }
-}
-
-fn fresh(case: CaseId, why: &Why, signal: &Signal) -> Case {
-    Case {
-        id: case.to_string().into(),
-        seq: case.0.0,
-        tenant: signal.tenant().into(),
-        sku: signal.sku().into(),
-        signal_id: signal.id().into(),
-        r#type: signal.kind().into(),
-        source: signal.provenance.source.clone(),
-        status: Status::Open,
-        first: reason(why),
-        last: None,
-        replays: 0,
-        changed_by: why.event.0,
-    }
-}
-
-fn reason(why: &Why) -> Reason {
-    Reason {
-        cause: why.cause.as_str().into(),
-        detail: (&*why.detail).into(),
-        state: why.state.as_str().into(),
-        event: why.event.0,
-        time: why.time.0,
     }
 }

@@ -7,6 +7,7 @@
 //! O7 (queues) is looked at where a queue is stored, in the mailboxes; O9 (nothing pending) where `ended` says that the
 //! line ended in order; O10 (secrets) by the checker, which alone sees files and secrets.
 
+mod cases;
 mod log;
 mod replay;
 
@@ -15,9 +16,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use gemba::case::{Case, CaseId};
 use gemba::disk::Disk;
 use gemba::event::Seq;
-use gemba::jidoka::rules::Rules;
 use gemba::receipt::ReceiptId;
 
 /// What one client was told of a signal: tenant and id.
@@ -38,16 +39,25 @@ pub struct Clients {
     pub unknown: HashSet<Name>,
     /// Refused at least once; may have been sent again later.
     pub refused: HashSet<Name>,
+    /// Numbers that operators were told of their orders.
+    pub ordered: Vec<Seq>,
 }
 
-/// What the oracles look at. Nothing of it is written.
+/// What the state store holds.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    pub rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub watermark: Seq,
+    /// The rules that hold at the watermark.
+    pub rules: Option<Box<str>>,
+    pub cases: BTreeMap<CaseId, Case>,
+}
+
+/// What the oracles look at. Nothing of it is written. The rules are the journal's own.
 pub struct Evidence<'a> {
     pub disk: &'a Arc<dyn Disk>,
     pub data_dir: &'a Path,
-    pub rules: &'a Rules,
-    /// The state store's rows and watermark.
-    pub rows: &'a BTreeMap<Vec<u8>, Vec<u8>>,
-    pub watermark: Seq,
+    pub stored: &'a Stored,
     pub clients: &'a Clients,
     /// The log's key as text (C2SP); without it checkpoints are compared with the tree, and their signatures are not.
     pub vkey: Option<&'a str>,
@@ -62,6 +72,10 @@ pub struct Evidence<'a> {
 pub struct Summary {
     pub events: u64,
     pub signals: u64,
+    pub replays: u64,
+    /// Changes of the rules.
+    pub rules: u64,
+    pub cases: u64,
     pub governors: u64,
     pub receipts: u64,
     pub checkpoints: u64,
@@ -112,6 +126,9 @@ pub fn check(evidence: &Evidence<'_>) -> Result<Summary, Failure> {
     Ok(Summary {
         events: decided.events,
         signals: decided.signals.len() as u64,
+        replays: decided.replays.len() as u64,
+        rules: decided.rules,
+        cases: evidence.stored.cases.len() as u64,
         governors: decided.governors.len() as u64,
         receipts: logged.ids.len() as u64,
         checkpoints: logged.checkpoints,
@@ -142,7 +159,7 @@ fn compare(evidence: &Evidence<'_>, decided: &replay::Decided, logged: &Receipts
     }
     for (key, expected) in &decided.receipts {
         let there = logged.get(key).map_or(0, Vec::len);
-        let applied = decided.rows.get(key).copied().unwrap_or_default();
+        let applied = decided.applied(evidence, key);
         let missing = expected[there..].iter().find(|(cause, _)| evidence.ended || *cause <= applied);
         if let Some((_, missing)) = missing {
             let why = if evidence.ended { "after the end" } else { "though the state has passed it" };
@@ -164,6 +181,9 @@ fn clients(evidence: &Evidence<'_>, decided: &replay::Decided, logged: &log::Log
         if evidence.ended && !logged.ids.contains(&ReceiptId { seq: *found, ordinal: 0 }) {
             return violation("O2", format!("{name:?}, acked as {found}, has no receipt after the end"));
         }
+    }
+    if let Some(seq) = known.ordered.iter().find(|seq| !decided.orders.contains(seq)) {
+        return violation("O1", format!("an operator was told {seq}, which is no order in the journal"));
     }
     let acked: HashSet<&Name> = known.acked.iter().map(|acked| &acked.name).collect();
     for name in decided.signals.keys() {

@@ -1,9 +1,11 @@
 //! The journal, decided anew from its first event.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use gemba::event::{Event, Kind, Seq, Subject};
+use gemba::event::{Event, Kind, RulesText, Seq, Subject};
 use gemba::jidoka::governor::{Effects, Governor, key};
+use gemba::jidoka::rules::{Compiled, Rules};
 use gemba::kanban::journal::record::Decoder;
 use gemba::kanban::journal::{Damage, End, scan};
 use gemba::line::recovery::journal_dir;
@@ -12,6 +14,7 @@ use gemba::receipt::{Draft, ReceiptId, ReceiptType};
 use gemba::signal::Fingerprint;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::cases::Cases;
 use super::{Evidence, Failure, Name, Receipt, violation};
 
 /// What the journal says.
@@ -19,6 +22,11 @@ use super::{Evidence, Failure, Name, Receipt, violation};
 pub struct Decided {
     pub events: u64,
     pub signals: HashMap<Name, Seq>,
+    pub replays: HashSet<Seq>,
+    /// How often the rules changed.
+    pub rules: u64,
+    /// Everything that operators brought in.
+    pub orders: HashSet<Seq>,
     pub governors: HashMap<String, Governor>,
     /// By governor, in order, each with the event that caused it.
     pub receipts: HashMap<String, Vec<(Seq, Receipt)>>,
@@ -31,6 +39,12 @@ pub struct Decided {
     last: Seq,
     /// Last event of each governor up to the store's watermark.
     below_watermark: HashMap<String, Seq>,
+    /// What holds where the journal is read; at first what held before rules were journalled.
+    holding: Arc<Rules>,
+    compiled: Compiled,
+    /// Text of the rules that hold at the store's watermark.
+    at_watermark: Option<Box<str>>,
+    cases: Cases,
 }
 
 impl From<Damage> for Failure {
@@ -44,7 +58,7 @@ impl From<Damage> for Failure {
 
 pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
     let mut decided = Decided { parked: parked(evidence)?, ..Decided::default() };
-    for (key, row) in evidence.rows {
+    for (key, row) in &evidence.stored.rows {
         let key = String::from_utf8_lossy(key).into_owned();
         match Governor::decode(row) {
             Ok(governor) => drop(decided.rows.insert(key, governor.last_seq())),
@@ -88,36 +102,54 @@ impl Decided {
         }
         self.last = seq;
         self.events += 1;
-        let (tenant, sku) = event.subject();
+        match &event.kind {
+            Kind::Rules(text) => {
+                self.orders.insert(seq);
+                return self.switch(evidence, &event, text);
+            }
+            Kind::Signal(signal) => {
+                if let Some(first) = self.identities.insert(signal.identity, seq) {
+                    let name = format!("{}/{}", signal.tenant(), signal.id());
+                    return violation("O2", format!("{name} is {first} and {seq}"));
+                }
+                self.signals.insert((signal.tenant().to_owned(), signal.id().to_owned()), seq);
+            }
+            Kind::Replay(_) => {
+                self.orders.insert(seq);
+                self.replays.insert(seq);
+            }
+            Kind::Command(_) => drop(self.orders.insert(seq)),
+            Kind::Outcome(_) | Kind::Timer(_) => {}
+        }
+        let (tenant, sku) = event.subject().unwrap_or_default();
         let subject = Subject { tenant: tenant.into(), sku: sku.into() };
         let key = key(tenant, sku).into_string();
-        if let Kind::Signal(signal) = &event.kind {
-            if let Some(first) = self.identities.insert(signal.identity, seq) {
-                return violation("O2", format!("{}/{} is {first} and {seq}", signal.tenant(), signal.id()));
-            }
-            self.signals.insert((signal.tenant().to_owned(), signal.id().to_owned()), seq);
-        }
-        if seq <= evidence.watermark {
+        if seq <= evidence.stored.watermark {
             self.below_watermark.insert(key.clone(), seq);
         }
         let mut effects = Effects::default();
         let governor = match self.governors.remove(&key) {
             Some(governor) => governor,
-            None => Governor::new(&subject, seq, event.time, evidence.rules, &mut effects),
+            None => Governor::new(&subject, seq, event.time, &self.holding, &mut effects),
         };
         let governor = self.governors.entry(key.clone()).or_insert(governor);
+        let waited = governor.waiting();
         if self.parked.contains(&seq) {
-            governor.park(event, evidence.rules, &mut effects);
+            governor.park(event, &self.holding, &mut effects);
         } else {
-            governor.step(event, evidence.rules, &mut effects);
+            governor.step(event, &self.holding, &mut effects);
         }
-        if governor.waiting() > evidence.rules.mailbox {
+        // What waited already may have come under rules that let more wait.
+        if governor.waiting() > self.holding.mailbox.max(waited) {
             return violation("O7", format!("{} signals wait in {key:?}", governor.waiting()));
+        }
+        if seq <= self.rows.get(&key).copied().unwrap_or_default() {
+            self.cases.change(&effects.cases);
         }
         if self.rows.get(&key) == Some(&seq) {
             let mut state = Vec::new();
             governor.encode(&mut state);
-            if evidence.rows.get(key.as_bytes()) != Some(&state) {
+            if evidence.stored.rows.get(key.as_bytes()) != Some(&state) {
                 return violation(
                     "O5",
                     format!("the stored {key:?} is not what its events up to {seq} give"),
@@ -128,16 +160,45 @@ impl Decided {
         if effects.drafts.iter().filter(generated).count() != effects.intents.len() {
             return violation("O8", format!("event {seq} orders other actions than it receipts"));
         }
-        for draft in &effects.drafts {
+        self.receipts(&key, seq, &effects.drafts)
+    }
+
+    /// From here on other rules hold.
+    fn switch(&mut self, evidence: &Evidence<'_>, event: &Event, said: &RulesText) -> Result<(), Failure> {
+        let rules = match self.compiled.of(&said.text) {
+            Ok(rules) => rules,
+            Err(error) => return violation("O1", format!("the rules of event {}: {error}", event.seq)),
+        };
+        self.rules += 1;
+        if event.seq <= evidence.stored.watermark {
+            self.at_watermark = Some(said.text.clone());
+        }
+        let drafts = rules.receipts(&self.holding, event, said);
+        self.holding = rules;
+        self.receipts(&key("", ""), event.seq, &drafts)
+    }
+
+    fn receipts(&mut self, key: &str, cause: Seq, drafts: &[Draft]) -> Result<(), Failure> {
+        for draft in drafts {
             let mut text = Vec::with_capacity(512);
             context(&Fields::from(draft), &mut text);
             if !self.ids.insert(draft.id) {
                 return violation("O2", format!("{} is made twice", draft.id));
             }
             let receipt = Receipt { id: draft.id, context: xxh3_128(&text) };
-            self.receipts.entry(key.clone()).or_default().push((seq, receipt));
+            self.receipts.entry(key.to_owned()).or_default().push((cause, receipt));
         }
         Ok(())
+    }
+
+    /// Events of this governor up to here are in the store, so their receipts must be in the log. What concerns the node
+    /// has no row of its own.
+    pub fn applied(&self, evidence: &Evidence<'_>, governor: &str) -> Seq {
+        match self.rows.get(governor) {
+            Some(applied) => *applied,
+            None if *governor == *key("", "") => evidence.stored.watermark,
+            None => Seq(0),
+        }
     }
 
     fn close(&self, evidence: &Evidence<'_>, end: &End) -> Result<(), Failure> {
@@ -145,10 +206,15 @@ impl Decided {
             let why = "the journal's first segments were given back: it cannot be decided from the start";
             return Err(Failure::Unreadable(why.to_owned()));
         }
-        if evidence.watermark > end.last {
-            let detail = format!("the state knows {}, the journal ends at {}", evidence.watermark, end.last);
+        let watermark = evidence.stored.watermark;
+        if watermark > end.last {
+            let detail = format!("the state knows {watermark}, the journal ends at {}", end.last);
             return violation("O1", detail);
         }
+        if evidence.stored.rules != self.at_watermark {
+            return violation("O5", format!("the stored rules are not those that hold at {watermark}"));
+        }
+        self.cases.compare(&evidence.stored.cases)?;
         for (key, applied) in &self.rows {
             let known = self.governors.get(key).is_some_and(|governor| *applied <= governor.last_seq());
             if !known {
@@ -164,14 +230,20 @@ impl Decided {
             }
         }
         let waiting: usize = self.governors.values().map(Governor::waiting).sum();
-        let settled = self
-            .signals
-            .values()
-            .filter(|seq| self.ids.contains(&ReceiptId { seq: **seq, ordinal: 0 }))
-            .count();
-        if settled + waiting != self.signals.len() {
-            let detail = format!("{} accepted, {settled} settled, {waiting} waiting", self.signals.len());
+        // A replay is settled as a signal is, under its own number.
+        let brought = self.signals.values().chain(&self.replays);
+        let settled = brought.filter(|seq| self.ids.contains(&ReceiptId { seq: **seq, ordinal: 0 })).count();
+        let (accepted, replayed) = (self.signals.len(), self.replays.len());
+        if settled + waiting != accepted + replayed {
+            let detail =
+                format!("{accepted} accepted, {replayed} replayed, {settled} settled, {waiting} waiting");
             return violation("O8", detail);
+        }
+        if evidence.ended && watermark < self.last {
+            return violation(
+                "O9",
+                format!("the state has passed {watermark} and not {} after the end", self.last),
+            );
         }
         if evidence.ended && waiting > 0 {
             return violation("O9", format!("{waiting} signals still wait after the end"));

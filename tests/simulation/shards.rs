@@ -1,0 +1,161 @@
+//! The same journal gives the same states, receipts and dead letters on any number of shards (promise P8), though each
+//! number levels the events of its tenants in another order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use gemba::case::{Case, CaseId};
+use gemba::event::{Event, Feed, Note, Seq};
+use gemba::jidoka::governor::Governor;
+use gemba::jidoka::rules::{Compiled, Rules};
+use gemba::jidoka::stage::{self as shard, Commit};
+use gemba::kaizen::Collector;
+use gemba::kanban::stage::shard_of;
+use gemba::receipt::ReceiptId;
+use gemba::receipt::canonical::{Fields, context};
+use gemba::ring::{Bell, Mark, Receiver, Sender, lane};
+
+use crate::{plan, seed};
+
+/// What came of a journal.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Decided {
+    /// By key.
+    governors: BTreeMap<String, Vec<u8>>,
+    receipts: BTreeMap<ReceiptId, Vec<u8>>,
+    cases: BTreeMap<CaseId, Case>,
+    rules: Vec<(Seq, Box<str>)>,
+}
+
+impl Decided {
+    /// The first thing that is not the same.
+    fn difference(&self, other: &Self) -> Option<String> {
+        differing(&self.governors, &other.governors, |state| format!("{:?}", Governor::decode(state)))
+            .or_else(|| {
+                differing(&self.receipts, &other.receipts, |text| String::from_utf8_lossy(text).into_owned())
+            })
+            .or_else(|| differing(&self.cases, &other.cases, |case| format!("{case:?}")))
+            .or_else(|| (self.rules != other.rules).then(|| "the rules".to_owned()))
+    }
+}
+
+fn differing<K: Ord + std::fmt::Debug, V: PartialEq>(
+    one: &BTreeMap<K, V>,
+    other: &BTreeMap<K, V>,
+    show: impl Fn(&V) -> String,
+) -> Option<String> {
+    let keys = one.keys().chain(other.keys());
+    let key = keys.into_iter().find(|key| one.get(key) != other.get(key))?;
+    let [one, other] = [one, other].map(|values| values.get(key).map_or_else(|| "nothing".to_owned(), &show));
+    Some(format!("{key:?} is {one} and {other}"))
+}
+
+struct Ends {
+    stage: shard::Stage,
+    events: Sender<Feed>,
+    notes: Receiver<Note>,
+    commits: Receiver<Commit>,
+    /// What is to be handed over.
+    feeds: VecDeque<Feed>,
+}
+
+/// Real shards, each with what nobody answers: they are not told that the replay is over.
+fn ends(number: usize, compiled: &Arc<Compiled>, collector: &mut Collector) -> Ends {
+    let bell = || Arc::new(Bell::new(|| {}));
+    let mark = || Mark::new(0);
+    let (events, taken) = lane(64, bell());
+    let (drafts, notes) = lane(16, bell());
+    let (committed, commits) = lane(2, bell());
+    let lanes = shard::Lanes {
+        events: taken,
+        notes: drafts,
+        orders: lane(1, bell()).0,
+        arrivals: lane(1, bell()).0,
+        commits: committed,
+        queries: lane(1, bell()).1,
+    };
+    let marks = shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()) };
+    let rules = (Arc::new(Rules::default()), Arc::clone(compiled));
+    let stage = shard::Stage::new(number, rules, Vec::new(), lanes, marks, collector.recorder().unwrap());
+    Ends { stage, events, notes, commits, feeds: VecDeque::new() }
+}
+
+/// Decides, and counts the receipts that stood in another order than their events.
+fn decide(journal: &[Event], shards: usize) -> (Decided, usize) {
+    let (compiled, mut collector) = (Arc::new(Compiled::default()), Collector::new().unwrap());
+    let mut all: Vec<Ends> = (0..shards).map(|number| ends(number, &compiled, &mut collector)).collect();
+    let last = journal.last().map_or(Seq(0), |event| event.seq);
+    for event in journal {
+        match event.subject() {
+            Some((tenant, _)) => all[shard_of(tenant, shards)].feeds.push_back(Feed::Event(event.clone())),
+            None => {
+                for ends in &mut all {
+                    ends.feeds.push_back(Feed::Event(event.clone()));
+                }
+            }
+        }
+        if event.seq.0.is_multiple_of(50) || event.seq == last {
+            for ends in &mut all {
+                ends.feeds.push_back(Feed::Through(event.seq));
+            }
+        }
+    }
+
+    let (mut decided, mut levelled) = (Decided::default(), 0);
+    for ends in &mut all {
+        let (now, wall) = (gemba::clock::now(), gemba::event::UnixMillis(0));
+        let mut newest = Seq(0);
+        while !ends.feeds.is_empty() || !ends.stage.is_done() {
+            while ends.events.room() > 0
+                && let Some(feed) = ends.feeds.pop_front()
+            {
+                assert!(ends.events.push(feed).is_ok());
+            }
+            ends.stage.turn(now, wall);
+            while let Some(note) = ends.notes.pop() {
+                let Note::Draft(draft) = note else { continue };
+                levelled += usize::from(draft.id.seq < newest);
+                newest = newest.max(draft.id.seq);
+                let mut text = Vec::new();
+                context(&Fields::from(&draft), &mut text);
+                assert!(decided.receipts.insert(draft.id, text).is_none(), "{} comes twice", draft.id);
+            }
+            while let Some(commit) = ends.commits.pop() {
+                for change in commit.changes.cases() {
+                    let known = decided.cases.remove(&change.case());
+                    decided.cases.extend(change.applied(known).map(|case| (change.case(), case)));
+                }
+                decided.rules.extend(commit.changes.rules().iter().cloned());
+            }
+        }
+        for governor in ends.stage.governors() {
+            let mut state = Vec::new();
+            governor.encode(&mut state);
+            decided.governors.insert(governor.key().to_owned(), state);
+        }
+    }
+    (decided, levelled)
+}
+
+#[test]
+fn any_number_of_shards_decides_a_journal_alike() {
+    let (mut events, mut rules, mut replays, mut levelled) = (0, 0, 0, 0);
+    for seed in plan::seeds().take(40) {
+        let journal = seed::journal(seed).unwrap_or_else(|found| panic!("seed {seed}: {}", found.what));
+        let (alone, once) = decide(&journal, 1);
+        for shards in [2, 3, 5] {
+            let (decided, _) = decide(&journal, shards);
+            if let Some(difference) = alone.difference(&decided) {
+                panic!("seed {seed}: {shards} shards decide otherwise than one: {difference}");
+            }
+        }
+        events += journal.len();
+        rules += alone.rules.len();
+        replays += journal.iter().filter(|event| event.kind.as_str() == "replay").count();
+        levelled += once;
+    }
+    println!(
+        "{events} events, {rules} changes of the rules, {replays} replays, {levelled} receipts out of line"
+    );
+    assert!(events > 0 && rules > 0 && levelled > 0, "nothing was put to the test");
+}
