@@ -144,7 +144,8 @@ impl CaseFilter {
     /// Whether it takes this case.
     #[must_use]
     pub fn takes(&self, case: &Case) -> bool {
-        let fits = |wanted: &Option<Box<str>>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let fits =
+            |wanted: &Option<Box<str>>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         fits(&self.cause, &case.first.cause)
             && fits(&self.tenant, &case.tenant)
             && fits(&self.sku, &case.sku)

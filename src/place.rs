@@ -101,7 +101,7 @@ impl Text {
             _ => (1, false),
         };
         // A line break right behind the opening quotes is no part of the value.
-        let skipped = if several && written[quotes..].starts_with(['\n', '\r']) { 1 } else { 0 };
+        let skipped = usize::from(several && written[quotes..].starts_with(['\n', '\r']));
         let before = self.text.get(..span.start).unwrap_or(&self.text);
         let first = before.matches('\n').count() + 1;
         let margin = before.rsplit('\n').next().map_or(0, |line| line.chars().count());

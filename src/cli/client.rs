@@ -98,7 +98,9 @@ impl Client {
         let told = format!("{admin} answered {}: {detail}", status.as_u16());
         // What is not so there is a failed check; what is wrong with the question, wrong use.
         Err(match status {
-            StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Failure::check(told),
+            StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
+                Failure::check(told)
+            }
             StatusCode::BAD_REQUEST => Failure::usage(told),
             _ => Failure::io(told),
         })

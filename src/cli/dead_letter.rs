@@ -113,7 +113,8 @@ impl Command {
         match self {
             Self::List { filter, status, limit, reach, json } => {
                 let status = status.map(named).unwrap_or_default();
-                let found = reach.get(&format!("{PATH}?limit={}{}{status}", limit.clamp(1, PAGE), filter.query()))?;
+                let found =
+                    reach.get(&format!("{PATH}?limit={}{}{status}", limit.clamp(1, PAGE), filter.query()))?;
                 if json {
                     return output::print_json(&found);
                 }
@@ -145,10 +146,11 @@ fn named(status: Status) -> String {
 impl Filter {
     /// As it stands behind another parameter.
     fn query(&self) -> String {
-        let cause = self.cause.and_then(|cause| cause.to_possible_value()).map(|value| value.get_name().to_owned());
+        let cause =
+            self.cause.and_then(|cause| cause.to_possible_value()).map(|value| value.get_name().to_owned());
         let given = [("cause", &cause), ("tenant", &self.tenant), ("sku", &self.sku), ("type", &self.kind)];
         let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        given.map(|(name, value)| format!("&{name}={}", escaped(value))).collect()
+        given.fold(String::new(), |query, (name, value)| query + "&" + name + "=" + &escaped(value))
     }
 }
 
@@ -164,7 +166,8 @@ fn dry_run(id: &str, reach: &Reach, json: bool) -> Result<(), Failure> {
     let actions = done.get("actions").and_then(Value::as_array).into_iter().flatten();
     let actions: Vec<String> = actions.map(|name| cell(Some(name))).collect();
     let actions = if actions.is_empty() { "no action".to_owned() } else { actions.join(", ") };
-    let waits = if done.get("waits") == Some(&Value::Bool(true)) { "; it would wait in the mailbox" } else { "" };
+    let waits =
+        if done.get("waits") == Some(&Value::Bool(true)) { "; it would wait in the mailbox" } else { "" };
     output::print(format!("would take: {actions}{waits}\n").as_bytes())
 }
 
@@ -186,8 +189,10 @@ impl Order {
         let count = client.get(&format!("{PATH}?limit=1{query}"))?;
         let count = count.get("count").and_then(Value::as_u64).unwrap_or_default();
         if Some(count) != self.expect {
-            return Err(Failure::check(format!("{count} open dead letters are taken by this filter; nothing was done"))
-                .hint(format!("look at them with `gemba deadletter list`, then say --expect {count}")));
+            return Err(Failure::check(format!(
+                "{count} open dead letters are taken by this filter; nothing was done"
+            ))
+            .hint(format!("look at them with `gemba deadletter list`, then say --expect {count}")));
         }
         let (mut after, mut done, mut refused) = (String::new(), 0, Vec::new());
         let mut progress = Progress::new(count);

@@ -131,7 +131,8 @@ fn packs(files: &[PathBuf], configured: &Configured) -> Result<Vec<Arc<Pack>>, F
     if files.is_empty() {
         let source = rules::rules(&configured.load(None)?)?;
         source.clone().compile().map_err(failed)?;
-        let parse = |pack: &crate::jidoka::rules::PackSource| Pack::parse(&pack.file, &pack.text).map(Arc::new);
+        let parse =
+            |pack: &crate::jidoka::rules::PackSource| Pack::parse(&pack.file, &pack.text).map(Arc::new);
         return source.packs.iter().map(|pack| parse(pack).map_err(failed)).collect();
     }
     let parse = |path: &PathBuf| {
@@ -157,7 +158,13 @@ fn check(files: &[PathBuf], configured: &Configured, json: bool) -> Result<(), F
     }
     let row = |pack: &Arc<Pack>| {
         let (rules, memories) = (pack.rules.len(), pack.memories.len());
-        [pack.name.to_string(), rules.to_string(), memories.to_string(), examples(pack).to_string(), hash(pack)]
+        [
+            pack.name.to_string(),
+            rules.to_string(),
+            memories.to_string(),
+            examples(pack).to_string(),
+            hash(pack),
+        ]
     };
     output::print_table(["PACK", "RULES", "MEMORIES", "EXAMPLES", "CONTENT HASH"], packs.iter().map(row))
 }
@@ -343,7 +350,8 @@ impl Diff {
             return Ok(());
         }
         let Some((before, after)) = sides else {
-            let what = format!("the journal begins at event {}, behind the one that activated its rules", event.seq);
+            let what =
+                format!("the journal begins at event {}, behind the one that activated its rules", event.seq);
             return Err(Failure::check(what).hint("name the packs to compare with: --base FILE"));
         };
         if matches!(event.kind, Kind::Signal(_)) {
@@ -403,6 +411,8 @@ impl Report {
             let heading = ["TENANT", "SKU", "BEFORE", "AFTER", "SIGNALS", "FIRST SEQ"];
             output::print_table(heading, self.changes.iter().map(row))?;
         }
-        output::print(format!("{} of {} signals are decided otherwise\n", self.differ, self.signals).as_bytes())
+        output::print(
+            format!("{} of {} signals are decided otherwise\n", self.differ, self.signals).as_bytes(),
+        )
     }
 }

@@ -50,17 +50,20 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
 }
 
 /// The places of these files among the packs, to which they are added.
-fn places(files: &[PackFile], is_built_in: bool, packs: &mut Vec<PackSource>) -> Result<Vec<usize>, ConfigError> {
+fn places(
+    files: &[PackFile],
+    is_built_in: bool,
+    packs: &mut Vec<PackSource>,
+) -> Result<Vec<usize>, ConfigError> {
     let mut places = Vec::new();
     for file in files {
         let name = file.path.display().to_string();
         let known = packs.iter().position(|pack| pack.file == name);
-        places.push(match known {
-            Some(place) => place,
-            None => {
-                packs.push(PackSource { file: name, text: file.read(is_built_in)? });
-                packs.len() - 1
-            }
+        places.push(if let Some(place) = known {
+            place
+        } else {
+            packs.push(PackSource { file: name, text: file.read(is_built_in)? });
+            packs.len() - 1
         });
     }
     Ok(places)

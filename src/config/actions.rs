@@ -26,6 +26,7 @@ pub struct Action {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few, made once at the start")]
 pub enum ActionKind {
     Log,
     Webhook(Webhook),

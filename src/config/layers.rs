@@ -196,9 +196,13 @@ impl Layers {
 
     fn policy(&self) -> Result<Policy, ConfigError> {
         let files = |text: &Text, packs: &[Spanned<PathBuf>]| {
-            packs.iter().map(|pack| PackFile { path: pack.get_ref().clone(), place: text.place(&pack.span()) }).collect()
+            packs
+                .iter()
+                .map(|pack| PackFile { path: pack.get_ref().clone(), place: text.place(&pack.span()) })
+                .collect()
         };
-        let common = self.0.iter().find_map(|(text, layer)| Some(files(text, layer.policy.packs.as_ref()?.get_ref())));
+        let common =
+            self.0.iter().find_map(|(text, layer)| Some(files(text, layer.policy.packs.as_ref()?.get_ref())));
         let mut tenants: Vec<(String, Vec<PackFile>)> = Vec::new();
         for (text, table) in self.tables(|layer| &layer.policy.tenant) {
             for tenant in &table.get_ref().tenants {

@@ -17,12 +17,12 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use actions::{Action, ActionKind, Broker, Webhook};
 use crate::place::{self, Text};
+pub use crate::place::{ConfigError, Place};
+pub use actions::{Action, ActionKind, Broker, Webhook};
 use layer::Layer;
 pub use layer::{Entitled, NodeRole, Profile, SchemeName, TokenRole};
 use layers::Layers;
-pub use crate::place::{ConfigError, Place};
 use secret::{SecretRef, Written};
 
 /// What applies when no file is named.

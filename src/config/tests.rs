@@ -191,8 +191,7 @@ const BROKER: &str = "[rabbitmq]\nhosts = [\"one\", \"two:5673\", \"[::1]:5674\"
 
 #[test]
 fn actions_of_all_kinds_are_read() {
-    let hook =
-        format!("{HOOK}url = \"https://example.com/h?t=1\"\ntimeout_seconds = 3\n");
+    let hook = format!("{HOOK}url = \"https://example.com/h?t=1\"\ntimeout_seconds = 3\n");
     let queue = format!("{QUEUE}routing_key = \"q\"\n{BROKER}password_env = \"PASSWORD\"\n");
     let log = "[[action]]\nname = \"audit\"\nkind = \"log\"\n";
     let config = load_text(&format!("{DEV}data_dir = \"d\"\n{hook}{log}{queue}"), &[]).unwrap();

@@ -61,12 +61,9 @@ impl CaseChange {
     pub fn applied(&self, known: Option<Case>) -> Option<Case> {
         match self {
             Self::Open { case, why, signal, again } => Some(match known.filter(|_| *again) {
-                Some(known) => Case {
-                    status: Status::Open,
-                    last: Some(why.reason()),
-                    changed_by: why.event.0,
-                    ..known
-                },
+                Some(known) => {
+                    Case { status: Status::Open, last: Some(why.reason()), changed_by: why.event.0, ..known }
+                }
                 None => fresh(*case, why, signal),
             }),
             Self::Close { how, event, .. } => {

@@ -12,10 +12,20 @@ use crate::view::{DryRun, GovernorView, Transition};
 /// A question, and whom to answer.
 #[derive(Debug)]
 pub enum Query {
-    One { subject: Subject, answer: oneshot::Sender<Option<GovernorView>> },
-    Many { page: Page, answer: oneshot::Sender<Vec<GovernorView>> },
+    One {
+        subject: Subject,
+        answer: oneshot::Sender<Option<GovernorView>>,
+    },
+    Many {
+        page: Page,
+        answer: oneshot::Sender<Vec<GovernorView>>,
+    },
     /// What a replay would do now.
-    DryRun { replay: Box<Replay>, now: UnixMillis, answer: oneshot::Sender<DryRun> },
+    DryRun {
+        replay: Box<Replay>,
+        now: UnixMillis,
+        answer: oneshot::Sender<DryRun>,
+    },
 }
 
 /// Governors in the order of tenant and SKU, those behind `after`.
@@ -64,7 +74,11 @@ impl Stage {
         let mut governor =
             copy.unwrap_or_else(|| Governor::new(&subject, seq, now, &self.rules, &mut effects));
         let before = governor.state();
-        governor.step(Event { seq, time: now, kind: Kind::Replay(Box::new(replay)) }, &self.rules, &mut effects);
+        governor.step(
+            Event { seq, time: now, kind: Kind::Replay(Box::new(replay)) },
+            &self.rules,
+            &mut effects,
+        );
         let transitions = effects.drafts.iter().map(|draft| Transition {
             receipt_type: draft.kind.as_str(),
             state_before: draft.before.as_str(),

@@ -123,8 +123,9 @@ impl RulesSource {
     /// When the text is not what this version writes.
     pub fn from_text(text: &str) -> Result<Self, ConfigError> {
         serde_json::from_str(text).map_err(|error| {
-            ConfigError::new(&Place::named("the journalled rules"), error.to_string())
-                .hint("another version of the program wrote them; start with that version, and end it in order")
+            ConfigError::new(&Place::named("the journalled rules"), error.to_string()).hint(
+                "another version of the program wrote them; start with that version, and end it in order",
+            )
         })
     }
 
@@ -140,13 +141,15 @@ impl RulesSource {
         }
         let bytes = self.to_text().len();
         if bytes > RULES_BYTES_MAX {
-            let what = format!("the rules have {bytes} bytes with all packs; at most {RULES_BYTES_MAX} are kept");
+            let what =
+                format!("the rules have {bytes} bytes with all packs; at most {RULES_BYTES_MAX} are kept");
             return Err(ConfigError::new(&whole, what));
         }
         let packs = self.packs.iter().map(|pack| self.pack(pack)).collect::<Result<Vec<_>, _>>()?;
         let everyone = set(&packs, &self.everyone, &self)?;
         let tenants = self.tenants.iter();
-        let tenants = tenants.map(|(tenant, chosen)| Ok((tenant.as_str().into(), set(&packs, chosen, &self)?)));
+        let tenants =
+            tenants.map(|(tenant, chosen)| Ok((tenant.as_str().into(), set(&packs, chosen, &self)?)));
         let tenants = tenants.collect::<Result<_, ConfigError>>()?;
         Ok(Rules::new(self, Policies { everyone, tenants }))
     }
@@ -181,7 +184,8 @@ fn set(packs: &[Arc<Pack>], chosen: &[usize], source: &RulesSource) -> Result<Ar
     }
     let memories: usize = found.iter().map(|pack| pack.memories.len()).sum();
     if memories > MEMORIES_MAX {
-        let what = format!("the packs of one tenant declare {memories} memories; at most {MEMORIES_MAX} are kept");
+        let what =
+            format!("the packs of one tenant declare {memories} memories; at most {MEMORIES_MAX} are kept");
         return Err(ConfigError::new(&Place::named("policy.packs"), what));
     }
     Ok(Arc::new(PolicySet::new(found)))

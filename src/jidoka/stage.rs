@@ -353,7 +353,10 @@ impl Stage {
             Barrier::Live => self.go_live(),
             Barrier::Rules(event, text) => {
                 let rules = self.compiled.of(&text.text);
-                assert!(rules.is_ok(), "rules are compiled before they are journalled, and again before a replay");
+                assert!(
+                    rules.is_ok(),
+                    "rules are compiled before they are journalled, and again before a replay"
+                );
                 let Ok(rules) = rules else { return };
                 // They concern the node: one shard speaks for all.
                 if self.shard == 0 {

@@ -57,7 +57,9 @@ impl WhatIf {
             self.apply(event.time, Kind::Timer(Box::new(timer)), None, got);
         }
         match &event.kind {
-            Kind::Signal(_) | Kind::Replay(_) => self.apply(event.time, event.kind.clone(), Some(event.seq), got),
+            Kind::Signal(_) | Kind::Replay(_) => {
+                self.apply(event.time, event.kind.clone(), Some(event.seq), got);
+            }
             Kind::Command(_) => self.apply(event.time, event.kind.clone(), None, got),
             // They belong to what was decided then.
             Kind::Outcome(_) | Kind::Timer(_) | Kind::Rules(_) => {}
@@ -75,14 +77,16 @@ impl WhatIf {
             }
             let Some((tenant, sku)) = kind.subject() else { return };
             let subject = Subject { tenant: tenant.into(), sku: sku.into() };
-            let governor = self.governors.entry(key(tenant, sku)).or_insert_with(|| {
-                Governor::new(&subject, seq, time, &self.rules, &mut self.effects)
-            });
+            let governor = self
+                .governors
+                .entry(key(tenant, sku))
+                .or_insert_with(|| Governor::new(&subject, seq, time, &self.rules, &mut self.effects));
             governor.step(Event { seq, time, kind }, &self.rules, &mut self.effects);
             self.effects.timers.drain(..).for_each(|arm| self.timers.arm(arm));
             self.effects.cases.clear();
             let intent = self.effects.intents.drain(..).last();
-            let action: Option<(Seq, Box<str>)> = intent.as_ref().map(|intent| (intent.action.0, (*intent.name).into()));
+            let action: Option<(Seq, Box<str>)> =
+                intent.as_ref().map(|intent| (intent.action.0, (*intent.name).into()));
             for draft in self.effects.drafts.drain(..) {
                 if let Some(of) = settled(&draft).and_then(|seq| self.waiting.remove(&seq)) {
                     let acted = action.as_ref().filter(|(seq, _)| *seq == draft.id.seq);

@@ -10,9 +10,9 @@ use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
-use crate::place::ConfigError;
 use crate::kanban::dedup;
 use crate::operator::Tokens;
+use crate::place::ConfigError;
 
 /// Everything that [`super::serve`] needs.
 #[derive(Debug)]

@@ -233,8 +233,13 @@ impl Line {
         let (sleeper, stop) = (journal_end.1, stops.journal.clone());
         let journal = spawn("journal", &tell, move || abort_on_panic(|| plan.run(&sleeper, &stop)))?;
 
-        let (waiting_ingress, at) =
-            ingress_threads::plan(settings, addresses.ingress, ingress, (&stops.drain, &stops.abandon, &crowd), &mut recorder)?;
+        let (waiting_ingress, at) = ingress_threads::plan(
+            settings,
+            addresses.ingress,
+            ingress,
+            (&stops.drain, &stops.abandon, &crowd),
+            &mut recorder,
+        )?;
         let listener = listen(addresses.admin, false, "admin.listen")?;
         let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
         let addresses = Addresses { ingress: at, admin: listener.local_addr().map_err(in_listener)? };
@@ -396,8 +401,19 @@ struct JournalPlan {
 impl JournalPlan {
     /// Reads the journal, hands on what is not decided, says that it is ready, and writes until it is stopped.
     fn run(self, sleeper: &Sleeper, stop: &Stop) -> Result<(), ServeError> {
-        let Self { disk, settings, mut dedup, watermark, newest, rules, compiled, mut lanes, marks, recorder, .. } =
-            self;
+        let Self {
+            disk,
+            settings,
+            mut dedup,
+            watermark,
+            newest,
+            rules,
+            compiled,
+            mut lanes,
+            marks,
+            recorder,
+            ..
+        } = self;
         let (data_dir, segment_bytes, low_water_bytes) = settings;
         let shards = lanes.shards.len();
         let mut hand =

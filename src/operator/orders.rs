@@ -51,7 +51,8 @@ fn bad(what: impl Into<String>) -> Failed {
 /// Carries out the order of `actor`.
 pub async fn carry_out(line: &dyn Line, route: Route, actor: &str, body: Incoming) -> Result<Value, Failed> {
     let read = Limited::new(body, ORDER_BYTES_MAX).collect().await;
-    let bytes = read.map_err(|_| bad(format!("the body cannot be read; it has at most {ORDER_BYTES_MAX} bytes")))?;
+    let bytes =
+        read.map_err(|_| bad(format!("the body cannot be read; it has at most {ORDER_BYTES_MAX} bytes")))?;
     let bytes = bytes.to_bytes();
     if let Route::DryRun { id } = &route {
         let done = line.dry_run(case(id)?).await??;
@@ -60,7 +61,8 @@ pub async fn carry_out(line: &dyn Line, route: Route, actor: &str, body: Incomin
     let body: Body = if bytes.is_empty() {
         Body::default()
     } else {
-        serde_json::from_slice(&bytes).map_err(|error| bad(format!("the body is not as it should be: {error}")))?
+        serde_json::from_slice(&bytes)
+            .map_err(|error| bad(format!("the body is not as it should be: {error}")))?
     };
     let reason = body.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
     let reason = reason.ok_or_else(|| bad("a reason is required: {\"reason\":\"…\"}"))?;

@@ -179,7 +179,9 @@ mod tests {
             ("/v1/policy/reload", Some(Role::Admin)),
         ];
         let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
-        for (table, method, allowed) in [(&asked[..], Method::GET, "GET, HEAD"), (&ordered, Method::POST, "POST")] {
+        for (table, method, allowed) in
+            [(&asked[..], Method::GET, "GET, HEAD"), (&ordered, Method::POST, "POST")]
+        {
             for (path, role) in table {
                 assert_eq!(find(&method, path).unwrap().role(), *role, "{path}");
                 for other in methods.iter().filter(|other| **other != method) {
@@ -187,7 +189,9 @@ mod tests {
                 }
             }
         }
-        for path in ["/", "/v1", "/v1/signals", "/v1/signals/acme", "/livez/", "/v1/governors/a/b/c", "/v1/policy/x"] {
+        for path in
+            ["/", "/v1", "/v1/signals", "/v1/signals/acme", "/livez/", "/v1/governors/a/b/c", "/v1/policy/x"]
+        {
             assert_eq!(find(&Method::GET, path), Err(NoRoute::NotFound), "{path}");
         }
     }

@@ -39,9 +39,7 @@ pub fn node(dir: &Path, actions: &str) -> Node {
 
 /// The action `name`.
 fn webhook(name: &str, url: &str, more: &str) -> String {
-    format!(
-        "[[action]]\nname = \"{name}\"\nkind = \"webhook\"\nurl = \"{url}\"\n{more}\n"
-    )
+    format!("[[action]]\nname = \"{name}\"\nkind = \"webhook\"\nurl = \"{url}\"\n{more}\n")
 }
 
 fn private(name: &str, target: &Target) -> String {

@@ -46,9 +46,14 @@ fn every_key_of_the_configuration_is_described() {
     let source = read("src/config/layer.rs");
     let mut known = Vec::new();
     keys(&source, "", "Layer", &mut known);
-    for key in
-        ["node.name", "admin.token.role", "entitlement.default", "source.key.secret_file", "action.url", "policy.tenant.packs"]
-    {
+    for key in [
+        "node.name",
+        "admin.token.role",
+        "entitlement.default",
+        "source.key.secret_file",
+        "action.url",
+        "policy.tenant.packs",
+    ] {
         assert!(known.iter().any(|known| known == key), "{key} is not found in {known:?}");
     }
     let page = read("docs/configuration.md");

@@ -70,7 +70,10 @@ fn receipts(node: &Node, id: &str, count: usize) -> Vec<Value> {
         let status = node.decided("acme", id);
         let names = status["receipts"].as_array().unwrap().clone();
         if names.len() >= count {
-            return names.iter().map(|name| ask(node, &format!("/v1/receipts/{}", name.as_str().unwrap()))).collect();
+            return names
+                .iter()
+                .map(|name| ask(node, &format!("/v1/receipts/{}", name.as_str().unwrap())))
+                .collect();
         }
         assert!(Instant::now() < until, "{status}");
         std::thread::sleep(Duration::from_millis(5));
@@ -147,7 +150,10 @@ fn an_order_needs_a_role_and_a_reason_and_leaves_a_receipt() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let receipt = receipt().json();
-    assert_eq!((&receipt["receipt_type"], &receipt["reason"]), (&"jidoka_halt".into(), &"halt by operator: a drill".into()));
+    assert_eq!(
+        (&receipt["receipt_type"], &receipt["reason"]),
+        (&"jidoka_halt".into(), &"halt by operator: a drill".into())
+    );
 
     for (verb, body, state) in [
         ("resume", json!({"reason": "over"}), "stable"),
@@ -178,7 +184,10 @@ fn a_dead_letter_is_a_case_that_can_be_tried_replayed_once_and_seen() {
     assert_eq!(dead[0]["reason"], "us: the governor is halted by an operator");
     assert_eq!(node.decided("acme", "s-2")["status"], "dead_lettered");
     let case = cases(&node, "cause=us&status=open&tenant=acme", 1).remove(0);
-    assert_eq!((&case["signal_id"], &case["state"], &case["replays"]), (&"s-2".into(), &"halted".into(), &0.into()));
+    assert_eq!(
+        (&case["signal_id"], &case["state"], &case["replays"]),
+        (&"s-2".into(), &"halted".into(), &0.into())
+    );
     assert!(cases(&node, "cause=policy", 0).is_empty());
     let path = format!("/v1/deadletters/{}", case["id"].as_str().unwrap());
     assert_eq!(ask(&node, &path)["signal"]["data"]["spend"], 81.25);
@@ -189,7 +198,11 @@ fn a_dead_letter_is_a_case_that_can_be_tried_replayed_once_and_seen() {
     assert_eq!(dry["transitions"][1]["receipt_type"], "deadletter_signal");
     ordered(&node, &format!("{path}/replay"), &json!({"reason": "too early"}));
     let again = &cases(&node, "status=open", 1)[0];
-    let again = if again["replays"] == 1 { again.clone() } else { wait_for(&node, &path, |case| case["replays"] == 1) };
+    let again = if again["replays"] == 1 {
+        again.clone()
+    } else {
+        wait_for(&node, &path, |case| case["replays"] == 1)
+    };
     assert_eq!((&again["cause"], &again["last"]["cause"]), (&"us".into(), &"us".into()));
 
     ordered(&node, "/v1/governors/acme/vm/resume", &json!({"reason": "over"}));
@@ -201,7 +214,9 @@ fn a_dead_letter_is_a_case_that_can_be_tried_replayed_once_and_seen() {
 
     // One of many at once is taken.
     let statuses: Vec<u16> = (0..3)
-        .map(|_| post(&node, &format!("{path}/replay"), "operator", &json!({"reason": "the drill is over"})).status)
+        .map(|_| {
+            post(&node, &format!("{path}/replay"), "operator", &json!({"reason": "the drill is over"})).status
+        })
         .collect();
     assert_eq!(statuses, [200, 409, 409]);
     let all = receipts(&node, "s-2", 6);
@@ -234,7 +249,8 @@ fn wait_for(node: &Node, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
 #[test]
 fn what_does_not_fit_a_rule_is_replayed_under_better_rules() {
     let dir = tempfile::tempdir().unwrap();
-    let mut node = node(dir.path(), &pack(&[rule("share", "signal.data.spend > 0.8 * signal.data.budget", "act")]));
+    let mut node =
+        node(dir.path(), &pack(&[rule("share", "signal.data.spend > 0.8 * signal.data.budget", "act")]));
     for number in 0..5 {
         accept(&node, &format!("vm-{number}"), &format!("s-{number}"));
     }
@@ -244,20 +260,28 @@ fn what_does_not_fit_a_rule_is_replayed_under_better_rules() {
     cases(&node, "cause=policy&status=open", 5);
 
     // A pack that is wrong changes nothing, and is told with its place.
-    std::fs::write(dir.path().join("pack.toml"), pack(&[rule("share", "signal.dat.spend > 1.0", "act")])).unwrap();
+    std::fs::write(dir.path().join("pack.toml"), pack(&[rule("share", "signal.dat.spend > 1.0", "act")]))
+        .unwrap();
     let answer = post(&node, "/v1/policy/reload", "admin", &json!({"reason": "guarded"}));
     assert_eq!(answer.status, 422);
     assert!(answer.text().contains("pack.toml:5:9: unknown name"), "{}", answer.text());
     assert!(node.metric("gemba_policy_reload_failures") >= 1.0);
     let old = ask(&node, "/v1/policy")["packs"][0]["content_hash"].clone();
 
-    let better = pack(&[rule("share", "has(signal.data.budget) && signal.data.spend > 0.8 * signal.data.budget", "act"), rule("seen", "true", "observe")]);
+    let better = pack(&[
+        rule("share", "has(signal.data.budget) && signal.data.spend > 0.8 * signal.data.budget", "act"),
+        rule("seen", "true", "observe"),
+    ]);
     std::fs::write(dir.path().join("pack.toml"), better).unwrap();
     let done = post(&node, "/v1/policy/reload", "admin", &json!({"reason": "guarded"})).json();
     assert_eq!(done["changed"], true, "{done}");
     assert_ne!(done["policy"]["packs"][0]["content_hash"], old);
-    assert_eq!(post(&node, "/v1/policy/reload", "admin", &json!({"reason": "again"})).json()["changed"], false);
-    let receipt = wait_for(&node, &format!("/v1/receipts/{}", done["receipt_id"].as_str().unwrap()), |_| true);
+    assert_eq!(
+        post(&node, "/v1/policy/reload", "admin", &json!({"reason": "again"})).json()["changed"],
+        false
+    );
+    let receipt =
+        wait_for(&node, &format!("/v1/receipts/{}", done["receipt_id"].as_str().unwrap()), |_| true);
     assert_eq!(
         (&receipt["receipt_type"], &receipt["reason"], &receipt["policy"]["pack"], &receipt["tenant"]),
         (&"policy_change".into(), &"changed by admin: guarded".into(), &"test".into(), &Value::Null)
@@ -265,14 +289,18 @@ fn what_does_not_fit_a_rule_is_replayed_under_better_rules() {
     assert_eq!(receipt["policy"]["content_hash"], done["policy"]["packs"][0]["content_hash"]);
 
     // Nothing is replayed that was not counted.
-    let words = ["deadletter", "replay", "--cause", "policy", "--reason", "guarded", "--rate", "100", "--expect"];
+    let words =
+        ["deadletter", "replay", "--cause", "policy", "--reason", "guarded", "--rate", "100", "--expect"];
     let output = gemba(&node, &[&words[..], &["4"]].concat());
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("5 open dead letters"), "{}", said(&output));
     let output = gemba(&node, &[&words[..], &["5"]].concat());
     assert!(output.status.success(), "{}", said(&output));
     for number in 0..5 {
-        assert_eq!(types(&receipts(&node, &format!("s-{number}"), 3)), ["deadletter_signal", "operator", "observed"]);
+        assert_eq!(
+            types(&receipts(&node, &format!("s-{number}"), 3)),
+            ["deadletter_signal", "operator", "observed"]
+        );
     }
     cases(&node, "status=replayed", 5);
 
@@ -292,7 +320,8 @@ fn what_does_not_fit_a_rule_is_replayed_under_better_rules() {
 fn tenants_go_by_packs_of_their_own() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("own.toml"), pack(&[rule("own", "true", "deny")])).unwrap();
-    let config = "[node]\nprofile = \"dev\"\n[[policy.tenant]]\ntenants = [\"acme\"]\npacks = [\"own.toml\"]\n";
+    let config =
+        "[node]\nprofile = \"dev\"\n[[policy.tenant]]\ntenants = [\"acme\"]\npacks = [\"own.toml\"]\n";
     std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
     let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
     accept(&node, "vm", "s-1");
@@ -324,16 +353,18 @@ fn a_failed_target_is_a_case_that_is_replayed_when_the_target_is_back() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let all = receipts(&node, "s-1", 5);
     assert_eq!(types(&all).last(), Some(&"action_successful"), "{:?}", types(&all));
-    let keys: Vec<String> = failing.wait_for(2).iter().map(|seen| seen.header("idempotency-key").to_owned()).collect();
+    let keys: Vec<String> =
+        failing.wait_for(2).iter().map(|seen| seen.header("idempotency-key").to_owned()).collect();
     assert_ne!(keys[0], keys[1], "a replay is another decision and another action");
 }
 
 #[test]
 fn packs_are_checked_tested_and_compared_with_what_was() {
     let dir = tempfile::tempdir().unwrap();
-    let example = "[[rule.example]]\nsignal = { type = \"cost.usage\", data = { spend = 90.0 } }\nexpect = \"act\"\n";
+    let example =
+        "[[rule.example]]\nsignal = { type = \"cost.usage\", data = { spend = 90.0 } }\nexpect = \"act\"\n";
     let spent = rule("spent", "signal.data.spend > 80.0", "act") + example;
-    let mut node = node(dir.path(), &pack(&[spent.clone()]));
+    let mut node = node(dir.path(), &pack(std::slice::from_ref(&spent)));
     for number in 0..20 {
         accept(&node, "vm", &format!("s-{number}"));
         receipts(&node, &format!("s-{number}"), 2);
@@ -342,7 +373,8 @@ fn packs_are_checked_tested_and_compared_with_what_was() {
     let output = gemba(&node, &["policy", "test"]);
     assert!(output.status.success() && said(&output).contains("1 passed, 0 failed"), "{}", said(&output));
 
-    std::fs::write(dir.path().join("bad.toml"), pack(&[rule("spent", "signal.data.spend > ", "act")])).unwrap();
+    std::fs::write(dir.path().join("bad.toml"), pack(&[rule("spent", "signal.data.spend > ", "act")]))
+        .unwrap();
     let output = gemba(&node, &["policy", "check", "bad.toml"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("bad.toml:5:"), "{}", said(&output));
@@ -354,15 +386,25 @@ fn packs_are_checked_tested_and_compared_with_what_was() {
 
     // Beside the running node, and on what it left.
     let diff = || gemba(&node, &["policy", "diff", "--journal", "data", "--pack", "new.toml", "--json"]);
-    let report: Value = serde_json::from_slice(&diff().stdout).unwrap_or_else(|_| panic!("{}", said(&diff())));
+    let report: Value =
+        serde_json::from_slice(&diff().stdout).unwrap_or_else(|_| panic!("{}", said(&diff())));
     assert_eq!((&report["signals"], &report["differ"]), (&20.into(), &20.into()), "{report}");
     let change = &report["changes"][0];
-    assert_eq!((&change["tenant"], &change["sku"], &change["signals"]), (&"acme".into(), &"vm".into(), &20.into()));
+    assert_eq!(
+        (&change["tenant"], &change["sku"], &change["signals"]),
+        (&"acme".into(), &"vm".into(), &20.into())
+    );
     assert_eq!((&change["before"]["rule"], &change["before"]["action"]), (&"spent".into(), &"notify".into()));
-    assert_eq!((&change["after"]["rule"], &change["after"]["receipt_type"]), (&"seen".into(), &"observed".into()));
+    assert_eq!(
+        (&change["after"]["rule"], &change["after"]["receipt_type"]),
+        (&"seen".into(), &"observed".into())
+    );
     assert!(node.terminate().success());
     let same = gemba(&node, &["policy", "diff", "--journal", "data/journal", "--pack", "pack.toml"]);
     assert!(said(&same).contains("0 of 20 signals are decided otherwise"), "{}", said(&same));
-    let output = gemba(&node, &["policy", "diff", "--journal", "data", "--pack", "new.toml", "--base", "new.toml", "--from", "5"]);
+    let output = gemba(
+        &node,
+        &["policy", "diff", "--journal", "data", "--pack", "new.toml", "--base", "new.toml", "--from", "5"],
+    );
     assert!(said(&output).contains("signals are decided otherwise"), "{}", said(&output));
 }

@@ -337,7 +337,8 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let len = u16::from_le_bytes(self.array("memory")?);
-        let memory = Memory::decode(self.bytes(len.into(), "memory")?).ok_or(Damage::Text { field: "memory" })?;
+        let memory =
+            Memory::decode(self.bytes(len.into(), "memory")?).ok_or(Damage::Text { field: "memory" })?;
         Ok((memory.cells() > 0).then(|| Box::new(memory)))
     }
 

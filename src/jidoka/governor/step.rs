@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::effects::{Arm, Effects, Intent};
 use super::mailbox::{Held, Mailbox, alone};
 use super::state::{Flight, Halted, HaltedBy, State};
-use super::turn::{Ended, Turn, joined, said};
 use super::table::{self, OnEntitlement, OnOrder, OnOutcome, OnSignal, OnTimer};
+use super::turn::{Ended, Turn, joined, said};
 use super::{Armed, Governor};
 use crate::case::Cause;
 use crate::event::{ActionId, Command, Event, Kind, Outcome, Replay, Timer, TimerKind, Verb};
@@ -21,7 +21,8 @@ use crate::signal::{Severity, Signal};
 pub mod reason {
     pub const HALTED_BY_BREAKER: &str = "the governor is halted: too many actions failed in a row";
     pub const HALTED_BY_OPERATOR: &str = "the governor is halted by an operator";
-    pub const MAILBOX_FULL: &str = "the mailbox is full: more signals than may wait came while one action was out";
+    pub const MAILBOX_FULL: &str =
+        "the mailbox is full: more signals than may wait came while one action was out";
     pub const NO_OUTCOME: &str = "no outcome before the deadline";
     pub const BREAKER_OPENED: &str = "too many actions failed in a row";
     pub const LATE: &str = "late: the action is not in flight";
@@ -33,7 +34,11 @@ impl Governor {
     /// Applies one event and adds what should happen to `effects`. An event at or before the last one applied
     /// changes nothing and has no effects, so that a journal may be offered again from any earlier point.
     pub fn step(&mut self, event: Event, rules: &Rules, effects: &mut Effects) {
-        debug_assert_eq!(event.subject(), Some((self.tenant(), self.sku())), "the event is for another governor");
+        debug_assert_eq!(
+            event.subject(),
+            Some((self.tenant(), self.sku())),
+            "the event is for another governor"
+        );
         if event.seq <= self.last_seq {
             return;
         }

@@ -110,7 +110,13 @@ impl Turn<'_> {
     }
 
     /// A receipt for a governor that is now where the event brought it.
-    pub(super) fn moved(&mut self, of: &Governor, kind: ReceiptType, before: StateName, reason: Option<Arc<str>>) {
+    pub(super) fn moved(
+        &mut self,
+        of: &Governor,
+        kind: ReceiptType,
+        before: StateName,
+        reason: Option<Arc<str>>,
+    ) {
         let mut draft = self.of_governor(of, kind, before, of.state());
         draft.reason = reason;
         self.effects.drafts.push(draft);

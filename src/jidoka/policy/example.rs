@@ -171,7 +171,9 @@ impl Example {
             }
         }
         let (decided, rule, detail) = match set.decide(&question, &mut memory, &mut Room::default()) {
-            Ok(Decision::Observe(ruling)) => (Expected::Observe, ruling.map(|ruling| ruling.policy.rule.clone()), None),
+            Ok(Decision::Observe(ruling)) => {
+                (Expected::Observe, ruling.map(|ruling| ruling.policy.rule.clone()), None)
+            }
             Ok(Decision::Deny(ruling)) => (Expected::Deny, Some(ruling.policy.rule.clone()), None),
             Ok(Decision::Act(ruling, _)) => (Expected::Act, Some(ruling.policy.rule.clone()), None),
             Err(unfit) => (Expected::Error, Some(unfit.policy.rule.clone()), Some(unfit.detail)),

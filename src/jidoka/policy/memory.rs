@@ -9,7 +9,10 @@ use crate::limits::MEMORIES_MAX;
 const SLICES: usize = 24;
 /// Bytes of one cell, at most: id, tag, newest slice, slices.
 const CELL_BYTES: usize = 8 + 1 + 8 + SLICES * 12;
-const _: () = assert!(MEMORIES_MAX * CELL_BYTES <= u16::MAX as usize, "a governor's memory is written with a u16 length");
+const _: () = assert!(
+    MEMORIES_MAX * CELL_BYTES <= u16::MAX as usize,
+    "a governor's memory is written with a u16 length"
+);
 
 /// What is kept under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
@@ -267,7 +270,11 @@ mod tests {
         memory.write(&entry(Kind::Sum, 7.0), UnixMillis(110 * HOUR));
         assert_eq!(read(&mut memory, Kind::Sum, 110, Some(1.0)), Some(13.0));
         assert_eq!(read(&mut memory, Kind::Count, 110, Some(1.0)), Some(3.0));
-        assert_eq!(read(&mut memory, Kind::Sum, 123, None), Some(12.0), "the hour that began 24 hours ago counts");
+        assert_eq!(
+            read(&mut memory, Kind::Sum, 123, None),
+            Some(12.0),
+            "the hour that began 24 hours ago counts"
+        );
         assert_eq!(read(&mut memory, Kind::Sum, 124, None), Some(7.0));
         assert_eq!(read(&mut memory, Kind::Sum, 1000, None), Some(0.0));
     }

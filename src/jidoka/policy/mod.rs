@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 
-pub use facts::Question;
 use facts::Filler;
+pub use facts::Question;
 pub use memory::Memory;
 use memory::{CellId, Entry, Overflow};
 pub use pack::{Declared, Pack, Rule, Verdict};
@@ -114,7 +114,7 @@ impl PolicySet {
         let by_type = types.iter().map(|kind| ((*kind).into(), groups(Some(kind)))).collect();
         let rest = groups(None);
         let declared = packs.iter().flat_map(|pack| pack.memories.iter().map(|memory| memory.id)).collect();
-        Self { by_type, rest, declared, packs }
+        Self { packs, by_type, rest, declared }
     }
 
     #[must_use]
@@ -204,7 +204,9 @@ impl Rule {
 impl Group {
     /// `None` where the pack has nothing to say to this type.
     fn of(at: usize, pack: &Pack, kind: Option<&str>) -> Option<Self> {
-        let named = |types: &[Box<str>]| types.is_empty() || kind.is_some_and(|kind| types.iter().any(|each| **each == *kind));
+        let named = |types: &[Box<str>]| {
+            types.is_empty() || kind.is_some_and(|kind| types.iter().any(|each| **each == *kind))
+        };
         let rules: Vec<usize> = (0..pack.rules.len()).filter(|at| named(&pack.rules[*at].types)).collect();
         let mut slots: Vec<Slot> = Vec::new();
         let mut need = |more: &[Slot]| {
@@ -214,7 +216,9 @@ impl Group {
                 }
             }
         };
-        rules.iter().for_each(|at| need(pack.rules[*at].when.slots()));
+        for at in &rules {
+            need(pack.rules[*at].when.slots());
+        }
         for memory in pack.memories.iter().filter(|memory| named(&memory.types)) {
             for expression in memory.of.iter().chain(&memory.when) {
                 need(expression.slots());

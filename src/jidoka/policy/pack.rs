@@ -134,7 +134,8 @@ impl Pack {
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let text = Text::file(file, text.to_owned());
         if text.as_str().len() > PACK_BYTES_MAX {
-            let what = format!("the pack has {} bytes; at most {PACK_BYTES_MAX} are allowed", text.as_str().len());
+            let what =
+                format!("the pack has {} bytes; at most {PACK_BYTES_MAX} are allowed", text.as_str().len());
             return Err(ConfigError::new(&text.whole(), what));
         }
         let read: PackText = toml::from_str(text.as_str()).map_err(|error| text.complaint(&error))?;
@@ -295,7 +296,9 @@ impl Checker {
     }
 
     fn types(&self, types: &[Spanned<String>]) -> Result<Vec<Box<str>>, ConfigError> {
-        let fits = |kind: &str| (1..=ID_BYTES_MAX).contains(&kind.len()) && kind.bytes().all(|byte| byte.is_ascii_graphic());
+        let fits = |kind: &str| {
+            (1..=ID_BYTES_MAX).contains(&kind.len()) && kind.bytes().all(|byte| byte.is_ascii_graphic())
+        };
         for kind in types {
             if !fits(kind.get_ref()) {
                 return Err(self.wrong(&kind.span(), format!("`{}` is no signal type", kind.get_ref())));

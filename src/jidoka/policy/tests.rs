@@ -12,7 +12,9 @@ use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 fn signal(tenant: &str, kind: &str, data: &str, assurance: Assurance) -> Signal {
     let body = match assurance {
         Assurance::D => data.to_owned(),
-        _ => format!(r#"{{"id":"s","tenant":"{tenant}","sku":"vm","type":"{kind}","time":"2026-01-07T11:00:00Z","data":{data}}}"#),
+        _ => format!(
+            r#"{{"id":"s","tenant":"{tenant}","sku":"vm","type":"{kind}","time":"2026-01-07T11:00:00Z","data":{data}}}"#
+        ),
     };
     let own = |text: &str| Text::Owned(text.into());
     Signal {
@@ -44,7 +46,8 @@ fn question(signal: &Signal, hour: u64) -> Question<'_> {
 fn rules(packs: &[&str]) -> Rules {
     let source = RulesSource { actions: vec!["notify".into()], ..RulesSource::default() };
     let numbered = packs.iter().enumerate();
-    let source = numbered.fold(source, |source, (at, pack)| source.with_pack(&format!("pack-{at}.toml"), pack));
+    let source =
+        numbered.fold(source, |source, (at, pack)| source.with_pack(&format!("pack-{at}.toml"), pack));
     source.compile().unwrap_or_else(|error| panic!("{error}: {:?}", error.hint))
 }
 
@@ -72,13 +75,23 @@ fn complaint(pack: &str) -> (String, String) {
 
 fn rule(id: &str, types: &str, when: &str, decide: &str) -> String {
     let action = if decide == "act" { "action = \"notify\"\n" } else { "" };
-    format!("[[rule]]\nid = \"{id}\"\ntypes = [{types}]\nwhen = '{when}'\ndecide = \"{decide}\"\n{action}reason = \"r\"\n")
+    format!(
+        "[[rule]]\nid = \"{id}\"\ntypes = [{types}]\nwhen = '{when}'\ndecide = \"{decide}\"\n{action}reason = \"r\"\n"
+    )
 }
 
 #[test]
 fn the_first_rule_that_holds_decides_in_the_order_of_packs_and_of_the_file() {
-    let one = format!("name = \"one\"\n{}{}", rule("a", "\"t\"", "signal.data.x > 5.0", "deny"), rule("b", "\"t\"", "signal.data.x > 2.0", "act"));
-    let two = format!("name = \"two\"\n{}{}", rule("c", "\"t\"", "true", "observe"), rule("d", "", "signal.type == \"u\"", "deny"));
+    let one = format!(
+        "name = \"one\"\n{}{}",
+        rule("a", "\"t\"", "signal.data.x > 5.0", "deny"),
+        rule("b", "\"t\"", "signal.data.x > 2.0", "act")
+    );
+    let two = format!(
+        "name = \"two\"\n{}{}",
+        rule("c", "\"t\"", "true", "observe"),
+        rule("d", "", "signal.type == \"u\"", "deny")
+    );
     let rules = rules(&[&one, &two]);
     assert_eq!(once(&rules, "t", r#"{"x":6}"#), "deny a");
     assert_eq!(once(&rules, "t", r#"{"x":3}"#), "act b notify");
@@ -89,7 +102,11 @@ fn the_first_rule_that_holds_decides_in_the_order_of_packs_and_of_the_file() {
 
 #[test]
 fn an_expression_that_fails_is_an_answer_of_its_own() {
-    let pack = format!("name = \"p\"\n{}{}", rule("a", "\"t\"", "signal.data.x > 5.0", "deny"), rule("b", "\"t\"", "true", "deny"));
+    let pack = format!(
+        "name = \"p\"\n{}{}",
+        rule("a", "\"t\"", "signal.data.x > 5.0", "deny"),
+        rule("b", "\"t\"", "true", "deny")
+    );
     let rules = rules(&[&pack]);
     assert_eq!(once(&rules, "t", "{}"), "p/a: `signal.data.x` is not there");
     let detail = once(&rules, "t", r#"{"x":"secret"}"#);
@@ -112,9 +129,14 @@ fn everything_that_may_be_asked_for_is_there() {
         let pack = format!("name = \"p\"\n{}", rule("a", "\"t\"", when, "deny"));
         assert_eq!(once(&rules(&[&pack]), "t", r#"{"list":[1,2]}"#), "deny a", "{when}");
     }
-    let pack = format!("name = \"p\"\n{}", rule("a", "\"t\"", "has(signal.time) || signal.data.x == 1.0", "deny"));
+    let pack =
+        format!("name = \"p\"\n{}", rule("a", "\"t\"", "has(signal.time) || signal.data.x == 1.0", "deny"));
     let binary = signal("acme", "t", r#"{"x":1}"#, Assurance::D);
-    assert_eq!(decide(&rules(&[&pack]), &mut None, &question(&binary, 12)), "deny a", "binary mode: the body is the data");
+    assert_eq!(
+        decide(&rules(&[&pack]), &mut None, &question(&binary, 12)),
+        "deny a",
+        "binary mode: the body is the data"
+    );
     let binary = signal("acme", "t", "no json", Assurance::D);
     assert!(decide(&rules(&[&pack]), &mut None, &question(&binary, 12)).starts_with("p/*: "));
 }
@@ -133,11 +155,18 @@ fn memories_count_what_was_decided_and_nothing_else() {
         "{MEMORIES}{}{}{}",
         rule("bad", "\"t\"", "has(signal.data.bad) && signal.data.bad > 1.0", "deny"),
         rule("much", "\"t\"", "memory.sum > 25.0", "deny"),
-        rule("seen", "\"u\"", "memory.count == 4.0 && has(memory.last) && memory.last == 20.0 && memory.mean == 15.0", "deny"),
+        rule(
+            "seen",
+            "\"u\"",
+            "memory.count == 4.0 && has(memory.last) && memory.last == 20.0 && memory.mean == 15.0",
+            "deny"
+        ),
     );
     let rules = rules(&[&pack]);
     let mut memory = None;
-    let mut ask = |kind: &str, data: &str, hour| decide(&rules, &mut memory, &question(&signal("acme", kind, data, Assurance::B), hour));
+    let mut ask = |kind: &str, data: &str, hour| {
+        decide(&rules, &mut memory, &question(&signal("acme", kind, data, Assurance::B), hour))
+    };
     assert_eq!(ask("t", r#"{"amount":10}"#, 1), "observe");
     assert!(ask("t", r#"{"amount":100,"bad":"x"}"#, 1).starts_with("m/bad: "));
     assert_eq!(ask("t", r#"{"amount":20}"#, 2), "deny much", "10 + 20, and nothing of what did not fit");
@@ -145,7 +174,11 @@ fn memories_count_what_was_decided_and_nothing_else() {
     assert_eq!(ask("u", "{}", 3), "deny seen");
     assert_eq!(ask("t", r#"{"amount":20}"#, 30), "observe", "the day is over");
     assert_eq!(ask("t", r#"{"amount":1e308}"#, 30), "deny much");
-    assert_eq!(ask("t", r#"{"amount":1e308}"#, 30), "m/memory.mean: it would no longer be a finite number", "the first by name");
+    assert_eq!(
+        ask("t", r#"{"amount":1e308}"#, 30),
+        "m/memory.mean: it would no longer be a finite number",
+        "the first by name"
+    );
     assert!(ask("t", "{}", 30).starts_with("m/memory."), "what is remembered must be there");
 }
 
@@ -164,7 +197,9 @@ fn cells_of_packs_that_are_gone_make_room() {
     let mut memory = None;
     let spent = signal("acme", "t", r#"{"amount":20}"#, Assurance::B);
     for window in 60..160 {
-        let pack = format!("name = \"p\"\n[memory]\ncount = {{ kind = \"count\", types = [\"t\"], window_seconds = {window} }}\n");
+        let pack = format!(
+            "name = \"p\"\n[memory]\ncount = {{ kind = \"count\", types = [\"t\"], window_seconds = {window} }}\n"
+        );
         decide(&rules(&[&pack]), &mut memory, &question(&spent, 1));
     }
     assert_eq!(memory.unwrap().cells(), 1);
@@ -192,14 +227,46 @@ fn what_is_wrong_is_told_with_its_place() {
         (&rule_pack("signal.data.x >"), "p.toml:5:", ""),
         (&rule_pack("signal.id"), "p.toml:5:15: the result is a string", ""),
         (&rule_pack("memory.x > 1.0"), "p.toml:5:9: ", ""),
-        (&rule_pack("true").replace("action = \"notify\"\n", ""), "p.toml:6:11: `action` is missing", "[[action]]"),
-        (&rule_pack("true").replace("notify", "notfy"), "p.toml:7:11: no [[action]] is named `notfy`", "`notify`"),
-        (&rule_pack("true").replace("\"act\"", "\"atc\""), "p.toml:6: `atc` is not a value of this key", "`act`"),
-        (&rule_pack("true").replace("\"t\"", "\"gemba.x\""), "p.toml:4:11: types that begin with `gemba.`", ""),
-        (&(rule_pack("true") + &rule("a", "", "true", "deny")), "p.toml:10:7: the rule `a` is there twice", ""),
-        ("name = \"p\"\n[memory]\nx = { kind = \"sum\", window_seconds = 60 }\n", "p.toml:3:15: `of` is missing", ""),
-        ("name = \"p\"\n[memory]\nx = { kind = \"count\" }\n", "p.toml:3:15: `window_seconds` is missing", ""),
-        ("name = \"p\"\n[memory]\nx-y = { kind = \"count\", window_seconds = 60 }\n", "p.toml:3:2: `x-y` is no memory's name", ""),
+        (
+            &rule_pack("true").replace("action = \"notify\"\n", ""),
+            "p.toml:6:11: `action` is missing",
+            "[[action]]",
+        ),
+        (
+            &rule_pack("true").replace("notify", "notfy"),
+            "p.toml:7:11: no [[action]] is named `notfy`",
+            "`notify`",
+        ),
+        (
+            &rule_pack("true").replace("\"act\"", "\"atc\""),
+            "p.toml:6: `atc` is not a value of this key",
+            "`act`",
+        ),
+        (
+            &rule_pack("true").replace("\"t\"", "\"gemba.x\""),
+            "p.toml:4:11: types that begin with `gemba.`",
+            "",
+        ),
+        (
+            &(rule_pack("true") + &rule("a", "", "true", "deny")),
+            "p.toml:10:7: the rule `a` is there twice",
+            "",
+        ),
+        (
+            "name = \"p\"\n[memory]\nx = { kind = \"sum\", window_seconds = 60 }\n",
+            "p.toml:3:15: `of` is missing",
+            "",
+        ),
+        (
+            "name = \"p\"\n[memory]\nx = { kind = \"count\" }\n",
+            "p.toml:3:15: `window_seconds` is missing",
+            "",
+        ),
+        (
+            "name = \"p\"\n[memory]\nx-y = { kind = \"count\", window_seconds = 60 }\n",
+            "p.toml:3:2: `x-y` is no memory's name",
+            "",
+        ),
     ];
     for (pack, what, hint) in cases {
         let (found, hinted) = complaint(pack);
@@ -235,7 +302,12 @@ fn a_change_of_rules_leaves_a_receipt_for_each_pack_that_came_changed_or_went() 
         let drafts = after.receipts(before, &event, &said);
         let line = |draft: &crate::receipt::Draft| {
             let pack = draft.policy.as_ref().map_or("-", |policy| &*policy.pack);
-            format!("{} {} {pack}: {}", draft.id, draft.kind.as_str(), draft.reason.as_deref().unwrap_or_default())
+            format!(
+                "{} {} {pack}: {}",
+                draft.id,
+                draft.kind.as_str(),
+                draft.reason.as_deref().unwrap_or_default()
+            )
         };
         drafts.iter().map(line).collect()
     };

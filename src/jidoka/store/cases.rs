@@ -39,7 +39,8 @@ impl Cases {
     /// # Errors
     /// When the store cannot be read.
     pub fn find(&self, case: CaseId) -> Result<Option<Case>, StoreError> {
-        let row = self.rows.get(case.0.0.to_be_bytes()).map_err(|error| wrapped(&self.path, "read", error))?;
+        let row =
+            self.rows.get(case.0.0.to_be_bytes()).map_err(|error| wrapped(&self.path, "read", error))?;
         row.map(|row| self.read(&row)).transpose()
     }
 
@@ -74,7 +75,11 @@ impl Cases {
     }
 
     /// Adds what the changes come to.
-    pub(super) fn write(&self, batch: &mut OwnedWriteBatch, changes: &[CaseChange]) -> Result<(), StoreError> {
+    pub(super) fn write(
+        &self,
+        batch: &mut OwnedWriteBatch,
+        changes: &[CaseChange],
+    ) -> Result<(), StoreError> {
         let mut rows: BTreeMap<CaseId, Case> = BTreeMap::new();
         for change in changes {
             let case = change.case();

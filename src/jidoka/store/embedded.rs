@@ -125,7 +125,8 @@ impl StateStore for Embedded {
                 batch.insert(&self.rules, from.0.to_be_bytes(), text.as_bytes());
             }
             // Those that held before what holds at the watermark are history.
-            let passed: Vec<Seq> = self.rules()?.into_iter().map(|(from, _)| from).filter(|from| *from <= watermark).collect();
+            let passed: Vec<Seq> =
+                self.rules()?.into_iter().map(|(from, _)| from).filter(|from| *from <= watermark).collect();
             for from in passed.iter().rev().skip(1) {
                 batch.remove(&self.rules, from.0.to_be_bytes());
             }

@@ -108,7 +108,6 @@ impl Changes {
     pub fn followups(&self) -> impl Iterator<Item = Followup> {
         self.followups.iter().copied()
     }
-
 }
 
 /// Why the store did not do it.

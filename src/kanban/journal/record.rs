@@ -75,7 +75,8 @@ impl Encoder {
         subject(out, &outcome.subject);
         out.extend_from_slice(&outcome.action.0.0.to_le_bytes());
         let withheld = outcome.result.as_ref().is_err_and(|failure| !failure.asked);
-        let flags = [(outcome.maybe_twice, MAYBE_TWICE), (outcome.result.is_err(), FAILED), (withheld, WITHHELD)];
+        let flags =
+            [(outcome.maybe_twice, MAYBE_TWICE), (outcome.result.is_err(), FAILED), (withheld, WITHHELD)];
         out.push(flags.into_iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum());
         if let Err(failure) = &outcome.result {
             long(out, &failure.reason);
@@ -196,11 +197,7 @@ impl Decoder {
         let held = self.provenance;
         let (source, key) = (self.short()?, self.short()?);
         self.provenance = Some(match held {
-            Some(held)
-                if *held.source == *source && *held.key == *key && held.assurance == assurance =>
-            {
-                held
-            }
+            Some(held) if *held.source == *source && *held.key == *key && held.assurance == assurance => held,
             _ => Provenance::intern(&source, &key, assurance),
         });
         Ok(())

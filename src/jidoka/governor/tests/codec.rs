@@ -40,10 +40,17 @@ fn the_form_of_version_2_is_pinned() {
 fn version_1_is_still_read() {
     for (line, sample) in include_str!("golden_v1.hex").lines().zip(samples()) {
         let read = Governor::decode(&data_encoding::HEXLOWER.decode(line.as_bytes()).unwrap()).unwrap();
-        assert_eq!((read.state(), read.last_seq(), read.waiting()), (sample.state(), sample.last_seq(), sample.waiting()));
-        let action = |governor: &Governor| governor.in_flight().map(|intent| (intent.action, intent.accepted));
+        assert_eq!(
+            (read.state(), read.last_seq(), read.waiting()),
+            (sample.state(), sample.last_seq(), sample.waiting())
+        );
+        let action =
+            |governor: &Governor| governor.in_flight().map(|intent| (intent.action, intent.accepted));
         assert_eq!(action(&read), action(&sample));
-        assert_eq!(Governor::decode(&bytes(&read)).unwrap().state_hash(&mut Vec::new()), read.state_hash(&mut Vec::new()));
+        assert_eq!(
+            Governor::decode(&bytes(&read)).unwrap().state_hash(&mut Vec::new()),
+            read.state_hash(&mut Vec::new())
+        );
     }
 }
 

@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use super::{Effects, Governor};
 use crate::event::{
-    ActionId, Command, Event, Failure, Kind, Outcome, Replay, Seq, Subject, Timer, TimerKind, UnixMillis, Verb,
+    ActionId, Command, Event, Failure, Kind, Outcome, Replay, Seq, Subject, Timer, TimerKind, UnixMillis,
+    Verb,
 };
 use crate::jidoka::rules::{EntitlementDefault, Rules, RulesSource};
 use crate::receipt::Draft;

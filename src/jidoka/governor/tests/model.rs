@@ -136,7 +136,9 @@ impl Model {
                 self.state = self.rest();
                 self.say("breaker_testing", before);
             }
-            TimerKind::ActionDeadline if self.flight.is_some_and(|(_, by)| by == armed) => self.land(false, true),
+            TimerKind::ActionDeadline if self.flight.is_some_and(|(_, by)| by == armed) => {
+                self.land(false, true);
+            }
             _ => {}
         }
     }
@@ -219,7 +221,8 @@ fn timer() -> impl Strategy<Value = TimerKind> {
 }
 
 pub(super) fn op() -> impl Strategy<Value = Op> {
-    let kinds = || prop::sample::select(vec!["see.this", "act.now", "act.now", "act.now", "deny.this", "bad.this"]);
+    let kinds =
+        || prop::sample::select(vec!["see.this", "act.now", "act.now", "act.now", "deny.this", "bad.this"]);
     prop_oneof![
         8 => (kinds(), severity()).prop_map(|(kind, severity)| Op::Signal(kind, severity)),
         1 => prop::sample::select(vec![ACTIVE, REVOKED]),

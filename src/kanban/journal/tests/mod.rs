@@ -11,7 +11,9 @@ use super::record::{Decoder, Encoder};
 use super::scan::Segment;
 use super::{Damage, End, Spares, Writer, frame, scan, segment};
 use crate::disk::{Disk as _, RealDisk};
-use crate::event::{ActionId, Command, Failure, Kind, Outcome, Seq, Subject, Timer, TimerKind, UnixMillis, Verb};
+use crate::event::{
+    ActionId, Command, Failure, Kind, Outcome, Seq, Subject, Timer, TimerKind, UnixMillis, Verb,
+};
 use crate::kanban::memory::Memory;
 use crate::limits::FRAME_EVENTS_MAX;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
