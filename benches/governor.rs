@@ -6,10 +6,11 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use gemba::event::{ActionId, Event, Kind, Outcome, Seq, Subject, TimerKind, UnixMillis};
 use gemba::jidoka::governor::{Arm, Effects, Governor};
-use gemba::jidoka::policy::Pack;
 use gemba::jidoka::policy::example::Expected;
+use gemba::jidoka::policy::{Pack, Question, Room};
 use gemba::jidoka::rules::{Rules, RulesSource};
 use gemba::jidoka::timers::Timers;
+use gemba::receipt::StateName;
 use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
 #[global_allocator]
@@ -188,6 +189,32 @@ fn step_shipped_packs(bencher: Bencher, which: &str) {
             }
             effects.clear();
         });
+}
+
+/// The rules alone, facts and memories included.
+#[divan::bench]
+fn decide_shipped_packs(bencher: Bencher) {
+    let source = SHIPPED.iter().fold(source(), |source, (file, text)| source.with_pack(file, text));
+    let rules = source.compile().unwrap();
+    let packs = SHIPPED.iter().map(|(file, text)| Pack::parse(file, text).unwrap());
+    let examples = packs.flat_map(|pack| pack.rules).flat_map(|rule| rule.examples);
+    let signals: Vec<Signal> = examples.map(|example| example.signal().clone()).collect();
+    let (mut memory, mut room) = (None, Room::default());
+    bencher.counter(ItemsCount::new(signals.len())).bench_local(|| {
+        for signal in &signals {
+            let question = Question {
+                signal,
+                now: UnixMillis(1_767_787_200_000),
+                state: StateName::Stable,
+                entitled: true,
+                quota_remaining: 1000,
+                testing: false,
+                failures: 0,
+            };
+            let _decided =
+                divan::black_box(rules.policies.of("acme").decide(&question, &mut memory, &mut room));
+        }
+    });
 }
 
 fn outcome(subject: &Subject, action: ActionId, seq: Seq, time: UnixMillis) -> Event {

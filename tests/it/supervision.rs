@@ -49,17 +49,18 @@ fn a_shard_that_panics_once_decides_the_same_event_after_recovery() {
 #[test]
 fn an_event_that_panics_twice_becomes_a_dead_letter_and_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
-    let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "shard:2")]);
+    // Event 1 is the node's rules.
+    let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "shard:3")]);
     for number in 1..=2 {
         assert_eq!(post(&node, number), 202);
     }
-    node.wait_for("event 2 panicked twice");
+    node.wait_for("event 3 panicked twice");
     assert_eq!(status_once_back(&mut node, 2)["status"], "dead_lettered");
     assert_eq!(status_once_back(&mut node, 1)["status"], "decided");
     post_until_taken(&node, 3);
     assert_eq!(node.decided("acme", "s-3")["status"], "decided");
     node.kill();
-    let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "shard:2")]);
+    let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "shard:3")]);
     assert_eq!(node.decided("acme", "s-2")["status"], "dead_lettered", "the next start knows");
     assert!(node.terminate().success());
 }
@@ -80,7 +81,8 @@ fn an_ingress_thread_that_panics_starts_again_alone() {
 #[test]
 fn the_sixth_restart_in_a_minute_ends_the_process_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "scribe:2")]);
+    // Before it stand the log's first entry and the receipts of four packs.
+    let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "scribe:6")]);
     assert_eq!(post(&node, 1), 202);
     node.wait_for("after 5 restarts within a minute");
     assert_eq!(node.ended().code(), Some(1));

@@ -7,8 +7,8 @@ use crate::limits::MEMORIES_MAX;
 
 /// Parts of a window.
 const SLICES: usize = 24;
-/// Bytes of one cell, at most: id, tag, newest slice, slices.
-const CELL_BYTES: usize = 8 + 1 + 8 + SLICES * 12;
+/// Bytes of one cell, at most: id, tag, newest slice, which slices, slices.
+const CELL_BYTES: usize = 8 + 1 + 8 + 4 + SLICES * 12;
 const _: () = assert!(
     MEMORIES_MAX * CELL_BYTES <= u16::MAX as usize,
     "a governor's memory is written with a u16 length"
@@ -150,7 +150,11 @@ impl Memory {
                 Cell::Window(window) => {
                     out.push(1);
                     out.extend_from_slice(&window.newest.to_le_bytes());
-                    for slice in &window.slices {
+                    // Only slices in which something came: most windows are young or quiet.
+                    let held = window.slices.iter().enumerate().filter(|(_, slice)| slice.count > 0);
+                    let places = held.clone().fold(0_u32, |places, (at, _)| places | 1 << at);
+                    out.extend_from_slice(&places.to_le_bytes());
+                    for (_, slice) in held {
                         out.extend_from_slice(&slice.sum.to_bits().to_le_bytes());
                         out.extend_from_slice(&slice.count.to_le_bytes());
                     }
@@ -169,9 +173,17 @@ impl Memory {
                 [0] => Cell::Last(finite(take(&mut bytes)?)?),
                 [1] => {
                     let mut window = Window::at(u64::from_le_bytes(take(&mut bytes)?));
-                    for slice in &mut window.slices {
-                        slice.sum = finite(take(&mut bytes)?)?;
-                        slice.count = u32::from_le_bytes(take(&mut bytes)?);
+                    let places = u32::from_le_bytes(take(&mut bytes)?);
+                    if places >> SLICES != 0 {
+                        return None;
+                    }
+                    for at in (0..SLICES).filter(|at| places & 1 << at != 0) {
+                        let (sum, count) =
+                            (finite(take(&mut bytes)?)?, u32::from_le_bytes(take(&mut bytes)?));
+                        if count == 0 {
+                            return None;
+                        }
+                        window.slices[at] = Slice { sum, count };
                     }
                     window.total_up();
                     Cell::Window(Box::new(window))

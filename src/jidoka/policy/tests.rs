@@ -322,3 +322,27 @@ fn a_change_of_rules_leaves_a_receipt_for_each_pack_that_came_changed_or_went() 
     let bounds = ["r-0000000000000009-00 policy_change -: bounds and assignments by root: review"];
     assert_eq!(shown(&before, &before), bounds);
 }
+
+#[test]
+fn a_signal_without_data_fits_every_shipped_rule() {
+    let packs = [
+        include_str!("../../../config/policies/cost_governance.toml"),
+        include_str!("../../../config/policies/permission_drift.toml"),
+        include_str!("../../../config/policies/change_management.toml"),
+        include_str!("../../../config/policies/compliance_audit.toml"),
+    ];
+    let rules = rules(&packs);
+    let types =
+        rules.policies.everyone.packs().iter().flat_map(|pack| &pack.rules).flat_map(|rule| &rule.types);
+    for kind in types {
+        let mut bare = signal("acme", kind, "{}", Assurance::B);
+        bare.body = Bytes::from(format!(r#"{{"id":"s","tenant":"acme","sku":"vm","type":"{kind}"}}"#));
+        for signal in [
+            bare,
+            signal("acme", kind, "{}", Assurance::B),
+            signal("acme", kind, r#"{"foreign":[1]}"#, Assurance::B),
+        ] {
+            assert_eq!(decide(&rules, &mut None, &question(&signal, 12)), "observe", "{kind}");
+        }
+    }
+}
