@@ -94,13 +94,14 @@ impl Memory {
         adds: Option<f64>,
     ) -> Result<Option<f64>, Overflow> {
         let cell = self.cells.iter_mut().find(|(each, _)| *each == id).map(|(_, cell)| cell);
-        let total = match cell {
+        let (total, part) = match cell {
             Some(Cell::Last(value)) => return Ok(Some(*value)),
             Some(Cell::Window(window)) => window.through(slice_at(now, window_millis)),
-            None => Slice::default(),
+            None => (Slice::default(), Slice::default()),
         };
-        let sum = total.sum + adds.unwrap_or_default();
-        if !sum.is_finite() {
+        let [sum, part] = [total, part].map(|slice| slice.sum + adds.unwrap_or_default());
+        // A part may have no finite sum where the whole has one, and each part is written to disk.
+        if !(sum.is_finite() && part.is_finite()) {
             return Err(Overflow);
         }
         Ok(match kind {
@@ -223,8 +224,8 @@ impl Window {
         Self { newest: slice, slices: [Slice::default(); SLICES], total: Slice::default() }
     }
 
-    /// The total of the window that ends with `slice`.
-    fn through(&mut self, slice: u64) -> Slice {
+    /// The total of the window that ends with `slice`, and its newest part.
+    fn through(&mut self, slice: u64) -> (Slice, Slice) {
         if slice > self.newest {
             let gone = (slice - self.newest).min(SLICES as u64);
             for old in 1..=gone {
@@ -233,7 +234,7 @@ impl Window {
             self.newest = slice;
             self.total_up();
         }
-        self.total
+        (self.total, self.slices[place(self.newest)])
     }
 
     fn add(&mut self, slice: u64, value: f64) {
@@ -310,6 +311,19 @@ mod tests {
         memory.write(&entry(Kind::Sum, f64::MAX), UnixMillis(0));
         let read = memory.read(ID, Kind::Sum, DAY, UnixMillis(0), Some(f64::MAX));
         assert_eq!(read, Err(Overflow));
+    }
+
+    #[test]
+    fn a_part_that_is_no_number_any_more_is_refused_where_the_whole_would_be_one() {
+        let mut memory = Memory::default();
+        memory.write(&entry(Kind::Sum, f64::MAX), UnixMillis(0));
+        let later = UnixMillis(HOUR);
+        assert_eq!(memory.read(ID, Kind::Sum, DAY, later, Some(-f64::MAX)), Ok(Some(0.0)));
+        memory.write(&entry(Kind::Sum, -f64::MAX), later);
+        assert_eq!(memory.read(ID, Kind::Sum, DAY, later, Some(-f64::MAX)), Err(Overflow));
+        let mut bytes = Vec::new();
+        memory.encode(&mut bytes);
+        assert_eq!(Memory::decode(&bytes), Some(memory));
     }
 
     proptest! {

@@ -115,7 +115,7 @@ impl Changes {
 pub enum StoreError {
     #[error("{path}: another process has this state open; stop it first")]
     Locked { path: PathBuf },
-    #[error("{path}: cannot {doing} the state")]
+    #[error("{path}: cannot {doing} the state: {source}")]
     Io { path: PathBuf, doing: &'static str, source: std::io::Error },
     #[error(
         "{path}: cannot {doing} the state: {what}; restore it from a backup; while the journal is complete, it can be moved away and is rebuilt"
