@@ -34,8 +34,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The same memory for another signal, all slots empty.
-    pub fn recycle<'b>(mut self) -> Facts<'b> {
-        self.facts.clear();
+    pub fn recycle<'b>(self) -> Facts<'b> {
         Facts { facts: self.facts.into_iter().map(|_| Fact::Missing).collect() }
     }
 

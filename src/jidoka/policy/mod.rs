@@ -171,7 +171,7 @@ impl PolicySet {
             if !open && !group.counts {
                 continue;
             }
-            let mut facts = std::mem::take(&mut room.facts).recycle();
+            let mut facts: Facts<'_> = std::mem::take(&mut room.facts);
             let asked = Asked { pack: &self.packs[group.pack], group, question, decides: open };
             let held = asked.first(&mut facts, memory.as_deref_mut(), &mut room.entries, &mut steps);
             room.facts = facts.recycle();
