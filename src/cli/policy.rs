@@ -13,10 +13,10 @@ use super::output::{self, Failure};
 use super::{Configured, rules};
 use crate::config::ConfigError;
 use crate::disk::RealDisk;
-use crate::event::{Event, Kind, Seq};
+use crate::event::{Event, Kind, Seq, Subject};
 use crate::jidoka::policy::Pack;
 use crate::jidoka::rules::{Rules, RulesSource};
-use crate::jidoka::what_if::{Verdict, WhatIf};
+use crate::jidoka::what_if::{Settled, Verdict, WhatIf};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, scan};
 use crate::line::journal_dir;
@@ -262,7 +262,7 @@ struct Count {
 }
 
 /// What one side said of a signal while the other has not spoken.
-type Said = HashMap<Seq, Verdict>;
+type Said = HashMap<Seq, (Subject, Verdict)>;
 
 impl Diff {
     fn new(new: &[PathBuf], base: &[PathBuf]) -> Result<Self, Failure> {
@@ -362,16 +362,17 @@ impl Diff {
         let (mut one, mut other) = (Vec::new(), Vec::new());
         before.step(event, &mut one);
         after.step(event, &mut other);
-        said.0.extend(one);
-        said.1.extend(other);
-        let (tenant, sku) = event.subject().unwrap_or_default();
+        let by_seq = |Settled { seq, subject, verdict }| (seq, (subject, verdict));
+        said.0.extend(one.into_iter().map(by_seq));
+        said.1.extend(other.into_iter().map(by_seq));
         let both: Vec<Seq> = said.0.keys().filter(|seq| said.1.contains_key(seq)).copied().collect();
         for seq in both {
-            if let (Some(before), Some(after)) = (said.0.remove(&seq), said.1.remove(&seq))
+            if let (Some((subject, before)), Some((_, after))) = (said.0.remove(&seq), said.1.remove(&seq))
                 && before != after
             {
                 self.report.differ += 1;
-                let change = Change { tenant: tenant.into(), sku: sku.into(), before, after };
+                let Subject { tenant, sku } = subject;
+                let change = Change { tenant, sku, before, after };
                 let count = self.report.changes.entry(change).or_insert(Count { signals: 0, first: seq });
                 count.signals += 1;
             }

@@ -20,6 +20,15 @@ pub struct Verdict {
     pub action: Option<Box<str>>,
 }
 
+/// A signal that got something.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// Its number in the journal.
+    pub seq: Seq,
+    pub subject: Subject,
+    pub verdict: Verdict,
+}
+
 /// Governors under one set of rules.
 #[derive(Debug)]
 pub struct WhatIf {
@@ -51,8 +60,8 @@ impl WhatIf {
         self.rules = rules;
     }
 
-    /// Steps over one event of the journal; tells what signals got by it, by their numbers in the journal.
-    pub fn step(&mut self, event: &Event, got: &mut Vec<(Seq, Verdict)>) {
+    /// Steps over one event of the journal; tells what signals got by it.
+    pub fn step(&mut self, event: &Event, got: &mut Vec<Settled>) {
         while let Some(timer) = self.timers.due(event.time) {
             self.apply(event.time, Kind::Timer(Box::new(timer)), None, got);
         }
@@ -66,7 +75,7 @@ impl WhatIf {
         }
     }
 
-    fn apply(&mut self, time: UnixMillis, kind: Kind, of: Option<Seq>, got: &mut Vec<(Seq, Verdict)>) {
+    fn apply(&mut self, time: UnixMillis, kind: Kind, of: Option<Seq>, got: &mut Vec<Settled>) {
         let mut next = Some((kind, of));
         // An action ends at once, which may let a waiting signal act: each turn of the loop settles one at least.
         while let Some((kind, of)) = next.take() {
@@ -90,7 +99,8 @@ impl WhatIf {
             for draft in self.effects.drafts.drain(..) {
                 if let Some(of) = settled(&draft).and_then(|seq| self.waiting.remove(&seq)) {
                     let acted = action.as_ref().filter(|(seq, _)| *seq == draft.id.seq);
-                    got.push((of, verdict(&draft, acted.map(|(_, name)| name.clone()))));
+                    let verdict = verdict(&draft, acted.map(|(_, name)| name.clone()));
+                    got.push(Settled { seq: of, subject: subject.clone(), verdict });
                 }
             }
             next = intent.map(|intent| {
@@ -110,4 +120,32 @@ fn settled(draft: &Draft) -> Option<Seq> {
 fn verdict(draft: &Draft, action: Option<Box<str>>) -> Verdict {
     let rule = draft.policy.as_ref().map(|policy| (policy.pack.clone(), policy.rule.clone()));
     Verdict { receipt_type: draft.kind.as_str(), rule, action }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jidoka::policy::Pack;
+    use crate::jidoka::rules::{EntitlementDefault, RulesSource};
+
+    fn signal(tenant: &str) -> Kind {
+        let pack = format!(
+            "name = 'p'\n[[rule]]\nid = 'r'\nwhen = 'true'\ndecide = 'deny'\nreason = 'no'\n\
+             [[rule.example]]\nsignal = {{ type = 't', tenant = '{tenant}' }}\nexpect = 'deny'\n"
+        );
+        let pack = Pack::parse("p.toml", &pack).unwrap();
+        Kind::Signal(pack.rules[0].examples[0].signal().clone())
+    }
+
+    #[test]
+    fn what_a_timer_settles_is_told_of_the_governor_whose_timer_it_is() {
+        let source = RulesSource { entitlement: EntitlementDefault::Required, ..RulesSource::default() };
+        let mut what_if = WhatIf::new(Arc::new(source.compile().unwrap()));
+        let mut got = Vec::new();
+        what_if.step(&Event { seq: Seq(7), time: UnixMillis(0), kind: signal("early") }, &mut got);
+        assert!(got.is_empty(), "it waits for its entitlement: {got:?}");
+        what_if.step(&Event { seq: Seq(9), time: UnixMillis(3_600_000), kind: signal("late") }, &mut got);
+        let told: Vec<_> = got.iter().map(|settled| (settled.seq, &*settled.subject.tenant)).collect();
+        assert_eq!(told, [(Seq(7), "early")]);
+    }
 }

@@ -124,12 +124,28 @@ impl Inner {
     }
 
     /// Brings an order on a case into the journal, and waits until its governor has passed it. From the offer on a second
-    /// order is refused, whether this one is answered or not.
-    async fn order_on(&self, id: CaseId, subject: Subject, order: Order) -> Result<Seq, Unavailable> {
+    /// order is refused, whether this one is answered in time or not.
+    async fn order_on(
+        self: &Rc<Self>,
+        id: CaseId,
+        subject: Subject,
+        order: Order,
+    ) -> Result<Seq, Unavailable> {
         let answer = self.offer(order)?;
         self.replaying.borrow_mut().insert(id, Seq(u64::MAX));
-        let seq = answered(answer).await?;
-        self.replaying.borrow_mut().insert(id, seq);
+        let inner = Rc::clone(self);
+        // Apart, since the number may come when the operator has long been told that there was no answer.
+        let noted = tokio::task::spawn_local(async move {
+            let seq = answer.await;
+            let mut replaying = inner.replaying.borrow_mut();
+            match seq {
+                Ok(seq) => replaying.insert(id, seq),
+                Err(_) => replaying.remove(&id),
+            };
+            seq
+        });
+        let noted = tokio::time::timeout(ANSWER, noted).await;
+        let Ok(Ok(Ok(seq))) = noted else { return Err(Unavailable) };
         self.passed(subject, seq).await?;
         Ok(seq)
     }
@@ -222,7 +238,11 @@ impl Inner {
         answered(answer).await.map(Ok)
     }
 
-    async fn replay(&self, id: CaseId, said: Said) -> Result<Result<Ordered, Refused>, Unavailable> {
+    async fn replay(
+        self: &Rc<Self>,
+        id: CaseId,
+        said: Said,
+    ) -> Result<Result<Ordered, Refused>, Unavailable> {
         let (_, signal) = match self.open_case(id).await? {
             Ok(found) => found,
             Err(refused) => return Ok(Err(refused)),
@@ -234,7 +254,11 @@ impl Inner {
         Ok(Ok(ordered(seq, 1)))
     }
 
-    async fn discard(&self, id: CaseId, said: Said) -> Result<Result<Ordered, Refused>, Unavailable> {
+    async fn discard(
+        self: &Rc<Self>,
+        id: CaseId,
+        said: Said,
+    ) -> Result<Result<Ordered, Refused>, Unavailable> {
         let (case, _) = match self.open_case(id).await? {
             Ok(found) => found,
             Err(refused) => return Ok(Err(refused)),
