@@ -9,6 +9,17 @@ use crate::targets::{Does, Target};
 
 const BODY: &[u8] = br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"page.now","data":{}}"#;
 
+const PACK: &str = r#"
+name = "test"
+[[rule]]
+id = "page"
+types = ["page.now"]
+when = "true"
+decide = "act"
+action = "page"
+reason = "now"
+"#;
+
 /// The answer, unless the node died before it was out: the signal is durable either way.
 fn post(home: &Home, node: &Node) -> Option<u16> {
     let secret = home.secret("signals.secret");
@@ -41,15 +52,12 @@ fn outcome(home: &Home, node: &Node) -> serde_json::Value {
 fn dies_at(point: &str, calls: usize) {
     let target = Target::start(|_| Does::Answer(200));
     let owned = tempfile::tempdir().unwrap();
-    let pack = owned.path().join("pack.toml");
-    let rule = "id = \"page\"\ntypes = [\"page.now\"]\nwhen = \"true\"\ndecide = \"act\"\naction = \"page\"\nreason = \"now\"\n";
-    std::fs::write(&pack, format!("name = \"test\"\n[[rule]]\n{rule}")).unwrap();
     let action = format!(
-        "[policy]\npacks = [\"{}\"]\n[[action]]\nname = \"page\"\nkind = \"webhook\"\nurl = \"{}\"\nallow_private = true\n",
-        pack.display(),
+        "[[action]]\nname = \"page\"\nkind = \"webhook\"\nurl = \"{}\"\nallow_private = true\n",
         target.url()
     );
     let mut home = Home::new(owned.path(), &action);
+    std::fs::write(owned.path().join("policy.toml"), PACK).unwrap();
     let node = home.spawn(Some(&format!("{point}:1")), &[]).ready().unwrap();
     assert!(matches!(post(&home, &node), None | Some(202)), "{point}");
     let dead = node.ended();
