@@ -47,18 +47,21 @@ pub struct Memory {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Cell {
-    Window(Box<Window>),
+    Window(Window),
     Last(f64),
 }
 
+/// What a signal touches stands together, cell beside cell: governors take turns, and each finds a cold cache.
 #[derive(Clone, Debug, PartialEq)]
 struct Window {
     /// Number of the newest slice since 1970.
     newest: u64,
-    /// Slice `n` is in place `n % SLICES`.
-    slices: [Slice; SLICES],
+    /// The newest slice.
+    current: Slice,
     /// Of all slices.
     total: Slice,
+    /// The slices before; number `n` is in place `n % SLICES`, and nothing in the place of the newest.
+    closed: Box<[Slice; SLICES]>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -118,7 +121,7 @@ impl Memory {
         let at = self.cells.iter().position(|(id, _)| *id == entry.id).unwrap_or_else(|| {
             let cell = match entry.kind {
                 Kind::Last => Cell::Last(entry.value),
-                _ => Cell::Window(Box::new(Window::at(slice))),
+                _ => Cell::Window(Window::at(slice)),
             };
             self.cells.push((entry.id, cell));
             self.cells.len() - 1
@@ -152,7 +155,8 @@ impl Memory {
                     out.push(1);
                     out.extend_from_slice(&window.newest.to_le_bytes());
                     // Only slices in which something came: most windows are young or quiet.
-                    let held = window.slices.iter().enumerate().filter(|(_, slice)| slice.count > 0);
+                    let held =
+                        (0..SLICES).map(|at| (at, window.slice(at))).filter(|(_, slice)| slice.count > 0);
                     let places = held.clone().fold(0_u32, |places, (at, _)| places | 1 << at);
                     out.extend_from_slice(&places.to_le_bytes());
                     for (_, slice) in held {
@@ -173,7 +177,11 @@ impl Memory {
             let cell = match take(&mut bytes)? {
                 [0] => Cell::Last(finite(take(&mut bytes)?)?),
                 [1] => {
-                    let mut window = Window::at(u64::from_le_bytes(take(&mut bytes)?));
+                    let newest = u64::from_le_bytes(take(&mut bytes)?);
+                    if newest > u64::MAX - SLICES as u64 {
+                        return None;
+                    }
+                    let mut window = Window::at(newest);
                     let places = u32::from_le_bytes(take(&mut bytes)?);
                     if places >> SLICES != 0 {
                         return None;
@@ -184,10 +192,10 @@ impl Memory {
                         if count == 0 {
                             return None;
                         }
-                        window.slices[at] = Slice { sum, count };
+                        *window.slice_mut(at) = Slice { sum, count };
                     }
                     window.total_up();
-                    Cell::Window(Box::new(window))
+                    Cell::Window(window)
                 }
                 _ => return None,
             };
@@ -221,25 +229,39 @@ fn place(slice: u64) -> usize {
 
 impl Window {
     fn at(slice: u64) -> Self {
-        Self { newest: slice, slices: [Slice::default(); SLICES], total: Slice::default() }
+        Self {
+            newest: slice,
+            current: Slice::default(),
+            total: Slice::default(),
+            closed: Box::new([Slice::default(); SLICES]),
+        }
+    }
+
+    fn slice(&self, at: usize) -> &Slice {
+        if at == place(self.newest) { &self.current } else { &self.closed[at] }
+    }
+
+    fn slice_mut(&mut self, at: usize) -> &mut Slice {
+        if at == place(self.newest) { &mut self.current } else { &mut self.closed[at] }
     }
 
     /// The total of the window that ends with `slice`, and its newest part.
     fn through(&mut self, slice: u64) -> (Slice, Slice) {
         if slice > self.newest {
+            self.closed[place(self.newest)] = std::mem::take(&mut self.current);
             let gone = (slice - self.newest).min(SLICES as u64);
             for old in 1..=gone {
-                self.slices[place(self.newest + old)] = Slice::default();
+                self.closed[place(self.newest + old)] = Slice::default();
             }
             self.newest = slice;
             self.total_up();
         }
-        (self.total, self.slices[place(self.newest)])
+        (self.total, self.current)
     }
 
     fn add(&mut self, slice: u64, value: f64) {
         self.through(slice);
-        for part in [&mut self.slices[place(self.newest)], &mut self.total] {
+        for part in [&mut self.current, &mut self.total] {
             part.sum += value;
             part.count = part.count.saturating_add(1);
         }
@@ -249,7 +271,7 @@ impl Window {
     fn total_up(&mut self) {
         self.total = Slice::default();
         for age in 1..=SLICES as u64 {
-            let slice = self.slices[place(self.newest + age)];
+            let slice = *self.slice(place(self.newest + age));
             self.total.sum += slice.sum;
             self.total.count = self.total.count.saturating_add(slice.count);
         }
@@ -324,6 +346,15 @@ mod tests {
         let mut bytes = Vec::new();
         memory.encode(&mut bytes);
         assert_eq!(Memory::decode(&bytes), Some(memory));
+    }
+
+    #[test]
+    fn a_window_at_the_end_of_time_is_no_window() {
+        let mut bytes = vec![0; 8];
+        bytes.push(1);
+        bytes.extend_from_slice(&u64::MAX.to_le_bytes());
+        bytes.extend_from_slice(&0_u32.to_le_bytes());
+        assert_eq!(Memory::decode(&bytes), None);
     }
 
     proptest! {
