@@ -68,8 +68,9 @@ impl Stage {
 
     /// Commits once what was taken before the request is stepped.
     pub(super) fn commit_if_due(&mut self) {
+        let Some(wanted) = self.wanted else { return };
         let stepped = self.stepped();
-        if self.wanted.is_some_and(|wanted| stepped >= wanted) && self.commit() {
+        if stepped >= wanted && self.commit() {
             self.wanted = Some(self.asked).filter(|asked| *asked > stepped);
         }
     }
