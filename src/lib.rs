@@ -17,6 +17,7 @@ pub mod case;
 pub mod event;
 pub mod expression;
 pub mod limits;
+pub mod percent;
 pub mod place;
 pub mod proof;
 pub mod receipt;

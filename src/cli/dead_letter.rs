@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Reach, escaped};
+use super::client::Reach;
 use super::output::{self, Failure, cell};
 use super::progress::Progress;
+use crate::case::{Cause, Status};
+use crate::percent::encode;
 
 /// Which dead letters.
 #[derive(Args, Debug)]
 pub struct Filter {
     /// Whose it is to mend
-    #[arg(long, value_enum)]
-    cause: Option<Cause>,
+    #[arg(long, value_parser = PossibleValuesParser::new(Cause::ALL.map(Cause::as_str)))]
+    cause: Option<String>,
     #[arg(long)]
     tenant: Option<String>,
     #[arg(long)]
@@ -24,29 +27,14 @@ pub struct Filter {
     kind: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Cause {
-    Sender,
-    Policy,
-    Target,
-    Us,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Status {
-    Open,
-    Replayed,
-    Discarded,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Count and list dead letters
     List {
         #[command(flatten)]
         filter: Filter,
-        #[arg(long, value_enum)]
-        status: Option<Status>,
+        #[arg(long, value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
+        status: Option<String>,
         /// Show so many, the oldest first
         #[arg(long, default_value_t = 100)]
         limit: u64,
@@ -112,7 +100,7 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::List { filter, status, limit, reach, json } => {
-                let status = status.map(named).unwrap_or_default();
+                let status = status.map(|status| format!("&status={status}")).unwrap_or_default();
                 let found =
                     reach.get(&format!("{PATH}?limit={}{}{status}", limit.clamp(1, PAGE), filter.query()))?;
                 if json {
@@ -123,7 +111,7 @@ impl Command {
                 output::print_table(HEADING, rows.map(|case| KEYS.map(|key| cell(case.get(key)))))
             }
             Self::Show { id, reach, json } => {
-                let case = reach.get(&format!("{PATH}/{}", escaped(&id)))?;
+                let case = reach.get(&format!("{PATH}/{}", encode(&id)))?;
                 if json {
                     return output::print_json(&case);
                 }
@@ -138,24 +126,18 @@ impl Command {
     }
 }
 
-fn named(status: Status) -> String {
-    let name = status.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    format!("&status={name}")
-}
-
 impl Filter {
     /// As it stands behind another parameter.
     fn query(&self) -> String {
-        let cause =
-            self.cause.and_then(|cause| cause.to_possible_value()).map(|value| value.get_name().to_owned());
-        let given = [("cause", &cause), ("tenant", &self.tenant), ("sku", &self.sku), ("type", &self.kind)];
+        let given =
+            [("cause", &self.cause), ("tenant", &self.tenant), ("sku", &self.sku), ("type", &self.kind)];
         let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        given.fold(String::new(), |query, (name, value)| query + "&" + name + "=" + &escaped(value))
+        given.fold(String::new(), |query, (name, value)| query + "&" + name + "=" + &encode(value))
     }
 }
 
 fn dry_run(id: &str, reach: &Reach, json: bool) -> Result<(), Failure> {
-    let done = reach.post(&format!("{PATH}/{}/dry-run", escaped(id)), &json!({}))?;
+    let done = reach.post(&format!("{PATH}/{}/dry-run", encode(id)), &json!({}))?;
     if json {
         return output::print_json(&done);
     }
@@ -175,7 +157,7 @@ impl Order {
     fn run(self, verb: &str) -> Result<(), Failure> {
         let body = json!({"reason": self.reason});
         let Some(id) = &self.id else { return self.run_all(verb, &body) };
-        let done = self.reach.post(&format!("{PATH}/{}/{verb}", escaped(id)), &body)?;
+        let done = self.reach.post(&format!("{PATH}/{}/{verb}", encode(id)), &body)?;
         if self.json {
             return output::print_json(&done);
         }
@@ -204,7 +186,7 @@ impl Order {
             for case in page {
                 let id = cell(case.get("id"));
                 // What fails is told at the end; the others are not held up by it.
-                match client.post(&format!("{PATH}/{}/{verb}", escaped(&id)), body) {
+                match client.post(&format!("{PATH}/{}/{verb}", encode(&id)), body) {
                     Ok(_) => done += 1,
                     Err(failure) => refused.push(format!("{id}: {}", failure.what())),
                 }

@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Reach, escaped};
+use super::client::Reach;
 use super::output::{self, Failure, cell};
+use crate::percent::encode;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -68,7 +69,7 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::List { tenant, reach, json } => {
-                let query = tenant.map_or_else(String::new, |tenant| format!("?tenant={}", escaped(&tenant)));
+                let query = tenant.map_or_else(String::new, |tenant| format!("?tenant={}", encode(&tenant)));
                 let answer = reach.get(&format!("/v1/governors{query}"))?;
                 if json {
                     return output::print_json(&answer);
@@ -77,7 +78,7 @@ impl Command {
                 output::print_table(HEADING, governors.into_iter().flatten().map(row))
             }
             Self::Show { tenant, sku, reach, json } => {
-                let governor = reach.get(&format!("/v1/governors/{}/{}", escaped(&tenant), escaped(&sku)))?;
+                let governor = reach.get(&format!("/v1/governors/{}/{}", encode(&tenant), encode(&sku)))?;
                 if json {
                     return output::print_json(&governor);
                 }
@@ -98,7 +99,7 @@ impl Order {
         if let Some(remaining) = quota_remaining {
             body["quota_remaining"] = remaining.into();
         }
-        let path = format!("/v1/governors/{}/{}/{verb}", escaped(&self.tenant), escaped(&self.sku));
+        let path = format!("/v1/governors/{}/{}/{verb}", encode(&self.tenant), encode(&self.sku));
         let done = self.reach.post(&path, &body)?;
         if self.json {
             return output::print_json(&done);

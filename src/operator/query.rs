@@ -1,10 +1,10 @@
 //! What stands behind the `?` of a list.
 
 use super::Filter;
-use super::routes::decode;
 use crate::case::{CaseFilter, CaseId, Cause, Status};
 use crate::event::Seq;
 use crate::limits;
+use crate::percent;
 
 /// `tenant=`, `limit=` and `after=tenant/sku`.
 pub fn governors(query: &str) -> Result<Filter, String> {
@@ -59,7 +59,8 @@ fn pairs(query: &str) -> Result<Vec<(&str, String)>, String> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let decoded = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = decode(value, true).ok_or_else(|| format!("`{name}` is not percent-encoded UTF-8"))?;
+        let value = percent::decode(value.replace('+', " ").as_bytes());
+        let value = value.ok_or_else(|| format!("`{name}` is not percent-encoded UTF-8"))?;
         Ok((name, value))
     });
     decoded.collect()

@@ -3,6 +3,7 @@
 use hyper::Method;
 
 use super::Role;
+use crate::percent;
 
 /// What is asked for or ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +47,12 @@ pub enum NoRoute {
 
 /// Finds the route of a request.
 pub fn find(method: &Method, path: &str) -> Result<Route, NoRoute> {
-    let parts: Vec<String> =
-        path.split('/').skip(1).map(decoded).collect::<Option<_>>().ok_or(NoRoute::Encoding)?;
+    let parts: Vec<String> = path
+        .split('/')
+        .skip(1)
+        .map(|part| percent::decode(part.as_bytes()))
+        .collect::<Option<_>>()
+        .ok_or(NoRoute::Encoding)?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let route = route(&parts).ok_or(NoRoute::NotFound)?;
     match (route.orders(), method) {
@@ -124,29 +129,6 @@ impl Route {
                 | Self::PolicyReload
         )
     }
-}
-
-fn decoded(part: &str) -> Option<String> {
-    decode(part, false)
-}
-
-/// Percent-decodes; in a query `+` is a space.
-pub fn decode(text: &str, query: bool) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => {
-                let pair = [bytes.next()?, bytes.next()?];
-                let mut decoded = [0];
-                faster_hex::hex_decode(&pair, &mut decoded).ok()?;
-                decoded[0]
-            }
-            b'+' if query => b' ',
-            byte => byte,
-        });
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::attributes::Attributes;
 use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text, is_name};
 use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX};
+use crate::percent;
 use crate::signature::Verified;
 
 /// How a request carries its signals.
@@ -283,8 +284,9 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
     for (header, name) in NAMES {
         let mut values = headers.get_all(header).iter();
         let Some(value) = values.next() else { continue };
+        // CloudEvents HTTP binding 3.1.3.2.
         let text = unquoted(value.as_bytes())
-            .and_then(|value| percent_decoded(&value))
+            .and_then(|value| percent::decode(&value))
             .filter(|_| values.next().is_none());
         let text = text.ok_or(Reason::Header(header))?;
         digest.update(name.as_bytes());
@@ -313,23 +315,6 @@ fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
             byte => out.push(*byte),
         }
     }
-}
-
-/// CloudEvents HTTP binding 3.1.3.2: header values are percent-encoded.
-fn percent_decoded(value: &[u8]) -> Option<String> {
-    let mut out = Vec::with_capacity(value.len());
-    let mut bytes = value.iter();
-    while let Some(byte) = bytes.next() {
-        if *byte == b'%' {
-            let pair = [*bytes.next()?, *bytes.next()?];
-            let mut decoded = [0];
-            faster_hex::hex_decode(&pair, &mut decoded).ok()?;
-            out.push(decoded[0]);
-        } else {
-            out.push(*byte);
-        }
-    }
-    String::from_utf8(out).ok()
 }
 
 /// Attributes that keep the rules.

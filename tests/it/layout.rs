@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 27] = [
+const MAY_KNOW: [(&str, &[&str]); 28] = [
     ("limits", &[]),
+    ("percent", &[]),
     ("place", &[]),
     ("signature", &["signal", "limits"]),
-    ("signal", &["signature", "limits"]),
+    ("signal", &["signature", "limits", "percent"]),
     ("event", &["signal", "receipt"]),
     ("receipt", &["signal", "event"]),
     ("proof", &[]),
@@ -37,6 +38,7 @@ const MAY_KNOW: [(&str, &[&str]); 27] = [
 /// What a layer may know: words and ground, never another layer.
 const LINE: &[&str] = &[
     "limits",
+    "percent",
     "place",
     "case",
     "expression",
