@@ -129,53 +129,12 @@ pub(super) fn text(bytes: &[u8], at: usize) -> Result<(Cow<'_, str>, usize), Bro
         return Err(Broken);
     }
     let (end, escaped) = string_end(bytes, at + 1)?;
-    let raw = std::str::from_utf8(&bytes[at + 1..end]).map_err(|_| Broken)?;
-    let text = if escaped { Cow::Owned(unescaped(raw)?) } else { Cow::Borrowed(raw) };
+    let text = if escaped {
+        Cow::Owned(serde_json::from_slice(&bytes[at..=end]).map_err(|_| Broken)?)
+    } else {
+        Cow::Borrowed(std::str::from_utf8(&bytes[at + 1..end]).map_err(|_| Broken)?)
+    };
     Ok((text, end + 1))
-}
-
-#[cold]
-fn unescaped(raw: &str) -> Result<String, Broken> {
-    let mut text = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((plain, after)) = rest.split_once('\\') {
-        text.push_str(plain);
-        let mut chars = after.chars();
-        match chars.next().ok_or(Broken)? {
-            plain @ ('"' | '\\' | '/') => text.push(plain),
-            'b' => text.push('\u{8}'),
-            'f' => text.push('\u{c}'),
-            'n' => text.push('\n'),
-            'r' => text.push('\r'),
-            't' => text.push('\t'),
-            'u' => {
-                let unit = hex(chars.as_str())?;
-                chars = chars.as_str()[4..].chars();
-                let code = if (0xd800..0xdc00).contains(&unit) {
-                    let low = chars.as_str().strip_prefix("\\u").ok_or(Broken)?;
-                    let second = hex(low)?;
-                    if !(0xdc00..0xe000).contains(&second) {
-                        return Err(Broken);
-                    }
-                    chars = low[4..].chars();
-                    0x10000 + ((unit - 0xd800) << 10) + (second - 0xdc00)
-                } else {
-                    unit
-                };
-                text.push(char::from_u32(code).ok_or(Broken)?);
-            }
-            _ => return Err(Broken),
-        }
-        rest = chars.as_str();
-    }
-    text.push_str(rest);
-    Ok(text)
-}
-
-fn hex(text: &str) -> Result<u32, Broken> {
-    let digits =
-        text.get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())).ok_or(Broken)?;
-    u32::from_str_radix(digits, 16).map_err(|_| Broken)
 }
 
 /// Short decimals by one exact division, everything else as the standard library reads it; both round rightly.

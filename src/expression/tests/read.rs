@@ -158,3 +158,14 @@ fn lists_and_maps_can_be_taken_whole() {
     assert!(matches!(items[..], [Value::Double(1.0), Value::Map(Map::Json(_))]));
     assert!(matches!(list, List::Json(_)));
 }
+
+#[test]
+fn escapes_mean_what_json_says() {
+    let read = |json: &str| {
+        crate::expression::json::value(json.as_bytes(), 0).map(|(value, _)| format!("{value:?}"))
+    };
+    assert_eq!(read(r#""\ud83d\ude00\n\/\u00e9""#).unwrap(), format!("Text({:?})", "😀\n/é"));
+    for broken in [r#""\ud83d""#, r#""\ude00""#, r#""\x""#, r#""\u12""#] {
+        assert!(read(broken).is_err(), "{broken}");
+    }
+}
