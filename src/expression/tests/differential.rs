@@ -107,6 +107,7 @@ fn document() -> impl Strategy<Value = Json> {
             "stable",
             "ü\n",
             "\"\\",
+            "\u{1a}",
             "1h",
             "12",
             "2026-01-02T03:04:05Z"

@@ -69,17 +69,23 @@ pub fn compare(text: &str, document: &serde_json::Value) -> Result<bool, String>
     Err(format!("{text} over {document}: ours is {ours:?}, the crate's {last:?}"))
 }
 
-/// The same document with the letters of its texts and keys escaped.
+/// The same document with the letters of its texts and keys escaped; what is an escape already stays.
 fn escaped(document: &str) -> String {
-    let (mut text, mut inside, mut escape) = (String::new(), false, false);
-    for char in document.chars() {
-        if inside && !escape && matches!(char, 'a'..='e') {
-            text.push_str(&format!("\\u{:04X}", u32::from(char)));
-            continue;
+    let (mut text, mut inside) = (String::new(), false);
+    let mut chars = document.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' => {
+                let of = chars.next().expect("a backslash is never last");
+                text.extend(['\\', of]);
+                text.extend(chars.by_ref().take(if of == 'u' { 4 } else { 0 }));
+            }
+            'a'..='e' if inside => text.push_str(&format!("\\u{:04X}", u32::from(char))),
+            _ => {
+                inside ^= char == '"';
+                text.push(char);
+            }
         }
-        inside ^= char == '"' && !escape;
-        escape = char == '\\' && !escape;
-        text.push(char);
     }
     text
 }
