@@ -12,13 +12,13 @@ use crate::event::Seq;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Cause {
-    /// More signals of one tenant and SKU than may wait behind one action.
+    /// More signals of one tenant and SKU than may wait behind one action, or two of one id.
     Sender = 0,
     /// A rule or a memory could not be evaluated on the signal.
     Policy = 1,
     /// The action's target failed, or has failed so often that the breaker stands open.
     Target = 2,
-    /// An operator halted the governor, or deciding on the signal panicked.
+    /// An operator halted the governor, deciding on the signal panicked, or the broker set it aside.
     Us = 3,
 }
 

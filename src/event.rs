@@ -153,6 +153,33 @@ pub struct RulesText {
     pub reason: Box<str>,
 }
 
+/// A signal that cannot be decided on as it came over the broker. It becomes a dead letter.
+#[derive(Clone, Debug)]
+pub struct Stray {
+    pub signal: Signal,
+    pub why: Astray,
+}
+
+/// Why a signal cannot be decided on as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Astray {
+    /// Two edges accepted a signal of this id, each with another body; this is the second one.
+    Conflict = 0,
+    /// The broker set it aside.
+    SetAside = 1,
+    /// It stood in a queue and no edge wrote it.
+    Foreign = 2,
+}
+
+/// Through which number a processor has taken the signals of one edge and partition. It concerns no governor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub edge: Box<str>,
+    pub partition: u16,
+    pub through: Seq,
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Kind {
@@ -163,6 +190,8 @@ pub enum Kind {
     Replay(Box<Replay>),
     /// The only kind that concerns every governor.
     Rules(Arc<RulesText>),
+    Stray(Box<Stray>),
+    Position(Box<Position>),
 }
 
 /// A journalled fact: durable, numbered, stamped.
@@ -174,16 +203,17 @@ pub struct Event {
 }
 
 impl Kind {
-    /// Tenant and SKU of the governor that it concerns; `None` for what concerns all.
+    /// Tenant and SKU of the governor that it concerns; `None` for what concerns all, or none.
     #[must_use]
     pub fn subject(&self) -> Option<(&str, &str)> {
         let subject = match self {
             Self::Signal(signal) => return Some((signal.tenant(), signal.sku())),
             Self::Replay(replay) => return Some((replay.signal.tenant(), replay.signal.sku())),
+            Self::Stray(stray) => return Some((stray.signal.tenant(), stray.signal.sku())),
             Self::Outcome(outcome) => &outcome.subject,
             Self::Timer(timer) => &timer.subject,
             Self::Command(command) => &command.subject,
-            Self::Rules(_) => return None,
+            Self::Rules(_) | Self::Position(_) => return None,
         };
         Some((&subject.tenant, &subject.sku))
     }
@@ -194,7 +224,8 @@ impl Kind {
         match self {
             Self::Signal(signal) => signal.body.len(),
             Self::Replay(replay) => replay.signal.body.len(),
-            Self::Outcome(_) | Self::Timer(_) | Self::Command(_) | Self::Rules(_) => 0,
+            Self::Stray(stray) => stray.signal.body.len(),
+            Self::Outcome(_) | Self::Timer(_) | Self::Command(_) | Self::Rules(_) | Self::Position(_) => 0,
         }
     }
 
@@ -207,6 +238,8 @@ impl Kind {
             Self::Command(_) => "command",
             Self::Replay(_) => "replay",
             Self::Rules(_) => "rules",
+            Self::Stray(_) => "stray",
+            Self::Position(_) => "position",
         }
     }
 }
@@ -225,8 +258,32 @@ pub enum Arrival {
     /// One request's signals, accepted or refused as one unit; the answer returns on the acks lane. Some are measured
     /// from when they were offered: monotonic nanoseconds.
     Signals(Signals, Option<u64>),
+    /// What one message brought; it is acknowledged as a request is answered.
+    Forwarded(Box<Forwarded>),
     Outcome(Box<Outcome>),
     Timer(Box<Timer>),
+}
+
+/// What one message of the broker brought.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// Under their edge's numbers, in that order.
+    pub signals: Vec<(Seq, Signal)>,
+    /// None of them can be decided on.
+    pub astray: Option<Astray>,
+    /// Where they stand among the edge's; `None` for what no edge wrote.
+    pub part: Option<Part>,
+}
+
+/// Where a message stands.
+#[derive(Debug)]
+pub struct Part {
+    /// With this message, everything up to here was taken.
+    pub position: Position,
+    /// Everything up to here was handed on before it.
+    pub behind: Seq,
+    /// What is missing before it will not come.
+    pub skips: bool,
 }
 
 /// What an operator may bring into the journal; waits for it as an [`Arrival`] does.
@@ -246,6 +303,8 @@ pub enum Ack {
     Conflict { index: u32, seq: Seq },
     /// Nothing was taken: the journal cannot take more now.
     Refused(Shed),
+    /// Nothing was taken: what was handed on before it was not taken either.
+    Behind,
 }
 
 /// Why the journal cannot take more.
@@ -253,6 +312,8 @@ pub enum Ack {
 pub enum Shed {
     /// Free disk space is below the low-water mark.
     DiskLow,
+    /// The broker has not taken what was accepted before, and as much of it is kept as may be.
+    BacklogFull,
     /// The memory of identities is full of young ones; forgetting one would let a replay in.
     DedupFull,
     /// The line drains.

@@ -157,6 +157,34 @@ pub const ACTION_TRY_SECONDS: u32 = 10;
 pub const ACTION_CONNECT: Duration = Duration::from_secs(2);
 /// Connecting to the broker: TCP, its handshake, and a channel.
 pub const BROKER_CONNECT: Duration = Duration::from_secs(5);
+/// Queues between edges and processors; each is a process of its own in the broker.
+pub const PARTITIONS_MAX: u16 = 256;
+/// Messages that a processor holds unacknowledged for one partition.
+pub const PREFETCH_MAX: u16 = 1000;
+/// Signals and their bytes in one message; a unit of the journal must hold them.
+pub const MESSAGE_SIGNALS_MAX: usize = 256;
+pub const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX;
+const _: () = assert!(MESSAGE_SIGNALS_MAX <= BATCH_SIGNALS_MAX);
+/// Messages that an edge has published and that are not confirmed, and their bytes.
+pub const WINDOW_MESSAGES_MAX: usize = 256;
+pub const WINDOW_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Confirms come within this or the connection is given up: a broker that is alive syncs within seconds.
+pub const CONFIRM_PROGRESS: Duration = Duration::from_secs(20);
+/// What is missing before a message that came is waited for so long: the broker gives again what a node that died had
+/// not acknowledged.
+pub const GAP_WAIT: Duration = Duration::from_secs(30);
+/// A broker that has messages and delivers none for so long is connected to anew.
+pub const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// Edges and partitions that a processor has taken signals of; each of its journal's segments names all of them.
+pub const POSITIONS_MAX: usize = 4096;
+/// Declaring one queue; a quorum queue elects a leader first.
+pub const BROKER_DECLARE: Duration = Duration::from_secs(20);
+/// The pause before the broker is connected to again doubles up to this.
+pub const BROKER_PAUSE: Duration = Duration::from_millis(100);
+pub const BROKER_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Deliveries after which the broker sets a message aside. High, since every crash of a processor counts as one for
+/// all that it held; our own count of what kills a processor comes long before.
+pub const DELIVERY_LIMIT: i64 = 10_000;
 /// The pause before the second try; each later one may be twice as long.
 pub const ACTION_PAUSE: Duration = Duration::from_millis(250);
 pub const ACTION_PAUSE_MAX: Duration = Duration::from_secs(10);

@@ -7,14 +7,15 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::output::Failure;
-use super::targets::targets;
+use super::targets::{broker, targets};
 use super::{Configured, rules};
-use crate::config::{self, Config, ConfigError, SchemeName, TokenRole};
+use crate::config::{self, Config, ConfigError, NodeRole, QueueType, SchemeName, TokenRole};
 use crate::ingress::stage::Source;
+use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
-use crate::line::settings::{LogSeed, Settings};
-use crate::line::{self, Notice, ServeError};
-use crate::operator::{Role, Token, Tokens};
+use crate::line::settings::{Link, LogSeed, Role, Settings};
+use crate::line::{self, Bounds, Notice, ServeError};
+use crate::operator::{self, Token, Tokens};
 use crate::ring::Switch;
 use crate::signal::Fixed;
 use crate::signature::{Keyring, Scheme};
@@ -37,10 +38,14 @@ impl Serve {
         let settings = settings(&config)?;
         let tell = |notice: Notice<'_>| match notice {
             Notice::Ready(addresses) => say(&format!(
-                "gemba {} `{}`: signals on http://{}, operators on http://{}, data in {}",
+                "gemba {} `{}`: signals {}, operators on http://{}, data in {}",
                 env!("CARGO_PKG_VERSION"),
                 config.name,
-                addresses.ingress,
+                match (addresses.ingress, &config.broker) {
+                    (Some(address), _) => format!("on http://{address}"),
+                    (None, Some(broker)) => format!("from the broker's queue {}", broker.queues.name),
+                    (None, None) => "from nowhere".to_owned(),
+                },
                 addresses.admin,
                 settings.data_dir.display(),
             )),
@@ -55,7 +60,10 @@ impl Serve {
             }
         };
         line::serve(&settings, &Switch::new(), tell).map_err(Failure::from)?;
-        say("drained: everything accepted is durable and receipted");
+        say(match settings.role {
+            Role::Edge(_) => "drained: everything accepted is durable",
+            Role::All | Role::Processor(_) => "drained: everything accepted is durable and receipted",
+        });
         Ok(())
     }
 }
@@ -83,9 +91,9 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
     let cores = line::cores().len();
     let token = |token: &config::Token| {
         let role = match token.role {
-            TokenRole::Viewer => Role::Viewer,
-            TokenRole::Operator => Role::Operator,
-            TokenRole::Admin => Role::Admin,
+            TokenRole::Viewer => operator::Role::Viewer,
+            TokenRole::Operator => operator::Role::Operator,
+            TokenRole::Admin => operator::Role::Admin,
         };
         Ok(Token::new(&token.name, role, token.secret.read()?.expose_secret()))
     };
@@ -97,6 +105,8 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
             .hint("make one: (umask 077; openssl rand -hex 32 > FILE)")
     })?;
     Ok(Settings {
+        name: config.name.clone(),
+        role: role(config)?,
         origin: format!("{}/{}", config.origin, config.name),
         data_dir: config.data_dir.clone(),
         listen: config.listen,
@@ -115,11 +125,39 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
             horizon_millis: (config.sources.iter().map(|source| 2 * millis(source.tolerance)))
                 .fold(millis(config.dedup_horizon), u64::max),
         },
-        segment_bytes: config.segment_bytes,
-        low_water_bytes: config.low_water_bytes,
+        bounds: Bounds {
+            segment_bytes: config.segment_bytes,
+            low_water_bytes: config.low_water_bytes,
+            backlog_bytes: config.backlog_bytes,
+        },
         receipt_secret: config.receipt_secret.read()?,
         log_seed: seed,
+        say,
     })
+}
+
+/// What the node does, and over which queues.
+fn role(config: &Config) -> Result<Role, ConfigError> {
+    let Some(configured) = config.broker.as_ref().filter(|_| config.role != NodeRole::All) else {
+        return Ok(Role::All);
+    };
+    let queues = &configured.queues;
+    let link = Link {
+        broker: broker(configured)?,
+        topology: Topology {
+            name: queues.name.clone(),
+            partitions: queues.partitions,
+            durable: queues.durable,
+            kind: match queues.kind {
+                QueueType::Quorum => Kind::Quorum { group_size: queues.group_size },
+                QueueType::Classic => Kind::Classic,
+            },
+        },
+        consumed: queues.consumed.clone(),
+        prefetch: queues.prefetch,
+        adopt: queues.adopt,
+    };
+    Ok(if config.role == NodeRole::Edge { Role::Edge(link) } else { Role::Processor(link) })
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

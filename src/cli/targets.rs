@@ -1,15 +1,16 @@
 //! The configured actions in the line's terms: their secrets read, their roots loaded.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
-use crate::config::{ActionKind, Broker, Config, ConfigError, Place, Webhook};
-use crate::jidoka::action::amqp::{self, Route};
+use crate::config::{ActionKind, Broker, Config, ConfigError, Place, Tls, Webhook};
+use crate::jidoka::action::amqp::Route;
 use crate::jidoka::action::webhook::Endpoint;
 use crate::jidoka::action::{Bounds, Kind, Target, Targets};
+use crate::net::amqp;
 use crate::net::tls::{self, TlsError};
 use crate::signature::Signer;
 
@@ -43,21 +44,28 @@ fn endpoint(webhook: &Webhook, name: &str, place: &Place) -> Result<Endpoint, Co
     Ok(Endpoint {
         url: webhook.url.clone(),
         signer,
-        tls: (webhook.url.scheme_str() == Some("https")).then(|| client(webhook, name, place)).transpose()?,
+        tls: (webhook.url.scheme_str() == Some("https"))
+            .then(|| trusting(webhook.ca_file.as_ref(), &format!("action `{name}`"), place, tls::HTTP))
+            .transpose()?,
         allow_private: webhook.allow_private,
     })
 }
 
-fn client(webhook: &Webhook, name: &str, place: &Place) -> Result<Arc<ClientConfig>, ConfigError> {
-    let Some((path, place)) = &webhook.ca_file else {
-        return tls::client(None).map_err(|why| {
-            ConfigError::new(place, format!("action `{name}`: {why}"))
-                .hint("install the package ca-certificates, or name the target's root in `ca_file`")
+fn trusting(
+    ca_file: Option<&(PathBuf, Place)>,
+    whom: &str,
+    place: &Place,
+    protocols: &[&[u8]],
+) -> Result<Arc<ClientConfig>, ConfigError> {
+    let Some((path, place)) = ca_file else {
+        return tls::client(None, protocols).map_err(|why| {
+            ConfigError::new(place, format!("{whom}: {why}"))
+                .hint("install the package ca-certificates, or name the peer's root in `ca_file`")
         });
     };
-    let wrong = |why: String| ConfigError::new(place, format!("action `{name}`: {}: {why}", path.display()));
+    let wrong = |why: String| ConfigError::new(place, format!("{whom}: {}: {why}", path.display()));
     let pem = read(path).map_err(|error| wrong(error.to_string()))?;
-    tls::client(Some(&pem)).map_err(|why: TlsError| wrong(why.to_string()))
+    tls::client(Some(&pem), protocols).map_err(|why: TlsError| wrong(why.to_string()))
 }
 
 /// A longer file is no list of roots.
@@ -70,15 +78,18 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(pem)
 }
 
-fn broker(broker: &Broker) -> Result<amqp::Broker, ConfigError> {
-    let Broker { hosts, vhost, username, password } = broker;
+/// How the broker is reached, for whoever talks to it.
+pub fn broker(broker: &Broker) -> Result<amqp::Broker, ConfigError> {
+    let Broker { hosts, vhost, username, password, tls, queues: _ } = broker;
     let secret: SecretSlice<u8> = password.read()?;
     let text = String::from_utf8(secret.expose_secret().to_vec())
         .map_err(|_| ConfigError::new(&password.place, format!("{}: it is not UTF-8", password.what)))?;
+    let trust = |tls: &Tls| trusting(tls.ca_file.as_ref(), "the broker", &tls.place, &[]);
     Ok(amqp::Broker {
         hosts: hosts.clone(),
         vhost: vhost.clone(),
         username: username.clone(),
         password: SecretString::from(text),
+        tls: tls.as_ref().map(trust).transpose()?,
     })
 }

@@ -1,7 +1,6 @@
-//! `[[action]]` and `[rabbitmq]`: where actions go. A key that its kind does not have is refused, so that nobody
+//! `[[action]]`: where actions go. A key that its kind does not have is refused, so that nobody
 //! believes in one that does nothing.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,18 +48,6 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
-/// How the broker is reached.
-#[derive(Clone, Debug)]
-pub struct Broker {
-    /// Host and port of each node.
-    pub hosts: Vec<(String, u16)>,
-    pub vhost: String,
-    pub username: String,
-    pub password: SecretRef,
-}
-
-/// The port of AMQP, where a host says none.
-const AMQP_PORT: u16 = 5672;
 /// AMQP's short strings.
 const SHORT_BYTES_MAX: usize = 255;
 
@@ -151,41 +138,6 @@ impl Layers {
         }
         Ok(Webhook { url, secret, allow_private, ca_file })
     }
-
-    pub(super) fn broker(&self, actions: &[Action]) -> Result<Option<Broker>, ConfigError> {
-        let hosts = self.find(|layer| &layer.rabbitmq.hosts);
-        let username = self.find(|layer| &layer.rabbitmq.username);
-        let file = self.find(|layer| &layer.rabbitmq.password_file);
-        let variable = self.find(|layer| &layer.rabbitmq.password_env);
-        let vhost = self.find(|layer| &layer.rabbitmq.vhost);
-        let written = [
-            hosts.as_ref().map(|set| &set.place),
-            username.as_ref().map(|set| &set.place),
-            file.as_ref().map(|set| &set.place),
-            variable.as_ref().map(|set| &set.place),
-            vhost.as_ref().map(|set| &set.place),
-        ];
-        let Some(place) = written.into_iter().flatten().next().cloned() else {
-            let orphan = actions.iter().find(|action| matches!(action.kind, ActionKind::Amqp { .. }));
-            return match orphan {
-                None => Ok(None),
-                Some(Action { name, place, .. }) => {
-                    Err(ConfigError::new(place, format!("action `{name}` has no broker"))
-                        .hint("name one in a section [rabbitmq], with `hosts`"))
-                }
-            };
-        };
-        let missing = |key: &str| ConfigError::new(&place, format!("`rabbitmq.{key}` is missing"));
-        let hosts = hosts.ok_or_else(|| missing("hosts"))?.map(|hosts| hosts_of(&hosts))?;
-        let username = username.ok_or_else(|| missing("username"))?.value;
-        if file.is_none() && variable.is_none() {
-            return Err(missing("password_file").hint("`rabbitmq.password_env` names a variable instead"));
-        }
-        let what = ("the broker's password", "rabbitmq.password_file");
-        let password = self.secret((file, variable), None, None, what)?;
-        let vhost = vhost.map_or_else(|| "/".to_owned(), |vhost| vhost.value);
-        Ok(Some(Broker { hosts, vhost, username, password }))
-    }
 }
 
 fn refuse_keys_of_others(text: &Text, action: &layer::Action) -> Result<(), ConfigError> {
@@ -242,28 +194,4 @@ fn short(text: String) -> Result<String, String> {
     } else {
         Err(format!("it has {} bytes; AMQP takes {SHORT_BYTES_MAX} at most", text.len()))
     }
-}
-
-fn hosts_of(hosts: &[String]) -> Result<Vec<(String, u16)>, String> {
-    if hosts.is_empty() {
-        return Err("no host is named".into());
-    }
-    hosts.iter().map(|host| host_of(host)).collect()
-}
-
-/// `host`, `host:port`, `[address]`, `[address]:port`.
-fn host_of(text: &str) -> Result<(String, u16), String> {
-    let wrong = || format!("`{text}` is no host and port, such as rabbit-1.example.com:{AMQP_PORT}");
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !text.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
-        _ => (text, AMQP_PORT),
-    };
-    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => address.parse::<IpAddr>().map_err(|_| wrong())?.to_string(),
-        None => host.to_owned(),
-    };
-    let named = host.parse::<IpAddr>().is_ok()
-        || (!host.is_empty()
-            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)));
-    if named { Ok((host, port)) } else { Err(wrong()) }
 }

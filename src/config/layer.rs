@@ -93,6 +93,7 @@ pub struct Kanban {
     pub backend: Key<Backend>,
     pub segment_mib: Key<u32>,
     pub low_water_mib: Key<u32>,
+    pub backlog_mib: Key<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -250,4 +251,21 @@ pub struct RabbitMq {
     pub username: Key<String>,
     pub password_file: Key<PathBuf>,
     pub password_env: Key<String>,
+    pub tls: Key<bool>,
+    pub ca_file: Key<PathBuf>,
+    pub queue: Key<String>,
+    pub partitions: Key<u16>,
+    pub consume: Key<Vec<u16>>,
+    pub prefetch: Key<u16>,
+    pub durable: Key<bool>,
+    pub queue_type: Key<QueueType>,
+    pub group_size: Key<u16>,
+    pub adopt: Key<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueType {
+    Quorum,
+    Classic,
 }

@@ -45,7 +45,7 @@ impl Layers {
     }
 
     pub fn config(&self, is_set: &dyn Fn(&str) -> bool) -> Result<Config, ConfigError> {
-        self.refuse_what_is_not_there()?;
+        let role = self.role()?;
         let name = self.or(|l| &l.node.name, "node.name", "dev".into()).map(name)?;
         let origin = self.or(|l| &l.node.origin, "node.origin", "gemba.local".into()).map(origin)?;
         let profile = self.or(|l| &l.node.profile, "node.profile", Profile::Prod).value;
@@ -64,6 +64,7 @@ impl Layers {
             tokens,
             segment_bytes: self.mib(|l| &l.kanban.segment_mib, "kanban.segment_mib", 64, 4)?,
             low_water_bytes: self.mib(|l| &l.kanban.low_water_mib, "kanban.low_water_mib", 256, 1)?,
+            backlog_bytes: self.find(|l| &l.kanban.backlog_mib).map(|set| set.map(backlog_of)).transpose()?,
             dedup_signals: self.at_least(
                 |l| &l.dedup.signals,
                 "dedup.signals",
@@ -76,7 +77,8 @@ impl Layers {
             rate_burst: burst.map(positive)?.get(),
             governor: self.governor()?,
             policy: self.policy()?,
-            broker: self.broker(&actions)?,
+            broker: self.broker(&role, &actions)?,
+            role: role.value,
             actions,
             sources,
             receipt_secret: self.secret(
@@ -99,20 +101,29 @@ impl Layers {
         })
     }
 
-    /// Names of the contract whose parts this version does not have.
-    fn refuse_what_is_not_there(&self) -> Result<(), ConfigError> {
-        let absent =
-            |place: &Place, what: &str| Err(ConfigError::new(place, format!("this version has no {what}")));
-        if let Some(role) = self.find(|l| &l.node.role).filter(|role| role.value != NodeRole::All) {
-            return absent(&role.place, "role but `all`");
-        }
-        if let Some(backend) = self.find(|l| &l.kanban.backend).filter(|set| set.value != Backend::Journal) {
-            return absent(&backend.place, "backend but `journal`");
+    /// The role decides where the signals come from and go to, so the backend has nothing else to say.
+    fn role(&self) -> Result<Set<NodeRole>, ConfigError> {
+        let role = self.or(|l| &l.node.role, "node.role", NodeRole::All);
+        let backend = self.find(|l| &l.kanban.backend);
+        match backend.as_ref().map(|set| (set.value, role.value)) {
+            Some((Backend::Rabbitmq, NodeRole::All)) => {
+                let place = backend.map_or(role.place, |set| set.place);
+                return Err(ConfigError::new(
+                    &place,
+                    "a node with the role `all` has nothing to send to a broker",
+                )
+                .hint("give it the role `edge` or `processor`, or leave the backend `journal`"));
+            }
+            Some((Backend::Journal, NodeRole::Edge | NodeRole::Processor)) => {
+                let place = backend.map_or(role.place, |set| set.place);
+                return Err(ConfigError::new(&place, "edges and processors have the backend `rabbitmq`"));
+            }
+            Some(_) | None => {}
         }
         if let Some(store) = self.find(|l| &l.state.store).filter(|set| set.value != Store::Embedded) {
-            return absent(&store.place, "state store but `embedded`");
+            return Err(ConfigError::new(&store.place, "this version has no state store but `embedded`"));
         }
-        Ok(())
+        Ok(role)
     }
 
     fn address(
@@ -404,4 +415,8 @@ fn origin(text: String) -> Result<String, String> {
 
 fn positive(value: u32) -> Result<NonZeroU32, String> {
     NonZeroU32::new(value).ok_or_else(|| "0 would let nothing through; the least is 1".to_owned())
+}
+
+fn backlog_of(mib: u32) -> Result<u64, String> {
+    if mib == 0 { Err("0 would hold nothing; the least is 1".into()) } else { Ok(u64::from(mib) << 20) }
 }

@@ -5,6 +5,7 @@
 //! [`secret`].
 
 mod actions;
+mod broker;
 mod environment;
 mod layer;
 mod layers;
@@ -19,9 +20,10 @@ use std::time::Duration;
 
 use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
-pub use actions::{Action, ActionKind, Broker, Webhook};
+pub use actions::{Action, ActionKind, Webhook};
+pub use broker::{Broker, Queues, Tls};
 use layer::Layer;
-pub use layer::{Entitled, NodeRole, Profile, SchemeName, TokenRole};
+pub use layer::{Entitled, NodeRole, Profile, QueueType, SchemeName, TokenRole};
 use layers::Layers;
 use secret::{SecretRef, Written};
 
@@ -47,6 +49,7 @@ pub struct Flags {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub name: String,
+    pub role: NodeRole,
     pub origin: String,
     pub profile: Profile,
     pub data_dir: PathBuf,
@@ -57,6 +60,8 @@ pub struct Config {
     pub tokens: Vec<Token>,
     pub segment_bytes: u64,
     pub low_water_bytes: u64,
+    /// What an edge holds for the broker at most; `None` until the disk is low.
+    pub backlog_bytes: Option<u64>,
     pub dedup_signals: usize,
     pub dedup_horizon: Duration,
     pub entitled: Entitled,
@@ -65,7 +70,7 @@ pub struct Config {
     pub governor: Governor,
     pub policy: Policy,
     pub actions: Vec<Action>,
-    /// Where `amqp` actions are published.
+    /// Where `amqp` actions are published, and what stands between edges and processors.
     pub broker: Option<Broker>,
     pub sources: Vec<Source>,
     /// No file was named, so the packs are built in too.

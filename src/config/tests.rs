@@ -86,8 +86,15 @@ fn an_impossible_value_is_told_with_its_line() {
         ("[rate_limit]\nper_second = 0\n", ":2: 0 would let nothing through; the least is 1"),
         ("[governor]\nquota = -1\n", ":2: invalid value: integer `-1`, expected u32"),
         ("[governor]\nbreaker_failures = 0\n", ":2: 0 is too small; the least is 1"),
-        ("[node]\nrole = \"edge\"\n", ":2: this version has no role but `all`"),
-        ("[kanban]\nbackend = \"rabbitmq\"\n", ":2: this version has no backend but `journal`"),
+        ("[node]\nrole = \"edge\"\n", ":2: this role needs a broker"),
+        (
+            "[kanban]\nbackend = \"rabbitmq\"\n",
+            ":2: a node with the role `all` has nothing to send to a broker",
+        ),
+        (
+            "[kanban]\nbackend = \"journal\"\n[node]\nrole = \"edge\"\n",
+            ":2: edges and processors have the backend `rabbitmq`",
+        ),
         (
             "[node]\nname = \"No Name\"\n",
             ":2: `No Name` is not a name: 1 to 64 of a-z, 0-9, dot, underscore and dash",

@@ -58,6 +58,7 @@ impl Refused {
     pub fn shed(shed: Shed, retry_after: u32) -> Self {
         let why = match shed {
             Shed::DiskLow => "free disk space is below the low-water mark",
+            Shed::BacklogFull => "the broker takes nothing, and no more can be kept for it",
             Shed::DedupFull => "the memory of identities is full of young ones",
             Shed::Draining => "the node is shutting down",
         };
@@ -232,6 +233,7 @@ impl Promised {
                 Told::Refused(Refused::Conflict { index, seq })
             }
             Ack::Refused(shed) => Told::Refused(Refused::shed(shed, retry_after)),
+            Ack::Behind => unreachable!("only what came over the broker has its place behind others"),
         }
     }
 }

@@ -71,7 +71,7 @@ impl WhatIf {
             }
             Kind::Command(_) => self.apply(event.time, event.kind.clone(), None, got),
             // They belong to what was decided then.
-            Kind::Outcome(_) | Kind::Timer(_) | Kind::Rules(_) => {}
+            Kind::Outcome(_) | Kind::Timer(_) | Kind::Rules(_) | Kind::Stray(_) | Kind::Position(_) => {}
         }
     }
 

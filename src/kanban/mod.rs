@@ -1,7 +1,10 @@
-//! Kanban: the work made visible and durable. The journal and the memory of identities.
+//! Kanban: the work made visible and durable. The journal, the memory of identities, and the broker between machines.
 
+pub mod broker;
 pub mod dedup;
 pub mod journal;
 #[cfg(test)]
 mod memory;
+pub mod positions;
 pub mod stage;
+mod take;

@@ -14,13 +14,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::dedup::{ArchiveError, Dedup, Known};
 use super::journal::{WriteError, Writer};
+use super::positions::Positions;
 use crate::clock::Instant;
 use crate::disk::Disk;
 use crate::event::{Ack, Arrival, Event, Feed, Kind, Order, Seq, Shed, UnixMillis};
 use crate::kaizen::{Recorder, Stage as Measured};
 use crate::limits::JOURNAL_SEAL_AFTER;
-use crate::ring::{Mark, Receiver, Sender, Switch};
-use crate::signal::{Fingerprint, Signal, Signals};
+use crate::ring::{Bell, Mark, Receiver, Sender, Switch};
+use crate::signal::Fingerprint;
 
 /// Why the line must stop: restart is recovery.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +63,9 @@ pub struct Lanes {
     /// Timers and outcomes.
     pub inner: Vec<Receiver<Arrival>>,
     pub orders: Receiver<Ordered>,
+    /// None at an edge: whoever follows the journal is rung instead.
     pub shards: Vec<Sender<Feed>>,
+    pub follower: Option<Arc<Bell>>,
     pub queries: Receiver<Query>,
 }
 
@@ -77,6 +80,8 @@ pub struct Marks {
     pub settled: Mark,
     /// 1 while free space is below the low-water mark.
     pub disk_low: Mark,
+    /// 1 while as much is kept as may be.
+    pub backlog_full: Mark,
     /// Signals are refused from here on; what was taken is finished.
     pub drain: Switch,
 }
@@ -104,12 +109,14 @@ pub struct Place {
     pub data_dir: PathBuf,
     /// Below this, signals are refused.
     pub low_water_bytes: u64,
+    /// Segments that are kept may take so much before signals are refused.
+    pub backlog_bytes: Option<u64>,
 }
 
 pub struct Stage {
     place: Place,
-    writer: Writer,
-    dedup: Dedup,
+    pub(super) writer: Writer,
+    pub(super) dedup: Dedup,
     lanes: Lanes,
     marks: Marks,
     recorder: Recorder,
@@ -121,13 +128,14 @@ pub struct Stage {
     ordered: Vec<(Seq, tokio::sync::oneshot::Sender<Seq>)>,
     /// Written before anything that arrives.
     begins_with: Option<Order>,
+    pub(super) positions: Positions,
     next_port: usize,
     announced: Seq,
     last_frame: Instant,
     last_look: Option<Instant>,
-    within_unit: HashMap<Fingerprint, u64>,
+    pub(super) within_unit: HashMap<Fingerprint, u64>,
     /// What was known of each signal of a unit before its first was numbered.
-    known: Vec<Known>,
+    pub(super) known: Vec<Known>,
 }
 
 impl Stage {
@@ -154,6 +162,7 @@ impl Stage {
             acks: Vec::new(),
             ordered: Vec::new(),
             begins_with: None,
+            positions: Positions::default(),
             next_port: 0,
             announced,
             last_frame: now,
@@ -166,6 +175,13 @@ impl Stage {
     /// Writes `order` before anything that arrives.
     pub fn begin_with(&mut self, order: Order) {
         self.begins_with = Some(order);
+    }
+
+    /// Goes on from where the edges' signals were taken through.
+    #[must_use]
+    pub fn after(mut self, positions: Positions) -> Self {
+        self.positions = positions;
+        self
     }
 
     /// Whether something waits for a turn.
@@ -199,6 +215,9 @@ impl Stage {
         }
         self.answer();
         self.hand_on();
+        if let Some(follower) = &self.lanes.follower {
+            follower.ring();
+        }
         Ok(Turn::Worked)
     }
 
@@ -243,6 +262,7 @@ impl Stage {
         if let Some(order) = self.begins_with.take() {
             self.take_order(order);
         }
+        self.positions.write(&mut self.writer);
         while self.writer.takes(1)
             && let Some(Ordered { order, answer }) = self.lanes.orders.pop()
         {
@@ -262,6 +282,11 @@ impl Stage {
                         self.recorder.record(Measured::LaneWait, Duration::from_nanos(waited));
                     }
                     let ack = self.take_unit(signals)?;
+                    self.acks.push((port, ack));
+                }
+                Some(Arrival::Forwarded(forwarded)) => {
+                    empty = 0;
+                    let ack = self.take_forwarded(*forwarded)?;
                     self.acks.push((port, ack));
                 }
                 Some(inner) => self.take_inner(inner),
@@ -286,76 +311,19 @@ impl Stage {
         let (seq, kind) = match arrival {
             Arrival::Outcome(outcome) => (self.writer.outcome(&outcome), Kind::Outcome(outcome)),
             Arrival::Timer(timer) => (self.writer.timer(&timer), Kind::Timer(timer)),
-            Arrival::Signals(..) => {
+            Arrival::Signals(..) | Arrival::Forwarded(_) => {
                 unreachable!("signals arrive through a port, which has a lane for the answer")
             }
         };
         self.stage(seq, kind);
     }
 
-    fn take_unit(&mut self, signals: Signals) -> Result<Ack, Fatal> {
-        if let Some(shed) = self.shed(signals.as_slice().len()) {
-            return Ok(Ack::Refused(shed));
-        }
-        let signal = match signals {
-            Signals::One(signal) => signal,
-            Signals::Batch(signals) => return self.take_batch(signals),
-        };
-        Ok(match self.dedup.look(&signal.identity, signal.digest)? {
-            Known::Fresh => {
-                let seq = self.take_fresh(signal);
-                Ack::Durable { first: seq, last: seq, duplicates: 0 }
-            }
-            Known::Repeat { seq } => Ack::Durable { first: seq, last: seq, duplicates: 1 },
-            Known::Conflict { seq } => Ack::Conflict { index: 0, seq },
-        })
-    }
-
-    /// All or none: looks at every signal of the unit before the first is numbered.
-    fn take_batch(&mut self, signals: Vec<Signal>) -> Result<Ack, Fatal> {
-        self.within_unit.clear();
-        self.known.clear();
-        for (index, signal) in signals.iter().enumerate() {
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            let known = self.dedup.look(&signal.identity, signal.digest)?;
-            if let Known::Conflict { seq } = known {
-                return Ok(Ack::Conflict { index, seq });
-            }
-            let first = *self.within_unit.entry(signal.identity).or_insert(signal.digest);
-            if first != signal.digest {
-                return Ok(Ack::Conflict { index, seq: Seq(0) });
-            }
-            self.known.push(known);
-        }
-        let (mut first, mut last, mut duplicates) = (Seq(u64::MAX), Seq(0), 0);
-        for (index, signal) in signals.into_iter().enumerate() {
-            // What was fresh may have come once already in this unit.
-            let known = match self.known[index] {
-                Known::Fresh => self.dedup.look_recent(&signal.identity, signal.digest),
-                known => known,
-            };
-            let seq = match known {
-                Known::Repeat { seq } | Known::Conflict { seq } => {
-                    duplicates += 1;
-                    seq
-                }
-                Known::Fresh => self.take_fresh(signal),
-            };
-            (first, last) = (first.min(seq), last.max(seq));
-        }
-        Ok(Ack::Durable { first, last, duplicates })
-    }
-
-    fn take_fresh(&mut self, signal: Signal) -> Seq {
-        let seq = self.writer.signal(&signal);
-        self.dedup.insert(signal.identity, signal.digest, seq, self.writer.time());
-        self.stage(seq, Kind::Signal(signal));
-        seq
-    }
-
-    fn stage(&mut self, seq: Seq, kind: Kind) {
+    pub(super) fn stage(&mut self, seq: Seq, kind: Kind) {
         let event = Event { seq, time: self.writer.time(), kind };
         let shards = self.lanes.shards.len();
+        if shards == 0 {
+            return;
+        }
         match event.subject() {
             Some((tenant, _)) => self.staged.push_back((shard_of(tenant, shards), Feed::Event(event))),
             None => self.staged.extend((0..shards).map(|shard| (shard, Feed::Event(event.clone())))),
@@ -366,11 +334,13 @@ impl Stage {
         }
     }
 
-    fn shed(&self, signals: usize) -> Option<Shed> {
+    pub(super) fn shed(&self, signals: usize) -> Option<Shed> {
         if self.marks.drain.is_on() {
             Some(Shed::Draining)
         } else if self.marks.disk_low.read() == 1 {
             Some(Shed::DiskLow)
+        } else if self.marks.backlog_full.read() == 1 {
+            Some(Shed::BacklogFull)
         } else if self.dedup.is_full(signals) {
             Some(Shed::DedupFull)
         } else {
@@ -433,7 +403,11 @@ impl Stage {
         let free = free.map_err(|source| Fatal::Space { path: self.place.data_dir.clone(), source })?;
         self.marks.disk_low.publish(u64::from(free < self.place.low_water_bytes));
         let through = Seq(self.marks.settled.read()).min(self.dedup.archived_through());
-        self.writer.release(through)?;
+        if self.positions.are_kept(&self.writer) {
+            self.writer.release(through)?;
+        }
+        let full = self.place.backlog_bytes.is_some_and(|most| self.writer.kept() > most);
+        self.marks.backlog_full.publish(full.into());
         self.announce();
         self.hand_on();
         Ok(())

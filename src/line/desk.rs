@@ -2,7 +2,7 @@
 //! is durable and whoever it concerns has passed it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::kanban::stage::{self as journal, shard_of};
 use crate::operator::{Answered, Filter, Line, Refused, Reply, Said, Unavailable};
 use crate::receipt::{ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender};
-use crate::signal::{Assurance, Fingerprint, Signal};
+use crate::signal::{Assurance, Fingerprint, Provenance, Signal};
 use crate::view::{DryRun, GovernorView, Ordered, RulesView, SignalStatus, StageHealth};
 
 /// What is known of the line outside its threads.
@@ -67,14 +67,14 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How often is looked whether an order has had its effect.
 const LOOK: Duration = Duration::from_millis(2);
 
-async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, Unavailable> {
+pub async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, Unavailable> {
     match tokio::time::timeout(ANSWER, answer).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(_)) | Err(_) => Err(Unavailable),
     }
 }
 
-fn send<T>(lane: &RefCell<Sender<T>>, value: T) -> Result<(), Unavailable> {
+pub fn send<T>(lane: &RefCell<Sender<T>>, value: T) -> Result<(), Unavailable> {
     let mut lane = lane.borrow_mut();
     lane.push(value).map_err(|Full(_)| Unavailable)?;
     lane.ring();
@@ -307,6 +307,22 @@ impl Inner {
     }
 }
 
+/// How much waits in the lanes, and how often the line started again.
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+pub fn lanes(depths: &[Gauge], restarts: &Mutex<Restarts>, gauges: &mut Gauges) {
+    let mut waiting = 0;
+    for (name, depth) in depths {
+        let depth = depth();
+        if name.starts_with("arrivals") || name.starts_with("events") {
+            waiting += depth;
+        }
+        gauges.set("gemba_ring_depth", &[("ring", name.as_str())], depth as f64);
+    }
+    gauges.set("queue_depth", &[], waiting as f64);
+    let restarts = restarts.lock().unwrap_or_else(PoisonError::into_inner).total();
+    gauges.set("gemba_restarts", &[], restarts as f64);
+}
+
 fn ordered(seq: Seq, ordinal: u8) -> Ordered {
     Ordered { seq: seq.0, receipt_id: ReceiptId { seq, ordinal }.to_string() }
 }
@@ -339,12 +355,13 @@ fn status(reader: &Reader, followups: &Followups, seq: Seq) -> Result<SignalStat
 impl Line for Desk {
     fn signal(&self, tenant: &str, id: &str) -> Reply<Option<SignalStatus>> {
         let inner = Rc::clone(&self.0);
-        let identities = inner
-            .known
-            .sources
-            .iter()
-            .map(|(source, assurance)| Fingerprint::new(source, *assurance, tenant, id, b""))
-            .collect();
+        // At a processor the sources are those of its edges.
+        let known = Provenance::known();
+        let seen = known.iter().map(|known| (&*known.source, known.assurance));
+        let configured = inner.known.sources.iter().map(|(source, assurance)| (&**source, *assurance));
+        let sources: HashSet<(&str, Assurance)> = configured.chain(seen).collect();
+        let identity = |(source, assurance)| Fingerprint::new(source, assurance, tenant, id, b"");
+        let identities = sources.into_iter().map(identity).collect();
         Box::pin(async move {
             let (tell, answer) = oneshot::channel();
             send(&inner.journal, journal::Query { identities, answer: tell })?;
@@ -439,27 +456,12 @@ impl Line for Desk {
     fn metrics(&self) -> String {
         let Known { gauges: depths, health, states, restarts, compiled, .. } = &self.0.known;
         let mut gauges = Gauges::default();
-        let mut waiting = 0;
-        for (name, depth) in &**depths {
-            let depth = depth();
-            if name.starts_with("arrivals") || name.starts_with("events") {
-                waiting += depth;
-            }
-            gauges.set("gemba_ring_depth", &[("ring", name.as_str())], depth as f64);
-        }
-        gauges.set("queue_depth", &[], waiting as f64);
+        lanes(depths, restarts, &mut gauges);
         for state in StateName::ALL {
             let count: u64 = states.iter().map(|states| states[state as usize].read()).sum();
             gauges.set("gemba_governors", &[("state", state.as_str())], count as f64);
         }
-        gauges.set("system_status", &[], health.status());
-        let age = clock::wall().0.saturating_sub(health.checkpoint.read()) as f64 / 1000.0;
-        gauges.set("gemba_checkpoint_age_seconds", &[], age);
-        let restarts = restarts.lock().unwrap_or_else(PoisonError::into_inner).total();
-        gauges.set("gemba_restarts", &[], restarts as f64);
-        for (what, mark) in &health.written {
-            gauges.set("gemba_disk_written_bytes", &[("file", what)], mark.read() as f64);
-        }
+        health.gauges(&mut gauges);
         if let Some((since, _)) = compiled.holding() {
             gauges.set("gemba_rules_since_seq", &[], since.0 as f64);
         }

@@ -1,5 +1,9 @@
 //! How the stages do, as others see it: from what they publish, without asking them.
 
+use super::broker::Broker;
+use crate::clock;
+use crate::event::Seq;
+use crate::kaizen::Gauges;
 use crate::kanban::stage as journal;
 use crate::ring::{Mark, Switch};
 use crate::view::StageHealth;
@@ -8,13 +12,15 @@ use crate::view::StageHealth;
 #[derive(Clone, Debug)]
 pub struct Health {
     pub journal: journal::Marks,
-    /// Milliseconds since 1970 of the last checkpoint.
-    pub checkpoint: Mark,
+    /// Milliseconds since 1970 of the last checkpoint; an edge has none.
+    pub checkpoint: Option<Mark>,
     /// Bytes written, by file.
     pub written: Vec<(&'static str, Mark)>,
     pub ready: Switch,
     /// The journal's last event when the line began.
     pub began: Mark,
+    /// What is seen of the broker, where there is one before or behind the journal.
+    pub broker: Option<Broker>,
 }
 
 impl Health {
@@ -29,7 +35,34 @@ impl Health {
         let draining = self.journal.drain.is_on().then_some("the node is shutting down");
         let disk =
             (self.journal.disk_low.read() == 1).then_some("free disk space is below the low-water mark");
-        vec![stage("ingress", draining.or(starting)), stage("journal", disk.or(starting))]
+        let backlog = (self.journal.backlog_full.read() == 1)
+            .then_some("the broker takes nothing, and no more can be kept for it");
+        let mut stages =
+            vec![stage("ingress", draining.or(starting)), stage("journal", disk.or(backlog).or(starting))];
+        stages.extend(self.broker.as_ref().map(|broker| broker.health(self.durable())));
+        stages
+    }
+
+    /// Last durable number.
+    #[must_use]
+    pub fn durable(&self) -> Seq {
+        Seq(self.journal.durable.read())
+    }
+
+    /// What every role shows.
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+    pub fn gauges(&self, gauges: &mut Gauges) {
+        gauges.set("system_status", &[], self.status());
+        if let Some(checkpoint) = &self.checkpoint {
+            let age = clock::wall().0.saturating_sub(checkpoint.read()) as f64 / 1000.0;
+            gauges.set("gemba_checkpoint_age_seconds", &[], age);
+        }
+        for (what, mark) in &self.written {
+            gauges.set("gemba_disk_written_bytes", &[("file", what)], mark.read() as f64);
+        }
+        if let Some(broker) = &self.broker {
+            broker.gauges(self.durable(), gauges);
+        }
     }
 
     /// The blueprint's `system_status`: 0 healthy, 1 degraded, 2 halted.

@@ -1,12 +1,19 @@
 //! The assembly: the only module that knows every stage. Lanes, threads, recovery, drain.
 
 mod actions;
+mod broker;
 mod cores;
 mod desk;
+mod edge;
+mod edge_desk;
+mod front;
 mod health;
+mod identity;
 mod ingress_threads;
+mod journal_thread;
 mod outbound;
 pub mod recovery;
+mod running;
 mod serve;
 pub mod settings;
 mod stages;
@@ -15,5 +22,6 @@ mod threads;
 mod wiring;
 
 pub use cores::available as cores;
+pub use journal_thread::Bounds;
 pub use recovery::journal_dir;
 pub use serve::{Addresses, Notice, ServeError, serve};

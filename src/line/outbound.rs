@@ -8,65 +8,111 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::actions;
 use super::desk::{Desk, Known};
+use super::edge_desk::{self, EdgeDesk};
 use super::wiring::OutboundEnds;
 use crate::jidoka::action::Targets;
 use crate::kaizen::Collector;
+use crate::kanban::stage as journal;
 use crate::operator::{self, Line, Refused, Said, Tokens, Unavailable};
-use crate::ring::{Mark, Switch};
+use crate::ring::{Mark, Sender, Switch};
 
-/// What the runtime is given.
-pub struct Plan {
+/// What the operator plane of every role is given.
+pub struct Plane {
     pub listener: TcpListener,
     pub tokens: Tokens,
-    pub ends: OutboundEnds,
-    pub targets: Arc<Targets>,
-    pub known: Known,
     pub collector: Collector,
-    /// Orders that are being carried out.
-    pub busy: Mark,
     /// Turned on when the system asks the process to end.
     pub drain: Switch,
     pub stop: Switch,
 }
 
-/// Runs until `stop`.
+/// What is done beside it where something is decided.
+pub struct Plan {
+    pub ends: OutboundEnds,
+    pub targets: Arc<Targets>,
+    pub known: Known,
+    /// Orders that are being carried out.
+    pub busy: Mark,
+}
+
+/// Carries out orders and serves operators until `stop`.
 ///
 /// # Errors
 /// When the runtime cannot be set up.
-pub fn run(plan: Plan) -> io::Result<()> {
+pub fn run(plane: Plane, plan: Plan) -> io::Result<()> {
+    on_runtime(async {
+        let OutboundEnds { orders, bell, ordered, outcomes, operators } = plan.ends;
+        let Plane { listener, tokens, collector, drain, stop } = plane;
+        let collector = Rc::new(RefCell::new(collector));
+        let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
+        let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
+        let serving = serve(listener, tokens, Rc::new(desk.clone()), collector, drain, &stop)?;
+        let reloading = tokio::task::spawn_local(reload_on_hangup(desk, hangups()?));
+        let lanes = actions::Lanes { orders, bell, ordered, outcomes };
+        actions.run(lanes, plan.busy, stop).await;
+        serving.into_iter().chain([reloading]).for_each(|task| task.abort());
+        Ok(())
+    })
+}
+
+/// Serves the operators of an edge until `stop`.
+///
+/// # Errors
+/// When the runtime cannot be set up.
+pub fn run_edge(plane: Plane, known: edge_desk::Known, journal: Sender<journal::Query>) -> io::Result<()> {
+    on_runtime(async {
+        let Plane { listener, tokens, collector, drain, stop } = plane;
+        let collector = Rc::new(RefCell::new(collector));
+        let desk = EdgeDesk::new(known, journal, Rc::clone(&collector));
+        let serving = serve(listener, tokens, Rc::new(desk), collector, drain, &stop)?;
+        let mut hangups = hangups()?;
+        while !stop.is_on() {
+            tokio::select! {
+                _ = hangups.recv() => say("an edge has no policy packs to read anew"),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        for task in serving {
+            task.abort();
+        }
+        Ok(())
+    })
+}
+
+/// Orders to end are heard within this.
+const LOOK: Duration = Duration::from_millis(50);
+
+fn on_runtime(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build_local(tokio::runtime::LocalOptions::default())?;
-    let ended = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(plan.listener)?;
-        let OutboundEnds { orders, bell, ordered, outcomes, operators } = plan.ends;
-        let collector = Rc::new(RefCell::new(plan.collector));
-        let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
-        let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
-        let line: Rc<dyn Line> = Rc::new(desk.clone());
-        let serving = tokio::task::spawn_local(operator::serve(
-            listener,
-            Rc::new(plan.tokens),
-            line,
-            plan.stop.clone(),
-        ));
-        let listening = tokio::task::spawn_local(ask_to_end(end_signals()?, plan.drain));
-        let reloading = tokio::task::spawn_local(reload_on_hangup(desk, hangups()?));
-        let collecting = tokio::task::spawn_local(collect(collector));
-        let lanes = actions::Lanes { orders, bell, ordered, outcomes };
-        actions.run(lanes, plan.busy, plan.stop).await;
-        collecting.abort();
-        listening.abort();
-        reloading.abort();
-        serving.abort();
-        Ok(())
-    });
+    let ended = runtime.block_on(work);
     // A name that is still being looked up holds nobody up.
     runtime.shutdown_background();
     ended
+}
+
+/// The operator plane, the system's orders to end, and the merging of what the threads recorded.
+fn serve(
+    listener: TcpListener,
+    tokens: Tokens,
+    line: Rc<dyn Line>,
+    collector: Rc<RefCell<Collector>>,
+    drain: Switch,
+    stop: &Switch,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let plane = operator::serve(listener, Rc::new(tokens), line, stop.clone());
+    Ok(vec![
+        tokio::task::spawn_local(plane),
+        tokio::task::spawn_local(ask_to_end(end_signals()?, drain)),
+        tokio::task::spawn_local(collect(collector)),
+    ])
 }
 
 /// What asks a process to end: SIGTERM, and SIGINT from a terminal.

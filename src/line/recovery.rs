@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use crate::andon::log::{Log, LogError};
 use crate::disk::{Disk, make_dir};
-use crate::event::{Event, Feed, Kind, RulesText, Seq, UnixMillis};
+use crate::event::{Astray, Event, Feed, Kind, RulesText, Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
 use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Loaded, StateStore, StoreError};
 use crate::kanban::dedup::{ArchiveError, Dedup};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan, segment, segments};
+use crate::kanban::positions::Positions;
 use crate::kanban::stage::shard_of;
 use crate::place::ConfigError;
 use crate::receipt::ReceiptId;
@@ -95,6 +96,8 @@ pub struct Replayed {
     pub end: End,
     /// The rules that hold at its end, if they came behind the watermark.
     pub rules: Option<Arc<RulesText>>,
+    /// Through which numbers the signals of edges were taken.
+    pub positions: Positions,
 }
 
 /// Reads the journal once: identities into the memory, events that the state has not seen to their shards by `hand`.
@@ -104,7 +107,7 @@ pub fn replay(
     watermark: Seq,
     dedup: &mut Dedup,
     shards: usize,
-    compiled: &Compiled,
+    compiled: Option<&Compiled>,
     hand: &mut dyn FnMut(usize, Feed),
 ) -> Result<Replayed, RecoveryError> {
     let dir = journal_dir(data_dir);
@@ -114,6 +117,7 @@ pub fn replay(
     dedup.begin_after(first)?;
     let mut provenance = None;
     let mut rules = None;
+    let mut positions = Positions::default();
     let end = scan(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
         // What is in this frame is handed over with the next one.
         dedup.make_room(Seq(header.first.0 - 1), header.time)?;
@@ -123,12 +127,17 @@ pub fn replay(
             let kind = decoder.next_kind();
             let kind = kind.map_err(|why| Damage::Record { path: path.to_owned(), offset, why })?;
             let Some(kind) = kind else { break };
-            if let Kind::Signal(signal) = &kind {
-                dedup.insert(signal.identity, signal.digest, seq, header.time);
+            match &kind {
+                Kind::Signal(signal) => dedup.insert(signal.identity, signal.digest, seq, header.time),
+                Kind::Stray(stray) if stray.why != Astray::Conflict => {
+                    dedup.insert(stray.signal.identity, stray.signal.digest, seq, header.time);
+                }
+                Kind::Position(position) => positions.recover(position),
+                _ => {}
             }
-            if seq > watermark {
+            if seq > watermark && shards > 0 && !matches!(kind, Kind::Position(_)) {
                 if let Kind::Rules(text) = &kind {
-                    let compiles = compiled.of(&text.text);
+                    let compiles = compiled.map_or(Ok(()), |compiled| compiled.of(&text.text).map(drop));
                     compiles.map_err(|source| RecoveryError::Rules { seq, source })?;
                     rules = Some(Arc::clone(text));
                 }
@@ -152,7 +161,7 @@ pub fn replay(
             known,
         });
     }
-    Ok(Replayed { end, rules })
+    Ok(Replayed { end, rules, positions })
 }
 
 /// Compares the journal's end with what state and log have seen of it.
@@ -171,6 +180,15 @@ pub fn check_end(
         if let Some(known) = known.filter(|known| *known > end.last) {
             return Err(RecoveryError::Short { path, last: end.last, witness, known });
         }
+    }
+    Ok(())
+}
+
+/// Compares an edge's journal with what the broker has confirmed of it.
+pub fn check_confirmed(data_dir: &Path, end: &End, confirmed: Seq) -> Result<(), RecoveryError> {
+    if confirmed > end.last {
+        let (path, last) = (journal_dir(data_dir), end.last);
+        return Err(RecoveryError::Short { path, last, witness: "the broker", known: confirmed });
     }
     Ok(())
 }

@@ -6,15 +6,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::edge::Edge;
 use super::recovery::{RecoveryError, journal_dir};
-use super::settings::Settings;
-use super::stages::{Ending, Line, Start};
+use super::running::{Ending, Run};
+use super::settings::{Role, Settings};
+use super::stages::{Line, Start};
 use super::supervisor::{Parked, RESTARTS_MAX, Restarts, TooOften};
 use crate::andon::log::LogError;
 use crate::clock;
 use crate::disk::{DataLock, Disk, RealDisk, make_dir};
 use crate::event::Seq;
 use crate::jidoka::store::StoreError;
+use crate::kanban::broker::publisher;
 use crate::kanban::stage::Fatal;
 use crate::net::listen::ListenError;
 use crate::proof::note::BadSigner;
@@ -37,6 +40,8 @@ pub enum ServeError {
     Log(#[from] LogError),
     #[error("the state store stopped: {0}")]
     Store(#[from] StoreError),
+    #[error("the publisher stopped: {0}")]
+    Publisher(#[from] publisher::Fatal),
     #[error("{stage} could not run: {source}")]
     Stage { stage: String, source: io::Error },
     #[error("{stage} panicked{}", at.map_or_else(String::new, |seq| format!(" at event {seq}")))]
@@ -70,7 +75,8 @@ impl ServeError {
 /// Where the line can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    pub ingress: SocketAddr,
+    /// A processor's signals come from the broker.
+    pub ingress: Option<SocketAddr>,
     pub admin: SocketAddr,
 }
 
@@ -98,7 +104,7 @@ pub fn serve(
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut parked = Parked::read(&*disk, &journal_dir(&data_dir)).map_err(in_data_dir)?;
     let restarts = Arc::new(Mutex::new(Restarts::default()));
-    let mut addresses = Addresses { ingress: settings.listen, admin: settings.admin_listen };
+    let mut addresses = Addresses { ingress: None, admin: settings.admin_listen };
     loop {
         let start = Start {
             settings,
@@ -108,8 +114,11 @@ pub fn serve(
             drain: drain.clone(),
             restarts: Arc::clone(&restarts),
         };
-        let mut line = Line::start(start)?;
-        addresses = line.addresses;
+        let mut line: Box<dyn Run> = match &settings.role {
+            Role::Edge(link) => Box::new(Edge::start(start, link)?),
+            Role::All | Role::Processor(_) => Box::new(Line::start(start)?),
+        };
+        addresses = line.addresses();
         match line.run(&mut || tell(Notice::Ready(&addresses))) {
             Ending::Drained => return line.end(),
             Ending::Failed(error) => {

@@ -7,16 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
+use super::journal_thread::Bounds;
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
+use crate::kanban::broker::topology::Topology;
 use crate::kanban::dedup;
+use crate::net::amqp::Broker;
 use crate::operator::Tokens;
 use crate::place::ConfigError;
+use crate::signal::Assurance;
 
 /// Everything that [`super::serve`] needs.
 #[derive(Debug)]
 pub struct Settings {
+    pub name: String,
+    pub role: Role,
     /// Name of the transparency log.
     pub origin: String,
     pub data_dir: PathBuf,
@@ -34,11 +40,43 @@ pub struct Settings {
     /// Where actions go.
     pub targets: Arc<Targets>,
     pub dedup: dedup::Settings,
-    pub segment_bytes: u64,
-    pub low_water_bytes: u64,
+    pub bounds: Bounds,
     /// Secret of the receipts' HMAC.
     pub receipt_secret: SecretSlice<u8>,
     pub log_seed: LogSeed,
+    /// Tells an operator what happens.
+    pub say: fn(&str),
+}
+
+impl Settings {
+    /// Names and assurance of the sources, to find a signal by its id.
+    #[must_use]
+    pub fn source_names(&self) -> Vec<(Box<str>, Assurance)> {
+        self.sources.iter().map(|source| (source.name.clone(), source.keyring.assurance())).collect()
+    }
+}
+
+/// Which part of the line this node runs.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// All of it; there is no broker.
+    All,
+    /// Up to the journal; what is accepted goes to the broker.
+    Edge(Link),
+    /// From the journal on; what is decided comes from the broker.
+    Processor(Link),
+}
+
+/// The broker between edges and processors.
+#[derive(Clone, Debug)]
+pub struct Link {
+    pub broker: Broker,
+    pub topology: Topology,
+    /// Partitions that a processor takes from.
+    pub consumed: Vec<u16>,
+    pub prefetch: u16,
+    /// A processor goes on where another one decided before.
+    pub adopt: bool,
 }
 
 /// The configured rules, and how to read them anew.

@@ -2,7 +2,6 @@
 //! finds whom it hands to; ended in the order of the way.
 
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,30 +9,32 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::desk::Known;
+use super::front::{self, Front};
 use super::health::Health;
+use super::journal_thread::{Behind, JournalPlan, abort_on_panic};
 use super::recovery::{self, Opened, RecoveryError};
+use super::running::{Ending, Run, Told, join, last_words, spawn, watch};
 use super::serve::{Addresses, ServeError};
 use super::settings::Settings;
 use super::supervisor::Restarts;
 use super::threads::{self, Stop};
 use super::wiring::{Gauge, Wiring, wire, wire_log_writer};
-use super::{cores, ingress_threads, outbound};
+use super::{cores, outbound};
 use crate::andon::log::{Log, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
 use crate::disk::Disk;
-use crate::event::{Feed, Order, RulesText, Seq};
-use crate::ingress::stage as ingress;
+use crate::event::Seq;
 use crate::jidoka::governor::Governor;
 use crate::jidoka::rules::{Compiled, RulesSource};
-use crate::jidoka::stage::{self as shard, Stumble};
+use crate::jidoka::stage as shard;
 use crate::jidoka::store::{Embedded, Keeper};
-use crate::kaizen::{Collector, Recorder};
+use crate::kaizen::Collector;
 use crate::kanban::dedup::{Background, Dedup};
 use crate::kanban::stage as journal;
 use crate::net::listen::listen;
 use crate::proof::note::LocalSigner;
-use crate::ring::{Crowd, Idle, Mark, Sleeper, Switch};
+use crate::ring::{Crowd, Idle, Mark, Switch};
 
 /// What a run begins with.
 pub struct Start<'a> {
@@ -45,27 +46,6 @@ pub struct Start<'a> {
     pub parked: HashSet<Seq>,
     pub drain: Switch,
     pub restarts: Arc<Mutex<Restarts>>,
-}
-
-/// How a run came to its end.
-pub enum Ending {
-    Drained,
-    Failed(ServeError),
-    /// A stage behind the journal; the line can be taken up again.
-    Panicked {
-        stage: String,
-        at: Option<Seq>,
-    },
-}
-
-/// What a thread tells the one that started it.
-enum Told {
-    /// The journal is replayed and takes signals.
-    Ready,
-    Ended {
-        stage: String,
-        result: Result<(), ServeError>,
-    },
 }
 
 /// Ends the stages one after the other, so that each finds the work of the one before; or all at once.
@@ -107,10 +87,8 @@ pub struct Line {
     busy: Mark,
     depths: Arc<[Gauge]>,
     restarts: Arc<Mutex<Restarts>>,
-    pub addresses: Addresses,
-    /// What the ingress threads start with once the journal is ready.
-    waiting_ingress: Vec<ingress_threads::Start>,
-    ingress: Vec<JoinHandle<()>>,
+    addresses: Addresses,
+    front: Front,
     journal: JoinHandle<()>,
     shards: Vec<JoinHandle<()>>,
     scribe: JoinHandle<()>,
@@ -120,17 +98,17 @@ pub struct Line {
 }
 
 impl Line {
-    /// Takes up what is on disk and starts every stage but ingress, which waits for the journal.
+    /// Takes up what is on disk and starts every stage but what brings signals, which waits for the journal.
     #[expect(
         clippy::too_many_lines,
         reason = "one list of who gets what; in parts it would be harder to follow"
     )]
     pub fn start(start: Start<'_>) -> Result<Self, ServeError> {
         let Start { settings, disk, addresses, parked, drain, restarts } = start;
-        let threads = settings.ingress_threads + settings.shards + 3;
+        let threads = front::threads(settings) + settings.shards + 3;
         let idle = Idle::sharing(threads, cores::available().len());
         let Wiring { journal: journal_end, shards, scribe: scribe_end, keeper, ingress, outbound, gauges } =
-            wire(settings.ingress_threads, settings.shards, idle);
+            wire(front::threads(settings), settings.shards, idle);
         let depths: Arc<[Gauge]> = gauges.into();
         let mut collector = Collector::new().ok_or(ServeError::Histograms)?;
         let mut recorder = || collector.recorder().ok_or(ServeError::Histograms);
@@ -161,16 +139,19 @@ impl Line {
             written: zero(),
             settled: Mark::new(watermark.0),
             disk_low: zero(),
+            backlog_full: zero(),
             drain: stops.drain.clone(),
         };
         let scribe_marks =
             scribe::Marks { size: zero(), written: zero(), checkpoint: Mark::new(clock::wall().0) };
+        let broker = front::broker_marks(settings, settings.say);
         let health = Health {
             journal: marks.clone(),
-            checkpoint: scribe_marks.checkpoint.clone(),
+            checkpoint: Some(scribe_marks.checkpoint.clone()),
             written: vec![("journal", marks.written.clone()), ("log", scribe_marks.written.clone())],
             ready: Switch::new(),
             began: zero(),
+            broker: broker.clone(),
         };
 
         let (writer_end, scribe_writer) = wire_log_writer(&scribe_end.1);
@@ -218,12 +199,11 @@ impl Line {
         let dedup = dedup.map_err(RecoveryError::from)?;
         let plan = JournalPlan {
             disk: Arc::clone(disk),
-            settings: (settings.data_dir.clone(), settings.segment_bytes, settings.low_water_bytes),
+            data_dir: settings.data_dir.clone(),
+            bounds: settings.bounds,
             dedup,
             watermark,
-            newest,
-            rules: (stored, configured),
-            compiled: Arc::clone(&compiled),
+            behind: Some(Behind { newest, stored, configured, compiled: Arc::clone(&compiled) }),
             lanes: journal_end.0,
             marks,
             recorder: recorder()?,
@@ -233,29 +213,33 @@ impl Line {
         let (sleeper, stop) = (journal_end.1, stops.journal.clone());
         let journal = spawn("journal", &tell, move || abort_on_panic(|| plan.run(&sleeper, &stop)))?;
 
-        let (waiting_ingress, at) = ingress_threads::plan(
+        let (front, at) = Front::plan(
             settings,
             addresses.ingress,
             ingress,
             (&stops.drain, &stops.abandon, &crowd),
+            broker,
             &mut recorder,
         )?;
         let listener = listen(addresses.admin, false, "admin.listen")?;
         let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
         let addresses = Addresses { ingress: at, admin: listener.local_addr().map_err(in_listener)? };
-        let sources = settings.sources.iter().map(|source| (source.name.clone(), source.keyring.assurance()));
         let busy = zero();
-        let plan = outbound::Plan {
+        let plane = outbound::Plane {
             listener,
-            drain: stops.drain.clone(),
             tokens: settings.tokens.clone(),
+            collector,
+            drain: stops.drain.clone(),
+            stop: stops.outbound.clone(),
+        };
+        let plan = outbound::Plan {
             ends: outbound,
             targets: Arc::clone(&settings.targets),
             known: Known {
                 reader,
                 followups,
                 cases,
-                sources: sources.collect(),
+                sources: settings.source_names(),
                 gauges: Arc::clone(&depths),
                 health: health.clone(),
                 states,
@@ -263,12 +247,11 @@ impl Line {
                 rulebook: Arc::clone(&settings.rulebook),
                 compiled,
             },
-            collector,
             busy: busy.clone(),
-            stop: stops.outbound.clone(),
         };
         let outbound = spawn("outbound", &tell, move || {
-            outbound::run(plan).map_err(|source| ServeError::Stage { stage: "outbound".into(), source })
+            outbound::run(plane, plan)
+                .map_err(|source| ServeError::Stage { stage: "outbound".into(), source })
         })?;
         Ok(Self {
             told,
@@ -279,8 +262,7 @@ impl Line {
             depths,
             restarts,
             addresses,
-            waiting_ingress,
-            ingress: Vec::new(),
+            front,
             journal,
             shards: shard_threads,
             scribe,
@@ -289,55 +271,26 @@ impl Line {
             outbound,
         })
     }
+}
 
-    /// Watches the stages until the line shall end or one of them does; `ready` when signals are taken.
-    pub fn run(&mut self, ready: &mut dyn FnMut()) -> Ending {
-        while !self.stops.drain.is_on() {
-            match self.told.recv_timeout(Duration::from_millis(100)) {
-                Ok(Told::Ready) => {
-                    if let Err(error) = self.open_ingress() {
-                        return Ending::Failed(error);
-                    }
-                    self.health.ready.turn_on();
-                    ready();
-                }
-                Ok(Told::Ended { result: Ok(()), .. }) if self.stops.drain.is_on() => {}
-                Ok(Told::Ended { result: Err(ServeError::Panicked { stage, at }), .. }) => {
-                    return Ending::Panicked { stage, at };
-                }
-                Ok(Told::Ended { stage, result }) => {
-                    return Ending::Failed(result.err().unwrap_or(ServeError::Ended { stage }));
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => self.stops.drain.turn_on(),
-            }
-        }
-        Ending::Drained
+impl Run for Line {
+    fn addresses(&self) -> Addresses {
+        self.addresses
     }
 
-    /// Signals are taken from here on.
-    fn open_ingress(&mut self) -> Result<(), ServeError> {
-        let cores = cores::available();
-        for (number, (plan, ends, recorder)) in self.waiting_ingress.drain(..).enumerate() {
-            let core = cores.get(number % cores.len().max(1)).copied();
-            let name = format!("ingress-{number}");
-            let stage = name.clone();
-            let restarts = Arc::clone(&self.restarts);
-            self.ingress.push(spawn(&name, &self.tell, move || {
-                if let Some(core) = core {
-                    cores::pin(core);
-                }
-                let ends = ingress::Ends::new(ends.arrivals, ends.acks, ends.bell, ends.acked, recorder);
-                ingress_threads::run(&plan, &ends, &stage, &restarts)
-            })?);
-        }
-        Ok(())
+    fn run(&mut self, ready: &mut dyn FnMut()) -> Ending {
+        let Self { told, tell, stops, health, restarts, front, .. } = self;
+        watch(told, &stops.drain, |positions| {
+            front.open(positions, tell, restarts)?;
+            health.ready.turn_on();
+            ready();
+            Ok(())
+        })
     }
 
-    /// Stops accepting, finishes, syncs, signs the last checkpoint.
-    pub fn end(self) -> Result<(), ServeError> {
-        self.waiting_ingress.into_iter().for_each(drop);
-        self.ingress.into_iter().for_each(join);
+    /// The last checkpoint is signed before it ends.
+    fn end(self: Box<Self>) -> Result<(), ServeError> {
+        self.front.end();
         // What was ordered is carried out and its outcome journalled, if that does not take long.
         let settle = clock::now() + SETTLE;
         while clock::now() < settle
@@ -358,97 +311,20 @@ impl Line {
         self.stops.outbound.turn_on();
         join(self.outbound);
         drop(self.tell);
-        for told in self.told.try_iter() {
-            if let Told::Ended { result: Err(error), .. } = told {
-                return Err(error);
-            }
-        }
-        Ok(())
+        last_words(&self.told)
     }
 
-    /// Ends every stage at once, as a crash would, but waits for them.
-    pub fn abandon(self) {
+    fn abandon(self: Box<Self>) {
         self.stops.abandon.turn_on();
         self.stops.outbound.turn_on();
-        self.waiting_ingress.into_iter().for_each(drop);
+        self.front.end();
         let rest = [self.journal, self.scribe, self.log_writer, self.keeper, self.outbound];
-        self.ingress.into_iter().chain(self.shards).chain(rest).for_each(join);
+        self.shards.into_iter().chain(rest).for_each(join);
     }
 }
 
 /// Actions under way may take so long at the end.
 const SETTLE: Duration = Duration::from_secs(5);
-
-/// What the journal's thread is given.
-struct JournalPlan {
-    disk: Arc<dyn Disk>,
-    /// Data directory, bytes of a segment, low-water mark.
-    settings: (std::path::PathBuf, u64, u64),
-    dedup: Dedup,
-    watermark: Seq,
-    /// Newest event that the log has a receipt of.
-    newest: Option<Seq>,
-    /// Texts of the rules at the watermark, if there are any, and of the configured ones.
-    rules: (Option<Box<str>>, Box<str>),
-    compiled: Arc<Compiled>,
-    lanes: journal::Lanes,
-    marks: journal::Marks,
-    recorder: Recorder,
-    began: Mark,
-    ready: mpsc::Sender<Told>,
-}
-
-impl JournalPlan {
-    /// Reads the journal, hands on what is not decided, says that it is ready, and writes until it is stopped.
-    fn run(self, sleeper: &Sleeper, stop: &Stop) -> Result<(), ServeError> {
-        let Self {
-            disk,
-            settings,
-            mut dedup,
-            watermark,
-            newest,
-            rules,
-            compiled,
-            mut lanes,
-            marks,
-            recorder,
-            ..
-        } = self;
-        let (data_dir, segment_bytes, low_water_bytes) = settings;
-        let shards = lanes.shards.len();
-        let mut hand =
-            |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed, &|| stop.abandon.is_on());
-        let replayed =
-            recovery::replay(&disk, &data_dir, watermark, &mut dedup, shards, &compiled, &mut hand)?;
-        let end = replayed.end;
-        recovery::check_end(&data_dir, &end, watermark, newest)?;
-        self.began.publish(end.last.0);
-        for shard in 0..shards {
-            hand(shard, Feed::Through(end.last));
-            hand(shard, Feed::Live);
-        }
-        let writer = recovery::write_on(&disk, &data_dir, segment_bytes, true, end, clock::wall())?;
-        // Nobody listens only when the line ends already.
-        let _ending = self.ready.send(Told::Ready);
-        let place = journal::Place { disk, data_dir, low_water_bytes };
-        let mut stage = journal::Stage::new(place, writer, dedup, lanes, marks, recorder, clock::now());
-        let (stored, configured) = rules;
-        let holding = replayed.rules.map(|rules| rules.text.clone()).or(stored);
-        if holding.as_ref() != Some(&configured) {
-            let (actor, reason) = ("configuration".into(), "start".into());
-            stage.begin_with(Order::Rules(Arc::new(RulesText { text: configured, actor, reason })));
-        }
-        Ok(threads::journal(stage, sleeper, stop)?)
-    }
-}
-
-/// The journal's memory of what it promised is gone with it: only a new process may go on.
-fn abort_on_panic<T>(run: impl FnOnce() -> T) -> T {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(value) => value,
-        Err(_) => std::process::abort(),
-    }
-}
 
 fn by_shard(governors: Vec<Governor>, shards: usize) -> Vec<Vec<Governor>> {
     let mut owned: Vec<Vec<Governor>> = std::iter::repeat_with(Vec::new).take(shards).collect();
@@ -457,26 +333,4 @@ fn by_shard(governors: Vec<Governor>, shards: usize) -> Vec<Vec<Governor>> {
         owned[shard].push(governor);
     }
     owned
-}
-
-fn spawn(
-    name: &str,
-    tell: &mpsc::Sender<Told>,
-    run: impl FnOnce() -> Result<(), ServeError> + Send + 'static,
-) -> Result<JoinHandle<()>, ServeError> {
-    let (tell, stage) = (tell.clone(), name.to_owned());
-    let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
-        let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-            let at = panic.downcast_ref::<Stumble>().map(|stumble| stumble.at);
-            Err(ServeError::Panicked { stage: stage.clone(), at })
-        });
-        // Nobody listens only when the line ends already.
-        let _ending = tell.send(Told::Ended { stage, result });
-    });
-    thread.map_err(|source| ServeError::Stage { stage: name.into(), source })
-}
-
-fn join(thread: JoinHandle<()>) {
-    // How it ended was told on the channel.
-    let _told = thread.join();
 }

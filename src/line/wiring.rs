@@ -100,8 +100,14 @@ pub fn wire(ingress: usize, shards: usize, idle: Idle) -> Wiring {
     inner.push(taken_outcomes);
     let (journal_query, queries) = lane(limits::QUERIES_LANE, journal_sleeper.bell());
     let (operator_orders, taken_operator_orders) = lane(limits::ORDERS_LANE, journal_sleeper.bell());
-    let journal_lanes =
-        journal::Lanes { ports, inner, orders: taken_operator_orders, shards: feeds, queries };
+    let journal_lanes = journal::Lanes {
+        ports,
+        inner,
+        orders: taken_operator_orders,
+        shards: feeds,
+        follower: None,
+        queries,
+    };
     Wiring {
         journal: (journal_lanes, journal_sleeper),
         shards: shard_ends,

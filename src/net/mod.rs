@@ -1,5 +1,7 @@
-//! What is shared of the network: listeners, the way out, and the form of errors.
+//! What is shared of the network: listeners, the way out, brokers, and the form of errors.
 
+pub mod amqp;
+pub mod backoff;
 pub mod client;
 pub mod egress;
 pub mod listen;

@@ -21,8 +21,8 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// A client that trusts the system's roots, and those in `further`, a text in PEM.
-pub fn client(further: Option<&[u8]>) -> Result<Arc<ClientConfig>, TlsError> {
+/// A client that trusts the system's roots, and those in `further`, a text in PEM, and offers these protocols.
+pub fn client(further: Option<&[u8]>, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(system().iter().cloned());
     if let Some(pem) = further {
@@ -41,12 +41,14 @@ pub fn client(further: Option<&[u8]>) -> Result<Arc<ClientConfig>, TlsError> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![H2.into(), b"http/1.1".into()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
 /// HTTP/2, as ALPN names it.
 pub const H2: &[u8] = b"h2";
+/// What an HTTP client offers.
+pub const HTTP: &[&[u8]] = &[H2, b"http/1.1"];
 
 /// TLS 1.3, and 1.2 with forward secrecy and AEAD only.
 fn provider() -> CryptoProvider {

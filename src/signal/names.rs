@@ -56,12 +56,20 @@ pub struct Provenance {
     pub assurance: Assurance,
 }
 
+/// All that there is.
+static KNOWN: Mutex<Option<HashSet<&'static Provenance>>> = Mutex::new(None);
+
 impl Provenance {
+    /// Those that were seen so far, in no order.
+    #[must_use]
+    pub fn known() -> Vec<&'static Self> {
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).iter().flatten().copied().collect()
+    }
+
     /// The one instance with these values. Takes a lock: call it when configuration is loaded or, in a replay,
     /// when the value differs from the record before.
     #[must_use]
     pub fn intern(source: &str, key: &str, assurance: Assurance) -> &'static Self {
-        static KNOWN: Mutex<Option<HashSet<&'static Provenance>>> = Mutex::new(None);
         let wanted = Self { source: source.into(), key: key.into(), assurance };
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get_or_insert_default();

@@ -19,6 +19,7 @@
 mod action_key;
 mod campaign;
 mod checker;
+mod checker_program;
 mod client;
 mod disk_full;
 mod ledger;

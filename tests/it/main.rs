@@ -16,6 +16,8 @@ mod limits;
 mod node;
 mod not_signals;
 mod operator;
+#[allow(dead_code, reason = "other tests use the rest")]
+mod rabbit;
 mod readme;
 mod senders;
 #[cfg(feature = "faults")]

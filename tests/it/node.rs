@@ -72,13 +72,14 @@ impl Node {
             said: Vec::new(),
             owned: None,
         };
-        let line = node.wait_for("signals on http://");
+        let line = node.wait_for("operators on http://");
         let address = |after: &str| {
-            let rest = line.split(after).nth(1).unwrap();
-            rest.split([',', ' ']).next().unwrap().parse().unwrap()
+            let rest = line.split(after).nth(1)?;
+            Some(rest.split([',', ' ']).next().unwrap().parse().unwrap())
         };
-        node.ingress = address("signals on http://");
-        node.admin = address("operators on http://");
+        // A processor's signals come from the broker.
+        node.ingress = address("signals on http://").unwrap_or(nowhere);
+        node.admin = address("operators on http://").unwrap();
         node
     }
 

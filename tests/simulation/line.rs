@@ -236,6 +236,7 @@ fn wire(plan: &Plan) -> Lanes {
             inner: vec![taken_outcomes],
             orders: ordered,
             shards: Vec::new(),
+            follower: None,
             queries: lane(1, bell()).1,
         },
         shards: Vec::new(),
@@ -306,6 +307,7 @@ impl Line {
             written: mark(),
             settled: Mark::new(watermark.0),
             disk_low: mark(),
+            backlog_full: mark(),
             drain: Switch::new(),
         };
         let scribe_marks = scribe::Marks { size: mark(), written: mark(), checkpoint: mark() };
@@ -343,9 +345,16 @@ impl Line {
                 stopped = behind.turn(rng, time, target).err();
             }
         };
-        let replayed =
-            recovery::replay(&shared, data_dir, watermark, &mut dedup, plan.shards, &compiled, &mut hand)?;
-        let Replayed { end, rules } = replayed;
+        let replayed = recovery::replay(
+            &shared,
+            data_dir,
+            watermark,
+            &mut dedup,
+            plan.shards,
+            Some(&compiled),
+            &mut hand,
+        )?;
+        let Replayed { end, rules, positions } = replayed;
         recovery::check_end(data_dir, &end, watermark, newest)?;
         disk.note(|| format!("journal through {}, epoch {}, closed {}", end.last, end.epoch.0, end.closed));
         for shard in 0..plan.shards {
@@ -361,13 +370,11 @@ impl Line {
             behind.turn(rng, time, target)?;
         }
         let writer = recovery::write_on(&shared, data_dir, plan.segment_bytes, false, end, time.wall())?;
-        let place = journal::Place {
-            disk: shared,
-            data_dir: PathBuf::from(DATA_DIR),
-            low_water_bytes: plan.low_water_bytes,
-        };
+        let (data_dir, low_water_bytes) = (PathBuf::from(DATA_DIR), plan.low_water_bytes);
+        let place = journal::Place { disk: shared, data_dir, low_water_bytes, backlog_bytes: None };
         let mut journal =
-            journal::Stage::new(place, writer, dedup, journal_lanes, marks, recorder(), time.now());
+            journal::Stage::new(place, writer, dedup, journal_lanes, marks, recorder(), time.now())
+                .after(positions);
         let holding = rules.map(|rules| rules.text.clone()).or(stored);
         if holding.as_ref() != Some(&configured) {
             journal.begin_with(new_rules(&plan.rules));

@@ -1,42 +1,24 @@
 //! `amqp`: a persistent, mandatory message with the action's id, published with a confirm over one connection that all
 //! `amqp` actions share.
 //!
-//! What the client library does not do is done here. It waits for ever where the broker says nothing: connecting has a
-//! deadline, a broker that blocks publishers is not published to, and a publish that is given up shuts the socket,
-//! since its frames would stay in the library's queue. It hands a returned message to whichever confirm comes next, so
-//! a channel has one message under way at a time. A broken connection is not repaired but made anew by the next
+//! A broker that blocks publishers is not published to, and a publish that is given up shuts the socket, since its
+//! frames would stay in the client library's queue. The library hands a returned message to whichever confirm comes
+//! next, so a channel has one message under way at a time. A broken connection is not repaired but made anew by the next
 //! try, not more often than the pauses allow.
 
 use std::cell::{Cell, RefCell};
-use std::io;
-use std::net::Shutdown;
 use std::rc::Rc;
 
-use async_compat::Compat;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{
-    AsyncTcpStream, BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind,
-};
-use secrecy::{ExposeSecret as _, SecretString};
-use tokio::net::TcpStream;
+use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::retry::{self, Miss};
 use super::{Carry, Trying, payload};
 use crate::jidoka::stage::Order;
-use crate::limits::{ACTION_CONNECT, ACTION_TOTAL, BROKER_CONNECT};
-
-/// How the broker is reached.
-#[derive(Clone, Debug)]
-pub struct Broker {
-    /// Host and port of each node, in the order in which they are tried.
-    pub hosts: Vec<(String, u16)>,
-    pub vhost: String,
-    pub username: String,
-    pub password: SecretString,
-}
+use crate::limits::ACTION_TOTAL;
+use crate::net::amqp::{self, Broker, said};
 
 /// Where a message is published.
 #[derive(Clone, Debug)]
@@ -45,8 +27,6 @@ pub struct Route {
     pub routing_key: String,
 }
 
-/// Seconds after which a peer that says nothing is taken for gone.
-const HEARTBEAT_SECONDS: u16 = 10;
 /// Delivery mode of a message that the broker writes to disk.
 const PERSISTENT: u8 = 2;
 
@@ -67,26 +47,9 @@ struct Pauses {
 }
 
 struct Open {
-    connection: Connection,
+    link: amqp::Open,
     /// Channels without a message under way.
     free: RefCell<Vec<Channel>>,
-    socket: Socket,
-}
-
-/// Shuts the socket, whoever else holds it.
-struct Socket(std::net::TcpStream);
-
-impl Socket {
-    fn shut(&self) {
-        // It may be shut already.
-        let _shut = self.0.shutdown(Shutdown::Both);
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        self.shut();
-    }
 }
 
 impl Link {
@@ -95,7 +58,7 @@ impl Link {
     }
 
     fn usable(&self) -> Option<Rc<Open>> {
-        self.open.borrow().clone().filter(|open| open.connection.status().connected())
+        self.open.borrow().clone().filter(|open| open.link.connection.status().connected())
     }
 
     async fn connection(&self) -> Result<Rc<Open>, Miss> {
@@ -116,61 +79,17 @@ impl Link {
         pauses.failed += 1;
         let pause = retry::pause(pauses.failed, None, (self.random)(), ACTION_TOTAL);
         pauses.until = pause.map(|pause| Instant::now() + pause);
-        let open = Rc::new(self.connect().await?);
+        let link = self.broker.connect("gemba actions").await.map_err(Miss::again)?;
+        let open = Rc::new(Open { link, free: RefCell::default() });
         *pauses = Pauses::default();
         *self.open.borrow_mut() = Some(Rc::clone(&open));
         Ok(open)
     }
 
-    /// Connects to the first node that takes it.
-    async fn connect(&self) -> Result<Open, Miss> {
-        let mut last = Miss::again("no broker is named");
-        for (host, port) in &self.broker.hosts {
-            match timeout(BROKER_CONNECT, self.connect_to(host, *port)).await {
-                Ok(Ok(open)) => return Ok(open),
-                Ok(Err(why)) => last = Miss::again(format!("the broker cannot be reached: {why}")),
-                Err(_) => {
-                    last = Miss::again(format!("the broker does not connect within {BROKER_CONNECT:?}"));
-                }
-            }
-        }
-        Err(last)
-    }
-
-    async fn connect_to(&self, host: &str, port: u16) -> Result<Open, String> {
-        let in_socket = |error: io::Error| error.kind().to_string();
-        let stream = timeout(ACTION_CONNECT, TcpStream::connect((host, port))).await;
-        let stream = stream.map_err(|_| format!("no connection within {ACTION_CONNECT:?}"))?;
-        let stream = stream.and_then(TcpStream::into_std).map_err(in_socket)?;
-        let socket = Socket(stream.try_clone().map_err(in_socket)?);
-        let uri = AMQPUri {
-            scheme: AMQPScheme::AMQP,
-            authority: AMQPAuthority {
-                userinfo: AMQPUserInfo {
-                    username: self.broker.username.clone(),
-                    password: self.broker.password.expose_secret().to_owned(),
-                },
-                host: host.to_owned(),
-                port,
-            },
-            vhost: self.broker.vhost.clone(),
-            query: AMQPQueryString { heartbeat: Some(HEARTBEAT_SECONDS), ..AMQPQueryString::default() },
-        };
-        let properties = ConnectionProperties::default().with_connection_name("gemba actions".into());
-        let runtime = lapin::runtime::default_runtime().map_err(|error| said(&error))?;
-        let wrap = async move |_, _| {
-            let stream = stream.try_clone().and_then(TcpStream::from_std);
-            stream.map(|stream| AsyncTcpStream::Plain(Compat::new(stream))).map_err(lapin::Error::from)
-        };
-        let connection = Connection::connector(uri, runtime, wrap, properties);
-        let connection = connection.await.map_err(|error| said(&error))?;
-        Ok(Open { connection, free: RefCell::default(), socket })
-    }
-
     /// Publishes one message and waits for its confirm.
     async fn publish(&self, route: &Route, id: String, message: &[u8]) -> Result<(), Miss> {
         let open = self.connection().await?;
-        if open.connection.status().blocked() {
+        if open.link.connection.status().blocked() {
             return Err(Miss::again("the broker takes no messages: it is short of memory or disk"));
         }
         let given_up = GivenUp { link: self, open: &open, armed: Cell::new(true) };
@@ -208,7 +127,7 @@ async fn publish_on(open: &Open, route: &Route, id: String, message: &[u8]) -> R
     let channel = match free {
         Some(channel) if channel.status().connected() => channel,
         _ => {
-            let channel = open.connection.create_channel().await?;
+            let channel = open.link.connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             channel
         }
@@ -239,21 +158,11 @@ impl Drop for GivenUp<'_> {
             return;
         }
         // Whoever else waits on it is told at once.
-        self.open.socket.shut();
+        self.open.link.shut();
         let mut open = self.link.open.borrow_mut();
         if open.as_ref().is_some_and(|open| Rc::ptr_eq(open, self.open)) {
             *open = None;
         }
-    }
-}
-
-/// The library's error without the broker's own words.
-fn said(error: &lapin::Error) -> String {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => format!("the broker answered {}", error.get_id()),
-        ErrorKind::IOError(error) => error.kind().to_string(),
-        ErrorKind::MissingHeartbeatError => "the broker has gone silent".into(),
-        _ => "the connection to the broker broke".into(),
     }
 }
 

@@ -22,6 +22,8 @@ pub use gate::Bounds;
 
 use super::stage::Order;
 use crate::limits::{LOG_LINES_MAX, TARGET_CALLS_MAX};
+use crate::net::amqp::Broker;
+use crate::net::backoff::random;
 use retry::Miss;
 
 /// Everything that can be called.
@@ -29,7 +31,7 @@ use retry::Miss;
 pub struct Targets {
     pub targets: Vec<Target>,
     /// The one broker of all `amqp` targets.
-    pub broker: Option<amqp::Broker>,
+    pub broker: Option<Broker>,
     /// When a target's breaker opens, and for how long.
     pub bounds: Bounds,
 }
@@ -83,15 +85,5 @@ impl Targets {
             executor.add(Arc::clone(name), carry, *timeout, calls_max);
         }
         executor
-    }
-}
-
-/// For jitter.
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    // Without randomness the pauses are the longest ones.
-    match aws_lc_rs::rand::fill(&mut bytes) {
-        Ok(()) => u64::from_le_bytes(bytes),
-        Err(_) => u64::MAX,
     }
 }

@@ -9,7 +9,7 @@ use super::table::{self, OnEntitlement, OnOrder, OnOutcome, OnSignal, OnTimer};
 use super::turn::{Ended, Turn, joined, said};
 use super::{Armed, Governor};
 use crate::case::Cause;
-use crate::event::{ActionId, Command, Event, Kind, Outcome, Replay, Timer, TimerKind, Verb};
+use crate::event::{ActionId, Astray, Command, Event, Kind, Outcome, Replay, Stray, Timer, TimerKind, Verb};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::Closing;
 use crate::jidoka::policy::{Decision, Question, Ruling};
@@ -28,6 +28,9 @@ pub mod reason {
     pub const LATE: &str = "late: the action is not in flight";
     pub const PANICKED: &str = "deciding on it failed twice";
     pub const MAYBE_TWICE: &str = "may have run twice";
+    pub const CONFLICT: &str = "two edges accepted a signal of this id, each with another body";
+    pub const SET_ASIDE: &str = "the broker set it aside";
+    pub const FOREIGN: &str = "it stood in a queue of the broker and no edge wrote it";
 }
 
 impl Governor {
@@ -52,8 +55,9 @@ impl Governor {
             Kind::Outcome(outcome) => self.on_outcome(&outcome, &mut turn),
             Kind::Timer(timer) => self.on_timer(&timer, &mut turn),
             Kind::Command(command) => self.on_command(&command, &mut turn),
-            // The shard's own: it changes what the next events are stepped under.
-            Kind::Rules(_) => {}
+            Kind::Stray(stray) => self.on_stray(*stray, &mut turn),
+            // The shard's own, which changes what the next events are stepped under, and the journal's.
+            Kind::Rules(_) | Kind::Position(_) => {}
         }
         debug_assert!(self.consistent(), "a state that must not be: {self:?}");
     }
@@ -67,6 +71,7 @@ impl Governor {
         let (accepted, signal) = match event.kind {
             Kind::Signal(signal) => (event.seq, signal),
             Kind::Replay(replay) => (replay.case, replay.signal),
+            Kind::Stray(stray) => (event.seq, stray.signal),
             _ => return,
         };
         let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
@@ -88,6 +93,17 @@ impl Governor {
         let freed = self.entitle(entitled);
         turn.settle(held, ReceiptType::Entitlement, before, self.state());
         self.drain(freed, turn);
+    }
+
+    /// Whatever the state, it is a dead letter from the first.
+    fn on_stray(&mut self, stray: Stray, turn: &mut Turn) {
+        let (cause, detail) = match stray.why {
+            Astray::Conflict => (Cause::Sender, reason::CONFLICT),
+            Astray::SetAside => (Cause::Us, reason::SET_ASIDE),
+            Astray::Foreign => (Cause::Sender, reason::FOREIGN),
+        };
+        let held = Held { seq: turn.seq, accepted: turn.seq, signal: stray.signal };
+        turn.dead_letter(held, self.state(), cause, detail.into(), None);
     }
 
     /// A dead letter comes again, as if it had just been accepted.

@@ -103,6 +103,14 @@ impl Header {
         frame.len() == self.frame_bytes() && checksum(frame, place) == self.crc
     }
 
+    /// Whether this frame continues a history that ended with this checksum, epoch and number. Only a new epoch may leave
+    /// numbers out.
+    #[must_use]
+    pub fn follows(&self, before: u32, epoch: Epoch, last: Seq) -> bool {
+        let numbered = self.first == last.next() || self.epoch > epoch && self.first > last;
+        self.before == before && self.epoch >= epoch && numbered
+    }
+
     #[must_use]
     pub fn frame_bytes(&self) -> usize {
         HEADER_BYTES + self.length as usize

@@ -6,10 +6,12 @@ pub mod record;
 pub mod repair;
 pub mod scan;
 pub mod segment;
+pub mod tail;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod writer;
 
 pub use scan::{Damage, End, scan, segments};
 pub use segment::Spares;
+pub use tail::Tail;
 pub use writer::{WriteError, Writer};

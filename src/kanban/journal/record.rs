@@ -10,7 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::event::{
-    ActionId, Command, Failure, Kind, Outcome, Replay, RulesText, Seq, Subject, Timer, TimerKind, Verb,
+    ActionId, Astray, Command, Failure, Kind, Outcome, Position, Replay, RulesText, Seq, Stray, Subject,
+    Timer, TimerKind, Verb,
 };
 use crate::limits::RULES_BYTES_MAX;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
@@ -22,6 +23,8 @@ const TIMER: u8 = 3;
 const COMMAND: u8 = 4;
 const REPLAY: u8 = 5;
 const RULES: u8 = 6;
+const STRAY: u8 = 7;
+const POSITION: u8 = 8;
 
 // Flags of an outcome.
 const MAYBE_TWICE: u8 = 1;
@@ -124,6 +127,19 @@ impl Encoder {
         self.signal(out, &replay.signal);
     }
 
+    pub fn stray(&mut self, out: &mut Vec<u8>, signal: &Signal, why: Astray) {
+        out.push(STRAY);
+        out.push(why as u8);
+        self.signal(out, signal);
+    }
+
+    pub fn position(&mut self, out: &mut Vec<u8>, position: &Position) {
+        out.push(POSITION);
+        short(out, &position.edge);
+        out.extend_from_slice(&position.partition.to_le_bytes());
+        out.extend_from_slice(&position.through.0.to_le_bytes());
+    }
+
     pub fn rules(&mut self, out: &mut Vec<u8>, rules: &RulesText) {
         out.push(RULES);
         long(out, &rules.actor);
@@ -187,6 +203,8 @@ impl Decoder {
                 COMMAND => Kind::Command(Box::new(self.command()?)),
                 REPLAY => Kind::Replay(Box::new(self.replay()?)),
                 RULES => Kind::Rules(Arc::new(self.rules()?)),
+                STRAY => Kind::Stray(Box::new(self.stray()?)),
+                POSITION => Kind::Position(Box::new(self.position()?)),
                 _ => return Err(Unreadable),
             }));
         }
@@ -281,15 +299,33 @@ impl Decoder {
     fn replay(&mut self) -> Result<Replay, Unreadable> {
         let case = Seq(self.number()?);
         let (actor, reason) = (self.long()?, self.long()?);
+        Ok(Replay { case, signal: self.enclosed()?, actor, reason })
+    }
+
+    fn stray(&mut self) -> Result<Stray, Unreadable> {
+        let why = match self.byte()? {
+            0 => Astray::Conflict,
+            1 => Astray::SetAside,
+            2 => Astray::Foreign,
+            _ => return Err(Unreadable),
+        };
+        Ok(Stray { why, signal: self.enclosed()? })
+    }
+
+    /// A signal that another record brings along.
+    fn enclosed(&mut self) -> Result<Signal, Unreadable> {
         let mut kind = self.byte()?;
         if kind == PROVENANCE {
             self.read_provenance()?;
             kind = self.byte()?;
         }
-        if kind != SIGNAL {
-            return Err(Unreadable);
-        }
-        Ok(Replay { case, signal: self.signal()?, actor, reason })
+        if kind == SIGNAL { self.signal() } else { Err(Unreadable) }
+    }
+
+    fn position(&mut self) -> Result<Position, Unreadable> {
+        let edge = self.short()?;
+        let partition = self.array().map(u16::from_le_bytes)?;
+        Ok(Position { edge, partition, through: Seq(self.number()?) })
     }
 
     fn rules(&mut self) -> Result<RulesText, Unreadable> {

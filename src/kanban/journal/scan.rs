@@ -102,12 +102,12 @@ pub fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Damage> {
     Ok(found)
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Damage {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Damage {
     let path = path.to_owned();
     move |source| Damage::Io { path, source }
 }
 
-fn header(file: &dyn File, path: &Path) -> Result<segment::Header, Damage> {
+pub(super) fn header(file: &dyn File, path: &Path) -> Result<segment::Header, Damage> {
     let mut bytes = [0; segment::HEADER_BYTES];
     let got = file.read_at(&mut bytes, 0).map_err(at(path))?;
     segment::Header::read(&bytes[..got]).map_err(|why| Damage::Segment { path: path.to_owned(), why })
@@ -153,7 +153,7 @@ pub fn scan<E: From<Damage>>(
 }
 
 /// Bytes read at once; a frame that does not fit in what is left of a piece is read again at its start.
-const PIECE_BYTES: usize = FRAME_BYTES_MAX + frame::HEADER_BYTES;
+pub(super) const PIECE_BYTES: usize = FRAME_BYTES_MAX + frame::HEADER_BYTES;
 
 fn read_segment<E: From<Damage>>(
     file: &dyn File,
@@ -169,10 +169,7 @@ fn read_segment<E: From<Damage>>(
         let mut used = 0;
         while let Some(header) = frame::Header::read(&piece[used..]) {
             let Some(bytes) = piece.get(used..used.saturating_add(header.frame_bytes())) else { break };
-            let follows = header.before == end.before
-                && header.epoch >= end.epoch
-                && (header.first == Seq(end.last.0 + 1)
-                    || header.epoch > end.epoch && header.first > end.last);
+            let follows = header.follows(end.before, end.epoch, end.last);
             if !follows || !header.holds(bytes, end.place) {
                 return Ok(());
             }

@@ -13,7 +13,7 @@ use super::record::Encoder;
 use super::scan::{End, Segment};
 use super::segment::{self, Spares};
 use crate::disk::{Disk, File};
-use crate::event::{Epoch, Order, Outcome, Seq, Timer, UnixMillis};
+use crate::event::{Astray, Epoch, Order, Outcome, Position, Seq, Timer, UnixMillis};
 use crate::limits::{
     BATCH_SIGNALS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_SOFT, FRAME_EVENTS_MAX, NAME_BYTES_MAX,
 };
@@ -154,6 +154,28 @@ impl Writer {
             Order::Rules(rules) => self.encoder.rules(&mut self.frame, rules),
         }
         self.number()
+    }
+
+    pub fn stray(&mut self, signal: &Signal, why: Astray) -> Seq {
+        self.encoder.stray(&mut self.frame, signal, why);
+        self.number()
+    }
+
+    pub fn position(&mut self, position: &Position) -> Seq {
+        self.encoder.position(&mut self.frame, position);
+        self.number()
+    }
+
+    /// Index of the segment that is written.
+    #[must_use]
+    pub fn segment(&self) -> u64 {
+        self.place.segment
+    }
+
+    /// Bytes of all segments that are kept.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.segments.len() as u64 * self.segment_bytes
     }
 
     fn number(&mut self) -> Seq {

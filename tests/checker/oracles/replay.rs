@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use gemba::event::{Event, Kind, RulesText, Seq, Subject};
+use gemba::event::{Astray, Event, Kind, RulesText, Seq, Subject};
 use gemba::jidoka::governor::{Effects, Governor, key};
 use gemba::jidoka::rules::{Compiled, Rules};
 use gemba::kanban::journal::record::Decoder;
@@ -119,6 +119,16 @@ impl Decided {
                 self.replays.insert(seq);
             }
             Kind::Command(_) => drop(self.orders.insert(seq)),
+            Kind::Stray(stray) => {
+                // Of two signals of one id, the other one has the identity.
+                if stray.why != Astray::Conflict
+                    && let Some(first) = self.identities.insert(stray.signal.identity, seq)
+                {
+                    let name = format!("{}/{}", stray.signal.tenant(), stray.signal.id());
+                    return violation("O2", format!("{name} is {first} and {seq}"));
+                }
+            }
+            Kind::Position(_) => return Ok(()),
             Kind::Outcome(_) | Kind::Timer(_) => {}
         }
         let (tenant, sku) = event.subject().unwrap_or_default();

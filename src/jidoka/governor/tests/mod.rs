@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use super::{Effects, Governor};
 use crate::event::{
-    ActionId, Command, Event, Failure, Kind, Outcome, Replay, Seq, Subject, Timer, TimerKind, UnixMillis,
-    Verb,
+    ActionId, Astray, Command, Event, Failure, Kind, Outcome, Replay, Seq, Stray, Subject, Timer, TimerKind,
+    UnixMillis, Verb,
 };
 use crate::jidoka::rules::{EntitlementDefault, Rules, RulesSource};
 use crate::receipt::Draft;
@@ -97,6 +97,8 @@ pub(super) enum Op {
     /// A timer that was cancelled.
     Stale(TimerKind),
     Order(Verb),
+    /// A signal that came over the broker and cannot be decided on.
+    Astray(Astray),
 }
 
 pub(super) const STRAY: ActionId = ActionId(Seq(0));
@@ -150,6 +152,10 @@ impl Line {
                 Kind::Timer(Box::new(Timer { subject, kind: *kind, armed }))
             }
             Op::Stale(kind) => Kind::Timer(Box::new(Timer { subject, kind: *kind, armed: Seq(0) })),
+            Op::Astray(why) => {
+                let signal = signal(&subject, &format!("id-{}", self.seq), "see.this", Severity::Info);
+                Kind::Stray(Box::new(Stray { signal, why: *why }))
+            }
             Op::Order(verb) => {
                 let (actor, reason) = ("root".into(), "a drill".into());
                 Kind::Command(Box::new(Command { subject, verb: *verb, actor, reason }))

@@ -195,7 +195,8 @@ impl Model {
                 self.say("operator", self.state);
                 self.answer(self.now, kind, false);
             }
-            (Kind::Signal(_) | Kind::Replay(_) | Kind::Rules(_), _) => unreachable!(),
+            (Kind::Stray(_), _) => self.say("deadletter_signal", self.state),
+            (Kind::Signal(_) | Kind::Replay(_) | Kind::Rules(_) | Kind::Position(_), _) => unreachable!(),
         }
     }
 }
@@ -229,6 +230,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => kinds().prop_map(Op::Replay),
         5 => prop::sample::select(vec![OK, OK, ERROR, ERROR, Op::Withheld]),
         1 => prop::sample::select(vec![Op::Stray(Ok(())), Op::Stray(Err("late"))]),
+        1 => prop::sample::select(vec![Op::Astray(Astray::Conflict), Op::Astray(Astray::SetAside)]),
         3 => timer().prop_map(Op::Fire),
         1 => timer().prop_map(Op::Stale),
         2 => prop_oneof![
@@ -282,7 +284,7 @@ proptest! {
         // A halt at the end empties the mailbox.
         for op in ops.iter().chain([&Op::Order(Verb::Halt)]) {
             let drafts = line.feed(op);
-            if matches!(op, Op::Signal(..) | Op::Replay(_)) {
+            if matches!(op, Op::Signal(..) | Op::Replay(_) | Op::Astray(_)) {
                 owed.insert(line.seq, 0);
             }
             for draft in &drafts {

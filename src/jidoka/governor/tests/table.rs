@@ -19,7 +19,7 @@ fn setups() -> Vec<(&'static str, Line)> {
     ]
 }
 
-const INPUTS: [(&str, Op); 25] = [
+const INPUTS: [(&str, Op); 27] = [
     ("signal", SEE),
     ("warning", Op::Signal("see.this", Severity::Warning)),
     ("critical", Op::Signal("see.this", Severity::Critical)),
@@ -28,6 +28,8 @@ const INPUTS: [(&str, Op); 25] = [
     ("denied", DENIED),
     ("unfit", UNFIT),
     ("replay", Op::Replay("see.this")),
+    ("conflict", Op::Astray(Astray::Conflict)),
+    ("set aside", Op::Astray(Astray::SetAside)),
     ("active", ACTIVE),
     ("revoked", REVOKED),
     ("boot timer", Op::Fire(TimerKind::Boot)),
@@ -57,6 +59,8 @@ boot | acting critical | > boot
 boot | denied | > boot
 boot | unfit | > boot
 boot | replay | e operator > boot
+boot | conflict | e deadletter_signal > boot
+boot | set aside | e deadletter_signal > boot
 boot | active | e entitlement, w observed > stable
 boot | revoked | e entitlement, w deferred_dropped > degraded
 boot | boot timer | e bootstrap_timeout, w deferred_dropped > degraded
@@ -82,6 +86,8 @@ stable | acting critical | e action_generated > action_pending
 stable | denied | e policy_denied > stable
 stable | unfit | e deadletter_signal > stable
 stable | replay | e operator, e observed > stable
+stable | conflict | e deadletter_signal > stable
+stable | set aside | e deadletter_signal > stable
 stable | active | e entitlement > stable
 stable | revoked | e entitlement > degraded
 stable | boot timer | > stable
@@ -107,6 +113,8 @@ action_pending | acting critical | > action_pending
 action_pending | denied | > action_pending
 action_pending | unfit | > action_pending
 action_pending | replay | e operator > action_pending
+action_pending | conflict | e deadletter_signal > action_pending
+action_pending | set aside | e deadletter_signal > action_pending
 action_pending | active | e entitlement > action_pending
 action_pending | revoked | e entitlement > action_pending
 action_pending | boot timer | > action_pending
@@ -132,6 +140,8 @@ quota_exhausted | acting critical | e quota_exceeded > quota_exhausted
 quota_exhausted | denied | e quota_exceeded > quota_exhausted
 quota_exhausted | unfit | e quota_exceeded > quota_exhausted
 quota_exhausted | replay | e operator, e quota_exceeded > quota_exhausted
+quota_exhausted | conflict | e deadletter_signal > quota_exhausted
+quota_exhausted | set aside | e deadletter_signal > quota_exhausted
 quota_exhausted | active | e entitlement > quota_exhausted
 quota_exhausted | revoked | e entitlement > degraded
 quota_exhausted | boot timer | > quota_exhausted
@@ -157,6 +167,8 @@ degraded | acting critical | e action_generated > action_pending
 degraded | denied | e deferred_dropped > degraded
 degraded | unfit | e deferred_dropped > degraded
 degraded | replay | e operator, e deferred_dropped > degraded
+degraded | conflict | e deadletter_signal > degraded
+degraded | set aside | e deadletter_signal > degraded
 degraded | active | e entitlement > stable
 degraded | revoked | e entitlement > degraded
 degraded | boot timer | > degraded
@@ -182,6 +194,8 @@ halted by breaker | acting critical | e deadletter_signal > halted
 halted by breaker | denied | e deadletter_signal > halted
 halted by breaker | unfit | e deadletter_signal > halted
 halted by breaker | replay | e operator, e deadletter_signal > halted
+halted by breaker | conflict | e deadletter_signal > halted
+halted by breaker | set aside | e deadletter_signal > halted
 halted by breaker | active | e entitlement > halted
 halted by breaker | revoked | e entitlement > halted
 halted by breaker | boot timer | > halted
@@ -207,6 +221,8 @@ halted by operator | acting critical | e deadletter_signal > halted
 halted by operator | denied | e deadletter_signal > halted
 halted by operator | unfit | e deadletter_signal > halted
 halted by operator | replay | e operator, e deadletter_signal > halted
+halted by operator | conflict | e deadletter_signal > halted
+halted by operator | set aside | e deadletter_signal > halted
 halted by operator | active | e entitlement > halted
 halted by operator | revoked | e entitlement > halted
 halted by operator | boot timer | > halted
@@ -354,6 +370,8 @@ const NOTES: &str = "
   the governor's breaker does not count.
 - A replay is the signal once more: `operator` as `r-<its seq>-01`, then what the signal brings in this state. An
   operator's discard leaves `operator` and changes nothing here.
+- A signal that came over the broker and cannot be decided on, because two edges accepted its id with different bodies,
+  because the broker set it aside, or because no edge wrote it, is a `deadletter_signal` in every state.
 - A signal's own receipt is always `r-<its seq>-00`. Entitlement signals leave `entitlement`, operators' orders
   `operator` (a halt: `jidoka_halt`), everything else the receipts named above; what names none leaves none.
 - A timer counts only if it is the one that runs, and an outcome only if its action is the one in flight.

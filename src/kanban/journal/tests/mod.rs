@@ -1,6 +1,8 @@
 //! The journal against what a disk can do to it: every length it can be cut to, every bit that can rot, segments that
 //! were used before, and recoveries that follow one another.
 
+mod tail;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,16 +14,17 @@ use super::scan::Segment;
 use super::{Damage, End, Spares, Writer, frame, scan, segment};
 use crate::disk::{Disk as _, RealDisk};
 use crate::event::{
-    ActionId, Command, Failure, Kind, Outcome, Seq, Subject, Timer, TimerKind, UnixMillis, Verb,
+    ActionId, Astray, Command, Failure, Kind, Outcome, Position, Seq, Stray, Subject, Timer, TimerKind,
+    UnixMillis, Verb,
 };
 use crate::kanban::memory::Memory;
 use crate::limits::FRAME_EVENTS_MAX;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
-const DIR: &str = "journal";
-const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+pub(in crate::kanban) const DIR: &str = "journal";
+pub(in crate::kanban) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
-fn named(id: &str) -> Signal {
+pub(in crate::kanban) fn named(id: &str) -> Signal {
     let body = Bytes::from(format!(r#"{{"id":"{id}","tenant":"acme","sku":"vm","type":"cost.usage"}}"#));
     Signal {
         identity: Fingerprint::new("signals", Assurance::C, "acme", id, &body),
@@ -57,7 +60,7 @@ fn read(disk: &Memory) -> Result<(End, Held), Damage> {
     Ok((end, held))
 }
 
-fn reopen(disk: &Memory, segment_bytes: u64) -> Writer {
+pub(in crate::kanban) fn reopen(disk: &Memory, segment_bytes: u64) -> Writer {
     let (end, _) = read(disk).unwrap();
     let spares = Spares::open(disk.shared(), Path::new(DIR), segment_bytes, false).unwrap();
     Writer::open(disk.shared(), Path::new(DIR), segment_bytes, spares, end, NOW).unwrap()
@@ -395,6 +398,8 @@ proptest! {
                 Kind::Command(command) => encoder.command(&mut out, command),
                 Kind::Replay(replay) => encoder.replay(&mut out, replay),
                 Kind::Rules(rules) => encoder.rules(&mut out, rules),
+                Kind::Stray(stray) => encoder.stray(&mut out, &stray.signal, stray.why),
+                Kind::Position(position) => encoder.position(&mut out, position),
             }
         }
         let mut decoder = Decoder::new(Bytes::from(out));
@@ -451,6 +456,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         let provenance = Provenance::intern("signals", "k1", assurance);
         Kind::Signal(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
     });
+    let signal = signal.boxed();
     let outcome = (subject(), any::<u64>(), prop::option::of(text()), any::<bool>());
     let outcome = outcome.prop_map(|(subject, action, error, maybe_twice)| {
         let result = error.map_or(Ok(()), |error| Err(Failure::asked(error)));
@@ -467,5 +473,13 @@ fn kind() -> impl Strategy<Value = Kind> {
         let (actor, reason) = (actor.into(), reason.into());
         Kind::Command(Box::new(Command { subject, verb: verbs[verb], actor, reason }))
     });
-    prop_oneof![4 => signal, 1 => outcome, 1 => timer, 1 => command]
+    let astray = prop::sample::select(vec![Astray::Conflict, Astray::SetAside, Astray::Foreign]);
+    let stray = (signal.clone(), astray).prop_map(|(kind, why)| match kind {
+        Kind::Signal(signal) => Kind::Stray(Box::new(Stray { signal, why })),
+        other => other,
+    });
+    let position = (text(), any::<u16>(), any::<u64>()).prop_map(|(edge, partition, through)| {
+        Kind::Position(Box::new(Position { edge: edge.into(), partition, through: Seq(through) }))
+    });
+    prop_oneof![4 => signal, 1 => outcome, 1 => timer, 1 => command, 1 => stray, 1 => position]
 }

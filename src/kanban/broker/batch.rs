@@ -1,0 +1,84 @@
+//! From an edge's journal to messages: which partition a signal belongs to, and which signals go together. Pure.
+//!
+//! Batching is natural: what is durable when the publisher looks goes together, so the busier the edge, the larger the
+//! messages, and a quiet one sends each signal at once.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::message::{Draft, Origin, Span};
+use crate::event::Seq;
+use crate::signal::Signal;
+
+/// A partition stands for the same tenants on every edge and processor, so this never changes. Seeded, since a
+/// processor spreads the tenants of its partitions over shards by the same hash.
+#[must_use]
+pub fn partition_of(tenant: &str, partitions: u16) -> u16 {
+    const SEED: u64 = 0x6765_6d62_6170_6172;
+    let partition = xxh3_64_with_seed(tenant.as_bytes(), SEED) % u64::from(partitions.max(1));
+    u16::try_from(partition).unwrap_or_default()
+}
+
+/// One message, ready to be published.
+#[derive(Debug)]
+pub struct Message {
+    pub origin: Origin,
+    /// The first signal in it.
+    pub first: Seq,
+    pub count: usize,
+    pub body: Vec<u8>,
+}
+
+/// Fills one message for each partition.
+#[derive(Debug)]
+pub struct Batcher {
+    edge: Box<str>,
+    partitions: Vec<Partition>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    /// Everything up to here is in a message.
+    after: Seq,
+    draft: Draft,
+}
+
+impl Batcher {
+    /// Begins, in each partition, behind the signal that was sent last.
+    #[must_use]
+    pub fn new(edge: &str, behind: &[Seq]) -> Self {
+        let partitions = behind.iter().map(|after| Partition { after: *after, draft: Draft::default() });
+        Self { edge: edge.into(), partitions: partitions.collect() }
+    }
+
+    /// Takes a signal in; returns the message of its partition that had no room for it.
+    pub fn take(&mut self, seq: Seq, signal: &Signal) -> Option<Message> {
+        let count = u16::try_from(self.partitions.len()).unwrap_or(u16::MAX);
+        let number = partition_of(signal.tenant(), count);
+        let fits = self.partitions[usize::from(number)].draft.takes(signal);
+        let full = if fits { None } else { self.seal(number) };
+        self.partitions[usize::from(number)].draft.push(seq, signal);
+        full
+    }
+
+    /// The next message that is begun.
+    pub fn flush(&mut self) -> Option<Message> {
+        let begun = self.partitions.iter().position(|partition| !partition.draft.is_empty())?;
+        self.seal(u16::try_from(begun).unwrap_or_default())
+    }
+
+    /// The oldest signal that is in no message yet.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Seq> {
+        self.partitions.iter().filter_map(|partition| partition.draft.first()).min()
+    }
+
+    fn seal(&mut self, number: u16) -> Option<Message> {
+        let partition = self.partitions.get_mut(usize::from(number))?;
+        let (first, through) = (partition.draft.first()?, partition.draft.last()?);
+        let count = partition.draft.count();
+        let span = Span { after: partition.after, through };
+        let origin = Origin { edge: self.edge.clone(), partition: number, span };
+        partition.after = through;
+        Some(Message { first, count, body: partition.draft.seal(&origin), origin })
+    }
+}

@@ -1,0 +1,56 @@
+//! What a delivery holds. Pure.
+
+use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::types::AMQPValue;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::message::{self, CONTENT_TYPE, Origin, Span};
+use crate::event::Seq;
+use crate::limits::BODY_BYTES_MAX;
+use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+
+/// What an edge wrote; `None` for anything else.
+#[must_use]
+pub fn read(properties: &BasicProperties, body: &Bytes) -> Option<(Origin, Vec<(Seq, Signal)>)> {
+    if properties.content_type().as_ref().is_none_or(|content| content.as_str() != CONTENT_TYPE) {
+        return None;
+    }
+    let headers = properties.headers().as_ref()?.inner();
+    let number = |name: &str| match headers.get(name)? {
+        AMQPValue::LongLongInt(number) => u64::try_from(*number).ok().map(Seq),
+        _ => None,
+    };
+    let AMQPValue::LongString(edge) = headers.get("gemba-edge")? else { return None };
+    let AMQPValue::LongInt(partition) = headers.get("gemba-partition")? else { return None };
+    let origin = Origin {
+        edge: std::str::from_utf8(edge.as_bytes()).ok()?.into(),
+        partition: u16::try_from(*partition).ok()?,
+        span: Span { after: number("gemba-after")?, through: number("gemba-through")? },
+    };
+    let signals = message::open(&origin, body).ok()?;
+    Some((origin, signals))
+}
+
+/// Something that no edge wrote, in the form of a signal: so that it becomes a case that can be looked at.
+#[must_use]
+pub fn foreign(properties: &BasicProperties, body: &Bytes) -> Signal {
+    const NOBODY: &str = "unknown";
+    let body = body.slice(..body.len().min(BODY_BYTES_MAX));
+    let digest = xxh3_64(&body);
+    let named = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
+    let named =
+        named.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));
+    let id = named.unwrap_or_else(|| format!("foreign-{digest:016x}"));
+    Signal {
+        identity: Fingerprint::new("rabbitmq", Assurance::D, NOBODY, &id, &body),
+        id: Text::Owned(id.into()),
+        tenant: Text::Owned(NOBODY.into()),
+        sku: Text::Owned(NOBODY.into()),
+        kind: Text::Owned("foreign".into()),
+        severity: Severity::Info,
+        provenance: Provenance::intern("rabbitmq", "none", Assurance::D),
+        digest,
+        body,
+    }
+}

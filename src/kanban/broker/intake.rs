@@ -1,0 +1,290 @@
+//! The way of a delivery: read, put into its edge's order, handed to the journal, and acknowledged when it is durable.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream as _;
+use lapin::Channel;
+use lapin::message::Delivery;
+use lapin::options::BasicAckOptions;
+use tokio::time::Instant;
+
+use super::consumer::{Consumer, with_deadline};
+use super::delivery::{foreign, read};
+use super::message::{Origin, Span};
+use super::order::{Order, Verdict};
+use crate::event::{Ack, Arrival, Astray, Forwarded, Part, Position, Seq};
+use crate::limits::{GAP_WAIT, POSITIONS_MAX};
+use crate::net::amqp::said;
+use crate::ring::Full;
+use crate::signal::Signal;
+
+/// One queue that is consumed.
+pub(super) struct Intake {
+    pub(super) partition: u16,
+    /// The broker set aside what is in it.
+    pub(super) set_aside: bool,
+    pub(super) queue: String,
+    pub(super) channel: Channel,
+    pub(super) consumer: lapin::Consumer,
+    /// Delivered, in that order; true once it is durable.
+    pub(super) outstanding: VecDeque<(u64, bool)>,
+}
+
+/// Which delivery is answered for.
+#[derive(Clone, Copy)]
+pub(super) struct Ticket {
+    intake: usize,
+    tag: u64,
+}
+
+/// A message on its way into the journal.
+pub(super) struct Brought {
+    ticket: Ticket,
+    origin: Origin,
+    signals: Vec<(Seq, Signal)>,
+    astray: Option<Astray>,
+}
+
+/// What was handed to the journal, or counts when everything handed before it is answered.
+pub(super) struct Unit {
+    ticket: Ticket,
+    handed: bool,
+    through: Option<Position>,
+}
+
+/// The work of one connection.
+pub(super) struct Taking {
+    pub(super) orders: HashMap<(Box<str>, u16), Order<Brought>>,
+    /// Since when something waits for what is missing before it.
+    pub(super) waiting_since: Option<Instant>,
+    /// What is missing before the next message of these will not come.
+    pub(super) skips: HashSet<(Box<str>, u16)>,
+    pub(super) units: VecDeque<Unit>,
+    pub(super) intakes: Vec<Intake>,
+    pub(super) last_delivery: Instant,
+    pub(super) last_asked: Option<Instant>,
+    /// The queue that is looked at first.
+    pub(super) next: usize,
+}
+
+impl Taking {
+    /// The next delivery of any queue.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(usize, Delivery), String>> {
+        let count = self.intakes.len();
+        for turn in 0..count {
+            let at = (self.next + turn) % count;
+            match Pin::new(&mut self.intakes[at].consumer).poll_next(context) {
+                Poll::Ready(Some(Ok(delivery))) => {
+                    self.next = at + 1;
+                    return Poll::Ready(Ok((at, delivery)));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(said(&error))),
+                Poll::Ready(None) => {
+                    let queue = &self.intakes[at].queue;
+                    return Poll::Ready(Err(format!("the broker ended the consumer of {queue}")));
+                }
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Consumer {
+    /// Reads a message and gives it its place.
+    pub(super) fn deliver(
+        &mut self,
+        taking: &mut Taking,
+        intake: usize,
+        delivery: Delivery,
+    ) -> Result<(), String> {
+        let Delivery { delivery_tag, properties, data, .. } = delivery;
+        let source = &mut taking.intakes[intake];
+        source.outstanding.push_back((delivery_tag, false));
+        if !source.set_aside
+            && let Some(marks) = self.marks.partitions.iter().find(|marks| marks.number == source.partition)
+        {
+            marks.owned.publish(1);
+        }
+        let ticket = Ticket { intake, tag: delivery_tag };
+        let astray = source.set_aside.then_some(Astray::SetAside);
+        let body = Bytes::from(data);
+        // A message that breaks the reader is none that an edge wrote.
+        let read = catch_unwind(AssertUnwindSafe(|| read(&properties, &body))).unwrap_or(None);
+        let Some((origin, signals)) = read else {
+            let signals = vec![(Seq(0), foreign(&properties, &body))];
+            return self.hand_on(
+                taking,
+                ticket,
+                Forwarded { signals, astray: Some(Astray::Foreign), part: None },
+            );
+        };
+        let key = (origin.edge.clone(), origin.partition);
+        if !taking.orders.contains_key(&key) && taking.orders.len() >= POSITIONS_MAX {
+            return Err(format!("there are more than {POSITIONS_MAX} edges and partitions"));
+        }
+        let order = taking.orders.entry(key).or_insert_with(|| Order::new(None));
+        let brought = Brought { ticket, origin, signals, astray };
+        let span = brought.origin.span;
+        let mut verdict = order.offer(span, brought);
+        if let Verdict::Stranger(brought) = verdict {
+            if !self.adopt {
+                return Err(format!(
+                    "partition {}: the signals of edge {} before {} were taken by another node, whose state is not here; \
+                     bring its data here, or set `rabbitmq.adopt = true` to go on without",
+                    brought.origin.partition, brought.origin.edge, span.after
+                ));
+            }
+            order.adopt(span.after);
+            taking.skips.insert((brought.origin.edge.clone(), brought.origin.partition));
+            verdict = order.offer(span, brought);
+        }
+        self.settle(taking, verdict)
+    }
+
+    fn settle(&mut self, taking: &mut Taking, verdict: Verdict<Brought>) -> Result<(), String> {
+        match verdict {
+            Verdict::Held => {
+                taking.waiting_since.get_or_insert_with(Instant::now);
+                Ok(())
+            }
+            Verdict::Repeat(brought) => {
+                self.marks.repeats.publish(self.marks.repeats.read() + 1);
+                // Durable once everything before it is.
+                taking.units.push_back(Unit { ticket: brought.ticket, handed: false, through: None });
+                Ok(())
+            }
+            Verdict::Take(brought, behind) => {
+                let key = (brought.origin.edge.clone(), brought.origin.partition);
+                self.hand_on_in_order(taking, brought, behind)?;
+                while let Some((span, held)) = taking.orders.get_mut(&key).and_then(Order::ready) {
+                    taking.waiting_since = None;
+                    let verdict = taking.orders.get_mut(&key).map(|order| order.offer(span, held));
+                    match verdict {
+                        Some(Verdict::Take(brought, behind)) => {
+                            self.hand_on_in_order(taking, brought, behind)?;
+                        }
+                        Some(other) => self.settle(taking, other)?,
+                        None => {}
+                    }
+                }
+                Ok(())
+            }
+            Verdict::Stranger(_) => {
+                unreachable!("an edge that was offered once is known, adopted or refused")
+            }
+        }
+    }
+
+    fn hand_on_in_order(&mut self, taking: &mut Taking, brought: Brought, behind: Seq) -> Result<(), String> {
+        let Brought { ticket, origin: Origin { edge, partition, span }, signals, astray } = brought;
+        let skips = taking.skips.remove(&(edge.clone(), partition));
+        let position = Position { edge, partition, through: span.through };
+        self.hand_on(
+            taking,
+            ticket,
+            Forwarded { signals, astray, part: Some(Part { position, behind, skips }) },
+        )
+    }
+
+    fn hand_on(&mut self, taking: &mut Taking, ticket: Ticket, forwarded: Forwarded) -> Result<(), String> {
+        let through = forwarded.part.as_ref().map(|part| part.position.clone());
+        match self.lanes.arrivals.push(Arrival::Forwarded(Box::new(forwarded))) {
+            Ok(()) => {
+                taking.units.push_back(Unit { ticket, handed: true, through });
+                Ok(())
+            }
+            // Prefetch bounds what is under way, and the lane has more places than that.
+            Err(Full(_)) => Err("the journal has no room".into()),
+        }
+    }
+
+    /// Hears what the journal says.
+    pub(super) fn answered(&mut self, taking: &mut Taking) -> Result<(), String> {
+        while let Some(unit) = taking.units.front() {
+            if unit.handed {
+                match self.lanes.acks.pop() {
+                    None => break,
+                    Some(Ack::Durable { .. }) => {}
+                    Some(Ack::Refused(shed)) => {
+                        taking.units.pop_front();
+                        return Err(format!("the journal takes nothing now: {shed:?}"));
+                    }
+                    Some(Ack::Behind) => {
+                        taking.units.pop_front();
+                        return Err("a message before this one was not taken".into());
+                    }
+                    Some(Ack::Conflict { .. }) => {
+                        unreachable!("what an edge accepted is taken, in whatever form")
+                    }
+                }
+            }
+            let Some(Unit { ticket, through, .. }) = taking.units.pop_front() else { break };
+            if let Some(Position { edge, partition, through }) = through {
+                let taken = self.taken.entry((edge, partition)).or_default();
+                *taken = through.max(*taken);
+            }
+            let outstanding = &mut taking.intakes[ticket.intake].outstanding;
+            if let Some(entry) = outstanding.iter_mut().find(|(tag, _)| *tag == ticket.tag) {
+                entry.1 = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Acknowledges, of each channel, everything up to the first that is not durable.
+    pub(super) async fn acknowledge(&mut self, taking: &mut Taking) -> Result<(), String> {
+        let mut unacked = 0;
+        for intake in &mut taking.intakes {
+            let mut last = None;
+            let mut count = 0;
+            while let Some((tag, _)) = intake.outstanding.pop_front_if(|(_, durable)| *durable) {
+                last = Some(tag);
+                count += 1;
+            }
+            unacked += intake.outstanding.len();
+            if let Some(tag) = last {
+                let ack = intake.channel.basic_ack(tag, BasicAckOptions { multiple: true });
+                with_deadline("takes no acknowledgement", ack).await?;
+                self.marks.messages.publish(self.marks.messages.read() + count);
+            }
+        }
+        self.marks.unacked.publish(unacked as u64);
+        Ok(())
+    }
+
+    /// What has been missing for too long is not coming: it is counted, told, and left behind.
+    pub(super) fn skip_what_is_missing(&mut self, taking: &mut Taking) -> Result<(), String> {
+        if taking.waiting_since.is_none_or(|since| since.elapsed() <= GAP_WAIT) {
+            return Ok(());
+        }
+        taking.waiting_since = None;
+        let stuck: Vec<_> =
+            taking.orders.iter().filter(|(_, order)| order.held() > 0).map(|(key, _)| key.clone()).collect();
+        for key in stuck {
+            let Some(order) = taking.orders.get_mut(&key) else { continue };
+            let Some(Span { after, through }) = order.skip() else { continue };
+            self.marks.missing.publish(self.marks.missing.read() + (through.0 - after.0));
+            self.marks.trouble.note(&format!(
+                "partition {}: of edge {} the signals numbered {} to {} never came: the broker has lost them",
+                key.1,
+                key.0,
+                after.0 + 1,
+                through.0
+            ));
+            taking.skips.insert(key.clone());
+            if let Some((span, held)) = taking.orders.get_mut(&key).and_then(Order::ready)
+                && let Some(order) = taking.orders.get_mut(&key)
+            {
+                let verdict = order.offer(span, held);
+                self.settle(taking, verdict)?;
+            }
+            self.lanes.arrivals.ring();
+        }
+        Ok(())
+    }
+}

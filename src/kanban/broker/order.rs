@@ -1,0 +1,87 @@
+//! Puts what comes from one edge and partition into the edge's order, and knows what came before. Pure.
+//!
+//! A broker gives a message again after a broken connection, and may give it late. So nothing is taken by the order of
+//! delivery: a message is taken when everything behind which it stands was taken, it is a repeat when all of it was,
+//! and it waits when something between is missing.
+
+use std::collections::BTreeMap;
+
+use super::message::Span;
+use crate::event::Seq;
+
+/// What was taken of one edge and partition, and what waits for its turn.
+#[derive(Debug)]
+pub struct Order<T> {
+    /// `None` before the first message of an edge that is not known.
+    through: Option<Seq>,
+    /// By what they stand behind.
+    held: BTreeMap<(Seq, Seq), T>,
+}
+
+/// What a message is now.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict<T> {
+    /// To be taken: its signals behind this number.
+    Take(T, Seq),
+    /// All of it was taken.
+    Repeat(T),
+    /// It waits for what is missing before it.
+    Held,
+    /// The edge is not known here, and what it sent before was taken by somebody else.
+    Stranger(T),
+}
+
+impl<T> Order<T> {
+    /// Goes on behind `through`.
+    #[must_use]
+    pub fn new(through: Option<Seq>) -> Self {
+        Self { through, held: BTreeMap::new() }
+    }
+
+    /// Looks at a message that was delivered.
+    pub fn offer(&mut self, span: Span, message: T) -> Verdict<T> {
+        let through = match self.through {
+            Some(through) => through,
+            None if span.after == Seq(0) => Seq(0),
+            None => return Verdict::Stranger(message),
+        };
+        if span.through <= through {
+            return Verdict::Repeat(message);
+        }
+        if span.after > through {
+            return match self.held.insert((span.after, span.through), message) {
+                None => Verdict::Held,
+                Some(twin) => Verdict::Repeat(twin),
+            };
+        }
+        self.through = Some(span.through);
+        Verdict::Take(message, through)
+    }
+
+    /// The next of those that waited whose turn has come.
+    pub fn ready(&mut self) -> Option<(Span, T)> {
+        let through = self.through?;
+        let first = self.held.first_entry().filter(|first| first.key().0 <= through)?;
+        let ((after, through), message) = first.remove_entry();
+        Some((Span { after, through }, message))
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Gives up what is missing before the first that waits. Returns the numbers that are not there.
+    pub fn skip(&mut self) -> Option<Span> {
+        let after = self.held.keys().next()?.0;
+        let missing = Span { after: self.through.unwrap_or_default(), through: after };
+        self.through = Some(after);
+        Some(missing)
+    }
+
+    /// Takes an edge as known that others took the signals of, up to `after`.
+    pub fn adopt(&mut self, after: Seq) {
+        self.through = Some(after);
+    }
+}

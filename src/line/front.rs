@@ -1,0 +1,134 @@
+//! What brings signals to the journal: HTTP, or, at a processor, the broker. It waits until the journal is ready.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+
+use super::broker::{self, Broker};
+use super::running::{Told, join, spawn};
+use super::serve::ServeError;
+use super::settings::{Role, Settings};
+use super::supervisor::Restarts;
+use super::wiring::IngressEnds;
+use super::{cores, ingress_threads};
+use crate::ingress::stage as ingress;
+use crate::kaizen::Recorder;
+use crate::kanban::broker::consumer::{self, Consumer, Lanes, Stop};
+use crate::kanban::broker::trouble::Trouble;
+use crate::kanban::positions::Positions;
+use crate::ring::{Crowd, Switch};
+
+/// Threads that bring signals, before and after they are started.
+pub struct Front {
+    waiting: Waiting,
+    started: Vec<JoinHandle<()>>,
+}
+
+enum Waiting {
+    Http(Vec<ingress_threads::Start>),
+    Broker(Option<(Box<Consumer>, Stop)>),
+}
+
+/// How many lanes the front has to the journal.
+#[must_use]
+pub fn threads(settings: &Settings) -> usize {
+    match settings.role {
+        Role::All | Role::Edge(_) => settings.ingress_threads,
+        Role::Processor(_) => 1,
+    }
+}
+
+/// What is seen of the broker at this node, if it has to do with one before its journal.
+#[must_use]
+pub fn broker_marks(settings: &Settings, say: fn(&str)) -> Option<Broker> {
+    match &settings.role {
+        Role::All | Role::Edge(_) => None,
+        Role::Processor(link) => {
+            Some(Broker::Consumer(consumer::Marks::new(&link.consumed, Trouble::new(say))))
+        }
+    }
+}
+
+impl Front {
+    /// Listens, where there is something to listen on.
+    pub fn plan(
+        settings: &Settings,
+        address: Option<SocketAddr>,
+        mut ends: Vec<IngressEnds>,
+        (drain, abandon, crowd): (&Switch, &Switch, &Crowd),
+        broker: Option<Broker>,
+        recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
+    ) -> Result<(Self, Option<SocketAddr>), ServeError> {
+        let (waiting, address) = match (&settings.role, broker, address) {
+            (Role::Processor(link), Some(Broker::Consumer(marks)), _) => {
+                let waiting = ends.pop().map(|IngressEnds { arrivals, acks, bell, acked }| {
+                    let consumer = Consumer {
+                        name: settings.name.clone(),
+                        broker: link.broker.clone(),
+                        topology: link.topology.clone(),
+                        consumed: link.consumed.clone(),
+                        prefetch: link.prefetch,
+                        adopt: link.adopt,
+                        lanes: Lanes { arrivals, acks, bell, rung: acked },
+                        taken: consumer::Taken::default(),
+                        marks,
+                    };
+                    (Box::new(consumer), Stop { finish: drain.clone(), abandon: abandon.clone() })
+                });
+                (Waiting::Broker(waiting), None)
+            }
+            (_, _, address) => {
+                let address = address.unwrap_or(settings.listen);
+                let planned =
+                    ingress_threads::plan(settings, address, ends, (drain, abandon, crowd), recorder);
+                let (waiting, at) = planned?;
+                (Waiting::Http(waiting), Some(at))
+            }
+        };
+        Ok((Self { waiting, started: Vec::new() }, address))
+    }
+
+    /// Signals are taken from here on.
+    pub fn open(
+        &mut self,
+        positions: &Positions,
+        tell: &mpsc::Sender<Told>,
+        restarts: &Arc<Mutex<Restarts>>,
+    ) -> Result<(), ServeError> {
+        match &mut self.waiting {
+            Waiting::Http(waiting) => {
+                let cores = cores::available();
+                for (number, (plan, ends, recorder)) in waiting.drain(..).enumerate() {
+                    let core = cores.get(number % cores.len().max(1)).copied();
+                    let name = format!("ingress-{number}");
+                    let stage = name.clone();
+                    let restarts = Arc::clone(restarts);
+                    self.started.push(spawn(&name, tell, move || {
+                        if let Some(core) = core {
+                            cores::pin(core);
+                        }
+                        let ends: Rc<_> =
+                            ingress::Ends::new(ends.arrivals, ends.acks, ends.bell, ends.acked, recorder);
+                        ingress_threads::run(&plan, &ends, &stage, &restarts)
+                    })?);
+                }
+            }
+            Waiting::Broker(waiting) => {
+                if let Some((mut consumer, stop)) = waiting.take() {
+                    let taken = positions.iter();
+                    consumer.taken =
+                        taken.map(|(edge, partition, through)| ((edge.into(), partition), through)).collect();
+                    self.started.push(spawn("broker", tell, move || broker::consume(*consumer, &stop))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all of it has ended; it ends by the switches that it was planned with.
+    pub fn end(self) {
+        drop(self.waiting);
+        self.started.into_iter().for_each(join);
+    }
+}

@@ -1,0 +1,56 @@
+//! Which journal this is. An edge's numbers begin anew with a new journal, and whoever takes its signals must not mistake
+//! the new ones for those it has taken; so a journal has an id of its own beside the node's name.
+
+use std::io;
+use std::path::Path;
+
+use crate::disk::{self, Disk, make_dir};
+
+const ID_BYTES: usize = 8;
+
+/// `<name>.<id>`; the id is made when there is none.
+///
+/// # Errors
+/// Whatever the disk says, and `InvalidData` where the file holds something else.
+pub fn of(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Box<str>> {
+    make_dir(disk, dir)?;
+    let path = dir.join("id");
+    let id = match disk::read(disk, &path, 64) {
+        Ok(bytes) => {
+            let id = String::from_utf8(bytes).unwrap_or_default().trim_end().to_owned();
+            let is_id = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !is_id {
+                let what = format!("{} is not a journal's id", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+            id
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut bytes = [0; ID_BYTES];
+            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("there is no randomness"))?;
+            let id = faster_hex::hex_string(&bytes);
+            disk::replace(disk, &path, format!("{id}\n").as_bytes())?;
+            id
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(format!("{name}.{id}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn a_journal_keeps_its_id_and_a_new_one_has_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+        let first = of(&RealDisk, &one, "edge-1").unwrap();
+        assert!(first.starts_with("edge-1.") && first.len() == 23, "{first}");
+        assert_eq!(of(&RealDisk, &one, "edge-1").unwrap(), first);
+        assert_ne!(of(&RealDisk, &two, "edge-1").unwrap(), first);
+        std::fs::write(one.join("id"), "none\n").unwrap();
+        assert!(of(&RealDisk, &one, "edge-1").unwrap_err().to_string().contains("not a journal's id"));
+    }
+}

@@ -1,0 +1,103 @@
+//! The journal's thread: reads what is there, hands on what is not decided, says that it is ready, and writes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+
+use super::recovery;
+use super::running::Told;
+use super::serve::ServeError;
+use super::threads::{self, Stop};
+use crate::clock;
+use crate::disk::Disk;
+use crate::event::{Feed, Order, RulesText, Seq};
+use crate::jidoka::rules::Compiled;
+use crate::kaizen::Recorder;
+use crate::kanban::dedup::Dedup;
+use crate::kanban::stage as journal;
+use crate::ring::{Mark, Sleeper};
+
+/// What the journal's thread is given.
+pub struct JournalPlan {
+    pub disk: Arc<dyn Disk>,
+    pub data_dir: PathBuf,
+    pub bounds: Bounds,
+    pub dedup: Dedup,
+    /// Events up to here need not be handed on.
+    pub watermark: Seq,
+    /// What decides on the events; an edge has nothing that does.
+    pub behind: Option<Behind>,
+    pub lanes: journal::Lanes,
+    pub marks: journal::Marks,
+    pub recorder: Recorder,
+    pub began: Mark,
+    pub ready: mpsc::Sender<Told>,
+}
+
+/// How much the journal may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub segment_bytes: u64,
+    /// Below this much free space, signals are refused.
+    pub low_water_bytes: u64,
+    /// Beyond this much that is kept, signals are refused.
+    pub backlog_bytes: Option<u64>,
+}
+
+/// What stands behind the journal and has seen some of it.
+pub struct Behind {
+    /// Newest event that the log has a receipt of.
+    pub newest: Option<Seq>,
+    /// Text of the rules at the watermark, if there are any.
+    pub stored: Option<Box<str>>,
+    /// Text of the configured ones.
+    pub configured: Box<str>,
+    pub compiled: Arc<Compiled>,
+}
+
+impl JournalPlan {
+    /// Reads the journal, hands on what is not decided, says that it is ready, and writes until it is stopped.
+    pub fn run(self, sleeper: &Sleeper, stop: &Stop) -> Result<(), ServeError> {
+        let Self { disk, data_dir, bounds, mut dedup, watermark, behind, mut lanes, marks, recorder, .. } =
+            self;
+        let shards = lanes.shards.len();
+        let mut hand =
+            |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed, &|| stop.abandon.is_on());
+        let compiled = behind.as_ref().map(|behind| &*behind.compiled);
+        let replayed =
+            recovery::replay(&disk, &data_dir, watermark, &mut dedup, shards, compiled, &mut hand)?;
+        let end = replayed.end;
+        match &behind {
+            Some(behind) => recovery::check_end(&data_dir, &end, watermark, behind.newest)?,
+            None => recovery::check_confirmed(&data_dir, &end, watermark)?,
+        }
+        self.began.publish(end.last.0);
+        for shard in 0..shards {
+            hand(shard, Feed::Through(end.last));
+            hand(shard, Feed::Live);
+        }
+        let writer = recovery::write_on(&disk, &data_dir, bounds.segment_bytes, true, end, clock::wall())?;
+        let Bounds { low_water_bytes, backlog_bytes, .. } = bounds;
+        let place = journal::Place { disk, data_dir, low_water_bytes, backlog_bytes };
+        let mut stage = journal::Stage::new(place, writer, dedup, lanes, marks, recorder, clock::now())
+            .after(replayed.positions.clone());
+        // Nobody listens only when the line ends already.
+        let _ending = self.ready.send(Told::Ready(replayed.positions));
+        if let Some(Behind { stored, configured, .. }) = behind {
+            let holding = replayed.rules.map(|rules| rules.text.clone()).or(stored);
+            if holding.as_ref() != Some(&configured) {
+                let (actor, reason) = ("configuration".into(), "start".into());
+                stage.begin_with(Order::Rules(Arc::new(RulesText { text: configured, actor, reason })));
+            }
+        }
+        Ok(threads::journal(stage, sleeper, stop)?)
+    }
+}
+
+/// The journal's memory of what it promised is gone with it: only a new process may go on.
+pub fn abort_on_panic<T>(run: impl FnOnce() -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(value) => value,
+        Err(_) => std::process::abort(),
+    }
+}

@@ -1,0 +1,125 @@
+//! A real RabbitMQ for tests, with a directory, a node name and ports of its own.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+
+pub const PASSWORD: &str = "a password of 24 bytes or more";
+
+/// A broker of its own; gone with the test.
+pub struct Broker {
+    pub dir: tempfile::TempDir,
+    pub port: u16,
+}
+
+impl Broker {
+    /// `None` where RabbitMQ is not installed.
+    pub fn start() -> Option<Self> {
+        if !Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() {
+            eprintln!("skipped: RabbitMQ is not there; tests/broker/install installs it");
+            return None;
+        }
+        let broker = Self { dir: tempfile::tempdir().unwrap(), port: three_free_ports() };
+        std::fs::write(broker.password(), PASSWORD).unwrap();
+        std::fs::set_permissions(broker.password(), std::fs::Permissions::from_mode(0o600)).unwrap();
+        broker.run("start");
+        Some(broker)
+    }
+
+    pub fn run(&self, script: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker").join(script);
+        let ran = Command::new(path).arg(self.dir.path()).arg(self.port.to_string()).status();
+        assert!(ran.unwrap().success(), "tests/broker/{script}");
+    }
+
+    pub fn password(&self) -> PathBuf {
+        self.dir.path().join("password")
+    }
+
+    /// What the broker's process is told.
+    pub fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.dir.path().join("pid")).unwrap();
+        assert!(Command::new("kill").args(["-s", name, pid.trim()]).status().unwrap().success());
+    }
+
+    pub fn section(&self) -> String {
+        format!(
+            "[rabbitmq]\nhosts = [\"127.0.0.1:{}\"]\nusername = \"gemba\"\npassword_file = \"{}\"\n",
+            self.port,
+            self.password().display()
+        )
+    }
+
+    /// Does something on a channel of its own.
+    pub fn with<T>(&self, act: impl AsyncFnOnce(lapin::Channel) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let password = PASSWORD.replace(' ', "%20");
+            let uri = format!("amqp://gemba:{password}@127.0.0.1:{}/%2f", self.port);
+            let connection = lapin::Connection::connect(&uri, lapin::ConnectionProperties::default()).await;
+            let connection = connection.unwrap();
+            act(connection.create_channel().await.unwrap()).await
+        })
+    }
+
+    pub fn declare(&self, queue: &str) {
+        self.with(async |channel| {
+            let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap();
+        });
+    }
+
+    /// Tells the broker something by its own command.
+    pub fn ctl(&self, arguments: &[&str]) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/ctl");
+        let ran = Command::new(path).arg(self.dir.path()).arg(self.port.to_string()).args(arguments).status();
+        assert!(ran.unwrap().success(), "rabbitmqctl {arguments:?}");
+    }
+
+    /// Messages that wait in a queue.
+    pub fn messages(&self, queue: &str) -> u32 {
+        self.with(async |channel| {
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap().message_count()
+        })
+    }
+
+    /// Takes everything out of a queue: ids, delivery modes, bodies.
+    pub fn take(&self, queue: &str) -> Vec<(String, u8, serde_json::Value)> {
+        self.with(async |channel| {
+            let mut taken = Vec::new();
+            let options = BasicGetOptions { no_ack: true };
+            while let Some(message) = channel.basic_get(queue.into(), options).await.unwrap() {
+                let properties = &message.delivery.properties;
+                taken.push((
+                    properties.message_id().as_ref().unwrap().to_string(),
+                    properties.delivery_mode().unwrap(),
+                    serde_json::from_slice(&message.delivery.data).unwrap(),
+                ));
+            }
+            taken
+        })
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.run("stop");
+    }
+}
+
+/// The first of three ports in a row that nobody has.
+pub fn three_free_ports() -> u16 {
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if port < u16::MAX - 2 && free(port + 1) && free(port + 2) {
+            return port;
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the senders know, and what must follow from it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use gemba::disk::RealDisk;
+use gemba::event::Kind;
+use gemba::kanban::journal::record::Decoder;
+use gemba::kanban::journal::{Damage, scan};
+
+use crate::checker_program::checker;
+
+/// One signal that an edge has answered for.
+#[derive(Clone, Debug)]
+pub struct Acked {
+    pub edge: usize,
+    pub seq: u64,
+    pub tenant: String,
+    pub sku: String,
+    pub id: String,
+}
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub acked: Vec<Acked>,
+    /// Sent and not answered: they may be there or not.
+    pub unknown: HashSet<String>,
+}
+
+/// A signal in a processor's journal.
+#[derive(Debug)]
+pub struct Taken {
+    pub id: String,
+    pub stray: bool,
+}
+
+/// Every signal in a journal, in its order.
+pub fn journal_of(data_dir: &Path) -> Vec<Taken> {
+    let mut taken = Vec::new();
+    let read = scan(&RealDisk, &data_dir.join("journal"), |_, records, _, _| -> Result<(), Damage> {
+        let mut decoder = Decoder::new(records);
+        while let Some(kind) = decoder.next_kind().unwrap() {
+            let (signal, stray) = match kind {
+                Kind::Signal(signal) => (signal, false),
+                Kind::Stray(stray) => (stray.signal, true),
+                _ => continue,
+            };
+            taken.push(Taken { id: signal.id().to_owned(), stray });
+        }
+        Ok(())
+    });
+    read.unwrap();
+    taken
+}
+
+impl Ledger {
+    /// Holds the journals of processors that have ended against what edges have answered: everything is there, once, in
+    /// the order of its tenant and SKU; and runs the oracles over each of them.
+    pub fn check(&self, data_dirs: &[&Path]) {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut twice = Vec::new();
+        let mut place = 0;
+        for data_dir in data_dirs {
+            for taken in journal_of(data_dir) {
+                assert!(!taken.stray, "{taken:?}");
+                place += 1;
+                if places.insert(taken.id.clone(), place).is_some() {
+                    twice.push(taken.id);
+                }
+            }
+        }
+        assert!(twice.is_empty(), "{} signals were taken twice, such as {}", twice.len(), twice[0]);
+        let lost: Vec<&Acked> = self.acked.iter().filter(|acked| !places.contains_key(&acked.id)).collect();
+        assert!(
+            lost.is_empty(),
+            "{} of {} were lost: {:?}",
+            lost.len(),
+            self.acked.len(),
+            &lost[..lost.len().min(5)]
+        );
+        let known: HashSet<&str> = self.acked.iter().map(|acked| &*acked.id).collect();
+        for id in places.keys() {
+            assert!(known.contains(&**id) || self.unknown.contains(id), "nobody sent {id}");
+        }
+        // One edge, tenant and SKU: in the order of its numbers.
+        let mut orders = BTreeMap::<_, Vec<(u64, usize)>>::new();
+        for acked in &self.acked {
+            let key = (acked.edge, &*acked.tenant, &*acked.sku);
+            orders.entry(key).or_default().push((acked.seq, places[&acked.id]));
+        }
+        for (of, mut order) in orders {
+            order.sort_unstable();
+            assert!(order.is_sorted_by_key(|(_, place)| *place), "{of:?} was not taken in order");
+        }
+        for data_dir in data_dirs {
+            self.run_oracles(data_dir);
+        }
+    }
+
+    /// The oracles O1 to O10, by the program that has them.
+    fn run_oracles(&self, data_dir: &Path) {
+        let here: HashSet<String> = journal_of(data_dir).into_iter().map(|taken| taken.id).collect();
+        let mut log = String::new();
+        for acked in self.acked.iter().filter(|acked| here.contains(&acked.id)) {
+            let _infallible = writeln!(log, "acked {} {} 0 0", acked.tenant, acked.id);
+        }
+        let path = data_dir.with_extension("clients");
+        std::fs::write(&path, log).unwrap();
+        let output = Command::new(checker()).arg(data_dir).arg(&path).arg("--ended").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        println!("machines: checker: {}", said.trim_end());
+        assert!(output.status.success(), "{said}");
+    }
+}

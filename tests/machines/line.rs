@@ -1,0 +1,148 @@
+//! Edges and processors around one broker.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::http::try_exchange;
+use crate::ledger::{Acked, Ledger, journal_of};
+use crate::node::Node;
+use crate::rabbit::Broker;
+
+/// What is sent, is decided by then.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A node that can be started again where it was.
+pub struct Machine {
+    pub home: tempfile::TempDir,
+    node: Option<Node>,
+}
+
+impl Machine {
+    pub fn start(role: &str, name: &str, rabbit: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let config = format!(
+            "[node]\nname = \"{name}\"\nprofile = \"dev\"\nrole = \"{role}\"\n[rate_limit]\nper_second = 1000000\n{rabbit}"
+        );
+        std::fs::write(home.path().join("gemba.toml"), config).unwrap();
+        let mut machine = Self { home, node: None };
+        machine.up();
+        machine
+    }
+
+    pub fn up(&mut self) {
+        self.node = Some(Node::start_in(self.home.path(), &[("GEMBA_CONFIG", "gemba.toml")]));
+    }
+
+    pub fn node(&self) -> &Node {
+        self.node.as_ref().unwrap()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.node.take().unwrap().kill();
+    }
+
+    /// SIGTERM; it must end well.
+    pub fn terminate(&mut self) {
+        assert!(self.node.take().unwrap().terminate().success());
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+}
+
+/// `[rabbitmq]` for these queues.
+pub fn section(broker: &Broker, more: &str) -> String {
+    format!("{}{more}", broker.section())
+}
+
+/// Sends batches to edges, and notes what they answer.
+pub struct Sender {
+    pub ledger: Ledger,
+    tenants: usize,
+    sent: usize,
+}
+
+impl Sender {
+    pub fn new(tenants: usize) -> Self {
+        Self { ledger: Ledger::default(), tenants, sent: 0 }
+    }
+
+    /// One batch of `count` signals; returns whether it was answered with 202.
+    pub fn batch(&mut self, edge: usize, machine: &Machine, count: usize) -> bool {
+        let signals: Vec<(String, String, String)> = (self.sent..self.sent + count)
+            .map(|number| {
+                // A tenant keeps to one edge, as a sender does.
+                let tenant = format!("t{edge}-{}", number % self.tenants);
+                (tenant, format!("sku-{}", number % 3), format!("s-{edge}-{number}"))
+            })
+            .collect();
+        self.sent += count;
+        let text = |(tenant, sku, id): &(String, String, String)| {
+            format!(r#"{{"id":"{id}","tenant":"{tenant}","sku":"{sku}","type":"see.this"}}"#)
+        };
+        let body = format!("[{}]", signals.iter().map(text).collect::<Vec<_>>().join(","));
+        let node = machine.node();
+        let signature = node.sign(body.as_bytes());
+        let request = format!(
+            "POST /v1/signals HTTP/1.1\r\nhost: gemba\r\ncontent-type: application/cloudevents-batch+json\r\n\
+             x-signature: {signature}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        match try_exchange(node.ingress, request.as_bytes()) {
+            Some(answer) if answer.status == 202 => {
+                let first = answer.json()["first_seq"].as_u64().unwrap();
+                for (seq, (tenant, sku, id)) in (first..).zip(signals) {
+                    self.ledger.acked.push(Acked { edge, seq, tenant, sku, id });
+                }
+                true
+            }
+            Some(answer) => {
+                assert_eq!(answer.status, 503, "{answer:?}");
+                false
+            }
+            None => {
+                self.ledger.unknown.extend(signals.into_iter().map(|(_, _, id)| id));
+                false
+            }
+        }
+    }
+
+    /// Waits until everything that was answered for is in the journal of one of these.
+    pub fn wait_until_taken(&self, processors: &[&Machine]) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let taken: HashSet<String> = processors
+                .iter()
+                .flat_map(|processor| journal_of(&processor.data()))
+                .map(|taken| taken.id)
+                .collect();
+            let missing = self.ledger.acked.iter().filter(|acked| !taken.contains(&acked.id)).count();
+            if missing == 0 {
+                return;
+            }
+            let health = || processors.iter().map(|processor| broker_health(processor)).collect::<Vec<_>>();
+            let all = self.ledger.acked.len();
+            assert!(Instant::now() < until, "{missing} of {all} are missing: {:?}", health());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// Waits until `holds`.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What `/readyz` says of the broker.
+pub fn broker_health(machine: &Machine) -> serde_json::Value {
+    let ready = machine.node().ask("/readyz").json();
+    let stages = ready["stages"].as_array().unwrap();
+    stages.iter().find(|stage| stage["stage"] == "broker").unwrap().clone()
+}

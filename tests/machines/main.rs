@@ -1,0 +1,23 @@
+//! A line over several processes, with a real RabbitMQ between them: what an edge has answered is decided once, in the
+//! order of its tenant, whatever the broker and the processes go through.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::float_cmp, reason = "the metrics that are asked for count")]
+
+#[path = "../crash/checker_program.rs"]
+mod checker_program;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../it/http.rs"]
+mod http;
+mod ledger;
+mod line;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../it/node.rs"]
+mod node;
+mod outages;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../it/rabbit.rs"]
+mod rabbit;
+mod restarts;
+mod strays;
+mod topology;

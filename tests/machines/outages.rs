@@ -1,0 +1,171 @@
+//! What the broker goes through: an edge answers all the while, and nothing is lost, doubled or reordered.
+
+use std::time::{Duration, Instant};
+
+use crate::line::{Machine, Sender, broker_health, section, wait_until};
+use crate::rabbit::Broker;
+
+/// One edge, one processor.
+fn pair(broker: &Broker, more: &str) -> (Machine, Machine) {
+    let rabbit = section(broker, more);
+    (Machine::start("edge", "edge-1", &rabbit), Machine::start("processor", "processor-1", &rabbit))
+}
+
+#[test]
+fn what_an_edge_accepts_a_processor_decides() {
+    let Some(broker) = Broker::start() else { return };
+    let (mut edge, mut processor) = pair(&broker, "partitions = 4\nprefetch = 50\n");
+    let mut sender = Sender::new(20);
+    for size in [1, 1, 7, 100, 1, 300, 1000] {
+        assert!(sender.batch(0, &edge, size));
+    }
+    sender.wait_until_taken(&[&processor]);
+    let last = sender.ledger.acked.last().unwrap().clone();
+    let status = processor.node().decided(&last.tenant, &last.id);
+    assert_eq!(
+        (status["status"].as_str(), status["receipts"].as_array().unwrap().len()),
+        (Some("decided"), 1)
+    );
+    let status = edge.node().ask(&format!("/v1/signals/{}/{}", last.tenant, last.id)).json();
+    assert_eq!((status["status"].as_str(), status["seq"].as_u64()), (Some("accepted"), Some(last.seq)));
+    wait_until("everything is confirmed", || edge.node().metric("gemba_broker_backlog_events") == 0.0);
+    assert_eq!(processor.node().metric("gemba_broker_repeated_messages"), 0.0);
+    wait_until("all is acknowledged", || {
+        processor.node().metric("gemba_broker_unacknowledged_messages") == 0.0
+    });
+    for machine in [&mut edge, &mut processor] {
+        machine.terminate();
+    }
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_a_longer_queue() {
+    let Some(broker) = Broker::start() else { return };
+    broker.run("stop");
+    let rabbit = section(&broker, "");
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    let mut sender = Sender::new(10);
+    for _ in 0..20 {
+        assert!(sender.batch(0, &edge, 50), "a broker that is away is no error");
+    }
+    let health = broker_health(&edge);
+    assert!(health["ok"].as_bool().unwrap());
+    let why = health["reason"].as_str().unwrap().to_owned();
+    assert!(
+        why.contains("the broker cannot be reached") && why.ends_with("1000 events wait for it"),
+        "{why}"
+    );
+    // The queue is the journal: it outlives the edge.
+    edge.kill();
+    edge.up();
+    assert!(sender.batch(0, &edge, 50));
+    broker.run("start");
+    let mut processor = Machine::start("processor", "processor-1", &rabbit);
+    sender.wait_until_taken(&[&processor]);
+    wait_until("the trouble is over", || broker_health(&edge)["reason"].is_null());
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
+fn a_broker_that_is_killed_again_and_again_loses_nothing() {
+    let Some(broker) = Broker::start() else { return };
+    let (mut edge, mut processor) = pair(&broker, "partitions = 2\n");
+    let mut sender = Sender::new(10);
+    for _ in 0..4 {
+        for machine in [&edge, &processor] {
+            wait_until("the broker is there", || machine.node().metric("gemba_broker_connected") == 1.0);
+        }
+        // RabbitMQ 3.10.8 brings a quorum queue back without a leader, for good, where it is killed within seconds of its
+        // start.
+        std::thread::sleep(Duration::from_secs(6));
+        for _ in 0..30 {
+            assert!(sender.batch(0, &edge, 40));
+        }
+        broker.run("stop");
+        for _ in 0..10 {
+            assert!(sender.batch(0, &edge, 40));
+        }
+        broker.run("start");
+    }
+    sender.wait_until_taken(&[&processor]);
+    assert!(edge.node().metric("gemba_broker_reconnects") >= 4.0);
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
+fn a_broker_that_says_nothing_is_left_and_found_again() {
+    let Some(broker) = Broker::start() else { return };
+    let (mut edge, mut processor) = pair(&broker, "");
+    let mut sender = Sender::new(10);
+    assert!(sender.batch(0, &edge, 100));
+    sender.wait_until_taken(&[&processor]);
+    broker.signal("STOP");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(30) {
+        assert!(sender.batch(0, &edge, 10));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let why = broker_health(&edge)["reason"].as_str().unwrap().to_owned();
+    assert!(why.contains("the broker"), "{why}");
+    broker.signal("CONT");
+    sender.wait_until_taken(&[&processor]);
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
+fn a_broker_short_of_memory_is_waited_for_without_piling_up() {
+    let Some(broker) = Broker::start() else { return };
+    let (mut edge, mut processor) = pair(&broker, "");
+    let mut sender = Sender::new(10);
+    assert!(sender.batch(0, &edge, 100));
+    sender.wait_until_taken(&[&processor]);
+    broker.run("block");
+    assert!(sender.batch(0, &edge, 1));
+    wait_until("the broker blocks", || edge.node().metric("gemba_broker_blocked") == 1.0);
+    let before = edge.node().rss_bytes();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_mins(1) {
+        assert!(sender.batch(0, &edge, 200));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let grown = edge.node().rss_bytes().saturating_sub(before);
+    println!(
+        "machines: blocked for a minute, {} signals wait, {grown} bytes more",
+        sender.ledger.acked.len()
+    );
+    assert!(grown < 48 * 1024 * 1024, "{grown} bytes more");
+    broker.run("unblock");
+    sender.wait_until_taken(&[&processor]);
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
+fn more_than_may_be_kept_for_the_broker_is_answered_503() {
+    let Some(broker) = Broker::start() else { return };
+    broker.run("stop");
+    let rabbit = format!("[kanban]\nsegment_mib = 4\nbacklog_mib = 12\n{}", section(&broker, ""));
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    let mut sender = Sender::new(10);
+    let begun = Instant::now();
+    while sender.batch(0, &edge, 1000) {
+        assert!(begun.elapsed() < Duration::from_mins(1), "never refused");
+    }
+    assert!(!edge.node().ask("/readyz").json()["stages"][1]["ok"].as_bool().unwrap());
+    broker.run("start");
+    let mut processor = Machine::start("processor", "processor-1", &rabbit);
+    sender.wait_until_taken(&[&processor]);
+    wait_until("there is room again", || sender.batch(0, &edge, 1000));
+    sender.wait_until_taken(&[&processor]);
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}

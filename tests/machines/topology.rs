@@ -1,0 +1,142 @@
+//! The queues, as they are declared and as they are found.
+
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+
+use crate::line::{Machine, Sender, broker_health, section, wait_until};
+use crate::rabbit::Broker;
+
+fn trouble(machine: &Machine) -> String {
+    broker_health(machine)["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_queue_that_is_another_one_is_told_by_its_argument() {
+    let Some(broker) = Broker::start() else { return };
+    broker.with(async |channel| {
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), lapin::types::AMQPValue::LongString("quorum".into()));
+        channel.queue_declare("tai2030.signals".into(), options, arguments).await.unwrap();
+    });
+    let rabbit = section(&broker, "");
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    let mut sender = Sender::new(3);
+    assert!(sender.batch(0, &edge, 5), "it is no reason not to accept");
+    wait_until("it is told", || trouble(&edge).contains("the queues are not as configured"));
+    let why = trouble(&edge);
+    assert!(
+        why.contains("inequivalent arg") && why.contains("x-") && why.contains("tai2030.signals"),
+        "{why}"
+    );
+    // Once it is gone, what waited goes out.
+    broker.with(async |channel| {
+        channel.queue_delete("tai2030.signals".into(), QueueDeleteOptions::default()).await.unwrap();
+    });
+    let mut processor = Machine::start("processor", "processor-1", &rabbit);
+    sender.wait_until_taken(&[&processor]);
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
+fn a_message_without_a_queue_is_not_taken_for_confirmed() {
+    let Some(broker) = Broker::start() else { return };
+    let rabbit = section(&broker, "");
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    wait_until("it is connected", || edge.node().metric("gemba_broker_connected") == 1.0);
+    let mut sender = Sender::new(3);
+    for _ in 0..3 {
+        broker.with(async |channel| {
+            channel.queue_delete("tai2030.signals".into(), QueueDeleteOptions::default()).await.unwrap();
+        });
+        for _ in 0..20 {
+            assert!(sender.batch(0, &edge, 5));
+        }
+        let before = sender.ledger.acked.len();
+        wait_until("it is told", || edge.node().metric("gemba_broker_reconnects") > 0.0);
+        // The edge declares it again, and publishes what was returned.
+        wait_until("it is confirmed", || edge.node().metric("gemba_broker_backlog_events") == 0.0);
+        let mut processor = Machine::start("processor", "processor-1", &rabbit);
+        sender.wait_until_taken(&[&processor]);
+        processor.terminate();
+        sender.ledger.check(&[&processor.data()]);
+        assert_eq!(sender.ledger.acked.len(), before);
+        sender = Sender::new(3);
+        edge.terminate();
+        edge = Machine::start("edge", "edge-1", &rabbit);
+        wait_until("it is connected", || edge.node().metric("gemba_broker_connected") == 1.0);
+    }
+    edge.terminate();
+}
+
+#[test]
+fn a_full_queue_is_waited_for() {
+    let Some(broker) = Broker::start() else { return };
+    let rabbit = section(&broker, "");
+    broker.ctl(&["set_policy", "short", "^tai2030.signals$", r#"{"max-length":3}"#, "--apply-to", "queues"]);
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    wait_until("it is connected", || edge.node().metric("gemba_broker_connected") == 1.0);
+    let mut sender = Sender::new(3);
+    for _ in 0..40 {
+        assert!(sender.batch(0, &edge, 3));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    wait_until("it is told", || trouble(&edge).contains("its queue is full"));
+    assert!(edge.node().metric("gemba_broker_backlog_events") > 0.0);
+    let mut processor = Machine::start("processor", "processor-1", &rabbit);
+    broker.ctl(&["clear_policy", "short"]);
+    sender.wait_until_taken(&[&processor]);
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
+fn classic_queues_that_are_lost_with_the_broker_serve_development() {
+    let Some(broker) = Broker::start() else { return };
+    let rabbit = section(&broker, "durable = false\npartitions = 2\n");
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    let mut processor = Machine::start("processor", "processor-1", &rabbit);
+    let mut sender = Sender::new(6);
+    for _ in 0..5 {
+        assert!(sender.batch(0, &edge, 100));
+    }
+    sender.wait_until_taken(&[&processor]);
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
+fn a_processor_without_the_state_of_what_came_before_says_so_and_takes_nothing() {
+    let Some(broker) = Broker::start() else { return };
+    let rabbit = section(&broker, "");
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    let mut first = Machine::start("processor", "processor-1", &rabbit);
+    let mut sender = Sender::new(3);
+    assert!(sender.batch(0, &edge, 10));
+    sender.wait_until_taken(&[&first]);
+    first.terminate();
+    assert!(sender.batch(0, &edge, 10));
+    let mut second = Machine::start("processor", "processor-2", &rabbit);
+    wait_until("it is told", || {
+        trouble(&second).contains("were taken by another node, whose state is not here")
+    });
+    assert!(!broker_health(&second)["ok"].as_bool().unwrap());
+    second.terminate();
+    // The one that has it goes on.
+    first.up();
+    sender.wait_until_taken(&[&first]);
+    assert!(sender.batch(0, &edge, 10));
+    sender.wait_until_taken(&[&first]);
+    // And another one goes on without, where that is wanted.
+    first.terminate();
+    assert!(sender.batch(0, &edge, 10));
+    let mut third = Machine::start("processor", "processor-3", &section(&broker, "adopt = true\n"));
+    sender.wait_until_taken(&[&first, &third]);
+    edge.terminate();
+    third.terminate();
+    sender.ledger.check(&[&first.data(), &third.data()]);
+}
