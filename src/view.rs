@@ -77,6 +77,54 @@ pub struct RulesView {
     pub tenants: std::collections::BTreeMap<Box<str>, Vec<Box<str>>>,
 }
 
+/// How a node does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeStatus {
+    pub name: Box<str>,
+    /// `all`, `edge` or `processor`.
+    pub role: &'static str,
+    pub ready: bool,
+    pub stages: Vec<StageHealth>,
+    /// Number of the last durable event.
+    pub durable_seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker: Option<BrokerView>,
+}
+
+/// What is seen of the broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum BrokerView {
+    Edge {
+        connected: bool,
+        blocked: bool,
+        reconnects: u64,
+        /// Durable and not confirmed.
+        backlog_events: u64,
+        unconfirmed_messages: u64,
+        confirmed_messages: u64,
+    },
+    Processor {
+        connected: bool,
+        reconnects: u64,
+        unacknowledged_messages: u64,
+        acknowledged_messages: u64,
+        repeated_messages: u64,
+        missing_signals: u64,
+        partitions: Vec<PartitionView>,
+    },
+}
+
+/// One partition at a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PartitionView {
+    pub partition: u16,
+    /// Messages come to this node.
+    pub owned: bool,
+    /// Messages that wait in the queue.
+    pub queue_messages: u64,
+}
+
 /// How one stage does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StageHealth {

@@ -12,6 +12,7 @@ mod progress;
 mod rules;
 mod serve;
 mod sign;
+mod status;
 mod targets;
 
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Say how a running node does
+    Status(status::Status),
     /// Look at and steer the governors of a running node
     #[command(subcommand)]
     Governor(governor::Command),
@@ -84,6 +87,7 @@ pub fn run() -> ExitCode {
         Command::Load(load) => load.run(),
         Command::Sign(sign) => sign.run(),
         Command::Config(command) => command.run(),
+        Command::Status(status) => status.run(),
         Command::Governor(command) => command.run(),
         Command::DeadLetter(command) => command.run(),
         Command::Policy(command) => command.run(),

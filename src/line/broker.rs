@@ -8,7 +8,7 @@ use crate::event::Seq;
 use crate::kaizen::Gauges;
 use crate::kanban::broker::consumer::{self, Consumer};
 use crate::kanban::broker::publisher::{self, Publisher};
-use crate::view::StageHealth;
+use crate::view::{BrokerView, PartitionView, StageHealth};
 
 /// What is seen of the broker at one node.
 #[derive(Clone, Debug)]
@@ -61,30 +61,75 @@ impl Broker {
         StageHealth { stage: "broker".into(), ok, reason }
     }
 
+    #[must_use]
+    pub fn view(&self, durable: Seq) -> BrokerView {
+        match self {
+            Self::Publisher(marks) => BrokerView::Edge {
+                connected: marks.connected.read() == 1,
+                blocked: marks.blocked.read() == 1,
+                reconnects: marks.broken.read(),
+                backlog_events: durable.0.saturating_sub(marks.confirmed.read()),
+                unconfirmed_messages: marks.window.read(),
+                confirmed_messages: marks.messages.read(),
+            },
+            Self::Consumer(marks) => BrokerView::Processor {
+                connected: marks.connected.read() == 1,
+                reconnects: marks.broken.read(),
+                unacknowledged_messages: marks.unacked.read(),
+                acknowledged_messages: marks.messages.read(),
+                repeated_messages: marks.repeats.read(),
+                missing_signals: marks.missing.read(),
+                partitions: (marks.partitions.iter())
+                    .map(|partition| PartitionView {
+                        partition: partition.number,
+                        owned: partition.owned.read() == 1,
+                        queue_messages: partition.waiting.read(),
+                    })
+                    .collect(),
+            },
+        }
+    }
+
+    /// The same, as metrics.
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     pub fn gauges(&self, durable: Seq, gauges: &mut Gauges) {
         let mut set = |name, value: u64| gauges.set(name, &[], value as f64);
-        match self {
-            Self::Publisher(marks) => {
-                set("gemba_broker_connected", marks.connected.read());
-                set("gemba_broker_reconnects", marks.broken.read());
-                set("gemba_broker_messages", marks.messages.read());
-                set("gemba_broker_blocked", marks.blocked.read());
-                set("gemba_broker_unconfirmed_messages", marks.window.read());
-                set("gemba_broker_backlog_events", durable.0.saturating_sub(marks.confirmed.read()));
+        match self.view(durable) {
+            BrokerView::Edge {
+                connected,
+                blocked,
+                reconnects,
+                backlog_events,
+                unconfirmed_messages,
+                confirmed_messages,
+            } => {
+                set("gemba_broker_connected", connected.into());
+                set("gemba_broker_reconnects", reconnects);
+                set("gemba_broker_messages", confirmed_messages);
+                set("gemba_broker_blocked", blocked.into());
+                set("gemba_broker_unconfirmed_messages", unconfirmed_messages);
+                set("gemba_broker_backlog_events", backlog_events);
             }
-            Self::Consumer(marks) => {
-                set("gemba_broker_connected", marks.connected.read());
-                set("gemba_broker_reconnects", marks.broken.read());
-                set("gemba_broker_messages", marks.messages.read());
-                set("gemba_broker_unacknowledged_messages", marks.unacked.read());
-                set("gemba_broker_repeated_messages", marks.repeats.read());
-                set("gemba_broker_missing_signals", marks.missing.read());
-                for partition in &marks.partitions {
-                    let number = partition.number.to_string();
+            BrokerView::Processor {
+                connected,
+                reconnects,
+                unacknowledged_messages,
+                acknowledged_messages,
+                repeated_messages,
+                missing_signals,
+                partitions,
+            } => {
+                set("gemba_broker_connected", connected.into());
+                set("gemba_broker_reconnects", reconnects);
+                set("gemba_broker_messages", acknowledged_messages);
+                set("gemba_broker_unacknowledged_messages", unacknowledged_messages);
+                set("gemba_broker_repeated_messages", repeated_messages);
+                set("gemba_broker_missing_signals", missing_signals);
+                for PartitionView { partition, owned, queue_messages } in partitions {
+                    let number = partition.to_string();
                     let labels = [("partition", number.as_str())];
-                    gauges.set("gemba_broker_queue_messages", &labels, partition.waiting.read() as f64);
-                    gauges.set("gemba_broker_partition_owned", &labels, partition.owned.read() as f64);
+                    gauges.set("gemba_broker_queue_messages", &labels, queue_messages as f64);
+                    gauges.set("gemba_broker_partition_owned", &labels, f64::from(u8::from(owned)));
                 }
             }
         }

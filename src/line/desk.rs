@@ -28,7 +28,7 @@ use crate::operator::{Answered, Filter, Line, Refused, Reply, Said, Unavailable}
 use crate::receipt::{ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender};
 use crate::signal::{Assurance, Fingerprint, Provenance, Signal};
-use crate::view::{DryRun, GovernorView, Ordered, RulesView, SignalStatus, StageHealth};
+use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
 
 /// What is known of the line outside its threads.
 pub struct Known {
@@ -446,6 +446,10 @@ impl Line for Desk {
     fn reload(&self, said: Said) -> Answered<Option<(Ordered, RulesView)>> {
         let inner = Rc::clone(&self.0);
         Box::pin(async move { inner.reload(said).await })
+    }
+
+    fn status(&self) -> NodeStatus {
+        self.0.known.health.node()
     }
 
     fn health(&self) -> Vec<StageHealth> {

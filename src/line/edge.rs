@@ -92,6 +92,8 @@ impl Edge {
         };
         let published = publisher::Marks::new(through, Trouble::new(settings.say));
         let health = Health {
+            name: settings.name.as_str().into(),
+            role: settings.role.as_str(),
             journal: marks.clone(),
             checkpoint: None,
             written: vec![("journal", marks.written.clone())],

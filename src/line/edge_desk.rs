@@ -21,7 +21,7 @@ use crate::operator::{Answered, Filter, Line, Refused, Reply, Said, Unavailable}
 use crate::receipt::ReceiptId;
 use crate::ring::Sender;
 use crate::signal::{Assurance, Fingerprint};
-use crate::view::{DryRun, GovernorView, Ordered, RulesView, SignalStatus, StageHealth};
+use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
 
 /// What is known of an edge outside its threads.
 pub struct Known {
@@ -130,6 +130,10 @@ impl Line for EdgeDesk {
 
     fn reload(&self, _: Said) -> Answered<Option<(Ordered, RulesView)>> {
         elsewhere()
+    }
+
+    fn status(&self) -> NodeStatus {
+        self.known.health.node()
     }
 
     fn health(&self) -> Vec<StageHealth> {

@@ -6,11 +6,13 @@ use crate::event::Seq;
 use crate::kaizen::Gauges;
 use crate::kanban::stage as journal;
 use crate::ring::{Mark, Switch};
-use crate::view::StageHealth;
+use crate::view::{NodeStatus, StageHealth};
 
 /// What is published about the line.
 #[derive(Clone, Debug)]
 pub struct Health {
+    pub name: Box<str>,
+    pub role: &'static str,
     pub journal: journal::Marks,
     /// Milliseconds since 1970 of the last checkpoint; an edge has none.
     pub checkpoint: Option<Mark>,
@@ -47,6 +49,19 @@ impl Health {
     #[must_use]
     pub fn durable(&self) -> Seq {
         Seq(self.journal.durable.read())
+    }
+
+    #[must_use]
+    pub fn node(&self) -> NodeStatus {
+        let stages = self.stages();
+        NodeStatus {
+            name: self.name.clone(),
+            role: self.role,
+            ready: stages.iter().all(|stage| stage.ok),
+            stages,
+            durable_seq: self.durable().0,
+            broker: self.broker.as_ref().map(|broker| broker.view(self.durable())),
+        }
     }
 
     /// What every role shows.

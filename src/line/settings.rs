@@ -67,6 +67,17 @@ pub enum Role {
     Processor(Link),
 }
 
+impl Role {
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Edge(_) => "edge",
+            Self::Processor(_) => "processor",
+        }
+    }
+}
+
 /// The broker between edges and processors.
 #[derive(Clone, Debug)]
 pub struct Link {

@@ -146,6 +146,8 @@ impl Line {
             scribe::Marks { size: zero(), written: zero(), checkpoint: Mark::new(clock::wall().0) };
         let broker = front::broker_marks(settings, settings.say);
         let health = Health {
+            name: settings.name.as_str().into(),
+            role: settings.role.as_str(),
             journal: marks.clone(),
             checkpoint: Some(scribe_marks.checkpoint.clone()),
             written: vec![("journal", marks.written.clone()), ("log", scribe_marks.written.clone())],

@@ -18,7 +18,7 @@ pub use token::{Role, Token, Tokens};
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
 use crate::receipt::ReceiptId;
-use crate::view::{DryRun, GovernorView, Ordered, RulesView, SignalStatus, StageHealth};
+use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
 
 /// The line does not answer now; come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,5 +76,6 @@ pub trait Line {
     /// Reads the policy packs anew; `None` when nothing changed.
     fn reload(&self, said: Said) -> Answered<Option<(Ordered, RulesView)>>;
     fn health(&self) -> Vec<StageHealth>;
+    fn status(&self) -> NodeStatus;
     fn metrics(&self) -> String;
 }

@@ -11,6 +11,7 @@ pub enum Route {
     Live,
     Ready,
     Metrics,
+    Status,
     Signal { tenant: String, id: String },
     Receipt { id: String },
     Governors,
@@ -68,6 +69,7 @@ fn route(parts: &[&str]) -> Option<Route> {
         ["livez"] => Route::Live,
         ["readyz"] => Route::Ready,
         ["metrics"] => Route::Metrics,
+        ["v1", "status"] => Route::Status,
         ["v1", "signals", tenant, id] => Route::Signal { tenant: own(tenant), id: own(id) },
         ["v1", "receipts", id] => Route::Receipt { id: own(id) },
         ["v1", "governors"] => Route::Governors,
@@ -105,7 +107,8 @@ impl Route {
     pub fn role(&self) -> Option<Role> {
         match self {
             Self::Live | Self::Ready | Self::Metrics => None,
-            Self::Signal { .. }
+            Self::Status
+            | Self::Signal { .. }
             | Self::Receipt { .. }
             | Self::Governors
             | Self::Governor { .. }
@@ -141,6 +144,7 @@ mod tests {
             ("/livez", None),
             ("/readyz", None),
             ("/metrics", None),
+            ("/v1/status", Some(Role::Viewer)),
             ("/v1/signals/acme/s-1", Some(Role::Viewer)),
             ("/v1/receipts/r-0000000000000001-00", Some(Role::Viewer)),
             ("/v1/governors", Some(Role::Viewer)),

@@ -134,6 +134,7 @@ async fn reply(line: &dyn Line, route: Route, query: &str) -> Result<Answer, Una
             json(status, &serde_json::json!({"status": word, "stages": stages}))
         }
         Route::Metrics => text(line.metrics()),
+        Route::Status => json(StatusCode::OK, &line.status()),
         Route::Signal { tenant, id } => {
             found(line.signal(&tenant, &id).await?.as_ref(), "no signal of this tenant and id is remembered")
         }

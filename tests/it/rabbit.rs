@@ -30,6 +30,23 @@ impl Broker {
         Some(broker)
     }
 
+    /// One more node of the cluster that begins with this one.
+    pub fn joined(&self) -> Self {
+        let broker = Self { dir: tempfile::tempdir().unwrap(), port: three_free_ports() };
+        std::fs::write(broker.password(), PASSWORD).unwrap();
+        std::fs::set_permissions(broker.password(), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let seed = format!("{} {}\n", self.dir.path().display(), self.port);
+        std::fs::write(broker.dir.path().join("cluster"), seed).unwrap();
+        broker.run("start");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/join");
+        let ports = [broker.port, self.port].map(|port| port.to_string());
+        assert!(
+            Command::new(path).arg(broker.dir.path()).args(ports).status().unwrap().success(),
+            "tests/broker/join"
+        );
+        broker
+    }
+
     pub fn run(&self, script: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker").join(script);
         let ran = Command::new(path).arg(self.dir.path()).arg(self.port.to_string()).status();

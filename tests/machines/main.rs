@@ -6,6 +6,7 @@
 
 #[path = "../crash/checker_program.rs"]
 mod checker_program;
+mod cluster;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../it/http.rs"]
 mod http;
@@ -15,6 +16,7 @@ mod line;
 #[path = "../it/node.rs"]
 mod node;
 mod outages;
+mod proxy;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../it/rabbit.rs"]
 mod rabbit;

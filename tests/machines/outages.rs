@@ -1,5 +1,6 @@
 //! What the broker goes through: an edge answers all the while, and nothing is lost, doubled or reordered.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::line::{Machine, Sender, broker_health, section, wait_until};
@@ -56,6 +57,16 @@ fn a_broker_that_is_not_there_is_a_longer_queue() {
         why.contains("the broker cannot be reached") && why.ends_with("1000 events wait for it"),
         "{why}"
     );
+    let status = edge.node().ask("/v1/status").json();
+    assert_eq!(
+        (status["role"].as_str(), status["broker"]["backlog_events"].as_u64()),
+        (Some("edge"), Some(1000))
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gemba"));
+    command.args(["status", "--config", "gemba.toml", "--admin", &edge.node().admin.to_string()]);
+    let shown = command.current_dir(edge.home.path()).output().unwrap();
+    let (said, table) = (String::from_utf8_lossy(&shown.stderr), String::from_utf8_lossy(&shown.stdout));
+    assert!(shown.status.success() && table.contains("1000 events wait for it"), "{table}{said}");
     // The queue is the journal: it outlives the edge.
     edge.kill();
     edge.up();

@@ -6,6 +6,54 @@ use crate::line::{Machine, Sender, section};
 use crate::rabbit::Broker;
 
 #[test]
+fn a_processor_that_dies_again_and_again_costs_no_innocent_signal() {
+    let Some(broker) = Broker::start() else { return };
+    let rabbit = section(&broker, "prefetch = 100\n");
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    let mut processor = Machine::start("processor", "processor-1", &rabbit);
+    let mut sender = Sender::new(10);
+    // More often than today's RabbitMQ would let a message be delivered.
+    for round in 0..25 {
+        for _ in 0..20 {
+            assert!(sender.batch(0, &edge, 10));
+        }
+        std::thread::sleep(Duration::from_millis(round * 17 % 90));
+        processor.kill();
+        processor.up();
+    }
+    sender.wait_until_taken(&[&processor]);
+    assert_eq!(broker.messages("tai2030.signals.deadletter"), 0);
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
+fn a_processor_that_stands_still_is_given_everything_again() {
+    let Some(broker) = Broker::start() else { return };
+    let rabbit = section(&broker, "");
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    let mut processor = Machine::start("processor", "processor-1", &rabbit);
+    let mut sender = Sender::new(10);
+    assert!(sender.batch(0, &edge, 100));
+    sender.wait_until_taken(&[&processor]);
+    for _ in 0..20 {
+        assert!(sender.batch(0, &edge, 10));
+    }
+    processor.node().signal("STOP");
+    for _ in 0..20 {
+        assert!(sender.batch(0, &edge, 10));
+    }
+    // Longer than the broker waits for a sign of life.
+    std::thread::sleep(Duration::from_secs(35));
+    processor.node().signal("CONT");
+    sender.wait_until_taken(&[&processor]);
+    edge.terminate();
+    processor.terminate();
+    sender.ledger.check(&[&processor.data()]);
+}
+
+#[test]
 fn edges_and_processors_that_are_killed_lose_nothing_that_was_answered() {
     let Some(broker) = Broker::start() else { return };
     let rabbit = section(&broker, "partitions = 3\nprefetch = 20\n");

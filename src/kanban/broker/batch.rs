@@ -1,7 +1,7 @@
 //! From an edge's journal to messages: which partition a signal belongs to, and which signals go together. Pure.
 //!
-//! Batching is natural: what is durable when the publisher looks goes together, so the busier the edge, the larger the
-//! messages, and a quiet one sends each signal at once.
+//! Batching is natural: what becomes durable while a partition's last message is under way goes into the next one. So
+//! the busier the edge, the larger the messages, and a quiet one sends each signal at once.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -60,10 +60,11 @@ impl Batcher {
         full
     }
 
-    /// The next message that is begun.
-    pub fn flush(&mut self) -> Option<Message> {
-        let begun = self.partitions.iter().position(|partition| !partition.draft.is_empty())?;
-        self.seal(u16::try_from(begun).unwrap_or_default())
+    /// The next message that is begun, of a partition that `may` have one now.
+    pub fn flush(&mut self, may: impl Fn(u16) -> bool) -> Option<Message> {
+        let begun = (0..).zip(&self.partitions).filter(|(_, partition)| !partition.draft.is_empty());
+        let number = begun.map(|(number, _)| number).find(|number| may(*number))?;
+        self.seal(number)
     }
 
     /// The oldest signal that is in no message yet.

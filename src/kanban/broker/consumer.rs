@@ -166,6 +166,7 @@ impl Consumer {
             orders: orders.collect(),
             waiting_since: None,
             skips: HashSet::new(),
+            gathered: None,
             units: VecDeque::new(),
             intakes,
             last_delivery: Instant::now(),
@@ -233,6 +234,7 @@ impl Consumer {
                     let (intake, delivery) = delivered?;
                     self.deliver(taking, intake, delivery)?;
                 }
+                self.hand_on(taking)?;
                 self.lanes.arrivals.ring();
             }
             self.skip_what_is_missing(taking)?;

@@ -17,7 +17,7 @@ use super::delivery::{foreign, read};
 use super::message::{Origin, Span};
 use super::order::{Order, Verdict};
 use crate::event::{Ack, Arrival, Astray, Forwarded, Part, Position, Seq};
-use crate::limits::{GAP_WAIT, POSITIONS_MAX};
+use crate::limits::{GAP_WAIT, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, POSITIONS_MAX};
 use crate::net::amqp::said;
 use crate::ring::Full;
 use crate::signal::Signal;
@@ -49,9 +49,34 @@ pub(super) struct Brought {
     astray: Option<Astray>,
 }
 
+/// Messages of one edge and partition that follow one another, on their way to the journal.
+pub(super) struct Gathered {
+    forwarded: Forwarded,
+    tickets: Vec<Ticket>,
+    bytes: usize,
+}
+
+impl Gathered {
+    /// Whether there is room for the next message, if it is one of these.
+    fn takes(
+        &self,
+        edge: &str,
+        partition: u16,
+        astray: Option<Astray>,
+        signals: usize,
+        bytes: usize,
+    ) -> bool {
+        let of = self.forwarded.part.as_ref().map(|part| &part.position);
+        of.is_some_and(|of| *of.edge == *edge && of.partition == partition)
+            && self.forwarded.astray == astray
+            && self.forwarded.signals.len() + signals <= MESSAGE_SIGNALS_MAX
+            && self.bytes + bytes <= MESSAGE_BYTES_MAX
+    }
+}
+
 /// What was handed to the journal, or counts when everything handed before it is answered.
 pub(super) struct Unit {
-    ticket: Ticket,
+    tickets: Vec<Ticket>,
     handed: bool,
     through: Option<Position>,
 }
@@ -63,6 +88,7 @@ pub(super) struct Taking {
     pub(super) waiting_since: Option<Instant>,
     /// What is missing before the next message of these will not come.
     pub(super) skips: HashSet<(Box<str>, u16)>,
+    pub(super) gathered: Option<Gathered>,
     pub(super) units: VecDeque<Unit>,
     pub(super) intakes: Vec<Intake>,
     pub(super) last_delivery: Instant,
@@ -117,11 +143,10 @@ impl Consumer {
         let read = catch_unwind(AssertUnwindSafe(|| read(&properties, &body))).unwrap_or(None);
         let Some((origin, signals)) = read else {
             let signals = vec![(Seq(0), foreign(&properties, &body))];
-            return self.hand_on(
-                taking,
-                ticket,
-                Forwarded { signals, astray: Some(Astray::Foreign), part: None },
-            );
+            self.hand_on(taking)?;
+            let forwarded = Forwarded { signals, astray: Some(Astray::Foreign), part: None };
+            taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes: 0 });
+            return self.hand_on(taking);
         };
         let key = (origin.edge.clone(), origin.partition);
         if !taking.orders.contains_key(&key) && taking.orders.len() >= POSITIONS_MAX {
@@ -155,7 +180,8 @@ impl Consumer {
             Verdict::Repeat(brought) => {
                 self.marks.repeats.publish(self.marks.repeats.read() + 1);
                 // Durable once everything before it is.
-                taking.units.push_back(Unit { ticket: brought.ticket, handed: false, through: None });
+                self.hand_on(taking)?;
+                taking.units.push_back(Unit { tickets: vec![brought.ticket], handed: false, through: None });
                 Ok(())
             }
             Verdict::Take(brought, behind) => {
@@ -180,22 +206,36 @@ impl Consumer {
         }
     }
 
+    /// Small messages that follow one another go to the journal as one unit.
     fn hand_on_in_order(&mut self, taking: &mut Taking, brought: Brought, behind: Seq) -> Result<(), String> {
         let Brought { ticket, origin: Origin { edge, partition, span }, signals, astray } = brought;
         let skips = taking.skips.remove(&(edge.clone(), partition));
+        let bytes = signals.iter().map(|(_, signal)| signal.body.len()).sum();
+        if let Some(gathered) = &mut taking.gathered
+            && gathered.takes(&edge, partition, astray, signals.len(), bytes)
+            && !skips
+            && let Some(part) = &mut gathered.forwarded.part
+        {
+            part.position.through = span.through;
+            gathered.forwarded.signals.extend(signals);
+            gathered.tickets.push(ticket);
+            gathered.bytes += bytes;
+            return Ok(());
+        }
+        self.hand_on(taking)?;
         let position = Position { edge, partition, through: span.through };
-        self.hand_on(
-            taking,
-            ticket,
-            Forwarded { signals, astray, part: Some(Part { position, behind, skips }) },
-        )
+        let forwarded = Forwarded { signals, astray, part: Some(Part { position, behind, skips }) };
+        taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes });
+        Ok(())
     }
 
-    fn hand_on(&mut self, taking: &mut Taking, ticket: Ticket, forwarded: Forwarded) -> Result<(), String> {
+    /// Gives the journal what was gathered.
+    pub(super) fn hand_on(&mut self, taking: &mut Taking) -> Result<(), String> {
+        let Some(Gathered { forwarded, tickets, .. }) = taking.gathered.take() else { return Ok(()) };
         let through = forwarded.part.as_ref().map(|part| part.position.clone());
         match self.lanes.arrivals.push(Arrival::Forwarded(Box::new(forwarded))) {
             Ok(()) => {
-                taking.units.push_back(Unit { ticket, handed: true, through });
+                taking.units.push_back(Unit { tickets, handed: true, through });
                 Ok(())
             }
             // Prefetch bounds what is under way, and the lane has more places than that.
@@ -223,14 +263,20 @@ impl Consumer {
                     }
                 }
             }
-            let Some(Unit { ticket, through, .. }) = taking.units.pop_front() else { break };
+            let Some(Unit { tickets, through, .. }) = taking.units.pop_front() else { break };
             if let Some(Position { edge, partition, through }) = through {
                 let taken = self.taken.entry((edge, partition)).or_default();
                 *taken = through.max(*taken);
             }
-            let outstanding = &mut taking.intakes[ticket.intake].outstanding;
-            if let Some(entry) = outstanding.iter_mut().find(|(tag, _)| *tag == ticket.tag) {
-                entry.1 = true;
+            for Ticket { intake, tag } in tickets {
+                // A channel numbers its deliveries one by one.
+                let outstanding = &mut taking.intakes[intake].outstanding;
+                let first = outstanding.front().map_or(tag, |(first, _)| *first);
+                let at = usize::try_from(tag - first).unwrap_or(usize::MAX);
+                if let Some((held, durable)) = outstanding.get_mut(at) {
+                    assert_eq!(*held, tag, "deliveries are numbered without a gap");
+                    *durable = true;
+                }
             }
         }
         Ok(())
@@ -283,6 +329,7 @@ impl Consumer {
                 let verdict = order.offer(span, held);
                 self.settle(taking, verdict)?;
             }
+            self.hand_on(taking)?;
             self.lanes.arrivals.ring();
         }
         Ok(())

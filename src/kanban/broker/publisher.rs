@@ -214,7 +214,9 @@ impl Publisher {
             let blocked = open.connection.status().blocked();
             self.marks.blocked.publish(blocked.into());
             while !blocked && window.has_room() {
-                let Some(message) = backlog.next(durable)? else { break };
+                let Some(message) = backlog.next(durable, |partition| !window.holds(partition))? else {
+                    break;
+                };
                 window.publish(channel, &self.topology, message);
             }
             if window.is_empty() {
@@ -295,14 +297,15 @@ impl Backlog {
         })
     }
 
-    /// The next message; a batch that is not full is one only when nothing more is durable.
-    fn next(&mut self, durable: Seq) -> Result<Option<Message>, Damage> {
+    /// The next message; a batch that is not full is one only when nothing more is durable, and its partition `may` have
+    /// one.
+    fn next(&mut self, durable: Seq, may: impl Fn(u16) -> bool) -> Result<Option<Message>, Damage> {
         loop {
             if let Some(message) = self.ready.pop_front() {
                 return Ok(Some(message));
             }
             let Some((header, records)) = self.tail.next(durable)? else {
-                return Ok(self.batcher.flush());
+                return Ok(self.batcher.flush(may));
             };
             let place = self.tail.place();
             let mut decoder = Decoder::new(records);

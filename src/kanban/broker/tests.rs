@@ -42,11 +42,11 @@ fn messages(tenants: &[u8], partitions: u16, after: Seq) -> Vec<Message> {
             all.extend(batcher.take(seq, &signal(&format!("tenant-{tenant}"), &format!("id-{}", seq.0), 10)));
             // Now and then the publisher has caught up.
             if tenant % 5 == 0 {
-                all.extend(std::iter::from_fn(|| batcher.flush()));
+                all.extend(std::iter::from_fn(|| batcher.flush(|_| true)));
             }
         }
     }
-    all.extend(std::iter::from_fn(|| batcher.flush()));
+    all.extend(std::iter::from_fn(|| batcher.flush(|_| true)));
     assert_eq!(batcher.oldest(), None);
     all
 }

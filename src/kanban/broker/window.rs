@@ -69,6 +69,13 @@ impl Window {
         self.under_way.len()
     }
 
+    /// Whether a message of this partition is under way.
+    #[must_use]
+    pub fn holds(&self, partition: u16) -> bool {
+        let waits = |each: &UnderWay| !matches!(each.progress, Progress::Confirmed);
+        self.under_way.iter().any(|each| each.partition == partition && waits(each))
+    }
+
     /// Messages that were confirmed so far.
     #[must_use]
     pub fn confirmed(&self) -> u64 {

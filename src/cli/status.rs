@@ -1,0 +1,60 @@
+//! `gemba status`: how a running node does.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::client::Reach;
+use super::output::{self, Failure, cell};
+
+#[derive(Args, Debug)]
+pub struct Status {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    /// Prints what the node says of itself; a node that is not ready is a failed check.
+    pub fn run(self) -> Result<(), Failure> {
+        let status = self.reach.get("/v1/status")?;
+        if self.json {
+            output::print_json(&status)?;
+        } else {
+            output::print_table(["WHAT", "STATE"], rows(&status).into_iter())?;
+        }
+        match status.get("ready").and_then(Value::as_bool) {
+            Some(true) => Ok(()),
+            _ => Err(Failure::check("the node is not ready")),
+        }
+    }
+}
+
+fn rows(status: &Value) -> Vec<[String; 2]> {
+    let said = |name: &str| cell(status.get(name));
+    let mut rows = vec![
+        ["node".to_owned(), format!("{}, {}", said("name"), said("role"))],
+        ["last durable event".to_owned(), said("durable_seq")],
+    ];
+    for stage in status.get("stages").and_then(Value::as_array).into_iter().flatten() {
+        let word = if stage.get("ok") == Some(&Value::Bool(true)) { "ok" } else { "not ready" };
+        let reason = stage.get("reason").and_then(Value::as_str);
+        let state = reason.map_or_else(|| word.to_owned(), |reason| format!("{word}: {reason}"));
+        rows.push([cell(stage.get("stage")), state]);
+    }
+    for (name, value) in status.get("broker").and_then(Value::as_object).into_iter().flatten() {
+        match value {
+            Value::Array(partitions) => rows.extend(partitions.iter().map(partition)),
+            value => rows.push([format!("broker {}", name.replace('_', " ")), cell(Some(value))]),
+        }
+    }
+    rows
+}
+
+fn partition(partition: &Value) -> [String; 2] {
+    let whose =
+        if partition.get("owned") == Some(&Value::Bool(true)) { "here" } else { "elsewhere, or quiet" };
+    let waiting = cell(partition.get("queue_messages"));
+    [format!("partition {}", cell(partition.get("partition"))), format!("{whose}; {waiting} messages wait")]
+}
