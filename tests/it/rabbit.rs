@@ -19,6 +19,11 @@ pub struct Broker {
 impl Broker {
     /// `None` where RabbitMQ is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(|_| String::new())
+    }
+
+    /// The same, with more configuration, which is told the directory.
+    pub fn start_with(more: impl FnOnce(&Path) -> String) -> Option<Self> {
         if !Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() {
             eprintln!("skipped: RabbitMQ is not there; tests/broker/install installs it");
             return None;
@@ -26,6 +31,10 @@ impl Broker {
         let broker = Self { dir: tempfile::tempdir().unwrap(), port: three_free_ports() };
         std::fs::write(broker.password(), PASSWORD).unwrap();
         std::fs::set_permissions(broker.password(), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let more = more(broker.dir.path());
+        if !more.is_empty() {
+            std::fs::write(broker.dir.path().join("more.conf"), more).unwrap();
+        }
         broker.run("start");
         Some(broker)
     }
@@ -127,6 +136,11 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.run("stop");
     }
+}
+
+/// A port that nobody has.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The first of three ports in a row that nobody has.

@@ -21,5 +21,6 @@ mod proxy;
 #[path = "../it/rabbit.rs"]
 mod rabbit;
 mod restarts;
+mod secure;
 mod strays;
 mod topology;
