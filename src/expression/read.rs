@@ -29,10 +29,6 @@ impl<'a> Facts<'a> {
         *self.place(slot) = Fact::Value(value);
     }
 
-    pub fn unset(&mut self, slot: Slot) {
-        *self.place(slot) = Fact::Missing;
-    }
-
     /// The same memory for another signal, all slots empty.
     pub fn recycle<'b>(self) -> Facts<'b> {
         Facts { facts: self.facts.into_iter().map(|_| Fact::Missing).collect() }
@@ -113,12 +109,9 @@ impl Reader {
         child
     }
 
-    /// Sets every slot of this reader: to what stands in the body, or to nothing. A signal without the document is one
-    /// whose document is empty, so that `has` can be asked of its fields.
+    /// Sets those slots of this reader for which something stands in the body; the others stay empty, as the caller gives
+    /// them. A signal without the document is one whose document is empty, so that `has` can be asked of its fields.
     pub fn read<'a>(&self, body: &'a [u8], is: Body, facts: &mut Facts<'a>) -> Result<(), Fault> {
-        for slot in &self.slots {
-            facts.unset(*slot);
-        }
         for (slot, _) in self.document.iter().flat_map(|document| &self.knots[*document].takes) {
             facts.set(*slot, Value::Map(Map::Lent(&[])));
         }

@@ -146,14 +146,15 @@ pub fn open(origin: &Origin, body: &Bytes) -> Result<Vec<(Seq, Signal)>, Unreada
     }
 }
 
-/// Of a body whose own field for it is left out.
-fn checksum(origin: &Origin, body: &[u8]) -> u32 {
+/// Of the headers and a body, whose own field for it is left out.
+#[must_use]
+pub fn checksum(origin: &Origin, body: &[u8]) -> u32 {
     let Origin { edge, partition, span } = origin;
     let crc = crc32c::crc32c(edge.as_bytes());
     let crc = crc32c::crc32c_append(crc, &partition.to_le_bytes());
     let crc = crc32c::crc32c_append(crc, &span.after.0.to_le_bytes());
     let crc = crc32c::crc32c_append(crc, &span.through.0.to_le_bytes());
-    let (magic, rest) = body.split_at(4);
+    let (magic, rest) = body.split_at(body.len().min(4));
     let crc = crc32c::crc32c_append(crc, magic);
     crc32c::crc32c_append(crc, rest.get(4..).unwrap_or_default())
 }
