@@ -22,7 +22,7 @@ impl Status {
         if self.json {
             output::print_json(&status)?;
         } else {
-            output::print_table(["WHAT", "STATE"], rows(&status).into_iter())?;
+            output::print_table(["WHAT", "STATE"], rows(&status))?;
         }
         match status.get("ready").and_then(Value::as_bool) {
             Some(true) => Ok(()),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::actions::{Action, ActionKind};
-use super::layer::{NodeRole, QueueType, RabbitMq};
+use super::layer::{NodeRole, Profile, QueueType, RabbitMq};
 use super::layers::{Layers, Set};
 use super::place::{ConfigError, Place};
 use super::secret::SecretRef;
@@ -60,6 +60,7 @@ const QUEUE_BYTES_MAX: usize = 200;
 impl Layers {
     pub(super) fn broker(
         &self,
+        profile: Profile,
         role: &Set<NodeRole>,
         actions: &[Action],
     ) -> Result<Option<Broker>, ConfigError> {
@@ -78,7 +79,7 @@ impl Layers {
         let what = ("the broker's password", "rabbitmq.password_file");
         let password = self.secret((file, variable), None, None, what)?;
         let vhost = self.find(|layer| &layer.rabbitmq.vhost).map_or_else(|| "/".to_owned(), |set| set.value);
-        Ok(Some(Broker { hosts, vhost, username, password, tls, queues: self.queues()? }))
+        Ok(Some(Broker { hosts, vhost, username, password, tls, queues: self.queues(profile)? }))
     }
 
     /// Where the section begins to be written.
@@ -139,11 +140,16 @@ impl Layers {
         }
     }
 
-    fn queues(&self) -> Result<Queues, ConfigError> {
+    fn queues(&self, profile: Profile) -> Result<Queues, ConfigError> {
         let name = self.or(|layer| &layer.rabbitmq.queue, "rabbitmq.queue", "tai2030.signals".into());
         let partitions = self.or(|layer| &layer.rabbitmq.partitions, "rabbitmq.partitions", 1);
         let partitions = partitions.map(|count| within(count, 1, PARTITIONS_MAX))?;
-        let prefetch = self.or(|layer| &layer.rabbitmq.prefetch, "rabbitmq.prefetch", 10);
+        let usual = match profile {
+            Profile::Dev => 10,
+            Profile::Staging => 50,
+            Profile::Prod => 100,
+        };
+        let prefetch = self.or(|layer| &layer.rabbitmq.prefetch, "rabbitmq.prefetch", usual);
         let consume = self.find(|layer| &layer.rabbitmq.consume);
         let durable = self.or(|layer| &layer.rabbitmq.durable, "rabbitmq.durable", true);
         let usual = if durable.value { QueueType::Quorum } else { QueueType::Classic };

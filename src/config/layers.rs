@@ -77,7 +77,7 @@ impl Layers {
             rate_burst: burst.map(positive)?.get(),
             governor: self.governor()?,
             policy: self.policy()?,
-            broker: self.broker(&role, &actions)?,
+            broker: self.broker(profile, &role, &actions)?,
             role: role.value,
             actions,
             sources,

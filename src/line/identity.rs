@@ -1,4 +1,4 @@
-//! Which journal this is. An edge's numbers begin anew with a new journal, and whoever takes its signals must not mistake
+//! Which journal this is, and whose. An edge's numbers begin anew with a new journal, and whoever takes its signals must not mistake
 //! the new ones for those it has taken; so a journal has an id of its own beside the node's name.
 
 use std::io;
@@ -37,10 +37,38 @@ pub fn of(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Box<str>> {
     Ok(format!("{name}.{id}").into())
 }
 
+/// The role whose data `data_dir` holds: what an edge has accepted is decided elsewhere, and nowhere twice. A directory
+/// without a note is new, and then noted as of `role`, or of a version that had one role.
+///
+/// # Errors
+/// Whatever the disk says.
+pub fn role(disk: &dyn Disk, data_dir: &Path, role: &str) -> io::Result<String> {
+    let path = data_dir.join("role");
+    match disk::read(disk, &path, 64) {
+        Ok(bytes) => return Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(_) => {}
+    }
+    let used = disk.list(data_dir)?.iter().any(|path| path.ends_with("journal"));
+    let role = if used { "all" } else { role };
+    disk::replace(disk, &path, format!("{role}\n").as_bytes())?;
+    Ok(role.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::disk::RealDisk;
+
+    #[test]
+    fn a_directory_keeps_the_role_that_it_began_with() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(role(&RealDisk, dir.path(), "edge").unwrap(), "edge");
+        assert_eq!(role(&RealDisk, dir.path(), "all").unwrap(), "edge");
+        let older = tempfile::tempdir().unwrap();
+        std::fs::create_dir(older.path().join("journal")).unwrap();
+        assert_eq!(role(&RealDisk, older.path(), "processor").unwrap(), "all");
+    }
 
     #[test]
     fn a_journal_keeps_its_id_and_a_new_one_has_another() {

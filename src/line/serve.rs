@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::edge::Edge;
+use super::identity;
 use super::recovery::{RecoveryError, journal_dir};
 use super::running::{Ending, Run};
 use super::settings::{Role, Settings};
@@ -28,6 +29,8 @@ use crate::ring::Switch;
 pub enum ServeError {
     #[error("{path}: {source}")]
     DataDir { path: PathBuf, source: io::Error },
+    #[error("{path} holds what a node with the role `{held}` has left; this one has the role `{role}`")]
+    Role { path: PathBuf, held: String, role: &'static str },
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -62,6 +65,9 @@ impl ServeError {
             Self::Recovery(RecoveryError::Journal(damage)) => damage.hint(),
             Self::Recovery(RecoveryError::Archive(error)) | Self::Journal(Fatal::Archive(error)) => {
                 error.hint()
+            }
+            Self::Role { .. } => {
+                Some("give each role a data directory of its own; an edge drains before it is given up")
             }
             Self::Listen(_) => Some("another process may listen there; choose another address"),
             Self::TooOften { .. } => {
@@ -102,6 +108,11 @@ pub fn serve(
     make_dir(&RealDisk, &data_dir).map_err(in_data_dir)?;
     let _lock = DataLock::take(&data_dir).map_err(in_data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let role = settings.role.as_str();
+    let held = identity::role(&*disk, &data_dir, role).map_err(in_data_dir)?;
+    if held != role {
+        return Err(ServeError::Role { path: data_dir, held, role });
+    }
     let mut parked = Parked::read(&*disk, &journal_dir(&data_dir)).map_err(in_data_dir)?;
     let restarts = Arc::new(Mutex::new(Restarts::default()));
     let mut addresses = Addresses { ingress: None, admin: settings.admin_listen };

@@ -16,22 +16,33 @@ pub const PATIENCE: Duration = Duration::from_mins(2);
 pub struct Machine {
     pub home: tempfile::TempDir,
     node: Option<Node>,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Machine {
     pub fn start(role: &str, name: &str, rabbit: &str) -> Self {
+        Self::start_with(role, name, rabbit, &[])
+    }
+
+    pub fn start_with(
+        role: &str,
+        name: &str,
+        rabbit: &str,
+        variables: &[(&'static str, &'static str)],
+    ) -> Self {
         let home = tempfile::tempdir().unwrap();
         let config = format!(
             "[node]\nname = \"{name}\"\nprofile = \"dev\"\nrole = \"{role}\"\n[rate_limit]\nper_second = 1000000\n{rabbit}"
         );
         std::fs::write(home.path().join("gemba.toml"), config).unwrap();
-        let mut machine = Self { home, node: None };
+        let variables = [&[("GEMBA_CONFIG", "gemba.toml")], variables].concat();
+        let mut machine = Self { home, node: None, variables };
         machine.up();
         machine
     }
 
     pub fn up(&mut self) {
-        self.node = Some(Node::start_in(self.home.path(), &[("GEMBA_CONFIG", "gemba.toml")]));
+        self.node = Some(Node::start_in(self.home.path(), &self.variables));
     }
 
     pub fn node(&self) -> &Node {

@@ -16,6 +16,8 @@ mod line;
 #[path = "../it/node.rs"]
 mod node;
 mod outages;
+#[cfg(feature = "faults")]
+mod planted;
 mod proxy;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../it/rabbit.rs"]

@@ -6,6 +6,7 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::message::{Draft, Origin, Span};
+use super::trace::Trace;
 use crate::event::Seq;
 use crate::signal::Signal;
 
@@ -24,6 +25,8 @@ pub struct Message {
     pub origin: Origin,
     /// The first signal in it.
     pub first: Seq,
+    /// The trace that it belongs to.
+    pub traceparent: Option<Box<str>>,
     pub count: usize,
     pub body: Vec<u8>,
 }
@@ -32,6 +35,7 @@ pub struct Message {
 #[derive(Debug)]
 pub struct Batcher {
     edge: Box<str>,
+    trace: Trace,
     partitions: Vec<Partition>,
 }
 
@@ -40,14 +44,19 @@ struct Partition {
     /// Everything up to here is in a message.
     after: Seq,
     draft: Draft,
+    traceparent: Option<Box<str>>,
 }
 
 impl Batcher {
     /// Begins, in each partition, behind the signal that was sent last.
     #[must_use]
     pub fn new(edge: &str, behind: &[Seq]) -> Self {
-        let partitions = behind.iter().map(|after| Partition { after: *after, draft: Draft::default() });
-        Self { edge: edge.into(), partitions: partitions.collect() }
+        let partitions = behind.iter().map(|after| Partition {
+            after: *after,
+            draft: Draft::default(),
+            traceparent: None,
+        });
+        Self { edge: edge.into(), trace: Trace::default(), partitions: partitions.collect() }
     }
 
     /// Takes a signal in; returns the message of its partition that had no room for it.
@@ -56,7 +65,11 @@ impl Batcher {
         let number = partition_of(signal.tenant(), count);
         let fits = self.partitions[usize::from(number)].draft.takes(signal);
         let full = if fits { None } else { self.seal(number) };
-        self.partitions[usize::from(number)].draft.push(seq, signal);
+        let partition = &mut self.partitions[usize::from(number)];
+        if partition.draft.is_empty() {
+            partition.traceparent = self.trace.of(signal);
+        }
+        partition.draft.push(seq, signal);
         full
     }
 
@@ -80,6 +93,7 @@ impl Batcher {
         let span = Span { after: partition.after, through };
         let origin = Origin { edge: self.edge.clone(), partition: number, span };
         partition.after = through;
-        Some(Message { first, count, body: partition.draft.seal(&origin), origin })
+        let traceparent = partition.traceparent.take();
+        Some(Message { first, count, traceparent, body: partition.draft.seal(&origin), origin })
     }
 }

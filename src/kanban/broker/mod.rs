@@ -14,6 +14,7 @@ pub mod note;
 pub mod order;
 pub mod publisher;
 pub mod topology;
+pub mod trace;
 pub mod trouble;
 pub mod window;
 

@@ -84,7 +84,7 @@ proptest! {
     fn what_was_put_in_comes_out(tenants in prop::collection::vec(0u8..20, 1..600), partitions in 1u16..5) {
         let mut through = vec![Seq(0); usize::from(partitions)];
         let mut got = Vec::new();
-        for Message { origin, first, count, body } in messages(&tenants, partitions, Seq(0)) {
+        for Message { origin, first, count, body, .. } in messages(&tenants, partitions, Seq(0)) {
             let held = &mut through[usize::from(origin.partition)];
             prop_assert_eq!(origin.span.after, *held, "spans follow one another without a gap");
             *held = origin.span.through;

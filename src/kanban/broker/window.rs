@@ -103,7 +103,7 @@ impl Window {
 
     /// Gives a message to the connection.
     pub fn publish(&mut self, channel: &Channel, topology: &Topology, message: Message) {
-        let Message { origin, first, count, body } = message;
+        let Message { origin, first, count, traceparent, body } = message;
         let bytes = body.len();
         let queue = topology.queue(origin.partition);
         let mut headers = FieldTable::default();
@@ -112,6 +112,9 @@ impl Window {
         headers.insert("gemba-after".into(), number(origin.span.after).into());
         headers.insert("gemba-through".into(), number(origin.span.through).into());
         headers.insert("gemba-count".into(), i64::try_from(count).unwrap_or(i64::MAX).into());
+        if let Some(traceparent) = traceparent {
+            headers.insert("traceparent".into(), AMQPValue::LongString((*traceparent).into()));
+        }
         let properties = BasicProperties::default()
             .with_content_type(CONTENT_TYPE.into())
             .with_delivery_mode(if topology.durable { PERSISTENT } else { TRANSIENT })
@@ -149,7 +152,9 @@ impl Window {
                     Poll::Pending => {}
                 }
             }
-            if let Progress::Sent(confirm) = &mut each.progress
+            if crate::fault::planted("confirmed-when-sent") && matches!(each.progress, Progress::Sent(_)) {
+                newly.push(at);
+            } else if let Progress::Sent(confirm) = &mut each.progress
                 && let Poll::Ready(confirmation) = Pin::new(confirm).poll(context)
             {
                 match confirmation.map_err(|error| said(&error))? {

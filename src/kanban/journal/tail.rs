@@ -26,12 +26,16 @@ pub struct Tail {
     epoch: Epoch,
     /// Last number that was read, or that is not wanted.
     last: Seq,
-    /// What was read of the segment, and how much of it is used up; it ends at `place` plus what is left.
+    /// What was read of the segment and is not used up; it begins at `place`.
     piece: Bytes,
+    /// Bytes to read next: few behind a quiet writer, many in a backlog.
+    wanted: usize,
+    /// Where the piece was read.
+    read_at: u64,
 }
 
-/// Bytes read at once; a larger frame is read by its own length.
-const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes read at once, at least and at most; a larger frame is read by its own length.
+const PIECE_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=1024 * 1024;
 
 impl Tail {
     /// Begins with the segment that holds the event behind `after`, or with the oldest one.
@@ -57,6 +61,8 @@ impl Tail {
             epoch: header.epoch,
             last: Seq(header.first.0.saturating_sub(1)),
             piece: Bytes::new(),
+            wanted: *PIECE_BYTES.start(),
+            read_at: 0,
         })
     }
 
@@ -85,7 +91,12 @@ impl Tail {
         if let Some(found) = self.take() {
             return Ok(Some(found));
         }
-        let mut wanted = PIECE_BYTES;
+        // What was read last time, and how much of it was of use.
+        let used = usize::try_from(self.place.offset.saturating_sub(self.read_at)).unwrap_or(usize::MAX);
+        let next = if used > self.wanted / 2 { self.wanted * 2 } else { self.wanted / 2 };
+        self.wanted = next.clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
+        self.read_at = self.place.offset;
+        let mut wanted = self.wanted;
         loop {
             let mut piece = vec![0; wanted];
             let got = self.file.read_at(&mut piece, self.place.offset).map_err(scan::at(&self.path))?;
