@@ -170,6 +170,8 @@ pub enum Astray {
     SetAside = 1,
     /// It stood in a queue and no edge wrote it.
     Foreign = 2,
+    /// Taking it has ended the processor again and again.
+    Poison = 3,
 }
 
 /// Through which number a processor has taken the signals of one edge and partition. It concerns no governor.

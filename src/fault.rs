@@ -67,6 +67,20 @@ pub fn planted(name: &'static str) -> bool {
     PLANTED.get_or_init(|| std::env::var("GEMBA_PLANT").ok()).as_deref() == Some(name)
 }
 
+/// Ends the process if the environment says that taking this signal does: `GEMBA_POISON=s-17`.
+#[cfg(not(feature = "faults"))]
+#[inline]
+pub fn poison(_id: &str) {}
+
+/// Ends the process if the environment says that taking this signal does.
+#[cfg(feature = "faults")]
+pub fn poison(id: &str) {
+    static POISON: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    if POISON.get_or_init(|| std::env::var("GEMBA_POISON").ok()).as_deref() == Some(id) {
+        std::process::abort();
+    }
+}
+
 /// Panics here if the environment says so.
 #[cfg(not(feature = "faults"))]
 #[inline]

@@ -182,9 +182,9 @@ pub const BROKER_DECLARE: Duration = Duration::from_secs(20);
 /// The pause before the broker is connected to again doubles up to this.
 pub const BROKER_PAUSE: Duration = Duration::from_millis(100);
 pub const BROKER_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Deliveries after which the broker sets a message aside. High, since every crash of a processor counts as one for
-/// all that it held; our own count of what kills a processor comes long before.
-pub const DELIVERY_LIMIT: i64 = 10_000;
+/// Deliveries after which the broker sets a message aside: out of reach, since every end of a processor counts as one for
+/// all that it held, and so does every attempt of one that refuses. Our own count of what kills a processor decides.
+pub const DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// The pause before the second try; each later one may be twice as long.
 pub const ACTION_PAUSE: Duration = Duration::from_millis(250);
 pub const ACTION_PAUSE_MAX: Duration = Duration::from_secs(10);

@@ -87,7 +87,10 @@ impl Stage {
                     duplicates += 1;
                     continue;
                 }
-                (Known::Fresh, None) => self.take_fresh(signal),
+                (Known::Fresh, None) => {
+                    crate::fault::poison(signal.id());
+                    self.take_fresh(signal)
+                }
                 (Known::Fresh, Some(astray)) => self.take_stray(signal, astray),
                 (Known::Conflict { .. }, _) => self.take_stray(signal, Astray::Conflict),
             };

@@ -140,6 +140,7 @@ impl Edge {
         let crowd = Crowd::new(0);
         let (front, at) = Front::plan(
             settings,
+            disk,
             addresses.ingress,
             ingress,
             (&drain, &abandon, &crowd),

@@ -12,9 +12,11 @@ use super::settings::{Role, Settings};
 use super::supervisor::Restarts;
 use super::wiring::IngressEnds;
 use super::{cores, ingress_threads};
+use crate::disk::Disk;
 use crate::ingress::stage as ingress;
 use crate::kaizen::Recorder;
 use crate::kanban::broker::consumer::{self, Consumer, Lanes, Stop};
+use crate::kanban::broker::suspect::Suspect;
 use crate::kanban::broker::trouble::Trouble;
 use crate::kanban::positions::Positions;
 use crate::ring::{Crowd, Switch};
@@ -54,6 +56,7 @@ impl Front {
     /// Listens, where there is something to listen on.
     pub fn plan(
         settings: &Settings,
+        disk: &Arc<dyn Disk>,
         address: Option<SocketAddr>,
         mut ends: Vec<IngressEnds>,
         (drain, abandon, crowd): (&Switch, &Switch, &Crowd),
@@ -62,6 +65,9 @@ impl Front {
     ) -> Result<(Self, Option<SocketAddr>), ServeError> {
         let (waiting, address) = match (&settings.role, broker, address) {
             (Role::Processor(link), Some(Broker::Consumer(marks)), _) => {
+                let path = settings.data_dir.join("suspect");
+                let in_data_dir = |source| ServeError::DataDir { path: path.clone(), source };
+                let suspect = Suspect::open(Arc::clone(disk), &path).map_err(in_data_dir)?;
                 let waiting = ends.pop().map(|IngressEnds { arrivals, acks, bell, acked }| {
                     let consumer = Consumer {
                         name: settings.name.clone(),
@@ -72,6 +78,7 @@ impl Front {
                         adopt: link.adopt,
                         lanes: Lanes { arrivals, acks, bell, rung: acked },
                         taken: consumer::Taken::default(),
+                        suspect,
                         marks,
                     };
                     (Box::new(consumer), Stop { finish: drain.clone(), abandon: abandon.clone() })

@@ -217,6 +217,7 @@ impl Line {
 
         let (front, at) = Front::plan(
             settings,
+            disk,
             addresses.ingress,
             ingress,
             (&stops.drain, &stops.abandon, &crowd),

@@ -13,6 +13,7 @@ mod h2;
 mod http;
 mod layout;
 mod limits;
+#[cfg_attr(feature = "faults", allow(dead_code, reason = "other tests use the rest"))]
 mod node;
 mod not_signals;
 mod operator;

@@ -170,6 +170,16 @@ impl Node {
         exchange(self.admin, request.as_bytes())
     }
 
+    /// The same of a node that may have ended.
+    #[cfg(feature = "faults")]
+    pub fn try_ask(&self, path: &str) -> Option<Answer> {
+        let token = self.secret("admin.token");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: gemba\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        );
+        try_exchange(self.admin, request.as_bytes())
+    }
+
     /// Waits until a signal has been decided; its status.
     pub fn decided(&self, tenant: &str, id: &str) -> serde_json::Value {
         let until = Instant::now() + PATIENCE;
@@ -219,6 +229,12 @@ impl Node {
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Whether the process has ended by itself.
+    #[cfg(feature = "faults")]
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     pub fn ended(&mut self) -> ExitStatus {

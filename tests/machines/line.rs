@@ -49,6 +49,12 @@ impl Machine {
         self.node.as_ref().unwrap()
     }
 
+    /// Whether it has ended by itself.
+    #[cfg(feature = "faults")]
+    pub fn has_ended(&mut self) -> bool {
+        self.node.as_mut().unwrap().has_ended()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.node.take().unwrap().kill();

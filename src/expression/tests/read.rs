@@ -17,6 +17,7 @@ fn read(paths: &[&str], body: &[u8], is: Body) -> Result<Vec<String>, Fault> {
     for slot in &slots {
         facts.set(*slot, Value::Bool(false));
     }
+    let mut facts = facts.recycle();
     reader.read(body, is, &mut facts)?;
     Ok(slots.iter().map(|slot| format!("{:?}", facts.get(*slot))).collect())
 }

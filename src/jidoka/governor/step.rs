@@ -31,6 +31,7 @@ pub mod reason {
     pub const CONFLICT: &str = "two edges accepted a signal of this id, each with another body";
     pub const SET_ASIDE: &str = "the broker set it aside";
     pub const FOREIGN: &str = "it stood in a queue of the broker and no edge wrote it";
+    pub const POISON: &str = "taking it has ended the processor again and again";
 }
 
 impl Governor {
@@ -101,6 +102,7 @@ impl Governor {
             Astray::Conflict => (Cause::Sender, reason::CONFLICT),
             Astray::SetAside => (Cause::Us, reason::SET_ASIDE),
             Astray::Foreign => (Cause::Sender, reason::FOREIGN),
+            Astray::Poison => (Cause::Us, reason::POISON),
         };
         let held = Held { seq: turn.seq, accepted: turn.seq, signal: stray.signal };
         turn.dead_letter(held, self.state(), cause, detail.into(), None);

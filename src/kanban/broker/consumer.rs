@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use super::intake::{Intake, Taking};
 use super::order::Order;
+use super::suspect::Suspect;
 use super::topology::Topology;
 use super::trouble::Trouble;
 use crate::event::{Ack, Arrival, Seq};
@@ -111,6 +112,7 @@ pub struct Consumer {
     pub lanes: Lanes,
     /// What is durable.
     pub taken: Taken,
+    pub suspect: Suspect,
     pub marks: Marks,
 }
 
@@ -167,6 +169,8 @@ impl Consumer {
             waiting_since: None,
             skips: HashSet::new(),
             gathered: None,
+            alone: false,
+            pieces: VecDeque::new(),
             units: VecDeque::new(),
             intakes,
             last_delivery: Instant::now(),
@@ -218,7 +222,7 @@ impl Consumer {
             self.lanes.bell.announce_sleep();
             let delivered = tokio::select! {
                 biased;
-                delivered = poll_fn(|context| taking.poll(context)) => Some(delivered?),
+                delivered = poll_fn(|context| taking.poll(context)), if !taking.alone => Some(delivered?),
                 () = self.lanes.rung.notified() => None,
                 () = tokio::time::sleep(LOOK_AGAIN) => None,
             };
@@ -228,7 +232,8 @@ impl Consumer {
                 self.deliver(taking, intake, delivery)?;
                 // Whatever else is there goes to the journal in one go.
                 let mut now = Context::from_waker(std::task::Waker::noop());
-                while taking.units.len() < self.lanes.arrivals.room()
+                while !taking.alone
+                    && taking.units.len() < self.lanes.arrivals.room()
                     && let Poll::Ready(delivered) = taking.poll(&mut now)
                 {
                     let (intake, delivery) = delivered?;

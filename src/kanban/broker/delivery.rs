@@ -32,6 +32,19 @@ pub fn read(properties: &BasicProperties, body: &Bytes) -> Option<(Origin, Vec<(
     Some((origin, signals))
 }
 
+/// How often it was delivered before, as quorum queues count it.
+#[must_use]
+pub fn deliveries(properties: &BasicProperties) -> u64 {
+    let headers = properties.headers().as_ref().map(lapin::types::FieldTable::inner);
+    match headers.and_then(|headers| headers.get("x-delivery-count")) {
+        Some(AMQPValue::LongLongInt(count)) => u64::try_from(*count).unwrap_or_default(),
+        Some(AMQPValue::LongInt(count)) => u64::try_from(*count).unwrap_or_default(),
+        Some(AMQPValue::ShortInt(count)) => u64::try_from(*count).unwrap_or_default(),
+        Some(AMQPValue::ShortShortInt(count)) => u64::try_from(*count).unwrap_or_default(),
+        _ => 0,
+    }
+}
+
 /// Something that no edge wrote, in the form of a signal: so that it becomes a case that can be looked at.
 #[must_use]
 pub fn foreign(properties: &BasicProperties, body: &Bytes) -> Signal {

@@ -13,9 +13,10 @@ use lapin::options::BasicAckOptions;
 use tokio::time::Instant;
 
 use super::consumer::{Consumer, with_deadline};
-use super::delivery::{foreign, read};
+use super::delivery::{deliveries, foreign, read};
 use super::message::{Origin, Span};
 use super::order::{Order, Verdict};
+use super::suspect::{self, Care};
 use crate::event::{Ack, Arrival, Astray, Forwarded, Part, Position, Seq};
 use crate::limits::{GAP_WAIT, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, POSITIONS_MAX};
 use crate::net::amqp::said;
@@ -47,6 +48,8 @@ pub(super) struct Brought {
     origin: Origin,
     signals: Vec<(Seq, Signal)>,
     astray: Option<Astray>,
+    /// It was delivered often.
+    suspect: bool,
 }
 
 /// Messages of one edge and partition that follow one another, on their way to the journal.
@@ -89,6 +92,10 @@ pub(super) struct Taking {
     /// What is missing before the next message of these will not come.
     pub(super) skips: HashSet<(Box<str>, u16)>,
     pub(super) gathered: Option<Gathered>,
+    /// A suspect is under way: nothing is taken beside it.
+    pub(super) alone: bool,
+    /// What is left of a message that is taken signal by signal.
+    pub(super) pieces: VecDeque<Gathered>,
     pub(super) units: VecDeque<Unit>,
     pub(super) intakes: Vec<Intake>,
     pub(super) last_delivery: Instant,
@@ -141,6 +148,7 @@ impl Consumer {
         let body = Bytes::from(data);
         // A message that breaks the reader is none that an edge wrote.
         let read = catch_unwind(AssertUnwindSafe(|| read(&properties, &body))).unwrap_or(None);
+        let suspect = deliveries(&properties) >= suspect::DELIVERIES;
         let Some((origin, signals)) = read else {
             let signals = vec![(Seq(0), foreign(&properties, &body))];
             self.hand_on(taking)?;
@@ -153,7 +161,7 @@ impl Consumer {
             return Err(format!("there are more than {POSITIONS_MAX} edges and partitions"));
         }
         let order = taking.orders.entry(key).or_insert_with(|| Order::new(None));
-        let brought = Brought { ticket, origin, signals, astray };
+        let brought = Brought { ticket, origin, signals, astray, suspect };
         let span = brought.origin.span;
         let mut verdict = order.offer(span, brought);
         if let Verdict::Stranger(brought) = verdict {
@@ -206,9 +214,12 @@ impl Consumer {
         }
     }
 
-    /// Small messages that follow one another go to the journal as one unit.
+    /// Small messages that follow one another go to the journal as one unit; one that was delivered often goes alone.
     fn hand_on_in_order(&mut self, taking: &mut Taking, brought: Brought, behind: Seq) -> Result<(), String> {
-        let Brought { ticket, origin: Origin { edge, partition, span }, signals, astray } = brought;
+        if brought.suspect {
+            return self.hand_on_with_care(taking, brought, behind);
+        }
+        let Brought { ticket, origin: Origin { edge, partition, span }, signals, astray, .. } = brought;
         let skips = taking.skips.remove(&(edge.clone(), partition));
         let bytes = signals.iter().map(|(_, signal)| signal.body.len()).sum();
         if let Some(gathered) = &mut taking.gathered
@@ -226,6 +237,60 @@ impl Consumer {
         let position = Position { edge, partition, through: span.through };
         let forwarded = Forwarded { signals, astray, part: Some(Part { position, behind, skips }) };
         taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes });
+        Ok(())
+    }
+
+    /// What may be what ends this process.
+    fn hand_on_with_care(
+        &mut self,
+        taking: &mut Taking,
+        brought: Brought,
+        behind: Seq,
+    ) -> Result<(), String> {
+        let Brought { ticket, origin, signals, astray, .. } = brought;
+        let care = self.suspect.begin(&origin, signals.len()).map_err(|error| in_disk(&error))?;
+        let Origin { edge, partition, span } = origin;
+        let skips = taking.skips.remove(&(edge.clone(), partition));
+        let position = |through| Position { edge: edge.clone(), partition, through };
+        let piece = |signals, astray, behind, through, skips, tickets| {
+            let part = Some(Part { position: position(through), behind, skips });
+            Gathered { forwarded: Forwarded { signals, astray, part }, tickets, bytes: 0 }
+        };
+        let mut fresh: Vec<(Seq, Signal)> = signals.into_iter().filter(|(seq, _)| *seq > behind).collect();
+        let last = fresh.pop();
+        if let (Care::OneByOne, Some(last)) = (care, last.clone()) {
+            let mut behind = (behind, skips);
+            for (seq, signal) in fresh {
+                let one = piece(vec![(seq, signal)], astray, behind.0, seq, behind.1, Vec::new());
+                taking.pieces.push_back(one);
+                behind = (seq, false);
+            }
+            let end = piece(vec![last], astray, behind.0, span.through, behind.1, vec![ticket]);
+            taking.pieces.push_back(end);
+            return self.next_piece(taking);
+        }
+        fresh.extend(last);
+        let astray = astray.or((care == Care::DeadLetter).then_some(Astray::Poison));
+        self.hand_on(taking)?;
+        taking.gathered = Some(piece(fresh, astray, behind, span.through, skips, vec![ticket]));
+        taking.alone = true;
+        self.hand_on(taking)
+    }
+
+    /// Hands on one signal of a message that is taken signal by signal.
+    fn next_piece(&mut self, taking: &mut Taking) -> Result<(), String> {
+        let Some(mut piece) = taking.pieces.pop_front() else { return Ok(()) };
+        self.hand_on(taking)?;
+        if let (Some(part), Some((seq, _))) = (&piece.forwarded.part, piece.forwarded.signals.first()) {
+            let Position { edge, partition, .. } = &part.position;
+            let care = self.suspect.begin_signal(edge, *partition, *seq).map_err(|error| in_disk(&error))?;
+            let poison = (care == Care::DeadLetter).then_some(Astray::Poison);
+            piece.forwarded.astray = piece.forwarded.astray.or(poison);
+        }
+        taking.gathered = Some(piece);
+        taking.alone = true;
+        self.hand_on(taking)?;
+        self.lanes.arrivals.ring();
         Ok(())
     }
 
@@ -278,6 +343,10 @@ impl Consumer {
                     *durable = true;
                 }
             }
+        }
+        if taking.units.is_empty() && std::mem::take(&mut taking.alone) {
+            self.suspect.clear().map_err(|error| in_disk(&error))?;
+            self.next_piece(taking)?;
         }
         Ok(())
     }
@@ -334,4 +403,8 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+fn in_disk(error: &std::io::Error) -> String {
+    format!("the suspect cannot be noted: {error}")
 }

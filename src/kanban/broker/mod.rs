@@ -13,6 +13,7 @@ pub mod message;
 pub mod note;
 pub mod order;
 pub mod publisher;
+pub mod suspect;
 pub mod topology;
 pub mod trace;
 pub mod trouble;

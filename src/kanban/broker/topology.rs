@@ -100,14 +100,14 @@ impl Topology {
             }
             Kind::Classic => drop(arguments.insert("x-queue-type".into(), text("classic"))),
         }
+        // One consumer at a time, so that a tenant's signals stay in order.
+        arguments.insert("x-single-active-consumer".into(), true.into());
         arguments
     }
 
-    /// One consumer at a time, so that a tenant's signals stay in order; full is refused and not dropped; what the broker
-    /// sets aside is not lost on its way.
+    /// Full is refused and not dropped; what the broker sets aside is not lost on its way.
     fn arguments(&self, partition: u16) -> FieldTable {
         let mut arguments = self.common();
-        arguments.insert("x-single-active-consumer".into(), true.into());
         arguments.insert("x-overflow".into(), text("reject-publish"));
         arguments.insert("x-dead-letter-exchange".into(), text(&self.dead_letter_exchange()));
         arguments.insert("x-dead-letter-routing-key".into(), text(&self.dead_letters(partition)));

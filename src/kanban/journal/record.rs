@@ -307,6 +307,7 @@ impl Decoder {
             0 => Astray::Conflict,
             1 => Astray::SetAside,
             2 => Astray::Foreign,
+            3 => Astray::Poison,
             _ => return Err(Unreadable),
         };
         Ok(Stray { why, signal: self.enclosed()? })

@@ -473,7 +473,8 @@ fn kind() -> impl Strategy<Value = Kind> {
         let (actor, reason) = (actor.into(), reason.into());
         Kind::Command(Box::new(Command { subject, verb: verbs[verb], actor, reason }))
     });
-    let astray = prop::sample::select(vec![Astray::Conflict, Astray::SetAside, Astray::Foreign]);
+    let astray =
+        prop::sample::select(vec![Astray::Conflict, Astray::SetAside, Astray::Foreign, Astray::Poison]);
     let stray = (signal.clone(), astray).prop_map(|(kind, why)| match kind {
         Kind::Signal(signal) => Kind::Stray(Box::new(Stray { signal, why })),
         other => other,
