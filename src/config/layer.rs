@@ -175,6 +175,8 @@ pub struct Log {
 #[serde(default, deny_unknown_fields)]
 pub struct State {
     pub store: Key<Store>,
+    /// Of the store `firestore`; it may stand beside `embedded`, so that a file serves both.
+    pub project: Key<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

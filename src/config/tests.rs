@@ -292,6 +292,45 @@ fn an_action_that_cannot_be_meant_is_told_with_its_line() {
 }
 
 #[test]
+fn edges_and_processors_are_told_their_queues() {
+    let password = "password_env = \"PASSWORD\"\n";
+    let plain = load_text(&format!("{BROKER}{password}{DEV}role = \"edge\"\n"), &[]).unwrap();
+    let queues = plain.broker.unwrap().queues;
+    assert_eq!((plain.role, queues.name.as_str(), queues.partitions), (NodeRole::Edge, "tai2030.signals", 1));
+    assert_eq!((queues.kind, queues.durable, queues.prefetch), (QueueType::Quorum, true, 10));
+    let keys = "tls = true\nqueue = \"q\"\npartitions = 4\nconsume = [3, 1, 3]\nprefetch = 7\ngroup_size = 5\nadopt = true\n";
+    let state = "[state]\nstore = \"embedded\"\nproject = \"tai2030\"\n[kanban]\nbackend = \"rabbitmq\"\nbacklog_mib = 64\n";
+    let text = format!("{BROKER}{password}{keys}{state}{DEV}role = \"processor\"\n");
+    let full = load_text(&text, &[]).unwrap();
+    let broker = full.broker.unwrap();
+    assert_eq!(broker.hosts[0], ("one".to_owned(), 5671));
+    assert_eq!((broker.queues.consumed, broker.queues.prefetch), (vec![1, 3], 7));
+    assert_eq!((broker.queues.group_size, broker.queues.adopt), (Some(5), true));
+    assert_eq!((full.role, full.backlog_bytes), (NodeRole::Processor, Some(64 << 20)));
+    let dev = load_text(&format!("{BROKER}{password}durable = false\n{DEV}"), &[]).unwrap();
+    assert_eq!(dev.broker.unwrap().queues.kind, QueueType::Classic);
+    let wrong = [
+        ("partitions = 0\n", ":5: 0 is not between 1 and 256"),
+        (
+            "partitions = 2\nconsume = [2]\n",
+            ":6: there is no partition 2: `rabbitmq.partitions` is 2, the first is 0",
+        ),
+        ("consume = []\n", ":5: a processor that takes from no partition has nothing to do"),
+        ("durable = false\nqueue_type = \"quorum\"\n", ":5: a quorum queue is durable"),
+        ("queue_type = \"classic\"\ngroup_size = 3\n", ":6: a classic queue has no group of replicas"),
+        ("ca_file = \"ca.pem\"\n", ":5: `ca_file` means nothing without `rabbitmq.tls = true`"),
+        (
+            "queue = \"amq.x\"\n",
+            ":5: `amq.x` is no queue of ours: 1 to 200 printable characters, not `amq.…`",
+        ),
+        ("prefetch = 1001\n", ":5: 1001 is not between 1 and 1000"),
+    ];
+    for (keys, what) in wrong {
+        assert_eq!(complaint(&format!("{BROKER}{password}{keys}{DEV}"), &[]).0, what);
+    }
+}
+
+#[test]
 fn a_webhooks_secret_is_made_in_dev_in_its_form() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("data");

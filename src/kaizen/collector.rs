@@ -70,6 +70,17 @@ impl Collector {
             ("gemba_target_waiting", "Actions that wait for their target"),
             ("gemba_restarts", "Restarts of stages since the process began"),
             ("gemba_disk_written_bytes", "Bytes written since the start"),
+            ("gemba_broker_connected", "1 while there is a connection to the broker"),
+            ("gemba_broker_reconnects", "Connections to the broker that ended"),
+            ("gemba_broker_messages", "Messages that the broker confirmed, or that were acknowledged"),
+            ("gemba_broker_blocked", "1 while the broker takes no messages"),
+            ("gemba_broker_unconfirmed_messages", "Messages published and not confirmed"),
+            ("gemba_broker_backlog_events", "Events that are durable and not confirmed"),
+            ("gemba_broker_unacknowledged_messages", "Messages delivered and not yet durable"),
+            ("gemba_broker_repeated_messages", "Messages that came twice and counted once"),
+            ("gemba_broker_missing_signals", "Numbers of edges that never came"),
+            ("gemba_broker_queue_messages", "Messages that wait in a partition's queue"),
+            ("gemba_broker_partition_owned", "1 where a partition's messages come to this node"),
         ];
         for (name, help) in described {
             recorder.describe_gauge(name.into(), None, help.into());
