@@ -16,13 +16,13 @@ fuzz_target!(|input: &[u8]| {
         let crc = message::checksum(&origin, &body);
         body[4..8].copy_from_slice(&crc.to_le_bytes());
     }
-    let Ok(signals) = message::open(&origin, &Bytes::from(body)) else { return };
+    let Ok(signals) = message::open(&origin, &Bytes::from(body), None) else { return };
     assert!(!signals.is_empty() && signals.is_sorted_by(|one, other| one.0 < other.0));
     assert!(signals[0].0 > span.after && signals[signals.len() - 1].0 <= span.through);
     let mut draft = Draft::default();
     for (seq, signal) in &signals {
         draft.push(*seq, signal);
     }
-    let again = message::open(&origin, &draft.seal(&origin).into()).expect("it was read before");
+    let again = message::open(&origin, &draft.seal(&origin).into(), None).expect("it was read before");
     assert_eq!(format!("{again:?}"), format!("{signals:?}"));
 });

@@ -176,6 +176,7 @@ impl Consumer {
             last_delivery: Instant::now(),
             last_asked: None,
             next: 0,
+            provenance: None,
         };
         let ended = self.take(open, &asking, &mut taking, stop).await;
         // What was handed to the journal is answered, whatever became of the connection.

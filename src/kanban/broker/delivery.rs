@@ -12,7 +12,11 @@ use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
 /// What an edge wrote; `None` for anything else.
 #[must_use]
-pub fn read(properties: &BasicProperties, body: &Bytes) -> Option<(Origin, Vec<(Seq, Signal)>)> {
+pub fn read(
+    properties: &BasicProperties,
+    body: &Bytes,
+    before: Option<&'static Provenance>,
+) -> Option<(Origin, Vec<(Seq, Signal)>)> {
     if properties.content_type().as_ref().is_none_or(|content| content.as_str() != CONTENT_TYPE) {
         return None;
     }
@@ -28,7 +32,7 @@ pub fn read(properties: &BasicProperties, body: &Bytes) -> Option<(Origin, Vec<(
         partition: u16::try_from(*partition).ok()?,
         span: Span { after: number("gemba-after")?, through: number("gemba-through")? },
     };
-    let signals = message::open(&origin, body).ok()?;
+    let signals = message::open(&origin, body, before).ok()?;
     Some((origin, signals))
 }
 

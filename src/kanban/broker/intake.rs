@@ -21,7 +21,7 @@ use crate::event::{Ack, Arrival, Astray, Forwarded, Part, Position, Seq};
 use crate::limits::{GAP_WAIT, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, POSITIONS_MAX};
 use crate::net::amqp::said;
 use crate::ring::Full;
-use crate::signal::Signal;
+use crate::signal::{Provenance, Signal};
 
 /// One queue that is consumed.
 pub(super) struct Intake {
@@ -102,6 +102,8 @@ pub(super) struct Taking {
     pub(super) last_asked: Option<Instant>,
     /// The queue that is looked at first.
     pub(super) next: usize,
+    /// Where the last signals came from.
+    pub(super) provenance: Option<&'static Provenance>,
 }
 
 impl Taking {
@@ -147,7 +149,8 @@ impl Consumer {
         let astray = source.set_aside.then_some(Astray::SetAside);
         let body = Bytes::from(data);
         // A message that breaks the reader is none that an edge wrote.
-        let read = catch_unwind(AssertUnwindSafe(|| read(&properties, &body))).unwrap_or(None);
+        let read =
+            catch_unwind(AssertUnwindSafe(|| read(&properties, &body, taking.provenance))).unwrap_or(None);
         let suspect = deliveries(&properties) >= suspect::DELIVERIES;
         let Some((origin, signals)) = read else {
             let signals = vec![(Seq(0), foreign(&properties, &body))];
@@ -156,6 +159,7 @@ impl Consumer {
             taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes: 0 });
             return self.hand_on(taking);
         };
+        taking.provenance = signals.last().map(|(_, signal)| signal.provenance);
         let key = (origin.edge.clone(), origin.partition);
         if !taking.orders.contains_key(&key) && taking.orders.len() >= POSITIONS_MAX {
             return Err(format!("there are more than {POSITIONS_MAX} edges and partitions"));

@@ -14,9 +14,9 @@
 use bytes::Bytes;
 
 use crate::event::{Kind, Seq};
-use crate::kanban::journal::record::{Decoder, Encoder};
+use crate::kanban::journal::record::{Decoder, Encoder, PROVENANCE};
 use crate::limits::{MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX};
-use crate::signal::Signal;
+use crate::signal::{Provenance, Signal};
 
 /// What the body is, for those who look into a queue.
 pub const CONTENT_TYPE: &str = "application/vnd.gemba.signals.v1";
@@ -110,11 +110,16 @@ impl Draft {
     }
 }
 
-/// The signals of a body, under their edge's numbers; they share its bytes.
+/// The signals of a body, under their edge's numbers; they share its bytes. `before` is where earlier ones came from: as a
+/// rule, these come from there, too.
 ///
 /// # Errors
 /// [`Unreadable`].
-pub fn open(origin: &Origin, body: &Bytes) -> Result<Vec<(Seq, Signal)>, Unreadable> {
+pub fn open(
+    origin: &Origin,
+    body: &Bytes,
+    before: Option<&'static Provenance>,
+) -> Result<Vec<(Seq, Signal)>, Unreadable> {
     let head: &[u8; HEAD_BYTES] = body.first_chunk().ok_or(Unreadable::Foreign)?;
     if head[..4] != MAGIC {
         return Err(Unreadable::Foreign);
@@ -126,7 +131,11 @@ pub fn open(origin: &Origin, body: &Bytes) -> Result<Vec<(Seq, Signal)>, Unreada
     let count = word(8) as usize;
     let begin = HEAD_BYTES + 8 * count.min(MESSAGE_SIGNALS_MAX);
     let numbers = body.get(HEAD_BYTES..begin).ok_or(Unreadable::Inconsistent)?;
-    let mut decoder = Decoder::new(body.slice(begin..));
+    // Every message says for itself where its signals come from.
+    if body.get(begin) != Some(&PROVENANCE) {
+        return Err(Unreadable::Inconsistent);
+    }
+    let mut decoder = Decoder::new(body.slice(begin..)).after(before);
     let mut signals = Vec::with_capacity(numbers.len() / 8);
     let mut before = origin.span.after;
     for number in numbers.as_chunks().0 {

@@ -72,7 +72,7 @@ fn a_message_is_bounded_in_signals_and_bytes() {
     assert!(!draft.takes(&small));
     let origin = Origin { edge: EDGE.into(), partition: 0, span: Span { after: Seq(0), through: Seq(1000) } };
     let body = Bytes::from(draft.seal(&origin));
-    assert_eq!(message::open(&origin, &body).unwrap().len(), MESSAGE_SIGNALS_MAX);
+    assert_eq!(message::open(&origin, &body, None).unwrap().len(), MESSAGE_SIGNALS_MAX);
     let large = signal("acme", "a", MESSAGE_BYTES_MAX - 100);
     assert!(draft.takes(&large), "one signal always fits");
     draft.push(Seq(1), &large);
@@ -88,7 +88,7 @@ proptest! {
             let held = &mut through[usize::from(origin.partition)];
             prop_assert_eq!(origin.span.after, *held, "spans follow one another without a gap");
             *held = origin.span.through;
-            let signals = message::open(&origin, &body.into()).unwrap();
+            let signals = message::open(&origin, &body.into(), None).unwrap();
             prop_assert_eq!((signals.len(), signals[0].0), (count, first));
             for (seq, signal) in signals {
                 prop_assert_eq!(partition_of(signal.tenant(), partitions), origin.partition);
@@ -110,7 +110,7 @@ proptest! {
         let mut damaged = body.clone();
         let bit = bit.index(8 * body.len());
         damaged[bit / 8] ^= 1 << (bit % 8);
-        prop_assert!(message::open(&origin, &damaged.into()).is_err());
+        prop_assert!(message::open(&origin, &damaged.into(), None).is_err());
         let mut other = origin.clone();
         match header {
             0 => other.edge = "edge-1.fedcba9876543210".into(),
@@ -118,14 +118,14 @@ proptest! {
             2 => other.span.after = Seq(other.span.after.0 + 1),
             _ => other.span.through = Seq(other.span.through.0 + 1),
         }
-        prop_assert_eq!(message::open(&other, &body.into()).unwrap_err(), Unreadable::Damaged);
+        prop_assert_eq!(message::open(&other, &body.into(), None).unwrap_err(), Unreadable::Damaged);
     }
 
     #[test]
     fn foreign_bytes_never_panic(bytes: Vec<u8>, after: u64, through: u64) {
         let span = Span { after: Seq(after), through: Seq(through) };
         let origin = Origin { edge: EDGE.into(), partition: 0, span };
-        prop_assert!(message::open(&origin, &bytes.into()).is_err());
+        prop_assert!(message::open(&origin, &bytes.into(), None).is_err());
     }
 
     /// A broker delivers in any order, gives again, and an edge sends everything again from any point, in other pieces.
@@ -151,7 +151,7 @@ proptest! {
                 match order.offer(span, message) {
                     Verdict::Take(message, behind) => {
                         let Message { origin, body, .. } = &sent[message];
-                        let signals = message::open(origin, &Bytes::from(body.clone())).unwrap();
+                        let signals = message::open(origin, &Bytes::from(body.clone()), None).unwrap();
                         taken.extend(signals.into_iter().map(|(seq, _)| seq).filter(|seq| *seq > behind));
                     }
                     Verdict::Repeat(_) | Verdict::Held => {}

@@ -16,7 +16,7 @@ use crate::event::{
 use crate::limits::RULES_BYTES_MAX;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
-const PROVENANCE: u8 = 0;
+pub(in crate::kanban) const PROVENANCE: u8 = 0;
 const SIGNAL: u8 = 1;
 const OUTCOME: u8 = 2;
 const TIMER: u8 = 3;
