@@ -13,7 +13,7 @@ use crate::config::{self, Config, ConfigError, NodeRole, QueueType, SchemeName, 
 use crate::ingress::stage::Source;
 use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
-use crate::line::settings::{Link, LogSeed, Role, Settings};
+use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Settings};
 use crate::line::{self, Bounds, Notice, ServeError};
 use crate::operator::{self, Token, Tokens};
 use crate::ring::Switch;
@@ -62,7 +62,7 @@ impl Serve {
         line::serve(&settings, &Switch::new(), tell).map_err(Failure::from)?;
         say(match settings.role {
             Role::Edge(_) => "drained: everything accepted is durable",
-            Role::All | Role::Processor(_) => "drained: everything accepted is durable and receipted",
+            Role::All(_) | Role::Processor(..) => "drained: everything accepted is durable and receipted",
         });
         Ok(())
     }
@@ -99,11 +99,6 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
     };
     let tokens = config.tokens.iter().map(token).collect::<Result<_, ConfigError>>()?;
     let sources = config.sources.iter().map(source).collect::<Result<_, ConfigError>>()?;
-    let seed = config.log_key.read()?;
-    let seed = LogSeed::from_hex(seed.expose_secret()).ok_or_else(|| {
-        ConfigError::new(&config.log_key.place, "the log's signing key: it is not 32 bytes in hex")
-            .hint("make one: (umask 077; openssl rand -hex 32 > FILE)")
-    })?;
     Ok(Settings {
         name: config.name.clone(),
         role: role(config)?,
@@ -130,19 +125,34 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
             low_water_bytes: config.low_water_bytes,
             backlog_bytes: config.backlog_bytes,
         },
-        receipt_secret: config.receipt_secret.read()?,
-        log_seed: seed,
         say,
     })
 }
 
-/// What the node does, and over which queues.
+/// What the node does, with what, and over which queues.
 fn role(config: &Config) -> Result<Role, ConfigError> {
-    let Some(configured) = config.broker.as_ref().filter(|_| config.role != NodeRole::All) else {
-        return Ok(Role::All);
-    };
+    let keys = config.proof.as_ref().map(proof_keys).transpose()?;
+    let link = config.broker.as_ref().filter(|_| config.role != NodeRole::All).map(link).transpose()?;
+    match (config.role, keys, link) {
+        (NodeRole::All, Some(keys), _) => Ok(Role::All(keys)),
+        (NodeRole::Edge, _, Some(link)) => Ok(Role::Edge(link)),
+        (NodeRole::Processor, Some(keys), Some(link)) => Ok(Role::Processor(keys, link)),
+        _ => unreachable!("the configuration has what its role needs"),
+    }
+}
+
+fn proof_keys(proof: &config::Proof) -> Result<ProofKeys, ConfigError> {
+    let seed = proof.log_key.read()?;
+    let log_seed = LogSeed::from_hex(seed.expose_secret()).ok_or_else(|| {
+        ConfigError::new(&proof.log_key.place, "the log's signing key: it is not 32 bytes in hex")
+            .hint("make one: (umask 077; openssl rand -hex 32 > FILE)")
+    })?;
+    Ok(ProofKeys { receipt_secret: proof.receipt_secret.read()?, log_seed })
+}
+
+fn link(configured: &config::Broker) -> Result<Link, ConfigError> {
     let queues = &configured.queues;
-    let link = Link {
+    Ok(Link {
         broker: broker(configured)?,
         topology: Topology {
             name: queues.name.clone(),
@@ -156,8 +166,7 @@ fn role(config: &Config) -> Result<Role, ConfigError> {
         consumed: queues.consumed.clone(),
         prefetch: queues.prefetch,
         adopt: queues.adopt,
-    };
-    Ok(if config.role == NodeRole::Edge { Role::Edge(link) } else { Role::Processor(link) })
+    })
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::layer::{self, Backend, Entitled, Key, Layer, NodeRole, Profile, SchemeName, Store, TokenRole};
 use super::place::{ConfigError, Place, Text};
 use super::secret::{Kept, SecretRef};
-use super::{Config, Governor, PackFile, Policy, Source, SourceKey, Token};
+use super::{Config, Governor, PackFile, Policy, Proof, Source, SourceKey, Token};
 use crate::limits::DEDUP_SIGNALS_MIN;
 use crate::signal::is_name;
 
@@ -55,7 +55,11 @@ impl Layers {
         let default_file = |file: &str| (profile == Profile::Dev).then(|| data_dir.join(file));
         let default_file: &dyn Fn(&str) -> Option<PathBuf> = &default_file;
         let tokens = self.tokens(default_file)?;
-        let sources = self.sources(default_file, is_set)?;
+        let sources = match role.value {
+            NodeRole::All | NodeRole::Edge => self.sources(default_file, is_set)?,
+            // Its signals were verified where they were accepted.
+            NodeRole::Processor => Vec::new(),
+        };
         let actions = self.actions(default_file, &sources)?;
         Ok(Config {
             listen: self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?,
@@ -78,21 +82,10 @@ impl Layers {
             governor: self.governor()?,
             policy: self.policy()?,
             broker: self.broker(profile, &role, &actions)?,
-            role: role.value,
             actions,
             sources,
-            receipt_secret: self.secret(
-                (self.find(|l| &l.receipt.secret_file), self.find(|l| &l.receipt.secret_env)),
-                is_set("TAI2030_SIGNING_KEY").then_some("TAI2030_SIGNING_KEY"),
-                default_file("receipt.secret"),
-                ("the receipts' secret", "receipt.secret_file"),
-            )?,
-            log_key: self.secret(
-                (self.find(|l| &l.log.key_file), self.find(|l| &l.log.key_env)),
-                None,
-                default_file("log.key"),
-                ("the log's signing key", "log.key_file"),
-            )?,
+            proof: (role.value != NodeRole::Edge).then(|| self.proof(default_file, is_set)).transpose()?,
+            role: role.value,
             is_built_in: false,
             name,
             origin,
@@ -124,6 +117,27 @@ impl Layers {
             return Err(ConfigError::new(&store.place, "this version has no state store but `embedded`"));
         }
         Ok(role)
+    }
+
+    fn proof(
+        &self,
+        default_file: &dyn Fn(&str) -> Option<PathBuf>,
+        is_set: &dyn Fn(&str) -> bool,
+    ) -> Result<Proof, ConfigError> {
+        Ok(Proof {
+            receipt_secret: self.secret(
+                (self.find(|l| &l.receipt.secret_file), self.find(|l| &l.receipt.secret_env)),
+                is_set("TAI2030_SIGNING_KEY").then_some("TAI2030_SIGNING_KEY"),
+                default_file("receipt.secret"),
+                ("the receipts' secret", "receipt.secret_file"),
+            )?,
+            log_key: self.secret(
+                (self.find(|l| &l.log.key_file), self.find(|l| &l.log.key_env)),
+                None,
+                default_file("log.key"),
+                ("the log's signing key", "log.key_file"),
+            )?,
+        })
     }
 
     fn address(

@@ -75,6 +75,13 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// No file was named, so the packs are built in too.
     pub is_built_in: bool,
+    /// What receipts and log are signed with; an edge has neither.
+    pub proof: Option<Proof>,
+}
+
+/// What receipts and log are signed with.
+#[derive(Clone, Debug)]
+pub struct Proof {
     pub receipt_secret: SecretRef,
     pub log_key: SecretRef,
 }
@@ -208,7 +215,8 @@ impl Config {
             _ => None,
         });
         let tokens = self.tokens.iter().map(|token| (&token.secret, Written::Hex));
-        let own = [(&self.receipt_secret, Written::Hex), (&self.log_key, Written::Hex)];
+        let proof = self.proof.iter().flat_map(|proof| [&proof.receipt_secret, &proof.log_key]);
+        let own = proof.map(|secret| (secret, Written::Hex));
         let mut created = Vec::new();
         for (secret, written) in sources.chain(webhooks).chain(tokens).chain(own) {
             if let Some(path) = secret.create(&self.data_dir, written)? {

@@ -37,7 +37,7 @@ fn the_built_in_configuration_is_good() {
 
 #[test]
 fn the_shipped_configurations_name_their_secrets() {
-    for file in ["config/staging.toml", "config/prod.toml"] {
+    for file in ["config/staging.toml", "config/prod.toml", "config/edge.toml", "config/processor.toml"] {
         let config = load(Some(Path::new(file)), std::iter::empty(), &Flags::default()).unwrap();
         assert_ne!(config.profile, Profile::Dev, "{file}");
     }
@@ -140,7 +140,7 @@ fn the_blueprints_variables_name_the_secrets() {
     let variables = [("TAI2030_API_SECRET", "x"), ("TAI2030_SIGNING_KEY", "y")];
     let config = load_text(DEV, &variables).unwrap();
     assert_eq!(config.sources[0].keys[0].secret.kept, Kept::Variable("TAI2030_API_SECRET".into()));
-    assert_eq!(config.receipt_secret.kept, Kept::Variable("TAI2030_SIGNING_KEY".into()));
+    assert_eq!(config.proof.unwrap().receipt_secret.kept, Kept::Variable("TAI2030_SIGNING_KEY".into()));
 }
 
 #[test]
@@ -186,9 +186,10 @@ fn missing_secrets_are_made_once_and_only_for_the_owner() {
         assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
     }
     assert!(config.sources[1].keys[0].secret.read().unwrap().expose_secret().starts_with(b"whsec_"));
-    let before = config.log_key.read().unwrap();
+    let log_key = config.proof.as_ref().unwrap().log_key.clone();
+    let before = log_key.read().unwrap();
     assert!(config.create_secrets().unwrap().is_empty());
-    assert_eq!(config.log_key.read().unwrap().expose_secret(), before.expose_secret());
+    assert_eq!(log_key.read().unwrap().expose_secret(), before.expose_secret());
     assert!(!format!("{config:?}{before:?}").contains(std::str::from_utf8(before.expose_secret()).unwrap()));
 }
 
@@ -307,6 +308,18 @@ fn edges_and_processors_are_told_their_queues() {
     assert_eq!((broker.queues.consumed, broker.queues.prefetch), (vec![1, 3], 7));
     assert_eq!((broker.queues.group_size, broker.queues.adopt), (Some(5), true));
     assert_eq!((full.role, full.backlog_bytes), (NodeRole::Processor, Some(64 << 20)));
+    // In production an edge has no log to sign, and a processor nobody to verify.
+    let prod = |role: &str, secrets: &str| {
+        let node = format!("[node]\nprofile = \"prod\"\nrole = \"{role}\"\n{secrets}");
+        let token = "[[admin.token]]\nname = \"root\"\nrole = \"admin\"\ntoken_env = \"TOKEN\"\n";
+        load_text(&format!("{BROKER}{password}{node}{token}"), &[])
+            .map(|config| (config.proof.is_some(), config.sources.len()))
+    };
+    let source = "[[source]]\nname = \"signals\"\nscheme = \"hmac\"\nsecret_env = \"S\"\n";
+    let proof = "[receipt]\nsecret_env = \"R\"\n[log]\nkey_env = \"L\"\n";
+    assert_eq!(prod("edge", source).unwrap(), (false, 1));
+    assert_eq!(prod("processor", proof).unwrap(), (true, 0));
+    assert!(prod("edge", "").is_err() && prod("processor", "").is_err());
     let dev = load_text(&format!("{BROKER}{password}durable = false\n{DEV}"), &[]).unwrap();
     assert_eq!(dev.broker.unwrap().queues.kind, QueueType::Classic);
     let wrong = [

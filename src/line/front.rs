@@ -36,8 +36,8 @@ enum Waiting {
 #[must_use]
 pub fn threads(settings: &Settings) -> usize {
     match settings.role {
-        Role::All | Role::Edge(_) => settings.ingress_threads,
-        Role::Processor(_) => 1,
+        Role::All(_) | Role::Edge(_) => settings.ingress_threads,
+        Role::Processor(..) => 1,
     }
 }
 
@@ -45,8 +45,8 @@ pub fn threads(settings: &Settings) -> usize {
 #[must_use]
 pub fn broker_marks(settings: &Settings, say: fn(&str)) -> Option<Broker> {
     match &settings.role {
-        Role::All | Role::Edge(_) => None,
-        Role::Processor(link) => {
+        Role::All(_) | Role::Edge(_) => None,
+        Role::Processor(_, link) => {
             Some(Broker::Consumer(consumer::Marks::new(&link.consumed, Trouble::new(say))))
         }
     }
@@ -64,7 +64,7 @@ impl Front {
         recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
     ) -> Result<(Self, Option<SocketAddr>), ServeError> {
         let (waiting, address) = match (&settings.role, broker, address) {
-            (Role::Processor(link), Some(Broker::Consumer(marks)), _) => {
+            (Role::Processor(_, link), Some(Broker::Consumer(marks)), _) => {
                 let path = settings.data_dir.join("suspect");
                 let in_data_dir = |source| ServeError::DataDir { path: path.clone(), source };
                 let suspect = Suspect::open(Arc::clone(disk), &path).map_err(in_data_dir)?;

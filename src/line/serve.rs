@@ -127,7 +127,7 @@ pub fn serve(
         };
         let mut line: Box<dyn Run> = match &settings.role {
             Role::Edge(link) => Box::new(Edge::start(start, link)?),
-            Role::All | Role::Processor(_) => Box::new(Line::start(start)?),
+            Role::All(keys) | Role::Processor(keys, _) => Box::new(Line::start(start, keys)?),
         };
         addresses = line.addresses();
         match line.run(&mut || tell(Notice::Ready(&addresses))) {

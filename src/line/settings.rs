@@ -41,9 +41,6 @@ pub struct Settings {
     pub targets: Arc<Targets>,
     pub dedup: dedup::Settings,
     pub bounds: Bounds,
-    /// Secret of the receipts' HMAC.
-    pub receipt_secret: SecretSlice<u8>,
-    pub log_seed: LogSeed,
     /// Tells an operator what happens.
     pub say: fn(&str),
 }
@@ -57,23 +54,31 @@ impl Settings {
 }
 
 /// Which part of the line this node runs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Role {
     /// All of it; there is no broker.
-    All,
+    All(ProofKeys),
     /// Up to the journal; what is accepted goes to the broker.
     Edge(Link),
     /// From the journal on; what is decided comes from the broker.
-    Processor(Link),
+    Processor(ProofKeys, Link),
+}
+
+/// What receipts and log are signed with.
+#[derive(Debug)]
+pub struct ProofKeys {
+    /// Secret of the receipts' HMAC.
+    pub receipt_secret: SecretSlice<u8>,
+    pub log_seed: LogSeed,
 }
 
 impl Role {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::All => "all",
+            Self::All(_) => "all",
             Self::Edge(_) => "edge",
-            Self::Processor(_) => "processor",
+            Self::Processor(..) => "processor",
         }
     }
 }

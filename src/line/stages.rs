@@ -15,7 +15,7 @@ use super::journal_thread::{Behind, JournalPlan, abort_on_panic};
 use super::recovery::{self, Opened, RecoveryError};
 use super::running::{Ending, Run, Told, join, last_words, spawn, watch};
 use super::serve::{Addresses, ServeError};
-use super::settings::Settings;
+use super::settings::{ProofKeys, Settings};
 use super::supervisor::Restarts;
 use super::threads::{self, Stop};
 use super::wiring::{Gauge, Wiring, wire, wire_log_writer};
@@ -103,7 +103,7 @@ impl Line {
         clippy::too_many_lines,
         reason = "one list of who gets what; in parts it would be harder to follow"
     )]
-    pub fn start(start: Start<'_>) -> Result<Self, ServeError> {
+    pub fn start(start: Start<'_>, keys: &ProofKeys) -> Result<Self, ServeError> {
         let Start { settings, disk, addresses, parked, drain, restarts } = start;
         let threads = front::threads(settings) + settings.shards + 3;
         let idle = Idle::sharing(threads, cores::available().len());
@@ -113,8 +113,8 @@ impl Line {
         let mut collector = Collector::new().ok_or(ServeError::Histograms)?;
         let mut recorder = || collector.recorder().ok_or(ServeError::Histograms);
 
-        let signer = LocalSigner::new(&settings.origin, settings.log_seed.expose())?;
-        let key = ReceiptKey::new(settings.receipt_secret.expose_secret());
+        let signer = LocalSigner::new(&settings.origin, keys.log_seed.expose())?;
+        let key = ReceiptKey::new(keys.receipt_secret.expose_secret());
         let store = Embedded::open(&recovery::state_dir(&settings.data_dir)).map_err(RecoveryError::from)?;
         let log_dir = recovery::log_dir(&settings.data_dir);
         let log = Log::open(Arc::clone(disk), &log_dir, Box::new(signer), key, SEGMENT_BYTES, clock::wall());
