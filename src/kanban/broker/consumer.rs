@@ -220,12 +220,19 @@ impl Consumer {
             if stop.is_on() {
                 return Ok(());
             }
+            // The journal answers as many units as the lanes have places.
+            let takes = !taking.alone && taking.units.len() + 1 < self.lanes.arrivals.room();
             self.lanes.bell.announce_sleep();
-            let delivered = tokio::select! {
-                biased;
-                delivered = poll_fn(|context| taking.poll(context)), if !taking.alone => Some(delivered?),
-                () = self.lanes.rung.notified() => None,
-                () = tokio::time::sleep(LOOK_AGAIN) => None,
+            // An answer that came before the announcement rings nobody.
+            let delivered = if self.lanes.acks.is_empty() {
+                tokio::select! {
+                    biased;
+                    delivered = poll_fn(|context| taking.poll(context)), if takes => Some(delivered?),
+                    () = self.lanes.rung.notified() => None,
+                    () = tokio::time::sleep(LOOK_AGAIN) => None,
+                }
+            } else {
+                None
             };
             self.lanes.bell.awake();
             if let Some((intake, delivery)) = delivered {
@@ -234,7 +241,7 @@ impl Consumer {
                 // Whatever else is there goes to the journal in one go.
                 let mut now = Context::from_waker(std::task::Waker::noop());
                 while !taking.alone
-                    && taking.units.len() < self.lanes.arrivals.room()
+                    && taking.units.len() + 1 < self.lanes.arrivals.room()
                     && let Poll::Ready(delivered) = taking.poll(&mut now)
                 {
                     let (intake, delivery) = delivered?;

@@ -224,7 +224,7 @@ impl Publisher {
             }
             let before = window.confirmed();
             let more = backlog.last < durable && window.has_room() && !blocked;
-            self.wait(&mut window, more).await?;
+            self.wait(&mut window, durable, more).await?;
             if window.confirmed() > before {
                 progress = Instant::now();
                 self.marks.messages.publish(self.marks.messages.read() + window.confirmed() - before);
@@ -254,7 +254,7 @@ impl Publisher {
     }
 
     /// Until a confirm comes, something becomes durable, or a while has passed; not at all while there is `more` to do.
-    async fn wait(&self, window: &mut Window, more: bool) -> Result<(), Ended> {
+    async fn wait(&self, window: &mut Window, durable: Seq, more: bool) -> Result<(), Ended> {
         if more {
             let mut now = Context::from_waker(std::task::Waker::noop());
             window.look(&mut now).map_err(Ended::Broken)?;
@@ -263,6 +263,11 @@ impl Publisher {
         }
         let Source { bell, rung, .. } = &self.source;
         bell.announce_sleep();
+        // What became durable before the announcement rings nobody.
+        if Seq(self.source.durable.read()) > durable {
+            bell.awake();
+            return Ok(());
+        }
         let looked = tokio::select! {
             biased;
             looked = poll_fn(|context| match window.look(context) {
