@@ -1,5 +1,6 @@
 //! What brings signals to the journal: HTTP, or, at a processor, the broker. It waits until the journal is ready.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
@@ -79,6 +80,7 @@ impl Front {
                         lanes: Lanes { arrivals, acks, bell, rung: acked },
                         taken: consumer::Taken::default(),
                         suspect,
+                        missed: HashSet::new(),
                         marks,
                     };
                     (Box::new(consumer), Stop { finish: drain.clone(), abandon: abandon.clone() })

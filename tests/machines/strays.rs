@@ -1,8 +1,13 @@
 //! What stands in the queues and is no edge's signal, or was set aside: it becomes a dead letter and is seen.
 
+use gemba::event::Seq;
+use gemba::kanban::broker::message::{CONTENT_TYPE, Draft, Origin, Span};
+use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
 
+use crate::ledger::journal_of;
 use crate::line::{Machine, Sender, section, wait_until};
 use crate::rabbit::Broker;
 
@@ -90,4 +95,74 @@ fn one_id_with_two_bodies_from_two_edges_is_decided_once_and_the_other_is_a_dead
     for machine in edges.iter_mut().chain([&mut processor]) {
         machine.terminate();
     }
+}
+
+/// A message as an edge would write it, of one signal of each number.
+fn forged(after: u64, numbers: &[u64]) -> (BasicProperties, Vec<u8>) {
+    let span = Span { after: Seq(after), through: Seq(*numbers.last().unwrap()) };
+    let origin = Origin { edge: "edge-x.0123456789abcdef".into(), partition: 0, span };
+    let mut draft = Draft::default();
+    for number in numbers {
+        let id = format!("x-{number}");
+        let body = format!(r#"{{"id":"{id}","tenant":"acme","sku":"vm","type":"see.this"}}"#);
+        let text = |text: &str| Text::Owned(text.into());
+        let signal = Signal {
+            identity: Fingerprint::new("signals", Assurance::C, "acme", &id, body.as_bytes()),
+            id: text(&id),
+            tenant: text("acme"),
+            sku: text("vm"),
+            kind: text("see.this"),
+            severity: Severity::Info,
+            provenance: Provenance::intern("signals", "default", Assurance::C),
+            digest: *number,
+            body: body.into(),
+        };
+        draft.push(Seq(*number), &signal);
+    }
+    let mut headers = FieldTable::default();
+    headers.insert("gemba-edge".into(), AMQPValue::LongString((*origin.edge).into()));
+    headers.insert("gemba-partition".into(), AMQPValue::LongInt(0));
+    headers.insert("gemba-after".into(), AMQPValue::LongLongInt(i64::try_from(after).unwrap()));
+    headers.insert("gemba-through".into(), AMQPValue::LongLongInt(i64::try_from(span.through.0).unwrap()));
+    let properties = BasicProperties::default().with_content_type(CONTENT_TYPE.into()).with_headers(headers);
+    (properties, draft.seal(&origin))
+}
+
+#[test]
+fn what_comes_too_early_waits_and_what_never_comes_is_told_and_left_behind() {
+    let Some(broker) = Broker::start() else { return };
+    let mut processor = Machine::start("processor", "processor-1", &section(&broker, ""));
+    wait_until("it is connected", || processor.node().metric("gemba_broker_connected") == 1.0);
+    let publish = |after, numbers: &[u64]| {
+        let (properties, body) = forged(after, numbers);
+        broker.with(async |channel| {
+            let options = BasicPublishOptions::default();
+            let published =
+                channel.basic_publish("".into(), "tai2030.signals".into(), options, &body, properties);
+            published.await.unwrap().await.unwrap();
+            channel.close(200, "done".into()).await.unwrap();
+        });
+    };
+    // The first, the fourth, the third, the second: and all of it in order.
+    publish(0, &[3, 4]);
+    publish(9, &[10]);
+    publish(6, &[9]);
+    publish(4, &[5, 6]);
+    let taken = || journal_of(&processor.data()).into_iter().map(|taken| taken.id).collect::<Vec<_>>();
+    wait_until("all is taken", || taken().len() == 6);
+    assert_eq!(taken(), ["x-3", "x-4", "x-5", "x-6", "x-9", "x-10"]);
+    assert_eq!(processor.node().metric("gemba_broker_missing_signals"), 0.0);
+    // Ten to nineteen never come.
+    publish(19, &[20, 21]);
+    wait_until("it is left behind", || taken().len() == 8);
+    assert_eq!(taken()[6..], ["x-20", "x-21"]);
+    assert_eq!(processor.node().metric("gemba_broker_missing_signals"), 9.0);
+    // And what comes twice counts once.
+    publish(6, &[9]);
+    publish(21, &[22]);
+    wait_until("it goes on", || taken().len() == 9);
+    wait_until("all is acknowledged", || {
+        processor.node().metric("gemba_broker_unacknowledged_messages") == 0.0
+    });
+    processor.terminate();
 }

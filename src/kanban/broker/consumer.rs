@@ -113,6 +113,8 @@ pub struct Consumer {
     /// What is durable.
     pub taken: Taken,
     pub suspect: Suspect,
+    /// What was missing over one connection.
+    pub missed: HashSet<((Box<str>, u16), Seq)>,
     pub marks: Marks,
 }
 
@@ -166,7 +168,7 @@ impl Consumer {
         let orders = self.taken.iter().map(|(key, through)| (key.clone(), Order::new(Some(*through))));
         let mut taking = Taking {
             orders: orders.collect(),
-            waiting_since: None,
+            waiting: HashMap::new(),
             skips: HashSet::new(),
             gathered: None,
             alone: false,

@@ -87,8 +87,8 @@ pub(super) struct Unit {
 /// The work of one connection.
 pub(super) struct Taking {
     pub(super) orders: HashMap<(Box<str>, u16), Order<Brought>>,
-    /// Since when something waits for what is missing before it.
-    pub(super) waiting_since: Option<Instant>,
+    /// Since when something of these waits for what is missing before it.
+    pub(super) waiting: HashMap<(Box<str>, u16), Instant>,
     /// What is missing before the next message of these will not come.
     pub(super) skips: HashSet<(Box<str>, u16)>,
     pub(super) gathered: Option<Gathered>,
@@ -164,7 +164,7 @@ impl Consumer {
         if !taking.orders.contains_key(&key) && taking.orders.len() >= POSITIONS_MAX {
             return Err(format!("there are more than {POSITIONS_MAX} edges and partitions"));
         }
-        let order = taking.orders.entry(key).or_insert_with(|| Order::new(None));
+        let order = taking.orders.entry(key.clone()).or_insert_with(|| Order::new(None));
         let brought = Brought { ticket, origin, signals, astray, suspect };
         let span = brought.origin.span;
         let mut verdict = order.offer(span, brought);
@@ -180,13 +180,18 @@ impl Consumer {
             taking.skips.insert((brought.origin.edge.clone(), brought.origin.partition));
             verdict = order.offer(span, brought);
         }
-        self.settle(taking, verdict)
+        self.settle(taking, &key, verdict)
     }
 
-    fn settle(&mut self, taking: &mut Taking, verdict: Verdict<Brought>) -> Result<(), String> {
+    fn settle(
+        &mut self,
+        taking: &mut Taking,
+        key: &(Box<str>, u16),
+        verdict: Verdict<Brought>,
+    ) -> Result<(), String> {
         match verdict {
             Verdict::Held => {
-                taking.waiting_since.get_or_insert_with(Instant::now);
+                taking.waiting.entry(key.clone()).or_insert_with(Instant::now);
                 Ok(())
             }
             Verdict::Repeat(brought) => {
@@ -197,25 +202,30 @@ impl Consumer {
                 Ok(())
             }
             Verdict::Take(brought, behind) => {
-                let key = (brought.origin.edge.clone(), brought.origin.partition);
                 self.hand_on_in_order(taking, brought, behind)?;
-                while let Some((span, held)) = taking.orders.get_mut(&key).and_then(Order::ready) {
-                    taking.waiting_since = None;
-                    let verdict = taking.orders.get_mut(&key).map(|order| order.offer(span, held));
-                    match verdict {
-                        Some(Verdict::Take(brought, behind)) => {
-                            self.hand_on_in_order(taking, brought, behind)?;
-                        }
-                        Some(other) => self.settle(taking, other)?,
-                        None => {}
-                    }
-                }
-                Ok(())
+                self.settle_what_waited(taking, key)
             }
             Verdict::Stranger(_) => {
                 unreachable!("an edge that was offered once is known, adopted or refused")
             }
         }
+    }
+
+    /// What waited for this one has its turn.
+    fn settle_what_waited(&mut self, taking: &mut Taking, key: &(Box<str>, u16)) -> Result<(), String> {
+        while let Some(order) = taking.orders.get_mut(key)
+            && let Some((span, held)) = order.ready()
+        {
+            match order.offer(span, held) {
+                Verdict::Take(brought, behind) => self.hand_on_in_order(taking, brought, behind)?,
+                other => self.settle(taking, key, other)?,
+            }
+        }
+        taking.waiting.remove(key);
+        if taking.orders.get(key).is_some_and(|order| order.held() > 0) {
+            taking.waiting.insert(key.clone(), Instant::now());
+        }
+        Ok(())
     }
 
     /// Small messages that follow one another go to the journal as one unit; one that was delivered often goes alone.
@@ -376,35 +386,30 @@ impl Consumer {
         Ok(())
     }
 
-    /// What has been missing for too long is not coming: it is counted, told, and left behind.
+    /// What has been missing for too long is asked for once more by a new connection, over which the broker gives everything
+    /// again that was not acknowledged. If it is missing then, too, it is not coming: it is counted, told, and left behind.
     pub(super) fn skip_what_is_missing(&mut self, taking: &mut Taking) -> Result<(), String> {
-        if taking.waiting_since.is_none_or(|since| since.elapsed() <= GAP_WAIT) {
-            return Ok(());
+        let late = taking.waiting.iter().find(|(_, since)| since.elapsed() > GAP_WAIT);
+        let Some((key, _)) = late else { return Ok(()) };
+        let key = key.clone();
+        let Some(order) = taking.orders.get_mut(&key) else { return Ok(()) };
+        if self.missed.insert((key.clone(), order.through())) {
+            return Err(format!("partition {}: signals of edge {} are missing", key.1, key.0));
         }
-        taking.waiting_since = None;
-        let stuck: Vec<_> =
-            taking.orders.iter().filter(|(_, order)| order.held() > 0).map(|(key, _)| key.clone()).collect();
-        for key in stuck {
-            let Some(order) = taking.orders.get_mut(&key) else { continue };
-            let Some(Span { after, through }) = order.skip() else { continue };
-            self.marks.missing.publish(self.marks.missing.read() + (through.0 - after.0));
-            self.marks.trouble.note(&format!(
-                "partition {}: of edge {} the signals numbered {} to {} never came: the broker has lost them",
-                key.1,
-                key.0,
-                after.0 + 1,
-                through.0
-            ));
-            taking.skips.insert(key.clone());
-            if let Some((span, held)) = taking.orders.get_mut(&key).and_then(Order::ready)
-                && let Some(order) = taking.orders.get_mut(&key)
-            {
-                let verdict = order.offer(span, held);
-                self.settle(taking, verdict)?;
-            }
-            self.hand_on(taking)?;
-            self.lanes.arrivals.ring();
-        }
+        let Some(Span { after, through }) = order.skip() else { return Ok(()) };
+        self.missed.retain(|(missed, _)| *missed != key);
+        self.marks.missing.publish(self.marks.missing.read() + (through.0 - after.0));
+        self.marks.trouble.note(&format!(
+            "partition {}: of edge {} the signals numbered {} to {} never came: the broker has lost them",
+            key.1,
+            key.0,
+            after.0 + 1,
+            through.0
+        ));
+        taking.skips.insert(key.clone());
+        self.settle_what_waited(taking, &key)?;
+        self.hand_on(taking)?;
+        self.lanes.arrivals.ring();
         Ok(())
     }
 }

@@ -66,6 +66,12 @@ impl<T> Order<T> {
         Some((Span { after, through }, message))
     }
 
+    /// Everything up to here was taken.
+    #[must_use]
+    pub fn through(&self) -> Seq {
+        self.through.unwrap_or_default()
+    }
+
     /// How many wait.
     #[must_use]
     pub fn held(&self) -> usize {
