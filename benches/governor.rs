@@ -4,7 +4,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use gemba::event::{ActionId, Event, Kind, Outcome, Seq, Subject, TimerKind, UnixMillis};
+use gemba::event::{ActionId, Event, JournalId, Kind, Outcome, Seq, Subject, TimerKind, UnixMillis};
 use gemba::jidoka::governor::{Arm, Effects, Governor};
 use gemba::jidoka::policy::example::Expected;
 use gemba::jidoka::policy::{Pack, Question, Room};
@@ -235,7 +235,7 @@ fn step_act_and_outcome(bencher: Bencher) {
         .bench_local_values(|events| {
             for event in events {
                 let (seq, time) = (event.seq.next(), event.time);
-                let action = ActionId(event.seq);
+                let action = ActionId { journal: JournalId(0), seq: event.seq };
                 governor.step(event, &rules, &mut effects);
                 governor.step(outcome(&subject(), action, seq, time), &rules, &mut effects);
             }

@@ -47,14 +47,24 @@ pub struct Subject {
     pub sku: Box<str>,
 }
 
-/// An action, named by the signal that caused it: a governor generates at most one per signal, so the number is
-/// unique, stable over a replay, and serves as the idempotency key.
+/// Which journal gave a number: its random id. 0 where the journal is not known, as in data of older versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JournalId(pub u64);
+
+/// An action, named by the signal that caused it: a governor generates at most one per signal, so journal and number
+/// are unique over all nodes, stable over a replay, and serve as the idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ActionId(pub Seq);
+pub struct ActionId {
+    pub journal: JournalId,
+    pub seq: Seq,
+}
 
 impl fmt::Display for ActionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a-{:016x}", self.0.0)
+        match self.journal {
+            JournalId(0) => write!(f, "a-{:016x}", self.seq.0),
+            JournalId(journal) => write!(f, "a-{journal:016x}-{:016x}", self.seq.0),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Pack, Policies, PolicySet};
-use crate::event::{Event, RulesText, Seq, UnixMillis};
+use crate::event::{Event, JournalId, RulesText, Seq, UnixMillis};
 use crate::limits::{self, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
 use crate::place::{ConfigError, Place, nearest};
 use crate::receipt::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
@@ -29,6 +29,8 @@ pub enum EntitlementDefault {
 /// One set of rules for all governors of a node.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// Whose numbers name the actions.
+    pub journal: JournalId,
     pub policies: Policies,
     pub entitlement: EntitlementDefault,
     pub boot_timeout: Duration,
@@ -201,6 +203,7 @@ impl Rules {
     fn new(source: RulesSource, policies: Policies) -> Self {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Self {
+            journal: JournalId::default(),
             policies,
             entitlement: source.entitlement,
             boot_timeout: seconds(source.boot_timeout_seconds),
@@ -298,6 +301,7 @@ fn node_draft(seq: Seq, time: UnixMillis, ordinal: u8, policy: Option<Arc<Policy
 /// Rules that were compiled lately, so that each text is compiled once and off the shards' path; and which hold.
 #[derive(Debug, Default)]
 pub struct Compiled {
+    journal: JournalId,
     kept: Mutex<Vec<(Box<str>, Arc<Rules>)>>,
     holding: Mutex<Option<(Seq, Arc<Rules>)>>,
 }
@@ -306,6 +310,12 @@ pub struct Compiled {
 const COMPILED_MAX: usize = 8;
 
 impl Compiled {
+    /// For a node whose journal is this one.
+    #[must_use]
+    pub fn new(journal: JournalId) -> Self {
+        Self { journal, ..Self::default() }
+    }
+
     /// The rules of this text.
     ///
     /// # Errors
@@ -315,7 +325,7 @@ impl Compiled {
         if let Some((_, rules)) = kept.iter().find(|(known, _)| **known == *text) {
             return Ok(Arc::clone(rules));
         }
-        let rules = Arc::new(Rules::from_text(text)?);
+        let rules = Arc::new(Rules { journal: self.journal, ..Rules::from_text(text)? });
         if kept.len() == COMPILED_MAX {
             kept.remove(0);
         }

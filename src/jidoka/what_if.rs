@@ -95,7 +95,7 @@ impl WhatIf {
             self.effects.cases.clear();
             let intent = self.effects.intents.drain(..).last();
             let action: Option<(Seq, Box<str>)> =
-                intent.as_ref().map(|intent| (intent.action.0, (*intent.name).into()));
+                intent.as_ref().map(|intent| (intent.action.seq, (*intent.name).into()));
             for draft in self.effects.drafts.drain(..) {
                 if let Some(of) = settled(&draft).and_then(|seq| self.waiting.remove(&seq)) {
                     let acted = action.as_ref().filter(|(seq, _)| *seq == draft.id.seq);

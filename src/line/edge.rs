@@ -75,7 +75,7 @@ impl Edge {
 
         let dir = recovery::journal_dir(&settings.data_dir);
         let in_data_dir = |source| ServeError::DataDir { path: settings.data_dir.clone(), source };
-        let edge = identity::of(&**disk, &dir, &settings.name).map_err(in_data_dir)?;
+        let edge = identity::named(&settings.name, identity::of(&**disk, &dir).map_err(in_data_dir)?);
         let path = settings.data_dir.join("forwarded");
         let noted = Note::open(Arc::clone(disk), &path, link.topology.partitions);
         let (note, confirmed) = noted.map_err(publisher::Fatal::from)?;

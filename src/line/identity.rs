@@ -5,14 +5,15 @@ use std::io;
 use std::path::Path;
 
 use crate::disk::{self, Disk, make_dir};
+use crate::event::JournalId;
 
 const ID_BYTES: usize = 8;
 
-/// `<name>.<id>`; the id is made when there is none.
+/// A journal's id; it is made when there is none. `dir` is the journal's.
 ///
 /// # Errors
 /// Whatever the disk says, and `InvalidData` where the file holds something else.
-pub fn of(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Box<str>> {
+pub fn of(disk: &dyn Disk, dir: &Path) -> io::Result<JournalId> {
     make_dir(disk, dir)?;
     let path = dir.join("id");
     let id = match disk::read(disk, &path, 64) {
@@ -34,7 +35,15 @@ pub fn of(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Box<str>> {
         }
         Err(error) => return Err(error),
     };
-    Ok(format!("{name}.{id}").into())
+    let id = u64::from_str_radix(&id, 16).ok().filter(|id| *id != 0);
+    let what = || format!("{} is not a journal's id", path.display());
+    id.map(JournalId).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what()))
+}
+
+/// What a node is called where others must not take it for one that had its name before: `<name>.<id>`.
+#[must_use]
+pub fn named(name: &str, JournalId(id): JournalId) -> Box<str> {
+    format!("{name}.{id:016x}").into()
 }
 
 /// The role whose data `data_dir` holds: what an edge has accepted is decided elsewhere, and nowhere twice. A directory
@@ -74,11 +83,12 @@ mod tests {
     fn a_journal_keeps_its_id_and_a_new_one_has_another() {
         let dir = tempfile::tempdir().unwrap();
         let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
-        let first = of(&RealDisk, &one, "edge-1").unwrap();
-        assert!(first.starts_with("edge-1.") && first.len() == 23, "{first}");
-        assert_eq!(of(&RealDisk, &one, "edge-1").unwrap(), first);
-        assert_ne!(of(&RealDisk, &two, "edge-1").unwrap(), first);
+        let first = of(&RealDisk, &one).unwrap();
+        let name = named("edge-1", first);
+        assert!(name.starts_with("edge-1.") && name.len() == 23, "{name}");
+        assert_eq!(of(&RealDisk, &one).unwrap(), first);
+        assert_ne!(of(&RealDisk, &two).unwrap(), first);
         std::fs::write(one.join("id"), "none\n").unwrap();
-        assert!(of(&RealDisk, &one, "edge-1").unwrap_err().to_string().contains("not a journal's id"));
+        assert!(of(&RealDisk, &one).unwrap_err().to_string().contains("not a journal's id"));
     }
 }

@@ -19,7 +19,7 @@ use super::settings::{ProofKeys, Settings};
 use super::supervisor::Restarts;
 use super::threads::{self, Stop};
 use super::wiring::{Gauge, Wiring, wire, wire_log_writer};
-use super::{cores, outbound};
+use super::{cores, identity, outbound};
 use crate::andon::log::{Log, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
@@ -124,7 +124,10 @@ impl Line {
         let Opened { store, governors, watermark, rules: stored, log, logged } =
             recovery::open(Box::new(store), log)?;
         let configured = settings.rulebook.configured().to_text();
-        let compiled = Arc::new(Compiled::default());
+        let journal_dir = recovery::journal_dir(&settings.data_dir);
+        let journal_id = identity::of(&**disk, &journal_dir);
+        let in_journal = |source| ServeError::DataDir { path: journal_dir.clone(), source };
+        let compiled = Arc::new(Compiled::new(journal_id.map_err(in_journal)?));
         let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
         let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;

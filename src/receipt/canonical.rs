@@ -6,11 +6,13 @@
 //! out (decision record 0002). So a renderer, once released, is frozen: golden vectors pin it.
 
 use super::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
-use crate::event::{ActionId, Seq, UnixMillis};
+use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::signal::Assurance;
 
-/// Version of the renderer and of the compact form.
-pub const VERSION: u8 = 1;
+/// Version of the renderer and of the compact form, and of the one that names an action by its number alone. The two
+/// differ in nothing else, and each receipt has the older one that can say what it says.
+pub const VERSION: u8 = 2;
+const VERSION_BEFORE: u8 = 1;
 
 /// Everything that a receipt says, before it is hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,14 @@ pub fn receipt(fields: &Fields<'_>, logged: &Logged<'_>, out: &mut Vec<u8>) {
 fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"action_id":"#);
     match fields.action {
-        Some(action) => quoted_id(out, b"a-", action.0.0, None),
+        Some(ActionId { journal: JournalId(0), seq }) => quoted_id(out, b"a-", seq.0, None),
+        Some(ActionId { journal, seq }) => {
+            out.extend_from_slice(b"\"a-");
+            encode_hex(out, &journal.0.to_be_bytes());
+            out.push(b'-');
+            encode_hex(out, &seq.0.to_be_bytes());
+            out.push(b'"');
+        }
         None => null(out),
     }
     out.extend_from_slice(br#","assurance":"#);
@@ -239,13 +248,18 @@ pub fn store(fields: &Fields<'_>, out: &mut Vec<u8>) {
         flags |= if holds { flag } else { 0 };
     }
     let states = (fields.before as u8) << 4 | fields.after as u8;
-    out.extend_from_slice(&[VERSION, flags, fields.kind as u8, states, fields.id.ordinal]);
+    let journal = fields.action.map(|action| action.journal).filter(|journal| *journal != JournalId(0));
+    let version = if journal.is_some() { VERSION } else { VERSION_BEFORE };
+    out.extend_from_slice(&[version, flags, fields.kind as u8, states, fields.id.ordinal]);
     out.extend_from_slice(&fields.id.seq.0.to_le_bytes());
     out.extend_from_slice(&fields.time.0.to_le_bytes());
     text(out, fields.tenant);
     text(out, fields.sku);
+    if let Some(journal) = journal {
+        out.extend_from_slice(&journal.0.to_le_bytes());
+    }
     if let Some(action) = fields.action {
-        out.extend_from_slice(&action.0.0.to_le_bytes());
+        out.extend_from_slice(&action.seq.0.to_le_bytes());
     }
     if let Some(seq) = other {
         out.extend_from_slice(&seq.0.to_le_bytes());
@@ -320,7 +334,7 @@ impl Stored {
 pub fn load(bytes: &[u8]) -> Option<Stored> {
     let mut cursor = Cursor(bytes);
     let [version, flags, kind, states, ordinal] = cursor.array()?;
-    if version != VERSION {
+    if ![VERSION, VERSION_BEFORE].contains(&version) {
         return None;
     }
     let holds = |flag| flags & flag != 0;
@@ -328,7 +342,8 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
     let seq = Seq(cursor.number()?);
     let time = UnixMillis(cursor.number()?);
     let (tenant, sku) = (cursor.text()?, cursor.text()?);
-    let action = if holds(ACTION) { Some(ActionId(Seq(cursor.number()?))) } else { None };
+    let journal = JournalId(if version == VERSION { cursor.number()? } else { 0 });
+    let action = if holds(ACTION) { Some(ActionId { journal, seq: Seq(cursor.number()?) }) } else { None };
     let signal_seq = if holds(SAME_SEQ) {
         Some(seq)
     } else if holds(SIGNAL_SEQ) {
@@ -398,7 +413,7 @@ mod tests {
     fn fields() -> impl Strategy<Value = Stored> {
         let texts = (".*", "[a-z]{1,8}", "[a-z]{1,8}", prop::option::of(".*"), prop::option::of(".{0,40}"));
         let numbers = (0u64..1 << 53, 0u64..1 << 53, any::<u8>(), 0usize..16, 0usize..6, 0usize..6);
-        let options = (any::<bool>(), prop::option::of(0u64..1 << 53), any::<[u8; 32]>(), 0u8..8);
+        let options = (any::<bool>(), prop::option::of(0u64..1 << 53), any::<[u8; 32]>(), 0u8..16);
         (texts, numbers, options).prop_map(|(texts, numbers, options)| {
             let (free, tenant, sku, reason, signal_id) = texts;
             let (seq, time, ordinal, kind, before, after) = numbers;
@@ -410,7 +425,8 @@ mod tests {
                 before: StateName::ALL[before],
                 after: StateName::ALL[after],
                 success,
-                action: (which & 1 > 0).then_some(ActionId(Seq(time))),
+                action: (which & 1 > 0)
+                    .then_some(ActionId { journal: JournalId(u64::from(which >> 2)), seq: Seq(time) }),
                 policy: (which & 2 > 0).then(|| Policy {
                     pack: free.as_str().into(),
                     rule: "r".into(),

@@ -145,7 +145,7 @@ impl Behind {
     fn carry_out(&mut self, rng: &mut Rng, time: &Time, target: &mut Target) {
         let at = rng.index(self.orders.len());
         if let Some(shard::Order { intent, maybe_twice }) = self.orders[at].pop() {
-            target.calls.push((intent.action.0, maybe_twice));
+            target.calls.push((intent.action.seq, maybe_twice));
             if !rng.chance(self.silent) {
                 let signal = &intent.signal;
                 let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };

@@ -118,7 +118,7 @@ pub(super) mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::event::{ActionId, Seq};
+    use crate::event::{ActionId, JournalId, Seq};
     use crate::jidoka::governor::Intent;
     use crate::receipt::Policy;
     use crate::signal::{self, Fixed, Form};
@@ -130,7 +130,8 @@ pub(super) mod tests {
         let signals = signal::parse(verified, Form::Single, &Fixed::default()).unwrap();
         let policy = Policy { pack: "cost".into(), rule: "spend".into(), content_hash: [0xab; 32] };
         let intent = Intent {
-            action: ActionId(Seq(number)),
+            action: ActionId { journal: JournalId(0), seq: Seq(number) },
+            by: Seq(number),
             name: name.into(),
             policy: Arc::new(policy),
             reason: "spend is \"high\"".into(),

@@ -11,14 +11,16 @@ use super::mailbox::{Held, Mailbox};
 use super::quota::Quota;
 use super::state::{Boot, Flight, Halted, HaltedBy, Pending, State};
 use super::{Armed, Governor};
-use crate::event::{ActionId, Seq, UnixMillis};
+use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::policy::Memory;
 use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX};
 use crate::receipt::Policy;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// Before actions were named by their journal, too.
+const VERSION_UNNAMED: u8 = 2;
 /// Before there were policy packs, replays and memories.
 const VERSION_BEFORE: u8 = 1;
 
@@ -29,7 +31,7 @@ pub enum Damage {
     Short { field: &'static str },
     #[error("has {count} bytes too many")]
     Trailing { count: usize },
-    #[error("is version {found}, and this program reads {VERSION_BEFORE} and {VERSION}")]
+    #[error("is version {found}, and this program reads {VERSION_BEFORE} to {VERSION}")]
     Version { found: u8 },
     #[error("has no meaning for {found} in {field}")]
     Tag { field: &'static str, found: u8 },
@@ -66,7 +68,7 @@ impl Governor {
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
         let mut from = Reader { rest: bytes, version: VERSION };
         from.version = from.u8("version")?;
-        if ![VERSION, VERSION_BEFORE].contains(&from.version) {
+        if !(VERSION_BEFORE..=VERSION).contains(&from.version) {
             return Err(Damage::Version { found: from.version });
         }
         let tenant = from.name("tenant")?;
@@ -180,7 +182,9 @@ fn put_state(out: &mut Vec<u8>, state: &State) {
 
 fn put_flight(out: &mut Vec<u8>, flight: &Flight) {
     let intent = &flight.intent;
-    put_u64(out, intent.action.0.0);
+    put_u64(out, intent.action.journal.0);
+    put_u64(out, intent.action.seq.0);
+    put_u64(out, intent.by.0);
     put_text(out, &intent.name);
     put_u64(out, intent.time.0);
     encode_signal(out, &intent.signal);
@@ -352,14 +356,17 @@ impl<'a> Reader<'a> {
     }
 
     fn flight(&mut self) -> Result<Flight, Damage> {
-        let action = ActionId(self.seq("action")?);
+        let named = self.version > VERSION_UNNAMED;
+        let journal = JournalId(if named { self.u64("action")? } else { 0 });
+        let action = ActionId { journal, seq: self.seq("action")? };
+        let by = if named { self.seq("action")? } else { action.seq };
         let name = self.text("action name")?.into();
         let (time, signal) = (self.millis("action time")?, self.signal()?);
         let deadline = self.armed("action deadline")?;
         if self.version == VERSION_BEFORE {
             let policy = Policy { content_hash: [0; 32], pack: "".into(), rule: "".into() };
             let (policy, reason) = (Arc::new(policy), "".into());
-            let intent = Intent { action, name, policy, reason, time, accepted: action.0, signal };
+            let intent = Intent { action, name, by, policy, reason, time, accepted: by, signal };
             return Ok(Flight { intent, deadline });
         }
         let accepted = self.seq("accepted")?;
@@ -374,7 +381,7 @@ impl<'a> Reader<'a> {
         }
         let reason = str::from_utf8(self.bytes(len, "reason")?);
         let reason = reason.map_err(|_| Damage::Text { field: "reason" })?.into();
-        let intent = Intent { action, name, policy: Arc::new(policy), reason, time, accepted, signal };
+        let intent = Intent { action, name, by, policy: Arc::new(policy), reason, time, accepted, signal };
         Ok(Flight { intent, deadline })
     }
 

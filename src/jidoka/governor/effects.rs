@@ -34,6 +34,8 @@ impl Effects {
 #[derive(Clone, Debug)]
 pub struct Intent {
     pub action: ActionId,
+    /// The event of this node's journal that brought it: another number than the action's where another node ordered it.
+    pub by: Seq,
     /// Which of the configured actions.
     pub name: Arc<str>,
     /// The rule that asked for it, and what it says.

@@ -202,7 +202,7 @@ impl Governor {
             State::Stable => self.entitled && self.breaker != Breaker::Open,
             State::QuotaExhausted => self.entitled && self.breaker != Breaker::Open && self.quota.is_spent(),
             State::ActionPending(pending) => {
-                let action = pending.flight.intent.action.0;
+                let action = pending.flight.intent.by;
                 self.breaker != Breaker::Open
                     && action <= self.last_seq
                     && pending.mailbox.oldest().is_none_or(|oldest| action < oldest)
@@ -212,7 +212,7 @@ impl Governor {
             State::Halted(halted) => match &halted.by {
                 HaltedBy::Breaker { .. } => self.breaker == Breaker::Open,
                 HaltedBy::Operator { flight } => {
-                    flight.as_ref().is_none_or(|flight| flight.intent.action.0 <= self.last_seq)
+                    flight.as_ref().is_none_or(|flight| flight.intent.by <= self.last_seq)
                 }
             },
         }

@@ -9,7 +9,7 @@ use super::table::{self, OnEntitlement, OnOrder, OnOutcome, OnSignal, OnTimer};
 use super::turn::{Ended, Turn, joined, said};
 use super::{Armed, Governor};
 use crate::case::Cause;
-use crate::event::{ActionId, Astray, Command, Event, Kind, Outcome, Replay, Stray, Timer, TimerKind, Verb};
+use crate::event::{Astray, Command, Event, Kind, Outcome, Replay, Stray, Timer, TimerKind, Verb};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::Closing;
 use crate::jidoka::policy::{Decision, Question, Ruling};
@@ -201,7 +201,8 @@ impl Governor {
         let before = self.state();
         self.set_quota(self.quota.remaining(turn.rules).saturating_sub(1), turn);
         let intent = Intent {
-            action: ActionId(held.seq),
+            action: turn.action(held.seq),
+            by: held.seq,
             name: Arc::clone(name),
             policy: Arc::clone(&ruling.policy),
             reason: Arc::clone(&ruling.reason),
@@ -284,7 +285,8 @@ impl Governor {
                 let state = self.state();
                 let mut draft = turn.of_governor(self, ended.receipt(), state, state);
                 draft.action = Some(outcome.action);
-                draft.signal_seq = Some(outcome.action.0);
+                draft.signal_seq =
+                    (outcome.action.journal == turn.rules.journal).then_some(outcome.action.seq);
                 draft.reason = joined(&[Some(reason::LATE), error, twice]);
                 turn.effects.drafts.push(draft);
             }

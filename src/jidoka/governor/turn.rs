@@ -25,6 +25,11 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// What an action is called that the signal of the event `by` causes.
+    pub(super) fn action(&self, by: Seq) -> ActionId {
+        ActionId { journal: self.rules.journal, seq: by }
+    }
+
     /// The final receipt of a signal: named by the event that brought it, whichever event settles it.
     pub(super) fn settle(&mut self, held: Held, kind: ReceiptType, before: StateName, after: StateName) {
         self.effects.drafts.push(Draft {
@@ -34,7 +39,7 @@ impl Turn<'_> {
             before,
             after,
             success: succeeded(kind),
-            action: (kind == ReceiptType::ActionGenerated).then_some(ActionId(held.seq)),
+            action: (kind == ReceiptType::ActionGenerated).then(|| self.action(held.seq)),
             policy: None,
             reason: None,
             signal_seq: Some(held.accepted),
@@ -136,7 +141,7 @@ impl Turn<'_> {
             let detail = Arc::clone(detail);
             let why =
                 Why { cause: Cause::Target, detail, event: self.seq, time: self.time, state: of.state() };
-            self.open(intent.accepted, intent.action.0, why, &intent.signal);
+            self.open(intent.accepted, intent.by, why, &intent.signal);
         }
         draft.reason = reason;
         draft.cause_by(flight);

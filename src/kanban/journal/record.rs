@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::event::{
-    ActionId, Astray, Command, Failure, Kind, Outcome, Position, Replay, RulesText, Seq, Stray, Subject,
-    Timer, TimerKind, Verb,
+    ActionId, Astray, Command, Failure, JournalId, Kind, Outcome, Position, Replay, RulesText, Seq, Stray,
+    Subject, Timer, TimerKind, Verb,
 };
 use crate::limits::RULES_BYTES_MAX;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
@@ -25,6 +25,8 @@ const REPLAY: u8 = 5;
 const RULES: u8 = 6;
 const STRAY: u8 = 7;
 const POSITION: u8 = 8;
+/// An outcome whose action was named by a journal's id and a number; [`OUTCOME`] has the number alone.
+const NAMED_OUTCOME: u8 = 9;
 
 // Flags of an outcome.
 const MAYBE_TWICE: u8 = 1;
@@ -74,9 +76,15 @@ impl Encoder {
     }
 
     pub fn outcome(&mut self, out: &mut Vec<u8>, outcome: &Outcome) {
-        out.push(OUTCOME);
+        let ActionId { journal, seq } = outcome.action;
+        if journal == JournalId(0) {
+            out.push(OUTCOME);
+        } else {
+            out.push(NAMED_OUTCOME);
+            out.extend_from_slice(&journal.0.to_le_bytes());
+        }
         subject(out, &outcome.subject);
-        out.extend_from_slice(&outcome.action.0.0.to_le_bytes());
+        out.extend_from_slice(&seq.0.to_le_bytes());
         let withheld = outcome.result.as_ref().is_err_and(|failure| !failure.asked);
         let flags =
             [(outcome.maybe_twice, MAYBE_TWICE), (outcome.result.is_err(), FAILED), (withheld, WITHHELD)];
@@ -198,7 +206,11 @@ impl Decoder {
                     continue;
                 }
                 SIGNAL => Kind::Signal(self.signal()?),
-                OUTCOME => Kind::Outcome(Box::new(self.outcome()?)),
+                OUTCOME => Kind::Outcome(Box::new(self.outcome(JournalId(0))?)),
+                NAMED_OUTCOME => {
+                    let journal = JournalId(self.number()?);
+                    Kind::Outcome(Box::new(self.outcome(journal)?))
+                }
                 TIMER => Kind::Timer(Box::new(self.timer()?)),
                 COMMAND => Kind::Command(Box::new(self.command()?)),
                 REPLAY => Kind::Replay(Box::new(self.replay()?)),
@@ -257,9 +269,9 @@ impl Decoder {
         Ok(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
     }
 
-    fn outcome(&mut self) -> Result<Outcome, Unreadable> {
+    fn outcome(&mut self, journal: JournalId) -> Result<Outcome, Unreadable> {
         let subject = self.subject()?;
-        let action = ActionId(Seq(self.number()?));
+        let action = ActionId { journal, seq: Seq(self.number()?) };
         let flags = self.byte()?;
         let result = match flags & FAILED {
             0 => Ok(()),
@@ -419,7 +431,7 @@ mod tests {
         encoder.signal(&mut out, &owned);
         let outcome = Outcome {
             subject: subject.clone(),
-            action: ActionId(Seq(5)),
+            action: ActionId { journal: JournalId(7), seq: Seq(5) },
             result: Err(Failure::withheld("the breaker stands open")),
             maybe_twice: true,
         };

@@ -1,5 +1,5 @@
-//! Version 1 is frozen: the golden files were made by another program from the same facts, and receipts of version 1
-//! must render to these bytes as long as anybody holds one.
+//! Versions 1 and 2 are frozen: the golden files were made by another program from the same facts, and receipts of these
+//! versions must render to these bytes as long as anybody holds one.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::canonical::{Fields, Logged, context, load, receipt, store};
 use super::commitment::{EntryType, control_entry, receipt_entry};
 use super::*;
+use crate::event::JournalId;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Text};
 
 const KEY: &[u8] = b"a receipt key of 32 bytes, enough";
@@ -21,8 +22,9 @@ struct Golden {
     entry: &'static str,
 }
 
-/// A signal that a rule decided, an event without any signal, and an outcome that settled an earlier signal.
-fn goldens() -> [Golden; 3] {
+/// A signal that a rule decided, an event without any signal, and an outcome that settled an earlier signal; the same
+/// where the action is named by its journal, too.
+fn goldens() -> [Golden; 4] {
     [
         Golden {
             draft: decided(),
@@ -46,13 +48,23 @@ fn goldens() -> [Golden; 3] {
         },
         Golden {
             draft: Draft {
-                action: Some(ActionId(Seq(9))),
+                action: Some(ActionId { journal: JournalId(0), seq: Seq(9) }),
                 signal_seq: Some(Seq(9)),
                 ..settled(Some("s-9".into()))
             },
             json: include_str!("golden_v1/settled.json"),
             compact: include_str!("golden_v1/settled.hex"),
             entry: "0116d9387c504f8b5ae0911517a030f871780d0a66360b0c6d2292becccc7c2558",
+        },
+        Golden {
+            draft: Draft {
+                action: Some(ActionId { journal: JournalId(0x0123_4567_89ab_cdef), seq: Seq(9) }),
+                signal_seq: Some(Seq(9)),
+                ..settled(Some("s-9".into()))
+            },
+            json: include_str!("golden_v2/named.json"),
+            compact: include_str!("golden_v2/named.hex"),
+            entry: "01e370303ad1e47e1dae0cadb5ad313ee24ce56e75d47946dfd252ca0a66fa416c",
         },
     ]
 }
@@ -79,7 +91,7 @@ fn decided() -> Draft {
         before: StateName::Stable,
         after: StateName::ActionPending,
         success: true,
-        action: Some(ActionId(Seq(42))),
+        action: Some(ActionId { journal: JournalId(0), seq: Seq(42) }),
         policy: Some(Arc::new(Policy {
             pack: "cost_governance".into(),
             rule: "budget-80".into(),
@@ -132,7 +144,7 @@ fn served(fields: &Fields<'_>) -> ([u8; 32], [u8; 32], String) {
 }
 
 #[test]
-fn receipts_of_version_1_render_as_pinned() {
+fn receipts_of_both_versions_render_as_pinned() {
     for golden in goldens() {
         let fields = Fields::from(&golden.draft);
         let (hash, signature, text) = served(&fields);
@@ -166,7 +178,7 @@ fn a_cut_or_prolonged_compact_form_is_refused() {
         compact.push(0);
         assert_eq!(load(&compact), None);
         compact.pop();
-        for (at, wrong) in [(0, 0), (0, 2), (2, 16), (3, 0x60), (3, 0x06)] {
+        for (at, wrong) in [(0, 0), (0, 3), (2, 16), (3, 0x60), (3, 0x06)] {
             let mut foreign = compact.clone();
             foreign[at] = wrong;
             assert_eq!(load(&foreign), None, "byte {at}: {wrong}");

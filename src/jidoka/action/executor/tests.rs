@@ -54,7 +54,7 @@ impl Carry for Scripted {
     fn carry<'a>(&'a self, order: &'a Order) -> Trying<'a> {
         Box::pin(async move {
             let number = self.tries();
-            self.asked.borrow_mut().push((Instant::now(), order.intent.action.0.0));
+            self.asked.borrow_mut().push((Instant::now(), order.intent.action.seq.0));
             self.under_way.set(self.under_way.get() + 1);
             self.most.set(self.most.get().max(self.under_way.get()));
             let _counted = Counted(&self.under_way);
@@ -295,7 +295,7 @@ fn retries_stop_when_others_have_halted_the_target() {
         for _ in 0..5 {
             last = executor.next().await;
         }
-        assert_eq!(last.action.0.0, 0);
+        assert_eq!(last.action.seq.0, 0);
         assert_eq!(reason(&last).0, "target `page`: it answered 500; it was halted meanwhile");
         assert_eq!(target.tries(), 6);
     });

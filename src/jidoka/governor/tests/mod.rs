@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use super::{Effects, Governor};
 use crate::event::{
-    ActionId, Astray, Command, Event, Failure, Kind, Outcome, Replay, Seq, Stray, Subject, Timer, TimerKind,
-    UnixMillis, Verb,
+    ActionId, Astray, Command, Event, Failure, JournalId, Kind, Outcome, Replay, Seq, Stray, Subject, Timer,
+    TimerKind, UnixMillis, Verb,
 };
 use crate::jidoka::rules::{EntitlementDefault, Rules, RulesSource};
 use crate::receipt::Draft;
@@ -101,7 +101,13 @@ pub(super) enum Op {
     Astray(Astray),
 }
 
-pub(super) const STRAY: ActionId = ActionId(Seq(0));
+pub(super) const STRAY: ActionId = action(0);
+
+/// What the governor under test calls an action.
+pub(super) const fn action(by: u64) -> ActionId {
+    ActionId { journal: JournalId(0), seq: Seq(by) }
+}
+
 /// The case of every replay and discard.
 pub(super) const CASE: Seq = Seq(0);
 

@@ -182,7 +182,7 @@ impl Model {
             (Kind::Outcome(outcome), _) => {
                 let success = outcome.result.is_ok();
                 let counts = outcome.result.as_ref().err().is_none_or(|failure| failure.asked);
-                if self.flight.is_some_and(|(action, _)| action == outcome.action.0.0) {
+                if self.flight.is_some_and(|(action, _)| action == outcome.action.seq.0) {
                     self.land(success, counts);
                 } else {
                     self.say(if success { "action_successful" } else { "action_failed" }, self.state);

@@ -26,8 +26,8 @@ fn an_observed_signal_moves_into_its_draft() {
 fn an_action_goes_out_with_its_number_its_deadline_and_its_window() {
     let mut line = Line::new(rules());
     let drafts = line.feed(&ACT);
-    assert_eq!(drafts[0].action, Some(ActionId(Seq(1))));
-    assert_eq!(line.effects.intents[0].action, ActionId(Seq(1)));
+    assert_eq!(drafts[0].action, Some(action(1)));
+    assert_eq!(line.effects.intents[0].action, action(1));
     assert_eq!(line.effects.intents[0].signal.id(), "id-1");
     let armed: Vec<_> = line.effects.timers.iter().map(|arm| (arm.kind, arm.armed, arm.due)).collect();
     let due = |seconds: u64| UnixMillis(line.time.0 + seconds * 1000);
@@ -53,7 +53,7 @@ fn what_waited_is_decided_in_order_until_one_acts() {
         ]
     );
     assert_eq!(drafts[0].signal_seq, Some(Seq(1)));
-    assert_eq!(line.effects.intents[0].action, ActionId(Seq(3)));
+    assert_eq!(line.effects.intents[0].action, action(3));
     assert_eq!(line.effects.timers[0].armed, Seq(5), "armed by the event, not by the signal");
     assert_eq!(line.governor.oldest_waiting(), Some(Seq(4)));
     assert_eq!(
@@ -138,7 +138,7 @@ fn only_resume_ends_a_manual_halt() {
 #[test]
 fn resume_goes_back_to_the_action_that_was_out() {
     let mut line = Line::new(rules()).all(&[ACT, Op::Order(Verb::Halt), Op::Order(Verb::Resume)]);
-    assert_eq!(line.governor.in_flight().map(|intent| intent.action), Some(ActionId(Seq(1))));
+    assert_eq!(line.governor.in_flight().map(|intent| intent.action), Some(action(1)));
     let drafts = line.feed(&OK);
     assert_eq!((drafts[0].before, drafts[0].after), (StateName::ActionPending, StateName::Stable));
 }
@@ -151,7 +151,7 @@ fn a_late_outcome_is_on_record_and_changes_nothing() {
     let knew = line.governor.state_hash(&mut Vec::new());
     let mut event = line.event(&Op::Stray(Ok(())));
     if let Kind::Outcome(outcome) = &mut event.kind {
-        outcome.action = ActionId(Seq(1));
+        outcome.action = action(1);
         outcome.maybe_twice = true;
     }
     line.effects.clear();
@@ -161,7 +161,7 @@ fn a_late_outcome_is_on_record_and_changes_nothing() {
         (draft.kind, draft.before, draft.after),
         (ReceiptType::ActionSuccessful, StateName::Stable, StateName::Stable)
     );
-    assert_eq!((draft.action, draft.signal_seq), (Some(ActionId(Seq(1))), Some(Seq(1))));
+    assert_eq!((draft.action, draft.signal_seq), (Some(action(1)), Some(Seq(1))));
     assert_eq!(draft.reason.as_deref(), Some("late: the action is not in flight; may have run twice"));
     line.governor.last_seq = Seq(2);
     assert_eq!(line.governor.state_hash(&mut Vec::new()), knew);

@@ -14,8 +14,8 @@ use super::scan::Segment;
 use super::{Damage, End, Spares, Writer, frame, scan, segment};
 use crate::disk::{Disk as _, RealDisk};
 use crate::event::{
-    ActionId, Astray, Command, Failure, Kind, Outcome, Position, Seq, Stray, Subject, Timer, TimerKind,
-    UnixMillis, Verb,
+    ActionId, Astray, Command, Failure, JournalId, Kind, Outcome, Position, Seq, Stray, Subject, Timer,
+    TimerKind, UnixMillis, Verb,
 };
 use crate::kanban::memory::Memory;
 use crate::limits::FRAME_EVENTS_MAX;
@@ -460,7 +460,12 @@ fn kind() -> impl Strategy<Value = Kind> {
     let outcome = (subject(), any::<u64>(), prop::option::of(text()), any::<bool>());
     let outcome = outcome.prop_map(|(subject, action, error, maybe_twice)| {
         let result = error.map_or(Ok(()), |error| Err(Failure::asked(error)));
-        Kind::Outcome(Box::new(Outcome { subject, action: ActionId(Seq(action)), result, maybe_twice }))
+        Kind::Outcome(Box::new(Outcome {
+            subject,
+            action: ActionId { journal: JournalId(action % 3), seq: Seq(action) },
+            result,
+            maybe_twice,
+        }))
     });
     let timer = (subject(), 0usize..4, any::<u64>()).prop_map(|(subject, kind, armed)| {
         let kinds =
