@@ -229,3 +229,27 @@ pub const EXPRESSION_STEPS_MAX: u32 = 10_000;
 pub const EXPRESSION_REGEX_BYTES: usize = 256 * 1024;
 /// Stack of the thread that parses; only what is used of it is there. Texts of 4 KB once overflowed 2 MiB.
 pub const EXPRESSION_PARSE_STACK_BYTES: usize = 64 * 1024 * 1024;
+
+// Firestore. What its documents bound is bounded here before anything is sent.
+
+/// One call of Firestore, its token and its connection included. A commit takes about 100 ms; what has not come by then
+/// is asked for anew, since the shard that waits for it keeps its changes meanwhile.
+pub const FIRESTORE_DEADLINE: Duration = Duration::from_secs(10);
+/// Getting a token.
+pub const FIRESTORE_TOKEN: Duration = Duration::from_secs(5);
+/// Connecting to Firestore: name, TCP and TLS. Together with the token's it is shorter than a call, so that a call
+/// that was never sent is known for one.
+pub const FIRESTORE_CONNECT: Duration = Duration::from_secs(3);
+const _: () = assert!(FIRESTORE_TOKEN.as_secs() + FIRESTORE_CONNECT.as_secs() < FIRESTORE_DEADLINE.as_secs());
+/// A connection that is silent under a call is asked for a sign of life after so long, and given up after as long
+/// again: within one call, and seldom enough for gRPC servers, which end connections at the third ping in a row.
+pub const FIRESTORE_PING: Duration = Duration::from_secs(4);
+const _: () = assert!(2 * FIRESTORE_PING.as_secs() < FIRESTORE_DEADLINE.as_secs());
+/// A token is used until so long before its end, so that it does not end under way.
+pub const FIRESTORE_TOKEN_MARGIN: Duration = Duration::from_mins(1);
+/// Writes in one commit (Firestore's bound).
+pub const FIRESTORE_WRITES_MAX: usize = 500;
+/// Bytes of one request (Firestore's bound).
+pub const FIRESTORE_REQUEST_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Bytes of one answer that are read: as many documents as a request may write, and what stands around them.
+pub const FIRESTORE_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;

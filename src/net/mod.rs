@@ -4,6 +4,7 @@ pub mod amqp;
 pub mod backoff;
 pub mod client;
 pub mod egress;
+pub mod firestore;
 pub mod listen;
 pub mod problem;
 pub mod tls;

@@ -21,7 +21,7 @@ const MAY_KNOW: [(&str, &[&str]); 28] = [
     ("disk", &[]),
     ("config", &["signal", "limits", "place"]),
     ("kaizen", &["clock"]),
-    ("net", &["kaizen", "config", "clock", "limits"]),
+    ("net", &["kaizen", "config", "clock", "limits", "percent"]),
     ("ingress", LINE),
     ("kanban", LINE),
     ("jidoka", LINE),

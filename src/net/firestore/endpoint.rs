@@ -1,0 +1,115 @@
+//! Which database it is, where it is reached, and who asks.
+
+use hyper::Uri;
+use hyper::header::InvalidHeaderValue;
+
+use super::service_account::ServiceAccount;
+use crate::net::tls::TlsError;
+
+/// One database.
+#[derive(Debug)]
+pub struct Site {
+    pub project: String,
+    /// `(default)` for the one that every project may have.
+    pub database: String,
+    pub endpoint: Endpoint,
+}
+
+/// Where it is reached.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// Host and port, as FIRESTORE_EMULATOR_HOST has them: no TLS, and whoever asks is the owner.
+    Emulator(String),
+    /// firestore.googleapis.com.
+    Google(Credentials),
+    /// A host of one's own choice: a regional or a private endpoint, a proxy on this machine.
+    At { url: String, credentials: Credentials },
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub enum Credentials {
+    ServiceAccount(ServiceAccount),
+    /// The service account of the machine, as its metadata server at this host knows it.
+    Metadata(String),
+}
+
+impl Credentials {
+    /// The machine's own; at GCE_METADATA_HOST, if that is set.
+    #[must_use]
+    pub fn metadata() -> Self {
+        let host = std::env::var("GCE_METADATA_HOST").ok().filter(|host| !host.is_empty());
+        Self::Metadata(host.unwrap_or_else(|| "metadata.google.internal".to_owned()))
+    }
+}
+
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("the project and the database have no names that a header may hold")]
+    Names(#[from] InvalidHeaderValue),
+    #[error("`{0}` is no host, with or without a port")]
+    Host(String),
+    #[error("`{0}` is no URL of a host; it needs https, or http to this machine")]
+    Url(String),
+}
+
+impl Endpoint {
+    pub(super) fn base(&self) -> Result<Uri, Unusable> {
+        match self {
+            Self::Emulator(host) => http(host),
+            Self::Google(_) => Ok(Uri::from_static("https://firestore.googleapis.com")),
+            Self::At { url, .. } => guarded(url).ok_or_else(|| Unusable::Url(url.clone())),
+        }
+    }
+}
+
+/// `http` to a host and port.
+pub(super) fn http(host: &str) -> Result<Uri, Unusable> {
+    let uri = Uri::builder().scheme("http").authority(host).path_and_query("/").build();
+    uri.ok()
+        .filter(|uri| uri.host().is_some_and(|host| !host.is_empty()))
+        .ok_or_else(|| Unusable::Host(host.to_owned()))
+}
+
+/// A URL that tokens may be sent to: nobody on the way can read along.
+pub(super) fn guarded(url: &str) -> Option<Uri> {
+    let uri: Uri = url.parse().ok()?;
+    let host = uri.host().filter(|host| !host.is_empty())?;
+    let here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    match uri.scheme_str() {
+        Some("https") => Some(uri),
+        Some("http") if here => Some(uri),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_go_where_nobody_reads_along() {
+        for good in
+            ["https://a.example", "https://a.example:8443/token", "http://127.0.0.1:1/x", "http://[::1]:1"]
+        {
+            assert!(guarded(good).is_some(), "{good}");
+        }
+        for bad in
+            ["http://a.example", "http://127.0.0.1.a.example", "a.example", "/token", "", "ftp://a.example"]
+        {
+            assert!(guarded(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_emulator_is_a_host_with_or_without_a_port() {
+        assert_eq!(http("127.0.0.1:8080").unwrap().to_string(), "http://127.0.0.1:8080/");
+        assert_eq!(http("[::1]:8080").unwrap().port_u16(), Some(8080));
+        for bad in ["", "http://127.0.0.1:8080", "a b", "127.0.0.1:8080/path"] {
+            assert!(http(bad).is_err(), "{bad}");
+        }
+    }
+}
