@@ -7,6 +7,8 @@
 #[path = "../crash/checker_program.rs"]
 mod checker_program;
 mod cluster;
+mod firestore;
+mod firestore_fake;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../it/http.rs"]
 mod http;
