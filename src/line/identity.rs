@@ -15,29 +15,35 @@ const ID_BYTES: usize = 8;
 /// Whatever the disk says, and `InvalidData` where the file holds something else.
 pub fn of(disk: &dyn Disk, dir: &Path) -> io::Result<JournalId> {
     make_dir(disk, dir)?;
+    if let Some(id) = known(disk, dir)? {
+        return Ok(id);
+    }
+    let mut bytes = [0; ID_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("there is no randomness"))?;
+    // None has the number 0: it is what a journal without a name is counted as.
+    bytes[0] |= 1;
+    disk::replace(disk, &dir.join("id"), format!("{}\n", faster_hex::hex_string(&bytes)).as_bytes())?;
+    Ok(JournalId(u64::from_be_bytes(bytes)))
+}
+
+/// A journal's id, if it has one yet.
+///
+/// # Errors
+/// As [`of`].
+pub fn known(disk: &dyn Disk, dir: &Path) -> io::Result<Option<JournalId>> {
     let path = dir.join("id");
-    let id = match disk::read(disk, &path, 64) {
-        Ok(bytes) => {
-            let id = String::from_utf8(bytes).unwrap_or_default().trim_end().to_owned();
-            let is_id = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if !is_id {
-                let what = format!("{} is not a journal's id", path.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-            }
-            id
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut bytes = [0; ID_BYTES];
-            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("there is no randomness"))?;
-            let id = faster_hex::hex_string(&bytes);
-            disk::replace(disk, &path, format!("{id}\n").as_bytes())?;
-            id
-        }
+    let bytes = match disk::read(disk, &path, 64) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let id = u64::from_str_radix(&id, 16).ok().filter(|id| *id != 0);
-    let what = || format!("{} is not a journal's id", path.display());
-    id.map(JournalId).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what()))
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let digits = text.trim_end();
+    let is_id = digits.len() == 2 * ID_BYTES && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = is_id.then(|| u64::from_str_radix(digits, 16).unwrap_or_default()).filter(|id| *id != 0);
+    let what =
+        || io::Error::new(io::ErrorKind::InvalidData, format!("{} is not a journal's id", path.display()));
+    id.map(|id| Some(JournalId(id))).ok_or_else(what)
 }
 
 /// What a node is called where others must not take it for one that had its name before: `<name>.<id>`.

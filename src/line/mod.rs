@@ -8,7 +8,7 @@ mod edge;
 mod edge_desk;
 mod front;
 mod health;
-mod identity;
+pub mod identity;
 mod ingress_threads;
 mod journal_thread;
 mod outbound;

@@ -8,6 +8,7 @@ use gemba::jidoka::governor::{Effects, Governor, key};
 use gemba::jidoka::rules::{Compiled, Rules};
 use gemba::kanban::journal::record::Decoder;
 use gemba::kanban::journal::{Damage, End, scan};
+use gemba::line::identity;
 use gemba::line::recovery::journal_dir;
 use gemba::receipt::canonical::{Fields, context};
 use gemba::receipt::{Draft, ReceiptId, ReceiptType};
@@ -57,7 +58,12 @@ impl From<Damage> for Failure {
 }
 
 pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
-    let mut decided = Decided { parked: parked(evidence)?, ..Decided::default() };
+    let dir = journal_dir(evidence.data_dir);
+    let unreadable = |error: std::io::Error| Failure::Unreadable(format!("{}: {error}", dir.display()));
+    // Its actions are named by it.
+    let named = identity::known(&**evidence.disk, &dir).map_err(unreadable)?;
+    let compiled = named.map(Compiled::new).unwrap_or_default();
+    let mut decided = Decided { parked: parked(evidence)?, compiled, ..Decided::default() };
     for (key, row) in &evidence.stored.rows {
         let key = String::from_utf8_lossy(key).into_owned();
         match Governor::decode(row) {
@@ -65,7 +71,7 @@ pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
             Err(damage) => return violation("O5", format!("the stored governor {key:?} {damage}")),
         }
     }
-    let end = scan(&**evidence.disk, &journal_dir(evidence.data_dir), |header, records, path, offset| {
+    let end = scan(&**evidence.disk, &dir, |header, records, path, offset| {
         let mut decoder = Decoder::new(records);
         let mut seq = header.first;
         loop {
