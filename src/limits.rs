@@ -232,8 +232,8 @@ pub const EXPRESSION_PARSE_STACK_BYTES: usize = 64 * 1024 * 1024;
 
 // Firestore. What its documents bound is bounded here before anything is sent.
 
-/// One call of Firestore, its token and its connection included. A commit takes about 100 ms; what has not come by then
-/// is asked for anew, since the shard that waits for it keeps its changes meanwhile.
+/// One call of Firestore, its token and its connection included. A commit takes a fraction of a second; what has no
+/// answer by then is read back, and whoever waits for it keeps his changes meanwhile.
 pub const FIRESTORE_DEADLINE: Duration = Duration::from_secs(10);
 /// Getting a token.
 pub const FIRESTORE_TOKEN: Duration = Duration::from_secs(5);

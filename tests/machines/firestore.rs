@@ -13,6 +13,7 @@ use gemba::net::firestore::{
 use crate::firestore_fake::{Fake, Fault};
 
 mod emulator;
+mod tls;
 mod tokens;
 
 /// Runs what a test does with clients.
@@ -147,6 +148,7 @@ fn what_was_surely_not_written_is_told_apart_from_what_may_have_been() {
             (Fault::Refuse(8), false),
             (Fault::ApplyThenFail, true),
             (Fault::ApplyThenDrop, true),
+            (Fault::ApplyThenEnd, true),
             (Fault::Slow(Duration::from_millis(100)), true),
         ];
         for (index, (fault, written)) in cases.into_iter().enumerate() {
@@ -229,7 +231,11 @@ fn a_server_that_is_down_has_written_nothing_and_one_that_is_back_goes_on() {
             let told = client.commit(vec![put("g/a", 1, Presumes::Absent)]).await;
             let words = "no connection: connection refused";
             assert_eq!(told, Err(Trouble::Unreachable(words.to_owned())));
-            assert!(matches!(client.get(&["g/a"]).await, Err(Trouble::Unreachable(_))));
+            // Also of those that wait for the same connection.
+            let told = tokio::join!(client.get(&["g/a"]), client.get(&["g/b"]), client.get(&["g/c"]));
+            for told in [told.0, told.1, told.2] {
+                assert!(matches!(told, Err(Trouble::Unreachable(_))), "{told:?}");
+            }
         }
         fake.start_again();
         let seen = client.commit(vec![put("g/a", 1, Presumes::Absent)]).await.unwrap()[0].unwrap();

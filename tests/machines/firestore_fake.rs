@@ -45,8 +45,10 @@ pub enum Fault {
     DeadlineAfter,
     /// Applied, and then UNAVAILABLE.
     ApplyThenFail,
-    /// Applied; the connection ends in mid-answer.
+    /// Applied; the connection ends in mid-answer: of a commit behind the message, of a read within one.
     ApplyThenDrop,
+    /// Applied; the answer ends without a status, as something in between may end it.
+    ApplyThenEnd,
     /// Applied after so long.
     Slow(Duration),
 }
@@ -242,17 +244,16 @@ async fn answer(
     });
     Ok(match (judged, fault) {
         (_, Some(Fault::DeadlineBefore | Fault::DeadlineAfter)) => std::future::pending().await,
-        (_, Some(Fault::ApplyThenDrop)) if is_commit => {
-            cut.notify_one();
-            std::future::pending().await
-        }
         (Ok(messages), Some(Fault::ApplyThenDrop)) => {
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 cut.notify_one();
             });
-            Answer::torn(&messages)
+            let mut stream = framed(&messages);
+            stream.truncate(stream.len() - usize::from(!is_commit));
+            Answer::unfinished(stream, true)
         }
+        (Ok(messages), Some(Fault::ApplyThenEnd)) => Answer::unfinished(framed(&messages), false),
         (Ok(_), Some(Fault::ApplyThenFail)) => Answer::whole(&[], piece, UNAVAILABLE),
         (Ok(messages), _) => Answer::whole(&messages, piece, 0),
         (Err(refusal), _) => Answer::refusal(&refusal),
@@ -337,11 +338,9 @@ impl Answer {
         response(Self { frames, torn: false })
     }
 
-    /// All but the last byte.
-    fn torn(messages: &[Vec<u8>]) -> Response<Self> {
-        let mut stream = framed(messages);
-        stream.pop();
-        response(Self { frames: VecDeque::from([Frame::data(stream.into())]), torn: true })
+    /// Without a status, and `torn` even without an end.
+    fn unfinished(stream: Vec<u8>, torn: bool) -> Response<Self> {
+        response(Self { frames: VecDeque::from([Frame::data(stream.into())]), torn })
     }
 
     /// Nothing but trailers.

@@ -166,7 +166,8 @@ fn status(headers: &HeaderMap) -> Option<Status> {
 fn failed(error: &legacy::Error) -> Failure {
     match ConnectError::behind(error) {
         Some(error) => Failure::NotSent(error.to_string()),
-        None if error.is_connect() => Failure::NotSent("the connection broke at its beginning".to_owned()),
+        // Whose call waited for another's connection is not told why there is none.
+        None if error.is_connect() => Failure::NotSent("no connection".to_owned()),
         None => Failure::Broken(match error.source().and_then(|error| error.downcast_ref()) {
             Some(error) => broken(error),
             None => "the connection broke".to_owned(),

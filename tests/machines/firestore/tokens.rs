@@ -233,3 +233,10 @@ fn neither_keys_nor_tokens_are_printed() {
         assert!(!printed.contains(secret), "{printed}");
     }
 }
+
+/// The address of a metadata server that gives this token once.
+pub fn metadata_with(token: &str) -> String {
+    let issuer = Issuer::start();
+    issuer.next_token(token, 3600);
+    format!("127.0.0.1:{}", issuer.port)
+}
