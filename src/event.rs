@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::receipt::Draft;
+use crate::sharing::{Adopt, Adopted, Cut, Hold, Shared, Taken};
 use crate::signal::{Signal, Signals};
 
 /// Position in the one order of the node. Starts at 1, grows by one per event, is never reused.
@@ -113,6 +114,16 @@ pub enum TimerKind {
     ActionDeadline,
 }
 
+impl TimerKind {
+    /// The kind that has this number; part of stored formats.
+    #[must_use]
+    pub fn numbered(number: u64) -> Option<Self> {
+        const ALL: [TimerKind; 4] =
+            [TimerKind::Boot, TimerKind::QuotaWindow, TimerKind::BreakerReset, TimerKind::ActionDeadline];
+        ALL.get(usize::try_from(number).ok()?).copied()
+    }
+}
+
 /// A timer that fired. `armed` is the event that armed it, so that a late firing of a cancelled timer is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timer {
@@ -204,6 +215,10 @@ pub enum Kind {
     Rules(Arc<RulesText>),
     Stray(Box<Stray>),
     Position(Box<Position>),
+    /// Of nodes that share the state of partitions. It concerns the governors of one partition.
+    Hold(Hold),
+    Adopt(Box<Adopt>),
+    Shared(Box<Shared>),
 }
 
 /// A journalled fact: durable, numbered, stamped.
@@ -225,7 +240,8 @@ impl Kind {
             Self::Outcome(outcome) => &outcome.subject,
             Self::Timer(timer) => &timer.subject,
             Self::Command(command) => &command.subject,
-            Self::Rules(_) | Self::Position(_) => return None,
+            Self::Adopt(adopt) => &adopt.subject,
+            Self::Rules(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => return None,
         };
         Some((&subject.tenant, &subject.sku))
     }
@@ -237,7 +253,8 @@ impl Kind {
             Self::Signal(signal) => signal.body.len(),
             Self::Replay(replay) => replay.signal.body.len(),
             Self::Stray(stray) => stray.signal.body.len(),
-            Self::Outcome(_) | Self::Timer(_) | Self::Command(_) | Self::Rules(_) | Self::Position(_) => 0,
+            Self::Adopt(adopt) => adopt.row.len(),
+            _ => 0,
         }
     }
 
@@ -252,6 +269,9 @@ impl Kind {
             Self::Rules(_) => "rules",
             Self::Stray(_) => "stray",
             Self::Position(_) => "position",
+            Self::Hold(_) => "hold",
+            Self::Adopt(_) => "adopt",
+            Self::Shared(_) => "shared",
         }
     }
 }
@@ -274,6 +294,12 @@ pub enum Arrival {
     Forwarded(Box<Forwarded>),
     Outcome(Box<Outcome>),
     Timer(Box<Timer>),
+    /// Of a node that shares the state of partitions; each is answered as a request is.
+    Taken(Box<Taken>),
+    Adopted(Box<Adopted>),
+    Shared(Box<Shared>),
+    /// Everything up to here is to be shared: the shards are told, the answer is [`Ack::Cut`].
+    Cut,
 }
 
 /// What one message of the broker brought.
@@ -315,8 +341,10 @@ pub enum Ack {
     Conflict { index: u32, seq: Seq },
     /// Nothing was taken: the journal cannot take more now.
     Refused(Shed),
-    /// Nothing was taken: what was handed on before it was not taken either.
+    /// Nothing was taken: what was handed on before it was not taken either, or the partition is not held.
     Behind,
+    /// The shards have been told of the cut.
+    Cut(Box<Cut>),
 }
 
 /// Why the journal cannot take more.
@@ -340,6 +368,8 @@ pub enum Feed {
     Through(Seq),
     /// The replay is over: from here on, what a governor orders is carried out.
     Live,
+    /// What changed up to here is to be shared.
+    Cut(Seq),
 }
 
 /// What a shard hands to the scribe.

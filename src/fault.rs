@@ -1,4 +1,4 @@
-//! What the crash and simulation harnesses do to the program: kill points K1–K17 of the fault matrix, and bugs
+//! What the crash and simulation harnesses do to the program: kill points K1–K21 of the fault matrix, and bugs
 //! planted to see a harness find them. Without the cargo feature `faults` every point is empty and no bug exists.
 //!
 //! `GEMBA_FAULT=K8:3` aborts when point K8 is passed for the third time. `GEMBA_PANIC=shard:17` panics in a shard whenever
@@ -25,6 +25,10 @@
 //! | K15 | `andon/stage`: a batch of receipts is made, not written | receipts to make again |
 //! | K16 | `andon/stage`: a checkpoint is synced, and the store not told | receipts that a replay must not repeat |
 //! | K17 | `kanban/journal/writer`: before a segment is released | a segment that nobody needs |
+//! | K18 | `kanban/share/sharer`: a round is cut, not written | decisions that are void |
+//! | K19 | `kanban/share/sharer`: a round is written, not noted in the journal | decisions that count and are withheld |
+//! | K20 | `kanban/share/write`: a large round is staged, and does not count yet | chunks that nobody needs |
+//! | K21 | `kanban/share/write`: a large round counts, and is not in its place | chunks that whoever takes the partition must bring there |
 
 /// Passes the point `name`.
 #[cfg(not(feature = "faults"))]

@@ -160,7 +160,9 @@ pub const BROKER_CONNECT: Duration = Duration::from_secs(5);
 /// Queues between edges and processors; each is a process of its own in the broker.
 pub const PARTITIONS_MAX: u16 = 256;
 /// Messages that a processor holds unacknowledged for one partition.
-pub const PREFETCH_MAX: u16 = 1000;
+pub const PREFETCH_MAX: u16 = 10_000;
+/// The same where not set otherwise, of a processor that shares its state: it acknowledges once a second.
+pub const SHARED_PREFETCH: u16 = 1000;
 /// Signals and their bytes in one message; a unit of the journal must hold them.
 pub const MESSAGE_SIGNALS_MAX: usize = 256;
 pub const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX;
@@ -247,9 +249,30 @@ pub const FIRESTORE_PING: Duration = Duration::from_secs(4);
 const _: () = assert!(2 * FIRESTORE_PING.as_secs() < FIRESTORE_DEADLINE.as_secs());
 /// A token is used until so long before its end, so that it does not end under way.
 pub const FIRESTORE_TOKEN_MARGIN: Duration = Duration::from_mins(1);
-/// Writes in one commit (Firestore's bound).
-pub const FIRESTORE_WRITES_MAX: usize = 500;
 /// Bytes of one request (Firestore's bound).
 pub const FIRESTORE_REQUEST_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Bytes of one answer that are read: as many documents as a request may write, and what stands around them.
 pub const FIRESTORE_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+// State that processors share.
+
+/// Signals of one partition that are known again by whichever processor takes it.
+pub const RECENT_SIGNALS: usize = 65_536;
+/// Those of one document: about 100 KB, which every round writes again.
+pub const RECENT_CHUNK_SIGNALS: usize = 4096;
+const _: () = assert!(RECENT_SIGNALS.is_multiple_of(RECENT_CHUNK_SIGNALS));
+/// What is decided is shared at most so often: a document of Firestore takes about one write a second.
+pub const SHARE_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of one write to Firestore; what is larger is staged. Its own bound is 10 MiB.
+pub const SHARE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of one chunk of what is staged, or of a list; a document has at most 1 MiB.
+pub const SHARE_CHUNK_BYTES: usize = 512 * 1024;
+/// Bodies that may wait in one governor whose state is shared: with the action in flight they are in one document.
+pub const SHARED_MAILBOX_BYTES: u32 = 256 * 1024;
+const _: () = assert!(SHARED_MAILBOX_BYTES as usize + BODY_BYTES_MAX + 256 * 1024 < 1024 * 1024);
+/// Governors that are asked for at once.
+pub const SHARE_LOADS_MAX: usize = 100;
+/// What is under way of a partition that is being given up is waited for so long.
+pub const GIVE_UP_WAIT: Duration = Duration::from_secs(10);
+/// How long a partition that was given up is left to others before this node stands in line for it again.
+pub const SHARE_PAUSE: Duration = Duration::from_secs(10);

@@ -89,6 +89,27 @@ pub struct NodeStatus {
     pub durable_seq: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker: Option<BrokerView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateView>,
+}
+
+/// What is seen of the state that processors share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StateView {
+    /// Everything up to this event is shared.
+    pub shared_seq: u64,
+    /// Nothing that was decided waits for being shared.
+    pub is_shared: bool,
+    /// Since the last round, while something waits.
+    pub unshared_milliseconds: u64,
+    /// Rounds that were shared.
+    pub rounds: u64,
+    /// Calls of the store that did not end well.
+    pub failed_calls: u64,
+    /// Partitions that another processor took while this one decided on them.
+    pub lost_partitions: u64,
+    /// Partitions that this processor decides on.
+    pub held_partitions: Vec<u16>,
 }
 
 /// What is seen of the broker.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::{Config, ConfigError, Entitled, PackFile};
 use crate::jidoka::rules::{EntitlementDefault, PackSource, RulesSource};
+use crate::limits::{MAILBOX_BYTES_MAX, SHARED_MAILBOX_BYTES};
 use crate::line::settings::Rulebook;
 
 /// The rules that are configured, checked, and how to read their packs anew.
@@ -42,6 +43,8 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
         breaker_failures: governor.breaker_failures,
         breaker_reset_seconds: seconds(governor.breaker_reset),
         actions: config.actions.iter().map(|action| action.name.clone()).collect(),
+        // What waits is written with its governor, into one document.
+        mailbox_bytes: config.firestore.as_ref().map_or(MAILBOX_BYTES_MAX, |_| SHARED_MAILBOX_BYTES),
         packs,
         everyone,
         tenants,

@@ -13,8 +13,9 @@ use crate::config::{self, Config, ConfigError, NodeRole, QueueType, SchemeName, 
 use crate::ingress::stage::Source;
 use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
-use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Settings};
+use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Settings, Sharing};
 use crate::line::{self, Bounds, Notice, ServeError};
+use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
 use crate::operator::{self, Token, Tokens};
 use crate::ring::Switch;
 use crate::signal::Fixed;
@@ -125,8 +126,29 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
             low_water_bytes: config.low_water_bytes,
             backlog_bytes: config.backlog_bytes,
         },
+        sharing: config.firestore.clone().map(sharing).transpose()?,
         say,
     })
+}
+
+/// Read once now, so that a start says what is wrong with it.
+fn sharing(firestore: config::Firestore) -> Result<Sharing, ConfigError> {
+    let open = move || {
+        let endpoint = match &firestore.credentials {
+            config::Credentials::Emulator(host) => Endpoint::Emulator(host.clone()),
+            config::Credentials::Machine => Endpoint::Google(Credentials::metadata()),
+            config::Credentials::KeyFile(file) => {
+                let account = ServiceAccount::parse(file.read()?.expose_secret());
+                let account = account.map_err(|why| ConfigError::new(&file.place, why.to_string()))?;
+                Endpoint::Google(Credentials::ServiceAccount(account))
+            }
+        };
+        let config::Firestore { project, database, place, .. } = &firestore;
+        let site = Site { project: project.clone(), database: database.clone(), endpoint };
+        Firestore::new(site).map_err(|why| ConfigError::new(place, why.to_string()))
+    };
+    open()?;
+    Ok(Sharing(Box::new(open)))
 }
 
 /// What the node does, with what, and over which queues.

@@ -49,6 +49,13 @@ fn rows(status: &Value) -> Vec<[String; 2]> {
             value => rows.push([format!("broker {}", name.replace('_', " ")), cell(Some(value))]),
         }
     }
+    for (name, value) in status.get("state").and_then(Value::as_object).into_iter().flatten() {
+        let state = match value {
+            Value::Array(of) => of.iter().map(|value| cell(Some(value))).collect::<Vec<_>>().join(", "),
+            value => cell(Some(value)),
+        };
+        rows.push([format!("state {}", name.replace('_', " ")), state]);
+    }
     rows
 }
 

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::actions::{Action, ActionKind};
-use super::layer::{NodeRole, Profile, QueueType, RabbitMq};
+use super::layer::{NodeRole, Profile, QueueType, RabbitMq, Store};
 use super::layers::{Layers, Set};
 use super::place::{ConfigError, Place};
 use super::secret::SecretRef;
-use crate::limits::{PARTITIONS_MAX, PREFETCH_MAX};
+use crate::limits::{PARTITIONS_MAX, PREFETCH_MAX, SHARED_PREFETCH};
 
 /// How the broker is reached.
 #[derive(Clone, Debug)]
@@ -144,7 +144,11 @@ impl Layers {
         let name = self.or(|layer| &layer.rabbitmq.queue, "rabbitmq.queue", "tai2030.signals".into());
         let partitions = self.or(|layer| &layer.rabbitmq.partitions, "rabbitmq.partitions", 1);
         let partitions = partitions.map(|count| within(count, 1, PARTITIONS_MAX))?;
+        // What is shared once a second is acknowledged once a second.
+        let shares =
+            self.or(|layer| &layer.state.store, "state.store", Store::Embedded).value == Store::Firestore;
         let usual = match profile {
+            _ if shares => SHARED_PREFETCH,
             Profile::Dev => 10,
             Profile::Staging => 50,
             Profile::Prod => 100,

@@ -177,6 +177,9 @@ pub struct State {
     pub store: Key<Store>,
     /// Of the store `firestore`; it may stand beside `embedded`, so that a file serves both.
     pub project: Key<String>,
+    pub database: Key<String>,
+    /// A service account's key.
+    pub credentials_file: Key<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

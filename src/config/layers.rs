@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::layer::{self, Backend, Entitled, Key, Layer, NodeRole, Profile, SchemeName, Store, TokenRole};
+use super::layer::{self, Backend, Entitled, Key, Layer, NodeRole, Profile, SchemeName, TokenRole};
 use super::place::{ConfigError, Place, Text};
 use super::secret::{Kept, SecretRef};
 use super::{Config, Governor, PackFile, Policy, Proof, Source, SourceKey, Token};
@@ -44,7 +44,7 @@ impl Layers {
             .collect()
     }
 
-    pub fn config(&self, is_set: &dyn Fn(&str) -> bool) -> Result<Config, ConfigError> {
+    pub fn config(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
         let role = self.role()?;
         let name = self.or(|l| &l.node.name, "node.name", "dev".into()).map(name)?;
         let origin = self.or(|l| &l.node.origin, "node.origin", "gemba.local".into()).map(origin)?;
@@ -56,7 +56,7 @@ impl Layers {
         let default_file: &dyn Fn(&str) -> Option<PathBuf> = &default_file;
         let tokens = self.tokens(default_file)?;
         let sources = match role.value {
-            NodeRole::All | NodeRole::Edge => self.sources(default_file, is_set)?,
+            NodeRole::All | NodeRole::Edge => self.sources(default_file, variable)?,
             // Its signals were verified where they were accepted.
             NodeRole::Processor => Vec::new(),
         };
@@ -82,9 +82,10 @@ impl Layers {
             governor: self.governor()?,
             policy: self.policy()?,
             broker: self.broker(profile, &role, &actions)?,
+            firestore: self.state(&role, variable)?,
             actions,
             sources,
-            proof: (role.value != NodeRole::Edge).then(|| self.proof(default_file, is_set)).transpose()?,
+            proof: (role.value != NodeRole::Edge).then(|| self.proof(default_file, variable)).transpose()?,
             role: role.value,
             is_built_in: false,
             name,
@@ -113,21 +114,18 @@ impl Layers {
             }
             Some(_) | None => {}
         }
-        if let Some(store) = self.find(|l| &l.state.store).filter(|set| set.value != Store::Embedded) {
-            return Err(ConfigError::new(&store.place, "this version has no state store but `embedded`"));
-        }
         Ok(role)
     }
 
     fn proof(
         &self,
         default_file: &dyn Fn(&str) -> Option<PathBuf>,
-        is_set: &dyn Fn(&str) -> bool,
+        variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Proof, ConfigError> {
         Ok(Proof {
             receipt_secret: self.secret(
                 (self.find(|l| &l.receipt.secret_file), self.find(|l| &l.receipt.secret_env)),
-                is_set("TAI2030_SIGNING_KEY").then_some("TAI2030_SIGNING_KEY"),
+                variable("TAI2030_SIGNING_KEY").is_some().then_some("TAI2030_SIGNING_KEY"),
                 default_file("receipt.secret"),
                 ("the receipts' secret", "receipt.secret_file"),
             )?,
@@ -305,9 +303,9 @@ impl Layers {
     fn sources(
         &self,
         default_file: &dyn Fn(&str) -> Option<PathBuf>,
-        is_set: &dyn Fn(&str) -> bool,
+        variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Vec<Source>, ConfigError> {
-        let blueprint = is_set("TAI2030_API_SECRET").then_some("TAI2030_API_SECRET");
+        let blueprint = variable("TAI2030_API_SECRET").is_some().then_some("TAI2030_API_SECRET");
         let tables = self.tables(|layer| &layer.source);
         if tables.is_empty() {
             let what = ("the secret of source `signals`", "source.secret_file");

@@ -10,6 +10,7 @@ mod environment;
 mod layer;
 mod layers;
 pub mod secret;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use layer::Layer;
 pub use layer::{Entitled, NodeRole, Profile, QueueType, SchemeName, TokenRole};
 use layers::Layers;
 use secret::{SecretRef, Written};
+pub use state::{Credentials, Firestore};
 
 /// What applies when no file is named.
 pub const BUILT_IN: &str = include_str!("../../config/dev.toml");
@@ -72,6 +74,8 @@ pub struct Config {
     pub actions: Vec<Action>,
     /// Where `amqp` actions are published, and what stands between edges and processors.
     pub broker: Option<Broker>,
+    /// Where processors share their state.
+    pub firestore: Option<Firestore>,
     pub sources: Vec<Source>,
     /// No file was named, so the packs are built in too.
     pub is_built_in: bool,
@@ -159,8 +163,11 @@ pub fn load(
     layers.extend(environment::layers(variables.iter().cloned())?);
     let layer = toml::from_str(text.as_str()).map_err(|error| text.complaint(&error))?;
     layers.push((text, layer));
-    let is_set = |name: &str| variables.iter().any(|(set, _)| set == name);
-    Ok(Config { is_built_in: file.is_none(), ..Layers(layers).config(&is_set)? })
+    let variable = |name: &str| {
+        let set = variables.iter().find(|(set, _)| set == name);
+        set.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+    };
+    Ok(Config { is_built_in: file.is_none(), ..Layers(layers).config(&variable)? })
 }
 
 impl Flags {

@@ -336,11 +336,40 @@ fn edges_and_processors_are_told_their_queues() {
             "queue = \"amq.x\"\n",
             ":5: `amq.x` is no queue of ours: 1 to 200 printable characters, not `amq.…`",
         ),
-        ("prefetch = 1001\n", ":5: 1001 is not between 1 and 1000"),
+        ("prefetch = 10001\n", ":5: 10001 is not between 1 and 10000"),
     ];
     for (keys, what) in wrong {
         assert_eq!(complaint(&format!("{BROKER}{password}{keys}{DEV}"), &[]).0, what);
     }
+}
+
+#[test]
+fn processors_may_share_their_state() {
+    let broker = format!("{BROKER}password_env = \"PASSWORD\"\n");
+    let shares =
+        |state: &str| format!("{broker}[state]\nstore = \"firestore\"\n{state}{DEV}role = \"processor\"\n");
+    let of = |state: &str, variables: &[(&str, &str)]| load_text(&shares(state), variables).unwrap();
+    let usual = of("", &[]);
+    let firestore = usual.firestore.unwrap();
+    assert_eq!((firestore.project.as_str(), firestore.database.as_str()), ("tai2030", "(default)"));
+    assert_eq!((firestore.credentials, usual.broker.unwrap().queues.prefetch), (Credentials::Machine, 1000));
+    let key =
+        |variables: &[(&str, &str)], state: &str| match of(state, variables).firestore.unwrap().credentials {
+            Credentials::KeyFile(key) => key.kept,
+            other => panic!("{other:?}"),
+        };
+    let named = ("GOOGLE_APPLICATION_CREDENTIALS", "/a.json");
+    assert_eq!(key(&[named], ""), Kept::File("/a.json".into()));
+    assert_eq!(key(&[named], "credentials_file = \"/b.json\"\n"), Kept::File("/b.json".into()));
+    let emulator =
+        of("project = \"p\"\n", &[named, ("FIRESTORE_EMULATOR_HOST", "127.0.0.1:8080")]).firestore.unwrap();
+    assert_eq!(emulator.credentials, Credentials::Emulator("127.0.0.1:8080".to_owned()));
+    assert!(load_text(&format!("[state]\nproject = \"p\"\n{DEV}"), &[]).unwrap().firestore.is_none());
+    let (told, hint) = complaint(&format!("[state]\nstore = \"firestore\"\n{DEV}"), &[]);
+    assert_eq!(told, ":2: only processors share their state: a node with another role keeps it on its disk");
+    assert!(hint.contains("`embedded`"), "{hint}");
+    let (told, _) = complaint(&shares("project = \"a/b\"\n"), &[]);
+    assert_eq!(told, ":7: `a/b` is no name of a project of Firestore");
 }
 
 #[test]

@@ -233,7 +233,7 @@ impl Promised {
                 Told::Refused(Refused::Conflict { index, seq })
             }
             Ack::Refused(shed) => Told::Refused(Refused::shed(shed, retry_after)),
-            Ack::Behind => unreachable!("only what came over the broker has its place behind others"),
+            Ack::Behind | Ack::Cut(_) => unreachable!("only a processor asks for it"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! need not replay the whole journal.
 
 pub mod action;
+mod barrier;
 pub mod breaker;
 pub mod dead_letter;
 pub mod fair_queue;
@@ -14,5 +15,6 @@ mod route;
 pub mod rules;
 pub mod stage;
 pub mod store;
+pub mod tenure;
 pub mod timers;
 pub mod what_if;

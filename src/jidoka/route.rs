@@ -5,12 +5,18 @@ use super::dead_letter::CaseChange;
 use super::stage::{Commit, Order, Stage};
 use super::store::{Changes, Followup};
 use crate::case::Cause;
-use crate::event::Note;
+use crate::event::{Note, Seq};
 use crate::kaizen::Counter;
 use crate::limits::CASE_BYTES_HELD_MAX;
 use crate::ring::Full;
 
 impl Stage {
+    /// What a step of the governor at `at` asks for; withheld where it must not leave yet.
+    pub(super) fn route_of(&mut self, at: u32, by: Seq) {
+        self.withhold(at, by);
+        self.route();
+    }
+
     /// Receipts to the scribe, orders to the outbound runtime, timers to the queue.
     pub(super) fn route(&mut self) {
         for arm in self.effects.timers.drain(..) {
@@ -63,6 +69,10 @@ impl Stage {
             self.ordered = true;
         }
         // Bodies of dead letters are not gathered without end: they go with a commit of their own.
+        if self.tenure.is_some() {
+            self.commit_shared();
+            return true;
+        }
         self.case_bytes <= CASE_BYTES_HELD_MAX || self.commit()
     }
 
@@ -89,12 +99,37 @@ impl Stage {
         }
         self.notes.push_back(Note::Commit(self.commits));
         let mut changes = Changes::default();
+        let held = Vec::new();
         for at in self.dirty.drain(..) {
             if let Some(slot) = self.slots.get_mut(at as usize) {
                 slot.dirty = false;
                 changes.governor(&slot.governor);
             }
         }
+        self.take_down(&mut changes);
+        let commit = Commit { shard: self.shard, number: self.commits, changes, through, held };
+        self.push_commit(commit);
+        true
+    }
+
+    /// The same of a node that shares the state of partitions: what was shared, when there is room for it.
+    fn commit_shared(&mut self) {
+        if self.lanes.commits.room() == 0 {
+            return;
+        }
+        let Some(tenure) = self.tenure.as_mut().filter(|tenure| tenure.changed) else { return };
+        tenure.changed = false;
+        self.commits += 1;
+        self.notes.push_back(Note::Commit(self.commits));
+        let (mut changes, through, held) =
+            (std::mem::take(&mut tenure.changes), tenure.through, tenure.held());
+        self.take_down(&mut changes);
+        let commit = Commit { shard: self.shard, number: self.commits, changes, through, held };
+        self.push_commit(commit);
+    }
+
+    /// What a commit has beside its rows.
+    fn take_down(&mut self, changes: &mut Changes) {
         for followup in self.followups.drain(..) {
             changes.followup(followup);
         }
@@ -108,10 +143,11 @@ impl Stage {
         for (seq, text) in self.rules_changed.drain(..) {
             changes.rules_from(seq, &text.text);
         }
-        let commit = Commit { shard: self.shard, number: self.commits, changes, through };
+    }
+
+    fn push_commit(&mut self, commit: Commit) {
         let pushed = self.lanes.commits.push(commit);
         assert!(pushed.is_ok(), "there was room, and only this thread pushes");
         self.lanes.commits.ring();
-        true
     }
 }

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use hashbrown::{HashMap, HashTable};
 
+use super::barrier::Barrier;
 use super::dead_letter::CaseChange;
 use super::fair_queue::FairQueue;
 use super::governor::{Effects, Governor, Intent};
 use super::query::Query;
 use super::rules::{Compiled, Rules};
 use super::store::{Changes, Followup};
+use super::tenure::Tenure;
 use super::timers::Timers;
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, Subject, UnixMillis};
@@ -37,6 +39,8 @@ pub struct Commit {
     pub changes: Changes,
     /// The changes hold the shard's events up to here.
     pub through: Seq,
+    /// Of a node that shares the state of partitions: those that it holds.
+    pub held: Vec<u16>,
 }
 
 /// What the outbound runtime is asked to do.
@@ -129,13 +133,8 @@ pub struct Stage {
     parked: HashSet<Seq>,
     /// Where is told which tenants must wait.
     crowd: Option<Corner>,
-}
-
-/// What concerns all governors.
-#[derive(Debug)]
-enum Barrier {
-    Rules(Event, Arc<RulesText>),
-    Live,
+    /// Of a node that shares the state of partitions.
+    pub(super) tenure: Option<Tenure>,
 }
 
 /// What a panic carries when deciding on an event caused it.
@@ -193,6 +192,7 @@ impl Stage {
             steps: 0,
             parked: HashSet::new(),
             crowd: None,
+            tenure: None,
         };
         for governor in governors {
             stage.admit(governor);
@@ -314,6 +314,12 @@ impl Stage {
                                 self.barrier = Some(barrier);
                             }
                         }
+                        Kind::Hold(_) | Kind::Shared(_) => self.barrier = Some(Barrier::Tenure(event)),
+                        kind if self.is_elsewhere(kind) => {
+                            if matches!(kind, Kind::Stray(_)) {
+                                self.set_apart(event);
+                            }
+                        }
                         kind => {
                             let bytes = kind.body_bytes();
                             let slot = self.find_or_admit(&event);
@@ -329,9 +335,13 @@ impl Stage {
                 }
                 Feed::Through(seq) => {
                     self.taken = seq;
-                    self.asked = seq;
-                    self.wanted.get_or_insert(seq);
+                    // What is shared is committed, and only that.
+                    if self.tenure.is_none() {
+                        self.asked = seq;
+                        self.wanted.get_or_insert(seq);
+                    }
                 }
+                Feed::Cut(through) => self.barrier = Some(Barrier::Cut(through)),
                 Feed::Live => self.barrier = Some(Barrier::Live),
             }
         }
@@ -341,35 +351,11 @@ impl Stage {
     /// Every event of this shard up to here was stepped.
     pub(super) fn stepped(&self) -> Seq {
         let held = match &self.barrier {
-            Some(Barrier::Rules(event, _)) => Some(event.seq),
-            Some(Barrier::Live) | None => None,
+            Some(Barrier::Rules(event, _) | Barrier::Tenure(event)) => Some(event.seq),
+            Some(Barrier::Live | Barrier::Cut(_)) | None => None,
         };
         let oldest = self.ready.fronts().map(|ready| ready.event.seq).chain(held).min();
         oldest.map_or(self.taken, |oldest| self.taken.min(Seq(oldest.0 - 1)))
-    }
-
-    fn pass(&mut self, barrier: Barrier) {
-        match barrier {
-            Barrier::Live => self.go_live(),
-            Barrier::Rules(event, text) => {
-                let rules = self.compiled.of(&text.text);
-                assert!(
-                    rules.is_ok(),
-                    "rules are compiled before they are journalled, and again before a replay"
-                );
-                let Ok(rules) = rules else { return };
-                // They concern the node: one shard speaks for all.
-                if self.shard == 0 {
-                    for draft in rules.receipts(&self.rules, &event, &text) {
-                        self.notes.push_back(Note::Draft(draft));
-                    }
-                    self.rules_changed.push((event.seq, text));
-                    self.compiled.hold(event.seq, &rules);
-                }
-                self.rules = rules;
-                self.marks.decided.publish(event.seq.0);
-            }
-        }
     }
 
     fn step(&mut self, Ready { slot: at, event }: Ready) {
@@ -379,7 +365,9 @@ impl Stage {
         let Some(slot) = self.slots.get_mut(at as usize) else { return };
         let before = slot.governor.state();
         crate::fault::point("K11");
-        if !self.parked.is_empty() && self.parked.contains(&seq) {
+        if let Kind::Adopt(adopt) = &event.kind {
+            self.adopt(at, adopt, &event);
+        } else if !self.parked.is_empty() && self.parked.contains(&seq) {
             slot.governor.park(event, &self.rules, &mut self.effects);
         } else {
             let decided = catch_unwind(AssertUnwindSafe(|| {
@@ -391,6 +379,7 @@ impl Stage {
                 resume_unwind(Box::new(Stumble { at: seq }));
             }
         }
+        let Some(slot) = self.slots.get_mut(at as usize) else { return };
         let after = slot.governor.state();
         if !std::mem::replace(&mut slot.dirty, true) {
             self.dirty.push(at);
@@ -399,7 +388,7 @@ impl Stage {
             self.states[before as usize] -= 1;
             self.states[after as usize] += 1;
         }
-        self.route();
+        self.route_of(at, seq);
         self.marks.decided.publish(seq.0);
         if let Some(begun) = begun {
             self.recorder.record(Measured::Decide, clock::now() - begun);
@@ -425,7 +414,15 @@ impl Stage {
         self.admit(governor)
     }
 
-    fn admit(&mut self, governor: Governor) -> u32 {
+    /// Empties the index of governors, who are admitted anew.
+    pub(super) fn forget_slots(&mut self) {
+        assert!(self.ready.is_empty(), "events that wait know their governor by its slot");
+        self.slots.clear();
+        self.index.clear();
+        self.states = [0; 6];
+    }
+
+    pub(super) fn admit(&mut self, governor: Governor) -> u32 {
         let at = u32::try_from(self.slots.len());
         assert!(at.is_ok(), "a node has fewer than 2^32 governors");
         let at = at.unwrap_or(u32::MAX);
@@ -446,8 +443,12 @@ impl Stage {
     }
 
     /// The replay is over: arm every timer, and carry out again what was ordered and has no outcome.
-    fn go_live(&mut self) {
+    pub(super) fn go_live(&mut self) {
         self.live = true;
+        // What is shared is loaded anew when its partition is held again.
+        if self.tenure.is_some() {
+            return;
+        }
         for Slot { governor, .. } in &self.slots {
             for arm in governor.timers() {
                 self.timers.arm(arm);

@@ -81,6 +81,12 @@ impl Collector {
             ("gemba_broker_missing_signals", "Numbers of edges that never came"),
             ("gemba_broker_queue_messages", "Messages that wait in a partition's queue"),
             ("gemba_broker_partition_owned", "1 where a partition's messages come to this node"),
+            ("gemba_state_shared_seq", "Everything up to this event is in the shared store"),
+            ("gemba_state_unshared_seconds", "Time since the last round, while something is not shared"),
+            ("gemba_state_rounds", "Rounds that were shared"),
+            ("gemba_state_failed_calls", "Calls of the shared store that did not end well"),
+            ("gemba_state_held_partitions", "Partitions that this processor decides on"),
+            ("gemba_state_lost_partitions", "Partitions that another processor took from this one"),
         ];
         for (name, help) in described {
             recorder.describe_gauge(name.into(), None, help.into());

@@ -6,5 +6,8 @@ pub mod journal;
 #[cfg(test)]
 mod memory;
 pub mod positions;
+pub mod recent;
+pub mod share;
 pub mod stage;
 mod take;
+pub mod tenure;

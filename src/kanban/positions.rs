@@ -21,6 +21,11 @@ impl Positions {
         *held = position.through.max(*held);
     }
 
+    /// Forgets those of a partition that is no longer held.
+    pub fn forget(&mut self, partition: u16) {
+        self.held.retain(|(_, of), _| *of != partition);
+    }
+
     /// Through which number the signals of its edge and partition were taken.
     #[must_use]
     pub fn of(&self, position: &Position) -> Option<Seq> {

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::dedup::{ArchiveError, Dedup, Known};
 use super::journal::{WriteError, Writer};
 use super::positions::Positions;
+use super::tenure::Tenure;
 use crate::clock::Instant;
 use crate::disk::Disk;
 use crate::event::{Ack, Arrival, Event, Feed, Kind, Order, Seq, Shed, UnixMillis};
@@ -129,6 +130,8 @@ pub struct Stage {
     /// Written before anything that arrives.
     begins_with: Option<Order>,
     pub(super) positions: Positions,
+    /// Of a node that shares the state of partitions.
+    pub(super) tenure: Option<Tenure>,
     next_port: usize,
     announced: Seq,
     last_frame: Instant,
@@ -163,6 +166,7 @@ impl Stage {
             ordered: Vec::new(),
             begins_with: None,
             positions: Positions::default(),
+            tenure: None,
             next_port: 0,
             announced,
             last_frame: now,
@@ -181,6 +185,14 @@ impl Stage {
     #[must_use]
     pub fn after(mut self, positions: Positions) -> Self {
         self.positions = positions;
+        self
+    }
+
+    /// Shares the state of partitions; what earlier runs held is held no more.
+    #[must_use]
+    pub fn sharing(mut self, tenure: Tenure) -> Self {
+        self.tenure = Some(tenure);
+        self.positions = Positions::default();
         self
     }
 
@@ -289,7 +301,12 @@ impl Stage {
                     let ack = self.take_forwarded(*forwarded)?;
                     self.acks.push((port, ack));
                 }
-                Some(inner) => self.take_inner(inner),
+                Some(inner @ (Arrival::Outcome(_) | Arrival::Timer(_))) => self.take_inner(inner),
+                Some(sharing) => {
+                    empty = 0;
+                    let ack = self.take_tenure(sharing);
+                    self.acks.push((port, ack));
+                }
                 None => empty += 1,
             }
         }
@@ -311,9 +328,7 @@ impl Stage {
         let (seq, kind) = match arrival {
             Arrival::Outcome(outcome) => (self.writer.outcome(&outcome), Kind::Outcome(outcome)),
             Arrival::Timer(timer) => (self.writer.timer(&timer), Kind::Timer(timer)),
-            Arrival::Signals(..) | Arrival::Forwarded(_) => {
-                unreachable!("signals arrive through a port, which has a lane for the answer")
-            }
+            _ => unreachable!("what is answered arrives through a port, which has a lane for the answer"),
         };
         self.stage(seq, kind);
     }
@@ -324,6 +339,11 @@ impl Stage {
         if shards == 0 {
             return;
         }
+        if let Some(tenure) = &self.tenure
+            && event.subject().is_some()
+        {
+            tenure.changes(seq);
+        }
         match event.subject() {
             Some((tenant, _)) => self.staged.push_back((shard_of(tenant, shards), Feed::Event(event))),
             None => self.staged.extend((0..shards).map(|shard| (shard, Feed::Event(event.clone())))),
@@ -332,6 +352,11 @@ impl Stage {
             let last = self.staged.len() - 1;
             self.staged.swap(last - 1, last);
         }
+    }
+
+    /// Tells every shard, behind what it was handed before.
+    pub(super) fn stage_cut(&mut self, through: Seq) {
+        self.staged.extend((0..self.lanes.shards.len()).map(|shard| (shard, Feed::Cut(through))));
     }
 
     pub(super) fn shed(&self, signals: usize) -> Option<Shed> {

@@ -1,6 +1,7 @@
 //! Which signals of a unit are new: the known are told from the new before any is numbered (promise P2).
 
 use super::dedup::Known;
+use super::recent::Seen;
 use super::stage::{Fatal, Stage};
 use crate::event::{Ack, Astray, Forwarded, Kind, Part, Seq, Stray};
 use crate::signal::{Signal, Signals};
@@ -69,7 +70,9 @@ impl Stage {
         let taken = match &part {
             Some(part) => {
                 let taken = self.positions.of(&part.position).unwrap_or_default();
-                if taken < part.behind && !part.skips {
+                let elsewhere =
+                    self.tenure.as_ref().is_some_and(|tenure| !tenure.holds(part.position.partition));
+                if elsewhere || (taken < part.behind && !part.skips) {
                     return Ok(Ack::Behind);
                 }
                 Some(taken)
@@ -82,17 +85,22 @@ impl Stage {
                 duplicates += 1;
                 continue;
             }
-            let seq = match (self.dedup.look(&signal.identity, signal.digest)?, astray) {
-                (Known::Repeat { .. }, _) => {
+            let partition = part.as_ref().map(|part| part.position.partition);
+            let seq = match (self.seen(partition, &signal)?, astray) {
+                (Seen::Before, _) => {
                     duplicates += 1;
                     continue;
                 }
-                (Known::Fresh, None) => {
+                (Seen::Never, None) => {
                     crate::fault::poison(signal.id());
+                    self.take_known(partition, &signal);
                     self.take_fresh(signal)
                 }
-                (Known::Fresh, Some(astray)) => self.take_stray(signal, astray),
-                (Known::Conflict { .. }, _) => self.take_stray(signal, Astray::Conflict),
+                (Seen::Never, Some(astray)) => {
+                    self.take_known(partition, &signal);
+                    self.take_stray(signal, astray)
+                }
+                (Seen::Otherwise, _) => self.take_stray(signal, Astray::Conflict),
             };
             first.get_or_insert(seq);
             last = seq;
@@ -103,6 +111,24 @@ impl Stage {
             last = self.positions.advance(&mut self.writer, &position);
         }
         Ok(Ack::Durable { first: first.unwrap_or(last), last, duplicates })
+    }
+
+    /// A node that shares the state of partitions asks what the shared store knows, any other its own memory.
+    fn seen(&mut self, partition: Option<u16>, signal: &Signal) -> Result<Seen, Fatal> {
+        if let (Some(tenure), Some(partition)) = (&self.tenure, partition) {
+            return Ok(tenure.seen(partition, signal));
+        }
+        Ok(match self.dedup.look(&signal.identity, signal.digest)? {
+            Known::Fresh => Seen::Never,
+            Known::Repeat { .. } => Seen::Before,
+            Known::Conflict { .. } => Seen::Otherwise,
+        })
+    }
+
+    fn take_known(&mut self, partition: Option<u16>, signal: &Signal) {
+        if let (Some(tenure), Some(partition)) = (&mut self.tenure, partition) {
+            tenure.take(partition, signal);
+        }
     }
 
     fn take_stray(&mut self, signal: Signal, why: Astray) -> Seq {

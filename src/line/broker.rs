@@ -3,11 +3,15 @@
 
 use std::io;
 
+use tokio::sync::mpsc;
+
 use super::serve::ServeError;
+use super::sharing;
 use crate::event::Seq;
 use crate::kaizen::Gauges;
 use crate::kanban::broker::consumer::{self, Consumer};
 use crate::kanban::broker::publisher::{self, Publisher};
+use crate::kanban::share::{Ask, Sharer};
 use crate::view::{BrokerView, PartitionView, StageHealth};
 
 /// What is seen of the broker at one node.
@@ -24,10 +28,19 @@ pub fn publish(publisher: Publisher, stop: &publisher::Stop) -> Result<(), Serve
     Ok(runtime()?.block_on(publisher.run(stop))?)
 }
 
-/// Runs the consumer until it is told to stop.
-pub fn consume(consumer: Consumer, stop: &consumer::Stop) -> Result<(), ServeError> {
-    runtime()?.block_on(consumer.run(stop));
-    Ok(())
+/// Runs the consumer until it is told to stop, with what shares its state, if anything does.
+pub fn consume(
+    consumer: Consumer,
+    stop: &consumer::Stop,
+    sharing: Option<(Box<Sharer>, mpsc::Receiver<Ask>)>,
+) -> Result<(), ServeError> {
+    runtime()?.block_on(async {
+        let Some((sharer, asked)) = sharing else {
+            consumer.run(stop, None).await;
+            return Ok(());
+        };
+        sharing::run(consumer, stop, *sharer, asked).await
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::LocalRuntime, ServeError> {

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::actions;
 use super::health::Health;
 use super::settings::Rulebook;
+use super::sharing::Elsewhere;
 use super::supervisor::Restarts;
 use super::wiring::{Gauge, OperatorEnds};
 use crate::andon::log::Reader;
@@ -44,6 +45,7 @@ pub struct Known {
     pub restarts: Arc<Mutex<Restarts>>,
     pub rulebook: Arc<Rulebook>,
     pub compiled: Arc<Compiled>,
+    pub elsewhere: Elsewhere,
 }
 
 /// Cheap to clone: one desk for the whole plane.
@@ -63,9 +65,9 @@ struct Inner {
 }
 
 /// A stage that does not answer an operator by then is busy or gone.
-const ANSWER: Duration = Duration::from_secs(5);
+pub const ANSWER: Duration = Duration::from_secs(5);
 /// How often is looked whether an order has had its effect.
-const LOOK: Duration = Duration::from_millis(2);
+pub const LOOK: Duration = Duration::from_millis(2);
 
 pub async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, Unavailable> {
     match tokio::time::timeout(ANSWER, answer).await {
@@ -147,6 +149,7 @@ impl Inner {
         let noted = tokio::time::timeout(ANSWER, noted).await;
         let Ok(Ok(Ok(seq))) = noted else { return Err(Unavailable) };
         self.passed(subject, seq).await?;
+        self.known.elsewhere.wait_for(seq).await?;
         Ok(seq)
     }
 
@@ -179,6 +182,9 @@ impl Inner {
         verb: Verb,
         said: Said,
     ) -> Result<Result<(Ordered, GovernorView), Refused>, Unavailable> {
+        if let Err(refused) = self.known.elsewhere.load(&subject).await? {
+            return Ok(Err(refused));
+        }
         // An entitlement may come before the first signal; anything else would make a governor of a slip of the pen.
         if verb != Verb::Entitle && self.governor(subject.clone()).await?.is_none() {
             return Ok(Err(Refused::Missing("there is no governor of this tenant and SKU")));
@@ -187,6 +193,7 @@ impl Inner {
         let command = Command { subject: subject.clone(), verb, actor, reason };
         let seq = answered(self.offer(Order::Command(Box::new(command)))?).await?;
         let view = self.passed(subject, seq).await?;
+        self.known.elsewhere.wait_for(seq).await?;
         Ok(Ok((ordered(seq, 0), view)))
     }
 
@@ -248,6 +255,9 @@ impl Inner {
             Err(refused) => return Ok(Err(refused)),
         };
         let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };
+        if let Err(refused) = self.known.elsewhere.load(&subject).await? {
+            return Ok(Err(refused));
+        }
         let Said { actor, reason } = said;
         let replay = Replay { case: id.0, signal, actor, reason };
         let seq = self.order_on(id, subject, Order::Replay(Box::new(replay))).await?;
@@ -264,6 +274,9 @@ impl Inner {
             Err(refused) => return Ok(Err(refused)),
         };
         let subject = Subject { tenant: case.tenant, sku: case.sku };
+        if let Err(refused) = self.known.elsewhere.load(&subject).await? {
+            return Ok(Err(refused));
+        }
         let Said { actor, reason } = said;
         let command = Command { subject: subject.clone(), verb: Verb::Discard(id.0), actor, reason };
         let seq = self.order_on(id, subject, Order::Command(Box::new(command))).await?;
@@ -380,7 +393,13 @@ impl Line for Desk {
 
     fn governor(&self, subject: Subject) -> Reply<Option<GovernorView>> {
         let inner = Rc::clone(&self.0);
-        Box::pin(async move { inner.governor(subject).await })
+        Box::pin(async move {
+            // Another processor's is none of this one's.
+            if inner.known.elsewhere.load(&subject).await?.is_err() {
+                return Ok(None);
+            }
+            inner.governor(subject).await
+        })
     }
 
     fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>> {

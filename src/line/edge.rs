@@ -100,6 +100,7 @@ impl Edge {
             ready: Switch::new(),
             began: zero(),
             broker: Some(Broker::Publisher(published.clone())),
+            state: None,
         };
         let publisher = Publisher {
             source: Source {
@@ -130,6 +131,7 @@ impl Edge {
             lanes,
             marks,
             recorder: recorder()?,
+            tenure: None,
             began: health.began.clone(),
             ready: tell.clone(),
         };
@@ -144,7 +146,7 @@ impl Edge {
             addresses.ingress,
             ingress,
             (&drain, &abandon, &crowd),
-            None,
+            (None, None),
             &mut recorder,
         )?;
         let listener = listen(addresses.admin, false, "admin.listen")?;

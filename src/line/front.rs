@@ -20,6 +20,7 @@ use crate::kanban::broker::consumer::{self, Consumer, Lanes, Stop};
 use crate::kanban::broker::suspect::Suspect;
 use crate::kanban::broker::trouble::Trouble;
 use crate::kanban::positions::Positions;
+use crate::kanban::share::{Ask, Sharer};
 use crate::ring::{Crowd, Switch};
 
 /// Threads that bring signals, before and after they are started.
@@ -30,15 +31,18 @@ pub struct Front {
 
 enum Waiting {
     Http(Vec<ingress_threads::Start>),
-    Broker(Option<(Box<Consumer>, Stop)>),
+    Broker(Option<(Box<Consumer>, Stop, Shared)>),
 }
+
+/// What shares the consumer's state, if anything does.
+pub type Shared = Option<(Box<Sharer>, tokio::sync::mpsc::Receiver<Ask>)>;
 
 /// How many lanes the front has to the journal.
 #[must_use]
 pub fn threads(settings: &Settings) -> usize {
     match settings.role {
         Role::All(_) | Role::Edge(_) => settings.ingress_threads,
-        Role::Processor(..) => 1,
+        Role::Processor(..) => 1 + usize::from(settings.sharing.is_some()),
     }
 }
 
@@ -61,7 +65,7 @@ impl Front {
         address: Option<SocketAddr>,
         mut ends: Vec<IngressEnds>,
         (drain, abandon, crowd): (&Switch, &Switch, &Crowd),
-        broker: Option<Broker>,
+        (broker, shared): (Option<Broker>, Shared),
         recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
     ) -> Result<(Self, Option<SocketAddr>), ServeError> {
         let (waiting, address) = match (&settings.role, broker, address) {
@@ -83,7 +87,8 @@ impl Front {
                         missed: HashSet::new(),
                         marks,
                     };
-                    (Box::new(consumer), Stop { finish: drain.clone(), abandon: abandon.clone() })
+                    let stop = Stop { finish: drain.clone(), abandon: abandon.clone() };
+                    (Box::new(consumer), stop, shared)
                 });
                 (Waiting::Broker(waiting), None)
             }
@@ -124,11 +129,12 @@ impl Front {
                 }
             }
             Waiting::Broker(waiting) => {
-                if let Some((mut consumer, stop)) = waiting.take() {
+                if let Some((mut consumer, stop, shared)) = waiting.take() {
                     let taken = positions.iter();
                     consumer.taken =
                         taken.map(|(edge, partition, through)| ((edge.into(), partition), through)).collect();
-                    self.started.push(spawn("broker", tell, move || broker::consume(*consumer, &stop))?);
+                    self.started
+                        .push(spawn("broker", tell, move || broker::consume(*consumer, &stop, shared))?);
                 }
             }
         }

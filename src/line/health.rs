@@ -1,9 +1,11 @@
 //! How the stages do, as others see it: from what they publish, without asking them.
 
 use super::broker::Broker;
+use super::sharing;
 use crate::clock;
 use crate::event::Seq;
 use crate::kaizen::Gauges;
+use crate::kanban::share;
 use crate::kanban::stage as journal;
 use crate::ring::{Mark, Switch};
 use crate::view::{NodeStatus, StageHealth};
@@ -23,6 +25,8 @@ pub struct Health {
     pub began: Mark,
     /// What is seen of the broker, where there is one before or behind the journal.
     pub broker: Option<Broker>,
+    /// Of a processor that shares its state.
+    pub state: Option<share::Marks>,
 }
 
 impl Health {
@@ -41,6 +45,7 @@ impl Health {
             .then_some("the broker takes nothing, and no more can be kept for it");
         let mut stages =
             vec![stage("ingress", draining.or(starting)), stage("journal", disk.or(backlog).or(starting))];
+        stages.extend(self.state.as_ref().map(sharing::health));
         stages.extend(self.broker.as_ref().map(|broker| broker.health(self.durable())));
         stages
     }
@@ -61,6 +66,7 @@ impl Health {
             stages,
             durable_seq: self.durable().0,
             broker: self.broker.as_ref().map(|broker| broker.view(self.durable())),
+            state: self.state.as_ref().map(sharing::view),
         }
     }
 
@@ -77,6 +83,9 @@ impl Health {
         }
         if let Some(broker) = &self.broker {
             broker.gauges(self.durable(), gauges);
+        }
+        if let Some(state) = &self.state {
+            sharing::gauges(state, gauges);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::jidoka::rules::Compiled;
 use crate::kaizen::Recorder;
 use crate::kanban::dedup::Dedup;
 use crate::kanban::stage as journal;
+use crate::kanban::tenure::Tenure;
 use crate::ring::{Mark, Sleeper};
 
 /// What the journal's thread is given.
@@ -31,6 +32,8 @@ pub struct JournalPlan {
     pub marks: journal::Marks,
     pub recorder: Recorder,
     pub began: Mark,
+    /// Of a node that shares the state of partitions.
+    pub tenure: Option<Tenure>,
     pub ready: mpsc::Sender<Told>,
 }
 
@@ -81,6 +84,9 @@ impl JournalPlan {
         let place = journal::Place { disk, data_dir, low_water_bytes, backlog_bytes };
         let mut stage = journal::Stage::new(place, writer, dedup, lanes, marks, recorder, clock::now())
             .after(replayed.positions.clone());
+        if let Some(tenure) = self.tenure {
+            stage = stage.sharing(tenure);
+        }
         // Nobody listens only when the line ends already.
         let _ending = self.ready.send(Told::Ready(replayed.positions));
         if let Some(Behind { stored, configured, .. }) = behind {

@@ -16,6 +16,7 @@ pub mod recovery;
 mod running;
 mod serve;
 pub mod settings;
+mod sharing;
 mod stages;
 mod supervisor;
 mod threads;

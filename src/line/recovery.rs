@@ -55,6 +55,8 @@ pub struct Opened {
     pub watermark: Seq,
     /// The rules that hold there, if they were ever journalled.
     pub rules: Option<Box<str>>,
+    /// Partitions that were held there.
+    pub held: Vec<u16>,
     pub log: Log,
     /// Receipts that the replay will make again.
     pub logged: HashSet<ReceiptId>,
@@ -84,11 +86,11 @@ pub fn dedup_dir(data_dir: &Path) -> PathBuf {
 /// Takes up state and log.
 pub fn open(store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryError> {
     let mut governors = Vec::new();
-    let Loaded { watermark, rules } = store.load(&mut |governor| governors.push(governor))?;
+    let Loaded { watermark, rules, held } = store.load(&mut |governor| governors.push(governor))?;
     // A signal that waits in a mailbox is numbered below the watermark, and its receipt is still to come.
     let oldest = governors.iter().filter_map(Governor::oldest_waiting).map(|seq| Seq(seq.0 - 1)).min();
     let logged = log.logged_after(oldest.map_or(watermark, |oldest| oldest.min(watermark)).0)?;
-    Ok(Opened { store, governors, watermark, rules, log, logged })
+    Ok(Opened { store, governors, watermark, rules, held, log, logged })
 }
 
 /// What the journal said.

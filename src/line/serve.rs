@@ -19,8 +19,10 @@ use crate::disk::{DataLock, Disk, RealDisk, make_dir};
 use crate::event::Seq;
 use crate::jidoka::store::StoreError;
 use crate::kanban::broker::publisher;
+use crate::kanban::share::Failed;
 use crate::kanban::stage::Fatal;
 use crate::net::listen::ListenError;
+use crate::place::ConfigError;
 use crate::proof::note::BadSigner;
 use crate::ring::Switch;
 
@@ -45,6 +47,10 @@ pub enum ServeError {
     Store(#[from] StoreError),
     #[error("the publisher stopped: {0}")]
     Publisher(#[from] publisher::Fatal),
+    #[error(transparent)]
+    Sharing(ConfigError),
+    #[error("the state cannot be shared any more: {0}")]
+    Shared(Failed),
     #[error("{stage} could not run: {source}")]
     Stage { stage: String, source: io::Error },
     #[error("{stage} panicked{}", at.map_or_else(String::new, |seq| format!(" at event {seq}")))]

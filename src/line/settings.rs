@@ -14,6 +14,7 @@ use crate::jidoka::rules::RulesSource;
 use crate::kanban::broker::topology::Topology;
 use crate::kanban::dedup;
 use crate::net::amqp::Broker;
+use crate::net::firestore::Firestore;
 use crate::operator::Tokens;
 use crate::place::ConfigError;
 use crate::signal::Assurance;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub targets: Arc<Targets>,
     pub dedup: dedup::Settings,
     pub bounds: Bounds,
+    /// Where processors share their state.
+    pub sharing: Option<Sharing>,
     /// Tells an operator what happens.
     pub say: fn(&str),
 }
@@ -93,6 +96,25 @@ pub struct Link {
     pub prefetch: u16,
     /// A processor goes on where another one decided before.
     pub adopt: bool,
+}
+
+/// How the shared state is reached, anew at each start of the line: a connection belongs to one.
+pub struct Sharing(pub Box<Open>);
+
+type Open = dyn Fn() -> Result<Firestore, ConfigError> + Send + Sync;
+
+impl Sharing {
+    /// # Errors
+    /// When the credentials cannot be read, or no connection could ever be made.
+    pub fn open(&self) -> Result<Firestore, ConfigError> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Sharing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sharing").finish_non_exhaustive()
+    }
 }
 
 /// The configured rules, and how to read them anew.

@@ -15,11 +15,11 @@ use super::journal_thread::{Behind, JournalPlan, abort_on_panic};
 use super::recovery::{self, Opened, RecoveryError};
 use super::running::{Ending, Run, Told, join, last_words, spawn, watch};
 use super::serve::{Addresses, ServeError};
-use super::settings::{ProofKeys, Settings};
+use super::settings::{ProofKeys, Role, Settings};
 use super::supervisor::Restarts;
 use super::threads::{self, Stop};
 use super::wiring::{Gauge, Wiring, wire, wire_log_writer};
-use super::{cores, identity, outbound};
+use super::{cores, identity, outbound, sharing};
 use crate::andon::log::{Log, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
@@ -32,6 +32,7 @@ use crate::jidoka::store::{Embedded, Keeper};
 use crate::kaizen::Collector;
 use crate::kanban::dedup::{Background, Dedup};
 use crate::kanban::stage as journal;
+use crate::kanban::tenure::Tenure;
 use crate::net::listen::listen;
 use crate::proof::note::LocalSigner;
 use crate::ring::{Crowd, Idle, Mark, Switch};
@@ -121,13 +122,14 @@ impl Line {
         let log = log.map_err(RecoveryError::from)?;
         let (reader, followups) = (log.reader(), store.followups());
         let cases = store.cases();
-        let Opened { store, governors, watermark, rules: stored, log, logged } =
+        let Opened { store, governors, watermark, rules: stored, held, log, logged } =
             recovery::open(Box::new(store), log)?;
         let configured = settings.rulebook.configured().to_text();
         let journal_dir = recovery::journal_dir(&settings.data_dir);
         let journal_id = identity::of(&**disk, &journal_dir);
         let in_journal = |source| ServeError::DataDir { path: journal_dir.clone(), source };
-        let compiled = Arc::new(Compiled::new(journal_id.map_err(in_journal)?));
+        let journal_id = journal_id.map_err(in_journal)?;
+        let compiled = Arc::new(Compiled::new(journal_id));
         let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
         let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
@@ -137,6 +139,22 @@ impl Line {
         let (tell, told) = mpsc::channel();
         let stops = Stops::new(drain);
         let zero = || Mark::new(0);
+        let busy = zero();
+        let mut ingress = ingress;
+        let shared = match (&settings.sharing, &settings.role) {
+            (Some(sharing), Role::Processor(_, link)) => ingress.pop().map(|end| {
+                let name = identity::named(&settings.name, journal_id);
+                let switches = (&stops.drain, &stops.abandon, busy.clone());
+                sharing::plan((sharing, link), name, &held, end, shards.len(), switches, settings.say)
+            }),
+            _ => None,
+        };
+        let (shared, state, tenures, asks) = match shared.transpose()? {
+            Some(sharing::Ends { marks, tenures, asks, sharer, asked }) => {
+                (Some((sharer, asked)), Some(marks), tenures, Some(asks))
+            }
+            None => (None, None, Vec::new(), None),
+        };
         let marks = journal::Marks {
             durable: zero(),
             written: zero(),
@@ -157,6 +175,7 @@ impl Line {
             ready: Switch::new(),
             began: zero(),
             broker: broker.clone(),
+            state: state.clone(),
         };
 
         let (writer_end, scribe_writer) = wire_log_writer(&scribe_end.1);
@@ -171,7 +190,7 @@ impl Line {
         let (sleeper, stop) = (scribe_end.1, stops.scribe.clone());
         let scribe = spawn("scribe", &tell, move || Ok(threads::scribe(stage, &sleeper, &stop)?))?;
 
-        let keeper_stage = Keeper::new(store, keeper.0, watermark, marks.settled.clone());
+        let keeper_stage = Keeper::new(store, keeper.0, watermark, &held, marks.settled.clone());
         let (sleeper, stop) = (keeper.1, stops.keeper.clone());
         let keeper = spawn("store", &tell, move || Ok(threads::keeper(keeper_stage, &sleeper, &stop)?))?;
 
@@ -179,10 +198,11 @@ impl Line {
         let mut shard_threads = Vec::new();
         let owned = by_shard(governors, shards.len());
         let crowd = Crowd::new(shards.len());
+        let mut tenures = tenures.into_iter();
         for (number, ((lanes, sleeper), governors)) in shards.into_iter().zip(owned).enumerate() {
             let shard_marks = shard::Marks { decided: zero(), states: std::array::from_fn(|_| zero()) };
             states.push(shard_marks.states.clone());
-            let stage = shard::Stage::new(
+            let mut stage = shard::Stage::new(
                 number,
                 (Arc::clone(&rules), Arc::clone(&compiled)),
                 governors,
@@ -192,6 +212,9 @@ impl Line {
             )
             .parking(parked.clone())
             .telling(crowd.of(number));
+            if let Some(tenure) = tenures.next() {
+                stage = stage.sharing(tenure);
+            }
             let stop = stops.shards.clone();
             shard_threads.push(spawn(&format!("shard-{number}"), &tell, move || {
                 threads::shard(stage, &sleeper, &stop);
@@ -213,6 +236,9 @@ impl Line {
             marks,
             recorder: recorder()?,
             began: health.began.clone(),
+            tenure: state.as_ref().map(|marks| {
+                Tenure::new(u16::try_from(marks.terms.len()).unwrap_or(u16::MAX), marks.changed.clone())
+            }),
             ready: tell.clone(),
         };
         let (sleeper, stop) = (journal_end.1, stops.journal.clone());
@@ -224,13 +250,12 @@ impl Line {
             addresses.ingress,
             ingress,
             (&stops.drain, &stops.abandon, &crowd),
-            broker,
+            (broker, shared),
             &mut recorder,
         )?;
         let listener = listen(addresses.admin, false, "admin.listen")?;
         let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
         let addresses = Addresses { ingress: at, admin: listener.local_addr().map_err(in_listener)? };
-        let busy = zero();
         let plane = outbound::Plane {
             listener,
             tokens: settings.tokens.clone(),
@@ -252,6 +277,7 @@ impl Line {
                 restarts: Arc::clone(&restarts),
                 rulebook: Arc::clone(&settings.rulebook),
                 compiled,
+                elsewhere: sharing::Elsewhere(asks.zip(state)),
             },
             busy: busy.clone(),
         };

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use std::sync::Arc;
 
 use super::effects::Intent;
-use super::mailbox::{Held, Mailbox};
+use super::mailbox::{EMPTY, Held, Mailbox};
 use super::quota::Quota;
 use super::state::{Boot, Flight, Halted, HaltedBy, Pending, State};
 use super::{Armed, Governor};
@@ -44,6 +44,15 @@ pub enum Damage {
 impl Governor {
     /// Appends this governor to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_with(out, self.state.mailbox());
+    }
+
+    /// The same without the signals that wait: [`Governor::waits`] has them.
+    pub fn encode_bare(&self, out: &mut Vec<u8>) {
+        self.encode_with(out, self.state.mailbox().map(|_| &EMPTY));
+    }
+
+    fn encode_with(&self, out: &mut Vec<u8>, mailbox: Option<&Mailbox>) {
         out.push(VERSION);
         put_text(out, self.tenant());
         put_text(out, self.sku());
@@ -52,7 +61,7 @@ impl Governor {
         out.push(u8::from(self.entitled));
         put_breaker(out, self.breaker);
         put_quota(out, self.quota);
-        put_state(out, &self.state);
+        put_state(out, &self.state, mailbox);
         let at = out.len();
         out.extend_from_slice(&[0; 2]);
         if let Some(memory) = &self.memory {
@@ -151,16 +160,16 @@ fn put_quota(out: &mut Vec<u8>, quota: Quota) {
     }
 }
 
-fn put_state(out: &mut Vec<u8>, state: &State) {
+fn put_state(out: &mut Vec<u8>, state: &State, mailbox: Option<&Mailbox>) {
     out.push(state.name() as u8);
     match state {
         State::Boot(boot) => {
             put_armed(out, boot.timer);
-            put_mailbox(out, &boot.mailbox);
+            put_mailbox(out, mailbox.unwrap_or(&boot.mailbox));
         }
         State::ActionPending(pending) => {
             put_flight(out, &pending.flight);
-            put_mailbox(out, &pending.mailbox);
+            put_mailbox(out, mailbox.unwrap_or(&pending.mailbox));
         }
         State::Stable | State::QuotaExhausted | State::Degraded => {}
         State::Halted(halted) => {

@@ -68,6 +68,9 @@ impl Mailbox {
     }
 }
 
+/// Of a governor that is written without what waits.
+pub(super) static EMPTY: Mailbox = Mailbox { waiting: VecDeque::new(), bytes: 0 };
+
 /// The signal with a body of its own. A body usually is a slice of a whole request or of a connection's buffer,
 /// and one that waits must not keep all of that alive: what is counted is what is held.
 pub(super) fn alone(mut signal: Signal) -> Signal {

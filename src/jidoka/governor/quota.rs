@@ -3,6 +3,7 @@
 
 use super::super::rules::Rules;
 use super::Armed;
+use crate::event::Seq;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quota {
@@ -26,6 +27,13 @@ impl Quota {
         match self {
             Self::Full => None,
             Self::Open { window, .. } => Some(window),
+        }
+    }
+
+    /// The window that is open is known by another event from now on.
+    pub(super) fn armed_by(&mut self, by: Seq) {
+        if let Self::Open { window, .. } = self {
+            window.by = by;
         }
     }
 

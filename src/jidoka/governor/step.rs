@@ -57,8 +57,8 @@ impl Governor {
             Kind::Timer(timer) => self.on_timer(&timer, &mut turn),
             Kind::Command(command) => self.on_command(&command, &mut turn),
             Kind::Stray(stray) => self.on_stray(*stray, &mut turn),
-            // The shard's own, which changes what the next events are stepped under, and the journal's.
-            Kind::Rules(_) | Kind::Position(_) => {}
+            // The shard's own, which change what the next events are stepped under, or by whom, and the journal's.
+            Kind::Rules(_) | Kind::Position(_) | Kind::Hold(_) | Kind::Adopt(_) | Kind::Shared(_) => {}
         }
         debug_assert!(self.consistent(), "a state that must not be: {self:?}");
     }

@@ -12,6 +12,8 @@ use crate::jidoka::governor::{Damage, Governor};
 use crate::limits;
 
 const WATERMARK: &[u8] = b"watermark";
+/// Partitions that are held, two bytes each.
+const HELD: &[u8] = b"held";
 
 /// Governors in `dir`.
 pub struct Embedded {
@@ -104,12 +106,21 @@ impl StateStore for Embedded {
         }
         let mut rules = self.rules()?;
         rules.retain(|(from, _)| *from <= self.watermark);
-        Ok(Loaded { watermark: self.watermark, rules: rules.pop().map(|(_, text)| text) })
+        let held = self.meta.get(HELD).map_err(|error| wrapped(&self.path, "read", error))?;
+        let held = held.map(|held| held.as_chunks().0.iter().copied().map(u16::from_le_bytes).collect());
+        Ok(Loaded {
+            watermark: self.watermark,
+            rules: rules.pop().map(|(_, text)| text),
+            held: held.unwrap_or_default(),
+        })
     }
 
     fn commit(&mut self, changes: &Changes, watermark: Seq) -> Result<(), StoreError> {
         assert!(watermark >= self.watermark, "watermark {watermark} after {}", self.watermark);
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        for key in changes.forgotten() {
+            batch.remove(&self.governors, key);
+        }
         for (key, value) in changes.rows() {
             batch.insert(&self.governors, key, value);
         }
@@ -130,6 +141,10 @@ impl StateStore for Embedded {
             for from in passed.iter().rev().skip(1) {
                 batch.remove(&self.rules, from.0.to_be_bytes());
             }
+        }
+        if let Some(held) = changes.held() {
+            let held: Vec<u8> = held.iter().flat_map(|partition| partition.to_le_bytes()).collect();
+            batch.insert(&self.meta, HELD, held);
         }
         batch.insert(&self.meta, WATERMARK, watermark.0.to_be_bytes());
         batch.commit().map_err(|error| wrapped(&self.path, "write", error))?;

@@ -3,7 +3,7 @@
 //! A row says which events it has applied, and a replay skips those; so a row that is durable before its receipts
 //! would lose them. Each shard's changes therefore wait until the scribe has passed them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{StateStore, StoreError};
 use crate::event::Seq;
@@ -23,17 +23,26 @@ pub struct Keeper {
     ports: Vec<Port>,
     waiting: Vec<VecDeque<Commit>>,
     through: Vec<Seq>,
+    /// Partitions that each shard says are held.
+    held: Vec<Vec<u16>>,
     /// Events up to here are in the store, receipts and all.
     settled: Mark,
 }
 
 impl Keeper {
     #[must_use]
-    pub fn new(store: Box<dyn StateStore>, ports: Vec<Port>, watermark: Seq, settled: Mark) -> Self {
+    pub fn new(
+        store: Box<dyn StateStore>,
+        ports: Vec<Port>,
+        watermark: Seq,
+        held: &[u16],
+        settled: Mark,
+    ) -> Self {
         settled.publish(watermark.0);
         let waiting = ports.iter().map(|_| VecDeque::new()).collect();
         let through = vec![watermark; ports.len()];
-        Self { store, ports, waiting, through, settled }
+        let held = vec![held.to_vec(); ports.len()];
+        Self { store, ports, waiting, through, held, settled }
     }
 
     /// Whether changes wait for a turn.
@@ -62,13 +71,19 @@ impl Keeper {
             }
             let durable = port.durable.read();
             let early = crate::fault::planted("state-before-receipt");
-            let Some(commit) = waiting.pop_front_if(|commit| early || commit.number <= durable) else {
+            let Some(mut commit) = waiting.pop_front_if(|commit| early || commit.number <= durable) else {
                 continue;
             };
             worked = true;
             if let Some(through) = self.through.get_mut(shard) {
                 *through = commit.through.max(*through);
             }
+            if let Some(held) = self.held.get_mut(shard) {
+                *held = std::mem::take(&mut commit.held);
+            }
+            // Those that a shard behind the others still knows as held are decided again up to where it lost them.
+            let held: BTreeSet<u16> = self.held.iter().flatten().copied().collect();
+            commit.changes.hold(held.into_iter().collect());
             let watermark = self.through.iter().copied().min().unwrap_or_default();
             self.store.commit(&commit.changes, watermark)?;
             self.settled.publish(watermark.0);

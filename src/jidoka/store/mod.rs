@@ -9,6 +9,7 @@ mod cases;
 mod embedded;
 mod keeper;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -38,6 +39,8 @@ pub struct Loaded {
     /// The text of the rules that hold at the watermark; `None` in a new store, and in one of a version before rules were
     /// journalled.
     pub rules: Option<Box<str>>,
+    /// Partitions that the node held at the watermark.
+    pub held: Vec<u16>,
 }
 
 /// A receipt of a later event that belongs to a signal: the outcome of its action.
@@ -64,6 +67,9 @@ pub struct Changes {
     followups: Vec<Followup>,
     rules: Vec<(Seq, Box<str>)>,
     cases: Vec<CaseChange>,
+    /// Governors that are known no more; each is as good as written before the rows.
+    forgotten: Vec<Box<str>>,
+    held: Option<Vec<u16>>,
 }
 
 impl Changes {
@@ -74,6 +80,28 @@ impl Changes {
         let middle = self.bytes.len();
         governor.encode(&mut self.bytes);
         self.rows.push((start..middle, middle..self.bytes.len()));
+    }
+
+    /// Takes down what [`Governor::encode`] made of one. A later entry for the same governor wins.
+    pub fn row(&mut self, key: &str, row: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key.as_bytes());
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(row);
+        self.rows.push((start..middle, middle..self.bytes.len()));
+    }
+
+    /// Takes down that governors are known no more, whatever was taken down of them before.
+    pub fn forget(&mut self, keys: HashSet<Box<str>>) {
+        let bytes = &self.bytes;
+        let key = |of: &Range<usize>| bytes.get(of.clone()).and_then(|key| str::from_utf8(key).ok());
+        self.rows.retain(|(of, _)| key(of).is_none_or(|key| !keys.contains(key)));
+        self.forgotten.extend(keys);
+    }
+
+    /// Takes down which partitions this node holds.
+    pub fn hold(&mut self, held: Vec<u16>) {
+        self.held = Some(held);
     }
 
     pub fn followup(&mut self, followup: Followup) {
@@ -87,6 +115,14 @@ impl Changes {
 
     pub fn case(&mut self, change: CaseChange) {
         self.cases.push(change);
+    }
+
+    pub fn forgotten(&self) -> impl Iterator<Item = &str> {
+        self.forgotten.iter().map(|key| &**key)
+    }
+
+    pub fn held(&self) -> Option<&[u16]> {
+        self.held.as_deref()
     }
 
     /// In the order of the events.

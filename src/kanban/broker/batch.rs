@@ -3,21 +3,11 @@
 //! Batching is natural: what becomes durable while a partition's last message is under way goes into the next one. So
 //! the busier the edge, the larger the messages, and a quiet one sends each signal at once.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::message::{Draft, Origin, Span};
 use super::trace::Trace;
 use crate::event::Seq;
+use crate::sharing::partition_of;
 use crate::signal::Signal;
-
-/// A partition stands for the same tenants on every edge and processor, so this never changes. Seeded, since a
-/// processor spreads the tenants of its partitions over shards by the same hash.
-#[must_use]
-pub fn partition_of(tenant: &str, partitions: u16) -> u16 {
-    const SEED: u64 = 0x6765_6d62_6170_6172;
-    let partition = xxh3_64_with_seed(tenant.as_bytes(), SEED) % u64::from(partitions.max(1));
-    u16::try_from(partition).unwrap_or_default()
-}
 
 /// One message, ready to be published.
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,10 +21,12 @@ use tokio::time::{Instant, timeout};
 
 use super::intake::{Intake, Taking};
 use super::order::Order;
+use super::rebalance::Plan;
 use super::suspect::Suspect;
 use super::topology::Topology;
 use super::trouble::Trouble;
 use crate::event::{Ack, Arrival, Seq};
+use crate::kanban::share::Sharer;
 use crate::limits::{BROKER_DECLARE, CONFIRM_PROGRESS, SILENCE_MAX};
 use crate::net::amqp::{Broker, Open, said};
 use crate::net::backoff::Backoff;
@@ -127,12 +130,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
 impl Consumer {
-    /// Takes messages until it is told to stop; connects again for ever.
-    pub async fn run(mut self, stop: &Stop) {
+    /// Takes messages until it is told to stop; connects again for ever. With a sharer, takes from partitions that others
+    /// take from as well, one after the other.
+    pub async fn run(mut self, stop: &Stop, sharer: Option<Rc<Sharer>>) {
         let mut backoff = Backoff::default();
         while !stop.is_on() {
             let before = self.marks.messages.read();
-            let ended = self.connection(stop).await;
+            let ended = self.connection(stop, sharer.as_ref()).await;
             self.marks.connected.publish(0);
             self.marks.unacked.publish(0);
             for partition in &self.marks.partitions {
@@ -145,42 +149,69 @@ impl Consumer {
         }
     }
 
-    async fn connection(&mut self, stop: &Stop) -> Result<(), String> {
+    async fn connection(&mut self, stop: &Stop, sharer: Option<&Rc<Sharer>>) -> Result<(), String> {
+        if let Some(sharer) = sharer {
+            while !sharer.has_begun() {
+                if stop.is_on() {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            sharer.look_after().await.map_err(|error| error.to_string())?;
+            self.taken.retain(|(_, partition), _| sharer.holds(*partition));
+        }
         let open = self.broker.connect(&format!("gemba processor {}", self.name)).await?;
-        let taken = self.take_over(&open, stop).await;
+        let taken = self.take_over(&open, stop, sharer).await;
         open.shut();
         taken
     }
 
-    async fn take_over(&mut self, open: &Open, stop: &Stop) -> Result<(), String> {
+    async fn take_over(
+        &mut self,
+        open: &Open,
+        stop: &Stop,
+        sharer: Option<&Rc<Sharer>>,
+    ) -> Result<(), String> {
         self.topology.declare(&open.connection).await?;
         let mut intakes = Vec::new();
         for partition in self.consumed.clone() {
-            for (queue, set_aside) in
-                [(self.topology.queue(partition), false), (self.topology.dead_letters(partition), true)]
-            {
-                intakes.push(self.consume(open, partition, queue, set_aside).await?);
+            intakes.push(self.consume(open, partition, false).await?);
+            // What the broker set aside belongs to whoever decides on the partition.
+            if sharer.is_none_or(|sharer| sharer.holds(partition)) {
+                intakes.push(self.consume(open, partition, true).await?);
             }
         }
         let asking = with_deadline("opens no channel", open.connection.create_channel()).await?;
+        let _stands = match sharer {
+            Some(_) => Some(self.stand(&asking).await?),
+            None => None,
+        };
         self.marks.connected.publish(1);
         self.marks.trouble.tell(None);
         let orders = self.taken.iter().map(|(key, through)| (key.clone(), Order::new(Some(*through))));
         let mut taking = Taking {
+            sharer: sharer.cloned(),
             orders: orders.collect(),
             waiting: HashMap::new(),
             skips: HashSet::new(),
             gathered: None,
             alone: false,
             pieces: VecDeque::new(),
+            ready: VecDeque::new(),
             units: VecDeque::new(),
+            unshared: VecDeque::new(),
+            plan: Plan::default(),
             intakes,
             last_delivery: Instant::now(),
             last_asked: None,
             next: 0,
             provenance: None,
         };
-        let ended = self.take(open, &asking, &mut taking, stop).await;
+        let nudged = self.nudge(&asking, &taking).await;
+        let ended = match nudged {
+            Ok(()) => self.take(open, &asking, &mut taking, stop).await,
+            nudged => nudged,
+        };
         // What was handed to the journal is answered, whatever became of the connection.
         while !taking.units.is_empty() && !stop.abandon.is_on() {
             // An error is the connection's; what is durable is known all the same.
@@ -189,17 +220,22 @@ impl Consumer {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
+        if let Some(sharer) = sharer.filter(|_| stop.finish.is_on()) {
+            sharer.settle().await;
+            taking.shared();
+        }
         self.acknowledge(&mut taking).await?;
         ended
     }
 
-    async fn consume(
+    pub(super) async fn consume(
         &self,
         open: &Open,
         partition: u16,
-        queue: String,
         set_aside: bool,
     ) -> Result<Intake, String> {
+        let queue =
+            if set_aside { self.topology.dead_letters(partition) } else { self.topology.queue(partition) };
         let channel = with_deadline("opens no channel", open.connection.create_channel()).await?;
         let qos = channel.basic_qos(self.prefetch, BasicQosOptions::default());
         with_deadline("sets no prefetch", qos).await?;
@@ -208,7 +244,15 @@ impl Consumer {
         let consumer =
             channel.basic_consume(queue.as_str().into(), tag.into(), options, FieldTable::default());
         let consumer = with_deadline("starts no consumer", consumer).await?;
-        Ok(Intake { partition, set_aside, queue, channel, consumer, outstanding: VecDeque::new() })
+        Ok(Intake {
+            partition,
+            set_aside,
+            queue,
+            channel,
+            consumer,
+            outstanding: VecDeque::new(),
+            away: None,
+        })
     }
 
     async fn take(
@@ -218,12 +262,16 @@ impl Consumer {
         taking: &mut Taking,
         stop: &Stop,
     ) -> Result<(), String> {
+        let losses = taking.sharer.as_ref().map(|sharer| sharer.losses());
         loop {
             if stop.is_on() {
                 return Ok(());
             }
+            if taking.sharer.as_ref().map(|sharer| sharer.losses()) != losses {
+                return Err("another processor has taken a partition".into());
+            }
             // The journal answers as many units as the lanes have places.
-            let takes = !taking.alone && taking.units.len() + 1 < self.lanes.arrivals.room();
+            let takes = !taking.alone && taking.under_way() + 1 < self.lanes.arrivals.room();
             self.lanes.bell.announce_sleep();
             // An answer that came before the announcement rings nobody.
             let delivered = if self.lanes.acks.is_empty() {
@@ -239,28 +287,32 @@ impl Consumer {
             self.lanes.bell.awake();
             if let Some((intake, delivery)) = delivered {
                 taking.last_delivery = Instant::now();
+                self.hold(open, taking, intake).await?;
                 self.deliver(taking, intake, delivery)?;
                 // Whatever else is there goes to the journal in one go.
                 let mut now = Context::from_waker(std::task::Waker::noop());
                 while !taking.alone
-                    && taking.units.len() + 1 < self.lanes.arrivals.room()
+                    && taking.under_way() + 1 < self.lanes.arrivals.room()
                     && let Poll::Ready(delivered) = taking.poll(&mut now)
                 {
                     let (intake, delivery) = delivered?;
+                    self.hold(open, taking, intake).await?;
                     self.deliver(taking, intake, delivery)?;
                 }
-                self.hand_on(taking)?;
-                self.lanes.arrivals.ring();
+                Self::hand_on(taking);
             }
             self.skip_what_is_missing(taking)?;
+            self.push_ready(taking).await?;
             self.answered(taking)?;
+            self.push_ready(taking).await?;
             self.acknowledge(taking).await?;
+            self.leave(asking, taking).await?;
             self.watch(open, asking, taking).await?;
         }
     }
 
     /// Asks now and then how much waits: a broker that does not answer, or has messages and delivers none, is left.
-    async fn watch(&self, open: &Open, asking: &Channel, taking: &mut Taking) -> Result<(), String> {
+    async fn watch(&mut self, open: &Open, asking: &Channel, taking: &mut Taking) -> Result<(), String> {
         if !open.connection.status().connected() {
             return Err("the connection to the broker broke".into());
         }
@@ -282,7 +334,7 @@ impl Consumer {
         if stalled && taking.last_delivery.elapsed() > SILENCE_MAX {
             return Err(format!("the broker has messages and has delivered none for {SILENCE_MAX:?}"));
         }
-        Ok(())
+        self.balance(open, asking, taking).await
     }
 }
 

@@ -36,6 +36,15 @@ pub fn read(
     Some((origin, signals))
 }
 
+/// A message that says nothing but that whoever is given it has the partition's turn.
+pub const NUDGE: &str = "gemba.nudge";
+
+/// Whether it is a [`NUDGE`].
+#[must_use]
+pub fn is_nudge(properties: &BasicProperties) -> bool {
+    properties.kind().as_ref().is_some_and(|kind| kind.as_str() == NUDGE)
+}
+
 /// How often it was delivered before, as quorum queues count it.
 #[must_use]
 pub fn deliveries(properties: &BasicProperties) -> u64 {

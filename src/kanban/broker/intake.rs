@@ -3,24 +3,25 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream as _;
 use lapin::Channel;
 use lapin::message::Delivery;
-use lapin::options::BasicAckOptions;
 use tokio::time::Instant;
 
-use super::consumer::{Consumer, with_deadline};
-use super::delivery::{deliveries, foreign, read};
+use super::consumer::Consumer;
+use super::delivery::{deliveries, foreign, is_nudge, read};
 use super::message::{Origin, Span};
 use super::order::{Order, Verdict};
+use super::rebalance::Plan;
 use super::suspect::{self, Care};
-use crate::event::{Ack, Arrival, Astray, Forwarded, Part, Position, Seq};
+use crate::event::{Astray, Forwarded, Part, Position, Seq};
+use crate::kanban::share::Sharer;
 use crate::limits::{GAP_WAIT, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, POSITIONS_MAX};
 use crate::net::amqp::said;
-use crate::ring::Full;
 use crate::signal::{Provenance, Signal};
 
 /// One queue that is consumed.
@@ -31,8 +32,10 @@ pub(super) struct Intake {
     pub(super) queue: String,
     pub(super) channel: Channel,
     pub(super) consumer: lapin::Consumer,
-    /// Delivered, in that order; true once it is durable.
+    /// Delivered, in that order; true once it may be acknowledged.
     pub(super) outstanding: VecDeque<(u64, bool)>,
+    /// Since when it is left to other processors.
+    pub(super) away: Option<Instant>,
 }
 
 /// Which delivery is answered for.
@@ -54,8 +57,8 @@ pub(super) struct Brought {
 
 /// Messages of one edge and partition that follow one another, on their way to the journal.
 pub(super) struct Gathered {
-    forwarded: Forwarded,
-    tickets: Vec<Ticket>,
+    pub(super) forwarded: Forwarded,
+    pub(super) tickets: Vec<Ticket>,
     bytes: usize,
 }
 
@@ -77,15 +80,23 @@ impl Gathered {
     }
 }
 
+/// What is to be handed to the journal, or counts when everything handed before it is answered.
+pub(super) enum Ready {
+    Unit(Gathered),
+    Repeat(Ticket),
+}
+
 /// What was handed to the journal, or counts when everything handed before it is answered.
 pub(super) struct Unit {
-    tickets: Vec<Ticket>,
-    handed: bool,
-    through: Option<Position>,
+    pub(super) tickets: Vec<Ticket>,
+    pub(super) handed: bool,
+    pub(super) through: Option<Position>,
 }
 
 /// The work of one connection.
 pub(super) struct Taking {
+    /// Where the state of partitions is shared.
+    pub(super) sharer: Option<Rc<Sharer>>,
     pub(super) orders: HashMap<(Box<str>, u16), Order<Brought>>,
     /// Since when something of these waits for what is missing before it.
     pub(super) waiting: HashMap<(Box<str>, u16), Instant>,
@@ -96,7 +107,12 @@ pub(super) struct Taking {
     pub(super) alone: bool,
     /// What is left of a message that is taken signal by signal.
     pub(super) pieces: VecDeque<Gathered>,
+    /// Before it is handed on, its governors are loaded, where they are shared.
+    pub(super) ready: VecDeque<Ready>,
     pub(super) units: VecDeque<Unit>,
+    /// Durable, and to be acknowledged when everything up to these events is shared.
+    pub(super) unshared: VecDeque<(Seq, Vec<Ticket>)>,
+    pub(super) plan: Plan,
     pub(super) intakes: Vec<Intake>,
     pub(super) last_delivery: Instant,
     pub(super) last_asked: Option<Instant>,
@@ -112,6 +128,9 @@ impl Taking {
         let count = self.intakes.len();
         for turn in 0..count {
             let at = (self.next + turn) % count;
+            if self.intakes[at].away.is_some() {
+                continue;
+            }
             match Pin::new(&mut self.intakes[at].consumer).poll_next(context) {
                 Poll::Ready(Some(Ok(delivery))) => {
                     self.next = at + 1;
@@ -129,6 +148,48 @@ impl Taking {
     }
 }
 
+impl Taking {
+    /// What is, or is to be, in the journal's lanes.
+    pub(super) fn under_way(&self) -> usize {
+        self.ready.len() + self.units.len()
+    }
+
+    /// Whether anything of a partition is on its way to being acknowledged.
+    pub(super) fn has_under_way(&self, partition: u16) -> bool {
+        let ready = self.ready.iter().flat_map(|ready| match ready {
+            Ready::Unit(gathered) => gathered.tickets.as_slice(),
+            Ready::Repeat(ticket) => std::slice::from_ref(ticket),
+        });
+        let gathered = self.gathered.iter().chain(&self.pieces).flat_map(|gathered| &gathered.tickets);
+        let units = self.units.iter().flat_map(|unit| &unit.tickets);
+        let unshared = self.unshared.iter().flat_map(|(_, tickets)| tickets);
+        let mut all = ready.chain(gathered).chain(units).chain(unshared);
+        all.any(|ticket| self.intakes[ticket.intake].partition == partition)
+    }
+
+    /// These may be acknowledged.
+    pub(super) fn done(&mut self, tickets: &[Ticket]) {
+        for Ticket { intake, tag } in tickets {
+            // A channel numbers its deliveries one by one.
+            let outstanding = &mut self.intakes[*intake].outstanding;
+            let first = outstanding.front().map_or(*tag, |(first, _)| *first);
+            let at = usize::try_from(tag - first).unwrap_or(usize::MAX);
+            if let Some((held, durable)) = outstanding.get_mut(at) {
+                assert_eq!(held, tag, "deliveries are numbered without a gap");
+                *durable = true;
+            }
+        }
+    }
+
+    /// What is shared may be acknowledged.
+    pub(super) fn shared(&mut self) {
+        let Some(through) = self.sharer.as_ref().map(|sharer| sharer.through()) else { return };
+        while let Some((_, tickets)) = self.unshared.pop_front_if(|(last, _)| *last <= through) {
+            self.done(&tickets);
+        }
+    }
+}
+
 impl Consumer {
     /// Reads a message and gives it its place.
     pub(super) fn deliver(
@@ -139,11 +200,15 @@ impl Consumer {
     ) -> Result<(), String> {
         let Delivery { delivery_tag, properties, data, .. } = delivery;
         let source = &mut taking.intakes[intake];
-        source.outstanding.push_back((delivery_tag, false));
+        let is_nudge = is_nudge(&properties);
+        source.outstanding.push_back((delivery_tag, is_nudge));
         if !source.set_aside
             && let Some(marks) = self.marks.partitions.iter().find(|marks| marks.number == source.partition)
         {
             marks.owned.publish(1);
+        }
+        if is_nudge {
+            return Ok(());
         }
         let ticket = Ticket { intake, tag: delivery_tag };
         let astray = source.set_aside.then_some(Astray::SetAside);
@@ -154,10 +219,11 @@ impl Consumer {
         let suspect = deliveries(&properties) >= suspect::DELIVERIES;
         let Some((origin, signals)) = read else {
             let signals = vec![(Seq(0), foreign(&properties, &body))];
-            self.hand_on(taking)?;
+            Self::hand_on(taking);
             let forwarded = Forwarded { signals, astray: Some(Astray::Foreign), part: None };
             taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes: 0 });
-            return self.hand_on(taking);
+            Self::hand_on(taking);
+            return Ok(());
         };
         taking.provenance = signals.last().map(|(_, signal)| signal.provenance);
         let key = (origin.edge.clone(), origin.partition);
@@ -197,8 +263,8 @@ impl Consumer {
             Verdict::Repeat(brought) => {
                 self.marks.repeats.publish(self.marks.repeats.read() + 1);
                 // Durable once everything before it is.
-                self.hand_on(taking)?;
-                taking.units.push_back(Unit { tickets: vec![brought.ticket], handed: false, through: None });
+                Self::hand_on(taking);
+                taking.ready.push_back(Ready::Repeat(brought.ticket));
                 Ok(())
             }
             Verdict::Take(brought, behind) => {
@@ -247,7 +313,7 @@ impl Consumer {
             gathered.bytes += bytes;
             return Ok(());
         }
-        self.hand_on(taking)?;
+        Self::hand_on(taking);
         let position = Position { edge, partition, through: span.through };
         let forwarded = Forwarded { signals, astray, part: Some(Part { position, behind, skips }) };
         taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes });
@@ -285,16 +351,17 @@ impl Consumer {
         }
         fresh.extend(last);
         let astray = astray.or((care == Care::DeadLetter).then_some(Astray::Poison));
-        self.hand_on(taking)?;
+        Self::hand_on(taking);
         taking.gathered = Some(piece(fresh, astray, behind, span.through, skips, vec![ticket]));
         taking.alone = true;
-        self.hand_on(taking)
+        Self::hand_on(taking);
+        Ok(())
     }
 
     /// Hands on one signal of a message that is taken signal by signal.
-    fn next_piece(&mut self, taking: &mut Taking) -> Result<(), String> {
+    pub(super) fn next_piece(&mut self, taking: &mut Taking) -> Result<(), String> {
         let Some(mut piece) = taking.pieces.pop_front() else { return Ok(()) };
-        self.hand_on(taking)?;
+        Self::hand_on(taking);
         if let (Some(part), Some((seq, _))) = (&piece.forwarded.part, piece.forwarded.signals.first()) {
             let Position { edge, partition, .. } = &part.position;
             let care = self.suspect.begin_signal(edge, *partition, *seq).map_err(|error| in_disk(&error))?;
@@ -303,87 +370,13 @@ impl Consumer {
         }
         taking.gathered = Some(piece);
         taking.alone = true;
-        self.hand_on(taking)?;
-        self.lanes.arrivals.ring();
+        Self::hand_on(taking);
         Ok(())
     }
 
-    /// Gives the journal what was gathered.
-    pub(super) fn hand_on(&mut self, taking: &mut Taking) -> Result<(), String> {
-        let Some(Gathered { forwarded, tickets, .. }) = taking.gathered.take() else { return Ok(()) };
-        let through = forwarded.part.as_ref().map(|part| part.position.clone());
-        match self.lanes.arrivals.push(Arrival::Forwarded(Box::new(forwarded))) {
-            Ok(()) => {
-                taking.units.push_back(Unit { tickets, handed: true, through });
-                Ok(())
-            }
-            // Prefetch bounds what is under way, and the lane has more places than that.
-            Err(Full(_)) => Err("the journal has no room".into()),
-        }
-    }
-
-    /// Hears what the journal says.
-    pub(super) fn answered(&mut self, taking: &mut Taking) -> Result<(), String> {
-        while let Some(unit) = taking.units.front() {
-            if unit.handed {
-                match self.lanes.acks.pop() {
-                    None => break,
-                    Some(Ack::Durable { .. }) => {}
-                    Some(Ack::Refused(shed)) => {
-                        taking.units.pop_front();
-                        return Err(format!("the journal takes nothing now: {shed:?}"));
-                    }
-                    Some(Ack::Behind) => {
-                        taking.units.pop_front();
-                        return Err("a message before this one was not taken".into());
-                    }
-                    Some(Ack::Conflict { .. }) => {
-                        unreachable!("what an edge accepted is taken, in whatever form")
-                    }
-                }
-            }
-            let Some(Unit { tickets, through, .. }) = taking.units.pop_front() else { break };
-            if let Some(Position { edge, partition, through }) = through {
-                let taken = self.taken.entry((edge, partition)).or_default();
-                *taken = through.max(*taken);
-            }
-            for Ticket { intake, tag } in tickets {
-                // A channel numbers its deliveries one by one.
-                let outstanding = &mut taking.intakes[intake].outstanding;
-                let first = outstanding.front().map_or(tag, |(first, _)| *first);
-                let at = usize::try_from(tag - first).unwrap_or(usize::MAX);
-                if let Some((held, durable)) = outstanding.get_mut(at) {
-                    assert_eq!(*held, tag, "deliveries are numbered without a gap");
-                    *durable = true;
-                }
-            }
-        }
-        if taking.units.is_empty() && std::mem::take(&mut taking.alone) {
-            self.suspect.clear().map_err(|error| in_disk(&error))?;
-            self.next_piece(taking)?;
-        }
-        Ok(())
-    }
-
-    /// Acknowledges, of each channel, everything up to the first that is not durable.
-    pub(super) async fn acknowledge(&mut self, taking: &mut Taking) -> Result<(), String> {
-        let mut unacked = 0;
-        for intake in &mut taking.intakes {
-            let mut last = None;
-            let mut count = 0;
-            while let Some((tag, _)) = intake.outstanding.pop_front_if(|(_, durable)| *durable) {
-                last = Some(tag);
-                count += 1;
-            }
-            unacked += intake.outstanding.len();
-            if let Some(tag) = last {
-                let ack = intake.channel.basic_ack(tag, BasicAckOptions { multiple: true });
-                with_deadline("takes no acknowledgement", ack).await?;
-                self.marks.messages.publish(self.marks.messages.read() + count);
-            }
-        }
-        self.marks.unacked.publish(unacked as u64);
-        Ok(())
+    /// What was gathered is to go to the journal.
+    pub(super) fn hand_on(taking: &mut Taking) {
+        taking.ready.extend(taking.gathered.take().map(Ready::Unit));
     }
 
     /// What has been missing for too long is asked for once more by a new connection, over which the broker gives everything
@@ -408,12 +401,11 @@ impl Consumer {
         ));
         taking.skips.insert(key.clone());
         self.settle_what_waited(taking, &key)?;
-        self.hand_on(taking)?;
-        self.lanes.arrivals.ring();
+        Self::hand_on(taking);
         Ok(())
     }
 }
 
-fn in_disk(error: &std::io::Error) -> String {
+pub(super) fn in_disk(error: &std::io::Error) -> String {
     format!("the suspect cannot be noted: {error}")
 }

@@ -8,11 +8,13 @@
 pub mod batch;
 pub mod consumer;
 pub mod delivery;
+mod handover;
 mod intake;
 pub mod message;
 pub mod note;
 pub mod order;
 pub mod publisher;
+mod rebalance;
 pub mod suspect;
 pub mod topology;
 pub mod trace;

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::batch::{Batcher, Message, partition_of};
+use super::batch::{Batcher, Message};
 use super::message::{self, Draft, Origin, Span, Unreadable};
 use super::order::{Order, Verdict};
 use crate::event::Seq;
 use crate::limits::{MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX};
+use crate::sharing::partition_of;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
 const EDGE: &str = "edge-1.0123456789abcdef";

@@ -3,7 +3,9 @@
 //! Declaring a queue that is there with other arguments is refused by the broker, which names the argument; so both
 //! sides declare everything each time they connect, on a channel that is spent with it.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 use tokio::time::timeout;
@@ -50,6 +52,26 @@ impl Topology {
         if self.partitions == 1 { name } else { format!("{name}.{partition}") }
     }
 
+    /// The queue from which every processor takes and to which nobody publishes: how many take from it is how many
+    /// processors there are. Of a queue with one consumer at a time the broker does not tell how many stand in line.
+    #[must_use]
+    pub fn processors(&self) -> String {
+        format!("{}.processors", self.name)
+    }
+
+    /// Declares the queue of processors, and stands among them for as long as what is returned lives.
+    ///
+    /// # Errors
+    /// Whatever the broker says.
+    pub async fn stand_among_processors(&self, channel: &Channel) -> lapin::Result<lapin::Consumer> {
+        let queue = self.processors();
+        let options = QueueDeclareOptions { durable: self.durable, ..QueueDeclareOptions::default() };
+        channel.queue_declare(queue.as_str().into(), options, self.kept()).await?;
+        channel.basic_qos(1, BasicQosOptions::default()).await?;
+        let (none, empty) = (BasicConsumeOptions::default(), FieldTable::default());
+        channel.basic_consume(queue.as_str().into(), "".into(), none, empty).await
+    }
+
     /// Declares everything.
     ///
     /// # Errors
@@ -89,7 +111,8 @@ impl Topology {
         Ok(())
     }
 
-    fn common(&self) -> FieldTable {
+    /// What keeps a queue.
+    fn kept(&self) -> FieldTable {
         let mut arguments = FieldTable::default();
         match self.kind {
             Kind::Quorum { group_size } => {
@@ -100,6 +123,11 @@ impl Topology {
             }
             Kind::Classic => drop(arguments.insert("x-queue-type".into(), text("classic"))),
         }
+        arguments
+    }
+
+    fn common(&self) -> FieldTable {
+        let mut arguments = self.kept();
         // One consumer at a time, so that a tenant's signals stay in order.
         arguments.insert("x-single-active-consumer".into(), true.into());
         arguments

@@ -17,6 +17,7 @@ use crate::event::{Astray, Epoch, Order, Outcome, Position, Seq, Timer, UnixMill
 use crate::limits::{
     BATCH_SIGNALS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_SOFT, FRAME_EVENTS_MAX, NAME_BYTES_MAX,
 };
+use crate::sharing::{Adopt, Hold, Shared};
 use crate::signal::Signal;
 
 /// Why nothing more can be written. The process must end: restart is recovery.
@@ -164,6 +165,27 @@ impl Writer {
     pub fn position(&mut self, position: &Position) -> Seq {
         self.encoder.position(&mut self.frame, position);
         self.number()
+    }
+
+    pub fn hold(&mut self, hold: Hold) -> Seq {
+        self.encoder.hold(&mut self.frame, hold);
+        self.number()
+    }
+
+    pub fn adopt(&mut self, adopt: &Adopt) -> Seq {
+        self.encoder.adopt(&mut self.frame, adopt);
+        self.number()
+    }
+
+    pub fn shared(&mut self, shared: &Shared) -> Seq {
+        self.encoder.shared(&mut self.frame, shared);
+        self.number()
+    }
+
+    /// The number that was given last, be it durable or not.
+    #[must_use]
+    pub fn given(&self) -> Seq {
+        Seq(self.next.0 + u64::from(self.count) - 1)
     }
 
     /// Index of the segment that is written.

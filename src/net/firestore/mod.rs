@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use crate::limits::{FIRESTORE_DEADLINE, FIRESTORE_REQUEST_BYTES_MAX, FIRESTORE_WRITES_MAX};
+use crate::limits::{FIRESTORE_DEADLINE, FIRESTORE_REQUEST_BYTES_MAX};
 use channel::{Channel, Failure};
 use status::Presumed;
 use token::Tokens;
@@ -79,10 +79,6 @@ impl Firestore {
     pub async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Option<Version>>, Trouble> {
         if writes.is_empty() {
             return Ok(Vec::new());
-        }
-        if writes.len() > FIRESTORE_WRITES_MAX {
-            let wrong = format!("{} writes in one commit; {FIRESTORE_WRITES_MAX} are possible", writes.len());
-            return Err(Trouble::Refused(wrong));
         }
         let presumed = Presumed::by(&writes);
         let deletes: Vec<bool> = writes.iter().map(|write| matches!(write.change, Change::Delete)).collect();

@@ -1,5 +1,6 @@
 //! A governor under a hand-driven journal.
 
+mod adopt;
 mod codec;
 mod model;
 mod promises;
@@ -117,6 +118,8 @@ pub(super) struct Line {
     pub(super) rules: Rules,
     pub(super) effects: Effects,
     pub(super) seq: Seq,
+    /// Events so far; they name the signals.
+    pub(super) count: u64,
     pub(super) time: UnixMillis,
 }
 
@@ -124,7 +127,7 @@ impl Line {
     pub(super) fn new(rules: Rules) -> Self {
         let mut effects = Effects::default();
         let governor = Governor::new(&subject(), Seq(1), UnixMillis(START), &rules, &mut effects);
-        Self { governor, rules, effects, seq: Seq(0), time: UnixMillis(START) }
+        Self { governor, rules, effects, seq: Seq(0), count: 0, time: UnixMillis(START) }
     }
 
     pub(super) fn booting() -> Self {
@@ -134,6 +137,7 @@ impl Line {
     /// The event that `op` is now, one second after the last.
     pub(super) fn event(&mut self, op: &Op) -> Event {
         self.seq = self.seq.next();
+        self.count += 1;
         self.time = self.time.plus_seconds(1);
         let subject = subject();
         let outcome = |subject, action, result: Result<(), Failure>| {
@@ -142,7 +146,7 @@ impl Line {
         let in_flight = self.governor.in_flight().map_or(STRAY, |intent| intent.action);
         let kind = match op {
             Op::Signal(kind, severity) => {
-                Kind::Signal(signal(&subject, &format!("id-{}", self.seq), kind, *severity))
+                Kind::Signal(signal(&subject, &format!("id-{}", self.count), kind, *severity))
             }
             Op::Replay(kind) => {
                 let signal = signal(&subject, "id-0", kind, Severity::Info);
@@ -159,7 +163,7 @@ impl Line {
             }
             Op::Stale(kind) => Kind::Timer(Box::new(Timer { subject, kind: *kind, armed: Seq(0) })),
             Op::Astray(why) => {
-                let signal = signal(&subject, &format!("id-{}", self.seq), "see.this", Severity::Info);
+                let signal = signal(&subject, &format!("id-{}", self.count), "see.this", Severity::Info);
                 Kind::Stray(Box::new(Stray { signal, why: *why }))
             }
             Op::Order(verb) => {

@@ -196,7 +196,7 @@ impl Model {
                 self.answer(self.now, kind, false);
             }
             (Kind::Stray(_), _) => self.say("deadletter_signal", self.state),
-            (Kind::Signal(_) | Kind::Replay(_) | Kind::Rules(_) | Kind::Position(_), _) => unreachable!(),
+            (_, _) => unreachable!(),
         }
     }
 }

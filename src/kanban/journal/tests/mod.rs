@@ -1,6 +1,7 @@
 //! The journal against what a disk can do to it: every length it can be cut to, every bit that can rot, segments that
 //! were used before, and recoveries that follow one another.
 
+mod records;
 mod tail;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::event::{
 };
 use crate::kanban::memory::Memory;
 use crate::limits::FRAME_EVENTS_MAX;
+use crate::sharing::{Adopt, Hold, Shared};
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
 
 pub(in crate::kanban) const DIR: &str = "journal";
@@ -385,31 +387,6 @@ proptest! {
         drop(writer);
         prop_assert_eq!(read(&disk).unwrap().1, synced);
     }
-
-    #[test]
-    fn every_event_reads_back_as_it_was_written(kinds in prop::collection::vec(kind(), 0..20)) {
-        let mut encoder = Encoder::default();
-        let mut out = Vec::new();
-        for kind in &kinds {
-            match kind {
-                Kind::Signal(signal) => encoder.signal(&mut out, signal),
-                Kind::Outcome(outcome) => encoder.outcome(&mut out, outcome),
-                Kind::Timer(timer) => encoder.timer(&mut out, timer),
-                Kind::Command(command) => encoder.command(&mut out, command),
-                Kind::Replay(replay) => encoder.replay(&mut out, replay),
-                Kind::Rules(rules) => encoder.rules(&mut out, rules),
-                Kind::Stray(stray) => encoder.stray(&mut out, &stray.signal, stray.why),
-                Kind::Position(position) => encoder.position(&mut out, position),
-            }
-        }
-        let mut decoder = Decoder::new(Bytes::from(out));
-        for kind in &kinds {
-            let read = decoder.next_kind().unwrap().unwrap();
-            // Signals have no equality of their own: everything they hold is in what they print.
-            prop_assert_eq!(format!("{read:?}"), format!("{kind:?}"));
-        }
-        prop_assert!(decoder.next_kind().unwrap().is_none());
-    }
 }
 
 /// Undoes what was written after `before`, but for its first `bytes`.
@@ -423,69 +400,4 @@ fn tear(before: &Memory, disk: &Memory, bytes: usize) {
         let keep = (from + bytes).min(old.len());
         content[keep..].copy_from_slice(&old[keep..]);
     }
-}
-
-fn text() -> impl Strategy<Value = String> {
-    "[ -~]{1,40}"
-}
-
-fn subject() -> impl Strategy<Value = Subject> {
-    (text(), text()).prop_map(|(tenant, sku)| Subject { tenant: tenant.into(), sku: sku.into() })
-}
-
-fn kind() -> impl Strategy<Value = Kind> {
-    let signal = (prop::collection::vec((text(), any::<bool>()), 4), 0u8..3, 0u8..4, any::<u64>(), ".{0,60}");
-    let signal = signal.prop_map(|(names, severity, assurance, digest, rest)| {
-        let mut body = rest;
-        let mut texts = names.into_iter().map(|(name, spanned)| {
-            if spanned {
-                let at = u32::try_from(body.len()).unwrap();
-                body.push_str(&name);
-                Text::Span { at, len: u8::try_from(name.len()).unwrap() }
-            } else {
-                Text::Owned(name.into())
-            }
-        });
-        let mut next = || texts.next().unwrap();
-        let (id, tenant, sku, kind) = (next(), next(), next(), next());
-        drop(texts);
-        let body = Bytes::from(body);
-        let assurance = [Assurance::A, Assurance::B, Assurance::C, Assurance::D][usize::from(assurance)];
-        let identity = Fingerprint::new("signals", assurance, tenant.of(&body), id.of(&body), &body);
-        let severity = [Severity::Info, Severity::Warning, Severity::Critical][usize::from(severity)];
-        let provenance = Provenance::intern("signals", "k1", assurance);
-        Kind::Signal(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
-    });
-    let signal = signal.boxed();
-    let outcome = (subject(), any::<u64>(), prop::option::of(text()), any::<bool>());
-    let outcome = outcome.prop_map(|(subject, action, error, maybe_twice)| {
-        let result = error.map_or(Ok(()), |error| Err(Failure::asked(error)));
-        Kind::Outcome(Box::new(Outcome {
-            subject,
-            action: ActionId { journal: JournalId(action % 3), seq: Seq(action) },
-            result,
-            maybe_twice,
-        }))
-    });
-    let timer = (subject(), 0usize..4, any::<u64>()).prop_map(|(subject, kind, armed)| {
-        let kinds =
-            [TimerKind::Boot, TimerKind::QuotaWindow, TimerKind::BreakerReset, TimerKind::ActionDeadline];
-        Kind::Timer(Box::new(Timer { subject, kind: kinds[kind], armed: Seq(armed) }))
-    });
-    let command = (subject(), 0usize..5, any::<u32>(), text(), "\\PC{0,40}");
-    let command = command.prop_map(|(subject, verb, number, actor, reason)| {
-        let verbs = [Verb::Halt, Verb::Resume, Verb::Entitle, Verb::Revoke, Verb::Quota(number)];
-        let (actor, reason) = (actor.into(), reason.into());
-        Kind::Command(Box::new(Command { subject, verb: verbs[verb], actor, reason }))
-    });
-    let astray =
-        prop::sample::select(vec![Astray::Conflict, Astray::SetAside, Astray::Foreign, Astray::Poison]);
-    let stray = (signal.clone(), astray).prop_map(|(kind, why)| match kind {
-        Kind::Signal(signal) => Kind::Stray(Box::new(Stray { signal, why })),
-        other => other,
-    });
-    let position = (text(), any::<u16>(), any::<u64>()).prop_map(|(edge, partition, through)| {
-        Kind::Position(Box::new(Position { edge: edge.into(), partition, through: Seq(through) }))
-    });
-    prop_oneof![4 => signal, 1 => outcome, 1 => timer, 1 => command, 1 => stray, 1 => position]
 }

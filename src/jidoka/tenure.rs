@@ -1,0 +1,259 @@
+//! A shard of a node that shares the state of partitions. What its governors ask for is withheld until what they know is in
+//! the shared store: a receipt or an action that left earlier could contradict what another node decides. What is withheld
+//! of a partition that is lost is void, as are its governors.
+//!
+//! A cut takes down what changed; nothing of the events behind it is in it, so that the store never knows half of one.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::dead_letter::CaseChange;
+use super::governor::Governor;
+use super::stage::{Order, Slot, Stage};
+use super::store::{Changes, Followup};
+use super::timers::Timers;
+use crate::event::{Event, Kind, Note, Seq, Subject};
+use crate::receipt::Draft;
+use crate::ring::Sender;
+use crate::sharing::{Adopt, Hold, Row, RowCut, Shared, partition_of};
+
+/// What such a shard knows beside its governors.
+#[derive(Debug)]
+pub struct Tenure {
+    partitions: u16,
+    /// Those that this node decides on.
+    held: Vec<bool>,
+    cuts: Sender<RowCut>,
+    withheld: VecDeque<Withheld>,
+    /// What was taken down by the cut that is being shared, as this node's own store keeps it.
+    cut: Vec<(u16, Box<str>, Bytes)>,
+    /// What this node's own store is to be told next.
+    pub(super) changes: Changes,
+    pub(super) through: Seq,
+    /// The store knows less.
+    pub(super) changed: bool,
+}
+
+/// An effect whose time has not come.
+#[derive(Debug)]
+struct Withheld {
+    partition: u16,
+    /// The event that has it.
+    by: Seq,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Draft(Box<Draft>),
+    Case(CaseChange),
+    Order(Box<Order>),
+}
+
+impl Tenure {
+    /// Goes on with what this node held at the watermark of its own store.
+    #[must_use]
+    pub fn new(partitions: u16, held: &[u16], cuts: Sender<RowCut>) -> Self {
+        Self {
+            partitions,
+            held: (0..partitions).map(|partition| held.contains(&partition)).collect(),
+            cuts,
+            withheld: VecDeque::new(),
+            cut: Vec::new(),
+            changes: Changes::default(),
+            through: Seq(0),
+            changed: false,
+        }
+    }
+
+    fn partition(&self, tenant: &str) -> u16 {
+        partition_of(tenant, self.partitions)
+    }
+
+    /// Whether this node decides on this tenant.
+    pub(super) fn holds(&self, tenant: &str) -> bool {
+        self.held.get(usize::from(self.partition(tenant))).copied().unwrap_or_default()
+    }
+
+    /// The partitions that are held.
+    pub(super) fn held(&self) -> Vec<u16> {
+        (0..self.partitions).filter(|partition| self.held[usize::from(*partition)]).collect()
+    }
+}
+
+impl Stage {
+    /// Shares the state of partitions.
+    #[must_use]
+    pub fn sharing(mut self, tenure: Tenure) -> Self {
+        self.tenure = Some(tenure);
+        self
+    }
+
+    /// Whether another node decides on it.
+    pub(super) fn is_elsewhere(&self, kind: &Kind) -> bool {
+        let tenant = kind.subject().map(|(tenant, _)| tenant);
+        self.tenure.as_ref().zip(tenant).is_some_and(|(tenure, tenant)| !tenure.holds(tenant))
+    }
+
+    /// Keeps what the last step asked for, where it must not leave yet. Timers run at once: what they lead to is withheld, too.
+    pub(super) fn withhold(&mut self, at: u32, by: Seq) {
+        if crate::fault::planted("effects-before-shared") {
+            return;
+        }
+        let Some((tenure, slot)) = self.tenure.as_mut().zip(self.slots.get(at as usize)) else { return };
+        let partition = tenure.partition(slot.governor.tenant());
+        let mut put = |what| tenure.withheld.push_back(Withheld { partition, by, what });
+        self.effects.drafts.drain(..).for_each(|draft| put(What::Draft(Box::new(draft))));
+        self.effects.cases.drain(..).for_each(|change| put(What::Case(change)));
+        for intent in self.effects.intents.drain(..) {
+            if self.live {
+                put(What::Order(Box::new(Order { intent, maybe_twice: false })));
+            }
+        }
+    }
+
+    /// What no partition of this node's brings, but must be seen: a dead letter whose governor is elsewhere, or nowhere.
+    pub(super) fn set_apart(&mut self, event: Event) {
+        let (tenant, sku) = event.subject().unwrap_or_default();
+        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+        let mut governor = Governor::new(&subject, event.seq, event.time, &self.rules, &mut self.effects);
+        governor.step(event, &self.rules, &mut self.effects);
+        self.effects.timers.clear();
+        self.route();
+    }
+
+    /// The governor that an event brings.
+    pub(super) fn adopt(&mut self, at: u32, adopt: &Adopt, event: &Event) {
+        let governor = Governor::adopted(&adopt.row, event.seq, event.time, &self.rules);
+        assert!(governor.is_ok(), "a row is read before it is journalled: {governor:?}");
+        let (Ok(governor), Some(slot)) = (governor, self.slots.get_mut(at as usize)) else { return };
+        slot.governor = governor;
+        for arm in slot.governor.timers() {
+            self.timers.arm(arm);
+        }
+        if self.live
+            && let Some(intent) = slot.governor.in_flight().cloned()
+        {
+            self.orders.push_back(Order { intent, maybe_twice: true });
+        }
+    }
+
+    /// Takes down what changed up to `through`, for all of which every event before it was stepped.
+    pub(super) fn cut(&mut self, through: Seq) {
+        let Some(tenure) = &mut self.tenure else { return };
+        assert!(tenure.cut.is_empty(), "one cut is shared before the next");
+        let mut rows = Vec::new();
+        for at in self.dirty.drain(..) {
+            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
+            slot.dirty = false;
+            let governor = &slot.governor;
+            let partition = partition_of(governor.tenant(), tenure.partitions);
+            let mut bytes = Vec::new();
+            governor.encode(&mut bytes);
+            let whole = Bytes::from(bytes);
+            let mut row = whole.clone();
+            if governor.waiting() > 0 {
+                let mut bytes = Vec::new();
+                governor.encode_bare(&mut bytes);
+                row = bytes.into();
+            }
+            rows.push(Row {
+                partition,
+                subject: Subject { tenant: governor.tenant().into(), sku: governor.sku().into() },
+                state: governor.state().as_str(),
+                row,
+                timers: governor.lasting_timers().collect(),
+                waiting: governor.waits().cloned().collect(),
+                busy: governor.in_flight().is_some() || governor.waiting() > 0,
+            });
+            tenure.cut.push((partition, governor.key().into(), whole));
+        }
+        let pushed = tenure.cuts.push(RowCut { through, rows });
+        assert!(pushed.is_ok(), "one cut is shared before the next");
+        tenure.cuts.ring();
+    }
+
+    /// What was decided up to `through` counts; what is lost is void.
+    pub(super) fn release(&mut self, shared: &Shared) {
+        let Some(tenure) = &mut self.tenure else { return };
+        let Shared { through, lost } = shared;
+        let mut later = VecDeque::new();
+        for withheld in tenure.withheld.drain(..) {
+            let Withheld { partition, by, what } = withheld;
+            if lost.contains(&partition) {
+                continue;
+            }
+            if by > *through {
+                later.push_back(Withheld { partition, by, what });
+                continue;
+            }
+            match what {
+                What::Draft(draft) => {
+                    self.followups.extend(Followup::of(&draft));
+                    self.notes.push_back(Note::Draft(*draft));
+                }
+                What::Case(change) => {
+                    if let CaseChange::Open { signal, .. } = &change {
+                        self.case_bytes += signal.body.len();
+                    }
+                    self.cases.push(change);
+                }
+                What::Order(order) => {
+                    crate::fault::point("K12");
+                    self.orders.push_back(*order);
+                }
+            }
+        }
+        tenure.withheld = later;
+        for (partition, key, row) in tenure.cut.drain(..) {
+            if !lost.contains(&partition) {
+                tenure.changes.row(&key, &row);
+            }
+        }
+        tenure.through = tenure.through.max(*through);
+        tenure.changed = true;
+        self.drop_partitions(lost);
+    }
+
+    /// Whatever was known of the partition is void: its governors are loaded as they are needed.
+    pub(super) fn hold(&mut self, hold: Hold) {
+        self.drop_partitions(&[hold.partition]);
+        if let Some(tenure) = &mut self.tenure
+            && let Some(held) = tenure.held.get_mut(usize::from(hold.partition))
+        {
+            *held = true;
+        }
+    }
+
+    fn drop_partitions(&mut self, lost: &[u16]) {
+        let Some(tenure) = &mut self.tenure else { return };
+        if lost.is_empty() {
+            return;
+        }
+        tenure.withheld.retain(|withheld| !lost.contains(&withheld.partition));
+        tenure.cut.retain(|(partition, ..)| !lost.contains(partition));
+        for partition in lost {
+            if let Some(held) = tenure.held.get_mut(usize::from(*partition)) {
+                *held = false;
+            }
+        }
+        let slots = std::mem::take(&mut self.slots).into_iter();
+        let (void, kept): (Vec<Slot>, Vec<Slot>) =
+            slots.partition(|slot| lost.contains(&tenure.partition(slot.governor.tenant())));
+        tenure.changes.forget(void.iter().map(|slot| slot.governor.key().into()).collect());
+        self.timers = Timers::default();
+        self.dirty.clear();
+        self.forget_slots();
+        for Slot { governor, dirty, .. } in kept {
+            for arm in governor.timers() {
+                self.timers.arm(arm);
+            }
+            let at = self.admit(governor);
+            if dirty && let Some(slot) = self.slots.get_mut(at as usize) {
+                slot.dirty = true;
+                self.dirty.push(at);
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What was read goes to the journal, and is acknowledged when the journal has it.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use lapin::options::BasicAckOptions;
+
+use super::consumer::{Consumer, with_deadline};
+use super::intake::{Gathered, Ready, Taking, Unit, in_disk};
+use crate::event::{Ack, Arrival, Position, Subject};
+use crate::ring::Full;
+
+/// Whose signals these are, by partition.
+fn subjects(ready: &VecDeque<Ready>) -> BTreeMap<u16, HashSet<Subject>> {
+    let mut subjects: BTreeMap<u16, HashSet<Subject>> = BTreeMap::new();
+    for ready in ready {
+        let Ready::Unit(Gathered { forwarded, .. }) = ready else { continue };
+        let Some(part) = &forwarded.part else { continue };
+        let of = forwarded
+            .signals
+            .iter()
+            .map(|(_, signal)| Subject { tenant: signal.tenant().into(), sku: signal.sku().into() });
+        subjects.entry(part.position.partition).or_default().extend(of);
+    }
+    subjects
+}
+
+impl Consumer {
+    /// Gives the journal what is ready, its governors first where they are shared.
+    pub(super) async fn push_ready(&mut self, taking: &mut Taking) -> Result<(), String> {
+        if taking.ready.is_empty() {
+            return Ok(());
+        }
+        if let Some(sharer) = &taking.sharer {
+            for (partition, subjects) in subjects(&taking.ready) {
+                let subjects: Vec<Subject> = subjects.into_iter().collect();
+                sharer.load(partition, &subjects).await.map_err(|error| error.to_string())?;
+            }
+        }
+        for ready in taking.ready.drain(..) {
+            let Gathered { forwarded, tickets, .. } = match ready {
+                Ready::Unit(gathered) => gathered,
+                Ready::Repeat(ticket) => {
+                    taking.units.push_back(Unit { tickets: vec![ticket], handed: false, through: None });
+                    continue;
+                }
+            };
+            let through = forwarded.part.as_ref().map(|part| part.position.clone());
+            match self.lanes.arrivals.push(Arrival::Forwarded(Box::new(forwarded))) {
+                Ok(()) => taking.units.push_back(Unit { tickets, handed: true, through }),
+                // Prefetch bounds what is under way, and the lane has more places than that.
+                Err(Full(_)) => return Err("the journal has no room".into()),
+            }
+        }
+        self.lanes.arrivals.ring();
+        Ok(())
+    }
+
+    /// Hears what the journal says.
+    pub(super) fn answered(&mut self, taking: &mut Taking) -> Result<(), String> {
+        while let Some(unit) = taking.units.front() {
+            // What repeats something may be acknowledged when that may be.
+            let mut last = taking.sharer.as_ref().map(|sharer| sharer.changed());
+            if unit.handed {
+                match self.lanes.acks.pop() {
+                    None => break,
+                    Some(Ack::Durable { last: own, duplicates: 0, .. }) => last = last.map(|_| own),
+                    Some(Ack::Durable { .. }) => {}
+                    Some(Ack::Refused(shed)) => {
+                        taking.units.pop_front();
+                        return Err(format!("the journal takes nothing now: {shed:?}"));
+                    }
+                    Some(Ack::Behind) => {
+                        taking.units.pop_front();
+                        return Err("a message before this one was not taken".into());
+                    }
+                    Some(Ack::Conflict { .. } | Ack::Cut(_)) => {
+                        unreachable!("what an edge accepted is taken, in whatever form")
+                    }
+                }
+            }
+            let Some(Unit { tickets, through, .. }) = taking.units.pop_front() else { break };
+            if let Some(Position { edge, partition, through }) = through {
+                let taken = self.taken.entry((edge, partition)).or_default();
+                *taken = through.max(*taken);
+            }
+            match last {
+                Some(_) if crate::fault::planted("ack-before-shared") => taking.done(&tickets),
+                Some(last) => taking.unshared.push_back((last, tickets)),
+                None => taking.done(&tickets),
+            }
+        }
+        taking.shared();
+        if taking.units.is_empty() && std::mem::take(&mut taking.alone) {
+            self.suspect.clear().map_err(|error| in_disk(&error))?;
+            self.next_piece(taking)?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges, of each channel, everything up to the first that is not durable.
+    pub(super) async fn acknowledge(&mut self, taking: &mut Taking) -> Result<(), String> {
+        let mut unacked = 0;
+        for intake in &mut taking.intakes {
+            let mut last = None;
+            let mut count = 0;
+            while let Some((tag, _)) = intake.outstanding.pop_front_if(|(_, durable)| *durable) {
+                last = Some(tag);
+                count += 1;
+            }
+            unacked += intake.outstanding.len();
+            if let Some(tag) = last {
+                let ack = intake.channel.basic_ack(tag, BasicAckOptions { multiple: true });
+                with_deadline("takes no acknowledgement", ack).await?;
+                self.marks.messages.publish(self.marks.messages.read() + count);
+            }
+        }
+        self.marks.unacked.publish(unacked as u64);
+        Ok(())
+    }
+}

@@ -1,0 +1,385 @@
+//! The documents: what their fields say, and how it is read. Pure.
+//!
+//! ```text
+//! partitions/<queue>.<p>              the head of a partition
+//! partitions/<queue>.<p>.recent.<n>   its newest signals, in a ring of chunks
+//! partitions/<queue>.<p>.open.<n>     its governors to which something is to happen without a further signal
+//! partitions/<queue>.<p>.staged.<n>   documents of a round that is too large for one write
+//! governors/<tenant>:<sku>            a governor
+//! processors/<name>.<journal>         through which event of its journal a processor has shared
+//! ```
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::event::{Seq, Subject, TimerKind, UnixMillis};
+use crate::kanban::journal::record::{Decoder, Encoder};
+use crate::limits::{RECENT_CHUNK_SIGNALS, RECENT_SIGNALS};
+use crate::net::firestore::{Fields, Value};
+use crate::sharing::{Adopt, Adopted, Row};
+use crate::signal::{Fingerprint, Signal};
+
+/// A document does not say what one of ours says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the document {document} has no `{field}` that this version can read")]
+pub struct Unreadable {
+    pub document: String,
+    pub field: &'static str,
+}
+
+/// Who decides on a partition, and how far it is decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Name and journal of the processor.
+    pub owner: Box<str>,
+    /// Grows whenever somebody takes the partition.
+    pub term: u64,
+    /// Grows with everything that is shared of it.
+    pub round: u64,
+    /// How many partitions there are: with another number tenants are elsewhere.
+    pub partitions: u16,
+    /// Through which of their numbers edges' signals are decided.
+    pub positions: BTreeMap<Box<str>, Seq>,
+    /// Signals that were ever put into the ring.
+    pub signals: u64,
+    /// Chunks of the list of open governors.
+    pub open: u16,
+    /// Chunks of a round that counts and is not all in its place.
+    pub staged: u16,
+}
+
+/// What a processor has shared of its own journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Grows with every write of this processor's.
+    pub writes: u64,
+    pub through: Seq,
+    /// Partitions that were lost in that round.
+    pub lost: Vec<u16>,
+}
+
+/// Paths of the documents of one line.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// The queue's name, as a document's name can have it.
+    queue: String,
+}
+
+impl Paths {
+    #[must_use]
+    pub fn new(queue: &str) -> Self {
+        Self { queue: queue.replace('%', "%25").replace('/', "%2F") }
+    }
+
+    #[must_use]
+    pub fn head(&self, partition: u16) -> String {
+        format!("partitions/{}.{partition}", self.queue)
+    }
+
+    #[must_use]
+    pub fn recent(&self, partition: u16, chunk: usize) -> String {
+        format!("{}.recent.{chunk}", self.head(partition))
+    }
+
+    #[must_use]
+    pub fn open(&self, partition: u16, chunk: usize) -> String {
+        format!("{}.open.{chunk}", self.head(partition))
+    }
+
+    #[must_use]
+    pub fn staged(&self, partition: u16, chunk: usize) -> String {
+        format!("{}.staged.{chunk}", self.head(partition))
+    }
+}
+
+#[must_use]
+pub fn governor_path(subject: &Subject) -> String {
+    format!("governors/{}:{}", subject.tenant, subject.sku)
+}
+
+#[must_use]
+pub fn processor_path(processor: &str) -> String {
+    format!("processors/{processor}")
+}
+
+impl Head {
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        let positions = self.positions.iter();
+        let positions = positions.map(|(edge, through)| (edge.to_string(), number(through.0)));
+        Fields::from([
+            ("owner".to_owned(), Value::Text(self.owner.to_string())),
+            ("term".to_owned(), number(self.term)),
+            ("round".to_owned(), number(self.round)),
+            ("partitions".to_owned(), number(self.partitions.into())),
+            ("positions".to_owned(), Value::Map(positions.collect())),
+            ("signals".to_owned(), number(self.signals)),
+            ("open".to_owned(), number(self.open.into())),
+            ("staged".to_owned(), number(self.staged.into())),
+        ])
+    }
+
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn read(document: &str, fields: &Fields) -> Result<Self, Unreadable> {
+        let from = Reader { document, fields };
+        let Some(Value::Map(positions)) = fields.get("positions") else {
+            return Err(from.unreadable("positions"));
+        };
+        let positions = positions.iter().map(|(edge, through)| match through {
+            Value::Integer(through) => Some((edge.as_str().into(), Seq(u64::try_from(*through).ok()?))),
+            _ => None,
+        });
+        let positions = positions.collect::<Option<_>>().ok_or_else(|| from.unreadable("positions"))?;
+        Ok(Self {
+            owner: from.text("owner")?.into(),
+            term: from.number("term")?,
+            round: from.number("round")?,
+            partitions: from.small("partitions")?,
+            positions,
+            signals: from.number("signals")?,
+            open: from.small("open")?,
+            staged: from.small("staged")?,
+        })
+    }
+}
+
+impl Progress {
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        let lost = self.lost.iter().map(|partition| number((*partition).into()));
+        Fields::from([
+            ("writes".to_owned(), number(self.writes)),
+            ("through".to_owned(), number(self.through.0)),
+            ("lost".to_owned(), Value::Array(lost.collect())),
+        ])
+    }
+
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn read(document: &str, fields: &Fields) -> Result<Self, Unreadable> {
+        let from = Reader { document, fields };
+        let Some(Value::Array(lost)) = fields.get("lost") else { return Err(from.unreadable("lost")) };
+        let lost = lost.iter().map(|partition| match partition {
+            Value::Integer(partition) => u16::try_from(*partition).ok(),
+            _ => None,
+        });
+        let lost = lost.collect::<Option<_>>().ok_or_else(|| from.unreadable("lost"))?;
+        Ok(Self { writes: from.number("writes")?, through: Seq(from.number("through")?), lost })
+    }
+}
+
+/// A governor's document. `line` is the queue: two lines must not have their governors in one place.
+#[must_use]
+pub fn governor_fields(row: &Row, line: &str, term: u64, round: u64) -> Fields {
+    let timers = row.timers.iter().map(|(kind, due)| {
+        let fields = [("kind".to_owned(), number(*kind as u64)), ("due".to_owned(), number(due.0))];
+        Value::Map(fields.into())
+    });
+    let mut waiting = Vec::new();
+    let mut encoder = Encoder::default();
+    for signal in &row.waiting {
+        encoder.signal(&mut waiting, signal);
+    }
+    Fields::from([
+        ("line".to_owned(), Value::Text(line.to_owned())),
+        ("partition".to_owned(), number(row.partition.into())),
+        ("state".to_owned(), Value::Text(row.state.to_owned())),
+        ("row".to_owned(), Value::Bytes(row.row.clone())),
+        ("waiting".to_owned(), Value::Bytes(waiting.into())),
+        ("timers".to_owned(), Value::Array(timers.collect())),
+        ("term".to_owned(), number(term)),
+        ("round".to_owned(), number(round)),
+    ])
+}
+
+/// # Errors
+/// [`Unreadable`]; also where the governor is another line's.
+pub fn read_governor(
+    document: &str,
+    fields: &Fields,
+    line: &str,
+    subject: &Subject,
+) -> Result<Adopted, Unreadable> {
+    let from = Reader { document, fields };
+    if from.text("line")? != line {
+        return Err(from.unreadable("line"));
+    }
+    let Some(Value::Array(timers)) = fields.get("timers") else { return Err(from.unreadable("timers")) };
+    let timers = timers.iter().map(|timer| {
+        let Value::Map(fields) = timer else { return Err(from.unreadable("timers")) };
+        let from = Reader { document, fields };
+        let kind = TimerKind::numbered(from.number("kind")?).ok_or_else(|| from.unreadable("timers"))?;
+        Ok((kind, UnixMillis(from.number("due")?)))
+    });
+    let timers = timers.collect::<Result<_, _>>()?;
+    let waiting = from.bytes("waiting")?;
+    let waiting = signals_of(&waiting).ok_or_else(|| from.unreadable("waiting"))?;
+    let adopt = Adopt { subject: subject.clone(), row: from.bytes("row")? };
+    Ok(Adopted { adopt, timers, waiting })
+}
+
+fn signals_of(records: &Bytes) -> Option<Vec<Signal>> {
+    let mut decoder = Decoder::new(records.clone());
+    let mut signals = Vec::new();
+    loop {
+        match decoder.next_kind() {
+            Ok(Some(crate::event::Kind::Signal(signal))) => signals.push(signal),
+            Ok(None) => return Some(signals),
+            Ok(Some(_)) | Err(_) => return None,
+        }
+    }
+}
+
+const SIGNAL_BYTES: usize = 24;
+
+/// One chunk of the ring.
+#[must_use]
+pub fn recent_fields(signals: &[(Fingerprint, u64)]) -> Fields {
+    let mut bytes = Vec::with_capacity(signals.len() * SIGNAL_BYTES);
+    for (identity, digest) in signals {
+        bytes.extend_from_slice(&identity.0);
+        bytes.extend_from_slice(&digest.to_le_bytes());
+    }
+    Fields::from([("signals".to_owned(), Value::Bytes(bytes.into()))])
+}
+
+/// # Errors
+/// [`Unreadable`].
+pub fn read_recent(document: &str, fields: &Fields) -> Result<Vec<(Fingerprint, u64)>, Unreadable> {
+    let from = Reader { document, fields };
+    let bytes = from.bytes("signals")?;
+    let (signals, rest) = bytes.as_chunks::<SIGNAL_BYTES>();
+    if !rest.is_empty() || signals.len() > RECENT_CHUNK_SIGNALS {
+        return Err(from.unreadable("signals"));
+    }
+    let signal = |bytes: &[u8; SIGNAL_BYTES]| {
+        let (identity, digest) = bytes.split_first_chunk::<16>()?;
+        Some((Fingerprint(*identity), u64::from_le_bytes(*digest.first_chunk()?)))
+    };
+    signals.iter().map(signal).collect::<Option<_>>().ok_or_else(|| from.unreadable("signals"))
+}
+
+/// Chunks of the ring that hold something, once so many signals were put into it.
+#[must_use]
+pub fn recent_chunks(signals: u64) -> usize {
+    usize::try_from(signals).unwrap_or(usize::MAX).min(RECENT_SIGNALS).div_ceil(RECENT_CHUNK_SIGNALS)
+}
+
+/// Where in the ring the next signal goes: its chunk and its place there.
+#[must_use]
+pub fn recent_place(signals: u64) -> (usize, usize) {
+    let at = usize::try_from(signals % RECENT_SIGNALS as u64).unwrap_or(0);
+    (at / RECENT_CHUNK_SIGNALS, at % RECENT_CHUNK_SIGNALS)
+}
+
+/// The newest signals, the oldest first, from the chunks that hold something.
+#[must_use]
+pub fn recent_of(chunks: &[Vec<(Fingerprint, u64)>], signals: u64) -> Vec<(Fingerprint, u64)> {
+    let (current, filled) = recent_place(signals);
+    // The chunk that is being filled has lost what it held a round of the ring before.
+    let older = chunks.iter().skip(current + usize::from(filled > 0));
+    let whole = older.chain(chunks.iter().take(current)).flatten();
+    whole.chain(chunks.iter().skip(current).take(1).flatten().take(filled)).copied().collect()
+}
+
+/// A chunk of a list of names.
+#[must_use]
+pub fn names_fields(names: &str) -> Fields {
+    Fields::from([("governors".to_owned(), Value::Bytes(names.to_owned().into()))])
+}
+
+/// # Errors
+/// [`Unreadable`].
+pub fn read_names(document: &str, fields: &Fields) -> Result<Vec<Box<str>>, Unreadable> {
+    let from = Reader { document, fields };
+    let bytes = from.bytes("governors")?;
+    let names = std::str::from_utf8(&bytes).map_err(|_| from.unreadable("governors"))?;
+    Ok(names.lines().map(Into::into).collect())
+}
+
+/// A chunk of documents that have still to go to their places.
+#[must_use]
+pub fn staged_fields(documents: Vec<(String, Fields)>) -> Fields {
+    let documents = documents.into_iter().map(|(document, fields)| {
+        let parts =
+            [("document".to_owned(), Value::Text(document)), ("fields".to_owned(), Value::Map(fields))];
+        Value::Map(parts.into())
+    });
+    Fields::from([("documents".to_owned(), Value::Array(documents.collect()))])
+}
+
+/// # Errors
+/// [`Unreadable`].
+pub fn read_staged(document: &str, fields: &Fields) -> Result<Vec<(String, Fields)>, Unreadable> {
+    let unreadable = || Reader { document, fields }.unreadable("documents");
+    let Some(Value::Array(documents)) = fields.get("documents") else { return Err(unreadable()) };
+    let staged = documents.iter().map(|staged| {
+        let Value::Map(parts) = staged else { return None };
+        match (parts.get("document")?, parts.get("fields")?) {
+            (Value::Text(document), Value::Map(fields)) => Some((document.clone(), fields.clone())),
+            _ => None,
+        }
+    });
+    staged.collect::<Option<_>>().ok_or_else(unreadable)
+}
+
+fn number(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// About how many bytes a document takes in a request.
+#[must_use]
+pub fn size(document: &str, fields: &Fields) -> usize {
+    const AROUND: usize = 160;
+    AROUND + document.len() + fields.iter().map(|(name, value)| name.len() + value_size(value)).sum::<usize>()
+}
+
+fn value_size(value: &Value) -> usize {
+    const AROUND: usize = 16;
+    AROUND
+        + match value {
+            Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Time(_) => 8,
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::Array(values) => values.iter().map(value_size).sum(),
+            Value::Map(fields) => fields.iter().map(|(name, value)| name.len() + value_size(value)).sum(),
+        }
+}
+
+struct Reader<'a> {
+    document: &'a str,
+    fields: &'a Fields,
+}
+
+impl Reader<'_> {
+    fn unreadable(&self, field: &'static str) -> Unreadable {
+        Unreadable { document: self.document.to_owned(), field }
+    }
+
+    fn number(&self, field: &'static str) -> Result<u64, Unreadable> {
+        match self.fields.get(field) {
+            Some(Value::Integer(number)) => u64::try_from(*number).map_err(|_| self.unreadable(field)),
+            _ => Err(self.unreadable(field)),
+        }
+    }
+
+    fn small(&self, field: &'static str) -> Result<u16, Unreadable> {
+        u16::try_from(self.number(field)?).map_err(|_| self.unreadable(field))
+    }
+
+    fn text(&self, field: &'static str) -> Result<&str, Unreadable> {
+        match self.fields.get(field) {
+            Some(Value::Text(text)) => Ok(text),
+            _ => Err(self.unreadable(field)),
+        }
+    }
+
+    fn bytes(&self, field: &'static str) -> Result<Bytes, Unreadable> {
+        match self.fields.get(field) {
+            Some(Value::Bytes(bytes)) => Ok(bytes.clone()),
+            _ => Err(self.unreadable(field)),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is known of a partition while it is held. Pure.
+
+use std::collections::{BTreeSet, HashSet};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::document::{
+    Head, Paths, governor_fields, governor_path, names_fields, recent_fields, recent_place, size,
+};
+use crate::event::{Position, Subject};
+use crate::limits::{RECENT_CHUNK_SIGNALS, SHARE_CHUNK_BYTES};
+use crate::net::firestore::{Fields, Version};
+use crate::sharing::Row;
+use crate::signal::Fingerprint;
+
+/// A partition that this node decides on.
+#[derive(Debug)]
+pub struct Holding {
+    /// As it was written last, and when.
+    pub head: Head,
+    pub version: Version,
+    /// The signals of the chunk that is being filled.
+    tail: Vec<(Fingerprint, u64)>,
+    /// Governors to which something is to happen without a further signal.
+    open: BTreeSet<Box<str>>,
+    /// Governors that were loaded, or are new: by a hash that no two of them share.
+    known: HashSet<u128>,
+}
+
+/// What a round changes of one partition.
+#[derive(Debug)]
+pub struct Part {
+    pub partition: u16,
+    pub head: Head,
+    /// Everything else, by its path.
+    pub documents: Vec<(String, Fields)>,
+    /// About how large all of it is.
+    pub bytes: usize,
+}
+
+impl Holding {
+    /// Begins with what the store says: the newest signals, the oldest first, and the open governors.
+    #[must_use]
+    pub fn new(
+        head: Head,
+        version: Version,
+        recent: &[(Fingerprint, u64)],
+        open: BTreeSet<Box<str>>,
+    ) -> Self {
+        let (_, filled) = recent_place(head.signals);
+        let tail = recent[recent.len().saturating_sub(filled)..].to_vec();
+        Self { head, version, tail, open, known: HashSet::new() }
+    }
+
+    /// Whether the governor was loaded, or is new.
+    #[must_use]
+    pub fn knows(&self, subject: &Subject) -> bool {
+        self.known.contains(&key(subject))
+    }
+
+    pub fn learn(&mut self, subject: &Subject) {
+        self.known.insert(key(subject));
+    }
+
+    /// What is to be written of a cut.
+    pub fn part(
+        &mut self,
+        (paths, line): (&Paths, &str),
+        rows: &[Row],
+        positions: impl Iterator<Item = Position>,
+        signals: impl Iterator<Item = (Fingerprint, u64)>,
+        partition: u16,
+    ) -> Part {
+        let mut head = self.head.clone();
+        head.round += 1;
+        head.positions = positions.map(|position| (position.edge, position.through)).collect();
+        let mut documents = Vec::new();
+        self.put_recent(&mut head, signals, |chunk| paths.recent(partition, chunk), &mut documents);
+        self.put_open(&mut head, rows, |chunk| paths.open(partition, chunk), &mut documents);
+        for row in rows {
+            documents.push((governor_path(&row.subject), governor_fields(row, line, head.term, head.round)));
+        }
+        let bytes = documents.iter().map(|(document, fields)| size(document, fields)).sum::<usize>();
+        let bytes = bytes + size(&paths.head(partition), &head.fields());
+        Part { partition, head, documents, bytes }
+    }
+
+    fn put_recent(
+        &mut self,
+        head: &mut Head,
+        signals: impl Iterator<Item = (Fingerprint, u64)>,
+        path: impl Fn(usize) -> String,
+        documents: &mut Vec<(String, Fields)>,
+    ) {
+        let mut fresh = false;
+        for signal in signals {
+            fresh = true;
+            self.tail.push(signal);
+            let (chunk, _) = recent_place(head.signals);
+            head.signals += 1;
+            if self.tail.len() == RECENT_CHUNK_SIGNALS {
+                documents.push((path(chunk), recent_fields(&self.tail)));
+                self.tail.clear();
+            }
+        }
+        if fresh && !self.tail.is_empty() {
+            documents.push((path(recent_place(head.signals).0), recent_fields(&self.tail)));
+        }
+    }
+
+    fn put_open(
+        &mut self,
+        head: &mut Head,
+        rows: &[Row],
+        path: impl Fn(usize) -> String,
+        documents: &mut Vec<(String, Fields)>,
+    ) {
+        let mut changed = false;
+        for row in rows {
+            let name: Box<str> = format!("{}:{}", row.subject.tenant, row.subject.sku).into();
+            changed |= if row.busy { self.open.insert(name) } else { self.open.remove(&name) };
+        }
+        if !changed {
+            return;
+        }
+        let mut chunks = vec![String::new()];
+        for name in &self.open {
+            if chunks.last().is_some_and(|last| last.len() + name.len() >= SHARE_CHUNK_BYTES) {
+                chunks.push(String::new());
+            }
+            if let Some(last) = chunks.last_mut() {
+                last.push_str(name);
+                last.push('\n');
+            }
+        }
+        head.open = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
+        documents.extend(chunks.iter().enumerate().map(|(chunk, names)| (path(chunk), names_fields(names))));
+    }
+}
+
+fn key(subject: &Subject) -> u128 {
+    xxh3_128([&*subject.tenant, &*subject.sku].join("\0").as_bytes())
+}

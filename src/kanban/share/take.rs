@@ -1,0 +1,207 @@
+//! What is read of the store: a partition when it is taken, and its governors as they are needed.
+
+use std::collections::BTreeSet;
+
+use super::document::{
+    Head, governor_path, read_governor, read_names, read_recent, read_staged, recent_chunks, recent_of,
+};
+use super::holding::Holding;
+use super::round::Documents;
+use super::sharer::{Failed, Sharer};
+use crate::event::{Ack, Arrival, Position, Seq, Subject};
+use crate::limits::SHARE_LOADS_MAX;
+use crate::net::backoff::Backoff;
+use crate::net::firestore::{Change, Document, Presumes, Version, Write};
+use crate::sharing::{Adopted, Hold, Shared, Taken};
+use crate::signal::Fingerprint;
+
+impl Sharer {
+    /// Takes a partition from whoever decided on it. Returns through which numbers its signals are decided, by edge.
+    pub async fn take(&self, partition: u16) -> Result<Vec<(Box<str>, Seq)>, Failed> {
+        let _turn = self.turn.lock().await;
+        let path = self.paths.head(partition);
+        let (mut head, mut version) = self.take_head(partition, &path).await?;
+        if head.staged > 0 {
+            (head, version) = self.bring_to_place(partition, head, version).await?;
+        }
+        let recent = self.recent(partition, head.signals).await?;
+        let open = self.open(partition, head.open).await?;
+        let positions: Vec<(Box<str>, Seq)> =
+            head.positions.iter().map(|(edge, through)| (edge.clone(), *through)).collect();
+        let of =
+            |(edge, through): &(Box<str>, Seq)| Position { edge: edge.clone(), partition, through: *through };
+        let hold = Hold { partition, term: head.term };
+        let taken = Taken { hold, positions: positions.iter().map(of).collect(), recent: recent.clone() };
+        self.port.journal(vec![Arrival::Taken(Box::new(taken))]).await?;
+        let subjects: Vec<Subject> = open.iter().filter_map(|name| subject_of(name)).collect();
+        let term = head.term;
+        self.held.borrow_mut().insert(partition, Holding::new(head, version, &recent, open));
+        if let Some(mark) = self.marks.terms.get(usize::from(partition)) {
+            mark.publish(term);
+        }
+        self.load(partition, &subjects).await?;
+        Ok(positions)
+    }
+
+    async fn take_head(&self, partition: u16, path: &str) -> Result<(Head, Version), Failed> {
+        let mut mine: Option<Head> = None;
+        let mut backoff = Backoff::default();
+        loop {
+            let found = self.reach.get(&[path]).await?.pop().flatten();
+            let presumes = found.as_ref().map_or(Presumes::Absent, |found| Presumes::Version(found.version));
+            let mut head = match &found {
+                None => Head { partitions: self.partitions, ..Head::default() },
+                Some(found) => {
+                    Head::read(path, &found.fields).map_err(|error| Failed::Store(error.to_string()))?
+                }
+            };
+            if let (Some(found), Some(mine)) = (&found, &mine)
+                && (head.term, &head.owner) == (mine.term, &mine.owner)
+            {
+                return Ok((head, found.version));
+            }
+            if head.partitions != self.partitions {
+                return Err(Failed::Store(format!(
+                    "partition {partition} was one of {}, and `rabbitmq.partitions` is {}: empty the queues before the \
+                     number changes, and remove the documents `partitions/…`",
+                    head.partitions, self.partitions
+                )));
+            }
+            head.term += 1;
+            head.owner = self.name.clone();
+            mine = Some(head.clone());
+            let write = Write {
+                document: path.to_owned(),
+                change: Change::Put(head.fields()),
+                presumes: Some(presumes),
+            };
+            match self.reach.commit(vec![write]).await {
+                Ok(versions) => {
+                    if let Some(version) = versions.first().copied().flatten() {
+                        return Ok((head, version));
+                    }
+                }
+                Err(trouble) => self.reach.bear(trouble, &mut backoff).await?,
+            }
+        }
+    }
+
+    /// Brings what a large round left in chunks to its place.
+    async fn bring_to_place(
+        &self,
+        partition: u16,
+        head: Head,
+        version: Version,
+    ) -> Result<(Head, Version), Failed> {
+        let paths: Vec<String> =
+            (0..usize::from(head.staged)).map(|chunk| self.paths.staged(partition, chunk)).collect();
+        let mut documents = Documents::new();
+        for path in &paths {
+            let found = self.reach.get(&[path.as_str()]).await?.pop().flatten();
+            let found = found.ok_or_else(|| Failed::Store(format!("the document {path} is missing")))?;
+            let staged =
+                read_staged(path, &found.fields).map_err(|error| Failed::Store(error.to_string()))?;
+            documents.extend(staged);
+        }
+        // The head is presumed as of one that is held.
+        let holding = Holding::new(head.clone(), version, &[], BTreeSet::new());
+        self.held.borrow_mut().insert(partition, holding);
+        let placed = self.place(partition, documents).await;
+        let holding = self.held.borrow_mut().remove(&partition);
+        let holding = if placed? { holding } else { None };
+        let elsewhere = || Failed::Elsewhere { partition, owner: "another processor".into() };
+        holding.map(|holding| (holding.head, holding.version)).ok_or_else(elsewhere)
+    }
+
+    async fn recent(&self, partition: u16, signals: u64) -> Result<Vec<(Fingerprint, u64)>, Failed> {
+        let mut chunks = Vec::new();
+        for chunk in 0..recent_chunks(signals) {
+            let path = self.paths.recent(partition, chunk);
+            let found = self.reach.get(&[path.as_str()]).await?.pop().flatten();
+            let found = found.ok_or_else(|| Failed::Store(format!("the document {path} is missing")))?;
+            chunks.push(read_recent(&path, &found.fields).map_err(|error| Failed::Store(error.to_string()))?);
+        }
+        Ok(recent_of(&chunks, signals))
+    }
+
+    async fn open(&self, partition: u16, chunks: u16) -> Result<BTreeSet<Box<str>>, Failed> {
+        let mut open = BTreeSet::new();
+        for chunk in 0..usize::from(chunks) {
+            let path = self.paths.open(partition, chunk);
+            let found = self.reach.get(&[path.as_str()]).await?.pop().flatten();
+            let found = found.ok_or_else(|| Failed::Store(format!("the document {path} is missing")))?;
+            open.extend(read_names(&path, &found.fields).map_err(|error| Failed::Store(error.to_string()))?);
+        }
+        Ok(open)
+    }
+
+    /// Loads the governors of a partition that are not known yet. Afterwards they are as the store has them.
+    pub async fn load(&self, partition: u16, subjects: &[Subject]) -> Result<(), Failed> {
+        let unknown: Vec<&Subject> = {
+            let held = self.held.borrow();
+            let elsewhere = || Failed::Elsewhere { partition, owner: "another processor".into() };
+            let holding = held.get(&partition).ok_or_else(elsewhere)?;
+            subjects.iter().filter(|subject| !holding.knows(subject)).collect()
+        };
+        for asked in unknown.chunks(SHARE_LOADS_MAX) {
+            let paths: Vec<String> = asked.iter().map(|subject| governor_path(subject)).collect();
+            let found = self.reach.get_all(&paths).await?;
+            let mut adopted = Vec::new();
+            for ((subject, path), document) in asked.iter().zip(&paths).zip(found) {
+                let Some(document) = document else { continue };
+                adopted.push(Arrival::Adopted(Box::new(self.read(path, &document, subject)?)));
+            }
+            let acks = self.port.journal(adopted).await?;
+            if acks.contains(&Ack::Behind) {
+                return Err(Failed::Elsewhere { partition, owner: "another processor".into() });
+            }
+            if let Some(holding) = self.held.borrow_mut().get_mut(&partition) {
+                for subject in asked {
+                    holding.learn(subject);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, path: &str, document: &Document, subject: &Subject) -> Result<Adopted, Failed> {
+        let adopted = read_governor(path, &document.fields, &self.line, subject);
+        let adopted = adopted.map_err(|error| Failed::Store(error.to_string()))?;
+        let checked = (self.check)(&adopted.adopt.row, subject);
+        checked.map_err(|why| Failed::Store(format!("the row in {path} {why}")))?;
+        Ok(adopted)
+    }
+
+    /// Whether another processor has taken a partition can be so whenever the broker's connection broke. Looks, and gives up what
+    /// was taken.
+    pub async fn look_after(&self) -> Result<(), Failed> {
+        let _turn = self.turn.lock().await;
+        let held = self.held();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<String> = held.iter().map(|partition| self.paths.head(*partition)).collect();
+        let found = self.reach.get(&paths.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        let mut lost = Vec::new();
+        for ((partition, path), document) in held.into_iter().zip(&paths).zip(found) {
+            let term = self.held.borrow().get(&partition).map_or(0, |holding| holding.head.term);
+            if self.mine(path, document, term).await?.is_none() {
+                self.marks.trouble.note(&format!("another processor has taken {path}"));
+                lost.push(partition);
+            }
+        }
+        if lost.is_empty() {
+            return Ok(());
+        }
+        self.marks.lost.publish(self.marks.lost.read() + lost.len() as u64);
+        self.forget(&lost);
+        let through = self.progress.borrow().through;
+        self.port.shared(Shared { through, lost: lost.into() }).await
+    }
+}
+
+/// From `tenant:sku`.
+fn subject_of(name: &str) -> Option<Subject> {
+    let (tenant, sku) = name.split_once(':')?;
+    Some(Subject { tenant: tenant.into(), sku: sku.into() })
+}

@@ -1,0 +1,155 @@
+//! Processors that share the state of partitions: what is put between the journal, the shards and Firestore, and what is seen
+//! of it from outside.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::desk::{ANSWER, LOOK, answered};
+use super::serve::ServeError;
+use super::settings::{Link, Sharing};
+use super::wiring::IngressEnds;
+use crate::clock;
+use crate::event::{Seq, Subject};
+use crate::jidoka::governor::Governor;
+use crate::jidoka::tenure::Tenure;
+use crate::kaizen::Gauges;
+use crate::kanban::broker::consumer::{self, Consumer};
+use crate::kanban::broker::trouble::Trouble;
+use crate::kanban::share::{Ask, Ending, Failed, Lanes, Marks, Sharer};
+use crate::limits::QUERIES_LANE;
+use crate::operator::{Refused, Unavailable};
+use crate::ring::{Mark, Switch, lane};
+use crate::view::{StageHealth, StateView};
+
+/// What the line's stages are given.
+pub struct Ends {
+    pub marks: Marks,
+    /// One for each shard.
+    pub tenures: Vec<Tenure>,
+    pub asks: mpsc::Sender<Ask>,
+    pub sharer: Box<Sharer>,
+    pub asked: mpsc::Receiver<Ask>,
+}
+
+/// Puts the sharer between the lanes. `held` is what the shards held at the watermark of their store.
+pub fn plan(
+    (sharing, link): (&Sharing, &Link),
+    name: Box<str>,
+    held: &[u16],
+    end: IngressEnds,
+    shards: usize,
+    (drain, abandon, busy): (&Switch, &Switch, Mark),
+    say: fn(&str),
+) -> Result<Ends, ServeError> {
+    let IngressEnds { arrivals, acks, bell, acked } = end;
+    let partitions = link.topology.partitions;
+    let marks = Marks::new(partitions, Trouble::new(say));
+    let (mut tenures, mut cuts) = (Vec::new(), Vec::new());
+    for _ in 0..shards {
+        let (cut, taken) = lane(1, Arc::clone(&bell));
+        tenures.push(Tenure::new(partitions, held, cut));
+        cuts.push(taken);
+    }
+    let lanes = Lanes { arrivals, acks, cuts, bell, rung: acked };
+    let ending = Ending { drain: drain.clone(), abandon: abandon.clone() };
+    let firestore = sharing.open().map_err(ServeError::Sharing)?;
+    let line = (name, link.topology.name.as_str(), partitions);
+    let sharer = Sharer::new(firestore, line, is_row, lanes, (marks.clone(), busy), ending);
+    let (asks, asked) = mpsc::channel(QUERIES_LANE);
+    Ok(Ends { marks, tenures, asks, sharer: Box::new(sharer), asked })
+}
+
+/// What the operators' desk must ask for where the state is shared: governors that are in the store, or another processor's.
+#[derive(Clone)]
+pub struct Elsewhere(pub Option<(mpsc::Sender<Ask>, Marks)>);
+
+impl Elsewhere {
+    /// Has a governor as it is shared; the refusal says who decides on it.
+    pub async fn load(&self, subject: &Subject) -> Result<Result<(), Refused>, Unavailable> {
+        let Some((asks, _)) = &self.0 else { return Ok(Ok(())) };
+        let (tell, answer) = oneshot::channel();
+        let ask = Ask { subject: subject.clone(), answer: tell };
+        asks.try_send(ask).map_err(|_| Unavailable)?;
+        Ok(answered(answer).await?.map_err(|why| Refused::Conflict(why.into())))
+    }
+
+    /// Waits until what was decided up to `seq` is shared: only then it counts.
+    pub async fn wait_for(&self, seq: Seq) -> Result<(), Unavailable> {
+        let Some((_, marks)) = &self.0 else { return Ok(()) };
+        let until = clock::now() + ANSWER;
+        while marks.through.read() < seq.0 {
+            if clock::now() >= until {
+                return Err(Unavailable);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+}
+
+/// Whether bytes are the row of this governor.
+fn is_row(row: &[u8], subject: &Subject) -> Result<(), String> {
+    let governor = Governor::decode(row).map_err(|damage| damage.to_string())?;
+    if (governor.tenant(), governor.sku()) == (&*subject.tenant, &*subject.sku) && governor.waiting() == 0 {
+        Ok(())
+    } else {
+        Err("is another governor's".into())
+    }
+}
+
+/// Runs consumer and sharer until the consumer is told to stop.
+pub async fn run(
+    consumer: Consumer,
+    stop: &consumer::Stop,
+    sharer: Sharer,
+    asked: mpsc::Receiver<Ask>,
+) -> Result<(), ServeError> {
+    let sharer = Rc::new(sharer);
+    tokio::select! {
+        () = consumer.run(stop, Some(Rc::clone(&sharer))) => Ok(()),
+        failed = sharer.run(asked) => match failed {
+            Failed::Ending => Ok(()),
+            Failed::Store(_) | Failed::Elsewhere { .. } => Err(ServeError::Shared(failed)),
+        },
+    }
+}
+
+/// Everything that is decided and not shared waits for it; a processor that cannot share decides nothing that counts.
+#[must_use]
+pub fn health(marks: &Marks) -> StageHealth {
+    let trouble = marks.trouble.now();
+    StageHealth { stage: "state".into(), ok: trouble.is_none(), reason: trouble.map(Into::into) }
+}
+
+#[must_use]
+pub fn view(marks: &Marks) -> StateView {
+    let (changed, through) = (marks.changed.read(), marks.through.read());
+    let age = clock::wall().0.saturating_sub(marks.shared_at.read());
+    StateView {
+        shared_seq: through,
+        is_shared: changed <= through,
+        unshared_milliseconds: if changed > through { age } else { 0 },
+        rounds: marks.rounds.read(),
+        failed_calls: marks.failed.read(),
+        lost_partitions: marks.lost.read(),
+        held_partitions: (0..)
+            .zip(marks.terms.iter())
+            .filter(|(_, term)| term.read() > 0)
+            .map(|(p, _)| p)
+            .collect(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+pub fn gauges(marks: &Marks, gauges: &mut Gauges) {
+    let view = view(marks);
+    let mut set = |name, value: u64| gauges.set(name, &[], value as f64);
+    set("gemba_state_shared_seq", view.shared_seq);
+    set("gemba_state_rounds", view.rounds);
+    set("gemba_state_failed_calls", view.failed_calls);
+    set("gemba_state_lost_partitions", view.lost_partitions);
+    set("gemba_state_held_partitions", view.held_partitions.len() as u64);
+    gauges.set("gemba_state_unshared_seconds", &[], view.unshared_milliseconds as f64 / 1000.0);
+}
