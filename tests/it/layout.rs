@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 28] = [
+const MAY_KNOW: [(&str, &[&str]); 29] = [
     ("limits", &[]),
     ("percent", &[]),
     ("place", &[]),
     ("signature", &["signal", "limits"]),
     ("signal", &["signature", "limits", "percent"]),
-    ("event", &["signal", "receipt"]),
+    ("event", &["signal", "receipt", "sharing"]),
+    ("sharing", &["signal", "event"]),
     ("receipt", &["signal", "event"]),
     ("proof", &[]),
     ("case", &["event"]),
@@ -45,6 +46,7 @@ const LINE: &[&str] = &[
     "signature",
     "signal",
     "event",
+    "sharing",
     "receipt",
     "proof",
     "view",

@@ -30,7 +30,9 @@ impl Machine {
         rabbit: &str,
         variables: &[(&'static str, &'static str)],
     ) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        let mut home = tempfile::tempdir().unwrap();
+        home.disable_cleanup(true);
+        eprintln!("HOME {name} {}", home.path().display());
         let config = format!(
             "[node]\nname = \"{name}\"\nprofile = \"dev\"\nrole = \"{role}\"\n[rate_limit]\nper_second = 1000000\n{rabbit}"
         );
@@ -60,6 +62,12 @@ impl Machine {
         self.node.take().unwrap().kill();
     }
 
+    /// From its next start on, nothing is wrong with it.
+    #[cfg(feature = "faults")]
+    pub fn heal(&mut self) {
+        self.variables.retain(|(name, _)| !matches!(*name, "GEMBA_FAULT" | "GEMBA_PLANT"));
+    }
+
     /// SIGTERM; it must end well.
     pub fn terminate(&mut self) {
         assert!(self.node.take().unwrap().terminate().success());
@@ -80,11 +88,26 @@ pub struct Sender {
     pub ledger: Ledger,
     tenants: usize,
     sent: usize,
+    /// Every so many signals one asks for an action.
+    acting: usize,
+    /// Bytes that each signal has beside its names.
+    weight: usize,
 }
 
 impl Sender {
     pub fn new(tenants: usize) -> Self {
-        Self { ledger: Ledger::default(), tenants, sent: 0 }
+        Self { ledger: Ledger::default(), tenants, sent: 0, acting: usize::MAX, weight: 0 }
+    }
+
+    pub fn acting_every(mut self, signals: usize) -> Self {
+        self.acting = signals;
+        self
+    }
+
+    #[cfg(feature = "faults")]
+    pub fn weighing(mut self, bytes: usize) -> Self {
+        self.weight = bytes;
+        self
     }
 
     /// Leaves out so many numbers.
@@ -102,10 +125,13 @@ impl Sender {
             })
             .collect();
         self.sent += count;
-        let text = |(tenant, sku, id): &(String, String, String)| {
-            format!(r#"{{"id":"{id}","tenant":"{tenant}","sku":"{sku}","type":"see.this"}}"#)
+        let first = self.sent - count;
+        let text = |(number, (tenant, sku, id)): (usize, &(String, String, String))| {
+            let kind = if number % self.acting == self.acting - 1 { "page.now" } else { "see.this" };
+            let data = "x".repeat(self.weight);
+            format!(r#"{{"id":"{id}","tenant":"{tenant}","sku":"{sku}","type":"{kind}","data":"{data}"}}"#)
         };
-        let body = format!("[{}]", signals.iter().map(text).collect::<Vec<_>>().join(","));
+        let body = format!("[{}]", (first..).zip(&signals).map(text).collect::<Vec<_>>().join(","));
         let node = machine.node();
         let signature = node.sign(body.as_bytes());
         let request = format!(

@@ -9,6 +9,7 @@ mod checker_program;
 mod cluster;
 mod firestore;
 mod firestore_fake;
+mod history;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../it/http.rs"]
 mod http;
@@ -26,5 +27,9 @@ mod proxy;
 mod rabbit;
 mod restarts;
 mod secure;
+mod sharing;
 mod strays;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../it/targets.rs"]
+mod targets;
 mod topology;

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use gemba::net::firestore::Value;
+
 use crate::line::{Machine, Sender, section, wait_until};
 use crate::rabbit::Broker;
+use crate::sharing::{Shared, acting, calls, held};
+use crate::targets::{Does, Target};
 
 #[test]
 fn a_message_that_counts_when_it_is_sent_is_lost_and_missed() {
@@ -80,4 +84,126 @@ fn a_signal_that_kills_its_processor_becomes_a_dead_letter_and_its_neighbours_ar
     assert_eq!(broker.messages("tai2030.signals.deadletter"), 0);
     edge.terminate();
     processor.terminate();
+}
+
+/// A processor ends at this point; the next one goes on, and the first comes back.
+fn ends_at(point: &'static str, line: &Shared, mut sender: Sender, batches: usize, target: &Target) {
+    let mut edge = line.edge("edge-1");
+    for _ in 0..batches {
+        assert!(sender.batch(0, &edge, 20));
+    }
+    wait_until("it is in the queues", || edge.node().metric("gemba_broker_backlog_events") == 0.0);
+    let mut first = line.processor_with("processor-1", &[("GEMBA_FAULT", point)]);
+    wait_until("it has ended", || first.has_ended());
+    let mut second = line.processor("processor-2");
+    assert!(sender.batch(0, &edge, 20));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    first.heal();
+    first.up();
+    assert!(sender.batch(0, &edge, 20));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    line.wait_until_settled(&[&first, &second]);
+    edge.terminate();
+    let history = line.history(&sender, &mut [&mut first, &mut second]);
+    let actions = history.check_actions(&calls(target));
+    println!("machines: {point}: {} signals, {actions} actions", sender.ledger.acked.len());
+}
+
+#[test]
+fn a_processor_may_end_at_any_point_of_a_round() {
+    for point in ["K18:1", "K18:2", "K19:1", "K19:2", "K19:3"] {
+        let target = Target::start(|_| Does::Answer(200));
+        let (_dir, acting) = acting(&target);
+        let Some(line) = Shared::start(2, &acting) else { return };
+        ends_at(point, &line, Sender::new(10).acting_every(9), 10, &target);
+    }
+}
+
+#[test]
+fn a_processor_may_end_at_any_point_of_a_round_that_is_larger_than_a_write() {
+    for point in ["K20:1", "K21:1"] {
+        let target = Target::start(|_| Does::Answer(200));
+        // Signals wait in their governors for a while, so that their bodies are shared.
+        let waits = "[entitlement]\ndefault = \"required\"\n[governor]\nboot_timeout_seconds = 20\n";
+        let Some(line) = Shared::start(2, waits) else { return };
+        ends_at(point, &line, Sender::new(24).weighing(12_000), 65, &target);
+        let chunks =
+            line.fake.documents("partitions/").keys().filter(|path| path.contains(".staged.")).count();
+        assert!(chunks > 0, "no round was larger than a write");
+    }
+}
+
+/// What a planted bug does is found in the history.
+fn found(check: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let said = std::panic::catch_unwind(check).expect_err("the bug was planted and not found");
+    let said = said.downcast_ref::<String>().map_or("?", |said| said).to_owned();
+    println!("machines: found: {}", said.chars().take(200).collect::<String>());
+    said
+}
+
+/// A processor with a bug decides while the store is away, and dies; the other one decides the same signals.
+fn dies_unshared(plant: &'static str) -> String {
+    let Some(line) = Shared::start(1, "") else { return "twice never".to_owned() };
+    let mut edge = line.edge("edge-1");
+    let mut sender = Sender::new(4);
+    let mut first = line.processor_with("processor-1", &[("GEMBA_PLANT", plant)]);
+    assert!(sender.batch(0, &edge, 20));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    line.fake.stop();
+    assert!(sender.batch(0, &edge, 20));
+    wait_until("it is decided", || first.node().metric("gemba_state_unshared_seconds") > 0.0);
+    std::thread::sleep(Duration::from_secs(2));
+    first.kill();
+    line.fake.start_again();
+    let mut second = line.processor("processor-2");
+    assert!(sender.batch(0, &edge, 20));
+    // What is lost is not waited for.
+    wait_until("the other one decides", || held(&second) == 1.0);
+    wait_until("the queue is empty", || second.node().metric("gemba_broker_unacknowledged_messages") == 0.0);
+    std::thread::sleep(Duration::from_secs(3));
+    first.heal();
+    first.up();
+    edge.terminate();
+    found(std::panic::AssertUnwindSafe(|| drop(line.history(&sender, &mut [&mut first, &mut second]))))
+}
+
+#[test]
+fn effects_that_do_not_wait_for_the_store_are_found() {
+    let said = dies_unshared("effects-before-shared");
+    assert!(said.contains("twice"), "{said}");
+}
+
+#[test]
+fn an_acknowledgement_that_does_not_wait_for_the_store_is_found() {
+    let said = dies_unshared("ack-before-shared");
+    assert!(said.contains("never"), "{said}");
+}
+
+#[test]
+fn a_head_that_presumes_nothing_is_found() {
+    let Some(line) = Shared::start(1, "") else { return };
+    let mut edge = line.edge("edge-1");
+    let mut sender = Sender::new(4);
+    let mut first = line.processor_with("processor-1", &[("GEMBA_PLANT", "head-presumes-nothing")]);
+    assert!(sender.batch(0, &edge, 20));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    let mut second = line.processor("processor-2");
+    wait_until("it is connected", || second.node().metric("gemba_broker_connected") == 1.0);
+    line.fake.stop();
+    assert!(sender.batch(0, &edge, 20));
+    wait_until("it is decided", || first.node().metric("gemba_state_unshared_seconds") > 0.0);
+    first.node().signal("STOP");
+    line.fake.start_again();
+    let owner = || line.fake.documents("partitions/")["partitions/tai2030.signals.0"].fields["owner"].clone();
+    wait_until(
+        "the other one has taken it",
+        || matches!(owner(), Value::Text(owner) if owner.starts_with("processor-2.")),
+    );
+    first.node().signal("CONT");
+    wait_until(
+        "the stale one has written",
+        || matches!(owner(), Value::Text(owner) if owner.starts_with("processor-1.")),
+    );
+    edge.terminate();
+    found(std::panic::AssertUnwindSafe(|| drop(line.history(&sender, &mut [&mut first, &mut second]))));
 }

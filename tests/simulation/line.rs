@@ -287,7 +287,7 @@ impl Line {
         let log_dir = recovery::log_dir(data_dir);
         let key = ReceiptKey::new(&[1; 32]);
         let log = Log::open(disk.shared(), &log_dir, signer, key, plan.log_segment_bytes, time.wall())?;
-        let Opened { store, governors, watermark, rules: stored, log, logged } =
+        let Opened { store, governors, watermark, rules: stored, log, logged, .. } =
             recovery::open(Box::new(store.clone()), log)?;
         let compiled = Arc::new(Compiled::default());
         let configured = plan.rules.to_text();
@@ -323,7 +323,7 @@ impl Line {
         let mut behind = Behind {
             shards: shards.collect(),
             scribe: scribe::Stage::new(log, logged, lanes.scribe, scribe_marks, recorder()),
-            keeper: Keeper::new(store, lanes.keeper, watermark, marks.settled.clone()),
+            keeper: Keeper::new(store, lanes.keeper, watermark, &[], marks.settled.clone()),
             orders: lanes.orders,
             outcomes: lanes.outcomes,
             under_way: VecDeque::new(),

@@ -82,7 +82,7 @@ impl StateStore for SimStore {
             })?;
             visit(governor);
         }
-        Ok(Loaded { watermark: *watermark, rules: rules.clone() })
+        Ok(Loaded { watermark: *watermark, rules: rules.clone(), held: Vec::new() })
     }
 
     fn commit(&mut self, changes: &Changes, watermark: Seq) -> Result<(), StoreError> {

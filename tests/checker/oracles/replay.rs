@@ -134,7 +134,7 @@ impl Decided {
                     return violation("O2", format!("{name} is {first} and {seq}"));
                 }
             }
-            Kind::Position(_) => return Ok(()),
+            Kind::Position(_) | Kind::Hold(_) | Kind::Adopt(_) | Kind::Shared(_) => return Ok(()),
             Kind::Outcome(_) | Kind::Timer(_) => {}
         }
         let (tenant, sku) = event.subject().unwrap_or_default();

@@ -12,7 +12,6 @@ pub const ALREADY_EXISTS: u32 = 6;
 pub const FAILED_PRECONDITION: u32 = 9;
 
 const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
-const WRITES_MAX: usize = 500;
 
 /// A commit that came, and what became of it.
 #[derive(Clone, Debug)]
@@ -124,9 +123,6 @@ impl Documents {
     }
 
     fn apply(&mut self, request: wire::CommitRequest) -> Result<wire::CommitResponse, Refusal> {
-        if request.writes.len() > WRITES_MAX {
-            return Err(refused(INVALID_ARGUMENT, "maximum 500 writes allowed per request"));
-        }
         let commit_micros = micros_now().max(self.last_micros + 1);
         let commit_time = Some(timestamp(commit_micros));
         let mut after = self.documents.clone();

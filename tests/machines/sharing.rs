@@ -1,0 +1,421 @@
+//! Processors that take partitions from one another: whatever they and the shared store go through, every signal is decided
+//! once, in order, on the state that the one before has left.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gemba::net::firestore::{Change, Presumes, Value};
+use gemba::sharing::partition_of;
+
+use crate::firestore_fake::{Fake, Fault};
+use crate::history::History;
+use crate::line::{Machine, Sender, section, wait_until};
+use crate::rabbit::Broker;
+use crate::targets::{Does, Target};
+
+/// A line whose processors share their state.
+pub struct Shared {
+    pub broker: Broker,
+    pub fake: Fake,
+    pub partitions: u16,
+    more: String,
+    variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Shared {
+    pub fn start(partitions: u16, more: &str) -> Option<Self> {
+        let broker = Broker::start()?;
+        let fake = Fake::start();
+        // As long as the test, as everything about it.
+        let address: &'static str = fake.address().leak();
+        let variables = vec![("FIRESTORE_EMULATOR_HOST", address)];
+        Some(Self { broker, fake, partitions, more: more.to_owned(), variables })
+    }
+
+    fn rabbit(&self) -> String {
+        section(&self.broker, &format!("partitions = {}\nprefetch = 100\n", self.partitions))
+    }
+
+    pub fn edge(&self, name: &str) -> Machine {
+        Machine::start("edge", name, &self.rabbit())
+    }
+
+    pub fn processor(&self, name: &str) -> Machine {
+        self.processor_with(name, &[])
+    }
+
+    pub fn processor_with(&self, name: &str, variables: &[(&'static str, &'static str)]) -> Machine {
+        let config = format!("{}[state]\nstore = \"firestore\"\n{}", self.rabbit(), self.more);
+        Machine::start_with("processor", name, &config, &[&self.variables, variables].concat())
+    }
+
+    /// Waits until everything that edges have answered for is decided and shared. `edges` are their names.
+    pub fn wait_until_shared(&self, sender: &Sender, edges: &[&str]) {
+        wait_until("everything is shared", || {
+            let heads = self.fake.documents("partitions/");
+            let through = |edge: &str, partition: u16| -> i64 {
+                let head = heads.get(&format!("partitions/tai2030.signals.{partition}"));
+                let Some(Value::Map(positions)) = head.map(|head| &head.fields["positions"]) else {
+                    return 0;
+                };
+                let of = positions.iter().find(|(name, _)| name.starts_with(&format!("{edge}.")));
+                match of {
+                    Some((_, Value::Integer(through))) => *through,
+                    _ => 0,
+                }
+            };
+            sender.ledger.acked.iter().all(|acked| {
+                let partition = partition_of(&acked.tenant, self.partitions);
+                through(edges[acked.edge], partition) >= i64::try_from(acked.seq).unwrap()
+            })
+        });
+    }
+
+    /// Waits until every partition is held and nothing waits or is under way in any governor.
+    pub fn wait_until_settled(&self, processors: &[&Machine]) {
+        let nothing_waits = |processor: &&Machine| {
+            let governors = processor.node().ask("/v1/governors?limit=1000").json();
+            let mut governors = governors["governors"].as_array().unwrap().iter();
+            governors.all(|governor| governor["in_flight_action"].is_null() && governor["mailbox_depth"] == 0)
+        };
+        wait_until("nothing is under way", || {
+            let held: f64 = processors.iter().map(|processor| held(processor)).sum();
+            held == f64::from(self.partitions) && processors.iter().all(nothing_waits)
+        });
+    }
+
+    /// Ends everything and reads its history.
+    pub fn history(&self, sender: &Sender, processors: &mut [&mut Machine]) -> History {
+        for processor in processors.iter_mut() {
+            processor.terminate();
+        }
+        let dirs: Vec<PathBuf> = processors.iter().map(|processor| processor.data()).collect();
+        let dirs: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
+        let history = History::of(&dirs, self.partitions);
+        history.check(&sender.ledger.acked, &sender.ledger.unknown);
+        self.fake.assert_nobody_stale_wrote();
+        self.assert_everything_is_fenced();
+        history
+    }
+}
+
+impl Shared {
+    /// Whatever is written of a partition is written together with its head, as its writer knew it.
+    fn assert_everything_is_fenced(&self) {
+        for commit in self.fake.commits().iter().filter(|commit| commit.code == 0) {
+            let head = |partition: i64| format!("partitions/tai2030.signals.{partition}");
+            let fences = |partition: i64| {
+                let mut writes = commit.writes.iter();
+                writes.any(|write| {
+                    let known = matches!(write.presumes, Some(Presumes::Version(_) | Presumes::Absent));
+                    write.document == head(partition) && known
+                })
+            };
+            for write in &commit.writes {
+                let partition = match (&write.change, write.document.split_once('/').unwrap()) {
+                    (_, ("processors", _)) => continue,
+                    (_, ("partitions", name)) => name.split('.').nth(2).unwrap().parse().unwrap(),
+                    (Change::Put(fields), _) => match fields["partition"] {
+                        Value::Integer(partition) => partition,
+                        ref other => panic!("{other:?}"),
+                    },
+                    (Change::Delete, _) => panic!("{write:?}"),
+                };
+                assert!(fences(partition), "{} was written without its partition's head", write.document);
+            }
+        }
+    }
+}
+
+pub fn held(machine: &Machine) -> f64 {
+    machine.node().metric("gemba_state_held_partitions")
+}
+
+#[test]
+fn what_one_processor_has_decided_the_next_one_goes_on_from() {
+    let Some(line) = Shared::start(2, "") else { return };
+    let mut edge = line.edge("edge-1");
+    let mut sender = Sender::new(10);
+    let mut first = line.processor("processor-1");
+    for _ in 0..10 {
+        assert!(sender.batch(0, &edge, 50));
+    }
+    line.wait_until_shared(&sender, &["edge-1"]);
+    assert_eq!(held(&first), 2.0);
+    let mut second = line.processor("processor-2");
+    for _ in 0..10 {
+        assert!(sender.batch(0, &edge, 50));
+    }
+    first.kill();
+    for _ in 0..10 {
+        assert!(sender.batch(0, &edge, 50));
+    }
+    line.wait_until_shared(&sender, &["edge-1"]);
+    assert_eq!(held(&second), 2.0);
+    first.up();
+    for _ in 0..10 {
+        assert!(sender.batch(0, &edge, 50));
+    }
+    line.wait_until_shared(&sender, &["edge-1"]);
+    edge.terminate();
+    line.history(&sender, &mut [&mut first, &mut second]);
+}
+
+#[test]
+fn a_processor_that_joins_is_given_its_share() {
+    let Some(line) = Shared::start(4, "") else { return };
+    let mut edge = line.edge("edge-1");
+    let mut sender = Sender::new(16);
+    let mut first = line.processor("processor-1");
+    assert!(sender.batch(0, &edge, 200));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    assert_eq!(held(&first), 4.0);
+    let mut second = line.processor("processor-2");
+    wait_until("each has its half", || {
+        sender.batch(0, &edge, 40);
+        std::thread::sleep(Duration::from_millis(100));
+        (held(&first), held(&second)) == (2.0, 2.0)
+    });
+    line.wait_until_shared(&sender, &["edge-1"]);
+    assert_eq!(first.node().metric("gemba_state_lost_partitions"), 0.0, "they are given, not taken");
+    edge.terminate();
+    line.history(&sender, &mut [&mut first, &mut second]);
+}
+
+#[test]
+fn a_processor_that_stood_still_finds_its_partitions_taken_and_steps_back() {
+    let Some(line) = Shared::start(2, "") else { return };
+    let mut edge = line.edge("edge-1");
+    let mut sender = Sender::new(10);
+    let mut first = line.processor("processor-1");
+    assert!(sender.batch(0, &edge, 100));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    let mut second = line.processor("processor-2");
+    // In the middle of the work.
+    for _ in 0..10 {
+        assert!(sender.batch(0, &edge, 50));
+    }
+    first.node().signal("STOP");
+    for _ in 0..10 {
+        assert!(sender.batch(0, &edge, 50));
+    }
+    wait_until("the other one has taken over", || held(&second) == 2.0);
+    line.wait_until_shared(&sender, &["edge-1"]);
+    first.node().signal("CONT");
+    for _ in 0..10 {
+        assert!(sender.batch(0, &edge, 50));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    line.wait_until_shared(&sender, &["edge-1"]);
+    edge.terminate();
+    line.history(&sender, &mut [&mut first, &mut second]);
+}
+
+#[test]
+fn a_store_that_fails_in_every_way_costs_time_and_no_decision() {
+    let Some(line) = Shared::start(2, "") else { return };
+    let mut edge = line.edge("edge-1");
+    let mut sender = Sender::new(10);
+    let mut processors = [line.processor("processor-1"), line.processor("processor-2")];
+    let faults = [
+        Fault::Abort,
+        Fault::Unavailable,
+        Fault::ApplyThenFail,
+        Fault::ApplyThenDrop,
+        Fault::Slow(Duration::from_millis(1500)),
+        Fault::DeadlineAfter,
+        Fault::DeadlineBefore,
+    ];
+    for fault in faults {
+        for _ in 0..5 {
+            assert!(sender.batch(0, &edge, 20));
+        }
+        line.fake.next(fault);
+        line.fake.next_get(Fault::Unavailable);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    // The process goes on as it was while the store is away; what it would decide waits.
+    line.fake.stop();
+    for _ in 0..10 {
+        assert!(sender.batch(0, &edge, 20));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    wait_until("it is told", || {
+        processors.iter().any(|processor| {
+            let ready = processor.node().ask("/readyz").json();
+            let stages = ready["stages"].as_array().unwrap();
+            stages.iter().any(|stage| stage["stage"] == "state" && stage["ok"] == false)
+        })
+    });
+    line.fake.start_again();
+    line.wait_until_shared(&sender, &["edge-1"]);
+    edge.terminate();
+    let [first, second] = &mut processors;
+    line.history(&sender, &mut [first, second]);
+}
+
+#[test]
+fn what_the_broker_waits_for_too_long_is_given_again_and_decided_once() {
+    let Some(line) = Shared::start(1, "") else { return };
+    // Half an hour, and looked at once a minute, if nothing else is said.
+    for setting in ["consumer_timeout, 3000", "channel_tick_interval, 500"] {
+        line.broker.ctl(&["eval", &format!("application:set_env(rabbit, {setting}).")]);
+    }
+    let mut edge = line.edge("edge-1");
+    let mut sender = Sender::new(4);
+    let mut processor = line.processor("processor-1");
+    assert!(sender.batch(0, &edge, 20));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    line.fake.stop();
+    assert!(sender.batch(0, &edge, 20));
+    // The broker takes back what is not acknowledged, again and again.
+    wait_until("it is timed out", || processor.node().metric("gemba_broker_reconnects") >= 2.0);
+    assert!(sender.batch(0, &edge, 20));
+    line.fake.start_again();
+    line.wait_until_shared(&sender, &["edge-1"]);
+    wait_until("all is acknowledged", || {
+        processor.node().metric("gemba_broker_unacknowledged_messages") == 0.0
+    });
+    assert!(processor.node().metric("gemba_broker_repeated_messages") > 0.0);
+    edge.terminate();
+    line.history(&sender, &mut [&mut processor]);
+}
+
+#[test]
+fn an_order_counts_at_whoever_decides_and_goes_with_the_partition() {
+    let Some(line) = Shared::start(1, "") else { return };
+    let mut edge = line.edge("edge-1");
+    let mut sender = Sender::new(1);
+    let mut first = line.processor("processor-1");
+    assert!(sender.batch(0, &edge, 3));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    let mut second = line.processor("processor-2");
+    wait_until("it is connected", || second.node().metric("gemba_broker_connected") == 1.0);
+    let order = |processor: &Machine, verb: &str| {
+        let authorization = format!("Bearer {}", processor.node().secret("admin.token"));
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let path = format!("/v1/governors/t0-0/sku-0/{verb}");
+        processor.node().request("POST", &path, &headers, br#"{"reason":"a drill"}"#)
+    };
+    let refused = order(&second, "halt");
+    assert_eq!(
+        (refused.status, refused.json()["error"]["code"].as_str()),
+        (409, Some("conflict")),
+        "{refused:?}"
+    );
+    assert!(refused.text().contains("partition 0 is decided on by another processor"), "{}", refused.text());
+    assert_eq!(second.node().ask("/v1/governors/t0-0/sku-0").status, 404);
+    let done = order(&first, "halt");
+    assert_eq!(done.status, 200, "{done:?}");
+    let shown =
+        |processor: &Machine| processor.node().ask("/v1/governors/t0-0/sku-0").json()["state"].clone();
+    assert_eq!(shown(&first), "halted");
+    // It was answered, so it is shared.
+    first.kill();
+    wait_until("the other one decides", || held(&second) == 1.0);
+    assert_eq!(shown(&second), "halted");
+    assert_eq!(order(&second, "resume").status, 200);
+    assert_eq!(shown(&second), "stable");
+    first.up();
+    assert!(sender.batch(0, &edge, 3));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    edge.terminate();
+    line.history(&sender, &mut [&mut first, &mut second]);
+}
+
+/// Acts on every signal of the type `page.now`.
+const PACK: &str = r#"
+name = "test"
+[memory]
+pages = { kind = "count", types = ["page.now"], window_seconds = 86400 }
+[[rule]]
+id = "page"
+types = ["page.now"]
+when = "memory.pages > 0.0"
+decide = "act"
+action = "page"
+reason = "now"
+"#;
+
+/// A webhook action and a pack that asks for it.
+pub fn acting(target: &Target) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let pack = dir.path().join("policy.toml");
+    std::fs::write(&pack, PACK).unwrap();
+    let config = format!(
+        "[policy]\npacks = [\"{}\"]\n[governor]\nquota = 100000\n[[action]]\nname = \"page\"\nkind = \"webhook\"\n\
+         url = \"{}\"\nallow_private = true\n",
+        pack.display(),
+        target.url()
+    );
+    (dir, config)
+}
+
+/// How often the target carried something out under each name.
+pub fn calls(target: &Target) -> HashMap<String, usize> {
+    let mut calls = HashMap::new();
+    for (_, request) in target.seen().into_iter().enumerate().filter(|(number, _)| !refuses(*number)) {
+        *calls.entry(request.header("idempotency-key").to_owned()).or_default() += 1;
+    }
+    calls
+}
+
+/// Whether the target refuses its call of this number; that is tried again.
+fn refuses(number: usize) -> bool {
+    number % 7 == 5
+}
+
+#[test]
+fn edges_and_processors_are_killed_and_every_action_has_one_outcome() {
+    let target = Target::start(|number| match number % 7 {
+        _ if refuses(number) => Does::Answer(503),
+        3 => Does::Late(Duration::from_millis(300)),
+        _ => Does::Answer(200),
+    });
+    let (_dir, acting) = acting(&target);
+    let Some(line) = Shared::start(3, &acting) else { return };
+    let mut edges = [line.edge("edge-a"), line.edge("edge-b")];
+    let names = ["edge-a", "edge-b"];
+    let mut processors = [line.processor("processor-1"), line.processor("processor-2")];
+    let mut sender = Sender::new(24).acting_every(9);
+    let mut random = 11_u64;
+    for round in 0..12 {
+        for step in 0..15 {
+            sender.batch(step % 2, &edges[step % 2], 20);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        match (random >> 40) % 5 {
+            0 => line.fake.next(Fault::Abort),
+            1 => line.fake.next(Fault::ApplyThenDrop),
+            2 => line.fake.next(Fault::Unavailable),
+            _ => {}
+        }
+        std::thread::sleep(Duration::from_millis((random >> 32) % 1200));
+        let machine = match round % 4 {
+            0 => &mut processors[0],
+            1 => &mut edges[0],
+            2 => &mut processors[1],
+            _ => &mut edges[1],
+        };
+        machine.kill();
+        machine.up();
+    }
+    line.wait_until_shared(&sender, &names);
+    // Whoever dies is followed, though no signal comes any more.
+    line.wait_until_settled(&[&processors[0], &processors[1]]);
+    for edge in &mut edges {
+        edge.terminate();
+    }
+    let [first, second] = &mut processors;
+    let history = line.history(&sender, &mut [first, second]);
+    let actions = history.check_actions(&calls(&target));
+    println!(
+        "machines: {} acked, {} unknown, {actions} actions, {} calls, 12 kills, {} commits",
+        sender.ledger.acked.len(),
+        sender.ledger.unknown.len(),
+        target.seen().len(),
+        line.fake.commits().len(),
+    );
+}
