@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::http::try_exchange;
+use crate::http::{Answer, try_exchange};
 use crate::ledger::{Acked, Ledger, journal_of};
 use crate::node::Node;
 use crate::rabbit::Broker;
@@ -30,9 +30,7 @@ impl Machine {
         rabbit: &str,
         variables: &[(&'static str, &'static str)],
     ) -> Self {
-        let mut home = tempfile::tempdir().unwrap();
-        home.disable_cleanup(true);
-        eprintln!("HOME {name} {}", home.path().display());
+        let home = tempfile::tempdir().unwrap();
         let config = format!(
             "[node]\nname = \"{name}\"\nprofile = \"dev\"\nrole = \"{role}\"\n[rate_limit]\nper_second = 1000000\n{rabbit}"
         );
@@ -71,6 +69,16 @@ impl Machine {
     /// SIGTERM; it must end well.
     pub fn terminate(&mut self) {
         assert!(self.node.take().unwrap().terminate().success());
+    }
+
+    /// Orders something with the first token.
+    pub fn order(&self, path: &str, body: &str) -> Answer {
+        let (token, length) = (self.node().secret("admin.token"), body.len());
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: gemba\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        try_exchange(self.node().admin, request.as_bytes()).expect("an answer")
     }
 
     pub fn data(&self) -> PathBuf {
