@@ -1,6 +1,6 @@
 //! What is known of a partition while it is held. Pure.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -92,20 +92,22 @@ impl Holding {
         path: impl Fn(usize) -> String,
         documents: &mut Vec<(String, Fields)>,
     ) {
-        let mut fresh = false;
+        // A round may go around the ring: what is filled last counts.
+        let mut chunks = BTreeMap::new();
         for signal in signals {
-            fresh = true;
             self.tail.push(signal);
             let (chunk, _) = recent_place(head.signals);
             head.signals += 1;
             if self.tail.len() == RECENT_CHUNK_SIGNALS {
-                documents.push((path(chunk), recent_fields(&self.tail)));
+                chunks.insert(chunk, recent_fields(&self.tail));
                 self.tail.clear();
             }
         }
-        if fresh && !self.tail.is_empty() {
-            documents.push((path(recent_place(head.signals).0), recent_fields(&self.tail)));
+        let (chunk, filled) = recent_place(head.signals);
+        if head.signals > self.head.signals && filled > 0 {
+            chunks.insert(chunk, recent_fields(&self.tail));
         }
+        documents.extend(chunks.into_iter().map(|(chunk, fields)| (path(chunk), fields)));
     }
 
     fn put_open(

@@ -38,6 +38,8 @@ impl Store {
         let (positions, signals) = ([position].into_iter(), signals.iter().copied());
         let part = holding.part((&paths, LINE), rows, positions, signals, PARTITION);
         let mut documents = part.documents;
+        let paths_of: BTreeSet<&String> = documents.iter().map(|(path, _)| path).collect();
+        assert_eq!(paths_of.len(), documents.len(), "a document is written once in a round");
         if by_chunks {
             let chunks = staged(&paths, PARTITION, &documents);
             documents = chunks.iter().flat_map(|(path, fields)| read_staged(path, fields).unwrap()).collect();
@@ -89,17 +91,25 @@ fn identity(number: usize) -> (Fingerprint, u64) {
     (Fingerprint((number as u128).to_le_bytes()), number as u64)
 }
 
+fn signals_of_a_round() -> impl Strategy<Value = usize> {
+    prop_oneof![12 => 0..9000_usize, 1 => 60_000..150_000_usize]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// More than once around the ring, with hands changing in between.
     #[test]
     fn the_newest_signals_are_known_to_whoever_takes_the_partition(
-        rounds in prop::collection::vec((0..9000_usize, any::<bool>(), any::<bool>()), 1..40),
+        rounds in prop::collection::vec(
+            (signals_of_a_round(), any::<bool>(), any::<bool>()), 1..40,
+        ),
+        fills_chunks in any::<bool>(),
     ) {
         let (mut store, mut held) = (Store::default(), holding());
         let mut given = 0;
         for (count, changes_hands, by_chunks) in rounds {
+            let count = if fills_chunks { count.next_multiple_of(RECENT_CHUNK_SIGNALS) } else { count };
             let signals: Vec<_> = (given..given + count).map(identity).collect();
             given += count;
             store.round(&mut held, &[], &signals, by_chunks);
@@ -115,7 +125,7 @@ proptest! {
     #[test]
     fn governors_with_something_to_do_are_known_to_whoever_takes_the_partition(
         rounds in prop::collection::vec(
-            (prop::collection::vec((0..400_usize, any::<bool>()), 0..200), any::<bool>()), 1..12,
+            (prop::collection::btree_map(0..400_usize, any::<bool>(), 0..200), any::<bool>()), 1..12,
         ),
     ) {
         let (mut store, mut held) = (Store::default(), holding());

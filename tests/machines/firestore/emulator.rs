@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use gemba::net::firestore::{Change, Presumes, Trouble, Write};
 
 use super::{client, of_each_kind, put, run};
+use crate::history::History;
+use crate::line::{Machine, Sender, section, wait_until};
+use crate::rabbit::Broker;
 
 struct Emulator {
     child: Child,
@@ -78,4 +81,31 @@ fn the_emulator_of_others_understands_and_is_understood() {
         assert_eq!(client.commit(vec![delete]).await, Err(Trouble::Stale));
         assert_eq!(client.get(&["governors/acme:vm"]).await, Ok(vec![None]));
     });
+}
+
+#[test]
+fn processors_share_their_state_over_the_emulator_of_others() {
+    let (Some(emulator), Some(broker)) = (Emulator::start(), Broker::start()) else { return };
+    let rabbit = section(&broker, "partitions = 2\n");
+    let variable = [("FIRESTORE_EMULATOR_HOST", &*emulator.address.clone().leak())];
+    let shares = format!("{rabbit}[state]\nstore = \"firestore\"\nproject = \"demo\"\n");
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    let mut sender = Sender::new(10);
+    let mut first = Machine::start_with("processor", "processor-1", &shares, &variable);
+    let mut second = Machine::start_with("processor", "processor-2", &shares, &variable);
+    let shared = |machine: &Machine| machine.node().metric("gemba_state_unshared_seconds") == 0.0;
+    for _ in 0..3 {
+        assert!(sender.batch(0, &edge, 50));
+        sender.wait_until_taken(&[&first, &second]);
+        wait_until("all is shared", || shared(&first) && shared(&second));
+        first.kill();
+        assert!(sender.batch(0, &edge, 50));
+        sender.wait_until_taken(&[&first, &second]);
+        wait_until("all is shared", || shared(&second));
+        first.up();
+    }
+    for machine in [&mut edge, &mut first, &mut second] {
+        machine.terminate();
+    }
+    History::of(&[&first.data(), &second.data()], 2).check(&sender.ledger.acked, &sender.ledger.unknown);
 }
