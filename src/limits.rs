@@ -271,7 +271,7 @@ pub const SHARE_CHUNK_BYTES: usize = 512 * 1024;
 pub const SHARED_MAILBOX_BYTES: u32 = 256 * 1024;
 const _: () = assert!(SHARED_MAILBOX_BYTES as usize + BODY_BYTES_MAX + 256 * 1024 < 1024 * 1024);
 /// Governors that are asked for at once.
-pub const SHARE_LOADS_MAX: usize = 100;
+pub const SHARE_LOADS_MAX: usize = 300;
 /// What is under way of a partition that is being given up is waited for so long.
 pub const GIVE_UP_WAIT: Duration = Duration::from_secs(10);
 /// How long a partition that was given up is left to others before this node stands in line for it again.

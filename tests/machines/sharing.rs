@@ -10,6 +10,7 @@ use gemba::sharing::partition_of;
 
 use crate::firestore_fake::{Fake, Fault};
 use crate::history::History;
+use crate::ledger::{journal_of, oracles};
 use crate::line::{Machine, Sender, section, wait_until};
 use crate::rabbit::Broker;
 use crate::targets::{Does, Target};
@@ -94,6 +95,12 @@ impl Shared {
         let dirs: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
         let history = History::of(&dirs, self.partitions);
         history.check(&sender.ledger.acked, &sender.ledger.unknown);
+        for dir in dirs {
+            // Each of them may have decided any of the signals.
+            let taken =
+                journal_of(dir).into_iter().map(|taken| format!("unknown {} {}\n", taken.tenant, taken.id));
+            oracles(dir, &taken.collect::<String>());
+        }
         self.fake.assert_nobody_stale_wrote();
         self.assert_everything_is_fenced();
         history

@@ -10,6 +10,7 @@
 mod cases;
 mod log;
 mod replay;
+mod tenure;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;

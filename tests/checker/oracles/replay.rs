@@ -12,10 +12,12 @@ use gemba::line::identity;
 use gemba::line::recovery::journal_dir;
 use gemba::receipt::canonical::{Fields, context};
 use gemba::receipt::{Draft, ReceiptId, ReceiptType};
+use gemba::sharing::Shared;
 use gemba::signal::Fingerprint;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::cases::Cases;
+use super::tenure::{Tenure, Withheld};
 use super::{Evidence, Failure, Name, Receipt, violation};
 
 /// What the journal says.
@@ -46,6 +48,9 @@ pub struct Decided {
     /// Text of the rules that hold at the store's watermark.
     at_watermark: Option<Box<str>>,
     cases: Cases,
+    /// Signals and replays that are to be settled here, by their numbers, with their tenants.
+    brought: HashMap<Seq, Box<str>>,
+    tenure: Tenure,
 }
 
 impl From<Damage> for Failure {
@@ -114,7 +119,9 @@ impl Decided {
                 return self.switch(evidence, &event, text);
             }
             Kind::Signal(signal) => {
-                if let Some(first) = self.identities.insert(signal.identity, seq) {
+                if let Some(first) = self.identities.insert(signal.identity, seq)
+                    && !self.comes_again(first)
+                {
                     let name = format!("{}/{}", signal.tenant(), signal.id());
                     return violation("O2", format!("{name} is {first} and {seq}"));
                 }
@@ -134,16 +141,41 @@ impl Decided {
                     return violation("O2", format!("{name} is {first} and {seq}"));
                 }
             }
-            Kind::Position(_) | Kind::Hold(_) | Kind::Adopt(_) | Kind::Shared(_) => return Ok(()),
-            Kind::Outcome(_) | Kind::Timer(_) => {}
+            Kind::Position(_) => return Ok(()),
+            Kind::Hold(hold) => {
+                self.tenure.hold(hold.partition);
+                self.lose(&[hold.partition]);
+                return Ok(());
+            }
+            Kind::Shared(shared) => return self.share(evidence, shared),
+            Kind::Outcome(_) | Kind::Timer(_) | Kind::Adopt(_) => {}
         }
         let (tenant, sku) = event.subject().unwrap_or_default();
+        let holds = self.tenure.holds(tenant);
+        if self.tenure.is_shared() && holds.is_none() {
+            // Whose governor is elsewhere is seen, and changes none here.
+            return match &event.kind {
+                Kind::Stray(_) => self.set_apart(event),
+                _ => Ok(()),
+            };
+        }
+        if matches!(&event.kind, Kind::Signal(_) | Kind::Replay(_)) {
+            self.brought.insert(seq, tenant.into());
+        }
         let subject = Subject { tenant: tenant.into(), sku: sku.into() };
         let key = key(tenant, sku).into_string();
         if seq <= evidence.stored.watermark {
             self.below_watermark.insert(key.clone(), seq);
         }
         let mut effects = Effects::default();
+        if let Kind::Adopt(adopt) = &event.kind {
+            let adopted = Governor::adopted(&adopt.row, seq, event.time, &self.holding);
+            match adopted {
+                Ok(governor) => drop(self.governors.insert(key.clone(), governor)),
+                Err(damage) => return violation("O5", format!("the adopted governor {key:?} {damage}")),
+            }
+            return self.stored_is(evidence, &key, seq);
+        }
         let governor = match self.governors.remove(&key) {
             Some(governor) => governor,
             None => Governor::new(&subject, seq, event.time, &self.holding, &mut effects),
@@ -159,23 +191,73 @@ impl Decided {
         if governor.waiting() > self.holding.mailbox.max(waited) {
             return violation("O7", format!("{} signals wait in {key:?}", governor.waiting()));
         }
-        if seq <= self.rows.get(&key).copied().unwrap_or_default() {
+        if holds.is_none() && seq <= self.rows.get(&key).copied().unwrap_or_default() {
             self.cases.change(&effects.cases);
         }
-        if self.rows.get(&key) == Some(&seq) {
-            let mut state = Vec::new();
-            governor.encode(&mut state);
-            if evidence.stored.rows.get(key.as_bytes()) != Some(&state) {
-                return violation(
-                    "O5",
-                    format!("the stored {key:?} is not what its events up to {seq} give"),
-                );
-            }
-        }
+        self.stored_is(evidence, &key, seq)?;
         let generated = |draft: &&Draft| draft.kind == ReceiptType::ActionGenerated;
         if effects.drafts.iter().filter(generated).count() != effects.intents.len() {
             return violation("O8", format!("event {seq} orders other actions than it receipts"));
         }
+        if let Some(partition) = holds {
+            self.tenure.withhold(partition, seq, key, effects);
+            return Ok(());
+        }
+        self.receipts(&key, seq, &effects.drafts)
+    }
+
+    /// Whether a signal may be in the journal a second time: what it was decided first is void, or it waited for it in a
+    /// governor that was elsewhere since.
+    fn comes_again(&self, first: Seq) -> bool {
+        self.tenure.is_shared() && !self.ids.contains(&ReceiptId { seq: first, ordinal: 0 })
+    }
+
+    /// If a row was stored behind this event, it is the governor of now.
+    fn stored_is(&self, evidence: &Evidence<'_>, key: &str, seq: Seq) -> Result<(), Failure> {
+        if self.rows.get(key) != Some(&seq) {
+            return Ok(());
+        }
+        let mut state = Vec::new();
+        self.governors.get(key).into_iter().for_each(|governor| governor.encode(&mut state));
+        if evidence.stored.rows.get(key.as_bytes()) == Some(&state) {
+            return Ok(());
+        }
+        violation("O5", format!("the stored {key:?} is not what its events up to {seq} give"))
+    }
+
+    fn share(&mut self, evidence: &Evidence<'_>, shared: &Shared) -> Result<(), Failure> {
+        for Withheld { by, governor, effects, .. } in self.tenure.release(shared) {
+            if by <= evidence.stored.watermark {
+                self.cases.change(&effects.cases);
+            }
+            self.receipts(&governor, by, &effects.drafts)?;
+        }
+        self.lose(&shared.lost);
+        Ok(())
+    }
+
+    /// What was known of these partitions is void, or another node's.
+    fn lose(&mut self, lost: &[u16]) {
+        let tenure = &self.tenure;
+        let is_lost = |key: &str| {
+            let tenant = key.split('\0').next().unwrap_or_default();
+            tenure.partition(tenant).is_some_and(|partition| lost.contains(&partition))
+        };
+        self.governors.retain(|key, _| !is_lost(key));
+        self.below_watermark.retain(|key, _| !is_lost(key));
+        let ids = &self.ids;
+        self.brought
+            .retain(|seq, tenant| !is_lost(tenant) || ids.contains(&ReceiptId { seq: *seq, ordinal: 0 }));
+    }
+
+    fn set_apart(&mut self, event: Event) -> Result<(), Failure> {
+        let (tenant, sku) = event.subject().unwrap_or_default();
+        let (key, seq) = (key(tenant, sku).into_string(), event.seq);
+        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+        let mut effects = Effects::default();
+        let mut governor = Governor::new(&subject, seq, event.time, &self.holding, &mut effects);
+        governor.step(event, &self.holding, &mut effects);
+        self.cases.change(&effects.cases);
         self.receipts(&key, seq, &effects.drafts)
     }
 
@@ -233,7 +315,8 @@ impl Decided {
         self.cases.compare(&evidence.stored.cases)?;
         for (key, applied) in &self.rows {
             let known = self.governors.get(key).is_some_and(|governor| *applied <= governor.last_seq());
-            if !known {
+            // A lost partition's rows go with the next commit.
+            if !known && !self.tenure.is_shared() {
                 return violation("O5", format!("the stored {key:?} knows {applied}, the journal does not"));
             }
         }
@@ -247,13 +330,20 @@ impl Decided {
         }
         let waiting: usize = self.governors.values().map(Governor::waiting).sum();
         // A replay is settled as a signal is, under its own number.
-        let brought = self.signals.values().chain(&self.replays);
-        let settled = brought.filter(|seq| self.ids.contains(&ReceiptId { seq: **seq, ordinal: 0 })).count();
-        let (accepted, replayed) = (self.signals.len(), self.replays.len());
-        if settled + waiting != accepted + replayed {
-            let detail =
-                format!("{accepted} accepted, {replayed} replayed, {settled} settled, {waiting} waiting");
+        let is_settled = |seq: &&Seq| self.ids.contains(&ReceiptId { seq: **seq, ordinal: 0 });
+        let settled = self.brought.keys().filter(is_settled).count();
+        let unshared = self.tenure.unshared();
+        let unshared = self.brought.keys().filter(|seq| unshared.contains_key(seq)).count();
+        if settled + unshared + waiting != self.brought.len() {
+            let detail = format!(
+                "{} signals and replays, {settled} settled, {unshared} decided and not shared, {waiting} waiting",
+                self.brought.len()
+            );
             return violation("O8", detail);
+        }
+        if self.tenure.is_shared() {
+            // Whoever takes its partitions goes on with the rest.
+            return Ok(());
         }
         if evidence.ended && watermark < self.last {
             return violation(
