@@ -57,6 +57,8 @@ pub struct Taken {
 /// A governor that is loaded from the shared store.
 #[derive(Clone, Debug)]
 pub struct Adopted {
+    /// In which term of its partition it was read.
+    pub term: u64,
     pub adopt: Adopt,
     /// Its timers that may be over.
     pub timers: Vec<(TimerKind, UnixMillis)>,

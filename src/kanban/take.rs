@@ -149,7 +149,7 @@ impl Stage {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashMap;
     use std::path::Path;
     use std::sync::Arc;
@@ -177,14 +177,14 @@ mod tests {
     const MESSAGE: u64 = 30;
 
     /// A processor's journal, and the two lanes of its consumer.
-    struct Node {
-        stage: Stage,
-        arrivals: Sender<Arrival>,
-        acks: Receiver<Ack>,
+    pub struct Node {
+        pub stage: Stage,
+        pub arrivals: Sender<Arrival>,
+        pub acks: Receiver<Ack>,
         settled: Mark,
     }
 
-    fn start(disk: &Memory, now: Instant) -> Node {
+    pub fn start(disk: &Memory, now: Instant) -> Node {
         let (shared, data_dir) = (disk.shared(), Path::new(DATA));
         let settings = dedup::Settings { capacity: 2000, horizon_millis: 1000 };
         let dir = recovery::dedup_dir(data_dir);

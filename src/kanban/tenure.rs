@@ -15,7 +15,8 @@ use crate::signal::{Fingerprint, Signal};
 #[derive(Debug)]
 pub struct Tenure {
     partitions: u16,
-    held: BTreeMap<u16, Recent>,
+    /// Each for a term, with its newest signals.
+    held: BTreeMap<u16, (u64, Recent)>,
     /// Signals since the last cut.
     fresh: Vec<(u16, Fingerprint, u64)>,
     /// The newest event that changes a governor.
@@ -38,11 +39,11 @@ impl Tenure {
     #[must_use]
     pub fn seen(&self, partition: u16, signal: &Signal) -> Seen {
         let recent = self.held.get(&partition);
-        recent.map_or(Seen::Never, |recent| recent.look(&signal.identity, signal.digest))
+        recent.map_or(Seen::Never, |(_, recent)| recent.look(&signal.identity, signal.digest))
     }
 
     pub fn take(&mut self, partition: u16, signal: &Signal) {
-        if let Some(recent) = self.held.get_mut(&partition) {
+        if let Some((_, recent)) = self.held.get_mut(&partition) {
             recent.insert(signal.identity, signal.digest);
             self.fresh.push((partition, signal.identity, signal.digest));
         }
@@ -68,7 +69,7 @@ impl Stage {
     fn hold(&mut self, taken: Taken) -> Ack {
         let Taken { hold, positions, recent } = taken;
         let Some(tenure) = &mut self.tenure else { return Ack::Behind };
-        tenure.held.insert(hold.partition, recent.into_iter().collect());
+        tenure.held.insert(hold.partition, (hold.term, recent.into_iter().collect()));
         tenure.fresh.retain(|(partition, ..)| *partition != hold.partition);
         self.positions.forget(hold.partition);
         let seq = self.writer.hold(hold);
@@ -81,9 +82,13 @@ impl Stage {
 
     /// What is over of its timers comes before what waits, and both before anything new.
     fn adopt(&mut self, adopted: Adopted) -> Ack {
-        let Adopted { adopt, timers, waiting } = adopted;
-        let here = self.tenure.as_ref();
-        if here.is_none_or(|tenure| !tenure.holds(partition_of(&adopt.subject.tenant, tenure.partitions))) {
+        let Adopted { term, adopt, timers, waiting } = adopted;
+        // What was read in an earlier term may have changed since.
+        let now = self.tenure.as_ref().and_then(|tenure| {
+            let partition = partition_of(&adopt.subject.tenant, tenure.partitions);
+            tenure.held.get(&partition).map(|(term, _)| *term)
+        });
+        if now != Some(term) {
             return Ack::Behind;
         }
         let seq = self.writer.adopt(&adopt);
@@ -126,5 +131,80 @@ impl Stage {
         let positions = held.map(position).collect();
         self.stage_cut(through);
         Ack::Cut(Box::new(Cut { through, positions, identities }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::clock;
+    use crate::event::{Forwarded, Part, Subject};
+    use crate::kanban::journal::tests::{NOW, named};
+    use crate::kanban::memory::Memory;
+    use crate::kanban::take::tests::{Node, start};
+    use crate::sharing::{Adopt, Hold};
+
+    fn told(node: &mut Node, arrival: Arrival) -> Ack {
+        node.arrivals.push(arrival).unwrap();
+        node.stage.turn(clock::now(), NOW).unwrap();
+        node.acks.pop().unwrap()
+    }
+
+    fn taken(term: u64, through: u64, recent: Vec<(Fingerprint, u64)>) -> Arrival {
+        let positions = vec![Position { edge: "edge-1".into(), partition: 0, through: Seq(through) }];
+        Arrival::Taken(Box::new(Taken { hold: Hold { partition: 0, term }, positions, recent }))
+    }
+
+    fn forwarded(through: u64, id: &str) -> Arrival {
+        let position = Position { edge: "edge-1".into(), partition: 0, through: Seq(through) };
+        let part = Some(Part { position, behind: Seq(through - 1), skips: false });
+        let signals = vec![(Seq(through), named(id))];
+        Arrival::Forwarded(Box::new(Forwarded { signals, astray: None, part }))
+    }
+
+    fn lost(through: u64) -> Arrival {
+        Arrival::Shared(Box::new(Shared { through: Seq(through), lost: [0].into() }))
+    }
+
+    #[test]
+    fn what_is_lost_is_taken_again_and_what_was_shared_is_not() {
+        let mut node = start(&Memory::default(), clock::now());
+        node.stage = node.stage.sharing(Tenure::new(1, Mark::new(0)));
+        assert!(matches!(told(&mut node, forwarded(1, "s-1")), Ack::Behind), "nothing is held");
+        assert!(matches!(told(&mut node, taken(1, 0, Vec::new())), Ack::Durable { .. }));
+        assert!(matches!(told(&mut node, forwarded(1, "s-1")), Ack::Durable { duplicates: 0, .. }));
+        let Ack::Cut(cut) = told(&mut node, Arrival::Cut) else { panic!("a cut is answered by one") };
+        assert_eq!((cut.identities.len(), cut.positions[0].through), (1, Seq(1)));
+        let known = (cut.identities[0].1, cut.identities[0].2);
+        assert!(matches!(told(&mut node, forwarded(2, "s-2")), Ack::Durable { duplicates: 0, .. }));
+        assert!(matches!(told(&mut node, lost(cut.through.0)), Ack::Durable { .. }));
+        assert!(matches!(told(&mut node, forwarded(2, "s-2")), Ack::Behind), "it is lost");
+        // The store knows the first one; the second is void.
+        told(&mut node, taken(3, 1, vec![known]));
+        assert!(matches!(told(&mut node, forwarded(1, "s-1")), Ack::Durable { duplicates: 1, .. }));
+        assert!(matches!(told(&mut node, forwarded(2, "s-2")), Ack::Durable { duplicates: 0, .. }));
+        let other_number = told(&mut node, forwarded(3, "s-1"));
+        assert!(matches!(other_number, Ack::Durable { duplicates: 1, .. }), "{other_number:?}");
+    }
+
+    #[test]
+    fn a_governor_that_was_read_in_an_earlier_term_is_not_adopted() {
+        let mut node = start(&Memory::default(), clock::now());
+        node.stage = node.stage.sharing(Tenure::new(1, Mark::new(0)));
+        let adopted = |term| {
+            let subject = Subject { tenant: "acme".into(), sku: "vm".into() };
+            let adopt = Adopt { subject, row: Bytes::from_static(b"row") };
+            let timers =
+                vec![(TimerKind::QuotaWindow, UnixMillis(1)), (TimerKind::QuotaWindow, UnixMillis(u64::MAX))];
+            Arrival::Adopted(Box::new(Adopted { term, adopt, timers, waiting: vec![named("s-1")] }))
+        };
+        assert!(matches!(told(&mut node, adopted(1)), Ack::Behind), "nothing is held");
+        told(&mut node, taken(2, 0, Vec::new()));
+        assert!(matches!(told(&mut node, adopted(1)), Ack::Behind), "it may have changed since");
+        // It comes with the timer that is over and with what waits.
+        let Ack::Durable { first, last, .. } = told(&mut node, adopted(2)) else { panic!("it is adopted") };
+        assert_eq!(last.0 - first.0, 2);
     }
 }

@@ -130,9 +130,9 @@ impl Inner {
     async fn order_on(
         self: &Rc<Self>,
         id: CaseId,
-        subject: Subject,
+        (subject, term): (Subject, u64),
         order: Order,
-    ) -> Result<Seq, Unavailable> {
+    ) -> Result<Result<Seq, Refused>, Unavailable> {
         let answer = self.offer(order)?;
         self.replaying.borrow_mut().insert(id, Seq(u64::MAX));
         let inner = Rc::clone(self);
@@ -148,9 +148,8 @@ impl Inner {
         });
         let noted = tokio::time::timeout(ANSWER, noted).await;
         let Ok(Ok(Ok(seq))) = noted else { return Err(Unavailable) };
-        self.passed(subject, seq).await?;
-        self.known.elsewhere.wait_for(seq).await?;
-        Ok(seq)
+        self.passed(subject.clone(), seq).await?;
+        Ok(self.known.elsewhere.wait_for(&subject, term, seq).await?.map(|()| seq))
     }
 
     async fn governor(&self, subject: Subject) -> Result<Option<GovernorView>, Unavailable> {
@@ -182,9 +181,10 @@ impl Inner {
         verb: Verb,
         said: Said,
     ) -> Result<Result<(Ordered, GovernorView), Refused>, Unavailable> {
-        if let Err(refused) = self.known.elsewhere.load(&subject).await? {
-            return Ok(Err(refused));
-        }
+        let term = match self.known.elsewhere.load(&subject).await? {
+            Ok(term) => term,
+            Err(refused) => return Ok(Err(refused)),
+        };
         // An entitlement may come before the first signal; anything else would make a governor of a slip of the pen.
         if verb != Verb::Entitle && self.governor(subject.clone()).await?.is_none() {
             return Ok(Err(Refused::Missing("there is no governor of this tenant and SKU")));
@@ -192,9 +192,9 @@ impl Inner {
         let Said { actor, reason } = said;
         let command = Command { subject: subject.clone(), verb, actor, reason };
         let seq = answered(self.offer(Order::Command(Box::new(command)))?).await?;
-        let view = self.passed(subject, seq).await?;
-        self.known.elsewhere.wait_for(seq).await?;
-        Ok(Ok((ordered(seq, 0), view)))
+        let view = self.passed(subject.clone(), seq).await?;
+        let counts = self.known.elsewhere.wait_for(&subject, term, seq).await?;
+        Ok(counts.map(|()| (ordered(seq, 0), view)))
     }
 
     /// Waits until the store has passed everything that was in the journal when the line began: what was ordered before
@@ -255,13 +255,14 @@ impl Inner {
             Err(refused) => return Ok(Err(refused)),
         };
         let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };
-        if let Err(refused) = self.known.elsewhere.load(&subject).await? {
-            return Ok(Err(refused));
-        }
+        let term = match self.known.elsewhere.load(&subject).await? {
+            Ok(term) => term,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let Said { actor, reason } = said;
         let replay = Replay { case: id.0, signal, actor, reason };
-        let seq = self.order_on(id, subject, Order::Replay(Box::new(replay))).await?;
-        Ok(Ok(ordered(seq, 1)))
+        let seq = self.order_on(id, (subject, term), Order::Replay(Box::new(replay))).await?;
+        Ok(seq.map(|seq| ordered(seq, 1)))
     }
 
     async fn discard(
@@ -274,13 +275,14 @@ impl Inner {
             Err(refused) => return Ok(Err(refused)),
         };
         let subject = Subject { tenant: case.tenant, sku: case.sku };
-        if let Err(refused) = self.known.elsewhere.load(&subject).await? {
-            return Ok(Err(refused));
-        }
+        let term = match self.known.elsewhere.load(&subject).await? {
+            Ok(term) => term,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let Said { actor, reason } = said;
         let command = Command { subject: subject.clone(), verb: Verb::Discard(id.0), actor, reason };
-        let seq = self.order_on(id, subject, Order::Command(Box::new(command))).await?;
-        Ok(Ok(ordered(seq, 0)))
+        let seq = self.order_on(id, (subject, term), Order::Command(Box::new(command))).await?;
+        Ok(seq.map(|seq| ordered(seq, 0)))
     }
 
     async fn reload(&self, said: Said) -> Result<Result<Option<(Ordered, RulesView)>, Refused>, Unavailable> {

@@ -21,6 +21,7 @@ use crate::kanban::share::{Ask, Ending, Failed, Lanes, Marks, Sharer};
 use crate::limits::QUERIES_LANE;
 use crate::operator::{Refused, Unavailable};
 use crate::ring::{Mark, Switch, lane};
+use crate::sharing::partition_of;
 use crate::view::{StageHealth, StateView};
 
 /// What the line's stages are given.
@@ -66,18 +67,25 @@ pub fn plan(
 pub struct Elsewhere(pub Option<(mpsc::Sender<Ask>, Marks)>);
 
 impl Elsewhere {
-    /// Has a governor as it is shared; the refusal says who decides on it.
-    pub async fn load(&self, subject: &Subject) -> Result<Result<(), Refused>, Unavailable> {
-        let Some((asks, _)) = &self.0 else { return Ok(Ok(())) };
+    /// Has a governor as it is shared; the refusal says who decides on it. Returns the term in which its partition is held.
+    pub async fn load(&self, subject: &Subject) -> Result<Result<u64, Refused>, Unavailable> {
+        let Some((asks, marks)) = &self.0 else { return Ok(Ok(0)) };
         let (tell, answer) = oneshot::channel();
         let ask = Ask { subject: subject.clone(), answer: tell };
         asks.try_send(ask).map_err(|_| Unavailable)?;
-        Ok(answered(answer).await?.map_err(|why| Refused::Conflict(why.into())))
+        let loaded = answered(answer).await?;
+        Ok(loaded.map(|()| term(marks, subject)).map_err(|why| Refused::Conflict(why.into())))
     }
 
-    /// Waits until what was decided up to `seq` is shared: only then it counts.
-    pub async fn wait_for(&self, seq: Seq) -> Result<(), Unavailable> {
-        let Some((_, marks)) = &self.0 else { return Ok(()) };
+    /// Waits until what was decided of a governor up to `seq` is shared: only then it counts, and only in the term in which it was
+    /// ordered.
+    pub async fn wait_for(
+        &self,
+        subject: &Subject,
+        in_term: u64,
+        seq: Seq,
+    ) -> Result<Result<(), Refused>, Unavailable> {
+        let Some((_, marks)) = &self.0 else { return Ok(Ok(())) };
         let until = clock::now() + ANSWER;
         while marks.through.read() < seq.0 {
             if clock::now() >= until {
@@ -85,8 +93,18 @@ impl Elsewhere {
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
+        if term(marks, subject) == in_term {
+            return Ok(Ok(()));
+        }
+        Ok(Err(Refused::Conflict(
+            "another processor has taken its partition meanwhile: nothing was done".into(),
+        )))
     }
+}
+
+fn term(marks: &Marks, subject: &Subject) -> u64 {
+    let partitions = u16::try_from(marks.terms.len()).unwrap_or(u16::MAX);
+    marks.term(partition_of(&subject.tenant, partitions)).unwrap_or_default()
 }
 
 /// Whether bytes are the row of this governor.

@@ -195,12 +195,12 @@ pub fn governor_fields(row: &Row, line: &str, term: u64, round: u64) -> Fields {
 }
 
 /// # Errors
-/// [`Unreadable`]; also where the governor is another line's.
+/// [`Unreadable`]; also where the governor is another line's. `term` is the one in which it is read.
 pub fn read_governor(
     document: &str,
     fields: &Fields,
     line: &str,
-    subject: &Subject,
+    (subject, term): (&Subject, u64),
 ) -> Result<Adopted, Unreadable> {
     let from = Reader { document, fields };
     if from.text("line")? != line {
@@ -217,7 +217,7 @@ pub fn read_governor(
     let waiting = from.bytes("waiting")?;
     let waiting = signals_of(&waiting).ok_or_else(|| from.unreadable("waiting"))?;
     let adopt = Adopt { subject: subject.clone(), row: from.bytes("row")? };
-    Ok(Adopted { adopt, timers, waiting })
+    Ok(Adopted { term, adopt, timers, waiting })
 }
 
 fn signals_of(records: &Bytes) -> Option<Vec<Signal>> {

@@ -61,6 +61,8 @@ pub struct Sharer {
     pub(super) check: Check,
     /// One round, taking or giving up at a time.
     pub(super) turn: Mutex<()>,
+    /// One load at a time.
+    pub(super) loading: Mutex<()>,
     pub(super) held: RefCell<BTreeMap<u16, Holding>>,
     pub(super) progress: RefCell<Progress>,
     /// Of the document that says it.
@@ -99,6 +101,7 @@ impl Sharer {
             partitions,
             check,
             turn: Mutex::new(()),
+            loading: Mutex::new(()),
             held: RefCell::default(),
             progress: RefCell::default(),
             version: Cell::new(None),

@@ -137,11 +137,13 @@ impl Sharer {
 
     /// Loads the governors of a partition that are not known yet. Afterwards they are as the store has them.
     pub async fn load(&self, partition: u16, subjects: &[Subject]) -> Result<(), Failed> {
-        let unknown: Vec<&Subject> = {
+        // A governor that is loaded twice would go back to what it was.
+        let _loading = self.loading.lock().await;
+        let (term, unknown): (u64, Vec<&Subject>) = {
             let held = self.held.borrow();
             let elsewhere = || Failed::Elsewhere { partition, owner: "another processor".into() };
             let holding = held.get(&partition).ok_or_else(elsewhere)?;
-            subjects.iter().filter(|subject| !holding.knows(subject)).collect()
+            (holding.head.term, subjects.iter().filter(|subject| !holding.knows(subject)).collect())
         };
         for asked in unknown.chunks(SHARE_LOADS_MAX) {
             let paths: Vec<String> = asked.iter().map(|subject| governor_path(subject)).collect();
@@ -149,13 +151,14 @@ impl Sharer {
             let mut adopted = Vec::new();
             for ((subject, path), document) in asked.iter().zip(&paths).zip(found) {
                 let Some(document) = document else { continue };
-                adopted.push(Arrival::Adopted(Box::new(self.read(path, &document, subject)?)));
+                adopted.push(Arrival::Adopted(Box::new(self.read(path, &document, (subject, term))?)));
             }
             let acks = self.port.journal(adopted).await?;
             if acks.contains(&Ack::Behind) {
                 return Err(Failed::Elsewhere { partition, owner: "another processor".into() });
             }
-            if let Some(holding) = self.held.borrow_mut().get_mut(&partition) {
+            let mut held = self.held.borrow_mut();
+            if let Some(holding) = held.get_mut(&partition).filter(|holding| holding.head.term == term) {
                 for subject in asked {
                     holding.learn(subject);
                 }
@@ -164,10 +167,10 @@ impl Sharer {
         Ok(())
     }
 
-    fn read(&self, path: &str, document: &Document, subject: &Subject) -> Result<Adopted, Failed> {
-        let adopted = read_governor(path, &document.fields, &self.line, subject);
+    fn read(&self, path: &str, document: &Document, of: (&Subject, u64)) -> Result<Adopted, Failed> {
+        let adopted = read_governor(path, &document.fields, &self.line, of);
         let adopted = adopted.map_err(|error| Failed::Store(error.to_string()))?;
-        let checked = (self.check)(&adopted.adopt.row, subject);
+        let checked = (self.check)(&adopted.adopt.row, of.0);
         checked.map_err(|why| Failed::Store(format!("the row in {path} {why}")))?;
         Ok(adopted)
     }

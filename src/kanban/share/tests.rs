@@ -171,9 +171,9 @@ fn a_governor_is_read_as_it_was_written_and_only_by_its_own_line() {
     store.round(&mut held, std::slice::from_ref(&written), &[], false);
     let path = governor_path(&written.subject);
     let fields = &store.0[&path];
-    let read = read_governor(&path, fields, LINE, &written.subject).unwrap();
+    let read = read_governor(&path, fields, LINE, (&written.subject, 2)).unwrap();
     assert_eq!((read.adopt.row, read.timers, read.waiting.len()), (written.row, written.timers, 0));
-    let other = read_governor(&path, fields, "another.queue", &written.subject).unwrap_err();
+    let other = read_governor(&path, fields, "another.queue", (&written.subject, 2)).unwrap_err();
     assert_eq!(other.to_string(), "the document governors/acme:vm has no `line` that this version can read");
 }
 
