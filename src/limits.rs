@@ -170,6 +170,9 @@ const _: () = assert!(MESSAGE_SIGNALS_MAX <= BATCH_SIGNALS_MAX);
 /// Messages that an edge has published and that are not confirmed, and their bytes.
 pub const WINDOW_MESSAGES_MAX: usize = 256;
 pub const WINDOW_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Messages that are acknowledged at once, if half of the prefetch is not fewer, and how long one may wait for others.
+pub const ACK_MESSAGES: usize = 256;
+pub const ACK_AFTER: Duration = Duration::from_millis(5);
 /// Confirms come within this or the connection is given up: a broker that is alive syncs within seconds.
 pub const CONFIRM_PROGRESS: Duration = Duration::from_secs(20);
 /// What is missing before a message that came is waited for so long: the broker gives again what a node that died had

@@ -114,7 +114,7 @@ pub fn serve(
     make_dir(&RealDisk, &data_dir).map_err(in_data_dir)?;
     let _lock = DataLock::take(&data_dir).map_err(in_data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let role = settings.role.as_str();
+    let role = settings.leaves();
     let held = identity::role(&*disk, &data_dir, role).map_err(in_data_dir)?;
     if held != role {
         return Err(ServeError::Role { path: data_dir, held, role });

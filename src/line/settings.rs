@@ -49,6 +49,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What a data directory of this node holds: neither another role nor another way to keep the state goes on with it.
+    #[must_use]
+    pub fn leaves(&self) -> &'static str {
+        match (&self.role, &self.sharing) {
+            (Role::Processor(..), Some(_)) => "processor with shared state",
+            (role, _) => role.as_str(),
+        }
+    }
+
     /// Names and assurance of the sources, to find a signal by its id.
     #[must_use]
     pub fn source_names(&self) -> Vec<(Box<str>, Assurance)> {

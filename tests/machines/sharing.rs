@@ -12,6 +12,7 @@ use crate::firestore_fake::{Fake, Fault};
 use crate::history::History;
 use crate::ledger::{journal_of, oracles};
 use crate::line::{Machine, Sender, section, wait_until};
+use crate::node::command;
 use crate::rabbit::Broker;
 use crate::targets::{Does, Target};
 
@@ -287,6 +288,23 @@ fn what_the_broker_waits_for_too_long_is_given_again_and_decided_once() {
     assert!(processor.node().metric("gemba_broker_repeated_messages") > 0.0);
     edge.terminate();
     line.history(&sender, &mut [&mut processor]);
+}
+
+#[test]
+fn a_directory_keeps_the_way_in_which_its_state_is_kept() {
+    let Some(line) = Shared::start(1, "") else { return };
+    let mut processor = Machine::start("processor", "processor-1", &line.rabbit());
+    processor.terminate();
+    let config = format!(
+        "[node]\nname = \"processor-1\"\nprofile = \"dev\"\nrole = \"processor\"\n{}[state]\nstore = \"firestore\"\n",
+        line.rabbit()
+    );
+    std::fs::write(processor.home.path().join("gemba.toml"), config).unwrap();
+    let mut command = command(processor.home.path());
+    let output = command.env("GEMBA_CONFIG", "gemba.toml").envs(line.variables.clone()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let why = "holds what a node with the role `processor` has left; this one has the role `processor with shared state`";
+    assert!(!output.status.success() && said.contains(why), "{said}");
 }
 
 #[test]

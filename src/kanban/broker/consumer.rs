@@ -125,7 +125,7 @@ pub struct Consumer {
 pub type Taken = HashMap<(Box<str>, u16), Seq>;
 
 /// Without a ring or a delivery the loop looks again after so long.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often the queues are asked how much waits in them.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
@@ -224,7 +224,7 @@ impl Consumer {
             sharer.settle().await;
             taking.shared();
         }
-        self.acknowledge(&mut taking).await?;
+        self.acknowledge(&mut taking, true).await?;
         ended
     }
 
@@ -251,6 +251,8 @@ impl Consumer {
             channel,
             consumer,
             outstanding: VecDeque::new(),
+            ready: 0,
+            ready_since: None,
             away: None,
         })
     }
@@ -272,6 +274,7 @@ impl Consumer {
             }
             // The journal answers as many units as the lanes have places.
             let takes = !taking.alone && taking.under_way() + 1 < self.lanes.arrivals.room();
+            let patience = taking.patience();
             self.lanes.bell.announce_sleep();
             // An answer that came before the announcement rings nobody.
             let delivered = if self.lanes.acks.is_empty() {
@@ -279,7 +282,7 @@ impl Consumer {
                     biased;
                     delivered = poll_fn(|context| taking.poll(context)), if takes => Some(delivered?),
                     () = self.lanes.rung.notified() => None,
-                    () = tokio::time::sleep(LOOK_AGAIN) => None,
+                    () = tokio::time::sleep(patience) => None,
                 }
             } else {
                 None
@@ -305,7 +308,7 @@ impl Consumer {
             self.push_ready(taking).await?;
             self.answered(taking)?;
             self.push_ready(taking).await?;
-            self.acknowledge(taking).await?;
+            self.acknowledge(taking, false).await?;
             self.leave(asking, taking).await?;
             self.watch(open, asking, taking).await?;
         }

@@ -7,6 +7,7 @@ use lapin::options::BasicAckOptions;
 use super::consumer::{Consumer, with_deadline};
 use super::intake::{Gathered, Ready, Taking, Unit, in_disk};
 use crate::event::{Ack, Arrival, Position, Subject};
+use crate::limits::{ACK_AFTER, ACK_MESSAGES};
 use crate::ring::Full;
 
 /// Whose signals these are, by partition.
@@ -97,22 +98,25 @@ impl Consumer {
         Ok(())
     }
 
-    /// Acknowledges, of each channel, everything up to the first that is not durable.
-    pub(super) async fn acknowledge(&mut self, taking: &mut Taking) -> Result<(), String> {
+    /// Acknowledges, of each channel, everything up to the first that is not durable: many at once, since each acknowledgement is
+    /// work for all replicas of the queue; with `at_once` whatever there is.
+    pub(super) async fn acknowledge(&mut self, taking: &mut Taking, at_once: bool) -> Result<(), String> {
+        let many = usize::from(self.prefetch / 2).clamp(1, ACK_MESSAGES);
         let mut unacked = 0;
         for intake in &mut taking.intakes {
-            let mut last = None;
-            let mut count = 0;
-            while let Some((tag, _)) = intake.outstanding.pop_front_if(|(_, durable)| *durable) {
-                last = Some(tag);
-                count += 1;
+            intake.count_ready();
+            let waited = intake.ready_since.is_some_and(|since| since.elapsed() >= ACK_AFTER);
+            if intake.ready >= many || waited || (at_once && intake.ready > 0) {
+                let acknowledged = intake.outstanding.drain(..intake.ready);
+                let (last, count) = (acknowledged.last(), intake.ready as u64);
+                (intake.ready, intake.ready_since) = (0, None);
+                if let Some((tag, _)) = last {
+                    let ack = intake.channel.basic_ack(tag, BasicAckOptions { multiple: true });
+                    with_deadline("takes no acknowledgement", ack).await?;
+                    self.marks.messages.publish(self.marks.messages.read() + count);
+                }
             }
             unacked += intake.outstanding.len();
-            if let Some(tag) = last {
-                let ack = intake.channel.basic_ack(tag, BasicAckOptions { multiple: true });
-                with_deadline("takes no acknowledgement", ack).await?;
-                self.marks.messages.publish(self.marks.messages.read() + count);
-            }
         }
         self.marks.unacked.publish(unacked as u64);
         Ok(())

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream as _;
@@ -12,7 +13,7 @@ use lapin::Channel;
 use lapin::message::Delivery;
 use tokio::time::Instant;
 
-use super::consumer::Consumer;
+use super::consumer::{Consumer, LOOK_AGAIN};
 use super::delivery::{deliveries, foreign, is_nudge, read};
 use super::message::{Origin, Span};
 use super::order::{Order, Verdict};
@@ -20,7 +21,7 @@ use super::rebalance::Plan;
 use super::suspect::{self, Care};
 use crate::event::{Astray, Forwarded, Part, Position, Seq};
 use crate::kanban::share::Sharer;
-use crate::limits::{GAP_WAIT, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, POSITIONS_MAX};
+use crate::limits::{ACK_AFTER, GAP_WAIT, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, POSITIONS_MAX};
 use crate::net::amqp::said;
 use crate::signal::{Provenance, Signal};
 
@@ -34,8 +35,22 @@ pub(super) struct Intake {
     pub(super) consumer: lapin::Consumer,
     /// Delivered, in that order; true once it may be acknowledged.
     pub(super) outstanding: VecDeque<(u64, bool)>,
+    /// So many of them, from the first, may be acknowledged.
+    pub(super) ready: usize,
+    /// Since when.
+    pub(super) ready_since: Option<Instant>,
     /// Since when it is left to other processors.
     pub(super) away: Option<Instant>,
+}
+
+impl Intake {
+    /// Counts what may be acknowledged by now.
+    pub(super) fn count_ready(&mut self) {
+        while self.outstanding.get(self.ready).is_some_and(|(_, durable)| *durable) {
+            self.ready += 1;
+            self.ready_since.get_or_insert_with(Instant::now);
+        }
+    }
 }
 
 /// Which delivery is answered for.
@@ -165,6 +180,12 @@ impl Taking {
         let unshared = self.unshared.iter().flat_map(|(_, tickets)| tickets);
         let mut all = ready.chain(gathered).chain(units).chain(unshared);
         all.any(|ticket| self.intakes[ticket.intake].partition == partition)
+    }
+
+    /// How long to wait for a delivery or an answer.
+    pub(super) fn patience(&self) -> Duration {
+        let waits = self.intakes.iter().any(|intake| intake.ready > 0);
+        if waits { ACK_AFTER } else { LOOK_AGAIN }
     }
 
     /// These may be acknowledged.

@@ -139,10 +139,12 @@ impl Consumer {
         }
         taking.plan.leaving = None;
         sharer.give_up(partition).await.map_err(|error| error.to_string())?;
+        self.acknowledge(taking, true).await?;
         self.forget(taking, partition);
         for intake in taking.intakes.iter_mut().filter(|intake| intake.partition == partition) {
             // What it was given and has not acknowledged goes to the next one.
             intake.outstanding.clear();
+            (intake.ready, intake.ready_since) = (0, None);
             intake.away = Some(Instant::now());
             let closed = intake.channel.close(200, "given up".into());
             with_deadline("closes no channel", closed).await?;
