@@ -173,6 +173,9 @@ pub const WINDOW_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages that are acknowledged at once, if half of the prefetch is not fewer, and how long one may wait for others.
 pub const ACK_MESSAGES: usize = 256;
 pub const ACK_AFTER: Duration = Duration::from_millis(5);
+/// After fewer signals than this a consumer looks for the next ones only this much later, so that more go into one frame.
+pub const BURST_SIGNALS: usize = 64;
+pub const BURST_WAIT: Duration = Duration::from_millis(1);
 /// Confirms come within this or the connection is given up: a broker that is alive syncs within seconds.
 pub const CONFIRM_PROGRESS: Duration = Duration::from_secs(20);
 /// What is missing before a message that came is waited for so long: the broker gives again what a node that died had

@@ -27,7 +27,7 @@ use super::topology::Topology;
 use super::trouble::Trouble;
 use crate::event::{Ack, Arrival, Seq};
 use crate::kanban::share::Sharer;
-use crate::limits::{BROKER_DECLARE, CONFIRM_PROGRESS, SILENCE_MAX};
+use crate::limits::{BROKER_DECLARE, BURST_SIGNALS, BURST_WAIT, CONFIRM_PROGRESS, SILENCE_MAX};
 use crate::net::amqp::{Broker, Open, said};
 use crate::net::backoff::Backoff;
 use crate::ring::{Bell, Mark, Receiver, Sender, Switch};
@@ -203,6 +203,8 @@ impl Consumer {
             plan: Plan::default(),
             intakes,
             last_delivery: Instant::now(),
+            look_from: None,
+            burst: 0,
             last_asked: None,
             next: 0,
             provenance: None,
@@ -273,7 +275,9 @@ impl Consumer {
                 return Err("another processor has taken a partition".into());
             }
             // The journal answers as many units as the lanes have places.
-            let takes = !taking.alone && taking.under_way() + 1 < self.lanes.arrivals.room();
+            let takes = !taking.alone
+                && taking.under_way() + 1 < self.lanes.arrivals.room()
+                && taking.look_from.is_none_or(|from| from <= Instant::now());
             let patience = taking.patience();
             self.lanes.bell.announce_sleep();
             // An answer that came before the announcement rings nobody.
@@ -290,6 +294,7 @@ impl Consumer {
             self.lanes.bell.awake();
             if let Some((intake, delivery)) = delivered {
                 taking.last_delivery = Instant::now();
+                taking.burst = 0;
                 self.hold(open, taking, intake).await?;
                 self.deliver(taking, intake, delivery)?;
                 // Whatever else is there goes to the journal in one go.
@@ -302,6 +307,8 @@ impl Consumer {
                     self.hold(open, taking, intake).await?;
                     self.deliver(taking, intake, delivery)?;
                 }
+                // Few at a time would cost a frame, a sync and a wake of every stage for each few.
+                taking.look_from = (taking.burst < BURST_SIGNALS).then(|| taking.last_delivery + BURST_WAIT);
                 Self::hand_on(taking);
             }
             self.skip_what_is_missing(taking)?;

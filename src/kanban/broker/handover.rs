@@ -107,8 +107,8 @@ impl Consumer {
             intake.count_ready();
             let waited = intake.ready_since.is_some_and(|since| since.elapsed() >= ACK_AFTER);
             if intake.ready >= many || waited || (at_once && intake.ready > 0) {
-                let acknowledged = intake.outstanding.drain(..intake.ready);
-                let (last, count) = (acknowledged.last(), intake.ready as u64);
+                let (last, count) =
+                    (intake.outstanding.drain(..intake.ready).next_back(), intake.ready as u64);
                 (intake.ready, intake.ready_since) = (0, None);
                 if let Some((tag, _)) = last {
                     let ack = intake.channel.basic_ack(tag, BasicAckOptions { multiple: true });

@@ -130,6 +130,10 @@ pub(super) struct Taking {
     pub(super) plan: Plan,
     pub(super) intakes: Vec<Intake>,
     pub(super) last_delivery: Instant,
+    /// Deliveries are looked at from here on.
+    pub(super) look_from: Option<Instant>,
+    /// Signals that came when they were looked at last.
+    pub(super) burst: usize,
     pub(super) last_asked: Option<Instant>,
     /// The queue that is looked at first.
     pub(super) next: usize,
@@ -185,7 +189,9 @@ impl Taking {
     /// How long to wait for a delivery or an answer.
     pub(super) fn patience(&self) -> Duration {
         let waits = self.intakes.iter().any(|intake| intake.ready > 0);
-        if waits { ACK_AFTER } else { LOOK_AGAIN }
+        let longest = if waits { ACK_AFTER } else { LOOK_AGAIN };
+        let look = self.look_from.map(|from| from.saturating_duration_since(Instant::now()));
+        look.filter(|look| !look.is_zero()).map_or(longest, |look| look.min(longest))
     }
 
     /// These may be acknowledged.
@@ -246,6 +252,7 @@ impl Consumer {
             Self::hand_on(taking);
             return Ok(());
         };
+        taking.burst += signals.len();
         taking.provenance = signals.last().map(|(_, signal)| signal.provenance);
         let key = (origin.edge.clone(), origin.partition);
         if !taking.orders.contains_key(&key) && taking.orders.len() >= POSITIONS_MAX {
