@@ -301,7 +301,8 @@ fn a_directory_keeps_the_way_in_which_its_state_is_kept() {
     );
     std::fs::write(processor.home.path().join("gemba.toml"), config).unwrap();
     let mut command = command(processor.home.path());
-    let output = command.env("GEMBA_CONFIG", "gemba.toml").envs(line.variables.clone()).output().unwrap();
+    let output =
+        command.arg("serve").env("GEMBA_CONFIG", "gemba.toml").envs(line.variables.clone()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let why = "holds what a node with the role `processor` has left; this one has the role `processor with shared state`";
     assert!(!output.status.success() && said.contains(why), "{said}");
