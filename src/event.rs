@@ -254,7 +254,13 @@ impl Kind {
             Self::Replay(replay) => replay.signal.body.len(),
             Self::Stray(stray) => stray.signal.body.len(),
             Self::Adopt(adopt) => adopt.row.len(),
-            _ => 0,
+            Self::Outcome(_)
+            | Self::Timer(_)
+            | Self::Command(_)
+            | Self::Rules(_)
+            | Self::Position(_)
+            | Self::Hold(_)
+            | Self::Shared(_) => 0,
         }
     }
 

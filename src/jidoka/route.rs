@@ -99,7 +99,6 @@ impl Stage {
         }
         self.notes.push_back(Note::Commit(self.commits));
         let mut changes = Changes::default();
-        let held = Vec::new();
         for at in self.dirty.drain(..) {
             if let Some(slot) = self.slots.get_mut(at as usize) {
                 slot.dirty = false;
@@ -107,7 +106,7 @@ impl Stage {
             }
         }
         self.take_down(&mut changes);
-        let commit = Commit { shard: self.shard, number: self.commits, changes, through, held };
+        let commit = Commit { shard: self.shard, number: self.commits, changes, through, held: None };
         self.push_commit(commit);
         true
     }
@@ -122,7 +121,7 @@ impl Stage {
         self.commits += 1;
         self.notes.push_back(Note::Commit(self.commits));
         let (mut changes, through, held) =
-            (std::mem::take(&mut tenure.changes), tenure.through, tenure.held());
+            (std::mem::take(&mut tenure.changes), tenure.through, Some(tenure.held()));
         self.take_down(&mut changes);
         let commit = Commit { shard: self.shard, number: self.commits, changes, through, held };
         self.push_commit(commit);

@@ -40,7 +40,7 @@ pub struct Commit {
     /// The changes hold the shard's events up to here.
     pub through: Seq,
     /// Of a node that shares the state of partitions: those that it holds.
-    pub held: Vec<u16>,
+    pub held: Option<Vec<u16>>,
 }
 
 /// What the outbound runtime is asked to do.

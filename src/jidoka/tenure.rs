@@ -92,8 +92,8 @@ impl Stage {
 
     /// Whether another node decides on it.
     pub(super) fn is_elsewhere(&self, kind: &Kind) -> bool {
-        let tenant = kind.subject().map(|(tenant, _)| tenant);
-        self.tenure.as_ref().zip(tenant).is_some_and(|(tenure, tenant)| !tenure.holds(tenant))
+        let Some(tenure) = &self.tenure else { return false };
+        kind.subject().is_some_and(|(tenant, _)| !tenure.holds(tenant))
     }
 
     /// Keeps what the last step asked for, where it must not leave yet. Timers run at once: what they lead to is withheld, too.

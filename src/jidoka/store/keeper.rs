@@ -78,12 +78,12 @@ impl Keeper {
             if let Some(through) = self.through.get_mut(shard) {
                 *through = commit.through.max(*through);
             }
-            if let Some(held) = self.held.get_mut(shard) {
-                *held = std::mem::take(&mut commit.held);
+            if let Some((known, held)) = self.held.get_mut(shard).zip(commit.held.take()) {
+                *known = held;
+                // Those that a shard behind the others still knows as held are decided again up to where it lost them.
+                let held: BTreeSet<u16> = self.held.iter().flatten().copied().collect();
+                commit.changes.hold(held.into_iter().collect());
             }
-            // Those that a shard behind the others still knows as held are decided again up to where it lost them.
-            let held: BTreeSet<u16> = self.held.iter().flatten().copied().collect();
-            commit.changes.hold(held.into_iter().collect());
             let watermark = self.through.iter().copied().min().unwrap_or_default();
             self.store.commit(&commit.changes, watermark)?;
             self.settled.publish(watermark.0);

@@ -75,19 +75,19 @@ pub struct Changes {
 impl Changes {
     /// Takes down what `governor` knows now. A later entry for the same governor wins.
     pub fn governor(&mut self, governor: &Governor) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(governor.key().as_bytes());
-        let middle = self.bytes.len();
-        governor.encode(&mut self.bytes);
-        self.rows.push((start..middle, middle..self.bytes.len()));
+        self.put(governor.key(), |out| governor.encode(out));
     }
 
     /// Takes down what [`Governor::encode`] made of one. A later entry for the same governor wins.
     pub fn row(&mut self, key: &str, row: &[u8]) {
+        self.put(key, |out| out.extend_from_slice(row));
+    }
+
+    fn put(&mut self, key: &str, row: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key.as_bytes());
         let middle = self.bytes.len();
-        self.bytes.extend_from_slice(row);
+        row(&mut self.bytes);
         self.rows.push((start..middle, middle..self.bytes.len()));
     }
 

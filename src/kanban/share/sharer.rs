@@ -45,8 +45,8 @@ pub enum Failed {
     Ending,
     #[error("the shared state: {0}")]
     Store(String),
-    #[error("partition {partition} is decided on by {owner}")]
-    Elsewhere { partition: u16, owner: Box<str> },
+    #[error("partition {partition} is decided on by another processor")]
+    Elsewhere { partition: u16 },
 }
 
 /// Shares the state of this node's partitions.
@@ -67,8 +67,6 @@ pub struct Sharer {
     pub(super) progress: RefCell<Progress>,
     /// Of the document that says it.
     pub(super) version: Cell<Option<Version>>,
-    /// Grows when a partition is lost.
-    losses: Cell<u64>,
     begun: Cell<bool>,
     pub(super) marks: Marks,
     /// Orders that are being carried out.
@@ -105,7 +103,6 @@ impl Sharer {
             held: RefCell::default(),
             progress: RefCell::default(),
             version: Cell::new(None),
-            losses: Cell::new(0),
             begun: Cell::new(false),
             marks,
             busy,
@@ -156,7 +153,7 @@ impl Sharer {
     /// Grows when a partition is lost.
     #[must_use]
     pub fn losses(&self) -> u64 {
-        self.losses.get()
+        self.marks.lost.read()
     }
 
     #[must_use]
@@ -243,7 +240,7 @@ impl Sharer {
     pub async fn give_up(&self, partition: u16) -> Result<(), Failed> {
         let _turn = self.turn.lock().await;
         self.share().await?;
-        if self.held.borrow_mut().remove(&partition).is_some() {
+        if self.holds(partition) {
             self.forget(&[partition]);
             let through = self.progress.borrow().through;
             self.port.shared(Shared { through, lost: [partition].into() }).await?;
@@ -270,16 +267,13 @@ impl Sharer {
         crate::fault::point("K18");
         let (lost, lost_later) = self.write(parts, through).await?;
         crate::fault::point("K19");
-        self.marks.lost.publish(self.marks.lost.read() + (lost.len() + lost_later.len()) as u64);
         self.forget(&lost);
         self.port.shared(Shared { through, lost: lost.as_slice().into() }).await?;
         if !lost_later.is_empty() {
             self.forget(&lost_later);
             self.port.shared(Shared { through, lost: lost_later.as_slice().into() }).await?;
         }
-        if !lost.is_empty() || !lost_later.is_empty() {
-            self.losses.set(self.losses.get() + 1);
-        }
+        self.marks.lost.publish(self.marks.lost.read() + (lost.len() + lost_later.len()) as u64);
         self.marks.through.publish(through.0);
         self.marks.rounds.publish(self.marks.rounds.read() + 1);
         self.marks.shared_at.publish(clock::wall().0);

@@ -109,8 +109,7 @@ impl Sharer {
         let placed = self.place(partition, documents).await;
         let holding = self.held.borrow_mut().remove(&partition);
         let holding = if placed? { holding } else { None };
-        let elsewhere = || Failed::Elsewhere { partition, owner: "another processor".into() };
-        holding.map(|holding| (holding.head, holding.version)).ok_or_else(elsewhere)
+        holding.map(|holding| (holding.head, holding.version)).ok_or(Failed::Elsewhere { partition })
     }
 
     async fn recent(&self, partition: u16, signals: u64) -> Result<Vec<(Fingerprint, u64)>, Failed> {
@@ -141,8 +140,7 @@ impl Sharer {
         let _loading = self.loading.lock().await;
         let (term, unknown): (u64, Vec<&Subject>) = {
             let held = self.held.borrow();
-            let elsewhere = || Failed::Elsewhere { partition, owner: "another processor".into() };
-            let holding = held.get(&partition).ok_or_else(elsewhere)?;
+            let holding = held.get(&partition).ok_or(Failed::Elsewhere { partition })?;
             (holding.head.term, subjects.iter().filter(|subject| !holding.knows(subject)).collect())
         };
         for asked in unknown.chunks(SHARE_LOADS_MAX) {
@@ -155,7 +153,7 @@ impl Sharer {
             }
             let acks = self.port.journal(adopted).await?;
             if acks.contains(&Ack::Behind) {
-                return Err(Failed::Elsewhere { partition, owner: "another processor".into() });
+                return Err(Failed::Elsewhere { partition });
             }
             let mut held = self.held.borrow_mut();
             if let Some(holding) = held.get_mut(&partition).filter(|holding| holding.head.term == term) {
