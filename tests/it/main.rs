@@ -10,6 +10,8 @@ mod drain;
 mod good_requests;
 mod governance;
 mod h2;
+#[allow(dead_code, reason = "other tests use the rest")]
+mod hostile;
 mod http;
 mod layout;
 mod limits;
