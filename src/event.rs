@@ -362,8 +362,6 @@ pub enum Shed {
     BacklogFull,
     /// The memory of identities is full of young ones; forgetting one would let a replay in.
     DedupFull,
-    /// The line drains.
-    Draining,
 }
 
 /// What the journal hands to a shard.

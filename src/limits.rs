@@ -34,12 +34,14 @@ pub const BODY_READ_SECONDS: u32 = 15;
 /// So long a body may come as it will; from then on it must come at [`BODY_BYTES_PER_SECOND`].
 pub const BODY_GRACE_SECONDS: u32 = 2;
 pub const BODY_BYTES_PER_SECOND: usize = 1024;
-/// A keep-alive connection may be quiet so long.
-pub const IDLE_SECONDS: u32 = 30;
 /// A client that does not take its answer is cut off after so long.
 pub const RESPONSE_WRITE_SECONDS: u32 = 10;
-/// Requests on one HTTP/1.1 connection; then it is closed, so that connections spread anew over the threads.
-pub const CONNECTION_REQUESTS_MAX: u32 = 1_000;
+/// Requests on one connection. Its age closes it before this: `ingress.connection_seconds`.
+pub const CONNECTION_REQUESTS_MAX: u64 = 100_000_000;
+/// After we have closed our side of a connection the client has this long to read what was sent, and may send this many
+/// bytes more.
+pub const CLOSE_SECONDS: u32 = 2;
+pub const CLOSE_BYTES_MAX: usize = 1024 * 1024;
 /// Header fields of one request. hyper: 100.
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of one request's header fields. hyper: about 400 KB for HTTP/1.1.
@@ -48,12 +50,13 @@ pub const HEADER_BYTES_MAX: u32 = 16 * 1024;
 pub const URL_BYTES_MAX: usize = 1024;
 /// Read buffer of an HTTP/1.1 connection: a body of a usual batch comes in one piece.
 pub const H1_BUFFER_BYTES: usize = 64 * 1024;
-/// Bodies that are read but not yet verified, all together.
+/// Bytes held for clients that have proved nothing yet: heads and bodies that arrive in parts, and answers that nobody
+/// takes, all together.
 pub const UNVERIFIED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Requests of one HTTP/1.1 connection that may wait for their answers.
 pub const ANSWERS_HELD_MAX: usize = 128;
-/// Bytes of answers that one HTTP/1.1 connection may leave unread.
-pub const ANSWER_BYTES_HELD_MAX: usize = 256 * 1024;
+/// Bytes of answers that one HTTP/1.1 connection may leave unread before its next request is read.
+pub const ANSWER_BYTES_HELD_MAX: usize = 64 * 1024;
 /// HTTP/2 limits. hyper: 200 streams, 20 pending and 1,024 local resets.
 pub const H2_STREAMS_MAX: u32 = 100;
 pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
@@ -61,6 +64,9 @@ pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 pub const H2_FRAME_BYTES: u32 = 16 * 1024;
 pub const H2_PENDING_RESETS_MAX: usize = 20;
 pub const H2_LOCAL_RESETS_MAX: usize = 100;
+/// Answers of one HTTP/2 connection that wait for the client to open a window. An answer has some hundred bytes and the
+/// usual window 64 KiB, so a client that reads has none.
+pub const H2_BLOCKED_ANSWERS_MAX: usize = 16;
 /// Connections of the whole node, within a usual descriptor limit.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Connections of one address (IPv6: of one /64) on one thread; the kernel spreads them over the threads.
@@ -125,8 +131,9 @@ const _: () = assert!(DEDUP_SIGNALS_MIN as usize / DEDUP_BLOCKS * (DEDUP_BLOCKS 
 
 /// A quiet line vouches for its last frame after so long; until then rot of that frame looks like a torn tail.
 pub const JOURNAL_SEAL_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
-/// A drain waits so long for requests under way.
-pub const DRAIN_SECONDS: u32 = 10;
+/// How long a drain waits for requests under way. `docker stop` kills after 10 s, and what was accepted has to be decided
+/// after this.
+pub const DRAIN_SECONDS: u32 = 4;
 
 // Scribe.
 

@@ -10,6 +10,7 @@ use super::output::Failure;
 use super::targets::{broker, targets};
 use super::{Configured, rules};
 use crate::config::{self, Config, ConfigError, NodeRole, QueueType, SchemeName, TokenRole};
+use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
 use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
@@ -108,6 +109,9 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         listen: config.listen,
         admin_listen: config.admin_listen,
         ingress_threads: if config.ingress_threads == 0 { cores } else { config.ingress_threads },
+        idle_seconds: config.connections.idle_seconds,
+        connection_seconds: config.connections.age_seconds,
+        trusted_proxies: TrustedProxies::new(config.connections.trusted_proxies.clone()),
         shards: cores.div_ceil(2),
         tokens: Tokens::new(tokens),
         sources: Arc::new(sources),

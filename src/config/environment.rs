@@ -44,8 +44,9 @@ pub fn layers(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<(
 fn read(name: &str, section: &str, key: &str, value: &str) -> Result<(Text, Layer), ConfigError> {
     let line = |value: &str| Text::variable(name, format!("[{section}]\n{key} = {value}\n"));
     let text = line(&quoted(value));
-    // A number or a truth value stands as it is, unless the key wants text.
-    let bare = (value.parse::<i64>().is_ok() || matches!(value, "true" | "false")).then(|| line(value));
+    // A number, a truth value or a list stands as it is, unless the key wants text.
+    let is_bare = value.parse::<i64>().is_ok() || matches!(value, "true" | "false") || value.starts_with('[');
+    let bare = is_bare.then(|| line(value));
     let mut complaint = None;
     for text in bare.into_iter().chain([text]) {
         match toml::from_str(text.as_str()) {

@@ -61,6 +61,9 @@ pub enum NodeRole {
 pub struct Ingress {
     pub listen: Key<String>,
     pub threads: Key<u16>,
+    pub idle_seconds: Key<u32>,
+    pub connection_seconds: Key<u32>,
+    pub trusted_proxies: Key<Vec<Spanned<String>>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -64,6 +64,7 @@ impl Layers {
         Ok(Config {
             listen: self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?,
             ingress_threads: self.or(|l| &l.ingress.threads, "ingress.threads", 0).value.into(),
+            connections: self.connections()?,
             admin_listen: self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?,
             tokens,
             segment_bytes: self.mib(|l| &l.kanban.segment_mib, "kanban.segment_mib", 64, 4)?,
@@ -149,7 +150,7 @@ impl Layers {
         })
     }
 
-    fn at_least(
+    pub(super) fn at_least(
         &self,
         key: impl Fn(&Layer) -> &Key<u32>,
         name: &str,

@@ -7,6 +7,7 @@
 mod actions;
 mod broker;
 mod environment;
+mod ingress;
 mod layer;
 mod layers;
 pub mod secret;
@@ -23,6 +24,7 @@ use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
 pub use broker::{Broker, Queues, Tls};
+pub use ingress::Connections;
 use layer::Layer;
 pub use layer::{Entitled, NodeRole, Profile, QueueType, SchemeName, TokenRole};
 use layers::Layers;
@@ -58,6 +60,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// 0 is one for each core.
     pub ingress_threads: usize,
+    pub connections: Connections,
     pub admin_listen: SocketAddr,
     pub tokens: Vec<Token>,
     pub segment_bytes: u64,

@@ -4,7 +4,6 @@
 //! capacity; both say when to come again (promise P5).
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
@@ -25,6 +24,8 @@ pub enum Refused {
     /// The path and query are longer than allowed.
     Url,
     Headers,
+    /// Which host the request is for is missing, malformed, or told twice.
+    Host,
     ContentEncoding,
     ContentType,
     TooLarge,
@@ -32,9 +33,9 @@ pub enum Refused {
     BodySlow,
     /// The body broke off or was framed wrongly.
     BodyBroken,
-    /// Too many unverified bytes are under way.
+    /// Too many unverified bytes are held, and this body came slowest.
     BodyBudget,
-    /// The address sent too many bad signatures.
+    /// The address sent too many bad signatures for its large bodies to be looked at now.
     Guarded,
     Signature,
     Unfit(Unfit),
@@ -60,7 +61,6 @@ impl Refused {
             Shed::DiskLow => "free disk space is below the low-water mark",
             Shed::BacklogFull => "the broker takes nothing, and no more can be kept for it",
             Shed::DedupFull => "the memory of identities is full of young ones",
-            Shed::Draining => "the node is shutting down",
         };
         Self::Busy { why, retry_after }
     }
@@ -70,16 +70,19 @@ impl Refused {
     pub fn counter(&self) -> Counter {
         match self {
             Self::NoSuchPath | Self::NoSuchSource => Counter::NotFound,
-            Self::Method | Self::Url | Self::Headers | Self::BodyBroken | Self::BodySlow => {
-                Counter::Malformed
-            }
+            Self::Method
+            | Self::Url
+            | Self::Headers
+            | Self::Host
+            | Self::BodyBroken
+            | Self::BodySlow
+            | Self::Unfit(_) => Counter::Malformed,
             Self::ContentEncoding | Self::ContentType => Counter::Unsupported,
             Self::TooLarge => Counter::TooLarge,
-            Self::Guarded | Self::Signature => Counter::BadSignature,
-            Self::Unfit(_) => Counter::Malformed,
+            Self::Signature => Counter::BadSignature,
             Self::Rate { .. } => Counter::RateLimited,
             Self::Conflict { .. } => Counter::Conflict,
-            Self::BodyBudget | Self::Busy { .. } => Counter::Shed,
+            Self::Guarded | Self::BodyBudget | Self::Busy { .. } => Counter::Shed,
         }
     }
 
@@ -101,6 +104,7 @@ impl Refused {
                     ),
                 )
             }
+            Self::Host => (400, "name one host, in Host or :authority, and the same in both".into()),
             Self::ContentEncoding => (415, "send the body without Content-Encoding".into()),
             Self::ContentType => (
                 415,
@@ -111,8 +115,13 @@ impl Refused {
             Self::TooLarge => (413, format!("the body is longer than {limits} bytes")),
             Self::BodySlow => (408, "the body did not come in time".into()),
             Self::BodyBroken => (400, "the body broke off or was framed wrongly".into()),
-            Self::BodyBudget => (503, "too many unverified bytes are under way".into()),
-            Self::Guarded => (429, "too many bad signatures came from this address".into()),
+            Self::BodyBudget => {
+                (503, "too many unverified bytes are held, and this body came slowest".into())
+            }
+            Self::Guarded => (
+                503,
+                "many bad signatures come from this address, so its large bodies wait their turn".into(),
+            ),
             Self::Signature => (401, "the signature does not hold".into()),
             Self::Unfit(unfit) => (unfit.status(), unfit.to_string()),
             Self::Rate { .. } => (429, "the tenant's rate is used up".into()),
@@ -144,11 +153,28 @@ impl Refused {
     }
 
     /// Whether the connection is closed after this answer: the rest of what was sent is not wanted.
-    fn closes(&self) -> bool {
-        matches!(
-            self,
-            Self::TooLarge | Self::BodySlow | Self::BodyBroken | Self::BodyBudget | Self::Headers | Self::Url
-        )
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        match self {
+            Self::TooLarge
+            | Self::BodySlow
+            | Self::BodyBroken
+            | Self::BodyBudget
+            | Self::Headers
+            | Self::Host
+            | Self::Url => true,
+            Self::NoSuchPath
+            | Self::NoSuchSource
+            | Self::Method
+            | Self::ContentEncoding
+            | Self::ContentType
+            | Self::Guarded
+            | Self::Signature
+            | Self::Unfit(_)
+            | Self::Rate { .. }
+            | Self::Conflict { .. }
+            | Self::Busy { .. } => false,
+        }
     }
 
     fn headers(&self, problem: &Problem) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
@@ -163,7 +189,7 @@ impl Refused {
     #[must_use]
     pub fn answer(&self) -> Answer {
         let problem = self.problem();
-        let mut answer = Response::new(Full::new(problem.to_json()));
+        let mut answer = Response::new(problem.to_json());
         *answer.status_mut() = problem.status;
         answer.headers_mut().extend(self.headers(&problem));
         answer
@@ -180,7 +206,7 @@ pub fn explained(refusal: &[u8]) -> Option<Vec<u8>> {
     let problem = match status {
         StatusCode::URI_TOO_LONG => Refused::Url.problem(),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refused::Headers.problem(),
-        _ => Problem::new(status, "this is no request of HTTP/1.1 (RFC 9112)"),
+        _ => Problem::new(status, "not a valid HTTP/1.1 request (RFC 9112)"),
     };
     let body = problem.to_json();
     let described = format!("content-type: application/problem+json\r\ncontent-length: {}\r\n", body.len());
@@ -257,7 +283,7 @@ impl Told {
         };
         let mut body = Vec::with_capacity(256);
         self.body(&mut body);
-        let mut answer = Response::new(Full::new(Bytes::from(body)));
+        let mut answer = Response::new(Bytes::from(body));
         *answer.status_mut() = StatusCode::ACCEPTED;
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,77 +1,76 @@
 //! Reading one request's body within its limits. The usual body has come with its head, so the first look finds it
 //! whole, in one piece; only what has to be waited for costs a timer.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body;
 
 use super::answer::Refused;
+use super::memory_budget::Charge;
+use crate::clock;
 use crate::limits::{BODY_BYTES_MAX, BODY_BYTES_PER_SECOND, BODY_GRACE_SECONDS, BODY_READ_SECONDS};
 
-/// Bytes that may still be held unverified by one thread.
-#[derive(Clone, Debug)]
-pub struct Budget(Rc<Cell<usize>>);
-
-impl Budget {
-    #[must_use]
-    pub fn new(bytes: usize) -> Self {
-        Self(Rc::new(Cell::new(bytes)))
-    }
-
-    /// Sets `bytes` aside until the returned value is dropped.
-    pub fn reserve(&self, bytes: usize) -> Option<Reserved> {
-        let left = self.0.get().checked_sub(bytes)?;
-        self.0.set(left);
-        Some(Reserved { budget: Rc::clone(&self.0), bytes })
-    }
-}
-
-#[derive(Debug)]
-pub struct Reserved {
-    budget: Rc<Cell<usize>>,
-    bytes: usize,
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.budget.set(self.budget.get() + self.bytes);
-    }
-}
-
-/// Reads all of `body`.
-pub async fn read(mut body: Incoming) -> Result<Bytes, Refused> {
+/// Reads all of `body`. What has to be waited for is charged to what `open` returns.
+pub async fn read<B>(body: &mut B, open: impl FnOnce() -> Charge) -> Result<Bytes, Refused>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let mut held = Held::default();
-    let mut body = Pin::new(&mut body);
-    let first = poll_fn(|cx| match poll_more(&mut body, &mut held, cx) {
-        Poll::Pending => Poll::Ready(None),
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-    })
-    .await;
-    if let Some(done) = first {
+    if let Some(done) = first_look(body, &mut held).await {
         done?;
     } else {
-        wait(&mut body, &mut held).await?;
+        held.charge(open())?;
+        wait(body, &mut held).await?;
     }
     Ok(held.whole())
 }
 
+/// Reads the rest of a body that nobody wants, so that the next request of its connection can be read; whether it came
+/// to its end.
+pub async fn discard<B>(body: &mut B) -> bool
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut dropped = Held { drops: true, ..Held::default() };
+    match first_look(body, &mut dropped).await {
+        Some(done) => done.is_ok(),
+        None => wait(body, &mut dropped).await.is_ok(),
+    }
+}
+
+/// Takes what has come already; `None` when more has to be waited for.
+async fn first_look<B>(body: &mut B, held: &mut Held) -> Option<Result<(), Refused>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    poll_fn(|cx| match poll_more(body, held, cx) {
+        Poll::Pending => Poll::Ready(None),
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+    })
+    .await
+}
+
 /// Waits for the rest, and looks each second whether it still comes fast enough.
-async fn wait(body: &mut Pin<&mut Incoming>, held: &mut Held) -> Result<(), Refused> {
+async fn wait<B>(body: &mut B, held: &mut Held) -> Result<(), Refused>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let begun = tokio::time::Instant::now();
     let mut expected = 0;
     for second in BODY_GRACE_SECONDS..=BODY_READ_SECONDS {
-        let rest = poll_fn(|cx| poll_more(body, held, cx));
+        let rest = poll_fn(|cx| match held.poll_revoked(cx) {
+            Poll::Ready(refused) => Poll::Ready(Err(refused)),
+            Poll::Pending => poll_more(body, held, cx),
+        });
         let until = begun + Duration::from_secs(u64::from(second));
         if let Ok(done) = tokio::time::timeout_at(until, rest).await {
             return done;
         }
-        if held.len() < expected {
+        if held.bytes < expected {
             break;
         }
         expected += BODY_BYTES_PER_SECOND;
@@ -79,14 +78,13 @@ async fn wait(body: &mut Pin<&mut Incoming>, held: &mut Held) -> Result<(), Refu
     Err(Refused::BodySlow)
 }
 
-fn poll_more(
-    body: &mut Pin<&mut Incoming>,
-    held: &mut Held,
-    cx: &mut std::task::Context<'_>,
-) -> Poll<Result<(), Refused>> {
+fn poll_more<B>(body: &mut B, held: &mut Held, cx: &mut Context<'_>) -> Poll<Result<(), Refused>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     loop {
         let expected = body.size_hint().lower();
-        match body.as_mut().poll_frame(cx) {
+        match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => return Poll::Ready(Ok(())),
             Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Refused::BodyBroken)),
@@ -105,35 +103,62 @@ fn poll_more(
 /// A longer body stays where it was read.
 const MOVED_BYTES_MAX: usize = 2048;
 
+/// What a body that is waited for costs beside its bytes: its request's head and the buffer that it is read with.
+const BESIDE_BYTES: usize = 16 * 1024;
+
 /// What has come so far: one piece as it is, several in one buffer.
 #[derive(Debug, Default)]
 struct Held {
     only: Bytes,
     several: BytesMut,
+    /// All that came, held or not.
+    bytes: usize,
+    /// Nobody wants the body.
+    drops: bool,
+    charge: Option<Charge>,
 }
 
 impl Held {
-    fn len(&self) -> usize {
-        self.only.len() + self.several.len()
+    /// From here on what is held is charged.
+    fn charge(&mut self, charge: Charge) -> Result<(), Refused> {
+        self.charge = Some(charge);
+        self.update_charge()
+    }
+
+    fn update_charge(&self) -> Result<(), Refused> {
+        let Some(charge) = &self.charge else { return Ok(()) };
+        let held = self.only.len() + self.several.capacity() + BESIDE_BYTES;
+        charge.set(held, clock::nanos()).map_err(|_| Refused::BodyBudget)
+    }
+
+    fn poll_revoked(&self, cx: &Context<'_>) -> Poll<Refused> {
+        match &self.charge {
+            Some(charge) => charge.poll_revoked(cx).map(|_| Refused::BodyBudget),
+            None => Poll::Pending,
+        }
     }
 
     fn take(&mut self, data: Bytes, expected: u64) -> Result<(), Refused> {
-        let len = self.len() + data.len();
-        if len > BODY_BYTES_MAX {
+        self.bytes += data.len();
+        if self.bytes > BODY_BYTES_MAX {
             return Err(Refused::TooLarge);
+        }
+        if self.drops {
+            return Ok(());
         }
         if self.only.is_empty() && self.several.is_empty() {
             self.only = data;
-            return Ok(());
+            return self.update_charge();
         }
         if self.several.is_empty() {
-            let expected = usize::try_from(expected).unwrap_or(BODY_BYTES_MAX);
-            self.several.reserve(len.max(self.only.len() + expected).min(BODY_BYTES_MAX));
+            // A declared length alone takes no memory: the room is in proportion to what has come.
+            let expected = usize::try_from(expected).unwrap_or(BODY_BYTES_MAX).min(4 * self.bytes);
+            self.several.reserve(self.bytes.max(self.only.len() + expected).min(BODY_BYTES_MAX));
             self.several.extend_from_slice(&self.only);
             self.only = Bytes::new();
         }
         self.several.extend_from_slice(&data);
-        Ok(())
+        self.update_charge()
     }
 
     fn whole(self) -> Bytes {

@@ -1,34 +1,54 @@
-//! One connection: HTTP/1.1 or HTTP/2 by prior knowledge, with every limit set by hand.
+//! One connection: what its first bytes are, and its deadlines.
 //!
 //! hyper's own time-outs arm a timer per request. Here a connection only notes, in a few plain cells, since when it
 //! has been in its phase, and the thread's sweep, once a second, ends those that overstay; a request costs no timer.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::task::Waker;
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use http_body_util::Full;
+use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::Response;
 use tokio::net::TcpStream;
 
+use super::admission::Admission;
+use super::client_address::{ProxyHeader, V2_BYTES_MAX, proxy_header};
+use super::memory_budget::{Charge, MemoryBudget};
 use super::stage::Ingress;
 use super::{http1, http2};
+use crate::clock;
 use crate::limits;
+
+/// A response of the data plane.
+pub type Answer = Response<Bytes>;
 
 /// What the sweep looks at. Times are coarse seconds of the thread's clock.
 #[derive(Debug)]
 pub struct Watch {
-    pub peer: IpAddr,
+    client: Cell<IpAddr>,
+    /// The client is a proxy whose headers name the client of each request.
+    is_proxy: Cell<bool>,
+    /// The address under which this connection is counted.
+    pub counted: Cell<Option<IpAddr>>,
     phase: Cell<Phase>,
     since: Cell<u32>,
     now: Rc<Cell<u32>>,
-    write_stuck: Cell<bool>,
-    ended: Cell<bool>,
-    requests: Cell<u32>,
+    /// When the connection is to be closed for its age.
+    expires: u32,
+    stuck_since: Cell<Option<u32>>,
+    order: Cell<Order>,
+    /// Requests whose head was complete, and those of them that are not yet answered.
+    requests: Cell<u64>,
+    open: Cell<u32>,
+    /// Heads that were read from the socket; only HTTP/1.1 reads ahead.
+    heads: Cell<u64>,
+    in_head: Cell<bool>,
+    budget: Rc<MemoryBudget>,
+    /// A head that arrives in parts.
+    head_charge: RefCell<Option<Charge>>,
+    /// Answers that the client does not take.
+    answers_charge: RefCell<Option<Charge>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -38,25 +58,72 @@ enum Phase {
     Fresh,
     /// Part of a request's head has come.
     Head,
-    /// The request is with us; its body and the journal have deadlines of their own.
+    /// A request is with us; its body and the journal have deadlines of their own.
     Ours,
     /// Answered; waits for the next request.
     Idle,
+    /// We have closed our side and wait for the client to close its own.
+    Closing,
+}
+
+/// What a connection is told to do, from the mildest to the hardest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    GoOn,
+    /// Answer what has been read and say that it is the last.
+    Finish,
+    /// Answer the requests whose heads are complete, and close.
+    Close,
+    /// Close now.
+    End,
 }
 
 impl Watch {
-    /// `now` is the thread's clock.
-    pub fn new(peer: IpAddr, now: Rc<Cell<u32>>) -> Rc<Self> {
+    /// `now` is the thread's clock, `expires` when the connection is old.
+    pub fn new(
+        client: IpAddr,
+        is_proxy: bool,
+        now: Rc<Cell<u32>>,
+        expires: u32,
+        budget: &Rc<MemoryBudget>,
+    ) -> Rc<Self> {
         Rc::new(Self {
-            peer,
+            client: Cell::new(client),
+            is_proxy: Cell::new(is_proxy),
+            counted: Cell::new(None),
             phase: Cell::new(Phase::Fresh),
             since: Cell::new(now.get()),
             now,
-            write_stuck: Cell::new(false),
-            ended: Cell::new(false),
+            expires,
+            stuck_since: Cell::new(None),
+            order: Cell::new(Order::GoOn),
             requests: Cell::new(0),
+            open: Cell::new(0),
+            heads: Cell::new(0),
+            in_head: Cell::new(false),
+            budget: Rc::clone(budget),
+            head_charge: RefCell::new(None),
+            answers_charge: RefCell::new(None),
             waker: RefCell::new(None),
         })
+    }
+
+    /// Whose connection it is.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.client.get()
+    }
+
+    /// Whether its requests' headers say whose they are.
+    #[must_use]
+    pub fn is_proxy(&self) -> bool {
+        self.is_proxy.get()
+    }
+
+    /// The proxy said for whom it speaks.
+    pub fn set_client(&self, client: IpAddr, is_proxy: bool) {
+        self.client.set(client);
+        self.is_proxy.set(is_proxy);
     }
 
     fn enter(&self, phase: Phase) {
@@ -64,62 +131,146 @@ impl Watch {
         self.since.set(self.now.get());
     }
 
-    /// A request's head is complete. Says whether it is the last that this connection may bring.
-    pub fn request_began(&self) -> bool {
-        self.enter(Phase::Ours);
+    /// A request's head is complete.
+    pub fn request_began(&self) {
+        self.open.set(self.open.get() + 1);
         self.requests.set(self.requests.get() + 1);
-        self.requests.get() >= limits::CONNECTION_REQUESTS_MAX
+        self.enter(Phase::Ours);
+        if self.requests.get() >= limits::CONNECTION_REQUESTS_MAX {
+            self.order(Order::Finish);
+        }
+    }
+
+    /// Whether the request that began last is the last that was read and is to be answered as the last.
+    #[must_use]
+    pub fn is_last_request(&self) -> bool {
+        match self.order.get() {
+            Order::GoOn => false,
+            Order::Finish => self.requests.get() == self.heads.get() && !self.in_head.get(),
+            Order::Close | Order::End => self.requests.get() == self.heads.get(),
+        }
     }
 
     pub fn request_ended(&self) {
-        self.enter(Phase::Idle);
+        self.open.set(self.open.get() - 1);
+        if self.open.get() == 0 {
+            self.enter(if self.in_head.get() { Phase::Head } else { Phase::Idle });
+        }
     }
 
-    /// Ends the connection if it overstayed its phase.
-    pub fn sweep(&self) {
-        let stayed = self.now.get().saturating_sub(self.since.get());
-        let allowed = match self.phase.get() {
-            _ if self.write_stuck.get() => limits::RESPONSE_WRITE_SECONDS,
-            Phase::Fresh | Phase::Head => limits::HEADER_READ_SECONDS,
-            Phase::Idle => limits::IDLE_SECONDS,
-            Phase::Ours => return,
-        };
-        if stayed > allowed {
-            self.ended.set(true);
+    /// Whether no request with a complete head waits for its answer.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.open.get() == 0 && self.requests.get() >= self.heads.get()
+    }
+
+    /// Our side is closed; the client has a moment to read what was sent.
+    pub fn close_began(&self) {
+        self.enter(Phase::Closing);
+    }
+
+    /// Has the connection close if it overstayed its phase or is old.
+    pub fn sweep(&self, idle_seconds: u32) {
+        let now = self.now.get();
+        let stayed = now.saturating_sub(self.since.get());
+        if self.stuck_since.get().is_some_and(|since| now - since > limits::RESPONSE_WRITE_SECONDS) {
+            self.order(Order::End);
+        }
+        match self.phase.get() {
+            Phase::Fresh | Phase::Head if stayed > limits::HEADER_READ_SECONDS => self.order(Order::Close),
+            Phase::Idle if stayed > idle_seconds => self.order(Order::Close),
+            Phase::Closing if stayed > limits::CLOSE_SECONDS => self.order(Order::End),
+            Phase::Fresh | Phase::Head | Phase::Ours | Phase::Idle | Phase::Closing => {}
+        }
+        if now >= self.expires {
+            self.order(Order::Finish);
+        }
+        if self.order.get() != Order::GoOn {
             self.wake();
         }
     }
 
-    /// The client takes, or does not take, what is written to it.
-    pub fn write_is_stuck(&self, stuck: bool) {
-        if stuck && !self.write_stuck.get() {
-            self.since.set(self.now.get());
+    /// How long the connection has been without a request, if it is.
+    #[must_use]
+    pub fn seconds_without_request(&self) -> Option<u32> {
+        match self.phase.get() {
+            Phase::Fresh | Phase::Head | Phase::Idle => Some(self.now.get().saturating_sub(self.since.get())),
+            Phase::Ours | Phase::Closing => None,
         }
-        self.write_stuck.set(stuck);
     }
 
-    /// Something of a request came.
-    pub fn read_something(&self) {
-        if matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
+    /// Whether no request ever came.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.requests.get() == 0
+    }
+
+    /// The client takes, or does not take, what is written to it; so many bytes wait.
+    pub fn answers_wait(&self, bytes: usize) {
+        if bytes == 0 {
+            if self.stuck_since.take().is_some() {
+                self.answers_charge.take();
+            }
+            return;
+        }
+        if self.stuck_since.get().is_none() {
+            self.stuck_since.set(Some(self.now.get()));
+        }
+        let now = clock::nanos();
+        let mut charge = self.answers_charge.borrow_mut();
+        let charge = charge.get_or_insert_with(|| self.budget.open(self.client(), now));
+        if charge.set(bytes, now).is_err() {
+            self.order(Order::End);
+        }
+    }
+
+    /// So many bytes of HTTP/1.1 came, after which so many heads are complete and one may be in part.
+    pub fn read(&self, bytes: usize, heads: u64, in_head: bool) {
+        self.heads.set(heads);
+        self.in_head.set(in_head);
+        if self.is_quiet() && matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
             self.enter(Phase::Head);
         }
-    }
-
-    /// Whether the connection overstayed; it is to be dropped.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.ended.get()
-    }
-
-    /// Who polls the connection, to be woken for its orders.
-    pub fn watch_with(&self, polled: &Waker) {
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(polled)) {
-            *waker = Some(polled.clone());
+        if in_head {
+            let now = clock::nanos();
+            let mut charge = self.head_charge.borrow_mut();
+            let charge = charge.get_or_insert_with(|| self.budget.open(self.client(), now));
+            if charge.grow(bytes, now).is_err() {
+                self.order(Order::End);
+            }
+        } else if self.head_charge.borrow().is_some() {
+            self.head_charge.take();
         }
     }
 
-    /// Lets the connection look at its orders.
+    /// Tells the connection to do something at least as hard as it does already.
+    pub fn order(&self, order: Order) {
+        if order > self.order.get() {
+            self.order.set(order);
+            self.wake();
+        }
+    }
+
+    /// What the connection is to do now; it is woken when that changes, or when what it holds has to go.
+    pub fn poll_order(&self, cx: &Context<'_>) -> Order {
+        for charge in [&self.head_charge, &self.answers_charge] {
+            if charge.borrow().as_ref().is_some_and(|charge| charge.poll_revoked(cx).is_ready()) {
+                self.order.set(Order::End);
+            }
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        self.order.get()
+    }
+
+    #[must_use]
+    pub fn current_order(&self) -> Order {
+        self.order.get()
+    }
+
+    /// Lets the connection look at its order.
     pub fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -129,33 +280,90 @@ impl Watch {
 
 /// Serves one connection until it ends, overstays, or the line drains.
 pub async fn serve(socket: TcpStream, watch: Rc<Watch>, ingress: Rc<Ingress>) {
-    let limit = Duration::from_secs(u64::from(limits::HEADER_READ_SECONDS));
-    let spoken = tokio::time::timeout(limit, speaks_http2(&socket)).await;
+    let begun = first_bytes(&socket, &watch, &ingress.admission).await;
     crate::fault::point("K1");
-    match spoken {
-        Ok(Ok(true)) => http2::serve(socket, watch, ingress).await,
-        Ok(Ok(false)) => http1::serve(socket, watch, ingress).await,
+    match begun {
+        Some((Protocol::Http1, first)) => http1::serve(socket, first, watch, ingress).await,
+        Some((Protocol::Http2, first)) => http2::serve(socket, first, watch, ingress).await,
         // Nothing came, or the client left.
-        Ok(Err(_)) | Err(_) => {}
+        None => {}
     }
 }
 
-/// Looks at the first bytes without taking them.
-async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut first = [0; PREFACE.len()];
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Reads until it is known what the connection speaks; returns what was read of that protocol.
+async fn first_bytes(socket: &TcpStream, watch: &Watch, admission: &Admission) -> Option<(Protocol, Bytes)> {
+    let mut first = BytesMut::new();
+    let mut may_be_proxied = watch.is_proxy();
     loop {
-        let got = socket.peek(&mut first).await?;
-        let same = first.iter().take(got).zip(PREFACE).all(|(a, b)| a == b);
-        if got == 0 || !same {
-            return Ok(false);
+        if may_be_proxied {
+            match proxy_header(&first) {
+                ProxyHeader::Incomplete => {}
+                ProxyHeader::Absent => may_be_proxied = false,
+                ProxyHeader::Broken => return None,
+                ProxyHeader::Complete { bytes, source } => {
+                    first.advance(bytes);
+                    may_be_proxied = false;
+                    if !source.is_none_or(|source| admission.admit_behind_proxy(watch, source)) {
+                        return None;
+                    }
+                }
+            }
         }
-        if got == PREFACE.len() {
-            return Ok(true);
+        if !may_be_proxied && let Some(protocol) = protocol(&first) {
+            return Some((protocol, first.freeze()));
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        if read_more(socket, watch, &mut first).await? == 0 {
+            return None;
+        }
     }
 }
 
-/// The response type of the data plane.
-pub type Answer = Response<Full<Bytes>>;
+/// The most that the first bytes of a connection hold: hyper begins with as much.
+const FIRST_BYTES_MAX: usize = 8 * 1024;
+const _: () = assert!(FIRST_BYTES_MAX > V2_BYTES_MAX);
+
+/// Reads what there is; `None` when the connection is to be closed.
+async fn read_more(socket: &TcpStream, watch: &Watch, first: &mut BytesMut) -> Option<usize> {
+    std::future::poll_fn(|cx| {
+        // Not kept while the connection is silent.
+        let mut buffer = [0; FIRST_BYTES_MAX];
+        let room = FIRST_BYTES_MAX - first.len();
+        loop {
+            if watch.poll_order(cx) >= Order::Close {
+                return Poll::Ready(None);
+            }
+            match socket.poll_read_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(())) => {}
+            }
+            match socket.try_read(&mut buffer[..room]) {
+                Ok(got) => {
+                    first.extend_from_slice(&buffer[..got]);
+                    return Poll::Ready(Some(got));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(None),
+            }
+        }
+    })
+    .await
+}
+
+/// What is spoken, once it can be told: HTTP/2 by prior knowledge begins with a preface (RFC 9113, 3.4).
+fn protocol(first: &[u8]) -> Option<Protocol> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    if first.starts_with(PREFACE) {
+        Some(Protocol::Http2)
+    } else if PREFACE.starts_with(first) {
+        None
+    } else {
+        Some(Protocol::Http1)
+    }
+}

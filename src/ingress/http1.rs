@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
+use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -16,16 +18,20 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
-use super::connection::Watch;
+use super::connection::{Order, Watch};
 use super::intake::answer_in_order;
 use super::outbox::{Outbox, SharedOutbox};
 use super::stage::Ingress;
-use super::strict::Strict;
+use super::strict::{REFUSAL, Strict};
 use crate::limits;
 
 /// What hyper takes for the socket.
 struct Io {
     socket: OwnedReadHalf,
+    /// What was read before it was known that this is HTTP/1.1.
+    first: Bytes,
+    /// The client has closed its side.
+    ended: bool,
     strict: Strict,
     outbox: SharedOutbox,
     watch: Rc<Watch>,
@@ -41,12 +47,30 @@ impl Read for Io {
         let this = &mut *self;
         ready!(this.outbox.borrow_mut().poll_room(cx));
         let mut scratch = this.ingress.scratch.borrow_mut();
-        let room = buffer.remaining().min(scratch.len());
+        let mut room = buffer.remaining().saturating_sub(REFUSAL.len()).clamp(1, scratch.len());
+        if this.watch.current_order() >= Order::Finish {
+            // What is read has to be answered, so no further request is.
+            room = room.min(this.strict.within_request());
+        }
         let mut came = ReadBuf::new(&mut scratch[..room]);
-        ready!(Pin::new(&mut this.socket).poll_read(cx, &mut came))?;
-        this.strict.read(came.filled_mut());
-        buffer.put_slice(came.filled());
-        this.watch.read_something();
+        if this.first.is_empty() {
+            ready!(Pin::new(&mut this.socket).poll_read(cx, &mut came))?;
+        } else {
+            let part = this.first.len().min(room);
+            came.put_slice(&this.first[..part]);
+            this.first.advance(part);
+        }
+        let bytes = came.filled().len();
+        this.ended |= bytes == 0;
+        match this.strict.read(came.filled()) {
+            None => buffer.put_slice(came.filled()),
+            Some(fault) => {
+                let room = buffer.remaining().saturating_sub(fault).min(REFUSAL.len());
+                buffer.put_slice(&came.filled()[..fault]);
+                buffer.put_slice(&REFUSAL[..room]);
+            }
+        }
+        this.watch.read(bytes, this.strict.heads(), this.strict.is_in_head());
         Poll::Ready(Ok(()))
     }
 }
@@ -67,12 +91,14 @@ impl Write for Io {
     }
 }
 
-/// Serves one connection.
-pub async fn serve(socket: TcpStream, watch: Rc<Watch>, ingress: Rc<Ingress>) {
+/// Serves one connection of which `first` has been read.
+pub async fn serve(socket: TcpStream, first: Bytes, watch: Rc<Watch>, ingress: Rc<Ingress>) {
     let (read, write) = socket.into_split();
     let outbox = Outbox::new(write, Rc::clone(&watch));
     let io = Io {
         socket: read,
+        first,
+        ended: false,
         strict: Strict::new(),
         outbox: Rc::clone(&outbox),
         watch: Rc::clone(&watch),
@@ -81,41 +107,74 @@ pub async fn serve(socket: TcpStream, watch: Rc<Watch>, ingress: Rc<Ingress>) {
     let (their_watch, their_ingress, their_outbox) =
         (Rc::clone(&watch), Rc::clone(&ingress), Rc::clone(&outbox));
     let service = service_fn(move |request: Request<Incoming>| {
-        answer_in_order(Rc::clone(&their_ingress), Rc::clone(&their_watch), Rc::clone(&their_outbox), request)
-    });
-    let connection = http1::Builder::new()
-        .half_close(false)
-        .writev(false)
-        .max_headers(limits::HEADERS_MAX)
-        .max_buf_size(limits::H1_BUFFER_BYTES)
-        .header_read_timeout(None)
-        .serve_connection(io, service);
-    let mut connection = Box::pin(connection);
-    let mut draining = false;
-    std::future::poll_fn(|cx| {
-        if watch.has_ended() {
-            return Poll::Ready(());
+        let (ingress, watch, outbox) =
+            (Rc::clone(&their_ingress), Rc::clone(&their_watch), Rc::clone(&their_outbox));
+        async {
+            Ok::<_, std::convert::Infallible>(
+                answer_in_order(ingress, watch, outbox, request).await.map(Full::new),
+            )
         }
-        if ingress.is_draining() && !std::mem::replace(&mut draining, true) {
-            connection.as_mut().graceful_shutdown();
+    });
+    let mut connection = Box::new(
+        http1::Builder::new()
+            .half_close(false)
+            .writev(false)
+            .max_headers(limits::HEADERS_MAX)
+            .max_buf_size(limits::H1_BUFFER_BYTES)
+            .header_read_timeout(None)
+            .serve_connection(io, service),
+    );
+    std::future::poll_fn(|cx| {
+        let order = watch.poll_order(cx);
+        if order == Order::End {
+            return Poll::Ready(());
         }
         outbox.borrow_mut().poll_write_on(cx);
-        if connection.as_mut().poll(cx).is_ready() {
+        if Pin::new(&mut *connection).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        watch.watch_with(cx.waker());
+        // hyper has looked at what was read, so what waits now is not a request.
+        if order == Order::Close && watch.is_quiet() && outbox.borrow().is_empty() {
+            return Poll::Ready(());
+        }
         Poll::Pending
     })
     .await;
     // hyper is through, also when it gave up on what it could not read; earlier requests still get their answers.
-    drop(connection);
+    let Io { socket, ended, .. } = connection.into_parts().io;
     std::future::poll_fn(|cx| {
-        if watch.has_ended() || outbox.borrow_mut().poll_end(cx).is_ready() {
+        if watch.poll_order(cx) == Order::End || outbox.borrow_mut().poll_end(cx).is_ready() {
             return Poll::Ready(());
         }
-        watch.watch_with(cx.waker());
         Poll::Pending
     })
     .await;
+    if !ended && watch.current_order() != Order::End {
+        close_in_stages(&socket, &watch).await;
+    }
     outbox.borrow_mut().give_up();
+}
+
+/// Our side is closed. Closing the socket while bytes of the client are unread would reset the connection, and the
+/// client could lose the answers that are on their way to it (RFC 9112, 9.6): they are read and dropped until the client
+/// closes its side, for a bounded time and number of bytes.
+async fn close_in_stages(socket: &OwnedReadHalf, watch: &Watch) {
+    watch.close_began();
+    let mut left = limits::CLOSE_BYTES_MAX;
+    std::future::poll_fn(|cx| {
+        let mut dropped = [0; 4096];
+        while left > 0 && watch.poll_order(cx) != Order::End {
+            if socket.as_ref().poll_read_ready(cx).is_pending() {
+                return Poll::Pending;
+            }
+            match socket.try_read(&mut dropped) {
+                Ok(0) => break,
+                Ok(bytes) => left = left.saturating_sub(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }

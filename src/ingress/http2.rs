@@ -1,49 +1,57 @@
-//! HTTP/2 by prior knowledge. Its streams are answered in whatever order the journal speaks, so each waits in a task of
-//! its own.
+//! HTTP/2 by prior knowledge, on the `h2` crate. Its streams are answered in whatever order the journal speaks, so each
+//! waits in a task of its own; an answer that the client does not take ends after a deadline, alone.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use bytes::{Buf as _, Bytes};
+use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream, SendStream};
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue};
+use hyper::{Method, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection::Watch;
-use super::intake::answer_by_itself;
+use super::connection::{Order, Watch};
+use super::intake::answer_alone;
+use super::memory_budget::Charge;
 use super::stage::Ingress;
+use crate::clock;
 use crate::limits;
 
-/// The socket, which tells the watch what it sees.
+/// The socket, with what was read of it before it was known that this is HTTP/2.
 struct Io {
-    socket: TokioIo<TcpStream>,
+    socket: TcpStream,
+    first: Bytes,
     watch: Rc<Watch>,
 }
 
-impl Read for Io {
+impl AsyncRead for Io {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        if read.is_ready() {
-            self.watch.read_something();
+        if self.first.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, buffer);
         }
-        read
+        let part = self.first.len().min(buffer.remaining());
+        buffer.put_slice(&self.first[..part]);
+        self.first.advance(part);
+        Poll::Ready(Ok(()))
     }
 }
 
-impl Write for Io {
+impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.watch.write_is_stuck(wrote.is_pending());
+        self.watch.answers_wait(if wrote.is_pending() { bytes.len() } else { 0 });
         wrote
     }
 
@@ -65,51 +73,182 @@ impl Write for Io {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.socket).poll_write_vectored(cx, pieces);
-        self.watch.write_is_stuck(wrote.is_pending());
+        let waits = || pieces.iter().map(|piece| piece.len()).sum();
+        self.watch.answers_wait(if wrote.is_pending() { waits() } else { 0 });
         wrote
     }
 }
 
-/// Runs futures on the thread that asks.
-#[derive(Clone, Copy, Debug)]
-pub struct Local;
+/// Serves one connection of which `first` has been read.
+pub async fn serve(socket: TcpStream, first: Bytes, watch: Rc<Watch>, ingress: Rc<Ingress>) {
+    let io = Io { socket, first, watch: Rc::clone(&watch) };
+    let mut handshake = Box::pin(
+        h2::server::Builder::new()
+            .max_concurrent_streams(limits::H2_STREAMS_MAX)
+            .initial_window_size(limits::H2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
+            .max_frame_size(limits::H2_FRAME_BYTES)
+            .max_header_list_size(limits::HEADER_BYTES_MAX)
+            .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(Some(limits::H2_LOCAL_RESETS_MAX))
+            .handshake(io),
+    );
+    let shaken = std::future::poll_fn(|cx| {
+        if watch.poll_order(cx) == Order::End {
+            return Poll::Ready(None);
+        }
+        handshake.as_mut().poll(cx).map(Result::ok)
+    });
+    let Some(mut connection) = shaken.await else { return };
+    let blocked = Rc::default();
+    let mut leaving = None;
+    std::future::poll_fn(|cx| poll_serve(&mut connection, &mut leaving, &blocked, &watch, &ingress, cx))
+        .await;
+}
 
-impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
+/// Takes streams until the connection is over. `leaving` is since when it has been leaving.
+fn poll_serve(
+    connection: &mut Connection<Io, Bytes>,
+    leaving: &mut Option<u32>,
+    blocked: &Rc<Cell<usize>>,
+    watch: &Rc<Watch>,
+    ingress: &Rc<Ingress>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let order = watch.poll_order(cx);
+    if order == Order::End {
+        return Poll::Ready(());
+    }
+    if order >= Order::Finish && leaving.is_none() {
+        *leaving = Some(ingress.seconds());
+        connection.graceful_shutdown();
+    }
+    loop {
+        match connection.poll_accept(cx) {
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                watch.request_began();
+                let (watch, ingress, blocked) = (Rc::clone(watch), Rc::clone(ingress), Rc::clone(blocked));
+                tokio::task::spawn_local(async move {
+                    answer_stream(&ingress, &watch, request, respond, &blocked).await;
+                    watch.request_ended();
+                });
+            }
+            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+            Poll::Pending => break,
+        }
+    }
+    // The client has a moment to hear of it; one that does not confirm it is not waited for.
+    let heard = leaving.is_some_and(|since| ingress.seconds() > since);
+    if heard && watch.is_quiet() { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// Answers one stream.
+async fn answer_stream(
+    ingress: &Ingress,
+    watch: &Watch,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    blocked: &Cell<usize>,
+) {
+    let bodiless = request.method() == Method::HEAD;
+    let (head, stream) = request.into_parts();
+    let declared = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let mut body = StreamBody { stream, declared };
+    let (answer, client) = answer_alone(ingress, watch, &head, &mut body).await;
+    let (mut parts, mut body) = answer.into_parts();
+    parts.headers.remove(CONNECTION);
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if let Ok(date) = HeaderValue::from_str(&ingress.date()) {
+        parts.headers.insert(DATE, date);
+    }
+    if bodiless {
+        body = Bytes::new();
+    }
+    // An error is a client that has left or reset the stream.
+    let Ok(mut stream) = respond.send_response(Response::from_parts(parts, ()), body.is_empty()) else {
+        return;
+    };
+    if body.is_empty() || send_what_fits(&mut stream, &mut body).is_none_or(|()| body.is_empty()) {
+        return;
+    }
+    // The client's window is too small for an answer of some hundred bytes.
+    let charge = ingress.memory.open(client, clock::nanos());
+    let held = charge.grow(body.len() + STREAM_BYTES, clock::nanos());
+    let waiting = blocked.replace(blocked.get() + 1);
+    let limit = Duration::from_secs(limits::RESPONSE_WRITE_SECONDS.into());
+    let all = waiting < limits::H2_BLOCKED_ANSWERS_MAX
+        && held.is_ok()
+        && tokio::time::timeout(limit, send_rest(&mut stream, &mut body, &charge)).await == Ok(true);
+    blocked.set(blocked.get() - 1);
+    if !all {
+        stream.send_reset(Reason::CANCEL);
     }
 }
 
-/// Serves one connection.
-pub async fn serve(socket: TcpStream, watch: Rc<Watch>, ingress: Rc<Ingress>) {
-    let io = Io { socket: TokioIo::new(socket), watch: Rc::clone(&watch) };
-    let (their_watch, their_ingress) = (Rc::clone(&watch), Rc::clone(&ingress));
-    let service = service_fn(move |request: Request<Incoming>| {
-        answer_by_itself(Rc::clone(&their_ingress), Rc::clone(&their_watch), request)
-    });
-    let connection = http2::Builder::new(Local)
-        .max_concurrent_streams(limits::H2_STREAMS_MAX)
-        .initial_stream_window_size(limits::H2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(limits::H2_CONNECTION_WINDOW_BYTES)
-        .max_frame_size(limits::H2_FRAME_BYTES)
-        .max_header_list_size(limits::HEADER_BYTES_MAX)
-        .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(limits::H2_LOCAL_RESETS_MAX)
-        .serve_connection(io, service);
-    let mut connection = Box::pin(connection);
-    let mut draining = false;
+/// What a stream costs beside its answer, about.
+const STREAM_BYTES: usize = 2 * 1024;
+
+/// Sends as much as the client's windows allow; `None` when the stream is over.
+fn send_what_fits(stream: &mut SendStream<Bytes>, body: &mut Bytes) -> Option<()> {
+    stream.reserve_capacity(body.len());
+    let part = body.split_to(stream.capacity().min(body.len()));
+    if part.is_empty() {
+        return Some(());
+    }
+    stream.send_data(part, body.is_empty()).ok()
+}
+
+/// Sends the rest as the client opens its windows; whether all of it went.
+async fn send_rest(stream: &mut SendStream<Bytes>, body: &mut Bytes, charge: &Charge) -> bool {
     std::future::poll_fn(|cx| {
-        if watch.has_ended() {
-            return Poll::Ready(());
+        loop {
+            if charge.poll_revoked(cx).is_ready() || stream.poll_reset(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            match stream.poll_capacity(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(false),
+            }
+            if send_what_fits(stream, body).is_none() {
+                return Poll::Ready(false);
+            }
+            if body.is_empty() {
+                return Poll::Ready(true);
+            }
         }
-        if ingress.is_draining() && !std::mem::replace(&mut draining, true) {
-            connection.as_mut().graceful_shutdown();
-        }
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        watch.watch_with(cx.waker());
-        Poll::Pending
     })
-    .await;
+    .await
+}
+
+/// A request's body, which gives the window back as it is read.
+struct StreamBody {
+    stream: RecvStream,
+    /// What is to come of it, if the head says so; h2 holds the client to it.
+    declared: Option<u64>,
+}
+
+impl Body for StreamBody {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let Some(data) = std::task::ready!(self.stream.poll_data(cx)) else { return Poll::Ready(None) };
+        Poll::Ready(Some(data.and_then(|data| {
+            self.stream.flow_control().release_capacity(data.len())?;
+            self.declared = self.declared.map(|left| left.saturating_sub(data.len() as u64));
+            Ok(Frame::data(data))
+        })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.declared.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
 }

@@ -1,18 +1,24 @@
 //! One request: route, guard, read, verify, parse, rate, offer, wait, answer. The order is the promise: nothing is
 //! parsed before its signature held (P6), and a tenant's quota is not touched by what nobody signed.
 
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode, Uri};
 
 use super::answer::{Promised, Refused};
-use super::body;
 use super::connection::{Answer, Watch};
+use super::guard::Turn;
 use super::outbox::{self, SharedOutbox};
 use super::stage::{Ingress, Source};
+use super::{body, host};
 use crate::clock::{self, Instant};
 use crate::kaizen::Stage as Measured;
 use crate::limits;
@@ -25,24 +31,32 @@ pub async fn answer_in_order(
     watch: Rc<Watch>,
     outbox: SharedOutbox,
     request: Request<Incoming>,
-) -> Result<Answer, std::convert::Infallible> {
+) -> Answer {
     outbox::room(&outbox).await;
     let begun = clock::now();
-    let (closes, bodiless) = (begin(&watch, &request), request.method() == Method::HEAD);
-    let offered = match check(&ingress, &watch, request, begun).await {
+    let (head, mut body) = request.into_parts();
+    let bodiless = head.method == Method::HEAD;
+    watch.request_began();
+    let client = ingress.admission.client(&watch, &head.headers);
+    let (offered, mut closes) = match check(&ingress, client, &head, &mut body, begun).await {
         Ok(signals) => {
             let promised = Promised::of(&signals, begun);
-            ingress.offer(signals).map(|()| ingress.await_in(&outbox, promised))
+            let offered = ingress.offer(signals).map(|()| ingress.await_in(&outbox, promised));
+            // Where the length of the body was a matter of interpretation, the next request would be too.
+            (offered, head.headers.contains_key(TRANSFER_ENCODING))
         }
-        Err(refused) => Err(refused),
+        Err(refused) => {
+            let closes = refused.closes() || !is_read(&head.headers, &mut body).await;
+            (Err(refused), closes)
+        }
     };
+    closes |= watch.is_last_request();
     let mut answer = match offered {
         // Only its framing will be used.
         Ok(()) => accepted(),
         Err(refused) => {
             let answer = refuse(&ingress, &refused, begun);
-            let bytes = answer.body().size_hint().exact().filter(|_| !bodiless).unwrap_or(0);
-            outbox.borrow_mut().speaks(usize::try_from(bytes).unwrap_or(usize::MAX));
+            outbox.borrow_mut().speaks(if bodiless { 0 } else { answer.body().len() });
             answer
         }
     };
@@ -50,18 +64,28 @@ pub async fn answer_in_order(
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     watch.request_ended();
-    Ok(answer)
+    answer
 }
 
-/// Answers one request that waits for the journal by itself.
-pub async fn answer_by_itself(
-    ingress: Rc<Ingress>,
-    watch: Rc<Watch>,
-    request: Request<Incoming>,
-) -> Result<Answer, std::convert::Infallible> {
+/// Reads what is left of a refused request's body, so that the next request can be read; false where it is not worth it
+/// or not known where it ends, and the connection closes.
+async fn is_read(headers: &HeaderMap, body: &mut Incoming) -> bool {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return false;
+    }
+    let is_short = body.size_hint().upper().is_some_and(|bytes| bytes <= limits::BODY_BYTES_MAX as u64);
+    // Who waits for a word before it sends the body will not send it.
+    body.is_end_stream() || is_short && !headers.contains_key(EXPECT) && body::discard(body).await
+}
+
+/// Answers one request that waits for the journal by itself; also says whose it was.
+pub async fn answer_alone<B>(ingress: &Ingress, watch: &Watch, head: &Parts, body: &mut B) -> (Answer, IpAddr)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let begun = clock::now();
-    begin(&watch, &request);
-    let answer = match check(&ingress, &watch, request, begun).await {
+    let client = ingress.admission.client(watch, &head.headers);
+    let answer = match check(ingress, client, head, body, begun).await {
         Ok(signals) => {
             let promised = Promised::of(&signals, begun);
             match ingress.offer(signals) {
@@ -70,20 +94,12 @@ pub async fn answer_by_itself(
                     ingress.count_told(&told, begun);
                     told.answer()
                 }
-                Err(refused) => refuse(&ingress, &refused, begun),
+                Err(refused) => refuse(ingress, &refused, begun),
             }
         }
-        Err(refused) => refuse(&ingress, &refused, begun),
+        Err(refused) => refuse(ingress, &refused, begun),
     };
-    watch.request_ended();
-    Ok(answer)
-}
-
-/// Says whether the connection closes behind this request: it had enough of them, or where the length of a body was a
-/// matter of interpretation, the next request would be too.
-fn begin(watch: &Watch, request: &Request<Incoming>) -> bool {
-    let last = watch.request_began();
-    last || request.headers().contains_key(TRANSFER_ENCODING)
+    (answer, client)
 }
 
 fn accepted() -> Answer {
@@ -99,24 +115,27 @@ fn refuse(ingress: &Ingress, refused: &Refused, begun: Instant) -> Answer {
 }
 
 /// Everything before the journal.
-async fn check(
+async fn check<B>(
     ingress: &Ingress,
-    watch: &Watch,
-    request: Request<Incoming>,
+    client: IpAddr,
+    head: &Parts,
+    incoming: &mut B,
     begun: Instant,
-) -> Result<Signals, Refused> {
+) -> Result<Signals, Refused>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     crate::fault::point("K2");
-    let (head, incoming) = request.into_parts();
+    if !host::is_clear(head.version, &head.uri, &head.headers) {
+        return Err(Refused::Host);
+    }
     let source = route(ingress, &head.method, &head.uri)?;
     check_head(&head.headers)?;
-    if !ingress.guard_allows(watch.peer, begun) {
-        return Err(Refused::Guarded);
-    }
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let form = Form::of(content_type, &head.headers).map_err(|_| Refused::ContentType)?;
-    let body = read_body(ingress, incoming).await?;
+    let body = read_body(ingress, client, source, incoming, begun).await?;
     crate::fault::point("K3");
-    check_body(ingress, watch, source, &head.headers, form, body)
+    check_body(ingress, client, source, &head.headers, form, body)
 }
 
 fn route<'a>(ingress: &'a Ingress, method: &Method, uri: &Uri) -> Result<&'a Source, Refused> {
@@ -146,20 +165,50 @@ fn check_head(headers: &HeaderMap) -> Result<(), Refused> {
     Ok(())
 }
 
-async fn read_body(ingress: &Ingress, incoming: Incoming) -> Result<Bytes, Refused> {
+async fn read_body<B>(
+    ingress: &Ingress,
+    client: IpAddr,
+    source: &Source,
+    incoming: &mut B,
+    begun: Instant,
+) -> Result<Bytes, Refused>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let declared = incoming.size_hint().exact();
-    let bytes = declared.map_or(limits::BODY_BYTES_MAX, |exact| usize::try_from(exact).unwrap_or(usize::MAX));
-    if bytes > limits::BODY_BYTES_MAX {
+    if declared.is_some_and(|bytes| bytes > limits::BODY_BYTES_MAX as u64) {
         return Err(Refused::TooLarge);
     }
-    let _held = ingress.unverified.reserve(bytes).ok_or(Refused::BodyBudget)?;
-    body::read(incoming).await
+    if let Some(bytes) = declared {
+        wait_for_turn(ingress, client, source, bytes, begun).await?;
+    }
+    let body = body::read(incoming, || ingress.memory.open(client, clock::nanos())).await?;
+    if declared.is_none() {
+        wait_for_turn(ingress, client, source, body.len() as u64, begun).await?;
+    }
+    Ok(body)
+}
+
+/// A large body of a client that sends bad signatures is not looked at before others' (see [`super::guard`]).
+async fn wait_for_turn(
+    ingress: &Ingress,
+    client: IpAddr,
+    source: &Source,
+    bytes: u64,
+    now: Instant,
+) -> Result<(), Refused> {
+    match ingress.turn(client, source, bytes, now) {
+        Turn::Now => {}
+        Turn::After(nanos) => tokio::time::sleep(Duration::from_nanos(nanos)).await,
+        Turn::Never => return Err(Refused::Guarded),
+    }
+    Ok(())
 }
 
 /// Signature, then content, then rate: nothing here waits.
 fn check_body(
     ingress: &Ingress,
-    watch: &Watch,
+    client: IpAddr,
     source: &Source,
     headers: &HeaderMap,
     form: Form<'_>,
@@ -169,7 +218,7 @@ fn check_body(
     let sampled = ingress.samples();
     let before = sampled.then(clock::now);
     let verified = source.keyring.verify(headers, body, ingress.unix_seconds()).map_err(|_| {
-        ingress.guard_bad(watch.peer);
+        ingress.guard_bad(client, source);
         Refused::Signature
     })?;
     let verified_at = sampled.then(clock::now);

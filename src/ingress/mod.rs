@@ -1,13 +1,17 @@
 //! Ingress: signals come in over HTTP, are verified, parsed, rated, and offered to the journal; the answer goes out
 //! when the journal says that they are durable.
 
+mod admission;
 pub mod answer;
 mod body;
+pub mod client_address;
 mod connection;
 pub mod guard;
+mod host;
 mod http1;
 mod http2;
 mod intake;
+mod memory_budget;
 mod outbox;
 pub mod rate;
 pub mod stage;

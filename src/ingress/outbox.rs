@@ -173,7 +173,7 @@ impl Outbox {
             }
         }
         let stuck = self.sent < self.out.len() && !self.broken;
-        self.watch.write_is_stuck(stuck);
+        self.watch.answers_wait(if stuck { self.out.len() - self.sent } else { 0 });
         if !stuck {
             self.out.clear();
             self.sent = 0;
@@ -183,6 +183,12 @@ impl Outbox {
         } else if stuck {
             self.watch.wake();
         }
+    }
+
+    /// Whether every answer has left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.broken || self.slots.is_empty() && self.sent >= self.out.len()
     }
 
     /// As many answers wait as one connection may have.
@@ -218,7 +224,7 @@ impl Outbox {
     /// Waits until every answer has left, then ends the stream.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_write_on(cx);
-        if !self.broken && (!self.slots.is_empty() || self.sent < self.out.len()) {
+        if !self.is_empty() {
             self.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }

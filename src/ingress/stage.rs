@@ -5,17 +5,18 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::io;
 use std::net::{IpAddr, TcpListener};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use tokio::sync::Notify;
 
+use super::admission::Admission;
 use super::answer::{Promised, Refused, Told};
-use super::body::Budget;
-use super::connection::{self, Watch};
-use super::guard::Guard;
+use super::client_address::TrustedProxies;
+use super::connection;
+use super::guard::{Guard, Turn};
+use super::memory_budget::MemoryBudget;
 use super::outbox::SharedOutbox;
 use super::rate::{Buckets, Leases};
 use super::waiting::{Held, Overdue, Wait, Waiting};
@@ -46,6 +47,11 @@ pub struct Plan {
     pub crowd: Crowd,
     /// Threads that share the node's bounds.
     pub threads: usize,
+    /// How long a connection may be without a request, and how long it lives, in seconds.
+    pub idle_seconds: u32,
+    pub connection_seconds: u32,
+    /// Who is believed about its clients' addresses.
+    pub trusted_proxies: TrustedProxies,
     /// Stop accepting; finish what is under way.
     pub drain: Switch,
     /// Leave everything as it is.
@@ -84,15 +90,14 @@ impl Ends {
 /// Everything that one thread's requests share.
 pub struct Ingress {
     sources: Arc<Vec<Source>>,
-    /// Bodies not yet verified.
-    pub unverified: Budget,
+    /// For what has not been verified and what nobody takes.
+    pub memory: Rc<MemoryBudget>,
+    pub admission: Admission,
     ends: Rc<Ends>,
     waiting: Rc<RefCell<Waiting>>,
     leases: RefCell<Leases>,
     crowd: Crowd,
     guard: RefCell<Guard>,
-    /// This thread's share of the node's.
-    connections_max: usize,
     started: Instant,
     seconds: Rc<Cell<u32>>,
     /// For the `date` of answers.
@@ -104,8 +109,6 @@ pub struct Ingress {
     acked_now: Cell<u64>,
     acked_per_second: Cell<u64>,
     draining: Cell<bool>,
-    watches: RefCell<Vec<Weak<Watch>>>,
-    per_address: RefCell<HashMap<IpAddr, u32>>,
     /// What a read of a socket brought, while it is looked at.
     pub scratch: RefCell<Box<[u8]>>,
 }
@@ -115,17 +118,25 @@ const SAMPLE: u32 = 16;
 
 impl Ingress {
     fn new(plan: &Plan, ends: Rc<Ends>) -> Self {
+        let seconds = Rc::default();
+        let memory = MemoryBudget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads);
         Self {
             sources: Arc::clone(&plan.sources),
-            unverified: Budget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads),
+            admission: Admission::new(
+                limits::CONNECTIONS_MAX / plan.threads,
+                (plan.idle_seconds, plan.connection_seconds),
+                plan.trusted_proxies.clone(),
+                Rc::clone(&memory),
+                Rc::clone(&seconds),
+            ),
+            memory,
             ends,
             waiting: Rc::default(),
             leases: RefCell::new(Leases::new(Arc::clone(&plan.buckets))),
             crowd: plan.crowd.clone(),
             guard: RefCell::new(Guard::new(plan.threads)),
-            connections_max: limits::CONNECTIONS_MAX / plan.threads,
             started: clock::now(),
-            seconds: Rc::default(),
+            seconds,
             date: RefCell::new(http_date()),
             due: RefCell::default(),
             unix_seconds: Cell::new(clock::wall().0 / 1000),
@@ -133,8 +144,6 @@ impl Ingress {
             acked_now: Cell::new(0),
             acked_per_second: Cell::new(0),
             draining: Cell::new(false),
-            watches: RefCell::default(),
-            per_address: RefCell::default(),
             scratch: RefCell::new(vec![0; limits::H1_BUFFER_BYTES].into()),
         }
     }
@@ -185,12 +194,14 @@ impl Ingress {
         self.sample.get().is_multiple_of(SAMPLE)
     }
 
-    pub fn guard_allows(&self, peer: IpAddr, now: Instant) -> bool {
-        self.guard.borrow_mut().allow(peer, self.nanos(now))
+    /// When a body of so many bytes may be read and checked.
+    pub fn turn(&self, client: IpAddr, source: &Source, bytes: u64, now: Instant) -> Turn {
+        self.guard.borrow_mut().turn(client, &source.name, bytes, self.nanos(now))
     }
 
-    pub fn guard_bad(&self, peer: IpAddr) {
-        self.guard.borrow_mut().bad(peer, self.nanos(clock::now()));
+    /// A signature did not hold.
+    pub fn guard_bad(&self, client: IpAddr, source: &Source) {
+        self.guard.borrow_mut().bad(client, &source.name, self.nanos(clock::now()));
     }
 
     fn nanos(&self, now: Instant) -> u64 {
@@ -318,34 +329,6 @@ impl Ingress {
         u32::try_from((seconds * (80 + jitter)).div_ceil(100)).unwrap_or(60).clamp(1, 60)
     }
 
-    fn admit(&self, peer: IpAddr) -> Option<Rc<Watch>> {
-        let share = self.watches.borrow().len();
-        if self.draining.get() || share >= self.connections_max {
-            return None;
-        }
-        let mut per_address = self.per_address.borrow_mut();
-        let count = per_address.entry(subnet(peer)).or_insert(0);
-        // A proxy or a generator on the same host speaks for many.
-        if *count >= limits::CONNECTIONS_PER_ADDRESS_MAX && !peer.is_loopback() {
-            return None;
-        }
-        *count += 1;
-        let watch = Watch::new(peer, Rc::clone(&self.seconds));
-        self.watches.borrow_mut().push(Rc::downgrade(&watch));
-        Some(watch)
-    }
-
-    fn leave(&self, peer: IpAddr) {
-        let mut per_address = self.per_address.borrow_mut();
-        let subnet = subnet(peer);
-        if let Some(count) = per_address.get_mut(&subnet) {
-            *count -= 1;
-            if *count == 0 {
-                per_address.remove(&subnet);
-            }
-        }
-    }
-
     /// Once a second: coarse clocks, overdue connections and requests, measurements.
     fn sweep(&self) {
         let now = clock::now();
@@ -360,24 +343,17 @@ impl Ingress {
             self.tell(held, None);
         }
         self.write();
-        self.watches.borrow_mut().retain(|watch| {
-            let Some(watch) = watch.upgrade() else { return false };
-            watch.sweep();
-            true
-        });
+        self.admission.sweep();
         self.ends.recorder.borrow_mut().flush_if_due(now);
     }
 
     fn drain(&self) {
         self.draining.set(true);
-        for watch in self.watches.borrow().iter().filter_map(Weak::upgrade) {
-            watch.wake();
-        }
+        self.admission.close_all();
     }
 
     fn is_done(&self) -> bool {
-        self.waiting.borrow().is_empty()
-            && self.watches.borrow().iter().all(|watch| watch.strong_count() == 0)
+        self.waiting.borrow().is_empty() && self.admission.is_empty()
     }
 }
 
@@ -389,17 +365,6 @@ impl std::fmt::Debug for Ingress {
 
 fn http_date() -> String {
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(clock::wall().0))
-}
-
-/// An IPv6 host owns a /64; an IPv4 one its address.
-fn subnet(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        },
-        IpAddr::V4(_) => peer,
-    }
 }
 
 /// Runs one ingress thread until the line has drained.
@@ -450,15 +415,14 @@ async fn accept(ingress: Rc<Ingress>, listener: tokio::net::TcpListener) {
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
-                let peer = peer.ip();
-                let Some(watch) = ingress.admit(peer) else { continue };
+                let Some(watch) = ingress.admission.admit(peer.ip()) else { continue };
                 // Without it small answers wait for the client's delayed acknowledgement; failing is no reason to
                 // refuse the connection.
                 let _best_effort = socket.set_nodelay(true);
                 let ingress = Rc::clone(&ingress);
                 tokio::task::spawn_local(async move {
-                    connection::serve(socket, watch, Rc::clone(&ingress)).await;
-                    ingress.leave(peer);
+                    connection::serve(socket, Rc::clone(&watch), Rc::clone(&ingress)).await;
+                    ingress.admission.leave(&watch);
                 });
             }
             // Out of descriptors, or the client left before it was accepted: let others finish first.

@@ -2,8 +2,9 @@
 //! a line, and a body with two lengths or an encoding of its own. A proxy before us may read such a head in another
 //! way, and what is one request to it would be two to us (RFC 9112, 2.2, 6.1 and 11.2). Pure.
 //!
-//! A refusal is a byte that no parser takes, in the place of the line feed at fault: the parser then answers 400 and
-//! closes the connection.
+//! It also knows where requests end, so that a connection can be closed after one of them.
+
+use crate::limits::HEADER_BYTES_MAX;
 
 /// Where in the stream of requests one connection is.
 #[derive(Debug)]
@@ -11,7 +12,11 @@ pub struct Strict {
     place: Place,
     /// The line that the last read broke off in.
     broken: Vec<u8>,
+    /// That line is longer than what is kept of it.
+    cut: bool,
     head: Head,
+    /// Heads that came to their end.
+    heads: u64,
 }
 
 #[derive(Debug)]
@@ -20,8 +25,10 @@ enum Place {
     Body {
         left: u64,
     },
-    /// Behind a body in chunks, or a refusal: no further request is read from this connection.
+    /// After a body in chunks: no further request is read from this connection.
     Over,
+    /// After a line at fault: nothing further is read.
+    Refused,
 }
 
 /// What the lines of a head said so far.
@@ -32,22 +39,48 @@ struct Head {
     chunked: bool,
 }
 
-const REFUSED: u8 = 0;
-/// Longer lines are looked at no further; the parser's limits end them.
-const LINE_BYTES_MAX: usize = 1024;
+/// What stands for the line feed at fault and all that follows it: no parser takes it, and it ends a head, so that the
+/// parser answers 400 and closes the connection.
+pub const REFUSAL: &[u8] = b"\0\r\n\r\n";
+/// Bytes that are kept of a line. A longer one that says where the body ends is refused, any other is the parser's.
+const LINE_BYTES_MAX: usize = HEADER_BYTES_MAX as usize;
 
 impl Strict {
     #[must_use]
     pub fn new() -> Self {
-        Self { place: Place::Head, broken: Vec::new(), head: Head::default() }
+        Self { place: Place::Head, broken: Vec::new(), cut: false, head: Head::default(), heads: 0 }
     }
 
-    /// Looks at the next bytes of the connection; spoils the first that must not pass.
-    pub fn read(&mut self, bytes: &mut [u8]) {
+    /// Heads that have come whole.
+    #[must_use]
+    pub fn heads(&self) -> u64 {
+        self.heads
+    }
+
+    /// Whether part of a head has come.
+    #[must_use]
+    pub fn is_in_head(&self) -> bool {
+        matches!(self.place, Place::Head) && (self.head.begun || !self.broken.is_empty())
+    }
+
+    /// Bytes that may be read without reading beyond the request that the last read broke off in, or beyond the next
+    /// one's first byte.
+    #[must_use]
+    pub fn within_request(&self) -> usize {
+        match self.place {
+            Place::Head => 1,
+            Place::Body { left } => usize::try_from(left).unwrap_or(usize::MAX),
+            Place::Over | Place::Refused => usize::MAX,
+        }
+    }
+
+    /// Looks at the next bytes of the connection; says how many of them may pass, if not all.
+    pub fn read(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             match &mut self.place {
-                Place::Over => return,
+                Place::Over => return None,
+                Place::Refused => return Some(at),
                 Place::Body { left } => {
                     let part = (*left).min((bytes.len() - at) as u64);
                     *left -= part;
@@ -60,16 +93,17 @@ impl Strict {
                 Place::Head => {
                     let Some(end) = memchr::memchr(b'\n', &bytes[at..]).map(|end| at + end) else {
                         self.keep(&bytes[at..]);
-                        return;
+                        return None;
                     };
                     if !self.line(&bytes[at..end]) {
-                        bytes[end] = REFUSED;
-                        self.place = Place::Over;
+                        self.place = Place::Refused;
+                        return Some(end);
                     }
                     at = end + 1;
                 }
             }
         }
+        None
     }
 
     fn keep(&mut self, part: &[u8]) {
@@ -77,6 +111,7 @@ impl Strict {
         let room = LINE_BYTES_MAX.saturating_sub(self.broken.len());
         let (first, rest) = part.split_at(part.len().min(room));
         self.broken.extend_from_slice(first);
+        self.cut |= !rest.is_empty();
         if let (Some(last), Some(kept)) = (rest.last(), self.broken.last_mut()) {
             *kept = *last;
         }
@@ -89,7 +124,9 @@ impl Strict {
         }
         self.keep(line);
         let line = std::mem::take(&mut self.broken);
-        self.whole(&line)
+        let cut = std::mem::take(&mut self.cut);
+        // The end of its value is not known.
+        !(cut && is_framing(&line)) && self.whole(&line)
     }
 
     fn whole(&mut self, line: &[u8]) -> bool {
@@ -98,19 +135,20 @@ impl Strict {
             // Empty lines before a request are passed over (RFC 9112, 2.2).
             None => !self.head.begun || self.end(),
             Some(b'c' | b'C') => {
-                if let Some(value) = value(line, b"content-length:") {
-                    self.head.length = decimal(value);
-                    return self.head.length.is_some();
-                }
                 self.head.begun = true;
+                if let Some(value) = value(line, CONTENT_LENGTH) {
+                    let first = self.head.length.is_none();
+                    self.head.length = decimal(value);
+                    return first && self.head.length.is_some();
+                }
                 true
             }
             Some(b't' | b'T') => {
-                if let Some(value) = value(line, b"transfer-encoding:") {
+                self.head.begun = true;
+                if let Some(value) = value(line, TRANSFER_ENCODING) {
                     let first = !std::mem::replace(&mut self.head.chunked, true);
                     return first && value.eq_ignore_ascii_case(b"chunked");
                 }
-                self.head.begun = true;
                 true
             }
             Some(_) => {
@@ -123,6 +161,7 @@ impl Strict {
     /// The head is complete: where its body ends.
     fn end(&mut self) -> bool {
         let head = std::mem::take(&mut self.head);
+        self.heads += 1;
         self.place = match head.length {
             Some(_) if head.chunked => return false,
             _ if head.chunked => Place::Over,
@@ -133,14 +172,23 @@ impl Strict {
     }
 }
 
+const CONTENT_LENGTH: &[u8] = b"content-length:";
+const TRANSFER_ENCODING: &[u8] = b"transfer-encoding:";
+
+/// Whether a header line says where the body ends.
+fn is_framing(line: &[u8]) -> bool {
+    value(line, CONTENT_LENGTH).or_else(|| value(line, TRANSFER_ENCODING)).is_some()
+}
+
 /// The value of a header line, if it is of this name.
 fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (given, value) = line.split_at_checked(name.len())?;
     given.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }
 
+/// A length as every parser reads it: digits alone, no longer than a number of 64 bits.
 fn decimal(digits: &[u8]) -> Option<u64> {
-    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let plain = matches!(digits.len(), 1..=20) && digits.iter().all(u8::is_ascii_digit);
     plain.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
 }
 
@@ -157,7 +205,7 @@ mod tests {
         "POST / HTTP/1.1\r\nx: content-length: 9\r\n\r\nGET / HTTP/1.1\r\n\r\n",
     ];
     /// `|` stands for the line feed at fault.
-    const BAD: [&str; 10] = [
+    const BAD: [&str; 11] = [
         "GET / HTTP/1.1|host: a\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a|\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\n|",
@@ -168,30 +216,55 @@ mod tests {
         "POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r|",
         "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r|",
         "POST / HTTP/1.1\r\ncontent-length: +2\r|",
+        "POST / HTTP/1.1\r\ncontent-length: 2\r\ncontent-length: 2\r|",
     ];
 
-    /// What comes through when `text` arrives in pieces of `size` bytes.
-    fn through(text: &str, size: usize) -> Vec<u8> {
-        let (mut strict, mut bytes) = (Strict::new(), text.as_bytes().to_vec());
-        bytes.chunks_mut(size).for_each(|piece| strict.read(piece));
-        bytes
+    /// How much of `text` passes when it arrives in pieces of `size` bytes, if not all.
+    fn passes(text: &str, size: usize) -> Option<usize> {
+        let mut strict = Strict::new();
+        let pieces = text.as_bytes().chunks(size).enumerate();
+        pieces.map(|(number, piece)| Some(number * size + strict.read(piece)?)).find_map(|fault| fault)
     }
 
     #[test]
-    fn good_requests_pass_untouched_however_they_arrive() {
+    fn good_requests_pass_however_they_arrive() {
         for text in GOOD {
             for size in 1..=text.len() {
-                assert_eq!(through(text, size), text.as_bytes(), "{text:?} in pieces of {size}");
+                assert_eq!(passes(text, size), None, "{text:?} in pieces of {size}");
             }
         }
     }
 
     #[test]
-    fn the_line_feed_at_fault_is_spoiled_however_it_arrives() {
+    fn the_line_feed_at_fault_does_not_pass_however_it_arrives() {
         for text in BAD {
-            let (arrives, expected) = (text.replace('|', "\n"), text.replace('|', "\0"));
+            let fault = text.find('|');
             for size in 1..=text.len() {
-                assert_eq!(through(&arrives, size), expected.as_bytes(), "{text:?} in pieces of {size}");
+                assert_eq!(passes(&text.replace('|', "\n"), size), fault, "{text:?} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_passes_after_a_refusal() {
+        let mut strict = Strict::new();
+        assert_eq!(strict.read(b"GET / HTTP/1.1\nhost"), Some(14));
+        assert_eq!(strict.read(b": gemba\r\n"), Some(0));
+    }
+
+    #[test]
+    fn a_long_line_means_the_same_in_one_piece_and_in_many() {
+        let zeros = "0".repeat(1100);
+        let long = "x".repeat(2 * LINE_BYTES_MAX);
+        for (head, good) in [
+            (format!("POST / HTTP/1.1\r\ncontent-length: {zeros}2\r|"), false),
+            (format!("POST / HTTP/1.1\r\ncontent-length: 1{long}\r|"), false),
+            (format!("POST / HTTP/1.1\r\ntransfer-encoding: {long}\r|"), false),
+            (format!("POST / HTTP/1.1\r\ncookie: {long}\r|\r|"), true),
+        ] {
+            let fault = head.find('|').filter(|_| !good);
+            for size in [1, 7, 1023, 1024, 1025, LINE_BYTES_MAX, head.len()] {
+                assert_eq!(passes(&head.replace('|', "\n"), size), fault, "in pieces of {size}");
             }
         }
     }
@@ -200,11 +273,24 @@ mod tests {
     fn a_line_without_end_is_not_kept() {
         let mut strict = Strict::new();
         for _ in 0..1000 {
-            strict.read(&mut [b'x'; 100]);
+            assert_eq!(strict.read(&[b'x'; 100]), None);
         }
         assert!(strict.broken.len() <= LINE_BYTES_MAX);
-        let mut end = *b"\r\nx\n";
-        strict.read(&mut end);
-        assert_eq!(&end, b"\r\nx\0", "the long line ended well, the next does not");
+        assert_eq!(strict.read(b"\r\nx\n"), Some(3), "the long line ended well, the next does not");
+    }
+
+    #[test]
+    fn reads_that_stay_within_a_request_end_where_it_ends() {
+        let first = b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nab\ncd";
+        let both = [first.as_slice(), b"GET / HTTP/1.1\r\n\r\n"].concat();
+        let (mut strict, mut at) = (Strict::new(), 0);
+        while strict.heads() < 1 || strict.within_request() > 1 {
+            let end = at + strict.within_request();
+            assert_eq!(strict.read(&both[at..end]), None);
+            at = end;
+        }
+        assert_eq!((at, strict.is_in_head()), (first.len(), false));
+        strict.read(b"G");
+        assert!(strict.is_in_head());
     }
 }

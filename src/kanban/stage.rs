@@ -360,9 +360,7 @@ impl Stage {
     }
 
     pub(super) fn shed(&self, signals: usize) -> Option<Shed> {
-        if self.marks.drain.is_on() {
-            Some(Shed::Draining)
-        } else if self.marks.disk_low.read() == 1 {
+        if self.marks.disk_low.read() == 1 {
             Some(Shed::DiskLow)
         } else if self.marks.backlog_full.read() == 1 {
             Some(Shed::BacklogFull)

@@ -41,6 +41,9 @@ pub fn plan(
             buckets: Arc::clone(&buckets),
             crowd: crowd.clone(),
             threads,
+            idle_seconds: settings.idle_seconds,
+            connection_seconds: settings.connection_seconds,
+            trusted_proxies: settings.trusted_proxies.clone(),
             drain: drain.clone(),
             abandon: abandon.clone(),
         };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
 use super::journal_thread::Bounds;
+use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
@@ -30,6 +31,11 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub ingress_threads: usize,
+    /// How long a connection may be without a request, and how long it lives, in seconds.
+    pub idle_seconds: u32,
+    pub connection_seconds: u32,
+    /// Who is believed about its clients' addresses.
+    pub trusted_proxies: TrustedProxies,
     pub shards: usize,
     pub tokens: Tokens,
     pub sources: Arc<Vec<Source>>,

@@ -355,8 +355,10 @@ impl Run for Line {
     }
 }
 
-/// Actions under way may take so long at the end.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long actions under way may take at the end: with the drain before it less than the ten seconds after which
+/// `docker stop` kills.
+const SETTLE: Duration = Duration::from_secs(4);
+const _: () = assert!(SETTLE.as_secs() + crate::limits::DRAIN_SECONDS as u64 <= 8);
 
 fn by_shard(governors: Vec<Governor>, shards: usize) -> Vec<Vec<Governor>> {
     let mut owned: Vec<Vec<Governor>> = std::iter::repeat_with(Vec::new).take(shards).collect();

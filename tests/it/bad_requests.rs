@@ -89,7 +89,7 @@ fn what_is_no_http_is_refused_and_the_connection_closed() {
     let table: Vec<(&str, u16, Vec<u8>)> = vec![
         ("65 headers", 431, bad.with(POST, &many)),
         ("70 KiB of headers", 431, bad.with(POST, &[JSON, &format!("x-long: {}", "x".repeat(70 * 1024))])),
-        ("a URL of 70 KiB", 414, bad.with(&format!("POST /{} HTTP/1.1", "x".repeat(70 * 1024)), &[JSON])),
+        ("a URL of 10 KiB", 414, bad.with(&format!("POST /v1/{} HTTP/1.1", "x".repeat(10 * 1024)), &[JSON])),
         ("CL and TE", 400, bad.chunked(&[&bad.length])),
         ("TE and CL", 400, raw(POST, &[&bad.length, "transfer-encoding: chunked"], b"0\r\n\r\n")),
         ("TE that is not chunked", 400, bad.with(POST, &[JSON, "transfer-encoding: gzip"])),

@@ -151,29 +151,33 @@ fn a_body_without_end_is_refused_at_the_limit() {
 }
 
 /// Frames as bytes, for what no client library would send.
-struct Frames {
-    socket: TcpStream,
+pub struct Frames {
+    pub socket: TcpStream,
 }
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
+pub const END_HEADERS: u8 = 4;
 
 impl Frames {
     fn new(node: &Node) -> Self {
-        let mut socket = connect(node.ingress);
+        Self::on(connect(node.ingress), b"")
+    }
+
+    /// A connection with settings of the caller's.
+    pub fn on(mut socket: TcpStream, settings: &[u8]) -> Self {
         send(&mut socket, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        send(&mut socket, &frame(SETTINGS, 0, 0, b""));
+        send(&mut socket, &frame(SETTINGS, 0, 0, settings));
         Self { socket }
     }
 
     /// The next frame: kind, flags, stream, payload.
-    fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+    pub fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let mut head = [0; 9];
         self.socket.read_exact(&mut head).ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -202,7 +206,7 @@ impl Frames {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];
     bytes.extend_from_slice(&stream.to_be_bytes());
@@ -211,7 +215,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The header block of a signed POST, without a table or Huffman codes.
-fn block(signature: &str) -> Vec<u8> {
+pub fn block(signature: &str) -> Vec<u8> {
     let text = |block: &mut Vec<u8>, text: &str| {
         block.push(u8::try_from(text.len()).unwrap());
         block.extend_from_slice(text.as_bytes());

@@ -23,6 +23,7 @@ mod operator;
 mod rabbit;
 mod readme;
 mod senders;
+mod strangers;
 #[cfg(feature = "faults")]
 mod supervision;
 mod targets;

@@ -210,7 +210,7 @@ fn a_spent_tenant_waits_and_its_neighbour_does_not() {
 }
 
 #[test]
-fn a_forger_is_refused_cheaply_and_uses_up_no_tenants_rate() {
+fn a_forger_is_refused_each_time_and_uses_up_no_tenants_rate() {
     let node = Node::start_with(&[
         ("GEMBA_RATE_LIMIT__PER_SECOND", "1"),
         ("GEMBA_RATE_LIMIT__BURST", "5"),
@@ -222,39 +222,19 @@ fn a_forger_is_refused_cheaply_and_uses_up_no_tenants_rate() {
     let headers = [length.as_str(), "content-type: application/json", signature.as_str()];
     let forged = raw("POST /v1/signals HTTP/1.1", &headers, body.as_bytes());
     let mut socket = connect(node.ingress);
-    let (mut looked_at, mut guarded) = (0, 0);
     for _ in 0..300 {
         send(&mut socket, &forged);
         let answer = read_answer(&mut socket).expect("an answer");
         assert_problem("forged", &answer);
-        match answer.status {
-            401 => looked_at += 1,
-            429 => {
-                assert!(answer.header("retry-after").is_some());
-                guarded += 1;
-            }
-            status => panic!("{status}: {}", answer.text()),
-        }
+        assert_eq!(answer.status, 401);
     }
-    assert!(looked_at >= 20, "{looked_at} of 300 were looked at");
-    assert!(guarded > 0, "all of {looked_at} were looked at");
-
     // The whole burst at once: one token less and it would not fit.
     let items: Vec<String> = (0..5).map(|number| signal("acme", "vm", &format!("g-{number}"))).collect();
     let burst = format!("[{}]", items.join(","));
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        let answer = node.post(BATCH, burst.as_bytes());
-        if answer.status == 202 {
-            break;
-        }
-        assert!(answer.text().contains("bad signatures"), "only the guard refuses: {}", answer.text());
-        assert!(Instant::now() < until);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    assert_eq!(node.post(BATCH, burst.as_bytes()).status, 202);
     assert_eq!(node.ask("/v1/signals/acme/forged").status, 404);
     let until = Instant::now() + Duration::from_secs(30);
-    while node.metric("gemba_signals_total{result=\"bad_signature\"}") < f64::from(looked_at + guarded) {
+    while node.metric("gemba_signals_total{result=\"bad_signature\"}") < 300.0 {
         assert!(Instant::now() < until, "every forgery is counted");
         std::thread::sleep(Duration::from_millis(20));
     }

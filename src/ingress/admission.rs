@@ -1,0 +1,221 @@
+//! Which connections one thread takes: so many in all, so many of one address. When all are taken, a connection that
+//! has no request makes room for a new one, so that silent ones keep nobody out.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::{Rc, Weak};
+
+use hashbrown::HashMap;
+use hyper::header::HeaderMap;
+
+use super::client_address::{TrustedProxies, subnet};
+use super::connection::{Order, Watch};
+use super::memory_budget::MemoryBudget;
+use crate::limits;
+
+/// The connections of one thread.
+#[derive(Debug)]
+pub struct Admission {
+    connections_max: usize,
+    idle_seconds: u32,
+    age_seconds: u32,
+    trusted: TrustedProxies,
+    budget: Rc<MemoryBudget>,
+    /// The thread's clock, in coarse seconds.
+    now: Rc<Cell<u32>>,
+    open: Cell<usize>,
+    admitted: Cell<u32>,
+    watches: RefCell<Vec<Weak<Watch>>>,
+    per_address: RefCell<HashMap<IpAddr, u32>>,
+}
+
+/// Connections that are looked at to find one that makes room.
+const LOOKED_AT: usize = 32;
+/// A connection without a request makes room only after this time, so that a new one can send its first.
+const GRACE_SECONDS: u32 = 2;
+/// Connections above the limit while those that make room are still closing.
+const CLOSING_MAX: usize = 64;
+
+impl Admission {
+    #[must_use]
+    pub fn new(
+        connections_max: usize,
+        (idle_seconds, age_seconds): (u32, u32),
+        trusted: TrustedProxies,
+        budget: Rc<MemoryBudget>,
+        now: Rc<Cell<u32>>,
+    ) -> Self {
+        Self {
+            connections_max,
+            idle_seconds,
+            age_seconds,
+            trusted,
+            budget,
+            now,
+            open: Cell::new(0),
+            admitted: Cell::new(0),
+            watches: RefCell::default(),
+            per_address: RefCell::default(),
+        }
+    }
+
+    /// Takes a connection, or not.
+    pub fn admit(&self, peer: IpAddr) -> Option<Rc<Watch>> {
+        let peer = peer.to_canonical();
+        let full = self.open.get() >= self.connections_max;
+        if full && (self.open.get() >= self.connections_max + CLOSING_MAX || !self.make_room()) {
+            return None;
+        }
+        let number = self.admitted.get();
+        self.admitted.set(number.wrapping_add(1));
+        // Up to a tenth earlier, so that connections that came together do not all go together.
+        let lifetime = self.age_seconds - self.age_seconds / 160 * (number % 16);
+        let expires = self.now.get().saturating_add(lifetime);
+        let is_proxy = self.trusted.trusts(peer);
+        let watch = Watch::new(peer, is_proxy, Rc::clone(&self.now), expires, &self.budget);
+        // A proxy speaks for many.
+        if !is_proxy && !self.count(&watch, peer) {
+            return None;
+        }
+        self.open.set(self.open.get() + 1);
+        self.watches.borrow_mut().push(Rc::downgrade(&watch));
+        Some(watch)
+    }
+
+    /// A proxy said for whom it opened the connection.
+    pub fn admit_behind_proxy(&self, watch: &Watch, source: IpAddr) -> bool {
+        let is_proxy = self.trusted.trusts(source);
+        watch.set_client(source, is_proxy);
+        is_proxy || self.count(watch, source)
+    }
+
+    fn count(&self, watch: &Watch, client: IpAddr) -> bool {
+        // A proxy or a generator on the same host speaks for many.
+        if client.is_loopback() {
+            return true;
+        }
+        let client = subnet(client);
+        let mut per_address = self.per_address.borrow_mut();
+        let count = per_address.entry(client).or_insert(0);
+        if *count >= limits::CONNECTIONS_PER_ADDRESS_MAX {
+            return false;
+        }
+        *count += 1;
+        watch.counted.set(Some(client));
+        true
+    }
+
+    /// A connection has ended.
+    pub fn leave(&self, watch: &Watch) {
+        self.open.set(self.open.get() - 1);
+        let Some(client) = watch.counted.take() else { return };
+        let mut per_address = self.per_address.borrow_mut();
+        if let Some(count) = per_address.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                per_address.remove(&client);
+            }
+        }
+    }
+
+    /// Whose request it is.
+    #[must_use]
+    pub fn client(&self, watch: &Watch, headers: &HeaderMap) -> IpAddr {
+        let named =
+            if watch.is_proxy() { self.trusted.client_of(watch.client(), headers) } else { watch.client() };
+        subnet(named)
+    }
+
+    /// Closes a connection without a request: of some, one that never had any before one that had, and then the one
+    /// that has been so the longest.
+    fn make_room(&self) -> bool {
+        let watches = self.watches.borrow();
+        let from = self.admitted.get() as usize * LOOKED_AT;
+        let some =
+            (0..LOOKED_AT.min(watches.len())).filter_map(|at| watches[(from + at) % watches.len()].upgrade());
+        let quiet = some.filter_map(|watch| {
+            let seconds = watch.seconds_without_request()?;
+            let may_go = seconds >= GRACE_SECONDS && watch.current_order() < Order::Close;
+            may_go.then(|| ((watch.is_unused(), seconds), watch))
+        });
+        let Some((_, longest)) = quiet.max_by_key(|(rank, _)| *rank) else { return false };
+        longest.order(Order::Close);
+        true
+    }
+
+    /// Once a second: closes connections that overstay.
+    pub fn sweep(&self) {
+        self.watches.borrow_mut().retain(|watch| {
+            let Some(watch) = watch.upgrade() else { return false };
+            watch.sweep(self.idle_seconds);
+            true
+        });
+    }
+
+    /// Every connection closes once the requests that it has are answered.
+    pub fn close_all(&self) {
+        for watch in self.watches.borrow().iter().filter_map(Weak::upgrade) {
+            watch.order(Order::Close);
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.get() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(connections_max: usize) -> (Admission, Rc<Cell<u32>>) {
+        let now = Rc::new(Cell::new(0));
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let budget = MemoryBudget::new(1 << 20);
+        (Admission::new(connections_max, (75, 3600), trusted, budget, Rc::clone(&now)), now)
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn one_address_has_its_share_and_a_proxy_those_of_its_clients() {
+        let (admission, _) = admission(10_000);
+        let max = limits::CONNECTIONS_PER_ADDRESS_MAX;
+        let held: Vec<_> = (0..max).map(|_| admission.admit(address("192.0.2.1")).unwrap()).collect();
+        assert!(admission.admit(address("192.0.2.1")).is_none());
+        assert!(admission.admit(address("::ffff:192.0.2.1")).is_none(), "the same address in another form");
+        assert!(admission.admit(address("192.0.2.2")).is_some());
+        let behind: Vec<_> = (0..=max).map(|_| admission.admit(address("10.0.0.1")).unwrap()).collect();
+        for watch in &behind[..max as usize] {
+            assert!(admission.admit_behind_proxy(watch, address("2001:db8::1")));
+        }
+        assert!(
+            !admission.admit_behind_proxy(&behind[max as usize], address("2001:db8::2")),
+            "one /64 is one client"
+        );
+        admission.leave(&held[0]);
+        assert!(admission.admit(address("192.0.2.1")).is_some());
+    }
+
+    #[test]
+    fn silent_connections_make_room_and_busy_ones_do_not() {
+        let (admission, now) = admission(4);
+        let busy = admission.admit(address("192.0.2.1")).unwrap();
+        busy.request_began();
+        let idle = admission.admit(address("192.0.2.2")).unwrap();
+        idle.request_began();
+        idle.request_ended();
+        let silent: Vec<_> = (0..2).map(|_| admission.admit(address("192.0.2.3")).unwrap()).collect();
+        assert!(admission.admit(address("192.0.2.4")).is_none(), "none has been silent for long");
+        now.set(GRACE_SECONDS);
+        for _ in 0..3 {
+            assert!(admission.admit(address("192.0.2.4")).is_some());
+        }
+        assert!(admission.admit(address("192.0.2.4")).is_none());
+        assert!(silent.iter().all(|watch| watch.current_order() == Order::Close));
+        assert_eq!((idle.current_order(), busy.current_order()), (Order::Close, Order::GoOn));
+    }
+}
