@@ -164,8 +164,8 @@ fn version_2(rest: &[u8]) -> ProxyHeader {
     }
     let Some(block) = rest.get(..len) else { return ProxyHeader::Incomplete };
     let source = match (version_and_command & 0xf, family >> 4) {
-        // LOCAL: the proxy's own connection.
-        (0, _) => None,
+        // LOCAL is the proxy's own connection; unspecified families and sockets of the file system have no address.
+        (0, _) | (1, 0 | 3) => None,
         // PROXY over IPv4 and IPv6: source, target, two ports.
         (1, 1) => match block.first_chunk::<4>().filter(|_| len >= 12) {
             Some(source) => Some(IpAddr::from(*source)),
@@ -175,8 +175,6 @@ fn version_2(rest: &[u8]) -> ProxyHeader {
             Some(source) => Some(IpAddr::from(*source).to_canonical()),
             None => return ProxyHeader::Broken,
         },
-        // Unspecified, and sockets of the file system: there is no address.
-        (1, 0 | 3) => None,
         _ => return ProxyHeader::Broken,
     };
     ProxyHeader::Complete { bytes, source }
