@@ -22,10 +22,12 @@ fn read(body: &[u8], form: Form<'_>) -> Result<Signals, Unfit> {
 }
 
 fn single(body: &[u8]) {
-    let strict = serde_json::from_slice::<Json>(body).is_ok_and(|json| json.is_strict_object());
+    let json = serde_json::from_slice::<Json>(body);
+    let strict = json.as_ref().is_ok_and(Json::is_strict);
+    let typed = json.is_ok_and(|json| json.is_strict_object());
     match read(body, Form::Single) {
         Ok(Signals::One(signal)) => {
-            assert!(strict);
+            assert!(typed);
             assert_eq!(signal.body, body);
             same(&signal);
         }
@@ -33,6 +35,8 @@ fn single(body: &[u8]) {
         Err(Unfit::Items { items, .. }) => {
             let not_json = matches!(items[..], [(0, Reason::Json(_))]);
             assert_eq!(not_json, !strict, "{items:?}");
+            let not_typed = matches!(items[..], [(0, Reason::Object(_) | Reason::Type(..))]);
+            assert_eq!(not_typed, strict && !typed, "{items:?}");
         }
         Err(unfit) => assert!(!strict, "{unfit:?}"),
     }

@@ -11,6 +11,7 @@ const KEYS_MAX: usize = 1_000;
 const TEXTS: [&str; 7] = ["id", "tenant", "sku", "type", "time", "severity", "specversion"];
 
 pub enum Json {
+    Null,
     Text,
     Other,
     List(Vec<Json>),
@@ -18,19 +19,21 @@ pub enum Json {
 }
 
 impl Json {
-    /// Whether this is a JSON object that a signal may be, its names aside.
+    /// Within the limits, and without twin keys.
+    pub fn is_strict(&self) -> bool {
+        self.depth() <= DEPTH_MAX && self.values() - 1 <= VALUES_MAX && self.has_plain_keys()
+    }
+
+    /// Whether this is a JSON object that a signal may be, its names aside: its attributes are strings, or not set.
     pub fn is_strict_object(&self) -> bool {
         let Self::Map(entries) = self else { return false };
-        let texts = entries.iter().filter(|(key, _)| TEXTS.contains(&key.as_str()));
-        texts.map(|(_, value)| value).all(|value| matches!(value, Self::Text))
-            && self.depth() <= DEPTH_MAX
-            && self.values() - 1 <= VALUES_MAX
-            && self.has_plain_keys()
+        let mut texts = entries.iter().filter(|(key, _)| TEXTS.contains(&key.as_str()));
+        texts.all(|(_, value)| matches!(value, Self::Text | Self::Null)) && self.is_strict()
     }
 
     fn inner(&self) -> Box<dyn Iterator<Item = &Json> + '_> {
         match self {
-            Self::Text | Self::Other => Box::new(std::iter::empty()),
+            Self::Null | Self::Text | Self::Other => Box::new(std::iter::empty()),
             Self::List(items) => Box::new(items.iter()),
             Self::Map(entries) => Box::new(entries.iter().map(|(_, value)| value)),
         }
@@ -73,7 +76,7 @@ impl<'de> Visitor<'de> for Any {
         f.write_str("a JSON value")
     }
     fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Other)
+        Ok(Json::Null)
     }
     fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
         Ok(Json::Other)

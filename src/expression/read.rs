@@ -186,11 +186,12 @@ impl<'a> Pass<'_, '_, 'a> {
     }
 }
 
-/// The value as its type.
+/// The value as its type. A field that has one is an attribute, and is not set where it is `null`.
 #[inline]
 fn fit(value: Value<'_>, of: Type) -> Fact<'_> {
     match (of, value) {
         (Type::Json | Type::Dyn, value) => Fact::Value(value),
+        (_, Value::Null) => Fact::Missing,
         (Type::Timestamp, Value::Text(text)) => {
             time::timestamp(&text).map_or(Fact::Unfit, |time| Fact::Value(Value::Timestamp(time)))
         }

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::json::{Allowance, Keys, Strict};
+use super::parse::Reason;
 
-/// Attributes as the sender wrote them; not yet checked against the rules.
+/// Attributes as the sender wrote them; not yet checked against the rules. One that is `null` is not set (CloudEvents
+/// JSON format, 2.2).
 #[derive(Debug, Default)]
 pub struct Attributes<'a> {
     pub id: Option<Cow<'a, str>>,
@@ -17,19 +19,21 @@ pub struct Attributes<'a> {
     pub time: Option<Cow<'a, str>>,
     pub severity: Option<Cow<'a, str>>,
     pub specversion: Option<Cow<'a, str>>,
+    /// The first value of another type than it must have. What stands behind it was read all the same.
+    pub wrong: Option<Reason>,
 }
 
 impl<'a> Attributes<'a> {
     /// Where an attribute of this name goes; `None` for those that the line does not read.
-    pub fn slot(&mut self, name: &str) -> Option<&mut Option<Cow<'a, str>>> {
+    pub fn slot(&mut self, name: &str) -> Option<(&'static str, &mut Option<Cow<'a, str>>)> {
         Some(match name {
-            "id" => &mut self.id,
-            "tenant" => &mut self.tenant,
-            "sku" => &mut self.sku,
-            "type" => &mut self.kind,
-            "time" => &mut self.time,
-            "severity" => &mut self.severity,
-            "specversion" => &mut self.specversion,
+            "id" => ("id", &mut self.id),
+            "tenant" => ("tenant", &mut self.tenant),
+            "sku" => ("sku", &mut self.sku),
+            "type" => ("type", &mut self.kind),
+            "time" => ("time", &mut self.time),
+            "severity" => ("severity", &mut self.severity),
+            "specversion" => ("specversion", &mut self.specversion),
             _ => return None,
         })
     }
@@ -37,44 +41,122 @@ impl<'a> Attributes<'a> {
 
 impl<'de> Deserialize<'de> for Attributes<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Signal)
+        let allowance = Allowance::default();
+        let read = deserializer.deserialize_any(Signal(Strict { allowance: &allowance, depth: 0 }))?;
+        Ok(read.unwrap_or_else(|found| Self { wrong: Some(Reason::Object(found)), ..Self::default() }))
     }
 }
 
-struct Signal;
+/// What a JSON value is.
+mod is {
+    pub const NULL: &str = "null";
+    pub const BOOLEAN: &str = "a boolean";
+    pub const NUMBER: &str = "a number";
+    pub const STRING: &str = "a string";
+    pub const ARRAY: &str = "an array";
+    pub const OBJECT: &str = "an object";
+}
 
-impl<'de> Visitor<'de> for Signal {
-    type Value = Attributes<'de>;
+/// Reads a signal, or says what stands in its place.
+struct Signal<'s>(Strict<'s>);
+
+impl<'de> Visitor<'de> for Signal<'_> {
+    type Value = Result<Attributes<'de>, &'static str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a signal, which is a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let allowance = Allowance::default();
-        let inner = Strict { allowance: &allowance, depth: 1 };
+        let inner = self.0.deeper()?;
         let mut keys = Keys::default();
         let mut attributes = Attributes::default();
         while let Some(Str(key)) = entries.next_key()? {
             keys.note(&key)?;
-            match attributes.slot(&key) {
-                Some(slot) => {
-                    allowance.spend()?;
-                    let Str(value) = entries.next_value().map_err(|error| in_attribute(&key, &error))?;
-                    *slot = Some(value);
-                }
-                None => entries.next_value_seed(inner)?,
+            let Some((name, slot)) = attributes.slot(&key) else {
+                entries.next_value_seed(inner)?;
+                continue;
+            };
+            match entries.next_value_seed(Attribute(inner))? {
+                Ok(value) => *slot = value,
+                Err(found) => _ = attributes.wrong.get_or_insert(Reason::Type(name, found)),
             }
         }
-        Ok(attributes)
+        Ok(Ok(attributes))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Err(is::NULL))
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Err(is::BOOLEAN))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Err(is::NUMBER))
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Err(is::NUMBER))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Err(is::NUMBER))
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Err(is::STRING))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        self.0.visit_seq(items).map(|()| Err(is::ARRAY))
     }
 }
 
-fn in_attribute<E: de::Error>(name: &str, error: &E) -> E {
-    E::custom(format_args!("`{name}`: {error}"))
+/// Reads the value of an attribute: a string, borrowed where it has no escapes, `null`, or what else it is.
+struct Attribute<'s>(Strict<'s>);
+
+impl<'de> DeserializeSeed<'de> for Attribute<'_> {
+    type Value = Result<Option<Cow<'de, str>>, &'static str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        self.0.allowance.spend()?;
+        deserializer.deserialize_any(self)
+    }
 }
 
-/// A string, borrowed where it has no escapes.
+impl<'de> Visitor<'de> for Attribute<'_> {
+    type Value = Result<Option<Cow<'de, str>>, &'static str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Ok(Some(Cow::Borrowed(text))))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Ok(Some(Cow::Owned(text.to_owned()))))
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Ok(None))
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Err(is::BOOLEAN))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Err(is::NUMBER))
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Err(is::NUMBER))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Err(is::NUMBER))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        self.0.visit_seq(items).map(|()| Err(is::ARRAY))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+        self.0.visit_map(entries).map(|()| Err(is::OBJECT))
+    }
+}
+
+/// A key, borrowed where it has no escapes.
 struct Str<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Str<'de> {
@@ -83,7 +165,7 @@ impl<'de> Deserialize<'de> for Str<'de> {
         impl<'de> Visitor<'de> for Text {
             type Value = Str<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
+                f.write_str("a key")
             }
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
                 Ok(Str(Cow::Borrowed(text)))

@@ -80,7 +80,8 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
 }
 
 impl Strict<'_> {
-    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+    /// One level further in.
+    pub fn deeper<E: de::Error>(self) -> Result<Self, E> {
         if self.depth >= JSON_DEPTH_MAX {
             return Err(E::custom(format_args!("nested deeper than {JSON_DEPTH_MAX}")));
         }

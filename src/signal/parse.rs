@@ -66,6 +66,10 @@ pub struct Fixed {
 pub enum Reason {
     #[error("not strict JSON: {0}")]
     Json(String),
+    #[error("a signal is a JSON object, and this is {0}")]
+    Object(&'static str),
+    #[error("`{0}` must be a string, and is {1}")]
+    Type(&'static str, &'static str),
     #[error("`{0}` is missing")]
     Missing(&'static str),
     #[error("`{0}` must have 1 to 128 printable ASCII characters")]
@@ -293,7 +297,7 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
         digest.update(b"\0");
         digest.update(text.as_bytes());
         digest.update(b"\0");
-        if let Some(slot) = attributes.slot(name) {
+        if let Some((_, slot)) = attributes.slot(name) {
             *slot = Some(Cow::Owned(text));
         }
     }
@@ -328,6 +332,9 @@ struct Checked<'a> {
 
 impl<'a> Checked<'a> {
     fn new(attributes: &'a Attributes<'a>, fixed: &'a Fixed) -> Result<Self, Reason> {
+        if let Some(wrong) = &attributes.wrong {
+            return Err(wrong.clone());
+        }
         let printable = |value: &'a Option<Cow<'a, str>>, name| {
             let value = value.as_ref().ok_or(Reason::Missing(name))?;
             let fits = (1..=ID_BYTES_MAX).contains(&value.len())

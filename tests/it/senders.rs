@@ -12,21 +12,47 @@ pub fn python() -> Option<PathBuf> {
     python.exists().then_some(python)
 }
 
-#[test]
-fn the_standard_webhooks_library_of_pypi_is_understood() {
+/// What the node answers to a script of `tests/senders`, and that as one text.
+fn answers(node: &Node, script: &str, path: &str, secret: &str) -> Option<(Vec<serde_json::Value>, String)> {
     let Some(python) = python() else {
         eprintln!("skipped: target/senders is not there; tests/senders/install makes it");
-        return;
+        return None;
     };
-    let node = Node::start();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/senders/standard_webhooks.py");
-    let url = format!("http://{}/v1/sources/webhooks", node.ingress);
-    let output =
-        Command::new(python).arg(script).arg(url).arg(node.file("webhooks.secret")).output().unwrap();
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/senders").join(script);
+    let url = format!("http://{}{path}", node.ingress);
+    let output = Command::new(python).arg(script).arg(url).arg(node.file(secret)).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).unwrap();
-    let answers: Vec<serde_json::Value> =
-        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answers = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    Some((answers, said))
+}
+
+#[test]
+fn the_cloud_events_library_of_pypi_is_understood() {
+    let node = Node::start();
+    let Some((answers, said)) = answers(&node, "cloud_events.py", "/v1/signals", "signals.secret") else {
+        return;
+    };
+    let status = |answer: &serde_json::Value| answer["status"].as_u64();
+    assert_eq!(
+        answers.iter().filter_map(status).collect::<Vec<_>>(),
+        [202, 202, 202, 202, 202, 202, 422],
+        "{said}"
+    );
+    assert_eq!(answers[6]["answer"]["detail"], "`sku` is missing", "{said}");
+    for number in 1..=8 {
+        let status = node.decided("acme", &format!("ce-{number}"));
+        assert_eq!(status["status"], "decided", "{status}");
+    }
+}
+
+#[test]
+fn the_standard_webhooks_library_of_pypi_is_understood() {
+    let node = Node::start();
+    let script = "standard_webhooks.py";
+    let Some((answers, said)) = answers(&node, script, "/v1/sources/webhooks", "webhooks.secret") else {
+        return;
+    };
     let status = |answer: &serde_json::Value| answer["status"].as_u64();
     assert_eq!(
         answers.iter().filter_map(status).collect::<Vec<_>>(),

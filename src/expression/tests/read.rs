@@ -48,6 +48,15 @@ fn finds_what_is_asked_for_and_nothing_else() {
 }
 
 #[test]
+fn an_attribute_that_is_null_is_not_set_and_null_data_is_a_value() {
+    let body = br#"{"time":null,"data":{"owner":null}}"#;
+    let found = read(&["signal.time", "signal.data.owner"], body, Body::Signal).unwrap();
+    assert_eq!(found, ["Missing", "Value(Null)"]);
+    let found = read(&["signal.time", "signal.data"], br#"{"data":null}"#, Body::Signal).unwrap();
+    assert_eq!(found, ["Missing", "Value(Null)"]);
+}
+
+#[test]
 fn body_of_a_binary_signal_is_the_document() {
     let body = br#"{"spend":2,"time":"2026-01-02T03:04:05Z","data":{"spend":3}}"#;
     let paths = ["signal.data.spend", "signal.time", "signal.data.data.spend", "signal.id"];
@@ -64,7 +73,7 @@ fn body_of_a_binary_signal_is_the_document() {
 fn fields_of_another_type_do_not_fit() {
     let found = read(&["signal.time", "signal.id"], br#"{"time":"yesterday","id":7}"#, Body::Signal).unwrap();
     assert_eq!(found, ["Unfit", "Unfit"]);
-    let found = read(&["signal.time", "signal.id"], br#"{"time":null}"#, Body::Signal).unwrap();
+    let found = read(&["signal.time", "signal.id"], br#"{"time":7}"#, Body::Signal).unwrap();
     assert_eq!(found, ["Unfit", "Missing"]);
 }
 

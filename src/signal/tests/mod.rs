@@ -4,6 +4,7 @@ mod batch;
 mod binary;
 mod json;
 mod rules;
+mod types;
 
 use bytes::Bytes;
 

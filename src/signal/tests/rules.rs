@@ -86,16 +86,6 @@ fn the_longest_names_fit() {
 }
 
 #[test]
-fn attributes_must_be_strings() {
-    for name in ["id", "tenant", "sku", "type", "time", "severity", "specversion"] {
-        for value in ["1", "null", "true", "[]", "{}"] {
-            let why = reason(&format!(r#"{{"{name}":{value}}}"#), &fixed());
-            assert!(matches!(&why, Reason::Json(text) if text.contains(name)), "{name}: {value}: {why:?}");
-        }
-    }
-}
-
-#[test]
 fn times_are_those_of_rfc_3339() {
     let time = |time: &str| one(with(&format!(r#""time":"{time}""#)).as_bytes(), &fixed()).is_ok();
     for good in [
