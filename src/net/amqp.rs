@@ -2,12 +2,12 @@
 //! and what was given to it stays in its queue. So connecting has deadlines of its own, hosts are tried in their order,
 //! and whoever gives up shuts the socket, which tells everyone who waits on the connection.
 
+mod reactor;
+
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use async_compat::Compat;
-use lapin::tcp::RustlsConnector;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind};
 use rustls::ClientConfig;
@@ -106,18 +106,12 @@ impl Broker {
             query: AMQPQueryString { heartbeat: Some(HEARTBEAT_SECONDS), ..AMQPQueryString::default() },
         };
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let runtime = lapin::runtime::default_runtime().map_err(|error| said(&error))?;
-        let tls = self.tls.clone().map(RustlsConnector::from);
-        let domain = host.to_owned();
+        let (tls, host) = (self.tls.clone(), host.to_owned());
         let wrap = async move |_, _| {
             let stream = stream.try_clone().and_then(TcpStream::from_std)?;
-            let stream = AsyncTcpStream::Plain(Compat::new(stream));
-            match &tls {
-                None => Ok(stream),
-                Some(tls) => stream.into_rustls(tls, &domain).await.map_err(lapin::Error::from),
-            }
+            Ok(AsyncTcpStream::Plain(reactor::encrypted(stream, &host, tls.as_ref()).await?))
         };
-        let connection = Connection::connector(uri, runtime, wrap, properties);
+        let connection = Connection::connector(uri, reactor::runtime(), wrap, properties);
         let connection = connection.await.map_err(|error| said(&error))?;
         Ok(Open { connection, socket })
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::Uri;
@@ -16,12 +16,13 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use super::{egress, tls};
+use super::answer::Answer;
+use super::{Duplex, egress, tls};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -99,14 +100,14 @@ impl Connector {
         // A body follows its head at once.
         let _as_it_is = stream.set_nodelay(true);
         if !secure {
-            return Ok(Stream { io: TokioIo::new(Box::new(stream)), h2: false });
+            return Ok(Stream::new(Box::new(stream), false));
         }
         let tls = self.tls.ok_or(ConnectError::Tls(io::ErrorKind::Unsupported))?;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
         let stream =
             TlsConnector::from(tls).connect(name, stream).await.map_err(|error| untrusted(&error))?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
-        Ok(Stream { io: TokioIo::new(Box::new(stream)), h2 })
+        Ok(Stream::new(Box::new(stream), h2))
     }
 }
 
@@ -153,18 +154,43 @@ impl tower_service::Service<Uri> for Connector {
     }
 }
 
-trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
+/// Bytes of HTTP/1.1 that are read at once.
+const LISTEN_BYTES: usize = 4096;
 
-/// A connection, with or without TLS.
+/// A connection, with or without TLS. One that speaks HTTP/1.1 has an [`Answer`] among its extras.
 pub struct Stream {
-    io: TokioIo<Box<dyn Both>>,
-    h2: bool,
+    io: TokioIo<Box<dyn Duplex>>,
+    /// What is said over it, where that is HTTP/1.1.
+    answer: Option<Answer>,
+}
+
+impl Stream {
+    fn new(io: Box<dyn Duplex>, h2: bool) -> Self {
+        Self { io: TokioIo::new(io), answer: (!h2).then(Answer::default) }
+    }
+
+    /// Reads at most what `bytes` has room for; its status line is noted.
+    fn listen<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        answer: &Answer,
+        bytes: &'b mut [u8],
+    ) -> Poll<io::Result<&'b [u8]>> {
+        let mut buffer = ReadBuf::new(bytes);
+        ready!(Pin::new(self.io.inner_mut()).poll_read(cx, &mut buffer))?;
+        let filled = buffer.filled().len();
+        let said = &bytes[..filled];
+        answer.read(said);
+        Poll::Ready(Ok(said))
+    }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        if self.h2 { Connected::new().negotiated_h2() } else { Connected::new() }
+        match &self.answer {
+            Some(answer) => Connected::new().extra(answer.clone()),
+            None => Connected::new().negotiated_h2(),
+        }
     }
 }
 
@@ -172,15 +198,25 @@ impl Read for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let Some(answer) = self.answer.clone() else { return Pin::new(&mut self.io).poll_read(cx, buffer) };
+        let mut bytes = [0; LISTEN_BYTES];
+        let room = buffer.remaining().min(LISTEN_BYTES);
+        let said = ready!(self.listen(cx, &answer, &mut bytes[..room]))?;
+        buffer.put_slice(said);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        // Whoever can send no more may have been answered before the other side hung up.
+        if let (Poll::Ready(Err(_)), Some(answer)) = (&written, self.answer.clone()) {
+            let _answered_or_not = self.listen(cx, &answer, &mut [0; LISTEN_BYTES]);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
