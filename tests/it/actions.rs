@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::node::Node;
-use crate::targets::{Both, Does, Seen, Target};
+use crate::targets::{Both, Does, Seen, Target, Then};
 
 const JSON: &str = "application/json";
 /// What should happen has not happened by then.
@@ -227,6 +227,111 @@ fn a_success_with_ten_megabytes_behind_it_is_a_success() {
     let grown = node.rss_bytes().saturating_sub(before);
     assert!(grown < 32 * 1024 * 1024, "{grown} bytes more");
     assert_eq!(target.connections(), 20, "such a connection is not used again");
+}
+
+#[test]
+fn a_status_line_counts_whatever_stands_behind_it() {
+    use Then::{Close, Hang, Read, Repeat, Reset};
+    // All but the first are wrong behind the status line; the action was carried out all the same.
+    let table: [(&[u8], Then); 27] = [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Read),
+        (b"HTTP/1.1 200 OK\r\nno header\r\n\r\n", Read),
+        (b"HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n", Hang),
+        (b"HTTP/1.1 200 OK\r\n: nameless\r\n\r\n", Close),
+        (b"HTTP/1.1 200 OK\r\nx: \0\x01\r\n\r\n", Read),
+        (b"HTTP/1.1 200 OK\r\nx: 1\r\n folded\r\n\r\n", Read),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", Read),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx", Read),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", Read),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\n", Hang),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort", Close),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort", Reset),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort", Hang),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nlonger than it said", Read),
+        (b"HTTP/1.1 200 OK\r\n\r\n", Repeat(b"endless")),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nno chunk\r\n", Read),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab", Close),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n", Hang),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: zip\r\n\r\n", Hang),
+        (b"HTTP/1.1 200 OK\r\n", Repeat(b"x-endless: head\r\n")),
+        (b"HTTP/1.1 200 OK\r\n", Hang),
+        (b"HTTP/1.1 200 OK\r\nx: half", Close),
+        (b"HTTP/1.1 200 OK\r\nx: half", Reset),
+        (b"HTTP/1.1 204 ", Close),
+        (b"HTTP/1.1 299 \xff\xfe\r\n\r\n", Read),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 .\r\nlink: </a>\r\n\r\nHTTP/1.1 201 .\r\nno header\r\n\r\n", Read),
+        (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", Close),
+    ];
+    let targets: Vec<(String, Target)> = (0..)
+        .zip(table)
+        .map(|(number, (said, then))| (format!("t-{number}"), Target::start(move |_| Does::Raw(said, then))))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let actions: String = targets.iter().map(|(name, target)| private(name, target)).collect();
+    let node = node(dir.path(), &actions);
+    // Twice: a connection on which something was wrong is not used again.
+    for round in 1..=2 {
+        for (name, _) in &targets {
+            ask_for(&node, name, &format!("{name}-{round}"));
+        }
+        for ((name, target), (said, then)) in targets.iter().zip(table) {
+            let receipt = ended(&node, &format!("{name}-{round}"));
+            let said = String::from_utf8_lossy(said);
+            assert_eq!(receipt["receipt_type"], "action_successful", "{said:?}, {then:?}: {receipt}");
+            assert_eq!(target.seen().len(), round, "{said:?}, {then:?}: it was told once");
+        }
+    }
+    let connections: Vec<usize> = targets.iter().map(|(_, target)| target.connections()).collect();
+    assert_eq!((connections[0], &connections[1..]), (1, &[2; 26][..]));
+}
+
+#[test]
+fn a_failure_counts_whatever_stands_behind_it_and_no_status_is_none() {
+    let table: [(&[u8], &str, usize); 5] = [
+        (b"HTTP/1.1 410 Gone\r\nno header\r\n\r\n", "it answered 410", 1),
+        (b"HTTP/1.1 302 Found\r\nno header\r\n\r\n", "it answered 302: redirects are not followed", 1),
+        (b"HTTP/1.1 503 Busy\r\nno header\r\n\r\n", "", 2),
+        (b"HTTP/1.1 200", "", 2),
+        (b"ICY 200 OK\r\n\r\n", "", 2),
+    ];
+    let targets: Vec<(String, Target)> = (0..)
+        .zip(table)
+        .map(|(number, (said, _, _))| {
+            let does =
+                move |before| if before == 0 { Does::Raw(said, Then::Close) } else { Does::Answer(200) };
+            (format!("t-{number}"), Target::start(does))
+        })
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let actions: String = targets.iter().map(|(name, target)| private(name, target)).collect();
+    let node = node(dir.path(), &actions);
+    for (name, _) in &targets {
+        ask_for(&node, name, name);
+    }
+    for ((name, target), (said, why, times)) in targets.iter().zip(table) {
+        let (receipt, said) = (ended(&node, name), String::from_utf8_lossy(said));
+        if why.is_empty() {
+            assert_eq!(receipt["receipt_type"], "action_successful", "{said:?}: {receipt}");
+        } else {
+            assert_eq!(reason(&receipt), format!("target `{name}`: {why}"), "{said:?}");
+        }
+        assert_eq!(target.seen().len(), times, "{said:?}");
+    }
+}
+
+#[test]
+fn a_success_shortly_before_the_deadline_is_one_although_its_body_goes_on() {
+    let said = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
+    let target = Target::start(|_| Does::LateThen(Duration::from_millis(4300), said));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &webhook("page", &target.url(), "allow_private = true\ntimeout_seconds = 5"));
+    ask_for(&node, "page", "s-1");
+    let receipt = ended(&node, "s-1");
+    assert_eq!(
+        (&receipt["receipt_type"], target.seen().len()),
+        (&"action_successful".into(), 1),
+        "{receipt}"
+    );
 }
 
 #[test]

@@ -13,10 +13,27 @@ pub enum Does {
     /// A status and further header lines.
     With(u16, &'static str),
     Late(Duration),
+    /// These bytes after a while, and nothing more.
+    LateThen(Duration, &'static [u8]),
     Hang,
     /// A success with so many bytes behind it.
     Large(usize),
     Reset,
+    /// These bytes, and then this.
+    Raw(&'static [u8], Then),
+}
+
+/// What a target does behind what it said.
+#[derive(Clone, Copy, Debug)]
+pub enum Then {
+    Close,
+    Reset,
+    /// Nothing, and it keeps the connection.
+    Hang,
+    /// The same bytes for ever.
+    Repeat(&'static [u8]),
+    /// The next request is read.
+    Read,
 }
 
 /// A request as it came.
@@ -137,6 +154,14 @@ fn read(stream: &mut BufReader<Box<dyn Both>>) -> Option<Seen> {
     Some(Seen { at: Instant::now(), headers, body })
 }
 
+/// Lets the kernel reset the connection when it is closed.
+fn reset(bare: &TcpStream) -> io::Error {
+    match socket2::SockRef::from(bare).set_linger(Some(Duration::ZERO)) {
+        Ok(()) => io::ErrorKind::ConnectionReset.into(),
+        Err(error) => error,
+    }
+}
+
 fn answer(stream: &mut dyn Both, bare: &TcpStream, does: Does) -> io::Result<()> {
     let head = |status: u16, more: &str, length: usize| {
         format!("HTTP/1.1 {status} .\r\n{more}content-length: {length}\r\n\r\n")
@@ -148,6 +173,10 @@ fn answer(stream: &mut dyn Both, bare: &TcpStream, does: Does) -> io::Result<()>
             std::thread::sleep(time);
             stream.write_all(head(200, "", 0).as_bytes())?;
         }
+        Does::LateThen(time, bytes) => {
+            std::thread::sleep(time);
+            return answer(stream, bare, Does::Raw(bytes, Then::Hang));
+        }
         Does::Hang => std::thread::sleep(Duration::from_hours(1)),
         Does::Large(length) => {
             stream.write_all(head(200, "", length).as_bytes())?;
@@ -156,9 +185,24 @@ fn answer(stream: &mut dyn Both, bare: &TcpStream, does: Does) -> io::Result<()>
                 stream.write_all(&piece)?;
             }
         }
-        Does::Reset => {
-            socket2::SockRef::from(bare).set_linger(Some(Duration::ZERO))?;
-            return Err(io::ErrorKind::ConnectionReset.into());
+        Does::Reset => return Err(reset(bare)),
+        Does::Raw(bytes, then) => {
+            stream.write_all(bytes)?;
+            stream.flush()?;
+            match then {
+                Then::Close => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Then::Reset => {
+                    // What was said is on its way before the reset is.
+                    std::thread::sleep(Duration::from_millis(50));
+                    return Err(reset(bare));
+                }
+                Then::Hang => std::thread::sleep(Duration::from_hours(1)),
+                Then::Repeat(piece) => loop {
+                    stream.write_all(piece)?;
+                    std::thread::sleep(Duration::from_micros(100));
+                },
+                Then::Read => {}
+            }
         }
     }
     stream.flush()

@@ -179,7 +179,7 @@ impl Publisher {
 }
 
 impl Carry for Publisher {
-    fn carry<'a>(&'a self, order: &'a Order) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a Order, _: Instant) -> Trying<'a> {
         Box::pin(async move {
             let message = payload::message(order);
             self.link.publish(&self.route, order.intent.action.to_string(), &message).await

@@ -254,7 +254,8 @@ impl Call {
 
     async fn one(&self, order: &Order, left: Duration) -> Result<(), Miss> {
         let patience = self.timeout.min(left);
-        match tokio::time::timeout(patience, self.carry.carry(order)).await {
+        let until = Instant::now() + patience;
+        match tokio::time::timeout_at(until, self.carry.carry(order, until)).await {
             Ok(result) => result,
             Err(_) => Err(Miss::again(format!("no answer within {:.1} s", patience.as_secs_f64()))),
         }

@@ -4,6 +4,7 @@
 use std::io;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::retry::Miss;
 use super::{Carry, Trying, payload};
@@ -55,7 +56,7 @@ fn write<W: io::Write>(mut lines: mpsc::Receiver<Line>, out: impl Fn() -> W) {
 }
 
 impl Carry for Writer {
-    fn carry<'a>(&'a self, order: &'a Order) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a Order, _: Instant) -> Trying<'a> {
         Box::pin(async move {
             let gone = || Miss::again("nobody writes to standard output");
             let (written, answer) = oneshot::channel();

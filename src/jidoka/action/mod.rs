@@ -19,6 +19,7 @@ use std::time::Duration;
 
 pub use executor::{Executor, Watch};
 pub use gate::Bounds;
+use tokio::time::Instant;
 
 use super::stage::Order;
 use crate::limits::{LOG_LINES_MAX, TARGET_CALLS_MAX};
@@ -58,9 +59,9 @@ pub enum Kind {
 /// One try.
 type Trying<'a> = Pin<Box<dyn Future<Output = Result<(), Miss>> + 'a>>;
 
-/// How one kind of target is called. A try that is given up is dropped.
+/// How one kind of target is called. A try is dropped after `until`; one that knows its result by then is heard first.
 trait Carry {
-    fn carry<'a>(&'a self, order: &'a Order) -> Trying<'a>;
+    fn carry<'a>(&'a self, order: &'a Order, until: Instant) -> Trying<'a>;
 }
 
 impl Targets {

@@ -1,26 +1,33 @@
 //! `webhook`: a POST signed by Standard Webhooks. Its `webhook-id` and its `Idempotency-Key` are the action's id, the
 //! same on every try and after a crash.
 //!
-//! The status decides. What the target writes behind it is read, up to a bound and for a moment, only so that the
-//! connection can be used again, and told to nobody; where it is longer the connection is given up, and a 2xx still is
-//! a success.
+//! The status decides, as soon as it is said: an action that the target carried out is not sent again because of what
+//! stands behind its status line, be it no header, endless or cut off. Only HTTP/2 has no status without its whole head.
+//! What the target writes behind the head is read, up to a bound and for a moment, only so that the connection can be
+//! used again, and told to nobody; where it is longer or broken the connection is given up.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use hyper::http::Extensions;
 use hyper::{Request, Response, Uri, header};
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
+use tokio::time::{Instant, timeout_at};
 
 use super::retry::{self, Miss};
 use super::{Carry, Trying, payload};
 use crate::clock;
 use crate::jidoka::stage::Order;
 use crate::limits::{ACTION_CONNECT, REPLY_BYTES_MAX, TARGET_CALLS_MAX};
+use crate::net::answer::Answer;
 use crate::net::client::{ConnectError, Connector};
 use crate::signature::Signer;
 
@@ -84,16 +91,56 @@ impl Client {
     }
 }
 
+impl Client {
+    /// What a target answers by `until`, or what else became of the request.
+    async fn ask(&self, mut request: Request<Full<Bytes>>, until: Instant) -> Result<(), Miss> {
+        let connection = capture_connection(&mut request);
+        let mut answer: Option<Answer> = None;
+        let mut asking = pin!(self.http.request(request));
+        let asked = poll_fn(|cx| {
+            let polled = asking.as_mut().poll(cx);
+            // The client gives a connection away when all that was before on it is over. It sends the request later, in
+            // a task of its own on this thread, so nothing of its answer has come yet.
+            let mut extras = Extensions::new();
+            if let Some(connected) = &*connection.connection_metadata() {
+                connected.get_extras(&mut extras);
+            }
+            if let Some(of) = extras.remove::<Answer>()
+                && answer.as_ref().is_none_or(|answer| !answer.is(&of))
+            {
+                of.begin();
+                answer = Some(of);
+            }
+            polled
+        });
+        let asked = timeout_at(until, asked).await;
+        let said = || answer.as_ref().and_then(Answer::status);
+        match asked {
+            Ok(Ok(reply)) => {
+                let after = reply.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+                let judged = retry::judge(reply.status().as_u16(), after, SystemTime::now());
+                // Longer than that, and its connection is dropped with it.
+                let _read_or_not = timeout_at(until.min(Instant::now() + REST), rest(reply)).await;
+                judged
+            }
+            Ok(Err(error)) => match said() {
+                Some(status) => retry::judge(status, None, SystemTime::now()),
+                None => Err(missed(&error)),
+            },
+            Err(_) => match said() {
+                Some(status) => retry::judge(status, None, SystemTime::now()),
+                // The caller's own deadline, which is the same, says so.
+                None => std::future::pending().await,
+            },
+        }
+    }
+}
+
 impl Carry for Client {
-    fn carry<'a>(&'a self, order: &'a Order) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a Order, until: Instant) -> Trying<'a> {
         Box::pin(async move {
             let request = self.request(order).map_err(|_| Miss::r#final("no request can be made for it"))?;
-            let reply = self.http.request(request).await.map_err(|error| missed(&error))?;
-            let after = reply.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let judged = retry::judge(reply.status().as_u16(), after, SystemTime::now());
-            // Longer than that, and its connection is dropped with it.
-            let _read_or_not = tokio::time::timeout(REST, rest(reply)).await;
-            judged
+            self.ask(request, until).await
         })
     }
 }
