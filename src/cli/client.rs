@@ -17,13 +17,14 @@ use super::Configured;
 use super::output::Failure;
 use crate::config::Place;
 use crate::config::secret::{Kept, SecretRef};
+use crate::net::plane::Plane;
 
 /// How a node's operator plane is reached.
 #[derive(Args, Debug)]
 pub struct Reach {
-    /// Address and port of the operator plane; by default as configured
-    #[arg(long, value_name = "ADDRESS")]
-    admin: Option<String>,
+    /// URL of the operator plane, or its host and port; by default as configured
+    #[arg(long, value_name = "URL")]
+    admin: Option<Plane>,
     /// File with a token; by default the first configured one
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -47,7 +48,7 @@ impl Reach {
     /// Finds address and token.
     pub fn client(&self) -> Result<Client, Failure> {
         let config = self.configured.load(None)?;
-        let admin = self.admin.clone().unwrap_or_else(|| config.admin_listen.to_string());
+        let admin = self.admin.as_ref().map_or_else(|| config.admin_listen.to_string(), Plane::authority);
         let token = match (&self.token_file, config.tokens.first()) {
             (Some(file), _) => token_in(file).read()?,
             (None, Some(token)) => token.secret.read()?,

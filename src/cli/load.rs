@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::output::{self, Failure};
-use crate::load::{LoadError, Options, render};
+use crate::load::{Ended, LoadError, Options, Stop, render};
 
 #[derive(Args, Debug)]
 pub struct Load {
@@ -13,22 +13,30 @@ pub struct Load {
 
 impl Load {
     pub fn run(self) -> Result<(), Failure> {
-        let summary = crate::load::run(&self.options)?;
+        let stop = Stop::on_signals().map_err(Failure::io)?;
+        let summary = crate::load::run(&self.options, &stop)?;
         if self.options.json {
             output::print_json(&summary)?;
         } else {
             output::print(render(&summary).as_bytes())?;
         }
-        if summary.passed() {
-            Ok(())
-        } else {
-            Err(Failure::check("the run shows wrong answers or broken promises"))
+        crate::load::write_report(&self.options, &summary)?;
+        match summary.ended_early {
+            Some(ended @ Ended::NodeGone) => Err(Failure::ended(
+                ended.exit_code(),
+                format!("{} is gone: every connection was refused or broke", self.options.url),
+            )),
+            Some(ended @ (Ended::Interrupted | Ended::Terminated)) => {
+                Err(Failure::ended(ended.exit_code(), format!("the run was {}", ended.why())))
+            }
+            None if summary.passed() => Ok(()),
+            None => Err(Failure::check("the run shows wrong answers or broken promises")),
         }
     }
 }
 
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
-        if error.exit_code() == 2 { Self::usage(error.to_string()) } else { Self::io(error) }
+        Self::ended(error.exit_code(), error.to_string())
     }
 }

@@ -27,6 +27,11 @@ impl Failure {
         Self { exit: 2, what: what.into(), hint: None }
     }
 
+    /// With an exit code of its own.
+    pub fn ended(exit: u8, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), hint: None }
+    }
+
     pub fn io(error: impl std::fmt::Display) -> Self {
         Self { exit: 3, what: error.to_string(), hint: None }
     }

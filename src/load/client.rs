@@ -15,6 +15,7 @@ use super::ledger::{Ending, Ledger, Log, Recent, Unit};
 use super::plan::{Kind, Plan};
 use super::request::Template;
 use super::shape::Schedule;
+use super::stop::Stop;
 use super::tally::{Tally, Verdict};
 use crate::clock;
 use crate::ring::Mark;
@@ -35,11 +36,17 @@ pub trait Traffic {
     fn lost(&mut self, sent: Self::Sent);
     /// Nothing will be due any more, unless an answer still under way brings it.
     fn is_over(&self, now: u64) -> bool;
+    /// How long answers that are under way are waited for once it is over.
+    fn drain_nanos(&self) -> u64;
     /// Called every [`TICK_NANOS`] or so. An error ends the run.
     fn tick(&mut self, now: u64) -> io::Result<()>;
 }
 
 pub const TICK_NANOS: u64 = 50_000_000;
+/// Answers that are under way at the end may take so long: more than the line lets a request wait for its journal.
+pub const DRAIN_NANOS: u64 = 12_000_000_000;
+/// And so long where the run was told to stop.
+const DRAIN_STOPPED_NANOS: u64 = 1_000_000_000;
 
 /// Why there is no request now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +68,15 @@ pub struct Course {
     pub threads: u64,
     /// Whether an answer must name the signal and its seq, since someone will ask for it.
     pub strict: bool,
+    /// The run ends before its time.
+    pub stop: Stop,
+}
+
+impl Course {
+    #[must_use]
+    pub fn drain_nanos(&self) -> u64 {
+        if self.stop.is_ordered() { DRAIN_STOPPED_NANOS } else { DRAIN_NANOS }
+    }
 }
 
 /// One thread's part of a run.
@@ -151,9 +167,15 @@ impl Client {
         &self.course.template
     }
 
-    /// Ends the books.
-    pub fn finish(mut self) -> io::Result<(Tally, Option<Ledger>)> {
-        if let Some(schedule) = &self.course.schedule {
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.course.stop.is_ordered()
+    }
+
+    /// Ends the books. Of a run that ended early nobody says what was due.
+    pub fn finish(mut self, early: bool) -> io::Result<(Tally, Option<Ledger>)> {
+        self.tally.lasted = clock::nanos().saturating_sub(self.origin);
+        if let Some(schedule) = self.course.schedule.as_ref().filter(|_| !early) {
             self.tally.unsent = schedule.requests().saturating_sub(self.next).div_ceil(self.course.threads);
         }
         if let Some(error) = self.broken {
@@ -221,7 +243,7 @@ impl Traffic for Client {
     }
 
     fn take(&mut self, now: u64) -> Result<Sent, Wait> {
-        if now >= self.ends_at {
+        if now >= self.ends_at || self.course.stop.is_ordered() {
             return Err(Wait::Answers);
         }
         let started = match &self.course.schedule {
@@ -286,7 +308,13 @@ impl Traffic for Client {
 
     fn is_over(&self, now: u64) -> bool {
         let scheduled = |schedule: &Schedule| schedule.intended(self.next).is_some();
-        now >= self.ends_at || !self.course.schedule.as_ref().is_none_or(scheduled)
+        now >= self.ends_at
+            || self.course.stop.is_ordered()
+            || !self.course.schedule.as_ref().is_none_or(scheduled)
+    }
+
+    fn drain_nanos(&self) -> u64 {
+        self.course.drain_nanos()
     }
 
     fn tick(&mut self, _now: u64) -> io::Result<()> {

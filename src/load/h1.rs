@@ -16,6 +16,7 @@ use rustix::fd::OwnedFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::client::{TICK_NANOS, Traffic, Wait};
+use super::pulse::Pulse;
 use super::response::{Parsed, parse};
 use super::tally::Wire;
 use crate::clock;
@@ -25,8 +26,6 @@ const INPUT_BYTES: usize = 16 * 1024;
 /// Pause before a broken connection is made anew, doubled with each failure up to the most.
 const PAUSE_NANOS: u64 = 5_000_000;
 const PAUSE_DOUBLINGS_MAX: u32 = 5;
-/// Answers that are under way at the end may take so long: more than the line lets a request wait for its journal.
-pub const DRAIN_NANOS: u64 = 12_000_000_000;
 const EVENTS: usize = 256;
 
 /// Connections that do not stand after so long are waited for no more; the run begins without them.
@@ -53,6 +52,7 @@ pub fn drive<T: Traffic>(
         connections: Vec::new(),
         free: VecDeque::with_capacity(connections),
         again: VecDeque::new(),
+        pulse: Pulse::new(address, connections),
         wire: Wire::default(),
         under_way: 0,
         down: connections,
@@ -72,6 +72,7 @@ struct Driver<'t, T: Traffic> {
     free: VecDeque<usize>,
     /// Sent behind the last answer of a connection, so not taken.
     again: VecDeque<T::Sent>,
+    pulse: Pulse,
     wire: Wire,
     under_way: usize,
     /// Connections without a socket.
@@ -153,6 +154,9 @@ impl<T: Traffic> Driver<'_, T> {
                 self.traffic.tick(now)?;
                 tick_at = now + TICK_NANOS;
             }
+            if self.pulse.is_gone(now) {
+                return self.finish(now);
+            }
             if self.down > 0 {
                 self.reopen(now)?;
             }
@@ -160,7 +164,7 @@ impl<T: Traffic> Driver<'_, T> {
             if self.traffic.is_over(now) {
                 let since = *over_since.get_or_insert(now);
                 let quiet = self.under_way == 0 && self.again.is_empty();
-                if quiet || now - since > DRAIN_NANOS {
+                if quiet || now - since > self.traffic.drain_nanos() {
                     return self.finish(now);
                 }
             } else {
@@ -181,7 +185,7 @@ impl<T: Traffic> Driver<'_, T> {
             let now = clock::nanos();
             self.reopen(now)?;
             let stand = self.connections.iter().all(|connection| connection.ready);
-            if stand || now - begun > OPENING_NANOS {
+            if stand || now - begun > OPENING_NANOS || self.traffic.is_over(now) {
                 return Ok(());
             }
             self.wait(events, now + PAUSE_NANOS)?;
@@ -204,6 +208,7 @@ impl<T: Traffic> Driver<'_, T> {
         }
         self.again.drain(..).for_each(|sent| self.traffic.lost(sent));
         self.traffic.tick(now)?;
+        self.wire.gone = self.pulse.was_gone(now);
         Ok(self.wire)
     }
 
@@ -351,6 +356,7 @@ impl<T: Traffic> Driver<'_, T> {
                 self.traffic.answered(sent, now, answer.status, &received[answer.body.clone()]);
                 connection.answers += 1;
                 connection.failures = 0;
+                self.pulse.answered(index);
             }
             connection.from += answer.body.end;
             if answer.close {
@@ -373,6 +379,7 @@ impl<T: Traffic> Driver<'_, T> {
             End::Orderly => self.again.extend(connection.waits.drain(..)),
             End::Broken => {
                 self.wire.breaks += 1;
+                self.pulse.failed(index, clock::nanos());
                 connection.waits.drain(..).for_each(|sent| self.traffic.lost(sent));
             }
         }

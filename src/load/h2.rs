@@ -17,11 +17,12 @@ use h2::client::SendRequest;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
-use super::client::{Client, Sent, TICK_NANOS, Traffic as _, Wait};
-use super::h1::{DRAIN_NANOS, OPENING_NANOS};
+use super::client::{Client, DRAIN_NANOS, Sent, TICK_NANOS, Traffic as _, Wait};
+use super::h1::OPENING_NANOS;
+use super::pulse::Pulse;
 use super::tally::Wire;
 use crate::clock;
 
@@ -61,6 +62,8 @@ pub fn drive(
             failed: RefCell::new(None),
             opening: Cell::new(connections),
             stand: Notify::new(),
+            pulse: RefCell::new(Pulse::new(address, connections)),
+            quit: watch::Sender::new(false),
             address,
             uri,
         });
@@ -68,7 +71,7 @@ pub fn drive(
         let ticks = spawn_local(tick(Rc::clone(&sender)));
         let spinning = spin.then(|| spawn_local(turn_round()));
         let connections: Vec<_> =
-            (0..connections).map(|_| spawn_local(connect(Rc::clone(&sender), streams))).collect();
+            (0..connections).map(|index| spawn_local(connect(Rc::clone(&sender), index, streams))).collect();
         for connection in connections {
             connection.await.map_err(io::Error::other)?;
         }
@@ -80,9 +83,11 @@ pub fn drive(
         let sender = Rc::into_inner(sender).ok_or_else(|| io::Error::other("a task goes on"))?;
         let mut client = sender.client.into_inner();
         sender.again.into_inner().into_iter().for_each(|sent| client.lost(sent));
+        let mut wire = sender.wire.into_inner();
+        wire.gone = sender.pulse.into_inner().was_gone(clock::nanos());
         match sender.failed.into_inner() {
             Some(error) => Err(error),
-            None => Ok((client, sender.wire.get())),
+            None => Ok((client, wire)),
         }
     })?;
     Ok((client, wire))
@@ -106,6 +111,9 @@ struct Sender {
     opening: Cell<usize>,
     /// None is left to try.
     stand: Notify,
+    pulse: RefCell<Pulse>,
+    /// Answers that are under way are waited for no longer.
+    quit: watch::Sender<bool>,
     address: SocketAddr,
     uri: Uri,
 }
@@ -131,7 +139,8 @@ impl Sender {
 
     /// Nothing more is to be sent.
     fn is_over(&self) -> bool {
-        self.failed.borrow().is_some()
+        *self.quit.borrow()
+            || self.failed.borrow().is_some()
             || (self.again.borrow().is_empty() && self.client.borrow().is_over(clock::nanos()))
     }
 
@@ -218,11 +227,21 @@ async fn turn_round() {
 
 async fn tick(sender: Rc<Sender>) {
     let mut ticks = tokio::time::interval(Duration::from_nanos(TICK_NANOS));
+    let mut over_since = None;
     loop {
         ticks.tick().await;
-        let ticked = sender.client.borrow_mut().tick(clock::nanos());
+        let now = clock::nanos();
+        let ticked = sender.client.borrow_mut().tick(now);
         if let Err(error) = ticked {
             sender.failed.borrow_mut().get_or_insert(error);
+        }
+        let (over, patience) = {
+            let client = sender.client.borrow();
+            (client.is_over(now), client.drain_nanos())
+        };
+        let waited = if over { now - *over_since.get_or_insert(now) } else { 0 };
+        if waited > patience || sender.pulse.borrow().is_gone(now) {
+            sender.quit.send_replace(true);
         }
         if sender.is_over() {
             sender.due.notify_waiters();
@@ -231,33 +250,27 @@ async fn tick(sender: Rc<Sender>) {
 }
 
 /// Keeps one connection, and the streams on it, until the run is over.
-async fn connect(sender: Rc<Sender>, streams: usize) {
+async fn connect(sender: Rc<Sender>, index: usize, streams: usize) {
     let mut failures = 0;
-    let mut over_since = None;
     let mut first = true;
     while !sender.is_over() {
-        let now = clock::nanos();
-        if sender.client.borrow().is_over(now) && now - *over_since.get_or_insert(now) > DRAIN_NANOS {
-            return;
-        }
         let opened = tokio::time::timeout(OPENING, open(&sender)).await;
         if mem::take(&mut first) {
             sender.begin().await;
         }
-        let answers = match opened {
-            Ok(Ok((send, connection))) => {
-                let driver = spawn_local(connection);
-                let streams: Vec<_> =
-                    (0..streams).map(|_| spawn_local(stream(Rc::clone(&sender), send.clone()))).collect();
-                let mut answers = 0;
-                for stream in streams {
-                    answers += stream.await.unwrap_or(0);
-                }
-                driver.abort();
-                answers
+        let mut answers = 0;
+        if let Ok(Ok((send, connection))) = opened {
+            let driver = spawn_local(connection);
+            let streams: Vec<_> =
+                (0..streams).map(|_| spawn_local(stream(Rc::clone(&sender), index, send.clone()))).collect();
+            for stream in streams {
+                answers += stream.await.unwrap_or(0);
             }
-            Ok(Err(_)) | Err(_) => 0,
-        };
+            driver.abort();
+        }
+        if answers == 0 {
+            sender.pulse.borrow_mut().failed(index, clock::nanos());
+        }
         if sender.is_over() {
             return;
         }
@@ -284,20 +297,32 @@ async fn open(sender: &Sender) -> io::Result<(SendRequest<Bytes>, impl Future<Ou
 }
 
 /// Sends one request after the other; returns the count of answers when the connection or the run ends.
-async fn stream(sender: Rc<Sender>, send: SendRequest<Bytes>) -> u64 {
+async fn stream(sender: Rc<Sender>, index: usize, send: SendRequest<Bytes>) -> u64 {
     let mut answers = 0;
+    let mut quit = sender.quit.subscribe();
     loop {
         let Some(sent) = sender.next().await else { return answers };
-        let Ok(ready) = send.clone().ready().await else {
+        let ready = tokio::select! {
+            biased;
+            ready = send.clone().ready() => ready.ok(),
+            _ = quit.wait_for(|quit| *quit) => None,
+        };
+        let Some(ready) = ready else {
             sender.again.borrow_mut().push_back(sent);
             return answers;
         };
-        let exchanged = tokio::time::timeout(DRAIN, exchange(&sender, ready, &sent)).await;
-        let Ok(Some((status, body))) = exchanged else {
+        let exchanged = tokio::select! {
+            biased;
+            exchanged = tokio::time::timeout(DRAIN, exchange(&sender, ready, &sent)) => exchanged.ok().flatten(),
+            _ = quit.wait_for(|quit| *quit) => None,
+        };
+        let Some((status, body)) = exchanged else {
+            sender.pulse.borrow_mut().failed(index, clock::nanos());
             sender.client.borrow_mut().lost(sent);
             return answers;
         };
         answers += 1;
+        sender.pulse.borrow_mut().answered(index);
         sender.count(|wire| wire.bytes_received += body.len() as u64);
         sender.client.borrow_mut().answered(sent, clock::nanos(), status, &body);
     }

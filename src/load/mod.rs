@@ -20,10 +20,12 @@ mod options;
 mod plan;
 mod plot;
 mod progress;
+mod pulse;
 mod report;
 mod request;
 mod response;
 mod shape;
+mod stop;
 mod summary;
 mod table;
 mod tally;
@@ -34,6 +36,7 @@ mod tests;
 
 use std::fs;
 use std::io;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,24 +48,33 @@ use data_encoding::BASE64_NOPAD;
 use rustix::time::{ClockId, clock_gettime};
 use zeroize::Zeroizing;
 
-pub use options::{Options, Protocol, Rate, SignatureScheme, Target};
+pub use options::{Options, Protocol, Rate, SignatureScheme};
+pub use stop::{Ended, Stop};
 pub use summary::{Latency, Requests, Series, Settings, Signals, Summary};
 pub use table::render;
 pub use verify::Verification;
 
 use crate::clock;
+use crate::net::plane::Plane;
 use crate::ring::Mark;
 use crate::signature::{BadKey, Keyring};
 use client::{Client, Course};
 use ledger::{Ledger, Log, UNITS_MAX};
 use plan::{Plan, Zipf};
 use request::{Common, Signer, Template};
+use response::Parsed;
 use shape::Schedule;
 use tally::Tally;
 
 /// A node that is starting may take so long until it listens.
 const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// One address of it may take so long, so that its others are tried, and an order to stop is heard.
+const ADDRESS_WITHIN: Duration = Duration::from_secs(1);
+/// The operator plane may take so long to answer.
+const DESK_WITHIN: Duration = Duration::from_secs(10);
+/// Descriptors beside those of connections.
+const DESCRIPTORS_SPARE: u64 = 64;
 
 /// Why a run could not be made, or not be finished.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +91,14 @@ pub enum LoadError {
     Resolve { host: String, source: io::Error },
     #[error("nothing listens at {url}: {source}; is the node running?")]
     Unreachable { url: String, source: io::Error },
+    #[error("the operator plane at {url} refuses the token in {path}: it answered {status}")]
+    Refused { url: String, path: PathBuf, status: u16 },
+    #[error("{url} is no operator plane of a node: {source}")]
+    NoDesk { url: String, source: io::Error },
+    #[error("{needed} descriptors are needed for --connections, and the limit of this process is {limit}")]
+    Descriptors { needed: u64, limit: u64 },
+    #[error("{}", .0.why())]
+    Stopped(Ended),
     #[error("cannot write the log {path}: {source}")]
     Log { path: PathBuf, source: io::Error },
     #[error("cannot write the report to {path}: {source}")]
@@ -92,9 +112,16 @@ impl LoadError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::File { .. } | Self::Secret { .. } | Self::Token { .. } => 2,
+            Self::Stopped(ended) => ended.exit_code(),
+            Self::Usage(_)
+            | Self::File { .. }
+            | Self::Secret { .. }
+            | Self::Token { .. }
+            | Self::Refused { .. }
+            | Self::Descriptors { .. } => 2,
             Self::Resolve { .. }
             | Self::Unreachable { .. }
+            | Self::NoDesk { .. }
             | Self::Log { .. }
             | Self::Report { .. }
             | Self::Io(_) => 3,
@@ -102,38 +129,64 @@ impl LoadError {
     }
 }
 
-/// Drives one run from its begin to its report. Prints nothing but a progress bar.
-pub fn run(options: &Options) -> Result<Summary, LoadError> {
+/// Drives one run from its begin to its result. Prints nothing but a progress bar. What can be wrong with a flag, and
+/// whether both planes answer, is found out before the first request.
+pub fn run(options: &Options, stop: &Stop) -> Result<Summary, LoadError> {
     options.check()?;
+    descriptors(options)?;
     let signer = signer(options)?;
-    let address = options.url.resolve()?;
-    let desk = options.verify.then(|| desk(options)).transpose()?;
-    reach(&options.url, address)?;
+    let token = options.verify.then(|| token(options)).transpose()?;
+    if let Some(directory) = &options.report {
+        report::check(directory)?;
+    }
+    let address = reach(&options.url, stop)?;
+    let desk = token.map(|token| desk(options, token, stop)).transpose()?;
     if let Some(path) = &options.accepted_log {
         Log::create(path).map_err(|source| LoadError::Log { path: path.clone(), source })?;
     }
 
     let seed = options.seed.map_or_else(random, Ok)?;
     let run = format!("{:011x}{:08x}", clock::wall().0, (seed >> 32) ^ (seed & 0xffff_ffff));
-    let course = Arc::new(course(options, seed, &run, signer));
+    let course = Arc::new(course(options, seed, &run, signer, stop.clone()));
     let (mut tally, ledger) = drive(options, &course, address)?;
+    let mut gone = tally.wire.gone;
     let verification = match (desk, ledger) {
-        (Some(desk), Some(ledger)) => {
+        (Some(desk), Some(ledger)) if !gone && !stop.is_ordered() => {
             let signals = ledger.count() as u64 * u64::from(options.batch);
             let mark = Mark::new(0);
             let (course, progress) = (Arc::clone(&course), mark.clone());
             let asking = thread::spawn(move || verify::verify(course, ledger, &desk, progress));
             progress::watch_count("verifying", signals, &mark, || asking.is_finished());
-            Some(joined(asking)??)
+            let (found, desk_gone) = joined(asking)??;
+            gone |= desk_gone;
+            Some(found)
         }
         _ => None,
     };
     tally.examples.sort();
-    let summary = Summary::new(Settings::new(options, seed, &run), tally, verification);
-    if let Some(directory) = &options.report {
-        report::write(&summary, directory)?;
+    let ended = stop.ended().or(gone.then_some(Ended::NodeGone));
+    Ok(Summary::new(Settings::new(options, seed, &run), tally, verification, ended))
+}
+
+/// Writes the report, where one is asked for.
+pub fn write_report(options: &Options, summary: &Summary) -> Result<(), LoadError> {
+    options.report.as_deref().map_or(Ok(()), |directory| report::write(summary, directory))
+}
+
+/// Takes as many descriptors as there may be.
+fn descriptors(options: &Options) -> Result<(), LoadError> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let needed = u64::from(options.connections) + DESCRIPTORS_SPARE;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
     }
-    Ok(summary)
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).map_err(io::Error::from)?;
+    match limit.current {
+        Some(limit) if limit < needed => Err(LoadError::Descriptors { needed, limit }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn read(flag: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
@@ -163,28 +216,80 @@ fn signer(options: &Options) -> Result<Signer, LoadError> {
     }
 }
 
-fn desk(options: &Options) -> Result<verify::Desk, LoadError> {
+fn token(options: &Options) -> Result<String, LoadError> {
     let path = &options.admin_token_file;
     let text = read("--admin-token-file", path)?;
     let token = text.trim_ascii();
     if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
         return Err(LoadError::Token { path: path.clone() });
     }
-    let token = String::from_utf8_lossy(token).into_owned();
-    let address = options.admin_url.resolve()?;
-    Ok(verify::Desk { address, host: options.admin_url.authority(), token })
+    Ok(String::from_utf8_lossy(token).into_owned())
 }
 
-/// Waits until the node listens.
-fn reach(url: &Target, address: SocketAddr) -> Result<(), LoadError> {
-    let begun = clock::now();
+/// Finds the operator plane, and asks it for something to see that it takes the token.
+fn desk(options: &Options, token: String, stop: &Stop) -> Result<verify::Desk, LoadError> {
+    let url = &options.admin_url;
+    let address = reach(url, stop)?;
+    let desk = verify::Desk { address, host: url.authority(), token };
+    match asked(&desk) {
+        Ok(status @ (401 | 403)) => {
+            Err(LoadError::Refused { url: url.to_string(), path: options.admin_token_file.clone(), status })
+        }
+        Ok(_) => Ok(desk),
+        Err(source) => Err(LoadError::NoDesk { url: url.to_string(), source }),
+    }
+}
+
+/// What the plane answers to a question about a signal that nobody sent.
+fn asked(desk: &verify::Desk) -> io::Result<u16> {
+    let mut socket = TcpStream::connect_timeout(&desk.address, DESK_WITHIN)?;
+    socket.set_read_timeout(Some(DESK_WITHIN))?;
+    socket.set_write_timeout(Some(DESK_WITHIN))?;
+    socket.write_all(b"GET /v1/signals/tenant-0/none")?;
+    socket.write_all(&desk.head())?;
+    let mut text = Vec::new();
+    let mut piece = [0; 4096];
     loop {
-        match TcpStream::connect_timeout(&address, REACHABLE_WITHIN) {
-            Ok(_) => return Ok(()),
-            Err(_) if clock::now() - begun < REACHABLE_WITHIN => thread::sleep(LOOK_AGAIN),
-            Err(source) => return Err(LoadError::Unreachable { url: url.to_string(), source }),
+        match response::parse(&text) {
+            Parsed::Whole(answer) => return Ok(answer.status),
+            Parsed::Broken => return Err(io::Error::other("its answer cannot be read")),
+            Parsed::Partial => {}
+        }
+        match socket.read(&mut piece)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => text.extend_from_slice(&piece[..count]),
         }
     }
+}
+
+/// Waits until the node listens, at whichever of its addresses.
+fn reach(url: &Plane, stop: &Stop) -> Result<SocketAddr, LoadError> {
+    let unresolved = |source| LoadError::Resolve { host: url.host().to_owned(), source };
+    let begun = clock::now();
+    loop {
+        match reachable(&url.resolve().map_err(unresolved)?, stop)? {
+            Ok(address) => return Ok(address),
+            Err(source) if clock::now() - begun >= REACHABLE_WITHIN => {
+                return Err(LoadError::Unreachable { url: url.to_string(), source });
+            }
+            Err(_) => thread::sleep(LOOK_AGAIN),
+        }
+    }
+}
+
+/// The first address at which something listens, or what the last one said.
+fn reachable(addresses: &[SocketAddr], stop: &Stop) -> Result<io::Result<SocketAddr>, LoadError> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        if let Some(ended) = stop.ended() {
+            return Err(LoadError::Stopped(ended));
+        }
+        match TcpStream::connect_timeout(address, ADDRESS_WITHIN) {
+            Ok(_) => return Ok(Ok(*address)),
+            Err(error) => last = error,
+        }
+    }
+    Ok(Err(last))
 }
 
 fn random() -> Result<u64, LoadError> {
@@ -194,7 +299,7 @@ fn random() -> Result<u64, LoadError> {
     Ok(u64::from_le_bytes(seed) >> 11)
 }
 
-fn course(options: &Options, seed: u64, run: &str, signer: Signer) -> Course {
+fn course(options: &Options, seed: u64, run: &str, signer: Signer, stop: Stop) -> Course {
     let (host, path, time) = (options.url.authority(), options.path(), now_text());
     let common = Common {
         host: &host,
@@ -219,6 +324,7 @@ fn course(options: &Options, seed: u64, run: &str, signer: Signer) -> Course {
         duration: Duration::from_secs_f64(options.duration),
         threads: u64::from(options.threads),
         strict: options.verify || options.accepted_log.is_some(),
+        stop,
     }
 }
 
@@ -296,7 +402,8 @@ fn send(mut client: Client, way: &Way) -> io::Result<(Tally, Option<Ledger>)> {
             (client, wire) = h2::drive(client, way.address, uri, way.connections, way.depth, way.spin)?;
         }
     }
-    let (mut tally, ledger) = client.finish()?;
+    let early = wire.gone || client.is_stopped();
+    let (mut tally, ledger) = client.finish(early)?;
     tally.wire.add(wire);
     let cpu = clock_gettime(ClockId::ThreadCPUTime);
     tally.cpu_nanos = u64::try_from(cpu.tv_sec * 1_000_000_000 + cpu.tv_nsec).unwrap_or_default();

@@ -1,17 +1,16 @@
 //! The flags of `gemba load`; they are a contract. Without any, they are the canonical workload: as fast as 64
 //! connections go, single signed signals, a hundred tenants skewed by Zipf's law.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hyper::Uri;
 use serde::Serialize;
 
 use super::LoadError;
 use super::plan::Mix;
 use super::shape::Shape;
 use crate::limits::BATCH_SIGNALS_MAX;
+use crate::net::plane::Plane;
 use crate::signature::Scheme;
 
 /// Drive a node with signed signals and measure it.
@@ -19,10 +18,10 @@ use crate::signature::Scheme;
 pub struct Options {
     /// Data plane of the node.
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    pub url: Target,
+    pub url: Plane,
     /// Operator plane of the node, for --verify.
     #[arg(long, default_value = "http://127.0.0.1:9090", value_name = "URL")]
-    pub admin_url: Target,
+    pub admin_url: Plane,
     /// Signals per second, whatever the answers do (open loop; latency counts from the intended start), or `max`:
     /// each connection sends when it has its answer (closed loop).
     #[arg(long, default_value = "max", value_name = "N|max")]
@@ -162,50 +161,6 @@ impl From<SignatureScheme> for Scheme {
     }
 }
 
-/// A plane's address: `http://host[:port]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    host: String,
-    port: u16,
-}
-
-impl FromStr for Target {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let uri: Uri = text.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080")?;
-        match (uri.scheme_str(), uri.host()) {
-            (Some("https"), _) => Err("TLS is not spoken here; use http://"),
-            (Some("http"), Some(host)) if uri.path() == "/" && uri.query().is_none() => {
-                Ok(Self { host: host.to_owned(), port: uri.port_u16().unwrap_or(80) })
-            }
-            (Some("http"), Some(_)) => Err("give the URL without a path"),
-            _ => Err("not a URL such as http://127.0.0.1:8080"),
-        }
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}", self.authority())
-    }
-}
-
-impl Target {
-    #[must_use]
-    pub fn authority(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-
-    /// The first address that the name has.
-    pub fn resolve(&self) -> Result<SocketAddr, LoadError> {
-        let unresolved = |source| LoadError::Resolve { host: self.host.clone(), source };
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let mut addresses = (host, self.port).to_socket_addrs().map_err(unresolved)?;
-        addresses.next().ok_or_else(|| unresolved(std::io::Error::other("the name has no address")))
-    }
-}
-
 fn positive(text: &str) -> Result<f64, &'static str> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
     number.filter(|number| *number <= 1e9).ok_or("must be a number above 0")
@@ -268,13 +223,5 @@ mod tests {
         assert!(parse(&["--shape", "burst"]).unwrap().check().is_err());
         assert!(parse(&["--threads", "3", "--connections", "2"]).unwrap().check().is_err());
         parse(&["--shape", "burst", "--rate", "100"]).unwrap().check().unwrap();
-    }
-
-    #[test]
-    fn addresses_are_resolved() {
-        for (url, address) in [("http://127.0.0.1", "127.0.0.1:80"), ("http://[::1]:8080", "[::1]:8080")] {
-            let target: Target = url.parse().unwrap();
-            assert_eq!(target.resolve().unwrap(), address.parse().unwrap(), "{url}");
-        }
     }
 }

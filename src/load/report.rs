@@ -24,14 +24,34 @@ svg .rule { stroke: var(--rule); } svg .line { stroke: var(--line); fill: none; 
 .verdict { font-weight: 600; } .note { color: var(--faint); }
 ";
 
+const NAMES: [&str; 2] = ["index.html", "latency.hgrm"];
+
+/// Makes `directory`, and sees that the report can be written there. Changes nothing that is in it.
+pub fn check(directory: &Path) -> Result<(), LoadError> {
+    let failed = |source: io::Error| LoadError::Report { path: directory.to_owned(), source };
+    fs::create_dir_all(directory).map_err(failed)?;
+    for name in NAMES {
+        let path = directory.join(name);
+        match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(_) => fs::remove_file(&path).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::OpenOptions::new().write(true).open(&path).map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
 /// Writes the report to `directory`.
 pub fn write(summary: &Summary, directory: &Path) -> Result<(), LoadError> {
     let failed = |source: io::Error| LoadError::Report { path: directory.to_owned(), source };
     fs::create_dir_all(directory).map_err(failed)?;
-    fs::write(directory.join("index.html"), page(summary)).map_err(failed)?;
+    let [index, latency] = NAMES.map(|name| directory.join(name));
+    fs::write(index, page(summary)).map_err(failed)?;
     let mut text = Vec::new();
     hgrm::write(&summary.accepted_nanos, &mut text).map_err(failed)?;
-    fs::write(directory.join("latency.hgrm"), text).map_err(failed)
+    fs::write(latency, text).map_err(failed)
 }
 
 fn page(summary: &Summary) -> String {
@@ -43,9 +63,11 @@ fn page(summary: &Summary) -> String {
             format!("open loop at {rate} signals/s; latency counts from the intended start")
         },
     );
+    let early =
+        summary.ended_early.map(|ended| format!("; ended early: {}", ended.why())).unwrap_or_default();
     let verdict = if summary.passed() { "every check passed" } else { "a check FAILED" };
     let mut body = format!(
-        "<h1>Load on {}</h1>\n<p class=\"verdict\">{} signals/s accepted, p99 {:.3} ms; {verdict}</p>\n\
+        "<h1>Load on {}</h1>\n<p class=\"verdict\">{} signals/s accepted, p99 {:.3} ms; {verdict}{early}</p>\n\
          <p class=\"note\">{}</p>\n",
         escaped(&settings.url),
         table::grouped_rate(summary.signals.accepted_per_second),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::hgrm::millis;
 use super::options::{Options, Protocol, Rate, SignatureScheme};
 use super::shape::Shape;
+use super::stop::Ended;
 use super::tally::{STEP_NANOS, Tally, Wire};
 use super::verify::Verification;
 
@@ -128,6 +129,8 @@ pub struct Series {
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     pub settings: Settings,
+    /// Why it ended before its time, if it did.
+    pub ended_early: Option<Ended>,
     /// Until the last answer, at least the duration.
     pub seconds: f64,
     pub requests: Requests,
@@ -153,10 +156,19 @@ pub struct Summary {
 impl Summary {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    pub fn new(settings: Settings, tally: Tally, verification: Option<Verification>) -> Self {
-        let seconds = Duration::from_nanos(tally.last_answer).as_secs_f64().max(settings.duration_seconds);
-        let Wire { bytes_sent, bytes_received, connections, breaks } = tally.wire;
+    pub fn new(
+        settings: Settings,
+        tally: Tally,
+        verification: Option<Verification>,
+        ended_early: Option<Ended>,
+    ) -> Self {
+        let lasted = Duration::from_nanos(tally.lasted).as_secs_f64();
+        let meant = ended_early.map_or(settings.duration_seconds, |_| lasted.min(settings.duration_seconds));
+        // A run without any time has no rate.
+        let seconds = Duration::from_nanos(tally.last_answer).as_secs_f64().max(meant).max(1e-3);
+        let Wire { bytes_sent, bytes_received, connections, breaks, gone: _ } = tally.wire;
         Self {
+            ended_early,
             seconds,
             requests: Requests {
                 sent: tally.sent,

@@ -52,6 +52,9 @@ fn latency(rows: &mut Rows, of: &str, latency: &Latency) {
 #[must_use]
 pub fn rows(summary: &Summary) -> Rows {
     let mut rows = Rows::new();
+    if let Some(ended) = summary.ended_early {
+        row(&mut rows, "ended early", ended.why());
+    }
     let (requests, signals) = (&summary.requests, &summary.signals);
     row(&mut rows, "signals accepted", grouped(signals.accepted));
     row(&mut rows, "signals accepted per second", grouped_rate(signals.accepted_per_second));
@@ -103,6 +106,7 @@ fn verified(rows: &mut Rows, found: &Verification) {
         ("FAILED: decided twice", found.decided_twice),
         ("FAILED: without receipt", found.without_receipt),
         ("FAILED: no answer", found.unanswered),
+        ("accepted, not asked for before the end", found.not_asked),
         ("accepted, beyond what is remembered", found.not_remembered),
     ] {
         if count > 0 {

@@ -49,6 +49,8 @@ pub struct Tally {
     pub unsent: u64,
     /// When the last answer came, in nanoseconds of the run.
     pub last_answer: u64,
+    /// How long it went on, in nanoseconds of the run.
+    pub lasted: u64,
     pub wire: Wire,
     pub cpu_nanos: u64,
     /// What was wrong, in words.
@@ -63,6 +65,8 @@ pub struct Wire {
     pub connections: u64,
     /// Connections that broke, or that could not be made.
     pub breaks: u64,
+    /// The node was gone, then or at the end.
+    pub gone: bool,
 }
 
 impl Wire {
@@ -71,6 +75,7 @@ impl Wire {
         self.bytes_received += other.bytes_received;
         self.connections += other.connections;
         self.breaks += other.breaks;
+        self.gone |= other.gone;
     }
 }
 
@@ -91,6 +96,7 @@ impl Tally {
             unknown: 0,
             unsent: 0,
             last_answer: 0,
+            lasted: 0,
             wire: Wire::default(),
             cpu_nanos: 0,
             examples: Vec::new(),
@@ -145,6 +151,7 @@ impl Tally {
         self.unknown += other.unknown;
         self.unsent += other.unsent;
         self.last_answer = self.last_answer.max(other.last_answer);
+        self.lasted = self.lasted.max(other.lasted);
         self.wire.add(other.wire);
         self.cpu_nanos += other.cpu_nanos;
         self.examples.extend(other.examples);

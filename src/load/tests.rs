@@ -1,5 +1,7 @@
 //! The generator against servers that answer, refuse, close and reset.
 
+mod ends;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
@@ -124,7 +126,8 @@ fn every_kind_of_request_gets_the_answer_that_it_deserves() {
     let node = Node::default();
     serve(listener, move |_, request| Some(node.answer(request, "")));
 
-    let summary = run(&options).unwrap();
+    let summary = run(&options, &Stop::default()).unwrap();
+    write_report(&options, &summary).unwrap();
     assert!(summary.passed(), "{:?}", summary.wrong_answers);
     assert_eq!(due(&summary), 1000);
     let (signals, refused) = (&summary.signals, summary.requests.refused);
@@ -159,7 +162,7 @@ fn an_orderly_close_is_no_error_even_when_requests_were_sent_behind_it() {
     serve(listener, move |count, request| {
         Some(node.answer(request, if count == 50 { "connection: close\r\n" } else { "" }))
     });
-    let summary = run(&options).unwrap();
+    let summary = run(&options, &Stop::default()).unwrap();
     assert!(summary.passed(), "{:?}", summary.wrong_answers);
     assert_eq!(due(&summary), 2000);
     assert_eq!((summary.signals.accepted, summary.requests.unknown), (summary.requests.sent, 0));
@@ -176,7 +179,7 @@ fn a_lost_connection_makes_its_request_unknown_and_the_run_goes_on() {
     options.accepted_log = Some(log.clone());
     let node = Node::default();
     serve(listener, move |count, request| (count < 20).then(|| node.answer(request, "")));
-    let summary = run(&options).unwrap();
+    let summary = run(&options, &Stop::default()).unwrap();
     assert!(summary.passed(), "{:?}", summary.wrong_answers);
     let requests = &summary.requests;
     assert!(requests.unknown > 3 && summary.signals.accepted >= 19 * 3, "{requests:?}");
@@ -213,7 +216,7 @@ fn what_was_not_kept_fails_the_verification() {
             _ => Some(node.answer(request, "")),
         }
     });
-    let summary = run(&options).unwrap();
+    let summary = run(&options, &Stop::default()).unwrap();
     assert!(!summary.passed());
     let found = summary.verification.unwrap();
     assert_eq!(found.signals, summary.signals.accepted);
@@ -235,7 +238,7 @@ fn wrong_answers_are_counted_and_shed_ones_are_not_wrong() {
             _ => answer("202 Accepted", "", r#"{"signal_id":"another","seq":1}"#),
         })
     });
-    let summary = run(&options).unwrap();
+    let summary = run(&options, &Stop::default()).unwrap();
     assert!(!summary.passed());
     assert_eq!(due(&summary), 100);
     let requests = &summary.requests;
@@ -256,7 +259,7 @@ fn latency_counts_from_the_intended_start() {
         }
         Some(answer("202 Accepted", "", ""))
     });
-    let summary = run(&options).unwrap();
+    let summary = run(&options, &Stop::default()).unwrap();
     assert!(summary.passed());
     let late = summary.accepted_nanos.count_between(50_000_000, u64::MAX);
     assert!(late >= 10, "{late}");
@@ -302,7 +305,7 @@ fn http2_carries_the_same_load() {
             }
         });
     });
-    let summary = run(&options).unwrap();
+    let summary = run(&options, &Stop::default()).unwrap();
     assert!(summary.passed(), "{:?}", summary.wrong_answers);
     assert_eq!(due(&summary), 500);
     assert_eq!(summary.signals.accepted + summary.requests.refused, summary.requests.sent);
@@ -325,13 +328,13 @@ fn nothing_to_read_or_to_reach_is_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut options = options(directory.path(), &listener, "--duration 0.1");
     fs::write(&options.secret_file, "short").unwrap();
-    assert_eq!(run(&options).unwrap_err().exit_code(), 2);
+    assert_eq!(run(&options, &Stop::default()).unwrap_err().exit_code(), 2);
     options.secret_file = directory.path().join("missing");
-    assert_eq!(run(&options).unwrap_err().exit_code(), 2);
+    assert_eq!(run(&options, &Stop::default()).unwrap_err().exit_code(), 2);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let options = self::options(directory.path(), &listener, "--duration 0.1");
     drop(listener);
-    let error = run(&options).unwrap_err();
+    let error = run(&options, &Stop::default()).unwrap_err();
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains("is the node running?"), "{error}");
 }

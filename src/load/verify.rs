@@ -38,6 +38,8 @@ pub struct Verification {
     pub without_receipt: u64,
     /// The operator plane gave no usable answer.
     pub unanswered: u64,
+    /// The run was told to stop before it was asked for.
+    pub not_asked: u64,
     /// Accepted, but beyond what the run remembers.
     pub not_remembered: u64,
     pub seconds: f64,
@@ -60,28 +62,41 @@ pub struct Desk {
     pub token: String,
 }
 
-/// Asks for every signal of `ledger`.
-pub fn verify(course: Arc<Course>, ledger: Ledger, desk: &Desk, progress: Mark) -> io::Result<Verification> {
+impl Desk {
+    /// What stands behind the path of every question.
+    #[must_use]
+    pub fn head(&self) -> Vec<u8> {
+        let Self { host, token, .. } = self;
+        format!(" HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n").into_bytes()
+    }
+}
+
+/// Asks for every signal of `ledger`. Says, too, whether the node is gone.
+pub fn verify(
+    course: Arc<Course>,
+    ledger: Ledger,
+    desk: &Desk,
+    progress: Mark,
+) -> io::Result<(Verification, bool)> {
     let begun = clock::nanos();
     let batch = course.plan.signals(0).end;
     let found = Verification { not_remembered: ledger.forgotten * batch, ..Verification::default() };
-    let head = format!(" HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n", desk.host, desk.token);
     let mut asker = Asker {
         course,
         units: Box::new(ledger.into_units()),
         unit: None,
         all_asked: false,
         later: VecDeque::new(),
-        head: head.into_bytes(),
+        head: desk.head(),
         answered_at: begun,
         given_up: false,
         found,
         progress,
     };
-    h1::drive(&mut asker, desk.address, CONNECTIONS, DEPTH, false)?;
-    let mut found = asker.conclude();
+    let wire = h1::drive(&mut asker, desk.address, CONNECTIONS, DEPTH, false)?;
+    let mut found = asker.conclude(wire.gone);
     found.seconds = std::time::Duration::from_nanos(clock::nanos() - begun).as_secs_f64();
-    Ok(found)
+    Ok((found, wire.gone))
 }
 
 /// A signal whose fate is asked for.
@@ -248,14 +263,18 @@ impl Asker {
         }
     }
 
-    /// What could not be asked any more counts as unanswered.
-    fn conclude(mut self) -> Verification {
-        if self.given_up {
-            let now = clock::nanos();
-            while self.next_promise(now).is_some() {
-                self.found.unanswered += 1;
-            }
-            self.found.unanswered += self.later.len() as u64;
+    /// What could not be asked any more counts as unanswered, if it was not for us that the asking ended.
+    fn conclude(mut self, gone: bool) -> Verification {
+        let now = clock::nanos();
+        let mut left = self.later.len() as u64;
+        while self.next_promise(now).is_some() {
+            left += 1;
+        }
+        if self.course.stop.is_ordered() {
+            self.found.signals -= left;
+            self.found.not_asked = left;
+        } else if self.given_up || gone {
+            self.found.unanswered += left;
             let why = "the operator plane does not answer any more; is --admin-url right?";
             self.found.failures.push(why.to_owned());
         }
@@ -267,7 +286,7 @@ impl Traffic for Asker {
     type Sent = Question;
 
     fn take(&mut self, now: u64) -> Result<Question, Wait> {
-        if self.given_up {
+        if self.given_up || self.course.stop.is_ordered() {
             return Err(Wait::Answers);
         }
         if let Some((at, _)) = self.later.front()
@@ -315,7 +334,11 @@ impl Traffic for Asker {
     }
 
     fn is_over(&self, _now: u64) -> bool {
-        self.given_up || (self.all_asked && self.later.is_empty())
+        self.given_up || self.course.stop.is_ordered() || (self.all_asked && self.later.is_empty())
+    }
+
+    fn drain_nanos(&self) -> u64 {
+        self.course.drain_nanos()
     }
 
     fn tick(&mut self, now: u64) -> io::Result<()> {

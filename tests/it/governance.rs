@@ -103,7 +103,7 @@ fn gemba(node: &Node, words: &[&str]) -> Output {
     let mut command = command(&node.dir);
     command.env("GEMBA_CONFIG", "gemba.toml").stdout(std::process::Stdio::piped()).args(words);
     if matches!(words[0], "deadletter" | "governor") || words[1] == "reload" || words[1] == "show" {
-        command.args(["--admin", &node.admin.to_string()]);
+        command.args(["--admin", &format!("http://{}", node.admin)]);
     }
     command.output().unwrap()
 }

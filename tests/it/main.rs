@@ -15,6 +15,7 @@ mod hostile;
 mod http;
 mod layout;
 mod limits;
+mod load;
 #[cfg_attr(feature = "faults", allow(dead_code, reason = "other tests use the rest"))]
 mod node;
 mod not_signals;
