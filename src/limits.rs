@@ -80,6 +80,8 @@ pub const JOURNAL_WAIT_SECONDS: u32 = 10;
 pub const PACK_BYTES_MAX: usize = 64 * 1024;
 /// Packs of one node.
 pub const PACKS_MAX: usize = 32;
+/// A longer file is neither a configuration nor a pack, and is not read to its end.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// Rules of one pack, and all examples of one rule.
 pub const RULES_MAX: usize = 256;
 pub const EXAMPLES_MAX: usize = 64;

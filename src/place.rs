@@ -1,8 +1,12 @@
 //! Where a value was written, so that an error can point there: in a configuration or in a policy pack.
 
+mod values;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use values::{Kind, Value};
 
 /// A file, line and column, or the name of a variable or flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +61,7 @@ impl ConfigError {
 pub struct Text {
     origin: Arc<str>,
     text: String,
+    values: Vec<Value>,
     /// Lines mean something to the reader.
     is_file: bool,
 }
@@ -64,17 +69,30 @@ pub struct Text {
 impl Text {
     #[must_use]
     pub fn file(name: &str, text: String) -> Self {
-        Self { origin: name.into(), text, is_file: true }
+        Self { origin: name.into(), values: values::values(&text), text, is_file: true }
     }
 
     #[must_use]
     pub fn variable(name: &str, text: String) -> Self {
-        Self { origin: name.into(), text, is_file: false }
+        Self { origin: name.into(), values: values::values(&text), text, is_file: false }
     }
 
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Everything that is set in it.
+    #[must_use]
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The value at `span`, or the smallest one around it.
+    #[must_use]
+    pub fn value(&self, span: &Range<usize>) -> Option<&Value> {
+        let around = |value: &&Value| value.span.start <= span.start && span.end <= value.span.end;
+        self.values.iter().filter(around).min_by_key(|value| value.span.len())
     }
 
     /// The text as a whole.
@@ -117,42 +135,66 @@ impl Text {
         let place = self.place(&span);
         let message = error.message();
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-        let Some((given, valid)) = quoted.split_first() else {
-            return ConfigError::new(&place, message);
-        };
-        let section = self.section(span.start);
-        if message.starts_with("unknown field") {
-            let error = ConfigError::new(&place, format!("unknown key `{section}{given}`"));
-            match nearest(given, valid) {
-                Some(name) => error.hint(format!("the nearest valid name is `{section}{name}`")),
-                None if valid.is_empty() => error,
-                None => error.hint(format!("valid names are {}", listed(valid))),
+        let told = message.split(' ').take(2).collect::<Vec<_>>();
+        match (told.as_slice(), quoted.as_slice()) {
+            (["unknown", "field"], [given, valid @ ..]) => {
+                let section = self.section(&span);
+                let error = ConfigError::new(&place, format!("unknown key `{section}{given}`"));
+                match nearest(given, valid) {
+                    Some(name) => error.hint(format!("the nearest valid name is `{section}{name}`")),
+                    None if valid.is_empty() => error,
+                    None => error.hint(format!("valid names are {}", listed(valid))),
+                }
             }
-        } else if message.starts_with("unknown variant") {
-            let error = ConfigError::new(&place, format!("`{given}` is not a value of this key"));
-            match nearest(given, valid) {
-                Some(name) => error.hint(format!("the nearest valid value is `{name}`")),
-                None => error.hint(format!("valid values are {}", listed(valid))),
+            (["unknown", "variant"], [given, valid @ ..]) => {
+                let key = self.value(&span).map_or("this key".to_owned(), |value| format!("`{}`", value.key));
+                let error = ConfigError::new(&place, format!("`{given}` is not a value of {key}"));
+                match nearest(given, valid) {
+                    Some(name) => error.hint(format!("the nearest valid value is `{name}`")),
+                    None => error.hint(format!("valid values are {}", listed(valid))),
+                }
             }
-        } else {
-            ConfigError::new(&place, message)
+            (["missing", "field"], [missing, ..]) => {
+                let table = self.value(&span).map_or(String::new(), |table| format!("{}.", table.key));
+                ConfigError::new(&place, format!("`{table}{missing}` is missing"))
+            }
+            (["invalid", "type:" | "value:"], _) => self.wrong_type(&span, message),
+            // A value of a few: the reader takes a text, or a table in its place.
+            (["wanted", "string"] | ["expected", "empty"], _) => self.wrong_type(&span, "expected a string"),
+            _ => ConfigError::new(&place, message),
         }
     }
 
-    /// The dotted name, with a dot at its end, of the table that the key at `at` stands in.
-    fn section(&self, at: usize) -> String {
-        let before = self.text.get(..at).unwrap_or(&self.text);
-        let (above, line) = before.rsplit_once('\n').unwrap_or(("", before));
-        if let Some(header) = line.trim_start().strip_prefix('[') {
-            return header.trim_start_matches('[').to_owned();
-        }
-        let dotted = line.trim_start();
-        let header = above.lines().rev().find_map(|line| line.trim().strip_prefix('['));
-        let header = header.map(|header| header.trim_matches(['[', ']']).trim());
-        match header {
-            Some(header) => format!("{header}.{dotted}"),
-            None => dotted.to_owned(),
-        }
+    fn wrong_type(&self, span: &Range<usize>, message: &str) -> ConfigError {
+        let place = self.place(span);
+        let Some(value) = self.value(span) else {
+            return ConfigError::new(&place, "this value has a wrong type");
+        };
+        let expected = message.rsplit_once("expected ").map_or("", |(_, expected)| expected);
+        let expected = match expected {
+            "u16" => format!("a whole number from 0 to {}", u16::MAX),
+            "u32" => format!("a whole number from 0 to {}", u32::MAX),
+            "a boolean" => "true or false".to_owned(),
+            "a sequence" => "a list".to_owned(),
+            table if table.starts_with("struct ") => "a table".to_owned(),
+            text if text.contains("string") => "text".to_owned(),
+            other => other.to_owned(),
+        };
+        self.must_be(value, &expected)
+    }
+
+    /// Says that a value should be something else.
+    #[must_use]
+    pub fn must_be(&self, value: &Value, expected: &str) -> ConfigError {
+        let what = format!("`{}` must be {expected}, and this is {}", value.key, value.kind);
+        ConfigError::new(&self.place(&value.span), what)
+    }
+
+    /// The dotted name, with a dot at its end, of the table that the key at `span` stands in.
+    fn section(&self, span: &Range<usize>) -> &str {
+        let key = self.values.iter().find(|value| value.key_span == *span);
+        let key = key.map_or("", |value| value.key.as_str());
+        key.rfind('.').map_or("", |dot| &key[..=dot])
     }
 }
 

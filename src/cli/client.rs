@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::Configured;
 use super::output::Failure;
 use crate::config::Place;
-use crate::config::secret::{Kept, SecretRef};
+use crate::config::secret::{Chooser, Kept, SecretRef};
 use crate::net::plane::Plane;
 
 /// How a node's operator plane is reached.
@@ -113,6 +113,7 @@ fn token_in(file: &Path) -> SecretRef {
         kept: Kept::File(file.to_owned()),
         what: "the token".into(),
         place: Place::named("--token-file"),
+        chosen_by: Chooser::Us,
     }
 }
 

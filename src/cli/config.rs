@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::output::{self, Failure};
 use super::serve;
-use crate::config::{Flags, Profile};
+use crate::config::{Flags, Missing};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -22,15 +22,15 @@ pub enum Command {
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
         let Self::Check { file, json } = self;
-        let config = crate::config::load(Some(&file), std::env::vars(), &Flags::default())?;
-        if config.profile != Profile::Dev {
-            serve::settings(&config)?;
-        }
+        let config = crate::config::load(Some(&file), std::env::vars_os(), &Flags::default())?;
+        let secrets = config.read_secrets(Missing::Assume)?;
+        serve::settings(&config, &secrets)?;
+        serve::warn(&config, &secrets);
         if json {
             let sources: Vec<_> = config.sources.iter().map(|source| &source.name).collect();
             return output::print_json(&serde_json::json!({
-                "file": file, "ok": true, "name": config.name, "listen": config.listen,
-                "admin": config.admin_listen, "data_dir": config.data_dir, "sources": sources,
+                "file": file.to_string_lossy(), "ok": true, "name": config.name, "listen": config.listen,
+                "admin": config.admin_listen, "data_dir": config.data_dir.to_string_lossy(), "sources": sources,
             }));
         }
         output::print(format!("{}: good\n", file.display()).as_bytes())

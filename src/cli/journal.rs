@@ -143,7 +143,7 @@ fn repair(dir: &Path, apply: bool, json: bool) -> Result<(), Failure> {
             .iter()
             .map(|hole| {
                 let lost = hole.lost.map(|(first, last)| [first.0, last.0]);
-                serde_json::json!({"file": hole.path, "offset": hole.offset, "lost": lost})
+                serde_json::json!({"file": hole.path.to_string_lossy(), "offset": hole.offset, "lost": lost})
             })
             .collect();
         output::print_json(

@@ -8,6 +8,7 @@ mod journal;
 mod load;
 mod output;
 mod policy;
+mod privacy;
 mod progress;
 mod rules;
 mod serve;
@@ -76,13 +77,19 @@ struct Configured {
 impl Configured {
     fn load(&self, role: Option<String>) -> Result<Config, ConfigError> {
         let flags = Flags { role, data_dir: self.data_dir.clone() };
-        crate::config::load(self.config.as_deref(), std::env::vars(), &flags)
+        crate::config::load(self.config.as_deref(), std::env::vars_os(), &flags)
     }
 }
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // A report of a load test is the user's own, as readable as the user wants it.
+    if !matches!(command, Command::Load(_)) {
+        privacy::close_files();
+    }
+    privacy::close_memory();
+    let result = match command {
         Command::Serve(serve) => serve.run(),
         Command::Load(load) => load.run(),
         Command::Sign(sign) => sign.run(),

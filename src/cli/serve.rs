@@ -1,6 +1,6 @@
 //! `gemba serve`: from the configuration to a running line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,8 +8,11 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::output::Failure;
 use super::targets::{broker, targets};
-use super::{Configured, rules};
-use crate::config::{self, Config, ConfigError, NodeRole, QueueType, SchemeName, TokenRole};
+use super::{Configured, privacy, rules};
+use crate::config::{
+    self, Config, ConfigError, Missing, NodeRole, QueueType, SchemeName, Secrets, TokenRole,
+};
+use crate::disk::{self, NotPrivate, RealDisk};
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
 use crate::kanban::broker::topology::{Kind, Topology};
@@ -34,10 +37,16 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> Result<(), Failure> {
         let config = self.configured.load(self.role)?;
+        if config.core_dumps {
+            privacy::open_memory();
+        }
+        keep_private(&config.data_dir)?;
         for (what, path) in config.create_secrets()? {
             say(&format!("made {what}: {}", path.display()));
         }
-        let settings = settings(&config)?;
+        let secrets = config.read_secrets(Missing::Refuse)?;
+        warn(&config, &secrets);
+        let settings = settings(&config, &secrets)?;
         let tell = |notice: Notice<'_>| match notice {
             Notice::Ready(addresses) => say(&format!(
                 "gemba {} `{}`: signals {}, operators on http://{}, data in {}",
@@ -88,22 +97,57 @@ fn say(line: &str) {
     anstream::eprintln!("{line}");
 }
 
-/// Reads the secrets and puts everything into the line's terms.
-pub fn settings(config: &Config) -> Result<Settings, Failure> {
-    let cores = line::cores().len();
+/// Makes the data directory where there is none, and closes it to others.
+fn keep_private(data_dir: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::io(format!("{}: {error}", data_dir.display()));
+    disk::make_dir(&RealDisk, data_dir).map_err(failed)?;
+    disk::keep_private(data_dir)?.iter().for_each(|told| say(told));
+    Ok(())
+}
+
+impl From<NotPrivate> for Failure {
+    fn from(error: NotPrivate) -> Self {
+        let failure = match &error {
+            NotPrivate::Io { .. } => Self::io(&error),
+            NotPrivate::Foreign { .. } | NotPrivate::Open { .. } | NotPrivate::Shared { .. } => {
+                Self::usage(error.to_string())
+            }
+        };
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// Says what works and should not stay so.
+pub fn warn(config: &Config, secrets: &Secrets) {
+    for warning in config.warnings.iter().chain(&secrets.warnings) {
+        let hint = warning.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
+        say(&format!("warning: {warning}{hint}"));
+    }
+}
+
+/// Puts everything into the line's terms.
+pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure> {
+    let cores = line::processors();
     let token = |token: &config::Token| {
         let role = match token.role {
             TokenRole::Viewer => operator::Role::Viewer,
             TokenRole::Operator => operator::Role::Operator,
             TokenRole::Admin => operator::Role::Admin,
         };
-        Ok(Token::new(&token.name, role, token.secret.read()?.expose_secret()))
+        Ok(Token::new(&token.name, role, secrets.get(&token.secret)?.expose_secret()))
     };
     let tokens = config.tokens.iter().map(token).collect::<Result<_, ConfigError>>()?;
-    let sources = config.sources.iter().map(source).collect::<Result<_, ConfigError>>()?;
+    let sources = config
+        .sources
+        .iter()
+        .map(|source| self::source(source, secrets))
+        .collect::<Result<_, ConfigError>>()?;
     Ok(Settings {
         name: config.name.clone(),
-        role: role(config)?,
+        role: role(config, secrets)?,
         origin: format!("{}/{}", config.origin, config.name),
         data_dir: config.data_dir.clone(),
         listen: config.listen,
@@ -118,7 +162,7 @@ pub fn settings(config: &Config) -> Result<Settings, Failure> {
         rate_per_second: config.rate_per_second,
         rate_burst: config.rate_burst,
         rulebook: Arc::new(rules::rulebook(config)?),
-        targets: Arc::new(targets(config)?),
+        targets: Arc::new(targets(config, secrets)?),
         dedup: dedup::Settings {
             capacity: config.dedup_signals,
             // At least as long as a signature can be repeated: from one end of its tolerance to the other.
@@ -156,9 +200,10 @@ fn sharing(firestore: config::Firestore) -> Result<Sharing, ConfigError> {
 }
 
 /// What the node does, with what, and over which queues.
-fn role(config: &Config) -> Result<Role, ConfigError> {
-    let keys = config.proof.as_ref().map(proof_keys).transpose()?;
-    let link = config.broker.as_ref().filter(|_| config.role != NodeRole::All).map(link).transpose()?;
+fn role(config: &Config, secrets: &Secrets) -> Result<Role, ConfigError> {
+    let keys = config.proof.as_ref().map(|proof| proof_keys(proof, secrets)).transpose()?;
+    let configured = config.broker.as_ref().filter(|_| config.role != NodeRole::All);
+    let link = configured.map(|broker| link(broker, secrets)).transpose()?;
     match (config.role, keys, link) {
         (NodeRole::All, Some(keys), _) => Ok(Role::All(keys)),
         (NodeRole::Edge, _, Some(link)) => Ok(Role::Edge(link)),
@@ -167,19 +212,19 @@ fn role(config: &Config) -> Result<Role, ConfigError> {
     }
 }
 
-fn proof_keys(proof: &config::Proof) -> Result<ProofKeys, ConfigError> {
-    let seed = proof.log_key.read()?;
+fn proof_keys(proof: &config::Proof, secrets: &Secrets) -> Result<ProofKeys, ConfigError> {
+    let seed = secrets.get(&proof.log_key)?;
     let log_seed = LogSeed::from_hex(seed.expose_secret()).ok_or_else(|| {
         ConfigError::new(&proof.log_key.place, "the log's signing key: it is not 32 bytes in hex")
             .hint("make one: (umask 077; openssl rand -hex 32 > FILE)")
     })?;
-    Ok(ProofKeys { receipt_secret: proof.receipt_secret.read()?, log_seed })
+    Ok(ProofKeys { receipt_secret: secrets.get(&proof.receipt_secret)?, log_seed })
 }
 
-fn link(configured: &config::Broker) -> Result<Link, ConfigError> {
+fn link(configured: &config::Broker, secrets: &Secrets) -> Result<Link, ConfigError> {
     let queues = &configured.queues;
     Ok(Link {
-        broker: broker(configured)?,
+        broker: broker(configured, secrets)?,
         topology: Topology {
             name: queues.name.clone(),
             partitions: queues.partitions,
@@ -199,10 +244,10 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn source(source: &config::Source) -> Result<Source, ConfigError> {
+fn source(source: &config::Source, secrets: &Secrets) -> Result<Source, ConfigError> {
     Ok(Source {
         name: source.name.as_str().into(),
-        keyring: keyring(source)?,
+        keyring: keyring(source, secrets)?,
         fixed: Fixed {
             tenant: source.tenant.as_deref().map(Into::into),
             sku: source.sku.as_deref().map(Into::into),
@@ -212,17 +257,17 @@ fn source(source: &config::Source) -> Result<Source, ConfigError> {
 }
 
 /// The keys of a source.
-pub fn keyring(source: &config::Source) -> Result<Keyring, ConfigError> {
-    let read = |key: &config::SourceKey| Ok((key.name.clone(), key.secret.read()?));
-    let secrets =
+pub fn keyring(source: &config::Source, secrets: &Secrets) -> Result<Keyring, ConfigError> {
+    let read = |key: &config::SourceKey| Ok((key.name.clone(), secrets.get(&key.secret)?));
+    let keys =
         source.keys.iter().map(read).collect::<Result<Vec<(String, SecretSlice<u8>)>, ConfigError>>()?;
-    let secrets: Vec<(&str, &[u8])> =
-        secrets.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())).collect();
+    let keys: Vec<(&str, &[u8])> =
+        keys.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())).collect();
     let scheme = match source.scheme {
         SchemeName::StandardWebhooks => Scheme::StandardWebhooks,
         _ => Scheme::Hmac,
     };
-    Keyring::new(&source.name, scheme, &secrets, source.tolerance.as_secs())
+    Keyring::new(&source.name, scheme, &keys, source.tolerance.as_secs())
         .map_err(|why| ConfigError::new(&source.place, format!("source `{}`: {why}", source.name)))
 }
 

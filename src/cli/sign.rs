@@ -10,6 +10,7 @@ use super::Configured;
 use super::output::{self, Failure};
 use super::serve::keyring;
 use crate::clock;
+use crate::config::Secrets;
 use crate::limits::BODY_BYTES_MAX;
 
 #[derive(Args, Debug)]
@@ -36,7 +37,7 @@ impl Sign {
             Failure::usage(format!("there is no source `{}`", self.source))
                 .hint(format!("there are {}", names()))
         })?;
-        let keyring = keyring(source)?;
+        let keyring = keyring(source, &Secrets::default())?;
         let body = self.body()?;
         let id = match self.id {
             Some(id) => id,

@@ -1,12 +1,12 @@
 //! The configured actions in the line's terms: their secrets read, their roots loaded.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::config::{ActionKind, Broker, Config, ConfigError, Place, Tls, Webhook};
+use crate::config::{Action, ActionKind, Broker, Config, ConfigError, Place, Secrets, Tls, Webhook, file};
 use crate::jidoka::action::amqp::Route;
 use crate::jidoka::action::webhook::Endpoint;
 use crate::jidoka::action::{Bounds, Kind, Target, Targets};
@@ -15,13 +15,11 @@ use crate::net::tls::{self, TlsError};
 use crate::signature::Signer;
 
 /// Everything that actions may call.
-pub fn targets(config: &Config) -> Result<Targets, ConfigError> {
-    let target = |action: &crate::config::Action| {
+pub fn targets(config: &Config, secrets: &Secrets) -> Result<Targets, ConfigError> {
+    let target = |action: &Action| {
         let kind = match &action.kind {
             ActionKind::Log => Kind::Log,
-            ActionKind::Webhook(webhook) => {
-                Kind::Webhook(Arc::new(endpoint(webhook, &action.name, &action.place)?))
-            }
+            ActionKind::Webhook(webhook) => Kind::Webhook(Arc::new(endpoint(webhook, action, secrets)?)),
             ActionKind::Amqp { exchange, routing_key } => {
                 Kind::Amqp(Route { exchange: exchange.clone(), routing_key: routing_key.clone() })
             }
@@ -30,13 +28,14 @@ pub fn targets(config: &Config) -> Result<Targets, ConfigError> {
     };
     Ok(Targets {
         targets: config.actions.iter().map(target).collect::<Result<_, ConfigError>>()?,
-        broker: config.broker.as_ref().map(broker).transpose()?,
+        broker: config.broker.as_ref().map(|configured| broker(configured, secrets)).transpose()?,
         bounds: Bounds { failures: config.governor.breaker_failures, reset: config.governor.breaker_reset },
     })
 }
 
-fn endpoint(webhook: &Webhook, name: &str, place: &Place) -> Result<Endpoint, ConfigError> {
-    let secret = webhook.secret.read()?;
+fn endpoint(webhook: &Webhook, action: &Action, secrets: &Secrets) -> Result<Endpoint, ConfigError> {
+    let Action { name, place, .. } = action;
+    let secret = secrets.get(&webhook.secret)?;
     let signer = Signer::new(secret.expose_secret()).map_err(|why| {
         ConfigError::new(&webhook.secret.place, format!("action `{name}`: {why}"))
             .hint("make one: (umask 077; echo \"whsec_$(openssl rand -base64 32)\" > FILE)")
@@ -64,24 +63,17 @@ fn trusting(
         });
     };
     let wrong = |why: String| ConfigError::new(place, format!("{whom}: {}: {why}", path.display()));
-    let pem = read(path).map_err(|error| wrong(error.to_string()))?;
+    let pem = file::content(path, CA_BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
     tls::client(Some(&pem), protocols).map_err(|why: TlsError| wrong(why.to_string()))
 }
 
 /// A longer file is no list of roots.
 const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut pem = Vec::new();
-    std::fs::File::open(path)?.take(CA_BYTES_MAX).read_to_end(&mut pem)?;
-    Ok(pem)
-}
-
 /// How the broker is reached, for whoever talks to it.
-pub fn broker(broker: &Broker) -> Result<amqp::Broker, ConfigError> {
+pub fn broker(broker: &Broker, secrets: &Secrets) -> Result<amqp::Broker, ConfigError> {
     let Broker { hosts, vhost, username, password, tls, queues: _ } = broker;
-    let secret: SecretSlice<u8> = password.read()?;
+    let secret = secrets.get(password)?;
     let text = String::from_utf8(secret.expose_secret().to_vec())
         .map_err(|_| ConfigError::new(&password.place, format!("{}: it is not UTF-8", password.what)))?;
     let trust = |tls: &Tls| trusting(tls.ca_file.as_ref(), "the broker", &tls.place, &[]);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use hyper::Uri;
 use toml::Spanned;
 
-use super::Source;
 use super::layer;
 use super::layers::{Layers, name, optional, place_of, set, twice};
 use super::place::{ConfigError, Place, Text};
@@ -55,11 +54,10 @@ impl Layers {
     pub(super) fn actions(
         &self,
         default_file: &dyn Fn(&str) -> Option<PathBuf>,
-        sources: &[Source],
     ) -> Result<Vec<Action>, ConfigError> {
         let mut actions: Vec<Action> = Vec::new();
         for (text, table) in self.tables(|layer| &layer.action) {
-            let action = self.action(text, table, default_file, sources)?;
+            let action = self.action(text, table, default_file)?;
             if actions.iter().any(|other| other.name == action.name) {
                 return Err(twice(text, &table.get_ref().name));
             }
@@ -73,7 +71,6 @@ impl Layers {
         text: &Text,
         table: &Spanned<layer::Action>,
         default_file: &dyn Fn(&str) -> Option<PathBuf>,
-        sources: &[Source],
     ) -> Result<Action, ConfigError> {
         let action = table.get_ref();
         let name = set(text, &action.name).map(name)?;
@@ -86,7 +83,7 @@ impl Layers {
             layer::ActionKind::Log => ActionKind::Log,
             layer::ActionKind::Webhook => {
                 let default = default_file(&format!("{name}.secret"));
-                ActionKind::Webhook(self.webhook(text, action, &name, default, (&place, sources))?)
+                ActionKind::Webhook(self.webhook(text, action, &name, default, &place)?)
             }
             layer::ActionKind::Amqp => {
                 let exchange = optional(text, action.exchange.as_ref());
@@ -109,7 +106,7 @@ impl Layers {
         action: &layer::Action,
         name: &str,
         default: Option<PathBuf>,
-        (place, sources): (&Place, &[Source]),
+        place: &Place,
     ) -> Result<Webhook, ConfigError> {
         let url = optional(text, action.url.as_ref())
             .ok_or_else(|| ConfigError::new(place, format!("action `{name}` has no `url`")))?;
@@ -124,14 +121,6 @@ impl Layers {
         let kept = (optional(text, action.secret_file.as_ref()), optional(text, action.secret_env.as_ref()));
         let secret = self.secret(kept, None, default, (&what, "action.secret_file"));
         let secret = secret.map_err(|error| ConfigError { place: place.clone(), ..error })?;
-        // Whoever may verify what we send could then sign what we take.
-        let shared = |source: &&Source| source.keys.iter().any(|key| key.secret.kept == secret.kept);
-        if let Some(source) = sources.iter().find(shared) {
-            let wrong = format!("action `{name}` has the secret of source `{}`", source.name);
-            return Err(
-                ConfigError::new(place, wrong).hint("give the action a name or a `secret_file` of its own")
-            );
-        }
         let ca_file = optional(text, action.ca_file.as_ref()).map(|file| (file.value, file.place));
         if let Some((_, place)) = ca_file.as_ref().filter(|_| url.scheme_str() == Some("http")) {
             return Err(ConfigError::new(place, "`ca_file` means nothing to a URL without TLS"));

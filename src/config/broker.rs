@@ -10,7 +10,7 @@ use super::actions::{Action, ActionKind};
 use super::layer::{NodeRole, Profile, QueueType, RabbitMq, Store};
 use super::layers::{Layers, Set};
 use super::place::{ConfigError, Place};
-use super::secret::SecretRef;
+use super::secret::{Chooser, SecretRef};
 use crate::limits::{PARTITIONS_MAX, PREFETCH_MAX, SHARED_PREFETCH};
 
 /// How the broker is reached.
@@ -78,6 +78,7 @@ impl Layers {
         }
         let what = ("the broker's password", "rabbitmq.password_file");
         let password = self.secret((file, variable), None, None, what)?;
+        let password = SecretRef { chosen_by: Chooser::Peer, ..password };
         let vhost = self.find(|layer| &layer.rabbitmq.vhost).map_or_else(|| "/".to_owned(), |set| set.value);
         Ok(Some(Broker { hosts, vhost, username, password, tls, queues: self.queues(profile)? }))
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::layers::Layers;
+use super::layers::{Layers, set};
 use super::place::ConfigError;
 
 /// Connections and proxies of the data plane.
@@ -37,9 +37,7 @@ impl Layers {
         let mut trusted_proxies = Vec::new();
         if let Some((text, networks)) = found {
             for written in networks.get_ref() {
-                let network = network(written.get_ref());
-                trusted_proxies
-                    .push(network.map_err(|wrong| ConfigError::new(&text.place(&written.span()), wrong))?);
+                trusted_proxies.push(set(text, written).map(|text| network(&text))?);
             }
         }
         Ok(Connections { idle_seconds, age_seconds, trusted_proxies })

@@ -6,8 +6,51 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::place::{ConfigError, Kind, Text};
+
 /// A key that may be set here.
 pub type Key<T> = Option<Spanned<T>>;
+
+/// Tables of keys.
+pub const SECTIONS: [&str; 13] = [
+    "node",
+    "ingress",
+    "admin",
+    "kanban",
+    "dedup",
+    "entitlement",
+    "rate_limit",
+    "governor",
+    "policy",
+    "receipt",
+    "log",
+    "state",
+    "rabbitmq",
+];
+/// Lists of tables.
+const LISTS: [&str; 5] = ["source", "source.key", "action", "admin.token", "policy.tenant"];
+
+impl Layer {
+    /// Reads one layer.
+    ///
+    /// # Errors
+    /// The first key that is unknown, and the first value that is none of its key.
+    pub fn read(text: &Text) -> Result<Self, ConfigError> {
+        // The reader would take a list for a table, its values in the order of the fields.
+        for value in text.values() {
+            let key = value.key.as_str();
+            let expected = match (&value.kind, value.is_element) {
+                (Kind::List, false) | (Kind::Table, true) if LISTS.contains(&key) => continue,
+                (Kind::Table, false) if SECTIONS.contains(&key) => continue,
+                _ if LISTS.contains(&key) => format!("a list of tables, written [[{key}]]"),
+                _ if SECTIONS.contains(&key) => format!("a table, written [{key}]"),
+                _ => continue,
+            };
+            return Err(text.must_be(value, &expected));
+        }
+        toml::from_str(text.as_str()).map_err(|error| text.complaint(&error))
+    }
+}
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -37,6 +80,7 @@ pub struct Node {
     pub profile: Key<Profile>,
     pub role: Key<NodeRole>,
     pub data_dir: Key<PathBuf>,
+    pub core_dumps: Key<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

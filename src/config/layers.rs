@@ -1,5 +1,6 @@
 //! Looks through the layers for each key, in the order of precedence, and checks what it finds where it was written.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use toml::Spanned;
 
 use super::layer::{self, Backend, Entitled, Key, Layer, NodeRole, Profile, SchemeName, TokenRole};
 use super::place::{ConfigError, Place, Text};
-use super::secret::{Kept, SecretRef};
+use super::secret::{Chooser, Kept, SecretRef};
 use super::{Config, Governor, PackFile, Policy, Proof, Source, SourceKey, Token};
 use crate::limits::DEDUP_SIGNALS_MIN;
 use crate::signal::is_name;
@@ -17,22 +18,24 @@ use crate::signal::is_name;
 /// All layers, the strongest first.
 pub struct Layers(pub Vec<(Text, Layer)>);
 
-/// A value and where it was written; of a default, only the key's name.
+/// A value, its key and where it was written; of a default, only the key's name.
 pub(super) struct Set<T> {
     pub value: T,
+    pub key: String,
     pub place: Place,
 }
 
 impl Layers {
     pub(super) fn find<T: Clone>(&self, key: impl Fn(&Layer) -> &Key<T>) -> Option<Set<T>> {
-        self.0.iter().find_map(|(text, layer)| {
-            let found = key(layer).as_ref()?;
-            Some(Set { value: found.get_ref().clone(), place: text.place(&found.span()) })
-        })
+        self.0.iter().find_map(|(text, layer)| key(layer).as_ref().map(|found| set(text, found)))
     }
 
     pub(super) fn or<T: Clone>(&self, key: impl Fn(&Layer) -> &Key<T>, name: &str, default: T) -> Set<T> {
-        self.find(key).unwrap_or_else(|| Set { value: default, place: Place::named(name) })
+        self.find(key).unwrap_or_else(|| Set {
+            value: default,
+            key: name.to_owned(),
+            place: Place::named(name),
+        })
     }
 
     /// The tables of the strongest layer that has any.
@@ -44,7 +47,7 @@ impl Layers {
             .collect()
     }
 
-    pub fn config(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+    pub fn config(&self, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, ConfigError> {
         let role = self.role()?;
         let name = self.or(|l| &l.node.name, "node.name", "dev".into()).map(name)?;
         let origin = self.or(|l| &l.node.origin, "node.origin", "gemba.local".into()).map(origin)?;
@@ -60,7 +63,7 @@ impl Layers {
             // Its signals were verified where they were accepted.
             NodeRole::Processor => Vec::new(),
         };
-        let actions = self.actions(default_file, &sources)?;
+        let actions = self.actions(default_file)?;
         Ok(Config {
             listen: self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?,
             ingress_threads: self.or(|l| &l.ingress.threads, "ingress.threads", 0).value.into(),
@@ -83,12 +86,14 @@ impl Layers {
             governor: self.governor()?,
             policy: self.policy()?,
             broker: self.broker(profile, &role, &actions)?,
-            firestore: self.state(&role, variable)?,
+            firestore: self.state(profile, &role, variable)?,
             actions,
             sources,
             proof: (role.value != NodeRole::Edge).then(|| self.proof(default_file, variable)).transpose()?,
             role: role.value,
             is_built_in: false,
+            core_dumps: self.or(|l| &l.node.core_dumps, "node.core_dumps", false).value,
+            warnings: Vec::new(),
             name,
             origin,
             profile,
@@ -121,7 +126,7 @@ impl Layers {
     fn proof(
         &self,
         default_file: &dyn Fn(&str) -> Option<PathBuf>,
-        variable: &dyn Fn(&str) -> Option<String>,
+        variable: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Proof, ConfigError> {
         Ok(Proof {
             receipt_secret: self.secret(
@@ -265,7 +270,7 @@ impl Layers {
                 }
             },
         };
-        Ok(SecretRef { kept, what: what.to_owned(), place })
+        Ok(SecretRef { kept, what: what.to_owned(), place, chosen_by: Chooser::Us })
     }
 
     /// The place of what no line says.
@@ -304,7 +309,7 @@ impl Layers {
     fn sources(
         &self,
         default_file: &dyn Fn(&str) -> Option<PathBuf>,
-        variable: &dyn Fn(&str) -> Option<String>,
+        variable: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Vec<Source>, ConfigError> {
         let blueprint = variable("TAI2030_API_SECRET").is_some().then_some("TAI2030_API_SECRET");
         let tables = self.tables(|layer| &layer.source);
@@ -367,6 +372,7 @@ impl Layers {
                 return Err(twice(text, &key.name));
             }
             let kept = (optional(text, key.secret_file.as_ref()), optional(text, key.secret_env.as_ref()));
+            let what = format!("the key `{key_name}` of source `{name_set}`");
             let secret = self.secret(kept, None, None, (&what, "secret_file")).map_err(at_table)?;
             keys.push(SourceKey { name: key_name, secret });
         }
@@ -393,12 +399,14 @@ const TOLERANCE_SECONDS: u32 = 300;
 
 impl<T> Set<T> {
     pub fn map<U>(self, check: impl FnOnce(T) -> Result<U, String>) -> Result<U, ConfigError> {
-        check(self.value).map_err(|wrong| ConfigError::new(&self.place, wrong))
+        check(self.value).map_err(|wrong| ConfigError::new(&self.place, format!("`{}`: {wrong}", self.key)))
     }
 }
 
 pub(super) fn set<T: Clone>(text: &Text, value: &Spanned<T>) -> Set<T> {
-    Set { value: value.get_ref().clone(), place: text.place(&value.span()) }
+    let span = value.span();
+    let key = text.value(&span).map_or(String::new(), |value| value.key.clone());
+    Set { value: value.get_ref().clone(), key, place: text.place(&span) }
 }
 
 pub(super) fn optional<T: Clone>(text: &Text, key: Option<&Spanned<T>>) -> Option<Set<T>> {

@@ -4,22 +4,29 @@
 //! A wrong key or value stops the start with its place and what would be right. Secrets are named here and read in
 //! [`secret`].
 
+mod access;
 mod actions;
 mod broker;
 mod environment;
+pub mod file;
 mod ingress;
 mod layer;
 mod layers;
 pub mod secret;
+mod secrets;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::Spanned;
+
+use crate::limits::CONFIG_BYTES_MAX;
 use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
@@ -28,7 +35,8 @@ pub use ingress::Connections;
 use layer::Layer;
 pub use layer::{Entitled, NodeRole, Profile, QueueType, SchemeName, TokenRole};
 use layers::Layers;
-use secret::{SecretRef, Written};
+use secret::{Kept, SecretRef};
+pub use secrets::{Missing, Secrets};
 pub use state::{Credentials, Firestore};
 
 /// What applies when no file is named.
@@ -84,6 +92,10 @@ pub struct Config {
     pub is_built_in: bool,
     /// What receipts and log are signed with; an edge has neither.
     pub proof: Option<Proof>,
+    /// The process' memory, with its keys, may be dumped when it crashes, and read by others of its user.
+    pub core_dumps: bool,
+    /// What sets nothing and was probably meant to.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// What receipts and log are signed with.
@@ -149,41 +161,65 @@ pub struct SourceKey {
 /// The first thing that is wrong, with its place.
 pub fn load(
     file: Option<&Path>,
-    variables: impl Iterator<Item = (String, String)>,
+    variables: impl Iterator<Item = (OsString, OsString)>,
     flags: &Flags,
 ) -> Result<Config, ConfigError> {
     let text = match file {
         None => Text::file("config/dev.toml (built in)", BUILT_IN.to_owned()),
         Some(path) => {
             let shown = path.display().to_string();
-            let text = std::fs::read_to_string(path)
+            let text = read_config(path)
                 .map_err(|error| ConfigError::new(&Place::named(&shown), error.to_string()))?;
             Text::file(&shown, text)
         }
     };
     let variables: Vec<_> = variables.collect();
     let mut layers = flags.layers()?;
-    layers.extend(environment::layers(variables.iter().cloned())?);
-    let layer = toml::from_str(text.as_str()).map_err(|error| text.complaint(&error))?;
+    layers.extend(environment::layers(&variables)?);
+    let layer = Layer::read(&text)?;
     layers.push((text, layer));
     let variable = |name: &str| {
         let set = variables.iter().find(|(set, _)| set == name);
         set.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
     };
-    Ok(Config { is_built_in: file.is_none(), ..Layers(layers).config(&variable)? })
+    let config = Config { is_built_in: file.is_none(), ..Layers(layers).config(&variable)? };
+    let is_named = |name: &str| {
+        config
+            .secrets()
+            .iter()
+            .any(|(secret, _)| matches!(&secret.kept, Kept::Variable(kept) if kept == name))
+    };
+    let warnings = environment::warnings(&variables, is_named);
+    Ok(Config { warnings, ..config })
+}
+
+/// It may come through a pipe, too, from whoever puts it together.
+fn read_config(path: &Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > CONFIG_BYTES_MAX {
+        let why = format!("it is longer than {CONFIG_BYTES_MAX} bytes: this is no configuration");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+    }
+    Ok(text)
 }
 
 impl Flags {
     fn layers(&self) -> Result<Vec<(Text, Layer)>, ConfigError> {
-        let role = self.role.as_deref().map(|role| ("--role", "role", role.to_owned()));
-        let data_dir = self.data_dir.as_ref();
-        let data_dir = data_dir.map(|dir| ("--data-dir", "data_dir", dir.to_string_lossy().into_owned()));
-        let layer = |(flag, key, value): (&str, &str, String)| {
-            let text = Text::variable(flag, format!("[node]\n{key} = {}\n", place::quoted(&value)));
-            let layer = toml::from_str(text.as_str()).map_err(|error| text.complaint(&error))?;
-            Ok((text, layer))
-        };
-        role.into_iter().chain(data_dir).map(layer).collect()
+        let mut layers = Vec::new();
+        if let Some(role) = &self.role {
+            let text = Text::variable("--role", format!("[node]\nrole = {}\n", place::quoted(role)));
+            let layer = Layer::read(&text)?;
+            layers.push((text, layer));
+        }
+        // A path need not be UTF-8, which TOML is.
+        if let Some(data_dir) = &self.data_dir {
+            let mut layer = Layer::default();
+            layer.node.data_dir = Some(Spanned::new(0..0, data_dir.clone()));
+            layers.push((Text::variable("--data-dir", String::new()), layer));
+        }
+        Ok(layers)
     }
 }
 
@@ -193,7 +229,7 @@ impl PackFile {
     /// # Errors
     /// When it cannot be read.
     pub fn read(&self, is_built_in: bool) -> Result<String, ConfigError> {
-        match std::fs::read_to_string(&self.path) {
+        match file::text(&self.path, CONFIG_BYTES_MAX) {
             Ok(text) => Ok(text),
             Err(error) => {
                 let own = BUILT_IN_PACKS.iter().find(|(name, _)| is_built_in && Path::new(name) == self.path);
@@ -213,22 +249,8 @@ impl Config {
         if self.profile != Profile::Dev {
             return Ok(Vec::new());
         }
-        let sources = self.sources.iter().flat_map(|source| {
-            let written = match source.scheme {
-                SchemeName::StandardWebhooks => Written::Whsec,
-                _ => Written::Hex,
-            };
-            source.keys.iter().map(move |key| (&key.secret, written))
-        });
-        let webhooks = self.actions.iter().filter_map(|action| match &action.kind {
-            ActionKind::Webhook(webhook) => Some((&webhook.secret, Written::Whsec)),
-            _ => None,
-        });
-        let tokens = self.tokens.iter().map(|token| (&token.secret, Written::Hex));
-        let proof = self.proof.iter().flat_map(|proof| [&proof.receipt_secret, &proof.log_key]);
-        let own = proof.map(|secret| (secret, Written::Hex));
         let mut created = Vec::new();
-        for (secret, written) in sources.chain(webhooks).chain(tokens).chain(own) {
+        for (secret, written) in self.secrets() {
             if let Some(path) = secret.create(&self.data_dir, written)? {
                 created.push((secret.what.clone(), path));
             }

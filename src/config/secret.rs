@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
 use secrecy::SecretSlice;
 use zeroize::Zeroizing;
 
+use super::access::Process;
+use super::file;
 use super::place::{ConfigError, Place};
 
 /// Where a secret is kept.
@@ -25,6 +28,16 @@ pub struct SecretRef {
     /// What it is for, in an error.
     pub what: String,
     pub place: Place,
+    pub chosen_by: Chooser,
+}
+
+/// Who decides what a secret is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chooser {
+    /// Whoever runs the node: nothing keeps it from being long and random.
+    Us,
+    /// Whoever runs what the node logs in to.
+    Peer,
 }
 
 /// How a created secret is written.
@@ -38,6 +51,7 @@ pub enum Written {
 
 /// A longer file is no secret.
 const SECRET_BYTES_MAX: u64 = 4096;
+/// Of one that is ours to choose; 24 bytes are what Standard Webhooks asks of a key.
 const SECRET_BYTES_MIN: usize = 24;
 /// What the blueprint falls back to when nothing is configured: everybody knows them.
 const PUBLISHED: [&[u8]; 2] = [b"default_secret", b"default"];
@@ -46,20 +60,31 @@ impl SecretRef {
     /// Reads it.
     ///
     /// # Errors
-    /// When it is missing, readable by others, too short, or one of the blueprint's published fallbacks.
+    /// When it is missing, empty, or open to others; where it is ours to choose, also when it is short, or one of the
+    /// blueprint's published fallbacks.
     pub fn read(&self) -> Result<SecretSlice<u8>, ConfigError> {
         let bytes = match &self.kept {
             Kept::File(path) => self.read_file(path)?,
-            Kept::Variable(name) => match std::env::var(name) {
-                Ok(value) => Zeroizing::new(value.into_bytes()),
-                Err(_) => return Err(self.wrong(format!("the variable {name} is not set"))),
+            Kept::Variable(name) => match std::env::var_os(name) {
+                Some(value) => Zeroizing::new(value.into_vec()),
+                None => return Err(self.wrong(format!("the variable {name} is not set"))),
             },
         };
-        let secret = bytes.trim_ascii_end();
-        if PUBLISHED.contains(&secret) {
+        let secret = match self.chosen_by {
+            Chooser::Us => bytes.trim_ascii_end(),
+            // A password may end in a space, but not in the end of a file's line.
+            Chooser::Peer => {
+                let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                line.strip_suffix(b"\r").unwrap_or(line)
+            }
+        };
+        if secret.is_empty() {
+            return Err(self.wrong("it is empty"));
+        }
+        if self.chosen_by == Chooser::Us && PUBLISHED.contains(&secret) {
             return Err(self.wrong("it is the published fallback of the reference architecture"));
         }
-        if secret.len() < SECRET_BYTES_MIN {
+        if self.chosen_by == Chooser::Us && secret.len() < SECRET_BYTES_MIN {
             let wrong = format!("it has {} bytes; at least {SECRET_BYTES_MIN} are needed", secret.len());
             return Err(self.wrong(wrong));
         }
@@ -68,53 +93,67 @@ impl SecretRef {
 
     fn read_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let shown = path.display();
-        let metadata = fs::metadata(path).map_err(|error| {
+        let failed = |error: io::Error| {
             let wrong = self.wrong(format!("{shown}: {error}"));
-            if error.kind() == io::ErrorKind::NotFound {
-                let make = format!("make one: (umask 077; openssl rand -hex 32 > {shown})");
-                return wrong.hint(make);
+            match error.kind() {
+                io::ErrorKind::NotFound if self.chosen_by == Chooser::Us => {
+                    wrong.hint(format!("make one: (umask 077; openssl rand -hex 32 > {shown})"))
+                }
+                _ => wrong,
             }
-            wrong
-        })?;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        };
+        let (file, metadata) = file::open(path).map_err(failed)?;
+        if let Some(objection) = Process::this().objection(&file, &metadata) {
+            let (mode, owner, group) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
             return Err(self
-                .wrong(format!("{shown} may be read or written by others (mode {mode:04o})"))
-                .hint(format!("chmod 600 {shown}")));
+                .wrong(format!("{shown}: {objection} (mode {mode:04o}, owner {owner}, group {group})"))
+                .hint(format!(
+                    "chmod 600 {shown}; a file of root's may have mode 0440 where its group is one of this process', as in a \
+                     Kubernetes secret with `defaultMode: 0400` and an `fsGroup`"
+                )));
         }
-        if metadata.len() > SECRET_BYTES_MAX {
-            return Err(self.wrong(format!("{shown} has {} bytes: this is no secret", metadata.len())));
-        }
-        fs::read(path).map(Zeroizing::new).map_err(|error| self.wrong(format!("{shown}: {error}")))
+        file::read(&file, SECRET_BYTES_MAX).map_err(failed)
     }
 
-    /// Makes the secret if it is to be in a file under `data_dir` that does not exist; says where.
+    /// The file that the start makes it in, if it is to be under `data_dir` and does not exist.
+    #[must_use]
+    pub fn missing(&self, data_dir: &Path) -> Option<&Path> {
+        match &self.kept {
+            Kept::File(path) if path.starts_with(data_dir) && !path.exists() => Some(path),
+            Kept::File(_) | Kept::Variable(_) => None,
+        }
+    }
+
+    /// Makes the secret if it is [`Self::missing`]; says where.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn create(&self, data_dir: &Path, written: Written) -> Result<Option<PathBuf>, ConfigError> {
-        let Kept::File(path) = &self.kept else { return Ok(None) };
-        if !path.starts_with(data_dir) || path.exists() {
-            return Ok(None);
-        }
-        let secret = random(written).map_err(|()| self.wrong("the system gives no random bytes"))?;
-        write_new(path, secret.as_bytes())
+        let Some(path) = self.missing(data_dir) else { return Ok(None) };
+        write_new(path, &self.random(written)?)
             .map_err(|error| self.wrong(format!("{}: {error}", path.display())))?;
-        Ok(Some(path.clone()))
+        Ok(Some(path.to_owned()))
     }
 
-    fn wrong(&self, why: impl std::fmt::Display) -> ConfigError {
+    /// A secret as it would be made.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn random(&self, written: Written) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        rand::fill(&mut *bytes).map_err(|_| self.wrong("the system gives no random bytes"))?;
+        let text = match written {
+            Written::Hex => faster_hex::hex_string(&*bytes),
+            Written::Whsec => format!("whsec_{}", data_encoding::BASE64.encode(&*bytes)),
+        };
+        Ok(Zeroizing::new(text.into_bytes()))
+    }
+
+    /// Says what is wrong with it.
+    #[must_use]
+    pub fn wrong(&self, why: impl std::fmt::Display) -> ConfigError {
         ConfigError::new(&self.place, format!("{}: {why}", self.what))
     }
-}
-
-fn random(written: Written) -> Result<Zeroizing<String>, ()> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    rand::fill(&mut *bytes).map_err(drop)?;
-    Ok(Zeroizing::new(match written {
-        Written::Hex => faster_hex::hex_string(&*bytes),
-        Written::Whsec => format!("whsec_{}", data_encoding::BASE64.encode(&*bytes)),
-    }))
 }
 
 fn write_new(path: &Path, secret: &[u8]) -> io::Result<()> {

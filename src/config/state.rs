@@ -1,12 +1,13 @@
 //! `[state]`: where what governors know is kept. On the node's own disk, or, by processors, beside that in Firestore, so that
 //! they may take partitions from one another.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::layer::{NodeRole, Store};
+use super::layer::{NodeRole, Profile, Store};
 use super::layers::{Layers, Set};
 use super::place::{ConfigError, Place};
-use super::secret::{Kept, SecretRef};
+use super::secret::{Chooser, Kept, SecretRef};
 
 /// A database of Firestore.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +36,9 @@ const EMULATOR_VARIABLE: &str = "FIRESTORE_EMULATOR_HOST";
 impl Layers {
     pub(super) fn state(
         &self,
+        profile: Profile,
         role: &Set<NodeRole>,
-        variable: &dyn Fn(&str) -> Option<String>,
+        variable: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Option<Firestore>, ConfigError> {
         let store = self.or(|layer| &layer.state.store, "state.store", Store::Embedded);
         if store.value == Store::Embedded {
@@ -52,25 +54,39 @@ impl Layers {
         Ok(Some(Firestore {
             project: project.map(|text| named("project", text))?,
             database: database.map(|text| named("database", text))?,
-            credentials: self.credentials(variable),
+            credentials: self.credentials(profile, variable)?,
             place: store.place,
         }))
     }
 
-    fn credentials(&self, variable: &dyn Fn(&str) -> Option<String>) -> Credentials {
+    fn credentials(
+        &self,
+        profile: Profile,
+        variable: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Credentials, ConfigError> {
         if let Some(host) = variable(EMULATOR_VARIABLE) {
-            return Credentials::Emulator(host);
+            let place = Place::named(EMULATOR_VARIABLE);
+            if profile != Profile::Dev {
+                let wrong =
+                    "an emulator is asked without TLS and without credentials: only the profile `dev` may";
+                return Err(ConfigError::new(&place, wrong).hint(
+                    "take this variable out of the node's environment, or set `node.profile = \"dev\"`",
+                ));
+            }
+            let host = host.into_string().map_err(|_| ConfigError::new(&place, "it is not UTF-8"))?;
+            return Ok(Credentials::Emulator(host));
         }
         let set = self.find(|layer| &layer.state.credentials_file);
         let set = set.map(|set| (set.value, set.place));
         let usual = || variable(KEY_VARIABLE).map(|path| (PathBuf::from(path), Place::named(KEY_VARIABLE)));
-        match set.or_else(usual) {
+        Ok(match set.or_else(usual) {
             None => Credentials::Machine,
             Some((path, place)) => {
                 let what = "the service account's key".to_owned();
-                Credentials::KeyFile(SecretRef { kept: Kept::File(path), what, place })
+                let (kept, chosen_by) = (Kept::File(path), Chooser::Peer);
+                Credentials::KeyFile(SecretRef { kept, what, place, chosen_by })
             }
-        }
+        })
     }
 }
 

@@ -4,12 +4,14 @@
 //! Rules that both hold: a write is durable after `sync_data` of its file returned; a name is durable after
 //! `sync_dir` of its directory returned; after a failed sync a file must not be synced again (fsyncgate).
 
+mod private;
 mod real;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use private::{NotPrivate, keep_private};
 pub use real::{DataLock, RealDisk};
 
 /// A directory tree to keep files in.
@@ -29,9 +31,12 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// Whatever the file system says.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Makes one directory, for its owner alone, unless it is there; returns whether it was made. The name is durable
+    /// after [`Disk::sync_dir`].
+    ///
     /// # Errors
-    /// Whatever the file system says.
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Whatever the file system says; `NotFound` when the directory above it is missing.
+    fn create_dir(&self, dir: &Path) -> io::Result<bool>;
     /// Atomically gives `from` the name `to`, replacing what was there.
     ///
     /// # Errors
@@ -105,13 +110,32 @@ pub fn write_beside(file: &dyn File, bytes: &[u8], at: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory, and its own name durable: a file in it is worth nothing after a power cut that takes the directory.
+/// Makes a directory and those above it, and the names of all of them durable: a file is worth nothing after a power cut
+/// that takes a directory above it. Directories that exist are synced too: a process that was killed may have made them
+/// and not come that far.
 ///
 /// # Errors
 /// Whatever the file system says.
 pub fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    disk.create_dir_all(dir)?;
-    disk.sync_dir(parent(dir))
+    let mut chain: Vec<&Path> = dir.ancestors().filter(|dir| dir.file_name().is_some()).collect();
+    chain.reverse();
+    for &dir in &chain {
+        let made = disk.create_dir(dir)?;
+        if crate::fault::planted("parents-unsynced") && chain.last() != Some(&dir) {
+            continue;
+        }
+        match disk.sync_dir(parent(dir)) {
+            Err(error) if !made && cannot_be_synced(&error) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
+/// A directory that this process may not look into, or that is read-only or virtual: its names are not from us.
+fn cannot_be_synced(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | Unsupported | InvalidInput)
 }
 
 fn parent(path: &Path) -> &Path {

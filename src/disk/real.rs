@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,8 +32,11 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+    fn create_dir(&self, dir: &Path) -> io::Result<bool> {
+        match fs::DirBuilder::new().mode(0o700).create(dir) {
+            Err(_) if dir.is_dir() => Ok(false),
+            made => made.map(|()| true),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -49,8 +49,8 @@ impl Disk for Memory {
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         Ok(self.0.lock().unwrap().keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
     }
-    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
-        Ok(())
+    fn create_dir(&self, _: &Path) -> io::Result<bool> {
+        Ok(false)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let content = self.file(from)?;

@@ -62,7 +62,7 @@ impl Edge {
     /// Takes up what is on disk and starts every stage but HTTP and the publisher, which wait for the journal.
     pub fn start(start: Start<'_>, link: &Link) -> Result<Self, ServeError> {
         let Start { settings, disk, addresses, drain, restarts, .. } = start;
-        let idle = Idle::sharing(settings.ingress_threads + 2, cores::available().len());
+        let idle = Idle::sharing(settings.ingress_threads + 2, cores::processors());
         let Wiring { journal: (mut lanes, sleeper), ingress, outbound, gauges, .. } =
             wire(front::threads(settings), 0, idle);
         let depths: Arc<[Gauge]> = gauges.into();

@@ -112,9 +112,8 @@ impl Front {
     ) -> Result<(), ServeError> {
         match &mut self.waiting {
             Waiting::Http(waiting) => {
-                let cores = cores::available();
-                for (number, (plan, ends, recorder)) in waiting.drain(..).enumerate() {
-                    let core = cores.get(number % cores.len().max(1)).copied();
+                let pins = cores::pins(waiting.len());
+                for ((number, (plan, ends, recorder)), core) in waiting.drain(..).enumerate().zip(pins) {
                     let name = format!("ingress-{number}");
                     let stage = name.clone();
                     let restarts = Arc::clone(restarts);

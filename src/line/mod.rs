@@ -2,6 +2,7 @@
 
 mod actions;
 mod broker;
+mod cgroup;
 mod cores;
 mod desk;
 mod edge;
@@ -22,7 +23,7 @@ mod supervisor;
 mod threads;
 mod wiring;
 
-pub use cores::available as cores;
+pub use cores::processors;
 pub use journal_thread::Bounds;
 pub use recovery::journal_dir;
 pub use serve::{Addresses, Notice, ServeError, serve};

@@ -23,7 +23,7 @@ use super::{cores, identity, outbound, sharing};
 use crate::andon::log::{Log, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
-use crate::disk::Disk;
+use crate::disk::{Disk, make_dir};
 use crate::event::Seq;
 use crate::jidoka::governor::Governor;
 use crate::jidoka::rules::{Compiled, RulesSource};
@@ -107,7 +107,7 @@ impl Line {
     pub fn start(start: Start<'_>, keys: &ProofKeys) -> Result<Self, ServeError> {
         let Start { settings, disk, addresses, parked, drain, restarts } = start;
         let threads = front::threads(settings) + settings.shards + 3;
-        let idle = Idle::sharing(threads, cores::available().len());
+        let idle = Idle::sharing(threads, cores::processors());
         let Wiring { journal: journal_end, shards, scribe: scribe_end, keeper, ingress, outbound, gauges } =
             wire(front::threads(settings), settings.shards, idle);
         let depths: Arc<[Gauge]> = gauges.into();
@@ -116,7 +116,10 @@ impl Line {
 
         let signer = LocalSigner::new(&settings.origin, keys.log_seed.expose())?;
         let key = ReceiptKey::new(keys.receipt_secret.expose_secret());
-        let store = Embedded::open(&recovery::state_dir(&settings.data_dir)).map_err(RecoveryError::from)?;
+        let state_dir = recovery::state_dir(&settings.data_dir);
+        make_dir(&**disk, &state_dir)
+            .map_err(|source| ServeError::DataDir { path: state_dir.clone(), source })?;
+        let store = Embedded::open(&state_dir).map_err(RecoveryError::from)?;
         let log_dir = recovery::log_dir(&settings.data_dir);
         let log = Log::open(Arc::clone(disk), &log_dir, Box::new(signer), key, SEGMENT_BYTES, clock::wall());
         let log = log.map_err(RecoveryError::from)?;

@@ -20,6 +20,7 @@ mod load;
 mod node;
 mod not_signals;
 mod operator;
+mod process;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod rabbit;
 mod readme;

@@ -274,10 +274,11 @@ impl Drop for Node {
 /// The program in `dir`, with free ports and nothing of the caller's environment that concerns it.
 pub fn command(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gemba"));
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("GEMBA_") || name.starts_with("TAI2030_"))
-    {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy();
+        if shown.starts_with("GEMBA_") || shown.starts_with("TAI2030_") {
+            command.env_remove(name);
+        }
     }
     command
         .current_dir(dir)

@@ -136,7 +136,7 @@ const STORY_LINES: usize = 60;
 
 impl SimDisk {
     pub fn new(rng: Rng, capacity: u64) -> Self {
-        let dirs = BTreeSet::from([PathBuf::from("/"), PathBuf::from("/data")]);
+        let dirs = BTreeSet::from([PathBuf::from("/")]);
         Self(Arc::new(Mutex::new(Inner {
             rng,
             faults: Faults::default(),
@@ -373,7 +373,14 @@ impl Inner {
                 self.durable.apply(change);
             }
         }
-        let dirs = self.durable.dirs.clone();
+        // A directory whose own name, or one above it, was lost is lost with all in it; those above come first.
+        let mut dirs: BTreeSet<PathBuf> = BTreeSet::new();
+        for dir in &self.durable.dirs {
+            if dir.parent().is_none_or(|above| dirs.contains(above)) {
+                dirs.insert(dir.clone());
+            }
+        }
+        self.durable.dirs.clone_from(&dirs);
         self.durable.names.retain(|path, _| path.parent().is_some_and(|dir| dirs.contains(dir)));
         self.seen = Tree { names: self.durable.names.clone(), dirs };
         let keep = self.rng.pick(&[0, 5000, 9000, 10_000]);

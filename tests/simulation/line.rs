@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gemba::andon::log::{Log, LogError, ReceiptKey};
 use gemba::andon::stage as scribe;
 use gemba::clock::Instant;
-use gemba::disk::Disk;
+use gemba::disk::{Disk, make_dir};
 use gemba::event::{
     Ack, Arrival, Command, Failure, Feed, Note, Order, Outcome, Replay, RulesText, Seq, Subject, UnixMillis,
     Verb,
@@ -32,7 +32,8 @@ use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::store::SimStore;
 
-pub const DATA_DIR: &str = "/data";
+/// Nothing of it is there when the first process starts.
+pub const DATA_DIR: &str = "/var/lib/data";
 const ORIGIN: &str = "gemba.local/simulation";
 const SEED: [u8; 32] = [7; 32];
 
@@ -283,6 +284,8 @@ impl Line {
     ) -> Result<Self, Stopped> {
         let shared: Arc<dyn Disk> = disk.shared();
         let data_dir = Path::new(DATA_DIR);
+        let made = make_dir(&*shared, data_dir);
+        made.map_err(|source| RecoveryError::Io { path: data_dir.to_owned(), source })?;
         let signer = Box::new(LocalSigner::new(ORIGIN, &SEED).unwrap());
         let log_dir = recovery::log_dir(data_dir);
         let key = ReceiptKey::new(&[1; 32]);

@@ -2,7 +2,7 @@
 //! returned. The embedded store does its own I/O, which this disk cannot see; its crash tests are its own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gemba::case::{CaseId, Status};
@@ -13,6 +13,7 @@ use gemba::jidoka::store::{Changes, Loaded, StateStore, StoreError};
 use gemba::signal::Signal;
 
 use crate::disk::SimDisk;
+use crate::line::DATA_DIR;
 use crate::oracles::Stored;
 
 #[derive(Debug, Default)]
@@ -76,7 +77,7 @@ impl StateStore for SimStore {
         let Stored { rows, watermark, rules, .. } = &durable.stored;
         for (key, row) in rows {
             let governor = Governor::decode(row).map_err(|damage| StoreError::Row {
-                path: PathBuf::from("/data/state"),
+                path: Path::new(DATA_DIR).join("state"),
                 key: String::from_utf8_lossy(key).into_owned(),
                 damage,
             })?;
@@ -96,7 +97,7 @@ impl StateStore for SimStore {
             durable.write(changes, watermark);
         }
         outcome.map_err(|source| StoreError::Io {
-            path: PathBuf::from("/data/state"),
+            path: Path::new(DATA_DIR).join("state"),
             doing: "write",
             source,
         })

@@ -239,7 +239,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ),
         (
             &rule_pack("true").replace("\"act\"", "\"atc\""),
-            "p.toml:6: `atc` is not a value of this key",
+            "p.toml:6: `atc` is not a value of `rule.decide`",
             "`act`",
         ),
         (

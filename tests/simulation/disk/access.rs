@@ -22,6 +22,9 @@ impl Disk for SimDisk {
         if inner.seen.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        if path.parent().is_none_or(|dir| !inner.seen.dirs.contains(dir)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         inner.need(1)?;
         let at = inner.inodes.len();
         inner.inodes.push(Inode::default());
@@ -45,13 +48,17 @@ impl Disk for SimDisk {
         Ok(inner.seen.names.keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
     }
 
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+    fn create_dir(&self, dir: &Path) -> io::Result<bool> {
         let mut inner = self.inner();
         inner.operation("mkdir", 0)?;
-        if !inner.seen.dirs.contains(dir) {
+        if dir.parent().is_none_or(|above| !inner.seen.dirs.contains(above)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let made = !inner.seen.dirs.contains(dir);
+        if made {
             inner.change_name(NameChange::MakeDir(dir.to_owned()));
         }
-        Ok(())
+        Ok(made)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

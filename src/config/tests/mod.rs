@@ -1,7 +1,7 @@
-use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt as _;
+//! The configuration as a whole; its parts in the files beside this one.
 
-use secrecy::ExposeSecret as _;
+mod secrets;
+mod values;
 
 use super::secret::Kept;
 use super::*;
@@ -11,13 +11,17 @@ fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErr
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("node.toml");
     std::fs::write(&file, text).unwrap();
-    let variables: HashMap<String, String> =
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    load(Some(&file), variables.into_iter(), &Flags::default()).map_err(|error| {
+    load(Some(&file), set(variables), &Flags::default()).map_err(|error| {
         let shown = error.to_string();
         let shown = shown.rsplit_once("node.toml").map_or(shown.as_str(), |(_, rest)| rest);
         ConfigError { place: Place::named(""), what: shown.to_owned(), ..error }
     })
+}
+
+/// These variables, as the system hands them over.
+fn set(variables: &[(&str, &str)]) -> std::vec::IntoIter<(OsString, OsString)> {
+    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    variables.collect::<Vec<_>>().into_iter()
 }
 
 fn complaint(text: &str, variables: &[(&str, &str)]) -> (String, String) {
@@ -53,79 +57,8 @@ fn flags_win_over_variables_over_file_over_defaults() {
     assert_eq!((config.rate_per_second.get(), config.rate_burst), (9, 9));
     assert_eq!(config.governor.mailbox, 1024);
     let flags = Flags { data_dir: Some("from-flag".into()), role: None };
-    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let config = load(None, variables.into_iter(), &flags).unwrap();
+    let config = load(None, set(&variables), &flags).unwrap();
     assert_eq!(config.data_dir.to_str(), Some("from-flag"));
-}
-
-#[test]
-fn an_unknown_key_is_told_with_line_and_nearest_name() {
-    let table = [
-        ("[ingress]\nthread = 2\n", ":2: unknown key `ingress.thread`", "`ingress.threads`"),
-        ("[ingres]\nthreads = 2\n", ":1: unknown key `ingres`", "`ingress`"),
-        ("\n\nnode.nmae = \"x\"\n", ":3: unknown key `node.nmae`", "`node.name`"),
-        (
-            "[[source]]\nname = \"a\"\nscheme = \"hmac\"\nsecret_fil = \"x\"\n",
-            ":4: unknown key `source.secret_fil`",
-            "`source.secret_file`",
-        ),
-        ("[kanban]\nbackend = \"journl\"\n", ":2: `journl` is not a value of this key", "`journal`"),
-        ("[governor]\nzzzzzzzzz = 1\n", ":2: unknown key `governor.zzzzzzzzz`", "`boot_timeout_seconds`"),
-    ];
-    for (text, what, hint) in table {
-        let (told, hinted) = complaint(text, &[]);
-        assert_eq!(told, what);
-        assert!(hinted.contains(hint), "{hinted}");
-    }
-}
-
-#[test]
-fn an_impossible_value_is_told_with_its_line() {
-    let table = [
-        ("[ingress]\nlisten = \"8080\"\n", ":2: `8080` is not an address and port, such as 127.0.0.1:8080"),
-        ("[rate_limit]\nper_second = 0\n", ":2: 0 would let nothing through; the least is 1"),
-        ("[governor]\nquota = -1\n", ":2: invalid value: integer `-1`, expected u32"),
-        ("[governor]\nbreaker_failures = 0\n", ":2: 0 is too small; the least is 1"),
-        ("[node]\nrole = \"edge\"\n", ":2: this role needs a broker"),
-        (
-            "[kanban]\nbackend = \"rabbitmq\"\n",
-            ":2: a node with the role `all` has nothing to send to a broker",
-        ),
-        (
-            "[kanban]\nbackend = \"journal\"\n[node]\nrole = \"edge\"\n",
-            ":2: edges and processors have the backend `rabbitmq`",
-        ),
-        (
-            "[node]\nname = \"No Name\"\n",
-            ":2: `No Name` is not a name: 1 to 64 of a-z, 0-9, dot, underscore and dash",
-        ),
-        (
-            "[[source]]\nname = \"a\"\nscheme = \"slack\"\n",
-            ":3: this version has no schemes but `hmac` and `standard-webhooks`",
-        ),
-    ];
-    for (text, what) in table {
-        assert_eq!(complaint(&format!("{text}{}", rest(text)), &[]).0, what);
-    }
-}
-
-/// What else a file needs to be complete.
-fn rest(text: &str) -> &'static str {
-    if text.contains("[node]") { "profile = \"dev\"\n" } else { DEV }
-}
-
-#[test]
-fn a_wrong_variable_is_told_by_its_name() {
-    let error = load(None, one("GEMBA_INGRESS__THREAD", "2"), &Flags::default()).unwrap_err();
-    assert_eq!(error.to_string(), "GEMBA_INGRESS__THREAD: unknown key `ingress.thread`");
-    let error = load(None, one("GEMBA_INGRESS_THREADS", "2"), &Flags::default()).unwrap_err();
-    assert_eq!(error.to_string(), "GEMBA_INGRESS_THREADS: this variable sets nothing");
-    let error = load(None, one("GEMBA_GOVERNOR__QUOTA", "many"), &Flags::default()).unwrap_err();
-    assert!(error.to_string().starts_with("GEMBA_GOVERNOR__QUOTA: invalid type"), "{error}");
-}
-
-fn one(name: &str, value: &str) -> std::vec::IntoIter<(String, String)> {
-    vec![(name.to_owned(), value.to_owned())].into_iter()
 }
 
 #[test]
@@ -147,50 +80,6 @@ fn the_blueprints_variables_name_the_secrets() {
 fn names_are_unique() {
     let twice = "[[source]]\nname = \"a\"\nscheme = \"hmac\"\n[[source]]\nname = \"a\"\nscheme = \"hmac\"\n";
     assert_eq!(complaint(&format!("{twice}{DEV}"), &[]).0, ":5: the name `a` is used twice");
-}
-
-fn secret_in(dir: &Path, content: &[u8], mode: u32) -> Result<Vec<u8>, String> {
-    let path = dir.join("a.secret");
-    std::fs::write(&path, content).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-    let secret = SecretRef { kept: Kept::File(path), what: "the secret".into(), place: Place::named("test") };
-    secret.read().map(|secret| secret.expose_secret().to_vec()).map_err(|error| error.to_string())
-}
-
-#[test]
-fn a_secret_is_long_private_and_not_the_published_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let good = b"0123456789abcdef01234567";
-    assert_eq!(secret_in(dir.path(), b"0123456789abcdef01234567\n", 0o600), Ok(good.to_vec()));
-    let refusals: [(&[u8], u32, &str); 5] = [
-        (good, 0o644, "may be read or written by others (mode 0644)"),
-        (b"short", 0o600, "it has 5 bytes; at least 24 are needed"),
-        (b"default_secret", 0o600, "published fallback"),
-        (b"default\n", 0o600, "published fallback"),
-        (&[b'x'; 5000], 0o600, "this is no secret"),
-    ];
-    for (content, mode, why) in refusals {
-        let told = secret_in(dir.path(), content, mode).unwrap_err();
-        assert!(told.contains(why), "{told}");
-    }
-}
-
-#[test]
-fn missing_secrets_are_made_once_and_only_for_the_owner() {
-    let dir = tempfile::tempdir().unwrap();
-    let flags = Flags { data_dir: Some(dir.path().join("data")), role: None };
-    let config = load(None, std::iter::empty(), &flags).unwrap();
-    let made = config.create_secrets().unwrap();
-    assert_eq!(made.len(), 5, "two sources, a token, the receipts' secret, the log's key");
-    for (_, path) in &made {
-        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-    assert!(config.sources[1].keys[0].secret.read().unwrap().expose_secret().starts_with(b"whsec_"));
-    let log_key = config.proof.as_ref().unwrap().log_key.clone();
-    let before = log_key.read().unwrap();
-    assert!(config.create_secrets().unwrap().is_empty());
-    assert_eq!(log_key.read().unwrap().expose_secret(), before.expose_secret());
-    assert!(!format!("{config:?}{before:?}").contains(std::str::from_utf8(before.expose_secret()).unwrap()));
 }
 
 const HOOK: &str = "[[action]]\nname = \"page\"\nkind = \"webhook\"\n";
@@ -224,15 +113,19 @@ fn actions_of_all_kinds_are_read() {
 fn an_action_that_cannot_be_meant_is_told_with_its_line() {
     let table = [
         (HOOK.to_owned(), ":1: action `page` has no `url`", ""),
-        (format!("{HOOK}url = \"example.com\"\n"), ":4: this is no URL of the form https://host/path", ""),
+        (
+            format!("{HOOK}url = \"example.com\"\n"),
+            ":4: `action.url`: this is no URL of the form https://host/path",
+            "",
+        ),
         (
             format!("{HOOK}url = \"ftp://example.com/\"\n"),
-            ":4: this is no URL of the form https://host/path",
+            ":4: `action.url`: this is no URL of the form https://host/path",
             "",
         ),
         (
             format!("{HOOK}url = \"https://me:secret@example.com/\"\n"),
-            ":4: a URL with a user and a password is not called; the signature says who calls",
+            ":4: `action.url`: a URL with a user and a password is not called; the signature says who calls",
             "",
         ),
         (
@@ -242,7 +135,7 @@ fn an_action_that_cannot_be_meant_is_told_with_its_line() {
         ),
         (
             format!("{HOOK}url = \"https://a.b/\"\ntimeout_seconds = 61\n"),
-            ":5: 61 is no time for a try: 1 to 60, which is all that an action has",
+            ":5: `action.timeout_seconds`: 61 is no time for a try: 1 to 60, which is all that an action has",
             "",
         ),
         (
@@ -261,11 +154,6 @@ fn an_action_that_cannot_be_meant_is_told_with_its_line() {
             "kind `webhook`",
         ),
         (
-            format!("{}url = \"https://a.b/\"\n", HOOK.replace("page", "signals")),
-            ":1: action `signals` has the secret of source `signals`",
-            "of its own",
-        ),
-        (
             format!("{QUEUE}{BROKER}password_env = \"P\"\n"),
             ":1: action `queue` has no `routing_key`",
             "the queue's name",
@@ -273,14 +161,14 @@ fn an_action_that_cannot_be_meant_is_told_with_its_line() {
         (format!("{QUEUE}routing_key = \"q\"\n"), ":1: action `queue` has no broker", "[rabbitmq]"),
         (
             format!("{QUEUE}routing_key = \"{}\"\n", "q".repeat(256)),
-            ":4: it has 256 bytes; AMQP takes 255 at most",
+            ":4: `action.routing_key`: it has 256 bytes; AMQP takes 255 at most",
             "",
         ),
         (BROKER.to_owned(), ":2: `rabbitmq.password_file` is missing", "`rabbitmq.password_env`"),
         ("[rabbitmq]\nvhost = \"x\"\n".to_owned(), ":2: `rabbitmq.hosts` is missing", ""),
         (
             "[rabbitmq]\nhosts = [\"amqp://one\"]\n".to_owned(),
-            ":2: `amqp://one` is no host and port, such as rabbit-1.example.com:5672",
+            ":2: `rabbitmq.hosts`: `amqp://one` is no host and port, such as rabbit-1.example.com:5672",
             "",
         ),
         ("[rabbitmq]\nhost = \"x\"\n".to_owned(), ":2: unknown key `rabbitmq.host`", "`rabbitmq.hosts`"),
@@ -323,20 +211,23 @@ fn edges_and_processors_are_told_their_queues() {
     let dev = load_text(&format!("{BROKER}{password}durable = false\n{DEV}"), &[]).unwrap();
     assert_eq!(dev.broker.unwrap().queues.kind, QueueType::Classic);
     let wrong = [
-        ("partitions = 0\n", ":5: 0 is not between 1 and 256"),
+        ("partitions = 0\n", ":5: `rabbitmq.partitions`: 0 is not between 1 and 256"),
         (
             "partitions = 2\nconsume = [2]\n",
-            ":6: there is no partition 2: `rabbitmq.partitions` is 2, the first is 0",
+            ":6: `rabbitmq.consume`: there is no partition 2: `rabbitmq.partitions` is 2, the first is 0",
         ),
-        ("consume = []\n", ":5: a processor that takes from no partition has nothing to do"),
+        (
+            "consume = []\n",
+            ":5: `rabbitmq.consume`: a processor that takes from no partition has nothing to do",
+        ),
         ("durable = false\nqueue_type = \"quorum\"\n", ":5: a quorum queue is durable"),
         ("queue_type = \"classic\"\ngroup_size = 3\n", ":6: a classic queue has no group of replicas"),
         ("ca_file = \"ca.pem\"\n", ":5: `ca_file` means nothing without `rabbitmq.tls = true`"),
         (
             "queue = \"amq.x\"\n",
-            ":5: `amq.x` is no queue of ours: 1 to 200 printable characters, not `amq.…`",
+            ":5: `rabbitmq.queue`: `amq.x` is no queue of ours: 1 to 200 printable characters, not `amq.…`",
         ),
-        ("prefetch = 10001\n", ":5: 10001 is not between 1 and 10000"),
+        ("prefetch = 10001\n", ":5: `rabbitmq.prefetch`: 10001 is not between 1 and 10000"),
     ];
     for (keys, what) in wrong {
         assert_eq!(complaint(&format!("{BROKER}{password}{keys}{DEV}"), &[]).0, what);
@@ -369,16 +260,24 @@ fn processors_may_share_their_state() {
     assert_eq!(told, ":2: only processors share their state: a node with another role keeps it on its disk");
     assert!(hint.contains("`embedded`"), "{hint}");
     let (told, _) = complaint(&shares("project = \"a/b\"\n"), &[]);
-    assert_eq!(told, ":7: `a/b` is no name of a project of Firestore");
+    assert_eq!(told, ":7: `state.project`: `a/b` is no name of a project of Firestore");
 }
 
 #[test]
-fn a_webhooks_secret_is_made_in_dev_in_its_form() {
-    let dir = tempfile::tempdir().unwrap();
-    let data_dir = dir.path().join("data");
-    let text = format!("{DEV}data_dir = \"{}\"\n{HOOK}url = \"https://a.b/\"\n", data_dir.display());
-    let config = load_text(&text, &[]).unwrap();
-    config.create_secrets().unwrap();
-    let made = std::fs::read(data_dir.join("page.secret")).unwrap();
-    assert!(made.starts_with(b"whsec_"));
+fn an_emulator_is_for_development_alone() {
+    let state = "[state]\nstore = \"firestore\"\n";
+    let token = "[[admin.token]]\nname = \"root\"\nrole = \"admin\"\ntoken_env = \"TOKEN\"\n";
+    let secrets = "[receipt]\nsecret_env = \"R\"\n[log]\nkey_env = \"L\"\n";
+    let load = |profile: &str, variables: &[(&str, &str)]| {
+        let node = format!("[node]\nrole = \"processor\"\nprofile = \"{profile}\"\n");
+        load_text(&format!("{BROKER}password_env = \"P\"\n{state}{node}{token}{secrets}"), variables)
+    };
+    let emulator = [("FIRESTORE_EMULATOR_HOST", "127.0.0.1:8080")];
+    for profile in ["prod", "staging"] {
+        let error = load(profile, &emulator).unwrap_err();
+        assert!(error.what.contains("FIRESTORE_EMULATOR_HOST: an emulator is asked without TLS"), "{error}");
+        assert_eq!(load(profile, &[]).unwrap().firestore.unwrap().credentials, Credentials::Machine);
+    }
+    let credentials = load("dev", &emulator).unwrap().firestore.unwrap().credentials;
+    assert_eq!(credentials, Credentials::Emulator("127.0.0.1:8080".into()));
 }

@@ -1,0 +1,124 @@
+//! All secrets of a node, read at once: each has one use, so that whoever knows one for one use can do nothing else with it.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use secrecy::{ExposeSecret as _, SecretSlice};
+use zeroize::Zeroizing;
+
+use super::place::ConfigError;
+use super::secret::{SecretRef, Written};
+use super::{ActionKind, Config, Profile, SchemeName};
+
+/// Secrets as they were read.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    read: Vec<(SecretRef, SecretSlice<u8>)>,
+    /// What works and should not stay so.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// What becomes of secrets that a start in the `dev` profile would make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// They were made.
+    Refuse,
+    /// Something stands for them.
+    Assume,
+}
+
+/// A shorter password of a broker is one that can be tried out.
+const PASSWORD_BYTES_MIN: usize = 12;
+
+impl Secrets {
+    /// A secret, from its place if it was not read before.
+    ///
+    /// # Errors
+    /// As [`SecretRef::read`].
+    pub fn get(&self, secret: &SecretRef) -> Result<SecretSlice<u8>, ConfigError> {
+        match self
+            .read
+            .iter()
+            .find(|(read, _)| read.kept == secret.kept && read.chosen_by == secret.chosen_by)
+        {
+            Some((_, read)) => Ok(read.clone()),
+            None => secret.read(),
+        }
+    }
+}
+
+impl Config {
+    /// Every secret but that of another service's own file format, and how one is written.
+    pub(super) fn secrets(&self) -> Vec<(&SecretRef, Written)> {
+        let sources = self.sources.iter().flat_map(|source| {
+            let written = match source.scheme {
+                SchemeName::StandardWebhooks => Written::Whsec,
+                _ => Written::Hex,
+            };
+            source.keys.iter().map(move |key| (&key.secret, written))
+        });
+        let webhooks = self.actions.iter().filter_map(|action| match &action.kind {
+            ActionKind::Webhook(webhook) => Some((&webhook.secret, Written::Whsec)),
+            ActionKind::Log | ActionKind::Amqp { .. } => None,
+        });
+        let tokens = self.tokens.iter().map(|token| (&token.secret, Written::Hex));
+        let proof = self.proof.iter().flat_map(|proof| [&proof.receipt_secret, &proof.log_key]);
+        let broker = self.broker.iter().map(|broker| &broker.password);
+        let texts = proof.chain(broker).map(|secret| (secret, Written::Hex));
+        sources.chain(webhooks).chain(tokens).chain(texts).collect()
+    }
+
+    /// Reads all secrets.
+    ///
+    /// # Errors
+    /// The first that cannot be read, or is the same as another one.
+    pub fn read_secrets(&self, missing: Missing) -> Result<Secrets, ConfigError> {
+        let mut secrets = Secrets::default();
+        for (secret, written) in self.secrets() {
+            let is_made = self.profile == Profile::Dev && secret.missing(&self.data_dir).is_some();
+            let known = secrets.read.iter().find(|(read, _)| read.kept == secret.kept);
+            let read = match known {
+                Some((_, read)) => read.clone(),
+                None if is_made && missing == Missing::Assume => secret.random(written)?.to_vec().into(),
+                None => secret.read()?,
+            };
+            if let Some((other, _)) = secrets.read.iter().find(|(_, other)| is_same(other, &read)) {
+                return Err(secret.wrong(format!("it is the same as {}", other.what)).hint(
+                    "make each its own: whoever verifies with one could sign, or ask, with the other",
+                ));
+            }
+            secrets.read.push((secret.clone(), read));
+        }
+        secrets.warnings.extend(self.weak_password(&secrets)?);
+        Ok(secrets)
+    }
+
+    fn weak_password(&self, secrets: &Secrets) -> Result<Option<ConfigError>, ConfigError> {
+        let Some(broker) = self.broker.as_ref().filter(|_| self.profile != Profile::Dev) else {
+            return Ok(None);
+        };
+        let password = secrets.get(&broker.password)?;
+        let password = password.expose_secret();
+        let is_weak = password.len() < PASSWORD_BYTES_MIN || password == broker.username.as_bytes();
+        Ok(is_weak.then(|| {
+            let least = PASSWORD_BYTES_MIN;
+            let weak = format!("it can be guessed: it has less than {least} bytes, or is the user's name");
+            broker
+                .password
+                .wrong(weak)
+                .hint("change it at the broker, for instance to `openssl rand -hex 32`")
+        }))
+    }
+}
+
+/// Whether two secrets are one key, however each is written.
+fn is_same(one: &SecretSlice<u8>, other: &SecretSlice<u8>) -> bool {
+    let (one, other) = (forms(one.expose_secret()), forms(other.expose_secret()));
+    one.iter().any(|one| other.iter().any(|other| verify_slices_are_equal(one, other).is_ok()))
+}
+
+/// The text itself, and the bytes that it stands for where it is taken for a key of Standard Webhooks.
+fn forms(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let code = secret.strip_prefix(b"whsec_").unwrap_or(secret);
+    let padding = code.iter().rev().take_while(|byte| **byte == b'=').count();
+    let bytes = data_encoding::BASE64_NOPAD.decode(&code[..code.len() - padding]).ok();
+    [Some(secret.to_vec()), bytes].into_iter().flatten().map(Zeroizing::new).collect()
+}

@@ -1,0 +1,175 @@
+//! Secrets: what a file must be, who chooses them, and that each has one use.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use secrecy::ExposeSecret as _;
+
+use super::super::secret::{Chooser, Kept};
+use super::*;
+
+fn secret_in(dir: &Path, content: &[u8], mode: u32, chosen_by: Chooser) -> Result<Vec<u8>, String> {
+    let path = dir.join("a.secret");
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    read(Kept::File(path), chosen_by)
+}
+
+fn read(kept: Kept, chosen_by: Chooser) -> Result<Vec<u8>, String> {
+    let secret = SecretRef { kept, what: "the secret".into(), place: Place::named("test"), chosen_by };
+    secret.read().map(|secret| secret.expose_secret().to_vec()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_secret_is_long_private_and_not_the_published_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = b"0123456789abcdef01234567";
+    let ours = |content: &[u8], mode| secret_in(dir.path(), content, mode, Chooser::Us);
+    assert_eq!(ours(b"0123456789abcdef01234567\n", 0o600), Ok(good.to_vec()));
+    let refusals: [(&[u8], u32, &str); 7] = [
+        (good, 0o644, "everybody may read it (mode 0644"),
+        (good, 0o660, "may write it (mode 0660"),
+        (b"short", 0o600, "it has 5 bytes; at least 24 are needed"),
+        (b"\n", 0o600, "it is empty"),
+        (b"default_secret", 0o600, "published fallback"),
+        (b"default\n", 0o600, "published fallback"),
+        (&[b'x'; 5000], 0o600, "longer than 4096 bytes"),
+    ];
+    for (content, mode, why) in refusals {
+        let told = ours(content, mode).unwrap_err();
+        assert!(told.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn what_a_peer_has_chosen_is_taken_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let theirs = |content: &[u8], mode| secret_in(dir.path(), content, mode, Chooser::Peer);
+    for (written, read) in
+        [(&b"guest\n"[..], &b"guest"[..]), (b"default\r\n", b"default"), (b" a b \n", b" a b "), (b"x", b"x")]
+    {
+        assert_eq!(theirs(written, 0o600), Ok(read.to_vec()));
+    }
+    for (content, mode, why) in
+        [(&b"\n"[..], 0o600, "it is empty"), (b"guest", 0o604, "everybody may read it")]
+    {
+        let told = theirs(content, mode).unwrap_err();
+        assert!(told.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    for path in [pipe, "/dev/zero".into(), dir.path().to_owned()] {
+        let told = read(Kept::File(path), Chooser::Us).unwrap_err();
+        assert!(told.contains("not a regular file"), "{told}");
+    }
+    // As Kubernetes mounts one: a link to a link to the file.
+    std::fs::create_dir(dir.path().join("..one")).unwrap();
+    std::fs::write(dir.path().join("..one/a"), "0123456789abcdef01234567").unwrap();
+    std::fs::set_permissions(dir.path().join("..one/a"), std::fs::Permissions::from_mode(0o400)).unwrap();
+    std::os::unix::fs::symlink("..one", dir.path().join("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/a", dir.path().join("a")).unwrap();
+    assert!(read(Kept::File(dir.path().join("a")), Chooser::Us).is_ok());
+}
+
+#[test]
+fn missing_secrets_are_made_once_and_only_for_the_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = Flags { data_dir: Some(dir.path().join("data")), role: None };
+    let config = load(None, std::iter::empty(), &flags).unwrap();
+    let made = config.create_secrets().unwrap();
+    assert_eq!(made.len(), 5, "two sources, a token, the receipts' secret, the log's key");
+    for (_, path) in &made {
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert!(config.sources[1].keys[0].secret.read().unwrap().expose_secret().starts_with(b"whsec_"));
+    let log_key = config.proof.as_ref().unwrap().log_key.clone();
+    let before = log_key.read().unwrap();
+    assert!(config.create_secrets().unwrap().is_empty());
+    assert_eq!(log_key.read().unwrap().expose_secret(), before.expose_secret());
+    assert!(!format!("{config:?}{before:?}").contains(std::str::from_utf8(before.expose_secret()).unwrap()));
+}
+
+#[test]
+fn a_webhooks_secret_is_made_in_dev_in_its_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let text = format!("{DEV}data_dir = \"{}\"\n{HOOK}url = \"https://a.b/\"\n", data_dir.display());
+    let config = load_text(&text, &[]).unwrap();
+    config.create_secrets().unwrap();
+    let made = std::fs::read(data_dir.join("page.secret")).unwrap();
+    assert!(made.starts_with(b"whsec_"));
+}
+
+/// A configuration with these two secrets in files, one of the source `a`, and one elsewhere.
+fn sharing(dir: &Path, one: &str, section: &str, other: &str) -> Result<Secrets, ConfigError> {
+    let write = |name: &str, content: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let (one, other) = (write("one", one), write("other", other));
+    let source = format!("[[source]]\nname = \"a\"\nscheme = \"hmac\"\nsecret_file = \"{one}\"\n");
+    let data = dir.join("data").display().to_string();
+    let section = section.replace("FILE", &other);
+    load_text(&format!("{source}{section}{DEV}data_dir = \"{data}\"\n"), &[])
+        .unwrap()
+        .read_secrets(Missing::Assume)
+}
+
+#[test]
+fn a_secret_has_one_use() {
+    const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let coded = format!("whsec_{}", data_encoding::BASE64.encode(KEY.as_bytes()));
+    let hook = format!("{HOOK}url = \"https://a.b/\"\nsecret_file = \"FILE\"\n");
+    let broker = format!("{BROKER}password_file = \"FILE\"\n");
+    let sections = [
+        (
+            "[[source]]\nname = \"b\"\nscheme = \"hmac\"\nsecret_file = \"FILE\"\n",
+            KEY,
+            "the secret of source `b`",
+        ),
+        (
+            "[[source]]\nname = \"b\"\nscheme = \"standard-webhooks\"\nsecret_file = \"FILE\"\n",
+            coded.as_str(),
+            "the secret of source `b`",
+        ),
+        ("[[source.key]]\nname = \"new\"\nsecret_file = \"FILE\"\n", KEY, "the key `new` of source `a`"),
+        (&hook, &coded, "the secret of action `page`"),
+        ("[[admin.token]]\nname = \"t\"\nrole = \"viewer\"\ntoken_file = \"FILE\"\n", KEY, "the token `t`"),
+        ("[receipt]\nsecret_file = \"FILE\"\n", KEY, "the receipts' secret"),
+        ("[log]\nkey_file = \"FILE\"\n", KEY, "the log's signing key"),
+        (&broker, KEY, "the broker's password"),
+    ];
+    for (section, other, what) in sections {
+        let dir = tempfile::tempdir().unwrap();
+        let error = sharing(dir.path(), KEY, section, other).unwrap_err();
+        assert_eq!(error.what, format!("{what}: it is the same as the secret of source `a`"));
+        let different = other.replacen('0', "1", 1).replacen("MDEy", "MTEy", 1);
+        sharing(dir.path(), KEY, section, &different).unwrap_or_else(|error| panic!("{section}: {error}"));
+    }
+    // One file under two names, and one that is not made yet.
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(dir.path().join("one"), dir.path().join("link")).unwrap();
+    let link = hook.replace("FILE", &dir.path().join("link").display().to_string());
+    let error = sharing(dir.path(), &coded, &link, "").unwrap_err();
+    assert!(error.what.ends_with("it is the same as the secret of source `a`"), "{error}");
+    let both = format!("{}url = \"https://a.b/\"\n", HOOK.replace("page", "signals"));
+    let both = load_text(&format!("{both}{DEV}data_dir = \"{}\"\n", dir.path().display()), &[]).unwrap();
+    let error = both.read_secrets(Missing::Assume).unwrap_err();
+    assert_eq!(
+        error.what,
+        "the secret of action `signals`: it is the same as the secret of source `signals`"
+    );
+}

@@ -1,0 +1,229 @@
+//! Keys and values that are wrong, in a file and in variables, and variables that are not ours.
+
+use super::*;
+
+#[test]
+fn an_unknown_key_is_told_with_line_and_nearest_name() {
+    let table = [
+        ("[ingress]\nthread = 2\n", ":2: unknown key `ingress.thread`", "`ingress.threads`"),
+        ("[ingres]\nthreads = 2\n", ":1: unknown key `ingres`", "`ingress`"),
+        ("\n\nnode.nmae = \"x\"\n", ":3: unknown key `node.nmae`", "`node.name`"),
+        (
+            "[[source]]\nname = \"a\"\nscheme = \"hmac\"\nsecret_fil = \"x\"\n",
+            ":4: unknown key `source.secret_fil`",
+            "`source.secret_file`",
+        ),
+        ("[kanban]\nbackend = \"journl\"\n", ":2: `journl` is not a value of `kanban.backend`", "`journal`"),
+        ("[governor]\nzzzzzzzzz = 1\n", ":2: unknown key `governor.zzzzzzzzz`", "`boot_timeout_seconds`"),
+    ];
+    for (text, what, hint) in table {
+        let (told, hinted) = complaint(text, &[]);
+        assert_eq!(told, what);
+        assert!(hinted.contains(hint), "{hinted}");
+    }
+}
+
+#[test]
+fn an_impossible_value_is_told_with_its_line() {
+    let table = [
+        (
+            "[ingress]\nlisten = \"8080\"\n",
+            ":2: `ingress.listen`: `8080` is not an address and port, such as 127.0.0.1:8080",
+        ),
+        (
+            "[rate_limit]\nper_second = 0\n",
+            ":2: `rate_limit.per_second`: 0 would let nothing through; the least is 1",
+        ),
+        (
+            "[governor]\nquota = -1\n",
+            ":2: `governor.quota` must be a whole number from 0 to 4294967295, and this is -1",
+        ),
+        (
+            "[governor]\nbreaker_failures = 0\n",
+            ":2: `governor.breaker_failures`: 0 is too small; the least is 1",
+        ),
+        ("[node]\nrole = \"edge\"\n", ":2: this role needs a broker"),
+        (
+            "[kanban]\nbackend = \"rabbitmq\"\n",
+            ":2: a node with the role `all` has nothing to send to a broker",
+        ),
+        (
+            "[kanban]\nbackend = \"journal\"\n[node]\nrole = \"edge\"\n",
+            ":2: edges and processors have the backend `rabbitmq`",
+        ),
+        (
+            "[node]\nname = \"No Name\"\n",
+            ":2: `node.name`: `No Name` is not a name: 1 to 64 of a-z, 0-9, dot, underscore and dash",
+        ),
+        (
+            "[[source]]\nname = \"a\"\nscheme = \"slack\"\n",
+            ":3: this version has no schemes but `hmac` and `standard-webhooks`",
+        ),
+    ];
+    for (text, what) in table {
+        assert_eq!(complaint(&format!("{text}{}", rest(text)), &[]).0, what);
+    }
+}
+
+/// What else a file needs to be complete.
+fn rest(text: &str) -> &'static str {
+    if text.contains("[node]") { "profile = \"dev\"\n" } else { DEV }
+}
+
+#[test]
+fn a_wrong_variable_is_told_by_its_name() {
+    let error = load(None, set(&[("GEMBA_INGRESS__THREAD", "2")]), &Flags::default()).unwrap_err();
+    assert_eq!(error.to_string(), "GEMBA_INGRESS__THREAD: unknown key `ingress.thread`");
+    let error = load(None, set(&[("GEMBA_GOVERNOR__QUOTA", "many")]), &Flags::default()).unwrap_err();
+    let whole = "must be a whole number from 0 to 4294967295";
+    let told = format!("GEMBA_GOVERNOR__QUOTA: `governor.quota` {whole}, and this is text");
+    assert_eq!(error.to_string(), told);
+}
+
+#[test]
+fn a_value_of_a_wrong_type_is_told_with_its_key() {
+    let whole = |most: u32| format!("a whole number from 0 to {most}");
+    let (u16s, u32s) = (whole(u16::MAX.into()), whole(u32::MAX));
+    let source = "[[source]]\nname = \"a\"\nscheme = \"hmac\"\n";
+    let cases = [
+        ("[ingress]\nthreads = \"two\"\n".to_owned(), 2, "ingress.threads", u16s.as_str(), "text"),
+        ("[ingress]\nthreads = 1.5\n".to_owned(), 2, "ingress.threads", &u16s, "1.5"),
+        ("[ingress]\nthreads = 65536\n".to_owned(), 2, "ingress.threads", &u16s, "65536"),
+        ("[governor]\nquota = true\n".to_owned(), 2, "governor.quota", &u32s, "true"),
+        ("[governor]\nquota = [1]\n".to_owned(), 2, "governor.quota", &u32s, "a list"),
+        ("[governor]\nquota = { a = 1 }\n".to_owned(), 2, "governor.quota", &u32s, "a table"),
+        ("[governor]\nquota = 1979-05-27\n".to_owned(), 2, "governor.quota", &u32s, "a time"),
+        (
+            "[governor]\nquota = 99999999999999999999\n".to_owned(),
+            2,
+            "governor.quota",
+            &u32s,
+            "99999999999999999999",
+        ),
+        ("governor.quota = \"x\"\n".to_owned(), 1, "governor.quota", &u32s, "text"),
+        ("[node]\nname = 3\n".to_owned(), 2, "node.name", "text", "3"),
+        ("[node]\nname = [\"a\"]\n".to_owned(), 2, "node.name", "text", "a list"),
+        ("[node]\nprofile = 3\n".to_owned(), 2, "node.profile", "text", "3"),
+        ("[node]\ndata_dir = false\n".to_owned(), 2, "node.data_dir", "text", "false"),
+        ("[node]\ncore_dumps = \"no\"\n".to_owned(), 2, "node.core_dumps", "true or false", "text"),
+        ("ingress = 5\n".to_owned(), 1, "ingress", "a table, written [ingress]", "5"),
+        ("[[ingress]]\n".to_owned(), 1, "ingress", "a table, written [ingress]", "a list"),
+        ("ingress = []\n".to_owned(), 1, "ingress", "a table, written [ingress]", "a list"),
+        ("node = [\"x\"]\n".to_owned(), 1, "node", "a table, written [node]", "a list"),
+        ("[source]\n".to_owned(), 1, "source", "a list of tables, written [[source]]", "a table"),
+        ("source = [1]\n".to_owned(), 1, "source", "a list of tables, written [[source]]", "1"),
+        ("source = [[]]\n".to_owned(), 1, "source", "a list of tables, written [[source]]", "a list"),
+        (
+            "[admin]\ntoken = \"s3cret\"\n".to_owned(),
+            2,
+            "admin.token",
+            "a list of tables, written [[admin.token]]",
+            "text",
+        ),
+        (format!("{source}tolerance_seconds = \"5m\"\n"), 4, "source.tolerance_seconds", &u32s, "text"),
+        (format!("{source}control = 1\n"), 4, "source.control", "true or false", "1"),
+        (format!("{source}key = 1\n"), 4, "source.key", "a list of tables, written [[source.key]]", "1"),
+        (format!("{source}[[source.key]]\nname = 1\n"), 5, "source.key.name", "text", "1"),
+        (format!("{HOOK}url = 1\n"), 4, "action.url", "text", "1"),
+        (format!("{HOOK}allow_private = \"yes\"\n"), 4, "action.allow_private", "true or false", "text"),
+        ("[policy]\npacks = \"a.toml\"\n".to_owned(), 2, "policy.packs", "a list", "text"),
+        ("[policy]\npacks = [1]\n".to_owned(), 2, "policy.packs", "text", "1"),
+        ("[rabbitmq]\nconsume = [0, -1]\n".to_owned(), 2, "rabbitmq.consume", &u16s, "-1"),
+        ("[rabbitmq]\nhosts = \"one\"\n".to_owned(), 2, "rabbitmq.hosts", "a list", "text"),
+    ];
+    for (text, line, key, expected, found) in cases {
+        let told = complaint(&text, &[]).0;
+        assert_eq!(told, format!(":{line}: `{key}` must be {expected}, and this is {found}"), "{text}");
+    }
+    let missing = complaint("[[source]]\nname = \"a\"\n", &[]).0;
+    assert_eq!(missing, ":1: `source.scheme` is missing");
+    for (name, value, told) in [
+        ("GEMBA_INGRESS__THREADS", "1.5", format!("`ingress.threads` must be {u16s}, and this is text")),
+        ("GEMBA_INGRESS__THREADS", "-1", format!("`ingress.threads` must be {u16s}, and this is -1")),
+        ("GEMBA_NODE__CORE_DUMPS", "no", "`node.core_dumps` must be true or false, and this is text".into()),
+        ("GEMBA_RABBITMQ__HOSTS", "one", "`rabbitmq.hosts` must be a list, and this is text".into()),
+        (
+            "GEMBA_ADMIN__TOKEN",
+            "s3cret",
+            "`admin.token` must be a list of tables, written [[admin.token]], and this is text".into(),
+        ),
+        ("GEMBA_INGRES__THREADS", "1", "unknown key `ingres`".into()),
+        ("GEMBA_NODE__NAME]\nROLE=", "1", "unknown key `node.name]\nrole=`".into()),
+    ] {
+        let error = load(None, set(&[(name, value)]), &Flags::default()).unwrap_err();
+        assert_eq!(error.to_string(), format!("{name}: {told}"));
+    }
+    let flags = Flags { role: Some("king".into()), data_dir: None };
+    let error = load(None, set(&[]), &flags).unwrap_err();
+    assert_eq!(error.to_string(), "--role: `king` is not a value of `node.role`");
+}
+
+#[test]
+fn variables_of_others_set_nothing() {
+    let kubernetes = [
+        ("GEMBA_SERVICE_HOST", "10.0.0.1"),
+        ("GEMBA_SERVICE_PORT", "8080"),
+        ("GEMBA_SERVICE_PORT_HTTP", "8080"),
+        ("GEMBA_PORT", "tcp://10.0.0.1:8080"),
+        ("GEMBA_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("GEMBA_PORT_8080_TCP_PROTO", "tcp"),
+        ("GEMBA_PORT_8080_TCP_PORT", "8080"),
+        ("GEMBA_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("GEMBA_RABBITMQ_SERVICE_HOST", "10.0.0.2"),
+        ("GEMBA_RABBITMQ_PORT", "tcp://10.0.0.2:5672"),
+        ("GEMBA_INGRESS_PORT_8080_SCTP_ADDR", "10.0.0.3"),
+        ("GEMBA_ADMIN_SERVICE_PORT_WEB_UI", "9090"),
+        // Of services `gemba-node--name` and `gemba--node`.
+        ("GEMBA_NODE__NAME_SERVICE_HOST", "10.0.0.4"),
+        ("GEMBA_NODE__NAME_PORT", "tcp://10.0.0.4:1"),
+        ("GEMBA_NODE__NAME_PORT_1_UDP_ADDR", "10.0.0.4"),
+        ("GEMBA__NODE_SERVICE_PORT_A__B", "1"),
+        // Of a link of Docker, and of whoever likes the prefix.
+        ("GEMBA_NAME", "/web/gemba"),
+        ("GEMBA_VERSION", "1"),
+        ("GEMBA_", ""),
+        ("GEMBAX__Y", "1"),
+    ];
+    let config = load(None, set(&kubernetes), &Flags::default()).unwrap();
+    assert_eq!((config.name.as_str(), config.warnings), ("dev", Vec::new()));
+    // One that only looks like it is still ours.
+    let error = load(None, set(&[("GEMBA_INGRESS__PORT", "8080")]), &Flags::default()).unwrap_err();
+    assert_eq!(error.to_string(), "GEMBA_INGRESS__PORT: unknown key `ingress.port`");
+}
+
+#[test]
+fn a_name_that_sets_nothing_and_was_meant_to_is_told() {
+    for (name, nearest) in [
+        ("GEMBA_INGRESS_LISTEN", "GEMBA_INGRESS__LISTEN"),
+        ("GEMBA_INGRES_LISTEN", "GEMBA_INGRESS__LISTEN"),
+        ("GEMBA_RATE_LIMIT_PER_SECOND", "GEMBA_RATE_LIMIT__PER_SECOND"),
+        ("GEMBA_NODE_CORE_DUMPS", "GEMBA_NODE__CORE_DUMPS"),
+        ("GEMBA_CONFG", "GEMBA_CONFIG"),
+    ] {
+        let config = load(None, set(&[(name, "x")]), &Flags::default()).unwrap();
+        let [warning] = config.warnings.as_slice() else { panic!("{name}: {:?}", config.warnings) };
+        assert_eq!(warning.to_string(), format!("{name}: this variable sets nothing"));
+        assert_eq!(warning.hint.as_deref(), Some(format!("the nearest valid name is {nearest}").as_str()));
+    }
+    // A secret may be kept in a variable of any name.
+    let text = format!("{DEV}[receipt]\nsecret_env = \"GEMBA_RECEIPT_SECRET_ENV\"\n");
+    let config = load_text(&text, &[("GEMBA_RECEIPT_SECRET_ENV", "x"), ("GEMBA_CONFIG", "c")]).unwrap();
+    assert_eq!(config.warnings, Vec::new());
+}
+
+#[test]
+fn what_is_not_utf_8_is_a_path_or_a_secret_or_told() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes = |text: &[u8]| OsString::from_vec(text.to_vec());
+    let foreign = [
+        (bytes(b"X\xff"), bytes(b"\xff")),
+        (bytes(b"GEMBA_\xff__A"), bytes(b"a")),
+        (bytes(b"Y"), bytes(b"\xff")),
+    ];
+    load(None, foreign.into_iter(), &Flags::default()).unwrap();
+    let ours = [(bytes(b"GEMBA_NODE__NAME"), bytes(b"\xff"))];
+    let error = load(None, ours.into_iter(), &Flags::default()).unwrap_err();
+    assert_eq!(error.to_string(), "GEMBA_NODE__NAME: its value is not UTF-8");
+    let flags = Flags { data_dir: Some(bytes(b"d\xff").into()), role: None };
+    assert_eq!(load(None, set(&[]), &flags).unwrap().data_dir.as_os_str(), bytes(b"d\xff"));
+}
