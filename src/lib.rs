@@ -29,6 +29,8 @@ pub mod view;
 // Ground: machinery.
 pub mod clock;
 pub mod config;
+pub mod descriptors;
+pub mod diagnostics;
 pub mod disk;
 pub mod fault;
 pub mod kaizen;

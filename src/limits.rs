@@ -25,6 +25,30 @@ pub const FRAME_BYTES_SOFT: usize = 1024 * 1024;
 /// can waste.
 pub const FRAME_EVENTS_MAX: usize = 16_384;
 
+// Descriptors. The reserve is counted beside connections of clients; an idle node with two ingress threads has 33 open.
+
+/// Descriptors of journal, log, memory of identities and state store: 32 runs and the ones that replace them, 64 tables
+/// of the state store and 64 in a compaction, 16 for segments, spares, readers, directories and standard streams.
+pub const STORAGE_DESCRIPTORS: usize = 2 * DEDUP_RUNS_MAX + 2 * STORE_FILES_CACHED + 16;
+/// Descriptors of one thread's runtime: its poller, two ways to wake it, and one to spare.
+pub const RUNTIME_DESCRIPTORS: usize = 4;
+/// Descriptors of one target: each call has a connection or looks a name up, which takes a socket and a file.
+pub const TARGET_DESCRIPTORS: usize = 2 * TARGET_CALLS_MAX;
+/// Descriptors of a connection to the broker or to Firestore: two during a reconnect, and a name that is looked up.
+pub const LINK_DESCRIPTORS: usize = 8;
+/// A file of ours that finds no descriptor is tried again: 10 s. Idle connections of clients end within that.
+pub const DESCRIPTOR_TRIES: u32 = 200;
+pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
+
+// Standard error.
+
+/// Lines that wait for standard error; beyond, lines are lost and counted.
+pub const DIAGNOSTICS_HELD_MAX: usize = 1024;
+/// Bytes of one line; a panic's message may be of any length.
+pub const DIAGNOSTIC_BYTES_MAX: usize = 8 * 1024;
+/// At its end the process waits this long for whoever reads standard error.
+pub const DIAGNOSTICS_LAST: Duration = Duration::from_secs(1);
+
 // Ingress: the table of `reliability.md`, section 4. What the libraries would do if left alone stands beside it.
 
 /// Time for a request's head. hyper: none without a timer.
@@ -67,8 +91,14 @@ pub const H2_LOCAL_RESETS_MAX: usize = 100;
 /// Answers of one HTTP/2 connection that wait for the client to open a window. An answer has some hundred bytes and the
 /// usual window 64 KiB, so a client that reads has none.
 pub const H2_BLOCKED_ANSWERS_MAX: usize = 16;
-/// Connections of the whole node, within a usual descriptor limit.
+/// Connections of the whole node; fewer where the limit of descriptors leaves fewer.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// A node that could hold fewer than these does not start.
+pub const CONNECTIONS_MIN: usize = 64;
+/// Connections of one thread above its limit while those that make room for them are still closing.
+pub const CONNECTIONS_CLOSING_MAX: usize = 64;
+/// Connections that are accepted and wait for one ingress thread to look at them.
+pub const ACCEPTED_LANE: usize = 32;
 /// Connections of one address (IPv6: of one /64) on one thread; the kernel spreads them over the threads.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
 /// Longest wait for the journal; then 503, and the sender repeats the signal.
@@ -220,6 +250,8 @@ pub const TIMERS_PER_GOVERNOR: usize = 4;
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// The state store's own journal, at least 64 MiB by its rules; it is read again at each start.
 pub const STORE_JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
+/// Files of tables that the state store keeps open.
+pub const STORE_FILES_CACHED: usize = 64;
 /// One keyspace's unsorted writes; there are six keyspaces, three of which are written to seldom.
 pub const STORE_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// Later receipts shown for one signal. Usually there is one, a late outcome may make it two.
@@ -229,6 +261,19 @@ pub const COMMITS_LANE: usize = 2;
 
 /// Connections of operators.
 pub const OPERATOR_CONNECTIONS_MAX: usize = 64;
+/// Those of one address (of one /64 in IPv6): a scraper, a balancer and some people.
+pub const OPERATOR_CONNECTIONS_PER_ADDRESS_MAX: usize = 16;
+/// Connections beyond these, on which only `/livez` and `/readyz` are answered, once each.
+pub const HEALTH_CONNECTIONS_MAX: usize = 32;
+/// A connection for health alone ends after this; a probe gives up sooner.
+pub const HEALTH_SECONDS: u32 = 2;
+/// An operator's connection without a request, from its start or from its last answer on. What is written must have
+/// been taken by then, too.
+pub const OPERATOR_IDLE_SECONDS: u32 = 15;
+/// An operator's request, from its head to its answer: the body, and the longest wait for a stage.
+pub const OPERATOR_ANSWER_SECONDS: u32 = 30;
+/// Requests on one connection of the operator plane.
+pub const OPERATOR_REQUESTS_MAX: u32 = 1_000;
 
 // Expressions of policy packs and mappings.
 

@@ -13,6 +13,7 @@ mod progress;
 mod rules;
 mod serve;
 mod sign;
+mod signals;
 mod status;
 mod targets;
 
@@ -22,6 +23,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Flags};
+use crate::diagnostics;
+use crate::line::SystemOrders;
 use output::Failure;
 
 /// Verifies signed signals, makes them durable, decides on them, acts, and leaves a proof of every decision.
@@ -83,6 +86,11 @@ impl Configured {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
+    let prepared = std::env::args_os().nth(1).is_some_and(|command| command == "serve").then(prepare);
+    let orders = match prepared.transpose() {
+        Ok(orders) => orders,
+        Err(failure) => return failure.report(),
+    };
     let command = Cli::parse().command;
     // A report of a load test is the user's own, as readable as the user wants it.
     if !matches!(command, Command::Load(_)) {
@@ -90,7 +98,7 @@ pub fn run() -> ExitCode {
     }
     privacy::close_memory();
     let result = match command {
-        Command::Serve(serve) => serve.run(),
+        Command::Serve(serve) => orders.map_or_else(prepare, Ok).and_then(|orders| serve.run(&orders)),
         Command::Load(load) => load.run(),
         Command::Sign(sign) => sign.run(),
         Command::Config(command) => command.run(),
@@ -106,6 +114,13 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// What a process that stays needs first: signals are heard and standard error cannot hold it up.
+fn prepare() -> Result<SystemOrders, Failure> {
+    let orders = signals::catch()?;
+    diagnostics::start().map_err(Failure::io)?;
+    Ok(orders)
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

@@ -7,6 +7,8 @@ use comfy_table::{Table, TableStyle};
 use serde::Serialize;
 
 use crate::config::ConfigError;
+use crate::diagnostics;
+use crate::limits::DIAGNOSTICS_LAST;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -48,12 +50,13 @@ impl Failure {
 
     /// Says it on standard error.
     pub fn report(self) -> ExitCode {
-        let mut out = anstream::stderr().lock();
-        // Nobody can be told that standard error is gone.
-        let _told = writeln!(out, "\x1b[1;31merror:\x1b[0m {}", self.what);
+        let mut text = format!("\x1b[1;31merror:\x1b[0m {}", self.what);
         if let Some(hint) = self.hint {
-            let _told = writeln!(out, "\n\x1b[1mhint:\x1b[0m {hint}");
+            text.push_str(&format!("\n\n\x1b[1mhint:\x1b[0m {hint}"));
         }
+        let is_plain = anstream::AutoStream::choice(&io::stderr()) == anstream::ColorChoice::Never;
+        diagnostics::say(&if is_plain { anstream::adapter::strip_str(&text).to_string() } else { text });
+        diagnostics::flush(DIAGNOSTICS_LAST);
         ExitCode::from(self.exit)
     }
 }

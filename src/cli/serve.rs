@@ -12,16 +12,17 @@ use super::{Configured, privacy, rules};
 use crate::config::{
     self, Config, ConfigError, Missing, NodeRole, QueueType, SchemeName, Secrets, TokenRole,
 };
+use crate::diagnostics::{self, say};
 use crate::disk::{self, NotPrivate, RealDisk};
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
 use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
+use crate::limits::DIAGNOSTICS_LAST;
 use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Settings, Sharing};
-use crate::line::{self, Bounds, Notice, ServeError};
+use crate::line::{self, Bounds, Ended, Notice, ServeError, SystemOrders};
 use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
 use crate::operator::{self, Token, Tokens};
-use crate::ring::Switch;
 use crate::signal::Fixed;
 use crate::signature::{Keyring, Scheme};
 
@@ -35,7 +36,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    pub fn run(self) -> Result<(), Failure> {
+    pub fn run(self, orders: &SystemOrders) -> Result<(), Failure> {
         let config = self.configured.load(self.role)?;
         if config.core_dumps {
             privacy::open_memory();
@@ -70,11 +71,15 @@ impl Serve {
                 say(&format!("event {seq} panicked twice; its signal becomes a dead letter"));
             }
         };
-        line::serve(&settings, &Switch::new(), tell).map_err(Failure::from)?;
-        say(match settings.role {
-            Role::Edge(_) => "drained: everything accepted is durable",
-            Role::All(_) | Role::Processor(..) => "drained: everything accepted is durable and receipted",
+        let ended = line::serve(&settings, orders, tell).map_err(Failure::from)?;
+        say(match (ended, &settings.role) {
+            (Ended::WhileStarting, _) => "ended while starting: nothing was taken, the next start goes on",
+            (Ended::Drained, Role::Edge(_)) => "drained: everything accepted is durable",
+            (Ended::Drained, Role::All(_) | Role::Processor(..)) => {
+                "drained: everything accepted is durable and receipted"
+            }
         });
+        diagnostics::flush(DIAGNOSTICS_LAST);
         Ok(())
     }
 }
@@ -82,7 +87,9 @@ impl Serve {
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let failure = match &error {
-            ServeError::Listen(_) | ServeError::Signer(_) => Self::usage(error.to_string()),
+            ServeError::Listen(_) | ServeError::Signer(_) | ServeError::Descriptors(_) => {
+                Self::usage(error.to_string())
+            }
             ServeError::TooOften { .. } => Self::check(error.to_string()),
             _ => Self::io(&error),
         };
@@ -91,10 +98,6 @@ impl From<ServeError> for Failure {
             None => failure,
         }
     }
-}
-
-fn say(line: &str) {
-    anstream::eprintln!("{line}");
 }
 
 /// Makes the data directory where there is none, and closes it to others.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Disk, File};
+use crate::descriptors::patiently;
 
 /// Files under whatever paths the callers name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,18 +17,21 @@ struct RealFile(fs::File);
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        let create = || fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+        let file = patiently(path, create)?;
         file.sync_all()?;
         Ok(Arc::new(RealFile(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(RealFile(fs::OpenOptions::new().read(true).write(true).open(path)?)))
+        let open = || fs::OpenOptions::new().read(true).write(true).open(path);
+        Ok(Arc::new(RealFile(patiently(path, open)?)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut names: Vec<PathBuf> =
-            fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        let mut names: Vec<PathBuf> = patiently(dir, || fs::read_dir(dir))?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
         names.sort();
         Ok(names)
     }
@@ -48,7 +52,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all()
+        patiently(dir, || fs::File::open(dir))?.sync_all()
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {

@@ -8,10 +8,11 @@ use std::rc::{Rc, Weak};
 use hashbrown::HashMap;
 use hyper::header::HeaderMap;
 
-use super::client_address::{TrustedProxies, subnet};
+use super::client_address::TrustedProxies;
 use super::connection::{Order, Watch};
 use super::memory_budget::MemoryBudget;
-use crate::limits;
+use crate::limits::{self, CONNECTIONS_CLOSING_MAX};
+use crate::net::address;
 
 /// The connections of one thread.
 #[derive(Debug)]
@@ -33,8 +34,6 @@ pub struct Admission {
 const LOOKED_AT: usize = 32;
 /// A connection without a request makes room only after this time, so that a new one can send its first.
 const GRACE_SECONDS: u32 = 2;
-/// Connections above the limit while those that make room are still closing.
-const CLOSING_MAX: usize = 64;
 
 impl Admission {
     #[must_use]
@@ -61,9 +60,9 @@ impl Admission {
 
     /// Takes a connection, or not.
     pub fn admit(&self, peer: IpAddr) -> Option<Rc<Watch>> {
-        let peer = peer.to_canonical();
+        let peer = address::canonical(peer);
         let full = self.open.get() >= self.connections_max;
-        if full && (self.open.get() >= self.connections_max + CLOSING_MAX || !self.make_room()) {
+        if full && (self.open.get() >= self.connections_max + CONNECTIONS_CLOSING_MAX || !self.make_room()) {
             return None;
         }
         let number = self.admitted.get();
@@ -91,10 +90,10 @@ impl Admission {
 
     fn count(&self, watch: &Watch, client: IpAddr) -> bool {
         // A proxy or a generator on the same host speaks for many.
-        if client.is_loopback() {
+        if address::is_loopback(client) {
             return true;
         }
-        let client = subnet(client);
+        let client = address::client(client);
         let mut per_address = self.per_address.borrow_mut();
         let count = per_address.entry(client).or_insert(0);
         if *count >= limits::CONNECTIONS_PER_ADDRESS_MAX {
@@ -123,7 +122,7 @@ impl Admission {
     pub fn client(&self, watch: &Watch, headers: &HeaderMap) -> IpAddr {
         let named =
             if watch.is_proxy() { self.trusted.client_of(watch.client(), headers) } else { watch.client() };
-        subnet(named)
+        address::client(named)
     }
 
     /// Closes a connection without a request: of some, one that never had any before one that had, and then the one

@@ -180,15 +180,6 @@ fn version_2(rest: &[u8]) -> ProxyHeader {
     ProxyHeader::Complete { bytes, source }
 }
 
-/// An IPv6 host owns a /64; an IPv4 one its address.
-#[must_use]
-pub fn subnet(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

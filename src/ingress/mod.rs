@@ -1,6 +1,7 @@
 //! Ingress: signals come in over HTTP, are verified, parsed, rated, and offered to the journal; the answer goes out
 //! when the journal says that they are durable.
 
+pub mod acceptor;
 mod admission;
 pub mod answer;
 mod body;

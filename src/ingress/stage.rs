@@ -1,16 +1,20 @@
-//! One ingress thread: a single-threaded runtime, its own listener on the shared port, its connections, and the two
+//! One ingress thread: a single-threaded runtime, the connections that it is handed, and the two
 //! lanes to the journal. A connection never leaves its thread, so nothing here is shared and nothing locks, but the
 //! table from which a tenant's rate is leased.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
+use super::acceptor::Accepted;
 use super::admission::Admission;
 use super::answer::{Promised, Refused, Told};
 use super::client_address::TrustedProxies;
@@ -39,7 +43,8 @@ pub struct Source {
 /// What one thread is given.
 #[derive(Debug)]
 pub struct Plan {
-    pub listener: TcpListener,
+    /// Connections that all threads together may hold.
+    pub connections_max: usize,
     pub sources: Arc<Vec<Source>>,
     /// Rates of all threads.
     pub buckets: Arc<Buckets>,
@@ -66,6 +71,7 @@ pub struct Ends {
     acks: RefCell<Receiver<Ack>>,
     bell: Arc<Bell>,
     acked: Arc<Notify>,
+    accepted: RefCell<mpsc::Receiver<Accepted>>,
     /// Units that were offered and not yet answered.
     under_way: Cell<usize>,
     recorder: RefCell<Recorder>,
@@ -79,11 +85,12 @@ impl Ends {
         acks: Receiver<Ack>,
         bell: Arc<Bell>,
         acked: Arc<Notify>,
+        accepted: mpsc::Receiver<Accepted>,
         recorder: Recorder,
     ) -> Rc<Self> {
         let (arrivals, acks) = (RefCell::new(arrivals), RefCell::new(acks));
-        let recorder = RefCell::new(recorder);
-        Rc::new(Self { arrivals, acks, bell, acked, under_way: Cell::new(0), recorder })
+        let (accepted, recorder) = (RefCell::new(accepted), RefCell::new(recorder));
+        Rc::new(Self { arrivals, acks, bell, acked, accepted, under_way: Cell::new(0), recorder })
     }
 }
 
@@ -123,7 +130,7 @@ impl Ingress {
         Self {
             sources: Arc::clone(&plan.sources),
             admission: Admission::new(
-                limits::CONNECTIONS_MAX / plan.threads,
+                plan.connections_max / plan.threads,
                 (plan.idle_seconds, plan.connection_seconds),
                 plan.trusted_proxies.clone(),
                 Rc::clone(&memory),
@@ -377,17 +384,22 @@ pub fn run(plan: &Plan, ends: &Rc<Ends>) -> io::Result<()> {
         .enable_time()
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
-        plan.listener.set_nonblocking(true)?;
         let drain = plan.drain.clone();
-        let listener = tokio::net::TcpListener::from_std(plan.listener.try_clone()?)?;
         let ingress = Rc::new(Ingress::new(plan, Rc::clone(ends)));
-        tokio::task::spawn_local(pump(Rc::clone(&ingress)));
-        let accepting = tokio::task::spawn_local(accept(Rc::clone(&ingress), listener));
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(pump(Rc::clone(&ingress)));
+        let accepting = tasks.spawn_local(accept(Rc::clone(&ingress)));
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         let mut ticks = 0u32;
         let mut drained_ticks = 0u32;
         loop {
             tick.tick().await;
+            if let Some(Err(ended)) = tasks.try_join_next()
+                && ended.is_panic()
+            {
+                // Without one of them nobody is served or answered.
+                std::panic::resume_unwind(ended.into_panic());
+            }
             ticks = ticks.wrapping_add(1);
             if ticks.is_multiple_of(10) {
                 ingress.sweep();
@@ -411,23 +423,24 @@ pub fn run(plan: &Plan, ends: &Rc<Ends>) -> io::Result<()> {
     })
 }
 
-async fn accept(ingress: Rc<Ingress>, listener: tokio::net::TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, peer)) => {
-                let Some(watch) = ingress.admission.admit(peer.ip()) else { continue };
-                // Without it small answers wait for the client's delayed acknowledgement; failing is no reason to
-                // refuse the connection.
-                let _best_effort = socket.set_nodelay(true);
-                let ingress = Rc::clone(&ingress);
-                tokio::task::spawn_local(async move {
-                    connection::serve(socket, Rc::clone(&watch), Rc::clone(&ingress)).await;
-                    ingress.admission.leave(&watch);
-                });
-            }
-            // Out of descriptors, or the client left before it was accepted: let others finish first.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
+async fn accept(ingress: Rc<Ingress>) {
+    let ends = Rc::clone(&ingress.ends);
+    while let Some(Accepted { socket, peer, seat }) =
+        poll_fn(|cx| ends.accepted.borrow_mut().poll_recv(cx)).await
+    {
+        let Ok(socket) = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket)) else {
+            continue;
+        };
+        let Some(watch) = ingress.admission.admit(peer) else { continue };
+        // Without it small answers wait for the client's delayed acknowledgement; failing is no reason to refuse the
+        // connection.
+        let _best_effort = socket.set_nodelay(true);
+        let ingress = Rc::clone(&ingress);
+        tokio::task::spawn_local(async move {
+            connection::serve(socket, Rc::clone(&watch), Rc::clone(&ingress)).await;
+            ingress.admission.leave(&watch);
+            drop(seat);
+        });
     }
 }
 

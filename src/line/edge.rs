@@ -11,8 +11,9 @@ use super::broker::{self, Broker};
 use super::edge_desk::Known;
 use super::front::{self, Front};
 use super::health::Health;
+use super::ingress_threads::Connections;
 use super::journal_thread::{JournalPlan, abort_on_panic};
-use super::running::{Ending, Run, Told, join, last_words, spawn, watch};
+use super::running::{Ending, Joining, Run, Told, join, spawn, watch};
 use super::serve::{Addresses, ServeError};
 use super::settings::Link;
 use super::stages::Start;
@@ -61,7 +62,9 @@ impl Edge {
     )]
     /// Takes up what is on disk and starts every stage but HTTP and the publisher, which wait for the journal.
     pub fn start(start: Start<'_>, link: &Link) -> Result<Self, ServeError> {
-        let Start { settings, disk, addresses, drain, restarts, .. } = start;
+        let Start { settings, disk, addresses, orders, budget, ref restarts, .. } = start;
+        start.go_on()?;
+        let drain = orders.drain.clone();
         let idle = Idle::sharing(settings.ingress_threads + 2, cores::processors());
         let Wiring { journal: (mut lanes, sleeper), ingress, outbound, gauges, .. } =
             wire(front::threads(settings), 0, idle);
@@ -91,6 +94,7 @@ impl Edge {
             drain: drain.clone(),
         };
         let published = publisher::Marks::new(through, Trouble::new(settings.say));
+        let connections = Connections::new(settings.http_threads(), budget.connections);
         let health = Health {
             name: settings.name.as_str().into(),
             role: settings.role.as_str(),
@@ -101,6 +105,7 @@ impl Edge {
             began: zero(),
             broker: Some(Broker::Publisher(published.clone())),
             state: None,
+            connections,
         };
         let publisher = Publisher {
             source: Source {
@@ -147,9 +152,10 @@ impl Edge {
             ingress,
             (&drain, &abandon, &crowd),
             (None, None),
+            &health.connections,
             &mut recorder,
         )?;
-        let listener = listen(addresses.admin, false, "admin.listen")?;
+        let listener = listen(addresses.admin, "admin.listen")?;
         let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
         let addresses = Addresses { ingress: at, admin: listener.local_addr().map_err(in_listener)? };
         let outbound_stop = Switch::new();
@@ -157,15 +163,12 @@ impl Edge {
             listener,
             tokens: settings.tokens.clone(),
             collector,
-            drain: drain.clone(),
             stop: outbound_stop.clone(),
         };
-        let known = Known::new(settings, &depths, &health, &restarts);
+        let known = Known::new(settings, &depths, &health, restarts);
+        let reload = Arc::clone(&orders.reload);
         let queries = outbound.operators.journal;
-        let outbound = spawn("outbound", &tell, move || {
-            let ran = outbound::run_edge(plane, known, queries);
-            ran.map_err(|source| ServeError::Stage { stage: "outbound".into(), source })
-        })?;
+        let outbound = spawn("outbound", &tell, move || outbound::run_edge(plane, known, queries, &reload))?;
         let publisher_stop = publisher::Stop { finish: Switch::new(), abandon: Switch::new() };
         Ok(Self {
             told,
@@ -174,7 +177,7 @@ impl Edge {
             abandon,
             health,
             depths,
-            restarts,
+            restarts: Arc::clone(restarts),
             addresses,
             front,
             journal,
@@ -210,32 +213,37 @@ impl Run for Edge {
     }
 
     fn end(self: Box<Self>) -> Result<(), ServeError> {
-        self.front.end();
+        let mut joining = Joining::new(&self.told, &self.abandon);
+        self.front.end(&mut joining);
         let until = clock::now() + SETTLE;
-        while clock::now() < until && self.depths.iter().any(|(_, depth)| depth() > 0) {
+        while clock::now() < until
+            && !self.abandon.is_on()
+            && self.depths.iter().any(|(_, depth)| depth() > 0)
+        {
+            joining.look();
             std::thread::sleep(Duration::from_millis(5));
         }
         self.journal_stop.finish.turn_on();
-        join(self.journal);
+        joining.join(self.journal);
         self.publisher_stop.finish.turn_on();
         if let Some(publishing) = self.publishing {
             while clock::now() < until && !publishing.is_finished() {
                 std::thread::sleep(Duration::from_millis(5));
             }
             self.publisher_stop.abandon.turn_on();
-            join(publishing);
+            joining.join(publishing);
         }
         self.outbound_stop.turn_on();
-        join(self.outbound);
+        joining.join(self.outbound);
         drop(self.tell);
-        last_words(&self.told)
+        joining.result()
     }
 
     fn abandon(self: Box<Self>) {
         self.abandon.turn_on();
         self.publisher_stop.abandon.turn_on();
         self.outbound_stop.turn_on();
-        self.front.end();
+        self.front.abandon();
         let rest = [Some(self.journal), self.publishing, Some(self.outbound)];
         rest.into_iter().flatten().for_each(join);
     }

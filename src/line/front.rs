@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use super::broker::{self, Broker};
-use super::running::{Told, join, spawn};
+use super::cores;
+use super::ingress_threads::{self, Connections};
+use super::running::{Joining, Told, join, spawn};
 use super::serve::ServeError;
 use super::settings::{Role, Settings};
 use super::supervisor::Restarts;
 use super::wiring::IngressEnds;
-use super::{cores, ingress_threads};
 use crate::disk::Disk;
+use crate::ingress::acceptor::Acceptor;
 use crate::ingress::stage as ingress;
 use crate::kaizen::Recorder;
 use crate::kanban::broker::consumer::{self, Consumer, Lanes, Stop};
@@ -30,7 +32,7 @@ pub struct Front {
 }
 
 enum Waiting {
-    Http(Vec<ingress_threads::Start>),
+    Http(Vec<ingress_threads::Start>, Option<Acceptor>),
     Broker(Option<(Box<Consumer>, Stop, Shared)>),
 }
 
@@ -41,7 +43,7 @@ pub type Shared = Option<(Box<Sharer>, tokio::sync::mpsc::Receiver<Ask>)>;
 #[must_use]
 pub fn threads(settings: &Settings) -> usize {
     match settings.role {
-        Role::All(_) | Role::Edge(_) => settings.ingress_threads,
+        Role::All(_) | Role::Edge(_) => settings.http_threads(),
         Role::Processor(..) => 1 + usize::from(settings.sharing.is_some()),
     }
 }
@@ -66,6 +68,7 @@ impl Front {
         mut ends: Vec<IngressEnds>,
         (drain, abandon, crowd): (&Switch, &Switch, &Crowd),
         (broker, shared): (Option<Broker>, Shared),
+        connections: &Connections,
         recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
     ) -> Result<(Self, Option<SocketAddr>), ServeError> {
         let (waiting, address) = match (&settings.role, broker, address) {
@@ -94,10 +97,10 @@ impl Front {
             }
             (_, _, address) => {
                 let address = address.unwrap_or(settings.listen);
-                let planned =
-                    ingress_threads::plan(settings, address, ends, (drain, abandon, crowd), recorder);
-                let (waiting, at) = planned?;
-                (Waiting::Http(waiting), Some(at))
+                let orders = (drain, abandon, crowd);
+                let planned = ingress_threads::plan(settings, address, ends, orders, connections, recorder);
+                let (waiting, acceptor, at) = planned?;
+                (Waiting::Http(waiting, Some(acceptor)), Some(at))
             }
         };
         Ok((Self { waiting, started: Vec::new() }, address))
@@ -111,9 +114,10 @@ impl Front {
         restarts: &Arc<Mutex<Restarts>>,
     ) -> Result<(), ServeError> {
         match &mut self.waiting {
-            Waiting::Http(waiting) => {
+            Waiting::Http(waiting, acceptor) => {
                 let pins = cores::pins(waiting.len());
-                for ((number, (plan, ends, recorder)), core) in waiting.drain(..).enumerate().zip(pins) {
+                for ((number, start), core) in waiting.drain(..).enumerate().zip(pins) {
+                    let ingress_threads::Start { plan, ends, accepted, recorder } = start;
                     let name = format!("ingress-{number}");
                     let stage = name.clone();
                     let restarts = Arc::clone(restarts);
@@ -121,9 +125,16 @@ impl Front {
                         if let Some(core) = core {
                             cores::pin(core);
                         }
-                        let ends: Rc<_> =
-                            ingress::Ends::new(ends.arrivals, ends.acks, ends.bell, ends.acked, recorder);
+                        let IngressEnds { arrivals, acks, bell, acked } = ends;
+                        let ends: Rc<_> = ingress::Ends::new(arrivals, acks, bell, acked, accepted, recorder);
                         ingress_threads::run(&plan, &ends, &stage, &restarts)
+                    })?);
+                }
+                if let Some(acceptor) = acceptor.take() {
+                    self.started.push(spawn("acceptor", tell, move || {
+                        acceptor
+                            .run()
+                            .map_err(|source| ServeError::Stage { stage: "acceptor".into(), source })
                     })?);
                 }
             }
@@ -141,7 +152,13 @@ impl Front {
     }
 
     /// Waits until all of it has ended; it ends by the switches that it was planned with.
-    pub fn end(self) {
+    pub fn end(self, joining: &mut Joining<'_>) {
+        drop(self.waiting);
+        self.started.into_iter().for_each(|thread| joining.join(thread));
+    }
+
+    /// The same for a line that is abandoned.
+    pub fn abandon(self) {
         drop(self.waiting);
         self.started.into_iter().for_each(join);
     }

@@ -1,8 +1,10 @@
 //! How the stages do, as others see it: from what they publish, without asking them.
 
 use super::broker::Broker;
+use super::ingress_threads::Connections;
 use super::sharing;
 use crate::clock;
+use crate::diagnostics;
 use crate::event::Seq;
 use crate::kaizen::Gauges;
 use crate::kanban::share;
@@ -27,6 +29,7 @@ pub struct Health {
     pub broker: Option<Broker>,
     /// Of a processor that shares its state.
     pub state: Option<share::Marks>,
+    pub connections: Connections,
 }
 
 impl Health {
@@ -74,6 +77,8 @@ impl Health {
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     pub fn gauges(&self, gauges: &mut Gauges) {
         gauges.set("system_status", &[], self.status());
+        self.connections.gauges(gauges);
+        gauges.set("gemba_diagnostics_lost", &[], diagnostics::lost() as f64);
         if let Some(checkpoint) = &self.checkpoint {
             let age = clock::wall().0.saturating_sub(checkpoint.read()) as f64 / 1000.0;
             gauges.set("gemba_checkpoint_age_seconds", &[], age);

@@ -1,42 +1,52 @@
-//! The threads that take requests: one listener each, restarted alone when one panics.
+//! The threads that take requests: each is restarted alone when it panics; one more accepts for all of them.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::mpsc;
+
 use super::serve::ServeError;
 use super::settings::Settings;
 use super::supervisor::{Restarts, TooOften};
 use super::wiring::IngressEnds;
 use crate::clock;
+use crate::ingress::acceptor::{Accepted, Acceptor, Thread};
 use crate::ingress::rate::Buckets;
 use crate::ingress::stage as ingress;
-use crate::kaizen::Recorder;
+use crate::kaizen::{Gauges, Recorder};
 use crate::net::listen::listen;
-use crate::ring::{Crowd, Switch};
+use crate::ring::{Crowd, Occupancy, Switch};
 
 /// What one thread starts with.
-pub type Start = (ingress::Plan, IngressEnds, Recorder);
+pub struct Start {
+    pub plan: ingress::Plan,
+    pub ends: IngressEnds,
+    pub accepted: mpsc::Receiver<Accepted>,
+    pub recorder: Recorder,
+}
 
-/// Listens, and plans one thread for each of `ends`; all on one port.
+/// Listens, and plans one thread for each of `ends` and the one that accepts for them.
 pub fn plan(
     settings: &Settings,
-    mut address: SocketAddr,
+    address: SocketAddr,
     ends: Vec<IngressEnds>,
     (drain, abandon, crowd): (&Switch, &Switch, &Crowd),
+    connections: &Connections,
     recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
-) -> Result<(Vec<Start>, SocketAddr), ServeError> {
+) -> Result<(Vec<Start>, Acceptor, SocketAddr), ServeError> {
+    let listener = listen(address, "ingress.listen")?;
+    let in_listener = |source| ServeError::Stage { stage: "ingress".into(), source };
+    let address = listener.local_addr().map_err(in_listener)?;
     let buckets = Buckets::new(settings.rate_per_second, settings.rate_burst);
     let threads = ends.len();
-    let mut plans = Vec::new();
-    for ends in ends {
-        // Port 0 is any free one: the same for all threads.
-        let listener = listen(address, true, "ingress.listen")?;
-        let in_listener = |source| ServeError::Stage { stage: "ingress".into(), source };
-        address = listener.local_addr().map_err(in_listener)?;
+    let (mut starts, mut ways) = (Vec::new(), Vec::new());
+    for (ends, open) in ends.into_iter().zip(&connections.open) {
+        let (way, accepted) = Thread::new(open.clone());
+        ways.push(way);
         let plan = ingress::Plan {
-            listener,
+            connections_max: connections.max,
             sources: Arc::clone(&settings.sources),
             buckets: Arc::clone(&buckets),
             crowd: crowd.clone(),
@@ -47,9 +57,33 @@ pub fn plan(
             drain: drain.clone(),
             abandon: abandon.clone(),
         };
-        plans.push((plan, ends, recorder()?));
+        starts.push(Start { plan, ends, accepted, recorder: recorder()? });
     }
-    Ok((plans, address))
+    let acceptor = Acceptor { listener, threads: ways, drain: drain.clone(), abandon: abandon.clone() };
+    Ok((starts, acceptor, address))
+}
+
+/// Connections of the data plane.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    /// By ingress thread.
+    pub open: Vec<Occupancy>,
+    /// That all threads together may hold.
+    pub max: usize,
+}
+
+impl Connections {
+    #[must_use]
+    pub fn new(threads: usize, max: usize) -> Self {
+        Self { open: (0..threads).map(|_| Occupancy::new()).collect(), max }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+    pub fn gauges(&self, gauges: &mut Gauges) {
+        let open: u64 = self.open.iter().map(Occupancy::count).sum();
+        gauges.set("gemba_connections", &[], open as f64);
+        gauges.set("gemba_connections_max", &[], self.max as f64);
+    }
 }
 
 /// Runs one ingress thread, again and again if it panics and that is allowed.

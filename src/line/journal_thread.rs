@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
-use super::recovery;
+use super::recovery::{self, RecoveryError};
 use super::running::Told;
 use super::serve::ServeError;
 use super::threads::{self, Stop};
@@ -67,8 +67,13 @@ impl JournalPlan {
         let mut hand =
             |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed, &|| stop.abandon.is_on());
         let compiled = behind.as_ref().map(|behind| &*behind.compiled);
+        let over = || stop.abandon.is_on();
         let replayed =
-            recovery::replay(&disk, &data_dir, watermark, &mut dedup, shards, compiled, &mut hand)?;
+            recovery::replay(&disk, &data_dir, watermark, &mut dedup, (shards, compiled), &mut hand, &over);
+        let replayed = match replayed {
+            Err(RecoveryError::Abandoned) => return Ok(()),
+            replayed => replayed?,
+        };
         let end = replayed.end;
         match &behind {
             Some(behind) => recovery::check_end(&data_dir, &end, watermark, behind.newest)?,

@@ -20,10 +20,11 @@ pub mod settings;
 mod sharing;
 mod stages;
 mod supervisor;
+mod tasks;
 mod threads;
 mod wiring;
 
 pub use cores::processors;
 pub use journal_thread::Bounds;
 pub use recovery::journal_dir;
-pub use serve::{Addresses, Notice, ServeError, serve};
+pub use serve::{Addresses, Ended, Notice, ServeError, SystemOrders, serve};

@@ -37,6 +37,9 @@ pub enum RecoveryError {
     Rules { seq: Seq, source: ConfigError },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    /// Not an error: nobody waits for it any more.
+    #[error("the replay was given up")]
+    Abandoned,
     #[error(
         "{path}: the journal ends at event {last}, but {witness} knows event {known}: its newest events are missing"
     )]
@@ -103,14 +106,15 @@ pub struct Replayed {
 }
 
 /// Reads the journal once: identities into the memory, events that the state has not seen to their shards by `hand`.
+/// Gives up when `over`.
 pub fn replay(
     disk: &Arc<dyn Disk>,
     data_dir: &Path,
     watermark: Seq,
     dedup: &mut Dedup,
-    shards: usize,
-    compiled: Option<&Compiled>,
+    (shards, compiled): (usize, Option<&Compiled>),
     hand: &mut dyn FnMut(usize, Feed),
+    over: &dyn Fn() -> bool,
 ) -> Result<Replayed, RecoveryError> {
     let dir = journal_dir(data_dir);
     let secured = make_dir(&**disk, &dir).and_then(|()| segment::secure(&**disk, &dir));
@@ -121,6 +125,9 @@ pub fn replay(
     let mut rules = None;
     let mut positions = Positions::default();
     let end = scan(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
+        if over() {
+            return Err(RecoveryError::Abandoned);
+        }
         // What is in this frame is handed over with the next one.
         dedup.make_room(Seq(header.first.0 - 1), header.time)?;
         let mut decoder = Decoder::new(records).after(provenance);

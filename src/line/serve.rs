@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use super::edge::Edge;
 use super::identity;
 use super::recovery::{RecoveryError, journal_dir};
@@ -15,6 +17,7 @@ use super::stages::{Line, Start};
 use super::supervisor::{Parked, RESTARTS_MAX, Restarts, TooOften};
 use crate::andon::log::LogError;
 use crate::clock;
+use crate::descriptors::{self, Budget, TooFew};
 use crate::disk::{DataLock, Disk, RealDisk, make_dir};
 use crate::event::Seq;
 use crate::jidoka::store::StoreError;
@@ -33,6 +36,8 @@ pub enum ServeError {
     DataDir { path: PathBuf, source: io::Error },
     #[error("{path} holds what a node with the role `{held}` has left; this one has the role `{role}`")]
     Role { path: PathBuf, held: String, role: &'static str },
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -57,6 +62,9 @@ pub enum ServeError {
     Panicked { stage: String, at: Option<Seq> },
     #[error("{stage} ended before it was told to")]
     Ended { stage: String },
+    /// Not an error: the start was given up because the system asked for it.
+    #[error("ended while starting")]
+    ToldToEnd,
     #[error("the histograms cannot be made")]
     Histograms,
     #[error("{stage} panicked after {RESTARTS_MAX} restarts within a minute")]
@@ -75,6 +83,13 @@ impl ServeError {
             Self::Role { .. } => {
                 Some("give each role a data directory of its own; an edge drains before it is given up")
             }
+            Self::Descriptors(_) => Some(
+                "raise the hard limit: `ulimit -Hn` in the shell that starts it, `LimitNOFILE=` in a systemd unit, \
+                 `--ulimit nofile=` for a container",
+            ),
+            Self::Store(StoreError::Io { source, .. }) if descriptors::are_exhausted(source) => Some(
+                "the disk is well: the process or the system ran out of file descriptors; raise RLIMIT_NOFILE",
+            ),
             Self::Listen(_) => Some("another process may listen there; choose another address"),
             Self::TooOften { .. } => {
                 Some("everything accepted is in the journal; the panics are on standard error")
@@ -103,12 +118,33 @@ pub enum Notice<'a> {
     Parked(Seq),
 }
 
-/// Runs the line until `drain` is turned on, then ends it in order.
+/// What the system asks of the line, at any time.
+#[derive(Clone, Debug, Default)]
+pub struct SystemOrders {
+    /// End in order.
+    pub drain: Switch,
+    /// The line has begun, so that there is something to end in order.
+    pub begun: Switch,
+    /// Read the policy packs anew. An order that comes before the line is ready is kept.
+    pub reload: Arc<Notify>,
+}
+
+/// How the line ended that was asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Drained,
+    /// It did not take signals yet, or not again. The next start goes on where this one began.
+    WhileStarting,
+}
+
+/// Runs the line until it is ordered to drain, then ends it in order.
 pub fn serve(
     settings: &Settings,
-    drain: &Switch,
+    orders: &SystemOrders,
     mut tell: impl FnMut(Notice<'_>),
-) -> Result<(), ServeError> {
+) -> Result<Ended, ServeError> {
+    orders.begun.turn_on();
+    let budget = Budget::divide(descriptors::raise(), settings.needs())?;
     let data_dir = settings.data_dir.clone();
     let in_data_dir = |source| ServeError::DataDir { path: data_dir.clone(), source };
     make_dir(&RealDisk, &data_dir).map_err(in_data_dir)?;
@@ -128,18 +164,30 @@ pub fn serve(
             disk: &disk,
             addresses,
             parked: parked.events().iter().copied().collect::<HashSet<_>>(),
-            drain: drain.clone(),
+            orders,
+            budget,
             restarts: Arc::clone(&restarts),
         };
-        let mut line: Box<dyn Run> = match &settings.role {
-            Role::Edge(link) => Box::new(Edge::start(start, link)?),
-            Role::All(keys) | Role::Processor(keys, _) => Box::new(Line::start(start, keys)?),
+        let started: Result<Box<dyn Run>, ServeError> = match &settings.role {
+            Role::Edge(link) => Edge::start(start, link).map(|edge| Box::new(edge) as _),
+            Role::All(keys) | Role::Processor(keys, _) => {
+                Line::start(start, keys).map(|line| Box::new(line) as _)
+            }
+        };
+        let mut line = match started {
+            Err(ServeError::ToldToEnd) => return Ok(Ended::WhileStarting),
+            started => started?,
         };
         addresses = line.addresses();
         match line.run(&mut || tell(Notice::Ready(&addresses))) {
-            Ending::Drained => return line.end(),
+            Ending::Drained => return line.end().map(|()| Ended::Drained),
+            Ending::WhileStarting => {
+                // Nothing is answered yet, so what a crash would leave is in order; a long replay need not end first.
+                line.abandon();
+                return Ok(Ended::WhileStarting);
+            }
             Ending::Failed(error) => {
-                drain.turn_on();
+                orders.drain.turn_on();
                 // In order it cannot end: the others would wait for what failed. Restart is recovery.
                 line.abandon();
                 return Err(error);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
 use super::journal_thread::Bounds;
+use crate::descriptors;
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
@@ -61,6 +62,30 @@ impl Settings {
         match (&self.role, &self.sharing) {
             (Role::Processor(..), Some(_)) => "processor with shared state",
             (role, _) => role.as_str(),
+        }
+    }
+
+    /// Threads that take requests.
+    #[must_use]
+    pub fn http_threads(&self) -> usize {
+        match self.role {
+            Role::All(_) | Role::Edge(_) => self.ingress_threads,
+            Role::Processor(..) => 0,
+        }
+    }
+
+    /// What the node needs file descriptors for.
+    #[must_use]
+    pub fn needs(&self) -> descriptors::Needs {
+        let ingress_threads = self.http_threads();
+        descriptors::Needs {
+            inherited: descriptors::open_now(),
+            // Signals, operators with actions, and the broker.
+            runtimes: ingress_threads + 3,
+            targets: self.targets.targets.iter().filter(|target| target.kind.is_remote()).count(),
+            ingress_threads,
+            broker: self.targets.broker.is_some() || !matches!(self.role, Role::All(_)),
+            shared_state: self.sharing.is_some(),
         }
     }
 

@@ -11,10 +11,11 @@ use secrecy::ExposeSecret as _;
 use super::desk::Known;
 use super::front::{self, Front};
 use super::health::Health;
+use super::ingress_threads::Connections;
 use super::journal_thread::{Behind, JournalPlan, abort_on_panic};
 use super::recovery::{self, Opened, RecoveryError};
-use super::running::{Ending, Run, Told, join, last_words, spawn, watch};
-use super::serve::{Addresses, ServeError};
+use super::running::{Ending, Joining, Run, Told, join, spawn, watch};
+use super::serve::{Addresses, ServeError, SystemOrders};
 use super::settings::{ProofKeys, Role, Settings};
 use super::supervisor::Restarts;
 use super::threads::{self, Stop};
@@ -23,6 +24,7 @@ use super::{cores, identity, outbound, sharing};
 use crate::andon::log::{Log, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
+use crate::descriptors::Budget;
 use crate::disk::{Disk, make_dir};
 use crate::event::Seq;
 use crate::jidoka::governor::Governor;
@@ -45,8 +47,16 @@ pub struct Start<'a> {
     pub addresses: Addresses,
     /// Events that are not decided on again.
     pub parked: HashSet<Seq>,
-    pub drain: Switch,
+    pub orders: &'a SystemOrders,
+    pub budget: Budget,
     pub restarts: Arc<Mutex<Restarts>>,
+}
+
+impl Start<'_> {
+    /// Between the steps of a long start: shall it go on?
+    pub fn go_on(&self) -> Result<(), ServeError> {
+        if self.orders.drain.is_on() { Err(ServeError::ToldToEnd) } else { Ok(()) }
+    }
 }
 
 /// Ends the stages one after the other, so that each finds the work of the one before; or all at once.
@@ -105,7 +115,8 @@ impl Line {
         reason = "one list of who gets what; in parts it would be harder to follow"
     )]
     pub fn start(start: Start<'_>, keys: &ProofKeys) -> Result<Self, ServeError> {
-        let Start { settings, disk, addresses, parked, drain, restarts } = start;
+        let Start { settings, disk, addresses, ref parked, orders, budget, ref restarts } = start;
+        start.go_on()?;
         let threads = front::threads(settings) + settings.shards + 3;
         let idle = Idle::sharing(threads, cores::processors());
         let Wiring { journal: journal_end, shards, scribe: scribe_end, keeper, ingress, outbound, gauges } =
@@ -120,13 +131,16 @@ impl Line {
         make_dir(&**disk, &state_dir)
             .map_err(|source| ServeError::DataDir { path: state_dir.clone(), source })?;
         let store = Embedded::open(&state_dir).map_err(RecoveryError::from)?;
+        start.go_on()?;
         let log_dir = recovery::log_dir(&settings.data_dir);
         let log = Log::open(Arc::clone(disk), &log_dir, Box::new(signer), key, SEGMENT_BYTES, clock::wall());
         let log = log.map_err(RecoveryError::from)?;
+        start.go_on()?;
         let (reader, followups) = (log.reader(), store.followups());
         let cases = store.cases();
         let Opened { store, governors, watermark, rules: stored, held, log, logged } =
             recovery::open(Box::new(store), log)?;
+        start.go_on()?;
         let configured = settings.rulebook.configured().to_text();
         let journal_dir = recovery::journal_dir(&settings.data_dir);
         let journal_id = identity::of(&**disk, &journal_dir);
@@ -140,7 +154,7 @@ impl Line {
         let newest = logged.iter().map(|id| id.seq).max();
 
         let (tell, told) = mpsc::channel();
-        let stops = Stops::new(drain);
+        let stops = Stops::new(orders.drain.clone());
         let zero = || Mark::new(0);
         let busy = zero();
         let mut ingress = ingress;
@@ -169,6 +183,7 @@ impl Line {
         let scribe_marks =
             scribe::Marks { size: zero(), written: zero(), checkpoint: Mark::new(clock::wall().0) };
         let broker = front::broker_marks(settings, settings.say);
+        let connections = Connections::new(settings.http_threads(), budget.connections);
         let health = Health {
             name: settings.name.as_str().into(),
             role: settings.role.as_str(),
@@ -179,6 +194,7 @@ impl Line {
             began: zero(),
             broker: broker.clone(),
             state: state.clone(),
+            connections,
         };
 
         let (writer_end, scribe_writer) = wire_log_writer(&scribe_end.1);
@@ -254,19 +270,20 @@ impl Line {
             ingress,
             (&stops.drain, &stops.abandon, &crowd),
             (broker, shared),
+            &health.connections,
             &mut recorder,
         )?;
-        let listener = listen(addresses.admin, false, "admin.listen")?;
+        let listener = listen(addresses.admin, "admin.listen")?;
         let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
         let addresses = Addresses { ingress: at, admin: listener.local_addr().map_err(in_listener)? };
         let plane = outbound::Plane {
             listener,
             tokens: settings.tokens.clone(),
             collector,
-            drain: stops.drain.clone(),
             stop: stops.outbound.clone(),
         };
         let plan = outbound::Plan {
+            reload: Arc::clone(&orders.reload),
             ends: outbound,
             targets: Arc::clone(&settings.targets),
             known: Known {
@@ -277,17 +294,14 @@ impl Line {
                 gauges: Arc::clone(&depths),
                 health: health.clone(),
                 states,
-                restarts: Arc::clone(&restarts),
+                restarts: Arc::clone(restarts),
                 rulebook: Arc::clone(&settings.rulebook),
                 compiled,
                 elsewhere: sharing::Elsewhere(asks.zip(state)),
             },
             busy: busy.clone(),
         };
-        let outbound = spawn("outbound", &tell, move || {
-            outbound::run(plane, plan)
-                .map_err(|source| ServeError::Stage { stage: "outbound".into(), source })
-        })?;
+        let outbound = spawn("outbound", &tell, move || outbound::run(plane, plan))?;
         Ok(Self {
             told,
             tell,
@@ -295,7 +309,7 @@ impl Line {
             health,
             busy,
             depths,
-            restarts,
+            restarts: Arc::clone(restarts),
             addresses,
             front,
             journal,
@@ -325,34 +339,38 @@ impl Run for Line {
 
     /// The last checkpoint is signed before it ends.
     fn end(self: Box<Self>) -> Result<(), ServeError> {
-        self.front.end();
+        let Self { told, tell, stops, busy, depths, front, .. } = *self;
+        let mut joining = Joining::new(&told, &stops.abandon);
+        front.end(&mut joining);
         // What was ordered is carried out and its outcome journalled, if that does not take long.
         let settle = clock::now() + SETTLE;
         while clock::now() < settle
-            && (self.busy.read() > 0 || self.depths.iter().any(|(_, depth)| depth() > 0))
+            && !stops.abandon.is_on()
+            && (busy.read() > 0 || depths.iter().any(|(_, depth)| depth() > 0))
         {
+            joining.look();
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.stops.journal.finish.turn_on();
-        join(self.journal);
-        self.stops.shards.finish.turn_on();
-        self.shards.into_iter().for_each(join);
-        self.stops.scribe.finish.turn_on();
-        join(self.scribe);
-        self.stops.log_writer.finish.turn_on();
-        join(self.log_writer);
-        self.stops.keeper.finish.turn_on();
-        join(self.keeper);
-        self.stops.outbound.turn_on();
-        join(self.outbound);
-        drop(self.tell);
-        last_words(&self.told)
+        stops.journal.finish.turn_on();
+        joining.join(self.journal);
+        stops.shards.finish.turn_on();
+        self.shards.into_iter().for_each(|shard| joining.join(shard));
+        stops.scribe.finish.turn_on();
+        joining.join(self.scribe);
+        stops.log_writer.finish.turn_on();
+        joining.join(self.log_writer);
+        stops.keeper.finish.turn_on();
+        joining.join(self.keeper);
+        stops.outbound.turn_on();
+        joining.join(self.outbound);
+        drop(tell);
+        joining.result()
     }
 
     fn abandon(self: Box<Self>) {
         self.stops.abandon.turn_on();
         self.stops.outbound.turn_on();
-        self.front.end();
+        self.front.abandon();
         let rest = [self.journal, self.scribe, self.log_writer, self.keeper, self.outbound];
         self.shards.into_iter().chain(rest).for_each(join);
     }

@@ -62,6 +62,9 @@ pub fn refused(address: IpAddr) -> Option<&'static str> {
             let bits = address.to_bits();
             let inside = |net: &Ipv6Addr, length: u32| (bits ^ net.to_bits()).leading_zeros() >= length;
             let found = V6.iter().find(|(net, length, _)| inside(net, *length)).map(|(_, _, kind)| *kind);
+            // An interface of ISATAP (RFC 5214) has an IPv4 address in it, in whatever network it is.
+            let is_isatap = matches!((bits >> 32) & 0xffff_ffff, 0x0000_5efe | 0x0200_5efe);
+            let found = found.or_else(|| is_isatap.then_some("ISATAP"));
             found.or_else(|| (bits >> 125 != 1).then_some("reserved"))
         }
     }
@@ -123,6 +126,10 @@ mod tests {
             ("2001:2::1", Some("reserved")),
             ("2001:db8::1", Some("documentation")),
             ("2002:7f00:1::", Some("6to4")),
+            ("2606:4700::5efe:7f00:1", Some("ISATAP")),
+            ("2606:4700::200:5efe:a00:1", Some("ISATAP")),
+            ("2606:4700::1:5efe:a00:1", None),
+            ("::ffff:0:7f00:1", Some("reserved")),
             ("3fff::1", Some("documentation")),
             ("4000::1", Some("reserved")),
             ("5f00::1", Some("reserved")),

@@ -1,5 +1,6 @@
 //! What is shared of the network: listeners, the way out, brokers, and the form of errors.
 
+pub mod address;
 pub mod amqp;
 pub mod answer;
 pub mod backoff;

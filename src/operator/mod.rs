@@ -3,9 +3,11 @@
 //! It runs on the outbound runtime and can stall without stalling the line. It knows the line only through
 //! [`Line`], which the assembly hands over.
 
+mod access;
 mod orders;
 mod query;
 mod routes;
+mod seats;
 mod server;
 pub mod token;
 

@@ -1,5 +1,7 @@
 //! Orders of operators: a reason in, a receipt out. Without a reason nothing is done.
 
+use std::time::Duration;
+
 use http_body_util::{BodyExt as _, Limited};
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -10,7 +12,7 @@ use super::routes::{Order, Route};
 use super::{Line, Refused, Said, Unavailable};
 use crate::case::CaseId;
 use crate::event::{Subject, Verb};
-use crate::limits::{ORDER_BYTES_MAX, REASON_BYTES_MAX};
+use crate::limits::{BODY_READ_SECONDS, ORDER_BYTES_MAX, REASON_BYTES_MAX};
 use crate::signal::is_name;
 
 /// What an order says.
@@ -50,9 +52,12 @@ fn bad(what: impl Into<String>) -> Failed {
 
 /// Carries out the order of `actor`.
 pub async fn carry_out(line: &dyn Line, route: Route, actor: &str, body: Incoming) -> Result<Value, Failed> {
-    let read = Limited::new(body, ORDER_BYTES_MAX).collect().await;
-    let bytes =
-        read.map_err(|_| bad(format!("the body cannot be read; it has at most {ORDER_BYTES_MAX} bytes")))?;
+    let limit = Duration::from_secs(u64::from(BODY_READ_SECONDS));
+    let read = tokio::time::timeout(limit, Limited::new(body, ORDER_BYTES_MAX).collect()).await;
+    let slow = |_| Failed::Refused(StatusCode::REQUEST_TIMEOUT, "the body came too slowly".into());
+    let bytes = read
+        .map_err(slow)?
+        .map_err(|_| bad(format!("the body cannot be read; it has at most {ORDER_BYTES_MAX} bytes")))?;
     let bytes = bytes.to_bytes();
     if let Route::DryRun { id } = &route {
         let done = line.dry_run(case(id)?).await??;

@@ -3,6 +3,7 @@
 use hyper::Method;
 
 use super::Role;
+use super::access::Need;
 use crate::percent;
 
 /// What is asked for or ordered.
@@ -102,11 +103,12 @@ impl Order {
 }
 
 impl Route {
-    /// The least role that may ask or order; `None` where none is needed on loopback.
+    /// What is asked of whoever asks or orders.
     #[must_use]
-    pub fn role(&self) -> Option<Role> {
+    pub fn need(&self) -> Need {
         match self {
-            Self::Live | Self::Ready | Self::Metrics => None,
+            Self::Live | Self::Ready => Need::Nothing,
+            Self::Metrics => Need::LoopbackOr(Role::Viewer),
             Self::Status
             | Self::Signal { .. }
             | Self::Receipt { .. }
@@ -115,9 +117,9 @@ impl Route {
             | Self::DeadLetters
             | Self::DeadLetter { .. }
             | Self::DryRun { .. }
-            | Self::Policy => Some(Role::Viewer),
-            Self::Govern { .. } | Self::Replay { .. } | Self::Discard { .. } => Some(Role::Operator),
-            Self::PolicyReload => Some(Role::Admin),
+            | Self::Policy => Need::Role(Role::Viewer),
+            Self::Govern { .. } | Self::Replay { .. } | Self::Discard { .. } => Need::Role(Role::Operator),
+            Self::PolicyReload => Need::Role(Role::Admin),
         }
     }
 
@@ -141,35 +143,35 @@ mod tests {
     #[test]
     fn every_route_has_its_method_and_role() {
         let asked = [
-            ("/livez", None),
-            ("/readyz", None),
-            ("/metrics", None),
-            ("/v1/status", Some(Role::Viewer)),
-            ("/v1/signals/acme/s-1", Some(Role::Viewer)),
-            ("/v1/receipts/r-0000000000000001-00", Some(Role::Viewer)),
-            ("/v1/governors", Some(Role::Viewer)),
-            ("/v1/governors/acme/vm", Some(Role::Viewer)),
-            ("/v1/deadletters", Some(Role::Viewer)),
-            ("/v1/deadletters/d-0000000000000001", Some(Role::Viewer)),
-            ("/v1/policy", Some(Role::Viewer)),
+            ("/livez", Need::Nothing),
+            ("/readyz", Need::Nothing),
+            ("/metrics", Need::LoopbackOr(Role::Viewer)),
+            ("/v1/status", Need::Role(Role::Viewer)),
+            ("/v1/signals/acme/s-1", Need::Role(Role::Viewer)),
+            ("/v1/receipts/r-0000000000000001-00", Need::Role(Role::Viewer)),
+            ("/v1/governors", Need::Role(Role::Viewer)),
+            ("/v1/governors/acme/vm", Need::Role(Role::Viewer)),
+            ("/v1/deadletters", Need::Role(Role::Viewer)),
+            ("/v1/deadletters/d-0000000000000001", Need::Role(Role::Viewer)),
+            ("/v1/policy", Need::Role(Role::Viewer)),
         ];
         let ordered = [
-            ("/v1/governors/acme/vm/halt", Some(Role::Operator)),
-            ("/v1/governors/acme/vm/resume", Some(Role::Operator)),
-            ("/v1/governors/acme/vm/entitle", Some(Role::Operator)),
-            ("/v1/governors/acme/vm/revoke", Some(Role::Operator)),
-            ("/v1/governors/acme/vm/quota", Some(Role::Operator)),
-            ("/v1/deadletters/d-0000000000000001/dry-run", Some(Role::Viewer)),
-            ("/v1/deadletters/d-0000000000000001/replay", Some(Role::Operator)),
-            ("/v1/deadletters/d-0000000000000001/discard", Some(Role::Operator)),
-            ("/v1/policy/reload", Some(Role::Admin)),
+            ("/v1/governors/acme/vm/halt", Need::Role(Role::Operator)),
+            ("/v1/governors/acme/vm/resume", Need::Role(Role::Operator)),
+            ("/v1/governors/acme/vm/entitle", Need::Role(Role::Operator)),
+            ("/v1/governors/acme/vm/revoke", Need::Role(Role::Operator)),
+            ("/v1/governors/acme/vm/quota", Need::Role(Role::Operator)),
+            ("/v1/deadletters/d-0000000000000001/dry-run", Need::Role(Role::Viewer)),
+            ("/v1/deadletters/d-0000000000000001/replay", Need::Role(Role::Operator)),
+            ("/v1/deadletters/d-0000000000000001/discard", Need::Role(Role::Operator)),
+            ("/v1/policy/reload", Need::Role(Role::Admin)),
         ];
         let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
         for (table, method, allowed) in
             [(&asked[..], Method::GET, "GET, HEAD"), (&ordered, Method::POST, "POST")]
         {
-            for (path, role) in table {
-                assert_eq!(find(&method, path).unwrap().role(), *role, "{path}");
+            for (path, need) in table {
+                assert_eq!(find(&method, path).unwrap().need(), *need, "{path}");
                 for other in methods.iter().filter(|other| **other != method) {
                     assert_eq!(find(other, path), Err(NoRoute::Method(allowed)), "{other} {path}");
                 }

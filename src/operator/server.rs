@@ -1,129 +1,233 @@
 //! The plane's HTTP: limits, tokens, answers.
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
+use super::access::{Denied, Need, authorize};
 use super::orders::{self, Failed};
 use super::routes::{NoRoute, Route, find};
-use super::{Line, Token, Tokens, Unavailable, query};
+use super::seats::{Kind, Seat, Seats};
+use super::{Line, Tokens, Unavailable, query};
 use crate::event::Subject;
 use crate::limits;
+use crate::net::address;
+use crate::net::listen::AsyncAcceptor;
 use crate::net::problem::Problem;
 use crate::ring::Switch;
 
 type Answer = Response<Full<Bytes>>;
 
 /// Serves until `stop`.
-pub async fn serve(listener: tokio::net::TcpListener, tokens: Rc<Tokens>, line: Rc<dyn Line>, stop: Switch) {
-    let open = Arc::new(tokio::sync::Semaphore::new(limits::OPERATOR_CONNECTIONS_MAX));
-    while !stop.is_on() {
-        let accepted = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
-        let Ok(accepted) = accepted else { continue };
-        let Ok((socket, peer)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let Ok(place) = Arc::clone(&open).try_acquire_owned() else { continue };
-        let (tokens, line) = (Rc::clone(&tokens), Rc::clone(&line));
-        tokio::task::spawn_local(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let (tokens, line) = (Rc::clone(&tokens), Rc::clone(&line));
-                async move { Ok::<_, Infallible>(answer(&tokens, &*line, peer, request).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(u64::from(limits::HEADER_READ_SECONDS)))
-                .max_headers(limits::HEADERS_MAX)
-                .max_buf_size(limits::HEADER_BYTES_MAX as usize)
-                .serve_connection(TokioIo::new(socket), service);
-            // A broken connection concerns its client alone.
-            let _ended = tokio::time::timeout(CONNECTION_LIFE, connection).await;
-            drop(place);
-        });
-    }
+///
+/// # Errors
+/// When the listener cannot be waited for.
+pub fn serve(
+    listener: TcpListener,
+    tokens: Rc<Tokens>,
+    line: Rc<dyn Line>,
+    stop: Switch,
+) -> io::Result<impl Future<Output = ()>> {
+    let listener = AsyncAcceptor::new(listener)?;
+    Ok(accept(listener, Plane { tokens, line, seats: Rc::default() }, stop))
 }
 
-/// A connection of an operator lives at most so long.
+/// What all connections share.
+#[derive(Clone)]
+struct Plane {
+    tokens: Rc<Tokens>,
+    line: Rc<dyn Line>,
+    seats: Rc<RefCell<Seats>>,
+}
+
+/// Orders to end are heard within this.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long no connection is accepted after the network or the system refused to give one.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A connection of an operator lives this long; then its next answer is the last.
 const CONNECTION_LIFE: Duration = Duration::from_mins(10);
 
-async fn answer(tokens: &Tokens, line: &dyn Line, peer: SocketAddr, request: Request<Incoming>) -> Answer {
-    let route = match find(request.method(), request.uri().path()) {
-        Ok(route) => route,
-        Err(NoRoute::NotFound) => return problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
-        Err(NoRoute::Encoding) => {
-            return problem(StatusCode::BAD_REQUEST, "the path is not percent-encoded UTF-8");
-        }
-        Err(NoRoute::Method(allowed)) => {
-            let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this path has another method");
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            return answer;
-        }
-    };
-    let who = match authorize(tokens, peer, &route, request.headers()) {
-        Ok(who) => who,
-        Err(refused) => return *refused,
-    };
-    let (parts, incoming) = request.into_parts();
-    let answered = if parts.method == Method::POST {
-        // Every order needs a role, so somebody is known here.
-        let actor = who.map_or("", |token| &*token.name);
-        match orders::carry_out(line, route, actor, incoming).await {
-            Ok(done) => Ok(json(StatusCode::OK, &done)),
-            Err(Failed::Refused(status, what)) => Ok(problem(status, &what)),
-            Err(Failed::Unavailable) => Err(Unavailable),
-        }
-    } else {
-        reply(line, route, parts.uri.query().unwrap_or_default()).await
-    };
-    answered.unwrap_or_else(|Unavailable| {
-        let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "the line does not answer now");
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        answer
-    })
-}
-
-fn authorize<'t>(
-    tokens: &'t Tokens,
-    peer: SocketAddr,
-    route: &Route,
-    headers: &HeaderMap,
-) -> Result<Option<&'t Token>, Box<Answer>> {
-    let needed = match route.role() {
-        None if peer.ip().is_loopback() => return Ok(None),
-        None => super::Role::Viewer,
-        Some(role) => role,
-    };
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    match bearer.and_then(|bearer| tokens.find(bearer)) {
-        Some(token) if token.role >= needed => Ok(Some(token)),
-        Some(_) => {
-            let detail = format!("the role {} is needed", needed.as_str());
-            Err(Box::new(problem(StatusCode::FORBIDDEN, &detail)))
-        }
-        None => {
-            let mut answer = problem(StatusCode::UNAUTHORIZED, "a bearer token is needed");
-            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            Err(Box::new(answer))
+async fn accept(mut listener: AsyncAcceptor, plane: Plane, stop: Switch) {
+    while !stop.is_on() {
+        match tokio::time::timeout(LOOK, listener.accept()).await {
+            Ok(Ok((socket, peer))) => connected(&plane, socket, address::canonical(peer.ip())),
+            Ok(Err(_)) => tokio::time::sleep(PAUSE).await,
+            Err(_) => {}
         }
     }
 }
 
-async fn reply(line: &dyn Line, route: Route, query: &str) -> Result<Answer, Unavailable> {
+/// Serves a connection on a task of its own.
+fn connected(plane: &Plane, socket: TcpStream, peer: IpAddr) {
+    let seat = plane.seats.borrow_mut().admit(address::client(peer));
+    let now = Instant::now();
+    let connection = Rc::new(Connection {
+        plane: plane.clone(),
+        peer,
+        begun: now,
+        until: Cell::new(now + seconds(seat.patience())),
+        requests: Cell::new(0),
+        seat,
+    });
+    tokio::task::spawn_local(connection.run(socket));
+}
+
+/// One connection; its seat is free again when it is dropped.
+struct Connection {
+    plane: Plane,
+    peer: IpAddr,
+    seat: Seat,
+    begun: Instant,
+    /// It ends by then, whatever it does: each request and each answer moves this on.
+    until: Cell<Instant>,
+    requests: Cell<u32>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.plane.seats.borrow_mut().leave(self.seat.id);
+    }
+}
+
+impl Connection {
+    async fn run(self: Rc<Self>, socket: TcpStream) {
+        let serving = Rc::clone(&self);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let connection = Rc::clone(&serving);
+            async move { Ok::<_, Infallible>(connection.answer(request).await) }
+        });
+        let serving = http1::Builder::new()
+            .max_headers(limits::HEADERS_MAX)
+            .max_buf_size(limits::HEADER_BYTES_MAX as usize)
+            .serve_connection(TokioIo::new(socket), service);
+        tokio::select! {
+            // A broken connection concerns its client alone.
+            _ended = serving => {}
+            () = self.overstays() => {}
+            () = self.seat.taken.notified() => {}
+        }
+    }
+
+    async fn overstays(&self) {
+        while Instant::now() < self.until.get() {
+            tokio::time::sleep_until(self.until.get()).await;
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        self.until.set(Instant::now() + seconds(limits::OPERATOR_ANSWER_SECONDS));
+        self.requests.set(self.requests.get() + 1);
+        let mut answer = self.answer_to(request).await;
+        let now = Instant::now();
+        let is_last = self.seat.kind == Kind::Health
+            || self.requests.get() >= limits::OPERATOR_REQUESTS_MAX
+            || now - self.begun >= CONNECTION_LIFE;
+        if is_last {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        // What is written has to be taken, and the next request to be here, by then.
+        self.until.set(now + seconds(self.seat.patience()));
+        answer
+    }
+
+    async fn answer_to(&self, request: Request<Incoming>) -> Answer {
+        let route = match find(request.method(), request.uri().path()) {
+            Ok(route) => route,
+            Err(wrong) => return refused(wrong),
+        };
+        if self.seat.kind == Kind::Health && route.need() != Need::Nothing {
+            let detail = "too many connections of operators are open; this one answers /livez and /readyz";
+            return again(detail);
+        }
+        let bearer = request.headers().get(AUTHORIZATION);
+        let bearer = bearer.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let asker = match authorize(&self.plane.tokens, self.peer, &route, bearer) {
+            Ok(asker) => asker,
+            Err(denied) => return denial(denied),
+        };
+        if asker.token.is_some() || route.need() != Need::Nothing {
+            self.plane.seats.borrow_mut().trust(self.seat.id);
+        }
+        let line = &*self.plane.line;
+        let (parts, incoming) = request.into_parts();
+        let answered = if parts.method == Method::POST {
+            // Every order needs a role, so somebody is known here.
+            let actor = asker.token.map_or("", |token| &*token.name);
+            match orders::carry_out(line, route, actor, incoming).await {
+                Ok(done) => Ok(json(StatusCode::OK, &done)),
+                Err(Failed::Refused(status, what)) => Ok(problem(status, &what)),
+                Err(Failed::Unavailable) => Err(Unavailable),
+            }
+        } else {
+            reply(line, route, parts.uri.query().unwrap_or_default(), asker.is_trusted).await
+        };
+        answered.unwrap_or_else(|Unavailable| again("the line does not answer now"))
+    }
+}
+
+impl Seat {
+    /// Seconds that its connection may be without a request.
+    fn patience(&self) -> u32 {
+        match self.kind {
+            Kind::General => limits::OPERATOR_IDLE_SECONDS,
+            Kind::Health => limits::HEALTH_SECONDS,
+        }
+    }
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+fn refused(wrong: NoRoute) -> Answer {
+    match wrong {
+        NoRoute::NotFound => problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        NoRoute::Encoding => problem(StatusCode::BAD_REQUEST, "the path is not percent-encoded UTF-8"),
+        NoRoute::Method(allowed) => {
+            let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this path has another method");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            answer
+        }
+    }
+}
+
+fn denial(denied: Denied) -> Answer {
+    match denied {
+        Denied::Lesser(needed) => {
+            problem(StatusCode::FORBIDDEN, &format!("the role {} is needed", needed.as_str()))
+        }
+        Denied::Unknown => {
+            let mut answer = problem(StatusCode::UNAUTHORIZED, "a bearer token is needed");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            answer
+        }
+    }
+}
+
+fn again(detail: &str) -> Answer {
+    let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> Result<Answer, Unavailable> {
     Ok(match route {
         Route::Live => json(StatusCode::OK, &serde_json::json!({"status": "live"})),
         Route::Ready => {
@@ -131,7 +235,11 @@ async fn reply(line: &dyn Line, route: Route, query: &str) -> Result<Answer, Una
             let ready = stages.iter().all(|stage| stage.ok);
             let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             let word = if ready { "ready" } else { "not ready" };
-            json(status, &serde_json::json!({"status": word, "stages": stages}))
+            let mut shown = serde_json::json!({"status": word});
+            if is_trusted {
+                shown["stages"] = serde_json::json!(stages);
+            }
+            json(status, &shown)
         }
         Route::Metrics => text(line.metrics()),
         Route::Status => json(StatusCode::OK, &line.status()),

@@ -43,6 +43,45 @@ impl Switch {
     }
 }
 
+/// How many of something are open: whoever opens one holds a [`Seat`] of it.
+#[derive(Clone, Debug)]
+pub struct Occupancy(Arc<AtomicU64>);
+
+impl Occupancy {
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(0)))
+    }
+
+    /// One more, until the seat is dropped.
+    #[must_use]
+    pub fn enter(&self) -> Seat {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Seat(Arc::clone(&self.0))
+    }
+
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Occupancy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One of an [`Occupancy`].
+#[derive(Debug)]
+pub struct Seat(Arc<AtomicU64>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Default for Switch {
     fn default() -> Self {
         Self::new()

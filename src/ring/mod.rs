@@ -18,4 +18,4 @@ pub use bell::{Bell, Idle, Sleeper};
 #[cfg(not(loom))]
 pub use crowd::{Corner, Crowd};
 pub use lane::{Full, Receiver, Sender, lane};
-pub use mark::{Mark, Switch};
+pub use mark::{Mark, Occupancy, Seat, Switch};

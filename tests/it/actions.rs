@@ -2,6 +2,7 @@
 //! address is called unasked, no redirect followed, and no secret told.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -551,6 +552,30 @@ fn a_log_action_is_a_line_and_a_reader_that_does_not_read_stalls_no_other() {
         lines.iter().map(|line| line["signal_id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 600);
     assert_eq!((&lines[0]["action"], &lines[0]["rule"]), (&"audit".into(), &"audit".into()));
+}
+
+#[test]
+fn standard_output_that_takes_nothing_fails_its_actions_and_no_others() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let log = "[[action]]\nname = \"audit\"\nkind = \"log\"\ntimeout_seconds = 1\n";
+    let actions = format!("{log}{}", private("page", &target));
+    let config = format!("[node]\nprofile = \"dev\"\n{}{actions}", policy(dir.path(), &actions));
+    std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    for (round, stdout) in [Stdio::from(full()), Stdio::from(closed)].into_iter().enumerate() {
+        let mut node = Node::start_with_stdout(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")], stdout);
+        for number in 0..20 {
+            ask_for(&node, "audit", &format!("l-{round}-{number}"));
+        }
+        let id = format!("s-{round}");
+        ask_for(&node, "page", &id);
+        assert_eq!(ended(&node, &id)["receipt_type"], "action_successful");
+        assert!(node.terminate().success());
+        assert!(!node.everything_said().contains("panicked"), "{}", node.everything_said());
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 29] = [
+const MAY_KNOW: [(&str, &[&str]); 31] = [
     ("limits", &[]),
     ("percent", &[]),
     ("place", &[]),
@@ -18,11 +18,13 @@ const MAY_KNOW: [(&str, &[&str]); 29] = [
     ("view", &["signal"]),
     ("clock", &["event"]),
     ("fault", &[]),
+    ("diagnostics", &["limits"]),
+    ("descriptors", &["diagnostics", "limits"]),
     ("ring", &["clock"]),
-    ("disk", &[]),
+    ("disk", &["descriptors"]),
     ("config", &["signal", "limits", "place"]),
     ("kaizen", &["clock"]),
-    ("net", &["kaizen", "config", "clock", "limits", "percent"]),
+    ("net", &["descriptors", "kaizen", "config", "clock", "limits", "percent"]),
     ("ingress", LINE),
     ("kanban", LINE),
     ("jidoka", LINE),

@@ -5,6 +5,7 @@
 mod actions;
 mod bad_requests;
 mod broker;
+mod descriptors;
 mod documentation;
 mod drain;
 mod good_requests;
@@ -15,17 +16,21 @@ mod hostile;
 mod http;
 mod layout;
 mod limits;
+mod listening;
 mod load;
 #[cfg_attr(feature = "faults", allow(dead_code, reason = "other tests use the rest"))]
 mod node;
 mod not_signals;
 mod operator;
+mod plane;
 mod process;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod rabbit;
 mod readme;
 mod senders;
+mod signals;
 mod strangers;
+mod streams;
 #[cfg(feature = "faults")]
 mod supervision;
 mod targets;

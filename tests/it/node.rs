@@ -7,9 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "faults")]
-use crate::http::try_exchange;
-use crate::http::{Answer, exchange};
+use crate::http::{Answer, exchange, try_exchange};
 
 pub struct Node {
     pub dir: PathBuf,
@@ -51,6 +49,11 @@ impl Node {
     pub fn start_with_stdout(dir: &Path, variables: &[(&str, &str)], stdout: impl Into<Stdio>) -> Self {
         let mut command = command(dir);
         command.arg("serve").envs(variables.iter().copied()).stdout(stdout);
+        Self::start_command(dir, command)
+    }
+
+    /// Starts a node with a command that runs `gemba serve`, and whose standard error is a pipe.
+    pub fn start_command(dir: &Path, mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         // The command holds its end of a pipe.
         drop(command);
@@ -81,6 +84,35 @@ impl Node {
         node.ingress = address("signals on http://").unwrap_or(nowhere);
         node.admin = address("operators on http://").unwrap();
         node
+    }
+
+    /// Starts a node whose standard error goes elsewhere, on ports that were free a moment ago.
+    pub fn start_unheard(dir: &Path, variables: &[(&str, &str)], stderr: impl Into<Stdio>) -> Self {
+        let [ingress, admin] = [free_address(), free_address()];
+        let mut command = command(dir);
+        command
+            .arg("serve")
+            .envs(variables.iter().copied())
+            .env("GEMBA_INGRESS__LISTEN", ingress.to_string())
+            .env("GEMBA_ADMIN__LISTEN", admin.to_string())
+            .stderr(stderr);
+        let child = command.spawn().unwrap();
+        drop(command);
+        let (_, lines) = mpsc::channel();
+        let (dir, lines) = (dir.to_owned(), Mutex::new(lines));
+        let mut node = Self { dir, ingress, admin, child, lines, said: Vec::new(), owned: None };
+        let until = Instant::now() + PATIENCE;
+        let request = b"GET /readyz HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";
+        while try_exchange(admin, request).is_none_or(|answer| answer.status != 200) {
+            assert!(Instant::now() < until, "the node is not ready");
+            assert!(node.child.try_wait().unwrap().is_none(), "the node has ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        node
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for a line on standard error that has `words` in it.
@@ -271,9 +303,22 @@ impl Drop for Node {
     }
 }
 
+/// An address of this machine on which nobody listens.
+pub fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_gemba");
+
 /// The program in `dir`, with free ports and nothing of the caller's environment that concerns it.
 pub fn command(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gemba"));
+    command_of(PROGRAM, dir)
+}
+
+/// The same for a program that runs it.
+pub fn command_of(program: &str, dir: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let shown = name.to_string_lossy();
         if shown.starts_with("GEMBA_") || shown.starts_with("TAI2030_") {

@@ -66,6 +66,18 @@ fn an_event_that_panics_twice_becomes_a_dead_letter_and_others_go_on() {
 }
 
 #[test]
+fn a_background_task_that_panics_takes_the_line_up_again() {
+    let mut node = Node::start_with(&[("GEMBA_PANIC", "collect:1!")]);
+    node.wait_for("planted: collect at 1");
+    node.wait_for("outbound panicked; the line is taken up from the journal");
+    node.wait_until_ready();
+    post_until_taken(&node, 1);
+    assert_eq!(node.decided("acme", "s-1")["status"], "decided");
+    assert!(node.metric("gemba_restarts") >= 1.0);
+    assert!(node.terminate().success());
+}
+
+#[test]
 fn an_ingress_thread_that_panics_starts_again_alone() {
     let mut node = Node::start_with(&[("GEMBA_PANIC", "ingress:3!"), ("GEMBA_INGRESS__THREADS", "1")]);
     let until = std::time::Instant::now() + std::time::Duration::from_secs(30);

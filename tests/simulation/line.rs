@@ -353,9 +353,9 @@ impl Line {
             data_dir,
             watermark,
             &mut dedup,
-            plan.shards,
-            Some(&compiled),
+            (plan.shards, Some(&compiled)),
             &mut hand,
+            &|| false,
         )?;
         let Replayed { end, rules, positions } = replayed;
         recovery::check_end(data_dir, &end, watermark, newest)?;

@@ -56,6 +56,17 @@ pub enum Kind {
     Amqp(amqp::Route),
 }
 
+impl Kind {
+    /// Whether it is called over a connection.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::Log => false,
+            Self::Webhook(_) | Self::Amqp(_) => true,
+        }
+    }
+}
+
 /// One try.
 type Trying<'a> = Pin<Box<dyn Future<Output = Result<(), Miss>> + 'a>>;
 

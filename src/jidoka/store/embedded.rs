@@ -34,6 +34,7 @@ impl Embedded {
         let wrap = |error| wrapped(dir, "open", error);
         let database = Database::builder(dir)
             .cache_size(limits::STORE_CACHE_BYTES)
+            .max_cached_files(Some(limits::STORE_FILES_CACHED))
             .max_journaling_size(limits::STORE_JOURNAL_BYTES)
             .worker_threads(1)
             .open()

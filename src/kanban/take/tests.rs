@@ -40,7 +40,8 @@ pub fn start(disk: &Memory, now: Instant) -> Node {
     let dir = recovery::dedup_dir(data_dir);
     let mut dedup = Dedup::open(Arc::clone(&shared), &dir, settings, Background::Inline).unwrap();
     let nobody = &mut |_, _| {};
-    let replayed = recovery::replay(&shared, data_dir, Seq(0), &mut dedup, 0, None, nobody).unwrap();
+    let replayed =
+        recovery::replay(&shared, data_dir, Seq(0), &mut dedup, (0, None), nobody, &|| false).unwrap();
     let writer = recovery::write_on(&shared, data_dir, 1 << 16, false, replayed.end, NOW).unwrap();
     let bell = || Arc::new(Bell::new(|| {}));
     let (arrivals, taken) = lane(8, bell());
@@ -74,7 +75,7 @@ fn positions(disk: &Memory) -> crate::kanban::positions::Positions {
     let dir = recovery::dedup_dir(Path::new(DATA));
     let mut dedup = Dedup::open(disk.copy().shared(), &dir, settings, Background::Inline).unwrap();
     let (shared, data_dir, nobody) = (disk.copy().shared(), Path::new(DATA), &mut |_, _| {});
-    recovery::replay(&shared, data_dir, Seq(0), &mut dedup, 0, None, nobody).unwrap().positions
+    recovery::replay(&shared, data_dir, Seq(0), &mut dedup, (0, None), nobody, &|| false).unwrap().positions
 }
 
 /// The numbers of each edge that are in the journal, in its order.

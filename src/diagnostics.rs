@@ -1,0 +1,215 @@
+//! What the process says about itself on standard error. Saying it never fails and never waits: lines go through a
+//! bounded queue to a thread that writes them, so a pipe that nobody reads, a closed one or a full disk costs lines,
+//! never the node. Lost lines are counted.
+//!
+//! Commands that end by themselves have no such thread; they write directly.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::panic::PanicHookInfo;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::limits::{DIAGNOSTIC_BYTES_MAX, DIAGNOSTICS_HELD_MAX};
+
+/// How long a writer rests when standard error does not block and takes nothing now.
+const REST: Duration = Duration::from_millis(20);
+/// How long a panic may wait until its message is written: the process may abort right after.
+const PANIC_WAIT: Duration = Duration::from_millis(250);
+
+static DIAGNOSTICS: OnceLock<Diagnostics> = OnceLock::new();
+
+/// Lines on their way to standard error.
+struct Diagnostics {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    lines: VecDeque<String>,
+    /// One line is being written.
+    writing: bool,
+    lost: u64,
+}
+
+impl Queue {
+    /// Takes the line if there is room; it is lost otherwise.
+    fn offer(&mut self, mut line: String) {
+        if self.lines.len() >= DIAGNOSTICS_HELD_MAX {
+            self.lost += 1;
+            return;
+        }
+        if line.len() > DIAGNOSTIC_BYTES_MAX {
+            line.truncate(line.floor_char_boundary(DIAGNOSTIC_BYTES_MAX));
+            line.push('…');
+        }
+        line.push('\n');
+        self.lines.push_back(line);
+    }
+}
+
+impl Diagnostics {
+    fn new() -> Self {
+        Self { queue: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, line: String) {
+        self.queue().offer(line);
+        self.changed.notify_all();
+    }
+
+    /// Waits until everything was written or lost, at most `limit`.
+    fn flush(&self, limit: Duration) {
+        let waiting = |queue: &mut Queue| queue.writing || !queue.lines.is_empty();
+        let waited = self.changed.wait_timeout_while(self.queue(), limit, waiting);
+        // Either way nothing more can be done here.
+        drop(waited);
+    }
+
+    /// Writes the next line; waits for it.
+    fn write_next(&self, out: &mut impl Write) {
+        let mut queue = self.queue();
+        let line = loop {
+            match queue.lines.pop_front() {
+                Some(line) => break line,
+                None => queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        queue.writing = true;
+        drop(queue);
+        let written = write(out, line.as_bytes());
+        let mut queue = self.queue();
+        queue.writing = false;
+        queue.lost += u64::from(written.is_err());
+        drop(queue);
+        self.changed.notify_all();
+    }
+}
+
+/// Writes all of it, however long the reader takes.
+fn write(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(REST),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Starts the thread that writes. From here on nobody waits for standard error, a panic's message included.
+///
+/// # Errors
+/// When there can be no thread.
+pub fn start() -> io::Result<()> {
+    if DIAGNOSTICS.set(Diagnostics::new()).is_err() {
+        return Ok(());
+    }
+    thread::Builder::new().name("diagnostics".into()).spawn(|| {
+        if let Some(diagnostics) = DIAGNOSTICS.get() {
+            loop {
+                diagnostics.write_next(&mut io::stderr());
+            }
+        }
+    })?;
+    std::panic::set_hook(Box::new(|panic| {
+        say(&describe(panic));
+        flush(PANIC_WAIT);
+    }));
+    Ok(())
+}
+
+fn describe(panic: &PanicHookInfo<'_>) -> String {
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("<unnamed>");
+    let what = panic.payload_as_str().unwrap_or("no message");
+    let at = panic.location().map_or_else(String::new, |location| format!(" at {location}"));
+    let trace = std::backtrace::Backtrace::capture();
+    match trace.status() {
+        std::backtrace::BacktraceStatus::Captured => {
+            format!("thread `{name}` panicked{at}: {what}\n{trace}")
+        }
+        _ => format!("thread `{name}` panicked{at}: {what}"),
+    }
+}
+
+/// Says a line on standard error. It neither fails nor waits.
+pub fn say(line: &str) {
+    match DIAGNOSTICS.get() {
+        Some(diagnostics) => diagnostics.say(line.to_owned()),
+        // Nobody can be told that standard error is gone.
+        None => drop(write(&mut io::stderr(), format!("{line}\n").as_bytes())),
+    }
+}
+
+/// Waits until what was said is written, at most `limit`: before the process ends.
+pub fn flush(limit: Duration) {
+    if let Some(diagnostics) = DIAGNOSTICS.get() {
+        diagnostics.flush(limit);
+    }
+}
+
+/// Lines that standard error did not take.
+#[must_use]
+pub fn lost() -> u64 {
+    DIAGNOSTICS.get().map_or(0, |diagnostics| diagnostics.queue().lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes one byte of two calls, and refuses some.
+    struct Slow {
+        taken: Vec<u8>,
+        calls: usize,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            if self.calls.is_multiple_of(2) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.taken.push(bytes[0]);
+            Ok(1)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_written_whole_whatever_the_reader_takes_at_once() {
+        let diagnostics = Diagnostics::new();
+        diagnostics.say("abc".into());
+        let mut out = Slow { taken: Vec::new(), calls: 0 };
+        diagnostics.write_next(&mut out);
+        assert_eq!((out.taken.as_slice(), diagnostics.queue().lost), (b"abc\n".as_slice(), 0));
+    }
+
+    #[test]
+    fn what_finds_no_room_or_no_reader_is_lost_and_counted() {
+        let diagnostics = Diagnostics::new();
+        for number in 0..DIAGNOSTICS_HELD_MAX + 3 {
+            diagnostics.say(number.to_string());
+        }
+        assert_eq!(diagnostics.queue().lost, 3);
+        diagnostics.flush(Duration::from_millis(1));
+        let mut full: &mut [u8] = &mut [];
+        diagnostics.write_next(&mut full);
+        assert_eq!(diagnostics.queue().lost, 4);
+        diagnostics.say("x".repeat(2 * DIAGNOSTIC_BYTES_MAX));
+        assert!(diagnostics.queue().lines.iter().all(|line| line.len() < DIAGNOSTIC_BYTES_MAX + 8));
+    }
+}

@@ -1,0 +1,108 @@
+//! Who may ask what: by token, or, for what a machine asks of itself, from loopback. Pure.
+
+use std::net::IpAddr;
+
+use super::routes::Route;
+use super::{Role, Token, Tokens};
+use crate::net::address;
+
+/// What a route asks of who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing, from anywhere: a prober has no token.
+    Nothing,
+    /// This role, or to be this machine.
+    LoopbackOr(Role),
+    Role(Role),
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'t> {
+    pub token: Option<&'t Token>,
+    /// May be told more than that the node is ready or not.
+    pub is_trusted: bool,
+}
+
+/// The asker may not ask this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// No token, or not one of ours.
+    Unknown,
+    /// A token of a lesser role than this one.
+    Lesser(Role),
+}
+
+/// Whether `peer`, who shows this `bearer` token, may use `route`.
+pub fn authorize<'t>(
+    tokens: &'t Tokens,
+    peer: IpAddr,
+    route: &Route,
+    bearer: Option<&[u8]>,
+) -> Result<Asker<'t>, Denied> {
+    let token = bearer.and_then(|bearer| tokens.find(bearer));
+    let is_trusted = token.is_some() || address::is_loopback(peer);
+    let needed = match route.need() {
+        Need::Nothing => return Ok(Asker { token, is_trusted }),
+        Need::LoopbackOr(_) if address::is_loopback(peer) => return Ok(Asker { token, is_trusted }),
+        Need::LoopbackOr(role) | Need::Role(role) => role,
+    };
+    match token {
+        Some(found) if found.role >= needed => Ok(Asker { token, is_trusted }),
+        Some(_) => Err(Denied::Lesser(needed)),
+        None => Err(Denied::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(peer: &str, route: &Route, bearer: Option<&[u8]>) -> Result<bool, Denied> {
+        let tokens = Tokens::new(vec![
+            Token::new("eve", Role::Viewer, b"view-token"),
+            Token::new("root", Role::Admin, b"root-token"),
+        ]);
+        authorize(&tokens, peer.parse().unwrap(), route, bearer).map(|asker| asker.is_trusted)
+    }
+
+    const OWN: [&str; 4] = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"];
+    const OTHERS: [&str; 5] = ["10.0.0.7", "2001:db8::1", "::ffff:10.0.0.7", "::127.0.0.1", "2002:7f00:1::"];
+
+    #[test]
+    fn health_needs_no_token_from_anywhere_and_tells_strangers_no_reasons() {
+        for route in [Route::Live, Route::Ready] {
+            for peer in OWN {
+                assert_eq!(asked(peer, &route, None), Ok(true), "{peer}");
+            }
+            for peer in OTHERS {
+                assert_eq!(asked(peer, &route, None), Ok(false), "{peer}");
+                assert_eq!(asked(peer, &route, Some(b"wrong")), Ok(false), "{peer}");
+                assert_eq!(asked(peer, &route, Some(b"view-token")), Ok(true), "{peer}");
+            }
+        }
+    }
+
+    #[test]
+    fn metrics_need_a_token_from_elsewhere() {
+        for peer in OWN {
+            assert_eq!(asked(peer, &Route::Metrics, None), Ok(true), "{peer}");
+        }
+        for peer in OTHERS {
+            assert_eq!(asked(peer, &Route::Metrics, None), Err(Denied::Unknown), "{peer}");
+            assert_eq!(asked(peer, &Route::Metrics, Some(b"wrong")), Err(Denied::Unknown), "{peer}");
+            assert_eq!(asked(peer, &Route::Metrics, Some(b"view-token")), Ok(true), "{peer}");
+        }
+    }
+
+    #[test]
+    fn everything_else_needs_its_role_from_anywhere() {
+        for peer in OWN.into_iter().chain(OTHERS) {
+            assert_eq!(asked(peer, &Route::Status, None), Err(Denied::Unknown), "{peer}");
+            assert_eq!(asked(peer, &Route::Status, Some(b"view-token")), Ok(true), "{peer}");
+            let lesser = Err(Denied::Lesser(Role::Admin));
+            assert_eq!(asked(peer, &Route::PolicyReload, Some(b"view-token")), lesser, "{peer}");
+            assert_eq!(asked(peer, &Route::PolicyReload, Some(b"root-token")), Ok(true), "{peer}");
+        }
+    }
+}
