@@ -99,7 +99,7 @@ pub const CONNECTIONS_MIN: usize = 64;
 pub const CONNECTIONS_CLOSING_MAX: usize = 64;
 /// Connections that are accepted and wait for one ingress thread to look at them.
 pub const ACCEPTED_LANE: usize = 32;
-/// Connections of one address (IPv6: of one /64) on one thread; the kernel spreads them over the threads.
+/// Connections of one address (IPv6: of one /64) on one thread; they are spread evenly over the threads.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
 /// Longest wait for the journal; then 503, and the sender repeats the signal.
 pub const JOURNAL_WAIT_SECONDS: u32 = 10;
