@@ -111,10 +111,6 @@ impl Node {
         node
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Waits for a line on standard error that has `words` in it.
     pub fn wait_for(&mut self, words: &str) -> String {
         let until = Instant::now() + PATIENCE;
