@@ -161,6 +161,24 @@ pub const DEDUP_RUNS_MAX: usize = 32;
 
 const _: () = assert!(DEDUP_SIGNALS_MIN as usize / DEDUP_BLOCKS * (DEDUP_BLOCKS - 1) >= BATCH_SIGNALS_MAX);
 
+// The journal's time.
+
+/// A wall clock that is at most this far ahead of where it was believed to be is followed at once: corrections of a running
+/// machine, leap seconds and short pauses of a virtual machine are far smaller, and it is a small part of every window.
+pub const CLOCK_STEP_MAX: Duration = Duration::from_mins(1);
+/// A wall clock that is further ahead is believed once it has stood there for this long. Synchronization at boot is done by
+/// then, and whoever looked wrong for seconds or a minute has looked right again.
+pub const CLOCK_BELIEVED_AFTER: Duration = Duration::from_mins(5);
+/// Within this a wall clock stands still against the time since boot.
+pub const CLOCK_STEADY: Duration = Duration::from_secs(1);
+/// While the wall clock is behind, every tenth part of the time that passes is left out: as much as chrony's own slewing at
+/// most, so that timers are late by no more than they may be under load, and an hour is made up for in ten.
+pub const CLOCK_SLOWED: u64 = 10;
+/// Steps of the journal's time that are remembered until what was kept before them may be forgotten.
+pub const CLOCK_STEPS_KEPT: usize = 8;
+/// The offset that the next process goes on with is written anew when it has moved by more than this.
+pub const CLOCK_NOTED_WITHIN: Duration = Duration::from_secs(10);
+
 /// A quiet line vouches for its last frame after so long; until then rot of that frame looks like a torn tail.
 pub const JOURNAL_SEAL_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
 /// How long a drain waits for requests under way. `docker stop` kills after 10 s, and what was accepted has to be decided

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::log::{Log, LogError, Sealed};
 use crate::clock::{self, Instant};
-use crate::event::{Note, UnixMillis};
+use crate::event::Note;
 use crate::kaizen::{Counter, Recorder, Stage as Measured};
 use crate::limits::{SCRIBE_BATCH_AGE, SCRIBE_BATCH_RECEIPTS_MAX};
 use crate::receipt::ReceiptId;
@@ -29,7 +29,7 @@ pub struct Marks {
     pub size: Mark,
     /// Bytes written since the start.
     pub written: Mark,
-    /// When the last checkpoint was signed, in milliseconds since 1970.
+    /// When the last checkpoint was signed, by [`clock::millis`].
     pub checkpoint: Mark,
 }
 
@@ -133,18 +133,18 @@ impl Stage {
     }
 
     /// Takes what waits; closes the batch when it is time. Returns whether there was anything to do.
-    pub fn turn(&mut self, now: Instant, wall: UnixMillis) -> Result<bool, LogError> {
+    pub fn turn(&mut self, now: Instant) -> Result<bool, LogError> {
         self.recorder.flush_if_due(now);
-        let settled = self.look_at_written(wall)?;
+        let settled = self.look_at_written()?;
         let took = self.take(now)?;
         if self.pending.is_none() && (!self.has_room() || self.due().is_some_and(|due| now >= due)) {
-            self.commit(wall)?;
+            self.commit()?;
         }
         Ok(took || settled)
     }
 
     /// Closes what is open, whatever its age, unless the batch before is still being written.
-    pub fn commit(&mut self, wall: UnixMillis) -> Result<(), LogError> {
+    pub fn commit(&mut self) -> Result<(), LogError> {
         if self.pending.is_some() {
             return Ok(());
         }
@@ -164,7 +164,7 @@ impl Stage {
         match &mut self.hand {
             Hand::Own => {
                 sealed.write()?;
-                self.settle(sealed, &pending, wall);
+                self.settle(sealed, &pending);
             }
             Hand::Other(writer) => {
                 let pushed = writer.batches.push(sealed);
@@ -177,30 +177,30 @@ impl Stage {
     }
 
     /// Closes what is open; whether everything is in the log.
-    pub fn finish(&mut self, wall: UnixMillis) -> Result<bool, LogError> {
-        self.look_at_written(wall)?;
-        self.commit(wall)?;
+    pub fn finish(&mut self) -> Result<bool, LogError> {
+        self.look_at_written()?;
+        self.commit()?;
         Ok(self.pending.is_none() && !self.has_notes())
     }
 
-    fn look_at_written(&mut self, wall: UnixMillis) -> Result<bool, LogError> {
+    fn look_at_written(&mut self) -> Result<bool, LogError> {
         let Hand::Other(writer) = &mut self.hand else { return Ok(false) };
         let Some(sealed) = writer.written.pop() else { return Ok(false) };
         let sealed = sealed?;
         if let Some(pending) = self.pending.take() {
-            self.settle(sealed, &pending, wall);
+            self.settle(sealed, &pending);
         }
         Ok(true)
     }
 
-    fn settle(&mut self, sealed: Sealed, pending: &Pending, wall: UnixMillis) {
+    fn settle(&mut self, sealed: Sealed, pending: &Pending) {
         let committed = self.log.settle(sealed);
         self.recorder.record(Measured::ReceiptSync, clock::now() - pending.begun);
         self.recorder.count(Counter::Receipts, pending.receipts as u64);
         self.written += committed.bytes_written;
         self.marks.size.publish(committed.size);
         self.marks.written.publish(self.written);
-        self.marks.checkpoint.publish(wall.0);
+        self.marks.checkpoint.publish(clock::millis());
         crate::fault::point("K16");
         self.publish(pending);
     }

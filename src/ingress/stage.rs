@@ -2,6 +2,8 @@
 //! lanes to the journal. A connection never leaves its thread, so nothing here is shared and nothing locks, but the
 //! table from which a tenant's rate is leased.
 
+mod pump;
+
 use std::cell::{Cell, Ref, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::acceptor::Accepted;
 use super::admission::Admission;
@@ -28,9 +31,9 @@ use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
 use crate::kaizen::{Counter, Recorder, Stage as Measured};
 use crate::limits;
-use crate::ring::{Bell, Crowd, Receiver, Sender, Switch};
+use crate::ring::{Bell, Crowd, Mark, Receiver, Sender, Switch};
 use crate::signal::{Fixed, Signals};
-use crate::signature::Keyring;
+use crate::signature::{Keyring, Now};
 
 /// A configured source of signals.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct Plan {
     pub buckets: Arc<Buckets>,
     /// Tenants who must wait.
     pub crowd: Crowd,
+    /// The journal's time, in milliseconds since 1970.
+    pub time: Mark,
     /// Threads that share the node's bounds.
     pub threads: usize,
     /// How long a connection may be without a request, and how long it lives, in seconds.
@@ -106,12 +111,15 @@ pub struct Ingress {
     crowd: Crowd,
     guard: RefCell<Guard>,
     started: Instant,
+    /// The last sweep, and for how long the thread had run then.
+    swept: Cell<(Instant, Duration)>,
     seconds: Rc<Cell<u32>>,
     /// For the `date` of answers.
     date: RefCell<String>,
     /// Connections that have something to write.
     due: RefCell<Vec<SharedOutbox>>,
-    unix_seconds: Cell<u64>,
+    time: Mark,
+    unix_seconds: Cell<Now>,
     sample: Cell<u32>,
     acked_now: Cell<u64>,
     acked_per_second: Cell<u64>,
@@ -120,6 +128,8 @@ pub struct Ingress {
     pub scratch: RefCell<Box<[u8]>>,
 }
 
+/// The time between two sweeps that counts for deadlines, at most.
+const SWEEP_COUNTS: Duration = Duration::from_secs(2);
 /// Every so many requests are measured stage by stage.
 const SAMPLE: u32 = 16;
 
@@ -143,10 +153,12 @@ impl Ingress {
             crowd: plan.crowd.clone(),
             guard: RefCell::new(Guard::new(plan.threads)),
             started: clock::now(),
+            swept: Cell::new((clock::now(), Duration::ZERO)),
             seconds,
             date: RefCell::new(http_date()),
             due: RefCell::default(),
-            unix_seconds: Cell::new(clock::wall().0 / 1000),
+            time: plan.time.clone(),
+            unix_seconds: Cell::new(now(&plan.time)),
             sample: Cell::new(0),
             acked_now: Cell::new(0),
             acked_per_second: Cell::new(0),
@@ -167,9 +179,9 @@ impl Ingress {
         Ref::map(self.date.borrow(), String::as_str)
     }
 
-    /// Coarse wall time, for the age of signatures.
+    /// Coarse time, for the age of signatures.
     #[must_use]
-    pub fn unix_seconds(&self) -> u64 {
+    pub fn unix_seconds(&self) -> Now {
         self.unix_seconds.get()
     }
 
@@ -339,9 +351,12 @@ impl Ingress {
     /// Once a second: coarse clocks, overdue connections and requests, measurements.
     fn sweep(&self) {
         let now = clock::now();
-        let seconds = now.saturating_duration_since(self.started).as_secs();
-        self.seconds.set(u32::try_from(seconds).unwrap_or(u32::MAX));
-        self.unix_seconds.set(clock::wall().0 / 1000);
+        let (last, ran) = self.swept.get();
+        // Nobody was slow while the process was stopped.
+        let ran = ran + now.saturating_duration_since(last).min(SWEEP_COUNTS);
+        self.swept.set((now, ran));
+        self.seconds.set(u32::try_from(ran.as_secs()).unwrap_or(u32::MAX));
+        self.unix_seconds.set(self::now(&self.time));
         self.acked_per_second.set(self.acked_now.replace(0));
         *self.date.borrow_mut() = http_date();
         let limit = self.seconds().saturating_sub(limits::JOURNAL_WAIT_SECONDS);
@@ -370,6 +385,10 @@ impl std::fmt::Debug for Ingress {
     }
 }
 
+fn now(time: &Mark) -> Now {
+    Now { wall: clock::wall().0 / 1000, journal: time.read() / 1000 }
+}
+
 fn http_date() -> String {
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(clock::wall().0))
 }
@@ -387,9 +406,10 @@ pub fn run(plan: &Plan, ends: &Rc<Ends>) -> io::Result<()> {
         let drain = plan.drain.clone();
         let ingress = Rc::new(Ingress::new(plan, Rc::clone(ends)));
         let mut tasks = JoinSet::new();
-        tasks.spawn_local(pump(Rc::clone(&ingress)));
+        tasks.spawn_local(pump::pump(Rc::clone(&ingress)));
         let accepting = tasks.spawn_local(accept(Rc::clone(&ingress)));
         let mut tick = tokio::time::interval(Duration::from_millis(100));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks = 0u32;
         let mut drained_ticks = 0u32;
         loop {
@@ -441,35 +461,5 @@ async fn accept(ingress: Rc<Ingress>) {
             ingress.admission.leave(&watch);
             drop(seat);
         });
-    }
-}
-
-/// Takes the journal's answers to those who wait. The first belong to requests of a run before this one, if any
-/// were under way when it ended.
-async fn pump(ingress: Rc<Ingress>) {
-    let ends = Rc::clone(&ingress.ends);
-    let mut foreign = ends.under_way.get();
-    loop {
-        let mut count = 0;
-        loop {
-            let Some(ack) = ends.acks.borrow_mut().pop() else { break };
-            ends.under_way.set(ends.under_way.get() - 1);
-            count += 1;
-            if foreign > 0 {
-                foreign -= 1;
-            } else {
-                let slot = ingress.waiting.borrow_mut().answer(ack);
-                if let Some((held, ack)) = slot {
-                    ingress.tell(held, Some(&ack));
-                }
-            }
-        }
-        ingress.write();
-        ingress.acked_now.set(ingress.acked_now.get() + count);
-        ends.bell.announce_sleep();
-        if ends.acks.borrow().is_empty() {
-            ends.acked.notified().await;
-        }
-        ends.bell.awake();
     }
 }

@@ -246,8 +246,8 @@ impl Stage {
         self.timers.next_due()
     }
 
-    /// Takes what waits. Returns whether there was anything to do.
-    pub fn turn(&mut self, now: Instant, wall: UnixMillis) -> bool {
+    /// Takes what waits, and offers the timers that are due at the journal's `time`. Returns whether there was anything to do.
+    pub fn turn(&mut self, now: Instant, time: UnixMillis) -> bool {
         self.recorder.flush_if_due(now);
         self.answer_queries();
         if !self.hand_on() {
@@ -288,7 +288,7 @@ impl Stage {
             }
         }
         if self.live {
-            self.fire(wall);
+            self.fire(time);
         }
         took
     }
@@ -458,10 +458,10 @@ impl Stage {
         }
     }
 
-    fn fire(&mut self, wall: UnixMillis) {
+    fn fire(&mut self, time: UnixMillis) {
         let mut rang = false;
         while self.lanes.arrivals.room() > 0
-            && let Some(timer) = self.timers.due(wall)
+            && let Some(timer) = self.timers.due(time)
         {
             let pushed = self.lanes.arrivals.push(Arrival::Timer(Box::new(timer)));
             assert!(pushed.is_ok(), "there was room, and only this thread pushes");

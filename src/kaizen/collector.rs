@@ -73,6 +73,12 @@ impl Collector {
             ("gemba_diagnostics_lost", "Lines that standard error did not take"),
             ("gemba_restarts", "Restarts of stages since the process began"),
             ("gemba_disk_written_bytes", "Bytes written since the start"),
+            ("gemba_clock_offset_seconds", "Wall clock minus the journal's time"),
+            (
+                "gemba_clock_doubted",
+                "1 while the wall clock is not followed, since it is far from the journal's time",
+            ),
+            ("gemba_clock_doubts", "How often the wall clock began to be doubted"),
             ("gemba_broker_connected", "1 while there is a connection to the broker"),
             ("gemba_broker_reconnects", "Connections to the broker that ended"),
             ("gemba_broker_messages", "Messages that the broker confirmed, or that were acknowledged"),

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod dedup;
 pub mod journal;
+pub mod journal_clock;
 #[cfg(test)]
 mod memory;
 pub mod positions;

@@ -14,11 +14,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::dedup::{ArchiveError, Dedup, Known};
 use super::journal::{WriteError, Writer};
+use super::journal_clock::{self, JournalClock};
 use super::positions::Positions;
 use super::tenure::Tenure;
-use crate::clock::Instant;
+use crate::clock::{Instant, Look};
 use crate::disk::Disk;
-use crate::event::{Ack, Arrival, Event, Feed, Kind, Order, Seq, Shed, UnixMillis};
+use crate::event::{Ack, Arrival, Event, Feed, Kind, Order, Seq, Shed};
 use crate::kaizen::{Recorder, Stage as Measured};
 use crate::limits::JOURNAL_SEAL_AFTER;
 use crate::ring::{Bell, Mark, Receiver, Sender, Switch};
@@ -83,6 +84,7 @@ pub struct Marks {
     pub disk_low: Mark,
     /// 1 while as much is kept as may be.
     pub backlog_full: Mark,
+    pub clock: journal_clock::Marks,
     /// Signals are refused from here on; what was taken is finished.
     pub drain: Switch,
 }
@@ -116,6 +118,7 @@ pub struct Place {
 
 pub struct Stage {
     place: Place,
+    clock: JournalClock,
     pub(super) writer: Writer,
     pub(super) dedup: Dedup,
     lanes: Lanes,
@@ -145,7 +148,7 @@ impl Stage {
     #[must_use]
     pub fn new(
         place: Place,
-        writer: Writer,
+        (writer, clock): (Writer, JournalClock),
         dedup: Dedup,
         lanes: Lanes,
         marks: Marks,
@@ -156,6 +159,7 @@ impl Stage {
         marks.durable.publish(announced.0);
         Self {
             place,
+            clock,
             writer,
             dedup,
             lanes,
@@ -206,15 +210,16 @@ impl Stage {
     }
 
     /// One group commit, at most.
-    pub fn turn(&mut self, now: Instant, wall: UnixMillis) -> Result<Turn, Fatal> {
+    pub fn turn(&mut self, now: Instant, look: Look) -> Result<Turn, Fatal> {
         // All that was written before this turn was synced.
-        self.dedup.turn(self.writer.last(), self.writer.time().max(wall))?;
+        let stamp = self.clock.stamp(look);
+        self.dedup.turn(self.writer.last(), self.clock.lived())?;
         self.housekeep(now)?;
         self.answer_queries()?;
         if !self.hand_on() {
             return Ok(Turn::Blocked);
         }
-        self.writer.begin(wall);
+        self.writer.begin(stamp);
         self.take()?;
         let (count, units) = (self.writer.count(), self.acks.len());
         if count == 0 {
@@ -422,6 +427,7 @@ impl Stage {
             return Ok(());
         }
         self.last_look = Some(now);
+        self.clock.keep();
         let free = self.place.disk.free_bytes(&self.place.data_dir);
         let free = free.map_err(|source| Fatal::Space { path: self.place.data_dir.clone(), source })?;
         self.marks.disk_low.publish(u64::from(free < self.place.low_water_bytes));

@@ -143,12 +143,12 @@ mod tests {
     use crate::event::{Forwarded, Part, Subject};
     use crate::kanban::journal::tests::{NOW, named};
     use crate::kanban::memory::Memory;
-    use crate::kanban::take::tests::{Node, start};
+    use crate::kanban::take::tests::{Node, look, start};
     use crate::sharing::{Adopt, Hold};
 
     fn told(node: &mut Node, arrival: Arrival) -> Ack {
         node.arrivals.push(arrival).unwrap();
-        node.stage.turn(clock::now(), NOW).unwrap();
+        node.stage.turn(clock::now(), look(NOW)).unwrap();
         node.acks.pop().unwrap()
     }
 

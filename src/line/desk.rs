@@ -18,7 +18,7 @@ use super::wiring::{Gauge, OperatorEnds};
 use crate::andon::log::Reader;
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
 use crate::clock;
-use crate::event::{Command, Order, Replay, RulesText, Seq, Subject, Verb};
+use crate::event::{Command, Order, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
 use crate::jidoka::action::Watch;
 use crate::jidoka::query::{self as shard, Page};
 use crate::jidoka::rules::Compiled;
@@ -241,7 +241,8 @@ impl Inner {
         let tenant = signal.tenant().to_owned();
         let (actor, reason) = ("dry run".into(), "nothing is changed".into());
         let replay = Box::new(Replay { case: id.0, signal, actor, reason });
-        self.ask_shard(&tenant, shard::Query::DryRun { replay, now: clock::wall(), answer: tell })?;
+        let now = UnixMillis(self.known.health.journal.clock.time.read());
+        self.ask_shard(&tenant, shard::Query::DryRun { replay, now, answer: tell })?;
         answered(answer).await.map(Ok)
     }
 

@@ -27,6 +27,7 @@ use crate::kanban::broker::note::Note;
 use crate::kanban::broker::publisher::{self, Publisher, Source};
 use crate::kanban::broker::trouble::Trouble;
 use crate::kanban::dedup::{Background, Dedup};
+use crate::kanban::journal_clock;
 use crate::kanban::stage as journal;
 use crate::net::listen::listen;
 use crate::ring::{Bell, Crowd, Idle, Mark, Switch};
@@ -91,6 +92,7 @@ impl Edge {
             settled: Mark::new(through.0),
             disk_low: zero(),
             backlog_full: zero(),
+            clock: journal_clock::Marks::default(),
             drain: drain.clone(),
         };
         let published = publisher::Marks::new(through, Trouble::new(settings.say));
@@ -130,6 +132,7 @@ impl Edge {
             disk: Arc::clone(disk),
             data_dir: settings.data_dir.clone(),
             bounds: settings.bounds,
+            kept_for: settings.dedup.horizon(),
             dedup: dedup.map_err(recovery::RecoveryError::from)?,
             watermark: through,
             behind: None,
@@ -150,7 +153,7 @@ impl Edge {
             disk,
             addresses.ingress,
             ingress,
-            (&drain, &abandon, &crowd),
+            (&drain, &abandon, &crowd, &health.journal.clock.time),
             (None, None),
             &health.connections,
             &mut recorder,
@@ -164,6 +167,7 @@ impl Edge {
             tokens: settings.tokens.clone(),
             collector,
             stop: outbound_stop.clone(),
+            clock: health.journal.clock.clone(),
         };
         let known = Known::new(settings, &depths, &health, restarts);
         let reload = Arc::clone(&orders.reload);

@@ -23,7 +23,7 @@ use crate::kanban::broker::suspect::Suspect;
 use crate::kanban::broker::trouble::Trouble;
 use crate::kanban::positions::Positions;
 use crate::kanban::share::{Ask, Sharer};
-use crate::ring::{Crowd, Switch};
+use crate::ring::{Crowd, Mark, Switch};
 
 /// Threads that bring signals, before and after they are started.
 pub struct Front {
@@ -66,7 +66,7 @@ impl Front {
         disk: &Arc<dyn Disk>,
         address: Option<SocketAddr>,
         mut ends: Vec<IngressEnds>,
-        (drain, abandon, crowd): (&Switch, &Switch, &Crowd),
+        (drain, abandon, crowd, time): (&Switch, &Switch, &Crowd, &Mark),
         (broker, shared): (Option<Broker>, Shared),
         connections: &Connections,
         recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
@@ -97,7 +97,7 @@ impl Front {
             }
             (_, _, address) => {
                 let address = address.unwrap_or(settings.listen);
-                let orders = (drain, abandon, crowd);
+                let orders = (drain, abandon, crowd, time);
                 let planned = ingress_threads::plan(settings, address, ends, orders, connections, recorder);
                 let (waiting, acceptor, at) = planned?;
                 (Waiting::Http(waiting, Some(acceptor)), Some(at))

@@ -18,7 +18,7 @@ pub struct Health {
     pub name: Box<str>,
     pub role: &'static str,
     pub journal: journal::Marks,
-    /// Milliseconds since 1970 of the last checkpoint; an edge has none.
+    /// When the last checkpoint was signed, by [`clock::millis`]; an edge has none.
     pub checkpoint: Option<Mark>,
     /// Bytes written, by file.
     pub written: Vec<(&'static str, Mark)>,
@@ -48,6 +48,9 @@ impl Health {
             .then_some("the broker takes nothing, and no more can be kept for it");
         let mut stages =
             vec![stage("ingress", draining.or(starting)), stage("journal", disk.or(backlog).or(starting))];
+        // The line works with a wrong clock; what depends on it is said in docs/operations.md.
+        let doubt = self.journal.clock.doubt().map(|doubt| doubt.to_string());
+        stages.push(StageHealth { stage: "clock".into(), ok: true, reason: doubt });
         stages.extend(self.state.as_ref().map(sharing::health));
         stages.extend(self.broker.as_ref().map(|broker| broker.health(self.durable())));
         stages
@@ -79,8 +82,12 @@ impl Health {
         gauges.set("system_status", &[], self.status());
         self.connections.gauges(gauges);
         gauges.set("gemba_diagnostics_lost", &[], diagnostics::lost() as f64);
+        let clock = &self.journal.clock;
+        gauges.set("gemba_clock_offset_seconds", &[], clock.difference() as f64 / 1000.0);
+        gauges.set("gemba_clock_doubted", &[], u64::from(clock.doubt().is_some()) as f64);
+        gauges.set("gemba_clock_doubts", &[], clock.doubts() as f64);
         if let Some(checkpoint) = &self.checkpoint {
-            let age = clock::wall().0.saturating_sub(checkpoint.read()) as f64 / 1000.0;
+            let age = clock::millis().saturating_sub(checkpoint.read()) as f64 / 1000.0;
             gauges.set("gemba_checkpoint_age_seconds", &[], age);
         }
         for (what, mark) in &self.written {

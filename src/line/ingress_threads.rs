@@ -17,7 +17,7 @@ use crate::ingress::rate::Buckets;
 use crate::ingress::stage as ingress;
 use crate::kaizen::{Gauges, Recorder};
 use crate::net::listen::listen;
-use crate::ring::{Crowd, Occupancy, Switch};
+use crate::ring::{Crowd, Mark, Occupancy, Switch};
 
 /// What one thread starts with.
 pub struct Start {
@@ -32,7 +32,7 @@ pub fn plan(
     settings: &Settings,
     address: SocketAddr,
     ends: Vec<IngressEnds>,
-    (drain, abandon, crowd): (&Switch, &Switch, &Crowd),
+    (drain, abandon, crowd, time): (&Switch, &Switch, &Crowd, &Mark),
     connections: &Connections,
     recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
 ) -> Result<(Vec<Start>, Acceptor, SocketAddr), ServeError> {
@@ -50,6 +50,7 @@ pub fn plan(
             sources: Arc::clone(&settings.sources),
             buckets: Arc::clone(&buckets),
             crowd: crowd.clone(),
+            time: time.clone(),
             threads,
             idle_seconds: settings.idle_seconds,
             connection_seconds: settings.connection_seconds,

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use super::recovery::{self, RecoveryError};
 use super::running::Told;
@@ -14,6 +15,7 @@ use crate::event::{Feed, Order, RulesText, Seq};
 use crate::jidoka::rules::Compiled;
 use crate::kaizen::Recorder;
 use crate::kanban::dedup::Dedup;
+use crate::kanban::journal_clock::{Begin, JournalClock};
 use crate::kanban::stage as journal;
 use crate::kanban::tenure::Tenure;
 use crate::ring::{Mark, Sleeper};
@@ -23,6 +25,8 @@ pub struct JournalPlan {
     pub disk: Arc<dyn Disk>,
     pub data_dir: PathBuf,
     pub bounds: Bounds,
+    /// How long identities are kept.
+    pub kept_for: Duration,
     pub dedup: Dedup,
     /// Events up to here need not be handed on.
     pub watermark: Seq,
@@ -84,11 +88,15 @@ impl JournalPlan {
             hand(shard, Feed::Through(end.last));
             hand(shard, Feed::Live);
         }
-        let writer = recovery::write_on(&disk, &data_dir, bounds.segment_bytes, true, end, clock::wall())?;
+        let boot_id = clock::boot_id();
+        let begin = Begin { last: end.time, boot_id, kept_for: self.kept_for, look: clock::look() };
+        let clock = JournalClock::begin(&disk, &recovery::journal_dir(&data_dir), begin, marks.clock.clone());
+        let writer = recovery::write_on(&disk, &data_dir, bounds.segment_bytes, true, end, clock.now())?;
         let Bounds { low_water_bytes, backlog_bytes, .. } = bounds;
         let place = journal::Place { disk, data_dir, low_water_bytes, backlog_bytes };
-        let mut stage = journal::Stage::new(place, writer, dedup, lanes, marks, recorder, clock::now())
-            .after(replayed.positions.clone());
+        let mut stage =
+            journal::Stage::new(place, (writer, clock), dedup, lanes, marks, recorder, clock::now())
+                .after(replayed.positions.clone());
         if let Some(tenure) = self.tenure {
             stage = stage.sharing(tenure);
         }

@@ -19,6 +19,7 @@ use super::wiring::OutboundEnds;
 use crate::diagnostics::say;
 use crate::jidoka::action::Targets;
 use crate::kaizen::Collector;
+use crate::kanban::journal_clock;
 use crate::kanban::stage as journal;
 use crate::operator::{self, Line, Refused, Said, Tokens, Unavailable};
 use crate::ring::{Mark, Sender, Switch};
@@ -29,6 +30,8 @@ pub struct Plane {
     pub tokens: Tokens,
     pub collector: Collector,
     pub stop: Switch,
+    /// What is seen of the journal's clock.
+    pub clock: journal_clock::Marks,
 }
 
 /// What is done beside it where something is decided.
@@ -49,12 +52,13 @@ pub struct Plan {
 pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
     on_runtime(async {
         let OutboundEnds { orders, bell, ordered, outcomes, operators } = plan.ends;
-        let Plane { listener, tokens, collector, stop } = plane;
+        let Plane { listener, tokens, collector, stop, clock } = plane;
         let collector = Rc::new(RefCell::new(collector));
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
         let ready = plan.known.health.ready.clone();
         let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
         let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), collector, &stop)?;
+        tasks.start("clock", tell_of_clock(clock));
         tasks.start("reload", reload_on_order(desk, ready, plan.reload));
         let lanes = actions::Lanes { orders, bell, ordered, outcomes };
         tasks.beside(actions.run(lanes, plan.busy, stop)).await
@@ -72,10 +76,11 @@ pub fn run_edge(
     reload: &Notify,
 ) -> Result<(), ServeError> {
     on_runtime(async {
-        let Plane { listener, tokens, collector, stop } = plane;
+        let Plane { listener, tokens, collector, stop, clock } = plane;
         let collector = Rc::new(RefCell::new(collector));
         let desk = EdgeDesk::new(known, journal, Rc::clone(&collector));
-        let tasks = serve(listener, tokens, Rc::new(desk), collector, &stop)?;
+        let mut tasks = serve(listener, tokens, Rc::new(desk), collector, &stop)?;
+        tasks.start("clock", tell_of_clock(clock));
         let waiting = async {
             while !stop.is_on() {
                 tokio::select! {
@@ -140,6 +145,25 @@ async fn reload_on_order(desk: Desk, ready: Switch, order: Arc<Notify>) {
             Ok(Err(Refused::Missing(what))) => say(what),
             Err(Unavailable) => say("the line does not take new rules now; send the signal again"),
         }
+    }
+}
+
+/// Says when the wall clock is not followed any more, and when it is again.
+async fn tell_of_clock(clock: journal_clock::Marks) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let (mut told, mut known) = (false, 0);
+    loop {
+        second.tick().await;
+        let (doubt, doubts) = (clock.doubt(), clock.doubts());
+        match doubt {
+            Some(doubt) if !told => say(&format!("warning: {doubt}")),
+            None if told => say("the wall clock and the journal's time agree again"),
+            None if doubts > known => {
+                say("warning: the wall clock was far from the journal's time for a moment");
+            }
+            Some(_) | None => {}
+        }
+        (told, known) = (doubt.is_some(), doubts);
     }
 }
 

@@ -144,7 +144,7 @@ pub fn health(marks: &Marks) -> StageHealth {
 #[must_use]
 pub fn view(marks: &Marks) -> StateView {
     let (changed, through) = (marks.changed.read(), marks.through.read());
-    let age = clock::wall().0.saturating_sub(marks.shared_at.read());
+    let age = clock::millis().saturating_sub(marks.shared_at.read());
     StateView {
         shared_seq: through,
         is_shared: changed <= through,

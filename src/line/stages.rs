@@ -33,6 +33,7 @@ use crate::jidoka::stage as shard;
 use crate::jidoka::store::{Embedded, Keeper};
 use crate::kaizen::Collector;
 use crate::kanban::dedup::{Background, Dedup};
+use crate::kanban::journal_clock;
 use crate::kanban::stage as journal;
 use crate::kanban::tenure::Tenure;
 use crate::net::listen::listen;
@@ -178,10 +179,11 @@ impl Line {
             settled: Mark::new(watermark.0),
             disk_low: zero(),
             backlog_full: zero(),
+            clock: journal_clock::Marks::default(),
             drain: stops.drain.clone(),
         };
         let scribe_marks =
-            scribe::Marks { size: zero(), written: zero(), checkpoint: Mark::new(clock::wall().0) };
+            scribe::Marks { size: zero(), written: zero(), checkpoint: Mark::new(clock::millis()) };
         let broker = front::broker_marks(settings, settings.say);
         let connections = Connections::new(settings.http_threads(), budget.connections);
         let health = Health {
@@ -234,9 +236,9 @@ impl Line {
             if let Some(tenure) = tenures.next() {
                 stage = stage.sharing(tenure);
             }
-            let stop = stops.shards.clone();
+            let (stop, time) = (stops.shards.clone(), marks.clock.time.clone());
             shard_threads.push(spawn(&format!("shard-{number}"), &tell, move || {
-                threads::shard(stage, &sleeper, &stop);
+                threads::shard(stage, &time, &sleeper, &stop);
                 Ok(())
             })?);
         }
@@ -248,6 +250,7 @@ impl Line {
             disk: Arc::clone(disk),
             data_dir: settings.data_dir.clone(),
             bounds: settings.bounds,
+            kept_for: settings.dedup.horizon(),
             dedup,
             watermark,
             behind: Some(Behind { newest, stored, configured, compiled: Arc::clone(&compiled) }),
@@ -268,7 +271,7 @@ impl Line {
             disk,
             addresses.ingress,
             ingress,
-            (&stops.drain, &stops.abandon, &crowd),
+            (&stops.drain, &stops.abandon, &crowd, &health.journal.clock.time),
             (broker, shared),
             &health.connections,
             &mut recorder,
@@ -281,6 +284,7 @@ impl Line {
             tokens: settings.tokens.clone(),
             collector,
             stop: stops.outbound.clone(),
+            clock: health.journal.clock.clone(),
         };
         let plan = outbound::Plan {
             reload: Arc::clone(&orders.reload),

@@ -6,12 +6,13 @@ use std::time::Duration;
 use crate::andon::log::{LogError, Sealed};
 use crate::andon::stage as scribe;
 use crate::clock;
+use crate::event::UnixMillis;
 use crate::jidoka::stage as shard;
 use crate::jidoka::store::{Keeper, StoreError};
 use crate::kanban::journal::WriteError;
 use crate::kanban::stage::{self as journal, Fatal, Turn};
 use crate::limits::JOURNAL_SEAL_AFTER;
-use crate::ring::{Receiver, Sender, Sleeper, Switch};
+use crate::ring::{Mark, Receiver, Sender, Sleeper, Switch};
 
 /// How a stage is told to end.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ const BLOCKED: Duration = Duration::from_micros(200);
 
 pub fn journal(mut stage: journal::Stage, sleeper: &Sleeper, stop: &Stop) -> Result<(), Fatal> {
     while !stop.abandon.is_on() {
-        match stage.turn(clock::now(), clock::wall())? {
+        match stage.turn(clock::now(), clock::look())? {
             Turn::Worked => {}
             Turn::Idle if stop.finish.is_on() => {
                 if stage.finish() {
@@ -44,9 +45,10 @@ pub fn journal(mut stage: journal::Stage, sleeper: &Sleeper, stop: &Stop) -> Res
     Ok(())
 }
 
-pub fn shard(mut stage: shard::Stage, sleeper: &Sleeper, stop: &Stop) {
+/// `time` is the journal's: it alone says what is due.
+pub fn shard(mut stage: shard::Stage, time: &Mark, sleeper: &Sleeper, stop: &Stop) {
     while !stop.abandon.is_on() {
-        if !stage.turn(clock::now(), clock::wall()) {
+        if !stage.turn(clock::now(), UnixMillis(time.read())) {
             if stop.finish.is_on() && stage.is_done() {
                 return;
             }
@@ -66,8 +68,8 @@ const SCRIBE_LOOK: Duration = Duration::from_millis(10);
 pub fn scribe(mut stage: scribe::Stage, sleeper: &Sleeper, stop: &Stop) -> Result<(), LogError> {
     while !stop.abandon.is_on() {
         let now = clock::now();
-        if !stage.turn(now, clock::wall())? {
-            if stop.finish.is_on() && stage.finish(clock::wall())? {
+        if !stage.turn(now)? {
+            if stop.finish.is_on() && stage.finish()? {
                 return Ok(());
             }
             let wait =

@@ -59,6 +59,21 @@ pub enum Refusal {
     NoMatch,
 }
 
+/// What a signature's age is judged by, in seconds since 1970. A signature is fresh that is fresh by either: a wall clock
+/// that is wrong for a while must not turn honest senders away, and neither must a journal that waits for it to be
+/// confirmed. A repeat is known by its identity, whatever the clocks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    pub wall: u64,
+    pub journal: u64,
+}
+
+impl From<u64> for Now {
+    fn from(seconds: u64) -> Self {
+        Self { wall: seconds, journal: seconds }
+    }
+}
+
 /// Why a secret is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
@@ -168,21 +183,12 @@ impl Keyring {
     }
 
     /// Verifies one request's raw body.
-    pub fn verify(
-        &self,
-        headers: &HeaderMap,
-        body: Bytes,
-        now_unix_seconds: u64,
-    ) -> Result<Verified, Refusal> {
+    pub fn verify(&self, headers: &HeaderMap, body: Bytes, now: impl Into<Now>) -> Result<Verified, Refusal> {
         let key = match self.scheme {
             Scheme::Hmac => hmac::verify(&self.keys, headers, &body)?,
-            Scheme::StandardWebhooks => standard_webhooks::verify(
-                &self.keys,
-                headers,
-                &body,
-                now_unix_seconds,
-                self.tolerance_seconds,
-            )?,
+            Scheme::StandardWebhooks => {
+                standard_webhooks::verify(&self.keys, headers, &body, now.into(), self.tolerance_seconds)?
+            }
         };
         Ok(Verified { body, provenance: key.provenance, beside: key.beside })
     }

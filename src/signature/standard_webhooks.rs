@@ -6,7 +6,7 @@ use data_encoding::{BASE64, BASE64_NOPAD};
 use hyper::HeaderMap;
 use zeroize::Zeroizing;
 
-use super::{BadKey, Key, Refusal, SIGNATURES_MAX, matching, only};
+use super::{BadKey, Key, Now, Refusal, SIGNATURES_MAX, matching, only};
 
 const NAMES: [[&str; 3]; 2] = [
     ["webhook-id", "webhook-timestamp", "webhook-signature"],
@@ -26,11 +26,21 @@ pub(super) fn secret(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadKey> {
     Ok(bytes)
 }
 
+fn is_fresh(signed_at: u64, now: u64, tolerance: u64) -> Result<(), Refusal> {
+    if now > signed_at.saturating_add(tolerance) {
+        return Err(Refusal::TooOld { by_seconds: now - signed_at - tolerance });
+    }
+    if signed_at > now.saturating_add(tolerance) {
+        return Err(Refusal::TooNew { by_seconds: signed_at - now - tolerance });
+    }
+    Ok(())
+}
+
 pub(super) fn verify<'k>(
     keys: &'k [Key],
     headers: &HeaderMap,
     body: &[u8],
-    now: u64,
+    now: Now,
     tolerance: u64,
 ) -> Result<&'k Key, Refusal> {
     let names = if headers.contains_key(NAMES[0][2]) { NAMES[0] } else { NAMES[1] };
@@ -38,12 +48,8 @@ pub(super) fn verify<'k>(
     let timestamp = only(headers, names[1])?.ok_or(Refusal::Missing)?;
     let listed = only(headers, names[2])?.ok_or(Refusal::Missing)?;
     let signed_at = seconds(timestamp).ok_or(Refusal::Malformed)?;
-    if now > signed_at.saturating_add(tolerance) {
-        return Err(Refusal::TooOld { by_seconds: now - signed_at - tolerance });
-    }
-    if signed_at > now.saturating_add(tolerance) {
-        return Err(Refusal::TooNew { by_seconds: signed_at - now - tolerance });
-    }
+    is_fresh(signed_at, now.wall, tolerance)
+        .or_else(|stale| is_fresh(signed_at, now.journal, tolerance).map_err(|_| stale))?;
     let mut signatures = [[0; 32]; SIGNATURES_MAX];
     let mut count = 0;
     for item in listed.split(|byte| *byte == b' ').filter(|item| !item.is_empty()) {

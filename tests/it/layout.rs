@@ -16,7 +16,7 @@ const MAY_KNOW: [(&str, &[&str]); 31] = [
     ("proof", &[]),
     ("case", &["event"]),
     ("view", &["signal"]),
-    ("clock", &["event"]),
+    ("clock", &["event", "limits"]),
     ("fault", &[]),
     ("diagnostics", &["limits"]),
     ("descriptors", &["diagnostics", "limits"]),

@@ -5,6 +5,7 @@
 mod actions;
 mod bad_requests;
 mod broker;
+mod clock;
 mod descriptors;
 mod documentation;
 mod drain;
@@ -29,6 +30,7 @@ mod rabbit;
 mod readme;
 mod senders;
 mod signals;
+mod stops;
 mod strangers;
 mod streams;
 #[cfg(feature = "faults")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gemba::andon::log::{Log, LogError, ReceiptKey};
 use gemba::andon::stage as scribe;
-use gemba::clock::Instant;
+use gemba::clock::{Instant, Look};
 use gemba::disk::{Disk, make_dir};
 use gemba::event::{
     Ack, Arrival, Command, Failure, Feed, Note, Order, Outcome, Replay, RulesText, Seq, Subject, UnixMillis,
@@ -19,6 +19,7 @@ use gemba::jidoka::store::{self, Keeper, StoreError};
 use gemba::kaizen::Collector;
 use gemba::kanban::dedup::{ArchiveError, Background, Dedup};
 use gemba::kanban::journal::{Damage, WriteError};
+use gemba::kanban::journal_clock::{self, Begin, JournalClock};
 use gemba::kanban::stage::{self as journal, Fatal, Ordered, Turn, shard_of};
 use gemba::limits::COMMITS_LANE;
 use gemba::line::recovery::{self, Opened, RecoveryError, Replayed};
@@ -47,9 +48,20 @@ pub fn log_vkey() -> String {
 pub struct Time {
     pub base: Instant,
     pub millis: u64,
-    /// How far the wall clock has jumped.
+    /// How far the wall clock has jumped, in milliseconds, and how far it ever had.
     pub jumped: i64,
+    pub jumped_most: i64,
+    /// How wrong it looks besides, and until when.
+    pub wrong: i64,
+    pub wrong_until: u64,
+    /// How often the machine was booted.
+    pub boots: u64,
 }
+
+/// When a simulation begins, in milliseconds since 1970.
+const BEGUN: u64 = 1_700_000_000_000;
+/// How far the journal's time may be ahead of where the wall clock ever stood for long.
+const AHEAD_MAX: u64 = 61_000;
 
 impl Time {
     pub fn now(&self) -> Instant {
@@ -57,7 +69,15 @@ impl Time {
     }
 
     pub fn wall(&self) -> UnixMillis {
-        UnixMillis((1_700_000_000_000 + self.millis).saturating_add_signed(self.jumped))
+        UnixMillis((BEGUN + self.millis).saturating_add_signed(self.jumped + self.wrong))
+    }
+
+    pub fn look(&self) -> Look {
+        Look { wall: self.wall().0 * 1000, boot: (1000 + self.millis) * 1000 }
+    }
+
+    fn boot_id(&self) -> Option<Box<str>> {
+        Some(format!("boot-{}", self.boots).into())
     }
 }
 
@@ -126,6 +146,7 @@ pub struct Behind {
     under_way: VecDeque<(u64, Outcome)>,
     failing: u64,
     silent: u64,
+    clock: journal_clock::Marks,
 }
 
 impl Behind {
@@ -134,9 +155,9 @@ impl Behind {
         match rng.below(8) {
             0..=3 => {
                 let at = rng.index(self.shards.len());
-                self.shards[at].turn(time.now(), time.wall());
+                self.shards[at].turn(time.now(), UnixMillis(self.clock.time.read()));
             }
-            4..=5 => drop(self.scribe.turn(time.now(), time.wall())?),
+            4..=5 => drop(self.scribe.turn(time.now())?),
             6 => drop(self.keeper.turn()?),
             _ => self.carry_out(rng, time, target),
         }
@@ -190,6 +211,8 @@ pub struct Line {
     operator: Sender<Ordered>,
     /// Operators who wait for the number of their order.
     asked: Vec<oneshot::Receiver<Seq>>,
+    /// What time it was in truth and in the journal, in milliseconds.
+    seen: Option<(u64, u64)>,
 }
 
 fn new_rules(rules: &RulesSource) -> Order {
@@ -311,6 +334,7 @@ impl Line {
             settled: Mark::new(watermark.0),
             disk_low: mark(),
             backlog_full: mark(),
+            clock: journal_clock::Marks::default(),
             drain: Switch::new(),
         };
         let scribe_marks = scribe::Marks { size: mark(), written: mark(), checkpoint: mark() };
@@ -332,6 +356,7 @@ impl Line {
             under_way: VecDeque::new(),
             failing: plan.actions_failing,
             silent: plan.actions_silent,
+            clock: marks.clock.clone(),
         };
 
         let mut journal_lanes = lanes.journal;
@@ -372,22 +397,34 @@ impl Line {
             time.millis += rng.below(30);
             behind.turn(rng, time, target)?;
         }
-        let writer = recovery::write_on(&shared, data_dir, plan.segment_bytes, false, end, time.wall())?;
+        let kept_for = plan.dedup.horizon();
+        let begin = Begin { last: end.time, boot_id: time.boot_id(), kept_for, look: time.look() };
+        let clock =
+            JournalClock::begin(&shared, &recovery::journal_dir(data_dir), begin, marks.clock.clone());
+        let writer = recovery::write_on(&shared, data_dir, plan.segment_bytes, false, end, clock.now())?;
         let (data_dir, low_water_bytes) = (PathBuf::from(DATA_DIR), plan.low_water_bytes);
         let place = journal::Place { disk: shared, data_dir, low_water_bytes, backlog_bytes: None };
         let mut journal =
-            journal::Stage::new(place, writer, dedup, journal_lanes, marks, recorder(), time.now())
+            journal::Stage::new(place, (writer, clock), dedup, journal_lanes, marks, recorder(), time.now())
                 .after(positions);
         let holding = rules.map(|rules| rules.text.clone()).or(stored);
         if holding.as_ref() != Some(&configured) {
             journal.begin_with(new_rules(&plan.rules));
         }
         let (operator, asked) = (lanes.operator, Vec::new());
-        Ok(Self { journal, idle: false, behind, ports: lanes.clients, operator, asked })
+        let seen = None;
+        Ok(Self { journal, idle: false, behind, ports: lanes.clients, operator, asked, seen })
     }
 
     pub fn turn_journal(&mut self, time: &Time) -> Result<Turn, Stopped> {
-        let turn = self.journal.turn(time.now(), time.wall())?;
+        let turn = self.journal.turn(time.now(), time.look())?;
+        let stamp = self.behind.clock.time.read();
+        if let Some((then, before)) = self.seen.replace((time.millis, stamp)) {
+            let least = before + (time.millis - then) * 9 / 10;
+            assert!(stamp + 2 >= least, "O10: the journal's time stands still: {stamp}, not {least}");
+        }
+        let most = (BEGUN + time.millis).saturating_add_signed(time.jumped_most) + AHEAD_MAX;
+        assert!(stamp <= most, "O10: the journal's time is ahead: {stamp}, not {most}");
         self.idle = turn == Turn::Idle;
         Ok(turn)
     }
@@ -458,13 +495,13 @@ impl Line {
         loop {
             let mut worked = false;
             for shard in &mut behind.shards {
-                worked |= shard.turn(time.now(), time.wall()) || !shard.is_done();
+                worked |= shard.turn(time.now(), UnixMillis(behind.clock.time.read())) || !shard.is_done();
             }
             for orders in &mut behind.orders {
                 while orders.pop().is_some() {}
             }
-            worked |= behind.scribe.turn(time.now(), time.wall())?;
-            behind.scribe.commit(time.wall())?;
+            worked |= behind.scribe.turn(time.now())?;
+            behind.scribe.commit()?;
             worked |= behind.keeper.turn()?;
             if !worked && !behind.keeper.has_work() && !behind.keeper.is_waiting() {
                 return Ok(());

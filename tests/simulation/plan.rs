@@ -55,6 +55,8 @@ pub struct Plan {
     pub rot: u64,
     pub disk_full: u64,
     pub clock_jumps: u64,
+    /// The wall clock looks wrong by an hour or a day for some seconds.
+    pub clock_wrong: u64,
     pub actions_failing: u64,
     pub actions_silent: u64,
     pub commands: u64,
@@ -98,7 +100,8 @@ impl Plan {
             dedup: dedup::Settings {
                 // Small blocks are archived soon, so that segments are recycled.
                 capacity: if small_blocks { 24 } else { rng.pick(&[64, 100_000]) },
-                horizon_millis: 96 * 3_600_000,
+                // So are whole runs of them forgotten, and far later than anybody sends again.
+                horizon_millis: if small_blocks { 1_200_000 } else { 96 * 3_600_000 },
             },
             tenants: rng.pick(&[1, 3]),
             skus: rng.pick(&[1, 2, 4]),
@@ -118,6 +121,7 @@ impl Plan {
             actions_failing: rng.pick(&[0, 3000, 9000]),
             actions_silent: rng.pick(&[0, 1000]),
             commands: rng.pick(&[0, 500, 5000]),
+            clock_wrong: rng.pick(&[0, 200]),
         }
     }
 }

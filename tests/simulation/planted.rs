@@ -21,6 +21,7 @@ const BUGS: [&str; 14] = [
     "rules-without-barrier",
     "rows-by-number",
     "dead-letter-lost",
+    "stamped-by-wall",
 ];
 
 /// What a process says of the bug that is planted in it.

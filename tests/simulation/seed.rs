@@ -97,7 +97,15 @@ impl World {
             store: SimStore::new(disk.clone()),
             clients: Clients::new(&plan, rng.fork()),
             target: Target::default(),
-            time: Time { base: gemba::clock::now(), millis: 0, jumped: 0 },
+            time: Time {
+                base: gemba::clock::now(),
+                millis: 0,
+                jumped: 0,
+                jumped_most: 0,
+                wrong: 0,
+                wrong_until: 0,
+                boots: 1,
+            },
             processes: 0,
             cuts: 0,
             disk,
@@ -216,6 +224,9 @@ impl World {
 
     fn turn(&mut self, line: &mut Line) -> Result<(), Stopped> {
         self.time.millis += self.disk.take_elapsed_millis();
+        if self.time.millis >= self.time.wrong_until {
+            self.time.wrong = 0;
+        }
         match self.rng.below(16) {
             0..=4 => {
                 let port = self.rng.index(line.ports.len());
@@ -234,7 +245,13 @@ impl World {
         if self.rng.chance(self.plan.clock_jumps) {
             let jump = self.rng.pick(&[-10_000, -1000, 1000, 10_000]);
             self.time.jumped += jump;
+            self.time.jumped_most = self.time.jumped_most.max(self.time.jumped);
             self.disk.note(|| format!("the clock jumps by {jump} ms"));
+        }
+        if self.rng.chance(self.plan.clock_wrong) {
+            self.time.wrong = self.rng.pick(&[-3_600_000, 86_400_000]);
+            self.time.wrong_until = self.time.millis + self.rng.pick(&[10, 1000, 20_000]);
+            self.disk.note(|| format!("the clock looks wrong by {} ms", self.time.wrong));
         }
         if self.rng.chance(self.plan.disk_full) {
             let all = self.plan.capacity;
@@ -272,6 +289,11 @@ impl World {
         let death = self.death().unwrap_or(drawn);
         self.cuts += u64::from(death == Death::Cut);
         self.disk.end_process(death);
+        if death == Death::Cut {
+            // A machine that boots takes the time from where it is right.
+            self.time.boots += 1;
+            self.time.wrong = 0;
+        }
         self.time.millis += self.rng.pick(&[10, 1000]);
         if self.rng.chance(self.plan.disk_full * 50) {
             self.disk.set_filler(0);

@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use block::Block;
 use filter::Question;
@@ -42,6 +43,14 @@ pub struct Settings {
     pub capacity: usize,
     /// An identity is remembered at least so long.
     pub horizon_millis: u64,
+}
+
+impl Settings {
+    /// An identity is remembered at least so long.
+    #[must_use]
+    pub fn horizon(&self) -> Duration {
+        Duration::from_millis(self.horizon_millis)
+    }
 }
 
 /// Who does the work of the archive.

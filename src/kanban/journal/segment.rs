@@ -207,6 +207,7 @@ struct Maker {
     spares: mpsc::Receiver<io::Result<PathBuf>>,
     /// 1 while the journal waits for it: then it does not rest.
     wanted: Mark,
+    thread: thread::Thread,
 }
 
 impl Maker {
@@ -215,30 +216,42 @@ impl Maker {
         let (sender, spares) = mpsc::sync_channel(0);
         let wanted = Mark::new(0);
         let asked = wanted.clone();
-        let rest = move |took: Duration| {
-            if asked.read() == 0 {
-                thread::sleep(took * REST);
-            }
-        };
-        thread::Builder::new().name("journal-spare".into()).spawn(move || {
+        let thread = thread::Builder::new().name("journal-spare".into()).spawn(move || {
             for number in made + 1.. {
                 let path = dir.join(format!("ahead-{number}.spare"));
-                if sender.send(make(&*disk, &path, bytes, &rest)).is_err() {
+                if sender.send(make(&*disk, &path, bytes, |took| rest(took, &asked))).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Self { spares, wanted })
+        Ok(Self { spares, wanted, thread: thread.thread().clone() })
     }
 
     /// The next spare, or why it could not be made.
     fn take(&self) -> io::Result<io::Result<PathBuf>> {
         self.wanted.publish(1);
+        self.thread.unpark();
         let spare = self.spares.recv();
         self.wanted.publish(0);
         spare.map_err(|_| io::Error::other("the thread that prepares segments has stopped"))
     }
 }
+
+/// Rests after a piece of work that took so long, until somebody wants its result. How long it took is bounded: a process
+/// that was stopped meanwhile has not worked.
+fn rest(took: Duration, wanted: &Mark) {
+    let until = clock::now() + (took * REST).min(REST_MAX);
+    while wanted.read() == 0 {
+        let left = until.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+/// The longest rest after one piece.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// Turns a spare into segment `header.index`, durable under its name when this returns.
 pub fn create(disk: &dyn Disk, dir: &Path, spare: &Path, header: Header) -> io::Result<Arc<dyn File>> {
@@ -290,5 +303,22 @@ mod tests {
             RealDisk.open(&path(dir.path(), index)).unwrap().read_at(&mut bytes, 0).unwrap();
             assert_eq!(Header::read(&bytes).unwrap().index, index);
         }
+    }
+
+    /// A piece during which the process was stopped for 20 s took 20 s: the rest after it must not hold up the journal.
+    #[test]
+    fn whoever_wants_a_spare_ends_the_rest() {
+        let wanted = Mark::new(0);
+        let asked = wanted.clone();
+        let begun = clock::now();
+        let resting = thread::spawn(move || rest(Duration::from_secs(20), &asked));
+        thread::sleep(Duration::from_millis(50));
+        wanted.publish(1);
+        resting.thread().unpark();
+        resting.join().unwrap();
+        assert!(clock::now() - begun < REST_MAX, "it rested on");
+        let begun = clock::now();
+        rest(Duration::from_secs(20), &Mark::new(0));
+        assert!(clock::now() - begun < Duration::from_secs(20), "no rest is that long");
     }
 }

@@ -113,7 +113,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Starts a frame stamped `now`, or with the last stamp if the clock went back.
+    /// Starts a frame stamped `now`, which never goes back.
     pub fn begin(&mut self, now: UnixMillis) {
         assert!(self.frame.is_empty(), "the frame before was written");
         self.time = self.time.max(now);

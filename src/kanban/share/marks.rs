@@ -13,7 +13,7 @@ pub struct Marks {
     pub through: Mark,
     /// The newest event that changes a governor; the journal tells it.
     pub changed: Mark,
-    /// Milliseconds since 1970 of the last round.
+    /// When the last round ended, by [`clock::millis`].
     pub shared_at: Mark,
     /// Rounds that were written.
     pub rounds: Mark,
@@ -33,7 +33,7 @@ impl Marks {
         Self {
             through: zero(),
             changed: zero(),
-            shared_at: Mark::new(clock::wall().0),
+            shared_at: Mark::new(clock::millis()),
             rounds: zero(),
             failed: zero(),
             lost: zero(),

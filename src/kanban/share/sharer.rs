@@ -276,7 +276,7 @@ impl Sharer {
         self.marks.lost.publish(self.marks.lost.read() + (lost.len() + lost_later.len()) as u64);
         self.marks.through.publish(through.0);
         self.marks.rounds.publish(self.marks.rounds.read() + 1);
-        self.marks.shared_at.publish(clock::wall().0);
+        self.marks.shared_at.publish(clock::millis());
         Ok(())
     }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::{self, Instant};
+use crate::clock::{self, Instant, Look};
 use crate::event::{Arrival, Position, UnixMillis};
 use crate::kaizen::Collector;
 use crate::kanban::dedup::{self, Background, Dedup};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::tests::{NOW, named};
 use crate::kanban::journal::{Damage, scan};
+use crate::kanban::journal_clock::{self, Begin, JournalClock};
 use crate::kanban::memory::Memory;
 use crate::kanban::stage::{Lanes, Marks, Place, Port};
 use crate::line::recovery;
@@ -34,6 +35,11 @@ pub struct Node {
     settled: Mark,
 }
 
+/// A machine whose clocks agree.
+pub fn look(now: UnixMillis) -> Look {
+    Look { wall: now.0 * 1000, boot: now.0 * 1000 }
+}
+
 pub fn start(disk: &Memory, now: Instant) -> Node {
     let (shared, data_dir) = (disk.shared(), Path::new(DATA));
     let settings = dedup::Settings { capacity: 2000, horizon_millis: 1000 };
@@ -42,7 +48,11 @@ pub fn start(disk: &Memory, now: Instant) -> Node {
     let nobody = &mut |_, _| {};
     let replayed =
         recovery::replay(&shared, data_dir, Seq(0), &mut dedup, (0, None), nobody, &|| false).unwrap();
-    let writer = recovery::write_on(&shared, data_dir, 1 << 16, false, replayed.end, NOW).unwrap();
+    let dir = recovery::journal_dir(data_dir);
+    let kept_for = settings.horizon();
+    let begin = Begin { last: replayed.end.time, boot_id: None, kept_for, look: look(NOW) };
+    let clock = JournalClock::begin(&shared, &dir, begin, journal_clock::Marks::default());
+    let writer = recovery::write_on(&shared, data_dir, 1 << 16, false, replayed.end, clock.now()).unwrap();
     let bell = || Arc::new(Bell::new(|| {}));
     let (arrivals, taken) = lane(8, bell());
     let (answers, acks) = lane(8, bell());
@@ -62,11 +72,13 @@ pub fn start(disk: &Memory, now: Instant) -> Node {
         settled: settled.clone(),
         disk_low: zero(),
         backlog_full: zero(),
+        clock: journal_clock::Marks::default(),
         drain: Switch::new(),
     };
     let place = Place { disk: shared, data_dir: DATA.into(), low_water_bytes: 0, backlog_bytes: None };
     let recorder = Collector::new().unwrap().recorder().unwrap();
-    let stage = Stage::new(place, writer, dedup, lanes, marks, recorder, now).after(replayed.positions);
+    let stage =
+        Stage::new(place, (writer, clock), dedup, lanes, marks, recorder, now).after(replayed.positions);
     Node { stage, arrivals, acks, settled }
 }
 
@@ -124,7 +136,7 @@ proptest! {
             let forwarded = Forwarded { signals: signals.collect(), astray: None, part };
             node.arrivals.push(Arrival::Forwarded(Box::new(forwarded))).unwrap();
             now += Duration::from_millis(400);
-            node.stage.turn(now, UnixMillis(NOW.0 + identities)).unwrap();
+            node.stage.turn(now, look(UnixMillis(NOW.0 + identities))).unwrap();
             let answered = matches!(node.acks.pop(), Some(Ack::Durable { .. } | Ack::Behind));
             prop_assert!(answered);
             match then {

@@ -1,0 +1,71 @@
+//! The one reader of time. Durations come from `quanta` (about 9 ns a look). The journal's time comes from a
+//! [`Timekeeper`], which follows the clock that counts since boot and is corrected by the wall clock. The wall clock itself
+//! is for what others compare with their own: the age of a signature, a token, a `date`.
+
+mod timekeeper;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use quanta::Instant;
+pub use timekeeper::{Doubt, Kept, Timekeeper};
+
+use crate::event::UnixMillis;
+
+/// Monotonic time, for durations and deadlines.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Monotonic nanoseconds since the program first asked; one scale for all threads.
+#[must_use]
+pub fn nanos() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let start = *START.get_or_init(Instant::now);
+    u64::try_from(Instant::now().saturating_duration_since(start).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Monotonic milliseconds since the program first asked: for ages that others look at.
+#[must_use]
+pub fn millis() -> u64 {
+    nanos() / 1_000_000
+}
+
+/// Wall time in milliseconds since 1970, as the machine has it: it may step in both directions.
+#[must_use]
+pub fn wall() -> UnixMillis {
+    UnixMillis(wall_micros() / 1000)
+}
+
+fn wall_micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// One look at the machine's clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Microseconds since 1970, as the wall clock has it.
+    pub wall: u64,
+    /// Microseconds since the machine booted. Never steps, and counts while the machine sleeps.
+    pub boot: u64,
+}
+
+/// Looks at both clocks. The wall comes first: where the process is stopped in between, the wall seems to be behind for
+/// one look, which costs less than if it seemed to be ahead.
+#[must_use]
+pub fn look() -> Look {
+    let wall = wall_micros();
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();
+    let micros = u64::try_from(boot.tv_nsec / 1000).unwrap_or_default();
+    Look { wall, boot: seconds * 1_000_000 + micros }
+}
+
+/// Which boot of the machine [`Look::boot`] counts from; `None` where the system does not say.
+#[must_use]
+pub fn boot_id() -> Option<Box<str>> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = id.trim();
+    (!id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| id.into())
+}
