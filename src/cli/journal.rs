@@ -171,7 +171,7 @@ fn repair(dir: &Path, apply: bool, json: bool) -> Result<(), Failure> {
 fn damaged(damage: Damage) -> Failure {
     let hint = damage.hint();
     let failure = match damage {
-        Damage::Io { .. } => Failure::io(damage),
+        Damage::Io { .. } | Damage::Uncertain { .. } => Failure::io(damage),
         _ => Failure::check(damage.to_string()),
     };
     match hint {

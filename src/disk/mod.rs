@@ -2,8 +2,13 @@
 //! what was not synced. Two implementations: [`RealDisk`] here, the simulated one in `tests/simulation`.
 //!
 //! Rules that both hold: a write is durable after `sync_data` of its file returned; a name is durable after
-//! `sync_dir` of its directory returned; after a failed sync a file must not be synced again (fsyncgate).
+//! `sync_dir` of its directory returned; after a failed sync a file must not be synced again (fsyncgate): its pages
+//! may be clean, readable and nowhere on the device, for this process and the next. What recovery builds on is
+//! therefore written again first ([`write_again`], decision 16). Large files are never removed at once
+//! ([`set_aside`], decision 17).
 
+mod disposer;
+pub mod mount;
 mod private;
 mod real;
 
@@ -11,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use disposer::{Disposer, Disposing, set_aside};
 pub use private::{NotPrivate, keep_private};
 pub use real::{DataLock, RealDisk};
 
@@ -110,9 +116,20 @@ pub fn write_beside(file: &dyn File, bytes: &[u8], at: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory and those above it, and the names of all of them durable: a file is worth nothing after a power cut
-/// that takes a directory above it. Directories that exist are synced too: a process that was killed may have made them
-/// and not come that far.
+/// Makes bytes durable that were read from `at` and may be in the page cache only. A sync alone proves nothing: it
+/// speaks of pages that are dirty, and after a failed write-back they are clean. Written again they are dirty, so the
+/// sync tells the truth. A crash in between is harmless: old and new content are the same.
+///
+/// # Errors
+/// Whatever the file system says; then nothing may be built on these bytes.
+pub fn write_again(file: &dyn File, bytes: &[u8], at: u64) -> io::Result<()> {
+    file.write_all_at(bytes, at)?;
+    file.sync_data()
+}
+
+/// Makes a directory and those above it, and the names of all of them and in it durable: a file is worth nothing after a
+/// power cut that takes a directory above it. Directories that exist are synced too: a process that was killed may have
+/// made them, or given names in them, and not come that far.
 ///
 /// # Errors
 /// Whatever the file system says.
@@ -129,7 +146,7 @@ pub fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
             synced => synced?,
         }
     }
-    Ok(())
+    disk.sync_dir(dir)
 }
 
 /// A directory that this process may not look into, or that is read-only or virtual: its names are not from us.

@@ -13,7 +13,7 @@ use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Loaded, StateStore, StoreError};
 use crate::kanban::dedup::{ArchiveError, Dedup};
 use crate::kanban::journal::record::Decoder;
-use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, scan, segment, segments};
+use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, recover, segments};
 use crate::kanban::positions::Positions;
 use crate::kanban::stage::shard_of;
 use crate::place::ConfigError;
@@ -45,9 +45,9 @@ pub enum RecoveryError {
     )]
     Short { path: PathBuf, last: Seq, witness: &'static str, known: Seq },
     #[error(
-        "{path}: the state store is empty, but the journal begins at event {first}: what was decided before is missing"
+        "{path}: the state store knows the events through {watermark}, but the journal begins at event {first}: what was decided between is missing"
     )]
-    StateLost { path: PathBuf, first: Seq },
+    StateLost { path: PathBuf, watermark: Seq, first: Seq },
 }
 
 /// State and log as they were left.
@@ -117,14 +117,13 @@ pub fn replay(
     over: &dyn Fn() -> bool,
 ) -> Result<Replayed, RecoveryError> {
     let dir = journal_dir(data_dir);
-    let secured = make_dir(&**disk, &dir).and_then(|()| segment::secure(&**disk, &dir));
-    secured.map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
+    make_dir(&**disk, &dir).map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
     let first = segments(&**disk, &dir)?.first().map_or(Seq(1), |segment| segment.first);
     dedup.begin_after(first)?;
     let mut provenance = None;
     let mut rules = None;
     let mut positions = Positions::default();
-    let end = scan(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
+    let end = recover(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
         if over() {
             return Err(RecoveryError::Abandoned);
         }
@@ -183,8 +182,8 @@ pub fn check_end(
 ) -> Result<(), RecoveryError> {
     let path = journal_dir(data_dir);
     // Segments are given back only when the state has seen them; an empty state has seen none.
-    if let Some(first) = end.segments.first().filter(|first| first.first > Seq(1) && watermark == Seq(0)) {
-        return Err(RecoveryError::StateLost { path: state_dir(data_dir), first: first.first });
+    if let Some(first) = end.segments.first().filter(|first| first.first > watermark.next()) {
+        return Err(RecoveryError::StateLost { path: state_dir(data_dir), watermark, first: first.first });
     }
     for (witness, known) in [("the state store", Some(watermark)), ("the transparency log", logged)] {
         if let Some(known) = known.filter(|known| *known > end.last) {
@@ -249,6 +248,7 @@ mod tests {
             last: Seq(last),
             time: UnixMillis(0),
             closed: true,
+            newest: bytes::Bytes::new(),
         }
     }
 
@@ -267,5 +267,7 @@ mod tests {
         assert!(check(&end(3, 1, 10), 0).is_ok(), "only segments without an event were given back");
         assert!(matches!(check(&end(3, 400, 500), 0), Err(RecoveryError::StateLost { .. })));
         assert!(check(&end(3, 400, 500), 450).is_ok());
+        assert!(check(&end(3, 400, 500), 399).is_ok(), "all that came before is in the state");
+        assert!(matches!(check(&end(3, 400, 500), 398), Err(RecoveryError::StateLost { .. })));
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::edge::Edge;
 use super::identity;
-use super::recovery::{RecoveryError, journal_dir};
+use super::recovery::{RecoveryError, dedup_dir, journal_dir};
 use super::running::{Ending, Run};
 use super::settings::{Role, Settings};
 use super::stages::{Line, Start};
@@ -18,12 +18,14 @@ use super::supervisor::{Parked, RESTARTS_MAX, Restarts, TooOften};
 use crate::andon::log::LogError;
 use crate::clock;
 use crate::descriptors::{self, Budget, TooFew};
-use crate::disk::{DataLock, Disk, RealDisk, make_dir};
+use crate::disk::{DataLock, Disk, Disposer, RealDisk, make_dir, mount};
 use crate::event::Seq;
 use crate::jidoka::store::StoreError;
 use crate::kanban::broker::publisher;
+use crate::kanban::journal::scan::UNCERTAIN;
 use crate::kanban::share::Failed;
 use crate::kanban::stage::Fatal;
+use crate::limits::DISPOSED_PIECE_BYTES;
 use crate::net::listen::ListenError;
 use crate::place::ConfigError;
 use crate::proof::note::BadSigner;
@@ -77,6 +79,10 @@ impl ServeError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Recovery(RecoveryError::Journal(damage)) => damage.hint(),
+            Self::Recovery(
+                RecoveryError::Log(LogError::Uncertain { .. })
+                | RecoveryError::Store(StoreError::Uncertain { .. }),
+            ) => Some(UNCERTAIN),
             Self::Recovery(RecoveryError::Archive(error)) | Self::Journal(Fatal::Archive(error)) => {
                 error.hint()
             }
@@ -150,6 +156,16 @@ pub fn serve(
     make_dir(&RealDisk, &data_dir).map_err(in_data_dir)?;
     let _lock = DataLock::take(&data_dir).map_err(in_data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    if let Some(point) = mount::discards(&data_dir).map_err(in_data_dir)? {
+        (settings.say)(&format!(
+            "warning: {} is on {}, which is mounted with `discard`: syncs wait for each block that is freed there; mount it without, and trim it by fstrim.timer",
+            data_dir.display(),
+            point.display()
+        ));
+    }
+    let set_aside = vec![journal_dir(&data_dir), dedup_dir(&data_dir)];
+    let disposer = Disposer::new(Arc::clone(&disk), set_aside, DISPOSED_PIECE_BYTES);
+    let _disposing = disposer.spawn(settings.say).map_err(in_data_dir)?;
     let role = settings.leaves();
     let held = identity::role(&*disk, &data_dir, role).map_err(in_data_dir)?;
     if held != role {

@@ -30,7 +30,7 @@ use crate::event::Seq;
 use crate::jidoka::governor::Governor;
 use crate::jidoka::rules::{Compiled, RulesSource};
 use crate::jidoka::stage as shard;
-use crate::jidoka::store::{Embedded, Keeper};
+use crate::jidoka::store::{self, Embedded, Keeper};
 use crate::kaizen::Collector;
 use crate::kanban::dedup::{Background, Dedup};
 use crate::kanban::journal_clock;
@@ -131,6 +131,7 @@ impl Line {
         let state_dir = recovery::state_dir(&settings.data_dir);
         make_dir(&**disk, &state_dir)
             .map_err(|source| ServeError::DataDir { path: state_dir.clone(), source })?;
+        store::make_certain(&**disk, &state_dir).map_err(RecoveryError::from)?;
         let store = Embedded::open(&state_dir).map_err(RecoveryError::from)?;
         start.go_on()?;
         let log_dir = recovery::log_dir(&settings.data_dir);

@@ -21,7 +21,7 @@ const MAY_KNOW: [(&str, &[&str]); 31] = [
     ("diagnostics", &["limits"]),
     ("descriptors", &["diagnostics", "limits"]),
     ("ring", &["clock"]),
-    ("disk", &["descriptors"]),
+    ("disk", &["clock", "descriptors", "limits"]),
     ("config", &["signal", "limits", "place"]),
     ("kaizen", &["clock"]),
     ("net", &["descriptors", "kaizen", "config", "clock", "limits", "percent"]),

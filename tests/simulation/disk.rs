@@ -2,8 +2,10 @@
 //! power cut leaves; each name is durable only after its directory was synced.
 //!
 //! Fair faults: of the sectors that were written and not synced, a cut keeps any subset (tearing, reordering); of the
-//! names that were not synced, any subset. A failed sync leaves its sectors readable until the process ends and then
-//! drops them, and a second sync of the file says that all is well (fsyncgate). A write may fail after any part of it.
+//! names that were not synced, any subset. A failed sync may have brought some sectors to the device; the others are
+//! clean in the page cache: readable as written, for this process and for later ones until the cache drops them, and a
+//! second sync of the file says that all is well without them (fsyncgate). Only writing them again makes them dirty. The
+//! cache drops such sectors when it likes: then they read as the device has them. A write may fail after any part of it.
 //! Not here: misdirected writes, and damage to what was synced, except the rot that the executor orders.
 //!
 //! The disk also watches the journal's promises at the only place where all of them pass: no frame is written over
@@ -40,7 +42,7 @@ struct Inode {
     durable: Vec<u8>,
     /// Sectors that differ from the durable image, or may.
     dirty: BTreeSet<usize>,
-    /// Sectors of a failed sync: readable while this process lives, and lost.
+    /// Sectors of a failed sync: in the page cache only, and clean.
     ghosts: BTreeSet<usize>,
     /// The shortest length since the last sync, if it was cut.
     shrunk: Option<usize>,
@@ -233,7 +235,7 @@ impl SimDisk {
     pub fn end_process(&self, death: Death) {
         let mut inner = self.inner();
         inner.note(format!("{death:?}"));
-        inner.drop_ghosts();
+        inner.drop_from_cache();
         if death == Death::Cut {
             inner.cut();
         }
@@ -350,9 +352,20 @@ impl Inner {
         self.seen.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn drop_ghosts(&mut self) {
-        for inode in &mut self.inodes {
-            for sector in std::mem::take(&mut inode.ghosts) {
+    /// The page cache drops clean sectors that the device does not hold: all, none, or some of them.
+    fn drop_from_cache(&mut self) {
+        let dropped = self.rng.pick(&[0, 0, 5000, 10_000]);
+        for at in 0..self.inodes.len() {
+            self.drop_ghosts(at, dropped);
+        }
+    }
+
+    /// Drops clean sectors of one file, at this rate.
+    fn drop_ghosts(&mut self, inode: usize, rate: u64) {
+        for sector in self.inodes[inode].ghosts.clone() {
+            if self.rng.chance(rate) {
+                let inode = &mut self.inodes[inode];
+                inode.ghosts.remove(&sector);
                 let upto = ((sector + 1) * SECTOR).min(inode.volatile.len());
                 for at in sector * SECTOR..upto {
                     inode.volatile[at] = inode.durable.get(at).copied().unwrap_or(0);
@@ -401,6 +414,7 @@ impl Inner {
                 // The new length came through, and its blocks did not.
                 inode.durable.resize(inode.volatile.len(), 0);
             }
+            inode.ghosts.clear();
             inode.volatile.clone_from(&inode.durable);
             self.inodes[at] = inode;
         }
@@ -422,7 +436,7 @@ impl Inner {
     }
 
     /// What the journal's writer promises of each frame.
-    fn watch(&mut self, path: &Path, inode: usize, bytes: &[u8]) {
+    fn watch(&mut self, path: &Path, inode: usize, bytes: &[u8], at: usize) {
         if path.extension().is_none_or(|extension| extension != "journal") {
             return;
         }
@@ -430,8 +444,13 @@ impl Inner {
         else {
             return;
         };
+        let Inode { volatile, dirty, .. } = &self.inodes[inode];
+        if volatile.get(at..at + bytes.len()) == Some(bytes) {
+            // Recovery writes again what it read.
+            return;
+        }
         let mut broken = None;
-        if !self.inodes[inode].dirty.is_empty() {
+        if !dirty.is_empty() {
             broken =
                 Some(format!("O1: {}: a frame is written while older bytes are unsynced", path.display()));
         }

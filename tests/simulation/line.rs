@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gemba::andon::log::{Log, LogError, ReceiptKey};
 use gemba::andon::stage as scribe;
 use gemba::clock::{Instant, Look};
-use gemba::disk::{Disk, make_dir};
+use gemba::disk::{Disk, Disposer, make_dir};
 use gemba::event::{
     Ack, Arrival, Command, Failure, Feed, Note, Order, Outcome, Replay, RulesText, Seq, Subject, UnixMillis,
     Verb,
@@ -37,6 +37,8 @@ use crate::store::SimStore;
 pub const DATA_DIR: &str = "/var/lib/data";
 const ORIGIN: &str = "gemba.local/simulation";
 const SEED: [u8; 32] = [7; 32];
+/// Small, so that most removals take several pieces.
+const DISPOSED_PIECE_BYTES: u64 = 700;
 
 /// The log's public key, as its readers know it.
 pub fn log_vkey() -> String {
@@ -94,12 +96,14 @@ impl From<RecoveryError> for Stopped {
     fn from(error: RecoveryError) -> Self {
         let text = error.to_string();
         match error {
-            RecoveryError::Journal(Damage::Io { .. })
+            RecoveryError::Journal(Damage::Io { .. } | Damage::Uncertain { .. })
             | RecoveryError::Io { .. }
             | RecoveryError::Write(_)
             | RecoveryError::Archive(ArchiveError::Io { .. })
             | RecoveryError::Store(StoreError::Io { .. })
-            | RecoveryError::Log(LogError::Io { .. } | LogError::Broken { .. }) => Self::Fault(text),
+            | RecoveryError::Log(
+                LogError::Io { .. } | LogError::Uncertain { .. } | LogError::Broken { .. },
+            ) => Self::Fault(text),
             _ => Self::Refused(text),
         }
     }
@@ -206,6 +210,7 @@ pub struct Line {
     journal: journal::Stage,
     /// The journal's last turn found nothing to do.
     idle: bool,
+    disposer: Disposer,
     pub behind: Behind,
     pub ports: Vec<PortEnds>,
     operator: Sender<Ordered>,
@@ -223,6 +228,13 @@ fn new_rules(rules: &RulesSource) -> Order {
 fn command(subject: Subject, verb: Verb) -> Order {
     let (actor, reason) = ("root".into(), "simulated".into());
     Order::Command(Box::new(Command { subject, verb, actor, reason }))
+}
+
+/// Removes what was set aside, as the program's thread does.
+pub fn disposer(disk: &SimDisk) -> Disposer {
+    let data_dir = Path::new(DATA_DIR);
+    let dirs = vec![recovery::journal_dir(data_dir), recovery::dedup_dir(data_dir)];
+    Disposer::new(disk.shared(), dirs, DISPOSED_PIECE_BYTES)
 }
 
 fn mark() -> Mark {
@@ -412,8 +424,9 @@ impl Line {
             journal.begin_with(new_rules(&plan.rules));
         }
         let (operator, asked) = (lanes.operator, Vec::new());
+        let disposer = disposer(disk);
         let seen = None;
-        Ok(Self { journal, idle: false, behind, ports: lanes.clients, operator, asked, seen })
+        Ok(Self { journal, idle: false, disposer, behind, ports: lanes.clients, operator, asked, seen })
     }
 
     pub fn turn_journal(&mut self, time: &Time) -> Result<Turn, Stopped> {
@@ -427,6 +440,11 @@ impl Line {
         assert!(stamp <= most, "O10: the journal's time is ahead: {stamp}, not {most}");
         self.idle = turn == Turn::Idle;
         Ok(turn)
+    }
+
+    /// Removes a piece of what nobody needs; an error of it stops nothing.
+    pub fn dispose(&mut self) {
+        let _tried_again = self.disposer.step();
     }
 
     /// An operator orders something.

@@ -12,7 +12,7 @@ use gemba::line::recovery::journal_dir;
 
 use crate::clients::Clients;
 use crate::disk::{Death, Faults, Fuse, SimDisk};
-use crate::line::{DATA_DIR, Line, Stopped, Target, Time, log_vkey};
+use crate::line::{self, DATA_DIR, Line, Stopped, Target, Time, log_vkey};
 use crate::oracles::{self, Evidence, Failure, Summary};
 use crate::plan::Plan;
 use crate::rng::Rng;
@@ -260,6 +260,9 @@ impl World {
             self.disk.set_filler(filler);
             self.disk.note(|| format!("others take {filler} bytes, {} are free", self.disk.free()));
         }
+        if self.rng.chance(5000) {
+            line.dispose();
+        }
         if self.rng.chance(self.plan.commands) {
             line.command(&self.plan, &self.store, &mut self.rng);
         }
@@ -394,10 +397,23 @@ impl World {
         let Self { time, rng, target, .. } = self;
         let ended = line.end(time, rng, target);
         ended.map_err(|stopped| format!("the healed line does not end: {stopped:?}"))?;
+        self.all_is_removed()?;
         self.disk.end_process(Death::Cut);
         let summary = self.look(true)?;
         self.called()?;
         Ok(summary)
+    }
+
+    /// What was set aside goes, whatever happened to it before.
+    fn all_is_removed(&mut self) -> Result<(), String> {
+        let mut disposer = line::disposer(&self.disk);
+        while disposer.step().map_err(|error| format!("O9: what is not needed cannot be removed: {error}"))? {
+        }
+        let gone = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "gone");
+        match self.disk.present().into_iter().find(gone) {
+            Some(path) => Err(format!("O9: {} was not removed", path.display())),
+            None => Ok(()),
+        }
     }
 
     /// Calls at the target: an action is called again only with the warning that it may be.

@@ -2,7 +2,8 @@
 //! (promise P4). A checkpoint leaves this module only after its frame is synced.
 //!
 //! Recovery reads the last segment, since each segment begins with the tree's right edge: drops a torn last frame,
-//! recomputes the root, compares it with the last signed checkpoint, and refuses to go on where they differ.
+//! recomputes the root, compares it with the last signed checkpoint, and refuses to go on where they differ. The last
+//! frame may be in the page cache only, after a failed sync or a kill; it is written again before anything builds on it.
 
 pub mod frame;
 mod reader;
@@ -33,6 +34,8 @@ use crate::receipt::{Draft, ReceiptId};
 pub enum LogError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+    #[error("{path}: the last frame cannot be made durable: {source}")]
+    Uncertain { path: PathBuf, source: io::Error },
     #[error("{path}:{offset}: the transparency log is damaged: {what}")]
     Damaged { path: PathBuf, offset: u64, what: &'static str },
     #[error("{path} belongs to another log; the configured origin or format differs")]

@@ -10,7 +10,7 @@ use super::frame::{self, records};
 use super::reader::Index;
 use super::{LogError, Tail};
 
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, write_again};
 use crate::proof::note::{Signer, verify_checkpoint};
 use crate::proof::tree::{Hash, Tree, leaf_hash};
 
@@ -184,10 +184,18 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
     if len > scanned.end {
         file.truncate(scanned.end).map_err(LogError::io(path))?;
     }
-    // A process that was killed may have left whole frames unsynced; the state must not pass them before they last.
-    file.sync_data().map_err(LogError::io(path))?;
+    // The last frame may be in the page cache only; the state must not pass it before it lasts (decision 16).
+    make_certain(&*file, &scanned).map_err(|source| LogError::Uncertain { path: path.clone(), source })?;
     let tail = Tail { file, path: path.clone(), segment: *last, offset: scanned.end, before: scanned.before };
     Ok(Open { tree: scanned.tree, tail: Some(tail), index })
+}
+
+/// The bytes that were checked are written, not what the file says now: clean pages may have been dropped since.
+fn make_certain(file: &dyn File, scanned: &Scanned) -> std::io::Result<()> {
+    if crate::fault::planted("log-trusts-cache") {
+        return file.sync_data();
+    }
+    write_again(file, &scanned.newest, scanned.end - scanned.newest.len() as u64)
 }
 
 /// The whole part of a segment.
@@ -196,6 +204,8 @@ pub struct Scanned {
     pub tree: Tree,
     pub end: u64,
     pub before: u32,
+    /// The last frame; empty where there is none.
+    pub newest: Vec<u8>,
 }
 
 /// Walks the frames of a segment, growing the tree and comparing each root.
@@ -208,7 +218,7 @@ pub fn scan(
     let damaged = |offset, what| LogError::Damaged { path: path.to_owned(), offset, what };
     let tree = Tree::resume(begin.size, begin.edge.clone());
     let mut tree = tree.ok_or_else(|| damaged(0, "the tree's edge does not fit its size"))?;
-    let (mut offset, mut before) = (HEADER_BYTES as u64, begin.before);
+    let (mut offset, mut before, mut newest) = (HEADER_BYTES as u64, begin.before, Vec::new());
     while let Some((header, bytes)) = read_frame(file, path, begin.index, offset)? {
         let records_bytes = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
         if header.before != before || header.first != tree.size() {
@@ -225,11 +235,12 @@ pub fn scan(
         visit(offset, &header, records_bytes);
         before = header.crc;
         offset += header.frame_bytes() as u64;
+        newest = bytes;
     }
     if whole_frame_behind(file, path, begin.index, offset)? {
         return Err(damaged(offset, "whole frames stand behind the damage"));
     }
-    Ok(Scanned { tree, end: offset, before })
+    Ok(Scanned { tree, end: offset, before, newest })
 }
 
 /// The frame at `offset`, if a whole one stands there.

@@ -6,6 +6,7 @@
 //! already applied.
 
 mod cases;
+mod certain;
 mod embedded;
 mod keeper;
 
@@ -14,6 +15,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub use cases::Cases;
+pub use certain::make_certain;
 pub use embedded::{Embedded, Followups};
 pub use keeper::{Keeper, Port};
 
@@ -151,6 +153,8 @@ impl Changes {
 pub enum StoreError {
     #[error("{path}: another process has this state open; stop it first")]
     Locked { path: PathBuf },
+    #[error("{path}: the newest commits of the state cannot be made durable: {source}")]
+    Uncertain { path: PathBuf, source: std::io::Error },
     #[error("{path}: cannot {doing} the state: {source}")]
     Io { path: PathBuf, doing: &'static str, source: std::io::Error },
     #[error(

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::block::{Block, Entry};
 use super::filter::{Filter, LINE_BYTES, lines_for};
 use super::run::{self, ArchiveError, FENCE_BYTES, Header, PAGE_BYTES, PAGE_ENTRIES, Run};
-use crate::disk::{Disk, File, PIECE_BYTES, write_beside};
+use crate::disk::{Disk, File, PIECE_BYTES, set_aside, write_beside};
 use crate::event::{Seq, UnixMillis};
 
 /// Pages read at once from each run that is merged.
@@ -19,6 +19,9 @@ const READ_PAGES: usize = 64;
 
 /// Suffix of a run that is being written.
 pub(super) const UNFINISHED: &str = "new";
+/// Suffix of a file that was a run and can become one again: no block need be freed and found anew. What it holds does not
+/// matter, since each page's checksum names its run, and the header is written last.
+pub(super) const SPARE: &str = "spare";
 
 /// The name says which events' identities it holds.
 pub(super) fn path(dir: &Path, after: Seq, through: Seq) -> PathBuf {
@@ -82,6 +85,16 @@ impl Source {
     }
 }
 
+/// A spare as the file of a run that will have so many bytes. One that is longer is of no use: it would have to be cut.
+fn reuse(disk: &dyn Disk, spare: &Path, unfinished: &Path, bytes: u64) -> io::Result<Arc<dyn File>> {
+    if disk.open(spare)?.len()? > bytes {
+        set_aside(disk, spare)?;
+        return disk.create(unfinished);
+    }
+    disk.rename(spare, unfinished)?;
+    disk.open(unfinished)
+}
+
 enum State {
     Entries(Source),
     /// The next page's fence.
@@ -114,11 +127,18 @@ impl std::fmt::Debug for Build {
 }
 
 impl Build {
-    pub(super) fn of_block(disk: &Arc<dyn Disk>, dir: &Path, block: &Block) -> Result<Self, ArchiveError> {
+    /// Written into `spare`, if there is one.
+    pub(super) fn of_block(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        block: &Block,
+        spare: Option<&Path>,
+    ) -> Result<Self, ArchiveError> {
         let entries = block.sorted();
         let times = (block.first_time, block.last_time);
         let most = entries.len() as u64;
-        Self::new(disk, dir, (block.after, block.through), times, 0, most, Source::Block(entries.into_iter()))
+        let source = Source::Block(entries.into_iter());
+        Self::new(disk, dir, (block.after, block.through), times, 0, most, (source, spare))
     }
 
     /// Of runs that follow one another, from the oldest to the newest.
@@ -138,7 +158,7 @@ impl Build {
         let most = runs.iter().map(|run| run.header.count).sum();
         let cursor = |run: &Arc<Run>| Cursor { run: Arc::clone(run), page: 0, entries: VecDeque::new() };
         let source = Source::Runs(runs.iter().map(cursor).collect());
-        Self::new(disk, dir, events, times, level, most, source)
+        Self::new(disk, dir, events, times, level, most, (source, None))
     }
 
     fn new(
@@ -148,31 +168,36 @@ impl Build {
         (first_time, last_time): (UnixMillis, UnixMillis),
         level: u32,
         most: u64,
-        source: Source,
+        (source, spare): (Source, Option<&Path>),
     ) -> Result<Self, ArchiveError> {
         let path = path(dir, after, through);
         let unfinished = path.with_extension(UNFINISHED);
-        let file = disk.create(&unfinished).map_err(run::at(&unfinished))?;
-        let lines = lines_for(most);
+        let header = Header {
+            after,
+            through,
+            first_time,
+            last_time,
+            level,
+            count: 0,
+            lines: lines_for(most),
+            fence_crc: 0,
+            filter_crc: 0,
+        };
+        let bytes = Header { count: most, ..header }.file_bytes();
+        let file = match spare {
+            Some(spare) => reuse(&**disk, spare, &unfinished, bytes),
+            None => disk.create(&unfinished),
+        };
+        let file = file.map_err(run::at(&unfinished))?;
         Ok(Self {
             disk: Arc::clone(disk),
             unfinished,
             path,
             file,
             written: PAGE_BYTES as u64,
-            header: Header {
-                after,
-                through,
-                first_time,
-                last_time,
-                level,
-                count: 0,
-                lines,
-                fence_crc: 0,
-                filter_crc: 0,
-            },
+            header,
             fence: Vec::with_capacity(usize::try_from(most).unwrap_or(0).div_ceil(PAGE_ENTRIES)),
-            filter: Filter::new(usize::try_from(lines).unwrap_or(usize::MAX)),
+            filter: Filter::new(usize::try_from(header.lines).unwrap_or(usize::MAX)),
             state: State::Entries(source),
         })
     }

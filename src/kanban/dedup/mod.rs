@@ -133,8 +133,8 @@ impl Dedup {
         settings: Settings,
         background: Background,
     ) -> Result<Self, ArchiveError> {
-        // Names that a killed process left may not be durable, and the journal is released on their word.
-        disk::make_dir(&*disk, dir).and_then(|()| disk.sync_dir(dir)).map_err(run::at(dir))?;
+        // Its names are durable then, and the journal is released on their word. What they name was synced before.
+        disk::make_dir(&*disk, dir).map_err(run::at(dir))?;
         let found = archive::find(&*disk, dir)?;
         let block_len = settings.capacity.div_ceil(DEDUP_BLOCKS).max(1);
         let worker = Worker::new(Arc::clone(&disk), dir, settings.horizon_millis, &found);
@@ -168,7 +168,7 @@ impl Dedup {
         self.damage = None;
         // In the order of their events and each durably, so that what a crash leaves has no new gap.
         for path in self.surplus.drain(..).rev() {
-            self.disk.remove(&path).map_err(run::at(&path))?;
+            disk::set_aside(&*self.disk, &path).map_err(run::at(&path))?;
             self.disk.sync_dir(&self.dir).map_err(run::at(&self.dir))?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The background: turns blocks into runs, merges runs, removes what is beyond the horizon.
 //!
-//! A value with one method, as the stages are: a thread calls it for ever, a simulation in any order. Its work is cut
+//! A value with one method, as the stages are: a thread calls it for ever, a simulation in any order. No large file is
+//! removed here: what is not used again is set aside for the disposer. Its work is cut
 //! into pieces, between which it rests. A block comes before a merge, since the journal waits for blocks; of merges the
 //! smallest comes first, since it makes the most of the fewest bytes. Only where runs have become too many do merges
 //! come first: then the journal sheds, and a question stays cheap. It does not rest while much waits for it.
@@ -13,10 +14,10 @@ use std::time::Duration;
 
 use super::archive::Found;
 use super::block::Block;
-use super::build::Build;
+use super::build::{Build, SPARE};
 use super::run::{self, ArchiveError, Run};
 use crate::clock;
-use crate::disk::{Disk, REST};
+use crate::disk::{Disk, REST, set_aside};
 use crate::event::{Seq, UnixMillis};
 use crate::limits::{DEDUP_BLOCKS, DEDUP_RUNS_MAX, DEDUP_RUNS_MERGED};
 use crate::ring::{Mark, Switch};
@@ -56,9 +57,11 @@ pub(super) struct Worker {
     build: Option<Build>,
     /// One of each level at most, the lowest level first.
     merges: Vec<Merge>,
-    /// Out of use; given up here once the journal's thread does not hold them any more, since to free a large filter
-    /// takes milliseconds.
-    old_runs: Vec<Arc<Run>>,
+    /// Out of use, in the order in which they went; given up here once the journal's thread does not hold them any more.
+    /// Until then it may read them, and to free a large filter takes milliseconds.
+    old_runs: VecDeque<Arc<Run>>,
+    /// Files of old runs for new ones.
+    spares: Vec<PathBuf>,
     old_blocks: Vec<Arc<Block>>,
 }
 
@@ -83,7 +86,8 @@ impl Worker {
             blocks: VecDeque::new(),
             build: None,
             merges: Vec::new(),
-            old_runs: Vec::new(),
+            old_runs: VecDeque::new(),
+            spares: found.spares.clone(),
             old_blocks: Vec::new(),
         }
     }
@@ -104,9 +108,9 @@ impl Worker {
 
     /// The next piece of work.
     pub(super) fn step(&mut self, now: UnixMillis) -> Result<Step, ArchiveError> {
-        self.old_runs.retain(|run| Arc::strong_count(run) > 1);
+        self.give_up_runs()?;
         self.old_blocks.retain(|block| Arc::strong_count(block) > 1);
-        if self.forget(now)? {
+        if self.forget(now) {
             return Ok(Step::Published(self.published()));
         }
         self.plan_merge()?;
@@ -124,7 +128,10 @@ impl Worker {
         let Some(block) = self.blocks.front() else { return Ok(Step::Idle) };
         let build = match self.build.take() {
             Some(build) => self.build.insert(build),
-            None => self.build.insert(Build::of_block(&self.disk, &self.dir, block)?),
+            None => {
+                let spare = self.spares.pop();
+                self.build.insert(Build::of_block(&self.disk, &self.dir, block, spare.as_deref())?)
+            }
         };
         if !build.step()? {
             return Ok(Step::Worked);
@@ -149,12 +156,8 @@ impl Worker {
         let inside = |run: &Arc<Run>| run.header.after >= after && run.header.through <= through;
         let first = self.runs.iter().position(inside).unwrap_or(0);
         let count = self.runs.iter().filter(|run| inside(run)).count();
-        let old: Vec<_> = self.runs.splice(first..first + count, [Arc::new(merged)]).collect();
         // Those that are still there after a crash are inside the merged one, which the next start sees.
-        for run in &old {
-            self.disk.remove(&run.path).map_err(run::at(&run.path))?;
-        }
-        self.old_runs.extend(old);
+        self.old_runs.extend(self.runs.splice(first..first + count, [Arc::new(merged)]));
         Ok(Step::Published(self.published()))
     }
 
@@ -190,19 +193,35 @@ impl Worker {
         span <= self.horizon_millis / 2 && free() / 2 >= bytes
     }
 
-    /// Removes the oldest run if all of it is beyond the horizon. The newest stays: it says how far the archive reaches.
-    fn forget(&mut self, now: UnixMillis) -> Result<bool, ArchiveError> {
-        let Some([oldest, _, ..]) = self.runs.get(..2) else { return Ok(false) };
+    /// Takes the oldest run out of use if all of it is beyond the horizon. The newest stays: it says how far the archive
+    /// reaches.
+    fn forget(&mut self, now: UnixMillis) -> bool {
+        let Some([oldest, _, ..]) = self.runs.get(..2) else { return false };
         let beyond = now.0.saturating_sub(oldest.header.last_time.0) > self.horizon_millis;
         let merging = self.merges.iter().any(|merge| merge.after <= oldest.header.after);
         if !beyond || merging {
-            return Ok(false);
+            return false;
         }
-        // One durable removal at a time: what is left after a crash has no gap.
-        let removed = self.disk.remove(&oldest.path).and_then(|()| self.disk.sync_dir(&self.dir));
-        removed.map_err(run::at(&oldest.path))?;
-        self.old_runs.push(self.runs.remove(0));
-        Ok(true)
+        // What a crash brings back is forgotten again.
+        self.old_runs.push_back(self.runs.remove(0));
+        true
+    }
+
+    /// Gives up the files of old runs that nobody reads any more: the smallest are used again, the others set aside.
+    fn give_up_runs(&mut self) -> Result<(), ArchiveError> {
+        while let Some(run) = self.old_runs.pop_front_if(|run| Arc::strong_count(run) == 1) {
+            let given_up = if run.header.level == 0 && self.spares.len() < DEDUP_RUNS_MERGED {
+                let spare = run.path.with_extension(SPARE);
+                self.disk.rename(&run.path, &spare).map(|()| self.spares.push(spare))
+            } else {
+                set_aside(&*self.disk, &run.path)
+            };
+            // One durable name at a time, from the oldest on: what a crash leaves has no gap, and no file is used again
+            // that still has its old name.
+            let given_up = given_up.and_then(|()| self.disk.sync_dir(&self.dir));
+            given_up.map_err(run::at(&run.path))?;
+        }
+        Ok(())
     }
 }
 

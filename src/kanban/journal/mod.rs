@@ -11,7 +11,7 @@ pub mod tail;
 pub(super) mod tests;
 pub mod writer;
 
-pub use scan::{Damage, End, scan, segments};
+pub use scan::{Damage, End, recover, scan, segments};
 pub use segment::Spares;
 pub use tail::Tail;
 pub use writer::{WriteError, Writer};

@@ -5,6 +5,10 @@
 //! before it writes the next, so a whole frame behind vouches for all before it. A torn tail is trimmed; damage is
 //! refused with file and offset, since with one copy a guess would be a lie.
 //!
+//! A whole frame need not be on the device: what was written and not synced, or whose sync failed, can be read from the
+//! page cache. Only the last frame can be so, since the writer stops at the first sync that fails. Whoever builds on
+//! what is read calls [`recover`], which writes that frame again and syncs it before it is shown (decision 16).
+//!
 //! The remaining blind spot: rot of the very last frame of a busy line looks torn. A quiet line seals within 50 ms,
 //! and the transparency log and the state store are compared with the end that was found.
 
@@ -16,15 +20,21 @@ use memchr::memmem;
 
 use super::frame::{self, Mark, Place};
 use super::segment::{self, BadHeader};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, write_again};
 use crate::event::{Epoch, Seq, UnixMillis};
 use crate::limits::{FRAME_BYTES_MAX, FRAME_EVENTS_MAX};
+
+/// What the operator can do where bytes were read that the device does not take.
+pub const UNCERTAIN: &str =
+    "the device refuses writes; mend it and start again: nothing that was answered is lost";
 
 /// Why the journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+    #[error("{path}: the last frame cannot be made durable: {source}")]
+    Uncertain { path: PathBuf, source: io::Error },
     #[error("{path}: {why}")]
     Segment { path: PathBuf, why: BadHeader },
     #[error("{path} is missing; the segments around it are there")]
@@ -43,6 +53,7 @@ impl Damage {
             Self::Interior { .. } | Self::Missing { .. } | Self::Segment { why: BadHeader::Damaged, .. } => {
                 Some("restore the directory from a backup, or see what `gemba journal repair` would keep")
             }
+            Self::Uncertain { .. } => Some(UNCERTAIN),
             _ => None,
         }
     }
@@ -72,6 +83,8 @@ pub struct End {
     pub time: UnixMillis,
     /// The writer ended in order, so every spent number was recovered.
     pub closed: bool,
+    /// The last frame, whole; empty where the last segment has none.
+    pub newest: Bytes,
 }
 
 impl End {
@@ -127,6 +140,7 @@ pub fn scan<E: From<Damage>>(
         last: Seq(0),
         time: UnixMillis(0),
         closed: true,
+        newest: Bytes::new(),
         segments: Vec::new(),
     };
     for (position, segment) in segments.iter().enumerate() {
@@ -141,6 +155,7 @@ pub fn scan<E: From<Damage>>(
             return Err(Damage::Interior { path: before.path.clone(), offset: end.place.offset }.into());
         }
         end.place = Place { segment: segment.index, offset: segment::HEADER_BYTES as u64 };
+        end.newest = Bytes::new();
         read_segment(&*file, segment, &mut end, &mut visit)?;
         let is_last = position + 1 == segments.len();
         let looked = is_last && !crate::fault::planted("interior-rot-trimmed");
@@ -150,6 +165,47 @@ pub fn scan<E: From<Damage>>(
     }
     end.segments = segments;
     Ok(end)
+}
+
+/// As [`scan`], for whoever builds on what it shows: all of it is on the device when it is shown.
+///
+/// Every frame but the last was synced before the next was written, and every segment before it got its name. So the
+/// last frame and the names are all that an earlier process can have left in the page cache; the frame is written again,
+/// and shown last.
+pub fn recover<E: From<Damage>>(
+    disk: &dyn Disk,
+    dir: &Path,
+    mut visit: impl FnMut(&frame::Header, Bytes, &Path, u64) -> Result<(), E>,
+) -> Result<End, E> {
+    disk.sync_dir(dir).map_err(at(dir))?;
+    let mut held: Option<(frame::Header, Bytes, PathBuf, u64)> = None;
+    let end = scan(disk, dir, |header, records, path, offset| {
+        match held.replace((*header, records, path.to_owned(), offset)) {
+            Some((header, records, path, offset)) => visit(&header, records, &path, offset),
+            None => Ok(()),
+        }
+    })?;
+    if let Some(last) = end.segments.last() {
+        let file = disk.open(&last.path).map_err(at(&last.path))?;
+        make_certain(&*file, &end).map_err(uncertain(&last.path))?;
+    }
+    if let Some((header, records, path, offset)) = held {
+        visit(&header, records, &path, offset)?;
+    }
+    Ok(end)
+}
+
+/// The bytes that were checked are written, not what the file says now: clean pages may have been dropped since.
+fn make_certain(file: &dyn File, end: &End) -> io::Result<()> {
+    if crate::fault::planted("journal-trusts-cache") {
+        return file.sync_data();
+    }
+    write_again(file, &end.newest, end.place.offset - end.newest.len() as u64)
+}
+
+fn uncertain(path: &Path) -> impl FnOnce(io::Error) -> Damage {
+    let path = path.to_owned();
+    move |source| Damage::Uncertain { path, source }
 }
 
 /// Bytes read at once; a frame that does not fit in what is left of a piece is read again at its start.
@@ -178,6 +234,7 @@ fn read_segment<E: From<Damage>>(
             if header.count > 0 {
                 visit(&header, records, &segment.path, end.place.offset)?;
             }
+            end.newest = piece.slice(used..used + header.frame_bytes());
             end.before = header.crc;
             end.epoch = header.epoch;
             end.last = header.last();

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock;
-use crate::disk::{Disk, File, PIECE_BYTES, REST, write_beside};
+use crate::disk::{Disk, File, PIECE_BYTES, REST, set_aside, write_beside};
 use crate::event::{Epoch, Seq};
 use crate::ring::Mark;
 
@@ -93,21 +93,11 @@ pub fn index_of(path: &Path) -> Option<u64> {
     (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok()).flatten()
 }
 
-/// Makes durable what a killed process may have left in the page cache: names of segments, and the last one's last
-/// frame. Whoever reads the journal to build on it does this first.
-pub fn secure(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    disk.sync_dir(dir)?;
-    match disk.list(dir)?.iter().rfind(|path| index_of(path).is_some()) {
-        Some(last) => disk.open(last)?.sync_data(),
-        None => Ok(()),
-    }
-}
-
 fn is_spare(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "spare")
 }
 
-/// Segments kept for reuse; more are deleted.
+/// Segments kept for reuse; more are set aside, to be removed slowly.
 const SPARES_KEPT: usize = 4;
 
 /// Files that are ready to become segments.
@@ -137,7 +127,7 @@ impl Spares {
             if disk.open(&path)?.len()? == bytes && kept.len() < SPARES_KEPT {
                 kept.push_back(path);
             } else {
-                disk.remove(&path)?;
+                set_aside(&*disk, &path)?;
             }
         }
         let maker =
@@ -162,7 +152,7 @@ impl Spares {
     /// first after a power cut, or this one's file in use again under the old name, the journal would seem damaged.
     pub fn give_back(&mut self, segment: &Path) -> io::Result<()> {
         if self.kept.len() >= SPARES_KEPT {
-            self.disk.remove(segment)?;
+            set_aside(&*self.disk, segment)?;
         } else {
             let spare = segment.with_extension("spare");
             self.disk.rename(segment, &spare)?;
@@ -181,7 +171,7 @@ fn number_of(spare: &Path) -> u64 {
 /// The name must be new: a file that stands there may be kept, or be a segment by the time it is filled.
 fn make(disk: &dyn Disk, path: &Path, bytes: u64, rest: impl FnMut(Duration)) -> io::Result<PathBuf> {
     if let Err(error) = fill(&*disk.create(path)?, bytes, rest) {
-        disk.remove(path)?;
+        set_aside(disk, path)?;
         return Err(error);
     }
     Ok(path.to_owned())

@@ -56,7 +56,7 @@ pub struct Decided {
 impl From<Damage> for Failure {
     fn from(damage: Damage) -> Self {
         match damage {
-            Damage::Io { .. } => Self::Unreadable(damage.to_string()),
+            Damage::Io { .. } | Damage::Uncertain { .. } => Self::Unreadable(damage.to_string()),
             _ => Self::Violation { oracle: "O1", detail: damage.to_string() },
         }
     }

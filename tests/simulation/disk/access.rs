@@ -36,6 +36,8 @@ impl Disk for SimDisk {
         let mut inner = self.inner();
         inner.operation("open", 0)?;
         let inode = inner.find(path)?;
+        let dropped = inner.rng.pick(&[0, 0, 0, 3000]);
+        inner.drop_ghosts(inode, dropped);
         Ok(Arc::new(SimFile { disk: self.clone(), inode, path: path.to_owned() }))
     }
 
@@ -117,7 +119,7 @@ impl File for SimFile {
         let from = usize::try_from(at).unwrap();
         let named = inner.seen.names.iter().find(|(_, inode)| **inode == self.inode);
         let path = named.map_or_else(|| self.path.clone(), |(path, _)| path.clone());
-        inner.watch(&path, self.inode, bytes);
+        inner.watch(&path, self.inode, bytes, from);
         let rate = inner.faults.write;
         let growth = (from + bytes.len()).saturating_sub(inner.inodes[self.inode].volatile.len());
         let result = inner
@@ -155,12 +157,19 @@ impl File for SimFile {
             inner.note(format!("a sync takes {took} ms"));
         }
         let failed = inner.maybe_fail("sync", rate);
-        let inode = &mut inner.inodes[self.inode];
-        let dirty = std::mem::take(&mut inode.dirty);
+        let dirty = std::mem::take(&mut inner.inodes[self.inode].dirty);
         if failed.is_err() {
-            inode.ghosts.extend(dirty);
+            let arrives = inner.rng.pick(&[0, 0, 5000]);
+            for sector in dirty {
+                if inner.rng.chance(arrives) {
+                    persist(&mut inner.inodes[self.inode], sector);
+                } else {
+                    inner.inodes[self.inode].ghosts.insert(sector);
+                }
+            }
             return failed;
         }
+        let inode = &mut inner.inodes[self.inode];
         inode.shrunk = None;
         let len = inode.volatile.len();
         inode.durable.resize(len, 0);
@@ -183,6 +192,7 @@ impl File for SimFile {
         let inode = &mut inner.inodes[self.inode];
         inode.volatile.truncate(len);
         inode.dirty.retain(|sector| sector * SECTOR < len);
+        inode.ghosts.retain(|sector| sector * SECTOR < len);
         inode.shrunk = Some(inode.shrunk.map_or(len, |shrunk| shrunk.min(len)));
         Ok(())
     }
