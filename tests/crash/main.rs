@@ -6,8 +6,8 @@
 //! twice, and none goes below one that was promised before the signal was sent.
 //!
 //! What this cannot find: a `kill -9` leaves the kernel's page cache, so a node that answers before it syncs passes
-//! here (`ack-before-sync`). That is for the simulation, whose disk forgets what was not synced, and for
-//! `sync_error`, where the sync itself fails.
+//! here (`ack-before-sync`). That is for the simulation, whose disk forgets what was not synced, for `sync_error`, where
+//! the sync itself fails, and for `device`, where it fails since the device refuses the blocks.
 //!
 //! `GEMBA_KILLS` blind kills (40), `GEMBA_POINT_KILLS` for each named point (2; needs the feature `faults`),
 //! `GEMBA_CHAINS` of kills during recovery (6), `GEMBA_SEED`. The seed chooses what is killed when; the threads of
@@ -21,6 +21,7 @@ mod campaign;
 mod checker;
 mod checker_program;
 mod client;
+mod device;
 mod disk_full;
 mod ledger;
 mod node;

@@ -101,6 +101,8 @@ struct Inner {
     capacity: u64,
     filler: u64,
     fuse: Option<Fuse>,
+    /// So many syncs go well before the device refuses one.
+    refuses_after: Option<u64>,
     dead: bool,
     /// Faults since the process started.
     injected: u64,
@@ -149,6 +151,7 @@ impl SimDisk {
             capacity,
             filler: 0,
             fuse: None,
+            refuses_after: None,
             dead: false,
             injected: 0,
             elapsed_millis: 0,
@@ -184,6 +187,11 @@ impl SimDisk {
     /// When the process dies; `None` for never.
     pub fn set_fuse(&self, fuse: Option<Fuse>) {
         self.inner().fuse = fuse;
+    }
+
+    /// After how many syncs one is refused; `None` for never.
+    pub fn set_refusal(&self, after: Option<u64>) {
+        self.inner().refuses_after = after;
     }
 
     /// Whether the fuse burnt down.
@@ -239,7 +247,7 @@ impl SimDisk {
         if death == Death::Cut {
             inner.cut();
         }
-        (inner.fuse, inner.dead, inner.injected) = (None, false, 0);
+        (inner.fuse, inner.refuses_after, inner.dead, inner.injected) = (None, None, false, 0);
     }
 
     /// Segments of the journal that were given back.
@@ -324,6 +332,13 @@ impl Inner {
             return Err(io::Error::from_raw_os_error(5));
         }
         Ok(())
+    }
+
+    /// Counts one sync; whether the device refuses it.
+    fn refuses(&mut self) -> bool {
+        let after = self.refuses_after.take();
+        self.refuses_after = after.and_then(|after| after.checked_sub(1));
+        after == Some(0)
     }
 
     fn used(&self) -> u64 {

@@ -48,8 +48,8 @@ pub struct Plan {
     pub faults: Faults,
     pub cuts: u64,
     pub early_deaths: u64,
-    /// Every other process is killed in a sync, and the next one soon loses power: what the first left unsynced was seen
-    /// by the second, and is gone for the third.
+    /// Every other process is killed in a sync, or ends by one that the device refuses, and the next one soon loses power:
+    /// what the first left unsynced was seen by the second, and is gone for the third.
     pub seen_and_gone: bool,
     pub orderly: u64,
     pub rot: u64,

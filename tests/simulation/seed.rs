@@ -147,6 +147,12 @@ impl World {
     fn fuse(&mut self) -> Fuse {
         if self.plan.seen_and_gone {
             return if self.death() == Some(Death::Kill) {
+                if self.rng.chance(5000) {
+                    // It ends by itself then.
+                    let after = self.rng.below(60);
+                    self.disk.set_refusal(Some(after));
+                    return Fuse { name: None, operations: u64::MAX };
+                }
                 let name = Some(self.rng.pick(&["sync", "sync", "sync_dir"]));
                 Fuse { name, operations: self.rng.below(25) }
             } else if self.rng.chance(7000) {
@@ -352,6 +358,7 @@ impl World {
         self.disk.rot(&path, offset, bit);
         self.disk.set_faults(Faults::default());
         self.disk.set_fuse(None);
+        self.disk.set_refusal(None);
         self.disk.set_filler(0);
         let Self { plan, disk, store, time, rng, target, .. } = self;
         let started = Line::start(plan, disk, store, time, rng, target);
@@ -368,6 +375,7 @@ impl World {
     /// Phase 2: nothing fails any more, and everything that is pending finishes.
     fn heal(&mut self) -> Result<Summary, String> {
         self.disk.set_faults(Faults::default());
+        self.disk.set_refusal(None);
         self.disk.set_filler(0);
         (self.plan.disk_full, self.plan.commands, self.plan.actions_silent) = (0, 0, 0);
         self.disk.note(|| "heals".to_owned());

@@ -43,8 +43,13 @@ fn finish(dedup: &mut Dedup, durable: Seq, now: UnixMillis) {
     }
 }
 
+fn files(memory: &Memory, extension: &str) -> Vec<std::path::PathBuf> {
+    let files = memory.0.lock().unwrap();
+    files.keys().filter(|path| path.extension().is_some_and(|of| of == extension)).cloned().collect()
+}
+
 fn run_files(memory: &Memory) -> Vec<std::path::PathBuf> {
-    memory.0.lock().unwrap().keys().cloned().collect()
+    files(memory, "run")
 }
 
 #[test]
@@ -111,6 +116,39 @@ fn runs_beyond_the_horizon_are_removed_and_none_before() {
     finish(&mut dedup, Seq(9), at(50 + HORIZON));
     drop(dedup);
     assert_eq!(open(&memory).unwrap().archived_through(), Seq(8));
+}
+
+#[test]
+fn files_of_merged_runs_are_used_again_or_set_aside_and_never_while_they_are_read() {
+    let memory = Memory::default();
+    let mut dedup = open(&memory).unwrap();
+    fill(&mut dedup, 1..=17);
+    assert_eq!((run_files(&memory).len(), files(&memory, build::SPARE).len()), (1, 4));
+    // The run of 17 to 20 is written into one of them.
+    fill(&mut dedup, 18..=21);
+    assert_eq!((run_files(&memory).len(), files(&memory, build::SPARE).len()), (2, 3));
+    drop(dedup);
+    let mut dedup = open(&memory).unwrap();
+    fill(&mut dedup, 21..=33);
+    assert_eq!((run_files(&memory).len(), files(&memory, build::SPARE).len()), (2, 4));
+    assert!(files(&memory, "gone").is_empty());
+    fill(&mut dedup, 34..=65);
+    assert_eq!(run_files(&memory).len(), 1, "one of all");
+    assert_eq!((files(&memory, build::SPARE).len(), files(&memory, "gone").len()), (4, 4), "larger ones go");
+    for n in 1..=65 {
+        assert_eq!(dedup.look(&identity(n), n).unwrap(), Known::Repeat { seq: Seq(n) });
+    }
+    // Who asks an old run finds it, whatever has become of it.
+    fill(&mut dedup, 66..=77);
+    let before = dedup.runs.clone();
+    fill(&mut dedup, 78..=81);
+    assert_eq!(dedup.runs.len(), 2);
+    assert_eq!(run_files(&memory).len(), 2 + 4, "those inside the merged one are there still");
+    let asked = before.iter().find_map(|run| run.look(block::key(&identity(66))).unwrap());
+    assert_eq!(asked.map(|entry| entry.seq), Some(Seq(66)));
+    drop(before);
+    finish(&mut dedup, Seq(81), at(81));
+    assert_eq!(run_files(&memory).len(), 2);
 }
 
 #[test]

@@ -104,6 +104,7 @@ fn what_a_merge_or_a_cut_left_over_is_cleaned_up() {
     memory.0.lock().unwrap().insert(path(40, 44).with_extension(build::UNFINISHED), copy.clone());
     recover(&memory, 41).unwrap();
     assert_eq!(run_files(&memory), before);
+    assert!(files(&memory, build::UNFINISHED).is_empty());
 }
 
 #[test]
