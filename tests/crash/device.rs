@@ -35,15 +35,15 @@ struct Device {
 
 impl Device {
     /// `None`, and a line that says so, where a file system cannot be mounted.
-    fn mount() -> Option<Self> {
-        let made = Self::made();
+    fn mount(options: &str) -> Option<Self> {
+        let made = Self::made(options);
         if made.is_none() {
             println!("skipped: no loop device can be mounted here, so no device can refuse blocks");
         }
         made
     }
 
-    fn made() -> Option<Self> {
+    fn made(mount_options: &str) -> Option<Self> {
         let owned = tempfile::tempdir().unwrap();
         let [backing, at] = ["backing", "volume"].map(|name| owned.path().join(name));
         std::fs::create_dir(&backing).unwrap();
@@ -60,7 +60,7 @@ impl Device {
         // The loop driver calls a write a success if it succeeded in part; so each block is a write of its own.
         let device = made.device.trim_start_matches("/dev/");
         std::fs::write(format!("/sys/block/{device}/queue/max_sectors_kb"), "4").ok()?;
-        run("mount", &[&made.device, made.at.to_str()?])?;
+        run("mount", &["-o", mount_options, &made.device, made.at.to_str()?])?;
         Some(made)
     }
 
@@ -201,7 +201,7 @@ fn refuse(device: &Device, plant: Option<&str>) -> Refused {
 
 #[test]
 fn what_a_device_refused_is_not_taken_from_the_page_cache() {
-    let Some(device) = Device::mount() else { return };
+    let Some(device) = Device::mount("rw") else { return };
     let Refused { home, clients, refused, last, _owned } = refuse(&device, None);
     ended_by(&refused, "cannot be made durable");
     let node = last.unwrap_or_else(|dead| panic!("what was answered is lost: {dead:?}"));
@@ -215,10 +215,31 @@ fn what_a_device_refused_is_not_taken_from_the_page_cache() {
 #[cfg(feature = "faults")]
 #[test]
 fn a_recovery_that_trusts_the_page_cache_is_noticed() {
-    let Some(device) = Device::mount() else { return };
+    let Some(device) = Device::mount("rw") else { return };
     let Refused { last, .. } = refuse(&device, Some("journal-trusts-cache"));
     match last {
         Ok(node) => panic!("nothing was lost: {:?}", node.kill()),
         Err(dead) => ended_by(&dead, "the journal is damaged"),
     }
+}
+
+/// A file of an earlier process, which nobody needs, goes beside a running node.
+#[test]
+fn a_start_warns_of_a_mount_that_discards_and_removes_what_was_set_aside() {
+    let Some(device) = Device::mount("discard") else { return };
+    let owned = tempfile::tempdir().unwrap();
+    let mut home = Home::new(owned.path(), "low_water_mib = 1\n").with_data(&device.at.join("data"));
+    home.start().terminate();
+    let left = home.data().join("journal/00000000000000ff.journal.0.gone");
+    std::fs::write(&left, vec![7; 5 << 20]).unwrap();
+    let node = home.start();
+    let until = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while left.exists() {
+        assert!(std::time::Instant::now() < until, "{} is still there", left.display());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let dead = node.terminate();
+    assert!(dead.status.is_some_and(|status| status.success()), "{dead:?}");
+    let warned = |line: &String| line.contains("mounted with `discard`");
+    assert_eq!(dead.said.iter().filter(|line| warned(line)).count(), 1, "{dead:?}");
 }

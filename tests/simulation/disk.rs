@@ -101,8 +101,7 @@ struct Inner {
     capacity: u64,
     filler: u64,
     fuse: Option<Fuse>,
-    /// So many syncs go well before the device refuses one.
-    refuses_after: Option<u64>,
+    refusal: Option<Refusal>,
     dead: bool,
     /// Faults since the process started.
     injected: u64,
@@ -111,6 +110,8 @@ struct Inner {
     story: VecDeque<String>,
     /// Journal segments that were given back, as they were.
     archive: BTreeMap<PathBuf, Vec<u8>>,
+    /// Checksums of the frames that were written last, by file and place.
+    frames: BTreeMap<(usize, usize), u32>,
     /// Highest number that a journal frame was written with.
     spent: u64,
     broken_promise: Option<String>,
@@ -121,6 +122,13 @@ struct Inner {
 pub struct Fuse {
     pub name: Option<&'static str>,
     pub operations: u64,
+}
+
+/// The device refuses one sync of a file that is called so, after others went well.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    pub extension: &'static str,
+    pub after: u64,
 }
 
 /// The simulated disk; clones share it.
@@ -151,13 +159,14 @@ impl SimDisk {
             capacity,
             filler: 0,
             fuse: None,
-            refuses_after: None,
+            refusal: None,
             dead: false,
             injected: 0,
             elapsed_millis: 0,
             trace: 0,
             story: VecDeque::new(),
             archive: BTreeMap::new(),
+            frames: BTreeMap::new(),
             spent: 0,
             broken_promise: None,
         })))
@@ -189,9 +198,9 @@ impl SimDisk {
         self.inner().fuse = fuse;
     }
 
-    /// After how many syncs one is refused; `None` for never.
-    pub fn set_refusal(&self, after: Option<u64>) {
-        self.inner().refuses_after = after;
+    /// Which sync the device refuses; `None` for none.
+    pub fn set_refusal(&self, refusal: Option<Refusal>) {
+        self.inner().refusal = refusal;
     }
 
     /// Whether the fuse burnt down.
@@ -247,7 +256,7 @@ impl SimDisk {
         if death == Death::Cut {
             inner.cut();
         }
-        (inner.fuse, inner.refuses_after, inner.dead, inner.injected) = (None, None, false, 0);
+        (inner.fuse, inner.refusal, inner.dead, inner.injected) = (None, None, false, 0);
     }
 
     /// Segments of the journal that were given back.
@@ -335,10 +344,14 @@ impl Inner {
     }
 
     /// Counts one sync; whether the device refuses it.
-    fn refuses(&mut self) -> bool {
-        let after = self.refuses_after.take();
-        self.refuses_after = after.and_then(|after| after.checked_sub(1));
-        after == Some(0)
+    fn refuses(&mut self, inode: usize) -> bool {
+        let Some(mut refusal) = self.refusal else { return false };
+        let mut names = self.seen.names.iter().filter(|(_, of)| **of == inode);
+        let counts = names.any(|(path, _)| path.extension().is_some_and(|of| of == refusal.extension));
+        let now = counts && refusal.after == 0;
+        refusal.after -= u64::from(counts && !now);
+        self.refusal = (!now).then_some(refusal);
+        now
     }
 
     fn used(&self) -> u64 {
@@ -459,13 +472,13 @@ impl Inner {
         else {
             return;
         };
-        let Inode { volatile, dirty, .. } = &self.inodes[inode];
-        if volatile.get(at..at + bytes.len()) == Some(bytes) {
-            // Recovery writes again what it read.
+        let again = self.frames.insert((inode, at), header.crc) == Some(header.crc);
+        if again {
+            // Recovery writes what it read.
             return;
         }
         let mut broken = None;
-        if !dirty.is_empty() {
+        if !self.inodes[inode].dirty.is_empty() {
             broken =
                 Some(format!("O1: {}: a frame is written while older bytes are unsynced", path.display()));
         }

@@ -11,7 +11,7 @@ use gemba::kanban::journal::{Damage, scan};
 use gemba::line::recovery::journal_dir;
 
 use crate::clients::Clients;
-use crate::disk::{Death, Faults, Fuse, SimDisk};
+use crate::disk::{Death, Faults, Fuse, Refusal, SimDisk};
 use crate::line::{self, DATA_DIR, Line, Stopped, Target, Time, log_vkey};
 use crate::oracles::{self, Evidence, Failure, Summary};
 use crate::plan::Plan;
@@ -149,8 +149,9 @@ impl World {
             return if self.death() == Some(Death::Kill) {
                 if self.rng.chance(5000) {
                     // It ends by itself then.
-                    let after = self.rng.below(60);
-                    self.disk.set_refusal(Some(after));
+                    let extension = self.rng.pick(&["journal", "log"]);
+                    let after = self.rng.below(if extension == "log" { 8 } else { 40 });
+                    self.disk.set_refusal(Some(Refusal { extension, after }));
                     return Fuse { name: None, operations: u64::MAX };
                 }
                 let name = Some(self.rng.pick(&["sync", "sync", "sync_dir"]));

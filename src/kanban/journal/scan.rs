@@ -178,19 +178,23 @@ pub fn recover<E: From<Damage>>(
     mut visit: impl FnMut(&frame::Header, Bytes, &Path, u64) -> Result<(), E>,
 ) -> Result<End, E> {
     disk.sync_dir(dir).map_err(at(dir))?;
-    let mut held: Option<(frame::Header, Bytes, PathBuf, u64)> = None;
+    let mut held: Option<(frame::Header, Bytes, u64)> = None;
+    let mut held_path = PathBuf::new();
     let end = scan(disk, dir, |header, records, path, offset| {
-        match held.replace((*header, records, path.to_owned(), offset)) {
-            Some((header, records, path, offset)) => visit(&header, records, &path, offset),
-            None => Ok(()),
+        if let Some((header, records, offset)) = held.replace((*header, records, offset)) {
+            visit(&header, records, &held_path, offset)?;
         }
+        if held_path.as_os_str() != path.as_os_str() {
+            path.clone_into(&mut held_path);
+        }
+        Ok::<(), E>(())
     })?;
     if let Some(last) = end.segments.last() {
         let file = disk.open(&last.path).map_err(at(&last.path))?;
         make_certain(&*file, &end).map_err(uncertain(&last.path))?;
     }
-    if let Some((header, records, path, offset)) = held {
-        visit(&header, records, &path, offset)?;
+    if let Some((header, records, offset)) = held {
+        visit(&header, records, &held_path, offset)?;
     }
     Ok(end)
 }

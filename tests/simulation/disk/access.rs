@@ -151,7 +151,7 @@ impl File for SimFile {
         let mut inner = self.disk.inner();
         inner.operation("sync", 0)?;
         let (rate, slow) = (inner.faults.sync, inner.faults.slow);
-        let rate = if inner.refuses() { 10_000 } else { rate };
+        let rate = if inner.refuses(self.inode) { 10_000 } else { rate };
         if inner.rng.chance(slow) {
             let took = 1_000 + inner.rng.below(7_000);
             inner.elapsed_millis += took;
