@@ -62,8 +62,8 @@ impl Edge {
         reason = "one list of who gets what; in parts it would be harder to follow"
     )]
     /// Takes up what is on disk and starts every stage but HTTP and the publisher, which wait for the journal.
-    pub fn start(start: Start<'_>, link: &Link) -> Result<Self, ServeError> {
-        let Start { settings, disk, addresses, orders, budget, ref restarts, .. } = start;
+    pub fn start(start: &Start<'_>, link: &Link) -> Result<Self, ServeError> {
+        let &Start { settings, disk, addresses, orders, budget, ref restarts, .. } = start;
         start.go_on()?;
         let drain = orders.drain.clone();
         let idle = Idle::sharing(settings.ingress_threads + 2, cores::processors());
@@ -151,11 +151,10 @@ impl Edge {
         let (front, at) = Front::plan(
             settings,
             disk,
-            addresses.ingress,
+            (addresses.ingress, &health.connections),
             ingress,
             (&drain, &abandon, &crowd, &health.journal.clock.time),
             (None, None),
-            &health.connections,
             &mut recorder,
         )?;
         let listener = listen(addresses.admin, "admin.listen")?;

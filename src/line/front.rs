@@ -64,11 +64,10 @@ impl Front {
     pub fn plan(
         settings: &Settings,
         disk: &Arc<dyn Disk>,
-        address: Option<SocketAddr>,
+        (address, connections): (Option<SocketAddr>, &Connections),
         mut ends: Vec<IngressEnds>,
         (drain, abandon, crowd, time): (&Switch, &Switch, &Crowd, &Mark),
         (broker, shared): (Option<Broker>, Shared),
-        connections: &Connections,
         recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
     ) -> Result<(Self, Option<SocketAddr>), ServeError> {
         let (waiting, address) = match (&settings.role, broker, address) {

@@ -185,9 +185,9 @@ pub fn serve(
             restarts: Arc::clone(&restarts),
         };
         let started: Result<Box<dyn Run>, ServeError> = match &settings.role {
-            Role::Edge(link) => Edge::start(start, link).map(|edge| Box::new(edge) as _),
+            Role::Edge(link) => Edge::start(&start, link).map(|edge| Box::new(edge) as _),
             Role::All(keys) | Role::Processor(keys, _) => {
-                Line::start(start, keys).map(|line| Box::new(line) as _)
+                Line::start(&start, keys).map(|line| Box::new(line) as _)
             }
         };
         let mut line = match started {

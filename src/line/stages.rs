@@ -115,8 +115,8 @@ impl Line {
         clippy::too_many_lines,
         reason = "one list of who gets what; in parts it would be harder to follow"
     )]
-    pub fn start(start: Start<'_>, keys: &ProofKeys) -> Result<Self, ServeError> {
-        let Start { settings, disk, addresses, ref parked, orders, budget, ref restarts } = start;
+    pub fn start(start: &Start<'_>, keys: &ProofKeys) -> Result<Self, ServeError> {
+        let &Start { settings, disk, addresses, ref parked, orders, budget, ref restarts } = start;
         start.go_on()?;
         let threads = front::threads(settings) + settings.shards + 3;
         let idle = Idle::sharing(threads, cores::processors());
@@ -270,11 +270,10 @@ impl Line {
         let (front, at) = Front::plan(
             settings,
             disk,
-            addresses.ingress,
+            (addresses.ingress, &health.connections),
             ingress,
             (&stops.drain, &stops.abandon, &crowd, &health.journal.clock.time),
             (broker, shared),
-            &health.connections,
             &mut recorder,
         )?;
         let listener = listen(addresses.admin, "admin.listen")?;

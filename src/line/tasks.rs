@@ -56,11 +56,13 @@ impl Tasks {
 
 #[cfg(test)]
 mod tests {
+    use tokio::runtime::LocalOptions;
+
     use super::*;
 
     fn run(tasks: impl FnOnce(&mut Tasks), work: impl Future<Output = ()>) -> Result<(), ServeError> {
         let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().build_local(Default::default());
+            tokio::runtime::Builder::new_current_thread().enable_time().build_local(LocalOptions::default());
         runtime.unwrap().block_on(async {
             let mut beside = Tasks::new(Switch::new());
             tasks(&mut beside);

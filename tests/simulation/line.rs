@@ -78,8 +78,8 @@ impl Time {
         Look { wall: self.wall().0 * 1000, boot: (1000 + self.millis) * 1000 }
     }
 
-    fn boot_id(&self) -> Option<Box<str>> {
-        Some(format!("boot-{}", self.boots).into())
+    fn boot_id(&self) -> Box<str> {
+        format!("boot-{}", self.boots).into()
     }
 }
 
@@ -309,6 +309,7 @@ fn wire(plan: &Plan) -> Lanes {
 
 impl Line {
     /// As the program starts: state and log, journal, and only then signals.
+    #[expect(clippy::too_many_lines, reason = "one order of steps, as the program has it")]
     pub fn start(
         plan: &Plan,
         disk: &SimDisk,
@@ -410,7 +411,7 @@ impl Line {
             behind.turn(rng, time, target)?;
         }
         let kept_for = plan.dedup.horizon();
-        let begin = Begin { last: end.time, boot_id: time.boot_id(), kept_for, look: time.look() };
+        let begin = Begin { last: end.time, boot_id: Some(time.boot_id()), kept_for, look: time.look() };
         let clock =
             JournalClock::begin(&shared, &recovery::journal_dir(data_dir), begin, marks.clock.clone());
         let writer = recovery::write_on(&shared, data_dir, plan.segment_bytes, false, end, clock.now())?;

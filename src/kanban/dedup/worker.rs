@@ -126,12 +126,11 @@ impl Worker {
 
     fn archive(&mut self) -> Result<Step, ArchiveError> {
         let Some(block) = self.blocks.front() else { return Ok(Step::Idle) };
-        let build = match self.build.take() {
-            Some(build) => self.build.insert(build),
-            None => {
-                let spare = self.spares.pop();
-                self.build.insert(Build::of_block(&self.disk, &self.dir, block, spare.as_deref())?)
-            }
+        let build = if let Some(build) = self.build.take() {
+            self.build.insert(build)
+        } else {
+            let spare = self.spares.pop();
+            self.build.insert(Build::of_block(&self.disk, &self.dir, block, spare.as_deref())?)
         };
         if !build.step()? {
             return Ok(Step::Worked);
