@@ -64,14 +64,14 @@ struct Started(Child);
 impl Started {
     /// Waits until it takes signals; panics with what it said where it ends before.
     fn new(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut started = Self(command.spawn().unwrap());
+        let mut lines = BufReader::new(started.0.stderr.take().unwrap()).lines().map_while(Result::ok);
         let mut said = Vec::new();
         while let Some(line) = lines.next() {
             said.push(line);
             if said.last().unwrap().contains("operators on http://") {
                 std::thread::spawn(move || lines.for_each(drop));
-                return Self(child);
+                return started;
             }
         }
         panic!("it ended: {said:#?}");
@@ -432,7 +432,7 @@ fn nodes_with_fewer_threads_than_cores_share_the_machine() {
         status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned();
     let nodes = [(); 2].map(|()| Node::start_with(&[("GEMBA_INGRESS__THREADS", "1")]));
     for node in &nodes {
-        assert_eq!(cores(node.pid()), [all.clone()]);
+        assert_eq!(cores(node.pid()), std::slice::from_ref(&all));
     }
 }
 

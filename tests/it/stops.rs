@@ -76,7 +76,7 @@ fn send(node: &Node, load: &Load, sender: u64) {
         );
         let connected = socket.take().or_else(|| TcpStream::connect(address).ok());
         let Some(mut connected) = connected else { continue };
-        connected.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        connected.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let _partly = connected.write_all(&[head.as_bytes(), body.as_bytes()].concat());
         match read_answer(&mut connected) {
             Some(answer) if answer.status == 202 => {

@@ -10,7 +10,7 @@ use crate::node::{Node, signal};
 /// A pipe that is full, and its reading end.
 fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
-    writer.write_all(&[b'.'; 64 * 1024]).unwrap();
+    writer.write_all(&vec![b'.'; 64 * 1024]).unwrap();
     (reader, writer)
 }
 
