@@ -1,5 +1,6 @@
 //! `gemba serve`: from the configuration to a running line.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ impl Serve {
             privacy::open_memory();
         }
         keep_private(&config.data_dir)?;
-        for (what, path) in config.create_secrets()? {
+        for (what, path) in config.create_secrets().map_err(Failure::io)? {
             say(&format!("made {what}: {}", path.display()));
         }
         let secrets = config.read_secrets(Missing::Refuse)?;
@@ -87,9 +88,10 @@ impl Serve {
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let failure = match &error {
-            ServeError::Listen(_) | ServeError::Signer(_) | ServeError::Descriptors(_) => {
-                Self::usage(error.to_string())
-            }
+            ServeError::Listen(_)
+            | ServeError::Signer(_)
+            | ServeError::Descriptors(_)
+            | ServeError::Clock => Self::usage(error.to_string()),
             ServeError::TooOften { .. } => Self::check(error.to_string()),
             _ => Self::io(&error),
         };
@@ -102,7 +104,13 @@ impl From<ServeError> for Failure {
 
 /// Makes the data directory where there is none, and closes it to others.
 fn keep_private(data_dir: &Path) -> Result<(), Failure> {
-    let failed = |error| Failure::io(format!("{}: {error}", data_dir.display()));
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            Failure::usage(format!("{}: `node.data_dir` is not a directory", data_dir.display()))
+                .hint("name a directory, or a path at which one can be made")
+        }
+        _ => Failure::io(format!("{}: {error}", data_dir.display())),
+    };
     disk::make_dir(&RealDisk, data_dir).map_err(failed)?;
     disk::keep_private(data_dir)?.iter().for_each(|told| say(told));
     Ok(())

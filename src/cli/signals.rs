@@ -47,6 +47,9 @@ fn listen(orders: &SystemOrders, caught: &mpsc::SyncSender<io::Result<()>>) -> i
         let mut hangup = signal(SignalKind::hangup())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        // A write beyond a limit on the size of files then fails with EFBIG and says which file; uncaught, the signal
+        // kills without a word.
+        let _beyond_file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         // The one who waits for it is there.
         let _told = caught.send(Ok(()));
         while hear(orders, [&mut terminate, &mut interrupt], &mut hangup).await.is_some() {}

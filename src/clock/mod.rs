@@ -31,6 +31,9 @@ pub fn millis() -> u64 {
     nanos() / 1_000_000
 }
 
+/// The last millisecond of the year 9999, the last that the formats of dates can say.
+pub const WALL_MILLIS_MAX: u64 = 253_402_300_799_999;
+
 /// Wall time in milliseconds since 1970, as the machine has it: it may step in both directions.
 #[must_use]
 pub fn wall() -> UnixMillis {

@@ -19,6 +19,7 @@ mod state;
 mod tests;
 
 use std::ffi::OsString;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -245,7 +246,7 @@ impl Config {
     ///
     /// # Errors
     /// When one cannot be written.
-    pub fn create_secrets(&self) -> Result<Vec<(String, PathBuf)>, ConfigError> {
+    pub fn create_secrets(&self) -> io::Result<Vec<(String, PathBuf)>> {
         if self.profile != Profile::Dev {
             return Ok(Vec::new());
         }

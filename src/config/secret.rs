@@ -128,10 +128,13 @@ impl SecretRef {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(&self, data_dir: &Path, written: Written) -> Result<Option<PathBuf>, ConfigError> {
+    pub fn create(&self, data_dir: &Path, written: Written) -> io::Result<Option<PathBuf>> {
         let Some(path) = self.missing(data_dir) else { return Ok(None) };
-        write_new(path, &self.random(written)?)
-            .map_err(|error| self.wrong(format!("{}: {error}", path.display())))?;
+        let made = self.random(written).map_err(io::Error::other).and_then(|secret| write_new(path, &secret));
+        let what = &self.what;
+        made.map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {what} cannot be made: {error}", path.display()))
+        })?;
         Ok(Some(path.to_owned()))
     }
 

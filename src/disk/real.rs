@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 use super::{Disk, File};
 use crate::descriptors::patiently;
 
@@ -103,7 +105,13 @@ impl DataLock {
     /// `ResourceBusy` when another process holds the directory.
     pub fn take(data_dir: &Path) -> io::Result<Self> {
         let path = data_dir.join("lock");
-        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+        // Neither waits for a pipe of this name nor follows a link out of the directory.
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+        let mut options = fs::OpenOptions::new();
+        let file =
+            options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags).open(&path);
+        let file =
+            file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(

@@ -390,7 +390,8 @@ fn now(time: &Mark) -> Now {
 }
 
 fn http_date() -> String {
-    httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(clock::wall().0))
+    let wall = clock::wall().0.min(clock::WALL_MILLIS_MAX);
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(wall))
 }
 
 /// Runs one ingress thread until the line has drained.

@@ -48,6 +48,10 @@ pub enum RecoveryError {
         "{path}: the state store knows the events through {watermark}, but the journal begins at event {first}: what was decided between is missing"
     )]
     StateLost { path: PathBuf, watermark: Seq, first: Seq },
+    #[error(
+        "{path}: the transparency log has no receipt, but the state store knows event {watermark}: receipts were written before"
+    )]
+    LogLost { path: PathBuf, watermark: Seq },
 }
 
 /// State and log as they were left.
@@ -87,9 +91,13 @@ pub fn dedup_dir(data_dir: &Path) -> PathBuf {
 }
 
 /// Takes up state and log.
-pub fn open(store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryError> {
+pub fn open(data_dir: &Path, store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryError> {
     let mut governors = Vec::new();
     let Loaded { watermark, rules, held } = store.load(&mut |governor| governors.push(governor))?;
+    // State is committed only after its receipts are durable, and the first event of a journal, its rules, leaves one.
+    if !log.has_receipts() && watermark > Seq(0) {
+        return Err(RecoveryError::LogLost { path: log_dir(data_dir), watermark });
+    }
     // A signal that waits in a mailbox is numbered below the watermark, and its receipt is still to come.
     let oldest = governors.iter().filter_map(Governor::oldest_waiting).map(|seq| Seq(seq.0 - 1)).min();
     let logged = log.logged_after(oldest.map_or(watermark, |oldest| oldest.min(watermark)).0)?;

@@ -40,6 +40,8 @@ pub enum ServeError {
     Role { path: PathBuf, held: String, role: &'static str },
     #[error(transparent)]
     Descriptors(#[from] TooFew),
+    #[error("the wall clock says a time before 1970 or after 9999")]
+    Clock,
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -96,6 +98,13 @@ impl ServeError {
             Self::Store(StoreError::Io { source, .. }) if descriptors::are_exhausted(source) => Some(
                 "the disk is well: the process or the system ran out of file descriptors; raise RLIMIT_NOFILE",
             ),
+            Self::Recovery(RecoveryError::LogLost { .. }) => Some(
+                "restore log/ as it was: nothing else has its receipts, and a new log under the same name would contradict it",
+            ),
+            Self::Clock => Some("set the clock of the machine"),
+            Self::Listen(ListenError { source, .. }) if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                Some("no interface of this machine has this address")
+            }
             Self::Listen(_) => Some("another process may listen there; choose another address"),
             Self::TooOften { .. } => {
                 Some("everything accepted is in the journal; the panics are on standard error")
@@ -150,6 +159,10 @@ pub fn serve(
     mut tell: impl FnMut(Notice<'_>),
 ) -> Result<Ended, ServeError> {
     orders.begun.turn_on();
+    // Libraries beside us count from 1970 and write years of four digits.
+    if !(1..=clock::WALL_MILLIS_MAX).contains(&clock::wall().0) {
+        return Err(ServeError::Clock);
+    }
     let budget = Budget::divide(descriptors::raise(), settings.needs())?;
     let data_dir = settings.data_dir.clone();
     let in_data_dir = |source| ServeError::DataDir { path: data_dir.clone(), source };

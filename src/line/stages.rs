@@ -141,7 +141,7 @@ impl Line {
         let (reader, followups) = (log.reader(), store.followups());
         let cases = store.cases();
         let Opened { store, governors, watermark, rules: stored, held, log, logged } =
-            recovery::open(Box::new(store), log)?;
+            recovery::open(&settings.data_dir, Box::new(store), log)?;
         start.go_on()?;
         let configured = settings.rulebook.configured().to_text();
         let journal_dir = recovery::journal_dir(&settings.data_dir);

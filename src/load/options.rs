@@ -50,8 +50,7 @@ pub struct Options {
     /// SKUs of each tenant.
     #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub skus: u32,
-    /// Kinds of requests by weight, such as valid=90,bad-signature=5,duplicate=3,malformed=2. An address that sends
-    /// more than a few bad signatures a second is answered 429 for everything.
+    /// Kinds of requests by weight, such as valid=90,bad-signature=5,duplicate=3,malformed=2.
     #[arg(long, default_value = "valid=100", value_name = "MIX")]
     pub mix: Mix,
     /// How the rate moves over time.

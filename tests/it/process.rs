@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, command, signal};
+use crate::node::{Node, PROGRAM, command, command_of, signal};
 
 /// A start or an end that takes longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -500,4 +500,49 @@ fn a_quota_of_processors_is_seen() {
         drop(node);
         drop(group);
     }
+}
+
+#[test]
+fn a_log_that_is_gone_is_not_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start_in(dir.path(), &[]);
+    assert_eq!(node.post("application/json", signal("acme", "vm", "s-1").as_bytes()).status, 202);
+    node.decided("acme", "s-1");
+    assert!(node.terminate().success());
+    let log = dir.path().join("data/log");
+    std::fs::rename(&log, dir.path().join("log")).unwrap();
+    let (code, said) = ended(command(dir.path()).arg("serve"));
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("the transparency log has no receipt") && said.contains("restore log/"), "{said}");
+    // Restored, it goes on.
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::rename(dir.path().join("log"), &log).unwrap();
+    let node = Node::start_in(dir.path(), &[]);
+    assert_eq!(node.decided("acme", "s-1")["status"], "decided");
+}
+
+#[test]
+fn what_cannot_be_written_or_opened_at_the_start_says_which_and_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    // A file where the directory belongs.
+    std::fs::write(&data_dir, b"").unwrap();
+    let (code, said) = ended(command(dir.path()).arg("serve"));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("`node.data_dir` is not a directory"), "{said}");
+    // A pipe where the lock belongs.
+    std::fs::remove_file(&data_dir).unwrap();
+    std::fs::create_dir(&data_dir).unwrap();
+    chmod(&data_dir, 0o700);
+    assert!(Command::new("mkfifo").arg(data_dir.join("lock")).status().unwrap().success());
+    let (code, said) = ended(command(dir.path()).arg("serve"));
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("data/lock"), "{said}");
+    // A limit on the size of files.
+    std::fs::remove_file(data_dir.join("lock")).unwrap();
+    let mut limited = command_of("bash", dir.path());
+    limited.args(["-c", "ulimit -f 1000; exec \"$0\" serve", PROGRAM]);
+    let (code, said) = ended(&mut limited);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("File too large"), "{said}");
 }

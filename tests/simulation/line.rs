@@ -327,7 +327,7 @@ impl Line {
         let key = ReceiptKey::new(&[1; 32]);
         let log = Log::open(disk.shared(), &log_dir, signer, key, plan.log_segment_bytes, time.wall())?;
         let Opened { store, governors, watermark, rules: stored, log, logged, .. } =
-            recovery::open(Box::new(store.clone()), log)?;
+            recovery::open(data_dir, Box::new(store.clone()), log)?;
         let compiled = Arc::new(Compiled::default());
         let configured = plan.rules.to_text();
         let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
