@@ -64,8 +64,8 @@ impl Disk for MemoryDisk {
         Ok(lock(&self.files).keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
     }
 
-    fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
-        Ok(())
+    fn create_dir(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

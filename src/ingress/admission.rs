@@ -18,6 +18,7 @@ use crate::net::address;
 #[derive(Debug)]
 pub struct Admission {
     connections_max: usize,
+    per_address_max: u32,
     idle_seconds: u32,
     age_seconds: u32,
     trusted: TrustedProxies,
@@ -26,8 +27,16 @@ pub struct Admission {
     now: Rc<Cell<u32>>,
     open: Cell<usize>,
     admitted: Cell<u32>,
+    /// Where the next look for a connection that makes room begins.
+    look: Cell<usize>,
     watches: RefCell<Vec<Weak<Watch>>>,
     per_address: RefCell<HashMap<IpAddr, u32>>,
+}
+
+/// Connections of one address where there may be `connections_max`: never most of them.
+fn share_of(connections_max: usize) -> u32 {
+    let quarter = u32::try_from(connections_max / 4).unwrap_or(u32::MAX);
+    limits::CONNECTIONS_PER_ADDRESS_MAX.min(quarter).max(1)
 }
 
 /// Connections that are looked at to find one that makes room.
@@ -46,6 +55,7 @@ impl Admission {
     ) -> Self {
         Self {
             connections_max,
+            per_address_max: share_of(connections_max),
             idle_seconds,
             age_seconds,
             trusted,
@@ -53,6 +63,7 @@ impl Admission {
             now,
             open: Cell::new(0),
             admitted: Cell::new(0),
+            look: Cell::new(0),
             watches: RefCell::default(),
             per_address: RefCell::default(),
         }
@@ -61,10 +72,6 @@ impl Admission {
     /// Takes a connection, or not.
     pub fn admit(&self, peer: IpAddr) -> Option<Rc<Watch>> {
         let peer = address::canonical(peer);
-        let full = self.open.get() >= self.connections_max;
-        if full && (self.open.get() >= self.connections_max + CONNECTIONS_CLOSING_MAX || !self.make_room()) {
-            return None;
-        }
         let number = self.admitted.get();
         self.admitted.set(number.wrapping_add(1));
         // Up to a tenth earlier, so that connections that came together do not all go together.
@@ -72,8 +79,13 @@ impl Admission {
         let expires = self.now.get().saturating_add(lifetime);
         let is_proxy = self.trusted.trusts(peer);
         let watch = Watch::new(peer, is_proxy, Rc::clone(&self.now), expires, &self.budget);
-        // A proxy speaks for many.
+        // A proxy speaks for many. Who is over its share makes nobody else go.
         if !is_proxy && !self.count(&watch, peer) {
+            return None;
+        }
+        let full = self.open.get() >= self.connections_max;
+        if full && (self.open.get() >= self.connections_max + CONNECTIONS_CLOSING_MAX || !self.make_room()) {
+            self.count_no_more(&watch);
             return None;
         }
         self.open.set(self.open.get() + 1);
@@ -96,7 +108,7 @@ impl Admission {
         let client = address::client(client);
         let mut per_address = self.per_address.borrow_mut();
         let count = per_address.entry(client).or_insert(0);
-        if *count >= limits::CONNECTIONS_PER_ADDRESS_MAX {
+        if *count >= self.per_address_max {
             return false;
         }
         *count += 1;
@@ -107,6 +119,10 @@ impl Admission {
     /// A connection has ended.
     pub fn leave(&self, watch: &Watch) {
         self.open.set(self.open.get() - 1);
+        self.count_no_more(watch);
+    }
+
+    fn count_no_more(&self, watch: &Watch) {
         let Some(client) = watch.counted.take() else { return };
         let mut per_address = self.per_address.borrow_mut();
         if let Some(count) = per_address.get_mut(&client) {
@@ -129,16 +145,20 @@ impl Admission {
     /// that has been so the longest.
     fn make_room(&self) -> bool {
         let watches = self.watches.borrow();
-        let from = self.admitted.get() as usize * LOOKED_AT;
+        let looked_at = LOOKED_AT.min(watches.len());
+        // Spread over all of them: those that came together are alike.
+        let step = watches.len() / looked_at.max(1);
+        let from = self.look.replace(self.look.get().wrapping_add(1));
         let some =
-            (0..LOOKED_AT.min(watches.len())).filter_map(|at| watches[(from + at) % watches.len()].upgrade());
+            (0..looked_at).filter_map(|at| watches[from.wrapping_add(at * step) % watches.len()].upgrade());
         let quiet = some.filter_map(|watch| {
             let seconds = watch.seconds_without_request()?;
             let may_go = seconds >= GRACE_SECONDS && watch.current_order() < Order::Close;
             may_go.then(|| ((watch.is_unused(), seconds), watch))
         });
         let Some((_, longest)) = quiet.max_by_key(|(rank, _)| *rank) else { return false };
-        longest.order(Order::Close);
+        // There is nothing to answer, or an answer on its way that has to leave first.
+        longest.order(if longest.is_unused() { Order::End } else { Order::Close });
         true
     }
 
@@ -207,14 +227,42 @@ mod tests {
         let idle = admission.admit(address("192.0.2.2")).unwrap();
         idle.request_began();
         idle.request_ended();
-        let silent: Vec<_> = (0..2).map(|_| admission.admit(address("192.0.2.3")).unwrap()).collect();
-        assert!(admission.admit(address("192.0.2.4")).is_none(), "none has been silent for long");
+        let silent: Vec<_> =
+            ["192.0.2.3", "192.0.2.4"].map(|from| admission.admit(address(from)).unwrap()).into();
+        assert!(admission.admit(address("192.0.2.5")).is_none(), "none has been silent for long");
         now.set(GRACE_SECONDS);
-        for _ in 0..3 {
-            assert!(admission.admit(address("192.0.2.4")).is_some());
+        for from in ["192.0.2.5", "192.0.2.6", "192.0.2.7"] {
+            assert!(admission.admit(address(from)).is_some());
         }
-        assert!(admission.admit(address("192.0.2.4")).is_none());
-        assert!(silent.iter().all(|watch| watch.current_order() == Order::Close));
+        assert!(admission.admit(address("192.0.2.8")).is_none());
+        assert!(silent.iter().all(|watch| watch.current_order() == Order::End));
         assert_eq!((idle.current_order(), busy.current_order()), (Order::Close, Order::GoOn));
+    }
+
+    #[test]
+    fn where_all_places_are_taken_the_silent_go_and_not_those_who_were_served() {
+        let (admission, now) = admission(400);
+        let from = |group: u8, number: u8| IpAddr::from([192, 0, group, number]);
+        let served: Vec<_> = (0..100).map(|number| admission.admit(from(1, number)).unwrap()).collect();
+        for watch in &served {
+            watch.request_began();
+            watch.request_ended();
+        }
+        let silent = (2..5).flat_map(|group| (0..100).map(move |number| from(group, number)));
+        let _silent: Vec<_> = silent.map(|from| admission.admit(from).unwrap()).collect();
+        assert!((0..10).all(|number| admission.admit(from(5, number)).is_none()), "all are young");
+        now.set(GRACE_SECONDS);
+        let flood: Vec<_> = (0..30).filter_map(|number| admission.admit(from(6, number))).collect();
+        assert_eq!(flood.len(), 30);
+        let newcomers = (0..30).filter(|number| admission.admit(from(7, *number)).is_some()).count();
+        assert_eq!(newcomers, 30, "a look that finds the young does not repeat itself");
+        assert!(served.iter().all(|watch| watch.current_order() == Order::GoOn));
+    }
+
+    #[test]
+    fn one_address_never_has_most_of_the_connections() {
+        let (admission, _) = admission(100);
+        let held: Vec<_> = (0..100).filter_map(|_| admission.admit(address("192.0.2.1"))).collect();
+        assert_eq!(held.len(), 25);
     }
 }

@@ -19,6 +19,7 @@ use super::stage::Ingress;
 use super::{http1, http2};
 use crate::clock;
 use crate::limits;
+use crate::net::address;
 
 /// A response of the data plane.
 pub type Answer = Response<Bytes>;
@@ -218,7 +219,7 @@ impl Watch {
         }
         let now = clock::nanos();
         let mut charge = self.answers_charge.borrow_mut();
-        let charge = charge.get_or_insert_with(|| self.budget.open(self.client(), now));
+        let charge = charge.get_or_insert_with(|| self.budget.open(address::client(self.client()), now));
         if charge.set(bytes, now).is_err() {
             self.order(Order::End);
         }
@@ -228,13 +229,14 @@ impl Watch {
     pub fn read(&self, bytes: usize, heads: u64, in_head: bool) {
         self.heads.set(heads);
         self.in_head.set(in_head);
-        if self.is_quiet() && matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
+        // An empty line between requests is not the beginning of one.
+        if in_head && self.open.get() == 0 && matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
             self.enter(Phase::Head);
         }
         if in_head {
             let now = clock::nanos();
             let mut charge = self.head_charge.borrow_mut();
-            let charge = charge.get_or_insert_with(|| self.budget.open(self.client(), now));
+            let charge = charge.get_or_insert_with(|| self.budget.open(address::client(self.client()), now));
             if charge.grow(bytes, now).is_err() {
                 self.order(Order::End);
             }

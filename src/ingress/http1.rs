@@ -117,7 +117,7 @@ pub async fn serve(socket: TcpStream, first: Bytes, watch: Rc<Watch>, ingress: R
     });
     let mut connection = Box::new(
         http1::Builder::new()
-            .half_close(false)
+            .half_close(true)
             .writev(false)
             .max_headers(limits::HEADERS_MAX)
             .max_buf_size(limits::H1_BUFFER_BYTES)
@@ -149,7 +149,8 @@ pub async fn serve(socket: TcpStream, first: Bytes, watch: Rc<Watch>, ingress: R
         Poll::Pending
     })
     .await;
-    if !ended && watch.current_order() != Order::End {
+    let was_answered = watch.seconds_without_request().is_none_or(|seconds| seconds < limits::CLOSE_SECONDS);
+    if !ended && was_answered && watch.current_order() != Order::End {
         close_in_stages(&socket, &watch).await;
     }
     outbox.borrow_mut().give_up();

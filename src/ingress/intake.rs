@@ -179,13 +179,9 @@ where
     if declared.is_some_and(|bytes| bytes > limits::BODY_BYTES_MAX as u64) {
         return Err(Refused::TooLarge);
     }
-    if let Some(bytes) = declared {
-        wait_for_turn(ingress, client, source, bytes, begun).await?;
-    }
     let body = body::read(incoming, || ingress.memory.open(client, clock::nanos())).await?;
-    if declared.is_none() {
-        wait_for_turn(ingress, client, source, body.len() as u64, begun).await?;
-    }
+    // What was declared and did not come has taken nobody's turn.
+    wait_for_turn(ingress, client, source, body.len() as u64, begun).await?;
     Ok(body)
 }
 

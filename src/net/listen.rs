@@ -96,7 +96,19 @@ impl Acceptor {
             match listener.accept() {
                 Ok(accepted) => return Ok(Some(accepted)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if are_exhausted(&error) => spare.refuse_next(|| drop(listener.accept()))?,
+                Err(error) if are_exhausted(&error) => {
+                    // Linux looks for a descriptor before it looks for a connection: there may be none.
+                    let mut waits = true;
+                    spare.refuse_next(|| {
+                        waits = listener.accept().is_ok_and(|refused| {
+                            drop(refused);
+                            true
+                        });
+                    })?;
+                    if !waits {
+                        return Ok(None);
+                    }
+                }
                 Err(error) if concerns_one(&error) => {}
                 Err(error) => return Err(error),
             }

@@ -51,7 +51,12 @@ fn bad(what: impl Into<String>) -> Failed {
 }
 
 /// Carries out the order of `actor`.
-pub async fn carry_out(line: &dyn Line, route: Route, actor: &str, body: Incoming) -> Result<Value, Failed> {
+pub async fn carry_out(
+    line: &dyn Line,
+    route: Route,
+    actor: &str,
+    body: &mut Incoming,
+) -> Result<Value, Failed> {
     let limit = Duration::from_secs(u64::from(BODY_READ_SECONDS));
     let read = tokio::time::timeout(limit, Limited::new(body, ORDER_BYTES_MAX).collect()).await;
     let slow = |_| Failed::Refused(StatusCode::REQUEST_TIMEOUT, "the body came too slowly".into());

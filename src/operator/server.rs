@@ -8,11 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -147,8 +149,18 @@ impl Connection {
         answer
     }
 
+    /// Answers, and sees to what is left of the body: the next request begins after it.
     async fn answer_to(&self, request: Request<Incoming>) -> Answer {
-        let route = match find(request.method(), request.uri().path()) {
+        let (parts, mut body) = request.into_parts();
+        let mut answer = self.answer_head(&parts, &mut body).await;
+        if !body.is_end_stream() && !is_discarded(&parts.headers, &mut body).await {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    async fn answer_head(&self, request: &Parts, body: &mut Incoming) -> Answer {
+        let route = match find(&request.method, request.uri.path()) {
             Ok(route) => route,
             Err(wrong) => return refused(wrong),
         };
@@ -156,27 +168,27 @@ impl Connection {
             let detail = "too many connections of operators are open; this one answers /livez and /readyz";
             return again(detail);
         }
-        let bearer = request.headers().get(AUTHORIZATION);
+        let bearer = request.headers.get(AUTHORIZATION);
         let bearer = bearer.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         let asker = match authorize(&self.plane.tokens, self.peer, &route, bearer) {
             Ok(asker) => asker,
             Err(denied) => return denial(denied),
         };
-        if asker.token.is_some() || route.need() != Need::Nothing {
+        // Being on this machine is no right to a seat: a token is.
+        if asker.token.is_some() {
             self.plane.seats.borrow_mut().trust(self.seat.id);
         }
         let line = &*self.plane.line;
-        let (parts, incoming) = request.into_parts();
-        let answered = if parts.method == Method::POST {
+        let answered = if request.method == Method::POST {
             // Every order needs a role, so somebody is known here.
             let actor = asker.token.map_or("", |token| &*token.name);
-            match orders::carry_out(line, route, actor, incoming).await {
+            match orders::carry_out(line, route, actor, body).await {
                 Ok(done) => Ok(json(StatusCode::OK, &done)),
                 Err(Failed::Refused(status, what)) => Ok(problem(status, &what)),
                 Err(Failed::Unavailable) => Err(Unavailable),
             }
         } else {
-            reply(line, route, parts.uri.query().unwrap_or_default(), asker.is_trusted).await
+            reply(line, route, request.uri.query().unwrap_or_default(), asker.is_trusted).await
         };
         answered.unwrap_or_else(|Unavailable| again("the line does not answer now"))
     }
@@ -190,6 +202,14 @@ impl Seat {
             Kind::Health => limits::HEALTH_SECONDS,
         }
     }
+}
+
+/// Reads and drops the rest of a body of usual size; false where it is longer or does not come at once, or where the client
+/// waits for a word before it sends any.
+async fn is_discarded(headers: &HeaderMap, body: &mut Incoming) -> bool {
+    let limit = seconds(limits::BODY_GRACE_SECONDS);
+    let rest = Limited::new(body, limits::BODY_BYTES_MAX).collect();
+    !headers.contains_key(EXPECT) && matches!(tokio::time::timeout(limit, rest).await, Ok(Ok(_)))
 }
 
 fn seconds(seconds: u32) -> Duration {

@@ -185,3 +185,28 @@ fn strangers_learn_whether_the_node_is_ready_and_no_more() {
     assert_eq!(in_network_of(node.pid(), || crate::http::exchange(node.admin, LIVE)).status, 200);
     assert!(node.terminate().success());
 }
+
+/// A refused request, with a body that was not read, does not take the next one with it.
+#[test]
+fn a_refused_request_of_an_operator_takes_no_other_with_it() {
+    let node = Node::start();
+    let token = format!("authorization: Bearer {}", node.secret("admin.token"));
+    let body = vec![b'x'; 5000];
+    let length = format!("content-length: {}", body.len());
+    let mut socket = connect(node.admin);
+    for (status, line) in [
+        (404, "POST /v1/nothing HTTP/1.1"),
+        (405, "POST /v1/status HTTP/1.1"),
+        (401, "POST /v1/policy/reload HTTP/1.1"),
+        (200, "GET /livez HTTP/1.1"),
+    ] {
+        for part in [raw(line, &[&length], b""), body.clone(), raw("GET /v1/status HTTP/1.1", &[&token], b"")]
+        {
+            send(&mut socket, &part);
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        let answer = read_answer(&mut socket).expect("an answer");
+        assert_eq!((answer.status, answer.header("connection")), (status, None), "{line}");
+        assert_eq!(read_answer(&mut socket).expect("the next is not lost").status, 200, "{line}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Clients without a signature: what they do with little effort costs others nothing.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -511,14 +511,57 @@ fn clients_behind_a_proxy_are_told_apart_by_its_headers() {
     assert!(statuses.iter().all(|status| [401, 503].contains(status)), "{statuses:?}");
 }
 
+/// `nc -N` and others say that they send no more, and wait for the answer.
 #[test]
-fn a_client_that_closes_after_its_request_gets_its_answer() {
+fn a_client_that_sends_no_more_gets_its_answers() {
+    let node = Node::start();
+    for (number, pause) in [0, 50].into_iter().enumerate() {
+        let requests: Vec<Vec<u8>> = (0..3)
+            .map(|each| signed(&node, signal("acme", "vm", &format!("last-{number}-{each}")).as_bytes()))
+            .collect();
+        let requests = requests.concat();
+        let mut socket = connect(node.ingress);
+        let (first, rest_of_it) = requests.split_at(requests.len() - 20);
+        send(&mut socket, first);
+        std::thread::sleep(Duration::from_millis(pause));
+        send(&mut socket, rest_of_it);
+        socket.shutdown(Shutdown::Write).unwrap();
+        for _ in 0..3 {
+            assert_eq!(read_answer(&mut socket).expect("an answer").status, 202);
+        }
+        assert_eq!(rest(&mut socket), b"");
+    }
+}
+
+/// Declared and not sent: the turn of the large bodies of the same address is not taken.
+#[test]
+fn what_a_forger_declares_takes_no_turn() {
+    let node = Node::start_with(&[("GEMBA_INGRESS__THREADS", "1")]);
+    for _ in 0..60 {
+        assert_eq!(exchange(node.ingress, &forged(100)).status, 401);
+    }
+    let declared = raw(POST, &[JSON, "x-signature: 00", &format!("content-length: {BODY_MAX}")], b"");
+    let _held = crowd(client(1), node.ingress, 200, &declared);
+    let same = || connect_from(client(1), node.ingress).unwrap();
+    for _ in 0..60 {
+        let mut socket = same();
+        send(&mut socket, &forged(100));
+        assert_eq!(read_answer(&mut socket).unwrap().status, 401);
+    }
+    let mut socket = same();
+    send(&mut socket, &signed(&node, &long_signal("not-waiting", 200 * 1024)));
+    assert_eq!(read_answer(&mut socket).unwrap().status, 202);
+}
+
+/// An empty line after a request is passed over (RFC 9112, 2.2): it is not the beginning of a head.
+#[test]
+fn an_empty_line_does_not_shorten_an_idle_connection() {
     let node = Node::start();
     let mut socket = connect(node.ingress);
-    send(&mut socket, &signed(&node, signal("acme", "vm", "then-closed").as_bytes()));
-    let mut first = [0; 12];
-    socket.read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"HTTP/1.1 202");
-    socket.shutdown(Shutdown::Write).unwrap();
-    rest(&mut socket);
+    send(&mut socket, &signed(&node, signal("acme", "vm", "before").as_bytes()));
+    send(&mut socket, b"\r\n");
+    assert_eq!(read_answer(&mut socket).unwrap().status, 202);
+    std::thread::sleep(Duration::from_secs(14));
+    send(&mut socket, &signed(&node, signal("acme", "vm", "after").as_bytes()));
+    assert_eq!(read_answer(&mut socket).expect("an answer").status, 202);
 }
