@@ -298,8 +298,6 @@ pub const HEALTH_SECONDS: u32 = 2;
 pub const OPERATOR_IDLE_SECONDS: u32 = 15;
 /// An operator's request, from its head to its answer: the body, and the longest wait for a stage.
 pub const OPERATOR_ANSWER_SECONDS: u32 = 30;
-/// Requests on one connection of the operator plane.
-pub const OPERATOR_REQUESTS_MAX: u32 = 1_000;
 
 // Expressions of policy packs and mappings.
 

@@ -85,7 +85,6 @@ fn connected(plane: &Plane, socket: TcpStream, peer: IpAddr) {
         peer,
         begun: now,
         until: Cell::new(now + seconds(seat.patience())),
-        requests: Cell::new(0),
         seat,
     });
     tokio::task::spawn_local(connection.run(socket));
@@ -99,7 +98,6 @@ struct Connection {
     begun: Instant,
     /// It ends by then, whatever it does: each request and each answer moves this on.
     until: Cell<Instant>,
-    requests: Cell<u32>,
 }
 
 impl Drop for Connection {
@@ -135,12 +133,9 @@ impl Connection {
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         self.until.set(Instant::now() + seconds(limits::OPERATOR_ANSWER_SECONDS));
-        self.requests.set(self.requests.get() + 1);
         let mut answer = self.answer_to(request).await;
         let now = Instant::now();
-        let is_last = self.seat.kind == Kind::Health
-            || self.requests.get() >= limits::OPERATOR_REQUESTS_MAX
-            || now - self.begun >= CONNECTION_LIFE;
+        let is_last = self.seat.kind == Kind::Health || now - self.begun >= CONNECTION_LIFE;
         if is_last {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
