@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use gemba::disk::{Disk, RealDisk};
+use gemba::disk::{Disk, FrameSeed, RealDisk};
 use gemba::event::{Epoch, Kind, Seq, UnixMillis};
 use gemba::kanban::journal::frame::{HEADER_BYTES, Header, Place};
 use gemba::kanban::journal::record::{Decoder, Encoder};
@@ -20,6 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Events in one frame of a busy line.
 const FRAME: u64 = 1000;
 const PLACE: Place = Place { segment: 3, offset: 4096 };
+const SEED: FrameSeed = FrameSeed::from_bytes([7; FrameSeed::BYTES]);
 
 fn main() {
     divan::main();
@@ -98,7 +99,7 @@ fn frame_seal(bencher: Bencher, events: u64) {
     let signals: Vec<Signal> = (0..events).map(signal).collect();
     let mut frame = vec![0; HEADER_BYTES];
     encoded(&signals, &mut frame);
-    bencher.counter(BytesCount::new(frame.len())).bench_local(|| header().seal(&mut frame, PLACE));
+    bencher.counter(BytesCount::new(frame.len())).bench_local(|| header().seal(&mut frame, PLACE, SEED));
 }
 
 fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Writer {

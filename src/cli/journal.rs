@@ -1,7 +1,6 @@
 //! `gemba journal`: what is in the journal of a stopped node.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -9,7 +8,7 @@ use serde::Serialize;
 use super::Configured;
 use super::output::{self, Failure};
 use super::serve::data_dir;
-use crate::disk::{DataLock, Disk, RealDisk};
+use crate::disk::{DataLock, RealDisk};
 use crate::event::{Kind, Seq};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, repair, scan};
@@ -131,8 +130,15 @@ fn inspect(dir: &Path, json: bool) -> Result<(), Failure> {
 fn repair(dir: &Path, apply: bool, json: bool) -> Result<(), Failure> {
     let journal = journal_dir(dir);
     let at_journal = |error| Failure::io(format!("{}: {error}", journal.display()));
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let plan = repair::plan(&*disk, &journal).map_err(at_journal)?;
+    let disk = RealDisk;
+    if repair::is_interrupted(&disk, &journal).map_err(at_journal)? {
+        if !apply {
+            let failure = Failure::check("a repair of this journal was interrupted");
+            return Err(failure.hint("`gemba journal repair --apply` finishes it"));
+        }
+        repair::finish(&disk, &journal).map_err(at_journal)?;
+    }
+    let plan = repair::plan(&disk, &journal).map_err(at_journal)?;
     let lost = |hole: &repair::Hole| match hole.lost {
         Some((first, last)) => format!("events {first} to {last}"),
         None => "no event".to_owned(),
@@ -164,8 +170,9 @@ fn repair(dir: &Path, apply: bool, json: bool) -> Result<(), Failure> {
         return Err(failure
             .hint("with --apply, what is whole becomes the journal; the damaged one is kept beside it"));
     }
-    let kept = plan.apply(&disk, &journal).map_err(at_journal)?;
-    output::print(format!("mended; the damaged journal is now {}\n", kept.display()).as_bytes())
+    let number = plan.apply(&disk, &journal).map_err(at_journal)?;
+    let kept = format!("mended; the damaged segments are now {}/*.damaged-{number}\n", journal.display());
+    output::print(kept.as_bytes())
 }
 
 fn damaged(damage: Damage) -> Failure {

@@ -8,6 +8,7 @@
 //! ([`set_aside`], decision 17).
 
 mod disposer;
+mod frame_seed;
 pub mod mount;
 mod private;
 mod real;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use disposer::{Disposer, Disposing, set_aside};
+pub use frame_seed::FrameSeed;
 pub use private::{NotPrivate, keep_private};
 pub use real::{DataLock, RealDisk};
 

@@ -77,9 +77,8 @@ impl Edge {
         let bell = Arc::new(Bell::new(move || knock.notify_one()));
         lanes.follower = Some(Arc::clone(&bell));
 
-        let dir = recovery::journal_dir(&settings.data_dir);
-        let in_data_dir = |source| ServeError::DataDir { path: settings.data_dir.clone(), source };
-        let edge = identity::named(&settings.name, identity::of(&**disk, &dir).map_err(in_data_dir)?);
+        let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
+        let edge = identity::named(&settings.name, lineage.id);
         let path = settings.data_dir.join("forwarded");
         let noted = Note::open(Arc::clone(disk), &path, link.topology.partitions);
         let (note, confirmed) = noted.map_err(publisher::Fatal::from)?;
@@ -112,7 +111,7 @@ impl Edge {
         let publisher = Publisher {
             source: Source {
                 disk: Arc::clone(disk),
-                dir,
+                dir: recovery::journal_dir(&settings.data_dir),
                 durable: marks.durable.clone(),
                 bell,
                 rung,
@@ -131,6 +130,7 @@ impl Edge {
         let plan = JournalPlan {
             disk: Arc::clone(disk),
             data_dir: settings.data_dir.clone(),
+            lineage,
             bounds: settings.bounds,
             kept_for: settings.dedup.horizon(),
             dedup: dedup.map_err(recovery::RecoveryError::from)?,

@@ -15,6 +15,7 @@ use crate::event::{Feed, Order, RulesText, Seq};
 use crate::jidoka::rules::Compiled;
 use crate::kaizen::Recorder;
 use crate::kanban::dedup::Dedup;
+use crate::kanban::journal::Lineage;
 use crate::kanban::journal_clock::{Begin, JournalClock};
 use crate::kanban::stage as journal;
 use crate::kanban::tenure::Tenure;
@@ -24,6 +25,7 @@ use crate::ring::{Mark, Sleeper};
 pub struct JournalPlan {
     pub disk: Arc<dyn Disk>,
     pub data_dir: PathBuf,
+    pub lineage: Lineage,
     pub bounds: Bounds,
     /// How long identities are kept.
     pub kept_for: Duration,
@@ -65,8 +67,8 @@ pub struct Behind {
 impl JournalPlan {
     /// Reads the journal, hands on what is not decided, says that it is ready, and writes until it is stopped.
     pub fn run(self, sleeper: &Sleeper, stop: &Stop) -> Result<(), ServeError> {
-        let Self { disk, data_dir, bounds, mut dedup, watermark, behind, mut lanes, marks, recorder, .. } =
-            self;
+        let Self { disk, data_dir, lineage, bounds, mut dedup, watermark, behind, .. } = self;
+        let Self { mut lanes, marks, recorder, .. } = self;
         let shards = lanes.shards.len();
         let mut hand =
             |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed, &|| stop.abandon.is_on());
@@ -91,7 +93,8 @@ impl JournalPlan {
         let boot_id = clock::boot_id();
         let begin = Begin { last: end.time, boot_id, kept_for: self.kept_for, look: clock::look() };
         let clock = JournalClock::begin(&disk, &recovery::journal_dir(&data_dir), begin, marks.clock.clone());
-        let writer = recovery::write_on(&disk, &data_dir, bounds.segment_bytes, true, end, clock.now())?;
+        let segment_bytes = bounds.segment_bytes;
+        let writer = recovery::write_on(&disk, &data_dir, segment_bytes, true, end, lineage, clock.now())?;
         let Bounds { low_water_bytes, backlog_bytes, .. } = bounds;
         let place = journal::Place { disk, data_dir, low_water_bytes, backlog_bytes };
         let mut stage =

@@ -13,7 +13,7 @@ use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Loaded, StateStore, StoreError};
 use crate::kanban::dedup::{ArchiveError, Dedup};
 use crate::kanban::journal::record::Decoder;
-use crate::kanban::journal::{Damage, End, Spares, WriteError, Writer, recover, segments};
+use crate::kanban::journal::{self, Damage, End, Lineage, Spares, WriteError, Writer, recover, segments};
 use crate::kanban::positions::Positions;
 use crate::kanban::stage::shard_of;
 use crate::place::ConfigError;
@@ -111,6 +111,17 @@ pub struct Replayed {
     pub rules: Option<Arc<RulesText>>,
     /// Through which numbers the signals of edges were taken.
     pub positions: Positions,
+}
+
+/// Which journal `data_dir` holds; a new one's lineage is written with its first segment.
+pub fn lineage(disk: &dyn Disk, data_dir: &Path) -> Result<Lineage, RecoveryError> {
+    let dir = journal_dir(data_dir);
+    let io = |source| RecoveryError::Io { path: dir.clone(), source };
+    make_dir(disk, &dir).map_err(io)?;
+    match journal::lineage(disk, &dir)? {
+        Some(lineage) => Ok(lineage),
+        None => Lineage::random().map_err(io),
+    }
 }
 
 /// Reads the journal once: identities into the memory, events that the state has not seen to their shards by `hand`.
@@ -217,9 +228,11 @@ pub fn write_on(
     segment_bytes: u64,
     ahead: bool,
     end: End,
+    lineage: Lineage,
     now: UnixMillis,
 ) -> Result<Writer, RecoveryError> {
     let dir = journal_dir(data_dir);
+    let end = End { lineage: end.lineage.or(Some(lineage)), ..end };
     let spares = Spares::open(Arc::clone(disk), &dir, segment_bytes, ahead);
     let spares = spares.map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
     Ok(Writer::open(Arc::clone(disk), &dir, segment_bytes, spares, end, now)?)
@@ -250,6 +263,7 @@ mod tests {
     fn end(index: u64, first: u64, last: u64) -> End {
         End {
             segments: vec![Segment { index, first: Seq(first), path: "segment".into() }],
+            lineage: None,
             place: Place { segment: index, offset: 64 },
             before: 0,
             epoch: Epoch(1),

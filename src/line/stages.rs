@@ -144,11 +144,8 @@ impl Line {
             recovery::open(&settings.data_dir, Box::new(store), log)?;
         start.go_on()?;
         let configured = settings.rulebook.configured().to_text();
-        let journal_dir = recovery::journal_dir(&settings.data_dir);
-        let journal_id = identity::of(&**disk, &journal_dir);
-        let in_journal = |source| ServeError::DataDir { path: journal_dir.clone(), source };
-        let journal_id = journal_id.map_err(in_journal)?;
-        let compiled = Arc::new(Compiled::new(journal_id));
+        let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
+        let compiled = Arc::new(Compiled::new(lineage.id));
         let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
         let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
@@ -162,7 +159,7 @@ impl Line {
         let mut ingress = ingress;
         let shared = match (&settings.sharing, &settings.role) {
             (Some(sharing), Role::Processor(_, link)) => ingress.pop().map(|end| {
-                let name = identity::named(&settings.name, journal_id);
+                let name = identity::named(&settings.name, lineage.id);
                 let switches = (&stops.drain, &stops.abandon, busy.clone());
                 sharing::plan((sharing, link), name, &held, end, shards.len(), switches, settings.say)
             }),
@@ -250,6 +247,7 @@ impl Line {
         let plan = JournalPlan {
             disk: Arc::clone(disk),
             data_dir: settings.data_dir.clone(),
+            lineage,
             bounds: settings.bounds,
             kept_for: settings.dedup.horizon(),
             dedup,

@@ -21,6 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use gemba::disk::Disk;
 use gemba::kanban::journal::frame;
 
+use crate::line::LINEAGE;
+
 use crate::rng::Rng;
 
 const SECTOR: usize = 512;
@@ -468,7 +470,8 @@ impl Inner {
         if path.extension().is_none_or(|extension| extension != "journal") {
             return;
         }
-        let Some(header) = frame::Header::read(bytes).filter(|header| header.frame_bytes() == bytes.len())
+        let Some(header) =
+            frame::Header::read(bytes, LINEAGE.seed).filter(|header| header.frame_bytes() == bytes.len())
         else {
             return;
         };

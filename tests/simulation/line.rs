@@ -8,17 +8,17 @@ use std::sync::Arc;
 use gemba::andon::log::{Log, LogError, ReceiptKey};
 use gemba::andon::stage as scribe;
 use gemba::clock::{Instant, Look};
-use gemba::disk::{Disk, Disposer, make_dir};
+use gemba::disk::{Disk, Disposer, FrameSeed, make_dir};
 use gemba::event::{
-    Ack, Arrival, Command, Failure, Feed, Note, Order, Outcome, Replay, RulesText, Seq, Subject, UnixMillis,
-    Verb,
+    Ack, Arrival, Command, Failure, Feed, JournalId, Note, Order, Outcome, Replay, RulesText, Seq, Subject,
+    UnixMillis, Verb,
 };
 use gemba::jidoka::rules::{Compiled, RulesSource};
 use gemba::jidoka::stage::{self as shard, Commit};
 use gemba::jidoka::store::{self, Keeper, StoreError};
 use gemba::kaizen::Collector;
 use gemba::kanban::dedup::{ArchiveError, Background, Dedup};
-use gemba::kanban::journal::{Damage, WriteError};
+use gemba::kanban::journal::{Damage, Lineage, WriteError};
 use gemba::kanban::journal_clock::{self, Begin, JournalClock};
 use gemba::kanban::stage::{self as journal, Fatal, Ordered, Turn, shard_of};
 use gemba::limits::COMMITS_LANE;
@@ -37,6 +37,8 @@ use crate::store::SimStore;
 pub const DATA_DIR: &str = "/var/lib/data";
 const ORIGIN: &str = "gemba.local/simulation";
 const SEED: [u8; 32] = [7; 32];
+/// Of the journal, so that every seed runs the same twice.
+pub const LINEAGE: Lineage = Lineage { id: JournalId(7), seed: FrameSeed::from_bytes(*b"the simulation's") };
 /// Small, so that most removals take several pieces.
 const DISPOSED_PIECE_BYTES: u64 = 700;
 
@@ -328,7 +330,7 @@ impl Line {
         let log = Log::open(disk.shared(), &log_dir, signer, key, plan.log_segment_bytes, time.wall())?;
         let Opened { store, governors, watermark, rules: stored, log, logged, .. } =
             recovery::open(data_dir, Box::new(store.clone()), log)?;
-        let compiled = Arc::new(Compiled::default());
+        let compiled = Arc::new(Compiled::new(LINEAGE.id));
         let configured = plan.rules.to_text();
         let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
         let rules = compiled.of(&holding);
@@ -414,7 +416,8 @@ impl Line {
         let begin = Begin { last: end.time, boot_id: Some(time.boot_id()), kept_for, look: time.look() };
         let clock =
             JournalClock::begin(&shared, &recovery::journal_dir(data_dir), begin, marks.clock.clone());
-        let writer = recovery::write_on(&shared, data_dir, plan.segment_bytes, false, end, clock.now())?;
+        let (bytes, now) = (plan.segment_bytes, clock.now());
+        let writer = recovery::write_on(&shared, data_dir, bytes, false, end, LINEAGE, now)?;
         let (data_dir, low_water_bytes) = (PathBuf::from(DATA_DIR), plan.low_water_bytes);
         let place = journal::Place { disk: shared, data_dir, low_water_bytes, backlog_bytes: None };
         let mut journal =

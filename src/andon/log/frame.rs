@@ -9,15 +9,14 @@
 //! Little-endian. `first` is the log index of the first entry, `lowest` and `highest` bound the numbers of the events
 //! whose receipts are inside, `key` names the HMAC
 //! key of the receipts, `root` is the tree's after the batch. The checksum covers the place (segment and offset)
-//! and the checksum of the frame before.
+//! and the checksum of the frame before. Magic and checksum depend on the log's [`FrameSeed`]: receipts hold what senders
+//! wrote.
 
+use crate::disk::FrameSeed;
 use crate::proof::tree::Hash;
 use crate::receipt::commitment::ENTRY_BYTES;
 
 pub const HEADER_BYTES: usize = 6 * 4 + 4 * 8 + 32;
-/// What a frame begins with.
-pub const MAGIC_BYTES: [u8; 4] = *b"GRB1";
-const MAGIC: u32 = u32::from_le_bytes(MAGIC_BYTES);
 /// Entry, salt and signature of a record, before its compact receipt.
 pub const RECORD_BYTES: usize = 2 + ENTRY_BYTES + 16 + 32;
 
@@ -39,26 +38,28 @@ pub struct Header {
 
 impl Header {
     /// Fills in the header of `frame`, whose records and note are complete.
-    pub fn seal(&mut self, frame: &mut [u8], segment: u64, offset: u64) {
+    pub fn seal(&mut self, frame: &mut [u8], segment: u64, offset: u64, seed: FrameSeed) {
         self.length = u32::try_from(frame.len() - HEADER_BYTES).unwrap_or(u32::MAX);
-        let words = [MAGIC, 0, self.before, self.length, self.count, self.note].map(u32::to_le_bytes);
-        frame[..24].copy_from_slice(words.as_flattened());
+        frame[..4].copy_from_slice(&seed.magic());
+        let words = [self.before, self.length, self.count, self.note].map(u32::to_le_bytes);
+        frame[8..24].copy_from_slice(words.as_flattened());
         let numbers = [self.first, self.lowest, self.highest].map(u64::to_le_bytes);
         frame[24..48].copy_from_slice(numbers.as_flattened());
         frame[48..56].copy_from_slice(&self.key);
         frame[56..HEADER_BYTES].copy_from_slice(&self.root);
-        self.crc = checksum(frame, segment, offset);
+        self.crc = seed.checksum(segment, offset, frame);
         frame[4..8].copy_from_slice(&self.crc.to_le_bytes());
     }
 
     /// `None` when no frame starts here.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(bytes: &[u8], seed: FrameSeed) -> Option<Self> {
         let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
         let word = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
         let number =
             |at: usize| header.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-        (word(0)? == MAGIC).then_some(Self {
+        header.starts_with(&seed.magic()).then_some(())?;
+        Some(Self {
             crc: word(4)?,
             before: word(8)?,
             length: word(12)?,
@@ -73,21 +74,14 @@ impl Header {
     }
 
     #[must_use]
-    pub fn holds(&self, frame: &[u8], segment: u64, offset: u64) -> bool {
-        frame.len() == self.frame_bytes() && checksum(frame, segment, offset) == self.crc
+    pub fn holds(&self, frame: &[u8], segment: u64, offset: u64, seed: FrameSeed) -> bool {
+        frame.len() == self.frame_bytes() && seed.checksum(segment, offset, frame) == self.crc
     }
 
     #[must_use]
     pub fn frame_bytes(&self) -> usize {
         HEADER_BYTES + self.length as usize
     }
-}
-
-fn checksum(frame: &[u8], segment: u64, offset: u64) -> u32 {
-    let place = [segment.to_le_bytes(), offset.to_le_bytes()];
-    let seed =
-        crc32c::crc32c_append(crc32c::crc32c(place.as_flattened()), frame.get(..4).unwrap_or_default());
-    crc32c::crc32c_append(seed, frame.get(8..).unwrap_or_default())
 }
 
 /// One receipt of a frame.

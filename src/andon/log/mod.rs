@@ -21,7 +21,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 pub use reader::{Index, Reader};
 pub use segment::{Open, Scanned};
 
-use crate::disk::{Disk, File, make_dir, write_beside};
+use crate::disk::{Disk, File, FrameSeed, make_dir, write_beside};
 use crate::event::UnixMillis;
 use crate::proof::note::{Signer, checkpoint};
 use crate::proof::tree::{Tree, leaf_hash};
@@ -105,6 +105,7 @@ pub struct Log {
     /// The tree without the open batch.
     sealed: Tree,
     tail: Tail,
+    seed: FrameSeed,
     index: Arc<RwLock<Index>>,
     salts: Salts,
     frame: Vec<u8>,
@@ -163,13 +164,13 @@ impl Log {
         make_dir(&*disk, dir).map_err(LogError::io(dir))?;
         let open = segment::open(&*disk, dir, &*signer)?;
         let index = Arc::new(RwLock::new(open.index));
-        let tail = match open.tail {
-            Some(tail) => tail,
-            None => segment::create(
-                &*disk,
-                dir,
-                &segment::Header::begin(signer.name(), &open.tree, 0, 0, (u64::MAX, 0)),
-            )?,
+        let seed = open.seed.map_or_else(FrameSeed::random, Ok).map_err(LogError::io(dir))?;
+        let tail = if let Some(tail) = open.tail {
+            tail
+        } else {
+            let of = (seed, signer.name());
+            let header = segment::Header::begin(of, &open.tree, 0, 0, (u64::MAX, 0));
+            segment::create(&*disk, dir, &header)?
         };
         let mut log = Self {
             disk,
@@ -180,6 +181,7 @@ impl Log {
             sealed: open.tree.clone(),
             tree: open.tree,
             tail,
+            seed,
             index,
             salts: Salts::default(),
             frame: Vec::new(),
@@ -224,7 +226,8 @@ impl Log {
     /// A handle for other threads; it sees what was committed.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader::new(Arc::clone(&self.disk), self.dir.clone(), Arc::clone(&self.index), &*self.signer)
+        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
+        Reader::new(disk, dir, self.seed, Arc::clone(&self.index), &*self.signer)
     }
 
     fn open_frame(&mut self) {
@@ -295,7 +298,7 @@ impl Log {
             key: self.key.id,
             root,
         };
-        header.seal(&mut self.frame, self.tail.segment, self.tail.offset);
+        header.seal(&mut self.frame, self.tail.segment, self.tail.offset, self.seed);
         let bytes = std::mem::replace(&mut self.frame, std::mem::take(&mut self.spare));
         let sealed = Sealed { tail: self.tail.clone(), header, note, size: self.tree.size(), bytes };
         self.tail.offset += sealed.bytes.len() as u64;
@@ -321,7 +324,7 @@ impl Log {
     fn rotate(&mut self) -> Result<(), LogError> {
         let bounds = self.index.read().unwrap_or_else(PoisonError::into_inner).bounds(self.tail.segment);
         let header = segment::Header::begin(
-            self.signer.name(),
+            (self.seed, self.signer.name()),
             &self.sealed,
             self.tail.segment + 1,
             self.tail.before,

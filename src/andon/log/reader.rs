@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::frame::{self, Record, records};
 use super::recent::{Held, Recent};
 use super::{LogError, segment};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, FrameSeed};
 use crate::event::Seq;
 use crate::proof::note::Signer;
 use crate::receipt::ReceiptId;
@@ -101,6 +101,7 @@ impl Index {
 pub struct Reader {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    seed: FrameSeed,
     index: Arc<RwLock<Index>>,
     recent: Arc<Recent>,
     origin: Arc<str>,
@@ -132,10 +133,11 @@ impl Reader {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
+        seed: FrameSeed,
         index: Arc<RwLock<Index>>,
         signer: &dyn Signer,
     ) -> Self {
-        Self { disk, dir, index, recent: Arc::default(), origin: signer.name().into() }
+        Self { disk, dir, seed, index, recent: Arc::default(), origin: signer.name().into() }
     }
 
     /// The last signed checkpoint.
@@ -224,7 +226,7 @@ impl Reader {
         if let Some(held) = self.recent.find(segment, place.offset) {
             return Ok(Some(held));
         }
-        let read = segment::read_frame(file, &place.path, segment, place.offset)?;
+        let read = segment::read_frame(file, &place.path, self.seed, (segment, place.offset))?;
         let Some((header, bytes)) = read else { return Ok(None) };
         let held = Arc::new(Held::new(header, &bytes));
         self.recent.keep(segment, place.offset, Arc::clone(&held));
@@ -234,7 +236,7 @@ impl Reader {
     /// Shows the records of every frame whose bounds are `wanted`.
     fn walk(&self, wanted: impl Fn(u64, u64) -> bool, visit: &mut Visit<'_>) -> Result<(), LogError> {
         self.frames(wanted, &mut |segment, file, place| {
-            let read = segment::read_frame(file, &place.path, segment, place.offset)?;
+            let read = segment::read_frame(file, &place.path, self.seed, (segment, place.offset))?;
             let Some((header, bytes)) = read else { return Ok(None) };
             let body = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
             for (index, record) in records(&header, body).enumerate() {
@@ -277,7 +279,7 @@ impl Reader {
     fn index_segment(&self, number: u64, file: &dyn File, path: &Path) -> Result<Vec<Stretch>, LogError> {
         let mut segment = Segment::empty();
         let mut offset = segment::HEADER_BYTES as u64;
-        while let Some((header, _)) = segment::read_frame(file, path, number, offset)? {
+        while let Some((header, _)) = segment::read_frame(file, path, self.seed, (number, offset))? {
             segment.add(offset, &header);
             offset += header.frame_bytes() as u64;
         }

@@ -10,20 +10,22 @@ use super::frame::{self, records};
 use super::reader::Index;
 use super::{LogError, Tail};
 
-use crate::disk::{Disk, File, write_again};
+use crate::disk::{Disk, File, FrameSeed, write_again};
 use crate::proof::note::{Signer, verify_checkpoint};
 use crate::proof::tree::{Hash, Tree, leaf_hash};
 
 const MAGIC: [u8; 8] = *b"GEMBALG1";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Room for the fields and 64 hashes of a tree's edge.
 pub const HEADER_BYTES: usize = 4096;
 const EDGE_AT: usize = 1024;
+const ORIGIN_AT: usize = 64 + FrameSeed::BYTES;
 const ORIGIN_BYTES_MAX: usize = EDGE_AT - 128;
 
 /// The first bytes of a segment: what it continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    pub seed: FrameSeed,
     pub index: u64,
     pub before: u32,
     pub size: u64,
@@ -34,9 +36,16 @@ pub struct Header {
 }
 
 impl Header {
-    pub fn begin(origin: &str, tree: &Tree, index: u64, before: u32, bounds_before: (u64, u64)) -> Self {
+    /// That of the segment which follows a tree.
+    pub fn begin(
+        (seed, origin): (FrameSeed, &str),
+        tree: &Tree,
+        index: u64,
+        before: u32,
+        bounds_before: (u64, u64),
+    ) -> Self {
         let origin = origin.chars().take(ORIGIN_BYTES_MAX / 4).collect();
-        Self { index, before, size: tree.size(), edge: tree.edge().to_vec(), origin, bounds_before }
+        Self { seed, index, before, size: tree.size(), edge: tree.edge().to_vec(), origin, bounds_before }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -48,7 +57,8 @@ impl Header {
         bytes[16..56].copy_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
         bytes[56..60].copy_from_slice(&u32::try_from(self.origin.len()).unwrap_or(0).to_le_bytes());
         bytes[60..64].copy_from_slice(&u32::try_from(self.edge.len()).unwrap_or(0).to_le_bytes());
-        bytes[64..64 + self.origin.len()].copy_from_slice(self.origin.as_bytes());
+        bytes[64..ORIGIN_AT].copy_from_slice(&self.seed.to_bytes());
+        bytes[ORIGIN_AT..ORIGIN_AT + self.origin.len()].copy_from_slice(self.origin.as_bytes());
         let edge = self.edge.as_flattened();
         bytes[EDGE_AT..EDGE_AT + edge.len()].copy_from_slice(edge);
         let crc = crc32c::crc32c(&bytes);
@@ -70,9 +80,11 @@ impl Header {
         }
         let number =
             |at: usize| bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-        let origin = bytes.get(64..64 + word(&bytes, 56)? as usize)?;
+        let origin = bytes.get(ORIGIN_AT..ORIGIN_AT + word(&bytes, 56)? as usize)?;
         let edge = bytes.get(EDGE_AT..EDGE_AT + 32 * word(&bytes, 60)? as usize)?;
+        let seed = bytes.get(64..ORIGIN_AT)?.first_chunk().copied()?;
         Some(Self {
+            seed: FrameSeed::from_bytes(seed),
             index: number(16)?,
             size: number(24)?,
             bounds_before: (number(32)?, number(40)?),
@@ -115,6 +127,8 @@ pub(super) fn create(disk: &dyn Disk, dir: &Path, header: &Header) -> Result<Tai
 
 /// What was found in a directory.
 pub struct Open {
+    /// `None` where there is no segment yet.
+    pub seed: Option<FrameSeed>,
     pub tree: Tree,
     pub(super) tail: Option<Tail>,
     pub index: Index,
@@ -148,15 +162,20 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
     disk.sync_dir(dir).map_err(LogError::io(dir))?;
     let segments = list(disk, dir)?;
     let mut index = Index::default();
+    let mut seed = None;
     for path in segments.values() {
         let header = header(&*disk.open(path).map_err(LogError::io(path))?, path)?;
         if header.origin != signer.name() {
             return Err(LogError::Foreign { path: path.clone() });
         }
+        if *seed.get_or_insert(header.seed) != header.seed {
+            let what = "it belongs to a different log than the segments before it";
+            return Err(LogError::Damaged { path: path.clone(), offset: 0, what });
+        }
         index.segment_begins(header.index, header.size, header.bounds_before);
     }
     let Some((last, path)) = segments.last_key_value() else {
-        return Ok(Open { tree: Tree::default(), tail: None, index });
+        return Ok(Open { seed: None, tree: Tree::default(), tail: None, index });
     };
     let file = disk.open(path).map_err(LogError::io(path))?;
     let scanned = scan(&*file, path, |offset, header, records| {
@@ -187,7 +206,7 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
     // The last frame may be in the page cache only; the state must not pass it before it lasts (decision 16).
     make_certain(&*file, &scanned).map_err(|source| LogError::Uncertain { path: path.clone(), source })?;
     let tail = Tail { file, path: path.clone(), segment: *last, offset: scanned.end, before: scanned.before };
-    Ok(Open { tree: scanned.tree, tail: Some(tail), index })
+    Ok(Open { seed, tree: scanned.tree, tail: Some(tail), index })
 }
 
 /// The bytes that were checked are written, not what the file says now: clean pages may have been dropped since.
@@ -219,7 +238,7 @@ pub fn scan(
     let tree = Tree::resume(begin.size, begin.edge.clone());
     let mut tree = tree.ok_or_else(|| damaged(0, "the tree's edge does not fit its size"))?;
     let (mut offset, mut before, mut newest) = (HEADER_BYTES as u64, begin.before, Vec::new());
-    while let Some((header, bytes)) = read_frame(file, path, begin.index, offset)? {
+    while let Some((header, bytes)) = read_frame(file, path, begin.seed, (begin.index, offset))? {
         let records_bytes = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
         if header.before != before || header.first != tree.size() {
             return Err(damaged(offset, "a frame does not continue the one before"));
@@ -237,7 +256,7 @@ pub fn scan(
         offset += header.frame_bytes() as u64;
         newest = bytes;
     }
-    if whole_frame_behind(file, path, begin.index, offset)? {
+    if whole_frame_behind(file, path, begin.seed, (begin.index, offset))? {
         return Err(damaged(offset, "whole frames stand behind the damage"));
     }
     Ok(Scanned { tree, end: offset, before, newest })
@@ -247,12 +266,12 @@ pub fn scan(
 pub fn read_frame(
     file: &dyn File,
     path: &Path,
-    segment: u64,
-    offset: u64,
+    seed: FrameSeed,
+    (segment, offset): (u64, u64),
 ) -> Result<Option<(frame::Header, Vec<u8>)>, LogError> {
     let mut head = vec![0; frame::HEADER_BYTES];
     let got = file.read_at(&mut head, offset).map_err(LogError::io(path))?;
-    let Some(header) = frame::Header::read(&head[..got]) else { return Ok(None) };
+    let Some(header) = frame::Header::read(&head[..got], seed) else { return Ok(None) };
     let len = file.len().map_err(LogError::io(path))?;
     if offset + header.frame_bytes() as u64 > len {
         return Ok(None);
@@ -260,17 +279,22 @@ pub fn read_frame(
     let mut bytes = vec![0; header.frame_bytes()];
     let got = file.read_at(&mut bytes, offset).map_err(LogError::io(path))?;
     bytes.truncate(got);
-    Ok(header.holds(&bytes, segment, offset).then_some((header, bytes)))
+    Ok(header.holds(&bytes, segment, offset, seed).then_some((header, bytes)))
 }
 
-fn whole_frame_behind(file: &dyn File, path: &Path, segment: u64, end: u64) -> Result<bool, LogError> {
+fn whole_frame_behind(
+    file: &dyn File,
+    path: &Path,
+    seed: FrameSeed,
+    (segment, end): (u64, u64),
+) -> Result<bool, LogError> {
     let len = file.len().map_err(LogError::io(path))?;
     let mut rest = vec![0; usize::try_from(len.saturating_sub(end)).unwrap_or(0)];
     let got = file.read_at(&mut rest, end).map_err(LogError::io(path))?;
     rest.truncate(got);
-    Ok(memmem::find_iter(&rest, &frame::MAGIC_BYTES).filter(|shift| *shift > 0).any(|shift| {
-        let Some(header) = frame::Header::read(&rest[shift..]) else { return false };
+    Ok(memmem::find_iter(&rest, &seed.magic()).filter(|shift| *shift > 0).any(|shift| {
+        let Some(header) = frame::Header::read(&rest[shift..], seed) else { return false };
         let bytes = rest.get(shift..shift.saturating_add(header.frame_bytes()));
-        bytes.is_some_and(|bytes| header.holds(bytes, segment, end + shift as u64))
+        bytes.is_some_and(|bytes| header.holds(bytes, segment, end + shift as u64, seed))
     }))
 }

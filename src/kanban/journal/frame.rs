@@ -3,7 +3,8 @@
 //! A request's signals are accepted or refused as one, so they must also survive as one: the checksum stands
 //! around the whole frame, not around each record (decision 1). It covers the place (segment and
 //! offset) and the checksum of the frame before, so that a frame which once stood elsewhere, or followed another
-//! history, is not taken for one of this log.
+//! history, is not taken for one of this log. Magic and checksum depend on the journal's [`FrameSeed`], so that a sender
+//! cannot put a frame into a body (decision 26).
 //!
 //! ```text
 //! magic u32 | crc u32 | before u32 | epoch u32 | length u32 | count u32 | first u64 | time u64 | records
@@ -13,13 +14,11 @@
 //! before it: a damaged frame with a whole one behind it is damage, one with nothing behind it may be a torn tail.
 //! A frame without events is a [`Mark`]; a seal lets a quiet line vouch for its last events.
 
+use crate::disk::FrameSeed;
 use crate::event::{Epoch, Seq, UnixMillis};
 
 /// Bytes of a frame before its records.
 pub const HEADER_BYTES: usize = 40;
-/// What a frame begins with.
-pub const MAGIC_BYTES: [u8; 4] = *b"GFR1";
-const MAGIC: u32 = u32::from_le_bytes(MAGIC_BYTES);
 const _: () = assert!(HEADER_BYTES == 6 * 4 + 2 * 8);
 
 /// What a frame says of itself.
@@ -59,11 +58,11 @@ pub struct Place {
 
 impl Header {
     /// Fills the first [`HEADER_BYTES`] of `frame`, whose records are complete, and returns the checksum.
-    pub fn seal(&mut self, frame: &mut [u8], place: Place) -> u32 {
+    pub fn seal(&mut self, frame: &mut [u8], place: Place, seed: FrameSeed) -> u32 {
         self.length = u32::try_from(frame.len() - HEADER_BYTES).unwrap_or(u32::MAX);
         assert_eq!(self.length as usize + HEADER_BYTES, frame.len(), "a frame is far below 4 GiB");
         let fields = [
-            MAGIC.to_le_bytes(),
+            seed.magic(),
             [0; 4],
             self.before.to_le_bytes(),
             self.epoch.0.to_le_bytes(),
@@ -73,19 +72,19 @@ impl Header {
         frame[..24].copy_from_slice(fields.as_flattened());
         let numbers = [self.first.0.to_le_bytes(), self.time.0.to_le_bytes()];
         frame[24..HEADER_BYTES].copy_from_slice(numbers.as_flattened());
-        self.crc = checksum(frame, place);
+        self.crc = seed.checksum(place.segment, place.offset, frame);
         frame[4..8].copy_from_slice(&self.crc.to_le_bytes());
         self.crc
     }
 
     /// Reads a header; `None` when no frame starts here.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(bytes: &[u8], seed: FrameSeed) -> Option<Self> {
         let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
         let word = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
         let number =
             |at: usize| header.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-        (word(0)? == MAGIC).then_some(())?;
+        header.starts_with(&seed.magic()).then_some(())?;
         Some(Self {
             crc: word(4)?,
             before: word(8)?,
@@ -99,8 +98,8 @@ impl Header {
 
     /// Whether these bytes, header and records, are whole and stand where they were written.
     #[must_use]
-    pub fn holds(&self, frame: &[u8], place: Place) -> bool {
-        frame.len() == self.frame_bytes() && checksum(frame, place) == self.crc
+    pub fn holds(&self, frame: &[u8], place: Place, seed: FrameSeed) -> bool {
+        frame.len() == self.frame_bytes() && seed.checksum(place.segment, place.offset, frame) == self.crc
     }
 
     /// Whether this frame continues a history that ended with this checksum, epoch and number. Only a new epoch may leave
@@ -123,18 +122,12 @@ impl Header {
     }
 }
 
-fn checksum(frame: &[u8], place: Place) -> u32 {
-    let seat = [place.segment.to_le_bytes(), place.offset.to_le_bytes()];
-    let seed = crc32c::crc32c(seat.as_flattened());
-    let magic = crc32c::crc32c_append(seed, frame.get(..4).unwrap_or_default());
-    crc32c::crc32c_append(magic, frame.get(8..).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const PLACE: Place = Place { segment: 3, offset: 4096 };
+    const SEED: FrameSeed = FrameSeed::from_bytes(*b"sixteen of these");
 
     fn frame() -> (Header, Vec<u8>) {
         let mut bytes = vec![0; HEADER_BYTES];
@@ -148,15 +141,15 @@ mod tests {
             first: Seq(40),
             time: UnixMillis(1_700_000_000_000),
         };
-        header.seal(&mut bytes, PLACE);
+        header.seal(&mut bytes, PLACE, SEED);
         (header, bytes)
     }
 
     #[test]
     fn a_frame_reads_back_and_knows_its_last_number() {
         let (header, bytes) = frame();
-        assert_eq!(Header::read(&bytes), Some(header));
-        assert!(header.holds(&bytes, PLACE));
+        assert_eq!(Header::read(&bytes, SEED), Some(header));
+        assert!(header.holds(&bytes, PLACE, SEED));
         assert_eq!(header.last(), Seq(41));
     }
 
@@ -166,11 +159,24 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            let held = Header::read(&damaged).is_some_and(|header| header.holds(&damaged, PLACE));
+            let held = Header::read(&damaged, SEED).is_some_and(|header| header.holds(&damaged, PLACE, SEED));
             assert!(!held, "bit {bit}");
         }
-        let header = Header::read(&bytes).unwrap();
-        assert!(!header.holds(&bytes, Place { segment: 4, ..PLACE }));
-        assert!(!header.holds(&bytes, Place { offset: 0, ..PLACE }));
+        let header = Header::read(&bytes, SEED).unwrap();
+        assert!(!header.holds(&bytes, Place { segment: 4, ..PLACE }, SEED));
+        assert!(!header.holds(&bytes, Place { offset: 0, ..PLACE }, SEED));
+    }
+
+    #[test]
+    fn each_byte_of_the_seed_is_needed_to_make_a_frame() {
+        let (header, bytes) = frame();
+        for byte in 0..FrameSeed::BYTES {
+            let mut other = SEED.to_bytes();
+            other[byte] ^= 0x80;
+            let other = FrameSeed::from_bytes(other);
+            let known = Header::read(&bytes, other).is_some_and(|header| header.holds(&bytes, PLACE, other));
+            assert!(!known && !header.holds(&bytes, PLACE, other), "byte {byte}");
+        }
+        assert_ne!(FrameSeed::from_bytes([0; FrameSeed::BYTES]).magic(), [0; 4]);
     }
 }

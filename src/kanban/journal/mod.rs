@@ -11,7 +11,7 @@ pub mod tail;
 pub(super) mod tests;
 pub mod writer;
 
-pub use scan::{Damage, End, recover, scan, segments};
-pub use segment::Spares;
+pub use scan::{Damage, End, lineage, recover, scan, segments};
+pub use segment::{Lineage, Spares};
 pub use tail::Tail;
 pub use writer::{WriteError, Writer};

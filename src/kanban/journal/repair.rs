@@ -1,7 +1,9 @@
 //! Mending a damaged journal: every frame that is whole is kept, also behind the damage, in a new chain of segments.
 //!
-//! The damaged directory is not touched until the new one is complete and synced; then the two change names, and the
-//! old one stays beside it. What a lost frame held is told by its numbers: they are gaps in the new journal, and a
+//! The damaged segments are not touched until the new ones are complete and synced; then they change names, within the
+//! directory, which may be a mount of its own. A note says which step of that is under way, so that a repair which was
+//! interrupted can be finished, and nobody takes half of it for a journal. What a lost frame held is told by its numbers:
+//! they are gaps in the new journal, and a
 //! chain may skip numbers only where an epoch begins, so the frames behind a gap are written under a later epoch.
 
 use std::io;
@@ -11,8 +13,8 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::frame::{self, Place};
-use super::segment;
-use crate::disk::{Disk, File, make_dir};
+use super::segment::{self, Lineage};
+use crate::disk::{Disk, File, FrameSeed, set_aside};
 use crate::event::{Epoch, Seq};
 
 /// What a repair would keep and lose.
@@ -24,6 +26,7 @@ pub struct Plan {
     /// Last number that is kept.
     pub last: Seq,
     pub holes: Vec<Hole>,
+    lineage: Option<Lineage>,
     segment_bytes: u64,
 }
 
@@ -50,7 +53,20 @@ pub fn plan(disk: &dyn Disk, dir: &Path) -> io::Result<Plan> {
     let mut hole: Option<(PathBuf, u64)> = None;
     let mut began = false;
     let mut before = 0;
-    for path in disk.list(dir)?.into_iter().filter(|path| segment::index_of(path).is_some()) {
+    let segments = disk.list(dir)?.into_iter().filter(|path| segment::index_of(path).is_some());
+    let segments: Vec<PathBuf> = segments.collect();
+    // Frames are known by what any one header says of the journal.
+    for path in &segments {
+        let mut header = [0; segment::HEADER_BYTES];
+        let got = disk.open(path)?.read_at(&mut header, 0)?;
+        plan.lineage =
+            plan.lineage.or(segment::Header::read(&header[..got]).ok().map(|header| header.lineage));
+    }
+    let Some(Lineage { seed, .. }) = plan.lineage else {
+        plan.holes = segments.into_iter().map(|path| Hole { path, offset: 0, lost: None }).collect();
+        return Ok(plan);
+    };
+    for path in segments {
         let Some(index) = segment::index_of(&path) else { continue };
         let file = disk.open(&path)?;
         plan.segment_bytes = plan.segment_bytes.max(file.len()?);
@@ -62,7 +78,7 @@ pub fn plan(disk: &dyn Disk, dir: &Path) -> io::Result<Plan> {
             before = header.before;
         }
         let mut offset = segment::HEADER_BYTES;
-        while let Some((at, header)) = next_whole(&bytes, index, offset, plan.last) {
+        while let Some((at, header)) = next_whole(&bytes, seed, (index, offset), plan.last) {
             let (hole_path, hole_offset) = hole.take().unwrap_or((path.clone(), offset as u64));
             if header.before != before {
                 let lost =
@@ -88,13 +104,18 @@ fn read(file: &dyn File) -> io::Result<Vec<u8>> {
 }
 
 /// The next whole frame at or behind `from` whose numbers are new.
-fn next_whole(bytes: &[u8], segment: u64, from: usize, last: Seq) -> Option<(usize, frame::Header)> {
+fn next_whole(
+    bytes: &[u8],
+    seed: FrameSeed,
+    (segment, from): (u64, usize),
+    last: Seq,
+) -> Option<(usize, frame::Header)> {
     let rest = bytes.get(from..)?;
-    memmem::find_iter(rest, &frame::MAGIC_BYTES).find_map(|shift| {
+    memmem::find_iter(rest, &seed.magic()).find_map(|shift| {
         let at = from + shift;
-        let header = frame::Header::read(bytes.get(at..)?)?;
+        let header = frame::Header::read(bytes.get(at..)?, seed)?;
         let whole = bytes.get(at..at.checked_add(header.frame_bytes())?)?;
-        let fits = header.first > last && header.holds(whole, Place { segment, offset: at as u64 });
+        let fits = header.first > last && header.holds(whole, Place { segment, offset: at as u64 }, seed);
         fits.then_some((at, header))
     })
 }
@@ -106,11 +127,28 @@ impl Plan {
         self.frames.push(kept);
     }
 
-    /// Writes what is kept as a new journal in the place of the one in `dir`, which is renamed; returns its new name.
-    pub fn apply(&self, disk: &Arc<dyn Disk>, dir: &Path) -> io::Result<PathBuf> {
-        let mended = beside(disk, dir, "mended")?;
-        make_dir(&**disk, &mended)?;
-        let mut chain = Chain { disk: &**disk, dir: &mended, bytes: self.segment_bytes, open: None };
+    /// Writes what is kept as a new journal and gives it the place of the damaged one, whose segments stay beside it as
+    /// `*.damaged-N`. Returns the number.
+    ///
+    /// # Errors
+    /// Whatever the disk says. After a failure the journal is as it was, or [`finish`] completes the repair.
+    pub fn apply(&self, disk: &dyn Disk, dir: &Path) -> io::Result<u32> {
+        let Some(lineage) = self.lineage else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no segment's header can be read"));
+        };
+        let mut taken = 0;
+        for path in disk.list(dir)? {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                // A repair ended before it changed a name.
+                Some(MENDED) => set_aside(disk, &path)?,
+                Some(extension) => {
+                    let number = extension.strip_prefix(DAMAGED).and_then(|number| number.parse().ok());
+                    taken = taken.max(number.unwrap_or(0));
+                }
+                None => {}
+            }
+        }
+        let mut chain = Chain { disk, dir, lineage, bytes: self.segment_bytes, open: None };
         let (mut epoch, mut before) = (Epoch(0), None);
         let mut later = 0;
         for kept in &self.frames {
@@ -126,35 +164,108 @@ impl Plan {
             chain.append(frame::Header { epoch, ..kept.header }, &mut bytes)?;
         }
         chain.close()?;
-        for path in disk.list(dir)? {
-            if path.file_name().is_some_and(|name| name == "parked") {
-                let content = crate::disk::read(&**disk, &path, usize::MAX)?;
-                crate::disk::replace(&**disk, &mended.join("parked"), &content)?;
-            }
-        }
-        let damaged = beside(disk, dir, "damaged")?;
-        disk.rename(dir, &damaged)?;
-        disk.rename(&mended, dir)?;
-        disk.sync_dir(parent(dir))?;
-        Ok(damaged)
+        Exchange { act: Act::SetAside, number: taken + 1 }.note(disk, dir)?;
+        finish(disk, dir)?;
+        Ok(taken + 1)
     }
 }
 
-fn parent(dir: &Path) -> &Path {
-    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// Extension of a segment that is to come into the journal.
+const MENDED: &str = "mended";
+/// Beginning of the extension of a segment that a repair replaced.
+const DAMAGED: &str = "damaged-";
+/// File that says what a repair has still to do. While it is there, nobody else reads the journal.
+pub const NOTE: &str = "repair";
+
+/// The part of a repair in which segments change their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Exchange {
+    act: Act,
+    number: u32,
 }
 
-/// A name beside `dir` that is free.
-fn beside(disk: &Arc<dyn Disk>, dir: &Path, what: &str) -> io::Result<PathBuf> {
-    let taken = disk.list(parent(dir))?;
-    let free = (1..).map(|number| dir.with_extension(format!("{what}-{number}")));
-    Ok(free.into_iter().find(|path| !taken.contains(path)).unwrap_or_else(|| dir.with_extension(what)))
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    /// All segments of the journal are damaged ones.
+    SetAside,
+    /// All segments of the journal are mended ones.
+    TakeIn,
+}
+
+impl Exchange {
+    fn note(self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        let act = match self.act {
+            Act::SetAside => "set aside",
+            Act::TakeIn => "take in",
+        };
+        crate::disk::replace(disk, &dir.join(NOTE), format!("{act} {}\n", self.number).as_bytes())
+    }
+
+    fn noted(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Self>> {
+        let path = dir.join(NOTE);
+        let text = match crate::disk::read(disk, &path, 64) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => String::from_utf8(read?).unwrap_or_default(),
+        };
+        let noted = text.trim_end().rsplit_once(' ').and_then(|(act, number)| {
+            let act = match act {
+                "set aside" => Act::SetAside,
+                "take in" => Act::TakeIn,
+                _ => return None,
+            };
+            Some(Self { act, number: number.parse().ok()? })
+        });
+        let foreign = || {
+            let what = format!("{} does not say what a repair has still to do", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        };
+        noted.map(Some).ok_or_else(foreign)
+    }
+}
+
+/// Whether a repair ended while segments changed their names.
+///
+/// # Errors
+/// Whatever the disk says.
+pub fn is_interrupted(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
+    Exchange::noted(disk, dir).map(|noted| noted.is_some())
+}
+
+/// Completes a repair that ended while segments changed their names.
+///
+/// # Errors
+/// Whatever the disk says; then it can be tried again.
+pub fn finish(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let Some(Exchange { mut act, number }) = Exchange::noted(disk, dir)? else { return Ok(()) };
+    if act == Act::SetAside {
+        for path in disk.list(dir)?.into_iter().filter(|path| segment::index_of(path).is_some()) {
+            disk.rename(&path, &beside(&path, &format!("{DAMAGED}{number}")))?;
+        }
+        disk.sync_dir(dir)?;
+        act = Act::TakeIn;
+        Exchange { act, number }.note(disk, dir)?;
+    }
+    for path in disk.list(dir)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == MENDED)) {
+        disk.rename(&path, &path.with_extension(""))?;
+    }
+    disk.sync_dir(dir)?;
+    disk.remove(&dir.join(NOTE))?;
+    disk.sync_dir(dir)
+}
+
+/// The name of a segment with a further extension.
+fn beside(segment: &Path, extension: &str) -> PathBuf {
+    let mut name = segment.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    name.into()
 }
 
 /// The new segments.
 struct Chain<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
+    lineage: Lineage,
     bytes: u64,
     open: Option<Open>,
 }
@@ -176,7 +287,7 @@ impl Chain<'_> {
         }
         if let Some(open) = &mut self.open {
             header.before = open.before;
-            open.before = header.seal(bytes, open.place);
+            open.before = header.seal(bytes, open.place, self.lineage.seed);
             open.file.write_all_at(bytes, open.place.offset)?;
             open.place.offset += bytes.len() as u64;
         }
@@ -185,8 +296,9 @@ impl Chain<'_> {
 
     fn begin(&self, first: &frame::Header) -> io::Result<Open> {
         let (index, before) = self.open.as_ref().map_or((0, 0), |open| (open.place.segment + 1, open.before));
-        let header = segment::Header { index, first: first.first, before, epoch: first.epoch };
-        let file = self.disk.create(&segment::path(self.dir, index))?;
+        let (lineage, epoch) = (self.lineage, first.epoch);
+        let header = segment::Header { lineage, index, first: first.first, before, epoch };
+        let file = self.disk.create(&beside(&segment::path(self.dir, index), MENDED))?;
         segment::fill(&*file, self.bytes, |_took| {})?;
         file.write_all_at(&header.to_bytes(), 0)?;
         let place = Place { segment: index, offset: segment::HEADER_BYTES as u64 };
@@ -203,6 +315,9 @@ impl Chain<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::Damage;
     use super::super::tests::{append, held_in, named_segments, reopen_in};
     use super::*;
     use crate::disk::RealDisk;
@@ -257,8 +372,9 @@ mod tests {
                 }
                 flip(&dir.join(segment.file_name().unwrap()), at);
                 let plan = plan(&RealDisk, &dir).unwrap();
-                let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-                plan.apply(&disk, &dir).unwrap();
+                let lineage = super::super::lineage(&RealDisk, &source).unwrap();
+                plan.apply(&RealDisk, &dir).unwrap();
+                assert_eq!(super::super::lineage(&RealDisk, &dir).unwrap(), lineage, "its id is kept");
                 let held = held_in(&dir);
                 assert!(held.len() + 2 >= ids.len(), "segment {number}, byte {at}: one frame at most");
                 let in_order = ids.iter().filter(|id| held.contains(id)).cloned().collect::<Vec<_>>();
@@ -270,5 +386,81 @@ mod tests {
                 assert!(super::plan(&RealDisk, &dir).unwrap().holes.is_empty(), "it is whole now");
             }
         }
+    }
+
+    /// A disk on which the process dies before the change of a name that has this number.
+    struct Dying {
+        left: AtomicUsize,
+    }
+
+    impl Dying {
+        fn spend(&self) -> io::Result<()> {
+            let left =
+                self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            left.map(drop).map_err(|_| io::Error::other("the process is dead"))
+        }
+    }
+
+    impl Disk for Dying {
+        fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+            self.spend()?;
+            RealDisk.create(path)
+        }
+        fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+            RealDisk.open(path)
+        }
+        fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+            RealDisk.list(dir)
+        }
+        fn create_dir(&self, dir: &Path) -> io::Result<bool> {
+            RealDisk.create_dir(dir)
+        }
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.spend()?;
+            RealDisk.rename(from, to)
+        }
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.spend()?;
+            RealDisk.remove(path)
+        }
+        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+            RealDisk.sync_dir(dir)
+        }
+        fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+            RealDisk.free_bytes(dir)
+        }
+    }
+
+    #[test]
+    fn a_repair_that_ends_anywhere_is_finished_by_the_next() {
+        let mut changes = 0;
+        loop {
+            let home = tempfile::tempdir().unwrap();
+            let dir = home.path().join("journal");
+            let ids = journal(&dir);
+            flip(&named_segments(&dir)[2], segment::HEADER_BYTES as u64 + 50);
+            let disk = Dying { left: AtomicUsize::new(changes) };
+            let died = plan(&RealDisk, &dir).unwrap().apply(&disk, &dir).is_err();
+            if is_interrupted(&RealDisk, &dir).unwrap() {
+                let read = super::super::segments(&RealDisk, &dir);
+                assert!(matches!(read, Err(Damage::HalfMended { .. })), "change {changes}: {read:?}");
+                finish(&RealDisk, &dir).unwrap();
+            }
+            let whole = plan(&RealDisk, &dir).unwrap();
+            if !whole.holes.is_empty() {
+                whole.apply(&RealDisk, &dir).unwrap();
+            }
+            assert!(held_in(&dir).len() + 2 >= ids.len(), "change {changes}");
+            assert!(plan(&RealDisk, &dir).unwrap().holes.is_empty(), "change {changes}");
+            let left = RealDisk.list(&dir).unwrap();
+            let of = |end: &str| left.iter().filter(|path| path.to_string_lossy().ends_with(end)).count();
+            assert_eq!(of(".damaged-1"), named_segments(&dir).len(), "change {changes}: {left:?}");
+            assert_eq!(of(".mended") + of(NOTE), 0, "change {changes}: {left:?}");
+            changes += 1;
+            if !died {
+                break;
+            }
+        }
+        assert!(changes > 20, "{changes} changes of names were interrupted");
     }
 }

@@ -19,8 +19,9 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::frame::{self, Mark, Place};
-use super::segment::{self, BadHeader};
-use crate::disk::{Disk, File, write_again};
+use super::repair;
+use super::segment::{self, BadHeader, Lineage};
+use crate::disk::{Disk, File, FrameSeed, write_again};
 use crate::event::{Epoch, Seq, UnixMillis};
 use crate::limits::{FRAME_BYTES_MAX, FRAME_EVENTS_MAX};
 
@@ -41,6 +42,8 @@ pub enum Damage {
     Missing { path: PathBuf },
     #[error("{path}:{offset}: the journal is damaged and whole records stand behind the damage")]
     Interior { path: PathBuf, offset: u64 },
+    #[error("{path}: a repair of the journal was interrupted")]
+    HalfMended { path: PathBuf },
     #[error("{path}:{offset}: {why}")]
     Record { path: PathBuf, offset: u64, why: super::record::Unreadable },
 }
@@ -54,7 +57,17 @@ impl Damage {
                 Some("restore the directory from a backup, or see what `gemba journal repair` would keep")
             }
             Self::Uncertain { .. } => Some(UNCERTAIN),
-            _ => None,
+            Self::HalfMended { .. } => Some("`gemba journal repair --apply` finishes it"),
+            Self::Segment { why: BadHeader::Version(_), .. } => {
+                Some("start the version of the program that wrote it, or give this one a new `node.data_dir`")
+            }
+            Self::Segment { why: BadHeader::Stranger, .. } => {
+                Some("segments of two journals lie in one directory: restore the directory from a backup")
+            }
+            Self::Segment { why: BadHeader::Foreign, .. } => {
+                Some("something else wrote this file: restore the directory from a backup")
+            }
+            Self::Io { .. } | Self::Record { .. } => None,
         }
     }
 }
@@ -72,6 +85,8 @@ pub struct Segment {
 #[derive(Clone, Debug)]
 pub struct End {
     pub segments: Vec<Segment>,
+    /// Which journal it is; `None` before its first segment.
+    pub lineage: Option<Lineage>,
     /// Where the next frame goes.
     pub place: Place,
     /// Checksum of the last frame.
@@ -102,6 +117,9 @@ impl End {
 pub fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Damage> {
     let mut found: Vec<Segment> = Vec::new();
     for path in disk.list(dir).map_err(at(dir))? {
+        if path.file_name().is_some_and(|name| name == repair::NOTE) {
+            return Err(Damage::HalfMended { path: dir.to_owned() });
+        }
         let Some(index) = segment::index_of(&path) else { continue };
         if let Some(gap) = found.last().map(|last| last.index + 1).filter(|next| *next != index) {
             return Err(Damage::Missing { path: segment::path(dir, gap) });
@@ -113,6 +131,16 @@ pub fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Damage> {
         found.push(Segment { index, first: header.first, path });
     }
     Ok(found)
+}
+
+/// Which journal is in a directory; `None` where none is.
+///
+/// # Errors
+/// [`Damage`]: no header says it.
+pub fn lineage(disk: &dyn Disk, dir: &Path) -> Result<Option<Lineage>, Damage> {
+    let Some(oldest) = segments(disk, dir)?.into_iter().next() else { return Ok(None) };
+    let file = disk.open(&oldest.path).map_err(at(&oldest.path))?;
+    Ok(Some(header(&*file, &oldest.path)?.lineage))
 }
 
 pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Damage {
@@ -142,10 +170,15 @@ pub fn scan<E: From<Damage>>(
         closed: true,
         newest: Bytes::new(),
         segments: Vec::new(),
+        lineage: None,
     };
     for (position, segment) in segments.iter().enumerate() {
         let file = disk.open(&segment.path).map_err(at(&segment.path))?;
         let header = header(&*file, &segment.path)?;
+        let lineage = *end.lineage.get_or_insert(header.lineage);
+        if header.lineage != lineage {
+            return Err(Damage::Segment { path: segment.path.clone(), why: BadHeader::Stranger }.into());
+        }
         if position == 0 {
             end.before = header.before;
             end.epoch = header.epoch;
@@ -156,10 +189,10 @@ pub fn scan<E: From<Damage>>(
         }
         end.place = Place { segment: segment.index, offset: segment::HEADER_BYTES as u64 };
         end.newest = Bytes::new();
-        read_segment(&*file, segment, &mut end, &mut visit)?;
+        read_segment(&*file, segment, lineage.seed, &mut end, &mut visit)?;
         let is_last = position + 1 == segments.len();
         let looked = is_last && !crate::fault::planted("interior-rot-trimmed");
-        if looked && whole_frame_behind(&*file, &segment.path, &end)? {
+        if looked && whole_frame_behind(&*file, &segment.path, lineage.seed, &end)? {
             return Err(Damage::Interior { path: segment.path.clone(), offset: end.place.offset }.into());
         }
     }
@@ -218,6 +251,7 @@ pub(super) const PIECE_BYTES: usize = FRAME_BYTES_MAX + frame::HEADER_BYTES;
 fn read_segment<E: From<Damage>>(
     file: &dyn File,
     segment: &Segment,
+    seed: FrameSeed,
     end: &mut End,
     visit: &mut impl FnMut(&frame::Header, Bytes, &Path, u64) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -227,10 +261,10 @@ fn read_segment<E: From<Damage>>(
         piece.truncate(got);
         let piece = Bytes::from(piece);
         let mut used = 0;
-        while let Some(header) = frame::Header::read(&piece[used..]) {
+        while let Some(header) = frame::Header::read(&piece[used..], seed) {
             let Some(bytes) = piece.get(used..used.saturating_add(header.frame_bytes())) else { break };
             let follows = header.follows(end.before, end.epoch, end.last);
-            if !follows || !header.holds(bytes, end.place) {
+            if !follows || !header.holds(bytes, end.place, seed) {
                 return Ok(());
             }
             let records = piece.slice(used + frame::HEADER_BYTES..used + header.frame_bytes());
@@ -253,15 +287,15 @@ fn read_segment<E: From<Damage>>(
 }
 
 /// Whether a frame of this segment, whole by itself, stands behind the end.
-fn whole_frame_behind(file: &dyn File, path: &Path, end: &End) -> Result<bool, Damage> {
+fn whole_frame_behind(file: &dyn File, path: &Path, seed: FrameSeed, end: &End) -> Result<bool, Damage> {
     let len = file.len().map_err(at(path))?;
     let mut rest = vec![0; usize::try_from(len.saturating_sub(end.place.offset)).unwrap_or(0)];
     let got = file.read_at(&mut rest, end.place.offset).map_err(at(path))?;
     rest.truncate(got);
-    Ok(memmem::find_iter(&rest, &frame::MAGIC_BYTES).filter(|shift| *shift > 0).any(|shift| {
-        let Some(header) = frame::Header::read(&rest[shift..]) else { return false };
+    Ok(memmem::find_iter(&rest, &seed.magic()).filter(|shift| *shift > 0).any(|shift| {
+        let Some(header) = frame::Header::read(&rest[shift..], seed) else { return false };
         let place = Place { offset: end.place.offset + shift as u64, ..end.place };
         let Some(bytes) = rest.get(shift..shift.saturating_add(header.frame_bytes())) else { return false };
-        header.holds(bytes, place)
+        header.holds(bytes, place, seed)
     }))
 }

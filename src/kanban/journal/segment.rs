@@ -1,7 +1,8 @@
 //! The files of the journal: fixed-size segments, numbered without gaps, each naming what it continues.
 //!
 //! A segment's header is written and synced before the file gets its name, and the name before the first frame, so
-//! a named segment is always readable. Segments that nobody needs any more become spares: writing into blocks that
+//! a named segment is always readable. It names the journal, too: whichever segment is left after damage, the others
+//! are read and mended with what it says. Segments that nobody needs any more become spares: writing into blocks that
 //! were written before costs a third less per sync than into reserved ones.
 
 use std::collections::VecDeque;
@@ -12,19 +13,44 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use aws_lc_rs::rand;
+
 use crate::clock;
-use crate::disk::{Disk, File, PIECE_BYTES, REST, set_aside, write_beside};
-use crate::event::{Epoch, Seq};
+use crate::disk::{Disk, File, FrameSeed, PIECE_BYTES, REST, set_aside, write_beside};
+use crate::event::{Epoch, JournalId, Seq};
 use crate::ring::Mark;
 
 /// Bytes before the first frame.
 pub const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 8] = *b"GEMBAJN1";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// What all segments of a journal have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// An edge's signals and a node's actions are named by it, so that nobody takes those of a new journal for older ones.
+    pub id: JournalId,
+    pub seed: FrameSeed,
+}
+
+impl Lineage {
+    /// That of a journal which begins.
+    ///
+    /// # Errors
+    /// Where the system has no randomness.
+    pub fn random() -> io::Result<Self> {
+        let mut id = [0; 8];
+        rand::fill(&mut id).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+        // None has the number 0: it is what a journal without a name is counted as.
+        id[0] |= 1;
+        Ok(Self { id: JournalId(u64::from_be_bytes(id)), seed: FrameSeed::random()? })
+    }
+}
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    pub lineage: Lineage,
     pub index: u64,
     /// Number that comes next when the segment begins.
     pub first: Seq,
@@ -42,6 +68,8 @@ pub enum BadHeader {
     Version(u32),
     #[error("its header is damaged")]
     Damaged,
+    #[error("it belongs to a different journal than the segments before it")]
+    Stranger,
 }
 
 impl Header {
@@ -54,6 +82,8 @@ impl Header {
         bytes[24..32].copy_from_slice(&self.first.0.to_le_bytes());
         bytes[32..36].copy_from_slice(&self.before.to_le_bytes());
         bytes[36..40].copy_from_slice(&self.epoch.0.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.lineage.id.0.to_le_bytes());
+        bytes[48..].copy_from_slice(&self.lineage.seed.to_bytes());
         let crc = crc32c::crc32c(&bytes);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -68,8 +98,15 @@ impl Header {
             |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let number = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         let (version, crc) = (word(8), word(12));
-        let read =
-            Self { index: number(16), first: Seq(number(24)), before: word(32), epoch: Epoch(word(36)) };
+        let mut seed = [0; FrameSeed::BYTES];
+        seed.copy_from_slice(&header[48..]);
+        let read = Self {
+            lineage: Lineage { id: JournalId(number(40)), seed: FrameSeed::from_bytes(seed) },
+            index: number(16),
+            first: Seq(number(24)),
+            before: word(32),
+            epoch: Epoch(word(36)),
+        };
         header[12..16].fill(0);
         if crc32c::crc32c(&header) != crc {
             return Err(BadHeader::Damaged);
@@ -284,7 +321,8 @@ mod tests {
         let mut open = Spares::open(Arc::new(RealDisk), dir.path(), BYTES, true).unwrap();
         for index in 0..6 {
             let spare = open.take().unwrap();
-            let header = Header { index, first: Seq(1), before: 0, epoch: Epoch(1) };
+            let lineage = Lineage::random().unwrap();
+            let header = Header { lineage, index, first: Seq(1), before: 0, epoch: Epoch(1) };
             create(&RealDisk, dir.path(), &spare, header).unwrap();
         }
         thread::sleep(Duration::from_millis(50));

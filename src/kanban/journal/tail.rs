@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::frame::{self, Place};
 use super::scan::{self, Damage};
 use super::segment;
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, FrameSeed};
 use crate::event::{Epoch, Seq};
 
 /// Reads frames in their order.
@@ -21,6 +21,7 @@ pub struct Tail {
     dir: PathBuf,
     file: Arc<dyn File>,
     path: PathBuf,
+    seed: FrameSeed,
     place: Place,
     before: u32,
     epoch: Epoch,
@@ -56,6 +57,7 @@ impl Tail {
             dir: dir.to_owned(),
             file,
             path: segment.path,
+            seed: header.lineage.seed,
             place: Place { segment: segment.index, offset: segment::HEADER_BYTES as u64 },
             before: header.before,
             epoch: header.epoch,
@@ -105,7 +107,7 @@ impl Tail {
             if let Some(found) = self.take() {
                 return Ok(Some(found));
             }
-            match frame::Header::read(&self.piece).map(|header| header.frame_bytes()) {
+            match frame::Header::read(&self.piece, self.seed).map(|header| header.frame_bytes()) {
                 Some(bytes) if bytes > wanted && bytes <= scan::PIECE_BYTES => wanted = bytes,
                 _ => break,
             }
@@ -115,9 +117,10 @@ impl Tail {
 
     /// From what was read already.
     fn take(&mut self) -> Option<(frame::Header, Bytes)> {
-        let header = frame::Header::read(&self.piece)?;
+        let header = frame::Header::read(&self.piece, self.seed)?;
         let bytes = self.piece.get(..header.frame_bytes())?;
-        if !header.follows(self.before, self.epoch, self.last) || !header.holds(bytes, self.place) {
+        if !header.follows(self.before, self.epoch, self.last) || !header.holds(bytes, self.place, self.seed)
+        {
             return None;
         }
         let records = self.piece.slice(frame::HEADER_BYTES..header.frame_bytes());
@@ -136,7 +139,8 @@ impl Tail {
         let path = segment::path(&self.dir, index);
         let file = self.disk.open(&path).map_err(|_| interior())?;
         let header = scan::header(&*file, &path)?;
-        if header.before != self.before || header.index != index {
+        let foreign = header.index != index || header.lineage.seed != self.seed;
+        if header.before != self.before || foreign {
             return Err(interior());
         }
         self.file = file;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::frame::{self, Mark, Place};
 use super::record::Encoder;
 use super::scan::{End, Segment};
-use super::segment::{self, Spares};
+use super::segment::{self, Lineage, Spares};
 use crate::disk::{Disk, File};
 use crate::event::{Astray, Epoch, Order, Outcome, Position, Seq, Timer, UnixMillis};
 use crate::limits::{
@@ -37,6 +37,7 @@ pub struct Writer {
     spares: Spares,
     /// Segments from the oldest on; the last one is written.
     segments: Vec<Segment>,
+    lineage: Lineage,
     file: Arc<dyn File>,
     place: Place,
     before: u32,
@@ -61,7 +62,7 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Continues after `end`: trims what is torn, syncs the trim, and opens a new epoch.
+    /// Continues after `end`, under its lineage or a new one: trims what is torn, syncs the trim, and opens a new epoch.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -76,13 +77,14 @@ impl Writer {
         };
         let next = end.next();
         let epoch = Epoch(end.epoch.0 + 1);
+        let lineage = end.lineage.map_or_else(Lineage::random, Ok).map_err(fail("named", dir))?;
         let mut segments = end.segments;
         let file = if let Some(last) = segments.last() {
             let file = disk.open(&last.path).map_err(fail("opened", &last.path))?;
             trim(&*file, end.place.offset).map_err(fail("trimmed", &last.path))?;
             file
         } else {
-            let header = segment::Header { index: 0, first: next, before: 0, epoch };
+            let header = segment::Header { lineage, index: 0, first: next, before: 0, epoch };
             let spare = spares.take().map_err(fail("started", dir))?;
             let path = segment::path(dir, 0);
             let file = segment::create(&*disk, dir, &spare, header).map_err(fail("started", &path))?;
@@ -95,6 +97,7 @@ impl Writer {
             segment_bytes,
             spares,
             segments,
+            lineage,
             file,
             place: end.place,
             before: end.before,
@@ -239,7 +242,7 @@ impl Writer {
             first: self.next,
             time: self.time,
         };
-        let crc = header.seal(&mut self.frame, self.place);
+        let crc = header.seal(&mut self.frame, self.place, self.lineage.seed);
         let wrote = self.file.write_all_at(&self.frame, self.place.offset);
         wrote.map_err(|source| self.fail("written", source))?;
         self.unsynced = true;
@@ -314,7 +317,13 @@ impl Writer {
 
     fn rotate(&mut self) -> Result<(), WriteError> {
         let index = self.place.segment + 1;
-        let header = segment::Header { index, first: self.next, before: self.before, epoch: self.epoch };
+        let header = segment::Header {
+            lineage: self.lineage,
+            index,
+            first: self.next,
+            before: self.before,
+            epoch: self.epoch,
+        };
         let path = segment::path(&self.dir, index);
         let made =
             self.spares.take().and_then(|spare| segment::create(&*self.disk, &self.dir, &spare, header));

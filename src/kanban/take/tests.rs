@@ -14,7 +14,7 @@ use crate::kaizen::Collector;
 use crate::kanban::dedup::{self, Background, Dedup};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::tests::{NOW, named};
-use crate::kanban::journal::{Damage, scan};
+use crate::kanban::journal::{Damage, Lineage, scan};
 use crate::kanban::journal_clock::{self, Begin, JournalClock};
 use crate::kanban::memory::Memory;
 use crate::kanban::stage::{Lanes, Marks, Place, Port};
@@ -52,7 +52,8 @@ pub fn start(disk: &Memory, now: Instant) -> Node {
     let kept_for = settings.horizon();
     let begin = Begin { last: replayed.end.time, boot_id: None, kept_for, look: look(NOW) };
     let clock = JournalClock::begin(&shared, &dir, begin, journal_clock::Marks::default());
-    let writer = recovery::write_on(&shared, data_dir, 1 << 16, false, replayed.end, clock.now()).unwrap();
+    let (lineage, stamp) = (Lineage::random().unwrap(), clock.now());
+    let writer = recovery::write_on(&shared, data_dir, 1 << 16, false, replayed.end, lineage, stamp).unwrap();
     let bell = || Arc::new(Bell::new(|| {}));
     let (arrivals, taken) = lane(8, bell());
     let (answers, acks) = lane(8, bell());

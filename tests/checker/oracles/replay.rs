@@ -7,8 +7,7 @@ use gemba::event::{Astray, Event, Kind, RulesText, Seq, Subject};
 use gemba::jidoka::governor::{Effects, Governor, key};
 use gemba::jidoka::rules::{Compiled, Rules};
 use gemba::kanban::journal::record::Decoder;
-use gemba::kanban::journal::{Damage, End, scan};
-use gemba::line::identity;
+use gemba::kanban::journal::{self, Damage, End, scan};
 use gemba::line::recovery::journal_dir;
 use gemba::receipt::canonical::{Fields, context};
 use gemba::receipt::{Draft, ReceiptId, ReceiptType};
@@ -64,10 +63,9 @@ impl From<Damage> for Failure {
 
 pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
     let dir = journal_dir(evidence.data_dir);
-    let unreadable = |error: std::io::Error| Failure::Unreadable(format!("{}: {error}", dir.display()));
     // Its actions are named by it.
-    let named = identity::known(&**evidence.disk, &dir).map_err(unreadable)?;
-    let compiled = named.map(Compiled::new).unwrap_or_default();
+    let named = journal::lineage(&**evidence.disk, &dir)?;
+    let compiled = named.map(|lineage| Compiled::new(lineage.id)).unwrap_or_default();
     let mut decided = Decided { parked: parked(evidence)?, compiled, ..Decided::default() };
     for (key, row) in &evidence.stored.rows {
         let key = String::from_utf8_lossy(key).into_owned();

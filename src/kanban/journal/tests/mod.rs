@@ -1,6 +1,7 @@
 //! The journal against what a disk can do to it: every length it can be cut to, every bit that can rot, segments that
 //! were used before, and recoveries that follow one another.
 
+mod forged;
 mod records;
 mod tail;
 

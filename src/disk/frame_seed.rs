@@ -1,0 +1,59 @@
+//! What makes a log's frames its own (promises P1 and P6).
+//!
+//! Records hold bytes that senders chose. Recovery and repair search for frames among them, so whoever can compute a
+//! frame's checksum can have an event taken for one that this node wrote. Both the bytes that a frame begins with and
+//! the start of its checksum therefore come from random bytes that stand in the header of each segment and nowhere
+//! else (decision 26).
+
+use std::io;
+
+use aws_lc_rs::rand;
+
+/// Random bytes of one log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FrameSeed([u8; FrameSeed::BYTES]);
+
+impl FrameSeed {
+    pub const BYTES: usize = 16;
+
+    /// # Errors
+    /// Where the system has no randomness.
+    pub fn random() -> io::Result<Self> {
+        let mut bytes = [0; Self::BYTES];
+        rand::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+        Ok(Self::from_bytes(bytes))
+    }
+
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; Self::BYTES] {
+        self.0
+    }
+
+    /// What each frame begins with; never four zeros, which follow the last frame of a segment.
+    #[must_use]
+    pub const fn magic(self) -> [u8; 4] {
+        let [first, second, third, fourth, ..] = self.0;
+        [first | 1, second, third, fourth]
+    }
+
+    /// The checksum of a frame that stands at `offset` of this segment. Its first eight bytes, magic and checksum, are
+    /// left out.
+    #[must_use]
+    pub fn checksum(self, segment: u64, offset: u64, frame: &[u8]) -> u32 {
+        let place = [segment.to_le_bytes(), offset.to_le_bytes()];
+        let start = crc32c::crc32c_append(crc32c::crc32c(&self.0), place.as_flattened());
+        crc32c::crc32c_append(start, frame.get(8..).unwrap_or_default())
+    }
+}
+
+/// It is as secret as a key.
+impl std::fmt::Debug for FrameSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FrameSeed")
+    }
+}
