@@ -32,8 +32,7 @@ fn signal(n: u64) -> Signal {
         format!(r#"{{"id":"{n:016}","tenant":"tenant-042","sku":"compute-standard","type":"cost.usage","#);
     text.push_str(&" ".repeat(330 - text.len()));
     let provenance = Provenance::intern("signals", "k1", Assurance::C);
-    let identity =
-        Fingerprint::new("signals", Assurance::C, "tenant-042", &format!("{n:016}"), text.as_bytes());
+    let identity = Fingerprint::of_id("signals", "tenant-042", &format!("{n:016}"));
     Signal {
         id: Text::Span { at: 7, len: 16 },
         tenant: Text::Span { at: 35, len: 10 },

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use gemba::signal::{Assurance, Fingerprint, Fixed, Form, parse};
+use gemba::signal::{Fingerprint, Fixed, Form, parse};
 use gemba::signature::{Keyring, Scheme, Verified};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -112,12 +112,6 @@ fn tree_of_one(bencher: Bencher) {
 #[divan::bench]
 fn fingerprint(bencher: Bencher) {
     bencher.bench_local(|| {
-        Fingerprint::new(
-            black_box("signals"),
-            Assurance::C,
-            black_box("tenant-042"),
-            black_box("7d9f2c1e-00000001"),
-            b"",
-        )
+        Fingerprint::of_id(black_box("signals"), black_box("tenant-042"), black_box("7d9f2c1e-00000001"))
     });
 }

@@ -263,6 +263,7 @@ fn source(source: &config::Source, secrets: &Secrets) -> Result<Source, ConfigEr
             tenant: source.tenant.as_deref().map(Into::into),
             sku: source.sku.as_deref().map(Into::into),
             control: source.control,
+            binary: source.binary,
         },
     })
 }
@@ -276,10 +277,11 @@ pub fn keyring(source: &config::Source, secrets: &Secrets) -> Result<Keyring, Co
         keys.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())).collect();
     let scheme = match source.scheme {
         SchemeName::StandardWebhooks => Scheme::StandardWebhooks,
-        _ => Scheme::Hmac,
+        SchemeName::Hmac => Scheme::Hmac,
     };
-    Keyring::new(&source.name, scheme, &keys, source.tolerance.as_secs())
-        .map_err(|why| ConfigError::new(&source.place, format!("source `{}`: {why}", source.name)))
+    let keyring = Keyring::new(&source.name, scheme, &keys, source.tolerance.as_secs())
+        .map_err(|why| ConfigError::new(&source.place, format!("source `{}`: {why}", source.name)))?;
+    Ok(if source.binary { keyring.knowing_bodies() } else { keyring })
 }
 
 /// The data directory that a command about a stopped node means.

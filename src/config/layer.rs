@@ -250,6 +250,7 @@ pub struct Source {
     pub tolerance_seconds: Key<u32>,
     #[serde(default)]
     pub control: bool,
+    pub binary: Key<bool>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -265,11 +266,6 @@ pub struct SourceKey {
 pub enum SchemeName {
     Hmac,
     StandardWebhooks,
-    Github,
-    Stripe,
-    Slack,
-    Rfc9421,
-    Template,
 }
 
 #[derive(Clone, Debug, Deserialize)]

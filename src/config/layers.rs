@@ -324,6 +324,7 @@ impl Layers {
                 sku: None,
                 tolerance: Duration::from_secs(TOLERANCE_SECONDS.into()),
                 control: false,
+                binary: false,
                 place: self.file(),
             }]);
         }
@@ -348,12 +349,6 @@ impl Layers {
         let source = table.get_ref();
         let name_set = set(text, &source.name).map(name)?;
         let scheme = *source.scheme.get_ref();
-        if !matches!(scheme, SchemeName::Hmac | SchemeName::StandardWebhooks) {
-            return Err(ConfigError::new(
-                &text.place(&source.scheme.span()),
-                "this version has no schemes but `hmac` and `standard-webhooks`",
-            ));
-        }
         let here = place_of(text, table);
         let at_table = |error: ConfigError| ConfigError { place: here.clone(), ..error };
         let what = format!("the secret of source `{name_set}`");
@@ -376,6 +371,12 @@ impl Layers {
             let secret = self.secret(kept, None, None, (&what, "secret_file")).map_err(at_table)?;
             keys.push(SourceKey { name: key_name, secret });
         }
+        let binary = source.binary.as_ref().is_some_and(|set| *set.get_ref());
+        if let Some(set) = source.binary.as_ref().filter(|_| binary && source.tenant.is_none()) {
+            let what = "`binary` needs a fixed `tenant` beside it: in binary mode the tenant is in a header, \
+                        which no signature covers";
+            return Err(ConfigError::new(&text.place(&set.span()), what));
+        }
         let part = |key: &Key<String>| optional(text, key.as_ref()).map(|part| part.map(name)).transpose();
         let tolerance =
             optional(text, source.tolerance_seconds.as_ref()).map_or(TOLERANCE_SECONDS, |set| set.value);
@@ -386,6 +387,7 @@ impl Layers {
             sku: part(&source.sku)?,
             tolerance: Duration::from_secs(tolerance.into()),
             control: source.control,
+            binary,
             place: here.clone(),
             name: name_set,
         })

@@ -147,6 +147,8 @@ pub struct Source {
     pub sku: Option<String>,
     pub tolerance: Duration,
     pub control: bool,
+    /// CloudEvents in binary mode are taken; only with a fixed tenant.
+    pub binary: bool,
     pub place: Place,
 }
 

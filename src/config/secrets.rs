@@ -51,7 +51,7 @@ impl Config {
         let sources = self.sources.iter().flat_map(|source| {
             let written = match source.scheme {
                 SchemeName::StandardWebhooks => Written::Whsec,
-                _ => Written::Hex,
+                SchemeName::Hmac => Written::Hex,
             };
             source.keys.iter().map(move |key| (&key.secret, written))
         });

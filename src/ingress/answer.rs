@@ -13,7 +13,7 @@ use crate::clock::Instant;
 use crate::event::{Ack, Seq, Shed};
 use crate::kaizen::Counter;
 use crate::net::problem::{ItemProblem, Problem};
-use crate::signal::{Signals, Text, Unfit};
+use crate::signal::{Signals, Text, Unfit, UnsupportedForm};
 
 /// Why a request was not accepted.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ pub enum Refused {
     /// Which host the request is for is missing, malformed, or told twice.
     Host,
     ContentEncoding,
-    ContentType,
+    /// The form of the request carries no signals for this source.
+    Form(UnsupportedForm),
     TooLarge,
     /// The body did not come in time.
     BodySlow,
@@ -77,7 +78,7 @@ impl Refused {
             | Self::BodyBroken
             | Self::BodySlow
             | Self::Unfit(_) => Counter::Malformed,
-            Self::ContentEncoding | Self::ContentType => Counter::Unsupported,
+            Self::ContentEncoding | Self::Form(_) => Counter::Unsupported,
             Self::TooLarge => Counter::TooLarge,
             Self::Signature => Counter::BadSignature,
             Self::Rate { .. } => Counter::RateLimited,
@@ -106,12 +107,7 @@ impl Refused {
             }
             Self::Host => (400, "name one host, in Host or :authority, and the same in both".into()),
             Self::ContentEncoding => (415, "send the body without Content-Encoding".into()),
-            Self::ContentType => (
-                415,
-                "send application/json, application/cloudevents+json, application/cloudevents-batch+json, \
-                 application/x-ndjson, or binary-mode CloudEvents"
-                    .into(),
-            ),
+            Self::Form(why) => (415, why.to_string()),
             Self::TooLarge => (413, format!("the body is longer than {limits} bytes")),
             Self::BodySlow => (408, "the body did not come in time".into()),
             Self::BodyBroken => (400, "the body broke off or was framed wrongly".into()),
@@ -167,7 +163,7 @@ impl Refused {
             | Self::NoSuchSource
             | Self::Method
             | Self::ContentEncoding
-            | Self::ContentType
+            | Self::Form(_)
             | Self::Guarded
             | Self::Signature
             | Self::Unfit(_)

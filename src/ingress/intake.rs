@@ -132,7 +132,7 @@ where
     let source = route(ingress, &head.method, &head.uri)?;
     check_head(&head.headers)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let form = Form::of(content_type, &head.headers).map_err(|_| Refused::ContentType)?;
+    let form = Form::of(content_type, &head.headers, source.fixed.binary).map_err(Refused::Form)?;
     let body = read_body(ingress, client, source, incoming, begun).await?;
     crate::fault::point("K3");
     check_body(ingress, client, source, &head.headers, form, body)

@@ -28,7 +28,7 @@ use crate::kanban::stage::{self as journal, shard_of};
 use crate::operator::{Answered, Filter, Line, Refused, Reply, Said, Unavailable};
 use crate::receipt::{ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender};
-use crate::signal::{Assurance, Fingerprint, Provenance, Signal};
+use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
 
 /// What is known of the line outside its threads.
@@ -36,8 +36,8 @@ pub struct Known {
     pub reader: Reader,
     pub followups: Followups,
     pub cases: Cases,
-    /// Names and assurance of the sources, to find a signal by its id.
-    pub sources: Vec<(Box<str>, Assurance)>,
+    /// Names of the sources, to find a signal by its id.
+    pub sources: Vec<Box<str>>,
     pub gauges: Arc<[Gauge]>,
     pub health: Health,
     pub states: Vec<[Mark; 6]>,
@@ -373,11 +373,9 @@ impl Line for Desk {
         let inner = Rc::clone(&self.0);
         // At a processor the sources are those of its edges.
         let known = Provenance::known();
-        let seen = known.iter().map(|known| (&*known.source, known.assurance));
-        let configured = inner.known.sources.iter().map(|(source, assurance)| (&**source, *assurance));
-        let sources: HashSet<(&str, Assurance)> = configured.chain(seen).collect();
-        let identity = |(source, assurance)| Fingerprint::new(source, assurance, tenant, id, b"");
-        let identities = sources.into_iter().map(identity).collect();
+        let seen = known.iter().map(|known| &*known.source);
+        let sources: HashSet<&str> = inner.known.sources.iter().map(|source| &**source).chain(seen).collect();
+        let identities = sources.into_iter().map(|source| Fingerprint::of_id(source, tenant, id)).collect();
         Box::pin(async move {
             let (tell, answer) = oneshot::channel();
             send(&inner.journal, journal::Query { identities, answer: tell })?;

@@ -20,12 +20,12 @@ use crate::kanban::stage as journal;
 use crate::operator::{Answered, Filter, Line, Refused, Reply, Said, Unavailable};
 use crate::receipt::ReceiptId;
 use crate::ring::Sender;
-use crate::signal::{Assurance, Fingerprint};
+use crate::signal::Fingerprint;
 use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
 
 /// What is known of an edge outside its threads.
 pub struct Known {
-    sources: Vec<(Box<str>, Assurance)>,
+    sources: Vec<Box<str>>,
     depths: Arc<[Gauge]>,
     health: Health,
     restarts: Arc<Mutex<Restarts>>,
@@ -75,10 +75,7 @@ fn nothing<T: 'static>(nothing: T) -> Reply<T> {
 impl Line for EdgeDesk {
     fn signal(&self, tenant: &str, id: &str) -> Reply<Option<SignalStatus>> {
         let sources = &self.known.sources;
-        let identity = |(source, assurance): &(Box<str>, Assurance)| {
-            Fingerprint::new(source, *assurance, tenant, id, b"")
-        };
-        let identities = sources.iter().map(identity).collect();
+        let identities = sources.iter().map(|source| Fingerprint::of_id(source, tenant, id)).collect();
         let journal = Rc::clone(&self.journal);
         Box::pin(async move {
             let (tell, answer) = oneshot::channel();

@@ -19,7 +19,6 @@ use crate::net::amqp::Broker;
 use crate::net::firestore::Firestore;
 use crate::operator::Tokens;
 use crate::place::ConfigError;
-use crate::signal::Assurance;
 
 /// Everything that [`super::serve`] needs.
 #[derive(Debug)]
@@ -89,10 +88,10 @@ impl Settings {
         }
     }
 
-    /// Names and assurance of the sources, to find a signal by its id.
+    /// To find a signal by its id.
     #[must_use]
-    pub fn source_names(&self) -> Vec<(Box<str>, Assurance)> {
-        self.sources.iter().map(|source| (source.name.clone(), source.keyring.assurance())).collect()
+    pub fn source_names(&self) -> Vec<Box<str>> {
+        self.sources.iter().map(|source| source.name.clone()).collect()
     }
 }
 

@@ -297,7 +297,7 @@ mod tests {
         let keyring = Keyring::new("signals", scheme.into(), &[("k1", secret)], 300).unwrap();
         let body = Bytes::copy_from_slice(template.body(request));
         let verified = keyring.verify(&headers, body, NOW)?;
-        let form = Form::of(headers.get("content-type").map(HeaderValue::as_bytes), &headers).unwrap();
+        let form = Form::of(headers.get("content-type").map(HeaderValue::as_bytes), &headers, false).unwrap();
         Ok(signal::parse(verified, form, &Fixed::default()).unwrap())
     }
 

@@ -3,17 +3,33 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::Assurance;
+use super::{Identified, Provenance};
 
 /// First half of a SHA-256: 128 bits, so that a collision is not to be found by chance or on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 
 impl Fingerprint {
-    /// Source, tenant and id, which the signature covers; with [`Assurance::D`] the id is not covered, so the
-    /// signed body itself is the identity.
+    /// Of a signal with this origin: its source, and what its source's signals are known by. White space around a body
+    /// does not count, since the forms of a request differ in it.
     #[must_use]
-    pub fn new(source: &str, assurance: Assurance, tenant: &str, id: &str, body: &[u8]) -> Self {
+    pub fn of(provenance: &Provenance, tenant: &str, id: &str, body: &[u8]) -> Self {
+        match provenance.identified {
+            Identified::ById => Self::of_id(&provenance.source, tenant, id),
+            Identified::ByBody => {
+                let digest = digest(&SHA256, trimmed(body));
+                Self::new(b"gemba/identity/body\0", &[&provenance.source, "\0"], digest.as_ref())
+            }
+        }
+    }
+
+    /// Of the signal that `source` calls `id`.
+    #[must_use]
+    pub fn of_id(source: &str, tenant: &str, id: &str) -> Self {
+        Self::new(b"gemba/identity\0", &[source, "\0", tenant, "\0", id], &[])
+    }
+
+    fn new(domain: &[u8], parts: &[&str], last: &[u8]) -> Self {
         let mut text = [0u8; 512];
         let mut len = 0;
         let mut put = |bytes: &[u8]| {
@@ -22,20 +38,21 @@ impl Fingerprint {
             room[..take].copy_from_slice(&bytes[..take]);
             len += take;
         };
-        if assurance == Assurance::D {
-            put(b"gemba/identity/body\0");
-            put(source.as_bytes());
-            put(b"\0");
-            put(digest(&SHA256, body).as_ref());
-        } else {
-            put(b"gemba/identity\0");
-            for part in [source, "\0", tenant, "\0", id] {
-                put(part.as_bytes());
-            }
-        }
+        put(domain);
+        parts.iter().for_each(|part| put(part.as_bytes()));
+        put(last);
         let full = digest(&SHA256, &text[..len]);
         let mut half = [0u8; 16];
         half.copy_from_slice(&full.as_ref()[..16]);
         Self(half)
     }
+}
+
+/// Without the white space of JSON (RFC 8259, 2) at both ends.
+#[must_use]
+pub(super) fn trimmed(body: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let begin = body.iter().position(|byte| !is_space(byte)).unwrap_or(body.len());
+    let end = body.iter().rposition(|byte| !is_space(byte)).map_or(begin, |last| last + 1);
+    &body[begin..end]
 }

@@ -12,8 +12,8 @@ mod parse;
 use bytes::Bytes;
 
 pub use identity::Fingerprint;
-pub use names::{Provenance, Text, is_name};
-pub use parse::{Fixed, Form, Reason, Unfit, UnsupportedContentType, parse};
+pub use names::{Identified, Provenance, Text, is_name};
+pub use parse::{Fixed, Form, Reason, Unfit, UnsupportedForm, parse};
 
 /// How urgent the sender says it is; a degraded governor decides only on `Critical`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

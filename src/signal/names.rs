@@ -45,6 +45,33 @@ impl Text {
     }
 }
 
+/// What makes a source's signals the same signal. Its number is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Identified {
+    /// The tenant and the sender's id, which the signature covers.
+    ById = 0,
+    /// The signed body: attributes may come beside it, where whoever has a copy can change them.
+    ByBody = 1,
+}
+
+impl Identified {
+    /// That of a source which takes no binary mode, and of what came beside a body.
+    #[must_use]
+    pub fn usual(assurance: Assurance) -> Self {
+        match assurance {
+            Assurance::A | Assurance::B | Assurance::C => Self::ById,
+            Assurance::D => Self::ByBody,
+        }
+    }
+
+    /// The one with this number.
+    #[must_use]
+    pub fn of(number: u8) -> Option<Self> {
+        [Self::ById, Self::ByBody].into_iter().find(|identified| *identified as u8 == number)
+    }
+}
+
 /// Where a signal came from and what its signature is worth. Interned: there are as many as there are sources
 /// and keys, all named in the configuration or in the journal, so a signal carries one pointer.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -54,6 +81,7 @@ pub struct Provenance {
     /// The id of the key that verified; never the key.
     pub key: Box<str>,
     pub assurance: Assurance,
+    pub identified: Identified,
 }
 
 /// All that there is.
@@ -70,7 +98,18 @@ impl Provenance {
     /// when the value differs from the record before.
     #[must_use]
     pub fn intern(source: &str, key: &str, assurance: Assurance) -> &'static Self {
-        let wanted = Self { source: source.into(), key: key.into(), assurance };
+        Self::intern_known(source, key, assurance, Identified::usual(assurance))
+    }
+
+    /// As [`Provenance::intern`], of signals that are known in this way.
+    #[must_use]
+    pub fn intern_known(
+        source: &str,
+        key: &str,
+        assurance: Assurance,
+        identified: Identified,
+    ) -> &'static Self {
+        let wanted = Self { source: source.into(), key: key.into(), assurance, identified };
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get_or_insert_default();
         if let Some(found) = known.get(&wanted) {

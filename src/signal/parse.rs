@@ -8,6 +8,7 @@ use hyper::HeaderMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::attributes::Attributes;
+use super::identity::trimmed;
 use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text, is_name};
 use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX};
 use crate::percent;
@@ -26,28 +27,46 @@ pub enum Form<'h> {
     Binary(&'h HeaderMap),
 }
 
-/// The content type is none that carries signals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnsupportedContentType;
+/// Why a request's form carries no signals for a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnsupportedForm {
+    #[error(
+        "send application/json, application/cloudevents+json, application/cloudevents-batch+json or \
+         application/x-ndjson"
+    )]
+    ContentType,
+    #[error(
+        "this source takes no CloudEvents in binary mode, whose attributes are not signed: send \
+         application/cloudevents+json, or let the operator set `binary` and `tenant` of the source"
+    )]
+    Binary,
+    #[error("this source takes binary mode and knows a signal by its body, so it takes one signal a request")]
+    Batch,
+}
 
 impl<'h> Form<'h> {
-    /// Chooses by content type; `ce-id` beside any other type means binary mode.
-    pub fn of(content_type: Option<&[u8]>, headers: &'h HeaderMap) -> Result<Self, UnsupportedContentType> {
+    /// Chooses by content type; `ce-id` beside any other type means binary mode, which is taken where `binary`. Nothing
+    /// that this looks at is signed, so each form that a source takes must give a body the same identity.
+    pub fn of(
+        content_type: Option<&[u8]>,
+        headers: &'h HeaderMap,
+        binary: bool,
+    ) -> Result<Self, UnsupportedForm> {
         let essence = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default();
         let essence = essence.trim_ascii();
         let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
         if is("application/cloudevents+json") {
             Ok(Self::Single)
         } else if is("application/cloudevents-batch+json") {
-            Ok(Self::Batch)
+            if binary { Err(UnsupportedForm::Batch) } else { Ok(Self::Batch) }
         } else if is("application/x-ndjson") {
-            Ok(Self::Lines)
+            if binary { Err(UnsupportedForm::Batch) } else { Ok(Self::Lines) }
         } else if headers.contains_key("ce-id") {
-            Ok(Self::Binary(headers))
+            if binary { Ok(Self::Binary(headers)) } else { Err(UnsupportedForm::Binary) }
         } else if is("application/json") {
             Ok(Self::Single)
         } else {
-            Err(UnsupportedContentType)
+            Err(UnsupportedForm::ContentType)
         }
     }
 }
@@ -59,6 +78,8 @@ pub struct Fixed {
     pub sku: Option<Box<str>>,
     /// Whether it may send `gemba.*` signals.
     pub control: bool,
+    /// Whether it may send in binary mode.
+    pub binary: bool,
 }
 
 /// Why something is not a signal.
@@ -153,6 +174,7 @@ pub fn parse(verified: Verified, form: Form<'_>, fixed: &Fixed) -> Result<Signal
         Form::Single => {
             let provenance = verified.provenance();
             let body = verified.into_body();
+            let body = body.slice_ref(trimmed(&body));
             let text = std::str::from_utf8(&body).map_err(|_| Unfit::NotUtf8)?;
             let signal = json(text).and_then(|attributes| {
                 let checked = Checked::new(&attributes, fixed)?;
@@ -263,11 +285,12 @@ fn array<'a>(text: &'a str, visit: Visit<'_, 'a>) -> Result<(), Unfit> {
 fn lines<'a>(text: &'a str, visit: Visit<'_, 'a>) -> Result<(), Unfit> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        let own = line.trim_end_matches(['\n', '\r']);
+        let own = line.trim_matches([' ', '\t', '\n', '\r']);
         if own.is_empty() {
             return Err(Unfit::Frame(format!("an empty line at byte {at}")));
         }
-        visit((at, at + own.len(), json(own)))?;
+        let begin = at + own.as_ptr() as usize - line.as_ptr() as usize;
+        visit((begin, begin + own.len(), json(own)))?;
         at += line.len();
     }
     Ok(())
@@ -369,8 +392,7 @@ impl<'a> Checked<'a> {
     }
 
     fn into_signal(self, body: Bytes, digest: u64, provenance: &'static Provenance) -> Signal {
-        let identity =
-            Fingerprint::new(&provenance.source, provenance.assurance, &self.tenant, self.id, &body);
+        let identity = Fingerprint::of(provenance, &self.tenant, self.id, &body);
         let text = |text: &str| span(&body, text).unwrap_or_else(|| Text::Owned(text.into()));
         Signal {
             id: text(self.id),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use zeroize::Zeroizing;
 
-use crate::signal::{Assurance, Provenance};
+use crate::signal::{Assurance, Identified, Provenance};
 
 /// Keys that one source may have at a time, so that rotation overlaps and a request's cost is bounded.
 pub const KEYS_MAX: usize = 8;
@@ -140,6 +140,15 @@ impl Verified {
         self.beside
     }
 
+    /// As [`Verified::assumed`], of a source that takes binary mode, or not.
+    #[cfg(test)]
+    #[must_use]
+    pub fn assumed_of(body: Bytes, binary: bool) -> Self {
+        let verified = Self::assumed(body);
+        let identified = if binary { Identified::ByBody } else { Identified::ById };
+        Self { provenance: Provenance::intern_known("signals", "test", Assurance::C, identified), ..verified }
+    }
+
     /// For tests and fuzzing of what stands behind the signature.
     #[cfg(any(test, fuzzing))]
     #[must_use]
@@ -174,6 +183,16 @@ impl Keyring {
         };
         let keys = secrets.iter().map(key).collect::<Result<_, BadKey>>()?;
         Ok(Self { scheme, keys, tolerance_seconds })
+    }
+
+    /// The same keys of a source whose attributes may come beside the body: all its signals are known by their bodies.
+    #[must_use]
+    pub fn knowing_bodies(mut self) -> Self {
+        for key in &mut self.keys {
+            let Provenance { source, key: id, assurance, .. } = key.provenance;
+            key.provenance = Provenance::intern_known(source, id, *assurance, Identified::ByBody);
+        }
+        self
     }
 
     /// What a signature of this source proves of a body.

@@ -41,23 +41,44 @@ fn one_signal_is_accepted_in_each_form_that_carries_one() {
     }
 }
 
-#[test]
-fn binary_mode_takes_the_attributes_from_the_headers() {
-    let node = Node::start();
-    let data = br#"{"spend":81.25}"#;
-    let signature = node.sign(data);
-    let headers = [
+/// A node with the source `signals` as usual, and `binary`, which takes binary mode for `acme`.
+fn with_binary_source(dir: &std::path::Path) -> Node {
+    let config = "[node]\nprofile = \"dev\"\n[[source]]\nname = \"signals\"\nscheme = \"hmac\"\n\
+                  [[source]]\nname = \"binary\"\nscheme = \"hmac\"\nsecret_env = \"BINARY_SECRET\"\n\
+                  tenant = \"acme\"\ncontrol = true\nbinary = true\n";
+    std::fs::write(dir.join("gemba.toml"), config).unwrap();
+    Node::start_in(dir, &[("GEMBA_CONFIG", "gemba.toml"), ("BINARY_SECRET", BINARY_SECRET)])
+}
+
+const BINARY_SECRET: &str = "a secret of the source that takes binary mode";
+
+fn sign_binary(body: &[u8]) -> String {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, BINARY_SECRET.as_bytes());
+    faster_hex::hex_string(aws_lc_rs::hmac::sign(&key, body).as_ref())
+}
+
+fn beside<'a>(id: &'a str, tenant: &'a str, kind: &'a str, signature: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
         ("content-type", "application/json"),
         ("ce-specversion", "1.0"),
-        ("ce-id", "binary-1"),
-        ("ce-tenant", "acme"),
+        ("ce-id", id),
+        ("ce-tenant", tenant),
         ("ce-sku", "vm"),
-        ("ce-type", "cost.usage"),
+        ("ce-type", kind),
         ("ce-time", "2026-01-02T03:04:05Z"),
         ("ce-severity", "critical"),
-        ("x-signature", signature.as_str()),
-    ];
-    let answer = node.request("POST", "/v1/signals", &headers, data);
+        ("x-signature", signature),
+    ]
+}
+
+#[test]
+fn binary_mode_takes_the_attributes_from_the_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = with_binary_source(dir.path());
+    let data = br#"{"spend":81.25}"#;
+    let signature = sign_binary(data);
+    let headers = beside("binary-1", "acme", "cost.usage", &signature);
+    let answer = node.request("POST", "/v1/sources/binary", &headers, data);
     assert_eq!(answer.status, 202, "{}", answer.text());
     assert_eq!(answer.header("x-signal-id"), Some("binary-1"));
     assert_eq!(answer.json(), serde_json::json!({"status": "accepted", "signal_id": "binary-1", "seq": 2}));
@@ -76,10 +97,62 @@ fn binary_mode_takes_the_attributes_from_the_headers() {
         (&"binary-1".into(), &"D".into()),
         "{receipt}"
     );
+    let without: Vec<_> =
+        headers.into_iter().filter(|(name, _)| !matches!(*name, "ce-tenant" | "ce-type")).collect();
+    let answer = node.request("POST", "/v1/sources/binary", &without, data);
+    assert_eq!((answer.status, answer.json()["detail"].as_str()), (422, Some("`type` is missing")));
+}
 
-    let missing: Vec<_> = headers.into_iter().filter(|(name, _)| *name != "ce-tenant").collect();
-    let answer = node.request("POST", "/v1/signals", &missing, data);
-    assert_eq!(answer.status, 422, "{}", answer.text());
+/// Whoever has a copy of a signed body chooses the headers.
+#[test]
+fn a_signed_body_is_one_signal_whatever_stands_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = with_binary_source(dir.path());
+    let status = |node: &Node, source: &str, headers: &[(&str, &str)], body: &[u8]| {
+        node.request("POST", source, headers, body).status
+    };
+    // A source that fixes nothing takes none of it.
+    let body = signal("acme", "vm", "s-1");
+    let signature = node.sign(body.as_bytes());
+    assert_eq!(node.post("application/json", body.as_bytes()).status, 202);
+    let replayed = node.request(
+        "POST",
+        "/v1/signals",
+        &beside("x", "victim", "cost.usage", &signature),
+        body.as_bytes(),
+    );
+    assert_eq!(replayed.status, 415, "{}", replayed.text());
+    assert!(replayed.text().contains("binary"), "{}", replayed.text());
+    assert_eq!(node.post("application/cloudevents+json", body.as_bytes()).json()["duplicate"], true);
+    assert_eq!(node.post("application/x-ndjson", body.as_bytes()).json()["duplicates"], 1);
+    // One that takes binary mode knows the body, before and after a restart, in each form.
+    let body = format!(" {}\n", signal("acme", "vm", "s-2"));
+    let signature = sign_binary(body.as_bytes());
+    let plain = [("content-type", "application/json"), ("x-signature", signature.as_str())];
+    for restarted in [false, true] {
+        if restarted {
+            node.terminate();
+            node = with_binary_source(dir.path());
+        }
+        let at = "/v1/sources/binary";
+        let answer = node.request("POST", at, &plain, body.as_bytes());
+        assert_eq!((answer.status, answer.json()["seq"].as_u64()), (202, Some(3)), "{}", answer.text());
+        assert_eq!(answer.json()["duplicate"].as_bool(), restarted.then_some(true));
+        for (id, tenant, kind, expected) in [
+            ("x", "acme", "cost.usage", 409),
+            ("s-2", "acme", "cost.usage", 409),
+            ("x", "victim", "cost.usage", 422),
+            ("x", "acme", "gemba.entitlement.revoked", 422),
+        ] {
+            let got = status(&node, at, &beside(id, tenant, kind, &signature), body.as_bytes());
+            assert_eq!(got, expected, "{id} {tenant} {kind}");
+        }
+        for kind in ["application/x-ndjson", "application/cloudevents-batch+json"] {
+            let headers = [("content-type", kind), ("x-signature", signature.as_str())];
+            assert_eq!(status(&node, at, &headers, body.as_bytes()), 415, "{kind}");
+        }
+    }
+    assert_eq!(node.metric("gemba_signals_total{result=\"accepted\"}"), 0.0, "since the restart");
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn forged(after: u64, numbers: &[u64]) -> (BasicProperties, Vec<u8>) {
         let body = format!(r#"{{"id":"{id}","tenant":"acme","sku":"vm","type":"see.this"}}"#);
         let text = |text: &str| Text::Owned(text.into());
         let signal = Signal {
-            identity: Fingerprint::new("signals", Assurance::C, "acme", &id, body.as_bytes()),
+            identity: Fingerprint::of_id("signals", "acme", &id),
             id: text(&id),
             tenant: text("acme"),
             sku: text("vm"),

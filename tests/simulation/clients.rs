@@ -63,7 +63,7 @@ fn signal(tenant: u64, sku: u64, id: &str, kind: &str, severity: Severity, extra
     let body = format!(r#"{{"id":"{id}","data":{{"amount":{extra}}},"padding":"{padding}"}}"#);
     let body = Bytes::from(body);
     Signal {
-        identity: Fingerprint::new("signals", Assurance::C, &tenant, id, &body),
+        identity: Fingerprint::of_id("signals", &tenant, id),
         digest: xxh3_64(&body),
         id: Text::Owned(id.into()),
         tenant: Text::Owned(tenant.into()),

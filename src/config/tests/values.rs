@@ -55,9 +55,11 @@ fn an_impossible_value_is_told_with_its_line() {
             "[node]\nname = \"No Name\"\n",
             ":2: `node.name`: `No Name` is not a name: 1 to 64 of a-z, 0-9, dot, underscore and dash",
         ),
+        ("[[source]]\nname = \"a\"\nscheme = \"slack\"\n", ":3: `slack` is not a value of `source.scheme`"),
         (
-            "[[source]]\nname = \"a\"\nscheme = \"slack\"\n",
-            ":3: this version has no schemes but `hmac` and `standard-webhooks`",
+            "[[source]]\nname = \"a\"\nscheme = \"hmac\"\nbinary = true\n",
+            ":4: `binary` needs a fixed `tenant` beside it: in binary mode the tenant is in a header, \
+             which no signature covers",
         ),
     ];
     for (text, what) in table {

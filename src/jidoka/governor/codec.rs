@@ -16,9 +16,11 @@ use crate::jidoka::breaker::Breaker;
 use crate::jidoka::policy::Memory;
 use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX};
 use crate::receipt::Policy;
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use crate::signal::{Assurance, Fingerprint, Identified, Provenance, Severity, Signal, Text};
 
 const VERSION: u8 = 3;
+/// Beside an assurance class: the signal is known by its body.
+const BY_BODY: u8 = 0x80;
 /// Before actions were named by their journal, too.
 const VERSION_UNNAMED: u8 = 2;
 /// Before there were policy packs, replays and memories.
@@ -235,7 +237,11 @@ pub fn encode_signal(out: &mut Vec<u8>, signal: &Signal) {
     out.push(signal.severity as u8);
     put_text(out, &signal.provenance.source);
     put_text(out, &signal.provenance.key);
-    out.push(signal.provenance.assurance as u8);
+    let by_body = match signal.provenance.identified {
+        Identified::ById => 0,
+        Identified::ByBody => BY_BODY,
+    };
+    out.push(signal.provenance.assurance as u8 | by_body);
     out.extend_from_slice(&signal.identity.0);
     put_u64(out, signal.digest);
 }
@@ -454,13 +460,15 @@ impl<'a> Reader<'a> {
 
     fn provenance(&mut self) -> Result<&'static Provenance, Damage> {
         let (source, key) = (self.text("source")?, self.text("key")?);
-        let assurance = match self.u8("assurance")? {
+        let byte = self.u8("assurance")?;
+        let assurance = match byte & !BY_BODY {
             0 => Assurance::A,
             1 => Assurance::B,
             2 => Assurance::C,
             3 => Assurance::D,
-            found => return Err(Damage::Tag { field: "assurance", found }),
+            _ => return Err(Damage::Tag { field: "assurance", found: byte }),
         };
-        Ok(Provenance::intern(source, key, assurance))
+        let identified = if byte & BY_BODY == 0 { Identified::usual(assurance) } else { Identified::ByBody };
+        Ok(Provenance::intern_known(source, key, assurance, identified))
     }
 }

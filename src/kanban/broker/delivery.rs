@@ -68,14 +68,15 @@ pub fn foreign(properties: &BasicProperties, body: &Bytes) -> Signal {
     let named =
         named.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));
     let id = named.unwrap_or_else(|| format!("foreign-{digest:016x}"));
+    let provenance = Provenance::intern("rabbitmq", "none", Assurance::D);
     Signal {
-        identity: Fingerprint::new("rabbitmq", Assurance::D, NOBODY, &id, &body),
+        identity: Fingerprint::of(provenance, NOBODY, &id, &body),
         id: Text::Owned(id.into()),
         tenant: Text::Owned(NOBODY.into()),
         sku: Text::Owned(NOBODY.into()),
         kind: Text::Owned("foreign".into()),
         severity: Severity::Info,
-        provenance: Provenance::intern("rabbitmq", "none", Assurance::D),
+        provenance,
         digest,
         body,
     }

@@ -16,7 +16,7 @@ const EDGE: &str = "edge-1.0123456789abcdef";
 fn signal(tenant: &str, id: &str, bytes: usize) -> Signal {
     let body = Bytes::from(format!("{{\"id\":\"{id}\",\"pad\":\"{}\"}}", "x".repeat(bytes)));
     Signal {
-        identity: Fingerprint::new("signals", Assurance::C, tenant, id, &body),
+        identity: Fingerprint::of_id("signals", tenant, id),
         id: Text::Owned(id.into()),
         tenant: Text::Owned(tenant.into()),
         sku: Text::Owned("vm".into()),

@@ -18,7 +18,7 @@ use crate::event::{
     Subject, Timer, TimerKind, Verb,
 };
 use crate::limits::RULES_BYTES_MAX;
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use crate::signal::{Assurance, Fingerprint, Identified, Provenance, Severity, Signal, Text};
 
 pub(in crate::kanban) const PROVENANCE: u8 = 0;
 const SIGNAL: u8 = 1;
@@ -59,6 +59,7 @@ impl Encoder {
         if !self.provenance.is_some_and(|held| std::ptr::eq(held, signal.provenance)) {
             out.push(PROVENANCE);
             out.push(signal.provenance.assurance as u8);
+            out.push(signal.provenance.identified as u8);
             short(out, &signal.provenance.source);
             short(out, &signal.provenance.key);
             self.provenance = Some(signal.provenance);
@@ -234,11 +235,18 @@ impl Decoder {
 
     fn read_provenance(&mut self) -> Result<(), Unreadable> {
         let assurance = assurance(self.byte()?)?;
+        let identified = Identified::of(self.byte()?).ok_or(Unreadable)?;
         let held = self.provenance;
         let (source, key) = (self.short()?, self.short()?);
         self.provenance = Some(match held {
-            Some(held) if *held.source == *source && *held.key == *key && held.assurance == assurance => held,
-            _ => Provenance::intern(&source, &key, assurance),
+            Some(held)
+                if *held.source == *source
+                    && *held.key == *key
+                    && (held.assurance, held.identified) == (assurance, identified) =>
+            {
+                held
+            }
+            _ => Provenance::intern_known(&source, &key, assurance, identified),
         });
         Ok(())
     }
@@ -274,7 +282,7 @@ impl Decoder {
         self.at = end;
         let identity = {
             let (tenant, id) = (tenant.of(&body), id.of(&body));
-            Fingerprint::new(&provenance.source, provenance.assurance, tenant, id, &body)
+            Fingerprint::of(provenance, tenant, id, &body)
         };
         Ok(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
     }

@@ -26,7 +26,7 @@ fn escaped_names_are_read_as_what_they_mean() {
 
 #[test]
 fn what_the_source_fixes_may_be_left_out_but_not_contradicted() {
-    let fixed = Fixed { tenant: Some("acme".into()), sku: Some("vm".into()), control: false };
+    let fixed = Fixed { tenant: Some("acme".into()), sku: Some("vm".into()), ..Fixed::default() };
     let signal = one(br#"{"id":"s-1","type":"cost.usage"}"#, &fixed).unwrap();
     assert_eq!((signal.tenant(), signal.sku()), ("acme", "vm"));
     assert_eq!(one(with("").as_bytes(), &fixed).unwrap().tenant(), "acme");
@@ -140,37 +140,105 @@ fn an_identity_is_the_documented_hash() {
     let body = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"{}");
     let text = [&b"gemba/identity/body\0signals\0"[..], body.as_ref()].concat();
     let expected = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
-    let beside = Fingerprint::new("signals", Assurance::D, "acme", "s-1", b"{}");
-    assert_eq!(beside.0, expected.as_ref()[..16]);
+    let beside = Provenance::intern("signals", "k1", Assurance::D);
+    let beside = Fingerprint::of(beside, "acme", "s-1", b"\t{}\r\n ");
+    assert_eq!(beside.0, expected.as_ref()[..16], "white space around it does not count");
 }
 
 #[test]
 fn the_content_type_chooses_the_form() {
     let mut headers = hyper::HeaderMap::new();
-    let is =
-        |headers: &hyper::HeaderMap, text: &str, wanted: &str| match Form::of(Some(text.as_bytes()), headers)
-        {
-            Ok(Form::Single) => wanted == "single",
-            Ok(Form::Batch) => wanted == "batch",
-            Ok(Form::Lines) => wanted == "lines",
-            Ok(Form::Binary(_)) => wanted == "binary",
-            Err(UnsupportedContentType) => wanted == "none",
-        };
-    for (text, wanted) in [
-        ("application/json", "single"),
-        ("Application/JSON; charset=utf-8", "single"),
-        (" application/cloudevents+json ;x=y", "single"),
-        ("application/cloudevents-batch+json", "batch"),
-        ("application/x-ndjson", "lines"),
-        ("text/plain", "none"),
-        ("", "none"),
-        ("application/json5", "none"),
+    let form = |headers: &hyper::HeaderMap, text: Option<&str>, binary| match Form::of(
+        text.map(str::as_bytes),
+        headers,
+        binary,
+    ) {
+        Ok(Form::Single) => "single",
+        Ok(Form::Batch) => "batch",
+        Ok(Form::Lines) => "lines",
+        Ok(Form::Binary(_)) => "binary",
+        Err(UnsupportedForm::ContentType) => "content type",
+        Err(UnsupportedForm::Binary) => "no binary mode",
+        Err(UnsupportedForm::Batch) => "no batch",
+    };
+    for (text, wanted, beside_binary) in [
+        ("application/json", "single", "single"),
+        ("Application/JSON; charset=utf-8", "single", "single"),
+        (" application/cloudevents+json ;x=y", "single", "single"),
+        ("application/cloudevents-batch+json", "batch", "no batch"),
+        ("application/x-ndjson", "lines", "no batch"),
+        ("text/plain", "content type", "content type"),
+        ("", "content type", "content type"),
+        ("application/json5", "content type", "content type"),
     ] {
-        assert!(is(&headers, text, wanted), "{text}");
+        assert_eq!(form(&headers, Some(text), false), wanted, "{text}");
+        assert_eq!(form(&headers, Some(text), true), beside_binary, "{text}");
     }
-    assert!(Form::of(None, &headers).is_err());
+    assert_eq!(form(&headers, None, true), "content type");
     headers.insert("ce-id", "s-1".parse().unwrap());
-    assert!(is(&headers, "text/plain", "binary") && is(&headers, "application/json", "binary"));
-    assert!(is(&headers, "application/cloudevents+json", "single"));
-    assert!(is(&headers, "application/cloudevents-batch+json", "batch"));
+    for text in ["text/plain", "application/json", ""] {
+        assert_eq!(form(&headers, Some(text), true), "binary", "{text}");
+        assert_eq!(form(&headers, Some(text), false), "no binary mode", "{text}");
+    }
+    assert_eq!(form(&headers, Some("application/cloudevents+json"), true), "single");
+    assert_eq!(form(&headers, Some("application/cloudevents-batch+json"), false), "batch");
+}
+
+/// Whoever has a copy of a signed body can choose everything beside it (promise P6).
+#[test]
+fn what_is_beside_a_body_gives_it_no_second_identity_and_no_further_right() {
+    let bodies = [
+        with(""),
+        format!(" {}\r\n", with("")),
+        format!("[{}]", with("")),
+        format!("{}\n{}", with(""), with("").replace("s-1", "s-2")),
+        r#"{"any":"data"}"#.to_owned(),
+        r#"{"id":"c-1","tenant":"acme","sku":"vm","type":"gemba.entitlement.active"}"#.to_owned(),
+    ];
+    let types = [
+        "application/json",
+        "application/cloudevents+json",
+        "application/cloudevents-batch+json",
+        "application/x-ndjson",
+        "text/plain",
+    ];
+    let mut beside = vec![hyper::HeaderMap::new()];
+    for (tenant, kind) in
+        [("acme", "cost.usage"), ("victim", "cost.usage"), ("acme", "gemba.entitlement.revoked")]
+    {
+        for id in ["x-1", "x-2"] {
+            let mut headers = hyper::HeaderMap::new();
+            for (name, value) in [("ce-id", id), ("ce-tenant", tenant), ("ce-sku", "vm"), ("ce-type", kind)] {
+                headers.insert(name, value.parse().unwrap());
+            }
+            beside.push(headers);
+        }
+    }
+    let acme = || Some("acme".into());
+    let sources = [
+        fixed(),
+        Fixed { tenant: acme(), ..fixed() },
+        Fixed { tenant: acme(), binary: true, ..fixed() },
+        Fixed { tenant: acme(), binary: true, control: true, ..fixed() },
+    ];
+    for (source, fixed) in sources.iter().enumerate() {
+        for body in &bodies {
+            let mut identities = std::collections::HashSet::new();
+            let mut taken = 0;
+            for (headers, kind) in beside.iter().flat_map(|headers| types.map(|kind| (headers, kind))) {
+                let Ok(form) = Form::of(Some(kind.as_bytes()), headers, fixed.binary) else { continue };
+                let verified = Verified::assumed_of(Bytes::from(body.clone()), fixed.binary);
+                let Ok(signals) = parse(verified, form, fixed) else { continue };
+                taken = taken.max(signals.as_slice().len());
+                for signal in signals.as_slice() {
+                    assert_eq!(signal.tenant(), "acme", "source {source}, {kind}, {body}");
+                    let signed = body.contains(signal.kind()) && signal.provenance.assurance != Assurance::D;
+                    let reserved = signal.kind().starts_with("gemba.");
+                    assert!(!reserved || signed && fixed.control, "source {source}, {kind}, {body}");
+                    identities.insert(signal.identity);
+                }
+            }
+            assert_eq!(identities.len(), taken, "source {source}: {body}");
+        }
+    }
 }

@@ -74,7 +74,7 @@ fn an_attribute_that_is_null_is_missing_where_it_is_needed() {
         let text = with("").replace(&format!(r#""{name}":"{is}""#), &format!(r#""{name}":null"#));
         assert_eq!(reason(&text, &fixed()), Reason::Missing(name), "{text}");
     }
-    let fixed = Fixed { tenant: Some("acme".into()), sku: Some("vm".into()), control: false };
+    let fixed = Fixed { tenant: Some("acme".into()), sku: Some("vm".into()), ..Fixed::default() };
     let text = br#"{"id":"s-1","tenant":null,"sku":null,"type":"cost.usage"}"#;
     let signal = one(text, &fixed).unwrap();
     assert_eq!((signal.tenant(), signal.sku()), ("acme", "vm"), "what the source fixes");

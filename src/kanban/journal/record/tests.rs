@@ -4,7 +4,7 @@ use super::*;
 
 fn signal(tenant: Text) -> Signal {
     let body = Bytes::from_static(br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#);
-    let identity = Fingerprint::new("signals", Assurance::C, tenant.of(&body), "s-1", &body);
+    let identity = Fingerprint::of_id("signals", tenant.of(&body), "s-1");
     Signal {
         id: Text::Span { at: 7, len: 3 },
         sku: Text::Span { at: 35, len: 2 },

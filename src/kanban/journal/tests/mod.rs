@@ -22,7 +22,7 @@ use crate::event::{
 use crate::kanban::memory::Memory;
 use crate::limits::FRAME_EVENTS_MAX;
 use crate::sharing::{Adopt, Hold, Shared};
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use crate::signal::{Assurance, Fingerprint, Identified, Provenance, Severity, Signal, Text};
 
 pub(in crate::kanban) const DIR: &str = "journal";
 pub(in crate::kanban) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -30,7 +30,7 @@ pub(in crate::kanban) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 pub(in crate::kanban) fn named(id: &str) -> Signal {
     let body = Bytes::from(format!(r#"{{"id":"{id}","tenant":"acme","sku":"vm","type":"cost.usage"}}"#));
     Signal {
-        identity: Fingerprint::new("signals", Assurance::C, "acme", id, &body),
+        identity: Fingerprint::of_id("signals", "acme", id),
         id: Text::Owned(id.into()),
         tenant: Text::Owned("acme".into()),
         sku: Text::Owned("vm".into()),

@@ -41,7 +41,7 @@ fn subject() -> impl Strategy<Value = Subject> {
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    let signal = (prop::collection::vec((text(), any::<bool>()), 4), 0u8..3, 0u8..4, any::<u64>(), ".{0,60}");
+    let signal = (prop::collection::vec((text(), any::<bool>()), 4), 0u8..3, 0u8..8, any::<u64>(), ".{0,60}");
     let signal = signal.prop_map(|(names, severity, assurance, digest, rest)| {
         let mut body = rest;
         let mut texts = names.into_iter().map(|(name, spanned)| {
@@ -57,10 +57,11 @@ fn kind() -> impl Strategy<Value = Kind> {
         let (id, tenant, sku, kind) = (next(), next(), next(), next());
         drop(texts);
         let body = Bytes::from(body);
-        let assurance = [Assurance::A, Assurance::B, Assurance::C, Assurance::D][usize::from(assurance)];
-        let identity = Fingerprint::new("signals", assurance, tenant.of(&body), id.of(&body), &body);
+        let identified = Identified::of(assurance / 4).unwrap();
+        let assurance = [Assurance::A, Assurance::B, Assurance::C, Assurance::D][usize::from(assurance % 4)];
         let severity = [Severity::Info, Severity::Warning, Severity::Critical][usize::from(severity)];
-        let provenance = Provenance::intern("signals", "k1", assurance);
+        let provenance = Provenance::intern_known("signals", "k1", assurance, identified);
+        let identity = Fingerprint::of(provenance, tenant.of(&body), id.of(&body), &body);
         Kind::Signal(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
     });
     let signal = signal.boxed();
