@@ -51,6 +51,7 @@ fn draft(n: u64) -> Draft {
         success: true,
         action: None,
         policy: None,
+        facts: None,
         reason: None,
         signal_seq: Some(Seq(n)),
         about: About::Signal(signal),

@@ -360,3 +360,7 @@ pub const SHARE_LOADS_MAX: usize = 300;
 pub const GIVE_UP_WAIT: Duration = Duration::from_secs(10);
 /// How long a partition that was given up is left to others before this node stands in line for it again.
 pub const SHARE_PAUSE: Duration = Duration::from_secs(10);
+
+/// What a receipt shows of the facts that a rule read, in bytes of JSON: longer texts are cut and then left out, so that a
+/// receipt stays small whatever a sender writes.
+pub const FACTS_BYTES_MAX: usize = 2048;

@@ -292,6 +292,7 @@ fn node_draft(seq: Seq, time: UnixMillis, ordinal: u8, policy: Option<Arc<Policy
         success: true,
         action: None,
         policy,
+        facts: None,
         reason: Some(reason.into()),
         signal_seq: None,
         about: About::Node,

@@ -5,14 +5,12 @@
 //! renderer of the version that the record names; the stored commitment proves at each read that the same bytes came
 //! out (decision record 0002). So a renderer, once released, is frozen: golden vectors pin it.
 
-use super::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
+use super::{About, Draft, Earlier, Policy, ReceiptId, ReceiptType, StateName};
 use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::signal::Assurance;
 
-/// Version of the renderer and of the compact form, and of the one that names an action by its number alone. The two
-/// differ in nothing else, and each receipt has the older one that can say what it says.
-pub const VERSION: u8 = 2;
-const VERSION_BEFORE: u8 = 1;
+/// Version of the renderer and of the compact form.
+pub const VERSION: u8 = 3;
 
 /// Everything that a receipt says, before it is hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,9 +23,12 @@ pub struct Fields<'a> {
     pub success: bool,
     pub action: Option<ActionId>,
     pub policy: Option<&'a Policy>,
+    /// Canonical JSON.
+    pub facts: Option<&'a str>,
     pub reason: Option<&'a str>,
     pub signal_seq: Option<Seq>,
     pub signal_id: Option<&'a str>,
+    pub signal_hash: Option<[u8; 32]>,
     /// Empty, as the SKU, where the receipt is about the node itself; then neither is shown, nor are the states.
     pub tenant: &'a str,
     pub sku: &'a str,
@@ -37,15 +38,19 @@ pub struct Fields<'a> {
 
 impl<'a> From<&'a Draft> for Fields<'a> {
     fn from(draft: &'a Draft) -> Self {
-        let (signal_id, tenant, sku, origin) = match &draft.about {
+        let (signal, tenant, sku, origin) = match &draft.about {
             About::Signal(signal) => {
                 let from = signal.provenance;
                 let origin = Some((&*from.source, &*from.key, from.assurance));
-                (Some(signal.id()), signal.tenant(), signal.sku(), origin)
+                (Some((signal.id(), signal.hash())), signal.tenant(), signal.sku(), origin)
             }
-            About::Governor { tenant, sku, signal_id } => (signal_id.as_deref(), &**tenant, &**sku, None),
+            About::Governor { tenant, sku, signal } => {
+                let signal = signal.as_ref().map(|Earlier { id, hash }| (&**id, *hash));
+                (signal, &**tenant, &**sku, None)
+            }
             About::Node => (None, "", "", None),
         };
+        let (signal_id, signal_hash) = signal.unzip();
         Self {
             id: draft.id,
             time: draft.time,
@@ -55,9 +60,11 @@ impl<'a> From<&'a Draft> for Fields<'a> {
             success: draft.success,
             action: draft.action,
             policy: draft.policy.as_deref(),
+            facts: draft.facts.as_deref(),
             reason: draft.reason.as_deref(),
             signal_seq: draft.signal_seq,
             signal_id,
+            signal_hash,
             tenant,
             sku,
             origin,
@@ -90,7 +97,6 @@ pub fn receipt(fields: &Fields<'_>, logged: &Logged<'_>, out: &mut Vec<u8>) {
 fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"action_id":"#);
     match fields.action {
-        Some(ActionId { journal: JournalId(0), seq }) => quoted_id(out, b"a-", seq.0, None),
         Some(ActionId { journal, seq }) => {
             out.extend_from_slice(b"\"a-");
             encode_hex(out, &journal.0.to_be_bytes());
@@ -107,6 +113,8 @@ fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
         }
         None => null(out),
     }
+    out.extend_from_slice(br#","facts":"#);
+    out.extend_from_slice(fields.facts.unwrap_or("null").as_bytes());
     if let Some(logged) = logged {
         hex(out, br#","hash":""#, logged.hash);
         member(out, br#","key_id":"#, Some(logged.key_id));
@@ -131,6 +139,10 @@ fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
         hex(out, br#","salt":""#, logged.salt);
     }
     number(out, br#","seq":"#, fields.id.seq.0);
+    match &fields.signal_hash {
+        Some(hash) => hex(out, br#","signal_hash":""#, hash),
+        None => out.extend_from_slice(br#","signal_hash":null"#),
+    }
     member(out, br#","signal_id":"#, fields.signal_id);
     match fields.signal_seq {
         Some(seq) => number(out, br#","signal_seq":"#, seq.0),
@@ -220,20 +232,23 @@ fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-const SUCCESS: u8 = 1;
-const ACTION: u8 = 2;
-const REASON: u8 = 4;
-const SIGNAL_SEQ: u8 = 8;
+const SUCCESS: u16 = 1;
+const ACTION: u16 = 2;
+const REASON: u16 = 4;
+const SIGNAL_SEQ: u16 = 8;
 /// The signal's number is the receipt's own.
-const SAME_SEQ: u8 = 16;
-const SIGNAL_ID: u8 = 32;
-const ORIGIN: u8 = 64;
-const POLICY: u8 = 128;
+const SAME_SEQ: u16 = 16;
+/// Id and hash.
+const SIGNAL: u16 = 32;
+const ORIGIN: u16 = 64;
+const POLICY: u16 = 128;
+const FACTS: u16 = 256;
 
 /// Appends the compact form.
 pub fn store(fields: &Fields<'_>, out: &mut Vec<u8>) {
     let same = fields.signal_seq == Some(fields.id.seq);
     let other = fields.signal_seq.filter(|_| !same);
+    let signal = fields.signal_id.zip(fields.signal_hash);
     let mut flags = 0;
     for (holds, flag) in [
         (fields.success, SUCCESS),
@@ -241,31 +256,30 @@ pub fn store(fields: &Fields<'_>, out: &mut Vec<u8>) {
         (fields.reason.is_some(), REASON),
         (other.is_some(), SIGNAL_SEQ),
         (same, SAME_SEQ),
-        (fields.signal_id.is_some(), SIGNAL_ID),
+        (signal.is_some(), SIGNAL),
         (fields.origin.is_some(), ORIGIN),
         (fields.policy.is_some(), POLICY),
+        (fields.facts.is_some(), FACTS),
     ] {
         flags |= if holds { flag } else { 0 };
     }
     let states = (fields.before as u8) << 4 | fields.after as u8;
-    let journal = fields.action.map(|action| action.journal).filter(|journal| *journal != JournalId(0));
-    let version = if journal.is_some() { VERSION } else { VERSION_BEFORE };
-    out.extend_from_slice(&[version, flags, fields.kind as u8, states, fields.id.ordinal]);
+    let [low, high] = flags.to_le_bytes();
+    out.extend_from_slice(&[VERSION, low, high, fields.kind as u8, states, fields.id.ordinal]);
     out.extend_from_slice(&fields.id.seq.0.to_le_bytes());
     out.extend_from_slice(&fields.time.0.to_le_bytes());
     text(out, fields.tenant);
     text(out, fields.sku);
-    if let Some(journal) = journal {
-        out.extend_from_slice(&journal.0.to_le_bytes());
-    }
     if let Some(action) = fields.action {
+        out.extend_from_slice(&action.journal.0.to_le_bytes());
         out.extend_from_slice(&action.seq.0.to_le_bytes());
     }
     if let Some(seq) = other {
         out.extend_from_slice(&seq.0.to_le_bytes());
     }
-    if let Some(id) = fields.signal_id {
+    if let Some((id, hash)) = signal {
         text(out, id);
+        out.extend_from_slice(&hash);
     }
     if let Some((source, key, assurance)) = fields.origin {
         out.push(assurance as u8);
@@ -279,6 +293,9 @@ pub fn store(fields: &Fields<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(&policy.content_hash);
         text(out, &policy.pack);
         text(out, &policy.rule);
+    }
+    if let Some(facts) = fields.facts {
+        text(out, facts);
     }
 }
 
@@ -299,9 +316,10 @@ pub struct Stored {
     success: bool,
     action: Option<ActionId>,
     policy: Option<Policy>,
+    facts: Option<Box<str>>,
     reason: Option<Box<str>>,
     signal_seq: Option<Seq>,
-    signal_id: Option<Box<str>>,
+    signal: Option<Earlier>,
     tenant: Box<str>,
     sku: Box<str>,
     origin: Option<(Box<str>, Box<str>, Assurance)>,
@@ -319,9 +337,11 @@ impl Stored {
             success: self.success,
             action: self.action,
             policy: self.policy.as_ref(),
+            facts: self.facts.as_deref(),
             reason: self.reason.as_deref(),
             signal_seq: self.signal_seq,
-            signal_id: self.signal_id.as_deref(),
+            signal_id: self.signal.as_ref().map(|signal| &*signal.id),
+            signal_hash: self.signal.as_ref().map(|signal| signal.hash),
             tenant: &self.tenant,
             sku: &self.sku,
             origin: self.origin.as_ref().map(|(source, key, assurance)| (&**source, &**key, *assurance)),
@@ -333,8 +353,9 @@ impl Stored {
 #[must_use]
 pub fn load(bytes: &[u8]) -> Option<Stored> {
     let mut cursor = Cursor(bytes);
-    let [version, flags, kind, states, ordinal] = cursor.array()?;
-    if ![VERSION, VERSION_BEFORE].contains(&version) {
+    let [version, low, high, kind, states, ordinal] = cursor.array()?;
+    let flags = u16::from_le_bytes([low, high]);
+    if version != VERSION || flags >= FACTS << 1 {
         return None;
     }
     let holds = |flag| flags & flag != 0;
@@ -342,8 +363,11 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
     let seq = Seq(cursor.number()?);
     let time = UnixMillis(cursor.number()?);
     let (tenant, sku) = (cursor.text()?, cursor.text()?);
-    let journal = JournalId(if version == VERSION { cursor.number()? } else { 0 });
-    let action = if holds(ACTION) { Some(ActionId { journal, seq: Seq(cursor.number()?) }) } else { None };
+    let action = if holds(ACTION) {
+        Some(ActionId { journal: JournalId(cursor.number()?), seq: Seq(cursor.number()?) })
+    } else {
+        None
+    };
     let signal_seq = if holds(SAME_SEQ) {
         Some(seq)
     } else if holds(SIGNAL_SEQ) {
@@ -351,7 +375,8 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
     } else {
         None
     };
-    let signal_id = if holds(SIGNAL_ID) { Some(cursor.text()?) } else { None };
+    let signal =
+        if holds(SIGNAL) { Some(Earlier { id: cursor.text()?, hash: cursor.array()? }) } else { None };
     let origin = if holds(ORIGIN) {
         let [assurance] = cursor.array()?;
         let all = [Assurance::A, Assurance::B, Assurance::C, Assurance::D];
@@ -366,6 +391,7 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
     } else {
         None
     };
+    let facts = if holds(FACTS) { Some(cursor.text()?) } else { None };
     cursor.0.is_empty().then_some(())?;
     Some(Stored {
         id: ReceiptId { seq, ordinal },
@@ -376,9 +402,10 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
         success: holds(SUCCESS),
         action,
         policy,
+        facts,
         reason,
         signal_seq,
-        signal_id,
+        signal,
         tenant,
         sku,
         origin,
@@ -432,9 +459,11 @@ mod tests {
                     rule: "r".into(),
                     content_hash,
                 }),
+                facts: (which & 8 > 0)
+                    .then(|| r#"{"memory.spend":81.25,"signal.data.spend":9007199254740991}"#.into()),
                 reason: reason.map(Into::into),
                 signal_seq: other.map(Seq),
-                signal_id: signal_id.map(Into::into),
+                signal: signal_id.map(|id| Earlier { id: id.into(), hash: content_hash }),
                 tenant: tenant.into(),
                 sku: sku.into(),
                 origin: (which & 4 > 0).then(|| (free.into(), "k".into(), Assurance::B)),

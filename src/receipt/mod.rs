@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::event::{ActionId, Seq, UnixMillis};
+#[cfg(doc)]
+use crate::limits::FACTS_BYTES_MAX;
 use crate::signal::Signal;
 
 /// `r-<seq>-<ordinal>`: the event that caused the receipt and its place among that event's receipts. Derived, not
@@ -154,9 +156,24 @@ pub enum About {
     /// The signal that was decided; moved, not copied.
     Signal(Signal),
     /// A governor, by an event that is not a signal of the sender's (timer, outcome, operator).
-    Governor { tenant: Box<str>, sku: Box<str>, signal_id: Option<Box<str>> },
+    Governor { tenant: Box<str>, sku: Box<str>, signal: Option<Earlier> },
     /// The node itself; such a receipt names no tenant, no SKU and no states.
     Node,
+}
+
+/// A signal that an earlier event brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    pub id: Box<str>,
+    /// As [`Signal::hash`].
+    pub hash: [u8; 32],
+}
+
+impl Earlier {
+    #[must_use]
+    pub fn new(signal: &Signal) -> Self {
+        Self { id: signal.id().into(), hash: signal.hash() }
+    }
 }
 
 /// One decision on its way to the scribe.
@@ -171,6 +188,8 @@ pub struct Draft {
     pub success: bool,
     pub action: Option<ActionId>,
     pub policy: Option<Arc<Policy>>,
+    /// What the rule that decided has read, as canonical JSON: an object of at most [`FACTS_BYTES_MAX`] bytes.
+    pub facts: Option<Box<str>>,
     /// Cause or reason, in words; what the operator or the failing part said.
     pub reason: Option<Arc<str>>,
     /// The signal's own number; differs from `id.seq` where an outcome or a timer settled the signal later.

@@ -50,7 +50,7 @@ impl Fingerprint {
 
 /// Without the white space of JSON (RFC 8259, 2) at both ends.
 #[must_use]
-pub(super) fn trimmed(body: &[u8]) -> &[u8] {
+fn trimmed(body: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let begin = body.iter().position(|byte| !is_space(byte)).unwrap_or(body.len());
     let end = body.iter().rposition(|byte| !is_space(byte)).map_or(begin, |last| last + 1);

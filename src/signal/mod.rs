@@ -9,6 +9,7 @@ mod json;
 pub mod names;
 mod parse;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 
 pub use identity::Fingerprint;
@@ -73,6 +74,13 @@ impl Signal {
     #[must_use]
     pub fn kind(&self) -> &str {
         self.kind.of(&self.body)
+    }
+    /// SHA-256 of the body.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, &self.body).as_ref());
+        hash
     }
 }
 

@@ -8,7 +8,6 @@ use hyper::HeaderMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::attributes::Attributes;
-use super::identity::trimmed;
 use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text, is_name};
 use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX};
 use crate::percent;
@@ -174,7 +173,6 @@ pub fn parse(verified: Verified, form: Form<'_>, fixed: &Fixed) -> Result<Signal
         Form::Single => {
             let provenance = verified.provenance();
             let body = verified.into_body();
-            let body = body.slice_ref(trimmed(&body));
             let text = std::str::from_utf8(&body).map_err(|_| Unfit::NotUtf8)?;
             let signal = json(text).and_then(|attributes| {
                 let checked = Checked::new(&attributes, fixed)?;

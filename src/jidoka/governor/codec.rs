@@ -468,7 +468,10 @@ impl<'a> Reader<'a> {
             3 => Assurance::D,
             _ => return Err(Damage::Tag { field: "assurance", found: byte }),
         };
-        let identified = if byte & BY_BODY == 0 { Identified::usual(assurance) } else { Identified::ByBody };
+        let identified = if byte & BY_BODY == 0 { Identified::ById } else { Identified::ByBody };
+        if assurance == Assurance::D && identified == Identified::ById {
+            return Err(Damage::Tag { field: "assurance", found: byte });
+        }
         Ok(Provenance::intern_known(source, key, assurance, identified))
     }
 }

