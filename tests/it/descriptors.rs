@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::hostile::{client, crowd};
 use crate::http::{read_answer, try_exchange};
-use crate::node::{Node, PROGRAM, command_of, signal};
+use crate::node::{Node, PROGRAM, command_of, ends, signal};
 use crate::wire::{connect, send, signed};
 
 /// A node whose limits of open files are these.
@@ -70,11 +70,11 @@ fn silent_connections_do_not_keep_the_journal_from_its_files() {
     let before = segments(&node);
     let silent: Vec<_> = (1..=14).flat_map(|number| crowd(client(number), node.ingress, 100, b"")).collect();
     assert_eq!(silent.len(), 1400, "the kernel connects each of them");
-    let max = node.metric("gemba_connections_max");
-    assert!((100.0..1024.0).contains(&max), "{max} connections of 1,024 descriptors");
-    let full = Instant::now() + Duration::from_secs(5);
-    while node.metric("gemba_connections") < max - 1.0 {
-        assert!(Instant::now() < full, "{} of {max} connections", node.metric("gemba_connections"));
+    // As many were taken as ever will be.
+    let mut open = 0;
+    while open < open_descriptors(&node).len() {
+        open = open_descriptors(&node).len();
+        std::thread::sleep(Duration::from_millis(500));
     }
     for number in 1..=40 {
         assert_eq!(post_batch(&node, &mut honest, number), 202);
@@ -82,6 +82,8 @@ fn silent_connections_do_not_keep_the_journal_from_its_files() {
     let after = segments(&node);
     assert!(after.iter().any(|name| !before.contains(name)), "no new segment: {before:?}, {after:?}");
     assert!(open_descriptors(&node).len() < 1000);
+    let max = node.metric("gemba_connections_max");
+    assert!((100.0..1024.0).contains(&max), "{max} connections of 1,024 descriptors");
     // They leave by their own deadline; then everybody is served again.
     let until = Instant::now() + Duration::from_mins(1);
     while node.metric("gemba_connections") > 10.0 {
@@ -112,9 +114,8 @@ fn a_limit_that_leaves_too_little_stops_the_start_and_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command_of("sh", dir.path());
     command.args(["-c", "ulimit -n 128 && exec \"$0\" serve", PROGRAM]);
-    let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let (code, said) = ends(command);
+    assert_eq!(code, Some(2), "{said}");
     for part in ["is 128", "at least", "RLIMIT_NOFILE", "ulimit", "LimitNOFILE", "--ulimit nofile"] {
         assert!(said.contains(part), "{part} is not in: {said}");
     }

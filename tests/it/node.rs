@@ -307,6 +307,25 @@ pub fn free_address() -> SocketAddr {
 /// The program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_gemba");
 
+/// What should have ended has not by then.
+const ENDS_WITHIN: Duration = Duration::from_mins(1);
+
+/// A command, and how it ends: what waits for a file that never comes fails the test.
+pub fn ends(mut command: Command) -> (Option<i32>, String) {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let until = Instant::now() + ENDS_WITHIN;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() >= until {
+            child.kill().unwrap();
+            panic!("{command:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
 /// The program in `dir`, with free ports and nothing of the caller's environment that concerns it.
 pub fn command(dir: &Path) -> Command {
     command_of(PROGRAM, dir)

@@ -1,6 +1,6 @@
 //! What the system asks of a node, from its first moment on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -84,12 +84,17 @@ fn sigterm_at_any_moment_of_a_start_ends_it_in_order() {
     assert!(node.terminate().success());
 }
 
+/// A configuration that is a pipe into which nobody has written yet: the start waits in its first step.
+fn config_that_waits(dir: &Path) -> PathBuf {
+    let pipe = dir.join("gemba.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    pipe
+}
+
 #[test]
 fn signals_are_caught_before_the_start_touches_anything() {
     let dir = tempfile::tempdir().unwrap();
-    // The configuration is a pipe that nobody writes to: the start waits in its first step.
-    let pipe = dir.path().join("gemba.toml");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    config_that_waits(dir.path());
     let mut command = command(dir.path());
     let mut child = command.args(["serve", "--config", "gemba.toml"]).spawn().unwrap();
     wait_until("SIGTERM is caught", || catches(child.id(), 15));
@@ -105,9 +110,13 @@ fn sighup_during_a_start_is_kept_until_the_line_can_do_it() {
     let dir = tempfile::tempdir().unwrap();
     long_journal(dir.path(), 5);
     let mut command = command(dir.path());
-    let mut child = command.arg("serve").stderr(Stdio::piped()).spawn().unwrap();
+    let pipe = config_that_waits(dir.path());
+    let mut child = command.args(["serve", "--config", "gemba.toml"]).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("SIGHUP is caught", || catches(child.id(), 1));
     kill(child.id(), "HUP");
+    let packs = concat!("\"", env!("CARGO_MANIFEST_DIR"), "/config/policies");
+    let config = include_str!("../../config/dev.toml").replace("\"config/policies", packs);
+    std::fs::write(pipe, config).unwrap();
     let stderr = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut said = Vec::new();
     for line in std::io::BufRead::lines(stderr) {
@@ -129,10 +138,16 @@ fn first_child(pid: u32) -> Option<u32> {
 
 #[test]
 fn as_the_first_process_of_a_container_a_node_hears_signals_from_its_first_moment() {
-    for wait in [0, 5, 20, 60, 200, 2000] {
+    // In the first round the start waits for its configuration.
+    for (wait, waits) in
+        [(0, true), (0, false), (5, false), (20, false), (60, false), (200, false), (2000, false)]
+    {
         let dir = tempfile::tempdir().unwrap();
         let admin = free_address();
         let mut command = command_of("unshare", dir.path());
+        if waits {
+            command.env("GEMBA_CONFIG", config_that_waits(dir.path()));
+        }
         command
             .args(["--pid", "--fork", "--kill-child", PROGRAM, "serve"])
             .env("GEMBA_ADMIN__LISTEN", admin.to_string())
