@@ -50,8 +50,8 @@ impl Reach {
         let config = self.configured.load(None)?;
         let admin = self.admin.as_ref().map_or_else(|| config.admin_listen.to_string(), Plane::authority);
         let token = match (&self.token_file, config.tokens.first()) {
-            (Some(file), _) => token_in(file).read()?,
-            (None, Some(token)) => token.secret.read()?,
+            (Some(file), _) => token_of(&token_in(file))?,
+            (None, Some(token)) => token_of(&token.secret)?,
             (None, None) => {
                 return Err(Failure::usage("no token is configured").hint("name one with --token-file"));
             }
@@ -103,9 +103,31 @@ impl Client {
                 Failure::check(told)
             }
             StatusCode::BAD_REQUEST => Failure::usage(told),
+            StatusCode::UNAUTHORIZED => Failure::io(format!(
+                "{admin} answered 401: it does not know this token"
+            ))
+            .hint(
+                "name the file of a token of this node with --token-file, or its configuration with --config",
+            ),
             _ => Failure::io(told),
         })
     }
+}
+
+/// A token that the node does not have is of no use: none is to be made here.
+fn token_of(secret: &SecretRef) -> Result<SecretSlice<u8>, Failure> {
+    let missing = matches!(&secret.kept, Kept::File(path) if !path.exists());
+    secret.read().map_err(|error| {
+        let failure = Failure::from(error);
+        if missing {
+            failure.hint(
+                "name the file of a token of the node with --token-file, or the node's configuration and directory with \
+                 --config and --data-dir",
+            )
+        } else {
+            failure
+        }
+    })
 }
 
 fn token_in(file: &Path) -> SecretRef {

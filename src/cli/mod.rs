@@ -69,8 +69,8 @@ enum Command {
 /// Where the configuration comes from.
 #[derive(Args, Debug)]
 struct Configured {
-    /// Configuration file; without it, the built-in one for development applies
-    #[arg(long, value_name = "FILE", env = "GEMBA_CONFIG")]
+    /// Configuration file, also named by the variable GEMBA_CONFIG; without one, the built-in one for development applies
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory of journal, state, log and created secrets
     #[arg(long, value_name = "DIR")]
@@ -80,7 +80,10 @@ struct Configured {
 impl Configured {
     fn load(&self, role: Option<String>) -> Result<Config, ConfigError> {
         let flags = Flags { role, data_dir: self.data_dir.clone() };
-        crate::config::load(self.config.as_deref(), std::env::vars_os(), &flags)
+        // As with every other variable, an empty one is not set.
+        let named = || std::env::var_os("GEMBA_CONFIG").filter(|named| !named.is_empty()).map(PathBuf::from);
+        let file = self.config.clone().or_else(named);
+        crate::config::load(file.as_deref(), std::env::vars_os(), &flags)
     }
 }
 

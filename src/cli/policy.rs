@@ -11,7 +11,7 @@ use serde_json::json;
 use super::client::Reach;
 use super::output::{self, Failure};
 use super::{Configured, rules};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, file};
 use crate::disk::RealDisk;
 use crate::event::{Event, Kind, Seq, Subject};
 use crate::jidoka::policy::Pack;
@@ -19,6 +19,7 @@ use crate::jidoka::rules::{Rules, RulesSource};
 use crate::jidoka::what_if::{Settled, Verdict, WhatIf};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, scan};
+use crate::limits::CONFIG_BYTES_MAX;
 use crate::line::journal_dir;
 
 #[derive(Debug, Subcommand)]
@@ -123,7 +124,8 @@ fn failed(error: ConfigError) -> Failure {
 
 fn read(path: &Path) -> Result<(String, String), Failure> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::io(format!("{shown}: {error}")))?;
+    let text = file::streamed_text(path, CONFIG_BYTES_MAX)
+        .map_err(|error| Failure::io(format!("{shown}: {error}")))?;
     Ok((shown, text))
 }
 

@@ -10,7 +10,7 @@ use super::Configured;
 use super::output::{self, Failure};
 use super::serve::keyring;
 use crate::clock;
-use crate::config::Secrets;
+use crate::config::{Secrets, file};
 use crate::limits::BODY_BYTES_MAX;
 
 #[derive(Args, Debug)]
@@ -52,17 +52,20 @@ impl Sign {
     }
 
     fn body(&self) -> Result<Vec<u8>, Failure> {
+        if let Some(path) = &self.file {
+            return file::streamed(path, BODY_BYTES_MAX as u64).map_err(|error| {
+                let told = format!("{}: {error}", path.display());
+                // A body that no node takes.
+                if error.kind() == std::io::ErrorKind::InvalidData {
+                    Failure::usage(told)
+                } else {
+                    Failure::io(told)
+                }
+            });
+        }
         let mut body = Vec::new();
         let most = BODY_BYTES_MAX as u64 + 1;
-        match &self.file {
-            Some(path) => {
-                let named = |error| Failure::io(format!("{}: {error}", path.display()));
-                std::fs::File::open(path)
-                    .and_then(|file| file.take(most).read_to_end(&mut body))
-                    .map_err(named)?
-            }
-            None => std::io::stdin().lock().take(most).read_to_end(&mut body).map_err(Failure::io)?,
-        };
+        std::io::stdin().lock().take(most).read_to_end(&mut body).map_err(Failure::io)?;
         if body.len() > BODY_BYTES_MAX {
             return Err(Failure::usage(format!(
                 "the body is longer than the {BODY_BYTES_MAX} bytes a node takes"

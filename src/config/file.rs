@@ -1,12 +1,15 @@
-//! Files that the configuration names: opened without waiting, and read as far as they may reach.
+//! Files that a user names: opened without waiting, and read as far as they may reach.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
+
+use crate::limits::PIPE_WAIT;
 
 /// Opens a regular file; what is known of it is of the file that was opened, whatever its name stands for by now. A pipe or
 /// a device is refused, and not waited for.
@@ -14,11 +17,7 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
-    if metadata.is_file() {
-        Ok((file, metadata))
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
-    }
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(not_regular()) }
 }
 
 /// Reads the rest of an open file, of at most `max` bytes.
@@ -28,8 +27,7 @@ pub fn read(file: &File, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(len).unwrap_or_default() + 1));
     file.take(max + 1).read_to_end(&mut content)?;
     if content.len() as u64 > max {
-        let why = format!("it is longer than {max} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        return Err(too_long(max));
     }
     Ok(content)
 }
@@ -41,6 +39,80 @@ pub fn content(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 
 /// The same, of UTF-8.
 pub fn text(path: &Path, max: u64) -> io::Result<String> {
-    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
-    String::from_utf8(content(path, max)?).map_err(not_text)
+    content(path, max).and_then(utf8)
+}
+
+/// Reads at most `max` bytes of a file, or of a pipe into which somebody writes: `<(…)` in a shell. One into which
+/// nobody writes is waited for [`PIPE_WAIT`].
+pub fn streamed(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    let (mut content, mut piece) = (Vec::new(), [0; 16 * 1024]);
+    let mut wrote = false;
+    loop {
+        match file.read(&mut piece) {
+            // A pipe ends when its writers leave; before the first of them came it reads the same.
+            Ok(0) if !is_pipe || wrote => return Ok(content),
+            Ok(0) => wrote = !wait(&file)?.contains(PollFlags::IN),
+            Ok(count) => {
+                wrote = true;
+                content.extend_from_slice(&piece[..count]);
+                if content.len() as u64 > max {
+                    return Err(too_long(max));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait(&file)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The same, of UTF-8.
+pub fn streamed_text(path: &Path, max: u64) -> io::Result<String> {
+    streamed(path, max).and_then(utf8)
+}
+
+/// Waits until there is something to read, or the end.
+fn wait(file: &File) -> io::Result<PollFlags> {
+    let limit = Timespec { tv_sec: PIPE_WAIT.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: 0 };
+    let mut polled = [PollFd::new(file, PollFlags::IN)];
+    match poll(&mut polled, Some(&limit)) {
+        Ok(0) => {
+            let why =
+                format!("nothing came through this pipe for {PIPE_WAIT:?}; does anybody write into it?");
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        }
+        Ok(_) => Ok(polled[0].revents()),
+        // Whoever calls looks again.
+        Err(rustix::io::Errno::INTR) => Ok(PollFlags::IN),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens a regular file to write it, and makes it where it is missing. A pipe is refused, and its reader not waited for.
+pub fn open_to_write(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().write(true).create(true).truncate(false).custom_flags(flags).open(path);
+    match file {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        // A pipe without a reader.
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::NXIO.raw_os_error()) => Err(error),
+        Ok(_) | Err(_) => Err(not_regular()),
+    }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
+}
+
+fn too_long(max: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {max} bytes"))
+}
+
+fn utf8(content: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(content).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }

@@ -171,7 +171,7 @@ pub fn load(
         None => Text::file("config/dev.toml (built in)", BUILT_IN.to_owned()),
         Some(path) => {
             let shown = path.display().to_string();
-            let text = read_config(path)
+            let text = file::streamed_text(path, CONFIG_BYTES_MAX)
                 .map_err(|error| ConfigError::new(&Place::named(&shown), error.to_string()))?;
             Text::file(&shown, text)
         }
@@ -194,18 +194,6 @@ pub fn load(
     };
     let warnings = environment::warnings(&variables, is_named);
     Ok(Config { warnings, ..config })
-}
-
-/// It may come through a pipe, too, from whoever puts it together.
-fn read_config(path: &Path) -> std::io::Result<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > CONFIG_BYTES_MAX {
-        let why = format!("it is longer than {CONFIG_BYTES_MAX} bytes: this is no configuration");
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
-    }
-    Ok(text)
 }
 
 impl Flags {

@@ -5,12 +5,12 @@
 //! open: the schedule says when each request starts, and latency counts from there even when it had to wait.
 
 use std::borrow::Cow;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::LoadError;
 use super::ledger::{Ending, Ledger, Log, Recent, Unit};
 use super::plan::{Kind, Plan};
 use super::request::Template;
@@ -38,8 +38,8 @@ pub trait Traffic {
     fn is_over(&self, now: u64) -> bool;
     /// How long answers that are under way are waited for once it is over.
     fn drain_nanos(&self) -> u64;
-    /// Called every [`TICK_NANOS`] or so. An error ends the run.
-    fn tick(&mut self, now: u64) -> io::Result<()>;
+    /// Called every [`TICK_NANOS`] or so.
+    fn tick(&mut self, now: u64);
 }
 
 pub const TICK_NANOS: u64 = 50_000_000;
@@ -99,7 +99,6 @@ pub struct Client {
     ledger: Option<Ledger>,
     recent: Recent,
     log: Option<Log>,
-    broken: Option<io::Error>,
     next: u64,
     origin: u64,
     ends_at: u64,
@@ -152,7 +151,6 @@ impl Client {
             ledger,
             recent: Recent::default(),
             log,
-            broken: None,
             next: index,
             origin: 0,
             ends_at: u64::MAX,
@@ -173,18 +171,13 @@ impl Client {
     }
 
     /// Ends the books. Of a run that ended early nobody says what was due.
-    pub fn finish(mut self, early: bool) -> io::Result<(Tally, Option<Ledger>)> {
+    pub fn finish(mut self, early: bool) -> (Tally, Option<Ledger>) {
         self.tally.lasted = clock::nanos().saturating_sub(self.origin);
         if let Some(schedule) = self.course.schedule.as_ref().filter(|_| !early) {
             self.tally.unsent = schedule.requests().saturating_sub(self.next).div_ceil(self.course.threads);
         }
-        if let Some(error) = self.broken {
-            return Err(error);
-        }
-        if let Some(log) = &mut self.log {
-            log.flush()?;
-        }
-        Ok((self.tally, self.ledger))
+        self.flush_log();
+        (self.tally, self.ledger)
     }
 
     fn judge(&mut self, sent: &Sent, status: u16, body: &[u8]) -> (Verdict, Option<Acceptance>) {
@@ -227,10 +220,22 @@ impl Client {
     }
 
     fn note(&mut self, sent: &Sent, ending: Ending) {
-        if let Some(log) = &mut self.log {
-            let noted = log.note(&self.course.plan, &self.course.template, sent.number, ending);
-            self.broken = self.broken.take().or(noted.err());
+        let Some(log) = &mut self.log else { return };
+        if let Err(error) = log.note(&self.course.plan, &self.course.template, sent.number, ending) {
+            self.give_up_log(error);
         }
+    }
+
+    fn flush_log(&mut self) {
+        if let Some(Err(error)) = self.log.as_mut().map(Log::flush) {
+            self.give_up_log(error);
+        }
+    }
+
+    /// Without the log that it was asked for, the run is worth nothing to a harness: it ends.
+    fn give_up_log(&mut self, error: LoadError) {
+        self.log = None;
+        self.course.stop.log_failed(error);
     }
 }
 
@@ -317,12 +322,9 @@ impl Traffic for Client {
         self.course.drain_nanos()
     }
 
-    fn tick(&mut self, _now: u64) -> io::Result<()> {
+    fn tick(&mut self, _now: u64) {
         self.unix_seconds = clock::wall().0 / 1000;
         self.progress.publish(self.tally.accepted);
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
-        self.log.as_mut().map_or(Ok(()), Log::flush)
+        self.flush_log();
     }
 }

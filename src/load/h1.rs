@@ -151,11 +151,11 @@ impl<T: Traffic> Driver<'_, T> {
         loop {
             let now = clock::nanos();
             if now >= tick_at {
-                self.traffic.tick(now)?;
+                self.traffic.tick(now);
                 tick_at = now + TICK_NANOS;
             }
             if self.pulse.is_gone(now) {
-                return self.finish(now);
+                return Ok(self.finish(now));
             }
             if self.down > 0 {
                 self.reopen(now)?;
@@ -165,7 +165,7 @@ impl<T: Traffic> Driver<'_, T> {
                 let since = *over_since.get_or_insert(now);
                 let quiet = self.under_way == 0 && self.again.is_empty();
                 if quiet || now - since > self.traffic.drain_nanos() {
-                    return self.finish(now);
+                    return Ok(self.finish(now));
                 }
             } else {
                 over_since = None;
@@ -202,14 +202,14 @@ impl<T: Traffic> Driver<'_, T> {
         }
     }
 
-    fn finish(mut self, now: u64) -> io::Result<Wire> {
+    fn finish(mut self, now: u64) -> Wire {
         for connection in &mut self.connections {
             connection.waits.drain(..).for_each(|sent| self.traffic.lost(sent));
         }
         self.again.drain(..).for_each(|sent| self.traffic.lost(sent));
-        self.traffic.tick(now)?;
+        self.traffic.tick(now);
         self.wire.gone = self.pulse.was_gone(now);
-        Ok(self.wire)
+        self.wire
     }
 
     fn wait(&self, events: &mut Vec<epoll::Event>, until: u64) -> io::Result<()> {

@@ -49,7 +49,7 @@ pub fn drive(
         .enable_io()
         .enable_time()
         .build_local(tokio::runtime::LocalOptions::default())?;
-    let (client, wire) = runtime.block_on(async {
+    runtime.block_on(async {
         let sender = Rc::new(Sender {
             client: RefCell::new(client),
             wire: Cell::new(Wire::default()),
@@ -59,7 +59,6 @@ pub fn drive(
             waiting: Cell::new(0),
             wake_at: Cell::new(u64::MAX),
             armed: Notify::new(),
-            failed: RefCell::new(None),
             opening: Cell::new(connections),
             stand: Notify::new(),
             pulse: RefCell::new(Pulse::new(address, connections)),
@@ -85,12 +84,8 @@ pub fn drive(
         sender.again.into_inner().into_iter().for_each(|sent| client.lost(sent));
         let mut wire = sender.wire.into_inner();
         wire.gone = sender.pulse.into_inner().was_gone(clock::nanos());
-        match sender.failed.into_inner() {
-            Some(error) => Err(error),
-            None => Ok((client, wire)),
-        }
-    })?;
-    Ok((client, wire))
+        Ok((client, wire))
+    })
 }
 
 struct Sender {
@@ -106,7 +101,6 @@ struct Sender {
     /// When the next request is due, if somebody waits for it.
     wake_at: Cell<u64>,
     armed: Notify,
-    failed: RefCell<Option<io::Error>>,
     /// Connections that were not tried yet.
     opening: Cell<usize>,
     /// None is left to try.
@@ -140,7 +134,6 @@ impl Sender {
     /// Nothing more is to be sent.
     fn is_over(&self) -> bool {
         *self.quit.borrow()
-            || self.failed.borrow().is_some()
             || (self.again.borrow().is_empty() && self.client.borrow().is_over(clock::nanos()))
     }
 
@@ -231,10 +224,7 @@ async fn tick(sender: Rc<Sender>) {
     loop {
         ticks.tick().await;
         let now = clock::nanos();
-        let ticked = sender.client.borrow_mut().tick(now);
-        if let Err(error) = ticked {
-            sender.failed.borrow_mut().get_or_insert(error);
-        }
+        sender.client.borrow_mut().tick(now);
         let (over, patience) = {
             let client = sender.client.borrow();
             (client.is_over(now), client.drain_nanos())

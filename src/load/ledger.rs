@@ -4,10 +4,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::LoadError;
 use super::plan::Plan;
 use super::request::Template;
+use crate::config::file;
 
 /// Units that a run remembers, all threads together: 512 MiB. Further ones are counted and not verified.
 pub const UNITS_MAX: usize = 32 * 1024 * 1024;
@@ -109,23 +111,35 @@ pub enum Ending {
 /// The client's own log: one line for each signal.
 #[derive(Debug)]
 pub struct Log {
+    path: PathBuf,
     file: File,
     lines: Vec<u8>,
 }
 
 impl Log {
-    /// Begins a new log.
-    pub fn create(path: &Path) -> io::Result<()> {
-        File::create(path).map(drop)
+    /// Begins a new log. A pipe is refused: whoever reads it slowly would slow the run.
+    pub fn create(path: &Path) -> Result<(), LoadError> {
+        file::open_to_write(path).and_then(|file| file.set_len(0)).map_err(|source| failed(path, source))
     }
 
     /// One thread's handle; each writes whole lines at the file's end.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).open(path)?;
-        Ok(Self { file, lines: Vec::with_capacity(2 * LOG_BYTES) })
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let file = OpenOptions::new().append(true).open(path).map_err(|source| failed(path, source))?;
+        Ok(Self { path: path.to_owned(), file, lines: Vec::with_capacity(2 * LOG_BYTES) })
     }
 
-    pub fn note(&mut self, plan: &Plan, template: &Template, request: u64, ending: Ending) -> io::Result<()> {
+    pub fn note(
+        &mut self,
+        plan: &Plan,
+        template: &Template,
+        request: u64,
+        ending: Ending,
+    ) -> Result<(), LoadError> {
+        self.append(plan, template, request, ending).map_err(|source| failed(&self.path, source))?;
+        if self.lines.len() >= LOG_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn append(&mut self, plan: &Plan, template: &Template, request: u64, ending: Ending) -> io::Result<()> {
         for (index, signal) in (0..).zip(plan.signals(request)) {
             let lines = &mut self.lines;
             match ending {
@@ -141,16 +155,20 @@ impl Log {
             }
             lines.push(b'\n');
         }
-        if self.lines.len() >= LOG_BYTES { self.flush() } else { Ok(()) }
+        Ok(())
     }
 
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub fn flush(&mut self) -> Result<(), LoadError> {
         if !self.lines.is_empty() {
-            self.file.write_all(&self.lines)?;
+            self.file.write_all(&self.lines).map_err(|source| failed(&self.path, source))?;
             self.lines.clear();
         }
         Ok(())
     }
+}
+
+fn failed(path: &Path, source: io::Error) -> LoadError {
+    LoadError::Log { path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -34,7 +34,6 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::io;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -46,6 +45,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac as mac;
 use data_encoding::BASE64_NOPAD;
 use rustix::time::{ClockId, clock_gettime};
+use secrecy::{ExposeSecret as _, SecretSlice};
 use zeroize::Zeroizing;
 
 pub use options::{Options, Protocol, Rate, SignatureScheme};
@@ -55,6 +55,8 @@ pub use table::render;
 pub use verify::Verification;
 
 use crate::clock;
+use crate::config::secret::{Chooser, Kept, SecretRef};
+use crate::config::{ConfigError, Place};
 use crate::net::plane::Plane;
 use crate::ring::Mark;
 use crate::signature::{BadKey, Keyring};
@@ -81,8 +83,12 @@ const DESCRIPTORS_SPARE: u64 = 64;
 pub enum LoadError {
     #[error("{0}")]
     Usage(&'static str),
-    #[error("cannot read {flag} {path}: {source}; the node writes it when it first starts")]
-    File { flag: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "{flag} {path} is not there; a node of the development configuration makes it when it first starts"
+    )]
+    Missing { flag: &'static str, path: PathBuf },
+    #[error(transparent)]
+    Unreadable(ConfigError),
     #[error("{path} is no secret for this scheme: {source}")]
     Secret { path: PathBuf, source: BadKey },
     #[error("{path} is no token: it must have one line of printable ASCII")]
@@ -114,7 +120,8 @@ impl LoadError {
         match self {
             Self::Stopped(ended) => ended.exit_code(),
             Self::Usage(_)
-            | Self::File { .. }
+            | Self::Missing { .. }
+            | Self::Unreadable(_)
             | Self::Secret { .. }
             | Self::Token { .. }
             | Self::Refused { .. }
@@ -142,7 +149,7 @@ pub fn run(options: &Options, stop: &Stop) -> Result<Summary, LoadError> {
     let address = reach(&options.url, stop)?;
     let desk = token.map(|token| desk(options, token, stop)).transpose()?;
     if let Some(path) = &options.accepted_log {
-        Log::create(path).map_err(|source| LoadError::Log { path: path.clone(), source })?;
+        Log::create(path)?;
     }
 
     let seed = options.seed.map_or_else(random, Ok)?;
@@ -189,18 +196,21 @@ fn descriptors(options: &Options) -> Result<(), LoadError> {
     }
 }
 
-fn read(flag: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Zeroizing::new(bytes)),
-        Err(source) => Err(LoadError::File { flag, path: path.to_owned(), source }),
+/// Reads a secret as the node does, so that what it would refuse is refused here too.
+fn read(flag: &'static str, what: &str, path: &Path) -> Result<SecretSlice<u8>, LoadError> {
+    if !path.exists() {
+        return Err(LoadError::Missing { flag, path: path.to_owned() });
     }
+    let (kept, place) = (Kept::File(path.to_owned()), Place::named(flag));
+    let secret = SecretRef { kept, what: what.into(), place, chosen_by: Chooser::Us };
+    secret.read().map_err(LoadError::Unreadable)
 }
 
 fn signer(options: &Options) -> Result<Signer, LoadError> {
     let path = &options.secret_file;
-    let text = read("--secret-file", path)?;
-    let text = text.trim_ascii_end();
-    // The node's own check of a secret, so that what it would refuse is refused here too.
+    let secret = read("--secret-file", "the source's secret", path)?;
+    let text = secret.expose_secret();
+    // The node's own check of a key.
     let bad = |source| LoadError::Secret { path: path.clone(), source };
     Keyring::new(&options.source, options.scheme.into(), &[("load", text)], 0).map_err(bad)?;
     let key = |secret: &[u8]| mac::Key::new(mac::HMAC_SHA256, secret);
@@ -218,8 +228,8 @@ fn signer(options: &Options) -> Result<Signer, LoadError> {
 
 fn token(options: &Options) -> Result<String, LoadError> {
     let path = &options.admin_token_file;
-    let text = read("--admin-token-file", path)?;
-    let token = text.trim_ascii();
+    let text = read("--admin-token-file", "the token", path)?;
+    let token = text.expose_secret().trim_ascii();
     if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
         return Err(LoadError::Token { path: path.clone() });
     }
@@ -347,10 +357,7 @@ fn drive(
         marks.push(mark.clone());
         let tally = Tally::new().map_err(io::Error::other)?;
         let ledger = options.verify.then(|| Ledger::new(UNITS_MAX / options.threads as usize));
-        let log = options
-            .accepted_log
-            .as_deref()
-            .map(|path| Log::open(path).map_err(|source| LoadError::Log { path: path.to_owned(), source }));
+        let log = options.accepted_log.as_deref().map(Log::open);
         let client = Client::new(
             Arc::clone(course),
             client::Share { index: u64::from(index), tally, ledger, log: log.transpose()?, progress: mark },
@@ -403,7 +410,7 @@ fn send(mut client: Client, way: &Way) -> io::Result<(Tally, Option<Ledger>)> {
         }
     }
     let early = wire.gone || client.is_stopped();
-    let (mut tally, ledger) = client.finish(early)?;
+    let (mut tally, ledger) = client.finish(early);
     tally.wire.add(wire);
     let cpu = clock_gettime(ClockId::ThreadCPUTime);
     tally.cpu_nanos = u64::try_from(cpu.tv_sec * 1_000_000_000 + cpu.tv_nsec).unwrap_or_default();

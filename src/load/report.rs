@@ -8,6 +8,7 @@ use super::plot;
 use super::summary::Summary;
 use super::table;
 use super::{LoadError, hgrm};
+use crate::config::file;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1b1f24; --faint: #6a737d; --rule: #d8dee4; --line: #0b62c4; --page: #fff; }
@@ -35,7 +36,7 @@ pub fn check(directory: &Path) -> Result<(), LoadError> {
         match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(_) => fs::remove_file(&path).map_err(failed)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::OpenOptions::new().write(true).open(&path).map_err(failed)?;
+                file::open_to_write(&path).map_err(failed)?;
             }
             Err(error) => return Err(failed(error)),
         }

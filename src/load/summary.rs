@@ -82,6 +82,15 @@ pub struct Requests {
     pub by_status: BTreeMap<u16, u64>,
 }
 
+impl Requests {
+    /// The status of all answers, if it is one.
+    #[must_use]
+    pub fn all_answered(&self) -> Option<u16> {
+        let mut statuses = self.by_status.keys();
+        statuses.next().copied().filter(|_| statuses.next().is_none())
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Signals {
     pub accepted: u64,

@@ -133,6 +133,7 @@ pub fn render(summary: &Summary) -> String {
         // Writing to a string cannot fail.
         let _infallible = write!(text, "\n{line}");
     }
+    text.push('\n');
     text
 }
 

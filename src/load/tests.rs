@@ -2,6 +2,7 @@
 
 mod ends;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
@@ -17,9 +18,16 @@ struct Command {
     options: Options,
 }
 
+/// Writes a file that nobody else may read.
+fn private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 fn options(directory: &Path, listener: &TcpListener, flags: &str) -> Options {
     let secret = directory.join("secret");
-    fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    private(&secret, "0123456789abcdef0123456789abcdef\n");
     let url = format!("http://{}", listener.local_addr().unwrap());
     let fixed = ["load", "--url", &url, "--secret-file", secret.to_str().unwrap(), "--seed", "1"];
     Command::parse_from(fixed.into_iter().chain(flags.split_whitespace())).options
@@ -89,7 +97,7 @@ impl Node {
     fn answer(&self, request: &str, more: &str) -> String {
         let mut known = self.0.lock().unwrap();
         if let Some(path) = request.strip_prefix("GET /v1/signals/tenant-") {
-            assert!(request.contains("\r\nauthorization: Bearer root\r\n"));
+            assert!(request.contains("\r\nauthorization: Bearer 0123456789abcdef-operator\r\n"));
             let id = path.split([' ', '/']).nth(1).unwrap();
             let Some(seq) = known.get(id) else { return answer("404 Not Found", more, "") };
             return answer(
@@ -122,7 +130,7 @@ fn every_kind_of_request_gets_the_answer_that_it_deserves() {
     options.admin_token_file = directory.path().join("token");
     options.accepted_log = Some(log.clone());
     options.report = Some(report.clone());
-    fs::write(&options.admin_token_file, "root\n").unwrap();
+    private(&options.admin_token_file, "0123456789abcdef-operator\n");
     let node = Node::default();
     serve(listener, move |_, request| Some(node.answer(request, "")));
 
@@ -198,7 +206,7 @@ fn what_was_not_kept_fails_the_verification() {
     let mut options = options(directory.path(), &listener, flags);
     options.admin_url = options.url.clone();
     options.admin_token_file = directory.path().join("token");
-    fs::write(&options.admin_token_file, "root").unwrap();
+    private(&options.admin_token_file, "0123456789abcdef-operator");
     let node = Node::default();
     serve(listener, move |_, request| {
         let receipt = |kind: &str| Some(answer("200 OK", "", &format!(r#"{{"receipt_type":"{kind}"}}"#)));
@@ -327,7 +335,7 @@ fn nothing_to_read_or_to_reach_is_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut options = options(directory.path(), &listener, "--duration 0.1");
-    fs::write(&options.secret_file, "short").unwrap();
+    private(&options.secret_file, "short");
     assert_eq!(run(&options, &Stop::default()).unwrap_err().exit_code(), 2);
     options.secret_file = directory.path().join("missing");
     assert_eq!(run(&options, &Stop::default()).unwrap_err().exit_code(), 2);

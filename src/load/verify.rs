@@ -341,9 +341,8 @@ impl Traffic for Asker {
         self.course.drain_nanos()
     }
 
-    fn tick(&mut self, now: u64) -> io::Result<()> {
+    fn tick(&mut self, now: u64) {
         self.progress.publish(self.found.signals);
         self.given_up |= now.saturating_sub(self.answered_at) > PATIENCE_NANOS;
-        Ok(())
     }
 }

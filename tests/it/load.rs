@@ -1,11 +1,13 @@
 //! `gemba load` when something comes between: a signal, a node that dies, a directory that cannot be written. What was
 //! measured is printed and written, and the exit code says why the run ended.
 
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, command};
+use crate::node::{Node, PROGRAM, command, ends};
 
 /// What should happen has not happened by then.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,6 +50,11 @@ fn ended(child: Child) -> (Option<i32>, serde_json::Value, String) {
     (status.code(), summary, String::from_utf8(stderr).unwrap())
 }
 
+/// Lets nobody else read a file.
+fn private(file: &Path) {
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 fn has_report(dir: &Path) -> bool {
     let page = std::fs::read_to_string(dir.join("index.html")).unwrap_or_default();
     page.contains("ended early") && dir.join("latency.hgrm").exists()
@@ -56,7 +63,9 @@ fn has_report(dir: &Path) -> bool {
 #[test]
 fn a_signal_ends_a_run_and_what_there_is_is_printed_and_written() {
     let node = Node::start();
-    for (name, code, why) in [("INT", 130, "interrupted"), ("TERM", 143, "terminated")] {
+    for (name, code, why) in
+        [("INT", 130, "interrupted"), ("TERM", 143, "terminated"), ("HUP", 129, "hung_up")]
+    {
         let run = spawned(load(&node, &[&LONG[..], &["--verify", "--report", why]].concat()));
         let before = node.metric("gemba_signals_total{result=\"accepted\"}");
         let until = Instant::now() + PATIENCE;
@@ -71,7 +80,7 @@ fn a_signal_ends_a_run_and_what_there_is_is_printed_and_written() {
         assert!(summary["seconds"].as_f64().unwrap() < 60.0, "{summary}");
         assert_eq!(summary["requests"]["unsent"], 0, "{summary}");
         assert!(has_report(&node.dir.join(why)));
-        assert!(said.contains(&format!("the run was {why}")), "{said}");
+        assert!(said.contains(&format!("the run was {}", why.replace('_', " "))), "{said}");
     }
 }
 
@@ -123,8 +132,9 @@ fn a_node_that_dies_is_told_with_what_was_measured() {
 #[test]
 fn what_cannot_be_done_at_the_end_is_told_before_the_begin() {
     let node = Node::start();
-    std::fs::write(node.dir.join("wrong.token"), "another").unwrap();
+    std::fs::write(node.dir.join("wrong.token"), "a-token-that-nobody-has-given").unwrap();
     std::fs::write(node.dir.join("file"), "text").unwrap();
+    private(&node.dir.join("wrong.token"));
     let table: [(&[&str], i32, &str); 8] = [
         (&["--report", "file"], 3, "cannot write the report"),
         (&["--accepted-log", "file/log"], 3, "cannot write the log"),
@@ -161,6 +171,179 @@ fn what_cannot_be_done_at_the_end_is_told_before_the_begin() {
         assert!(exit == Some(code) && said.contains(why), "{flags:?}: {exit:?} {said}");
     }
     assert!(node.metric("gemba_signals_total{result=\"accepted\"}").abs() < f64::EPSILON);
+}
+
+/// As a terminal that is gone leaves a run: nobody takes what it says.
+#[test]
+fn a_run_whose_terminal_is_gone_writes_its_report() {
+    let node = Node::start();
+    let mut command = load(&node, &[&LONG[..], &["--report", "out"]].concat());
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = spawned({
+        command.stdout(full()).stderr(full());
+        command
+    });
+    wait_for_signals(&node);
+    signal(&run, "HUP");
+    let (exit, _, _) = ended(run);
+    assert_eq!(exit, Some(3), "standard output took nothing");
+    assert!(has_report(&node.dir.join("out")));
+}
+
+#[test]
+fn a_run_that_was_started_to_outlive_its_terminal_does() {
+    let node = Node::start();
+    let load = load(&node, &["--duration", "3"]);
+    let mut command = Command::new("sh");
+    command.current_dir(&node.dir).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(load.get_program()).args(load.get_args());
+    let run = spawned(command);
+    wait_for_signals(&node);
+    signal(&run, "HUP");
+    let (exit, summary, said) = ended(run);
+    assert_eq!((exit, &summary["ended_early"]), (Some(0), &serde_json::Value::Null), "{said}");
+}
+
+/// A limit on the size of files stands for a disk that is full.
+#[test]
+fn a_log_that_cannot_be_written_ends_the_run_at_once_with_what_there_is() {
+    for protocol in ["h1", "h2"] {
+        let node = Node::start_with(&[
+            ("GEMBA_RATE_LIMIT__PER_SECOND", "1000000"),
+            ("GEMBA_RATE_LIMIT__BURST", "1000000"),
+        ]);
+        let more = ["--verify", "--report", "out", "--accepted-log", "out.log", "--protocol", protocol];
+        let load = load(&node, &[&LONG[..], &more].concat());
+        let mut command = Command::new("sh");
+        command.current_dir(&node.dir).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // 64 KiB: the report fits, the log does not.
+        command.args(["-c", "ulimit -f 128; exec \"$@\"", "sh"]).arg(load.get_program()).args(
+            load.get_args().map(|flag| if flag == "200" { std::ffi::OsStr::new("3000") } else { flag }),
+        );
+        let mut run = spawned(command);
+        let mut said = BufReader::new(run.stderr.take().unwrap());
+        let mut first = String::new();
+        said.read_line(&mut first).unwrap();
+        assert!(
+            first.contains("cannot write the log out.log: ") && first.contains("the run ends"),
+            "{first}"
+        );
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        let (exit, summary, _) = ended(run);
+        assert_eq!((exit, &summary["ended_early"]), (Some(3), &"log_failed".into()), "{rest}");
+        assert!(summary["signals"]["accepted"].as_u64().unwrap() > 100, "{summary}");
+        assert!(summary["seconds"].as_f64().unwrap() < 60.0, "{summary}");
+        assert!(has_report(&node.dir.join("out")));
+        assert!(rest.contains("cannot write the log out.log: "), "{rest}");
+    }
+}
+
+#[test]
+fn files_that_have_no_end_are_refused_and_pipes_not_waited_for() {
+    let node = Node::start();
+    let file = |name: &str| node.dir.join(name);
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(file("fifo")).status().unwrap().success());
+    std::fs::create_dir(file("pipes")).unwrap();
+    assert!(Command::new("mkfifo").arg(file("pipes/index.html")).status().unwrap().success());
+    std::fs::write(file("large"), "x".repeat(5000)).unwrap();
+    std::fs::write(file("open"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    private(&file("large"));
+    std::fs::set_permissions(file("open"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (url, admin) = (format!("http://{}", node.ingress), format!("http://{}", node.admin));
+    for (flag, path, code, why) in [
+        ("--secret-file", "fifo", 2, "not a regular file"),
+        ("--secret-file", "/dev/zero", 2, "not a regular file"),
+        ("--secret-file", "large", 2, "longer than"),
+        ("--secret-file", "open", 2, "mode 0644"),
+        ("--admin-token-file", "fifo", 2, "not a regular file"),
+        ("--admin-token-file", "/dev/zero", 2, "not a regular file"),
+        ("--admin-token-file", "large", 2, "longer than"),
+        ("--accepted-log", "fifo", 3, "not a regular file"),
+        ("--report", "pipes", 3, "not a regular file"),
+    ] {
+        let mut run = command(&node.dir);
+        run.args([
+            "load",
+            "--url",
+            &url,
+            "--admin-url",
+            &admin,
+            "--duration",
+            "1",
+            "--rate",
+            "10",
+            "--verify",
+        ]);
+        run.args([flag, path]);
+        let (exit, said) = ends(run);
+        assert!(
+            exit == Some(code) && said.contains(why) && said.contains(path),
+            "{flag} {path}: {exit:?} {said}"
+        );
+    }
+    // Without a bound, each of these would take all memory that there is.
+    for (args, code) in [
+        (&["sign", "/dev/zero"][..], 2),
+        (&["policy", "check", "/dev/zero"], 3),
+        (&["config", "check", "/dev/zero"], 2),
+        (&["status", "--token-file", "/dev/zero"], 2),
+        (&["status", "--token-file", "fifo"], 2),
+    ] {
+        let mut run = command(&node.dir);
+        run.args(args);
+        let (exit, said) = ends(run);
+        assert!(exit == Some(code), "{args:?}: {exit:?} {said}");
+    }
+    // What a shell puts together comes through a pipe.
+    let pack = concat!(env!("CARGO_MANIFEST_DIR"), "/config/policies/cost_governance.toml");
+    let packs = concat!("\"", env!("CARGO_MANIFEST_DIR"), "/config/policies");
+    let config = include_str!("../../config/dev.toml").replace("\"config/policies", packs);
+    std::fs::write(file("gemba.toml"), config).unwrap();
+    let pipe = |given: &str, args: &str| {
+        let mut run = Command::new("sh");
+        run.current_dir(&node.dir).env("GEMBA_NODE__PROFILE", "dev");
+        run.args(["-c", &format!("cat '{given}' | \"$0\" {args} /dev/stdin"), PROGRAM]);
+        ends(run)
+    };
+    for (given, args) in [("gemba.toml", "sign"), (pack, "policy check"), ("gemba.toml", "config check")] {
+        let (exit, said) = pipe(given, args);
+        assert_eq!(exit, Some(0), "{args}: {said}");
+    }
+}
+
+#[test]
+fn what_the_node_does_not_know_is_told_with_what_to_do() {
+    let node = Node::start();
+    std::fs::write(node.dir.join("other"), "0123456789abcdef0123456789abcdef").unwrap();
+    private(&node.dir.join("other"));
+    let (url, admin) = (format!("http://{}", node.ingress), format!("http://{}", node.admin));
+    let signals = node.file("signals.secret");
+    let signals = signals.to_str().unwrap();
+    for (flags, why) in [
+        (["--secret-file", "other", "--source", "signals"], "every answer was 401"),
+        (["--secret-file", signals, "--source", "none"], "every answer was 404"),
+    ] {
+        let mut run = command(&node.dir);
+        run.args(["load", "--url", &url, "--duration", "1", "--rate", "10"]).args(flags);
+        let (exit, said) = ends(run);
+        assert!(exit == Some(1) && said.contains(why), "{flags:?}: {exit:?} {said}");
+    }
+    for (token, code, why) in
+        [("other", 3, "it does not know this token"), ("missing", 2, "of a token of the node")]
+    {
+        let mut status = command(&node.dir);
+        status.args(["status", "--admin", &admin, "--token-file", token]);
+        let (exit, said) = ends(status);
+        assert!(
+            exit == Some(code) && said.contains(why) && !said.contains("openssl"),
+            "{token}: {exit:?} {said}"
+        );
+    }
+    // An empty variable is not set.
+    let mut check = command(&node.dir);
+    check.args(["policy", "check"]).env("GEMBA_CONFIG", "");
+    assert_eq!(ends(check).0, Some(0));
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn an_operator_plane_that_refuses_or_is_none_is_told_before_the_run() {
         let mut options = options(directory.path(), &listener, "--duration 0.1 --verify");
         options.admin_url = options.url.clone();
         options.admin_token_file = directory.path().join("token");
-        fs::write(&options.admin_token_file, "root").unwrap();
+        private(&options.admin_token_file, "0123456789abcdef-operator");
         let posts = Arc::clone(&sent);
         serve(listener, move |_, request| {
             *posts.lock().unwrap() += u32::from(request.starts_with("POST"));
