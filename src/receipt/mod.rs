@@ -8,8 +8,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::event::{ActionId, Seq, UnixMillis};
-#[cfg(doc)]
-use crate::limits::FACTS_BYTES_MAX;
 use crate::signal::Signal;
 
 /// `r-<seq>-<ordinal>`: the event that caused the receipt and its place among that event's receipts. Derived, not
@@ -188,7 +186,7 @@ pub struct Draft {
     pub success: bool,
     pub action: Option<ActionId>,
     pub policy: Option<Arc<Policy>>,
-    /// What the rule that decided has read, as canonical JSON: an object of at most [`FACTS_BYTES_MAX`] bytes.
+    /// What the rule that decided has read, as canonical JSON: a small object.
     pub facts: Option<Box<str>>,
     /// Cause or reason, in words; what the operator or the failing part said.
     pub reason: Option<Arc<str>>,
