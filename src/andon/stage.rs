@@ -234,6 +234,9 @@ impl Stage {
                             continue;
                         }
                         self.log.append(&draft)?;
+                        if crate::fault::planted("log-size-ahead") {
+                            self.marks.size.publish(self.log.size());
+                        }
                         self.receipts += 1;
                     }
                     Note::Commit(number) => self.commits[index] = self.commits[index].max(Some(number)),

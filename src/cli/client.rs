@@ -134,6 +134,7 @@ fn token_in(file: &Path) -> SecretRef {
     SecretRef {
         kept: Kept::File(file.to_owned()),
         what: "the token".into(),
+        key: "--token-file".into(),
         place: Place::named("--token-file"),
         chosen_by: Chooser::Us,
     }

@@ -91,7 +91,9 @@ impl From<ServeError> for Failure {
             ServeError::Listen(_)
             | ServeError::Signer(_)
             | ServeError::Descriptors(_)
-            | ServeError::Clock => Self::usage(error.to_string()),
+            | ServeError::Clock
+            | ServeError::BeginsNow { .. }
+            | ServeError::Odd { .. } => Self::usage(error.to_string()),
             ServeError::TooOften { .. } => Self::check(error.to_string()),
             _ => Self::io(&error),
         };

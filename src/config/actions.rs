@@ -121,7 +121,7 @@ impl Layers {
         let kept = (optional(text, action.secret_file.as_ref()), optional(text, action.secret_env.as_ref()));
         let secret = self.secret(kept, None, default, (&what, "action.secret_file"));
         let secret = secret.map_err(|error| ConfigError { place: place.clone(), ..error })?;
-        let ca_file = optional(text, action.ca_file.as_ref()).map(|file| (file.value, file.place));
+        let ca_file = optional(text, action.ca_file.as_ref()).map(|file| (file.value.0, file.place));
         if let Some((_, place)) = ca_file.as_ref().filter(|_| url.scheme_str() == Some("http")) {
             return Err(ConfigError::new(place, "`ca_file` means nothing to a URL without TLS"));
         }

@@ -132,7 +132,7 @@ impl Layers {
         let ca_file = self.find(|layer| &layer.rabbitmq.ca_file);
         match (tls.value, ca_file) {
             (true, ca_file) => {
-                Ok(Some(Tls { place: tls.place, ca_file: ca_file.map(|set| (set.value, set.place)) }))
+                Ok(Some(Tls { place: tls.place, ca_file: ca_file.map(|set| (set.value.0, set.place)) }))
             }
             (false, None) => Ok(None),
             (false, Some(ca_file)) => {

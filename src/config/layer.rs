@@ -4,12 +4,28 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, Unexpected};
 use toml::Spanned;
 
 use super::place::{ConfigError, Kind, Text};
 
 /// A key that may be set here.
 pub type Key<T> = Option<Spanned<T>>;
+
+/// What every key has that names a file or a directory: an empty one would stand for the directory that the process was
+/// started in.
+#[derive(Clone, Debug)]
+pub struct FilePath(pub PathBuf);
+
+impl<'de> Deserialize<'de> for FilePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path = PathBuf::deserialize(deserializer)?;
+        if path.as_os_str().as_encoded_bytes().trim_ascii().is_empty() {
+            return Err(D::Error::invalid_value(Unexpected::Str(""), &"a path that is not empty"));
+        }
+        Ok(Self(path))
+    }
+}
 
 /// Tables of keys.
 pub const SECTIONS: [&str; 13] = [
@@ -79,7 +95,7 @@ pub struct Node {
     pub origin: Key<String>,
     pub profile: Key<Profile>,
     pub role: Key<NodeRole>,
-    pub data_dir: Key<PathBuf>,
+    pub data_dir: Key<FilePath>,
     pub core_dumps: Key<bool>,
 }
 
@@ -122,7 +138,7 @@ pub struct Admin {
 pub struct Token {
     pub name: Spanned<String>,
     pub role: Spanned<TokenRole>,
-    pub token_file: Key<PathBuf>,
+    pub token_file: Key<FilePath>,
     pub token_env: Key<String>,
 }
 
@@ -192,7 +208,7 @@ pub struct Governor {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    pub packs: Key<Vec<Spanned<PathBuf>>>,
+    pub packs: Key<Vec<Spanned<FilePath>>>,
     pub tenant: Vec<Spanned<PolicyTenant>>,
 }
 
@@ -201,20 +217,20 @@ pub struct Policy {
 #[serde(deny_unknown_fields)]
 pub struct PolicyTenant {
     pub tenants: Vec<Spanned<String>>,
-    pub packs: Vec<Spanned<PathBuf>>,
+    pub packs: Vec<Spanned<FilePath>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Receipt {
-    pub secret_file: Key<PathBuf>,
+    pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    pub key_file: Key<PathBuf>,
+    pub key_file: Key<FilePath>,
     pub key_env: Key<String>,
 }
 
@@ -226,7 +242,7 @@ pub struct State {
     pub project: Key<String>,
     pub database: Key<String>,
     /// A service account's key.
-    pub credentials_file: Key<PathBuf>,
+    pub credentials_file: Key<FilePath>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -241,7 +257,7 @@ pub enum Store {
 pub struct Source {
     pub name: Spanned<String>,
     pub scheme: Spanned<SchemeName>,
-    pub secret_file: Key<PathBuf>,
+    pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
     #[serde(default)]
     pub key: Vec<Spanned<SourceKey>>,
@@ -257,7 +273,7 @@ pub struct Source {
 #[serde(deny_unknown_fields)]
 pub struct SourceKey {
     pub name: Spanned<String>,
-    pub secret_file: Key<PathBuf>,
+    pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
 }
 
@@ -275,10 +291,10 @@ pub struct Action {
     pub kind: Spanned<ActionKind>,
     pub timeout_seconds: Key<u32>,
     pub url: Key<String>,
-    pub secret_file: Key<PathBuf>,
+    pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
     pub allow_private: Key<bool>,
-    pub ca_file: Key<PathBuf>,
+    pub ca_file: Key<FilePath>,
     pub exchange: Key<String>,
     pub routing_key: Key<String>,
 }
@@ -297,10 +313,10 @@ pub struct RabbitMq {
     pub hosts: Key<Vec<String>>,
     pub vhost: Key<String>,
     pub username: Key<String>,
-    pub password_file: Key<PathBuf>,
+    pub password_file: Key<FilePath>,
     pub password_env: Key<String>,
     pub tls: Key<bool>,
-    pub ca_file: Key<PathBuf>,
+    pub ca_file: Key<FilePath>,
     pub queue: Key<String>,
     pub partitions: Key<u16>,
     pub consume: Key<Vec<u16>>,

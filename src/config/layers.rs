@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::layer::{self, Backend, Entitled, Key, Layer, NodeRole, Profile, SchemeName, TokenRole};
+use super::layer::{self, Backend, Entitled, FilePath, Key, Layer, NodeRole, Profile, SchemeName, TokenRole};
 use super::place::{ConfigError, Place, Text};
 use super::secret::{Chooser, Kept, SecretRef};
 use super::{Config, Governor, PackFile, Policy, Proof, Source, SourceKey, Token};
@@ -52,7 +52,7 @@ impl Layers {
         let name = self.or(|l| &l.node.name, "node.name", "dev".into()).map(name)?;
         let origin = self.or(|l| &l.node.origin, "node.origin", "gemba.local".into()).map(origin)?;
         let profile = self.or(|l| &l.node.profile, "node.profile", Profile::Prod).value;
-        let data_dir = self.or(|l| &l.node.data_dir, "node.data_dir", "data".into()).value;
+        let data_dir = self.or(|l| &l.node.data_dir, "node.data_dir", FilePath("data".into())).value.0;
         let per_second = self.or(|l| &l.rate_limit.per_second, "rate_limit.per_second", 1000);
         let burst = self.or(|l| &l.rate_limit.burst, "rate_limit.burst", per_second.value);
         let default_file = |file: &str| (profile == Profile::Dev).then(|| data_dir.join(file));
@@ -224,10 +224,10 @@ impl Layers {
     }
 
     fn policy(&self) -> Result<Policy, ConfigError> {
-        let files = |text: &Text, packs: &[Spanned<PathBuf>]| {
+        let files = |text: &Text, packs: &[Spanned<FilePath>]| {
             packs
                 .iter()
-                .map(|pack| PackFile { path: pack.get_ref().clone(), place: text.place(&pack.span()) })
+                .map(|pack| PackFile { path: pack.get_ref().0.clone(), place: text.place(&pack.span()) })
                 .collect()
         };
         let common =
@@ -248,21 +248,23 @@ impl Layers {
     /// Exactly one place to keep a secret in: as written, or by the blueprint's variable, or in `file`.
     pub(super) fn secret(
         &self,
-        (file, variable): (Option<Set<PathBuf>>, Option<Set<String>>),
+        (file, variable): (Option<Set<FilePath>>, Option<Set<String>>),
         blueprint: Option<&str>,
         default: Option<PathBuf>,
         (what, key): (&str, &str),
     ) -> Result<SecretRef, ConfigError> {
-        let (kept, place) = match (file, variable) {
+        let (kept, key, place) = match (file, variable) {
             (Some(file), Some(_)) => {
                 return Err(ConfigError::new(&file.place, format!("{what} is in a file and in a variable"))
                     .hint("keep one of the two keys"));
             }
-            (Some(file), None) => (Kept::File(file.value), file.place),
-            (None, Some(variable)) => (Kept::Variable(variable.value), variable.place),
+            (Some(file), None) => (Kept::File(file.value.0), file.key, file.place),
+            (None, Some(variable)) => (Kept::Variable(variable.value), variable.key, variable.place),
             (None, None) => match (blueprint, default) {
-                (Some(variable), _) => (Kept::Variable(variable.to_owned()), Place::named(variable)),
-                (None, Some(file)) => (Kept::File(file), Place::named(key)),
+                (Some(variable), _) => {
+                    (Kept::Variable(variable.to_owned()), variable.to_owned(), Place::named(variable))
+                }
+                (None, Some(file)) => (Kept::File(file), key.to_owned(), Place::named(key)),
                 (None, None) => {
                     let hint =
                         format!("set `{key}`, or `node.profile = \"dev\"` to have secrets made at the start");
@@ -270,7 +272,7 @@ impl Layers {
                 }
             },
         };
-        Ok(SecretRef { kept, what: what.to_owned(), place, chosen_by: Chooser::Us })
+        Ok(SecretRef { kept, what: what.to_owned(), key, place, chosen_by: Chooser::Us })
     }
 
     /// The place of what no line says.

@@ -33,8 +33,8 @@ pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
 pub use broker::{Broker, Queues, Tls};
 pub use ingress::Connections;
-use layer::Layer;
 pub use layer::{Entitled, NodeRole, Profile, QueueType, SchemeName, TokenRole};
+use layer::{FilePath, Layer};
 use layers::Layers;
 use secret::{Kept, SecretRef};
 pub use secrets::{Missing, Secrets};
@@ -207,7 +207,7 @@ impl Flags {
         // A path need not be UTF-8, which TOML is.
         if let Some(data_dir) = &self.data_dir {
             let mut layer = Layer::default();
-            layer.node.data_dir = Some(Spanned::new(0..0, data_dir.clone()));
+            layer.node.data_dir = Some(Spanned::new(0..0, FilePath(data_dir.clone())));
             layers.push((Text::variable("--data-dir", String::new()), layer));
         }
         Ok(layers)

@@ -27,6 +27,8 @@ pub struct SecretRef {
     pub kept: Kept,
     /// What it is for, in an error.
     pub what: String,
+    /// The key that names its file or variable.
+    pub key: String,
     pub place: Place,
     pub chosen_by: Chooser,
 }
@@ -67,7 +69,7 @@ impl SecretRef {
             Kept::File(path) => self.read_file(path)?,
             Kept::Variable(name) => match std::env::var_os(name) {
                 Some(value) => Zeroizing::new(value.into_vec()),
-                None => return Err(self.wrong(format!("the variable {name} is not set"))),
+                None => return Err(self.unfit("it is not set")),
             },
         };
         let secret = match self.chosen_by {
@@ -79,14 +81,21 @@ impl SecretRef {
             }
         };
         if secret.is_empty() {
-            return Err(self.wrong("it is empty"));
+            let make = "openssl rand -hex 32";
+            return Err(self.unfit("it is empty").hint(match (self.chosen_by, &self.kept) {
+                (Chooser::Peer, _) => "write what the other side has given this node".to_owned(),
+                (Chooser::Us, Kept::File(path)) => {
+                    format!("make one: (umask 077; {make} > {})", path.display())
+                }
+                (Chooser::Us, Kept::Variable(name)) => format!("make one: export {name}=$({make})"),
+            }));
         }
         if self.chosen_by == Chooser::Us && PUBLISHED.contains(&secret) {
-            return Err(self.wrong("it is the published fallback of the reference architecture"));
+            return Err(self.unfit("it is the published fallback of the reference architecture"));
         }
         if self.chosen_by == Chooser::Us && secret.len() < SECRET_BYTES_MIN {
             let wrong = format!("it has {} bytes; at least {SECRET_BYTES_MIN} are needed", secret.len());
-            return Err(self.wrong(wrong));
+            return Err(self.unfit(wrong));
         }
         Ok(secret.to_vec().into())
     }
@@ -150,6 +159,15 @@ impl SecretRef {
             Written::Whsec => format!("whsec_{}", data_encoding::BASE64.encode(&*bytes)),
         };
         Ok(Zeroizing::new(text.into_bytes()))
+    }
+
+    /// Says what is wrong with what stands in its place.
+    fn unfit(&self, why: impl std::fmt::Display) -> ConfigError {
+        let key = &self.key;
+        match &self.kept {
+            Kept::File(path) => self.wrong(format!("the file {} (`{key}`): {why}", path.display())),
+            Kept::Variable(name) => self.wrong(format!("the variable {name} (`{key}`): {why}")),
+        }
     }
 
     /// Says what is wrong with it.

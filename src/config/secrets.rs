@@ -115,10 +115,15 @@ fn is_same(one: &SecretSlice<u8>, other: &SecretSlice<u8>) -> bool {
     one.iter().any(|one| other.iter().any(|other| verify_slices_are_equal(one, other).is_ok()))
 }
 
-/// The text itself, and the bytes that it stands for where it is taken for a key of Standard Webhooks.
+/// The text itself, and the bytes that it stands for, whoever reads it: as hex, or as base64 of Standard Webhooks. White space
+/// is no part of a key.
 fn forms(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    let code = secret.strip_prefix(b"whsec_").unwrap_or(secret);
+    let text: Zeroizing<Vec<u8>> =
+        Zeroizing::new(secret.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+    let code = text.strip_prefix(b"whsec_").unwrap_or(&text);
     let padding = code.iter().rev().take_while(|byte| **byte == b'=').count();
-    let bytes = data_encoding::BASE64_NOPAD.decode(&code[..code.len() - padding]).ok();
-    [Some(secret.to_vec()), bytes].into_iter().flatten().map(Zeroizing::new).collect()
+    let base64 = data_encoding::BASE64_NOPAD.decode(&code[..code.len() - padding]).ok();
+    let hex = data_encoding::HEXLOWER_PERMISSIVE.decode(&text).ok();
+    let read = [base64, hex].into_iter().flatten().map(Zeroizing::new);
+    read.chain([text]).filter(|form| !form.is_empty()).collect()
 }

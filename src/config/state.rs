@@ -77,14 +77,17 @@ impl Layers {
             return Ok(Credentials::Emulator(host));
         }
         let set = self.find(|layer| &layer.state.credentials_file);
-        let set = set.map(|set| (set.value, set.place));
-        let usual = || variable(KEY_VARIABLE).map(|path| (PathBuf::from(path), Place::named(KEY_VARIABLE)));
+        let set = set.map(|set| (set.value.0, set.key, set.place));
+        let usual = || {
+            variable(KEY_VARIABLE)
+                .map(|path| (PathBuf::from(path), KEY_VARIABLE.to_owned(), Place::named(KEY_VARIABLE)))
+        };
         Ok(match set.or_else(usual) {
             None => Credentials::Machine,
-            Some((path, place)) => {
+            Some((path, key, place)) => {
                 let what = "the service account's key".to_owned();
                 let (kept, chosen_by) = (Kept::File(path), Chooser::Peer);
-                Credentials::KeyFile(SecretRef { kept, what, place, chosen_by })
+                Credentials::KeyFile(SecretRef { kept, what, key, place, chosen_by })
             }
         })
     }

@@ -94,6 +94,24 @@ impl File for RealFile {
     }
 }
 
+/// What stands where a directory of our own belongs; `None` when it is one, or nothing is there.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn instead_of_a_directory(path: &Path) -> io::Result<Option<String>> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata?,
+    };
+    if metadata.is_symlink() {
+        let target = fs::read_link(path)?;
+        let is_there = if path.exists() { "" } else { ", where nothing can be found" };
+        return Ok(Some(format!("a symbolic link to {}{is_there}", target.display())));
+    }
+    let what = if metadata.is_file() { "a file" } else { "a pipe, socket or device" };
+    Ok((!metadata.is_dir()).then(|| what.to_owned()))
+}
+
 /// Keeps a second process out of a data directory for as long as it lives.
 #[derive(Debug)]
 pub struct DataLock {

@@ -49,9 +49,9 @@ pub enum RecoveryError {
     )]
     StateLost { path: PathBuf, watermark: Seq, first: Seq },
     #[error(
-        "{path}: the transparency log has no receipt, but the state store knows event {watermark}: receipts were written before"
+        "{path}: the transparency log has {size} entries, but had {known} when the state store was last written: it was lost, cut, or replaced by an older copy"
     )]
-    LogLost { path: PathBuf, watermark: Seq },
+    LogShort { path: PathBuf, size: u64, known: u64 },
 }
 
 /// State and log as they were left.
@@ -90,13 +90,24 @@ pub fn dedup_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("dedup")
 }
 
+/// Whether a journal was begun here.
+pub fn has_journal(disk: &dyn Disk, data_dir: &Path) -> Result<bool, RecoveryError> {
+    let path = journal_dir(data_dir);
+    match disk.list(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(RecoveryError::Io { path, source }),
+        Ok(_) => Ok(!segments(disk, &path)?.is_empty()),
+    }
+}
+
 /// Takes up state and log.
 pub fn open(data_dir: &Path, store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryError> {
     let mut governors = Vec::new();
-    let Loaded { watermark, rules, held } = store.load(&mut |governor| governors.push(governor))?;
-    // State is committed only after its receipts are durable, and the first event of a journal, its rules, leaves one.
-    if !log.has_receipts() && watermark > Seq(0) {
-        return Err(RecoveryError::LogLost { path: log_dir(data_dir), watermark });
+    let Loaded { watermark, log_size, rules, held } = store.load(&mut |governor| governors.push(governor))?;
+    // The log may lack receipts that the replay makes again, but none that were durable before a commit of the state.
+    if log.size() < log_size {
+        let path = log_dir(data_dir);
+        return Err(RecoveryError::LogShort { path, size: log.size(), known: log_size });
     }
     // A signal that waits in a mailbox is numbered below the watermark, and its receipt is still to come.
     let oldest = governors.iter().filter_map(Governor::oldest_waiting).map(|seq| Seq(seq.0 - 1)).min();

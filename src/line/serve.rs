@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::edge::Edge;
 use super::identity;
-use super::recovery::{RecoveryError, dedup_dir, journal_dir};
+use super::recovery::{self, RecoveryError, dedup_dir, journal_dir, log_dir, state_dir};
 use super::running::{Ending, Run};
 use super::settings::{Role, Settings};
 use super::stages::{Line, Start};
@@ -18,14 +18,14 @@ use super::supervisor::{Parked, RESTARTS_MAX, Restarts, TooOften};
 use crate::andon::log::LogError;
 use crate::clock;
 use crate::descriptors::{self, Budget, TooFew};
-use crate::disk::{DataLock, Disk, Disposer, RealDisk, make_dir, mount};
-use crate::event::Seq;
+use crate::disk::{DataLock, Disk, Disposer, RealDisk, instead_of_a_directory, make_dir, mount};
+use crate::event::{Seq, UnixMillis};
 use crate::jidoka::store::StoreError;
 use crate::kanban::broker::publisher;
 use crate::kanban::journal::scan::UNCERTAIN;
 use crate::kanban::share::Failed;
 use crate::kanban::stage::Fatal;
-use crate::limits::DISPOSED_PIECE_BYTES;
+use crate::limits::{DISPOSED_PIECE_BYTES, FIRST_STAMP_MILLIS};
 use crate::net::listen::ListenError;
 use crate::place::ConfigError;
 use crate::proof::note::BadSigner;
@@ -42,6 +42,13 @@ pub enum ServeError {
     Descriptors(#[from] TooFew),
     #[error("the wall clock says a time before 1970 or after 9999")]
     Clock,
+    #[error(
+        "{path}: no journal is begun while the wall clock says {} ms since 1970, which is before 2024 or after 2043: its time never goes back",
+        wall.0
+    )]
+    BeginsNow { path: PathBuf, wall: UnixMillis },
+    #[error("{path} is {what}, and must be a directory of its own")]
+    Odd { path: PathBuf, what: String },
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -98,8 +105,13 @@ impl ServeError {
             Self::Store(StoreError::Io { source, .. }) if descriptors::are_exhausted(source) => Some(
                 "the disk is well: the process or the system ran out of file descriptors; raise RLIMIT_NOFILE",
             ),
-            Self::Recovery(RecoveryError::LogLost { .. }) => Some(
+            Self::Recovery(RecoveryError::LogShort { .. }) => Some(
                 "restore log/ as it was: nothing else has its receipts, and a new log under the same name would contradict it",
+            ),
+            Self::BeginsNow { .. } => Some("set the clock of the machine, and start again"),
+            Self::Odd { .. } => Some(
+                "move it away and start again, after putting back what it stands for; to keep data on another disk, mount that, or \
+                 set `node.data_dir`: what a link leads to is neither locked nor closed to others",
             ),
             Self::Clock => Some("set the clock of the machine"),
             Self::Listen(ListenError { source, .. }) if source.kind() == io::ErrorKind::AddrNotAvailable => {
@@ -168,6 +180,12 @@ pub fn serve(
     let in_data_dir = |source| ServeError::DataDir { path: data_dir.clone(), source };
     make_dir(&RealDisk, &data_dir).map_err(in_data_dir)?;
     let _lock = DataLock::take(&data_dir).map_err(in_data_dir)?;
+    for path in [journal_dir, log_dir, state_dir, dedup_dir].map(|of| of(&data_dir)) {
+        let found = instead_of_a_directory(&path);
+        if let Some(what) = found.map_err(|source| ServeError::DataDir { path: path.clone(), source })? {
+            return Err(ServeError::Odd { path, what });
+        }
+    }
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     if let Some(point) = mount::discards(&data_dir).map_err(in_data_dir)? {
         (settings.say)(&format!(
@@ -183,6 +201,10 @@ pub fn serve(
     let held = identity::role(&*disk, &data_dir, role).map_err(in_data_dir)?;
     if held != role {
         return Err(ServeError::Role { path: data_dir, held, role });
+    }
+    let wall = clock::wall();
+    if !FIRST_STAMP_MILLIS.contains(&wall.0) && !recovery::has_journal(&*disk, &data_dir)? {
+        return Err(ServeError::BeginsNow { path: journal_dir(&data_dir), wall });
     }
     let mut parked = Parked::read(&*disk, &journal_dir(&data_dir)).map_err(in_data_dir)?;
     let restarts = Arc::new(Mutex::new(Restarts::default()));

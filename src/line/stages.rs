@@ -204,12 +204,18 @@ impl Line {
             threads::log_writer(batches, written, &sleeper, &stop);
             Ok(())
         })?;
-        let stage = scribe::Stage::new(log, logged, scribe_end.0, scribe_marks, recorder()?);
+        let stage = scribe::Stage::new(log, logged, scribe_end.0, scribe_marks.clone(), recorder()?);
         let stage = stage.writing_by(scribe_writer);
         let (sleeper, stop) = (scribe_end.1, stops.scribe.clone());
         let scribe = spawn("scribe", &tell, move || Ok(threads::scribe(stage, &sleeper, &stop)?))?;
 
-        let keeper_stage = Keeper::new(store, keeper.0, watermark, &held, marks.settled.clone());
+        let keeper_stage = Keeper::new(
+            store,
+            keeper.0,
+            watermark,
+            &held,
+            (marks.settled.clone(), scribe_marks.size.clone()),
+        );
         let (sleeper, stop) = (keeper.1, stops.keeper.clone());
         let keeper = spawn("store", &tell, move || Ok(threads::keeper(keeper_stage, &sleeper, &stop)?))?;
 

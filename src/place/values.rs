@@ -20,6 +20,8 @@ pub struct Value {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     Text,
+    /// A text of which nothing is to be seen.
+    Blank,
     /// As it is written.
     Number(String),
     Truth(bool),
@@ -33,6 +35,7 @@ impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Text => f.write_str("text"),
+            Self::Blank => f.write_str("empty"),
             Self::Number(number) => f.write_str(number),
             Self::Truth(truth) => write!(f, "{truth}"),
             Self::Time => f.write_str("a time"),
@@ -69,6 +72,7 @@ fn take(
     found: &mut Vec<Value>,
 ) {
     let kind = match value.get_ref() {
+        DeValue::String(text) if text.trim_ascii().is_empty() => Kind::Blank,
         DeValue::String(_) => Kind::Text,
         DeValue::Integer(number) => Kind::Number(number.as_str().to_owned()),
         DeValue::Float(number) => Kind::Number(number.as_str().to_owned()),

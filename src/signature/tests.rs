@@ -431,3 +431,17 @@ fn what_we_send_is_signed_as_the_specification_says() {
     assert_eq!(Signer::new(b"0123456789abcdef01234567").err(), Some(BadKey::NotWhsec));
     assert!(!format!("{signer:?}").contains("MfKQ"));
 }
+
+#[test]
+fn a_signature_is_fresh_that_is_fresh_by_either_clock() {
+    let ring = webhooks_ring();
+    let headers = signed(&ring, BODY, "msg_1", NOW);
+    let verify = |wall, journal| ring.verify(&headers, Bytes::from_static(BODY), Now { wall, journal });
+    let day = 86_400;
+    for wrong in [NOW - day, NOW + day] {
+        assert!(verify(NOW, wrong).is_ok(), "fresh by the wall clock");
+        assert!(verify(wrong, NOW).is_ok(), "fresh by the journal's time");
+        assert!(verify(wrong, wrong).is_err(), "fresh by neither");
+    }
+    assert!(verify(NOW - day, NOW + day).is_err(), "between the two is not fresh");
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::http::Answer;
-use crate::node::{Node, signal};
+use crate::node::{Node, command, signal};
 
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
@@ -168,4 +168,29 @@ fn an_hour_back_stops_no_timer() {
     assert!(node.terminate().success());
     let node = start(dir, -HOUR, &variables);
     assert!(reason(&node).unwrap().contains("behind the journal's time"));
+}
+
+#[test]
+fn no_journal_is_begun_by_a_clock_that_is_decades_off() {
+    for seconds in [-7 * 365 * DAY, 30 * 365 * DAY] {
+        let owned = tempfile::tempdir().unwrap();
+        let dir = owned.path();
+        show(dir, seconds);
+        let output = command(dir)
+            .arg("serve")
+            .env("LD_PRELOAD", library())
+            .env("FAKETIME_TIMESTAMP_FILE", dir.join("wrong"))
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("no journal is begun while the wall clock says"), "{said}");
+        assert!(said.contains("set the clock of the machine"), "{said}");
+        // One that was begun goes on, whatever the clock says.
+        let mut node = start(dir, 0, &[]);
+        assert!(node.terminate().success());
+        drop(start(dir, seconds, &[]));
+    }
 }

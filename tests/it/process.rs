@@ -375,7 +375,7 @@ fn a_check_and_a_start_refuse_the_same() {
     for (more, code, expected) in [
         (broker("guest\n"), 0, "warning: "),
         (broker("guest\n"), 0, "the broker's password: it can be guessed"),
-        (broker("\n"), 2, "the broker's password: it is empty"),
+        (broker("\n"), 2, "(`rabbitmq.password_file`): it is empty"),
         (same, 2, "the secret of action `page`: it is the same as the secret of source `signals`"),
         (wrong.to_owned(), 2, "node.toml:17: `governor.quota` must be a whole number from 0 to 4294967295"),
     ] {
@@ -513,7 +513,11 @@ fn a_log_that_is_gone_is_not_begun_anew() {
     std::fs::rename(&log, dir.path().join("log")).unwrap();
     let (code, said) = ended(command(dir.path()).arg("serve"));
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("the transparency log has no receipt") && said.contains("restore log/"), "{said}");
+    assert!(
+        said.contains("data/log: the transparency log has 1 entries, but had ")
+            && said.contains("restore log/"),
+        "{said}"
+    );
     // Restored, it goes on.
     std::fs::remove_dir_all(&log).unwrap();
     std::fs::rename(dir.path().join("log"), &log).unwrap();
@@ -545,4 +549,76 @@ fn what_cannot_be_written_or_opened_at_the_start_says_which_and_why() {
     let (code, said) = ended(&mut limited);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("File too large"), "{said}");
+}
+
+fn copied(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+}
+
+/// What a node leaves that took one more signal.
+fn one_more(dir: &Path, id: &str) {
+    let mut node = Node::start_in(dir, &[]);
+    assert_eq!(node.post("application/json", signal("acme", "vm", id).as_bytes()).status, 202);
+    node.decided("acme", id);
+    assert!(node.terminate().success());
+}
+
+#[test]
+fn an_older_copy_of_log_or_journal_is_refused_and_of_the_state_is_not() {
+    let owned = tempfile::tempdir().unwrap();
+    let dir = owned.path();
+    one_more(dir, "s-1");
+    let (data, old, new) = (dir.join("data"), dir.join("old"), dir.join("new"));
+    copied(&data, &old);
+    one_more(dir, "s-2");
+    copied(&data, &new);
+    let with_old = |part: &str| {
+        std::fs::remove_dir_all(&data).unwrap();
+        copied(&new, &data);
+        std::fs::remove_dir_all(data.join(part)).unwrap();
+        copied(&old.join(part), &data.join(part));
+    };
+    for (part, expected, hint) in [
+        ("log", "data/log: the transparency log has ", "restore log/"),
+        ("journal", "data/journal: the journal ends at event ", ""),
+    ] {
+        with_old(part);
+        let (code, said) = ended(command(dir).arg("serve"));
+        assert_eq!(code, Some(3), "{part}: {said}");
+        assert!(said.contains(expected) && said.contains(hint), "{said}");
+    }
+    with_old("state");
+    let node = Node::start_in(dir, &[]);
+    for id in ["s-1", "s-2"] {
+        assert_eq!(node.decided("acme", id)["status"], "decided");
+    }
+}
+
+#[test]
+fn what_stands_where_a_directory_belongs_is_named() {
+    let owned = tempfile::tempdir().unwrap();
+    let dir = owned.path();
+    let (data, elsewhere) = (dir.join("data"), dir.join("elsewhere"));
+    std::fs::create_dir(&data).unwrap();
+    std::fs::create_dir(&elsewhere).unwrap();
+    chmod(&data, 0o700);
+    for name in ["journal", "log", "state", "dedup"] {
+        let path = data.join(name);
+        let refused = |what: &str| {
+            let (code, said) = ended(command(dir).arg("serve"));
+            assert_eq!(code, Some(2), "{said}");
+            assert!(said.contains(&format!("data/{name} is {what}")), "{said}");
+            assert!(said.contains("move it away"), "{said}");
+            std::fs::remove_file(&path).unwrap();
+        };
+        std::fs::write(&path, b"").unwrap();
+        refused("a file,");
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        refused("a symbolic link to nowhere, where nothing can be found");
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        refused("a symbolic link to ");
+        assert!(std::fs::read_dir(&elsewhere).unwrap().next().is_none(), "nothing was written there");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        refused("a pipe, socket or device");
+    }
 }

@@ -364,8 +364,14 @@ impl Line {
         });
         let mut behind = Behind {
             shards: shards.collect(),
-            scribe: scribe::Stage::new(log, logged, lanes.scribe, scribe_marks, recorder()),
-            keeper: Keeper::new(store, lanes.keeper, watermark, &[], marks.settled.clone()),
+            scribe: scribe::Stage::new(log, logged, lanes.scribe, scribe_marks.clone(), recorder()),
+            keeper: Keeper::new(
+                store,
+                lanes.keeper,
+                watermark,
+                &[],
+                (marks.settled.clone(), scribe_marks.size.clone()),
+            ),
             orders: lanes.orders,
             outcomes: lanes.outcomes,
             under_way: VecDeque::new(),

@@ -19,6 +19,7 @@ use crate::oracles::Stored;
 #[derive(Debug, Default)]
 struct Durable {
     stored: Stored,
+    log_size: u64,
     /// Every text, by the event from which it holds.
     rules: BTreeMap<Seq, Box<str>>,
     signals: BTreeMap<CaseId, Signal>,
@@ -66,6 +67,7 @@ impl Durable {
             self.stored.cases.extend(change.applied(known).map(|row| (case, row)));
         }
         self.rules.extend(changes.rules().iter().cloned());
+        self.log_size = changes.log_size();
         self.stored.watermark = watermark;
         self.stored.rules = self.rules.range(..=watermark).next_back().map(|(_, text)| text.clone());
     }
@@ -83,7 +85,8 @@ impl StateStore for SimStore {
             })?;
             visit(governor);
         }
-        Ok(Loaded { watermark: *watermark, rules: rules.clone(), held: Vec::new() })
+        let (watermark, log_size) = (*watermark, durable.log_size);
+        Ok(Loaded { watermark, log_size, rules: rules.clone(), held: Vec::new() })
     }
 
     fn commit(&mut self, changes: &Changes, watermark: Seq) -> Result<(), StoreError> {

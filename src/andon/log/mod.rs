@@ -217,12 +217,6 @@ impl Log {
         self.tree.size()
     }
 
-    /// Whether anything stands after the first entry, which names the log.
-    #[must_use]
-    pub fn has_receipts(&self) -> bool {
-        self.size() > 1
-    }
-
     /// A handle for other threads; it sees what was committed.
     #[must_use]
     pub fn reader(&self) -> Reader {

@@ -15,7 +15,13 @@ fn secret_in(dir: &Path, content: &[u8], mode: u32, chosen_by: Chooser) -> Resul
 }
 
 fn read(kept: Kept, chosen_by: Chooser) -> Result<Vec<u8>, String> {
-    let secret = SecretRef { kept, what: "the secret".into(), place: Place::named("test"), chosen_by };
+    let secret = SecretRef {
+        kept,
+        what: "the secret".into(),
+        key: "a.secret_file".into(),
+        place: Place::named("test"),
+        chosen_by,
+    };
     secret.read().map(|secret| secret.expose_secret().to_vec()).map_err(|error| error.to_string())
 }
 
@@ -172,4 +178,38 @@ fn a_secret_has_one_use() {
         error.what,
         "the secret of action `signals`: it is the same as the secret of source `signals`"
     );
+}
+
+#[test]
+fn an_empty_secret_names_its_file_or_variable_its_key_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.secret");
+    std::fs::write(&path, b" \n").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (what, key, place) = ("the secret".to_owned(), "a.secret_file".to_owned(), Place::named("test"));
+    let kept = Kept::File(path.clone());
+    let error = SecretRef { kept, what, key, place, chosen_by: Chooser::Us }.read().unwrap_err();
+    let shown = path.display().to_string();
+    assert!(error.what.contains(&format!("the file {shown} (`a.secret_file`): it is empty")), "{error}");
+    assert!(error.hint.unwrap().contains(&shown));
+}
+
+#[test]
+fn one_key_in_two_spellings_is_one_secret() {
+    let hex = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).unwrap();
+    let whsec = format!("whsec_{}", data_encoding::BASE64.encode(&bytes));
+    for other in [hex.to_lowercase(), hex.to_uppercase(), format!("  {hex}\n"), whsec] {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            path.display().to_string()
+        };
+        let (key, secret) = (write("k", hex), write("s", &other));
+        let text = format!("{DEV}[log]\nkey_file = \"{key}\"\n[receipt]\nsecret_file = \"{secret}\"\n");
+        let error = load_text(&text, &[]).unwrap().read_secrets(Missing::Assume).unwrap_err();
+        assert!(error.what.contains("it is the same as"), "{error}");
+    }
 }

@@ -229,3 +229,43 @@ fn what_is_not_utf_8_is_a_path_or_a_secret_or_told() {
     let flags = Flags { data_dir: Some(bytes(b"d\xff").into()), role: None };
     assert_eq!(load(None, set(&[]), &flags).unwrap().data_dir.as_os_str(), bytes(b"d\xff"));
 }
+
+#[test]
+fn every_path_is_refused_that_is_empty() {
+    let action = |key: &str| format!("[[action]]\nname = \"a\"\nkind = \"webhook\"\n{key} = \"\"\n");
+    let source = "[[source]]\nname = \"a\"\nscheme = \"hmac\"\n";
+    let tables = [
+        ("node.data_dir", "[node]\ndata_dir = \"\"\n".to_owned()),
+        ("receipt.secret_file", "[receipt]\nsecret_file = \" \"\n".to_owned()),
+        ("log.key_file", "[log]\nkey_file = \"\"\n".to_owned()),
+        ("state.credentials_file", "[state]\ncredentials_file = \"\"\n".to_owned()),
+        ("policy.packs", "[policy]\npacks = [\"\"]\n".to_owned()),
+        ("policy.tenant.packs", "[[policy.tenant]]\ntenants = [\"a\"]\npacks = [\"\"]\n".to_owned()),
+        (
+            "admin.token.token_file",
+            "[[admin.token]]\nname = \"a\"\nrole = \"admin\"\ntoken_file = \"\"\n".to_owned(),
+        ),
+        ("source.secret_file", format!("{source}secret_file = \"\"\n")),
+        ("source.key.secret_file", format!("{source}[[source.key]]\nname = \"b\"\nsecret_file = \"\"\n")),
+        ("action.secret_file", action("secret_file")),
+        ("action.ca_file", action("ca_file")),
+        ("rabbitmq.password_file", "[rabbitmq]\npassword_file = \"\"\n".to_owned()),
+        ("rabbitmq.ca_file", "[rabbitmq]\nca_file = \"\"\n".to_owned()),
+    ];
+    for (key, text) in tables {
+        let (what, _) = complaint(&text, &[]);
+        assert!(
+            what.ends_with(&format!("`{key}` must be a path that is not empty, and this is empty")),
+            "{what}"
+        );
+    }
+    for (variable, value, key) in [
+        ("GEMBA_NODE__DATA_DIR", "", "node.data_dir"),
+        ("GEMBA_RECEIPT__SECRET_FILE", " ", "receipt.secret_file"),
+        ("GEMBA_LOG__KEY_FILE", "", "log.key_file"),
+        ("GEMBA_POLICY__PACKS", "[\"\"]", "policy.packs"),
+    ] {
+        let (what, _) = complaint(DEV, &[(variable, value)]);
+        assert!(what.contains(&format!("`{key}` must be a path that is not empty")), "{variable}: {what}");
+    }
+}

@@ -12,6 +12,8 @@ use crate::jidoka::governor::{Damage, Governor};
 use crate::limits;
 
 const WATERMARK: &[u8] = b"watermark";
+/// Entries that the transparency log has at least.
+const LOG_SIZE: &[u8] = b"log-size";
 /// Partitions that are held, two bytes each.
 const HELD: &[u8] = b"held";
 
@@ -51,7 +53,7 @@ impl Embedded {
             database,
             watermark: Seq(0),
         };
-        store.watermark = store.read_watermark()?;
+        store.watermark = Seq(store.number(WATERMARK, "watermark")?);
         Ok(store)
     }
 
@@ -79,14 +81,14 @@ impl Embedded {
         self.rules.iter().map(row).collect()
     }
 
-    fn read_watermark(&self) -> Result<Seq, StoreError> {
-        let Some(bytes) = self.meta.get(WATERMARK).map_err(|error| wrapped(&self.path, "read", error))?
-        else {
-            return Ok(Seq(0));
+    /// A number beside the governors; 0 in a new store.
+    fn number(&self, key: &[u8], what: &'static str) -> Result<u64, StoreError> {
+        let Some(bytes) = self.meta.get(key).map_err(|error| wrapped(&self.path, "read", error))? else {
+            return Ok(0);
         };
         let bytes = <[u8; 8]>::try_from(&*bytes);
-        let bytes = bytes.map_err(|_| StoreError::Meta { path: self.path.clone(), what: "watermark" })?;
-        Ok(Seq(u64::from_be_bytes(bytes)))
+        let bytes = bytes.map_err(|_| StoreError::Meta { path: self.path.clone(), what })?;
+        Ok(u64::from_be_bytes(bytes))
     }
 }
 
@@ -111,6 +113,7 @@ impl StateStore for Embedded {
         let held = held.map(|held| held.as_chunks().0.iter().copied().map(u16::from_le_bytes).collect());
         Ok(Loaded {
             watermark: self.watermark,
+            log_size: self.number(LOG_SIZE, "size of the transparency log")?,
             rules: rules.pop().map(|(_, text)| text),
             held: held.unwrap_or_default(),
         })
@@ -147,6 +150,7 @@ impl StateStore for Embedded {
             let held: Vec<u8> = held.iter().flat_map(|partition| partition.to_le_bytes()).collect();
             batch.insert(&self.meta, HELD, held);
         }
+        batch.insert(&self.meta, LOG_SIZE, changes.log_size().to_be_bytes());
         batch.insert(&self.meta, WATERMARK, watermark.0.to_be_bytes());
         batch.commit().map_err(|error| wrapped(&self.path, "write", error))?;
         self.watermark = watermark;

@@ -27,6 +27,8 @@ pub struct Keeper {
     held: Vec<Vec<u16>>,
     /// Events up to here are in the store, receipts and all.
     settled: Mark,
+    /// Entries of the transparency log that are durable.
+    log_size: Mark,
 }
 
 impl Keeper {
@@ -36,13 +38,13 @@ impl Keeper {
         ports: Vec<Port>,
         watermark: Seq,
         held: &[u16],
-        settled: Mark,
+        (settled, log_size): (Mark, Mark),
     ) -> Self {
         settled.publish(watermark.0);
         let waiting = ports.iter().map(|_| VecDeque::new()).collect();
         let through = vec![watermark; ports.len()];
         let held = vec![held.to_vec(); ports.len()];
-        Self { store, ports, waiting, through, held, settled }
+        Self { store, ports, waiting, through, held, settled, log_size }
     }
 
     /// Whether changes wait for a turn.
@@ -84,6 +86,7 @@ impl Keeper {
                 let held: BTreeSet<u16> = self.held.iter().flatten().copied().collect();
                 commit.changes.hold(held.into_iter().collect());
             }
+            commit.changes.logged(self.log_size.read());
             let watermark = self.through.iter().copied().min().unwrap_or_default();
             self.store.commit(&commit.changes, watermark)?;
             self.settled.publish(watermark.0);

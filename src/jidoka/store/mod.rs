@@ -38,6 +38,8 @@ pub trait StateStore: Send {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
     pub watermark: Seq,
+    /// Entries that the transparency log had when this was committed, all of them durable; 0 in a new store.
+    pub log_size: u64,
     /// The text of the rules that hold at the watermark; `None` in a new store, and in one of a version before rules were
     /// journalled.
     pub rules: Option<Box<str>>,
@@ -72,6 +74,7 @@ pub struct Changes {
     /// Governors that are known no more; each is as good as written before the rows.
     forgotten: Vec<Box<str>>,
     held: Option<Vec<u16>>,
+    log_size: u64,
 }
 
 impl Changes {
@@ -104,6 +107,16 @@ impl Changes {
     /// Takes down which partitions this node holds.
     pub fn hold(&mut self, held: Vec<u16>) {
         self.held = Some(held);
+    }
+
+    /// Takes down how many entries of the transparency log are durable.
+    pub fn logged(&mut self, log_size: u64) {
+        self.log_size = log_size;
+    }
+
+    #[must_use]
+    pub fn log_size(&self) -> u64 {
+        self.log_size
     }
 
     pub fn followup(&mut self, followup: Followup) {
