@@ -371,5 +371,5 @@ pub const FACTS_BYTES_MAX: usize = 2048;
 // Time.
 
 /// Milliseconds since 1970 at which a new journal may begin: from 2024, before any release, to the end of 2043. A journal's
-/// time never goes back, so one that begins by a clock which is decades ahead would stay there until true time has come.
+/// time never goes back, so one that begins by a clock which is decades ahead would stay ahead for centuries.
 pub const FIRST_STAMP_MILLIS: std::ops::Range<u64> = 1_704_067_200_000..2_335_219_200_000;

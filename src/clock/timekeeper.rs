@@ -41,7 +41,8 @@ impl fmt::Display for Doubt {
             ),
             Self::Behind(by) => write!(
                 f,
-                "the wall clock is {} s behind the journal's time, which runs slower until they meet",
+                "the wall clock is {} s behind the journal's time, which runs slower until they meet, in ten times as long; where \
+                 that is too long, a new `node.data_dir` helps",
                 by / 1000
             ),
         }
