@@ -254,10 +254,7 @@ fn every_path_is_refused_that_is_empty() {
     ];
     for (key, text) in tables {
         let (what, _) = complaint(&text, &[]);
-        assert!(
-            what.ends_with(&format!("`{key}` must be a path that is not empty, and this is empty")),
-            "{what}"
-        );
+        assert!(what.contains(&format!("`{key}` must be a path that is not empty")), "{what}");
     }
     for (variable, value, key) in [
         ("GEMBA_NODE__DATA_DIR", "", "node.data_dir"),
