@@ -202,7 +202,7 @@ fn read(flag: &'static str, what: &str, path: &Path) -> Result<SecretSlice<u8>, 
         return Err(LoadError::Missing { flag, path: path.to_owned() });
     }
     let (kept, place) = (Kept::File(path.to_owned()), Place::named(flag));
-    let secret = SecretRef { kept, what: what.into(), place, chosen_by: Chooser::Us };
+    let secret = SecretRef { kept, what: what.into(), key: flag.into(), place, chosen_by: Chooser::Us };
     secret.read().map_err(LoadError::Unreadable)
 }
 
