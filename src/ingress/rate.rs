@@ -5,21 +5,60 @@
 //! is met once per chunk, not per signal. Credit is taken out of the bucket when it is leased, so the node never
 //! admits more than `burst` and `per_second`; what a thread leased and does not use within a second it gives back.
 //!
+//! Both tables are bounded, whatever names a source sends. A name has room in one of [`WAYS`] places, chosen by a hash that
+//! nobody outside can compute. Where all are taken, the one that is missed least gives way: a miss costs eight looks.
+//!
 //! Pure: the caller brings the time, in nanoseconds of one scale for all threads.
 
+use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use hashbrown::HashMap;
+use hashbrown::DefaultHashBuilder;
 
 const SECOND: u64 = 1_000_000_000;
 /// Part of a second's rate that a thread leases at a time.
 const CHUNK: u64 = 50;
-/// Tenants that a thread holds credit for; the table itself forgets full buckets.
-const LEASES_MAX: usize = 16_384;
-/// Tenants in the shared table before full buckets are cleared away.
-const TENANTS_MAX: usize = 262_144;
+/// Tenants that a thread holds credit for.
+pub const LEASES_MAX: usize = 16_384;
+/// Tenants that the node holds a bucket for: at most about 40 MB.
+pub const TENANTS_MAX: usize = 262_144;
+/// Places that a name may have.
+const WAYS: usize = 8;
+
+/// The names that fall into the same places.
+#[derive(Debug)]
+struct Ways<V>(Vec<(Box<str>, V)>);
+
+impl<V> Default for Ways<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<V: Copy> Ways<V> {
+    fn get(&mut self, name: &str) -> Option<&mut V> {
+        self.0.iter_mut().find(|(held, _)| **held == *name).map(|(_, value)| value)
+    }
+
+    /// Gives `name` a place; the one that `least` puts first leaves where there is none. Returns who left.
+    fn put(&mut self, name: &str, value: V, least: impl Fn(&V) -> u64) -> Option<(Box<str>, V)> {
+        let mut left = None;
+        if self.0.len() == WAYS {
+            let first = (0..WAYS).min_by_key(|at| least(&self.0[*at].1)).unwrap_or(0);
+            left = Some(self.0.swap_remove(first));
+        }
+        self.0.push((name.into(), value));
+        left
+    }
+}
+
+/// Which places a name has, of tables with `names` in all.
+fn places(hasher: &DefaultHashBuilder, name: &str, names: usize) -> usize {
+    let hash = usize::try_from(hasher.hash_one(name) >> 32).unwrap_or(0);
+    hash % (names / WAYS)
+}
 
 /// One bucket, by the generic cell rate algorithm: the time at which it would be full again.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +71,8 @@ struct Bucket {
 pub struct Buckets {
     per_second: u64,
     burst: u64,
-    table: DashMap<Box<str>, Bucket>,
+    hasher: DefaultHashBuilder,
+    table: DashMap<usize, Ways<Bucket>>,
 }
 
 /// The rate is used up; it is worth to come again after this.
@@ -54,7 +94,7 @@ impl Buckets {
     #[must_use]
     pub fn new(per_second: NonZeroU32, burst: u32) -> Arc<Self> {
         let (per_second, burst) = (u64::from(per_second.get()), u64::from(burst.max(1)));
-        Arc::new(Self { per_second, burst, table: DashMap::new() })
+        Arc::new(Self { per_second, burst, hasher: DefaultHashBuilder::default(), table: DashMap::new() })
     }
 
     fn cost(&self, tokens: u64) -> u64 {
@@ -64,13 +104,15 @@ impl Buckets {
     /// Takes `need` tokens and up to `want`, or nothing. A unit larger than the burst passes when the bucket is
     /// full, and is paid off before the next.
     fn take(&self, tenant: &str, need: u64, want: u64, now: u64) -> Result<u64, RetryAfter> {
-        if self.table.len() >= TENANTS_MAX && !self.table.contains_key(tenant) {
-            self.table.retain(|_, bucket| bucket.full_at > now);
+        let mut ways = self.table.entry(places(&self.hasher, tenant, TENANTS_MAX)).or_default();
+        if ways.get(tenant).is_none() {
+            let left = ways.put(tenant, Bucket { full_at: now }, |bucket| bucket.full_at);
+            // What it had used is not forgotten, so that new names buy nothing.
+            if let (Some((_, left)), Some(bucket)) = (left, ways.get(tenant)) {
+                bucket.full_at = left.full_at;
+            }
         }
-        let mut bucket = match self.table.get_mut(tenant) {
-            Some(bucket) => bucket,
-            None => self.table.entry(tenant.into()).or_insert(Bucket { full_at: now }),
-        };
+        let Some(bucket) = ways.get(tenant) else { return Ok(need) };
         let full_at = bucket.full_at.max(now);
         let used = full_at - now;
         let room = self.cost(self.burst).saturating_sub(used);
@@ -87,7 +129,10 @@ impl Buckets {
     }
 
     fn give_back(&self, tenant: &str, tokens: u64) {
-        if let Some(mut bucket) = self.table.get_mut(tenant) {
+        let ways = self.table.get_mut(&places(&self.hasher, tenant, TENANTS_MAX));
+        if let Some(mut ways) = ways
+            && let Some(bucket) = ways.get(tenant)
+        {
             bucket.full_at = bucket.full_at.saturating_sub(self.cost(tokens));
         }
     }
@@ -105,22 +150,22 @@ struct Lease {
 pub struct Leases {
     buckets: Arc<Buckets>,
     chunk: u64,
-    held: HashMap<Box<str>, Lease>,
+    held: Box<[Ways<Lease>]>,
 }
 
 impl Leases {
     #[must_use]
     pub fn new(buckets: Arc<Buckets>) -> Self {
         let chunk = (buckets.per_second / CHUNK).max(1);
-        Self { buckets, chunk, held: HashMap::new() }
+        Self { buckets, chunk, held: (0..LEASES_MAX / WAYS).map(|_| Ways::default()).collect() }
     }
 
     /// Spends `count` tokens of `tenant`, all or none.
     pub fn take(&mut self, tenant: &str, count: u32, now: u64) -> Result<(), RetryAfter> {
-        let buckets = &self.buckets;
+        let buckets = &*self.buckets;
         let count = u64::from(count);
-        let held = self.held.get_mut(tenant);
-        let credit = match held {
+        let held = &mut self.held[places(&buckets.hasher, tenant, LEASES_MAX)];
+        let credit = match held.get(tenant) {
             Some(lease) if lease.until > now => {
                 if lease.credit >= count {
                     lease.credit -= count;
@@ -137,14 +182,15 @@ impl Leases {
         match buckets.take(tenant, count - credit, count - credit + self.chunk, now) {
             Ok(granted) => {
                 let lease = Lease { credit: credit + granted - count, until: now + SECOND };
-                match self.held.get_mut(tenant) {
-                    Some(held) => *held = lease,
-                    None => self.hold(tenant, lease),
+                if let Some(held) = held.get(tenant) {
+                    *held = lease;
+                } else if let Some((other, left)) = held.put(tenant, lease, |lease| lease.until) {
+                    buckets.give_back(&other, left.credit);
                 }
                 Ok(())
             }
             Err(retry_after) => {
-                if let Some(lease) = self.held.get_mut(tenant) {
+                if let Some(lease) = held.get(tenant) {
                     lease.credit = credit;
                 }
                 Err(retry_after)
@@ -154,18 +200,10 @@ impl Leases {
 
     /// Undoes a [`Leases::take`].
     pub fn give_back(&mut self, tenant: &str, count: u32) {
-        if let Some(lease) = self.held.get_mut(tenant) {
+        let held = &mut self.held[places(&self.buckets.hasher, tenant, LEASES_MAX)];
+        if let Some(lease) = held.get(tenant) {
             lease.credit += u64::from(count);
         }
-    }
-
-    fn hold(&mut self, tenant: &str, lease: Lease) {
-        if self.held.len() >= LEASES_MAX {
-            for (tenant, lease) in self.held.drain() {
-                self.buckets.give_back(&tenant, lease.credit);
-            }
-        }
-        self.held.insert(tenant.into(), lease);
     }
 }
 
@@ -196,6 +234,23 @@ mod tests {
         leases.take("acme", 20, 0).unwrap();
         assert!(leases.take("acme", 1, SECOND).is_err());
         leases.take("acme", 1, 2 * SECOND).unwrap();
+    }
+
+    #[test]
+    fn any_number_of_names_keeps_both_tables_bounded_and_no_debt_is_forgotten() {
+        // A signal costs a second, so no bucket is full again while this runs.
+        let mut leases = leases(1, 1);
+        leases.take("noisy", 1, 0).unwrap();
+        let (mut admitted, names) = (0, 3 * TENANTS_MAX);
+        for name in 0..names {
+            admitted += usize::from(leases.take(&format!("t-{name}"), 1, 0).is_ok());
+        }
+        let held: usize = leases.buckets.table.iter().map(|ways| ways.0.len()).sum();
+        assert!(held <= TENANTS_MAX, "{held}");
+        assert!(admitted <= TENANTS_MAX, "{admitted} of {names}: each name is a new burst");
+        assert!(leases.held.iter().map(|ways| ways.0.len()).sum::<usize>() <= LEASES_MAX);
+        assert!(leases.take("noisy", 1, 0).is_err(), "it is not let off");
+        leases.take("noisy", 1, 3 * SECOND).unwrap();
     }
 
     proptest! {
