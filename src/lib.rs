@@ -21,6 +21,7 @@ pub mod percent;
 pub mod place;
 pub mod proof;
 pub mod receipt;
+pub mod rfc3339;
 pub mod sharing;
 pub mod signal;
 pub mod signature;

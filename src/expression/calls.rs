@@ -1,16 +1,15 @@
 //! The check of functions, and of the macros, which arrive as loops.
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, ListExpr, LiteralValue, operators};
-use regex::RegexBuilder;
 
 use super::Wrong;
 use super::check::{Check, Typed};
 use super::functions;
 use super::kinds::{Kinds, One, Shape};
 use super::paths::{leftmost, nearest};
+use super::pattern::{self, Refused};
 use super::time;
 use super::tree::{Collect, Function, Loop, Node, Part, Quantifier, TextTest, Truth, Zone};
-use crate::limits::EXPRESSION_REGEX_BYTES;
 
 /// Functions of one value: name, what it takes, what it gives; whether it is called `f(x)` or `x.f()`.
 const FUNCTIONS: [(&str, Function, Kinds, Kinds); 7] = [
@@ -125,7 +124,8 @@ impl Check<'_, '_, '_> {
             Node::Const(value) if function != Function::Size => {
                 let value = functions::call(function, label, value).map_err(|_| {
                     let (line, column) = self.source.call_place(expr.id, name);
-                    Wrong::new(line, column, format!("`{name}` cannot read what it is given"))
+                    let what = format!("`{name}` cannot read what it is given");
+                    Wrong { hint: form(function).map(str::to_owned), ..Wrong::new(line, column, what) }
                 })?;
                 Node::Const(value)
             }
@@ -147,25 +147,24 @@ impl Check<'_, '_, '_> {
         self.argument(expr, name, Kinds::STRING)
     }
 
-    fn matches(&mut self, text: &IdedExpr, pattern: &IdedExpr) -> Result<Typed, Wrong> {
+    fn matches(&mut self, text: &IdedExpr, written_at: &IdedExpr) -> Result<Typed, Wrong> {
         let text = self.text(text, "matches")?;
-        let Expr::Literal(LiteralValue::String(written)) = &pattern.expr else {
+        let Expr::Literal(LiteralValue::String(written)) = &written_at.expr else {
             let what = "the pattern of `matches` is not written out".to_owned();
-            return Err(self.wrong(leftmost(pattern), what));
+            return Err(self.wrong(leftmost(written_at), what));
         };
         self.cost += 1;
-        let regex = RegexBuilder::new(written.inner())
-            .size_limit(EXPRESSION_REGEX_BYTES)
-            .dfa_size_limit(EXPRESSION_REGEX_BYTES)
-            .build()
-            .map_err(|_| {
-                let (line, column) = self.source.place(pattern.id);
-                Wrong::new(
-                    line,
-                    column,
-                    "the pattern is no regular expression, or too large a one".to_owned(),
-                )
-            })?;
+        let regex = pattern::compile(written.inner()).map_err(|refused| {
+            let what = match refused {
+                Refused::Invalid => "the pattern is no regular expression, or too large a one",
+                Refused::Foreign(_) => "the pattern is not in the syntax of RE2",
+            };
+            let hint = match refused {
+                Refused::Invalid => None,
+                Refused::Foreign(hint) => Some(hint.to_owned()),
+            };
+            Wrong { hint, ..self.wrong(written_at, what.to_owned()) }
+        })?;
         let label = self.label("matches");
         Ok(Typed::new(Node::Truth(Truth::Matches(Box::new((text, regex)), label)), Kinds::BOOL))
     }
@@ -293,6 +292,20 @@ fn appended(step: &IdedExpr) -> Option<&IdedExpr> {
     let Expr::Call(CallExpr { func_name, args, .. }) = &step.expr else { return None };
     let [_, IdedExpr { expr: Expr::List(ListExpr { elements, .. }), .. }] = &args[..] else { return None };
     (func_name == operators::ADD).then(|| elements.first()).flatten()
+}
+
+/// What the text that a function reads looks like.
+fn form(function: Function) -> Option<&'static str> {
+    match function {
+        Function::Timestamp => Some("write a time of RFC 3339, such as '2026-01-09T16:00:00Z'"),
+        Function::Duration => Some("write numbers with the units h, m, s, ms, us or ns, such as '1h30m'"),
+        Function::Size
+        | Function::Int
+        | Function::Double
+        | Function::String
+        | Function::Bool
+        | Function::Part(..) => None,
+    }
 }
 
 fn unknown_loop() -> String {

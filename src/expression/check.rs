@@ -10,9 +10,10 @@ use super::fault::Label;
 use super::kinds::{Kinds, One, Shape};
 use super::parse::{Parsed, Source};
 use super::paths::{leftmost, path_of, written};
+use super::run::Machine;
 use super::tree::{Comparison, Node, Number, Operator, Truth};
 use super::value::{List, Map, Value};
-use super::{Expression, Names, Root, Slot, Type, Wrong};
+use super::{Expression, Facts, Names, Root, Slot, Steps, Type, Wrong};
 
 pub(super) fn compile(parsed: &Parsed<'_>, names: &mut Names, wanted: Type) -> Result<Expression, Wrong> {
     let mut check = Check {
@@ -22,6 +23,7 @@ pub(super) fn compile(parsed: &Parsed<'_>, names: &mut Names, wanted: Type) -> R
         slots: Vec::new(),
         scopes: Vec::new(),
         cost: 0,
+        reads: usize::MAX,
     };
     let typed = check.expr(&parsed.root)?;
     let kinds = Kinds::of(wanted);
@@ -51,6 +53,8 @@ pub(super) struct Check<'n, 's, 't> {
     pub(super) scopes: Vec<(Box<str>, Shape)>,
     /// Nodes so far, those of loops apart.
     pub(super) cost: usize,
+    /// What the part at hand reads: 0 a slot, 1 and more the variable of a loop, counted from the outermost; the lowest.
+    pub(super) reads: usize,
 }
 
 /// A node and what it may be.
@@ -66,14 +70,13 @@ impl Typed {
 }
 
 /// What `+ - * / %` take and give.
-const ARITHMETIC: [(&[Operator], Kinds, Kinds, Kinds); 10] = {
+const ARITHMETIC: [(&[Operator], Kinds, Kinds, Kinds); 9] = {
     use Operator::{Add, Divide, Multiply, Remainder, Subtract};
     [
         (&[Add, Subtract, Multiply, Divide, Remainder], Kinds::INT, Kinds::INT, Kinds::INT),
         (&[Add, Subtract, Multiply, Divide], Kinds::DOUBLE, Kinds::DOUBLE, Kinds::DOUBLE),
         (&[Add], Kinds::STRING, Kinds::STRING, Kinds::STRING),
         (&[Add], Kinds::LIST, Kinds::LIST, Kinds::LIST),
-        (&[Add], Kinds::LIST, Kinds::MAP, Kinds::LIST),
         (&[Add, Subtract], Kinds::TIMESTAMP, Kinds::DURATION, Kinds::TIMESTAMP),
         (&[Add], Kinds::DURATION, Kinds::TIMESTAMP, Kinds::TIMESTAMP),
         (&[Add, Subtract], Kinds::DURATION, Kinds::DURATION, Kinds::DURATION),
@@ -102,6 +105,31 @@ pub(super) fn takes(operator: Operator, left: Type) -> bool {
 
 impl Check<'_, '_, '_> {
     pub(super) fn expr(&mut self, expr: &IdedExpr) -> Result<Typed, Wrong> {
+        let around = std::mem::replace(&mut self.reads, usize::MAX);
+        let typed = self.part_of(expr)?;
+        // Nothing of a signal goes into it, so what fails now fails always.
+        if self.reads > self.scopes.len() {
+            self.evaluates(expr, &typed.node)?;
+        }
+        self.reads = self.reads.min(around);
+        Ok(typed)
+    }
+
+    fn evaluates(&self, expr: &IdedExpr, node: &Node) -> Result<(), Wrong> {
+        if matches!(node, Node::Const(_)) {
+            return Ok(());
+        }
+        let (facts, mut steps) = (Facts::new(), Steps::default());
+        match Machine::new(&facts, &mut steps).value(node) {
+            Ok(_) => Ok(()),
+            Err(trip) => {
+                let fault = trip.fault(&self.labels);
+                Err(self.wrong(expr, format!("this never has a value: {fault}")))
+            }
+        }
+    }
+
+    fn part_of(&mut self, expr: &IdedExpr) -> Result<Typed, Wrong> {
         self.cost += 1;
         match &expr.expr {
             Expr::Literal(literal) => self.literal(expr, literal),
@@ -260,14 +288,17 @@ impl Check<'_, '_, '_> {
             wrong.hint = unmixed(operator, &left, &right);
             return Err(wrong);
         }
+        if matches!(operator, Operator::Divide | Operator::Remainder)
+            && matches!(right.node, Node::Const(Value::Int(0)))
+        {
+            return Err(self.wrong(expr, format!("this never has a value: `{sign}`: division by zero")));
+        }
         let label = self.label(sign);
         if kinds == Kinds::DOUBLE && ours == kinds && theirs == kinds {
             let sides = Box::new((number(left.node, label), number(right.node, label)));
             return Ok(Typed::new(Node::Number(Number::Arithmetic(operator, sides)), kinds));
         }
         let Shape { inner, json, .. } = left.shape.or(right.shape);
-        // A map on the right of a list gives its keys.
-        let inner = if theirs.meets(Kinds::MAP) { Kinds::ALL } else { inner };
         let node = Node::Arithmetic(operator, label, Box::new((left.node, right.node)));
         Ok(Typed { node, shape: Shape { kinds, inner, json } })
     }

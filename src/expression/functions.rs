@@ -1,4 +1,4 @@
-//! Conversions and arithmetic on general values, each with the errors of the crate `cel`.
+//! Conversions and arithmetic on general values.
 
 use std::borrow::Cow;
 
@@ -6,6 +6,7 @@ use super::fault::{Label, Trip};
 use super::time;
 use super::tree::{Function, Operator, Zone};
 use super::value::Value;
+use crate::rfc3339;
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "as CEL has it")]
 pub(super) fn call(function: Function, label: Label, argument: Value<'_>) -> Result<Value<'_>, Trip> {
@@ -27,13 +28,22 @@ pub(super) fn call(function: Function, label: Label, argument: Value<'_>) -> Res
         (Function::Int, Value::Timestamp(time)) => Ok(Value::Int(time.timestamp())),
 
         (Function::Double, Value::Int(int)) => Ok(Value::Double(int as f64)),
-        (Function::Double, Value::Text(text)) => text.parse().map(Value::Double).map_err(|_| unreadable),
+        (Function::Double, Value::Text(text)) => {
+            let double: f64 = text.parse().map_err(|_| unreadable)?;
+            // Infinity may be named; digits beyond the range are no number.
+            let named = double.is_infinite() && !text.contains(|char: char| char.is_ascii_digit());
+            if double.is_finite() || double.is_nan() || named {
+                Ok(Value::Double(double))
+            } else {
+                Err(Trip::Overflow(label))
+            }
+        }
 
         (Function::String, Value::Bool(bool)) => Ok(text(bool.to_string())),
         (Function::String, Value::Int(int)) => Ok(text(int.to_string())),
         (Function::String, Value::Double(double)) => Ok(text(double.to_string())),
         (Function::String, Value::Timestamp(time)) => Ok(text(time::timestamp_text(time))),
-        (Function::String, Value::Duration(nanos)) => Ok(text(time::duration_text(nanos))),
+        (Function::String, Value::Duration(duration)) => Ok(text(time::duration_text(duration))),
 
         (Function::Bool, Value::Text(text)) => match &*text {
             "1" | "t" | "true" | "TRUE" | "True" => Ok(Value::Bool(true)),
@@ -42,7 +52,7 @@ pub(super) fn call(function: Function, label: Label, argument: Value<'_>) -> Res
         },
 
         (Function::Timestamp, Value::Text(text)) => {
-            time::timestamp(&text).map(Value::Timestamp).ok_or(unreadable)
+            rfc3339::parse(&text).map(Value::Timestamp).ok_or(unreadable)
         }
         (Function::Timestamp, Value::Int(seconds)) => {
             time::from_seconds(seconds).map(Value::Timestamp).ok_or(Trip::Overflow(label))
@@ -54,8 +64,8 @@ pub(super) fn call(function: Function, label: Label, argument: Value<'_>) -> Res
         (Function::Part(part, zone), Value::Timestamp(time)) => {
             Ok(Value::Int(time::timestamp_part(part, zone, time)))
         }
-        (Function::Part(part, Zone::Own), Value::Duration(nanos)) => {
-            time::duration_part(part, nanos).map(Value::Int).ok_or(mismatch)
+        (Function::Part(part, Zone::Own), Value::Duration(duration)) => {
+            time::duration_part(part, duration).map(Value::Int).ok_or(mismatch)
         }
         _ => Err(mismatch),
     }
@@ -79,21 +89,21 @@ pub(super) fn arithmetic<'a>(
         (Operator::Subtract, Value::Double(left), Value::Double(right)) => Value::Double(left - right),
         (Operator::Multiply, Value::Double(left), Value::Double(right)) => Value::Double(left * right),
         (Operator::Divide, Value::Double(left), Value::Double(right)) => Value::Double(left / right),
-        (Operator::Add, Value::Timestamp(time), Value::Duration(nanos))
-        | (Operator::Add, Value::Duration(nanos), Value::Timestamp(time)) => {
-            Value::Timestamp(time::later(*time, *nanos).ok_or(overflow)?)
+        (Operator::Add, Value::Timestamp(time), Value::Duration(by))
+        | (Operator::Add, Value::Duration(by), Value::Timestamp(time)) => {
+            Value::Timestamp(time::later(*time, *by).ok_or(overflow)?)
         }
-        (Operator::Subtract, Value::Timestamp(time), Value::Duration(nanos)) => {
-            Value::Timestamp(time::earlier(*time, *nanos).ok_or(overflow)?)
+        (Operator::Subtract, Value::Timestamp(time), Value::Duration(by)) => {
+            Value::Timestamp(time::earlier(*time, *by).ok_or(overflow)?)
         }
         (Operator::Subtract, Value::Timestamp(left), Value::Timestamp(right)) => {
-            Value::Duration(time::between(*left, *right).ok_or(overflow)?)
+            Value::Duration(left.signed_duration_since(*right))
         }
         (Operator::Add, Value::Duration(left), Value::Duration(right)) => {
-            Value::Duration(left.checked_add(*right).ok_or(overflow)?)
+            Value::Duration(time::sum(*left, *right).ok_or(overflow)?)
         }
         (Operator::Subtract, Value::Duration(left), Value::Duration(right)) => {
-            Value::Duration(left.checked_sub(*right).ok_or(overflow)?)
+            Value::Duration(time::difference(*left, *right).ok_or(overflow)?)
         }
         (_, left, right) => {
             let found = if super::check::takes(operator, left.of()) { right.of() } else { left.of() };

@@ -3,8 +3,9 @@
 //! The crate alone lacks a limit of cost, a check before the first run, and speed. So a text is checked once, against
 //! the names that are declared: what no run could ever take is [`Wrong`], with line and column. What remains is a tree
 //! over slots. For each signal a [`Reader`] fills [`Facts`] in one pass over the body, and an [`Expression`] runs over
-//! them within its [`Steps`]. The meaning is the crate's, errors included, which `&&` and `||` treat as CEL has it: one
-//! side that decides alone makes the other side's error void.
+//! them within its [`Steps`]. The meaning is that of CEL's specification, and of the crate where that
+//! leaves it open; docs/policies.md lists what differs. `&&` and `||` treat errors as CEL has it: one side that decides
+//! alone makes the other side's error void. A part without names is evaluated once, and refused if that fails.
 //!
 //! Numbers of JSON are doubles, as JSON has them; ints are written in the expression or made by `int` and `size`. The
 //! two can be compared and do not mix in arithmetic. There are no uints, bytes, types, optionals or messages.
@@ -20,6 +21,7 @@ mod kinds;
 mod names;
 mod parse;
 mod paths;
+mod pattern;
 mod read;
 mod run;
 mod time;

@@ -15,6 +15,7 @@ impl Check<'_, '_, '_> {
             return Err(self.wrong(expr, "the expression cannot be parsed".to_owned()));
         };
         if let Some(variable) = self.scopes.iter().rposition(|(name, _)| **name == *path[0]) {
+            self.reads = self.reads.min(variable + 1);
             return match &expr.expr {
                 Expr::Ident(_) => Ok(Typed { node: Node::Local(variable), shape: self.scopes[variable].1 }),
                 Expr::Select(select) => self.field(expr, &select.operand, &select.field),
@@ -44,6 +45,7 @@ impl Check<'_, '_, '_> {
     }
 
     fn slot(&mut self, found: Found, path: &str) -> Typed {
+        self.reads = 0;
         if !self.slots.contains(&found.slot) {
             self.slots.push(found.slot);
         }

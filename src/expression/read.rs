@@ -3,7 +3,8 @@
 use super::json::{Broken, Json, after_key, blank, key_end, key_is, skip, value};
 use super::names::Source;
 use super::value::{Map, Value};
-use super::{Fault, Slot, Type, time};
+use super::{Fault, Slot, Type};
+use crate::rfc3339;
 
 /// What each slot holds for one signal.
 #[derive(Clone, Debug, Default)]
@@ -193,7 +194,7 @@ fn fit(value: Value<'_>, of: Type) -> Fact<'_> {
         (Type::Json | Type::Dyn, value) => Fact::Value(value),
         (_, Value::Null) => Fact::Missing,
         (Type::Timestamp, Value::Text(text)) => {
-            time::timestamp(&text).map_or(Fact::Unfit, |time| Fact::Value(Value::Timestamp(time)))
+            rfc3339::parse(&text).map_or(Fact::Unfit, |time| Fact::Value(Value::Timestamp(time)))
         }
         (of, value) if value.of() == of => Fact::Value(value),
         _ => Fact::Unfit,

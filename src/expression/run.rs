@@ -323,10 +323,10 @@ impl<'e, 'a, 's> Machine<'e, 'a, 's> {
                 self.charge_bytes(left.len() + right.len())?;
                 Ok(Value::Text(Cow::Owned(left.into_owned() + &right)))
             }
-            (Operator::Add, Value::List(left), right @ (Value::List(_) | Value::Map(_))) => {
+            (Operator::Add, Value::List(left), Value::List(right)) => {
                 let mut items = Vec::new();
-                for side in [Value::List(left), right] {
-                    let mut each = each(side, label)?;
+                for side in [left, right] {
+                    let mut each = side.each();
                     while let Some(item) = each.next(self)? {
                         self.charge(1)?;
                         items.push(item);

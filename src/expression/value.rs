@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, TimeDelta};
 
 use super::Type;
 use super::fault::{Fault, Trip};
@@ -20,8 +20,8 @@ pub enum Value<'a> {
     Text(Cow<'a, str>),
     /// In the years 1 to 9999; `getHours` and its kin go by the offset it was written with.
     Timestamp(DateTime<FixedOffset>),
-    /// Nanoseconds.
-    Duration(i64),
+    /// At most 10 000 years, of either sign.
+    Duration(TimeDelta),
     List(List<'a>),
     Map(Map<'a>),
 }
@@ -84,7 +84,7 @@ impl<'a> Value<'a> {
             Self::Double(double) => Value::Double(*double),
             Self::Text(text) => Value::Text(Cow::Borrowed(text)),
             Self::Timestamp(time) => Value::Timestamp(*time),
-            Self::Duration(nanos) => Value::Duration(*nanos),
+            Self::Duration(duration) => Value::Duration(*duration),
             Self::List(List::Json(json)) => Value::List(List::Json(*json)),
             Self::List(List::Lent(items)) => Value::List(List::Lent(items)),
             Self::List(List::Owned(items)) => Value::List(List::Lent(items)),
@@ -341,9 +341,8 @@ fn equal_at(left: &Value<'_>, right: &Value<'_>, meter: &mut impl Meter, depth: 
     Ok(match (left, right) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(left), Value::Bool(right)) => left == right,
-        (Value::Int(left), Value::Int(right)) | (Value::Duration(left), Value::Duration(right)) => {
-            left == right
-        }
+        (Value::Int(left), Value::Int(right)) => left == right,
+        (Value::Duration(left), Value::Duration(right)) => left == right,
         (Value::Double(left), Value::Double(right)) => left == right,
         (Value::Int(left), Value::Double(right)) => *left as f64 == *right,
         (Value::Double(left), Value::Int(right)) => *left == *right as f64,
@@ -434,9 +433,8 @@ pub(super) fn order(left: &Value<'_>, right: &Value<'_>) -> Result<Ordering, Uno
     let doubles = |left: f64, right: f64| left.partial_cmp(&right).ok_or(Unordered::NotANumber);
     match (left, right) {
         (Value::Double(left), Value::Double(right)) => doubles(*left, *right),
-        (Value::Int(left), Value::Int(right)) | (Value::Duration(left), Value::Duration(right)) => {
-            Ok(left.cmp(right))
-        }
+        (Value::Int(left), Value::Int(right)) => Ok(left.cmp(right)),
+        (Value::Duration(left), Value::Duration(right)) => Ok(left.cmp(right)),
         (Value::Int(left), Value::Double(right)) => doubles(*left as f64, *right),
         (Value::Double(left), Value::Int(right)) => doubles(*left, *right as f64),
         (Value::Text(left), Value::Text(right)) => Ok(left.cmp(right)),

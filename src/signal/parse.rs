@@ -11,6 +11,7 @@ use super::attributes::Attributes;
 use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text, is_name};
 use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX};
 use crate::percent;
+use crate::rfc3339;
 use crate::signature::Verified;
 
 /// How a request carries its signals.
@@ -383,7 +384,7 @@ impl<'a> Checked<'a> {
         if attributes.specversion.as_deref().is_some_and(|version| version != "1.0") {
             return Err(Reason::SpecVersion);
         }
-        if attributes.time.as_deref().is_some_and(|time| !is_rfc_3339(time)) {
+        if attributes.time.as_deref().is_some_and(|time| rfc3339::parse(time).is_none()) {
             return Err(Reason::Time);
         }
         Ok(Self { id, tenant, sku, kind, severity })
@@ -404,24 +405,6 @@ impl<'a> Checked<'a> {
             body,
         }
     }
-}
-
-/// Section 5.6; `jiff` alone would also take the shorter and longer forms of ISO 8601.
-fn is_rfc_3339(time: &str) -> bool {
-    let Some((head, tail)) = time.as_bytes().split_at_checked(19) else { return false };
-    let second = head.iter().zip(b"0000-00-00T00:00:00").all(|(byte, shape)| match shape {
-        b'0' => byte.is_ascii_digit(),
-        _ => byte.eq_ignore_ascii_case(shape),
-    });
-    let fraction = tail.strip_prefix(b".").unwrap_or_default();
-    let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let zone = if digits > 0 { &fraction[digits..] } else { tail };
-    let zoned = match zone {
-        [zone] => matches!(zone, b'Z' | b'z'),
-        [b'+' | b'-', hours @ .., b':', _, _] => hours.len() == 2,
-        _ => false,
-    };
-    second && zoned && time.parse::<jiff::Timestamp>().is_ok()
 }
 
 /// The place of `text` in `body`, if it was borrowed from there.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 31] = [
+const MAY_KNOW: [(&str, &[&str]); 32] = [
     ("limits", &[]),
     ("percent", &[]),
     ("place", &[]),
+    ("rfc3339", &[]),
     ("signature", &["signal", "limits"]),
-    ("signal", &["signature", "limits", "percent"]),
+    ("signal", &["signature", "limits", "percent", "rfc3339"]),
     ("event", &["signal", "receipt", "sharing"]),
     ("sharing", &["signal", "event"]),
     ("receipt", &["signal", "event"]),
@@ -50,7 +51,7 @@ const MAY_KNOW: [(&str, &[&str]); 31] = [
     ("cli", &["*"]),
     ("main", &["cli"]),
     ("lib", &["*"]),
-    ("expression", &["limits"]),
+    ("expression", &["limits", "rfc3339"]),
 ];
 
 /// What a layer may know: words and ground, never another layer.
@@ -58,6 +59,7 @@ const LINE: &[&str] = &[
     "limits",
     "percent",
     "place",
+    "rfc3339",
     "case",
     "expression",
     "signature",

@@ -3,6 +3,7 @@ mod limits;
 mod meaning;
 mod oracle;
 mod read;
+mod specification;
 mod wrong;
 
 use crate::expression;

@@ -132,8 +132,16 @@ fn types_that_never_fit() {
 
 #[test]
 fn what_is_written_out_is_looked_at_once() {
-    refused("signal.time > timestamp('yesterday')", (1, 15), "`timestamp` cannot read what it is given", "");
-    refused("duration('soon') > duration('1s')", (1, 1), "`duration` cannot read what it is given", "");
+    let hint = "write a time of RFC 3339, such as '2026-01-09T16:00:00Z'";
+    refused(
+        "signal.time > timestamp('yesterday')",
+        (1, 15),
+        "`timestamp` cannot read what it is given",
+        hint,
+    );
+    let hint = "write numbers with the units h, m, s, ms, us or ns, such as '1h30m'";
+    refused("duration('soon') > duration('1s')", (1, 1), "`duration` cannot read what it is given", hint);
+    refused("duration('1month') > duration('1s')", (1, 1), "`duration` cannot read what it is given", hint);
     refused("int('x') == 1", (1, 1), "`int` cannot read what it is given", "");
     refused("'a'.matches('(')", (1, 13), "the pattern is no regular expression, or too large a one", "");
     refused(
@@ -183,4 +191,65 @@ fn syntax() {
     assert!(wrong.to_string().starts_with("1:4: Syntax error"), "{wrong}");
     let wrong = Expression::compile("sise('a') > 1", &mut names(), Type::Bool).unwrap_err();
     assert_eq!(wrong.to_string(), "1:1: unknown function `sise`\n\nhint: the nearest valid name is `size`");
+}
+
+#[test]
+fn what_never_has_a_value_is_refused_with_its_place() {
+    let cases = [
+        ("memory.count / 0 == 1", (1, 14), "`/`: division by zero"),
+        ("memory.count % 0 == 1", (1, 14), "`%`: division by zero"),
+        ("true || 1 / (2 - 2) == 1", (1, 11), "`/`: division by zero"),
+        ("9223372036854775807 + 1 > memory.count", (1, 21), "`+`: the result is out of range"),
+        ("-(-9223372036854775808) > memory.count", (1, 1), "`-`: the result is out of range"),
+        (
+            "signal.time < timestamp('9999-12-31T23:59:59Z') + duration('1s')",
+            (1, 49),
+            "`+`: the result is out of range",
+        ),
+        (
+            "signal.time - signal.time < duration('80000000h') + duration('80000000h')",
+            (1, 51),
+            "`+`: the result is out of range",
+        ),
+        ("[1, 2][2] == memory.count", (1, 7), "the list has no such item"),
+        ("{'a': 1}.b == memory.count", (1, 9), "`….b` is not there"),
+        ("0.0 / 0.0 < 1.0 && memory.flag", (1, 11), "`<`: not a number cannot be ordered"),
+        ("[0, 1].all(x, 1 / x > 0) && memory.flag", (1, 11), "`/`: division by zero"),
+        (
+            "memory.flag && [1].exists(x, [x].exists(y, int('a' + 'b') == y))",
+            (1, 47),
+            "`int` cannot read what it was given",
+        ),
+    ];
+    for (text, place, why) in cases {
+        refused(text, place, &format!("this never has a value: {why}"), "");
+    }
+    for text in
+        ["memory.count / (memory.count - 3) == 1", "[0, 1].exists(x, 1 / x == 1)", "true || memory.flag"]
+    {
+        assert!(Expression::compile(text, &mut names(), Type::Bool).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn patterns_that_re2_does_not_read_so() {
+    let what = "the pattern is not in the syntax of RE2";
+    let class = "a class inside a class is not of RE2: write `\\[` for the bracket";
+    let flags = "the flags of RE2 are `i`, `m`, `s` and `U`";
+    let sets = "`&&`, `--` and `~~` in a class are not of RE2: write `\\&`, `\\-` and `\\~`";
+    for (pattern, hint) in [
+        ("[a[b]]", class),
+        ("[a-z&&b]", sets),
+        ("[a--b]", sets),
+        ("[a~~b]", sets),
+        ("(?x)a b", flags),
+        ("(?x:a)", flags),
+        ("(?-u)a", flags),
+        ("(?R)a$", flags),
+        ("\\<a", "only `\\b` and `\\B` bind to words"),
+        ("\\b{start}a", "only `\\b` and `\\B` bind to words"),
+        ("\\u0041", "`\\u` and `\\U` are not of RE2: write `\\x{…}`"),
+    ] {
+        refused(&format!("signal.id.matches(r'{pattern}')"), (1, 19), what, hint);
+    }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::DateTime;
 use serde::Deserialize;
 
 use super::memory::{Entry, Kind, Memory};
@@ -12,6 +11,7 @@ use super::{Decision, Pack, PolicySet, Question, Room};
 use crate::event::UnixMillis;
 use crate::place::{ConfigError, Place};
 use crate::receipt::StateName;
+use crate::rfc3339;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text, is_name};
 
 /// As it stands in the pack.
@@ -140,8 +140,8 @@ impl Example {
         let now = match &read.now {
             None => NOON,
             Some(text) => {
-                let time = DateTime::parse_from_rfc3339(text);
-                let time = time.map_err(|_| wrong(format!("`now` is no RFC 3339 time: {text:?}")))?;
+                let time = rfc3339::parse(text);
+                let time = time.ok_or_else(|| wrong(format!("`now` is no RFC 3339 time: {text:?}")))?;
                 UnixMillis(u64::try_from(time.timestamp_millis()).unwrap_or_default())
             }
         };

@@ -131,8 +131,11 @@ fn value<'a>(given: Given, question: &Question<'a>) -> Value<'a> {
     }
 }
 
+/// The last millisecond of the year 9999, where timestamps end.
+const LAST_MILLIS: u64 = 253_402_300_799_999;
+
 fn timestamp(time: UnixMillis) -> Value<'static> {
-    let millis = i64::try_from(time.0).unwrap_or(i64::MAX);
-    let time: DateTime<Utc> = DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let millis = i64::try_from(time.0.min(LAST_MILLIS)).unwrap_or_default();
+    let time: DateTime<Utc> = DateTime::from_timestamp_millis(millis).unwrap_or_default();
     Value::Timestamp(time.fixed_offset())
 }

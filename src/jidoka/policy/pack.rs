@@ -175,7 +175,8 @@ impl Checker {
             return Err(ConfigError::new(&self.text.whole(), what));
         }
         // All of them before any is named, so that no memory is made of another.
-        let compiled = read.memory.values().map(|memory| self.counted(memory.get_ref()));
+        let compiled =
+            read.memory.iter().map(|(name, memory)| self.counted(name.get_ref(), memory.get_ref()));
         let compiled = compiled.collect::<Result<Vec<_>, ConfigError>>()?;
         let mut memories = Vec::new();
         for ((name, memory), counted) in read.memory.iter().zip(compiled) {
@@ -196,9 +197,13 @@ impl Checker {
     }
 
     /// What is summed, and which signals are.
-    fn counted(&mut self, declared: &MemoryText) -> Result<Counted, ConfigError> {
-        let of = declared.of.as_ref().map(|of| self.expression(of, Type::Double)).transpose()?;
-        let when = declared.when.as_ref().map(|when| self.expression(when, Type::Bool)).transpose()?;
+    fn counted(&mut self, name: &str, declared: &MemoryText) -> Result<Counted, ConfigError> {
+        let mut compile = |key: &str, text: &Option<Spanned<String>>, wanted| {
+            let of = format!("`{key}` of memory `{name}`");
+            text.as_ref().map(|text| self.expression(text, &of, wanted)).transpose()
+        };
+        let of = compile("of", &declared.of, Type::Double)?;
+        let when = compile("when", &declared.when, Type::Bool)?;
         Ok((of, when))
     }
 
@@ -285,7 +290,7 @@ impl Checker {
             return Err(self.wrong(&read.example[EXAMPLES_MAX].span(), what));
         }
         let types = self.types(&read.types)?;
-        let when = self.expression(&read.when, Type::Bool)?;
+        let when = self.expression(&read.when, &format!("`when` of rule `{id}`"), Type::Bool)?;
         let mut examples = Vec::new();
         for example in read.example {
             let place = self.text.place(&example.span());
@@ -311,11 +316,17 @@ impl Checker {
         Ok(types.iter().map(|kind| kind.get_ref().as_str().into()).collect())
     }
 
-    fn expression(&mut self, written: &Spanned<String>, wanted: Type) -> Result<Expression, ConfigError> {
+    /// Compiles what stands in this key of a rule or a memory.
+    fn expression(
+        &mut self,
+        written: &Spanned<String>,
+        of: &str,
+        wanted: Type,
+    ) -> Result<Expression, ConfigError> {
         Expression::compile(written.get_ref(), &mut self.names, wanted).map_err(|wrong| {
             let Wrong { line, column, what, hint } = wrong;
             let place = self.text.within(&written.span(), line, column);
-            ConfigError { place, what, hint }
+            ConfigError { place, what: format!("{of}: {what}"), hint }
         })
     }
 

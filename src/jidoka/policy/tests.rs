@@ -222,11 +222,30 @@ fn what_is_wrong_is_told_with_its_place() {
     let cases = [
         ("name = \"p\"\n[[rules]]\n", "p.toml:2: unknown key `rules`", "the nearest valid name is `rule`"),
         ("name = \"P\"\n", "p.toml:1:9: `P` is not a name", ""),
-        (&rule_pack("signal.dat.x > 1.0"), "p.toml:5:9: unknown name `signal.dat`", "`signal.data`"),
+        (
+            &rule_pack("signal.dat.x > 1.0"),
+            "p.toml:5:9: `when` of rule `a`: unknown name `signal.dat`",
+            "`signal.data`",
+        ),
         (&rule_pack("signal.data.x * 2 > 1.0"), "p.toml:5:", "2.0"),
         (&rule_pack("signal.data.x >"), "p.toml:5:", ""),
-        (&rule_pack("signal.id"), "p.toml:5:15: the result is a string", ""),
+        (&rule_pack("signal.id"), "p.toml:5:15: `when` of rule `a`: the result is a string", ""),
         (&rule_pack("memory.x > 1.0"), "p.toml:5:9: ", ""),
+        (
+            &rule_pack("signal.time > timestamp(\"2026-01-01\")"),
+            "p.toml:5:23: `when` of rule `a`: `timestamp` cannot read what it is given",
+            "RFC 3339",
+        ),
+        (
+            &rule_pack("governor.now - signal.time > duration(\"1month\")"),
+            "p.toml:5:38: `when` of rule `a`: `duration` cannot read what it is given",
+            "1h30m",
+        ),
+        (
+            "name = \"p\"\n[memory]\nx = { kind = \"sum\", of = \"double(int(governor.now) / 0)\", window_seconds = 60 }\n",
+            "p.toml:3:52: `of` of memory `x`: this never has a value: `/`: division by zero",
+            "",
+        ),
         (
             &rule_pack("true").replace("action = \"notify\"\n", ""),
             "p.toml:6:11: `action` is missing",
