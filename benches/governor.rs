@@ -169,7 +169,7 @@ fn step_shipped_packs(bencher: Bencher, which: &str) {
     let packs = SHIPPED.iter().map(|(file, text)| Pack::parse(file, text).unwrap());
     let examples = packs.flat_map(|pack| pack.rules).flat_map(|rule| rule.examples);
     let wanted = examples.filter(|example| which == "all" || example.expect == Expected::Observe);
-    let signals: Vec<Signal> = wanted.map(|example| example.signal().clone()).collect();
+    let signals: Vec<Signal> = wanted.filter_map(|example| example.signal().cloned()).collect();
     let subject = Subject { tenant: "example".into(), sku: "example".into() };
     let new = || Governor::new(&subject, Seq(1), UnixMillis(1), &rules, &mut Effects::default());
     let (mut governor, mut effects, mut batch) = (new(), Effects::default(), 0);
@@ -198,7 +198,7 @@ fn decide_shipped_packs(bencher: Bencher) {
     let rules = source.compile().unwrap();
     let packs = SHIPPED.iter().map(|(file, text)| Pack::parse(file, text).unwrap());
     let examples = packs.flat_map(|pack| pack.rules).flat_map(|rule| rule.examples);
-    let signals: Vec<Signal> = examples.map(|example| example.signal().clone()).collect();
+    let signals: Vec<Signal> = examples.filter_map(|example| example.signal().cloned()).collect();
     let (mut memory, mut room) = (None, Room::default());
     bencher.counter(ItemsCount::new(signals.len())).bench_local(|| {
         for signal in &signals {

@@ -118,6 +118,10 @@ pub const PIPE_WAIT: Duration = Duration::from_secs(30);
 /// Rules of one pack, and all examples of one rule.
 pub const RULES_MAX: usize = 256;
 pub const EXAMPLES_MAX: usize = 64;
+/// Signals of one example, each sent at most [`EXAMPLE_TIMES_MAX`] times: what a person reads.
+pub const EXAMPLE_SIGNALS_MAX: usize = 64;
+/// How often an example sends one signal: more than any memory of a pack needs, and a test stays quick.
+pub const EXAMPLE_TIMES_MAX: u32 = 1000;
 /// Memories that all packs of one tenant may declare: about 300 bytes each in a governor that uses them.
 pub const MEMORIES_MAX: usize = 64;
 /// The longest window of a memory: 400 days.

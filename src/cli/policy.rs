@@ -14,7 +14,8 @@ use super::{Configured, rules};
 use crate::config::{ConfigError, file};
 use crate::disk::RealDisk;
 use crate::event::{Event, Kind, Seq, Subject};
-use crate::jidoka::policy::Pack;
+use crate::jidoka::policy::example::Expected;
+use crate::jidoka::policy::{Pack, trial};
 use crate::jidoka::rules::{Rules, RulesSource};
 use crate::jidoka::what_if::{Settled, Verdict, WhatIf};
 use crate::kanban::journal::record::Decoder;
@@ -40,6 +41,9 @@ pub enum Command {
         files: Vec<PathBuf>,
         #[command(flatten)]
         configured: Configured,
+        /// Fail also where a rule or a memory lacks an example
+        #[arg(long)]
+        strict: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -90,7 +94,7 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::Check { files, configured, json } => check(&files, &configured, json),
-            Self::Test { files, configured, json } => test(&files, &configured, json),
+            Self::Test { files, configured, strict, json } => test(&files, &configured, strict, json),
             Self::Diff { journal, packs, base, from, to, json } => {
                 let span = Seq(from)..=Seq(to);
                 Diff::new(&packs, &base)?.run(&journal, &span)?.print(json)
@@ -177,50 +181,76 @@ struct Miss {
     place: String,
     pack: Box<str>,
     rule: Box<str>,
+    /// Which signal of the example, from 1.
+    signal: usize,
     expected: &'static str,
     decided: &'static str,
     by: Option<Box<str>>,
     detail: Option<Box<str>>,
 }
 
-fn test(files: &[PathBuf], configured: &Configured, json: bool) -> Result<(), Failure> {
-    let (mut passed, mut missed) = (0, Vec::new());
+impl Miss {
+    fn new(pack: &Pack, failed: trial::Failed) -> Self {
+        let outcome = failed.outcome;
+        Self {
+            place: failed.place.to_string(),
+            pack: pack.name.clone(),
+            rule: failed.rule,
+            signal: outcome.signal,
+            expected: outcome.expected.map_or("no error", Expected::as_str),
+            decided: outcome.decided.as_str(),
+            by: outcome.rule,
+            detail: outcome.detail.as_deref().map(Into::into),
+        }
+    }
+
+    fn line(&self) -> String {
+        let Self { place, pack, rule, signal, expected, decided, .. } = self;
+        let by = self.by.as_ref().map_or_else(|| "no rule".to_owned(), |by| format!("`{by}`"));
+        let detail = self.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+        let which = if *signal > 1 { format!("signal {signal}: ") } else { String::new() };
+        format!("{place}: {pack}/{rule}: {which}expected `{expected}`, got `{decided}` by {by}{detail}\n")
+    }
+}
+
+fn test(files: &[PathBuf], configured: &Configured, strict: bool, json: bool) -> Result<(), Failure> {
+    let (mut passed, mut missed, mut untested, mut bare) = (0, Vec::new(), Vec::new(), Vec::new());
     for pack in packs(files, configured)? {
-        for rule in &pack.rules {
-            for example in &rule.examples {
-                let outcome = example.run(rule, &pack);
-                if outcome.passed {
-                    passed += 1;
-                    continue;
-                }
-                missed.push(Miss {
-                    place: example.place.to_string(),
-                    pack: pack.name.clone(),
-                    rule: rule.id.clone(),
-                    expected: example.expect.as_str(),
-                    decided: outcome.decided.as_str(),
-                    by: outcome.rule,
-                    detail: outcome.detail.as_deref().map(Into::into),
-                });
-            }
+        let trial = trial::run(&pack);
+        passed += trial.passed;
+        missed.extend(trial.failed.into_iter().map(|failed| Miss::new(&pack, failed)));
+        untested.extend(trial.untested.iter().map(|each| format!("{}: {each}", pack.name)));
+        if !pack.rules.is_empty() && pack.rules.iter().all(|rule| rule.examples.is_empty()) {
+            bare.push(format!("`{}`", pack.name));
         }
     }
     if json {
-        output::print_json(&json!({"passed": passed, "failed": missed}))?;
+        output::print_json(&json!({"passed": passed, "failed": missed, "untested": untested}))?;
     } else {
-        for Miss { place, pack, rule, expected, decided, by, detail } in &missed {
-            let by = by.as_ref().map_or_else(|| "no rule".to_owned(), |by| format!("`{by}`"));
-            let detail = detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
-            let line =
-                format!("{place}: {pack}/{rule}: expected `{expected}`, got `{decided}` by {by}{detail}\n");
-            output::print(line.as_bytes())?;
+        for miss in &missed {
+            output::print(miss.line().as_bytes())?;
         }
-        output::print(format!("{passed} passed, {} failed\n", missed.len()).as_bytes())?;
+        for what in &untested {
+            output::print(format!("warning: {what}\n").as_bytes())?;
+        }
+        let (failed, untested) = (missed.len(), untested.len());
+        output::print(format!("{passed} passed, {failed} failed, {untested} untested\n").as_bytes())?;
     }
-    match missed.len() {
-        0 => Ok(()),
-        failed => Err(Failure::check(format!("{failed} of {} examples do not hold", passed + failed))),
+    let failed = missed.len();
+    if failed > 0 {
+        return Err(Failure::check(format!("{failed} of {} examples do not hold", passed + failed)));
     }
+    if !bare.is_empty() {
+        let what = format!("nothing was tested: no examples in {}", bare.join(", "));
+        return Err(
+            Failure::check(what).hint("write [[rule.example]] beside each rule: see docs/policies.md")
+        );
+    }
+    if strict && !untested.is_empty() {
+        let what = format!("{} rules or memories lack an example", untested.len());
+        return Err(Failure::check(what).hint("each warning says which example is missing"));
+    }
+    Ok(())
 }
 
 fn print_packs(rules: &serde_json::Value) -> Result<(), Failure> {

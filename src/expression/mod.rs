@@ -188,5 +188,10 @@ impl Expression {
     }
 }
 
+/// What `duration()` reads, in whole milliseconds; `None` for what it does not read, and for less than none.
+pub fn duration_millis(text: &str) -> Option<u64> {
+    u64::try_from(time::duration(text)?.num_milliseconds()).ok()
+}
+
 #[cfg(test)]
 mod tests;

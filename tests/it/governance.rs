@@ -371,7 +371,24 @@ fn packs_are_checked_tested_and_compared_with_what_was() {
     }
     assert!(gemba(&node, &["policy", "check"]).status.success());
     let output = gemba(&node, &["policy", "test"]);
-    assert!(output.status.success() && said(&output).contains("1 passed, 0 failed"), "{}", said(&output));
+    assert!(
+        output.status.success() && said(&output).contains("1 passed, 0 failed, 1 untested"),
+        "{}",
+        said(&output)
+    );
+
+    assert!(
+        said(&output).contains("warning: test: rule `spent`: no example in which a signal"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(gemba(&node, &["policy", "test", "--strict"]).status.code(), Some(1));
+
+    let bare = pack(&[rule("spent", "signal.data.spend > 80.0", "act")]);
+    std::fs::write(dir.path().join("bare.toml"), &bare).unwrap();
+    let output = gemba(&node, &["policy", "test", "bare.toml"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("nothing was tested"), "{}", said(&output));
 
     std::fs::write(dir.path().join("bad.toml"), pack(&[rule("spent", "signal.data.spend > ", "act")]))
         .unwrap();

@@ -1,4 +1,5 @@
-//! Examples beside the rules: a signal and a state, and what the pack must decide. `gemba policy test` runs them.
+//! Examples beside the rules: one signal or a sequence of them, a state, and what the pack must decide. `gemba policy
+//! test` runs them, with memories that work as in the node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use super::memory::{Entry, Kind, Memory};
 use super::pack::{Declared, Rule};
 use super::{Decision, Pack, PolicySet, Question, Room};
 use crate::event::UnixMillis;
+use crate::expression::duration_millis;
+use crate::limits::{EXAMPLE_SIGNALS_MAX, EXAMPLE_TIMES_MAX};
 use crate::place::{ConfigError, Place};
 use crate::receipt::StateName;
 use crate::rfc3339;
@@ -18,13 +21,15 @@ use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text, 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExampleText {
-    signal: SignalText,
+    signal: Option<SignalText>,
+    /// Several, in their order; `expect` and `rule` are of the last.
+    signals: Option<Vec<SignalText>>,
     expect: Expected,
     /// The rule that decides, or `none`; without it, this one if it decides so.
     rule: Option<String>,
-    /// RFC 3339.
+    /// RFC 3339; of a sequence, when it begins.
     now: Option<String>,
-    /// What the memories held before the signal.
+    /// What the memories held before the first signal.
     #[serde(default)]
     memory: BTreeMap<String, f64>,
     #[serde(default)]
@@ -44,6 +49,13 @@ struct SignalText {
     severity: Option<Severities>,
     time: Option<String>,
     data: Option<toml::Value>,
+    /// In a sequence: how long after its begin, as `duration()` reads it.
+    at: Option<String>,
+    /// In a sequence: sent this often.
+    times: Option<u32>,
+    /// In a sequence, of all but the last.
+    expect: Option<Expected>,
+    rule: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -105,19 +117,35 @@ impl Expected {
 #[derive(Debug)]
 pub struct Example {
     pub place: Place,
+    /// What must come out of the last signal.
     pub expect: Expected,
-    /// `none`: no rule.
-    rule: Option<Box<str>>,
-    signal: Signal,
+    /// In the order of their times; never empty.
+    steps: Vec<Step>,
     now: UnixMillis,
     /// By place among the pack's memories.
     memory: Vec<(usize, f64)>,
     governor: GovernorText,
 }
 
-/// What came out.
+/// One signal of an example.
+#[derive(Debug)]
+struct Step {
+    signal: Signal,
+    now: UnixMillis,
+    times: u32,
+    /// Nothing: whatever is decided, as long as it fits.
+    expect: Option<Expected>,
+    /// `none`: no rule.
+    rule: Option<Box<str>>,
+}
+
+/// What came out of the last signal, or of the first that did not come out as it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
+    /// Which signal of the example, from 1.
+    pub signal: usize,
+    /// `None`: anything but an error.
+    pub expected: Option<Expected>,
     pub decided: Expected,
     /// The rule that decided or failed.
     pub rule: Option<Box<str>>,
@@ -145,32 +173,59 @@ impl Example {
                 UnixMillis(u64::try_from(time.timestamp_millis()).unwrap_or_default())
             }
         };
-        let signal = signal(&read).map_err(wrong)?;
-        let rule = read.rule.map(String::into_boxed_str);
-        Ok(Self { place, expect: read.expect, rule, signal, now, memory, governor: read.governor })
+        let steps = steps(&read, now).map_err(wrong)?;
+        Ok(Self { place, expect: read.expect, steps, now, memory, governor: read.governor })
     }
 
     /// Asks the pack.
     #[must_use]
     pub fn run(&self, of: &Rule, pack: &Arc<Pack>) -> Outcome {
         let set = PolicySet::new(vec![Arc::clone(pack)]);
-        let degraded = self.governor.degraded.unwrap_or_default();
-        let question = Question {
-            signal: &self.signal,
-            now: self.now,
-            state: if degraded { StateName::Degraded } else { StateName::Stable },
-            entitled: !degraded,
-            quota_remaining: self.governor.quota_remaining.unwrap_or(1000),
-            testing: self.governor.testing.unwrap_or_default(),
-            failures: self.governor.failures.unwrap_or_default(),
-        };
         let mut memory = Some(Box::new(Memory::default()));
         for (at, value) in &self.memory {
             if let (Some(memory), Some(declared)) = (&mut memory, pack.memories.get(*at)) {
                 self.remember(memory, declared, *value);
             }
         }
-        let (decided, rule, detail) = match set.decide(&question, &mut memory, &mut Room::default()) {
+        let mut last = None;
+        for (at, step) in self.steps.iter().enumerate() {
+            for _ in 0..step.times {
+                let outcome = self.step(at + 1, step, of, &set, &mut memory);
+                if !outcome.passed {
+                    return outcome;
+                }
+                last = Some(outcome);
+            }
+        }
+        last.unwrap_or(Outcome {
+            signal: 0,
+            expected: None,
+            decided: Expected::Observe,
+            rule: None,
+            detail: None,
+            passed: false,
+        })
+    }
+
+    fn step(
+        &self,
+        number: usize,
+        step: &Step,
+        of: &Rule,
+        set: &PolicySet,
+        memory: &mut Option<Box<Memory>>,
+    ) -> Outcome {
+        let degraded = self.governor.degraded.unwrap_or_default();
+        let question = Question {
+            signal: &step.signal,
+            now: step.now,
+            state: if degraded { StateName::Degraded } else { StateName::Stable },
+            entitled: !degraded,
+            quota_remaining: self.governor.quota_remaining.unwrap_or(1000),
+            testing: self.governor.testing.unwrap_or_default(),
+            failures: self.governor.failures.unwrap_or_default(),
+        };
+        let (decided, rule, detail) = match set.decide(&question, memory, &mut Room::default()) {
             Ok(Decision::Observe(ruling)) => {
                 (Expected::Observe, ruling.map(|ruling| ruling.policy.rule.clone()), None)
             }
@@ -178,28 +233,32 @@ impl Example {
             Ok(Decision::Act(ruling, _)) => (Expected::Act, Some(ruling.policy.rule.clone()), None),
             Err(unfit) => (Expected::Error, Some(unfit.policy.rule.clone()), Some(unfit.detail)),
         };
-        let own = self.expect.as_str() == of.verdict.as_str();
-        let by_whom = match &self.rule {
+        let as_expected = step.expect.map_or(decided != Expected::Error, |expect| decided == expect);
+        let own = step.expect.is_some_and(|expect| expect.as_str() == of.verdict.as_str());
+        let by_whom = match &step.rule {
             Some(wanted) => rule.as_deref().unwrap_or("none") == &**wanted,
             None if own => rule.as_deref() == Some(&*of.id),
             None => true,
         };
-        Outcome { passed: decided == self.expect && by_whom, decided, rule, detail }
+        let passed = as_expected && by_whom;
+        Outcome { signal: number, expected: step.expect, decided, rule, detail, passed }
     }
 
-    /// Whether the rule that it stands beside is meant to hold.
+    /// The signal that `expect` is about.
     #[must_use]
-    pub fn fires(&self, of: &Rule) -> bool {
-        match &self.rule {
-            Some(wanted) => *wanted == of.id,
-            None => self.expect.as_str() == of.verdict.as_str(),
-        }
+    pub fn signal(&self) -> Option<&Signal> {
+        self.steps.last().map(|step| &step.signal)
     }
 
-    /// What the pack is asked about.
-    #[must_use]
-    pub fn signal(&self) -> &Signal {
-        &self.signal
+    /// The type of the signal that `expect` is about.
+    pub(super) fn kind(&self) -> &str {
+        self.steps.last().map_or("", |step| step.signal.kind())
+    }
+
+    /// Whether a signal of one of these types comes before the one that `expect` is about.
+    pub(super) fn sends_before(&self, types: &[Box<str>]) -> bool {
+        let before = self.steps.split_last().map_or(&[][..], |(_, before)| before);
+        before.iter().any(|step| types.is_empty() || types.iter().any(|kind| **kind == *step.signal.kind()))
     }
 
     fn remember(&self, memory: &mut Memory, declared: &Declared, value: f64) {
@@ -221,13 +280,76 @@ impl Example {
 /// A count that an example may begin with.
 const COUNT_MAX: f64 = 1_000_000.0;
 
+/// The signals with their times.
+fn steps(read: &ExampleText, begin: UnixMillis) -> Result<Vec<Step>, String> {
+    let rule = || read.rule.as_deref().map(Into::into);
+    let several = match (&read.signal, &read.signals) {
+        (Some(one), None) => {
+            if one.at.is_some() || one.times.is_some() || one.expect.is_some() || one.rule.is_some() {
+                return Err("`at`, `times`, `expect` and `rule` of a signal belong into `signals`".into());
+            }
+            let signal = signal(one, &read.source)?;
+            return Ok(vec![Step { signal, now: begin, times: 1, expect: Some(read.expect), rule: rule() }]);
+        }
+        (None, Some(several)) => several,
+        (Some(_), Some(_)) | (None, None) => {
+            return Err("an example has either `signal` or `signals`".into());
+        }
+    };
+    if !(1..=EXAMPLE_SIGNALS_MAX).contains(&several.len()) {
+        return Err(format!("`signals` has 1 to {EXAMPLE_SIGNALS_MAX} signals"));
+    }
+    let mut steps: Vec<Step> = Vec::with_capacity(several.len());
+    for (at, each) in several.iter().enumerate() {
+        let last = at + 1 == several.len();
+        let number = at + 1;
+        let now = match each.at.as_deref().map(duration_millis) {
+            Some(Some(after)) => UnixMillis(begin.0.saturating_add(after)),
+            Some(None) => {
+                return Err(format!("`at` of signal {number} is no duration from 0 on, such as '1h30m'"));
+            }
+            None => {
+                return Err(format!(
+                    "`at` of signal {number} is missing: how long after the first, as '25h'"
+                ));
+            }
+        };
+        if last && (each.expect.is_some() || each.rule.is_some()) {
+            return Err("`expect` and `rule` of the last signal are those of the example".into());
+        }
+        let times = each.times.unwrap_or(1);
+        if !(1..=EXAMPLE_TIMES_MAX).contains(&times) || (last && times > 1) {
+            return Err(format!("`times` of signal {number} is 1 to {EXAMPLE_TIMES_MAX}, and 1 of the last"));
+        }
+        let signal = signal(each, &read.source)?;
+        if let Some(before) = steps.last() {
+            if now < before.now {
+                return Err(format!("signal {number} comes before the one before it: `at` never goes back"));
+            }
+            if (before.signal.tenant(), before.signal.sku()) != (signal.tenant(), signal.sku()) {
+                return Err("the signals of an example are of one `tenant` and `sku`: memories are".into());
+            }
+        }
+        let (expect, rule) = if last {
+            (Some(read.expect), rule())
+        } else {
+            (each.expect, each.rule.as_deref().map(Into::into))
+        };
+        steps.push(Step { signal, now, times, expect, rule });
+    }
+    Ok(steps)
+}
+
 /// The signal as ingress would have made it, with what is left out filled in.
-fn signal(read: &ExampleText) -> Result<Signal, String> {
-    let SignalText { kind, id, tenant, sku, severity, time, data } = &read.signal;
+fn signal(read: &SignalText, source: &SourceText) -> Result<Signal, String> {
+    let SignalText { kind, id, tenant, sku, severity, time, data, .. } = read;
     let name = |given: &Option<String>| given.clone().unwrap_or_else(|| "example".into());
     let (id, tenant, sku) = (name(id), name(tenant), name(sku));
     if !is_name(&tenant) || !is_name(&sku) {
         return Err("`tenant` and `sku` are names: 1 to 64 of a-z, 0-9, dot, underscore and dash".into());
+    }
+    if let Some(time) = time.as_ref().filter(|time| rfc3339::parse(time).is_none()) {
+        return Err(format!("`time` is no RFC 3339 time: {time:?}"));
     }
     let data = data.as_ref().map(serde_json::to_value).transpose();
     let data = data.map_err(|error| format!("`data` cannot be written as JSON: {error}"))?;
@@ -237,7 +359,6 @@ fn signal(read: &ExampleText) -> Result<Signal, String> {
             object.insert(field.into(), value);
         }
     }
-    let source = &read.source;
     let assurance = match source.assurance.unwrap_or(Classes::B) {
         Classes::A => Assurance::A,
         Classes::B => Assurance::B,

@@ -11,6 +11,7 @@ mod pack;
 mod shipped;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
 use std::sync::Arc;
 

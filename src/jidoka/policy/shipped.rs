@@ -1,9 +1,9 @@
-//! The packs that are shipped: every example beside their rules holds, and every rule has one in which it holds and one
-//! in which it does not.
+//! The packs that are shipped: every example holds, every rule has one in which it decides and one in which it does not,
+//! and a memory that is changed makes an example fail.
 
 use std::sync::Arc;
 
-use super::Pack;
+use super::{Pack, trial};
 
 const SHIPPED: [(&str, &str); 4] = [
     ("cost_governance.toml", include_str!("../../../config/policies/cost_governance.toml")),
@@ -12,42 +12,44 @@ const SHIPPED: [(&str, &str); 4] = [
     ("compliance_audit.toml", include_str!("../../../config/policies/compliance_audit.toml")),
 ];
 
-fn packs() -> impl Iterator<Item = Arc<Pack>> {
-    SHIPPED
-        .iter()
-        .map(|(file, text)| Arc::new(Pack::parse(file, text).unwrap_or_else(|error| panic!("{error}"))))
+fn parse(file: &str, text: &str) -> Arc<Pack> {
+    Arc::new(Pack::parse(file, text).unwrap_or_else(|error| panic!("{error}")))
 }
 
 #[test]
 fn every_shipped_example_holds() {
-    let mut wrong = Vec::new();
-    for pack in packs() {
-        for rule in &pack.rules {
-            for example in &rule.examples {
-                let outcome = example.run(rule, &pack);
-                if !outcome.passed {
-                    wrong.push(format!(
-                        "{}: {}: expected {:?}, came {outcome:?}",
-                        example.place, rule.id, example.expect
-                    ));
-                }
-            }
-        }
+    for (file, text) in SHIPPED {
+        let trial = trial::run(&parse(file, text));
+        assert!(trial.failed.is_empty(), "{:#?}", trial.failed);
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn every_shipped_rule_has_an_example_where_it_fires_and_one_where_it_does_not() {
-    let mut wrong = Vec::new();
-    for pack in packs() {
-        for rule in &pack.rules {
-            for (fires, what) in [(true, "fires"), (false, "does not fire")] {
-                if !rule.examples.iter().any(|example| example.fires(rule) == fires) {
-                    wrong.push(format!("{}/{}: no example in which it {what}", pack.name, rule.id));
-                }
+fn every_shipped_rule_and_memory_is_shown_by_examples() {
+    for (file, text) in SHIPPED {
+        assert_eq!(trial::run(&parse(file, text)).untested, [], "{file}");
+    }
+}
+
+#[test]
+fn a_shipped_memory_with_another_window_or_other_types_fails_an_example() {
+    let mut tried = 0;
+    for (file, text) in SHIPPED {
+        for line in text.lines().filter(|line| line.contains(" = { kind = ")) {
+            let types =
+                line.find("types = [").map(|at| &line[at..=at + line[at..].find(']').unwrap()]).unwrap();
+            let mut others = vec![line.replace(types, "types = [\"other\"]")];
+            if let Some((_, window)) = line.split_once("window_seconds = ") {
+                let seconds: u64 = window.split([',', ' ']).next().unwrap().parse().unwrap();
+                let with = |other: u64| line.replace(&seconds.to_string(), &other.to_string());
+                others.extend([with(seconds * 2), with(seconds / 2)]);
+            }
+            for other in others {
+                tried += 1;
+                let changed = parse(file, &text.replace(line, &other));
+                assert!(!trial::run(&changed).failed.is_empty(), "no example of {file} notices {other}");
             }
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(tried, 21, "9 memories, 6 of them with a window");
 }
