@@ -2,14 +2,15 @@
 
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, ListExpr, LiteralValue, operators};
 
-use super::Wrong;
 use super::check::{Check, Typed};
 use super::functions;
 use super::kinds::{Kinds, One, Shape};
 use super::paths::{leftmost, nearest};
 use super::pattern::{self, Refused};
+use super::run::Machine;
 use super::time;
 use super::tree::{Collect, Function, Loop, Node, Part, Quantifier, TextTest, Truth, Zone};
+use super::{Facts, Steps, Wrong};
 
 /// Functions of one value: name, what it takes, what it gives; whether it is called `f(x)` or `x.f()`.
 const FUNCTIONS: [(&str, Function, Kinds, Kinds); 7] = [
@@ -132,6 +133,21 @@ impl Check<'_, '_, '_> {
             argument => Node::Call(function, label, Box::new(argument)),
         };
         Ok(Typed::new(node, gives))
+    }
+
+    /// That a part into which no name goes has a value.
+    pub(super) fn evaluates(&self, expr: &IdedExpr, node: &Node) -> Result<(), Wrong> {
+        if matches!(node, Node::Const(_)) {
+            return Ok(());
+        }
+        let (facts, mut steps) = (Facts::new(), Steps::default());
+        match Machine::new(&facts, &mut steps).value(node) {
+            Ok(_) => Ok(()),
+            Err(trip) => {
+                let fault = trip.fault(&self.labels);
+                Err(self.wrong(expr, format!("this never has a value: {fault}")))
+            }
+        }
     }
 
     fn argument(&mut self, expr: &IdedExpr, name: &str, takes: Kinds) -> Result<Node, Wrong> {

@@ -10,10 +10,9 @@ use super::fault::Label;
 use super::kinds::{Kinds, One, Shape};
 use super::parse::{Parsed, Source};
 use super::paths::{leftmost, path_of, written};
-use super::run::Machine;
 use super::tree::{Comparison, Node, Number, Operator, Truth};
 use super::value::{List, Map, Value};
-use super::{Expression, Facts, Names, Root, Slot, Steps, Type, Wrong};
+use super::{Expression, Names, Root, Slot, Type, Wrong};
 
 pub(super) fn compile(parsed: &Parsed<'_>, names: &mut Names, wanted: Type) -> Result<Expression, Wrong> {
     let mut check = Check {
@@ -47,7 +46,7 @@ pub(super) fn compile(parsed: &Parsed<'_>, names: &mut Names, wanted: Type) -> R
 pub(super) struct Check<'n, 's, 't> {
     pub(super) names: &'n mut Names,
     pub(super) source: &'s Source<'t>,
-    labels: Vec<Box<str>>,
+    pub(super) labels: Vec<Box<str>>,
     pub(super) slots: Vec<Slot>,
     /// The variables of the loops around.
     pub(super) scopes: Vec<(Box<str>, Shape)>,
@@ -113,20 +112,6 @@ impl Check<'_, '_, '_> {
         }
         self.reads = self.reads.min(around);
         Ok(typed)
-    }
-
-    fn evaluates(&self, expr: &IdedExpr, node: &Node) -> Result<(), Wrong> {
-        if matches!(node, Node::Const(_)) {
-            return Ok(());
-        }
-        let (facts, mut steps) = (Facts::new(), Steps::default());
-        match Machine::new(&facts, &mut steps).value(node) {
-            Ok(_) => Ok(()),
-            Err(trip) => {
-                let fault = trip.fault(&self.labels);
-                Err(self.wrong(expr, format!("this never has a value: {fault}")))
-            }
-        }
     }
 
     fn part_of(&mut self, expr: &IdedExpr) -> Result<Typed, Wrong> {

@@ -94,12 +94,10 @@ pub(super) fn zone(text: &str) -> Option<Zone> {
     if text == "UTC" {
         return Some(Zone::East(0));
     }
-    let seconds = match text.as_bytes() {
-        [b'+', rest @ ..] => hours_and_minutes(rest),
-        [b'-', rest @ ..] => hours_and_minutes(rest).map(|seconds| -seconds),
-        rest => hours_and_minutes(rest),
-    };
-    seconds.map(Zone::East)
+    if let Some(west) = text.strip_prefix('-') {
+        return hours_and_minutes(west.as_bytes()).map(|seconds| Zone::East(-seconds));
+    }
+    hours_and_minutes(text.strip_prefix('+').unwrap_or(text).as_bytes()).map(Zone::East)
 }
 
 /// The whole text: a sign, then pairs of number and unit such as `1h30m` or `1.5s`; or nothing but `0`. What is less than
