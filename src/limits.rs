@@ -368,9 +368,11 @@ pub const GIVE_UP_WAIT: Duration = Duration::from_secs(10);
 /// How long a partition that was given up is left to others before this node stands in line for it again.
 pub const SHARE_PAUSE: Duration = Duration::from_secs(10);
 
-/// What a receipt shows of the facts that a rule read, in bytes of JSON: longer texts are cut and then left out, so that a
-/// receipt stays small whatever a sender writes.
+/// What a receipt shows of the facts that a rule read, in bytes of JSON, so that a receipt stays small whatever a sender
+/// writes: what no longer fits is left out, and `truncated` says so.
 pub const FACTS_BYTES_MAX: usize = 2048;
+/// What it shows of one text, list or object among them, in bytes.
+pub const FACT_BYTES_MAX: usize = 256;
 
 // Time.
 

@@ -13,6 +13,13 @@ pub(super) struct Broken;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Json<'a>(pub(super) &'a [u8]);
 
+impl<'a> Json<'a> {
+    /// As it is written in the body.
+    pub fn text(&self) -> &'a str {
+        std::str::from_utf8(self.0).unwrap_or_default()
+    }
+}
+
 /// Powers of ten that a double holds exactly.
 const TENS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,

@@ -35,6 +35,14 @@ impl<'a> Facts<'a> {
         Facts { facts: self.facts.into_iter().map(|_| Fact::Missing).collect() }
     }
 
+    /// What a slot holds; `None` where nothing does, or nothing of its type.
+    pub fn value(&self, slot: Slot) -> Option<&Value<'a>> {
+        match self.get(slot) {
+            Fact::Value(value) => Some(value),
+            Fact::Missing | Fact::Unfit => None,
+        }
+    }
+
     #[inline]
     pub(super) fn get(&self, slot: Slot) -> &Fact<'a> {
         self.facts.get(slot.index()).unwrap_or(&Fact::Missing)

@@ -206,8 +206,10 @@ fn member(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
     }
 }
 
+/// Appends a string of canonical JSON.
+///
 /// RFC 8785, 3.2.2.2: the two-letter escapes, `\u00xx` for other controls, everything else as it is.
-fn string(out: &mut Vec<u8>, text: &str) {
+pub fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
     if text.bytes().all(plain) {

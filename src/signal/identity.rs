@@ -39,7 +39,9 @@ impl Fingerprint {
             len += take;
         };
         put(domain);
-        parts.iter().for_each(|part| put(part.as_bytes()));
+        for part in parts {
+            put(part.as_bytes());
+        }
         put(last);
         let full = digest(&SHA256, &text[..len]);
         let mut half = [0u8; 16];

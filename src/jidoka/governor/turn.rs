@@ -53,6 +53,7 @@ impl Turn<'_> {
         if let (Some(draft), Some(ruling)) = (self.effects.drafts.last_mut(), ruling) {
             draft.policy = Some(Arc::clone(&ruling.policy));
             draft.reason = Some(Arc::clone(&ruling.reason));
+            draft.facts = self.effects.room.shown.take();
         }
     }
 

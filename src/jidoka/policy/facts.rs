@@ -59,6 +59,9 @@ const GIVEN: [(&str, Type, Given); 14] = [
     ("source.assurance", Type::String, Given::Assurance),
 ];
 
+/// The sender's own data. `has` of a field of it reads all of it, to see what is there.
+pub const DOCUMENT: &str = "signal.data";
+
 /// Where the given names stand.
 #[derive(Clone, Debug)]
 pub struct Known(Vec<(Slot, Given)>);
@@ -68,7 +71,7 @@ pub fn names() -> (Names, Known) {
     let mut names = Names::new();
     let known = GIVEN.map(|(name, of, given)| (names.declare(name, of), given)).to_vec();
     names.field("signal.time", "time", Type::Timestamp);
-    names.document("signal.data");
+    names.document(DOCUMENT);
     (names, Known(known))
 }
 

@@ -9,6 +9,7 @@ mod memory;
 mod pack;
 #[cfg(test)]
 mod shipped;
+mod shown;
 #[cfg(test)]
 mod tests;
 pub mod trial;
@@ -22,6 +23,7 @@ pub use facts::Question;
 pub use memory::Memory;
 use memory::{CellId, Entry, Overflow};
 pub use pack::{Declared, Pack, Rule, Verdict};
+use shown::shown;
 
 use crate::expression::{Facts, Fault, Slot, Steps, Value};
 use crate::receipt::Policy;
@@ -56,6 +58,8 @@ pub struct Unfit {
 pub struct Room {
     facts: Facts<'static>,
     entries: Vec<Entry>,
+    /// What the rule that decided has read, until somebody takes it.
+    pub shown: Option<Box<str>>,
 }
 
 /// The packs of a node: those of everyone, and those of tenants that have their own.
@@ -164,6 +168,7 @@ impl PolicySet {
         decides: bool,
     ) -> Result<Option<&'p Rule>, Unfit> {
         room.entries.clear();
+        room.shown = None;
         let mut found = None;
         // One budget for all rules, so that a signal costs what one may cost.
         let mut steps = Steps::default();
@@ -176,7 +181,10 @@ impl PolicySet {
             let asked = Asked { pack: &self.packs[group.pack], group, question, decides: open };
             let held = asked.first(&mut facts, memory.as_deref_mut(), &mut room.entries, &mut steps);
             room.facts = facts.recycle();
-            found = held?.or(found);
+            if let Some((rule, shown)) = held? {
+                found = Some(rule);
+                room.shown = Some(shown);
+            }
         }
         if !room.entries.is_empty() {
             let memory = memory.get_or_insert_default();
@@ -253,7 +261,7 @@ impl<'p, 'q> Asked<'p, 'q> {
         mut memory: Option<&mut Memory>,
         entries: &mut Vec<Entry>,
         steps: &mut Steps,
-    ) -> Result<Option<&'p Rule>, Unfit> {
+    ) -> Result<Option<(&'p Rule, Box<str>)>, Unfit> {
         if let Err(fault) = self.group.filler.fill(self.question, facts) {
             return Err(unfit(&self.pack.policy, &fault));
         }
@@ -278,7 +286,7 @@ impl<'p, 'q> Asked<'p, 'q> {
         for at in &self.group.rules {
             let rule = &self.pack.rules[*at];
             match rule.when.holds(facts, steps) {
-                Ok(true) => return Ok(Some(rule)),
+                Ok(true) => return Ok(Some((rule, shown(self.pack, &rule.reads, facts)))),
                 Ok(false) => {}
                 Err(fault) => return Err(unfit(&rule.ruling.policy, &fault)),
             }

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Ruling;
 use super::example::{Example, ExampleText};
-use super::facts::{Known, names};
+use super::facts::{DOCUMENT, Known, names};
 use super::memory::{CellId, Kind};
 use crate::expression::{Expression, Names, Slot, Type, Wrong};
 use crate::limits::{
@@ -69,6 +69,8 @@ pub struct Rule {
     pub ruling: Ruling,
     pub examples: Vec<Example>,
     pub(super) when: Expression,
+    /// What it asks for, by name; without the whole of the sender's data.
+    pub(super) reads: Vec<Slot>,
 }
 
 /// A declared memory.
@@ -297,7 +299,11 @@ impl Checker {
             examples.push(Example::check(example.into_inner(), place, memories)?);
         }
         let ruling = Ruling { policy: self.policy(&id), reason: reason.as_str().into() };
-        Ok(Rule { id, types, verdict, action, ruling, examples, when })
+        let mut reads = when.slots().to_vec();
+        reads.retain(|slot| self.names.path(*slot) != DOCUMENT);
+        reads.sort_by(|one, other| self.names.path(*one).cmp(self.names.path(*other)));
+        reads.dedup();
+        Ok(Rule { id, types, verdict, action, ruling, examples, when, reads })
     }
 
     fn types(&self, types: &[Spanned<String>]) -> Result<Vec<Box<str>>, ConfigError> {

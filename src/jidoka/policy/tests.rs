@@ -365,3 +365,68 @@ fn a_signal_without_data_fits_every_shipped_rule() {
         }
     }
 }
+
+/// What the receipt of a decision shows of its facts.
+fn facts_of(when: &str, memory: &str, data: &str) -> String {
+    let pack = format!("name = \"p\"\n{memory}{}", rule("a", "\"t\"", when, "deny"));
+    let rules = rules(&[&pack]);
+    let (signal, mut room) = (signal("acme", "t", data, Assurance::B), Room::default());
+    let question = question(&signal, 12);
+    let decided = rules.policies.of("acme").decide(&question, &mut None, &mut room);
+    assert!(matches!(decided, Ok(Decision::Deny(_))), "{when}: {decided:?}");
+    room.shown.take().unwrap().into()
+}
+
+#[test]
+fn what_a_rule_has_read_is_shown_as_canonical_json() {
+    let memory =
+        "[memory]\nsum = { kind = \"sum\", of = \"signal.data.x\", types = [\"t\"], window_seconds = 60 }\n";
+    for (when, data, expected) in [
+        ("true", "{}", "{}"),
+        (
+            "signal.data.x > 5.0 && memory.sum > 1.0 && governor.state == \"stable\"",
+            r#"{"x":6.50e0,"y":1}"#,
+            r#"{"governor.state":"stable","memory.sum":6.5,"signal.data.x":6.5}"#,
+        ),
+        (
+            "signal.time < governor.now && signal.data.x == 1.0",
+            r#"{"x":1}"#,
+            r#"{"governor.now":"2026-01-07T12:00:00Z","signal.data.x":1,"signal.time":"2026-01-07T11:00:00Z"}"#,
+        ),
+        ("signal.data.x == 1.0 && !has(signal.data.gone)", r#"{"x":1}"#, r#"{"signal.data.x":1}"#),
+        (
+            "signal.data.x == 1.0 && signal.data.list.exists(item, item.a == \"\\u00e9\\n\")",
+            r#"{"x":1, "list":[ {"b":1e2, "a":"\u00e9\n"} ]}"#,
+            r#"{"signal.data.list":[{"a":"é\n","b":100}],"signal.data.x":1}"#,
+        ),
+        (
+            "signal.data.x == 1.0 && signal.data.n == null",
+            r#"{"x":1,"n":null}"#,
+            r#"{"signal.data.n":null,"signal.data.x":1}"#,
+        ),
+    ] {
+        let shown = facts_of(when, memory, &data.replace("{}", r#"{"x":0}"#));
+        assert_eq!(shown, expected, "{when}");
+        let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(serde_jcs::to_string(&value).unwrap(), shown);
+    }
+}
+
+#[test]
+fn what_is_shown_of_the_facts_is_bounded_whatever_a_sender_writes() {
+    use crate::limits::{FACT_BYTES_MAX, FACTS_BYTES_MAX};
+    let long = "é".repeat(100_000);
+    let shown = facts_of("signal.data.x != \"\"", "", &format!(r#"{{"x":"{long}"}}"#));
+    let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let text = value["signal.data.x"].as_str().unwrap();
+    assert!(text.ends_with("é…") && text.len() <= FACT_BYTES_MAX + "…".len(), "{text}");
+    // A list is cut as text; many facts are cut as a whole.
+    let when = (0..30).map(|n| format!("signal.data.f{n:02} != null")).collect::<Vec<_>>().join(" && ");
+    let data =
+        (0..30).map(|n| format!(r#""f{n:02}":["{}"]"#, "\u{1}\\u0001".repeat(0) + &"\\u0001".repeat(300)));
+    let shown = facts_of(&when, "", &format!("{{{}}}", data.collect::<Vec<_>>().join(",")));
+    assert!(shown.len() <= FACTS_BYTES_MAX + 1, "{}", shown.len());
+    let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(value["truncated"], true);
+    assert_eq!(serde_jcs::to_string(&value).unwrap(), shown);
+}

@@ -85,7 +85,9 @@ fn segments_of_two_journals_are_not_read_as_one() {
     let disk = Memory::default();
     let mut writer = reopen(&disk, 1024);
     let first = (0..20).map(|number| format!("s-{number}")).collect::<Vec<_>>();
-    first.iter().for_each(|id| drop(append(&mut writer, &[id])));
+    for id in &first {
+        append(&mut writer, &[id]);
+    }
     drop(writer);
     let file = disk.open(&segment::path(Path::new(DIR), 1)).unwrap();
     let mut bytes = [0; segment::HEADER_BYTES];
