@@ -70,6 +70,17 @@ pub struct Strict<'a> {
     pub depth: usize,
 }
 
+/// Whether these bytes are one JSON value by the rules of a signal.
+#[must_use]
+pub fn is_strict(bytes: &[u8]) -> bool {
+    // A slice would be read as text only where it is a string, and invalid UTF-8 may stand elsewhere.
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let allowance = Allowance::default();
+    let read = Strict { allowance: &allowance, depth: 0 }.deserialize(&mut deserializer);
+    read.and_then(|()| deserializer.end()).is_ok()
+}
+
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = ();
 

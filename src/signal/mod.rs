@@ -13,6 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 
 pub use identity::Fingerprint;
+pub use json::is_strict;
 pub use names::{Identified, Provenance, Text, is_name};
 pub use parse::{Fixed, Form, Reason, Unfit, UnsupportedForm, parse};
 

@@ -351,13 +351,15 @@ fn connections_are_used_again() {
 fn five_failures_halt_a_target_and_one_probe_heals_it() {
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
+    // More time than an action has: each fails by one try.
+    let failing = Does::With(503, "retry-after: 3600\r\n");
     let target =
-        Target::start(move |_| Does::Answer(if is_broken.load(Ordering::Relaxed) { 410 } else { 200 }));
+        Target::start(move |_| if is_broken.load(Ordering::Relaxed) { failing } else { Does::Answer(200) });
     let dir = tempfile::tempdir().unwrap();
     let node = node(dir.path(), &private("page", &target));
     for number in 0..5 {
         ask_for(&node, "page", &format!("s-{number}"));
-        assert_eq!(reason(&ended(&node, &format!("s-{number}"))), "target `page`: it answered 410");
+        assert_eq!(reason(&ended(&node, &format!("s-{number}"))), "target `page`: it answered 503");
     }
     for number in 5..10 {
         ask_for(&node, "page", &format!("s-{number}"));
@@ -576,6 +578,21 @@ fn standard_output_that_takes_nothing_fails_its_actions_and_no_others() {
         assert!(node.terminate().success());
         assert!(!node.everything_said().contains("panicked"), "{}", node.everything_said());
     }
+}
+
+/// One tenant's signals are none of another's business.
+#[test]
+fn what_a_target_refuses_halts_it_for_nobody_else() {
+    let target = Target::start(|nth| Does::Answer(if nth < 12 { 403 } else { 200 }));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &private("page", &target));
+    for number in 0..12 {
+        let id = format!("refused-{number}");
+        ask_for(&node, "page", &id);
+        assert_eq!(reason(&ended(&node, &id)), "target `page`: it answered 403");
+    }
+    ask_for(&node, "page", "honest");
+    assert_eq!(ended(&node, "honest")["receipt_type"], "action_successful");
 }
 
 #[test]

@@ -264,7 +264,11 @@ fn what_does_not_fit_a_rule_is_replayed_under_better_rules() {
         .unwrap();
     let answer = post(&node, "/v1/policy/reload", "admin", &json!({"reason": "guarded"}));
     assert_eq!(answer.status, 422);
-    assert!(answer.text().contains("pack.toml:5:9: unknown name"), "{}", answer.text());
+    assert!(
+        answer.text().contains("pack.toml:5:9: `when` of rule `share`: unknown name"),
+        "{}",
+        answer.text()
+    );
     assert!(node.metric("gemba_policy_reload_failures") >= 1.0);
     let old = ask(&node, "/v1/policy")["packs"][0]["content_hash"].clone();
 

@@ -10,7 +10,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -95,7 +96,7 @@ impl Link {
         let given_up = GivenUp { link: self, open: &open, armed: Cell::new(true) };
         let published = publish_on(&open, route, id, message).await;
         // A channel that the broker closed is gone alone; any other end is the connection's.
-        given_up.armed.set(!matches!(&published, Err(Ended::Channel(_)) | Ok(_)));
+        given_up.armed.set(matches!(&published, Err(Ended::Connection(_))));
         match published {
             Ok(Confirmation::Ack(None)) => Ok(()),
             Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => {
@@ -104,6 +105,7 @@ impl Link {
             Ok(Confirmation::Nack(None)) => Err(Miss::again("the broker refused the message")),
             Ok(Confirmation::NotRequested) => Err(Miss::again("the broker did not confirm the message")),
             Err(Ended::Channel(why)) => Err(Miss::r#final(why)),
+            Err(Ended::Message(why)) => Err(Miss::refused(why)),
             Err(Ended::Connection(why)) => Err(Miss::again(why)),
         }
     }
@@ -112,13 +114,20 @@ impl Link {
 /// What ended instead of a confirm.
 enum Ended {
     Channel(String),
+    /// The broker closed the channel because of this message.
+    Message(String),
     Connection(String),
 }
 
 impl From<lapin::Error> for Ended {
     fn from(error: lapin::Error) -> Self {
         let why = said(&error);
-        if error.is_amqp_soft_error() { Self::Channel(why) } else { Self::Connection(why) }
+        let too_large = AMQPErrorKind::Soft(AMQPSoftError::CONTENTTOOLARGE);
+        match error.kind() {
+            ErrorKind::ProtocolError(error) if *error.kind() == too_large => Self::Message(why),
+            _ if error.is_amqp_soft_error() => Self::Channel(why),
+            _ => Self::Connection(why),
+        }
     }
 }
 

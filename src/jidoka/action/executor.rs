@@ -70,7 +70,19 @@ struct Waiting {
 struct Ended {
     target: usize,
     pass: Pass,
+    word: Word,
     outcome: Outcome,
+}
+
+/// What a call says about its target, in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Well,
+    Failing,
+    /// It refused this action: it is there, which is what a probe asks, and no more is known.
+    Answers,
+    /// It was not asked.
+    Nothing,
 }
 
 impl Executor {
@@ -171,19 +183,23 @@ impl Executor {
             random: self.random,
         };
         self.calls.spawn_local(async move {
-            let result = call.run(&waiting).await;
-            Ended { target, pass, outcome: outcome(&waiting.order, result) }
+            let (result, word) = call.run(&waiting).await;
+            Ended { target, pass, word, outcome: outcome(&waiting.order, result) }
         });
     }
 
     /// A call ended: the gate learns how, and whoever is next takes its turn.
-    fn land(&mut self, Ended { target, pass, outcome }: Ended) -> Outcome {
+    fn land(&mut self, Ended { target, pass, word, outcome }: Ended) -> Outcome {
         let lane = &mut self.targets[target];
         lane.calls -= 1;
-        // Who had no turn says nothing about the target.
-        let asked = outcome.result.as_ref().err().is_none_or(|failure| failure.asked);
-        if asked || pass.probe {
-            lane.watch.gate.borrow_mut().leave(pass, outcome.result.is_ok(), Instant::now(), (self.random)());
+        let succeeded = match word {
+            Word::Well => Some(true),
+            Word::Failing => Some(false),
+            Word::Answers => pass.probe.then_some(true),
+            Word::Nothing => pass.probe.then_some(false),
+        };
+        if let Some(succeeded) = succeeded {
+            lane.watch.gate.borrow_mut().leave(pass, succeeded, Instant::now(), (self.random)());
         }
         while let Some(lane) = self.targets.get_mut(target).filter(|lane| lane.calls < lane.calls_max) {
             let Some(waiting) = lane.waiting.pop_front() else { break };
@@ -213,36 +229,37 @@ struct Call {
 }
 
 impl Call {
-    async fn run(&self, Waiting { order, until }: &Waiting) -> Result<(), Failure> {
+    async fn run(&self, Waiting { order, until }: &Waiting) -> (Result<(), Failure>, Word) {
         crate::fault::point("K13");
         let result = self.tries(order, *until).await;
         crate::fault::point("K14");
         result
     }
 
-    async fn tries(&self, order: &Order, until: Instant) -> Result<(), Failure> {
+    async fn tries(&self, order: &Order, until: Instant) -> (Result<(), Failure>, Word) {
         let left = || until.saturating_duration_since(Instant::now());
         let name = &self.watch.name;
         if left().is_zero() {
             let why = format!("target `{name}` had no room within {} s", ACTION_TOTAL.as_secs());
-            return Err(Failure::withheld(why));
+            return (Err(Failure::withheld(why)), Word::Nothing);
         }
         let mut tries = 0;
         loop {
             tries += 1;
-            let (why, after) = match self.one(order, left()).await {
-                Ok(()) => return Ok(()),
-                Err(Miss::Final { why }) => (why, None),
+            let (why, after, word) = match self.one(order, left()).await {
+                Ok(()) => return (Ok(()), Word::Well),
+                Err(Miss::Final { why }) => (why, None, Word::Failing),
+                Err(Miss::Refused { why }) => (why, None, Word::Answers),
                 Err(Miss::Again { why, after }) => {
                     // A probe asks once; whoever comes after it asks the next time.
                     let pause =
                         (!self.pass.probe).then(|| retry::pause(tries, after, (self.random)(), left()));
-                    (why, pause.flatten())
+                    (why, pause.flatten(), Word::Failing)
                 }
             };
             let failed = |more: &str| {
                 let times = if tries == 1 { String::new() } else { format!(" (tried {tries} times)") };
-                Err(Failure::asked(shortened(format!("target `{name}`: {why}{times}{more}"))))
+                (Err(Failure::asked(shortened(format!("target `{name}`: {why}{times}{more}")))), word)
             };
             let Some(pause) = after else { return failed("") };
             tokio::time::sleep(pause).await;

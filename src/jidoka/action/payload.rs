@@ -1,10 +1,12 @@
 //! What a target is told: one JSON object in the form that Standard Webhooks advises, the same for every try. The
-//! signal's own text is put in as it was signed; nothing is parsed and written again.
+//! signal's own text is put in as it was signed; nothing is parsed and written again. What is not JSON by the rules of a
+//! signal goes as base64, so that no sender can make a message that the target cannot read.
 
 use serde::Serialize;
 
 use super::super::stage::Order;
 use crate::event::UnixMillis;
+use crate::signal;
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -26,7 +28,7 @@ struct Data<'a> {
     policy: Rule<'a>,
     reason: &'a str,
     maybe_twice: bool,
-    /// Only of a body that is no JSON, which a binary-mode CloudEvent may have.
+    /// Only of a body that is not strict JSON, which a binary-mode CloudEvent may have.
     #[serde(skip_serializing_if = "Option::is_none")]
     signal_base64: Option<String>,
 }
@@ -41,7 +43,7 @@ struct Rule<'a> {
 /// The message about an order.
 pub fn message(order: &Order) -> Vec<u8> {
     let (intent, signal) = (&order.intent, &order.intent.signal);
-    let json = serde_json::from_slice::<serde::de::IgnoredAny>(&signal.body).is_ok();
+    let json = signal::is_strict(&signal.body);
     let message = Message {
         r#type: "gemba.action",
         timestamp: rfc3339(intent.time),
@@ -165,13 +167,24 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_json_goes_as_base64() {
+    fn a_body_that_is_no_strict_json_goes_as_base64() {
         let mut order = order("page", 42, SIGNAL);
-        order.intent.signal.body = Bytes::from_static(b"{\"data\":\xff");
         order.intent.signal.id = signal::Text::Owned("s".into());
-        let value: serde_json::Value = serde_json::from_slice(&message(&order)).unwrap();
-        assert_eq!(value["data"]["signal_base64"], "eyJkYXRhIjr/");
-        assert_eq!(value["data"].get("signal"), None);
+        let deep = "[".repeat(40) + &"]".repeat(40);
+        let bodies: [&[u8]; 6] = [
+            b"{\"data\":\xff",
+            b"{\"data\":\"\xff\"}",
+            b"\"\xc3\x28\"",
+            b"{\"a\":1,\"a\":2}",
+            b"1 2",
+            deep.as_bytes(),
+        ];
+        for body in bodies {
+            order.intent.signal.body = Bytes::copy_from_slice(body);
+            let value: serde_json::Value = serde_json::from_slice(&message(&order)).unwrap();
+            assert_eq!(value["data"]["signal_base64"], data_encoding::BASE64.encode(body), "{body:?}");
+            assert_eq!(value["data"].get("signal"), None);
+        }
     }
 
     #[test]

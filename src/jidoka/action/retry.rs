@@ -1,7 +1,8 @@
-//! Which tries are made again, and when. Pure: time and randomness are given.
+//! Which tries are made again, when, and what they say about the target. Pure: time and randomness are given.
 //!
 //! Made again is what may be different the next time: no connection, no answer in time, and the statuses 408, 425, 429
-//! and 5xx. Every other answer is the target's word on this action. The pause doubles with each try and is drawn
+//! and 5xx. These speak about the target. Every other answer is the target's word on this one action, so no sender can
+//! halt a target for others by what it puts into its signals (promise P5). The pause doubles with each try and is drawn
 //! between nothing and all of it, so that what failed together does not come back together; a target's `Retry-After`
 //! makes it longer.
 
@@ -14,8 +15,10 @@ use crate::limits::{ACTION_PAUSE, ACTION_PAUSE_MAX};
 pub enum Miss {
     /// It may be different the next time, and not sooner than the target asked for.
     Again { why: String, after: Option<Duration> },
-    /// It would be the same the next time.
+    /// It would be the same the next time, for every action.
     Final { why: String },
+    /// It would be the same the next time, and says nothing about other actions.
+    Refused { why: String },
 }
 
 impl Miss {
@@ -26,6 +29,10 @@ impl Miss {
     pub fn r#final(why: impl Into<String>) -> Self {
         Self::Final { why: why.into() }
     }
+
+    pub fn refused(why: impl Into<String>) -> Self {
+        Self::Refused { why: why.into() }
+    }
 }
 
 /// What an HTTP status means.
@@ -33,11 +40,11 @@ pub fn judge(status: u16, retry_after: Option<&str>, now: SystemTime) -> Result<
     let why = format!("it answered {status}");
     match status {
         200..=299 => Ok(()),
-        300..=399 => Err(Miss::Final { why: format!("{why}: redirects are not followed") }),
+        300..=399 => Err(Miss::Refused { why: format!("{why}: redirects are not followed") }),
         408 | 425 | 429 | 500..=599 => {
             Err(Miss::Again { why, after: retry_after.and_then(|text| seconds_or_date(text, now)) })
         }
-        _ => Err(Miss::Final { why }),
+        _ => Err(Miss::Refused { why }),
     }
 }
 
@@ -69,21 +76,17 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
-    fn statuses_are_done_final_or_for_another_try() {
+    fn every_status_is_done_the_actions_own_failure_or_the_targets() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-        for status in [200, 201, 202, 204, 299] {
-            assert_eq!(judge(status, None, now), Ok(()), "{status}");
-        }
-        for status in [408, 425, 429, 500, 502, 503, 504, 599] {
+        for status in 0..=1000 {
             let why = format!("it answered {status}");
-            assert_eq!(judge(status, None, now), Err(Miss::Again { why, after: None }), "{status}");
-        }
-        for status in [100, 400, 401, 403, 404, 405, 409, 410, 413, 422, 499, 600] {
-            assert_eq!(judge(status, Some("1"), now), Err(Miss::r#final(format!("it answered {status}"))));
-        }
-        for status in [300, 301, 302, 303, 304, 307, 308] {
-            let why = format!("it answered {status}: redirects are not followed");
-            assert_eq!(judge(status, None, now), Err(Miss::Final { why }));
+            let expected = match status {
+                200..300 => Ok(()),
+                300..400 => Err(Miss::refused(format!("{why}: redirects are not followed"))),
+                408 | 425 | 429 | 500..600 => Err(Miss::again(why)),
+                _ => Err(Miss::refused(why)),
+            };
+            assert_eq!(judge(status, None, now), expected, "{status}");
         }
     }
 

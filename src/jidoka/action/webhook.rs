@@ -139,7 +139,7 @@ impl Client {
 impl Carry for Client {
     fn carry<'a>(&'a self, order: &'a Order, until: Instant) -> Trying<'a> {
         Box::pin(async move {
-            let request = self.request(order).map_err(|_| Miss::r#final("no request can be made for it"))?;
+            let request = self.request(order).map_err(|_| Miss::refused("no request can be made for it"))?;
             self.ask(request, until).await
         })
     }

@@ -213,15 +213,44 @@ fn who_waits_for_a_hanging_target_is_told_within_the_deadline() {
     });
 }
 
+/// A failure of the target in one try: it wants more time than there is.
+const ASKS_FOR_MORE: Does = Does::AskFor(Duration::from_hours(1));
+
+#[test]
+fn what_a_target_refuses_halts_it_for_nobody() {
+    paused(async {
+        let mut script = vec![Does::Answer(400); 20];
+        script.extend([ASKS_FOR_MORE; 5]);
+        script.extend([Does::Answer(422), Does::Answer(204)]);
+        let target = Scripted::new(&script);
+        let mut executor = executor(&[("page", &target)]);
+        for number in 0..20 {
+            executor.submit(order("page", number, SIGNAL));
+            assert_eq!(reason(&executor.next().await), ("target `page`: it answered 400", true));
+            assert_eq!(executor.watches()[0].breaker(), 0);
+        }
+        for number in 20..25 {
+            executor.submit(order("page", number, SIGNAL));
+            assert!(reason(&executor.next().await).1);
+        }
+        assert_eq!(executor.watches()[0].breaker(), 2);
+        // A probe that is refused has found the target there.
+        tokio::time::sleep(66 * SECOND).await;
+        executor.submit(order("page", 25, SIGNAL));
+        assert_eq!(reason(&executor.next().await), ("target `page`: it answered 422", true));
+        assert_eq!(executor.watches()[0].breaker(), 0);
+    });
+}
+
 #[test]
 fn five_failed_calls_halt_a_target_and_one_probe_decides() {
     paused(async {
         let target = Scripted::new(&[
-            Does::Answer(400),
-            Does::Answer(400),
-            Does::Answer(400),
-            Does::Answer(400),
-            Does::Answer(400),
+            ASKS_FOR_MORE,
+            ASKS_FOR_MORE,
+            ASKS_FOR_MORE,
+            ASKS_FOR_MORE,
+            ASKS_FOR_MORE,
             Does::Answer(500),
             Does::AnswerAfter(SECOND),
         ]);
@@ -257,7 +286,7 @@ fn five_failed_calls_halt_a_target_and_one_probe_decides() {
 #[test]
 fn what_waits_for_a_target_that_is_halted_is_turned_away() {
     paused(async {
-        let target = Scripted::new(&[Does::Answer(400)]);
+        let target = Scripted::new(&[ASKS_FOR_MORE]);
         let mut executor = executor(&[("page", &target)]);
         for number in 0..30 {
             executor.submit(order("page", number, SIGNAL));
@@ -280,11 +309,11 @@ fn retries_stop_when_others_have_halted_the_target() {
     paused(async {
         let target = Scripted::new(&[
             Does::Answer(500),
-            Does::Answer(400),
-            Does::Answer(400),
-            Does::Answer(400),
-            Does::Answer(400),
-            Does::Answer(400),
+            ASKS_FOR_MORE,
+            ASKS_FOR_MORE,
+            ASKS_FOR_MORE,
+            ASKS_FOR_MORE,
+            ASKS_FOR_MORE,
             Does::Answer(200),
         ]);
         let mut executor = executor(&[("page", &target)]);
