@@ -1,4 +1,4 @@
-//! HTTP/1.1: hyper reads the requests and frames the answers, [`super::strict`] looks over its shoulder, and the
+//! HTTP/1.1: hyper reads the requests and frames the answers, [`strict`](crate::net::strict) looks over its shoulder, and the
 //! [`super::outbox`] keeps every answer until its signal is durable.
 
 use std::future::Future;
@@ -22,8 +22,8 @@ use super::connection::{Order, Watch};
 use super::intake::answer_in_order;
 use super::outbox::{Outbox, SharedOutbox};
 use super::stage::Ingress;
-use super::strict::{REFUSAL, Strict};
 use crate::limits;
+use crate::net::strict::{REFUSAL, Strict};
 
 /// What hyper takes for the socket.
 struct Io {

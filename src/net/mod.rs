@@ -7,9 +7,11 @@ pub mod backoff;
 pub mod client;
 pub mod egress;
 pub mod firestore;
+pub mod host;
 pub mod listen;
 pub mod plane;
 pub mod problem;
+pub mod strict;
 pub mod tls;
 
 use tokio::io::{AsyncRead, AsyncWrite};

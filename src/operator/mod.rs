@@ -6,6 +6,7 @@
 mod access;
 mod orders;
 mod query;
+mod reading;
 mod routes;
 mod seats;
 mod server;

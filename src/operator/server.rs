@@ -18,21 +18,21 @@ use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::access::{Denied, Need, authorize};
 use super::orders::{self, Failed};
+use super::reading::Reading;
 use super::routes::{NoRoute, Route, find};
 use super::seats::{Kind, Seat, Seats};
 use super::{Line, Tokens, Unavailable, query};
 use crate::event::Subject;
 use crate::limits;
-use crate::net::address;
 use crate::net::listen::AsyncAcceptor;
 use crate::net::problem::Problem;
+use crate::net::{address, host};
 use crate::ring::Switch;
 
 type Answer = Response<Full<Bytes>>;
@@ -116,7 +116,7 @@ impl Connection {
         let serving = http1::Builder::new()
             .max_headers(limits::HEADERS_MAX)
             .max_buf_size(limits::HEADER_BYTES_MAX as usize)
-            .serve_connection(TokioIo::new(socket), service);
+            .serve_connection(Reading::new(socket), service);
         tokio::select! {
             // A broken connection concerns its client alone.
             _ended = serving => {}
@@ -155,6 +155,9 @@ impl Connection {
     }
 
     async fn answer_head(&self, request: &Parts, body: &mut Incoming) -> Answer {
+        if !host::is_clear(request.version, &request.uri, &request.headers) {
+            return problem(StatusCode::BAD_REQUEST, "name one host, in Host, and the same in the target");
+        }
         let route = match find(&request.method, request.uri.path()) {
             Ok(route) => route,
             Err(wrong) => return refused(wrong),

@@ -111,6 +111,13 @@ fn refusals_are_the_same_as_on_http_1() {
         ("65 headers", 431, many(63, "1")),
         ("17 KiB of headers", 431, many(1, &"x".repeat(17 * 1024))),
         ("declared length", 413, changed("content-length", "262145")),
+        ("two equal lengths", 400, {
+            let mut request = post(&node, &body);
+            for _ in 0..2 {
+                request.headers_mut().append("content-length", body.len().into());
+            }
+            request
+        }),
     ];
     for (name, status, request) in table {
         let late = Bytes::from(body.clone());

@@ -210,3 +210,44 @@ fn a_refused_request_of_an_operator_takes_no_other_with_it() {
         assert_eq!(read_answer(&mut socket).expect("the next is not lost").status, 200, "{line}");
     }
 }
+
+/// What a proxy before the plane may read in another way is refused, as it is at the front door.
+#[test]
+fn a_request_that_can_be_read_in_two_ways_is_refused() {
+    let node = Node::start();
+    let answered = |request: &str| {
+        let mut socket = connect(node.admin);
+        send(&mut socket, request.as_bytes());
+        read_answer(&mut socket).map(|answer| answer.status)
+    };
+    let close = "connection: close\r\n\r\n";
+    for (name, status, request) in [
+        ("plain", 200, format!("GET /livez HTTP/1.1\r\nhost: gemba\r\n{close}")),
+        ("in absolute form", 200, format!("GET http://gemba/livez HTTP/1.1\r\nhost: gemba\r\n{close}")),
+        ("no host", 400, format!("GET /livez HTTP/1.1\r\n{close}")),
+        ("two hosts", 400, format!("GET /livez HTTP/1.1\r\nhost: a\r\nhost: a\r\n{close}")),
+        ("a host that is none", 400, format!("GET /livez HTTP/1.1\r\nhost: a/b\r\n{close}")),
+        (
+            "another host in the target",
+            400,
+            format!("GET http://other/livez HTTP/1.1\r\nhost: gemba\r\n{close}"),
+        ),
+        ("a bare LF", 400, format!("GET /livez HTTP/1.1\nhost: gemba\r\n{close}")),
+        ("a bare LF behind a header", 400, format!("GET /livez HTTP/1.1\r\nhost: gemba\n{close}")),
+        ("a fragment", 400, format!("GET /livez#x HTTP/1.1\r\nhost: gemba\r\n{close}")),
+        (
+            "two lengths",
+            400,
+            format!("GET /livez HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\ncontent-length: 0\r\n{close}"),
+        ),
+        (
+            "a length beside chunks",
+            400,
+            format!(
+                "GET /livez HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\ntransfer-encoding: chunked\r\n{close}"
+            ),
+        ),
+    ] {
+        assert_eq!(answered(&request), Some(status), "{name}");
+    }
+}

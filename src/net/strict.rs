@@ -1,6 +1,6 @@
 //! Reads along with an HTTP/1.1 connection and refuses what its parser would let pass: a bare line feed as the end of
-//! a line, and a body with two lengths or an encoding of its own. A proxy before us may read such a head in another
-//! way, and what is one request to it would be two to us (RFC 9112, 2.2, 6.1 and 11.2). Pure.
+//! a line, a body with two lengths or an encoding of its own, and a target with a fragment. A proxy before us may read such a head in another
+//! way, and what is one request to it would be two to us (RFC 9112, 2.2, 3.2, 6.1 and 11.2). Pure.
 //!
 //! It also knows where requests end, so that a connection can be closed after one of them.
 
@@ -134,8 +134,8 @@ impl Strict {
         match line.first() {
             // Empty lines before a request are passed over (RFC 9112, 2.2).
             None => !self.head.begun || self.end(),
+            Some(_) if !std::mem::replace(&mut self.head.begun, true) => is_request_line(line),
             Some(b'c' | b'C') => {
-                self.head.begun = true;
                 if let Some(value) = value(line, CONTENT_LENGTH) {
                     let first = self.head.length.is_none();
                     self.head.length = decimal(value);
@@ -144,17 +144,13 @@ impl Strict {
                 true
             }
             Some(b't' | b'T') => {
-                self.head.begun = true;
                 if let Some(value) = value(line, TRANSFER_ENCODING) {
                     let first = !std::mem::replace(&mut self.head.chunked, true);
                     return first && value.eq_ignore_ascii_case(b"chunked");
                 }
                 true
             }
-            Some(_) => {
-                self.head.begun = true;
-                true
-            }
+            Some(_) => true,
         }
     }
 
@@ -174,6 +170,12 @@ impl Strict {
 
 const CONTENT_LENGTH: &[u8] = b"content-length:";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding:";
+
+/// Whether nothing of a request line is left to interpretation: a fragment is no part of a target, nor is anything but
+/// ASCII.
+fn is_request_line(line: &[u8]) -> bool {
+    line.is_ascii() && memchr::memchr(b'#', line).is_none()
+}
 
 /// Whether a header line says where the body ends.
 fn is_framing(line: &[u8]) -> bool {
@@ -196,7 +198,8 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const GOOD: [&str; 6] = [
+    const GOOD: [&str; 7] = [
+        "TRACE /?a%23 HTTP/1.1\r\nx: #\r\n\r\nCOPY / HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n\n\n\nxGET / HTTP/1.1\r\n\r\n",
         "\r\n\r\nPOST / HTTP/1.1\r\nContent-Length:0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
@@ -205,7 +208,10 @@ mod tests {
         "POST / HTTP/1.1\r\nx: content-length: 9\r\n\r\nGET / HTTP/1.1\r\n\r\n",
     ];
     /// `|` stands for the line feed at fault.
-    const BAD: [&str; 11] = [
+    const BAD: [&str; 14] = [
+        "GET /livez#x HTTP/1.1\r|",
+        "CONNECT a# HTTP/1.1\r|",
+        "GET /é HTTP/1.1\r|",
         "GET / HTTP/1.1|host: a\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a|\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\n|",
