@@ -2,7 +2,7 @@
 //! whole, in one piece; only what has to be waited for costs a timer.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,6 +27,17 @@ where
         wait(body, &mut held).await?;
     }
     Ok(held.whole())
+}
+
+/// Holds a whole body of `bytes` for this long, charged like one that is still coming.
+pub async fn hold(charge: Charge, bytes: usize, wait: Duration) -> Result<(), Refused> {
+    charge.set(bytes + BESIDE_BYTES, clock::nanos()).map_err(|_| Refused::BodyBudget)?;
+    let mut waited = pin!(tokio::time::sleep(wait));
+    poll_fn(|cx| match charge.poll_revoked(cx) {
+        Poll::Ready(_) => Poll::Ready(Err(Refused::BodyBudget)),
+        Poll::Pending => waited.as_mut().poll(cx).map(Ok),
+    })
+    .await
 }
 
 /// Reads the rest of a body that nobody wants, so that the next request of its connection can be read; whether it came
@@ -169,5 +180,49 @@ impl Held {
             true => self.only,
             false => self.several.freeze(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::ingress::memory_budget::MemoryBudget;
+
+    /// Bodies that wait for their turn are part of what a client may hold: under pressure, one of who holds most goes.
+    #[test]
+    fn what_waits_for_its_turn_is_charged_until_it_is_judged() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            let budget = MemoryBudget::new(4 * BODY_BYTES_MAX);
+            let forger = IpAddr::from([10, 0, 0, 1]);
+            let waiting: Vec<_> = (0..8)
+                .map(|_| {
+                    let held = hold(budget.open(forger, 0), BODY_BYTES_MAX, Duration::from_secs(1));
+                    tokio::task::spawn_local(held)
+                })
+                .collect();
+            tokio::task::yield_now().await;
+            // Somebody else has room at once.
+            let other = budget.open(IpAddr::from([10, 0, 0, 2]), 0);
+            assert!(other.grow(BODY_BYTES_MAX, 0).is_ok());
+            let (mut done, mut refused) = (0, 0);
+            for task in waiting {
+                match task.await.unwrap() {
+                    Ok(()) => done += 1,
+                    Err(why) => {
+                        assert!(matches!(why, Refused::BodyBudget), "{why:?}");
+                        refused += 1;
+                    }
+                }
+            }
+            assert!(done >= 1 && refused >= 4, "{done} waited, {refused} gave way");
+            assert!(other.grow(2 * BODY_BYTES_MAX, 0).is_ok(), "all of it is given back");
+        });
     }
 }

@@ -99,7 +99,7 @@ pub async fn serve(socket: TcpStream, first: Bytes, watch: Rc<Watch>, ingress: R
         socket: read,
         first,
         ended: false,
-        strict: Strict::new(),
+        strict: Strict::default(),
         outbox: Rc::clone(&outbox),
         watch: Rc::clone(&watch),
         ingress: Rc::clone(&ingress),

@@ -187,7 +187,7 @@ where
     }
     let body = body::read(incoming, || ingress.memory.open(client, clock::nanos())).await?;
     // What was declared and did not come has taken nobody's turn.
-    wait_for_turn(ingress, client, source, body.len() as u64, begun).await?;
+    wait_for_turn(ingress, client, source, body.len(), begun).await?;
     Ok(body)
 }
 
@@ -196,12 +196,15 @@ async fn wait_for_turn(
     ingress: &Ingress,
     client: IpAddr,
     source: &Source,
-    bytes: u64,
+    bytes: usize,
     now: Instant,
 ) -> Result<(), Refused> {
-    match ingress.turn(client, source, bytes, now) {
+    match ingress.turn(client, source, bytes as u64, now) {
         Turn::Now => {}
-        Turn::After(nanos) => tokio::time::sleep(Duration::from_nanos(nanos)).await,
+        Turn::After(nanos) => {
+            let charge = ingress.memory.open(client, clock::nanos());
+            body::hold(charge, bytes, Duration::from_nanos(nanos)).await?;
+        }
         Turn::Never => return Err(Refused::Guarded),
     }
     Ok(())

@@ -7,7 +7,7 @@
 use crate::limits::HEADER_BYTES_MAX;
 
 /// Where in the stream of requests one connection is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Strict {
     place: Place,
     /// The line that the last read broke off in.
@@ -19,8 +19,9 @@ pub struct Strict {
     heads: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Place {
+    #[default]
     Head,
     Body {
         left: u64,
@@ -46,11 +47,6 @@ pub const REFUSAL: &[u8] = b"\0\r\n\r\n";
 const LINE_BYTES_MAX: usize = HEADER_BYTES_MAX as usize;
 
 impl Strict {
-    #[must_use]
-    pub fn new() -> Self {
-        Self { place: Place::Head, broken: Vec::new(), cut: false, head: Head::default(), heads: 0 }
-    }
-
     /// Heads that have come whole.
     #[must_use]
     pub fn heads(&self) -> u64 {
@@ -227,7 +223,7 @@ mod tests {
 
     /// How much of `text` passes when it arrives in pieces of `size` bytes, if not all.
     fn passes(text: &str, size: usize) -> Option<usize> {
-        let mut strict = Strict::new();
+        let mut strict = Strict::default();
         let pieces = text.as_bytes().chunks(size).enumerate();
         pieces.map(|(number, piece)| Some(number * size + strict.read(piece)?)).find_map(|fault| fault)
     }
@@ -253,7 +249,7 @@ mod tests {
 
     #[test]
     fn nothing_passes_after_a_refusal() {
-        let mut strict = Strict::new();
+        let mut strict = Strict::default();
         assert_eq!(strict.read(b"GET / HTTP/1.1\nhost"), Some(14));
         assert_eq!(strict.read(b": gemba\r\n"), Some(0));
     }
@@ -277,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_not_kept() {
-        let mut strict = Strict::new();
+        let mut strict = Strict::default();
         for _ in 0..1000 {
             assert_eq!(strict.read(&[b'x'; 100]), None);
         }
@@ -289,7 +285,7 @@ mod tests {
     fn reads_that_stay_within_a_request_end_where_it_ends() {
         let first = b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nab\ncd";
         let both = [first.as_slice(), b"GET / HTTP/1.1\r\n\r\n"].concat();
-        let (mut strict, mut at) = (Strict::new(), 0);
+        let (mut strict, mut at) = (Strict::default(), 0);
         while strict.heads() < 1 || strict.within_request() > 1 {
             let end = at + strict.within_request();
             assert_eq!(strict.read(&both[at..end]), None);

@@ -22,7 +22,7 @@ pub struct Reading {
 
 impl Reading {
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket, strict: Strict::new() }
+        Self { socket, strict: Strict::default() }
     }
 }
 

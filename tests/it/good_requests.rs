@@ -152,7 +152,7 @@ fn a_signed_body_is_one_signal_whatever_stands_beside_it() {
             assert_eq!(status(&node, at, &headers, body.as_bytes()), 415, "{kind}");
         }
     }
-    assert_eq!(node.metric("gemba_signals_total{result=\"accepted\"}"), 0.0, "since the restart");
+    assert!(node.metric("gemba_signals_total{result=\"accepted\"}") < 1.0, "since the restart");
 }
 
 #[test]
