@@ -24,6 +24,7 @@ impl Command {
         let Self::Check { file, json } = self;
         let config = crate::config::load(Some(&file), std::env::vars_os(), &Flags::default())?;
         let secrets = config.read_secrets(Missing::Assume)?;
+        serve::has_log_key(&config)?;
         serve::settings(&config, &secrets)?;
         serve::warn(&config, &secrets);
         if json {

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use super::output::Failure;
 use super::targets::{broker, targets};
 use super::{Configured, privacy, rules};
+use crate::andon::log::LogError;
 use crate::config::{
     self, Config, ConfigError, Missing, NodeRole, QueueType, SchemeName, Secrets, TokenRole,
 };
@@ -20,6 +21,7 @@ use crate::ingress::stage::Source;
 use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
 use crate::limits::DIAGNOSTICS_LAST;
+use crate::line::recovery::RecoveryError;
 use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Settings, Sharing};
 use crate::line::{self, Bounds, Ended, Notice, ServeError, SystemOrders};
 use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
@@ -43,6 +45,7 @@ impl Serve {
             privacy::open_memory();
         }
         keep_private(&config.data_dir)?;
+        has_log_key(&config)?;
         for (what, path) in config.create_secrets().map_err(Failure::io)? {
             say(&format!("made {what}: {}", path.display()));
         }
@@ -85,6 +88,14 @@ impl Serve {
     }
 }
 
+/// A key that is made in place of a lost one would make the log seem damaged.
+pub fn has_log_key(config: &Config) -> Result<(), Failure> {
+    let log_dir = line::log_dir(&config.data_dir);
+    let Some(key) = config.lost_log_key(&log_dir) else { return Ok(()) };
+    let what = format!("{} is missing, and {} was signed with it", key.display(), log_dir.display());
+    Err(Failure::usage(what).hint(line::LOG_KEY))
+}
+
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         let failure = match &error {
@@ -93,6 +104,7 @@ impl From<ServeError> for Failure {
             | ServeError::Descriptors(_)
             | ServeError::Clock
             | ServeError::BeginsNow { .. }
+            | ServeError::Recovery(RecoveryError::Log(LogError::OtherKey { .. }))
             | ServeError::Odd { .. } => Self::usage(error.to_string()),
             ServeError::TooOften { .. } => Self::check(error.to_string()),
             _ => Self::io(&error),

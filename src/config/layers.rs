@@ -356,9 +356,11 @@ impl Layers {
         let what = format!("the secret of source `{name_set}`");
         let kept = (optional(text, source.secret_file.as_ref()), optional(text, source.secret_env.as_ref()));
         let mut keys: Vec<SourceKey> = Vec::new();
-        if source.key.is_empty() || kept.0.is_some() || kept.1.is_some() {
+        let default = default_file(&format!("{name_set}.secret"));
+        // What an earlier start made goes on to be accepted beside keys that are added, until its file is removed.
+        let is_made = default.as_ref().is_some_and(|path| path.exists());
+        if source.key.is_empty() || kept.0.is_some() || kept.1.is_some() || is_made {
             let blueprint = blueprint.filter(|_| name_set == "signals");
-            let default = default_file(&format!("{name_set}.secret"));
             let secret = self.secret(kept, blueprint, default, (&what, "secret_file")).map_err(at_table)?;
             keys.push(SourceKey { name: FIRST_KEY.into(), secret });
         }

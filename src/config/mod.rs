@@ -232,6 +232,15 @@ impl PackFile {
 }
 
 impl Config {
+    /// The log's signing key, where its file is not there and `log_dir` holds a log that was signed with it.
+    #[must_use]
+    pub fn lost_log_key(&self, log_dir: &Path) -> Option<&Path> {
+        let Kept::File(key) = &self.proof.as_ref()?.log_key.kept else { return None };
+        let is_segment = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|end| end == "log");
+        let holds_log = || std::fs::read_dir(log_dir).is_ok_and(|dir| dir.flatten().any(is_segment));
+        (!key.exists() && holds_log()).then_some(key)
+    }
+
     /// In the dev profile, makes the secrets that are missing; says what and where.
     ///
     /// # Errors

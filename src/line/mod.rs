@@ -26,5 +26,5 @@ mod wiring;
 
 pub use cores::processors;
 pub use journal_thread::Bounds;
-pub use recovery::journal_dir;
-pub use serve::{Addresses, Ended, Notice, ServeError, SystemOrders, serve};
+pub use recovery::{journal_dir, log_dir};
+pub use serve::{Addresses, Ended, LOG_KEY, Notice, ServeError, SystemOrders, serve};

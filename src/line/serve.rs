@@ -82,6 +82,10 @@ pub enum ServeError {
     TooOften { stage: String },
 }
 
+/// What helps where a log's key is gone.
+pub const LOG_KEY: &str = "restore the log's signing key from a backup: nothing else can continue this log, and a new one begins with a new \
+                           `node.data_dir`";
+
 impl ServeError {
     /// What the operator can do.
     #[must_use]
@@ -108,6 +112,7 @@ impl ServeError {
             Self::Recovery(RecoveryError::LogShort { .. }) => Some(
                 "restore log/ as it was: nothing else has its receipts, and a new log under the same name would contradict it",
             ),
+            Self::Recovery(RecoveryError::Log(LogError::OtherKey { .. })) => Some(LOG_KEY),
             Self::BeginsNow { .. } => Some("set the clock of the machine, and start again"),
             Self::Odd { .. } => Some(
                 "move it away and start again, after putting back what it stands for; to keep data on another disk, mount that, or \

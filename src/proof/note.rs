@@ -119,6 +119,14 @@ pub fn verify_checkpoint(name: &str, public_key: &[u8; 32], note: &str) -> Optio
     Some((size.parse().ok()?, root.try_into().ok()?))
 }
 
+/// Whether a note has a signature line of this name and key; it may not hold.
+#[must_use]
+pub fn names_key(name: &str, public_key: &[u8; 32], note: &str) -> bool {
+    let line = format!("\u{2014} {name} ");
+    let encoded = note.lines().filter_map(|signature| signature.strip_prefix(&line));
+    encoded.filter_map(decode).any(|signature| signature.starts_with(&key_id(name, public_key)))
+}
+
 /// The bytes of a text in base64, if it is the one spelling of them: `BASE64` takes padding in the middle too.
 fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(text.as_bytes()).ok().filter(|bytes| BASE64.encode(bytes) == text)

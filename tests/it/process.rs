@@ -358,6 +358,10 @@ fn a_secret_that_is_a_pipe_is_not_waited_for() {
     assert_eq!((code, said.contains("it is not a regular file")), (Some(2), true), "{said}");
 }
 
+/// A pack that names an action which nobody configured.
+const GHOST: &str = "name = \"p\"\n[[rule]]\nid = \"r\"\ntypes = [\"cost.usage\"]\nwhen = \"true\"\ndecide = \"act\"\n\
+                     action = \"ghost\"\nreason = \"x\"\n";
+
 #[test]
 fn a_check_and_a_start_refuse_the_same() {
     let dir = tempfile::tempdir().unwrap();
@@ -389,6 +393,15 @@ fn a_check_and_a_start_refuse_the_same() {
         let path = dir.path().join("dev.toml");
         write(&path, &format!("[node]\nprofile = \"dev\"\ndata_dir = \"dev\"\n{more}"))
     };
+    let pack = write(&dir.path().join("pack.toml"), GHOST);
+    for (packs, expected) in
+        [("nowhere.toml".to_owned(), "nowhere.toml cannot be read"), (pack, "no [[action]] is named `ghost`")]
+    {
+        let (code, said) =
+            judged(|| command(dir.path()), &dev(&format!("[policy]\npacks = [\"{packs}\"]\n")));
+        assert_eq!((code, said.contains(expected)), (Some(2), true), "{said}");
+        let _left = std::fs::remove_dir_all(dir.path().join("dev"));
+    }
     let hook = "[[action]]\nname = \"signals\"\nkind = \"webhook\"\nurl = \"https://a.b/\"\n";
     let (code, said) = judged(|| command(dir.path()), &dev(&broker("guest\n")));
     assert_eq!((code, said.contains("warning")), (Some(0), false), "{said}");
@@ -523,6 +536,44 @@ fn a_log_that_is_gone_is_not_begun_anew() {
     std::fs::rename(dir.path().join("log"), &log).unwrap();
     let node = Node::start_in(dir.path(), &[]);
     assert_eq!(node.decided("acme", "s-1")["status"], "decided");
+}
+
+#[test]
+fn a_log_key_that_is_lost_is_not_made_anew_and_a_different_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Node::start_in(dir.path(), &[]).terminate().success());
+    let (key, away) = (dir.path().join("data/log.key"), dir.path().join("log.key"));
+    std::fs::rename(&key, &away).unwrap();
+    let (code, said) = ended(command(dir.path()).arg("serve"));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("data/log.key is missing, and data/log was signed with it"), "{said}");
+    assert!(said.contains("restore the log's signing key") && !key.exists(), "{said}");
+    write(&key, &"5a".repeat(32));
+    let (code, said) = ended(command(dir.path()).arg("serve"));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("was signed with a different key than the configured one"), "{said}");
+    std::fs::rename(&away, &key).unwrap();
+    assert!(Node::start_in(dir.path(), &[]).terminate().success());
+}
+
+#[test]
+fn a_key_that_is_added_in_development_takes_no_other_away() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Node::start_in(dir.path(), &[]).terminate().success());
+    write(
+        &dir.path().join("gemba.toml"),
+        "[node]\nprofile = \"dev\"\n[[source]]\nname = \"signals\"\nscheme = \"hmac\"\n\
+         [[source.key]]\nname = \"next\"\nsecret_env = \"NEXT\"\n",
+    );
+    let next = "a second secret of the source signals";
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml"), ("NEXT", next)]);
+    let answer = node.post("application/json", signal("acme", "vm", "s-1").as_bytes());
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let body = signal("acme", "vm", "s-2");
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, next.as_bytes());
+    let signature = faster_hex::hex_string(aws_lc_rs::hmac::sign(&key, body.as_bytes()).as_ref());
+    let headers = [("content-type", "application/json"), ("x-signature", signature.as_str())];
+    assert_eq!(node.request("POST", "/v1/signals", &headers, body.as_bytes()).status, 202);
 }
 
 #[test]

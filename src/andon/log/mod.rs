@@ -40,6 +40,8 @@ pub enum LogError {
     Damaged { path: PathBuf, offset: u64, what: &'static str },
     #[error("{path} belongs to another log; the configured origin or format differs")]
     Foreign { path: PathBuf },
+    #[error("{path} was signed with a different key than the configured one")]
+    OtherKey { path: PathBuf },
     #[error("{path}: an earlier write failed; restart to recover")]
     Broken { path: PathBuf },
     #[error("the system gives no randomness")]

@@ -11,7 +11,7 @@ use super::reader::Index;
 use super::{LogError, Tail};
 
 use crate::disk::{Disk, File, FrameSeed, write_again};
-use crate::proof::note::{Signer, verify_checkpoint};
+use crate::proof::note::{Signer, names_key, verify_checkpoint};
 use crate::proof::tree::{Hash, Tree, leaf_hash};
 
 const MAGIC: [u8; 8] = *b"GEMBALG1";
@@ -194,6 +194,9 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
     }
     if let Some(size) = index.size() {
         let checked = verify_checkpoint(signer.name(), &signer.public_key(), index.checkpoint());
+        if !names_key(signer.name(), &signer.public_key(), index.checkpoint()) {
+            return Err(LogError::OtherKey { path: path.clone() });
+        }
         if checked != Some((size, scanned.tree.root())) || size != scanned.tree.size() {
             let what = "the last checkpoint is not signed by this log's key for this tree";
             return Err(LogError::Damaged { path: path.clone(), offset: scanned.end, what });
