@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, PROGRAM, command, ends};
+use crate::node::{Node, PROGRAM, command, command_of, ends};
 
 /// What should happen has not happened by then.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,6 +21,13 @@ fn load(node: &Node, more: &[&str]) -> Command {
     command.arg(node.file("signals.secret")).arg("--admin-token-file").arg(node.file("admin.token"));
     command.args(["--json", "--rate", "200", "--connections", "4", "--tenants", "1"]).args(more);
     command.stdout(Stdio::piped());
+    command
+}
+
+/// The same run, which hears of a terminal that is gone whatever whoever started the tests has it ignore.
+fn hearing_hangups(load: &Command) -> Command {
+    let mut command = command_of("env", load.get_current_dir().unwrap());
+    command.arg("--default-signal=HUP").arg(load.get_program()).args(load.get_args()).stdout(Stdio::piped());
     command
 }
 
@@ -66,7 +73,8 @@ fn a_signal_ends_a_run_and_what_there_is_is_printed_and_written() {
     for (name, code, why) in
         [("INT", 130, "interrupted"), ("TERM", 143, "terminated"), ("HUP", 129, "hung_up")]
     {
-        let run = spawned(load(&node, &[&LONG[..], &["--verify", "--report", why]].concat()));
+        let run = load(&node, &[&LONG[..], &["--verify", "--report", why]].concat());
+        let run = spawned(hearing_hangups(&run));
         let before = node.metric("gemba_signals_total{result=\"accepted\"}");
         let until = Instant::now() + PATIENCE;
         while node.metric("gemba_signals_total{result=\"accepted\"}") < before + 20.0 {
@@ -177,7 +185,7 @@ fn what_cannot_be_done_at_the_end_is_told_before_the_begin() {
 #[test]
 fn a_run_whose_terminal_is_gone_writes_its_report() {
     let node = Node::start();
-    let mut command = load(&node, &[&LONG[..], &["--report", "out"]].concat());
+    let mut command = hearing_hangups(&load(&node, &[&LONG[..], &["--report", "out"]].concat()));
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let run = spawned({
         command.stdout(full()).stderr(full());
