@@ -219,7 +219,7 @@ impl Watch {
         }
         let now = clock::nanos();
         let mut charge = self.answers_charge.borrow_mut();
-        let charge = charge.get_or_insert_with(|| self.budget.open(address::client(self.client()), now));
+        let charge = charge.get_or_insert_with(|| self.open_charge(now));
         if charge.set(bytes, now).is_err() {
             self.order(Order::End);
         }
@@ -236,13 +236,22 @@ impl Watch {
         if in_head {
             let now = clock::nanos();
             let mut charge = self.head_charge.borrow_mut();
-            let charge = charge.get_or_insert_with(|| self.budget.open(address::client(self.client()), now));
+            let charge = charge.get_or_insert_with(|| self.open_charge(now));
             if charge.grow(bytes, now).is_err() {
                 self.order(Order::End);
             }
         } else if self.head_charge.borrow().is_some() {
             self.head_charge.take();
         }
+    }
+
+    /// A charge of this connection, which is woken when it has to go: it may be silent from now on.
+    fn open_charge(&self, now: u64) -> Charge {
+        let charge = self.budget.open(address::client(self.client()), now);
+        if let Some(waker) = &*self.waker.borrow() {
+            let _not_yet = charge.poll_revoked(&Context::from_waker(waker));
+        }
+        charge
     }
 
     /// Tells the connection to do something at least as hard as it does already.
