@@ -347,8 +347,10 @@ pub enum Ack {
     Conflict { index: u32, seq: Seq },
     /// Nothing was taken: the journal cannot take more now.
     Refused(Shed),
-    /// Nothing was taken: what was handed on before it was not taken either, or the partition is not held.
-    Behind,
+    /// Nothing was taken: something that was handed on before it was not taken either.
+    OutOfOrder,
+    /// Nothing was taken: this node does not own the partition now.
+    NotOwned,
     /// The shards have been told of the cut.
     Cut(Box<Cut>),
 }

@@ -255,7 +255,7 @@ impl Promised {
                 Told::Refused(Refused::Conflict { index, seq })
             }
             Ack::Refused(shed) => Told::Refused(Refused::shed(shed, retry_after)),
-            Ack::Behind | Ack::Cut(_) => unreachable!("only a processor asks for it"),
+            Ack::OutOfOrder | Ack::NotOwned | Ack::Cut(_) => unreachable!("only a processor asks for it"),
         }
     }
 }

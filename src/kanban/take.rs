@@ -75,8 +75,11 @@ impl Stage {
                 let taken = self.positions.of(&part.position).unwrap_or_default();
                 let elsewhere =
                     self.tenure.as_ref().is_some_and(|tenure| !tenure.holds(part.position.partition));
-                if elsewhere || (taken < part.behind && !part.skips) {
-                    return Ok(Ack::Behind);
+                if elsewhere {
+                    return Ok(Ack::NotOwned);
+                }
+                if taken < part.behind && !part.skips {
+                    return Ok(Ack::OutOfOrder);
                 }
                 Some(taken)
             }

@@ -68,7 +68,7 @@ impl Stage {
 
     fn hold(&mut self, taken: Taken) -> Ack {
         let Taken { hold, positions, recent } = taken;
-        let Some(tenure) = &mut self.tenure else { return Ack::Behind };
+        let Some(tenure) = &mut self.tenure else { return Ack::NotOwned };
         tenure.held.insert(hold.partition, (hold.term, recent.into_iter().collect()));
         tenure.fresh.retain(|(partition, ..)| *partition != hold.partition);
         self.positions.forget(hold.partition);
@@ -89,7 +89,7 @@ impl Stage {
             tenure.held.get(&partition).map(|(term, _)| *term)
         });
         if now != Some(term) {
-            return Ack::Behind;
+            return Ack::NotOwned;
         }
         let seq = self.writer.adopt(&adopt);
         let subject = adopt.subject.clone();
@@ -110,7 +110,7 @@ impl Stage {
     }
 
     fn share(&mut self, shared: Shared) -> Ack {
-        let Some(tenure) = &mut self.tenure else { return Ack::Behind };
+        let Some(tenure) = &mut self.tenure else { return Ack::NotOwned };
         for lost in &shared.lost {
             tenure.held.remove(lost);
             self.positions.forget(*lost);
@@ -122,7 +122,7 @@ impl Stage {
     }
 
     fn cut(&mut self) -> Ack {
-        let Some(tenure) = &mut self.tenure else { return Ack::Behind };
+        let Some(tenure) = &mut self.tenure else { return Ack::NotOwned };
         let through = self.writer.given();
         let identities = std::mem::take(&mut tenure.fresh);
         let held = self.positions.iter().filter(|(_, partition, _)| tenure.holds(*partition));
@@ -172,7 +172,7 @@ mod tests {
     fn what_is_lost_is_taken_again_and_what_was_shared_is_not() {
         let mut node = start(&Memory::default(), clock::now());
         node.stage = node.stage.sharing(Tenure::new(1, Mark::new(0)));
-        assert!(matches!(told(&mut node, forwarded(1, "s-1")), Ack::Behind), "nothing is held");
+        assert!(matches!(told(&mut node, forwarded(1, "s-1")), Ack::NotOwned), "nothing is held");
         assert!(matches!(told(&mut node, taken(1, 0, Vec::new())), Ack::Durable { .. }));
         assert!(matches!(told(&mut node, forwarded(1, "s-1")), Ack::Durable { duplicates: 0, .. }));
         let Ack::Cut(cut) = told(&mut node, Arrival::Cut) else { panic!("a cut is answered by one") };
@@ -180,7 +180,7 @@ mod tests {
         let known = (cut.identities[0].1, cut.identities[0].2);
         assert!(matches!(told(&mut node, forwarded(2, "s-2")), Ack::Durable { duplicates: 0, .. }));
         assert!(matches!(told(&mut node, lost(cut.through.0)), Ack::Durable { .. }));
-        assert!(matches!(told(&mut node, forwarded(2, "s-2")), Ack::Behind), "it is lost");
+        assert!(matches!(told(&mut node, forwarded(2, "s-2")), Ack::NotOwned), "it is lost");
         // The store knows the first one; the second is void.
         told(&mut node, taken(3, 1, vec![known]));
         assert!(matches!(told(&mut node, forwarded(1, "s-1")), Ack::Durable { duplicates: 1, .. }));
@@ -200,9 +200,9 @@ mod tests {
                 vec![(TimerKind::QuotaWindow, UnixMillis(1)), (TimerKind::QuotaWindow, UnixMillis(u64::MAX))];
             Arrival::Adopted(Box::new(Adopted { term, adopt, timers, waiting: vec![named("s-1")] }))
         };
-        assert!(matches!(told(&mut node, adopted(1)), Ack::Behind), "nothing is held");
+        assert!(matches!(told(&mut node, adopted(1)), Ack::NotOwned), "nothing is held");
         told(&mut node, taken(2, 0, Vec::new()));
-        assert!(matches!(told(&mut node, adopted(1)), Ack::Behind), "it may have changed since");
+        assert!(matches!(told(&mut node, adopted(1)), Ack::NotOwned), "it may have changed since");
         // It comes with the timer that is over and with what waits.
         let Ack::Durable { first, last, .. } = told(&mut node, adopted(2)) else { panic!("it is adopted") };
         assert_eq!(last.0 - first.0, 2);

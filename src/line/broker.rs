@@ -52,6 +52,15 @@ fn runtime() -> Result<tokio::runtime::LocalRuntime, ServeError> {
 }
 
 impl Broker {
+    /// Whether something is wrong with the broker now, be the node ready or not.
+    #[must_use]
+    pub fn is_troubled(&self) -> bool {
+        match self {
+            Self::Publisher(marks) => marks.connected.read() == 0 || marks.blocked.read() == 1,
+            Self::Consumer(marks) => marks.connected.read() == 0,
+        }
+    }
+
     /// A broker that is away is a longer queue at an edge, and nothing to do at a processor.
     #[must_use]
     pub fn health(&self, durable: Seq) -> StageHealth {

@@ -94,7 +94,7 @@ impl Edge {
             clock: journal_clock::Marks::default(),
             drain: drain.clone(),
         };
-        let published = publisher::Marks::new(through, Trouble::new(settings.say));
+        let published = publisher::Marks::new(through, Trouble::of_broker(settings.say));
         let connections = Connections::new(settings.http_threads(), budget.connections);
         let health = Health {
             name: settings.name.as_str().into(),

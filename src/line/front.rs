@@ -54,7 +54,7 @@ pub fn broker_marks(settings: &Settings, say: fn(&str)) -> Option<Broker> {
     match &settings.role {
         Role::All(_) | Role::Edge(_) => None,
         Role::Processor(_, link) => {
-            Some(Broker::Consumer(consumer::Marks::new(&link.consumed, Trouble::new(say))))
+            Some(Broker::Consumer(consumer::Marks::new(&link.consumed, Trouble::of_broker(say))))
         }
     }
 }

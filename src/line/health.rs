@@ -101,9 +101,11 @@ impl Health {
         }
     }
 
-    /// The blueprint's `system_status`: 0 healthy, 1 degraded, 2 halted.
+    /// The blueprint's `system_status`: 0 healthy, 1 degraded, 2 halted. A node that is ready can be degraded: an edge
+    /// accepts while its broker is away.
     #[must_use]
     pub fn status(&self) -> f64 {
-        if self.stages().iter().all(|stage| stage.ok) { 0.0 } else { 1.0 }
+        let troubled = self.broker.as_ref().is_some_and(Broker::is_troubled);
+        if !troubled && self.stages().iter().all(|stage| stage.ok) { 0.0 } else { 1.0 }
     }
 }

@@ -46,7 +46,7 @@ pub fn plan(
 ) -> Result<Ends, ServeError> {
     let IngressEnds { arrivals, acks, bell, acked } = end;
     let partitions = link.topology.partitions;
-    let marks = Marks::new(partitions, Trouble::new(say));
+    let marks = Marks::new(partitions, Trouble::of_shared_state(say));
     let (mut tenures, mut cuts) = (Vec::new(), Vec::new());
     for _ in 0..shards {
         let (cut, taken) = lane(1, Arc::clone(&bell));

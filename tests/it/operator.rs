@@ -363,3 +363,16 @@ fn no_secret_appears_anywhere_but_in_its_file() {
         }
     }
 }
+
+#[test]
+fn an_edge_without_its_broker_accepts_and_is_degraded() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[node]\nprofile = \"dev\"\nrole = \"edge\"\n[kanban]\nbackend = \"rabbitmq\"\n\
+                  [rabbitmq]\nhosts = [\"127.0.0.1:1\"]\nusername = \"guest\"\npassword_env = \"BROKER_PASSWORD\"\n";
+    std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
+    let variables = [("GEMBA_CONFIG", "gemba.toml"), ("BROKER_PASSWORD", "guest")];
+    let node = Node::start_in(dir.path(), &variables);
+    assert_eq!(node.ask("/readyz").status, 200);
+    assert_eq!(node.post("application/json", signal("acme", "vm", "s-1").as_bytes()).status, 202);
+    assert!(node.metric("system_status") > 0.5);
+}

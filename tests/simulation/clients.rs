@@ -203,7 +203,7 @@ impl Clients {
                 }
             }
             (Ack::Refused(_), Some(_)) => {}
-            (Ack::Behind, _) => unreachable!("nothing comes over a broker"),
+            (Ack::OutOfOrder | Ack::NotOwned, _) => unreachable!("nothing comes over a broker"),
             (Ack::Conflict { seq, .. }, Some(expected)) if *seq == expected => {}
             (Ack::Durable { first, last, duplicates }, None) => {
                 unit.state = State::Done;

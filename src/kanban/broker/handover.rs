@@ -70,9 +70,13 @@ impl Consumer {
                         taking.units.pop_front();
                         return Err(format!("the journal takes nothing now: {shed:?}"));
                     }
-                    Some(Ack::Behind) => {
+                    Some(Ack::OutOfOrder) => {
                         taking.units.pop_front();
                         return Err("a message before this one was not taken".into());
+                    }
+                    Some(Ack::NotOwned) => {
+                        taking.units.pop_front();
+                        return Err("the partition of a message is no longer decided on here".into());
                     }
                     Some(Ack::Conflict { .. } | Ack::Cut(_)) => {
                         unreachable!("what an edge accepted is taken, in whatever form")

@@ -1,18 +1,26 @@
-//! Why the broker does not do what it should, for those who look, and said aloud once when it changes.
+//! Why the broker, or the store of shared state, does not do what it should, for those who look, and said aloud once when
+//! it changes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is wrong now; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Trouble {
+    /// What the end of a trouble says.
+    over: &'static str,
     now: Arc<Mutex<Option<Box<str>>>>,
     say: fn(&str),
 }
 
 impl Trouble {
     #[must_use]
-    pub fn new(say: fn(&str)) -> Self {
-        Self { now: Arc::default(), say }
+    pub fn of_broker(say: fn(&str)) -> Self {
+        Self { over: "the broker is connected", now: Arc::default(), say }
+    }
+
+    #[must_use]
+    pub fn of_shared_state(say: fn(&str)) -> Self {
+        Self { over: "Firestore answers again", now: Arc::default(), say }
     }
 
     /// From here on this is wrong, or nothing.
@@ -23,7 +31,7 @@ impl Trouble {
         }
         match trouble {
             Some(what) => (self.say)(what),
-            None => (self.say)("the broker is connected"),
+            None => (self.say)(self.over),
         }
         *now = trouble.map(Into::into);
     }

@@ -152,7 +152,7 @@ impl Sharer {
                 adopted.push(Arrival::Adopted(Box::new(self.read(path, &document, (subject, term))?)));
             }
             let acks = self.port.journal(adopted).await?;
-            if acks.contains(&Ack::Behind) {
+            if acks.contains(&Ack::NotOwned) {
                 return Err(Failed::Elsewhere { partition });
             }
             let mut held = self.held.borrow_mut();

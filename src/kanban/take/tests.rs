@@ -138,7 +138,7 @@ proptest! {
             node.arrivals.push(Arrival::Forwarded(Box::new(forwarded))).unwrap();
             now += Duration::from_millis(400);
             node.stage.turn(now, look(UnixMillis(NOW.0 + identities))).unwrap();
-            let answered = matches!(node.acks.pop(), Some(Ack::Durable { .. } | Ack::Behind));
+            let answered = matches!(node.acks.pop(), Some(Ack::Durable { .. } | Ack::OutOfOrder));
             prop_assert!(answered);
             match then {
                 // Killed: only what is durable is left.
