@@ -7,6 +7,7 @@ pub mod action;
 mod barrier;
 pub mod breaker;
 pub mod dead_letter;
+mod directory;
 pub mod fair_queue;
 pub mod governor;
 pub mod policy;

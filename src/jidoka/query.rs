@@ -1,4 +1,5 @@
-//! What operators ask of a shard; answered between its turns.
+//! What operators ask of a shard. Each turn answers a bounded part of it, so that whoever may ask cannot keep a shard from
+//! deciding (promise P5).
 
 use tokio::sync::oneshot;
 
@@ -36,23 +37,62 @@ pub struct Page {
     pub limit: usize,
 }
 
+/// A page that is being put together.
+#[derive(Debug)]
+pub struct Listing {
+    page: Page,
+    found: Vec<GovernorView>,
+    answer: oneshot::Sender<Vec<GovernorView>>,
+}
+
+/// Governors that one turn shows: some ten microseconds' work.
+const SLICE: usize = 64;
+
 impl Stage {
+    /// One slice of what is asked.
     pub(super) fn answer_queries(&mut self) {
-        while let Some(query) = self.lanes.queries.pop() {
+        let mut left = SLICE;
+        while left > 0 {
+            if let Some(listing) = self.directory.listing.take() {
+                left = self.go_on(listing, left);
+                continue;
+            }
+            let Some(query) = self.lanes.queries.pop() else { return };
             // Who asked may have gone; then nobody wants the answer.
             match query {
                 Query::One { subject, answer } => {
                     let governor = self.governor(&subject.tenant, &subject.sku);
                     let _gone = answer.send(governor.map(|governor| self.view(governor)));
+                    left -= 1;
                 }
                 Query::Many { page, answer } => {
-                    let _gone = answer.send(self.list(&page));
+                    self.directory.listing = Some(Listing { page, found: Vec::new(), answer });
                 }
                 Query::DryRun { replay, now, answer } => {
                     let _gone = answer.send(self.dry_run(*replay, now));
+                    left = left.saturating_sub(SLICE / 8);
                 }
             }
         }
+    }
+
+    /// Adds to a page, and hands it over when it is whole. Returns how many governors the turn may still show.
+    fn go_on(&mut self, mut listing: Listing, left: usize) -> usize {
+        let wanted = listing.page.limit.min(GOVERNORS_LISTED_MAX) - listing.found.len();
+        let count = wanted.min(left);
+        let before = listing.found.len();
+        let slots = self.directory.slots(&listing.page, count);
+        let governors = slots.filter_map(|slot| self.slots.get(slot as usize).map(|slot| &slot.governor));
+        listing.found.extend(governors.map(|governor| self.view(governor)));
+        let shown = listing.found.len() - before;
+        if shown < count || shown == wanted || listing.answer.is_closed() {
+            let _gone = listing.answer.send(listing.found);
+        } else {
+            let last = listing.found.last();
+            listing.page.after = last.map(|last| (last.tenant.clone(), last.sku.clone()));
+            self.directory.listing = Some(listing);
+        }
+        left - shown.max(1)
     }
 
     fn governor(&self, tenant: &str, sku: &str) -> Option<&Governor> {
@@ -94,20 +134,6 @@ impl Stage {
             actions: effects.intents.iter().map(|intent| (*intent.name).into()).collect(),
             transitions: transitions.collect(),
         }
-    }
-
-    fn list(&self, page: &Page) -> Vec<GovernorView> {
-        let after = page.after.as_ref().map(|(tenant, sku)| (&**tenant, &**sku));
-        let mut found: Vec<&Governor> = self
-            .slots
-            .iter()
-            .map(|slot| &slot.governor)
-            .filter(|governor| page.tenant.as_deref().is_none_or(|tenant| governor.tenant() == tenant))
-            .filter(|governor| after.is_none_or(|after| (governor.tenant(), governor.sku()) > after))
-            .collect();
-        found.sort_unstable_by_key(|governor| (governor.tenant(), governor.sku()));
-        found.truncate(page.limit.min(GOVERNORS_LISTED_MAX));
-        found.into_iter().map(|governor| self.view(governor)).collect()
     }
 
     fn view(&self, governor: &Governor) -> GovernorView {

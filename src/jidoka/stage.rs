@@ -15,6 +15,7 @@ use hashbrown::{HashMap, HashTable};
 
 use super::barrier::Barrier;
 use super::dead_letter::CaseChange;
+use super::directory::Directory;
 use super::fair_queue::FairQueue;
 use super::governor::{Effects, Governor, Intent};
 use super::query::Query;
@@ -94,6 +95,7 @@ pub struct Stage {
     pub(super) compiled: Arc<Compiled>,
     pub(super) slots: Vec<Slot>,
     index: HashTable<u32>,
+    pub(super) directory: Directory,
     /// Numbers of the tenants.
     tenants: HashMap<Box<str>, u32, RandomState>,
     hasher: RandomState,
@@ -166,6 +168,7 @@ impl Stage {
             compiled,
             slots: Vec::new(),
             index: HashTable::new(),
+            directory: Directory::default(),
             tenants: HashMap::default(),
             hasher: RandomState::default(),
             ready: FairQueue::default(),
@@ -218,6 +221,7 @@ impl Stage {
     pub fn has_work(&self) -> bool {
         !self.lanes.events.is_empty()
             || !self.lanes.queries.is_empty()
+            || self.directory.listing.is_some()
             || !self.ready.is_empty()
             || self.barrier.is_some()
     }
@@ -419,13 +423,13 @@ impl Stage {
         assert!(self.ready.is_empty(), "events that wait know their governor by its slot");
         self.slots.clear();
         self.index.clear();
+        self.directory.clear();
         self.states = [0; 6];
     }
 
     pub(super) fn admit(&mut self, governor: Governor) -> u32 {
-        let at = u32::try_from(self.slots.len());
-        assert!(at.is_ok(), "a node has fewer than 2^32 governors");
-        let at = at.unwrap_or(u32::MAX);
+        let at = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        assert!(at < u32::MAX, "a node has fewer than 2^32 governors");
         let hashed = hash(&self.hasher, governor.tenant(), governor.sku());
         self.states[governor.state() as usize] += 1;
         let next = u32::try_from(self.tenants.len()).unwrap_or(u32::MAX);
@@ -433,6 +437,7 @@ impl Stage {
             Some(tenant) => *tenant,
             None => *self.tenants.entry(governor.tenant().into()).or_insert(next),
         };
+        self.directory.insert(governor.key(), at);
         self.slots.push(Slot { governor, tenant, dirty: false });
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hashed, at, |at| {

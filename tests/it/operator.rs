@@ -376,3 +376,54 @@ fn an_edge_without_its_broker_accepts_and_is_degraded() {
     assert_eq!(node.post("application/json", signal("acme", "vm", "s-1").as_bytes()).status, 202);
     assert!(node.metric("system_status") > 0.5);
 }
+
+/// Whoever may only look asks for pages as fast as they come; decisions go on beside it, and pages are whole and in order.
+#[test]
+fn pages_of_governors_are_in_order_and_do_not_keep_anybody_from_deciding() {
+    let rate = [("GEMBA_RATE_LIMIT__PER_SECOND", "100000"), ("GEMBA_RATE_LIMIT__BURST", "100000")];
+    let node = Node::start_with(&rate);
+    let batch = |from: u32, to: u32| {
+        let items: Vec<String> = (from..to)
+            .map(|number| signal("acme", &format!("vm-{number:05}"), &format!("s-{number}")))
+            .collect();
+        let answer = node.post("application/x-ndjson", items.join("\n").as_bytes());
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    };
+    for part in 0..30 {
+        batch(part * 100, part * 100 + 100);
+    }
+    node.decided("acme", "s-2999");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut pages = 0;
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        let answer = node.ask("/v1/governors?limit=1000");
+                        assert_eq!(answer.status, 200, "{}", answer.text());
+                        pages += 1;
+                    }
+                    pages
+                })
+            })
+            .collect();
+        for part in 30..40 {
+            batch(part * 100, part * 100 + 100);
+            node.decided("acme", &format!("s-{}", part * 100 + 99));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let pages: u32 = askers.into_iter().map(|asker| asker.join().unwrap()).sum();
+        assert!(pages > 0);
+    });
+    let (mut after, mut found) = (String::new(), Vec::new());
+    loop {
+        let page = node.ask(&format!("/v1/governors?tenant=acme&limit=700{after}")).json();
+        let governors = page["governors"].as_array().unwrap().clone();
+        let Some(last) = governors.last() else { break };
+        after = format!("&after=acme/{}", last["sku"].as_str().unwrap());
+        found.extend(governors.iter().map(|governor| governor["sku"].as_str().unwrap().to_owned()));
+    }
+    let expected: Vec<String> = (0..4000).map(|number| format!("vm-{number:05}")).collect();
+    assert_eq!(found, expected);
+}
