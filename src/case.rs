@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Seq;
+use crate::event::{ActionId, Resend, Seq};
 
 /// Whose it is to mend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +107,30 @@ pub struct Reason {
     pub time: u64,
 }
 
+/// An action that its target did not take, as it was decided; it can be sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Its idempotency key.
+    pub id: Box<str>,
+    pub name: Box<str>,
+    pub pack: Box<str>,
+    pub rule: Box<str>,
+    /// SHA-256 of the pack's text, in hex.
+    pub content_hash: Box<str>,
+    pub reason: Box<str>,
+}
+
+impl Undone {
+    /// As an order says it; `None` where it cannot be read.
+    #[must_use]
+    pub fn resend(&self) -> Option<Resend> {
+        let mut content_hash = [0; 32];
+        faster_hex::hex_decode(self.content_hash.as_bytes(), &mut content_hash).ok()?;
+        let Self { name, pack, rule, reason, .. } = self.clone();
+        Some(Resend { action: ActionId::read(&self.id)?, name, pack, rule, content_hash, because: reason })
+    }
+}
+
 /// One case, as it is stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
@@ -124,10 +148,21 @@ pub struct Case {
     pub first: Reason,
     /// What it failed for after its last replay.
     pub last: Option<Reason>,
+    /// What failed last, where that was an action.
+    #[serde(default)]
+    pub action: Option<Undone>,
     /// How often it was sent through the line again.
     pub replays: u32,
     /// The last event that changed it.
     pub changed_by: u64,
+}
+
+impl Case {
+    /// The action that its replay sends again.
+    #[must_use]
+    pub fn resend(&self) -> Option<Box<Resend>> {
+        self.action.as_ref().and_then(Undone::resend).map(Box::new)
+    }
 }
 
 /// Which cases are wanted; what is not set does not matter.

@@ -69,6 +69,22 @@ impl fmt::Display for ActionId {
     }
 }
 
+impl ActionId {
+    /// Reads what [`fmt::Display`] writes.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let hex = |digits: &str| {
+            let plain = digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+        };
+        let (journal, seq) = match text.strip_prefix("a-")?.split_once('-') {
+            Some((journal, seq)) => (hex(journal).filter(|journal| *journal > 0)?, hex(seq)?),
+            None => (0, hex(text.strip_prefix("a-")?)?),
+        };
+        Some(Self { journal: JournalId(journal), seq: Seq(seq) })
+    }
+}
+
 /// How an action ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -163,6 +179,21 @@ pub struct Replay {
     pub signal: Signal,
     pub actor: Box<str>,
     pub reason: Box<str>,
+    /// The action that its target did not take, to be sent again as it was; without it the signal is decided anew.
+    pub resend: Option<Box<Resend>>,
+}
+
+/// An action that was decided before. It brings all that was decided along, as a replay does its signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resend {
+    pub action: ActionId,
+    /// Which of the configured actions.
+    pub name: Box<str>,
+    pub pack: Box<str>,
+    pub rule: Box<str>,
+    pub content_hash: [u8; 32],
+    /// What the rule says.
+    pub because: Box<str>,
 }
 
 /// The rules of the whole node from one event on, as the text that they are compiled from.

@@ -26,6 +26,8 @@ pub struct SignalStatus {
 /// What a replay would do now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DryRun {
+    /// `resend`: the action that failed goes out again as it was. `decide`: the signal is decided anew.
+    pub does: &'static str,
     pub state_before: &'static str,
     pub state_after: &'static str,
     /// It would wait in the mailbox and be decided later.

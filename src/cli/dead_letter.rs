@@ -62,8 +62,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Send dead letters through the line again: one, or all open ones that a filter takes
+    /// Send dead letters through the line again: one, or all open ones that a filter takes. An action that failed is sent again
+    /// as it was; any other signal is decided anew
     Replay(Order),
+    /// Send the actions of dead letters again, under the same ids and without deciding anew
+    Resend(Order),
     /// Close dead letters without a replay
     Discard(Order),
 }
@@ -121,6 +124,7 @@ impl Command {
             }
             Self::DryRun { id, reach, json } => dry_run(&id, &reach, json),
             Self::Replay(order) => order.run("replay"),
+            Self::Resend(order) => order.run("resend"),
             Self::Discard(order) => order.run("discard"),
         }
     }
@@ -150,7 +154,12 @@ fn dry_run(id: &str, reach: &Reach, json: bool) -> Result<(), Failure> {
     let actions = if actions.is_empty() { "no action".to_owned() } else { actions.join(", ") };
     let waits =
         if done.get("waits") == Some(&Value::Bool(true)) { "; it would wait in the mailbox" } else { "" };
-    output::print(format!("would take: {actions}{waits}\n").as_bytes())
+    let does = if done.get("does").is_some_and(|does| does == "resend") {
+        "send again"
+    } else {
+        "decide anew, and take"
+    };
+    output::print(format!("would {does}: {actions}{waits}\n").as_bytes())
 }
 
 impl Order {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::case::{Case, CaseId, Cause, Reason, Status};
+use crate::case::{Case, CaseId, Cause, Reason, Status, Undone};
 use crate::event::{Seq, UnixMillis};
 use crate::receipt::StateName;
 use crate::signal::Signal;
@@ -36,6 +36,8 @@ pub enum CaseChange {
         case: CaseId,
         why: Why,
         signal: Box<Signal>,
+        /// The action that failed.
+        undone: Option<Box<Undone>>,
         /// After a replay: there is a case already, and its first cause stays.
         again: bool,
     },
@@ -60,11 +62,15 @@ impl CaseChange {
     #[must_use]
     pub fn applied(&self, known: Option<Case>) -> Option<Case> {
         match self {
-            Self::Open { case, why, signal, again } => Some(match known.filter(|_| *again) {
-                Some(known) => {
-                    Case { status: Status::Open, last: Some(why.reason()), changed_by: why.event.0, ..known }
-                }
-                None => fresh(*case, why, signal),
+            Self::Open { case, why, signal, undone, again } => Some(match known.filter(|_| *again) {
+                Some(known) => Case {
+                    status: Status::Open,
+                    last: Some(why.reason()),
+                    action: undone.as_deref().cloned(),
+                    changed_by: why.event.0,
+                    ..known
+                },
+                None => Case { action: undone.as_deref().cloned(), ..fresh(*case, why, signal) },
             }),
             Self::Close { how, event, .. } => {
                 let known = known?;
@@ -90,6 +96,7 @@ fn fresh(case: CaseId, why: &Why, signal: &Signal) -> Case {
         status: Status::Open,
         first: why.reason(),
         last: None,
+        action: None,
         replays: 0,
         changed_by: why.event.0,
     }

@@ -102,6 +102,7 @@ impl Stage {
 
     /// Steps a copy of the governor, and forgets it.
     fn dry_run(&self, replay: Replay, now: UnixMillis) -> DryRun {
+        let does = if replay.resend.is_some() { "resend" } else { "decide" };
         let (tenant, sku) = (replay.signal.tenant(), replay.signal.sku());
         let mut effects = Effects::default();
         let mut bytes = Vec::new();
@@ -128,6 +129,7 @@ impl Stage {
             reason: draft.reason.as_deref().map(Into::into),
         });
         DryRun {
+            does,
             state_before: before.as_str(),
             state_after: governor.state().as_str(),
             waits: governor.waiting() > 0 && effects.drafts.iter().all(|draft| draft.id.ordinal > 0),

@@ -63,6 +63,10 @@ impl Collector {
             ("system_status", "0 healthy, 1 degraded, 2 halted"),
             ("gemba_ring_depth", "Items that wait in a lane"),
             ("gemba_governors", "Governors by state"),
+            (
+                "gemba_dead_letters_open",
+                "Dead letters that nobody replayed or discarded, by whose they are to mend",
+            ),
             ("gemba_checkpoint_age_seconds", "Age of the last signed checkpoint"),
             ("gemba_rules_since_seq", "The event from which the rules hold"),
             ("gemba_policy_reload_failures", "Reloads that changed nothing, because a pack was wrong"),

@@ -25,7 +25,7 @@ use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::kaizen::{Collector, Gauges};
 use crate::kanban::stage::{self as journal, shard_of};
-use crate::operator::{Answered, Filter, Line, Refused, Reply, Said, Unavailable};
+use crate::operator::{Again, Answered, Filter, Line, Refused, Reply, Said, Unavailable};
 use crate::receipt::{ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender};
 use crate::signal::{Fingerprint, Provenance, Signal};
@@ -233,14 +233,14 @@ impl Inner {
     }
 
     async fn dry_run(&self, id: CaseId) -> Result<Result<DryRun, Refused>, Unavailable> {
-        let (_, signal) = match self.open_case(id).await? {
+        let (case, signal) = match self.open_case(id).await? {
             Ok(found) => found,
             Err(refused) => return Ok(Err(refused)),
         };
         let (tell, answer) = oneshot::channel();
         let tenant = signal.tenant().to_owned();
         let (actor, reason) = ("dry run".into(), "nothing is changed".into());
-        let replay = Box::new(Replay { case: id.0, signal, actor, reason });
+        let replay = Box::new(Replay { case: id.0, signal, actor, reason, resend: case.resend() });
         let now = UnixMillis(self.known.health.journal.clock.time.read());
         self.ask_shard(&tenant, shard::Query::DryRun { replay, now, answer: tell })?;
         answered(answer).await.map(Ok)
@@ -249,9 +249,12 @@ impl Inner {
     async fn replay(
         self: &Rc<Self>,
         id: CaseId,
-        said: Said,
+        (said, how): (Said, Again),
     ) -> Result<Result<Ordered, Refused>, Unavailable> {
-        let (_, signal) = match self.open_case(id).await? {
+        let (case, signal) = match self.open_case(id).await? {
+            Ok((case, _)) if how == Again::Resend && case.action.is_none() => {
+                return Ok(Err(Refused::Conflict("no action of it failed: replay it".into())));
+            }
             Ok(found) => found,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -261,7 +264,7 @@ impl Inner {
             Err(refused) => return Ok(Err(refused)),
         };
         let Said { actor, reason } = said;
-        let replay = Replay { case: id.0, signal, actor, reason };
+        let replay = Replay { case: id.0, signal, actor, reason, resend: case.resend() };
         let seq = self.order_on(id, (subject, term), Order::Replay(Box::new(replay))).await?;
         Ok(seq.map(|seq| ordered(seq, 1)))
     }
@@ -447,9 +450,9 @@ impl Line for Desk {
         Box::pin(async move { inner.dry_run(id).await })
     }
 
-    fn replay(&self, id: CaseId, said: Said) -> Answered<Ordered> {
+    fn replay(&self, id: CaseId, said: Said, how: Again) -> Answered<Ordered> {
         let inner = Rc::clone(&self.0);
-        Box::pin(async move { inner.replay(id, said).await })
+        Box::pin(async move { inner.replay(id, (said, how)).await })
     }
 
     fn discard(&self, id: CaseId, said: Said) -> Answered<Ordered> {
@@ -478,13 +481,14 @@ impl Line for Desk {
 
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     fn metrics(&self) -> String {
-        let Known { gauges: depths, health, states, restarts, compiled, .. } = &self.0.known;
+        let Known { gauges: depths, health, states, restarts, compiled, cases, .. } = &self.0.known;
         let mut gauges = Gauges::default();
         lanes(depths, restarts, &mut gauges);
         for state in StateName::ALL {
             let count: u64 = states.iter().map(|states| states[state as usize].read()).sum();
             gauges.set("gemba_governors", &[("state", state.as_str())], count as f64);
         }
+        cases.gauges(&mut gauges);
         health.gauges(&mut gauges);
         if let Some((since, _)) = compiled.holding() {
             gauges.set("gemba_rules_since_seq", &[], since.0 as f64);

@@ -17,7 +17,7 @@ use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
 use crate::kaizen::{Collector, Gauges};
 use crate::kanban::stage as journal;
-use crate::operator::{Answered, Filter, Line, Refused, Reply, Said, Unavailable};
+use crate::operator::{Again, Answered, Filter, Line, Refused, Reply, Said, Unavailable};
 use crate::receipt::ReceiptId;
 use crate::ring::Sender;
 use crate::signal::Fingerprint;
@@ -113,7 +113,7 @@ impl Line for EdgeDesk {
         elsewhere()
     }
 
-    fn replay(&self, _: CaseId, _: Said) -> Answered<Ordered> {
+    fn replay(&self, _: CaseId, _: Said, _: Again) -> Answered<Ordered> {
         elsewhere()
     }
 

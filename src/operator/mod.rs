@@ -39,6 +39,15 @@ pub struct Filter {
     pub limit: usize,
 }
 
+/// How a case is to go through the line again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// An action that failed is sent again; without one the signal is decided anew.
+    Replay,
+    /// Only where an action failed.
+    Resend,
+}
+
 /// Who orders, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
@@ -73,7 +82,7 @@ pub trait Line {
     fn dead_letter(&self, id: CaseId) -> Reply<Option<(Case, bytes::Bytes)>>;
     /// What a replay would do now.
     fn dry_run(&self, id: CaseId) -> Answered<DryRun>;
-    fn replay(&self, id: CaseId, said: Said) -> Answered<Ordered>;
+    fn replay(&self, id: CaseId, said: Said, how: Again) -> Answered<Ordered>;
     fn discard(&self, id: CaseId, said: Said) -> Answered<Ordered>;
     fn rules(&self) -> Reply<RulesView>;
     /// Reads the policy packs anew; `None` when nothing changed.

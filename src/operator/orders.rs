@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::routes::{Order, Route};
-use super::{Line, Refused, Said, Unavailable};
+use super::{Again, Line, Refused, Said, Unavailable};
 use crate::case::CaseId;
 use crate::event::{Subject, Verb};
 use crate::limits::{BODY_READ_SECONDS, ORDER_BYTES_MAX, REASON_BYTES_MAX};
@@ -103,7 +103,8 @@ pub async fn carry_out(
             let (ordered, governor) = line.command(subject, verb, said).await??;
             json!({"seq": ordered.seq, "receipt_id": ordered.receipt_id, "governor": governor})
         }
-        Route::Replay { id } => json!(line.replay(case(&id)?, said).await??),
+        Route::Replay { id } => json!(line.replay(case(&id)?, said, Again::Replay).await??),
+        Route::Resend { id } => json!(line.replay(case(&id)?, said, Again::Resend).await??),
         Route::Discard { id } => json!(line.discard(case(&id)?, said).await??),
         Route::PolicyReload => match line.reload(said).await?? {
             None => json!({"changed": false}),

@@ -22,6 +22,7 @@ pub enum Route {
     DeadLetter { id: String },
     DryRun { id: String },
     Replay { id: String },
+    Resend { id: String },
     Discard { id: String },
     Policy,
     PolicyReload,
@@ -82,6 +83,7 @@ fn route(parts: &[&str]) -> Option<Route> {
         ["v1", "deadletters", id] => Route::DeadLetter { id: own(id) },
         ["v1", "deadletters", id, "dry-run"] => Route::DryRun { id: own(id) },
         ["v1", "deadletters", id, "replay"] => Route::Replay { id: own(id) },
+        ["v1", "deadletters", id, "resend"] => Route::Resend { id: own(id) },
         ["v1", "deadletters", id, "discard"] => Route::Discard { id: own(id) },
         ["v1", "policy"] => Route::Policy,
         ["v1", "policy", "reload"] => Route::PolicyReload,
@@ -118,7 +120,9 @@ impl Route {
             | Self::DeadLetter { .. }
             | Self::DryRun { .. }
             | Self::Policy => Need::Role(Role::Viewer),
-            Self::Govern { .. } | Self::Replay { .. } | Self::Discard { .. } => Need::Role(Role::Operator),
+            Self::Govern { .. } | Self::Replay { .. } | Self::Resend { .. } | Self::Discard { .. } => {
+                Need::Role(Role::Operator)
+            }
             Self::PolicyReload => Need::Role(Role::Admin),
         }
     }
@@ -130,6 +134,7 @@ impl Route {
             Self::Govern { .. }
                 | Self::DryRun { .. }
                 | Self::Replay { .. }
+                | Self::Resend { .. }
                 | Self::Discard { .. }
                 | Self::PolicyReload
         )
@@ -163,6 +168,7 @@ mod tests {
             ("/v1/governors/acme/vm/quota", Need::Role(Role::Operator)),
             ("/v1/deadletters/d-0000000000000001/dry-run", Need::Role(Role::Viewer)),
             ("/v1/deadletters/d-0000000000000001/replay", Need::Role(Role::Operator)),
+            ("/v1/deadletters/d-0000000000000001/resend", Need::Role(Role::Operator)),
             ("/v1/deadletters/d-0000000000000001/discard", Need::Role(Role::Operator)),
             ("/v1/policy/reload", Need::Role(Role::Admin)),
         ];

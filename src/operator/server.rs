@@ -306,6 +306,7 @@ async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> 
         Route::Govern { .. }
         | Route::DryRun { .. }
         | Route::Replay { .. }
+        | Route::Resend { .. }
         | Route::Discard { .. }
         | Route::PolicyReload => problem(StatusCode::METHOD_NOT_ALLOWED, "this is an order"),
     })

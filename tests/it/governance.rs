@@ -345,11 +345,16 @@ fn a_failed_target_is_a_case_that_is_replayed_when_the_target_is_back() {
         "[[action]]\nname = \"page\"\nkind = \"webhook\"\nurl = \"{}\"\nallow_private = true\ntimeout_seconds = 1\n",
         failing.url()
     );
-    let node = actions::node(dir.path(), &hook);
+    let mut node = actions::node(dir.path(), &hook);
     actions::ask_for(&node, "page", "s-1");
     assert_eq!(types(&receipts(&node, "s-1", 2)), ["action_generated", "action_failed"]);
     let case = cases(&node, "cause=target", 1).remove(0);
     assert!(case["detail"].as_str().unwrap().contains("it answered 403"), "{case}");
+    let open = |node: &Node| node.metric("gemba_dead_letters_open{cause=\"target\"}");
+    assert!((open(&node) - 1.0).abs() < 0.1, "{}", open(&node));
+    node.kill();
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    assert!((open(&node) - 1.0).abs() < 0.1, "{}", open(&node));
     let token = std::fs::read_to_string(node.file("admin.token")).unwrap();
     assert!(!token.is_empty());
     let path = format!("/v1/deadletters/{}", case["id"].as_str().unwrap());
@@ -359,7 +364,73 @@ fn a_failed_target_is_a_case_that_is_replayed_when_the_target_is_back() {
     assert_eq!(types(&all).last(), Some(&"action_successful"), "{:?}", types(&all));
     let keys: Vec<String> =
         failing.wait_for(2).iter().map(|seen| seen.header("idempotency-key").to_owned()).collect();
-    assert_ne!(keys[0], keys[1], "a replay is another decision and another action");
+    assert_eq!(keys[0], keys[1], "the same action goes out again");
+    wait_for(&node, &path, |case| case["status"] == "replayed");
+    assert!(open(&node) < 0.1, "{}", open(&node));
+}
+
+/// The memory of `budget-80` has counted the signal whose action failed: decided anew, it would be observed and its page
+/// be lost.
+#[test]
+fn the_page_of_a_shipped_rule_is_sent_again_and_not_decided_anew() {
+    let target = Target::start(|nth| Does::Answer(if nth < 2 { 403 } else { 200 }));
+    let dir = tempfile::tempdir().unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies/cost_governance.toml");
+    std::fs::copy(shipped, dir.path().join("pack.toml")).unwrap();
+    let config = format!(
+        "[node]\nprofile = \"dev\"\n[policy]\npacks = [\"pack.toml\"]\n[[action]]\nname = \"notify\"\n\
+         kind = \"webhook\"\nurl = \"{}\"\nallow_private = true\ntimeout_seconds = 1\n\
+         [[admin.token]]\nname = \"operator\"\nrole = \"operator\"\n[[admin.token]]\nname = \"admin\"\nrole = \"admin\"\n",
+        target.url()
+    );
+    std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
+    let start = || Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    let mut node = start();
+    let spent =
+        r#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage","data":{"spend":81.0,"budget":100.0}}"#;
+    assert_eq!(node.post(JSON, spent.as_bytes()).status, 202);
+    assert_eq!(types(&receipts(&node, "s-1", 2)), ["action_generated", "action_failed"]);
+    let case = cases(&node, "cause=target", 1).remove(0);
+    assert_eq!(
+        (&case["action"]["name"], &case["action"]["rule"]),
+        (&"notify".into(), &"budget-80".into()),
+        "{case}"
+    );
+    let id = case["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/deadletters/{id}");
+
+    node.kill();
+    node = start();
+    let told = gemba(&node, &["deadletter", "dry-run", &id]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("would send again: notify"), "{told:?}");
+    assert_eq!(ordered(&node, &format!("{path}/dry-run"), &json!({}))["does"], "resend");
+    // It fails once more, then it is done.
+    ordered(&node, &format!("{path}/replay"), &json!({"reason": "it is back"}));
+    let failed = wait_for(&node, &path, |case| case["status"] == "open" && case["replays"] == 1);
+    assert_eq!(
+        (&failed["cause"], &failed["last"]["cause"]),
+        (&"target".into(), &"target".into()),
+        "{failed}"
+    );
+    assert_eq!(failed["action"], case["action"], "{failed}");
+    ordered(&node, &format!("{path}/resend"), &json!({"reason": "now it is"}));
+    let done = wait_for(&node, &path, |case| case["status"] == "replayed" && case["replays"] == 2);
+    assert_eq!(done["first"], case["first"]);
+    let seen = target.wait_for(3);
+    let keys: Vec<&str> = seen.iter().map(|seen| seen.header("idempotency-key")).collect();
+    assert_eq!((keys.len(), keys[1], keys[2]), (3, keys[0], keys[0]), "{keys:?}");
+    assert_eq!(types(&receipts(&node, "s-1", 6)).last(), Some(&"action_successful"));
+    assert_eq!(post(&node, &format!("{path}/resend"), "operator", &json!({"reason": "x"})).status, 409);
+
+    // What no action failed of has none to send.
+    let stuck =
+        r#"{"id":"s-2","tenant":"acme","sku":"vm","type":"cost.usage","data":{"spend":"much","budget":1.0}}"#;
+    assert_eq!(node.post(JSON, stuck.as_bytes()).status, 202);
+    let case = cases(&node, "cause=policy", 1).remove(0);
+    let path = format!("/v1/deadletters/{}", case["id"].as_str().unwrap());
+    let refused = post(&node, &format!("{path}/resend"), "operator", &json!({"reason": "x"}));
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert_eq!(ordered(&node, &format!("{path}/dry-run"), &json!({}))["does"], "decide");
 }
 
 #[test]

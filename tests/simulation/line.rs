@@ -468,7 +468,7 @@ impl Line {
                 let (case, signal) = open[rng.index(open.len())].clone();
                 if rng.chance(7000) {
                     let (actor, reason) = ("root".into(), "simulated".into());
-                    Order::Replay(Box::new(Replay { case: case.0, signal, actor, reason }))
+                    Order::Replay(Box::new(Replay { case: case.0, signal, actor, reason, resend: None }))
                 } else {
                     let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };
                     command(subject, Verb::Discard(case.0))

@@ -6,21 +6,22 @@ use super::effects::{Arm, Effects, Intent};
 use super::mailbox::{Held, Mailbox, alone};
 use super::state::{Flight, Halted, HaltedBy, State};
 use super::table::{self, OnEntitlement, OnOrder, OnOutcome, OnSignal, OnTimer};
-use super::turn::{Ended, Turn, joined, said};
+use super::turn::{Ended, Turn, joined, said, undone};
 use super::{Armed, Governor};
 use crate::case::Cause;
-use crate::event::{Astray, Command, Event, Kind, Outcome, Replay, Stray, Timer, TimerKind, Verb};
+use crate::event::{Astray, Command, Event, Kind, Outcome, Replay, Resend, Stray, Timer, TimerKind, Verb};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::Closing;
 use crate::jidoka::policy::{Decision, Question, Ruling};
 use crate::jidoka::rules::Rules;
-use crate::receipt::{About, Earlier, ReceiptType, StateName};
+use crate::receipt::{About, Earlier, Policy, ReceiptType, StateName};
 use crate::signal::{Severity, Signal};
 
 /// The reasons that a governor gives by itself.
 pub mod reason {
     pub const HALTED_BY_BREAKER: &str = "the governor is halted: too many actions failed in a row";
     pub const HALTED_BY_OPERATOR: &str = "the governor is halted by an operator";
+    pub const UNDER_WAY: &str = "the action is under way already";
     pub const MAILBOX_FULL: &str =
         "the mailbox is full: more signals than may wait came while one action was out";
     pub const NO_OUTCOME: &str = "no outcome before the deadline";
@@ -122,7 +123,11 @@ impl Governor {
         }
         turn.effects.drafts.push(draft);
         turn.close(replay.case, Closing::Replayed);
-        self.on_signal(Held { seq: turn.seq, accepted: replay.case, signal: replay.signal }, turn);
+        let held = Held { seq: turn.seq, accepted: replay.case, signal: replay.signal };
+        match replay.resend {
+            Some(resend) => self.resend(held, *resend, turn),
+            None => self.on_signal(held, turn),
+        }
     }
 
     /// A signal's turn has come: it leaves here with its final receipt, or waits.
@@ -210,12 +215,49 @@ impl Governor {
             accepted: held.accepted,
             signal: alone(held.signal.clone()),
         };
+        self.launch(intent, turn);
+        turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
+        turn.by(Some(ruling));
+    }
+
+    /// The action of a case goes out again, as it was decided and under its own id: what was counted and spent for it then
+    /// is not counted and spent again.
+    fn resend(&mut self, held: Held, resend: Resend, turn: &mut Turn) {
+        let before = self.state();
+        let Resend { action, name, pack, rule, content_hash, because } = resend;
+        let (policy, reason) = (Arc::new(Policy { pack, rule, content_hash }), Arc::<str>::from(because));
+        if self.in_flight().is_some_and(|intent| intent.action == action) {
+            // Its outcome says what becomes of the case.
+            turn.settle(held, ReceiptType::DeferredDropped, before, before);
+            return turn.because(reason::UNDER_WAY);
+        }
+        if table::row(before).signal != OnSignal::Decide {
+            return turn.not_sent(held, before, undone(action, &name, &policy, &reason));
+        }
+        self.launch(
+            Intent {
+                action,
+                by: held.seq,
+                name: name.into(),
+                policy: Arc::clone(&policy),
+                reason: Arc::clone(&reason),
+                time: turn.time,
+                accepted: held.accepted,
+                signal: alone(held.signal.clone()),
+            },
+            turn,
+        );
+        turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
+        if let Some(draft) = turn.effects.drafts.last_mut() {
+            (draft.action, draft.policy, draft.reason) = (Some(action), Some(policy), Some(reason));
+        }
+    }
+
+    fn launch(&mut self, intent: Intent, turn: &mut Turn) {
         let deadline = Armed::after(turn.seq, turn.time, turn.rules.action_deadline);
         turn.effects.timers.push(self.arm(TimerKind::ActionDeadline, deadline));
         turn.effects.intents.push(intent.clone());
         self.state = State::pending(Flight { intent, deadline });
-        turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
-        turn.by(Some(ruling));
     }
 
     fn wait(&mut self, held: Held, turn: &mut Turn) {

@@ -6,7 +6,7 @@ use super::Governor;
 use super::effects::Effects;
 use super::mailbox::{Held, alone};
 use super::state::Flight;
-use crate::case::{CaseId, Cause};
+use crate::case::{CaseId, Cause, Undone};
 use crate::event::{ActionId, Seq, UnixMillis};
 use crate::jidoka::dead_letter::{CaseChange, Closing, Why};
 use crate::jidoka::policy::{Ruling, Unfit};
@@ -57,6 +57,13 @@ impl Turn<'_> {
         }
     }
 
+    /// Says why, in the last receipt.
+    pub(super) fn because(&mut self, reason: &str) {
+        if let Some(draft) = self.effects.drafts.last_mut() {
+            draft.reason = Some(reason.into());
+        }
+    }
+
     pub(super) fn unfit(&mut self, held: Held, state: StateName, unfit: Unfit) {
         self.dead_letter(held, state, Cause::Policy, unfit.detail, Some(unfit.policy));
     }
@@ -72,7 +79,7 @@ impl Turn<'_> {
     ) {
         let said = format!("{}: {detail}", cause.as_str());
         let why = Why { cause, detail, event: self.seq, time: self.time, state };
-        self.open(held.accepted, held.seq, why, &held.signal);
+        self.open(held.accepted, held.seq, why, &held.signal, None);
         self.settle(held, ReceiptType::DeadletterSignal, state, state);
         if let Some(draft) = self.effects.drafts.last_mut() {
             draft.reason = Some(said.into());
@@ -80,9 +87,19 @@ impl Turn<'_> {
         }
     }
 
-    fn open(&mut self, accepted: Seq, seq: Seq, why: Why, signal: &Signal) {
+    fn open(&mut self, accepted: Seq, seq: Seq, why: Why, signal: &Signal, undone: Option<Undone>) {
         let (case, signal) = (CaseId(accepted), Box::new(alone(signal.clone())));
-        self.effects.cases.push(CaseChange::Open { case, why, signal, again: accepted != seq });
+        let (undone, again) = (undone.map(Box::new), accepted != seq);
+        self.effects.cases.push(CaseChange::Open { case, why, signal, undone, again });
+    }
+
+    /// An action that was to go out again stays where it was.
+    pub(super) fn not_sent(&mut self, held: Held, state: StateName, action: Undone) {
+        let detail = format!("the action was not sent again: the governor is {}", state.as_str());
+        self.dead_letter(held, state, Cause::Us, detail.into(), None);
+        if let Some(CaseChange::Open { undone, .. }) = self.effects.cases.last_mut() {
+            *undone = Some(Box::new(action));
+        }
     }
 
     pub(super) fn close(&mut self, accepted: Seq, how: Closing) {
@@ -144,11 +161,24 @@ impl Turn<'_> {
             let detail = Arc::clone(detail);
             let why =
                 Why { cause: Cause::Target, detail, event: self.seq, time: self.time, state: of.state() };
-            self.open(intent.accepted, intent.by, why, &intent.signal);
+            let undone = undone(intent.action, &intent.name, &intent.policy, &intent.reason);
+            self.open(intent.accepted, intent.by, why, &intent.signal, Some(undone));
         }
         draft.reason = reason;
         draft.cause_by(flight);
         self.effects.drafts.push(draft);
+    }
+}
+
+/// What a case keeps of an action.
+pub(super) fn undone(action: ActionId, name: &str, policy: &Policy, reason: &str) -> Undone {
+    Undone {
+        id: action.to_string().into(),
+        name: name.into(),
+        pack: policy.pack.clone(),
+        rule: policy.rule.clone(),
+        content_hash: faster_hex::hex_string(&policy.content_hash).into(),
+        reason: reason.into(),
     }
 }
 

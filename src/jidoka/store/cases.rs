@@ -9,10 +9,12 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 
 use super::StoreError;
 use super::embedded::wrapped;
-use crate::case::{Case, CaseFilter, CaseId, Found};
+use crate::case::{Case, CaseFilter, CaseId, Cause, Found, Status};
 use crate::event::Seq;
 use crate::jidoka::dead_letter::CaseChange;
 use crate::jidoka::governor::{decode_signal, encode_signal};
+use crate::kaizen::Gauges;
+use crate::ring::Mark;
 use crate::signal::Signal;
 
 /// The cases in a store; a clone sees, on any thread, what was committed.
@@ -21,6 +23,8 @@ pub struct Cases {
     path: PathBuf,
     rows: Keyspace,
     signals: Keyspace,
+    /// Open ones, in the order of [`Cause::ALL`].
+    open: [Mark; Cause::ALL.len()],
 }
 
 impl Cases {
@@ -28,12 +32,38 @@ impl Cases {
         path: &Path,
         database: &Database,
         options: impl Fn() -> KeyspaceCreateOptions,
-    ) -> Result<Self, fjall::Error> {
-        Ok(Self {
-            path: path.to_owned(),
-            rows: database.keyspace("cases", &options)?,
-            signals: database.keyspace("case_signals", &options)?,
-        })
+    ) -> Result<Self, StoreError> {
+        let keyspace = |name| {
+            let opened = database.keyspace(name, &options);
+            opened.map_err(|error| wrapped(path, "open", error))
+        };
+        let (rows, signals) = (keyspace("cases")?, keyspace("case_signals")?);
+        let cases = Self { path: path.to_owned(), rows, signals, open: Cause::ALL.map(|_| Mark::new(0)) };
+        for row in cases.rows.iter() {
+            let row = row.value().map_err(|error| wrapped(path, "read", error))?;
+            cases.count(None, &cases.read(&row)?);
+        }
+        Ok(cases)
+    }
+
+    /// How many are open, by whose they are to mend.
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+    pub fn gauges(&self, gauges: &mut Gauges) {
+        for (cause, open) in Cause::ALL.into_iter().zip(&self.open) {
+            gauges.set("gemba_dead_letters_open", &[("cause", cause.as_str())], open.read() as f64);
+        }
+    }
+
+    /// Notes that a case is now as it is.
+    fn count(&self, before: Option<&Case>, after: &Case) {
+        let Ok(cause) = after.first.cause.parse::<Cause>() else { return };
+        let open = &self.open[cause as usize];
+        let was = before.is_some_and(|case| case.status == Status::Open);
+        match (was, after.status == Status::Open) {
+            (false, true) => open.publish(open.read() + 1),
+            (true, false) => open.publish(open.read().saturating_sub(1)),
+            (false, false) | (true, true) => {}
+        }
     }
 
     /// # Errors
@@ -95,6 +125,7 @@ impl Cases {
             rows.extend(change.applied(known).map(|row| (case, row)));
         }
         for (case, row) in rows {
+            self.count(self.find(case)?.as_ref(), &row);
             // A row of plain texts and numbers can be written.
             batch.insert(&self.rows, case.0.0.to_be_bytes(), serde_json::to_vec(&row).unwrap_or_default());
         }

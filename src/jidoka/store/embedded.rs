@@ -47,7 +47,7 @@ impl Embedded {
             path: dir.to_owned(),
             governors: keyspace("governors")?,
             followups: keyspace("followups")?,
-            cases: Cases::open(dir, &database, options).map_err(wrap)?,
+            cases: Cases::open(dir, &database, options)?,
             rules: keyspace("rules")?,
             meta: keyspace("meta")?,
             database,

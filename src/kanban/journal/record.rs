@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::event::{
-    ActionId, Astray, Command, Failure, JournalId, Kind, Outcome, Position, Replay, RulesText, Seq, Stray,
-    Subject, Timer, TimerKind, Verb,
+    ActionId, Astray, Command, Failure, JournalId, Kind, Outcome, Position, Replay, Resend, RulesText, Seq,
+    Stray, Subject, Timer, TimerKind, Verb,
 };
 use crate::limits::RULES_BYTES_MAX;
 use crate::signal::{Assurance, Fingerprint, Identified, Provenance, Severity, Signal, Text};
@@ -34,6 +34,8 @@ const NAMED_OUTCOME: u8 = 9;
 const HOLD: u8 = 10;
 const ADOPT: u8 = 11;
 const SHARED: u8 = 12;
+/// A replay that sends an action again; [`REPLAY`] has none.
+const RESEND: u8 = 13;
 
 // Flags of an outcome.
 const MAYBE_TWICE: u8 = 1;
@@ -135,10 +137,20 @@ impl Encoder {
     }
 
     pub fn replay(&mut self, out: &mut Vec<u8>, replay: &Replay) {
-        out.push(REPLAY);
+        out.push(if replay.resend.is_some() { RESEND } else { REPLAY });
         out.extend_from_slice(&replay.case.0.to_le_bytes());
         long(out, &replay.actor);
         long(out, &replay.reason);
+        if let Some(resend) = &replay.resend {
+            let Resend { action, name, pack, rule, content_hash, because } = &**resend;
+            out.extend_from_slice(&action.journal.0.to_le_bytes());
+            out.extend_from_slice(&action.seq.0.to_le_bytes());
+            for text in [name, pack, rule] {
+                short(out, text);
+            }
+            out.extend_from_slice(content_hash);
+            long(out, because);
+        }
         // As any other; what stands before it makes it no event of its own.
         self.signal(out, &replay.signal);
     }
@@ -221,7 +233,8 @@ impl Decoder {
                 }
                 TIMER => Kind::Timer(Box::new(self.timer()?)),
                 COMMAND => Kind::Command(Box::new(self.command()?)),
-                REPLAY => Kind::Replay(Box::new(self.replay()?)),
+                REPLAY => Kind::Replay(Box::new(self.replay(false)?)),
+                RESEND => Kind::Replay(Box::new(self.replay(true)?)),
                 RULES => Kind::Rules(Arc::new(self.rules()?)),
                 STRAY => Kind::Stray(Box::new(self.stray()?)),
                 POSITION => Kind::Position(Box::new(self.position()?)),
@@ -326,10 +339,17 @@ impl Decoder {
         Ok(Command { subject, verb, actor: self.long()?, reason: self.long()? })
     }
 
-    fn replay(&mut self) -> Result<Replay, Unreadable> {
+    fn replay(&mut self, resends: bool) -> Result<Replay, Unreadable> {
         let case = Seq(self.number()?);
         let (actor, reason) = (self.long()?, self.long()?);
-        Ok(Replay { case, signal: self.enclosed()?, actor, reason })
+        let resend = if resends { Some(Box::new(self.resend()?)) } else { None };
+        Ok(Replay { case, signal: self.enclosed()?, actor, reason, resend })
+    }
+
+    fn resend(&mut self) -> Result<Resend, Unreadable> {
+        let action = ActionId { journal: JournalId(self.number()?), seq: Seq(self.number()?) };
+        let (name, pack, rule) = (self.short()?, self.short()?, self.short()?);
+        Ok(Resend { action, name, pack, rule, content_hash: self.array()?, because: self.long()? })
     }
 
     fn stray(&mut self) -> Result<Stray, Unreadable> {

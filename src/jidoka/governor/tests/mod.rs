@@ -151,7 +151,7 @@ impl Line {
             Op::Replay(kind) => {
                 let signal = signal(&subject, "id-0", kind, Severity::Info);
                 let (actor, reason) = ("root".into(), "the cause is gone".into());
-                Kind::Replay(Box::new(Replay { case: CASE, signal, actor, reason }))
+                Kind::Replay(Box::new(Replay { case: CASE, signal, actor, reason, resend: None }))
             }
             Op::Done(result) => outcome(subject, in_flight, result.map_err(Failure::asked)),
             Op::Withheld => outcome(subject, in_flight, Err(Failure::withheld("the target is halted"))),

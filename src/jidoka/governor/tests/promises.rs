@@ -4,6 +4,7 @@ use super::super::reason;
 use super::*;
 use crate::event::Kind;
 use crate::jidoka::breaker::Breaker;
+use crate::jidoka::dead_letter::CaseChange;
 use crate::receipt::{About, ReceiptType, StateName};
 
 fn kinds(drafts: &[Draft]) -> Vec<(u64, u8, ReceiptType)> {
@@ -210,4 +211,61 @@ fn an_operators_word_stands_on_the_receipt() {
     assert_eq!(line.governor.quota_remaining(&line.rules), 1);
     line.feed(&Op::Fire(TimerKind::QuotaWindow));
     assert_eq!(line.governor.quota_remaining(&line.rules), 2);
+}
+
+/// The action of a case goes out as it was, whatever the rules would say now; where it cannot, the case keeps it.
+#[test]
+fn an_action_that_failed_is_sent_again_under_its_own_id() {
+    let mut line = Line::new(Rules { quota: 2, ..rules() }).all(&[ACT]);
+    let sent = line.effects.intents.first().cloned().unwrap();
+    line.feed(&ERROR);
+    let opened = |line: &Line| {
+        let opened = line.effects.cases.iter().find_map(|change| match change {
+            CaseChange::Open { case, undone, again, .. } => Some((*case, undone.clone(), *again)),
+            CaseChange::Close { .. } => None,
+        });
+        opened.unwrap()
+    };
+    let (case, undone, _) = opened(&line);
+    let resend = Box::new(undone.unwrap().resend().unwrap());
+    assert_eq!((resend.action, &*resend.name), (sent.action, &*sent.name));
+    assert_eq!((&*resend.pack, &*resend.because), (&*sent.policy.pack, &*sent.reason));
+    let replay = |line: &mut Line| {
+        // Decided anew, it would be observed.
+        let signal = signal(&subject(), "id-1", "see.this", Severity::Info);
+        let (actor, reason, resend) = ("root".into(), "it is back".into(), Some(resend.clone()));
+        let mut event = line.event(&SEE);
+        event.kind = Kind::Replay(Box::new(Replay { case: case.0, signal, actor, reason, resend }));
+        let by = event.seq;
+        line.effects.clear();
+        line.governor.step(event, &line.rules, &mut line.effects);
+        by
+    };
+    let quota = line.governor.quota_remaining(&line.rules);
+    let by = replay(&mut line);
+    assert_eq!(line.governor.state(), StateName::ActionPending);
+    assert_eq!(line.governor.quota_remaining(&line.rules), quota, "it was paid for");
+    let intent = line.effects.intents[0].clone();
+    assert_eq!((intent.action, intent.by, intent.accepted), (sent.action, by, case.0));
+    let draft = line.effects.drafts.last().unwrap();
+    assert_eq!((draft.kind, draft.action), (ReceiptType::ActionGenerated, Some(sent.action)));
+    assert_eq!(draft.policy.as_ref().unwrap().rule, sent.policy.rule);
+
+    // While it is out, a second order changes nothing.
+    replay(&mut line);
+    assert!(line.effects.cases.iter().all(|change| matches!(change, CaseChange::Close { .. })));
+    assert_eq!(line.effects.drafts.last().unwrap().kind, ReceiptType::DeferredDropped);
+    assert!(line.effects.intents.is_empty());
+
+    // It fails once more: the case is open again, with the same action.
+    line.feed(&ERROR);
+    assert_eq!(opened(&line).1.unwrap().resend().as_ref(), Some(&*resend));
+
+    // Where the governor does nothing, the case keeps it too.
+    line.feed(&Op::Order(Verb::Halt));
+    replay(&mut line);
+    let (again_of, undone, again) = opened(&line);
+    assert_eq!((again_of, undone.unwrap().resend().as_ref(), again), (case, Some(&*resend), true));
+    assert_eq!(line.effects.drafts.last().unwrap().kind, ReceiptType::DeadletterSignal);
+    assert!(line.effects.intents.is_empty());
 }

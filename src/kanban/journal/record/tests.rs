@@ -37,11 +37,20 @@ fn every_kind_reads_back_as_it_was_written() {
     let command =
         |verb| Command { subject: subject.clone(), verb, actor: "root".into(), reason: "month end".into() };
     let (command, discard) = (command(Verb::Quota(7)), command(Verb::Discard(Seq(9))));
+    let resend = Resend {
+        action: ActionId { journal: JournalId(7), seq: Seq(5) },
+        name: "page".into(),
+        pack: "cost".into(),
+        rule: "budget-80".into(),
+        content_hash: [0xab; 32],
+        because: "80 % is spent".into(),
+    };
     let replay = |signal: &Signal| Replay {
         case: Seq(2),
         signal: signal.clone(),
         actor: "root".into(),
         reason: "the cause is gone".into(),
+        resend: (signal.provenance.assurance == Assurance::B).then(|| Box::new(resend.clone())),
     };
     let mut other = owned.clone();
     other.provenance = Provenance::intern("webhooks", "k2", Assurance::B);
@@ -69,6 +78,7 @@ fn every_kind_reads_back_as_it_was_written() {
     for expected in [&owned, &other] {
         let Some(Kind::Replay(read)) = decoder.next_kind().unwrap() else { panic!("a replay") };
         assert_eq!((read.case, &*read.actor, &*read.reason), (Seq(2), "root", "the cause is gone"));
+        assert_eq!(read.resend, replay(expected).resend);
         assert_eq!((read.signal.tenant(), &read.signal.body), ("acme", &expected.body));
         assert!(std::ptr::eq(read.signal.provenance, expected.provenance));
     }
