@@ -120,8 +120,21 @@ pub struct Undone {
     pub reason: Box<str>,
 }
 
+impl From<&Resend> for Undone {
+    fn from(resend: &Resend) -> Self {
+        Self {
+            id: resend.action.to_string().into(),
+            name: resend.name.clone(),
+            pack: resend.pack.clone(),
+            rule: resend.rule.clone(),
+            content_hash: faster_hex::hex_string(&resend.content_hash).into(),
+            reason: resend.because.clone(),
+        }
+    }
+}
+
 impl Undone {
-    /// As an order says it; `None` where it cannot be read.
+    /// As an order says it; `None` where it is not what was written.
     #[must_use]
     pub fn resend(&self) -> Option<Resend> {
         let mut content_hash = [0; 32];

@@ -6,7 +6,7 @@ use super::effects::{Arm, Effects, Intent};
 use super::mailbox::{Held, Mailbox, alone};
 use super::state::{Flight, Halted, HaltedBy, State};
 use super::table::{self, OnEntitlement, OnOrder, OnOutcome, OnSignal, OnTimer};
-use super::turn::{Ended, Turn, joined, said, undone};
+use super::turn::{Ended, Turn, joined, said};
 use super::{Armed, Governor};
 use crate::case::Cause;
 use crate::event::{Astray, Command, Event, Kind, Outcome, Replay, Resend, Stray, Timer, TimerKind, Verb};
@@ -70,15 +70,16 @@ impl Governor {
             return;
         }
         self.last_seq = event.seq;
-        let (accepted, signal) = match event.kind {
-            Kind::Signal(signal) => (event.seq, signal),
-            Kind::Replay(replay) => (replay.case, replay.signal),
-            Kind::Stray(stray) => (event.seq, stray.signal),
+        let (accepted, signal, resend) = match event.kind {
+            Kind::Signal(signal) => (event.seq, signal, None),
+            Kind::Replay(replay) => (replay.case, replay.signal, replay.resend),
+            Kind::Stray(stray) => (event.seq, stray.signal, None),
             _ => return,
         };
         let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
         let held = Held { seq: event.seq, accepted, signal };
         turn.dead_letter(held, self.state(), Cause::Us, reason::PANICKED.into(), None);
+        turn.keep(resend.as_deref());
     }
 
     fn on_signal(&mut self, held: Held, turn: &mut Turn) {
@@ -224,16 +225,16 @@ impl Governor {
     /// is not counted and spent again.
     fn resend(&mut self, held: Held, resend: Resend, turn: &mut Turn) {
         let before = self.state();
-        let Resend { action, name, pack, rule, content_hash, because } = resend;
-        let (policy, reason) = (Arc::new(Policy { pack, rule, content_hash }), Arc::<str>::from(because));
-        if self.in_flight().is_some_and(|intent| intent.action == action) {
+        if self.in_flight().is_some_and(|intent| intent.action == resend.action) {
             // Its outcome says what becomes of the case.
             turn.settle(held, ReceiptType::DeferredDropped, before, before);
             return turn.because(reason::UNDER_WAY);
         }
         if table::row(before).signal != OnSignal::Decide {
-            return turn.not_sent(held, before, undone(action, &name, &policy, &reason));
+            return turn.not_sent(held, before, &resend);
         }
+        let Resend { action, name, pack, rule, content_hash, because } = resend;
+        let (policy, reason) = (Arc::new(Policy { pack, rule, content_hash }), Arc::<str>::from(because));
         self.launch(
             Intent {
                 action,

@@ -7,7 +7,7 @@ use super::effects::Effects;
 use super::mailbox::{Held, alone};
 use super::state::Flight;
 use crate::case::{CaseId, Cause, Undone};
-use crate::event::{ActionId, Seq, UnixMillis};
+use crate::event::{ActionId, Resend, Seq, UnixMillis};
 use crate::jidoka::dead_letter::{CaseChange, Closing, Why};
 use crate::jidoka::policy::{Ruling, Unfit};
 use crate::jidoka::rules::Rules;
@@ -94,11 +94,16 @@ impl Turn<'_> {
     }
 
     /// An action that was to go out again stays where it was.
-    pub(super) fn not_sent(&mut self, held: Held, state: StateName, action: Undone) {
+    pub(super) fn not_sent(&mut self, held: Held, state: StateName, resend: &Resend) {
         let detail = format!("the action was not sent again: the governor is {}", state.as_str());
         self.dead_letter(held, state, Cause::Us, detail.into(), None);
+        self.keep(Some(resend));
+    }
+
+    /// The case that was opened last keeps its action.
+    pub(super) fn keep(&mut self, resend: Option<&Resend>) {
         if let Some(CaseChange::Open { undone, .. }) = self.effects.cases.last_mut() {
-            *undone = Some(Box::new(action));
+            *undone = resend.map(|resend| Box::new(resend.into()));
         }
     }
 
@@ -161,24 +166,14 @@ impl Turn<'_> {
             let detail = Arc::clone(detail);
             let why =
                 Why { cause: Cause::Target, detail, event: self.seq, time: self.time, state: of.state() };
-            let undone = undone(intent.action, &intent.name, &intent.policy, &intent.reason);
-            self.open(intent.accepted, intent.by, why, &intent.signal, Some(undone));
+            let Policy { pack, rule, content_hash } = (*intent.policy).clone();
+            let (name, because) = ((*intent.name).into(), (*intent.reason).into());
+            let undone = Resend { action: intent.action, name, pack, rule, content_hash, because };
+            self.open(intent.accepted, intent.by, why, &intent.signal, Some((&undone).into()));
         }
         draft.reason = reason;
         draft.cause_by(flight);
         self.effects.drafts.push(draft);
-    }
-}
-
-/// What a case keeps of an action.
-pub(super) fn undone(action: ActionId, name: &str, policy: &Policy, reason: &str) -> Undone {
-    Undone {
-        id: action.to_string().into(),
-        name: name.into(),
-        pack: policy.pack.clone(),
-        rule: policy.rule.clone(),
-        content_hash: faster_hex::hex_string(&policy.content_hash).into(),
-        reason: reason.into(),
     }
 }
 

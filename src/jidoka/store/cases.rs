@@ -133,7 +133,12 @@ impl Cases {
     }
 
     fn read(&self, row: &[u8]) -> Result<Case, StoreError> {
-        serde_json::from_slice(row).map_err(|_| self.damaged())
+        let case: Case = serde_json::from_slice(row).map_err(|_| self.damaged())?;
+        // An action that cannot be sent must not be decided anew instead.
+        if case.action.is_some() && case.resend().is_none() {
+            return Err(self.damaged());
+        }
+        Ok(case)
     }
 
     fn damaged(&self) -> StoreError {

@@ -261,6 +261,15 @@ fn an_action_that_failed_is_sent_again_under_its_own_id() {
     line.feed(&ERROR);
     assert_eq!(opened(&line).1.unwrap().resend().as_ref(), Some(&*resend));
 
+    // An order on which deciding panics takes it along.
+    let signal = signal(&subject(), "id-1", "see.this", Severity::Info);
+    let mut event = line.event(&SEE);
+    let (actor, reason, parked) = ("root".into(), "it is back".into(), Some(resend.clone()));
+    event.kind = Kind::Replay(Box::new(Replay { case: case.0, signal, actor, reason, resend: parked }));
+    line.effects.clear();
+    line.governor.park(event, &line.rules, &mut line.effects);
+    assert_eq!(opened(&line).1.unwrap().resend().as_ref(), Some(&*resend));
+
     // Where the governor does nothing, the case keeps it too.
     line.feed(&Op::Order(Verb::Halt));
     replay(&mut line);
