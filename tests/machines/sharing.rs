@@ -343,6 +343,26 @@ fn an_order_counts_at_whoever_decides_and_goes_with_the_partition() {
     line.history(&sender, &mut [&mut first, &mut second]);
 }
 
+/// A processor that dies before the one that joined has counted for the first time is followed, too.
+#[test]
+fn who_has_just_joined_follows_who_dies_at_once() {
+    let Some(line) = Shared::start(1, "") else { return };
+    let mut edge = line.edge("edge-1");
+    let mut sender = Sender::new(1);
+    let mut first = line.processor("processor-1");
+    assert!(sender.batch(0, &edge, 3));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    let mut second = line.processor("processor-2");
+    wait_until("it is connected", || second.node().metric("gemba_broker_connected") == 1.0);
+    first.kill();
+    wait_until("the other one decides", || held(&second) == 1.0);
+    first.up();
+    assert!(sender.batch(0, &edge, 3));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    edge.terminate();
+    line.history(&sender, &mut [&mut first, &mut second]);
+}
+
 /// Acts on every signal of the type `page.now`.
 const PACK: &str = r#"
 name = "test"

@@ -78,7 +78,8 @@ impl Consumer {
         let processors = with_deadline("does not answer", asked).await?.consumer_count();
         let before = std::mem::replace(&mut taking.plan.processors, processors);
         self.come_back(open, taking).await?;
-        if processors < before {
+        // The first look compares with nothing: who had the turn when this one joined may have taken that nudge and died.
+        if processors < before || before == 0 {
             self.nudge(asking, taking).await?;
         }
         let share = self.consumed.len().div_ceil(usize::try_from(processors.max(1)).unwrap_or(1));
