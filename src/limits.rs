@@ -112,8 +112,7 @@ pub const PACK_BYTES_MAX: usize = 64 * 1024;
 pub const PACKS_MAX: usize = 32;
 /// A longer file is neither a configuration nor a pack, and is not read to its end.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
-/// A pipe that is named as a file is waited for so long when nothing comes through it: whoever writes into it may ask a
-/// server first.
+/// How long a named pipe may stay silent: its writer may have to ask a server first.
 pub const PIPE_WAIT: Duration = Duration::from_secs(30);
 /// Rules of one pack, and all examples of one rule.
 pub const RULES_MAX: usize = 256;

@@ -190,7 +190,7 @@ struct Miss {
 }
 
 impl Miss {
-    fn new(pack: &Pack, failed: trial::Failed) -> Self {
+    fn new(pack: &Pack, failed: trial::FailedExample) -> Self {
         let outcome = failed.outcome;
         Self {
             place: failed.place.to_string(),

@@ -87,7 +87,7 @@ fn wait(file: &File) -> io::Result<PollFlags> {
             Err(io::Error::new(io::ErrorKind::TimedOut, why))
         }
         Ok(_) => Ok(polled[0].revents()),
-        // Whoever calls looks again.
+        // The caller reads again.
         Err(rustix::io::Errno::INTR) => Ok(PollFlags::IN),
         Err(error) => Err(error.into()),
     }

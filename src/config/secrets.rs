@@ -115,8 +115,7 @@ fn is_same(one: &SecretSlice<u8>, other: &SecretSlice<u8>) -> bool {
     one.iter().any(|one| other.iter().any(|other| verify_slices_are_equal(one, other).is_ok()))
 }
 
-/// The text itself, and the bytes that it stands for, whoever reads it: as hex, or as base64 of Standard Webhooks. White space
-/// is no part of a key.
+/// The text itself, and the bytes that it stands for in hex and in the base64 of Standard Webhooks. White space is ignored.
 fn forms(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let text: Zeroizing<Vec<u8>> =
         Zeroizing::new(secret.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());

@@ -1,7 +1,7 @@
 //! What makes a log's frames its own (promises P1 and P6).
 //!
-//! Records hold bytes that senders chose. Recovery and repair search for frames among them, so whoever can compute a
-//! frame's checksum can have an event taken for one that this node wrote. Both the bytes that a frame begins with and
+//! Records hold bytes that senders chose. Recovery and repair search for frames among them. A sender that can compute a
+//! frame's checksum could forge an event of this node. Both the bytes that a frame begins with and
 //! the start of its checksum therefore come from random bytes that stand in the header of each segment and nowhere
 //! else (decision 26).
 

@@ -6,7 +6,7 @@ use super::check::{Check, Typed};
 use super::functions;
 use super::kinds::{Kinds, One, Shape};
 use super::paths::{leftmost, nearest};
-use super::pattern::{self, Refused};
+use super::pattern::{self, BadPattern};
 use super::run::Machine;
 use super::time;
 use super::tree::{Collect, Function, Loop, Node, Part, Quantifier, TextTest, Truth, Zone};
@@ -172,12 +172,12 @@ impl Check<'_, '_, '_> {
         self.cost += 1;
         let regex = pattern::compile(written.inner()).map_err(|refused| {
             let what = match refused {
-                Refused::Invalid => "the pattern is no regular expression, or too large a one",
-                Refused::Foreign(_) => "the pattern is not in the syntax of RE2",
+                BadPattern::Invalid => "the pattern is no regular expression, or too large a one",
+                BadPattern::Foreign(_) => "the pattern is not in the syntax of RE2",
             };
             let hint = match refused {
-                Refused::Invalid => None,
-                Refused::Foreign(hint) => Some(hint.to_owned()),
+                BadPattern::Invalid => None,
+                BadPattern::Foreign(hint) => Some(hint.to_owned()),
             };
             Wrong { hint, ..self.wrong(written_at, what.to_owned()) }
         })?;

@@ -12,28 +12,28 @@ use crate::limits::EXPRESSION_REGEX_BYTES;
 
 /// Why a pattern is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum BadPattern {
     /// Not a regular expression, or too large a one.
     Invalid,
     /// The crate takes it, and RE2 does not or means another thing.
     Foreign(&'static str),
 }
 
-pub(super) fn compile(pattern: &str) -> Result<Regex, Refused> {
-    let tree = Parser::new().parse(pattern).map_err(|_| Refused::Invalid)?;
+pub(super) fn compile(pattern: &str) -> Result<Regex, BadPattern> {
+    let tree = Parser::new().parse(pattern).map_err(|_| BadPattern::Invalid)?;
     let edits = visit(&tree, Edits(Vec::new()))?;
     let (mut text, mut done) = (String::with_capacity(pattern.len()), 0);
     for (span, instead) in edits {
-        text.push_str(pattern.get(done..span.start.offset).ok_or(Refused::Invalid)?);
+        text.push_str(pattern.get(done..span.start.offset).ok_or(BadPattern::Invalid)?);
         text.push_str(instead);
         done = span.end.offset;
     }
-    text.push_str(pattern.get(done..).ok_or(Refused::Invalid)?);
+    text.push_str(pattern.get(done..).ok_or(BadPattern::Invalid)?);
     RegexBuilder::new(&text)
         .size_limit(EXPRESSION_REGEX_BYTES)
         .dfa_size_limit(EXPRESSION_REGEX_BYTES)
         .build()
-        .map_err(|_| Refused::Invalid)
+        .map_err(|_| BadPattern::Invalid)
 }
 
 /// What stands in the pattern instead of what was written, in the order of the text.
@@ -55,13 +55,13 @@ impl Edits {
 
 impl Visitor for Edits {
     type Output = Vec<(Span, &'static str)>;
-    type Err = Refused;
+    type Err = BadPattern;
 
-    fn finish(self) -> Result<Self::Output, Refused> {
+    fn finish(self) -> Result<Self::Output, BadPattern> {
         Ok(self.0)
     }
 
-    fn visit_pre(&mut self, ast: &Ast) -> Result<(), Refused> {
+    fn visit_pre(&mut self, ast: &Ast) -> Result<(), BadPattern> {
         match ast {
             Ast::Flags(set) => flags(&set.flags),
             Ast::Group(group) => group.flags().map_or(Ok(()), flags),
@@ -89,7 +89,7 @@ impl Visitor for Edits {
                 | AssertionKind::WordBoundaryEndAngle
                 | AssertionKind::WordBoundaryStartHalf
                 | AssertionKind::WordBoundaryEndHalf => {
-                    Err(Refused::Foreign("only `\\b` and `\\B` bind to words"))
+                    Err(BadPattern::Foreign("only `\\b` and `\\B` bind to words"))
                 }
             },
             Ast::Empty(_)
@@ -102,7 +102,7 @@ impl Visitor for Edits {
         }
     }
 
-    fn visit_class_set_item_pre(&mut self, item: &ClassSetItem) -> Result<(), Refused> {
+    fn visit_class_set_item_pre(&mut self, item: &ClassSetItem) -> Result<(), BadPattern> {
         match item {
             ClassSetItem::Perl(class) => self.perl(class),
             ClassSetItem::Literal(each) => literal(each)?,
@@ -111,7 +111,7 @@ impl Visitor for Edits {
                 literal(&range.end)?;
             }
             ClassSetItem::Bracketed(_) => {
-                return Err(Refused::Foreign(
+                return Err(BadPattern::Foreign(
                     "a class inside a class is not of RE2: write `\\[` for the bracket",
                 ));
             }
@@ -123,12 +123,14 @@ impl Visitor for Edits {
         Ok(())
     }
 
-    fn visit_class_set_binary_op_pre(&mut self, _: &ClassSetBinaryOp) -> Result<(), Refused> {
-        Err(Refused::Foreign("`&&`, `--` and `~~` in a class are not of RE2: write `\\&`, `\\-` and `\\~`"))
+    fn visit_class_set_binary_op_pre(&mut self, _: &ClassSetBinaryOp) -> Result<(), BadPattern> {
+        Err(BadPattern::Foreign(
+            "`&&`, `--` and `~~` in a class are not of RE2: write `\\&`, `\\-` and `\\~`",
+        ))
     }
 }
 
-fn flags(flags: &Flags) -> Result<(), Refused> {
+fn flags(flags: &Flags) -> Result<(), BadPattern> {
     for item in &flags.items {
         match item.kind {
             FlagsItemKind::Negation
@@ -136,19 +138,19 @@ fn flags(flags: &Flags) -> Result<(), Refused> {
                 Flag::CaseInsensitive | Flag::MultiLine | Flag::DotMatchesNewLine | Flag::SwapGreed,
             ) => {}
             FlagsItemKind::Flag(Flag::Unicode | Flag::CRLF | Flag::IgnoreWhitespace) => {
-                return Err(Refused::Foreign("the flags of RE2 are `i`, `m`, `s` and `U`"));
+                return Err(BadPattern::Foreign("the flags of RE2 are `i`, `m`, `s` and `U`"));
             }
         }
     }
     Ok(())
 }
 
-fn literal(literal: &Literal) -> Result<(), Refused> {
+fn literal(literal: &Literal) -> Result<(), BadPattern> {
     match &literal.kind {
         LiteralKind::HexFixed(kind) | LiteralKind::HexBrace(kind) => match kind {
             HexLiteralKind::X => Ok(()),
             HexLiteralKind::UnicodeShort | HexLiteralKind::UnicodeLong => {
-                Err(Refused::Foreign("`\\u` and `\\U` are not of RE2: write `\\x{…}`"))
+                Err(BadPattern::Foreign("`\\u` and `\\U` are not of RE2: write `\\x{…}`"))
             }
         },
         LiteralKind::Verbatim

@@ -23,7 +23,7 @@ use super::intake::answer_in_order;
 use super::outbox::{Outbox, SharedOutbox};
 use super::stage::Ingress;
 use crate::limits;
-use crate::net::strict::{REFUSAL, Strict};
+use crate::net::strict::{self, Strict};
 
 /// What hyper takes for the socket.
 struct Io {
@@ -47,7 +47,7 @@ impl Read for Io {
         let this = &mut *self;
         ready!(this.outbox.borrow_mut().poll_room(cx));
         let mut scratch = this.ingress.scratch.borrow_mut();
-        let mut room = buffer.remaining().saturating_sub(REFUSAL.len()).clamp(1, scratch.len());
+        let mut room = strict::room(&buffer, scratch.len());
         if this.watch.current_order() >= Order::Finish {
             // What is read has to be answered, so no further request is.
             room = room.min(this.strict.within_request());
@@ -62,14 +62,7 @@ impl Read for Io {
         }
         let bytes = came.filled().len();
         this.ended |= bytes == 0;
-        match this.strict.read(came.filled()) {
-            None => buffer.put_slice(came.filled()),
-            Some(fault) => {
-                let room = buffer.remaining().saturating_sub(fault).min(REFUSAL.len());
-                buffer.put_slice(&came.filled()[..fault]);
-                buffer.put_slice(&REFUSAL[..room]);
-            }
-        }
+        this.strict.pass(came.filled(), &mut buffer);
         this.watch.read(bytes, this.strict.heads(), this.strict.is_in_head());
         Poll::Ready(Ok(()))
     }

@@ -6,7 +6,8 @@
 //! admits more than `burst` and `per_second`; what a thread leased and does not use within a second it gives back.
 //!
 //! Both tables are bounded, whatever names a source sends. A name has room in one of [`WAYS`] places, chosen by a hash that
-//! nobody outside can compute. Where all are taken, the one that is missed least gives way: a miss costs eight looks.
+//! nobody outside can compute. Where all are taken, the entry that matters least is evicted: a miss costs eight
+//! comparisons.
 //!
 //! Pure: the caller brings the time, in nanoseconds of one scale for all threads.
 

@@ -1,5 +1,5 @@
-//! What operators ask of a shard. Each turn answers a bounded part of it, so that whoever may ask cannot keep a shard from
-//! deciding (promise P5).
+//! What operators ask of a shard. Each turn answers a bounded part of it, so that no client of the operator plane can stop
+//! decisions (promise P5).
 
 use tokio::sync::oneshot;
 

@@ -117,7 +117,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Begins a new log. A pipe is refused: whoever reads it slowly would slow the run.
+    /// Begins a new log. A pipe is refused: a slow reader would slow the run.
     pub fn create(path: &Path) -> Result<(), LoadError> {
         file::open_to_write(path).and_then(|file| file.set_len(0)).map_err(|source| failed(path, source))
     }

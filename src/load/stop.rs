@@ -149,7 +149,7 @@ async fn came(signal: Option<&mut Signal>) -> Option<()> {
     }
 }
 
-/// Whether whoever started the process had it ignore SIGHUP.
+/// Whether the process was started with SIGHUP ignored, as by `nohup`.
 fn hang_up_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

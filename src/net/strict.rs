@@ -4,6 +4,8 @@
 //!
 //! It also knows where requests end, so that a connection can be closed after one of them.
 
+use hyper::rt::ReadBufCursor;
+
 use crate::limits::HEADER_BYTES_MAX;
 
 /// Where in the stream of requests one connection is.
@@ -42,7 +44,13 @@ struct Head {
 
 /// What stands for the line feed at fault and all that follows it: no parser takes it, and it ends a head, so that the
 /// parser answers 400 and closes the connection.
-pub const REFUSAL: &[u8] = b"\0\r\n\r\n";
+const REFUSAL: &[u8] = b"\0\r\n\r\n";
+/// Bytes that may be read into a parser's `buffer` at once, at most `most`, so that a refusal still fits.
+#[must_use]
+pub fn room(buffer: &ReadBufCursor<'_>, most: usize) -> usize {
+    buffer.remaining().saturating_sub(REFUSAL.len()).clamp(1, most)
+}
+
 /// Bytes that are kept of a line. A longer one that says where the body ends is refused, any other is the parser's.
 const LINE_BYTES_MAX: usize = HEADER_BYTES_MAX as usize;
 
@@ -70,8 +78,20 @@ impl Strict {
         }
     }
 
+    /// Gives the next bytes of the connection to a parser, or what makes it refuse them.
+    pub fn pass(&mut self, came: &[u8], buffer: &mut ReadBufCursor<'_>) {
+        match self.read(came) {
+            None => buffer.put_slice(came),
+            Some(fault) => {
+                let room = buffer.remaining().saturating_sub(fault).min(REFUSAL.len());
+                buffer.put_slice(&came[..fault]);
+                buffer.put_slice(&REFUSAL[..room]);
+            }
+        }
+    }
+
     /// Looks at the next bytes of the connection; says how many of them may pass, if not all.
-    pub fn read(&mut self, bytes: &[u8]) -> Option<usize> {
+    fn read(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             match &mut self.place {

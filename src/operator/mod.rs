@@ -6,10 +6,10 @@
 mod access;
 mod orders;
 mod query;
-mod reading;
 mod routes;
 mod seats;
 mod server;
+mod strict_socket;
 pub mod token;
 
 use std::future::Future;

@@ -24,9 +24,9 @@ use tokio::time::Instant;
 
 use super::access::{Denied, Need, authorize};
 use super::orders::{self, Failed};
-use super::reading::Reading;
 use super::routes::{NoRoute, Route, find};
 use super::seats::{Kind, Seat, Seats};
+use super::strict_socket::StrictSocket;
 use super::{Line, Tokens, Unavailable, query};
 use crate::event::Subject;
 use crate::limits;
@@ -116,7 +116,7 @@ impl Connection {
         let serving = http1::Builder::new()
             .max_headers(limits::HEADERS_MAX)
             .max_buf_size(limits::HEADER_BYTES_MAX as usize)
-            .serve_connection(Reading::new(socket), service);
+            .serve_connection(StrictSocket::new(socket), service);
         tokio::select! {
             // A broken connection concerns its client alone.
             _ended = serving => {}

@@ -51,7 +51,7 @@ impl Text {
 pub enum Identified {
     /// The tenant and the sender's id, which the signature covers.
     ById = 0,
-    /// The signed body: attributes may come beside it, where whoever has a copy can change them.
+    /// The signed body: attributes may come in headers, which no signature covers.
     ByBody = 1,
 }
 

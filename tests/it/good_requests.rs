@@ -103,7 +103,7 @@ fn binary_mode_takes_the_attributes_from_the_headers() {
     assert_eq!((answer.status, answer.json()["detail"].as_str()), (422, Some("`type` is missing")));
 }
 
-/// Whoever has a copy of a signed body chooses the headers.
+/// An attacker with a copy of a signed body chooses the headers.
 #[test]
 fn a_signed_body_is_one_signal_whatever_stands_beside_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -24,7 +24,7 @@ fn load(node: &Node, more: &[&str]) -> Command {
     command
 }
 
-/// The same run, which hears of a terminal that is gone whatever whoever started the tests has it ignore.
+/// The same run with the default action for SIGHUP, which the tests may have inherited as ignored.
 fn hearing_hangups(load: &Command) -> Command {
     let mut command = command_of("env", load.get_current_dir().unwrap());
     command.arg("--default-signal=HUP").arg(load.get_program()).args(load.get_args()).stdout(Stdio::piped());

@@ -377,7 +377,7 @@ fn an_edge_without_its_broker_accepts_and_is_degraded() {
     assert!(node.metric("system_status") > 0.5);
 }
 
-/// Whoever may only look asks for pages as fast as they come; decisions go on beside it, and pages are whole and in order.
+/// Viewers ask for pages as fast as they can. Decisions go on, and pages are complete and in order.
 #[test]
 fn pages_of_governors_are_in_order_and_do_not_keep_anybody_from_deciding() {
     let rate = [("GEMBA_RATE_LIMIT__PER_SECOND", "100000"), ("GEMBA_RATE_LIMIT__BURST", "100000")];

@@ -308,59 +308,70 @@ fn a_directory_keeps_the_way_in_which_its_state_is_kept() {
     assert!(!output.status.success() && said.contains(why), "{said}");
 }
 
+/// A processor that decides on the only partition, and one that has just joined it.
+struct Pair {
+    line: Shared,
+    edge: Machine,
+    sender: Sender,
+    first: Machine,
+    second: Machine,
+}
+
+impl Pair {
+    fn start() -> Option<Self> {
+        let line = Shared::start(1, "")?;
+        let (edge, mut sender) = (line.edge("edge-1"), Sender::new(1));
+        let first = line.processor("processor-1");
+        assert!(sender.batch(0, &edge, 3));
+        line.wait_until_shared(&sender, &["edge-1"]);
+        let second = line.processor("processor-2");
+        wait_until("it is connected", || second.node().metric("gemba_broker_connected") == 1.0);
+        Some(Self { line, edge, sender, first, second })
+    }
+
+    /// The first one comes back, more is decided, and the history of both is whole.
+    fn goes_on(mut self) {
+        self.first.up();
+        assert!(self.sender.batch(0, &self.edge, 3));
+        self.line.wait_until_shared(&self.sender, &["edge-1"]);
+        self.edge.terminate();
+        self.line.history(&self.sender, &mut [&mut self.first, &mut self.second]);
+    }
+}
+
 #[test]
 fn an_order_counts_at_whoever_decides_and_goes_with_the_partition() {
-    let Some(line) = Shared::start(1, "") else { return };
-    let mut edge = line.edge("edge-1");
-    let mut sender = Sender::new(1);
-    let mut first = line.processor("processor-1");
-    assert!(sender.batch(0, &edge, 3));
-    line.wait_until_shared(&sender, &["edge-1"]);
-    let mut second = line.processor("processor-2");
-    wait_until("it is connected", || second.node().metric("gemba_broker_connected") == 1.0);
+    let Some(mut pair) = Pair::start() else { return };
+    let Pair { first, second, .. } = &mut pair;
     let order = |processor: &Machine, verb: &str| {
         processor.order(&format!("/v1/governors/t0-0/sku-0/{verb}"), r#"{"reason":"a drill"}"#)
     };
-    let refused = order(&second, "halt");
+    let refused = order(second, "halt");
     assert_eq!(refused.status, 409, "{refused:?}");
     assert!(refused.text().contains("partition 0 is decided on by another processor"), "{}", refused.text());
     assert_eq!(second.node().ask("/v1/governors/t0-0/sku-0").status, 404);
-    let done = order(&first, "halt");
+    let done = order(first, "halt");
     assert_eq!(done.status, 200, "{done:?}");
     let shown =
         |processor: &Machine| processor.node().ask("/v1/governors/t0-0/sku-0").json()["state"].clone();
-    assert_eq!(shown(&first), "halted");
+    assert_eq!(shown(first), "halted");
     // It was answered, so it is shared.
     first.kill();
-    wait_until("the other one decides", || held(&second) == 1.0);
-    assert_eq!(shown(&second), "halted");
-    assert_eq!(order(&second, "resume").status, 200);
-    assert_eq!(shown(&second), "stable");
-    first.up();
-    assert!(sender.batch(0, &edge, 3));
-    line.wait_until_shared(&sender, &["edge-1"]);
-    edge.terminate();
-    line.history(&sender, &mut [&mut first, &mut second]);
+    wait_until("the other one decides", || held(second) == 1.0);
+    assert_eq!(shown(second), "halted");
+    assert_eq!(order(second, "resume").status, 200);
+    assert_eq!(shown(second), "stable");
+    pair.goes_on();
 }
 
 /// A processor that dies before the one that joined has counted for the first time is followed, too.
 #[test]
 fn who_has_just_joined_follows_who_dies_at_once() {
-    let Some(line) = Shared::start(1, "") else { return };
-    let mut edge = line.edge("edge-1");
-    let mut sender = Sender::new(1);
-    let mut first = line.processor("processor-1");
-    assert!(sender.batch(0, &edge, 3));
-    line.wait_until_shared(&sender, &["edge-1"]);
-    let mut second = line.processor("processor-2");
-    wait_until("it is connected", || second.node().metric("gemba_broker_connected") == 1.0);
+    let Some(mut pair) = Pair::start() else { return };
+    let Pair { first, second, .. } = &mut pair;
     first.kill();
-    wait_until("the other one decides", || held(&second) == 1.0);
-    first.up();
-    assert!(sender.batch(0, &edge, 3));
-    line.wait_until_shared(&sender, &["edge-1"]);
-    edge.terminate();
-    line.history(&sender, &mut [&mut first, &mut second]);
+    wait_until("the other one decides", || held(second) == 1.0);
+    pair.goes_on();
 }
 
 /// Acts on every signal of the type `page.now`.

@@ -120,7 +120,7 @@ pub struct Example {
     /// What must come out of the last signal.
     pub expect: Expected,
     /// In the order of their times; never empty.
-    steps: Vec<Step>,
+    steps: Vec<SentSignal>,
     now: UnixMillis,
     /// By place among the pack's memories.
     memory: Vec<(usize, f64)>,
@@ -129,7 +129,7 @@ pub struct Example {
 
 /// One signal of an example.
 #[derive(Debug)]
-struct Step {
+struct SentSignal {
     signal: Signal,
     now: UnixMillis,
     times: u32,
@@ -210,7 +210,7 @@ impl Example {
     fn step(
         &self,
         number: usize,
-        step: &Step,
+        step: &SentSignal,
         of: &Rule,
         set: &PolicySet,
         memory: &mut Option<Box<Memory>>,
@@ -281,7 +281,7 @@ impl Example {
 const COUNT_MAX: f64 = 1_000_000.0;
 
 /// The signals with their times.
-fn steps(read: &ExampleText, begin: UnixMillis) -> Result<Vec<Step>, String> {
+fn steps(read: &ExampleText, begin: UnixMillis) -> Result<Vec<SentSignal>, String> {
     let rule = || read.rule.as_deref().map(Into::into);
     let several = match (&read.signal, &read.signals) {
         (Some(one), None) => {
@@ -289,7 +289,13 @@ fn steps(read: &ExampleText, begin: UnixMillis) -> Result<Vec<Step>, String> {
                 return Err("`at`, `times`, `expect` and `rule` of a signal belong into `signals`".into());
             }
             let signal = signal(one, &read.source)?;
-            return Ok(vec![Step { signal, now: begin, times: 1, expect: Some(read.expect), rule: rule() }]);
+            return Ok(vec![SentSignal {
+                signal,
+                now: begin,
+                times: 1,
+                expect: Some(read.expect),
+                rule: rule(),
+            }]);
         }
         (None, Some(several)) => several,
         (Some(_), Some(_)) | (None, None) => {
@@ -299,7 +305,7 @@ fn steps(read: &ExampleText, begin: UnixMillis) -> Result<Vec<Step>, String> {
     if !(1..=EXAMPLE_SIGNALS_MAX).contains(&several.len()) {
         return Err(format!("`signals` has 1 to {EXAMPLE_SIGNALS_MAX} signals"));
     }
-    let mut steps: Vec<Step> = Vec::with_capacity(several.len());
+    let mut steps: Vec<SentSignal> = Vec::with_capacity(several.len());
     for (at, each) in several.iter().enumerate() {
         let last = at + 1 == several.len();
         let number = at + 1;
@@ -335,7 +341,7 @@ fn steps(read: &ExampleText, begin: UnixMillis) -> Result<Vec<Step>, String> {
         } else {
             (each.expect, each.rule.as_deref().map(Into::into))
         };
-        steps.push(Step { signal, now, times, expect, rule });
+        steps.push(SentSignal { signal, now, times, expect, rule });
     }
     Ok(steps)
 }

@@ -31,7 +31,7 @@ pub fn shown(pack: &Pack, slots: &[Slot], facts: &Facts<'_>) -> Box<str> {
     String::from_utf8(out).unwrap_or_default().into()
 }
 
-/// Sorts behind every name, since names begin with `governor`, `memory`, `signal` or `source`.
+/// Sorts after every name, since names begin with `governor`, `memory`, `signal` or `source`.
 const CUT: &[u8] = br#","truncated":true"#;
 
 fn put(out: &mut Vec<u8>, value: &Value<'_>) {

@@ -10,13 +10,13 @@ use crate::place::Place;
 #[derive(Debug, Default)]
 pub struct Trial {
     pub passed: usize,
-    pub failed: Vec<Failed>,
+    pub failed: Vec<FailedExample>,
     pub untested: Vec<Untested>,
 }
 
 /// An example that did not come out as it says.
 #[derive(Debug)]
-pub struct Failed {
+pub struct FailedExample {
     pub rule: Box<str>,
     pub place: Place,
     pub outcome: Outcome,
@@ -55,7 +55,7 @@ pub fn run(pack: &Arc<Pack>) -> Trial {
             let outcome = example.run(rule, pack);
             if !outcome.passed {
                 let place = example.place.clone();
-                trial.failed.push(Failed { rule: rule.id.clone(), place, outcome });
+                trial.failed.push(FailedExample { rule: rule.id.clone(), place, outcome });
                 continue;
             }
             trial.passed += 1;

@@ -164,7 +164,7 @@ impl Plan {
             chain.append(frame::Header { epoch, ..kept.header }, &mut bytes)?;
         }
         chain.close()?;
-        Exchange { act: Act::SetAside, number: taken + 1 }.note(disk, dir)?;
+        Renaming { act: Act::SetAside, number: taken + 1 }.note(disk, dir)?;
         finish(disk, dir)?;
         Ok(taken + 1)
     }
@@ -179,7 +179,7 @@ pub const NOTE: &str = "repair";
 
 /// The part of a repair in which segments change their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Exchange {
+struct Renaming {
     act: Act,
     number: u32,
 }
@@ -192,7 +192,7 @@ enum Act {
     TakeIn,
 }
 
-impl Exchange {
+impl Renaming {
     fn note(self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
         let act = match self.act {
             Act::SetAside => "set aside",
@@ -228,7 +228,7 @@ impl Exchange {
 /// # Errors
 /// Whatever the disk says.
 pub fn is_interrupted(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
-    Exchange::noted(disk, dir).map(|noted| noted.is_some())
+    Renaming::noted(disk, dir).map(|noted| noted.is_some())
 }
 
 /// Completes a repair that ended while segments changed their names.
@@ -236,14 +236,14 @@ pub fn is_interrupted(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
 /// # Errors
 /// Whatever the disk says; then it can be tried again.
 pub fn finish(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    let Some(Exchange { mut act, number }) = Exchange::noted(disk, dir)? else { return Ok(()) };
+    let Some(Renaming { mut act, number }) = Renaming::noted(disk, dir)? else { return Ok(()) };
     if act == Act::SetAside {
         for path in disk.list(dir)?.into_iter().filter(|path| segment::index_of(path).is_some()) {
             disk.rename(&path, &beside(&path, &format!("{DAMAGED}{number}")))?;
         }
         disk.sync_dir(dir)?;
         act = Act::TakeIn;
-        Exchange { act, number }.note(disk, dir)?;
+        Renaming { act, number }.note(disk, dir)?;
     }
     for path in disk.list(dir)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == MENDED)) {
         disk.rename(&path, &path.with_extension(""))?;

@@ -193,7 +193,7 @@ fn the_content_type_chooses_the_form() {
     assert_eq!(form(&headers, Some("application/cloudevents-batch+json"), false), "batch");
 }
 
-/// Whoever has a copy of a signed body can choose everything beside it (promise P6).
+/// An attacker with a copy of a signed body can choose everything beside it (promise P6).
 #[test]
 fn what_is_beside_a_body_gives_it_no_second_identity_and_no_further_right() {
     let bodies = [

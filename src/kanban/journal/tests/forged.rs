@@ -74,7 +74,7 @@ fn a_frame_in_a_body_is_not_taken_for_one_of_the_journal() {
         assert_eq!(kept, 1, "byte {byte}");
         other[byte] ^= 0x40;
     }
-    // Whoever knows the seed can: so the frame stands where it has to, and the test could fail.
+    // With the seed the forgery succeeds: so the frame stands in the right place, and the test can fail.
     let (recovered, kept) = taken(SEED);
     assert!(matches!(recovered, Err(Damage::Interior { .. })), "{recovered:?}");
     assert_eq!(kept, 2);

@@ -9,46 +9,39 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::net::strict::{REFUSAL, Strict};
+use crate::net::strict::{self, Strict};
 
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 4096;
 
 /// What hyper takes for the socket.
-pub struct Reading {
+pub struct StrictSocket {
     socket: TcpStream,
     strict: Strict,
 }
 
-impl Reading {
+impl StrictSocket {
     pub fn new(socket: TcpStream) -> Self {
         Self { socket, strict: Strict::default() }
     }
 }
 
-impl Read for Reading {
+impl Read for StrictSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let mut piece = [0; PIECE_BYTES];
-        let room = buffer.remaining().saturating_sub(REFUSAL.len()).clamp(1, PIECE_BYTES);
+        let room = strict::room(&buffer, PIECE_BYTES);
         let mut came = ReadBuf::new(&mut piece[..room]);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut came))?;
-        match self.strict.read(came.filled()) {
-            None => buffer.put_slice(came.filled()),
-            Some(fault) => {
-                let room = buffer.remaining().saturating_sub(fault).min(REFUSAL.len());
-                buffer.put_slice(&came.filled()[..fault]);
-                buffer.put_slice(&REFUSAL[..room]);
-            }
-        }
+        self.strict.pass(came.filled(), &mut buffer);
         Poll::Ready(Ok(()))
     }
 }
 
-impl Write for Reading {
+impl Write for StrictSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
