@@ -7,7 +7,7 @@ use divan::Bencher;
 use gemba::event::{Command, Event, Kind, Seq, Subject, UnixMillis, Verb};
 use gemba::jidoka::governor::{Effects, Governor};
 use gemba::jidoka::rules::Rules;
-use gemba::jidoka::store::{Changes, Embedded, StateStore};
+use gemba::jidoka::store::{Changes, Embedded, Kept, StateStore};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,7 +33,7 @@ fn governor(n: u64, seq: u64) -> Governor {
 fn changes(kept: u64, seq: u64) -> Changes {
     let mut changes = Changes::default();
     for n in 0..DIRTY {
-        changes.governor(&governor((n * 7919 + seq * 104_729) % kept, seq));
+        changes.governor(&governor((n * 7919 + seq * 104_729) % kept, seq), &mut Kept::default());
     }
     changes
 }
@@ -46,7 +46,8 @@ fn commit_1000(bencher: Bencher, kept: u64) {
     for first in (0..kept).step_by(50_000) {
         seq += 1;
         let mut changes = Changes::default();
-        (first..kept.min(first + 50_000)).for_each(|n| changes.governor(&governor(n, seq)));
+        (first..kept.min(first + 50_000))
+            .for_each(|n| changes.governor(&governor(n, seq), &mut Kept::default()));
         store.commit(&changes, Seq(seq)).unwrap();
     }
     let seq = AtomicU64::new(seq);

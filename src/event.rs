@@ -128,14 +128,21 @@ pub enum TimerKind {
     BreakerReset,
     /// The action in flight is overdue.
     ActionDeadline,
+    /// Nothing has come for long, and nothing distinguishes it from a new one. No governor arms it: the shard looks.
+    Idle,
 }
 
 impl TimerKind {
     /// The kind that has this number; part of stored formats.
     #[must_use]
     pub fn numbered(number: u64) -> Option<Self> {
-        const ALL: [TimerKind; 4] =
-            [TimerKind::Boot, TimerKind::QuotaWindow, TimerKind::BreakerReset, TimerKind::ActionDeadline];
+        const ALL: [TimerKind; 5] = [
+            TimerKind::Boot,
+            TimerKind::QuotaWindow,
+            TimerKind::BreakerReset,
+            TimerKind::ActionDeadline,
+            TimerKind::Idle,
+        ];
         ALL.get(usize::try_from(number).ok()?).copied()
     }
 }
@@ -395,6 +402,23 @@ pub enum Shed {
     BacklogFull,
     /// The memory of identities is full of young ones; forgetting one would let a replay in.
     DedupFull,
+    /// As much waits for its decision, or for the outcome of its action, as may.
+    WaitingFull,
+    /// There are as many governors as may be.
+    GovernorsFull,
+}
+
+impl Shed {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DiskLow => "free disk space is below the low-water mark",
+            Self::BacklogFull => "the broker takes nothing, and no more can be kept for it",
+            Self::DedupFull => "the memory of identities is full of young ones",
+            Self::WaitingFull => "as many signals wait for their decision as may",
+            Self::GovernorsFull => "there are as many governors as may be",
+        }
+    }
 }
 
 /// What the journal hands to a shard.

@@ -135,8 +135,16 @@ const _: () = assert!(RULES_BYTES_MAX < FRAME_BYTES_MAX - FRAME_BYTES_SOFT);
 pub const ARRIVALS_LANE: usize = 4096;
 /// Events on their way to one shard.
 pub const EVENTS_LANE: usize = 32_768;
+/// Bodies on their way to one shard; one more may come on top.
+pub const EVENTS_LANE_BYTES: usize = 64 * 1024 * 1024;
+/// Bodies that all ingress threads may have under way to the journal; one more for each may come on top.
+pub const ARRIVALS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Events of one shard that wait in the levelled order; beyond, they wait in the lane.
 pub const FAIR_QUEUE_EVENTS_MAX: usize = 65_536;
+/// What they may take; one more may come on top.
+pub const FAIR_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a signal that waits for its governor takes beside its body.
+pub const WAITING_BYTES: usize = 256;
 /// Events of one tenant that wait in the levelled order; who has more is answered 503 until half of them are decided, so
 /// that one tenant alone fills neither queue nor lane.
 pub const TENANT_EVENTS_MAX: usize = FAIR_QUEUE_EVENTS_MAX / 8;
@@ -277,7 +285,16 @@ pub const LOG_LINES_MAX: usize = 256;
 pub const TARGET_WAITING_MAX: usize = 8192;
 pub const TARGET_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Timers that one governor may have armed: one of each kind.
-pub const TIMERS_PER_GOVERNOR: usize = 4;
+pub const TIMERS_PER_GOVERNOR: usize = 5;
+/// A governor that nothing distinguishes from a new one is forgotten so long after its last signal, so that people find it
+/// a while; at once where the node is short of room.
+pub const GOVERNOR_IDLE: Duration = Duration::from_hours(1);
+/// Governors that one turn looks at in order to find such ones, and how often it does so: a million in less than a minute,
+/// for a thousandth of the shard's time.
+pub const GOVERNORS_LOOKED_AT: usize = 256;
+pub const GOVERNORS_LOOK: Duration = Duration::from_millis(10);
+/// The pause between two rounds over all governors.
+pub const GOVERNORS_ROUND: Duration = Duration::from_secs(1);
 /// The state store's block cache. Rows are read at start and otherwise only by operators.
 pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// The state store's own journal, at least 64 MiB by its rules; it is read again at each start.

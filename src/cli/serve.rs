@@ -26,6 +26,7 @@ use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Settings, Sharing};
 use crate::line::{self, Bounds, Ended, Notice, ServeError, SystemOrders};
 use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
 use crate::operator::{self, Token, Tokens};
+use crate::ring::Room;
 use crate::signal::Fixed;
 use crate::signature::{Keyring, Scheme};
 
@@ -194,6 +195,7 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
             horizon_millis: (config.sources.iter().map(|source| 2 * millis(source.tolerance)))
                 .fold(millis(config.dedup_horizon), u64::max),
         },
+        room: Room { bytes: config.waiting_bytes, governors: config.governors.into() },
         bounds: Bounds {
             segment_bytes: config.segment_bytes,
             low_water_bytes: config.low_water_bytes,

@@ -156,6 +156,8 @@ pub struct Kanban {
     pub backend: Key<Backend>,
     pub segment_mib: Key<u32>,
     pub low_water_mib: Key<u32>,
+    pub waiting_mib: Key<u32>,
+    pub governors: Key<u32>,
     pub backlog_mib: Key<u32>,
 }
 

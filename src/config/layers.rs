@@ -72,6 +72,8 @@ impl Layers {
             tokens,
             segment_bytes: self.mib(|l| &l.kanban.segment_mib, "kanban.segment_mib", 64, 4)?,
             low_water_bytes: self.mib(|l| &l.kanban.low_water_mib, "kanban.low_water_mib", 256, 1)?,
+            waiting_bytes: self.mib(|l| &l.kanban.waiting_mib, "kanban.waiting_mib", 256, 1)?,
+            governors: self.at_least(|l| &l.kanban.governors, "kanban.governors", 1_000_000, 1)?,
             backlog_bytes: self.find(|l| &l.kanban.backlog_mib).map(|set| set.map(backlog_of)).transpose()?,
             dedup_signals: self.at_least(
                 |l| &l.dedup.signals,

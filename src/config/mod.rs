@@ -74,6 +74,10 @@ pub struct Config {
     pub tokens: Vec<Token>,
     pub segment_bytes: u64,
     pub low_water_bytes: u64,
+    /// What signals that wait for their decision, or for the outcome of their action, may take of memory.
+    pub waiting_bytes: u64,
+    /// Governors of the whole node.
+    pub governors: u32,
     /// What an edge holds for the broker at most; `None` until the disk is low.
     pub backlog_bytes: Option<u64>,
     pub dedup_signals: usize,

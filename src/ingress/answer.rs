@@ -58,12 +58,7 @@ pub enum Refused {
 impl Refused {
     #[must_use]
     pub fn shed(shed: Shed, retry_after: u32) -> Self {
-        let why = match shed {
-            Shed::DiskLow => "free disk space is below the low-water mark",
-            Shed::BacklogFull => "the broker takes nothing, and no more can be kept for it",
-            Shed::DedupFull => "the memory of identities is full of young ones",
-        };
-        Self::Busy { why, retry_after }
+        Self::Busy { why: shed.as_str(), retry_after }
     }
 
     /// What the counters call it.

@@ -15,4 +15,5 @@ mod memory_budget;
 mod outbox;
 pub mod rate;
 pub mod stage;
+mod under_way;
 mod waiting;

@@ -26,6 +26,7 @@ use super::guard::{Guard, Turn};
 use super::memory_budget::MemoryBudget;
 use super::outbox::SharedOutbox;
 use super::rate::{Buckets, Leases};
+use super::under_way::UnderWay;
 use super::waiting::{Held, Overdue, Wait, Waiting};
 use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
@@ -78,7 +79,7 @@ pub struct Ends {
     acked: Arc<Notify>,
     accepted: RefCell<mpsc::Receiver<Accepted>>,
     /// Units that were offered and not yet answered.
-    under_way: Cell<usize>,
+    under_way: RefCell<UnderWay>,
     recorder: RefCell<Recorder>,
 }
 
@@ -95,7 +96,7 @@ impl Ends {
     ) -> Rc<Self> {
         let (arrivals, acks) = (RefCell::new(arrivals), RefCell::new(acks));
         let (accepted, recorder) = (RefCell::new(accepted), RefCell::new(recorder));
-        Rc::new(Self { arrivals, acks, bell, acked, accepted, under_way: Cell::new(0), recorder })
+        Rc::new(Self { arrivals, acks, bell, acked, accepted, under_way: RefCell::default(), recorder })
     }
 }
 
@@ -109,6 +110,7 @@ pub struct Ingress {
     waiting: Rc<RefCell<Waiting>>,
     leases: RefCell<Leases>,
     crowd: Crowd,
+    threads: usize,
     guard: RefCell<Guard>,
     started: Instant,
     /// The last sweep, and for how long the thread had run then.
@@ -151,6 +153,7 @@ impl Ingress {
             waiting: Rc::default(),
             leases: RefCell::new(Leases::new(Arc::clone(&plan.buckets))),
             crowd: plan.crowd.clone(),
+            threads: plan.threads,
             guard: RefCell::new(Guard::new(plan.threads)),
             started: clock::now(),
             swept: Cell::new((clock::now(), Duration::ZERO)),
@@ -233,7 +236,8 @@ impl Ingress {
     /// A tenant's rate is used up, or it has more signals waiting for their decision than its share.
     pub fn take_rate(&self, signals: &Signals) -> Result<(), Refused> {
         if signals.as_slice().iter().any(|signal| self.crowd.holds(signal.tenant())) {
-            let why = "this tenant has more signals waiting for their decision than its share";
+            let why =
+                "this tenant has more signals waiting for their decision, or more governors, than its share";
             return Err(Refused::Busy { why, retry_after: 1 });
         }
         let mut leases = self.leases.borrow_mut();
@@ -271,12 +275,13 @@ impl Ingress {
     /// When the lane is full, or as many units are under way as answers fit.
     pub fn offer(&self, signals: Signals) -> Result<(), Refused> {
         crate::fault::point("K6");
-        let has_room = self.ends.under_way.get() < limits::ARRIVALS_LANE;
+        let bytes = signals.as_slice().iter().map(|signal| signal.body.len()).sum();
+        let has_room = self.ends.under_way.borrow().has_room(self.threads);
         let arrival = Arrival::Signals(signals, self.is_sampled().then(clock::nanos));
         if !has_room || self.ends.arrivals.borrow_mut().push(arrival).is_err() {
             return Err(Refused::Busy { why: "the line is full", retry_after: self.retry_after() });
         }
-        self.ends.under_way.set(self.ends.under_way.get() + 1);
+        self.ends.under_way.borrow_mut().offered(bytes);
         self.ends.arrivals.borrow().ring();
         Ok(())
     }

@@ -19,8 +19,8 @@ impl Directory {
         self.slots.insert(key.into(), slot);
     }
 
-    pub fn clear(&mut self) {
-        self.slots.clear();
+    pub fn remove(&mut self, key: &str) {
+        self.slots.remove(key);
     }
 
     /// The next governors of a page, at most `count`.

@@ -5,36 +5,58 @@
 
 use std::collections::VecDeque;
 
-/// Items of many tenants, who are known by small numbers.
+/// Items of many tenants, who are known by small numbers. A tenant without items takes a few bytes: all items stand in one
+/// list of places, each of which knows the next one of its tenant.
 #[derive(Debug)]
 pub struct FairQueue<T> {
-    tenants: Vec<Tenant<T>>,
+    tenants: Vec<Tenant>,
+    places: Vec<Place<T>>,
+    /// The first place that is not taken.
+    vacant: u32,
     /// Tenants that have something ready, in the order of their next turn.
     round: VecDeque<u32>,
     /// The tenant at the front has been given its quantum.
     begun: bool,
     len: usize,
+    cost: usize,
 }
 
-#[derive(Debug)]
-struct Tenant<T> {
-    ready: VecDeque<(u32, T)>,
+#[derive(Clone, Copy, Debug)]
+struct Tenant {
+    first: u32,
+    last: u32,
     /// Bytes that it may still take.
     deficit: u32,
 }
 
+#[derive(Debug)]
+struct Place<T> {
+    item: Option<T>,
+    cost: u32,
+    /// The next of the same tenant, or of those that are not taken.
+    next: u32,
+}
+
 impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        Self { tenants: Vec::new(), round: VecDeque::new(), begun: false, len: 0 }
+        Self {
+            tenants: Vec::new(),
+            places: Vec::new(),
+            vacant: NONE,
+            round: VecDeque::new(),
+            begun: false,
+            len: 0,
+            cost: 0,
+        }
     }
 }
 
+/// No place.
+const NONE: u32 = u32::MAX;
 /// Bytes of a tenant's turn: about twenty usual signals, so that what they share stays in the cache.
 pub const QUANTUM_BYTES: u32 = 16 * 1024;
 /// What an item costs beside its bytes.
 const ITEM_BYTES: u32 = 512;
-/// An idle tenant keeps room for so many.
-const ROOM_KEPT: usize = 64;
 
 impl<T> FairQueue<T> {
     #[must_use]
@@ -47,25 +69,39 @@ impl<T> FairQueue<T> {
         self.len == 0
     }
 
-    /// Items of one tenant.
+    /// Bytes of all items, and what each costs beside them.
     #[must_use]
-    pub fn len_of(&self, tenant: u32) -> usize {
-        self.tenants.get(tenant as usize).map_or(0, |tenant| tenant.ready.len())
+    pub fn cost(&self) -> usize {
+        self.cost
     }
 
     /// Puts an item of `bytes` behind the tenant's others.
     pub fn push(&mut self, tenant: u32, bytes: usize, item: T) {
         let at = tenant as usize;
         if at >= self.tenants.len() {
-            self.tenants.resize_with(at + 1, || Tenant { ready: VecDeque::new(), deficit: 0 });
+            self.tenants.resize(at + 1, Tenant { first: NONE, last: NONE, deficit: 0 });
         }
         let cost = ITEM_BYTES.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let taken = Place { item: Some(item), cost, next: NONE };
+        let place = self.vacant;
+        let place = if let Some(free) = self.places.get_mut(place as usize) {
+            self.vacant = std::mem::replace(free, taken).next;
+            place
+        } else {
+            self.places.push(taken);
+            u32::try_from(self.places.len() - 1).unwrap_or(NONE)
+        };
+        assert!(place < NONE, "fewer than 2^32 items wait");
         let own = &mut self.tenants[at];
-        if own.ready.is_empty() {
+        if let Some(last) = self.places.get_mut(own.last as usize) {
+            last.next = place;
+        } else {
+            own.first = place;
             self.round.push_back(tenant);
         }
-        own.ready.push_back((cost, item));
+        own.last = place;
         self.len += 1;
+        self.cost += cost as usize;
     }
 
     /// The next item in the levelled order, and whose it is.
@@ -76,19 +112,22 @@ impl<T> FairQueue<T> {
             if !std::mem::replace(&mut self.begun, true) {
                 own.deficit = own.deficit.saturating_add(QUANTUM_BYTES);
             }
-            let (cost, item) = own.ready.pop_front()?;
-            if cost > own.deficit {
+            let at = own.first;
+            let place = self.places.get_mut(at as usize)?;
+            if place.cost > own.deficit {
                 // It cannot pay for its next item in this turn; what it has counts in the next round.
-                own.ready.push_front((cost, item));
                 self.round.rotate_left(1);
                 self.begun = false;
                 continue;
             }
-            own.deficit -= cost;
+            let item = place.item.take()?;
+            own.deficit -= place.cost;
             self.len -= 1;
-            if own.ready.is_empty() {
-                own.deficit = 0;
-                own.ready.shrink_to(ROOM_KEPT);
+            self.cost -= place.cost as usize;
+            own.first = std::mem::replace(&mut place.next, self.vacant);
+            self.vacant = at;
+            if own.first == NONE {
+                *own = Tenant { first: NONE, last: NONE, deficit: 0 };
                 self.round.pop_front();
                 self.begun = false;
             }
@@ -98,8 +137,9 @@ impl<T> FairQueue<T> {
 
     /// The first item of each tenant that has one.
     pub fn fronts(&self) -> impl Iterator<Item = &T> {
-        let fronts = self.round.iter().map(|tenant| self.tenants[*tenant as usize].ready.front());
-        fronts.flatten().map(|(_, item)| item)
+        let first = |tenant: &u32| self.tenants.get(*tenant as usize).map(|own| own.first);
+        let places = self.round.iter().filter_map(first);
+        places.filter_map(|first| self.places.get(first as usize)?.item.as_ref())
     }
 }
 
@@ -140,7 +180,7 @@ mod tests {
         ) {
             let mut queue = FairQueue::default();
             let mut waiting: Vec<VecDeque<usize>> = vec![VecDeque::new(); 5];
-            let (mut skipped, mut count) = ([0usize; 5], 0);
+            let (mut skipped, mut count, mut most_waiting) = ([0usize; 5], 0, 0);
             let most = 5 * (QUANTUM_BYTES / ITEM_BYTES) as usize + 5;
             let mut take = |queue: &mut FairQueue<usize>, waiting: &mut Vec<VecDeque<usize>>| {
                 let popped = queue.pop();
@@ -159,7 +199,7 @@ mod tests {
                 queue.push(tenant, bytes, count);
                 waiting[tenant as usize].push_back(count);
                 count += 1;
-                assert_eq!(queue.len_of(tenant), waiting[tenant as usize].len());
+                most_waiting = most_waiting.max(queue.len());
                 let fronts: Vec<usize> = queue.fronts().copied().collect();
                 for front in waiting.iter().filter_map(VecDeque::front) {
                     prop_assert!(fronts.contains(front));
@@ -169,7 +209,9 @@ mod tests {
                 }
             }
             while take(&mut queue, &mut waiting) {}
-            prop_assert!(queue.is_empty());
+            prop_assert!(queue.is_empty() && queue.cost() == 0);
+            // Places are used again: there are as many as items ever waited at once.
+            prop_assert!(queue.places.len() <= most_waiting);
         }
     }
 }

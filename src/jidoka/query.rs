@@ -53,7 +53,7 @@ impl Stage {
     pub(super) fn answer_queries(&mut self) {
         let mut left = SLICE;
         while left > 0 {
-            if let Some(listing) = self.directory.listing.take() {
+            if let Some(listing) = self.roster.directory.listing.take() {
                 left = self.go_on(listing, left);
                 continue;
             }
@@ -66,7 +66,7 @@ impl Stage {
                     left -= 1;
                 }
                 Query::Many { page, answer } => {
-                    self.directory.listing = Some(Listing { page, found: Vec::new(), answer });
+                    self.roster.directory.listing = Some(Listing { page, found: Vec::new(), answer });
                 }
                 Query::DryRun { replay, now, answer } => {
                     let _gone = answer.send(self.dry_run(*replay, now));
@@ -81,8 +81,8 @@ impl Stage {
         let wanted = listing.page.limit.min(GOVERNORS_LISTED_MAX) - listing.found.len();
         let count = wanted.min(left);
         let before = listing.found.len();
-        let slots = self.directory.slots(&listing.page, count);
-        let governors = slots.filter_map(|slot| self.slots.get(slot as usize).map(|slot| &slot.governor));
+        let slots = self.roster.directory.slots(&listing.page, count);
+        let governors = slots.filter_map(|slot| self.roster.get(slot));
         listing.found.extend(governors.map(|governor| self.view(governor)));
         let shown = listing.found.len() - before;
         if shown < count || shown == wanted || listing.answer.is_closed() {
@@ -90,14 +90,13 @@ impl Stage {
         } else {
             let last = listing.found.last();
             listing.page.after = last.map(|last| (last.tenant.clone(), last.sku.clone()));
-            self.directory.listing = Some(listing);
+            self.roster.directory.listing = Some(listing);
         }
         left - shown.max(1)
     }
 
     fn governor(&self, tenant: &str, sku: &str) -> Option<&Governor> {
-        let at = self.find(tenant, sku)?;
-        self.slots.get(at as usize).map(|slot| &slot.governor)
+        self.roster.get(self.roster.find(tenant, sku)?)
     }
 
     /// Steps a copy of the governor, and forgets it.

@@ -99,12 +99,8 @@ impl Stage {
         }
         self.notes.push_back(Note::Commit(self.commits));
         let mut changes = Changes::default();
-        for at in self.dirty.drain(..) {
-            if let Some(slot) = self.slots.get_mut(at as usize) {
-                slot.dirty = false;
-                changes.governor(&slot.governor);
-            }
-        }
+        changes.forget(std::mem::take(&mut self.forgotten));
+        self.roster.take_down(|governor, kept| changes.governor(governor, kept));
         self.take_down(&mut changes);
         let commit = Commit { shard: self.shard, number: self.commits, changes, through, held: None };
         self.push_commit(commit);
@@ -118,6 +114,7 @@ impl Stage {
         }
         let Some(tenure) = self.tenure.as_mut().filter(|tenure| tenure.changed) else { return };
         tenure.changed = false;
+        tenure.changes.forget(std::mem::take(&mut self.forgotten));
         self.commits += 1;
         self.notes.push_back(Note::Commit(self.commits));
         let (mut changes, through, held) =

@@ -6,29 +6,24 @@
 //! the last one, however many governors there are.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use foldhash::quality::RandomState;
-use hashbrown::{HashMap, HashTable};
-
 use super::barrier::Barrier;
 use super::dead_letter::CaseChange;
-use super::directory::Directory;
 use super::fair_queue::FairQueue;
 use super::governor::{Effects, Governor, Intent};
 use super::query::Query;
+use super::roster::Roster;
 use super::rules::{Compiled, Rules};
-use super::store::{Changes, Followup};
+use super::store::{Changes, Followup, Kept};
 use super::tenure::Tenure;
 use super::timers::Timers;
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, Subject, UnixMillis};
 use crate::kaizen::{Recorder, Stage as Measured};
-use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE, FAIR_QUEUE_EVENTS_MAX, TENANT_EVENTS_MAX};
-use crate::receipt::StateName;
-use crate::ring::{Corner, Mark, Receiver, Sender};
+use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE, FAIR_QUEUE_BYTES_MAX, FAIR_QUEUE_EVENTS_MAX};
+use crate::ring::{Corner, Mark, Receiver, Sender, WeighedReceiver};
 
 /// What changed in one shard since its last commit.
 #[derive(Debug)]
@@ -55,7 +50,7 @@ pub struct Order {
 /// What a shard is connected to.
 #[derive(Debug)]
 pub struct Lanes {
-    pub events: Receiver<Feed>,
+    pub events: WeighedReceiver<Feed>,
     pub notes: Sender<Note>,
     pub orders: Sender<Order>,
     /// Timers that fired, to the journal.
@@ -72,14 +67,8 @@ pub struct Marks {
     pub decided: Mark,
     /// Governors by state, in the order of [`StateName::ALL`].
     pub states: [Mark; 6],
-}
-
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) governor: Governor,
-    /// Its tenant's number in the fair queue.
-    tenant: u32,
-    pub(super) dirty: bool,
+    /// Events up to here are not read again: their states are in the store, and their receipts in the log.
+    pub settled: Mark,
 }
 
 /// An event and the slot of its governor.
@@ -93,12 +82,7 @@ pub struct Stage {
     pub(super) shard: usize,
     pub(super) rules: Arc<Rules>,
     pub(super) compiled: Arc<Compiled>,
-    pub(super) slots: Vec<Slot>,
-    index: HashTable<u32>,
-    pub(super) directory: Directory,
-    /// Numbers of the tenants.
-    tenants: HashMap<Box<str>, u32, RandomState>,
-    hasher: RandomState,
+    pub(super) roster: Roster,
     ready: FairQueue<Ready>,
     /// Everything before it is stepped first; nothing behind it is taken before.
     barrier: Option<Barrier>,
@@ -110,7 +94,6 @@ pub struct Stage {
     pub(super) asked: Seq,
     /// Commits so far.
     pub(super) commits: u64,
-    pub(super) dirty: Vec<u32>,
     pub(super) followups: Vec<Followup>,
     pub(super) cases: Vec<CaseChange>,
     /// Bodies held in `cases`.
@@ -121,7 +104,6 @@ pub struct Stage {
     pub(super) effects: Effects,
     pub(super) lanes: Lanes,
     pub(super) marks: Marks,
-    states: [u64; 6],
     pub(super) recorder: Recorder,
     /// Effects that found their lane full; nothing else is taken before they are gone.
     pub(super) notes: VecDeque<Note>,
@@ -131,10 +113,12 @@ pub struct Stage {
     /// False during a replay: what governors order then was ordered before.
     pub(super) live: bool,
     steps: u32,
+    /// Keys of governors that are gone and whose rows are to go.
+    pub(super) forgotten: HashSet<Box<str>>,
+    /// When some of the governors are looked at next.
+    pub(super) looks_at: Option<Instant>,
     /// Events on which the decision panicked twice.
     parked: HashSet<Seq>,
-    /// Where is told which tenants must wait.
-    crowd: Option<Corner>,
     /// Of a node that shares the state of partitions.
     pub(super) tenure: Option<Tenure>,
 }
@@ -166,18 +150,13 @@ impl Stage {
             shard,
             rules,
             compiled,
-            slots: Vec::new(),
-            index: HashTable::new(),
-            directory: Directory::default(),
-            tenants: HashMap::default(),
-            hasher: RandomState::default(),
+            roster: Roster::default(),
             ready: FairQueue::default(),
             barrier: None,
             taken: Seq(0),
             wanted: None,
             asked: Seq(0),
             commits: 0,
-            dirty: Vec::new(),
             followups: Vec::new(),
             cases: Vec::new(),
             case_bytes: 0,
@@ -186,19 +165,20 @@ impl Stage {
             effects: Effects::default(),
             lanes,
             marks,
-            states: [0; 6],
             recorder,
             notes: VecDeque::new(),
             orders: VecDeque::new(),
             ordered: false,
             live: false,
             steps: 0,
+            forgotten: HashSet::new(),
+            looks_at: None,
             parked: HashSet::new(),
-            crowd: None,
             tenure: None,
         };
         for governor in governors {
-            stage.admit(governor);
+            let kept = Kept::all_of(&governor);
+            stage.roster.admit(governor, kept);
         }
         stage
     }
@@ -213,7 +193,7 @@ impl Stage {
     /// Tells those who accept which tenants have too much waiting.
     #[must_use]
     pub fn telling(mut self, crowd: Corner) -> Self {
-        self.crowd = Some(crowd);
+        self.roster.tenants.tell(crowd);
         self
     }
 
@@ -221,7 +201,7 @@ impl Stage {
     pub fn has_work(&self) -> bool {
         !self.lanes.events.is_empty()
             || !self.lanes.queries.is_empty()
-            || self.directory.listing.is_some()
+            || self.roster.directory.listing.is_some()
             || !self.ready.is_empty()
             || self.barrier.is_some()
     }
@@ -257,15 +237,12 @@ impl Stage {
         if !self.hand_on() {
             return false;
         }
+        self.roster.tenants.look();
         let mut took = self.take();
         for _ in 0..TURN_EVENTS {
             let Some((tenant, ready)) = self.ready.pop() else { break };
             took = true;
-            if self.ready.len_of(tenant) == TENANT_EVENTS_MAX / 2
-                && let Some(crowd) = &mut self.crowd
-            {
-                crowd.leave(self.slots[ready.slot as usize].governor.tenant());
-            }
+            self.roster.tenants.steps(tenant);
             self.step(ready);
             if self.is_blocked() {
                 break;
@@ -287,12 +264,13 @@ impl Stage {
             self.lanes.orders.ring();
         }
         if took {
-            for (mark, count) in self.marks.states.iter().zip(self.states) {
+            for (mark, count) in self.marks.states.iter().zip(self.roster.states()) {
                 mark.publish(count);
             }
         }
         if self.live {
             self.fire(time);
+            self.look_for_idle(now, time);
         }
         took
     }
@@ -302,6 +280,7 @@ impl Stage {
         let mut took = false;
         while self.barrier.is_none()
             && self.ready.len() < FAIR_QUEUE_EVENTS_MAX
+            && self.ready.cost() < FAIR_QUEUE_BYTES_MAX
             && let Some(feed) = self.lanes.events.pop()
         {
             took = true;
@@ -327,13 +306,9 @@ impl Stage {
                         kind => {
                             let bytes = kind.body_bytes();
                             let slot = self.find_or_admit(&event);
-                            let tenant = self.slots[slot as usize].tenant;
+                            let tenant = self.roster.slot(slot).map(|slot| slot.tenant).unwrap_or_default();
                             self.ready.push(tenant, bytes, Ready { slot, event });
-                            if self.ready.len_of(tenant) == TENANT_EVENTS_MAX
-                                && let Some(crowd) = &mut self.crowd
-                            {
-                                crowd.enter(self.slots[slot as usize].governor.tenant());
-                            }
+                            self.roster.tenants.event(tenant);
                         }
                     }
                 }
@@ -366,7 +341,7 @@ impl Stage {
         self.steps = self.steps.wrapping_add(1);
         let begun = self.steps.is_multiple_of(SAMPLE).then(clock::now);
         let seq = event.seq;
-        let Some(slot) = self.slots.get_mut(at as usize) else { return };
+        let Some(slot) = self.roster.slot_mut(at) else { return };
         let before = slot.governor.state();
         crate::fault::point("K11");
         if let Kind::Adopt(adopt) = &event.kind {
@@ -383,15 +358,7 @@ impl Stage {
                 resume_unwind(Box::new(Stumble { at: seq }));
             }
         }
-        let Some(slot) = self.slots.get_mut(at as usize) else { return };
-        let after = slot.governor.state();
-        if !std::mem::replace(&mut slot.dirty, true) {
-            self.dirty.push(at);
-        }
-        if before != after {
-            self.states[before as usize] -= 1;
-            self.states[after as usize] += 1;
-        }
+        self.roster.stepped(at, before);
         self.route_of(at, seq);
         self.marks.decided.publish(seq.0);
         if let Some(begun) = begun {
@@ -399,52 +366,15 @@ impl Stage {
         }
     }
 
-    pub(super) fn find(&self, tenant: &str, sku: &str) -> Option<u32> {
-        let wanted = |at: &u32| {
-            let governor = self.slots.get(*at as usize).map(|slot| &slot.governor);
-            governor.is_some_and(|governor| governor.tenant() == tenant && governor.sku() == sku)
-        };
-        self.index.find(hash(&self.hasher, tenant, sku), wanted).copied()
-    }
-
     fn find_or_admit(&mut self, event: &Event) -> u32 {
         let (tenant, sku) = event.subject().unwrap_or_default();
-        if let Some(at) = self.find(tenant, sku) {
+        if let Some(at) = self.roster.find(tenant, sku) {
             return at;
         }
         let subject = Subject { tenant: tenant.into(), sku: sku.into() };
         let governor = Governor::new(&subject, event.seq, event.time, &self.rules, &mut self.effects);
         self.route();
-        self.admit(governor)
-    }
-
-    /// Empties the index of governors, who are admitted anew.
-    pub(super) fn forget_slots(&mut self) {
-        assert!(self.ready.is_empty(), "events that wait know their governor by its slot");
-        self.slots.clear();
-        self.index.clear();
-        self.directory.clear();
-        self.states = [0; 6];
-    }
-
-    pub(super) fn admit(&mut self, governor: Governor) -> u32 {
-        let at = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        assert!(at < u32::MAX, "a node has fewer than 2^32 governors");
-        let hashed = hash(&self.hasher, governor.tenant(), governor.sku());
-        self.states[governor.state() as usize] += 1;
-        let next = u32::try_from(self.tenants.len()).unwrap_or(u32::MAX);
-        let tenant = match self.tenants.get(governor.tenant()) {
-            Some(tenant) => *tenant,
-            None => *self.tenants.entry(governor.tenant().into()).or_insert(next),
-        };
-        self.directory.insert(governor.key(), at);
-        self.slots.push(Slot { governor, tenant, dirty: false });
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hashed, at, |at| {
-            let governor = slots.get(*at as usize).map(|slot| &slot.governor);
-            governor.map_or(0, |governor| hash(hasher, governor.tenant(), governor.sku()))
-        });
-        at
+        self.roster.admit(governor, Kept::default())
     }
 
     /// The replay is over: arm every timer, and carry out again what was ordered and has no outcome.
@@ -454,7 +384,7 @@ impl Stage {
         if self.tenure.is_some() {
             return;
         }
-        for Slot { governor, .. } in &self.slots {
+        for governor in self.roster.iter() {
             for arm in governor.timers() {
                 self.timers.arm(arm);
             }
@@ -479,19 +409,9 @@ impl Stage {
 
     /// The governors, for the comparison of a replay with the live line.
     pub fn governors(&self) -> impl Iterator<Item = &Governor> {
-        self.slots.iter().map(|slot| &slot.governor)
+        self.roster.iter()
     }
 }
-
-fn hash(hasher: &RandomState, tenant: &str, sku: &str) -> u64 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write(tenant.as_bytes());
-    hasher.write_u8(0);
-    hasher.write(sku.as_bytes());
-    hasher.finish()
-}
-
-const _: () = assert!(StateName::ALL.len() == 6);
 
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -4,13 +4,12 @@
 //!
 //! A cut takes down what changed; nothing of the events behind it is in it, so that the store never knows half of one.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::dead_letter::CaseChange;
 use super::governor::Governor;
-use super::stage::{Order, Slot, Stage};
+use super::roster::Left;
+use super::stage::{Order, Stage};
 use super::store::{Changes, Followup};
 use super::timers::Timers;
 use crate::event::{Event, Kind, Note, Seq, Subject};
@@ -26,8 +25,8 @@ pub struct Tenure {
     held: Vec<bool>,
     cuts: Sender<RowCut>,
     withheld: VecDeque<Withheld>,
-    /// What was taken down by the cut that is being shared, as this node's own store keeps it.
-    cut: Vec<(u16, Box<str>, Bytes)>,
+    /// What was taken down of each partition by the cut that is being shared, as this node's own store keeps it.
+    cut: BTreeMap<u16, Changes>,
     /// What this node's own store is to be told next.
     pub(super) changes: Changes,
     pub(super) through: Seq,
@@ -60,7 +59,7 @@ impl Tenure {
             held: (0..partitions).map(|partition| held.contains(&partition)).collect(),
             cuts,
             withheld: VecDeque::new(),
-            cut: Vec::new(),
+            cut: BTreeMap::new(),
             changes: Changes::default(),
             through: Seq(0),
             changed: false,
@@ -101,8 +100,8 @@ impl Stage {
         if crate::fault::planted("effects-before-shared") {
             return;
         }
-        let Some((tenure, slot)) = self.tenure.as_mut().zip(self.slots.get(at as usize)) else { return };
-        let partition = tenure.partition(slot.governor.tenant());
+        let Some((tenure, governor)) = self.tenure.as_mut().zip(self.roster.get(at)) else { return };
+        let partition = tenure.partition(governor.tenant());
         let mut put = |what| tenure.withheld.push_back(Withheld { partition, by, what });
         self.effects.drafts.drain(..).for_each(|draft| put(What::Draft(Box::new(draft))));
         self.effects.cases.drain(..).for_each(|change| put(What::Case(change)));
@@ -127,7 +126,7 @@ impl Stage {
     pub(super) fn adopt(&mut self, at: u32, adopt: &Adopt, event: &Event) {
         let governor = Governor::adopted(&adopt.row, event.seq, event.time, &self.rules);
         assert!(governor.is_ok(), "a row is read before it is journalled: {governor:?}");
-        let (Ok(governor), Some(slot)) = (governor, self.slots.get_mut(at as usize)) else { return };
+        let (Ok(governor), Some(slot)) = (governor, self.roster.slot_mut(at)) else { return };
         slot.governor = governor;
         for arm in slot.governor.timers() {
             self.timers.arm(arm);
@@ -144,31 +143,22 @@ impl Stage {
         let Some(tenure) = &mut self.tenure else { return };
         assert!(tenure.cut.is_empty(), "one cut is shared before the next");
         let mut rows = Vec::new();
-        for at in self.dirty.drain(..) {
-            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
-            slot.dirty = false;
-            let governor = &slot.governor;
-            let partition = partition_of(governor.tenant(), tenure.partitions);
-            let mut bytes = Vec::new();
-            governor.encode(&mut bytes);
-            let whole = Bytes::from(bytes);
-            let mut row = whole.clone();
-            if governor.waiting() > 0 {
-                let mut bytes = Vec::new();
-                governor.encode_bare(&mut bytes);
-                row = bytes.into();
-            }
+        let Tenure { partitions, cut, .. } = tenure;
+        self.roster.take_down(|governor, kept| {
+            let partition = partition_of(governor.tenant(), *partitions);
+            let mut row = Vec::new();
+            governor.encode_bare(&mut row);
             rows.push(Row {
                 partition,
                 subject: Subject { tenant: governor.tenant().into(), sku: governor.sku().into() },
                 state: governor.state().as_str(),
-                row,
+                row: row.into(),
                 timers: governor.lasting_timers().collect(),
                 waiting: governor.waits().cloned().collect(),
                 busy: governor.in_flight().is_some() || governor.waiting() > 0,
             });
-            tenure.cut.push((partition, governor.key().into(), whole));
-        }
+            cut.entry(partition).or_default().governor(governor, kept);
+        });
         let pushed = tenure.cuts.push(RowCut { through, rows });
         assert!(pushed.is_ok(), "one cut is shared before the next");
         tenure.cuts.ring();
@@ -206,9 +196,9 @@ impl Stage {
             }
         }
         tenure.withheld = later;
-        for (partition, key, row) in tenure.cut.drain(..) {
+        for (partition, cut) in std::mem::take(&mut tenure.cut) {
             if !lost.contains(&partition) {
-                tenure.changes.row(&key, &row);
+                tenure.changes.append(&cut);
             }
         }
         tenure.through = tenure.through.max(*through);
@@ -227,33 +217,29 @@ impl Stage {
     }
 
     fn drop_partitions(&mut self, lost: &[u16]) {
+        let waiting = self.ready();
         let Some(tenure) = &mut self.tenure else { return };
         if lost.is_empty() {
             return;
         }
         tenure.withheld.retain(|withheld| !lost.contains(&withheld.partition));
-        tenure.cut.retain(|(partition, ..)| !lost.contains(partition));
+        tenure.cut.retain(|partition, _| !lost.contains(partition));
         for partition in lost {
             if let Some(held) = tenure.held.get_mut(usize::from(*partition)) {
                 *held = false;
             }
         }
-        let slots = std::mem::take(&mut self.slots).into_iter();
-        let (void, kept): (Vec<Slot>, Vec<Slot>) =
-            slots.partition(|slot| lost.contains(&tenure.partition(slot.governor.tenant())));
-        tenure.changes.forget(void.iter().map(|slot| slot.governor.key().into()).collect());
+        assert!(waiting == 0, "events that wait know their governor by its slot");
+        let left = self.roster.leave().into_iter();
+        let (void, kept): (Vec<Left>, Vec<Left>) =
+            left.partition(|left| lost.contains(&tenure.partition(left.governor.tenant())));
+        tenure.changes.forget(void.iter().map(|left| left.governor.key().into()).collect());
         self.timers = Timers::default();
-        self.dirty.clear();
-        self.forget_slots();
-        for Slot { governor, dirty, .. } in kept {
-            for arm in governor.timers() {
+        for left in kept {
+            for arm in left.governor.timers() {
                 self.timers.arm(arm);
             }
-            let at = self.admit(governor);
-            if dirty && let Some(slot) = self.slots.get_mut(at as usize) {
-                slot.dirty = true;
-                self.dirty.push(at);
-            }
+            self.roster.admit_again(left);
         }
     }
 }

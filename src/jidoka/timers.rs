@@ -79,6 +79,7 @@ fn slot(kind: TimerKind) -> usize {
         TimerKind::QuotaWindow => 1,
         TimerKind::BreakerReset => 2,
         TimerKind::ActionDeadline => 3,
+        TimerKind::Idle => 4,
     }
 }
 

@@ -63,6 +63,7 @@ impl Collector {
             ("system_status", "0 healthy, 1 degraded, 2 halted"),
             ("gemba_ring_depth", "Items that wait in a lane"),
             ("gemba_governors", "Governors by state"),
+            ("gemba_waiting_bytes", "What signals take that wait for their decision or their action"),
             (
                 "gemba_dead_letters_open",
                 "Dead letters that nobody replayed or discarded, by whose they are to mend",

@@ -22,7 +22,7 @@ use crate::disk::Disk;
 use crate::event::{Ack, Arrival, Event, Feed, Kind, Order, Seq, Shed};
 use crate::kaizen::{Recorder, Stage as Measured};
 use crate::limits::JOURNAL_SEAL_AFTER;
-use crate::ring::{Bell, Mark, Receiver, Sender, Switch};
+use crate::ring::{Bell, Crowd, Mark, Receiver, Sender, Spent, Switch, Weigh, WeighedSender};
 use crate::signal::Fingerprint;
 
 /// Why the line must stop: restart is recovery.
@@ -66,7 +66,7 @@ pub struct Lanes {
     pub inner: Vec<Receiver<Arrival>>,
     pub orders: Receiver<Ordered>,
     /// None at an edge: whoever follows the journal is rung instead.
-    pub shards: Vec<Sender<Feed>>,
+    pub shards: Vec<WeighedSender<Feed>>,
     pub follower: Option<Arc<Bell>>,
     pub queries: Receiver<Query>,
 }
@@ -84,9 +84,37 @@ pub struct Marks {
     pub disk_low: Mark,
     /// 1 while as much is kept as may be.
     pub backlog_full: Mark,
+    /// What waits in memory, and how many governors there are.
+    pub crowd: Crowd,
     pub clock: journal_clock::Marks,
     /// Signals are refused from here on; what was taken is finished.
     pub drain: Switch,
+}
+
+impl Marks {
+    /// Why nothing is taken now, as far as others can see.
+    #[must_use]
+    pub fn shed(&self) -> Option<Shed> {
+        if self.disk_low.read() == 1 {
+            return Some(Shed::DiskLow);
+        }
+        if self.backlog_full.read() == 1 {
+            return Some(Shed::BacklogFull);
+        }
+        self.crowd.spent().map(|spent| match spent {
+            Spent::Waiting => Shed::WaitingFull,
+            Spent::Governors => Shed::GovernorsFull,
+        })
+    }
+}
+
+impl Weigh for Feed {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Event(event) => event.kind.body_bytes(),
+            Self::Through(_) | Self::Live | Self::Cut(_) => 0,
+        }
+    }
 }
 
 /// How a turn went.
@@ -365,15 +393,7 @@ impl Stage {
     }
 
     pub(super) fn shed(&self, signals: usize) -> Option<Shed> {
-        if self.marks.disk_low.read() == 1 {
-            Some(Shed::DiskLow)
-        } else if self.marks.backlog_full.read() == 1 {
-            Some(Shed::BacklogFull)
-        } else if self.dedup.is_full(signals) {
-            Some(Shed::DedupFull)
-        } else {
-            None
-        }
+        self.marks.shed().or_else(|| self.dedup.is_full(signals).then_some(Shed::DedupFull))
     }
 
     fn answer(&mut self) {

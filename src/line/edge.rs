@@ -85,7 +85,9 @@ impl Edge {
         let through = confirmed.through;
         let (tell, told) = mpsc::channel();
         let (abandon, zero) = (Switch::new(), || Mark::new(0));
+        let crowd = Crowd::new(0, settings.room);
         let marks = journal::Marks {
+            crowd: crowd.clone(),
             durable: zero(),
             written: zero(),
             settled: Mark::new(through.0),
@@ -147,7 +149,6 @@ impl Edge {
         let stop = journal_stop.clone();
         let journal = spawn("journal", &tell, move || abort_on_panic(|| plan.run(&sleeper, &stop)))?;
 
-        let crowd = Crowd::new(0);
         let (front, at) = Front::plan(
             settings,
             disk,

@@ -6,6 +6,7 @@ use super::sharing;
 use crate::clock;
 use crate::diagnostics;
 use crate::event::Seq;
+use crate::event::Shed;
 use crate::kaizen::Gauges;
 use crate::kanban::share;
 use crate::kanban::stage as journal;
@@ -42,12 +43,8 @@ impl Health {
         };
         let starting = (!self.ready.is_on()).then_some("the journal is being replayed");
         let draining = self.journal.drain.is_on().then_some("the node is shutting down");
-        let disk =
-            (self.journal.disk_low.read() == 1).then_some("free disk space is below the low-water mark");
-        let backlog = (self.journal.backlog_full.read() == 1)
-            .then_some("the broker takes nothing, and no more can be kept for it");
-        let mut stages =
-            vec![stage("ingress", draining.or(starting)), stage("journal", disk.or(backlog).or(starting))];
+        let shed = self.journal.shed().map(Shed::as_str);
+        let mut stages = vec![stage("ingress", draining.or(starting)), stage("journal", shed.or(starting))];
         // The line works with a wrong clock; what depends on it is said in docs/operations.md.
         let doubt = self.journal.clock.doubt().map(|doubt| doubt.to_string());
         stages.push(StageHealth { stage: "clock".into(), ok: true, reason: doubt });
@@ -82,6 +79,7 @@ impl Health {
         gauges.set("system_status", &[], self.status());
         self.connections.gauges(gauges);
         gauges.set("gemba_diagnostics_lost", &[], diagnostics::lost() as f64);
+        gauges.set("gemba_waiting_bytes", &[], self.journal.crowd.used().bytes as f64);
         let clock = &self.journal.clock;
         gauges.set("gemba_clock_offset_seconds", &[], clock.difference() as f64 / 1000.0);
         gauges.set("gemba_clock_doubted", &[], u64::from(clock.doubt().is_some()) as f64);

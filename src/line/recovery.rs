@@ -18,7 +18,7 @@ use crate::kanban::positions::Positions;
 use crate::kanban::stage::shard_of;
 use crate::place::ConfigError;
 use crate::receipt::ReceiptId;
-use crate::ring::{Full, Sender};
+use crate::ring::{Full, WeighedSender};
 
 /// Why the line cannot be taken up where it ended.
 #[derive(Debug, thiserror::Error)]
@@ -250,7 +250,7 @@ pub fn write_on(
 }
 
 /// Hands over and rings, waiting while the lane is full: a replay is faster than the shards. Gives up when `over`.
-pub fn hand(shard: &mut Sender<Feed>, feed: Feed, over: &dyn Fn() -> bool) {
+pub fn hand(shard: &mut WeighedSender<Feed>, feed: Feed, over: &dyn Fn() -> bool) {
     let mut feed = feed;
     while let Err(Full(back)) = shard.push(feed) {
         if over() {

@@ -19,6 +19,7 @@ use crate::net::amqp::Broker;
 use crate::net::firestore::Firestore;
 use crate::operator::Tokens;
 use crate::place::ConfigError;
+use crate::ring::Room;
 
 /// Everything that [`super::serve`] needs.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Settings {
     pub targets: Arc<Targets>,
     pub dedup: dedup::Settings,
     pub bounds: Bounds,
+    /// Memory that tenants share.
+    pub room: Room,
     /// Where processors share their state.
     pub sharing: Option<Sharing>,
     /// Tells an operator what happens.

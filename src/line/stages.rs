@@ -171,7 +171,9 @@ impl Line {
             }
             None => (None, None, Vec::new(), None),
         };
+        let crowd = Crowd::new(shards.len(), settings.room);
         let marks = journal::Marks {
+            crowd: crowd.clone(),
             durable: zero(),
             written: zero(),
             settled: Mark::new(watermark.0),
@@ -222,10 +224,13 @@ impl Line {
         let mut states = Vec::new();
         let mut shard_threads = Vec::new();
         let owned = by_shard(governors, shards.len());
-        let crowd = Crowd::new(shards.len());
         let mut tenures = tenures.into_iter();
         for (number, ((lanes, sleeper), governors)) in shards.into_iter().zip(owned).enumerate() {
-            let shard_marks = shard::Marks { decided: zero(), states: std::array::from_fn(|_| zero()) };
+            let shard_marks = shard::Marks {
+                decided: zero(),
+                states: std::array::from_fn(|_| zero()),
+                settled: marks.settled.clone(),
+            };
             states.push(shard_marks.states.clone());
             let mut stage = shard::Stage::new(
                 number,

@@ -11,7 +11,7 @@ use crate::jidoka::stage::{self as shard, Commit, Order};
 use crate::jidoka::store;
 use crate::kanban::stage as journal;
 use crate::limits;
-use crate::ring::{Bell, Idle, Mark, Receiver, Sender, Sleeper, lane};
+use crate::ring::{Bell, Idle, Mark, Receiver, Sender, Sleeper, lane, weighed_lane};
 use crate::{andon, event};
 
 /// A measured depth and its name.
@@ -78,7 +78,8 @@ pub fn wire(ingress: usize, shards: usize, idle: Idle) -> Wiring {
     let (mut orders, mut shard_queries) = (Vec::new(), Vec::new());
     for number in 0..shards {
         let sleeper = Sleeper::new(idle);
-        let (feed, events) = lane::<event::Feed>(limits::EVENTS_LANE, sleeper.bell());
+        let (feed, events) =
+            weighed_lane::<event::Feed>(limits::EVENTS_LANE, limits::EVENTS_LANE_BYTES, sleeper.bell());
         gauges.push((format!("events-{number}"), Box::new(feed.gauge())));
         let (notes, taken_notes) = lane(limits::DRAFTS_LANE, scribe_sleeper.bell());
         gauges.push((format!("drafts-{number}"), Box::new(notes.gauge())));

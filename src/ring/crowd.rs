@@ -1,5 +1,6 @@
-//! Tenants who have more on its way than their share: who decides says so, who accepts refuses them and nobody else
-//! (promise P5). While there are none, which is the usual case, asking costs one look at a mark for each shard.
+//! What waits in memory is bounded for the whole node, and tenants share it (promise P5). Who decides says what is used and
+//! which tenants have more than their share; who accepts refuses those, and everybody once all is used. While there is room,
+//! which is the usual case, asking costs one look at a mark for each shard.
 
 use std::sync::Arc;
 
@@ -7,31 +8,93 @@ use dashmap::DashSet;
 
 use super::mark::Mark;
 
+/// So much memory is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Signals that wait, in bytes.
+    pub bytes: u64,
+    pub governors: u64,
+    /// Tenants that have governors.
+    pub tenants: u64,
+}
+
+/// What a node may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub bytes: u64,
+    pub governors: u64,
+}
+
+/// What there is no more room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    Waiting,
+    Governors,
+}
+
 /// What all shards say.
 #[derive(Clone, Debug)]
 pub struct Crowd {
-    /// Tenants of each shard.
-    counts: Arc<[Mark]>,
+    room: Room,
+    shards: Arc<[Marks]>,
     tenants: Arc<DashSet<Box<str>>>,
+}
+
+/// What one shard says.
+#[derive(Clone, Debug)]
+struct Marks {
+    /// Tenants of it that must wait.
+    inside: Mark,
+    bytes: Mark,
+    governors: Mark,
+    tenants: Mark,
 }
 
 impl Crowd {
     #[must_use]
-    pub fn new(shards: usize) -> Self {
-        Self { counts: (0..shards).map(|_| Mark::new(0)).collect(), tenants: Arc::default() }
+    pub fn new(shards: usize, room: Room) -> Self {
+        let zero = || Mark::new(0);
+        let marks = || Marks { inside: zero(), bytes: zero(), governors: zero(), tenants: zero() };
+        Self { room, shards: (0..shards).map(|_| marks()).collect(), tenants: Arc::default() }
     }
 
     /// Whether this tenant must wait.
     #[must_use]
     pub fn holds(&self, tenant: &str) -> bool {
-        self.counts.iter().any(|count| count.read() > 0) && self.tenants.contains(tenant)
+        self.shards.iter().any(|shard| shard.inside.read() > 0) && self.tenants.contains(tenant)
     }
 
-    /// What one shard says.
+    /// What there is no room for, whoever asks.
+    #[must_use]
+    pub fn spent(&self) -> Option<Spent> {
+        let used = self.used();
+        if used.bytes >= self.room.bytes {
+            Some(Spent::Waiting)
+        } else if used.governors >= self.room.governors {
+            Some(Spent::Governors)
+        } else {
+            None
+        }
+    }
+
+    /// What all shards use.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        let sum = |mark: fn(&Marks) -> &Mark| self.shards.iter().map(|shard| mark(shard).read()).sum();
+        Used {
+            bytes: sum(|shard| &shard.bytes),
+            governors: sum(|shard| &shard.governors),
+            tenants: sum(|shard| &shard.tenants),
+        }
+    }
+
+    /// One shard's part.
+    ///
+    /// # Panics
+    /// Where there is no such shard.
     #[must_use]
     pub fn of(&self, shard: usize) -> Corner {
-        let count = self.counts.get(shard).cloned().unwrap_or_else(|| Mark::new(0));
-        Corner { crowd: self.clone(), count, inside: 0 }
+        Corner { crowd: self.clone(), marks: self.shards[shard].clone(), inside: 0 }
     }
 }
 
@@ -39,7 +102,7 @@ impl Crowd {
 #[derive(Debug)]
 pub struct Corner {
     crowd: Crowd,
-    count: Mark,
+    marks: Marks,
     inside: u64,
 }
 
@@ -48,7 +111,7 @@ impl Corner {
     pub fn enter(&mut self, tenant: &str) {
         if self.crowd.tenants.insert(tenant.into()) {
             self.inside += 1;
-            self.count.publish(self.inside);
+            self.marks.inside.publish(self.inside);
         }
     }
 
@@ -56,8 +119,23 @@ impl Corner {
     pub fn leave(&mut self, tenant: &str) {
         if self.crowd.tenants.remove(tenant).is_some() {
             self.inside -= 1;
-            self.count.publish(self.inside);
+            self.marks.inside.publish(self.inside);
         }
+    }
+
+    /// Says what this shard uses. Returns what one tenant may have, if the node has used three quarters of its room for
+    /// something: an equal part of these three quarters, so that the last one is left to those who have less.
+    pub fn share(&mut self, used: Used) -> Option<Used> {
+        self.marks.bytes.publish(used.bytes);
+        self.marks.governors.publish(used.governors);
+        self.marks.tenants.publish(used.tenants);
+        let (used, room) = (self.crowd.used(), self.crowd.room);
+        let part = |now: u64, room: u64| {
+            let most = room / 4 * 3;
+            if now > most { most / used.tenants.max(1) } else { u64::MAX }
+        };
+        let (bytes, governors) = (part(used.bytes, room.bytes), part(used.governors, room.governors));
+        (bytes < u64::MAX || governors < u64::MAX).then_some(Used { bytes, governors, tenants: 1 })
     }
 }
 
@@ -65,9 +143,11 @@ impl Corner {
 mod tests {
     use super::*;
 
+    const ROOM: Room = Room { bytes: 400, governors: 40 };
+
     #[test]
     fn only_who_is_inside_waits() {
-        let crowd = Crowd::new(2);
+        let crowd = Crowd::new(2, ROOM);
         let (mut one, mut other) = (crowd.of(0), crowd.of(1));
         assert!(!crowd.holds("acme"));
         one.enter("acme");
@@ -79,5 +159,21 @@ mod tests {
         assert!(!crowd.holds("acme") && crowd.holds("beta"));
         other.leave("beta");
         assert!(!crowd.holds("beta"));
+    }
+
+    #[test]
+    fn a_share_is_asked_for_above_three_quarters_and_all_wait_above_all() {
+        let crowd = Crowd::new(2, ROOM);
+        let (mut one, mut other) = (crowd.of(0), crowd.of(1));
+        let used = |bytes, governors, tenants| Used { bytes, governors, tenants };
+        assert_eq!(one.share(used(200, 20, 2)), None);
+        assert_eq!(other.share(used(100, 10, 1)), None);
+        assert_eq!(other.share(used(101, 10, 1)), Some(used(100, u64::MAX, 1)));
+        assert_eq!(other.share(used(100, 11, 1)), Some(used(u64::MAX, 10, 1)));
+        assert_eq!(crowd.spent(), None);
+        other.share(used(200, 11, 1));
+        assert_eq!(crowd.spent(), Some(Spent::Waiting));
+        other.share(used(100, 20, 1));
+        assert_eq!(crowd.spent(), Some(Spent::Governors));
     }
 }

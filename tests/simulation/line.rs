@@ -24,7 +24,7 @@ use gemba::kanban::stage::{self as journal, Fatal, Ordered, Turn, shard_of};
 use gemba::limits::COMMITS_LANE;
 use gemba::line::recovery::{self, Opened, RecoveryError, Replayed};
 use gemba::proof::note::{LocalSigner, vkey};
-use gemba::ring::{Bell, Full, Mark, Receiver, Sender, Switch, lane};
+use gemba::ring::{Bell, Crowd, Full, Mark, Receiver, Room, Sender, Switch, lane, weighed_lane};
 use tokio::sync::oneshot;
 
 use crate::clients::PortEnds;
@@ -286,7 +286,7 @@ fn wire(plan: &Plan) -> Lanes {
         operator,
     };
     for _ in 0..plan.shards {
-        let (feed, taken_feed) = lane::<Feed>(events, bell());
+        let (feed, taken_feed) = weighed_lane::<Feed>(events, 64 << 20, bell());
         let (notes, taken_notes) = lane::<Note>(drafts, bell());
         let (order, taken_orders) = lane(orders, bell());
         let (fired, taken_fired) = lane(inner, bell());
@@ -343,7 +343,9 @@ impl Line {
         let mut collector = Collector::new().unwrap();
         let mut recorder = || collector.recorder().unwrap();
         let lanes = wire(plan);
+        let crowd = Crowd::new(plan.shards, Room { bytes: 256 << 20, governors: plan.governors });
         let marks = journal::Marks {
+            crowd: crowd.clone(),
             durable: mark(),
             written: mark(),
             settled: Mark::new(watermark.0),
@@ -358,9 +360,10 @@ impl Line {
             owned[shard_of(governor.tenant(), plan.shards)].push(governor);
         }
         let shards = lanes.shards.into_iter().zip(owned).enumerate().map(|(number, (lanes, governors))| {
-            let marks = shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()) };
+            let settled = marks.settled.clone();
+            let marks = shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()), settled };
             let rules = (Arc::clone(&rules), Arc::clone(&compiled));
-            shard::Stage::new(number, rules, governors, lanes, marks, recorder())
+            shard::Stage::new(number, rules, governors, lanes, marks, recorder()).telling(crowd.of(number))
         });
         let mut behind = Behind {
             shards: shards.collect(),

@@ -37,6 +37,8 @@ pub struct Plan {
     pub dedup: dedup::Settings,
     pub tenants: u64,
     pub skus: u64,
+    /// Of which there may be one more.
+    pub governors: u64,
     pub units: u64,
     pub batches: u64,
     pub processes: u64,
@@ -80,6 +82,7 @@ impl Plan {
         let small_blocks = rng.chance(4000);
         let rules = rules(rng);
         let other_rules = (0..rng.below(4)).map(|_| variant(rng, &rules)).collect();
+        let (tenants, skus) = (rng.pick(&[1, 3]), rng.pick(&[1, 2, 4]));
         Self {
             shards: rng.pick(&[1, 2, 3]),
             ports: rng.pick(&[1, 2, 3]),
@@ -103,8 +106,10 @@ impl Plan {
                 // So are whole runs of them forgotten, and far later than anybody sends again.
                 horizon_millis: if small_blocks { 1_200_000 } else { 96 * 3_600_000 },
             },
-            tenants: rng.pick(&[1, 3]),
-            skus: rng.pick(&[1, 2, 4]),
+            tenants,
+            skus,
+            // One more than there are: with most of them the node is short of room, and never without any.
+            governors: if rng.chance(5000) { tenants * skus + 1 } else { 1_000_000 },
             units: if small_blocks { 300 } else { rng.pick(&[20, 60, 240]) },
             batches: rng.pick(&[0, 2000]),
             processes: 2 + rng.below(4),

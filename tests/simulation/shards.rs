@@ -13,7 +13,7 @@ use gemba::kaizen::Collector;
 use gemba::kanban::stage::shard_of;
 use gemba::receipt::ReceiptId;
 use gemba::receipt::canonical::{Fields, context};
-use gemba::ring::{Bell, Mark, Receiver, Sender, lane};
+use gemba::ring::{Bell, Mark, Receiver, WeighedSender, lane, weighed_lane};
 
 use crate::{plan, seed};
 
@@ -52,7 +52,7 @@ fn differing<K: Ord + std::fmt::Debug, V: PartialEq>(
 
 struct Ends {
     stage: shard::Stage,
-    events: Sender<Feed>,
+    events: WeighedSender<Feed>,
     notes: Receiver<Note>,
     commits: Receiver<Commit>,
     /// What is to be handed over.
@@ -63,7 +63,7 @@ struct Ends {
 fn ends(number: usize, compiled: &Arc<Compiled>, collector: &mut Collector) -> Ends {
     let bell = || Arc::new(Bell::new(|| {}));
     let mark = || Mark::new(0);
-    let (events, taken) = lane(64, bell());
+    let (events, taken) = weighed_lane(64, 1 << 20, bell());
     let (drafts, notes) = lane(16, bell());
     let (committed, commits) = lane(2, bell());
     let lanes = shard::Lanes {
@@ -74,7 +74,7 @@ fn ends(number: usize, compiled: &Arc<Compiled>, collector: &mut Collector) -> E
         commits: committed,
         queries: lane(1, bell()).1,
     };
-    let marks = shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()) };
+    let marks = shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()), settled: mark() };
     let rules = (Arc::new(Rules::default()), Arc::clone(compiled));
     let stage = shard::Stage::new(number, rules, Vec::new(), lanes, marks, collector.recorder().unwrap());
     Ends { stage, events, notes, commits, feeds: VecDeque::new() }

@@ -9,7 +9,7 @@ use gemba::case::{CaseId, Status};
 use gemba::event::Seq;
 use gemba::jidoka::dead_letter::CaseChange;
 use gemba::jidoka::governor::Governor;
-use gemba::jidoka::store::{Changes, Loaded, StateStore, StoreError};
+use gemba::jidoka::store::{Changes, Loaded, StateStore, StoreError, join};
 use gemba::signal::Signal;
 
 use crate::disk::SimDisk;
@@ -18,7 +18,10 @@ use crate::oracles::Stored;
 
 #[derive(Debug, Default)]
 struct Durable {
+    /// Without its governors.
     stored: Stored,
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    waits: BTreeMap<Vec<u8>, Vec<u8>>,
     log_size: u64,
     /// Every text, by the event from which it holds.
     rules: BTreeMap<Seq, Box<str>>,
@@ -42,7 +45,15 @@ impl SimStore {
     }
 
     pub fn contents(&self) -> Stored {
-        self.durable().stored.clone()
+        let durable = self.durable();
+        let mut stored = durable.stored.clone();
+        let loaded = durable.load(&mut |governor| {
+            let mut row = Vec::new();
+            governor.encode(&mut row);
+            stored.rows.insert(governor.key().as_bytes().to_vec(), row);
+        });
+        assert!(loaded.is_ok(), "what was committed is not read: {loaded:?}");
+        stored
     }
 
     /// Cases that an operator may order on, with their signals.
@@ -54,9 +65,30 @@ impl SimStore {
 }
 
 impl Durable {
+    fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<(), StoreError> {
+        let read = |(key, row): (&Vec<u8>, &Vec<u8>)| Ok((key.clone(), row.clone()));
+        let wrong = |key: &[u8], damage| StoreError::Row {
+            path: Path::new(DATA_DIR).join("state"),
+            key: String::from_utf8_lossy(key).into_owned(),
+            damage,
+        };
+        join(self.rows.iter().map(read), self.waits.iter().map(read), wrong, visit)
+    }
+
     fn write(&mut self, changes: &Changes, watermark: Seq) {
+        for key in changes.forgotten() {
+            self.rows.remove(key.as_bytes());
+            let waits = [key.as_bytes(), &[0]].concat();
+            self.waits.retain(|of, _| !of.starts_with(&waits));
+        }
         for (key, row) in changes.rows() {
-            self.stored.rows.insert(key.to_vec(), row.to_vec());
+            self.rows.insert(key.to_vec(), row.to_vec());
+        }
+        for (key, row) in changes.waits() {
+            match row {
+                Some(row) => self.waits.insert(key.to_vec(), row.to_vec()),
+                None => self.waits.remove(key),
+            };
         }
         for change in changes.cases() {
             let case = change.case();
@@ -76,15 +108,8 @@ impl Durable {
 impl StateStore for SimStore {
     fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Loaded, StoreError> {
         let durable = self.durable();
-        let Stored { rows, watermark, rules, .. } = &durable.stored;
-        for (key, row) in rows {
-            let governor = Governor::decode(row).map_err(|damage| StoreError::Row {
-                path: Path::new(DATA_DIR).join("state"),
-                key: String::from_utf8_lossy(key).into_owned(),
-                damage,
-            })?;
-            visit(governor);
-        }
+        durable.load(visit)?;
+        let Stored { watermark, rules, .. } = &durable.stored;
         let (watermark, log_size) = (*watermark, durable.log_size);
         Ok(Loaded { watermark, log_size, rules: rules.clone(), held: Vec::new() })
     }

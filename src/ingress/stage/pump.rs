@@ -8,12 +8,12 @@ use super::Ingress;
 /// were under way when it ended.
 pub(super) async fn pump(ingress: Rc<Ingress>) {
     let ends = Rc::clone(&ingress.ends);
-    let mut foreign = ends.under_way.get();
+    let mut foreign = ends.under_way.borrow().len();
     loop {
         let mut count = 0;
         loop {
             let Some(ack) = ends.acks.borrow_mut().pop() else { break };
-            ends.under_way.set(ends.under_way.get() - 1);
+            ends.under_way.borrow_mut().answered();
             count += 1;
             if foreign > 0 {
                 foreign -= 1;

@@ -3,7 +3,7 @@
 //! which the target may know it.
 
 use super::state::{Flight, HaltedBy, State};
-use super::{Armed, Damage, Governor};
+use super::{Armed, Bare, Damage, Governor};
 use crate::event::{Seq, TimerKind, UnixMillis};
 use crate::jidoka::rules::Rules;
 use crate::signal::Signal;
@@ -15,10 +15,7 @@ impl Governor {
     /// # Errors
     /// [`Damage`] when the bytes are not what [`Governor::encode_bare`] writes.
     pub fn adopted(row: &[u8], by: Seq, time: UnixMillis, rules: &Rules) -> Result<Self, Damage> {
-        let mut governor = Self::decode(row)?;
-        if governor.waiting() > 0 {
-            return Err(Damage::Inconsistent);
-        }
+        let mut governor = Bare::decode(row)?.alone()?;
         governor.last_seq = by;
         governor.quota.armed_by(by);
         let renamed = |flight: &mut Flight| {
@@ -40,7 +37,7 @@ impl Governor {
 
     /// The signals that wait, in order.
     pub fn waits(&self) -> impl Iterator<Item = &Signal> {
-        self.state.mailbox().into_iter().flat_map(|mailbox| mailbox.iter().map(|held| &held.signal))
+        self.held_after(None).map(|held| &held.signal)
     }
 
     /// The timers that may be over when it is adopted: that of an action begins anew.

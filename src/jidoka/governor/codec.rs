@@ -1,15 +1,17 @@
 //! What a governor knows, as bytes: versioned, little endian, one encoding per state of knowledge (so that equal
-//! hashes mean equal governors, oracle O5), signals that wait included. Reading takes any bytes and panics on none.
+//! hashes mean equal governors, oracle O5). Signals that wait stand behind what else it knows, each as it is written by
+//! itself, so that a store need not write them again with every change. Reading takes any bytes and panics on none.
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use std::sync::Arc;
 
+use super::bare::Bare;
 use super::effects::Intent;
-use super::mailbox::{EMPTY, Held, Mailbox};
+use super::mailbox::Held;
 use super::quota::Quota;
-use super::state::{Boot, Flight, Halted, HaltedBy, Pending, State};
+use super::state::{Flight, Halted, HaltedBy, State};
 use super::{Armed, Governor};
 use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::jidoka::breaker::Breaker;
@@ -18,13 +20,9 @@ use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, REASON_BYTES_M
 use crate::receipt::Policy;
 use crate::signal::{Assurance, Fingerprint, Identified, Provenance, Severity, Signal, Text};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Beside an assurance class: the signal is known by its body.
 const BY_BODY: u8 = 0x80;
-/// Before actions were named by their journal, too.
-const VERSION_UNNAMED: u8 = 2;
-/// Before there were policy packs, replays and memories.
-const VERSION_BEFORE: u8 = 1;
 
 /// Why bytes are not a governor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +31,7 @@ pub enum Damage {
     Short { field: &'static str },
     #[error("has {count} bytes too many")]
     Trailing { count: usize },
-    #[error("is version {found}, and this program reads {VERSION_BEFORE} to {VERSION}")]
+    #[error("is version {found}, and this program reads version {VERSION}")]
     Version { found: u8 },
     #[error("has no meaning for {found} in {field}")]
     Tag { field: &'static str, found: u8 },
@@ -44,26 +42,25 @@ pub enum Damage {
 }
 
 impl Governor {
-    /// Appends this governor to `out`.
+    /// Appends this governor to `out`, the signals that wait included.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        self.encode_with(out, self.state.mailbox());
+        self.encode_bare(out);
+        for held in self.held_after(None) {
+            held.encode(out);
+        }
     }
 
-    /// The same without the signals that wait: [`Governor::waits`] has them.
+    /// The same but for the signals that wait, of which it says only how many there are.
     pub fn encode_bare(&self, out: &mut Vec<u8>) {
-        self.encode_with(out, self.state.mailbox().map(|_| &EMPTY));
-    }
-
-    fn encode_with(&self, out: &mut Vec<u8>, mailbox: Option<&Mailbox>) {
         out.push(VERSION);
         put_text(out, self.tenant());
         put_text(out, self.sku());
         put_u64(out, self.last_seq.0);
         put_u64(out, self.last_signal.0);
-        out.push(u8::from(self.entitled));
+        out.push(u8::from(self.entitled) | u8::from(self.forgotten) << 1);
         put_breaker(out, self.breaker);
         put_quota(out, self.quota);
-        put_state(out, &self.state, mailbox);
+        put_state(out, &self.state);
         let at = out.len();
         out.extend_from_slice(&[0; 2]);
         if let Some(memory) = &self.memory {
@@ -77,29 +74,15 @@ impl Governor {
     /// # Errors
     /// [`Damage`] when the bytes are not exactly what [`Governor::encode`] writes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let mut from = Reader { rest: bytes, version: VERSION };
-        from.version = from.u8("version")?;
-        if !(VERSION_BEFORE..=VERSION).contains(&from.version) {
-            return Err(Damage::Version { found: from.version });
+        let mut from = Reader { rest: bytes };
+        let mut bare = from.bare()?;
+        for _ in 0..bare.lacks() {
+            bare.put(from.held()?)?;
         }
-        let tenant = from.name("tenant")?;
-        let sku = from.name("sku")?;
-        let governor = Self {
-            key: super::key(tenant, sku),
-            split: u8::try_from(tenant.len()).unwrap_or(u8::MAX),
-            last_seq: from.seq("last_seq")?,
-            last_signal: from.millis("last_signal")?,
-            entitled: from.flag("entitled")?,
-            breaker: from.breaker()?,
-            quota: from.quota()?,
-            state: from.state()?,
-            memory: from.memory()?,
-        };
         if !from.rest.is_empty() {
             return Err(Damage::Trailing { count: from.rest.len() });
         }
-        let own = governor.signals().all(|signal| signal.tenant() == tenant && signal.sku() == sku);
-        if own && governor.consistent() { Ok(governor) } else { Err(Damage::Inconsistent) }
+        bare.complete()
     }
 
     /// Equal for governors that know the same. `scratch` is emptied and used.
@@ -108,10 +91,14 @@ impl Governor {
         self.encode(scratch);
         xxh3_64(scratch)
     }
+}
 
-    fn signals(&self) -> impl Iterator<Item = &Signal> {
-        let waiting = self.state.mailbox().into_iter().flat_map(Mailbox::iter).map(|held| &held.signal);
-        waiting.chain(self.in_flight().map(|intent| &intent.signal))
+impl Held {
+    /// Appends the signal as [`Bare::wait`] reads it.
+    pub(in crate::jidoka) fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.seq.0);
+        put_u64(out, self.accepted.0);
+        encode_signal(out, &self.signal);
     }
 }
 
@@ -162,16 +149,16 @@ fn put_quota(out: &mut Vec<u8>, quota: Quota) {
     }
 }
 
-fn put_state(out: &mut Vec<u8>, state: &State, mailbox: Option<&Mailbox>) {
+fn put_state(out: &mut Vec<u8>, state: &State) {
     out.push(state.name() as u8);
     match state {
         State::Boot(boot) => {
             put_armed(out, boot.timer);
-            put_mailbox(out, mailbox.unwrap_or(&boot.mailbox));
+            put_len(out, boot.mailbox.len());
         }
         State::ActionPending(pending) => {
             put_flight(out, &pending.flight);
-            put_mailbox(out, mailbox.unwrap_or(&pending.mailbox));
+            put_len(out, pending.mailbox.len());
         }
         State::Stable | State::QuotaExhausted | State::Degraded => {}
         State::Halted(halted) => {
@@ -208,15 +195,6 @@ fn put_flight(out: &mut Vec<u8>, flight: &Flight) {
     out.extend_from_slice(intent.reason.as_bytes());
 }
 
-fn put_mailbox(out: &mut Vec<u8>, mailbox: &Mailbox) {
-    put_len(out, mailbox.len());
-    for held in mailbox.iter() {
-        put_u64(out, held.seq.0);
-        put_u64(out, held.accepted.0);
-        encode_signal(out, &held.signal);
-    }
-}
-
 /// Appends a signal as [`decode_signal`] reads it.
 pub fn encode_signal(out: &mut Vec<u8>, signal: &Signal) {
     put_len(out, signal.body.len());
@@ -249,14 +227,13 @@ pub fn encode_signal(out: &mut Vec<u8>, signal: &Signal) {
 /// # Errors
 /// [`Damage`] when the bytes are not exactly one signal.
 pub fn decode_signal(bytes: &[u8]) -> Result<Signal, Damage> {
-    let mut from = Reader { rest: bytes, version: VERSION };
+    let mut from = Reader { rest: bytes };
     let signal = from.signal()?;
     if from.rest.is_empty() { Ok(signal) } else { Err(Damage::Trailing { count: from.rest.len() }) }
 }
 
-struct Reader<'a> {
-    rest: &'a [u8],
-    version: u8,
+pub(super) struct Reader<'a> {
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
@@ -292,12 +269,33 @@ impl<'a> Reader<'a> {
         self.u64(field).map(UnixMillis)
     }
 
-    fn flag(&mut self, field: &'static str) -> Result<bool, Damage> {
-        match self.u8(field)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            found => Err(Damage::Tag { field, found }),
+    pub(super) fn bare(&mut self) -> Result<Bare, Damage> {
+        let found = self.u8("version")?;
+        if found != VERSION {
+            return Err(Damage::Version { found });
         }
+        let tenant = self.name("tenant")?;
+        let sku = self.name("sku")?;
+        let (last_seq, last_signal) = (self.seq("last_seq")?, self.millis("last_signal")?);
+        let flags = self.u8("entitled")?;
+        if flags > 3 {
+            return Err(Damage::Tag { field: "entitled", found: flags });
+        }
+        let (breaker, quota) = (self.breaker()?, self.quota()?);
+        let (state, lacks) = self.state()?;
+        let governor = Governor {
+            key: super::key(tenant, sku),
+            split: u8::try_from(tenant.len()).unwrap_or(u8::MAX),
+            last_seq,
+            last_signal,
+            entitled: flags & 1 != 0,
+            forgotten: flags & 2 != 0,
+            breaker,
+            quota,
+            state,
+            memory: self.memory()?,
+        };
+        Ok(Bare::new(governor, lacks))
     }
 
     fn text(&mut self, field: &'static str) -> Result<&'a str, Damage> {
@@ -333,28 +331,27 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn state(&mut self) -> Result<State, Damage> {
-        match self.u8("state")? {
+    /// The state, and how many signals wait in it.
+    fn state(&mut self) -> Result<(State, usize), Damage> {
+        let state = match self.u8("state")? {
             0 => {
-                let timer = self.armed("boot timer")?;
-                Ok(State::Boot(Box::new(Boot { timer, mailbox: self.mailbox()? })))
+                let boot = State::boot(self.armed("boot timer")?);
+                return Ok((boot, self.u32("mailbox")? as usize));
             }
-            1 => Ok(State::Stable),
+            1 => State::Stable,
             2 => {
-                let flight = self.flight()?;
-                Ok(State::ActionPending(Box::new(Pending { flight, mailbox: self.mailbox()? })))
+                let pending = State::pending(self.flight()?);
+                return Ok((pending, self.u32("mailbox")? as usize));
             }
-            3 => Ok(State::QuotaExhausted),
-            4 => Ok(State::Degraded),
-            5 => Ok(State::Halted(Halted { since: self.millis("halted since")?, by: self.halted_by()? })),
-            found => Err(Damage::Tag { field: "state", found }),
-        }
+            3 => State::QuotaExhausted,
+            4 => State::Degraded,
+            5 => State::Halted(Halted { since: self.millis("halted since")?, by: self.halted_by()? }),
+            found => return Err(Damage::Tag { field: "state", found }),
+        };
+        Ok((state, 0))
     }
 
     fn memory(&mut self) -> Result<Option<Box<Memory>>, Damage> {
-        if self.version == VERSION_BEFORE {
-            return Ok(None);
-        }
         let len = u16::from_le_bytes(self.array("memory")?);
         let memory =
             Memory::decode(self.bytes(len.into(), "memory")?).ok_or(Damage::Text { field: "memory" })?;
@@ -371,19 +368,11 @@ impl<'a> Reader<'a> {
     }
 
     fn flight(&mut self) -> Result<Flight, Damage> {
-        let named = self.version > VERSION_UNNAMED;
-        let journal = JournalId(if named { self.u64("action")? } else { 0 });
-        let action = ActionId { journal, seq: self.seq("action")? };
-        let by = if named { self.seq("action")? } else { action.seq };
+        let action = ActionId { journal: JournalId(self.u64("action")?), seq: self.seq("action")? };
+        let by = self.seq("action")?;
         let name = self.text("action name")?.into();
         let (time, signal) = (self.millis("action time")?, self.signal()?);
         let deadline = self.armed("action deadline")?;
-        if self.version == VERSION_BEFORE {
-            let policy = Policy { content_hash: [0; 32], pack: "".into(), rule: "".into() };
-            let (policy, reason) = (Arc::new(policy), "".into());
-            let intent = Intent { action, name, by, policy, reason, time, accepted: by, signal };
-            return Ok(Flight { intent, deadline });
-        }
         let accepted = self.seq("accepted")?;
         let policy = Policy {
             content_hash: self.array("content hash")?,
@@ -400,15 +389,8 @@ impl<'a> Reader<'a> {
         Ok(Flight { intent, deadline })
     }
 
-    fn mailbox(&mut self) -> Result<Mailbox, Damage> {
-        let count = self.u32("mailbox")?;
-        let mut mailbox = Mailbox::default();
-        for _ in 0..count {
-            let seq = self.seq("mailbox")?;
-            let accepted = if self.version == VERSION_BEFORE { seq } else { self.seq("mailbox")? };
-            mailbox.put(Held { seq, accepted, signal: self.signal()? });
-        }
-        Ok(mailbox)
+    pub(super) fn held(&mut self) -> Result<Held, Damage> {
+        Ok(Held { seq: self.seq("mailbox")?, accepted: self.seq("mailbox")?, signal: self.signal()? })
     }
 
     fn signal(&mut self) -> Result<Signal, Damage> {

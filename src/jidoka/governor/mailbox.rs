@@ -11,9 +11,9 @@ use crate::signal::Signal;
 
 /// A signal whose turn is to come, or has come.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub struct Held {
     /// The event that brought it; its receipt and its action are named by this number.
-    pub(super) seq: Seq,
+    pub(in crate::jidoka) seq: Seq,
     /// The number under which it was accepted: an earlier one only after a replay.
     pub(super) accepted: Seq,
     pub(super) signal: Signal,
@@ -41,8 +41,15 @@ impl Mailbox {
             && self.waiting.back().is_none_or(|last| last.seq < seq)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.waiting.iter()
+    /// Those that came after `seq`; all without one.
+    pub(super) fn after(&self, seq: Option<Seq>) -> impl Iterator<Item = &Held> {
+        let from = seq.map_or(0, |seq| self.waiting.partition_point(|held| held.seq <= seq));
+        self.waiting.range(from..)
+    }
+
+    /// Sum of the bodies that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes the signal in, or gives it back when the mailbox is full.
@@ -67,9 +74,6 @@ impl Mailbox {
         Some(held)
     }
 }
-
-/// Of a governor that is written without what waits.
-pub(super) static EMPTY: Mailbox = Mailbox { waiting: VecDeque::new(), bytes: 0 };
 
 /// The signal with a body of its own. A body usually is a slice of a whole request or of a connection's buffer,
 /// and one that waits must not keep all of that alive: what is counted is what is held.

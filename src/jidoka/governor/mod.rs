@@ -6,8 +6,10 @@
 //! is decided at once or after it waited. What outcomes, timers and operators cause is named by their own number.
 
 mod adopt;
+mod bare;
 mod codec;
 mod effects;
+mod forget;
 mod mailbox;
 mod quota;
 mod state;
@@ -19,16 +21,19 @@ mod turn;
 
 use std::time::Duration;
 
+pub use bare::Bare;
 pub use codec::{Damage, decode_signal, encode_signal};
 pub use effects::{Arm, Effects, Intent};
 pub use step::reason;
 
+use self::mailbox::Held;
 use self::quota::Quota;
 use self::state::{HaltedBy, State};
 use super::breaker::Breaker;
 use super::policy::Memory;
 use super::rules::{EntitlementDefault, Rules};
 use crate::event::{Seq, Subject, TimerKind, UnixMillis};
+use crate::limits::WAITING_BYTES;
 use crate::receipt::StateName;
 
 /// One governed thing of one tenant. An idle one is [`size_of`] this and its key.
@@ -39,6 +44,8 @@ pub struct Governor {
     /// Length of the tenant in `key`.
     split: u8,
     entitled: bool,
+    /// It is a new one at its next event.
+    forgotten: bool,
     breaker: Breaker,
     state: State,
     quota: Quota,
@@ -73,6 +80,7 @@ impl Governor {
             key: key(&subject.tenant, &subject.sku),
             split: u8::try_from(subject.tenant.len()).unwrap_or(u8::MAX),
             entitled,
+            forgotten: false,
             breaker: Breaker::HEALTHY,
             state: boot.map_or(State::Stable, State::boot),
             quota: Quota::Full,
@@ -152,6 +160,20 @@ impl Governor {
         self.state.mailbox().map_or(0, mailbox::Mailbox::len)
     }
 
+    /// What the signals take that wait for something here: in the mailbox, or for the outcome of their action.
+    #[must_use]
+    pub fn bytes_waiting(&self) -> usize {
+        let flying = self.in_flight().map_or(0, |intent| intent.signal.body.len() + WAITING_BYTES);
+        let mailbox =
+            self.state.mailbox().map_or(0, |mailbox| mailbox.bytes() + mailbox.len() * WAITING_BYTES);
+        flying + mailbox
+    }
+
+    /// Signals that wait, those that came after `seq`; all without one.
+    pub(in crate::jidoka) fn held_after(&self, seq: Option<Seq>) -> impl Iterator<Item = &Held> {
+        self.state.mailbox().into_iter().flat_map(move |mailbox| mailbox.after(seq))
+    }
+
     /// The number of the signal that waits longest. Its receipt is still to come and will carry this number,
     /// although the event that brings it is a later one: who looks for receipts of a replay must look from here.
     #[must_use]
@@ -196,6 +218,9 @@ impl Governor {
 
     /// What must hold between two events, beyond what the types say.
     fn consistent(&self) -> bool {
+        if self.forgotten && !self.is_at_first() {
+            return false;
+        }
         let waits_rightly =
             self.state.mailbox().is_none_or(|mailbox| mailbox.is_older_than(self.last_seq.next()));
         match &self.state {

@@ -44,12 +44,10 @@ impl Governor {
             Some((self.tenant(), self.sku())),
             "the event is for another governor"
         );
-        if event.seq <= self.last_seq {
-            return;
-        }
-        self.last_seq = event.seq;
+        let Some(before) = self.begin(&event, rules, effects) else { return };
         let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
         match event.kind {
+            Kind::Timer(timer) if timer.kind == TimerKind::Idle => self.on_idle(&timer, before, &turn),
             Kind::Signal(signal) => {
                 self.on_signal(Held { seq: event.seq, accepted: event.seq, signal }, &mut turn);
             }
@@ -66,10 +64,9 @@ impl Governor {
 
     /// Gives up on an event whose decision fails: a signal becomes a dead letter, anything else is passed over.
     pub fn park(&mut self, event: Event, rules: &Rules, effects: &mut Effects) {
-        if event.seq <= self.last_seq {
+        if self.begin(&event, rules, effects).is_none() {
             return;
         }
-        self.last_seq = event.seq;
         let (accepted, signal, resend) = match event.kind {
             Kind::Signal(signal) => (event.seq, signal, None),
             Kind::Replay(replay) => (replay.case, replay.signal, replay.resend),
@@ -384,9 +381,10 @@ impl Governor {
             TimerKind::QuotaWindow => row.quota_window,
             TimerKind::BreakerReset => row.breaker_reset,
             TimerKind::ActionDeadline => row.action_deadline,
+            TimerKind::Idle => row.idle,
         };
         match answer {
-            OnTimer::Ignore => {}
+            OnTimer::Ignore | OnTimer::Forget => {}
             OnTimer::GiveUp => {
                 let (_, waiting) = self.leave_for(State::Degraded);
                 turn.moved(self, ReceiptType::BootstrapTimeout, before, None);

@@ -51,6 +51,8 @@ pub enum OnTimer {
     Fail,
     /// As an outcome that failed while halted.
     Note,
+    /// If nothing distinguishes it from a new one, it is a new one at its next event; no receipt.
+    Forget,
 }
 
 /// An outcome arrives.
@@ -93,6 +95,7 @@ pub struct Row {
     pub quota_window: OnTimer,
     pub breaker_reset: OnTimer,
     pub action_deadline: OnTimer,
+    pub idle: OnTimer,
     pub ok: OnOutcome,
     pub error: OnOutcome,
     pub other: OnOutcome,
@@ -120,6 +123,7 @@ const BOOT: Row = Row {
     active: OnEntitlement::Admit,
     revoked: OnEntitlement::Degrade,
     boot: OnTimer::GiveUp,
+    idle: OnTimer::Ignore,
     ..STABLE
 };
 
@@ -132,6 +136,7 @@ const STABLE: Row = Row {
     quota_window: OnTimer::Refill,
     breaker_reset: OnTimer::Ignore,
     action_deadline: OnTimer::Ignore,
+    idle: OnTimer::Forget,
     ok: OnOutcome::Late,
     error: OnOutcome::Late,
     other: OnOutcome::Late,
@@ -146,6 +151,7 @@ const ACTION_PENDING: Row = Row {
     active: OnEntitlement::Remember,
     revoked: OnEntitlement::Remember,
     action_deadline: OnTimer::Fail,
+    idle: OnTimer::Ignore,
     ok: OnOutcome::Succeed,
     error: OnOutcome::Fail,
     ..STABLE
@@ -155,12 +161,18 @@ const QUOTA_EXHAUSTED: Row = Row {
     signal: OnSignal::Exceed,
     critical: OnSignal::Exceed,
     quota_window: OnTimer::Reopen,
+    idle: OnTimer::Ignore,
     quota: OnOrder::Reopen,
     ..STABLE
 };
 
-const DEGRADED: Row =
-    Row { signal: OnSignal::Drop, active: OnEntitlement::Admit, revoked: OnEntitlement::Remember, ..STABLE };
+const DEGRADED: Row = Row {
+    signal: OnSignal::Drop,
+    active: OnEntitlement::Admit,
+    revoked: OnEntitlement::Remember,
+    idle: OnTimer::Ignore,
+    ..STABLE
+};
 
 const HALTED: Row = Row {
     signal: OnSignal::DeadLetter,
@@ -169,6 +181,7 @@ const HALTED: Row = Row {
     revoked: OnEntitlement::Remember,
     breaker_reset: OnTimer::Test,
     action_deadline: OnTimer::Note,
+    idle: OnTimer::Ignore,
     ok: OnOutcome::Note,
     error: OnOutcome::Note,
     resume: OnOrder::Resume,

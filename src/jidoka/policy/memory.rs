@@ -132,6 +132,18 @@ impl Memory {
         }
     }
 
+    /// Whether a cell reads as if nothing had been written.
+    #[must_use]
+    pub fn is_blank(&self, id: CellId, window_millis: u64, now: UnixMillis) -> bool {
+        match self.cells.iter().find(|(each, _)| *each == id) {
+            None => true,
+            Some((_, Cell::Last(_))) => false,
+            Some((_, Cell::Window(window))) => {
+                slice_at(now, window_millis).saturating_sub(window.newest) >= SLICES as u64
+            }
+        }
+    }
+
     #[must_use]
     pub fn cells(&self) -> usize {
         self.cells.len()

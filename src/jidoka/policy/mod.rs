@@ -156,6 +156,13 @@ impl PolicySet {
         self.first(question, memory, room, false).map(|_| ())
     }
 
+    /// Whether every rule reads of this memory what it would read of none.
+    #[must_use]
+    pub fn is_blank(&self, memory: &Memory, now: crate::event::UnixMillis) -> bool {
+        let declared = self.packs.iter().flat_map(|pack| &pack.memories);
+        declared.into_iter().all(|declared| memory.is_blank(declared.id, declared.window_millis, now))
+    }
+
     fn groups(&self, kind: &str) -> &[Group] {
         self.by_type.get(kind).unwrap_or(&self.rest)
     }

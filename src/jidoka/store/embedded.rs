@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Cases, Changes, Loaded, StateStore, StoreError};
+use super::{Cases, Changes, Loaded, StateStore, StoreError, join};
 use crate::event::Seq;
-use crate::jidoka::governor::{Damage, Governor};
+use crate::jidoka::governor::Governor;
 use crate::limits;
 
 const WATERMARK: &[u8] = b"watermark";
@@ -22,6 +22,8 @@ pub struct Embedded {
     path: PathBuf,
     database: Database,
     governors: Keyspace,
+    /// Signals that wait.
+    waits: Keyspace,
     followups: Keyspace,
     cases: Cases,
     /// Texts by the number of the event from which they hold: those of the watermark, and later ones.
@@ -46,6 +48,7 @@ impl Embedded {
         let mut store = Self {
             path: dir.to_owned(),
             governors: keyspace("governors")?,
+            waits: keyspace("waiting")?,
             followups: keyspace("followups")?,
             cases: Cases::open(dir, &database, options)?,
             rules: keyspace("rules")?,
@@ -94,19 +97,15 @@ impl Embedded {
 
 impl StateStore for Embedded {
     fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Loaded, StoreError> {
-        for row in self.governors.iter() {
+        let read = |row: fjall::Guard| {
             let (key, value) = row.into_inner().map_err(|error| wrapped(&self.path, "read", error))?;
-            let damage = match Governor::decode(&value) {
-                Ok(governor) if governor.key().as_bytes() == &*key => {
-                    visit(governor);
-                    continue;
-                }
-                Ok(_) => Damage::Inconsistent,
-                Err(damage) => damage,
-            };
-            let key = String::from_utf8_lossy(&key).replace('\0', "/");
-            return Err(StoreError::Row { path: self.path.clone(), key, damage });
-        }
+            Ok((key.to_vec(), value.to_vec()))
+        };
+        let wrong = |key: &[u8], damage| {
+            let key = String::from_utf8_lossy(key).replace('\0', "/");
+            StoreError::Row { path: self.path.clone(), key, damage }
+        };
+        join(self.governors.iter().map(read), self.waits.iter().map(read), wrong, visit)?;
         let mut rules = self.rules()?;
         rules.retain(|(from, _)| *from <= self.watermark);
         let held = self.meta.get(HELD).map_err(|error| wrapped(&self.path, "read", error))?;
@@ -124,9 +123,19 @@ impl StateStore for Embedded {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
         for key in changes.forgotten() {
             batch.remove(&self.governors, key);
+            for wait in self.waits.prefix([key.as_bytes(), &[0]].concat()) {
+                let wait = wait.key().map_err(|error| wrapped(&self.path, "read", error))?;
+                batch.remove(&self.waits, wait);
+            }
         }
         for (key, value) in changes.rows() {
             batch.insert(&self.governors, key, value);
+        }
+        for (key, value) in changes.waits() {
+            match value {
+                Some(value) => batch.insert(&self.waits, key, value),
+                None => batch.remove(&self.waits, key),
+            }
         }
         for followup in changes.followups() {
             let mut key = [0; 16];
@@ -196,7 +205,7 @@ pub(super) fn wrapped(path: &Path, doing: &'static str, error: fjall::Error) -> 
 mod tests {
     use std::fs;
 
-    use super::super::Followup;
+    use super::super::{Followup, Kept};
     use super::*;
     use crate::event::{Command, Event, Kind, Subject, UnixMillis, Verb};
     use crate::jidoka::governor::Effects;
@@ -217,7 +226,7 @@ mod tests {
     fn changes(skus: std::ops::Range<u32>, seq: u64) -> Changes {
         let mut changes = Changes::default();
         for sku in skus {
-            changes.governor(&governor(sku, seq));
+            changes.governor(&governor(sku, seq), &mut Kept::default());
         }
         changes.followup(Followup { signal: Seq(1), event: Seq(seq) });
         changes

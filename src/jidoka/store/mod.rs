@@ -1,6 +1,9 @@
 //! What the governors know, kept so that a restart replays only the journal's end. A segment of the journal is
 //! given back only when the store has seen it; from then on the two belong together.
 //!
+//! A signal that waits is a row of its own: it is written when it comes and removed when it goes, however often its
+//! governor changes in between.
+//!
 //! A commit is atomic: rows, follow-ups and watermark together or not at all. The caller owes one order: a row may
 //! be committed only when the receipts of its last event are durable, because a replay skips what a row has
 //! already applied.
@@ -10,7 +13,7 @@ mod certain;
 mod embedded;
 mod keeper;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -20,7 +23,7 @@ pub use embedded::{Embedded, Followups};
 pub use keeper::{Keeper, Port};
 
 use super::dead_letter::CaseChange;
-use super::governor::{Damage, Governor};
+use super::governor::{Bare, Damage, Governor};
 use crate::event::Seq;
 use crate::receipt::Draft;
 
@@ -63,11 +66,86 @@ impl Followup {
     }
 }
 
+/// Which of a governor's waiting signals are taken down, oldest first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Kept(VecDeque<Seq>);
+
+impl Kept {
+    /// Of a governor that the store gave back.
+    #[must_use]
+    pub fn all_of(governor: &Governor) -> Self {
+        Self(governor.held_after(None).map(|held| held.seq).collect())
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[derive(Debug)]
+enum Wait {
+    Begun(Range<usize>),
+    Over,
+}
+
+/// `governor NUL number`: the rows of one governor stand together, in the order of their numbers.
+fn wait_key(out: &mut Vec<u8>, governor: &str, seq: Seq) {
+    out.extend_from_slice(governor.as_bytes());
+    out.push(0);
+    out.extend_from_slice(&seq.0.to_be_bytes());
+}
+
+/// The governor and the number of a waiting signal's key.
+fn waits_for(key: &[u8]) -> Option<(&[u8], Seq)> {
+    let (governor, seq) = key.split_last_chunk()?;
+    let (0, governor) = governor.split_last()? else { return None };
+    Some((governor, Seq(u64::from_be_bytes(*seq))))
+}
+
+/// Puts governors and waiting signals together; both come in the order of their keys.
+///
+/// # Errors
+/// The governor whose row is damaged, or which a signal waits for that has no such row.
+pub fn join<E>(
+    rows: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,
+    waits: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,
+    wrong: impl Fn(&[u8], Damage) -> E,
+    visit: &mut dyn FnMut(Governor),
+) -> Result<(), E> {
+    let mut waits = waits.peekable();
+    for row in rows {
+        let (key, row) = row?;
+        let mut bare = Bare::decode(&row).map_err(|damage| wrong(&key, damage))?;
+        while let Some(wait) = waits.next_if(|wait| {
+            wait.as_ref().map_or(true, |(of, _)| waits_for(of).is_none_or(|(of, _)| of <= &*key))
+        }) {
+            let (of, wait) = wait?;
+            let Some((governor, seq)) = waits_for(&of) else { return Err(wrong(&of, Damage::Inconsistent)) };
+            if governor != &*key {
+                return Err(wrong(governor, Damage::Inconsistent));
+            }
+            bare.wait(seq, &wait).map_err(|damage| wrong(&key, damage))?;
+        }
+        match bare.complete() {
+            Ok(governor) if governor.key().as_bytes() == &*key => visit(governor),
+            Ok(_) => return Err(wrong(&key, Damage::Inconsistent)),
+            Err(damage) => return Err(wrong(&key, damage)),
+        }
+    }
+    match waits.next() {
+        Some(left) => Err(wrong(&left?.0, Damage::Inconsistent)),
+        None => Ok(()),
+    }
+}
+
 /// What one commit writes. Its room is kept from commit to commit.
 #[derive(Debug, Default)]
 pub struct Changes {
     bytes: Vec<u8>,
     rows: Vec<(Range<usize>, Range<usize>)>,
+    /// Keys of signals that wait, or wait no more.
+    waits: Vec<(Range<usize>, Wait)>,
     followups: Vec<Followup>,
     rules: Vec<(Seq, Box<str>)>,
     cases: Vec<CaseChange>,
@@ -78,29 +156,52 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Takes down what `governor` knows now. A later entry for the same governor wins.
-    pub fn governor(&mut self, governor: &Governor) {
-        self.put(governor.key(), |out| governor.encode(out));
+    /// Takes down what `governor` knows now, given which of its waiting signals were taken down before; `kept` then says
+    /// which are now. A later entry for the same governor wins.
+    pub fn governor(&mut self, governor: &Governor, kept: &mut Kept) {
+        let key = self.put(|out| out.extend_from_slice(governor.key().as_bytes()));
+        let row = self.put(|out| governor.encode_bare(out));
+        self.rows.push((key, row));
+        let oldest = governor.oldest_waiting();
+        while let Some(gone) = kept.0.pop_front_if(|kept| oldest.is_none_or(|oldest| *kept < oldest)) {
+            let key = self.put(|out| wait_key(out, governor.key(), gone));
+            if !crate::fault::planted("waiting-row-kept") {
+                self.waits.push((key, Wait::Over));
+            }
+        }
+        for held in governor.held_after(kept.0.back().copied()) {
+            let key = self.put(|out| wait_key(out, governor.key(), held.seq));
+            let row = self.put(|out| held.encode(out));
+            self.waits.push((key, Wait::Begun(row)));
+            kept.0.push_back(held.seq);
+        }
     }
 
-    /// Takes down what [`Governor::encode`] made of one. A later entry for the same governor wins.
-    pub fn row(&mut self, key: &str, row: &[u8]) {
-        self.put(key, |out| out.extend_from_slice(row));
-    }
-
-    fn put(&mut self, key: &str, row: impl FnOnce(&mut Vec<u8>)) {
+    fn put(&mut self, part: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(key.as_bytes());
-        let middle = self.bytes.len();
-        row(&mut self.bytes);
-        self.rows.push((start..middle, middle..self.bytes.len()));
+        part(&mut self.bytes);
+        start..self.bytes.len()
+    }
+
+    /// Takes down, behind these, what `others` has of governors.
+    pub fn append(&mut self, others: &Self) {
+        let by = self.bytes.len();
+        let moved = |range: &Range<usize>| range.start + by..range.end + by;
+        self.bytes.extend_from_slice(&others.bytes);
+        self.rows.extend(others.rows.iter().map(|(key, row)| (moved(key), moved(row))));
+        self.waits.extend(others.waits.iter().map(|(key, wait)| match wait {
+            Wait::Begun(row) => (moved(key), Wait::Begun(moved(row))),
+            Wait::Over => (moved(key), Wait::Over),
+        }));
     }
 
     /// Takes down that governors are known no more, whatever was taken down of them before.
     pub fn forget(&mut self, keys: HashSet<Box<str>>) {
         let bytes = &self.bytes;
-        let key = |of: &Range<usize>| bytes.get(of.clone()).and_then(|key| str::from_utf8(key).ok());
-        self.rows.retain(|(of, _)| key(of).is_none_or(|key| !keys.contains(key)));
+        let of = |key: &Range<usize>| bytes.get(key.clone()).unwrap_or_default();
+        let known = |key: &[u8]| str::from_utf8(key).is_ok_and(|key| keys.contains(key));
+        self.rows.retain(|(key, _)| !known(of(key)));
+        self.waits.retain(|(key, _)| !waits_for(of(key)).is_some_and(|(key, _)| known(key)));
         self.forgotten.extend(keys);
     }
 
@@ -154,6 +255,16 @@ impl Changes {
     pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let part = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
         self.rows.iter().map(move |(key, value)| (part(key), part(value)))
+    }
+
+    /// Keys of signals that wait, with their rows, and of signals that wait no more, in the order in which they were taken
+    /// down.
+    pub fn waits(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let part = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
+        self.waits.iter().map(move |(key, wait)| match wait {
+            Wait::Begun(row) => (part(key), Some(part(row))),
+            Wait::Over => (part(key), None),
+        })
     }
 
     pub fn followups(&self) -> impl Iterator<Item = Followup> {

@@ -112,6 +112,7 @@ impl Encoder {
             TimerKind::QuotaWindow => 1,
             TimerKind::BreakerReset => 2,
             TimerKind::ActionDeadline => 3,
+            TimerKind::Idle => 4,
         });
         out.extend_from_slice(&timer.armed.0.to_le_bytes());
     }
@@ -318,6 +319,7 @@ impl Decoder {
             1 => TimerKind::QuotaWindow,
             2 => TimerKind::BreakerReset,
             3 => TimerKind::ActionDeadline,
+            4 => TimerKind::Idle,
             _ => return Err(Unreadable),
         };
         Ok(Timer { subject, kind, armed: Seq(self.number()?) })

@@ -19,7 +19,7 @@ use crate::kanban::journal_clock::{self, Begin, JournalClock};
 use crate::kanban::memory::Memory;
 use crate::kanban::stage::{Lanes, Marks, Place, Port};
 use crate::line::recovery;
-use crate::ring::{Bell, Mark, Receiver, Sender, Switch, lane};
+use crate::ring::{Bell, Crowd, Mark, Receiver, Room, Sender, Switch, lane};
 use crate::signal::Fingerprint;
 
 const DATA: &str = "data";
@@ -68,6 +68,7 @@ pub fn start(disk: &Memory, now: Instant) -> Node {
     let zero = || Mark::new(0);
     let settled = zero();
     let marks = Marks {
+        crowd: Crowd::new(0, Room { bytes: u64::MAX, governors: u64::MAX }),
         durable: zero(),
         written: zero(),
         settled: settled.clone(),

@@ -192,7 +192,12 @@ impl Decided {
         if holds.is_none() && seq <= self.rows.get(&key).copied().unwrap_or_default() {
             self.cases.change(&effects.cases);
         }
+        let is_forgotten = governor.is_forgotten();
         self.stored_is(evidence, &key, seq)?;
+        if is_forgotten {
+            // Its row may be gone.
+            self.below_watermark.remove(&key);
+        }
         let generated = |draft: &&Draft| draft.kind == ReceiptType::ActionGenerated;
         if effects.drafts.iter().filter(generated).count() != effects.intents.len() {
             return violation("O8", format!("event {seq} orders other actions than it receipts"));

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::Damage;
+use super::super::mailbox::Held;
 use super::super::state::State;
+use super::super::{Bare, Damage};
 use super::model::op;
 use super::*;
 
@@ -27,35 +28,51 @@ fn samples() -> Vec<Governor> {
 }
 
 #[test]
-fn the_form_of_version_3_is_pinned() {
+fn the_form_of_version_4_is_pinned() {
     let hex: Vec<String> =
         samples().iter().map(|governor| data_encoding::HEXLOWER.encode(&bytes(governor))).collect();
-    let golden = include_str!("golden_v3.hex");
+    let golden = include_str!("golden_v4.hex");
     assert_eq!(hex, golden.lines().collect::<Vec<_>>());
     let hash = samples()[1].state_hash(&mut Vec::new());
     assert_eq!(hash, GOLDEN_HASH);
 }
 
-#[test]
-fn older_versions_are_still_read() {
-    let older = [include_str!("golden_v1.hex"), include_str!("golden_v2.hex")];
-    for (line, sample) in older.iter().flat_map(|golden| golden.lines().zip(samples())) {
-        let read = Governor::decode(&data_encoding::HEXLOWER.decode(line.as_bytes()).unwrap()).unwrap();
-        assert_eq!(
-            (read.state(), read.last_seq(), read.waiting()),
-            (sample.state(), sample.last_seq(), sample.waiting())
-        );
-        let action =
-            |governor: &Governor| governor.in_flight().map(|intent| (intent.action, intent.accepted));
-        assert_eq!(action(&read), action(&sample));
-        assert_eq!(
-            Governor::decode(&bytes(&read)).unwrap().state_hash(&mut Vec::new()),
-            read.state_hash(&mut Vec::new())
-        );
-    }
+/// As a store keeps it: the governor, and each signal that waits.
+fn rows(governor: &Governor) -> (Vec<u8>, Vec<(Seq, Vec<u8>)>) {
+    let mut bare = Vec::new();
+    governor.encode_bare(&mut bare);
+    let row = |held: &Held| {
+        let mut row = Vec::new();
+        held.encode(&mut row);
+        (held.seq, row)
+    };
+    (bare, governor.held_after(None).map(row).collect())
 }
 
-const GOLDEN_HASH: u64 = 3_374_433_720_621_464_867;
+#[test]
+fn signals_that_wait_stand_by_themselves() {
+    let governor = Line::new(Rules { mailbox: 3, ..rules() }).all(&[ACT, SEE, SEE, SEE]).governor;
+    let (bare, waits) = rows(&governor);
+    assert_eq!(waits.len(), 3);
+    let join = |waits: &[(Seq, Vec<u8>)]| {
+        let mut read = Bare::decode(&bare)?;
+        assert_eq!(read.lacks(), 3);
+        waits.iter().try_for_each(|(seq, wait)| read.wait(*seq, wait))?;
+        read.complete()
+    };
+    assert_eq!(bytes(&join(&waits).unwrap()), bytes(&governor));
+    assert_eq!(join(&waits[..2]).map(|_| ()), Err(Damage::Short { field: "mailbox" }), "one is missing");
+    let twice = [&waits[..], &waits[2..]].concat();
+    assert_eq!(join(&twice).map(|_| ()), Err(Damage::Inconsistent), "one is too many");
+    let turned: Vec<_> = waits.iter().rev().cloned().collect();
+    assert_eq!(join(&turned).map(|_| ()), Err(Damage::Inconsistent), "another order");
+    let renamed = [&waits[..2], &[(Seq(99), waits[2].1.clone())]].concat();
+    assert_eq!(join(&renamed).map(|_| ()), Err(Damage::Inconsistent), "under another number");
+    let (alone, _) = rows(&Line::new(rules()).all(&[ACT]).governor);
+    assert_eq!(bare.len(), alone.len(), "the governor is written without them");
+}
+
+const GOLDEN_HASH: u64 = 173_608_316_515_941_929;
 
 #[test]
 fn an_idle_governor_takes_few_bytes() {
@@ -78,8 +95,7 @@ fn no_beginning_of_a_governor_is_a_governor() {
 fn a_changed_byte_is_refused_or_meant() {
     for governor in samples() {
         let whole = bytes(&governor);
-        // Byte 0 is the version: an older one is written anew as this one.
-        for at in 1..whole.len() {
+        for at in 0..whole.len() {
             for value in [0, 1, 2, 3, 5, 6, 0x7f, 0x80, 0xff] {
                 let mut changed = whole.clone();
                 changed[at] = value;
@@ -128,12 +144,11 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(random in prop::collection::vec(any::<u8>(), 0..300)) {
-        let versioned = |version| [&[version], &random[..]].concat();
-        let _older = Governor::decode(&versioned(1));
-        for candidate in [&random, &versioned(2)] {
-            if candidate.first() == Some(&2) && let Ok(read) = Governor::decode(candidate) {
-                prop_assert_eq!(&bytes(&read), candidate);
+        for candidate in [random.clone(), [&[4], &random[..]].concat()] {
+            if let Ok(read) = Governor::decode(&candidate) {
+                prop_assert_eq!(bytes(&read), candidate.clone());
             }
+            let _bare = Bare::decode(&candidate).and_then(|mut bare| bare.wait(Seq(1), &random));
         }
     }
 }

@@ -157,8 +157,10 @@ impl Line {
             Op::Withheld => outcome(subject, in_flight, Err(Failure::withheld("the target is halted"))),
             Op::Stray(result) => outcome(subject, STRAY, result.map_err(Failure::asked)),
             Op::Fire(kind) => {
-                let armed =
-                    self.governor.timers().find(|arm| arm.kind == *kind).map_or(Seq(0), |arm| arm.armed);
+                let armed = match kind {
+                    TimerKind::Idle => self.governor.last_seq(),
+                    _ => self.governor.timers().find(|arm| arm.kind == *kind).map_or(Seq(0), |arm| arm.armed),
+                };
                 Kind::Timer(Box::new(Timer { subject, kind: *kind, armed }))
             }
             Op::Stale(kind) => Kind::Timer(Box::new(Timer { subject, kind: *kind, armed: Seq(0) })),

@@ -1,5 +1,7 @@
 //! Single promises, by example.
 
+use proptest::prelude::*;
+
 use super::super::reason;
 use super::*;
 use crate::event::Kind;
@@ -277,4 +279,60 @@ fn an_action_that_failed_is_sent_again_under_its_own_id() {
     assert_eq!((again_of, undone.unwrap().resend().as_ref(), again), (case, Some(&*resend), true));
     assert_eq!(line.effects.drafts.last().unwrap().kind, ReceiptType::DeadletterSignal);
     assert!(line.effects.intents.is_empty());
+}
+
+/// What a step says, but for the numbers of events, which name nothing in a governor at its beginning.
+fn told(line: &mut Line, op: &Op) -> String {
+    let drafts = format!("{:?}", line.feed(op));
+    format!("{drafts} {:?} {:?}", line.effects.intents, line.effects.timers)
+}
+
+proptest! {
+    #[test]
+    fn a_governor_that_was_forgotten_is_a_new_one(
+        before in prop::collection::vec(super::model::op(), 0..20),
+        days in 0u32..60,
+        after in prop::collection::vec(super::model::op(), 1..30),
+    ) {
+        let mut line = Line::new(rules()).all(&before);
+        line.time = line.time.plus_seconds(days * 86_400);
+        line.feed(&Op::Fire(TimerKind::QuotaWindow));
+        let as_new = line.governor.is_as_new(line.time.plus_seconds(1), &line.rules);
+        let knew = line.governor.state_hash(&mut Vec::new());
+        line.feed(&Op::Fire(TimerKind::Idle));
+        prop_assert_eq!(line.governor.is_forgotten(), as_new);
+        if !as_new {
+            // Only the number of the last event is another.
+            line.governor.last_seq = Seq(line.governor.last_seq.0 - 1);
+            prop_assert_eq!(line.governor.state_hash(&mut Vec::new()), knew);
+            return Ok(());
+        }
+        let mut new = Line::new(rules());
+        (new.seq, new.count, new.time) = (line.seq, line.count, line.time);
+        for op in &after {
+            prop_assert_eq!(told(&mut line, op), told(&mut new, op), "{:?}", op);
+        }
+        prop_assert_eq!(format!("{:?}", line.governor), format!("{:?}", new.governor));
+    }
+}
+
+#[test]
+fn who_got_something_since_is_not_forgotten() {
+    let mut line = Line::new(rules()).all(&[SEE]);
+    let seen = line.governor.last_seq();
+    line.feed(&SEE);
+    line.feed(&Op::Fire(TimerKind::Idle));
+    assert!(!line.governor.is_forgotten(), "its memory counts the signals");
+    line.time = line.time.plus_seconds(3600);
+    let event = line.event(&Op::Fire(TimerKind::Idle));
+    let Kind::Timer(timer) = event.kind else { panic!() };
+    let late = Kind::Timer(Box::new(Timer { armed: seen, ..*timer }));
+    line.governor.step(Event { kind: late, ..event }, &line.rules, &mut line.effects);
+    assert!(!line.governor.is_forgotten());
+    line.feed(&Op::Fire(TimerKind::Idle));
+    assert!(line.governor.is_forgotten());
+    line.feed(&Op::Fire(TimerKind::Idle));
+    assert!(line.governor.is_forgotten(), "told twice");
+    line.feed(&SEE);
+    assert!(!line.governor.is_forgotten());
 }

@@ -19,7 +19,7 @@ fn setups() -> Vec<(&'static str, Line)> {
     ]
 }
 
-const INPUTS: [(&str, Op); 27] = [
+const INPUTS: [(&str, Op); 28] = [
     ("signal", SEE),
     ("warning", Op::Signal("see.this", Severity::Warning)),
     ("critical", Op::Signal("see.this", Severity::Critical)),
@@ -36,6 +36,7 @@ const INPUTS: [(&str, Op); 27] = [
     ("quota timer", Op::Fire(TimerKind::QuotaWindow)),
     ("reset timer", Op::Fire(TimerKind::BreakerReset)),
     ("deadline", Op::Fire(TimerKind::ActionDeadline)),
+    ("idle", Op::Fire(TimerKind::Idle)),
     ("ok", OK),
     ("error", ERROR),
     ("withheld", Op::Withheld),
@@ -67,6 +68,7 @@ boot | boot timer | e bootstrap_timeout, w deferred_dropped > degraded
 boot | quota timer | > boot
 boot | reset timer | > boot
 boot | deadline | > boot
+boot | idle | > boot
 boot | ok | e action_successful > boot
 boot | error | e action_failed > boot
 boot | withheld | e action_failed > boot
@@ -94,6 +96,7 @@ stable | boot timer | > stable
 stable | quota timer | > stable
 stable | reset timer | > stable
 stable | deadline | > stable
+stable | idle | > stable
 stable | ok | e action_successful > stable
 stable | error | e action_failed > stable
 stable | withheld | e action_failed > stable
@@ -121,6 +124,7 @@ action_pending | boot timer | > action_pending
 action_pending | quota timer | > action_pending
 action_pending | reset timer | > action_pending
 action_pending | deadline | e action_failed, w observed > stable
+action_pending | idle | > action_pending
 action_pending | ok | e action_successful, w observed > stable
 action_pending | error | e action_failed, w observed > stable
 action_pending | withheld | e action_failed, w observed > stable
@@ -148,6 +152,7 @@ quota_exhausted | boot timer | > quota_exhausted
 quota_exhausted | quota timer | e quota_restored > stable
 quota_exhausted | reset timer | > quota_exhausted
 quota_exhausted | deadline | > quota_exhausted
+quota_exhausted | idle | > quota_exhausted
 quota_exhausted | ok | e action_successful > quota_exhausted
 quota_exhausted | error | e action_failed > quota_exhausted
 quota_exhausted | withheld | e action_failed > quota_exhausted
@@ -175,6 +180,7 @@ degraded | boot timer | > degraded
 degraded | quota timer | > degraded
 degraded | reset timer | > degraded
 degraded | deadline | > degraded
+degraded | idle | > degraded
 degraded | ok | e action_successful > degraded
 degraded | error | e action_failed > degraded
 degraded | withheld | e action_failed > degraded
@@ -202,6 +208,7 @@ halted by breaker | boot timer | > halted
 halted by breaker | quota timer | > halted
 halted by breaker | reset timer | e breaker_testing > stable
 halted by breaker | deadline | > halted
+halted by breaker | idle | > halted
 halted by breaker | ok | e action_successful > halted
 halted by breaker | error | e action_failed > halted
 halted by breaker | withheld | e action_failed > halted
@@ -229,6 +236,7 @@ halted by operator | boot timer | > halted
 halted by operator | quota timer | > halted
 halted by operator | reset timer | > halted
 halted by operator | deadline | e action_failed > halted
+halted by operator | idle | > halted
 halted by operator | ok | e action_successful > halted
 halted by operator | error | e action_failed > halted
 halted by operator | withheld | e action_failed > halted
@@ -301,6 +309,7 @@ fn on_timer(cell: OnTimer) -> &'static str {
         OnTimer::Test => "by breaker: `breaker_testing` → rest",
         OnTimer::Fail => "as an error",
         OnTimer::Note => "`action_failed`",
+        OnTimer::Forget => "if as a new one: forgotten",
     }
 }
 

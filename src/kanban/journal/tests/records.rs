@@ -76,8 +76,13 @@ fn kind() -> impl Strategy<Value = Kind> {
         }))
     });
     let timer = (subject(), 0usize..4, any::<u64>()).prop_map(|(subject, kind, armed)| {
-        let kinds =
-            [TimerKind::Boot, TimerKind::QuotaWindow, TimerKind::BreakerReset, TimerKind::ActionDeadline];
+        let kinds = [
+            TimerKind::Boot,
+            TimerKind::QuotaWindow,
+            TimerKind::BreakerReset,
+            TimerKind::ActionDeadline,
+            TimerKind::Idle,
+        ];
         Kind::Timer(Box::new(Timer { subject, kind: kinds[kind], armed: Seq(armed) }))
     });
     let command = (subject(), 0usize..5, any::<u32>(), text(), "\\PC{0,40}");

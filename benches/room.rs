@@ -1,0 +1,163 @@
+//! What governors and waiting signals take: bytes of memory for each, and bytes that a commit writes for them. Not timed:
+//! memory is what the kernel says is resident, bytes are what the process wrote.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gemba::event::{Event, Feed, Kind, Seq, UnixMillis};
+use gemba::jidoka::rules::{Compiled, Rules, RulesSource};
+use gemba::jidoka::stage::{self as shard, Commit};
+use gemba::jidoka::store::{Embedded, StateStore};
+use gemba::kaizen::Collector;
+use gemba::ring::{Bell, Mark, Receiver, WeighedSender, lane, weighed_lane};
+use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const PACK: &str = r#"
+name = "bench"
+[memory]
+spent = { kind = "sum", field = "signal.data.amount", types = ["counted"], window_seconds = 86400 }
+[[rule]]
+id = "act"
+types = ["act"]
+when = "true"
+decide = "act"
+action = "page"
+reason = "it is to be done"
+"#;
+
+/// A shard, and what stands before and behind it.
+struct Shard {
+    stage: shard::Stage,
+    events: WeighedSender<Feed>,
+    notes: Receiver<gemba::event::Note>,
+    orders: Receiver<shard::Order>,
+    commits: Receiver<Commit>,
+    store: Embedded,
+    seq: Seq,
+}
+
+impl Shard {
+    fn new(dir: &Path) -> Self {
+        let bell = || Arc::new(Bell::new(|| {}));
+        let (events, taken) = weighed_lane(4096, usize::MAX, bell());
+        let (drafts, notes) = lane(32_768, bell());
+        let (ordered, orders) = lane(32_768, bell());
+        let (committed, commits) = lane(2, bell());
+        let lanes = shard::Lanes {
+            events: taken,
+            notes: drafts,
+            orders: ordered,
+            arrivals: lane(4096, bell()).0,
+            commits: committed,
+            queries: lane(1, bell()).1,
+        };
+        let mark = || Mark::new(0);
+        let marks =
+            shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()), settled: mark() };
+        let source = RulesSource { actions: vec!["page".into()], ..RulesSource::default() };
+        let rules: Rules = source.with_pack("bench.toml", PACK).compile().unwrap();
+        let rules = (Arc::new(rules), Arc::new(Compiled::default()));
+        let recorder = Collector::new().unwrap().recorder().unwrap();
+        let stage = shard::Stage::new(0, rules, Vec::new(), lanes, marks, recorder);
+        let store = Embedded::open(dir).unwrap();
+        let mut shard = Self { stage, events, notes, orders, commits, store, seq: Seq(0) };
+        shard.hand(Feed::Live);
+        shard
+    }
+
+    fn hand(&mut self, feed: Feed) {
+        assert!(self.events.push(feed).is_ok());
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        self.stage.turn(gemba::clock::now(), UnixMillis(1_800_000_000_000));
+        while self.notes.pop().is_some() {}
+        while self.orders.pop().is_some() {}
+        while let Some(commit) = self.commits.pop() {
+            self.store.commit(&commit.changes, commit.through).unwrap();
+        }
+    }
+
+    fn signal(&mut self, sku: usize, kind: &str, body: usize) {
+        self.seq = self.seq.next();
+        let head = format!(r#"{{"data":{{"amount":1.5}},"pad":""#);
+        let text = format!("{head}{}\"}}", "x".repeat(body.saturating_sub(head.len() + 2)));
+        let signal = Signal {
+            id: Text::Owned(format!("id-{}", self.seq).into()),
+            tenant: Text::Owned(format!("tenant-{:03}", sku % 100).into()),
+            sku: Text::Owned(format!("sku-{sku:08}").into()),
+            kind: Text::Owned(kind.into()),
+            severity: Severity::Info,
+            provenance: Provenance::intern("signals", "k1", Assurance::C),
+            identity: Fingerprint([7; 16]),
+            digest: 42,
+            body: Bytes::from(text),
+        };
+        let event = Event { seq: self.seq, time: UnixMillis(1_800_000_000_000), kind: Kind::Signal(signal) };
+        self.hand(Feed::Event(event));
+    }
+
+    fn commit(&mut self) {
+        self.hand(Feed::Through(self.seq));
+        while !self.stage.is_done() {
+            self.turn();
+        }
+    }
+}
+
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+fn written() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap();
+    io.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
+}
+
+/// What each of `count` governors takes in memory, after one signal of this type.
+fn governors(name: &str, kind: &str, count: usize) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut shard = Shard::new(dir.path());
+    (0..1000).for_each(|sku| shard.signal(sku, kind, 64));
+    let before = resident();
+    (1000..count + 1000).for_each(|sku| shard.signal(sku, kind, 64));
+    println!("{name}: {} bytes of memory", (resident() - before) / count as u64);
+}
+
+/// What each of `count` waiting signals of `body` bytes takes in memory, and what is written for it, when each comes between
+/// two commits.
+fn waiting(body: usize, count: usize) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut shard = Shard::new(dir.path());
+    for sku in 0..count / 1000 {
+        shard.signal(sku, "act", 64);
+    }
+    shard.commit();
+    let (memory, disk) = (resident(), written());
+    for _ in 0..1000 {
+        (0..count / 1000).for_each(|sku| shard.signal(sku, "act", body));
+        shard.commit();
+    }
+    let of_each = |bytes: u64| bytes / count as u64;
+    println!(
+        "a waiting signal of {body} bytes, 1000 for each of {} governors, a commit after each: {} bytes of memory, {} written",
+        count / 1000,
+        of_each(resident() - memory),
+        of_each(written() - disk)
+    );
+}
+
+fn main() {
+    governors("a governor that observed one signal", "seen", 200_000);
+    governors("a governor that counts in one window", "counted", 200_000);
+    governors("a governor with an action out", "act", 100_000);
+    waiting(330, 20_000);
+    waiting(4096, 5000);
+}

@@ -1,0 +1,261 @@
+//! What each tenant takes of a shard's memory, and who must wait: a tenant with too much on its way, or with more than its
+//! share while the node is short of room (promise P5). A share is the same for all; nobody is asked for it before the node
+//! has used most of what it may use.
+
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
+
+use crate::limits::TENANT_EVENTS_MAX;
+use crate::ring::{Corner, Used};
+
+#[derive(Debug, Default)]
+pub struct Tenants {
+    numbers: HashMap<Box<str>, u32, RandomState>,
+    tenants: Vec<Tenant>,
+    vacant: Vec<u32>,
+    used: Used,
+    /// What one tenant may have; nothing is asked of it without.
+    share: Option<Used>,
+    /// Where is told who must wait.
+    corner: Option<Corner>,
+    /// Who must wait.
+    crowded: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Tenant {
+    name: Box<str>,
+    governors: u64,
+    /// Events that wait for their step.
+    events: usize,
+    /// What its signals take that wait.
+    bytes: u64,
+    is_crowded: bool,
+}
+
+impl Tenants {
+    pub fn tell(&mut self, corner: Corner) {
+        self.corner = Some(corner);
+    }
+
+    /// One more governor of a tenant. Returns the tenant's number, which is its own while it has a governor.
+    pub fn admit(&mut self, name: &str) -> u32 {
+        self.used.governors += 1;
+        if let Some(number) = self.numbers.get(name).copied() {
+            self.tenants[number as usize].governors += 1;
+            self.judge(number);
+            return number;
+        }
+        let tenant = Tenant { name: name.into(), governors: 1, events: 0, bytes: 0, is_crowded: false };
+        self.used.tenants += 1;
+        let number = if let Some(number) = self.vacant.pop() {
+            self.tenants[number as usize] = tenant;
+            number
+        } else {
+            self.tenants.push(tenant);
+            u32::try_from(self.tenants.len() - 1).unwrap_or(u32::MAX)
+        };
+        self.numbers.insert(name.into(), number);
+        number
+    }
+
+    /// One governor fewer.
+    pub fn leave(&mut self, number: u32) {
+        self.used.governors -= 1;
+        let tenant = &mut self.tenants[number as usize];
+        tenant.governors -= 1;
+        if tenant.governors > 0 {
+            return;
+        }
+        assert!(tenant.events == 0 && tenant.bytes == 0, "what waits has a governor");
+        self.used.tenants -= 1;
+        self.numbers.remove(&*tenant.name);
+        if std::mem::take(&mut tenant.is_crowded) {
+            self.crowded.retain(|each| *each != number);
+            if let Some(corner) = &mut self.corner {
+                corner.leave(&tenant.name);
+            }
+        }
+        tenant.name = Box::default();
+        self.vacant.push(number);
+    }
+
+    /// What signals of one of its governors take that wait for it.
+    pub fn waits(&mut self, number: u32, before: usize, after: usize) {
+        let tenant = &mut self.tenants[number as usize];
+        tenant.bytes = tenant.bytes + after as u64 - before as u64;
+        self.used.bytes = self.used.bytes + after as u64 - before as u64;
+        if after > before {
+            self.judge(number);
+        }
+    }
+
+    /// An event waits for its step.
+    pub fn event(&mut self, number: u32) {
+        self.tenants[number as usize].events += 1;
+        self.judge(number);
+    }
+
+    /// An event is about to be stepped.
+    pub fn steps(&mut self, number: u32) {
+        self.tenants[number as usize].events -= 1;
+    }
+
+    /// Whether no event of it waits.
+    pub fn is_quiet(&self, number: u32) -> bool {
+        self.tenants.get(number as usize).is_some_and(|tenant| tenant.events == 0)
+    }
+
+    /// Whether the node is short of room for governors.
+    pub fn is_tight(&self) -> bool {
+        self.share.is_some_and(|share| share.governors < u64::MAX)
+    }
+
+    /// Says what is used, and looks again who must wait.
+    pub fn look(&mut self) {
+        let Some(corner) = &mut self.corner else { return };
+        self.share = corner.share(self.used);
+        let crowded = std::mem::take(&mut self.crowded);
+        for number in crowded {
+            self.forgive(number);
+            if self.tenants[number as usize].is_crowded && !self.crowded.contains(&number) {
+                self.crowded.push(number);
+            }
+        }
+    }
+
+    fn judge(&mut self, number: u32) {
+        let tenant = &mut self.tenants[number as usize];
+        let (events, share) = (tenant.events >= TENANT_EVENTS_MAX, self.share);
+        if (events || tenant.exceeds(share)) && !tenant.is_crowded {
+            tenant.is_crowded = true;
+            self.crowded.push(number);
+            if let Some(corner) = &mut self.corner {
+                corner.enter(&tenant.name);
+            }
+        }
+    }
+
+    fn forgive(&mut self, number: u32) {
+        let tenant = &mut self.tenants[number as usize];
+        if tenant.events <= TENANT_EVENTS_MAX / 2 && !tenant.exceeds(self.share) {
+            tenant.is_crowded = false;
+            self.crowded.retain(|each| *each != number);
+            if let Some(corner) = &mut self.corner {
+                corner.leave(&tenant.name);
+            }
+        }
+    }
+}
+
+impl Tenant {
+    fn exceeds(&self, share: Option<Used>) -> bool {
+        share.is_some_and(|share| self.bytes > share.bytes || self.governors > share.governors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ring::{Crowd, Room};
+
+    fn tenants(room: Room) -> (Tenants, Crowd) {
+        let crowd = Crowd::new(1, room);
+        let mut tenants = Tenants::default();
+        tenants.tell(crowd.of(0));
+        (tenants, crowd)
+    }
+
+    #[test]
+    fn who_has_more_than_its_share_waits_while_the_node_is_short_of_room() {
+        let (mut tenants, crowd) = tenants(Room { bytes: 1000, governors: 100 });
+        let (large, small) = (tenants.admit("large"), tenants.admit("small"));
+        tenants.waits(large, 0, 700);
+        tenants.waits(small, 0, 40);
+        tenants.look();
+        assert!(!crowd.holds("large") && !crowd.holds("small"), "there is room");
+        tenants.waits(large, 700, 720);
+        tenants.look();
+        tenants.waits(large, 720, 721);
+        tenants.waits(small, 40, 41);
+        assert!(crowd.holds("large") && !crowd.holds("small"), "half of three quarters is 375");
+        tenants.waits(large, 721, 300);
+        tenants.look();
+        assert!(!crowd.holds("large"), "there is room again");
+    }
+
+    #[test]
+    fn who_has_more_governors_than_its_share_waits_while_the_node_is_short_of_room() {
+        let (mut tenants, crowd) = tenants(Room { bytes: 1000, governors: 100 });
+        tenants.admit("small");
+        let large = (0..75).map(|_| tenants.admit("large")).last().unwrap();
+        tenants.look();
+        assert!(tenants.is_tight() && !crowd.holds("large"));
+        tenants.admit("large");
+        assert!(crowd.holds("large") && !crowd.holds("small"));
+        (0..76).for_each(|_| tenants.leave(large));
+        assert!(!crowd.holds("large"), "it is not known any more");
+    }
+
+    #[test]
+    fn who_has_too_many_events_on_the_way_waits_until_half_of_them_are_stepped() {
+        let (mut tenants, crowd) = tenants(Room { bytes: u64::MAX, governors: u64::MAX });
+        let number = tenants.admit("acme");
+        (1..TENANT_EVENTS_MAX).for_each(|_| tenants.event(number));
+        assert!(!crowd.holds("acme"));
+        tenants.event(number);
+        assert!(crowd.holds("acme"));
+        (TENANT_EVENTS_MAX / 2 + 1..TENANT_EVENTS_MAX).for_each(|_| tenants.steps(number));
+        tenants.look();
+        assert!(crowd.holds("acme"));
+        tenants.steps(number);
+        tenants.look();
+        assert!(!crowd.holds("acme"));
+    }
+
+    proptest! {
+        /// Whoever comes and goes: sums are sums, numbers are used again, and the crowd holds nobody who is not known.
+        #[test]
+        fn sums_are_right_and_nobody_is_left_behind(
+            steps in prop::collection::vec((0usize..6, 0u8..5, 0usize..500), 1..300)
+        ) {
+            let (mut tenants, crowd) = tenants(Room { bytes: 800, governors: 12 });
+            // Governors and bytes of each.
+            let mut model: Vec<(Option<u32>, u64, usize)> = vec![(None, 0, 0); 6];
+            for (who, what, bytes) in steps {
+                let name = format!("t{who}");
+                let (number, governors, held) = &mut model[who];
+                match (what, *number) {
+                    (0 | 1, _) => {
+                        *number = Some(tenants.admit(&name));
+                        *governors += 1;
+                    }
+                    (2, Some(each)) => {
+                        if *governors == 1 {
+                            tenants.waits(each, *held, 0);
+                            (*number, *held) = (None, 0);
+                        }
+                        tenants.leave(each);
+                        *governors -= 1;
+                    }
+                    (_, Some(each)) => {
+                        tenants.waits(each, *held, bytes);
+                        *held = bytes;
+                    }
+                    (_, None) => {}
+                }
+                tenants.look();
+                prop_assert_eq!(tenants.used.governors, model.iter().map(|each| each.1).sum::<u64>());
+                prop_assert_eq!(tenants.used.bytes, model.iter().map(|each| each.2 as u64).sum::<u64>());
+                prop_assert_eq!(crowd.used(), tenants.used);
+                prop_assert!(tenants.tenants.len() <= 6);
+                for (who, each) in model.iter().enumerate() {
+                    let name = format!("t{who}");
+                    prop_assert!(each.0.is_some() || !crowd.holds(&name));
+                }
+            }
+        }
+    }
+}
