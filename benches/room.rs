@@ -86,7 +86,7 @@ impl Shard {
 
     fn signal(&mut self, sku: usize, kind: &str, body: usize) {
         self.seq = self.seq.next();
-        let head = format!(r#"{{"data":{{"amount":1.5}},"pad":""#);
+        let head = r#"{"data":{"amount":1.5},"pad":""#;
         let text = format!("{head}{}\"}}", "x".repeat(body.saturating_sub(head.len() + 2)));
         let signal = Signal {
             id: Text::Owned(format!("id-{}", self.seq).into()),
