@@ -38,8 +38,7 @@ impl Stage {
         }
         let governor = &slot.governor;
         if governor.is_forgotten() {
-            let early = crate::fault::planted("forgotten-too-soon");
-            if (early || governor.last_seq() <= Seq(self.marks.settled.read()))
+            if governor.last_seq() <= Seq(self.marks.settled.read())
                 && let Some(gone) = self.roster.remove(at)
             {
                 self.forgotten.insert(gone.key().into());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use gemba::case::{Case, CaseId};
-use gemba::event::{Event, Feed, Note, Seq};
+use gemba::event::{Command, Event, Feed, Kind, Note, Seq, Subject, Timer, TimerKind, UnixMillis, Verb};
 use gemba::jidoka::governor::Governor;
 use gemba::jidoka::rules::{Compiled, Rules};
 use gemba::jidoka::stage::{self as shard, Commit};
@@ -52,6 +52,7 @@ fn differing<K: Ord + std::fmt::Debug, V: PartialEq>(
 
 struct Ends {
     stage: shard::Stage,
+    settled: Mark,
     events: WeighedSender<Feed>,
     notes: Receiver<Note>,
     commits: Receiver<Commit>,
@@ -63,6 +64,7 @@ struct Ends {
 fn ends(number: usize, compiled: &Arc<Compiled>, collector: &mut Collector) -> Ends {
     let bell = || Arc::new(Bell::new(|| {}));
     let mark = || Mark::new(0);
+    let settled = mark();
     let (events, taken) = weighed_lane(64, 1 << 20, bell());
     let (drafts, notes) = lane(16, bell());
     let (committed, commits) = lane(2, bell());
@@ -74,10 +76,11 @@ fn ends(number: usize, compiled: &Arc<Compiled>, collector: &mut Collector) -> E
         commits: committed,
         queries: lane(1, bell()).1,
     };
-    let marks = shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()), settled: mark() };
+    let marks =
+        shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()), settled: settled.clone() };
     let rules = (Arc::new(Rules::default()), Arc::clone(compiled));
     let stage = shard::Stage::new(number, rules, Vec::new(), lanes, marks, collector.recorder().unwrap());
-    Ends { stage, events, notes, commits, feeds: VecDeque::new() }
+    Ends { stage, settled, events, notes, commits, feeds: VecDeque::new() }
 }
 
 /// Decides, and counts the receipts that stood in another order than their events.
@@ -139,7 +142,7 @@ fn decide(journal: &[Event], shards: usize) -> (Decided, usize) {
 
 #[test]
 fn any_number_of_shards_decides_a_journal_alike() {
-    let (mut events, mut rules, mut replays, mut levelled) = (0, 0, 0, 0);
+    let (mut events, mut rules, mut replays, mut levelled, mut idle) = (0, 0, 0, 0, 0);
     for seed in plan::seeds().take(40) {
         let journal = seed::journal(seed).unwrap_or_else(|found| panic!("seed {seed}: {}", found.what));
         let (alone, once) = decide(&journal, 1);
@@ -153,9 +156,53 @@ fn any_number_of_shards_decides_a_journal_alike() {
         rules += alone.rules.len();
         replays += journal.iter().filter(|event| event.kind.as_str() == "replay").count();
         levelled += once;
+        let is_idle =
+            |event: &&Event| matches!(&event.kind, Kind::Timer(timer) if timer.kind == TimerKind::Idle);
+        idle += journal.iter().filter(is_idle).count();
     }
     println!(
-        "{events} events, {rules} changes of the rules, {replays} replays, {levelled} receipts out of line"
+        "{events} events, {rules} changes of the rules, {replays} replays, {levelled} receipts out of line, {idle} times idle"
     );
-    assert!(events > 0 && rules > 0 && levelled > 0, "nothing was put to the test");
+    assert!(events > 0 && rules > 0 && levelled > 0 && idle > 0, "nothing was put to the test");
+}
+
+#[test]
+fn a_forgotten_governor_stays_until_no_event_before_that_is_read_again() {
+    let (compiled, mut collector) = (Arc::new(Compiled::default()), Collector::new().unwrap());
+    let mut ends = ends(0, &compiled, &mut collector);
+    let subject = || Subject { tenant: "acme".into(), sku: "vm".into() };
+    let mut now = gemba::clock::now();
+    let mut seq = Seq(0);
+    let mut time = UnixMillis(1_800_000_000_000);
+    // What each commit removes, and whether the governor is still there.
+    let mut turn = |ends: &mut Ends, kind: Option<Kind>| {
+        if let Some(kind) = kind {
+            seq = seq.next();
+            time = time.plus_seconds(1);
+            assert!(ends.events.push(Feed::Event(Event { seq, time, kind })).is_ok());
+        }
+        assert!(ends.events.push(Feed::Through(seq)).is_ok());
+        let mut gone = Vec::new();
+        for _ in 0..5 {
+            now += std::time::Duration::from_secs(2);
+            ends.stage.turn(now, time);
+            while ends.notes.pop().is_some() {}
+            while let Some(commit) = ends.commits.pop() {
+                gone.extend(commit.changes.forgotten().map(str::to_owned));
+            }
+        }
+        (gone, ends.stage.governors().count())
+    };
+    let order =
+        Command { subject: subject(), verb: Verb::Resume, actor: "root".into(), reason: "test".into() };
+    assert!(ends.events.push(Feed::Live).is_ok());
+    assert_eq!(turn(&mut ends, Some(Kind::Command(Box::new(order)))), (vec![], 1));
+    let idle = Timer { subject: subject(), kind: TimerKind::Idle, armed: Seq(1) };
+    assert_eq!(turn(&mut ends, Some(Kind::Timer(Box::new(idle)))), (vec![], 1));
+    ends.settled.publish(1);
+    assert_eq!(turn(&mut ends, None), (vec![], 1), "event 2 may be read again");
+    ends.settled.publish(2);
+    let (before, governors) = turn(&mut ends, None);
+    let (after, _) = turn(&mut ends, None);
+    assert_eq!((governors, [before, after].concat()), (0, vec!["acme\0vm".to_owned()]), "once");
 }
