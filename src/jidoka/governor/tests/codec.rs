@@ -7,6 +7,7 @@ use super::super::state::State;
 use super::super::{Bare, Damage};
 use super::model::op;
 use super::*;
+use crate::jidoka::store::{Changes, Kept};
 
 fn bytes(governor: &Governor) -> Vec<u8> {
     let mut out = Vec::new();
@@ -89,6 +90,28 @@ fn no_beginning_of_a_governor_is_a_governor() {
         let longer = [&whole[..], &[0]].concat();
         assert_eq!(Governor::decode(&longer).map(|_| ()), Err(Damage::Trailing { count: 1 }));
     }
+}
+
+/// Bytes that a commit writes for one more waiting signal, where so many wait then.
+fn written(waiting: usize) -> usize {
+    let mut line = Line::new(Rules { mailbox: waiting, ..rules() }).all(&[ACT]);
+    let mut kept = Kept::default();
+    for _ in 1..waiting {
+        line.feed(&SEE);
+        Changes::default().governor(&line.governor, &mut kept);
+    }
+    line.feed(&SEE);
+    let mut changes = Changes::default();
+    changes.governor(&line.governor, &mut kept);
+    assert_eq!((line.governor.waiting(), changes.waits().count()), (waiting, 1));
+    let rows: usize = changes.rows().map(|(key, row)| key.len() + row.len()).sum();
+    rows + changes.waits().map(|(key, row)| key.len() + row.map_or(0, <[u8]>::len)).sum::<usize>()
+}
+
+#[test]
+fn a_signal_that_waits_is_written_once() {
+    // The number of the signal is part of its name, which is one digit longer.
+    assert!(written(800) <= written(2) + 8, "{} and {}", written(800), written(2));
 }
 
 #[test]
