@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{ActionId, Resend, Seq};
 
-/// Whose it is to mend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Whose it is to mend. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Cause {
     /// More signals of one tenant and SKU than may wait behind one action, or two of one id.
@@ -73,20 +74,21 @@ impl FromStr for CaseId {
 #[error("not a dead letter's id; one looks like d-000000000000002a")]
 pub struct NotACaseId;
 
-/// Where a case stands.
+/// Where a case stands. The numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[repr(u8)]
 pub enum Status {
-    Open,
-    Replayed,
-    Discarded,
+    Open = 0,
+    Replayed = 1,
+    Discarded = 2,
 }
 
 impl Status {
     pub const ALL: [Self; 3] = [Self::Open, Self::Replayed, Self::Discarded];
 
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Replayed => "replayed",
@@ -98,7 +100,7 @@ impl Status {
 /// Why it could not be processed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    pub cause: Box<str>,
+    pub cause: Cause,
     pub detail: Box<str>,
     /// Where the governor stood.
     pub state: Box<str>,
@@ -156,6 +158,8 @@ pub struct Case {
     pub r#type: Box<str>,
     pub source: Box<str>,
     pub status: Status,
+    /// The journal's time when it was closed; `None` while it is open.
+    pub closed: Option<u64>,
     /// The first cause.
     #[serde(flatten)]
     pub first: Reason,
@@ -181,7 +185,7 @@ impl Case {
 /// Which cases are wanted; what is not set does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaseFilter {
-    pub cause: Option<Box<str>>,
+    pub cause: Option<Cause>,
     pub tenant: Option<Box<str>>,
     pub sku: Option<Box<str>>,
     pub r#type: Option<Box<str>>,
@@ -194,7 +198,7 @@ impl CaseFilter {
     pub fn takes(&self, case: &Case) -> bool {
         let fits =
             |wanted: &Option<Box<str>>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-        fits(&self.cause, &case.first.cause)
+        self.cause.is_none_or(|cause| cause == case.first.cause)
             && fits(&self.tenant, &case.tenant)
             && fits(&self.sku, &case.sku)
             && fits(&self.r#type, &case.r#type)
@@ -205,10 +209,12 @@ impl CaseFilter {
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// All that the filter takes.
-    pub count: u64,
+    /// All that the filter takes; `None` where nothing counts them and there are too many to look at.
+    pub count: Option<u64>,
     /// Those of the page, in the order of acceptance.
     pub page: Vec<Case>,
+    /// Where the next page begins: after this case. `None` at the end.
+    pub next: Option<CaseId>,
 }
 
 #[cfg(test)]

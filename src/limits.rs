@@ -301,8 +301,14 @@ pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 pub const STORE_JOURNAL_BYTES: u64 = 128 * 1024 * 1024;
 /// Files of tables that the state store keeps open.
 pub const STORE_FILES_CACHED: usize = 64;
-/// One keyspace's unsorted writes; there are six keyspaces, three of which are written to seldom.
+/// One keyspace's unsorted writes; there are seven keyspaces, five of which are written to seldom.
 pub const STORE_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+/// Dead letters that one question looks at, where it filters by what they are not listed by: milliseconds of reading.
+pub const CASES_LOOKED_AT_MAX: u64 = 1_000;
+/// Closed dead letters that are removed at once: the commits of the shards wait for it, a millisecond or two.
+pub const CASES_RETIRED_AT_ONCE: usize = 256;
+/// How often is looked for closed dead letters that need not be kept: the look is one entry.
+pub const CASES_RETIRED_EVERY: Duration = Duration::from_secs(1);
 /// Later receipts shown for one signal. Usually there is one, a late outcome may make it two.
 pub const FOLLOWUPS_MAX: usize = 256;
 /// Sets of changes on their way from one shard to the store; while they are taken, changes gather in the shard.

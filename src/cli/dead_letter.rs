@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::Reach;
+use super::client::{Client, Reach};
 use super::output::{self, Failure, cell};
 use super::progress::Progress;
 use crate::case::{Cause, Status};
@@ -29,15 +29,15 @@ pub struct Filter {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Count and list dead letters
+    /// Count and list dead letters: the open ones, or those of another status
     List {
         #[command(flatten)]
         filter: Filter,
-        #[arg(long, value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
-        status: Option<String>,
-        /// Show so many, the oldest first
-        #[arg(long, default_value_t = 100)]
-        limit: u64,
+        #[arg(long, default_value = Status::Open.as_str(), value_parser = PossibleValuesParser::new(STATUSES))]
+        status: String,
+        /// Show this many at most, the oldest first
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
         #[command(flatten)]
         reach: Reach,
         /// Print JSON
@@ -95,7 +95,11 @@ pub struct Order {
 }
 
 const PATH: &str = "/v1/deadletters";
-const PAGE: u64 = 1000;
+const PAGE: usize = 1000;
+/// Whatever the status.
+const ANY: &str = "all";
+const STATUSES: [&str; 4] =
+    [Status::Open.as_str(), Status::Replayed.as_str(), Status::Discarded.as_str(), ANY];
 const HEADING: [&str; 8] = ["ID", "TENANT", "SKU", "TYPE", "STATUS", "CAUSE", "REPLAYS", "DETAIL"];
 const KEYS: [&str; 8] = ["id", "tenant", "sku", "type", "status", "cause", "replays", "detail"];
 
@@ -103,15 +107,22 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::List { filter, status, limit, reach, json } => {
-                let status = status.map(|status| format!("&status={status}")).unwrap_or_default();
-                let found =
-                    reach.get(&format!("{PATH}?limit={}{}{status}", limit.clamp(1, PAGE), filter.query()))?;
+                let query = filter.query(&status);
+                let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                let mut cases = Vec::new();
+                let mut pages = Pages::new(reach.client()?, &query);
+                while cases.len() < limit && pages.next(limit - cases.len(), &mut cases)? {}
+                // Where nothing counts them: all were seen, or there are more.
+                let (count, next) =
+                    (pages.count.or(pages.is_done.then_some(cases.len() as u64)), pages.after);
                 if json {
-                    return output::print_json(&found);
+                    return output::print_json(&json!({"count": count, "deadletters": cases, "next": next}));
                 }
-                output::print(format!("{} dead letters\n", cell(found.get("count"))).as_bytes())?;
-                let rows = found.get("deadletters").and_then(Value::as_array).into_iter().flatten();
-                output::print_table(HEADING, rows.map(|case| KEYS.map(|key| cell(case.get(key)))))
+                let status = if status == ANY { String::new() } else { format!("{status} ") };
+                let count =
+                    count.map_or_else(|| format!("{} or more", cases.len()), |count| count.to_string());
+                output::print(format!("{count} {status}dead letters\n").as_bytes())?;
+                output::print_table(HEADING, cases.iter().map(|case| KEYS.map(|key| cell(case.get(key)))))
             }
             Self::Show { id, reach, json } => {
                 let case = reach.get(&format!("{PATH}/{}", encode(&id)))?;
@@ -130,11 +141,49 @@ impl Command {
     }
 }
 
+/// What a filter takes, page by page.
+struct Pages<'a> {
+    client: Client,
+    query: &'a str,
+    after: Option<String>,
+    /// What the node counts at the first page.
+    count: Option<u64>,
+    is_done: bool,
+}
+
+impl<'a> Pages<'a> {
+    fn new(client: Client, query: &'a str) -> Self {
+        Self { client, query, after: None, count: None, is_done: false }
+    }
+
+    /// Adds the cases of the next page, which may be none. Returns whether there are more pages.
+    fn next(&mut self, limit: usize, cases: &mut Vec<Value>) -> Result<bool, Failure> {
+        let after = self.after.take().map_or_else(String::new, |after| format!("&after={after}"));
+        let path = format!("{PATH}?limit={}{}{after}", limit.min(PAGE), self.query);
+        let mut page = self.client.get(&path)?;
+        if after.is_empty() {
+            self.count = page.get("count").and_then(Value::as_u64);
+        }
+        if let Some(Value::Array(found)) = page.get_mut("deadletters") {
+            cases.append(found);
+        }
+        self.after = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        self.is_done = self.after.is_none();
+        Ok(!self.is_done)
+    }
+}
+
 impl Filter {
     /// As it stands behind another parameter.
-    fn query(&self) -> String {
-        let given =
-            [("cause", &self.cause), ("tenant", &self.tenant), ("sku", &self.sku), ("type", &self.kind)];
+    fn query(&self, status: &str) -> String {
+        let status = (status != ANY).then(|| status.to_owned());
+        let given = [
+            ("cause", &self.cause),
+            ("tenant", &self.tenant),
+            ("sku", &self.sku),
+            ("type", &self.kind),
+            ("status", &status),
+        ];
         let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
         given.fold(String::new(), |query, (name, value)| query + "&" + name + "=" + &encode(value))
     }
@@ -175,33 +224,37 @@ impl Order {
 
     /// Everything that the filter takes, once the count is as expected.
     fn run_all(&self, verb: &str, body: &Value) -> Result<(), Failure> {
-        let query = format!("{}&status=open", self.filter.query());
-        let client = self.reach.client()?;
-        let count = client.get(&format!("{PATH}?limit=1{query}"))?;
-        let count = count.get("count").and_then(Value::as_u64).unwrap_or_default();
-        if Some(count) != self.expect {
+        let query = self.filter.query(Status::Open.as_str());
+        let mut pages = Pages::new(self.reach.client()?, &query);
+        let (mut ids, mut page) = (Vec::new(), Vec::new());
+        // Nothing is done before all of them are known, and nothing to one that was not counted.
+        loop {
+            let more = pages.next(PAGE, &mut page)?;
+            ids.extend(page.drain(..).map(|case| cell(case.get("id"))));
+            let counted = pages.count.filter(|count| Some(*count) != self.expect);
+            if counted.is_none() && more {
+                continue;
+            }
+            let count = counted.unwrap_or(ids.len() as u64);
+            if Some(count) == self.expect {
+                break;
+            }
             return Err(Failure::check(format!(
                 "{count} open dead letters are taken by this filter; nothing was done"
             ))
             .hint(format!("look at them with `gemba deadletter list`, then say --expect {count}")));
         }
-        let (mut after, mut done, mut refused) = (String::new(), 0, Vec::new());
+        let (client, count) = (pages.client, ids.len() as u64);
+        let (mut done, mut refused) = (0_u64, Vec::new());
         let mut progress = Progress::new(count);
-        while done + (refused.len() as u64) < count {
-            let page = client.get(&format!("{PATH}?limit={PAGE}{query}{after}"))?;
-            let page = page.get("deadletters").and_then(Value::as_array).cloned().unwrap_or_default();
-            let Some(last) = page.last() else { break };
-            after = format!("&after={}", cell(last.get("id")));
-            for case in page {
-                let id = cell(case.get("id"));
-                // What fails is told at the end; the others are not held up by it.
-                match client.post(&format!("{PATH}/{}/{verb}", encode(&id)), body) {
-                    Ok(_) => done += 1,
-                    Err(failure) => refused.push(format!("{id}: {}", failure.what())),
-                }
-                progress.advance();
-                std::thread::sleep(Duration::from_secs(1) / self.rate);
+        for id in ids {
+            // What fails is told at the end; the others are not held up by it.
+            match client.post(&format!("{PATH}/{}/{verb}", encode(&id)), body) {
+                Ok(_) => done += 1,
+                Err(failure) => refused.push(format!("{id}: {}", failure.what())),
             }
+            progress.advance();
+            std::thread::sleep(Duration::from_secs(1) / self.rate);
         }
         progress.finish();
         if self.json {

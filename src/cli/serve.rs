@@ -18,6 +18,7 @@ use crate::diagnostics::{self, say};
 use crate::disk::{self, NotPrivate, RealDisk};
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
+use crate::jidoka::store::Retention;
 use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
 use crate::limits::DIAGNOSTICS_LAST;
@@ -201,6 +202,7 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
             low_water_bytes: config.low_water_bytes,
             backlog_bytes: config.backlog_bytes,
         },
+        retention: Retention { age: config.dead_letter_age, count: config.dead_letter_count.into() },
         sharing: config.firestore.clone().map(sharing).transpose()?,
         say,
     })

@@ -28,12 +28,13 @@ impl<'de> Deserialize<'de> for FilePath {
 }
 
 /// Tables of keys.
-pub const SECTIONS: [&str; 13] = [
+pub const SECTIONS: [&str; 14] = [
     "node",
     "ingress",
     "admin",
     "kanban",
     "dedup",
+    "dead_letters",
     "entitlement",
     "rate_limit",
     "governor",
@@ -76,6 +77,7 @@ pub struct Layer {
     pub admin: Admin,
     pub kanban: Kanban,
     pub dedup: Dedup,
+    pub dead_letters: DeadLetters,
     pub entitlement: Entitlement,
     pub rate_limit: RateLimit,
     pub governor: Governor,
@@ -173,6 +175,13 @@ pub enum Backend {
 pub struct Dedup {
     pub signals: Key<u32>,
     pub hours: Key<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadLetters {
+    pub retention_days: Key<u32>,
+    pub retention_count: Key<u32>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -82,6 +82,17 @@ impl Layers {
                 DEDUP_SIGNALS_MIN,
             )? as usize,
             dedup_horizon: self.hours(|l| &l.dedup.hours, "dedup.hours", 96)?,
+            dead_letter_age: self.days(
+                |l| &l.dead_letters.retention_days,
+                "dead_letters.retention_days",
+                30,
+            )?,
+            dead_letter_count: self.at_least(
+                |l| &l.dead_letters.retention_count,
+                "dead_letters.retention_count",
+                100_000,
+                1,
+            )?,
             entitled: self.or(|l| &l.entitlement.assumed, "entitlement.default", Entitled::Active).value,
             rate_per_second: per_second.map(positive)?,
             rate_burst: burst.map(positive)?.get(),
@@ -195,6 +206,15 @@ impl Layers {
         default: u32,
     ) -> Result<Duration, ConfigError> {
         Ok(Duration::from_hours(self.at_least(key, name, default, 1)?.into()))
+    }
+
+    fn days(
+        &self,
+        key: impl Fn(&Layer) -> &Key<u32>,
+        name: &str,
+        default: u32,
+    ) -> Result<Duration, ConfigError> {
+        Ok(Duration::from_hours(24 * u64::from(self.at_least(key, name, default, 1)?)))
     }
 
     fn governor(&self) -> Result<Governor, ConfigError> {

@@ -82,6 +82,9 @@ pub struct Config {
     pub backlog_bytes: Option<u64>,
     pub dedup_signals: usize,
     pub dedup_horizon: Duration,
+    /// How long closed dead letters are kept: so long, and so many.
+    pub dead_letter_age: Duration,
+    pub dead_letter_count: u32,
     pub entitled: Entitled,
     pub rate_per_second: NonZeroU32,
     pub rate_burst: u32,

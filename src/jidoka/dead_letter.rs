@@ -1,5 +1,5 @@
-//! How governors speak of dead letters (blueprint 2B). A case opens with the first cause, which is kept for ever; a
-//! replay or a discard closes it, and a signal that fails again after its replay opens it again. Pure: governors say in
+//! How governors speak of dead letters (blueprint 2B). A case opens with the first cause, which stays; a replay or
+//! a discard closes it, and a signal that fails again after its replay opens it again. Pure: governors say in
 //! their effects what changes, [`CaseChange::applied`] says what a case is then, the store keeps it.
 
 use std::sync::Arc;
@@ -65,6 +65,7 @@ impl CaseChange {
             Self::Open { case, why, signal, undone, again } => Some(match known.filter(|_| *again) {
                 Some(known) => Case {
                     status: Status::Open,
+                    closed: None,
                     last: Some(why.reason()),
                     action: undone.as_deref().cloned(),
                     changed_by: why.event.0,
@@ -72,13 +73,13 @@ impl CaseChange {
                 },
                 None => Case { action: undone.as_deref().cloned(), ..fresh(*case, why, signal) },
             }),
-            Self::Close { how, event, .. } => {
+            Self::Close { how, event, time, .. } => {
                 let known = known?;
                 let (status, replays) = match how {
                     Closing::Replayed => (Status::Replayed, known.replays.saturating_add(1)),
                     Closing::Discarded => (Status::Discarded, known.replays),
                 };
-                Some(Case { status, replays, changed_by: event.0, ..known })
+                Some(Case { status, closed: Some(time.0), replays, changed_by: event.0, ..known })
             }
         }
     }
@@ -94,6 +95,7 @@ fn fresh(case: CaseId, why: &Why, signal: &Signal) -> Case {
         r#type: signal.kind().into(),
         source: signal.provenance.source.clone(),
         status: Status::Open,
+        closed: None,
         first: why.reason(),
         last: None,
         action: None,
@@ -105,7 +107,7 @@ fn fresh(case: CaseId, why: &Why, signal: &Signal) -> Case {
 impl Why {
     fn reason(&self) -> Reason {
         Reason {
-            cause: self.cause.as_str().into(),
+            cause: self.cause,
             detail: (&*self.detail).into(),
             state: self.state.as_str().into(),
             event: self.event.0,

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -14,7 +14,7 @@ use super::health::Health;
 use super::settings::Rulebook;
 use super::sharing::Elsewhere;
 use super::supervisor::Restarts;
-use super::wiring::{Gauge, OperatorEnds};
+use super::wiring::{Gauge, OperatorEnds, lanes};
 use crate::andon::log::Reader;
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
 use crate::clock;
@@ -25,7 +25,7 @@ use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::kaizen::{Collector, Gauges};
 use crate::kanban::stage::{self as journal, shard_of};
-use crate::operator::{Again, Answered, Filter, Line, Refused, Reply, Said, Unavailable};
+use crate::operator::{Again, Answered, Filter, Line, NO_CASE, Refused, Reply, Said, Unavailable};
 use crate::receipt::{ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender};
 use crate::signal::{Fingerprint, Provenance, Signal};
@@ -134,6 +134,9 @@ impl Inner {
         order: Order,
     ) -> Result<Result<Seq, Refused>, Unavailable> {
         let answer = self.offer(order)?;
+        // What the store has passed, it knows of.
+        let settled = self.known.health.journal.settled.read();
+        self.replaying.borrow_mut().retain(|_, seq| seq.0 > settled);
         self.replaying.borrow_mut().insert(id, Seq(u64::MAX));
         let inner = Rc::clone(self);
         // Apart, since the number may come when the operator has long been told that there was no answer.
@@ -217,7 +220,7 @@ impl Inner {
         let cases = self.known.cases.clone();
         let found = read(move || Ok(cases.find(id)?.zip(cases.signal(id)?))).await?;
         let Some((case, signal)) = found else {
-            return Ok(Err(Refused::Missing("there is no dead letter of this id")));
+            return Ok(Err(Refused::Missing(NO_CASE)));
         };
         let mut replaying = self.replaying.borrow_mut();
         if replaying.get(&id).is_some_and(|seq| case.changed_by >= seq.0) {
@@ -324,22 +327,6 @@ impl Inner {
             }
         }
     }
-}
-
-/// How much waits in the lanes, and how often the line started again.
-#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-pub fn lanes(depths: &[Gauge], restarts: &Mutex<Restarts>, gauges: &mut Gauges) {
-    let mut waiting = 0;
-    for (name, depth) in depths {
-        let depth = depth();
-        if name.starts_with("arrivals") || name.starts_with("events") {
-            waiting += depth;
-        }
-        gauges.set("gemba_ring_depth", &[("ring", name.as_str())], depth as f64);
-    }
-    gauges.set("queue_depth", &[], waiting as f64);
-    let restarts = restarts.lock().unwrap_or_else(PoisonError::into_inner).total();
-    gauges.set("gemba_restarts", &[], restarts as f64);
 }
 
 fn ordered(seq: Seq, ordinal: u8) -> Ordered {

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
-use super::desk::{answered, lanes, send};
+use super::desk::{answered, send};
 use super::health::Health;
 use super::settings::Settings;
 use super::supervisor::Restarts;
-use super::wiring::Gauge;
+use super::wiring::{Gauge, lanes};
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
 use crate::kaizen::{Collector, Gauges};
@@ -102,7 +102,7 @@ impl Line for EdgeDesk {
     }
 
     fn dead_letters(&self, _: CaseFilter, _: Seq, _: usize) -> Reply<Found> {
-        nothing(Found::default())
+        nothing(Found { count: Some(0), ..Found::default() })
     }
 
     fn dead_letter(&self, _: CaseId) -> Reply<Option<(Case, bytes::Bytes)>> {

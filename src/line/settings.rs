@@ -13,6 +13,7 @@ use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
+use crate::jidoka::store::Retention;
 use crate::kanban::broker::topology::Topology;
 use crate::kanban::dedup;
 use crate::net::amqp::Broker;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// Memory that tenants share.
     pub room: Room,
+    /// How long closed dead letters are kept.
+    pub retention: Retention,
     /// Where processors share their state.
     pub sharing: Option<Sharing>,
     /// Tells an operator what happens.

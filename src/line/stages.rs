@@ -30,7 +30,7 @@ use crate::event::Seq;
 use crate::jidoka::governor::Governor;
 use crate::jidoka::rules::{Compiled, RulesSource};
 use crate::jidoka::stage as shard;
-use crate::jidoka::store::{self, Embedded, Keeper};
+use crate::jidoka::store::{self, Embedded, Keeper, Retiring};
 use crate::kaizen::Collector;
 use crate::kanban::dedup::{Background, Dedup};
 use crate::kanban::journal_clock;
@@ -217,7 +217,8 @@ impl Line {
             watermark,
             &held,
             (marks.settled.clone(), scribe_marks.size.clone()),
-        );
+        )
+        .retiring(Retiring::new(settings.retention, marks.clock.time.clone()));
         let (sleeper, stop) = (keeper.1, stops.keeper.clone());
         let keeper = spawn("store", &tell, move || Ok(threads::keeper(keeper_stage, &sleeper, &stop)?))?;
 

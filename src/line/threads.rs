@@ -103,12 +103,14 @@ pub fn keeper(mut keeper: Keeper, sleeper: &Sleeper, stop: &Stop) -> Result<(), 
     /// Receipts are durable within milliseconds; nobody rings for it.
     const RECEIPTS: Duration = Duration::from_millis(10);
     while !stop.abandon.is_on() {
-        if !keeper.turn()? {
+        let worked = keeper.turn()?;
+        let more = keeper.retire()?;
+        if !worked {
             if stop.finish.is_on() && !keeper.has_work() && !keeper.is_waiting() {
                 return Ok(());
             }
             let wait = if keeper.is_waiting() { RECEIPTS } else { LOOK_AGAIN };
-            sleeper.wait(wait, || keeper.has_work() && !keeper.is_waiting());
+            sleeper.wait(wait, || more || keeper.has_work() && !keeper.is_waiting());
         }
     }
     Ok(())

@@ -1,14 +1,16 @@
 //! The lanes of the line: who hands what to whom. Every lane is bounded and named here.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::supervisor::Restarts;
 use crate::andon::log::{LogError, Sealed};
 use crate::event::{Ack, Arrival};
 use crate::jidoka::query::Query;
 use crate::jidoka::stage::{self as shard, Commit, Order};
 use crate::jidoka::store;
+use crate::kaizen::Gauges;
 use crate::kanban::stage as journal;
 use crate::limits;
 use crate::ring::{Bell, Idle, Mark, Receiver, Sender, Sleeper, lane, weighed_lane};
@@ -140,4 +142,20 @@ pub fn wire_log_writer(scribe: &Sleeper) -> (LogWriterEnd, andon::stage::Writer)
     let (batches, taken) = lane(1, sleeper.bell());
     let (done, written) = lane(1, scribe.bell());
     ((taken, done, sleeper), andon::stage::Writer { batches, written })
+}
+
+/// How much waits in the lanes, and how often the line started again.
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+pub fn lanes(depths: &[Gauge], restarts: &Mutex<Restarts>, gauges: &mut Gauges) {
+    let mut waiting = 0;
+    for (name, depth) in depths {
+        let depth = depth();
+        if name.starts_with("arrivals") || name.starts_with("events") {
+            waiting += depth;
+        }
+        gauges.set("gemba_ring_depth", &[("ring", name.as_str())], depth as f64);
+    }
+    gauges.set("queue_depth", &[], waiting as f64);
+    let restarts = restarts.lock().unwrap_or_else(PoisonError::into_inner).total();
+    gauges.set("gemba_restarts", &[], restarts as f64);
 }

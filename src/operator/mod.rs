@@ -27,6 +27,10 @@ use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalSt
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
 
+/// Said of a case that is not there.
+pub const NO_CASE: &str =
+    "there is no dead letter of this id; closed ones are kept for `dead_letters.retention_days`";
+
 /// An answer that is being made.
 pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>>>>;
 

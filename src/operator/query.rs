@@ -31,7 +31,7 @@ pub fn dead_letters(query: &str) -> Result<(CaseFilter, Seq, usize), String> {
         match name {
             "cause" => {
                 let cause: Cause = value.parse().map_err(|error| format!("`cause`: {error}"))?;
-                filter.cause = Some(cause.as_str().into());
+                filter.cause = Some(cause);
             }
             "status" => {
                 let status = Status::ALL.into_iter().find(|status| status.as_str() == value);
@@ -79,7 +79,7 @@ mod tests {
     fn a_filter_is_read_whole_or_refused() {
         let (filter, after, limit) =
             dead_letters("cause=policy&tenant=a%2Fb&status=open&limit=5&after=d-000000000000002a").unwrap();
-        assert_eq!((filter.cause.as_deref(), filter.tenant.as_deref()), (Some("policy"), Some("a/b")));
+        assert_eq!((filter.cause, filter.tenant.as_deref()), (Some(Cause::Policy), Some("a/b")));
         assert_eq!((filter.status, after, limit), (Some(Status::Open), Seq(42), 5));
         for wrong in ["cause=bad", "status=shut", "limit=0", "after=42", "what=1", "tenant=%zz"] {
             assert!(dead_letters(wrong).is_err(), "{wrong}");

@@ -27,7 +27,7 @@ use super::orders::{self, Failed};
 use super::routes::{NoRoute, Route, find};
 use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
-use super::{Line, Tokens, Unavailable, query};
+use super::{Line, NO_CASE, Tokens, Unavailable, query};
 use crate::event::Subject;
 use crate::limits;
 use crate::net::listen::AsyncAcceptor;
@@ -285,7 +285,10 @@ async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> 
         Route::DeadLetters => match query::dead_letters(query) {
             Ok((filter, after, limit)) => {
                 let found = line.dead_letters(filter, after, limit).await?;
-                json(StatusCode::OK, &serde_json::json!({"count": found.count, "deadletters": found.page}))
+                let next = found.next.map(|id| id.to_string());
+                let shown =
+                    serde_json::json!({"count": found.count, "deadletters": found.page, "next": next});
+                json(StatusCode::OK, &shown)
             }
             Err(wrong) => problem(StatusCode::BAD_REQUEST, &wrong),
         },
@@ -299,7 +302,7 @@ async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> 
                     shown["signal"] = serde_json::from_slice(&signal).unwrap_or_else(|_| text());
                     json(StatusCode::OK, &shown)
                 }
-                None => problem(StatusCode::NOT_FOUND, "there is no dead letter of this id"),
+                None => problem(StatusCode::NOT_FOUND, NO_CASE),
             },
         },
         Route::Policy => json(StatusCode::OK, &line.rules().await?),

@@ -369,6 +369,63 @@ fn a_failed_target_is_a_case_that_is_replayed_when_the_target_is_back() {
     assert!(open(&node) < 0.1, "{}", open(&node));
 }
 
+/// Of four cases three are closed: what is open is counted alone and stays, and of the closed ones the newest is kept.
+#[test]
+fn closed_dead_letters_are_not_counted_as_open_and_go_when_their_retention_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("pack.toml"), pack(&[rule("bad", "signal.data.missing > 1.0", "deny")]))
+        .unwrap();
+    let config = |count: u32| {
+        let config = format!(
+            "[node]\nprofile = \"dev\"\n[policy]\npacks = [\"pack.toml\"]\n[dead_letters]\nretention_count = {count}\n\
+             [[admin.token]]\nname = \"operator\"\nrole = \"operator\"\n[[admin.token]]\nname = \"admin\"\nrole = \"admin\"\n"
+        );
+        std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
+    };
+    let start = || Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    config(100);
+    let mut node = start();
+    for number in 0..4 {
+        accept(&node, "vm", &format!("s-{number}"));
+    }
+    let all = cases(&node, "", 4);
+    let told = said(&gemba(&node, &["deadletter", "list"]));
+    assert!(told.starts_with("4 open dead letters\n"), "{told}");
+    for case in &all[..3] {
+        let path = format!("/v1/deadletters/{}/discard", case["id"].as_str().unwrap());
+        ordered(&node, &path, &json!({"reason": "a drill"}));
+    }
+    let closed = cases(&node, "status=discarded", 3);
+    assert!(closed.iter().all(|case| case["closed"].as_u64().is_some()), "{closed:?}");
+    let listed = |node: &Node, words: &[&str]| said(&gemba(node, &[&["deadletter", "list"], words].concat()));
+    let id = |number: usize| all[number]["id"].as_str().unwrap();
+    let told = listed(&node, &[]);
+    assert!(told.starts_with("1 open dead letters\n"), "{told}");
+    assert!(told.contains(id(3)) && !told.contains(id(0)), "{told}");
+    assert!(listed(&node, &["--status", "all"]).starts_with("4 dead letters\n"));
+    assert!(listed(&node, &["--type", "cost.usage", "--limit", "1"]).starts_with("1 open dead letters\n"));
+    assert!((node.metric("gemba_dead_letters_closed") - 3.0).abs() < 0.1);
+    let told = said(&gemba(&node, &["deadletter", "discard", "--expect", "4", "--reason", "a drill"]));
+    assert!(told.contains("1 open dead letters"), "{told}");
+
+    // The retention is the configuration's, of cases from before it, too.
+    node.kill();
+    config(1);
+    let node = start();
+    let until = Instant::now() + PATIENCE;
+    while ask(&node, "/v1/deadletters?status=discarded")["count"] != 1 {
+        assert!(Instant::now() < until, "closed ones are still kept");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let left = cases(&node, "", 2);
+    assert_eq!((left[0]["id"].as_str(), left[1]["id"].as_str()), (Some(id(2)), Some(id(3))));
+    assert_eq!((&left[0]["status"], &left[1]["status"]), (&"discarded".into(), &"open".into()));
+    assert_eq!(node.ask(&format!("/v1/deadletters/{}", id(0))).status, 404);
+    assert_eq!(types(&receipts(&node, "s-0", 2)), ["deadletter_signal", "operator"], "what is proven stays");
+    assert!((node.metric("gemba_dead_letters_closed") - 1.0).abs() < 0.1);
+    assert!((node.metric("gemba_dead_letters_open{cause=\"policy\"}") - 1.0).abs() < 0.1);
+}
+
 /// The memory of `budget-80` has counted the signal whose action failed: decided anew, it would be observed and its page
 /// be lost.
 #[test]

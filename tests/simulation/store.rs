@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gemba::case::{CaseId, Status};
-use gemba::event::Seq;
+use gemba::event::{Seq, UnixMillis};
 use gemba::jidoka::dead_letter::CaseChange;
 use gemba::jidoka::governor::Governor;
-use gemba::jidoka::store::{Changes, Loaded, StateStore, StoreError, join};
+use gemba::jidoka::store::{Changes, Loaded, Retention, StateStore, StoreError, join};
 use gemba::signal::Signal;
 
 use crate::disk::SimDisk;
@@ -106,6 +106,10 @@ impl Durable {
 }
 
 impl StateStore for SimStore {
+    fn retire(&mut self, _: Retention, _: UnixMillis) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     fn load(&self, visit: &mut dyn FnMut(Governor)) -> Result<Loaded, StoreError> {
         let durable = self.durable();
         durable.load(visit)?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Cases, Changes, Loaded, StateStore, StoreError, join};
-use crate::event::Seq;
+use super::{Cases, Changes, Loaded, Retention, StateStore, StoreError, join};
+use crate::event::{Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
 use crate::limits;
 
@@ -163,7 +163,19 @@ impl StateStore for Embedded {
         batch.insert(&self.meta, WATERMARK, watermark.0.to_be_bytes());
         batch.commit().map_err(|error| wrapped(&self.path, "write", error))?;
         self.watermark = watermark;
-        Ok(())
+        if changes.cases().is_empty() { Ok(()) } else { self.cases.count() }
+    }
+
+    fn retire(&mut self, retention: Retention, now: UnixMillis) -> Result<bool, StoreError> {
+        // Not synced by itself: what a crash undoes is done again.
+        let mut batch = self.database.batch();
+        let retired = self.cases.retire(&mut batch, retention, now)?;
+        if retired == 0 {
+            return Ok(false);
+        }
+        batch.commit().map_err(|error| wrapped(&self.path, "write", error))?;
+        self.cases.count()?;
+        Ok(retired == limits::CASES_RETIRED_AT_ONCE)
     }
 }
 
@@ -207,7 +219,7 @@ mod tests {
 
     use super::super::{Followup, Kept};
     use super::*;
-    use crate::event::{Command, Event, Kind, Subject, UnixMillis, Verb};
+    use crate::event::{Command, Event, Kind, Subject, Verb};
     use crate::jidoka::governor::Effects;
     use crate::jidoka::rules::Rules;
 

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{StateStore, StoreError};
-use crate::event::Seq;
+use super::{Retention, StateStore, StoreError};
+use crate::event::{Seq, UnixMillis};
 use crate::jidoka::stage::Commit;
+use crate::limits::CASES_RETIRED_EVERY;
 use crate::ring::{Mark, Receiver};
 
 /// One shard's changes, and the number of its last commit whose receipts are durable.
@@ -15,6 +16,23 @@ use crate::ring::{Mark, Receiver};
 pub struct Port {
     pub commits: Receiver<Commit>,
     pub durable: Mark,
+}
+
+/// How the closed dead letters go.
+#[derive(Debug)]
+pub struct Retiring {
+    pub retention: Retention,
+    /// The journal's time.
+    pub time: Mark,
+    /// When is looked again.
+    due: UnixMillis,
+}
+
+impl Retiring {
+    #[must_use]
+    pub fn new(retention: Retention, time: Mark) -> Self {
+        Self { retention, time, due: UnixMillis(0) }
+    }
 }
 
 /// Commits for all shards into one store.
@@ -29,6 +47,7 @@ pub struct Keeper {
     settled: Mark,
     /// Entries of the transparency log that are durable.
     log_size: Mark,
+    retiring: Option<Retiring>,
 }
 
 impl Keeper {
@@ -44,7 +63,30 @@ impl Keeper {
         let waiting = ports.iter().map(|_| VecDeque::new()).collect();
         let through = vec![watermark; ports.len()];
         let held = vec![held.to_vec(); ports.len()];
-        Self { store, ports, waiting, through, held, settled, log_size }
+        Self { store, ports, waiting, through, held, settled, log_size, retiring: None }
+    }
+
+    /// Removes closed dead letters, too.
+    #[must_use]
+    pub fn retiring(mut self, retiring: Retiring) -> Self {
+        self.retiring = Some(retiring);
+        self
+    }
+
+    /// Removes some closed dead letters that need not be kept any more, between two turns. Returns whether there may be
+    /// more of them.
+    pub fn retire(&mut self) -> Result<bool, StoreError> {
+        let Some(retiring) = &mut self.retiring else { return Ok(false) };
+        let now = UnixMillis(retiring.time.read());
+        if now < retiring.due {
+            return Ok(false);
+        }
+        let more = self.store.retire(retiring.retention, now)?;
+        if !more {
+            let every = u64::try_from(CASES_RETIRED_EVERY.as_millis()).unwrap_or(u64::MAX);
+            retiring.due = UnixMillis(now.0.saturating_add(every));
+        }
+        Ok(more)
     }
 
     /// Whether changes wait for a turn.

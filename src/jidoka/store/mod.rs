@@ -8,6 +8,7 @@
 //! be committed only when the receipts of its last event are durable, because a replay skips what a row has
 //! already applied.
 
+mod case_lists;
 mod cases;
 mod certain;
 mod embedded;
@@ -17,14 +18,14 @@ use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::path::PathBuf;
 
-pub use cases::Cases;
+pub use cases::{Cases, Retention};
 pub use certain::make_certain;
 pub use embedded::{Embedded, Followups};
-pub use keeper::{Keeper, Port};
+pub use keeper::{Keeper, Port, Retiring};
 
 use super::dead_letter::CaseChange;
 use super::governor::{Bare, Damage, Governor};
-use crate::event::Seq;
+use crate::event::{Seq, UnixMillis};
 use crate::receipt::Draft;
 
 /// A place for governors. The embedded store is one; a remote one versions its rows.
@@ -35,6 +36,9 @@ pub trait StateStore: Send {
     /// Makes `changes` durable, atomically with the watermark: every governor's events up to it are in its row.
     /// After an error the store takes no further commit; open it again.
     fn commit(&mut self, changes: &Changes, watermark: Seq) -> Result<(), StoreError>;
+
+    /// Removes some of the closed dead letters that need not be kept at `now`. Returns whether there may be more of them.
+    fn retire(&mut self, retention: Retention, now: UnixMillis) -> Result<bool, StoreError>;
 }
 
 /// What a store knows beside its governors.
