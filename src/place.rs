@@ -1,11 +1,13 @@
 //! Where a value was written, so that an error can point there: in a configuration or in a policy pack.
 
+mod number;
 mod values;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use number::Number;
 pub use values::{Kind, Value};
 
 /// A file, line and column, or the name of a variable or flag.
@@ -80,6 +82,12 @@ impl Text {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it is a file, and not a variable or a flag.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.is_file
     }
 
     /// Everything that is set in it.
@@ -172,8 +180,6 @@ impl Text {
         };
         let expected = message.rsplit_once("expected ").map_or("", |(_, expected)| expected);
         let expected = match expected {
-            "u16" => format!("a whole number from 0 to {}", u16::MAX),
-            "u32" => format!("a whole number from 0 to {}", u32::MAX),
             "a boolean" => "true or false".to_owned(),
             "a sequence" => "a list".to_owned(),
             table if table.starts_with("struct ") => "a table".to_owned(),

@@ -50,10 +50,12 @@ impl Reach {
         let config = self.configured.load(None)?;
         let admin = self.admin.as_ref().map_or_else(|| config.admin_listen.to_string(), Plane::authority);
         let token = match (&self.token_file, config.tokens.first()) {
-            (Some(file), _) => token_of(&token_in(file))?,
-            (None, Some(token)) => token_of(&token.secret)?,
+            (Some(file), _) => token_in(file).read()?,
+            (None, Some(token)) => {
+                SecretRef { chosen_by: Chooser::Node(TOKEN_IS), ..token.secret.clone() }.read()?
+            }
             (None, None) => {
-                return Err(Failure::usage("no token is configured").hint("name one with --token-file"));
+                return Err(Failure::usage("no token is configured").hint(TOKEN_IS));
             }
         };
         let runtime =
@@ -114,21 +116,9 @@ impl Client {
     }
 }
 
-/// A token that the node does not have is of no use: none is to be made here.
-fn token_of(secret: &SecretRef) -> Result<SecretSlice<u8>, Failure> {
-    let missing = matches!(&secret.kept, Kept::File(path) if !path.exists());
-    secret.read().map_err(|error| {
-        let failure = Failure::from(error);
-        if missing {
-            failure.hint(
-                "name the file of a token of the node with --token-file, or the node's configuration and directory with \
-                 --config and --data-dir",
-            )
-        } else {
-            failure
-        }
-    })
-}
+/// Where a token is that the node knows: one that is made here is of no use.
+const TOKEN_IS: &str = "name the file of a token of the node with --token-file, or the node's configuration and directory \
+                        with --config and --data-dir";
 
 fn token_in(file: &Path) -> SecretRef {
     SecretRef {
@@ -136,7 +126,7 @@ fn token_in(file: &Path) -> SecretRef {
         what: "the token".into(),
         key: "--token-file".into(),
         place: Place::named("--token-file"),
-        chosen_by: Chooser::Us,
+        chosen_by: Chooser::Node(TOKEN_IS),
     }
 }
 

@@ -245,7 +245,7 @@ fn proof_keys(proof: &config::Proof, secrets: &Secrets) -> Result<ProofKeys, Con
     let seed = secrets.get(&proof.log_key)?;
     let log_seed = LogSeed::from_hex(seed.expose_secret()).ok_or_else(|| {
         ConfigError::new(&proof.log_key.place, "the log's signing key: it is not 32 bytes in hex")
-            .hint("make one: (umask 077; openssl rand -hex 32 > FILE)")
+            .hint(proof.log_key.advice())
     })?;
     Ok(ProofKeys { receipt_secret: secrets.get(&proof.receipt_secret)?, log_seed })
 }
@@ -297,6 +297,11 @@ pub fn keyring(source: &config::Source, secrets: &Secrets) -> Result<Keyring, Co
         SchemeName::StandardWebhooks => Scheme::StandardWebhooks,
         SchemeName::Hmac => Scheme::Hmac,
     };
+    // Each alone first, so that an error names the one that is wrong.
+    for (key, named) in source.keys.iter().zip(&keys) {
+        Keyring::new(&source.name, scheme, &[*named], source.tolerance.as_secs())
+            .map_err(|why| key.secret.wrong(why).hint(key.secret.advice()))?;
+    }
     let keyring = Keyring::new(&source.name, scheme, &keys, source.tolerance.as_secs())
         .map_err(|why| ConfigError::new(&source.place, format!("source `{}`: {why}", source.name)))?;
     Ok(if source.binary { keyring.knowing_bodies() } else { keyring })

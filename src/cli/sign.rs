@@ -10,6 +10,7 @@ use super::Configured;
 use super::output::{self, Failure};
 use super::serve::keyring;
 use crate::clock;
+use crate::config::secret::Chooser;
 use crate::config::{Secrets, file};
 use crate::limits::BODY_BYTES_MAX;
 
@@ -27,6 +28,10 @@ pub struct Sign {
     configured: Configured,
 }
 
+/// Where a secret is that the node knows: what is signed with another one is refused there.
+const SECRET_IS: &str = "name the node's configuration and directory with --config and --data-dir; with the \
+                         `dev` profile the node's first start makes it";
+
 impl Sign {
     pub fn run(self) -> Result<(), Failure> {
         let config = self.configured.load(None)?;
@@ -37,7 +42,11 @@ impl Sign {
             Failure::usage(format!("there is no source `{}`", self.source))
                 .hint(format!("there are {}", names()))
         })?;
-        let keyring = keyring(source, &Secrets::default())?;
+        let mut source = source.clone();
+        for key in &mut source.keys {
+            key.secret.chosen_by = Chooser::Node(SECRET_IS);
+        }
+        let keyring = keyring(&source, &Secrets::default())?;
         let body = self.body()?;
         let id = match self.id {
             Some(id) => id,

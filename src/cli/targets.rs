@@ -38,7 +38,7 @@ fn endpoint(webhook: &Webhook, action: &Action, secrets: &Secrets) -> Result<End
     let secret = secrets.get(&webhook.secret)?;
     let signer = Signer::new(secret.expose_secret()).map_err(|why| {
         ConfigError::new(&webhook.secret.place, format!("action `{name}`: {why}"))
-            .hint("make one: (umask 077; echo \"whsec_$(openssl rand -base64 32)\" > FILE)")
+            .hint(webhook.secret.advice())
     })?;
     Ok(Endpoint {
         url: webhook.url.clone(),

@@ -10,8 +10,8 @@ use toml::Spanned;
 use super::layer;
 use super::layers::{Layers, name, optional, place_of, set, twice};
 use super::place::{ConfigError, Place, Text};
-use super::secret::SecretRef;
-use crate::limits::{ACTION_TOTAL, ACTION_TRY_SECONDS};
+use super::secret::{SecretRef, Written};
+use crate::limits::ACTION_TRY_SECONDS;
 
 /// One configured action.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl Layers {
         refuse_keys_of_others(text, action)?;
         let place = place_of(text, table);
         let timeout = optional(text, action.timeout_seconds.as_ref());
-        let timeout = timeout.map_or(Ok(ACTION_TRY_SECONDS), |timeout| timeout.map(within_the_total))?;
+        let timeout = timeout.map_or(ACTION_TRY_SECONDS, |timeout| timeout.value.0);
         let kind = match kind {
             layer::ActionKind::Log => ActionKind::Log,
             layer::ActionKind::Webhook => {
@@ -119,7 +119,7 @@ impl Layers {
         }
         let what = format!("the secret of action `{name}`");
         let kept = (optional(text, action.secret_file.as_ref()), optional(text, action.secret_env.as_ref()));
-        let secret = self.secret(kept, None, default, (&what, "action.secret_file"));
+        let secret = self.secret(kept, None, default, (&what, "action.secret_file", Written::Whsec));
         let secret = secret.map_err(|error| ConfigError { place: place.clone(), ..error })?;
         let ca_file = optional(text, action.ca_file.as_ref()).map(|file| (file.value.0, file.place));
         if let Some((_, place)) = ca_file.as_ref().filter(|_| url.scheme_str() == Some("http")) {
@@ -154,15 +154,6 @@ fn refuse_keys_of_others(text: &Text, action: &layer::Action) -> Result<(), Conf
         }
     }
     Ok(())
-}
-
-fn within_the_total(seconds: u32) -> Result<u32, String> {
-    let most = ACTION_TOTAL.as_secs();
-    if (1..=most).contains(&seconds.into()) {
-        Ok(seconds)
-    } else {
-        Err(format!("{seconds} is no time for a try: 1 to {most}, which is all that an action has"))
-    }
 }
 
 /// Says nothing of the text: it may hold a secret.

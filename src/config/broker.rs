@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use super::actions::{Action, ActionKind};
-use super::layer::{NodeRole, Profile, QueueType, RabbitMq, Store};
+use super::layer::{Key, Layer, NodeRole, Number, Partition, Profile, QueueType, RabbitMq, Store};
 use super::layers::{Layers, Set};
 use super::place::{ConfigError, Place};
-use super::secret::{Chooser, SecretRef};
-use crate::limits::{PARTITIONS_MAX, PREFETCH_MAX, SHARED_PREFETCH};
+use super::secret::{Chooser, SecretRef, Written};
+use crate::limits::SHARED_PREFETCH;
 
 /// How the broker is reached.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Layers {
         if file.is_none() && variable.is_none() {
             return Err(missing("password_file").hint("`rabbitmq.password_env` names a variable instead"));
         }
-        let what = ("the broker's password", "rabbitmq.password_file");
+        let what = ("the broker's password", "rabbitmq.password_file", Written::Hex);
         let password = self.secret((file, variable), None, None, what)?;
         let password = SecretRef { chosen_by: Chooser::Peer, ..password };
         let vhost = self.find(|layer| &layer.rabbitmq.vhost).map_or_else(|| "/".to_owned(), |set| set.value);
@@ -141,10 +141,17 @@ impl Layers {
         }
     }
 
+    fn small<const LEAST: u32, const MOST: u32>(
+        &self,
+        key: impl Fn(&Layer) -> &Key<Number<LEAST, MOST>>,
+        default: u16,
+    ) -> u16 {
+        self.find(key).map_or(default, |set| small(set.value))
+    }
+
     fn queues(&self, profile: Profile) -> Result<Queues, ConfigError> {
         let name = self.or(|layer| &layer.rabbitmq.queue, "rabbitmq.queue", "tai2030.signals".into());
-        let partitions = self.or(|layer| &layer.rabbitmq.partitions, "rabbitmq.partitions", 1);
-        let partitions = partitions.map(|count| within(count, 1, PARTITIONS_MAX))?;
+        let partitions = self.small(|layer| &layer.rabbitmq.partitions, 1);
         // What is shared once a second is acknowledged once a second.
         let shares =
             self.or(|layer| &layer.state.store, "state.store", Store::Embedded).value == Store::Firestore;
@@ -154,7 +161,7 @@ impl Layers {
             Profile::Staging => 50,
             Profile::Prod => 100,
         };
-        let prefetch = self.or(|layer| &layer.rabbitmq.prefetch, "rabbitmq.prefetch", usual);
+        let prefetch = self.small(|layer| &layer.rabbitmq.prefetch, usual);
         let consume = self.find(|layer| &layer.rabbitmq.consume);
         let durable = self.or(|layer| &layer.rabbitmq.durable, "rabbitmq.durable", true);
         let usual = if durable.value { QueueType::Quorum } else { QueueType::Classic };
@@ -174,10 +181,10 @@ impl Layers {
                 || Ok((0..partitions).collect()),
                 |consume| consume.map(|consumed| consumed_of(consumed, partitions)),
             )?,
-            prefetch: prefetch.map(|count| within(count, 1, PREFETCH_MAX))?,
+            prefetch,
             durable: durable.value,
             kind: kind.value,
-            group_size: group_size.map(|size| size.map(|size| within(size, 1, 99))).transpose()?,
+            group_size: group_size.map(|set| small(set.value)),
             adopt: self.or(|layer| &layer.rabbitmq.adopt, "rabbitmq.adopt", false).value,
         })
     }
@@ -197,12 +204,10 @@ fn no_broker(role: &Set<NodeRole>, actions: &[Action]) -> Result<Option<Broker>,
     }
 }
 
-fn within(value: u16, least: u16, most: u16) -> Result<u16, String> {
-    if (least..=most).contains(&value) {
-        Ok(value)
-    } else {
-        Err(format!("{value} is not between {least} and {most}"))
-    }
+/// The ranges of [`RabbitMq`]'s numbers end below this.
+fn small<const LEAST: u32, const MOST: u32>(number: Number<LEAST, MOST>) -> u16 {
+    const { assert!(MOST <= u16::MAX as u32) }
+    u16::try_from(number.0).unwrap_or(u16::MAX)
 }
 
 fn queue_name(text: String) -> Result<String, String> {
@@ -217,7 +222,8 @@ fn queue_name(text: String) -> Result<String, String> {
     }
 }
 
-fn consumed_of(mut consumed: Vec<u16>, partitions: u16) -> Result<Vec<u16>, String> {
+fn consumed_of(consumed: Vec<Partition>, partitions: u16) -> Result<Vec<u16>, String> {
+    let mut consumed: Vec<u16> = consumed.into_iter().map(small).collect();
     consumed.sort_unstable();
     consumed.dedup();
     match consumed.last() {

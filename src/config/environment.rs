@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use super::layer::{Layer, SECTIONS};
+use super::layer::{LISTS, Layer, SECTIONS, list_hint};
 use super::place::{ConfigError, Place, Text, quoted};
 
 const PREFIX: &str = "GEMBA_";
@@ -44,14 +44,15 @@ pub fn warnings(variables: &[(OsString, OsString)], is_named: impl Fn(&str) -> b
     }
     names.sort_unstable();
     let valid: Vec<String> = valid();
-    let meant = |name: &str| {
-        let distance = |valid: &&String| strsim::damerau_levenshtein(name, valid);
-        valid.iter().min_by_key(distance).filter(|valid| distance(valid) <= TYPING_ERRORS)
-    };
+    // Lists of tables have no variable; who tries to set one is told what to do instead.
+    let lists = LISTS.map(|list| (variable(list), list_hint(list).unwrap_or_default()));
+    let named = |valid: &String| (valid.clone(), format!("the nearest valid name is {valid}"));
+    let candidates: Vec<(String, String)> = valid.iter().map(named).chain(lists).collect();
     let warning = |name: &str| {
-        let meant = meant(name)?;
-        let warning = ConfigError::new(&Place::named(name), "this variable sets nothing");
-        Some(warning.hint(format!("the nearest valid name is {meant}")))
+        let distance = |(valid, _): &&(String, String)| strsim::damerau_levenshtein(name, valid);
+        let (_, hint) =
+            candidates.iter().min_by_key(distance).filter(|near| distance(near) <= TYPING_ERRORS)?;
+        Some(ConfigError::new(&Place::named(name), "this variable sets nothing").hint(hint))
     };
     names.into_iter().filter_map(warning).collect()
 }
@@ -83,15 +84,21 @@ fn is_of_kubernetes(name: &str, value: &str) -> bool {
         || has("_PORT_", &is_port)
 }
 
+/// The variable of a dotted key.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__")).to_ascii_uppercase()
+}
+
 /// Every variable that sets something.
-fn valid() -> Vec<String> {
+pub(super) fn valid() -> Vec<String> {
     let mut names = vec![OTHERS[0].to_owned()];
     for section in SECTIONS {
         // The reader knows its keys: it lists them where one is unknown.
         let unknown = toml::from_str::<Layer>(&format!("[{section}]\n\"\" = 0\n"));
         let told = unknown.err().map(|error| error.message().to_owned()).unwrap_or_default();
         let keys = told.split('`').skip(1).step_by(2).filter(|key| !key.is_empty());
-        names.extend(keys.map(|key| format!("{PREFIX}{section}__{key}").to_ascii_uppercase()));
+        let keys = keys.map(|key| format!("{section}.{key}"));
+        names.extend(keys.filter(|key| !LISTS.contains(&key.as_str())).map(|key| variable(&key)));
     }
     names
 }

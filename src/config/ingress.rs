@@ -24,14 +24,8 @@ const CONNECTION_SECONDS: u32 = 3600;
 
 impl Layers {
     pub(super) fn connections(&self) -> Result<Connections, ConfigError> {
-        let idle_seconds =
-            self.at_least(|l| &l.ingress.idle_seconds, "ingress.idle_seconds", IDLE_SECONDS, 1)?;
-        let age_seconds = self.at_least(
-            |l| &l.ingress.connection_seconds,
-            "ingress.connection_seconds",
-            CONNECTION_SECONDS,
-            1,
-        )?;
+        let idle_seconds = self.number(|l| &l.ingress.idle_seconds, IDLE_SECONDS);
+        let age_seconds = self.number(|l| &l.ingress.connection_seconds, CONNECTION_SECONDS);
         let found =
             self.0.iter().find_map(|(text, layer)| Some((text, layer.ingress.trusted_proxies.as_ref()?)));
         let mut trusted_proxies = Vec::new();

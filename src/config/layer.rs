@@ -2,12 +2,15 @@
 //! knows where it was written; [`super::Layers`] then looks through them in the order of precedence.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Unexpected};
 use toml::Spanned;
 
+pub use super::place::Number;
 use super::place::{ConfigError, Kind, Text};
+use crate::limits::{ACTION_TOTAL, DEDUP_SIGNALS_MIN, PARTITIONS_MAX, PREFETCH_MAX};
 
 /// A key that may be set here.
 pub type Key<T> = Option<Spanned<T>>;
@@ -25,6 +28,20 @@ impl<'de> Deserialize<'de> for FilePath {
         }
         Ok(Self(path))
     }
+}
+
+/// Any number, and any but 0.
+pub type Count = Number<0, { u32::MAX }>;
+pub type Positive = Number<1, { u32::MAX }>;
+/// Seconds of one try of an action.
+pub type TrySeconds = Number<1, { seconds(ACTION_TOTAL) }>;
+pub type Partitions = Number<1, { PARTITIONS_MAX as u32 }>;
+pub type Partition = Number<0, { PARTITIONS_MAX as u32 - 1 }>;
+pub type Prefetch = Number<1, { PREFETCH_MAX as u32 }>;
+
+#[expect(clippy::cast_possible_truncation, reason = "a minute")]
+const fn seconds(duration: Duration) -> u32 {
+    duration.as_secs() as u32
 }
 
 /// Tables of keys.
@@ -45,7 +62,7 @@ pub const SECTIONS: [&str; 14] = [
     "rabbitmq",
 ];
 /// Lists of tables.
-const LISTS: [&str; 5] = ["source", "source.key", "action", "admin.token", "policy.tenant"];
+pub const LISTS: [&str; 5] = ["source", "source.key", "action", "admin.token", "policy.tenant"];
 
 impl Layer {
     /// Reads one layer.
@@ -63,10 +80,28 @@ impl Layer {
                 _ if SECTIONS.contains(&key) => format!("a table, written [{key}]"),
                 _ => continue,
             };
-            return Err(text.must_be(value, &expected));
+            let error = text.must_be(value, &expected);
+            // A variable cannot hold one.
+            let hint = if text.is_file() { None } else { list_hint(key) };
+            return Err(match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            });
         }
         toml::from_str(text.as_str()).map_err(|error| text.complaint(&error))
     }
+}
+
+/// What to do instead of setting a list of tables in a variable.
+pub fn list_hint(key: &str) -> Option<String> {
+    let secret = match key {
+        "admin.token" => Some("token_env"),
+        "source" | "source.key" | "action" => Some("secret_env"),
+        _ => None,
+    };
+    let list = LISTS.contains(&key).then(|| format!("write [[{key}]] into a file; no variable sets it"))?;
+    let secret = secret.map(|secret| format!(", but its `{secret}` may name one that holds the secret"));
+    Some(list + &secret.unwrap_or_default())
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -122,9 +157,9 @@ pub enum NodeRole {
 #[serde(default, deny_unknown_fields)]
 pub struct Ingress {
     pub listen: Key<String>,
-    pub threads: Key<u16>,
-    pub idle_seconds: Key<u32>,
-    pub connection_seconds: Key<u32>,
+    pub threads: Key<Number<0, { u16::MAX as u32 }>>,
+    pub idle_seconds: Key<Positive>,
+    pub connection_seconds: Key<Positive>,
     pub trusted_proxies: Key<Vec<Spanned<String>>>,
 }
 
@@ -156,11 +191,11 @@ pub enum TokenRole {
 #[serde(default, deny_unknown_fields)]
 pub struct Kanban {
     pub backend: Key<Backend>,
-    pub segment_mib: Key<u32>,
-    pub low_water_mib: Key<u32>,
-    pub waiting_mib: Key<u32>,
-    pub governors: Key<u32>,
-    pub backlog_mib: Key<u32>,
+    pub segment_mib: Key<Number<4, { u32::MAX }>>,
+    pub low_water_mib: Key<Positive>,
+    pub waiting_mib: Key<Positive>,
+    pub governors: Key<Positive>,
+    pub backlog_mib: Key<Positive>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -173,15 +208,15 @@ pub enum Backend {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dedup {
-    pub signals: Key<u32>,
-    pub hours: Key<u32>,
+    pub signals: Key<Number<DEDUP_SIGNALS_MIN, { u32::MAX }>>,
+    pub hours: Key<Positive>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeadLetters {
-    pub retention_days: Key<u32>,
-    pub retention_count: Key<u32>,
+    pub retention_days: Key<Positive>,
+    pub retention_count: Key<Positive>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -201,19 +236,19 @@ pub enum Entitled {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimit {
-    pub per_second: Key<u32>,
-    pub burst: Key<u32>,
+    pub per_second: Key<Positive>,
+    pub burst: Key<Positive>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Governor {
-    pub boot_timeout_seconds: Key<u32>,
-    pub quota: Key<u32>,
-    pub quota_window_seconds: Key<u32>,
-    pub mailbox: Key<u32>,
-    pub breaker_failures: Key<u32>,
-    pub breaker_reset_seconds: Key<u32>,
+    pub boot_timeout_seconds: Key<Positive>,
+    pub quota: Key<Count>,
+    pub quota_window_seconds: Key<Positive>,
+    pub mailbox: Key<Count>,
+    pub breaker_failures: Key<Positive>,
+    pub breaker_reset_seconds: Key<Positive>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -274,7 +309,7 @@ pub struct Source {
     pub key: Vec<Spanned<SourceKey>>,
     pub tenant: Key<String>,
     pub sku: Key<String>,
-    pub tolerance_seconds: Key<u32>,
+    pub tolerance_seconds: Key<Count>,
     #[serde(default)]
     pub control: bool,
     pub binary: Key<bool>,
@@ -300,7 +335,7 @@ pub enum SchemeName {
 pub struct Action {
     pub name: Spanned<String>,
     pub kind: Spanned<ActionKind>,
-    pub timeout_seconds: Key<u32>,
+    pub timeout_seconds: Key<TrySeconds>,
     pub url: Key<String>,
     pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
@@ -329,12 +364,12 @@ pub struct RabbitMq {
     pub tls: Key<bool>,
     pub ca_file: Key<FilePath>,
     pub queue: Key<String>,
-    pub partitions: Key<u16>,
-    pub consume: Key<Vec<u16>>,
-    pub prefetch: Key<u16>,
+    pub partitions: Key<Partitions>,
+    pub consume: Key<Vec<Partition>>,
+    pub prefetch: Key<Prefetch>,
     pub durable: Key<bool>,
     pub queue_type: Key<QueueType>,
-    pub group_size: Key<u16>,
+    pub group_size: Key<Number<1, 99>>,
     pub adopt: Key<bool>,
 }
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::layer::{self, Backend, Entitled, FilePath, Key, Layer, NodeRole, Profile, SchemeName, TokenRole};
+use super::layer::{
+    self, Backend, Entitled, FilePath, Key, Layer, NodeRole, Number, Positive, Profile, SchemeName, TokenRole,
+};
 use super::place::{ConfigError, Place, Text};
-use super::secret::{Chooser, Kept, SecretRef};
+use super::secret::{Chooser, Kept, SecretRef, Written};
 use super::{Config, Governor, PackFile, Policy, Proof, Source, SourceKey, Token};
-use crate::limits::DEDUP_SIGNALS_MIN;
 use crate::signal::is_name;
 
 /// All layers, the strongest first.
@@ -53,8 +54,7 @@ impl Layers {
         let origin = self.or(|l| &l.node.origin, "node.origin", "gemba.local".into()).map(origin)?;
         let profile = self.or(|l| &l.node.profile, "node.profile", Profile::Prod).value;
         let data_dir = self.or(|l| &l.node.data_dir, "node.data_dir", FilePath("data".into())).value.0;
-        let per_second = self.or(|l| &l.rate_limit.per_second, "rate_limit.per_second", 1000);
-        let burst = self.or(|l| &l.rate_limit.burst, "rate_limit.burst", per_second.value);
+        let per_second = self.number(|l| &l.rate_limit.per_second, 1000);
         let default_file = |file: &str| (profile == Profile::Dev).then(|| data_dir.join(file));
         let default_file: &dyn Fn(&str) -> Option<PathBuf> = &default_file;
         let tokens = self.tokens(default_file)?;
@@ -66,37 +66,23 @@ impl Layers {
         let actions = self.actions(default_file)?;
         Ok(Config {
             listen: self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?,
-            ingress_threads: self.or(|l| &l.ingress.threads, "ingress.threads", 0).value.into(),
+            ingress_threads: self.number(|l| &l.ingress.threads, 0) as usize,
             connections: self.connections()?,
             admin_listen: self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?,
             tokens,
-            segment_bytes: self.mib(|l| &l.kanban.segment_mib, "kanban.segment_mib", 64, 4)?,
-            low_water_bytes: self.mib(|l| &l.kanban.low_water_mib, "kanban.low_water_mib", 256, 1)?,
-            waiting_bytes: self.mib(|l| &l.kanban.waiting_mib, "kanban.waiting_mib", 256, 1)?,
-            governors: self.at_least(|l| &l.kanban.governors, "kanban.governors", 1_000_000, 1)?,
-            backlog_bytes: self.find(|l| &l.kanban.backlog_mib).map(|set| set.map(backlog_of)).transpose()?,
-            dedup_signals: self.at_least(
-                |l| &l.dedup.signals,
-                "dedup.signals",
-                2_000_000,
-                DEDUP_SIGNALS_MIN,
-            )? as usize,
-            dedup_horizon: self.hours(|l| &l.dedup.hours, "dedup.hours", 96)?,
-            dead_letter_age: self.days(
-                |l| &l.dead_letters.retention_days,
-                "dead_letters.retention_days",
-                30,
-            )?,
-            dead_letter_count: self.at_least(
-                |l| &l.dead_letters.retention_count,
-                "dead_letters.retention_count",
-                100_000,
-                1,
-            )?,
+            segment_bytes: mib(self.number(|l| &l.kanban.segment_mib, 64)),
+            low_water_bytes: mib(self.number(|l| &l.kanban.low_water_mib, 256)),
+            waiting_bytes: mib(self.number(|l| &l.kanban.waiting_mib, 256)),
+            governors: self.number(|l| &l.kanban.governors, 1_000_000),
+            backlog_bytes: self.find(|l| &l.kanban.backlog_mib).map(|set| mib(set.value.0)),
+            dedup_signals: self.number(|l| &l.dedup.signals, 2_000_000) as usize,
+            dedup_horizon: Duration::from_hours(self.number(|l| &l.dedup.hours, 96).into()),
+            dead_letter_age: days(self.number(|l| &l.dead_letters.retention_days, 30)),
+            dead_letter_count: self.number(|l| &l.dead_letters.retention_count, 100_000),
             entitled: self.or(|l| &l.entitlement.assumed, "entitlement.default", Entitled::Active).value,
-            rate_per_second: per_second.map(positive)?,
-            rate_burst: burst.map(positive)?.get(),
-            governor: self.governor()?,
+            rate_per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN),
+            rate_burst: self.number(|l| &l.rate_limit.burst, per_second),
+            governor: self.governor(),
             policy: self.policy()?,
             broker: self.broker(profile, &role, &actions)?,
             firestore: self.state(profile, &role, variable)?,
@@ -146,13 +132,13 @@ impl Layers {
                 (self.find(|l| &l.receipt.secret_file), self.find(|l| &l.receipt.secret_env)),
                 variable("TAI2030_SIGNING_KEY").is_some().then_some("TAI2030_SIGNING_KEY"),
                 default_file("receipt.secret"),
-                ("the receipts' secret", "receipt.secret_file"),
+                ("the receipts' secret", "receipt.secret_file", Written::Hex),
             )?,
             log_key: self.secret(
                 (self.find(|l| &l.log.key_file), self.find(|l| &l.log.key_env)),
                 None,
                 default_file("log.key"),
-                ("the log's signing key", "log.key_file"),
+                ("the log's signing key", "log.key_file", Written::Hex),
             )?,
         })
     }
@@ -168,81 +154,27 @@ impl Layers {
         })
     }
 
-    pub(super) fn at_least(
+    /// A number, or what holds where none is set.
+    pub(super) fn number<const LEAST: u32, const MOST: u32>(
         &self,
-        key: impl Fn(&Layer) -> &Key<u32>,
-        name: &str,
+        key: impl Fn(&Layer) -> &Key<Number<LEAST, MOST>>,
         default: u32,
-        least: u32,
-    ) -> Result<u32, ConfigError> {
-        self.or(key, name, default).map(|value| {
-            if value < least { Err(format!("{value} is too small; the least is {least}")) } else { Ok(value) }
-        })
+    ) -> u32 {
+        self.find(key).map_or(default, |set| set.value.0)
     }
 
-    fn mib(
-        &self,
-        key: impl Fn(&Layer) -> &Key<u32>,
-        name: &str,
-        default: u32,
-        least: u32,
-    ) -> Result<u64, ConfigError> {
-        Ok(u64::from(self.at_least(key, name, default, least)?) << 20)
-    }
-
-    fn seconds(
-        &self,
-        key: impl Fn(&Layer) -> &Key<u32>,
-        name: &str,
-        default: u32,
-    ) -> Result<Duration, ConfigError> {
-        Ok(Duration::from_secs(self.at_least(key, name, default, 1)?.into()))
-    }
-
-    fn hours(
-        &self,
-        key: impl Fn(&Layer) -> &Key<u32>,
-        name: &str,
-        default: u32,
-    ) -> Result<Duration, ConfigError> {
-        Ok(Duration::from_hours(self.at_least(key, name, default, 1)?.into()))
-    }
-
-    fn days(
-        &self,
-        key: impl Fn(&Layer) -> &Key<u32>,
-        name: &str,
-        default: u32,
-    ) -> Result<Duration, ConfigError> {
-        Ok(Duration::from_hours(24 * u64::from(self.at_least(key, name, default, 1)?)))
-    }
-
-    fn governor(&self) -> Result<Governor, ConfigError> {
-        Ok(Governor {
-            boot_timeout: self.seconds(
-                |l| &l.governor.boot_timeout_seconds,
-                "governor.boot_timeout_seconds",
-                30,
-            )?,
-            quota: self.or(|l| &l.governor.quota, "governor.quota", 1000).value,
-            quota_window: self.seconds(
-                |l| &l.governor.quota_window_seconds,
-                "governor.quota_window_seconds",
-                60,
-            )?,
-            mailbox: self.or(|l| &l.governor.mailbox, "governor.mailbox", 1024).value as usize,
-            breaker_failures: self.at_least(
-                |l| &l.governor.breaker_failures,
-                "governor.breaker_failures",
-                5,
-                1,
-            )?,
-            breaker_reset: self.seconds(
-                |l| &l.governor.breaker_reset_seconds,
-                "governor.breaker_reset_seconds",
-                60,
-            )?,
-        })
+    fn governor(&self) -> Governor {
+        let seconds = |key: &dyn Fn(&Layer) -> &Key<Positive>, default| {
+            Duration::from_secs(self.number(key, default).into())
+        };
+        Governor {
+            boot_timeout: seconds(&|l| &l.governor.boot_timeout_seconds, 30),
+            quota: self.number(|l| &l.governor.quota, 1000),
+            quota_window: seconds(&|l| &l.governor.quota_window_seconds, 60),
+            mailbox: self.number(|l| &l.governor.mailbox, 1024) as usize,
+            breaker_failures: self.number(|l| &l.governor.breaker_failures, 5),
+            breaker_reset: seconds(&|l| &l.governor.breaker_reset_seconds, 60),
+        }
     }
 
     fn policy(&self) -> Result<Policy, ConfigError> {
@@ -273,7 +205,7 @@ impl Layers {
         (file, variable): (Option<Set<FilePath>>, Option<Set<String>>),
         blueprint: Option<&str>,
         default: Option<PathBuf>,
-        (what, key): (&str, &str),
+        (what, key, written): (&str, &str, Written),
     ) -> Result<SecretRef, ConfigError> {
         let (kept, key, place) = match (file, variable) {
             (Some(file), Some(_)) => {
@@ -294,7 +226,7 @@ impl Layers {
                 }
             },
         };
-        Ok(SecretRef { kept, what: what.to_owned(), key, place, chosen_by: Chooser::Us })
+        Ok(SecretRef { kept, what: what.to_owned(), key, place, chosen_by: Chooser::Us(written) })
     }
 
     /// The place of what no line says.
@@ -309,7 +241,7 @@ impl Layers {
                 (None, None),
                 None,
                 default_file("admin.token"),
-                ("an operator's token", "admin.token.token_file"),
+                ("an operator's token", "admin.token.token_file", Written::Hex),
             )?;
             return Ok(vec![Token { name: "root".into(), role: TokenRole::Admin, secret }]);
         }
@@ -323,7 +255,8 @@ impl Layers {
             let what = format!("the token `{name}`");
             let kept = (optional(text, token.token_file.as_ref()), optional(text, token.token_env.as_ref()));
             let default = default_file(&format!("{name}.token"));
-            let secret = self.secret(kept, None, default, (&what, "admin.token.token_file"));
+            let what = (what.as_str(), "admin.token.token_file", Written::Hex);
+            let secret = self.secret(kept, None, default, what);
             let secret = secret.map_err(|error| ConfigError { place: place_of(text, table), ..error })?;
             tokens.push(Token { name, role: *token.role.get_ref(), secret });
         }
@@ -338,7 +271,7 @@ impl Layers {
         let blueprint = variable("TAI2030_API_SECRET").is_some().then_some("TAI2030_API_SECRET");
         let tables = self.tables(|layer| &layer.source);
         if tables.is_empty() {
-            let what = ("the secret of source `signals`", "source.secret_file");
+            let what = ("the secret of source `signals`", "source.secret_file", Written::Hex);
             let secret = self.secret((None, None), blueprint, default_file("signals.secret"), what)?;
             return Ok(vec![Source {
                 name: "signals".into(),
@@ -373,6 +306,10 @@ impl Layers {
         let source = table.get_ref();
         let name_set = set(text, &source.name).map(name)?;
         let scheme = *source.scheme.get_ref();
+        let written = match scheme {
+            SchemeName::StandardWebhooks => Written::Whsec,
+            SchemeName::Hmac => Written::Hex,
+        };
         let here = place_of(text, table);
         let at_table = |error: ConfigError| ConfigError { place: here.clone(), ..error };
         let what = format!("the secret of source `{name_set}`");
@@ -383,7 +320,8 @@ impl Layers {
         let is_made = default.as_ref().is_some_and(|path| path.exists());
         if source.key.is_empty() || kept.0.is_some() || kept.1.is_some() || is_made {
             let blueprint = blueprint.filter(|_| name_set == "signals");
-            let secret = self.secret(kept, blueprint, default, (&what, "secret_file")).map_err(at_table)?;
+            let secret =
+                self.secret(kept, blueprint, default, (&what, "secret_file", written)).map_err(at_table)?;
             keys.push(SourceKey { name: FIRST_KEY.into(), secret });
         }
         for key_table in &source.key {
@@ -394,7 +332,7 @@ impl Layers {
             }
             let kept = (optional(text, key.secret_file.as_ref()), optional(text, key.secret_env.as_ref()));
             let what = format!("the key `{key_name}` of source `{name_set}`");
-            let secret = self.secret(kept, None, None, (&what, "secret_file")).map_err(at_table)?;
+            let secret = self.secret(kept, None, None, (&what, "secret_file", written)).map_err(at_table)?;
             keys.push(SourceKey { name: key_name, secret });
         }
         let binary = source.binary.as_ref().is_some_and(|set| *set.get_ref());
@@ -405,7 +343,7 @@ impl Layers {
         }
         let part = |key: &Key<String>| optional(text, key.as_ref()).map(|part| part.map(name)).transpose();
         let tolerance =
-            optional(text, source.tolerance_seconds.as_ref()).map_or(TOLERANCE_SECONDS, |set| set.value);
+            optional(text, source.tolerance_seconds.as_ref()).map_or(TOLERANCE_SECONDS, |set| set.value.0);
         Ok(Source {
             scheme,
             keys,
@@ -462,10 +400,10 @@ fn origin(text: String) -> Result<String, String> {
     if fits { Ok(text) } else { Err(format!("`{text}` is no origin: printable, without space and `+`")) }
 }
 
-fn positive(value: u32) -> Result<NonZeroU32, String> {
-    NonZeroU32::new(value).ok_or_else(|| "0 would let nothing through; the least is 1".to_owned())
+fn mib(count: u32) -> u64 {
+    u64::from(count) << 20
 }
 
-fn backlog_of(mib: u32) -> Result<u64, String> {
-    if mib == 0 { Err("0 would hold nothing; the least is 1".into()) } else { Ok(u64::from(mib) << 20) }
+fn days(count: u32) -> Duration {
+    Duration::from_hours(24 * u64::from(count))
 }

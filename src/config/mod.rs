@@ -194,10 +194,7 @@ pub fn load(
     };
     let config = Config { is_built_in: file.is_none(), ..Layers(layers).config(&variable)? };
     let is_named = |name: &str| {
-        config
-            .secrets()
-            .iter()
-            .any(|(secret, _)| matches!(&secret.kept, Kept::Variable(kept) if kept == name))
+        config.secrets().any(|secret| matches!(&secret.kept, Kept::Variable(kept) if kept == name))
     };
     let warnings = environment::warnings(&variables, is_named);
     Ok(Config { warnings, ..config })
@@ -257,8 +254,8 @@ impl Config {
             return Ok(Vec::new());
         }
         let mut created = Vec::new();
-        for (secret, written) in self.secrets() {
-            if let Some(path) = secret.create(&self.data_dir, written)? {
+        for secret in self.secrets() {
+            if let Some(path) = secret.create(&self.data_dir)? {
                 created.push((secret.what.clone(), path));
             }
         }

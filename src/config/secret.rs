@@ -37,7 +37,9 @@ pub struct SecretRef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chooser {
     /// Whoever runs the node: nothing keeps it from being long and random.
-    Us,
+    Us(Written),
+    /// Us too, and a node has it already: one that is made here is not known there. Says where to find it.
+    Node(&'static str),
     /// Whoever runs what the node logs in to.
     Peer,
 }
@@ -49,6 +51,16 @@ pub enum Written {
     Hex,
     /// `whsec_` and 32 random bytes in base64, the form of Standard Webhooks.
     Whsec,
+}
+
+impl Written {
+    /// A new one, as a shell writes it.
+    fn made(self) -> &'static str {
+        match self {
+            Self::Hex => "$(openssl rand -hex 32)",
+            Self::Whsec => "whsec_$(openssl rand -base64 32)",
+        }
+    }
 }
 
 /// A longer file is no secret.
@@ -69,11 +81,11 @@ impl SecretRef {
             Kept::File(path) => self.read_file(path)?,
             Kept::Variable(name) => match std::env::var_os(name) {
                 Some(value) => Zeroizing::new(value.into_vec()),
-                None => return Err(self.unfit("it is not set")),
+                None => return Err(self.unfit("it is not set").hint(self.advice())),
             },
         };
         let secret = match self.chosen_by {
-            Chooser::Us => bytes.trim_ascii_end(),
+            Chooser::Us(_) | Chooser::Node(_) => bytes.trim_ascii_end(),
             // A password may end in a space, but not in the end of a file's line.
             Chooser::Peer => {
                 let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
@@ -81,21 +93,16 @@ impl SecretRef {
             }
         };
         if secret.is_empty() {
-            let make = "openssl rand -hex 32";
-            return Err(self.unfit("it is empty").hint(match (self.chosen_by, &self.kept) {
-                (Chooser::Peer, _) => "write what the other side has given this node".to_owned(),
-                (Chooser::Us, Kept::File(path)) => {
-                    format!("make one: (umask 077; {make} > {})", path.display())
-                }
-                (Chooser::Us, Kept::Variable(name)) => format!("make one: export {name}=$({make})"),
-            }));
+            return Err(self.unfit("it is empty").hint(self.advice()));
         }
-        if self.chosen_by == Chooser::Us && PUBLISHED.contains(&secret) {
-            return Err(self.unfit("it is the published fallback of the reference architecture"));
+        let is_ours = self.chosen_by != Chooser::Peer;
+        if is_ours && PUBLISHED.contains(&secret) {
+            let wrong = "it is the published fallback of the reference architecture";
+            return Err(self.unfit(wrong).hint(self.advice()));
         }
-        if self.chosen_by == Chooser::Us && secret.len() < SECRET_BYTES_MIN {
+        if is_ours && secret.len() < SECRET_BYTES_MIN {
             let wrong = format!("it has {} bytes; at least {SECRET_BYTES_MIN} are needed", secret.len());
-            return Err(self.unfit(wrong));
+            return Err(self.unfit(wrong).hint(self.advice()));
         }
         Ok(secret.to_vec().into())
     }
@@ -105,9 +112,7 @@ impl SecretRef {
         let failed = |error: io::Error| {
             let wrong = self.wrong(format!("{shown}: {error}"));
             match error.kind() {
-                io::ErrorKind::NotFound if self.chosen_by == Chooser::Us => {
-                    wrong.hint(format!("make one: (umask 077; openssl rand -hex 32 > {shown})"))
-                }
+                io::ErrorKind::NotFound => wrong.hint(self.advice()),
                 _ => wrong,
             }
         };
@@ -124,12 +129,30 @@ impl SecretRef {
         file::read(&file, SECRET_BYTES_MAX).map_err(failed)
     }
 
-    /// The file that the start makes it in, if it is to be under `data_dir` and does not exist.
+    /// What to do where there is none that fits.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match (self.chosen_by, &self.kept) {
+            (Chooser::Us(written), Kept::File(path)) => {
+                format!("make one: (umask 077; echo \"{}\" > {})", written.made(), path.display())
+            }
+            (Chooser::Us(written), Kept::Variable(name)) => {
+                format!("make one: export {name}=\"{}\"", written.made())
+            }
+            (Chooser::Node(found), Kept::Variable(name)) => {
+                format!("set {name} to what the node has, or {found}")
+            }
+            (Chooser::Node(found), Kept::File(_)) => found.to_owned(),
+            (Chooser::Peer, _) => "write what the other side has given this node".to_owned(),
+        }
+    }
+
+    /// The file that the start makes it in, if it is ours to choose, to be under `data_dir`, and does not exist.
     #[must_use]
     pub fn missing(&self, data_dir: &Path) -> Option<&Path> {
-        match &self.kept {
-            Kept::File(path) if path.starts_with(data_dir) && !path.exists() => Some(path),
-            Kept::File(_) | Kept::Variable(_) => None,
+        match (self.chosen_by, &self.kept) {
+            (Chooser::Us(_), Kept::File(path)) if path.starts_with(data_dir) && !path.exists() => Some(path),
+            (Chooser::Us(_) | Chooser::Node(_) | Chooser::Peer, Kept::File(_) | Kept::Variable(_)) => None,
         }
     }
 
@@ -137,9 +160,9 @@ impl SecretRef {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(&self, data_dir: &Path, written: Written) -> io::Result<Option<PathBuf>> {
+    pub fn create(&self, data_dir: &Path) -> io::Result<Option<PathBuf>> {
         let Some(path) = self.missing(data_dir) else { return Ok(None) };
-        let made = self.random(written).map_err(io::Error::other).and_then(|secret| write_new(path, &secret));
+        let made = self.random().map_err(io::Error::other).and_then(|secret| write_new(path, &secret));
         let what = &self.what;
         made.map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {what} cannot be made: {error}", path.display()))
@@ -151,12 +174,12 @@ impl SecretRef {
     ///
     /// # Errors
     /// When the system gives no random bytes.
-    pub fn random(&self, written: Written) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+    pub fn random(&self) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let mut bytes = Zeroizing::new([0; 32]);
         rand::fill(&mut *bytes).map_err(|_| self.wrong("the system gives no random bytes"))?;
-        let text = match written {
-            Written::Hex => faster_hex::hex_string(&*bytes),
-            Written::Whsec => format!("whsec_{}", data_encoding::BASE64.encode(&*bytes)),
+        let text = match self.chosen_by {
+            Chooser::Us(Written::Whsec) => format!("whsec_{}", data_encoding::BASE64.encode(&*bytes)),
+            Chooser::Us(Written::Hex) | Chooser::Node(_) | Chooser::Peer => faster_hex::hex_string(&*bytes),
         };
         Ok(Zeroizing::new(text.into_bytes()))
     }

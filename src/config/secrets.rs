@@ -5,8 +5,8 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use zeroize::Zeroizing;
 
 use super::place::ConfigError;
-use super::secret::{SecretRef, Written};
-use super::{ActionKind, Config, Profile, SchemeName};
+use super::secret::SecretRef;
+use super::{ActionKind, Config, Profile};
 
 /// Secrets as they were read.
 #[derive(Debug, Default)]
@@ -46,24 +46,17 @@ impl Secrets {
 }
 
 impl Config {
-    /// Every secret but that of another service's own file format, and how one is written.
-    pub(super) fn secrets(&self) -> Vec<(&SecretRef, Written)> {
-        let sources = self.sources.iter().flat_map(|source| {
-            let written = match source.scheme {
-                SchemeName::StandardWebhooks => Written::Whsec,
-                SchemeName::Hmac => Written::Hex,
-            };
-            source.keys.iter().map(move |key| (&key.secret, written))
-        });
+    /// Every secret but that of another service's own file format.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        let sources = self.sources.iter().flat_map(|source| &source.keys).map(|key| &key.secret);
         let webhooks = self.actions.iter().filter_map(|action| match &action.kind {
-            ActionKind::Webhook(webhook) => Some((&webhook.secret, Written::Whsec)),
+            ActionKind::Webhook(webhook) => Some(&webhook.secret),
             ActionKind::Log | ActionKind::Amqp { .. } => None,
         });
-        let tokens = self.tokens.iter().map(|token| (&token.secret, Written::Hex));
+        let tokens = self.tokens.iter().map(|token| &token.secret);
         let proof = self.proof.iter().flat_map(|proof| [&proof.receipt_secret, &proof.log_key]);
         let broker = self.broker.iter().map(|broker| &broker.password);
-        let texts = proof.chain(broker).map(|secret| (secret, Written::Hex));
-        sources.chain(webhooks).chain(tokens).chain(texts).collect()
+        sources.chain(webhooks).chain(tokens).chain(proof).chain(broker)
     }
 
     /// Reads all secrets.
@@ -72,12 +65,12 @@ impl Config {
     /// The first that cannot be read, or is the same as another one.
     pub fn read_secrets(&self, missing: Missing) -> Result<Secrets, ConfigError> {
         let mut secrets = Secrets::default();
-        for (secret, written) in self.secrets() {
+        for secret in self.secrets() {
             let is_made = self.profile == Profile::Dev && secret.missing(&self.data_dir).is_some();
             let known = secrets.read.iter().find(|(read, _)| read.kept == secret.kept);
             let read = match known {
                 Some((_, read)) => read.clone(),
-                None if is_made && missing == Missing::Assume => secret.random(written)?.to_vec().into(),
+                None if is_made && missing == Missing::Assume => secret.random()?.to_vec().into(),
                 None => secret.read()?,
             };
             if let Some((other, _)) = secrets.read.iter().find(|(_, other)| is_same(other, &read)) {

@@ -196,13 +196,17 @@ fn descriptors(options: &Options) -> Result<(), LoadError> {
     }
 }
 
+/// Where a secret or a token is that the node knows.
+const IS: &str =
+    "name the node's own file; a node of the development configuration makes it when it first starts";
+
 /// Reads a secret as the node does, so that what it would refuse is refused here too.
 fn read(flag: &'static str, what: &str, path: &Path) -> Result<SecretSlice<u8>, LoadError> {
     if !path.exists() {
         return Err(LoadError::Missing { flag, path: path.to_owned() });
     }
     let (kept, place) = (Kept::File(path.to_owned()), Place::named(flag));
-    let secret = SecretRef { kept, what: what.into(), key: flag.into(), place, chosen_by: Chooser::Us };
+    let secret = SecretRef { kept, what: what.into(), key: flag.into(), place, chosen_by: Chooser::Node(IS) };
     secret.read().map_err(LoadError::Unreadable)
 }
 

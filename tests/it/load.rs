@@ -348,6 +348,32 @@ fn what_the_node_does_not_know_is_told_with_what_to_do() {
             "{token}: {exit:?} {said}"
         );
     }
+    // A client whose configuration keeps the token in a variable, and one that signs without the node's secret.
+    let kept = "[node]\nprofile = \"dev\"\n[[admin.token]]\nname = \"root\"\nrole = \"admin\"\ntoken_env = \"GEMBA_OPS_TOKEN\"\n";
+    std::fs::write(node.dir.join("kept.toml"), kept).unwrap();
+    for (words, token, code, why) in [
+        (
+            &["status", "--config", "kept.toml", "--admin", &admin][..],
+            None,
+            2,
+            "set GEMBA_OPS_TOKEN to what the node has",
+        ),
+        (
+            &["status", "--config", "kept.toml", "--admin", &admin],
+            Some(node.secret("admin.token")),
+            0,
+            "",
+        ),
+        (&["sign", "--data-dir", "elsewhere"], None, 2, "the node's configuration and directory"),
+    ] {
+        let mut client = command(&node.dir);
+        client.args(words).envs(token.map(|token| ("GEMBA_OPS_TOKEN", token)));
+        let (exit, said) = ends(client);
+        assert!(
+            exit == Some(code) && said.contains(why) && !said.contains("openssl"),
+            "{words:?}: {exit:?} {said}"
+        );
+    }
     // An empty variable is not set.
     let mut check = command(&node.dir);
     check.args(["policy", "check"]).env("GEMBA_CONFIG", "");

@@ -135,7 +135,7 @@ fn an_action_that_cannot_be_meant_is_told_with_its_line() {
         ),
         (
             format!("{HOOK}url = \"https://a.b/\"\ntimeout_seconds = 61\n"),
-            ":5: `action.timeout_seconds`: 61 is no time for a try: 1 to 60, which is all that an action has",
+            ":5: `action.timeout_seconds` must be a whole number from 1 to 60, and this is 61",
             "",
         ),
         (
@@ -211,7 +211,7 @@ fn edges_and_processors_are_told_their_queues() {
     let dev = load_text(&format!("{BROKER}{password}durable = false\n{DEV}"), &[]).unwrap();
     assert_eq!(dev.broker.unwrap().queues.kind, QueueType::Classic);
     let wrong = [
-        ("partitions = 0\n", ":5: `rabbitmq.partitions`: 0 is not between 1 and 256"),
+        ("partitions = 0\n", ":5: `rabbitmq.partitions` must be a whole number from 1 to 256, and this is 0"),
         (
             "partitions = 2\nconsume = [2]\n",
             ":6: `rabbitmq.consume`: there is no partition 2: `rabbitmq.partitions` is 2, the first is 0",
@@ -227,7 +227,10 @@ fn edges_and_processors_are_told_their_queues() {
             "queue = \"amq.x\"\n",
             ":5: `rabbitmq.queue`: `amq.x` is no queue of ours: 1 to 200 printable characters, not `amq.…`",
         ),
-        ("prefetch = 10001\n", ":5: `rabbitmq.prefetch`: 10001 is not between 1 and 10000"),
+        (
+            "prefetch = 10001\n",
+            ":5: `rabbitmq.prefetch` must be a whole number from 1 to 10000, and this is 10001",
+        ),
     ];
     for (keys, what) in wrong {
         assert_eq!(complaint(&format!("{BROKER}{password}{keys}{DEV}"), &[]).0, what);

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use secrecy::ExposeSecret as _;
 
-use super::super::secret::{Chooser, Kept};
+use super::super::secret::{Chooser, Kept, Written};
 use super::*;
 
 fn secret_in(dir: &Path, content: &[u8], mode: u32, chosen_by: Chooser) -> Result<Vec<u8>, String> {
@@ -29,7 +29,7 @@ fn read(kept: Kept, chosen_by: Chooser) -> Result<Vec<u8>, String> {
 fn a_secret_is_long_private_and_not_the_published_one() {
     let dir = tempfile::tempdir().unwrap();
     let good = b"0123456789abcdef01234567";
-    let ours = |content: &[u8], mode| secret_in(dir.path(), content, mode, Chooser::Us);
+    let ours = |content: &[u8], mode| secret_in(dir.path(), content, mode, Chooser::Us(Written::Hex));
     assert_eq!(ours(b"0123456789abcdef01234567\n", 0o600), Ok(good.to_vec()));
     let refusals: [(&[u8], u32, &str); 7] = [
         (good, 0o644, "everybody may read it (mode 0644"),
@@ -76,7 +76,7 @@ fn a_secret_is_never_waited_for() {
     )
     .unwrap();
     for path in [pipe, "/dev/zero".into(), dir.path().to_owned()] {
-        let told = read(Kept::File(path), Chooser::Us).unwrap_err();
+        let told = read(Kept::File(path), Chooser::Us(Written::Hex)).unwrap_err();
         assert!(told.contains("not a regular file"), "{told}");
     }
     // As Kubernetes mounts one: a link to a link to the file.
@@ -85,7 +85,7 @@ fn a_secret_is_never_waited_for() {
     std::fs::set_permissions(dir.path().join("..one/a"), std::fs::Permissions::from_mode(0o400)).unwrap();
     std::os::unix::fs::symlink("..one", dir.path().join("..data")).unwrap();
     std::os::unix::fs::symlink("..data/a", dir.path().join("a")).unwrap();
-    assert!(read(Kept::File(dir.path().join("a")), Chooser::Us).is_ok());
+    assert!(read(Kept::File(dir.path().join("a")), Chooser::Us(Written::Hex)).is_ok());
 }
 
 #[test]
@@ -188,10 +188,45 @@ fn an_empty_secret_names_its_file_or_variable_its_key_and_what_to_do() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let (what, key, place) = ("the secret".to_owned(), "a.secret_file".to_owned(), Place::named("test"));
     let kept = Kept::File(path.clone());
-    let error = SecretRef { kept, what, key, place, chosen_by: Chooser::Us }.read().unwrap_err();
+    let error =
+        SecretRef { kept, what, key, place, chosen_by: Chooser::Us(Written::Hex) }.read().unwrap_err();
     let shown = path.display().to_string();
     assert!(error.what.contains(&format!("the file {shown} (`a.secret_file`): it is empty")), "{error}");
     assert!(error.hint.unwrap().contains(&shown));
+}
+
+/// A hint makes a secret in the form that its user takes.
+#[test]
+fn a_missing_secret_is_made_in_the_form_of_its_scheme() {
+    let hint = |text: &str, variable: Option<(&str, &str)>| {
+        let set: Vec<_> = variable.into_iter().collect();
+        let config = load_text(&format!("[node]\nprofile = \"prod\"\ndata_dir = \"/nowhere\"\n{text}"), &set);
+        config.unwrap().read_secrets(Missing::Refuse).unwrap_err().hint.unwrap()
+    };
+    let rest = "[receipt]\nsecret_file = \"/nowhere/r\"\n[log]\nkey_file = \"/nowhere/l\"\n\
+                [[admin.token]]\nname = \"root\"\nrole = \"admin\"\ntoken_file = \"/nowhere/t\"\n";
+    let source =
+        |scheme: &str, kept: &str| format!("{rest}[[source]]\nname = \"a\"\nscheme = \"{scheme}\"\n{kept}");
+    let (hex, whsec) = ("$(openssl rand -hex 32)", "whsec_$(openssl rand -base64 32)");
+    for (scheme, made) in [("hmac", hex), ("standard-webhooks", whsec)] {
+        let file = hint(&source(scheme, "secret_file = \"/nowhere/s\"\n"), None);
+        assert_eq!(file, format!("make one: (umask 077; echo \"{made}\" > /nowhere/s)"));
+        let variable = hint(&source(scheme, "secret_env = \"GEMBA_NO_SUCH\"\n"), None);
+        assert_eq!(variable, format!("make one: export GEMBA_NO_SUCH=\"{made}\""));
+        let key = "[[source.key]]\nname = \"k\"\nsecret_file = \"/nowhere/k\"\n";
+        assert!(hint(&source(scheme, key), None).contains(made), "{scheme}");
+    }
+    // What another has chosen is not made, not even in dev.
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().display();
+    let broker = format!(
+        "{DEV}data_dir = \"{data_dir}\"\n[rabbitmq]\nhosts = [\"a\"]\nusername = \"u\"\npassword_file = \"{data_dir}/p\"\n"
+    );
+    let config = load_text(&broker, &[]).unwrap();
+    config.create_secrets().unwrap();
+    assert!(!dir.path().join("p").exists());
+    let error = config.read_secrets(Missing::Refuse).unwrap_err();
+    assert_eq!(error.hint.as_deref(), Some("write what the other side has given this node"), "{error}");
 }
 
 #[test]

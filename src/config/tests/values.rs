@@ -32,7 +32,7 @@ fn an_impossible_value_is_told_with_its_line() {
         ),
         (
             "[rate_limit]\nper_second = 0\n",
-            ":2: `rate_limit.per_second`: 0 would let nothing through; the least is 1",
+            ":2: `rate_limit.per_second` must be a whole number from 1 to 4294967295, and this is 0",
         ),
         (
             "[governor]\nquota = -1\n",
@@ -40,7 +40,7 @@ fn an_impossible_value_is_told_with_its_line() {
         ),
         (
             "[governor]\nbreaker_failures = 0\n",
-            ":2: `governor.breaker_failures`: 0 is too small; the least is 1",
+            ":2: `governor.breaker_failures` must be a whole number from 1 to 4294967295, and this is 0",
         ),
         ("[node]\nrole = \"edge\"\n", ":2: this role needs a broker"),
         (
@@ -130,7 +130,13 @@ fn a_value_of_a_wrong_type_is_told_with_its_key() {
         (format!("{HOOK}allow_private = \"yes\"\n"), 4, "action.allow_private", "true or false", "text"),
         ("[policy]\npacks = \"a.toml\"\n".to_owned(), 2, "policy.packs", "a list", "text"),
         ("[policy]\npacks = [1]\n".to_owned(), 2, "policy.packs", "text", "1"),
-        ("[rabbitmq]\nconsume = [0, -1]\n".to_owned(), 2, "rabbitmq.consume", &u16s, "-1"),
+        (
+            "[rabbitmq]\nconsume = [0, -1]\n".to_owned(),
+            2,
+            "rabbitmq.consume",
+            "a whole number from 0 to 255",
+            "-1",
+        ),
         ("[rabbitmq]\nhosts = \"one\"\n".to_owned(), 2, "rabbitmq.hosts", "a list", "text"),
     ];
     for (text, line, key, expected, found) in cases {
@@ -211,6 +217,97 @@ fn a_name_that_sets_nothing_and_was_meant_to_is_told() {
     let text = format!("{DEV}[receipt]\nsecret_env = \"GEMBA_RECEIPT_SECRET_ENV\"\n");
     let config = load_text(&text, &[("GEMBA_RECEIPT_SECRET_ENV", "x"), ("GEMBA_CONFIG", "c")]).unwrap();
     assert_eq!(config.warnings, Vec::new());
+}
+
+/// Whatever a warning advises works: a name that it calls valid is one that sets something.
+#[test]
+fn no_hint_names_a_variable_that_fails() {
+    for (name, list, secret) in [
+        ("GEMBA_ADMIN_TOKEN", "[[admin.token]]", Some("`token_env`")),
+        ("GEMBA_ADMIN_TOKENS", "[[admin.token]]", Some("`token_env`")),
+        ("GEMBA_SOURCE", "[[source]]", Some("`secret_env`")),
+        ("GEMBA_SOURCE_KEY", "[[source.key]]", Some("`secret_env`")),
+        ("GEMBA_ACTIONS", "[[action]]", Some("`secret_env`")),
+        ("GEMBA_POLICY_TENANT", "[[policy.tenant]]", None),
+    ] {
+        let config = load(None, set(&[(name, "x")]), &Flags::default()).unwrap();
+        let [warning] = config.warnings.as_slice() else { panic!("{name}: {:?}", config.warnings) };
+        let hint = warning.hint.as_deref().unwrap();
+        assert!(hint.contains(list) && !hint.contains("GEMBA_"), "{name}: {hint}");
+        assert_eq!(
+            hint.contains("_env"),
+            secret.is_some_and(|secret| hint.contains(secret)),
+            "{name}: {hint}"
+        );
+    }
+    for name in ["GEMBA_ADMIN__TOKEN", "GEMBA_POLICY__TENANT"] {
+        let hint = load(None, set(&[(name, "x")]), &Flags::default()).unwrap_err().hint.unwrap();
+        assert!(hint.contains("into a file"), "{name}: {hint}");
+    }
+    // What the hint says, done.
+    let text = format!(
+        "{DEV}[[admin.token]]\nname = \"root\"\nrole = \"admin\"\ntoken_env = \"GEMBA_ADMIN_TOKEN\"\n"
+    );
+    let config = load_text(&text, &[("GEMBA_ADMIN_TOKEN", "0123456789abcdef01234567")]).unwrap();
+    assert_eq!(config.warnings, Vec::new());
+    assert_eq!(config.tokens[0].secret.kept, Kept::Variable("GEMBA_ADMIN_TOKEN".into()));
+    // Every name that is called valid sets a key: its own complaint is about its value.
+    for name in environment::valid().iter().filter(|name| *name != "GEMBA_CONFIG") {
+        let told = match load(None, set(&[(name, "[{}]")]), &Flags::default()) {
+            Ok(_) => continue,
+            Err(error) => error.what,
+        };
+        assert!(!told.contains("unknown key") && !told.contains("a list of tables"), "{name}: {told}");
+    }
+}
+
+/// The ends of every number's range are taken, and what is beyond them is told with the range.
+#[test]
+fn the_range_that_an_error_tells_is_the_range_that_is_taken() {
+    let edge = "[rabbitmq]\nhosts = [\"a\"]\nusername = \"u\"\npassword_env = \"P\"\n";
+    let source = "[[source]]\nname = \"a\"\nscheme = \"hmac\"\n";
+    let hook = format!("{HOOK}url = \"https://a.b/\"\n");
+    let most = u32::MAX;
+    for (section, key, least, most) in [
+        ("[ingress]\n", "threads", 0, 65_535),
+        ("[ingress]\n", "idle_seconds", 1, most),
+        ("[ingress]\n", "connection_seconds", 1, most),
+        ("[kanban]\n", "segment_mib", 4, most),
+        ("[kanban]\n", "low_water_mib", 1, most),
+        ("[kanban]\n", "waiting_mib", 1, most),
+        ("[kanban]\n", "governors", 1, most),
+        ("[kanban]\n", "backlog_mib", 1, most),
+        ("[dedup]\n", "signals", 2000, most),
+        ("[dedup]\n", "hours", 1, most),
+        ("[dead_letters]\n", "retention_days", 1, most),
+        ("[dead_letters]\n", "retention_count", 1, most),
+        ("[rate_limit]\n", "per_second", 1, most),
+        ("[rate_limit]\n", "burst", 1, most),
+        ("[governor]\n", "boot_timeout_seconds", 1, most),
+        ("[governor]\n", "quota", 0, most),
+        ("[governor]\n", "quota_window_seconds", 1, most),
+        ("[governor]\n", "mailbox", 0, most),
+        ("[governor]\n", "breaker_failures", 1, most),
+        ("[governor]\n", "breaker_reset_seconds", 1, most),
+        (edge, "partitions", 1, 256),
+        (edge, "prefetch", 1, 10_000),
+        (edge, "group_size", 1, 99),
+        (source, "tolerance_seconds", 0, most),
+        (hook.as_str(), "timeout_seconds", 1, 60),
+    ] {
+        let text = |value: &str| format!("{DEV}{section}{key} = {value}\n");
+        for end in [least, most] {
+            let taken = load_text(&text(&end.to_string()), &[]);
+            assert!(taken.is_ok(), "{key} = {end}: {taken:?}");
+        }
+        let below = i64::from(least) - 1;
+        let above = i64::from(most) + 1;
+        for wrong in [below.to_string(), above.to_string(), "\"many\"".into(), "1.5".into(), "true".into()] {
+            let told = complaint(&text(&wrong), &[]).0;
+            let range = format!("must be a whole number from {least} to {most}, and this is ");
+            assert!(told.contains(&range), "{key} = {wrong}: {told}");
+        }
+    }
 }
 
 #[test]

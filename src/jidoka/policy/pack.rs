@@ -19,7 +19,7 @@ use crate::limits::{
     EXAMPLES_MAX, ID_BYTES_MAX, MEMORIES_MAX, MEMORY_WINDOW_SECONDS_MAX, NAME_BYTES_MAX, PACK_BYTES_MAX,
     REASON_BYTES_MAX, RULES_MAX,
 };
-use crate::place::{ConfigError, Place, Text};
+use crate::place::{ConfigError, Number, Place, Text};
 use crate::receipt::Policy;
 use crate::signal::is_name;
 
@@ -125,7 +125,7 @@ struct MemoryText {
     when: Option<Spanned<String>>,
     #[serde(default)]
     types: Vec<Spanned<String>>,
-    window_seconds: Option<Spanned<u32>>,
+    window_seconds: Option<Spanned<Number<1, MEMORY_WINDOW_SECONDS_MAX>>>,
 }
 
 impl Pack {
@@ -231,14 +231,7 @@ impl Checker {
             return Err(self.wrong(&declared.kind.span(), what.into()));
         }
         let window = match (&declared.window_seconds, kind.has_window()) {
-            (Some(window), true) => {
-                let seconds = *window.get_ref();
-                if !(1..=MEMORY_WINDOW_SECONDS_MAX).contains(&seconds) {
-                    let what = format!("a window has 1 to {MEMORY_WINDOW_SECONDS_MAX} seconds");
-                    return Err(self.wrong(&window.span(), what));
-                }
-                u64::from(seconds) * 1000
-            }
+            (Some(window), true) => u64::from(window.get_ref().0) * 1000,
             (None, false) => 0,
             (Some(window), false) => {
                 return Err(self.wrong(&window.span(), "a last value has no window".into()));
