@@ -262,6 +262,10 @@ pub const CONFIRM_PROGRESS: Duration = Duration::from_secs(20);
 pub const GAP_WAIT: Duration = Duration::from_secs(30);
 /// A broker that has messages and delivers none for so long is connected to anew.
 pub const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// How often edges and processors look at the queues of all partitions: up to 256 short questions over one channel.
+pub const QUEUES_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+/// How long one queue may take to say how much waits in it: one whose replicas are down does not answer.
+pub const QUEUE_ANSWER: Duration = Duration::from_secs(5);
 /// Edges and partitions that a processor has taken signals of; each of its journal's segments names all of them.
 pub const POSITIONS_MAX: usize = 4096;
 /// Declaring one queue; a quorum queue elects a leader first.

@@ -126,6 +126,7 @@ pub enum BrokerView {
         backlog_events: u64,
         unconfirmed_messages: u64,
         confirmed_messages: u64,
+        partitions: Vec<QueueView>,
     },
     Processor {
         connected: bool,
@@ -138,14 +139,25 @@ pub enum BrokerView {
     },
 }
 
+/// One partition at an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct QueueView {
+    pub partition: u16,
+    /// Messages that wait in the queue; null where that is not known.
+    pub queue_messages: Option<u64>,
+    /// Whether somebody takes them: 0 is nobody.
+    pub queue_consumers: Option<u64>,
+}
+
 /// One partition at a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PartitionView {
-    pub partition: u16,
+    /// This node is configured to take it.
+    pub consumed: bool,
     /// Messages come to this node.
     pub owned: bool,
-    /// Messages that wait in the queue.
-    pub queue_messages: u64,
+    #[serde(flatten)]
+    pub queue: QueueView,
 }
 
 /// How one stage does.

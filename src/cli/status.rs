@@ -59,9 +59,26 @@ fn rows(status: &Value) -> Vec<[String; 2]> {
     rows
 }
 
+/// What is true of a partition, as far as this node sees it.
 fn partition(partition: &Value) -> [String; 2] {
-    let whose =
-        if partition.get("owned") == Some(&Value::Bool(true)) { "here" } else { "elsewhere, or quiet" };
-    let waiting = cell(partition.get("queue_messages"));
-    [format!("partition {}", cell(partition.get("partition"))), format!("{whose}; {waiting} messages wait")]
+    let number = |name: &str| partition.get(name).and_then(Value::as_u64);
+    let says = |name: &str| partition.get(name).and_then(Value::as_bool);
+    let (messages, consumers) = (number("queue_messages"), number("queue_consumers"));
+    let whose = match (says("consumed"), says("owned"), consumers) {
+        (_, Some(true), _) => "taken here",
+        (_, _, None) => "not known: the broker does not say",
+        (Some(true), _, Some(0)) => "nobody takes it, and this node does not stand in line now",
+        (Some(false), _, Some(0)) => "nobody takes it; `rabbitmq.consume` of this node leaves it out",
+        (None, _, Some(0)) => "nobody takes it: is its processor running?",
+        (Some(true), _, Some(_)) if messages.is_some_and(|messages| messages > 0) => {
+            "another processor takes it; this node stands in line"
+        }
+        (Some(true), _, Some(_)) => "this node stands in line; no message has come to it yet",
+        (Some(false), _, Some(_)) => {
+            "another processor takes it; `rabbitmq.consume` of this node leaves it out"
+        }
+        (None, _, Some(_)) => "a processor takes it",
+    };
+    let waiting = messages.map_or_else(String::new, |messages| format!("; {messages} messages wait"));
+    [format!("partition {}", cell(partition.get("partition"))), format!("{whose}{waiting}")]
 }

@@ -64,6 +64,7 @@ impl Collector {
             ("gemba_ring_depth", "Items that wait in a lane"),
             ("gemba_governors", "Governors by state"),
             ("gemba_waiting_bytes", "What signals take that wait for their decision or their action"),
+            ("gemba_dead_letters_closed", "Closed dead letters that are still kept"),
             (
                 "gemba_dead_letters_open",
                 "Dead letters that nobody replayed or discarded, by whose they are to mend",
@@ -94,6 +95,7 @@ impl Collector {
             ("gemba_broker_repeated_messages", "Messages that came twice and counted once"),
             ("gemba_broker_missing_signals", "Numbers of edges that never came"),
             ("gemba_broker_queue_messages", "Messages that wait in a partition's queue"),
+            ("gemba_broker_queue_consumers", "Who takes from a partition's queue; 0 is nobody"),
             ("gemba_broker_partition_owned", "1 where a partition's messages come to this node"),
             ("gemba_state_shared_seq", "Everything up to this event is in the shared store"),
             ("gemba_state_unshared_seconds", "Time since the last round, while something is not shared"),

@@ -11,8 +11,9 @@ use crate::event::Seq;
 use crate::kaizen::Gauges;
 use crate::kanban::broker::consumer::{self, Consumer};
 use crate::kanban::broker::publisher::{self, Publisher};
+use crate::kanban::broker::queues::Queues;
 use crate::kanban::share::{Ask, Sharer};
-use crate::view::{BrokerView, PartitionView, StageHealth};
+use crate::view::{BrokerView, PartitionView, QueueView, StageHealth};
 
 /// What is seen of the broker at one node.
 #[derive(Clone, Debug)]
@@ -93,6 +94,7 @@ impl Broker {
                 backlog_events: durable.0.saturating_sub(marks.confirmed.read()),
                 unconfirmed_messages: marks.window.read(),
                 confirmed_messages: marks.messages.read(),
+                partitions: queues(&marks.queues).collect(),
             },
             Self::Consumer(marks) => BrokerView::Processor {
                 connected: marks.connected.read() == 1,
@@ -101,11 +103,11 @@ impl Broker {
                 acknowledged_messages: marks.messages.read(),
                 repeated_messages: marks.repeats.read(),
                 missing_signals: marks.missing.read(),
-                partitions: (marks.partitions.iter())
-                    .map(|partition| PartitionView {
-                        partition: partition.number,
-                        owned: partition.owned.read() == 1,
-                        queue_messages: partition.waiting.read(),
+                partitions: queues(&marks.queues)
+                    .map(|queue| {
+                        let mine = marks.partitions.iter().find(|mine| mine.number == queue.partition);
+                        let owned = mine.is_some_and(|mine| mine.owned.read() == 1);
+                        PartitionView { consumed: mine.is_some(), owned, queue }
                     })
                     .collect(),
             },
@@ -124,6 +126,7 @@ impl Broker {
                 backlog_events,
                 unconfirmed_messages,
                 confirmed_messages,
+                partitions,
             } => {
                 set("gemba_broker_connected", connected.into());
                 set("gemba_broker_reconnects", reconnects);
@@ -131,6 +134,7 @@ impl Broker {
                 set("gemba_broker_blocked", blocked.into());
                 set("gemba_broker_unconfirmed_messages", unconfirmed_messages);
                 set("gemba_broker_backlog_events", backlog_events);
+                partitions.iter().for_each(|queue| queue_gauges(queue, gauges));
             }
             BrokerView::Processor {
                 connected,
@@ -147,13 +151,38 @@ impl Broker {
                 set("gemba_broker_unacknowledged_messages", unacknowledged_messages);
                 set("gemba_broker_repeated_messages", repeated_messages);
                 set("gemba_broker_missing_signals", missing_signals);
-                for PartitionView { partition, owned, queue_messages } in partitions {
-                    let number = partition.to_string();
-                    let labels = [("partition", number.as_str())];
-                    gauges.set("gemba_broker_queue_messages", &labels, queue_messages as f64);
-                    gauges.set("gemba_broker_partition_owned", &labels, f64::from(u8::from(owned)));
+                for PartitionView { consumed, owned, queue } in partitions {
+                    queue_gauges(&queue, gauges);
+                    if consumed {
+                        let number = queue.partition.to_string();
+                        let labels = [("partition", number.as_str())];
+                        gauges.set("gemba_broker_partition_owned", &labels, f64::from(u8::from(owned)));
+                    }
                 }
             }
+        }
+    }
+}
+
+fn queues(queues: &Queues) -> impl Iterator<Item = QueueView> {
+    (0..).zip(queues.seen()).map(|(partition, seen)| QueueView {
+        partition,
+        queue_messages: seen.map(|queue| queue.messages),
+        queue_consumers: seen.map(|queue| queue.consumers),
+    })
+}
+
+/// What is not known is not shown.
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn queue_gauges(queue: &QueueView, gauges: &mut Gauges) {
+    let number = queue.partition.to_string();
+    let labels = [("partition", number.as_str())];
+    for (name, value) in [
+        ("gemba_broker_queue_messages", queue.queue_messages),
+        ("gemba_broker_queue_consumers", queue.queue_consumers),
+    ] {
+        if let Some(value) = value {
+            gauges.set(name, &labels, value as f64);
         }
     }
 }

@@ -96,7 +96,8 @@ impl Edge {
             clock: journal_clock::Marks::default(),
             drain: drain.clone(),
         };
-        let published = publisher::Marks::new(through, Trouble::of_broker(settings.say));
+        let published =
+            publisher::Marks::new(through, link.topology.partitions, Trouble::of_broker(settings.say));
         let connections = Connections::new(settings.http_threads(), budget.connections);
         let health = Health {
             name: settings.name.as_str().into(),

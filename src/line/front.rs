@@ -53,9 +53,11 @@ pub fn threads(settings: &Settings) -> usize {
 pub fn broker_marks(settings: &Settings, say: fn(&str)) -> Option<Broker> {
     match &settings.role {
         Role::All(_) | Role::Edge(_) => None,
-        Role::Processor(_, link) => {
-            Some(Broker::Consumer(consumer::Marks::new(&link.consumed, Trouble::of_broker(say))))
-        }
+        Role::Processor(_, link) => Some(Broker::Consumer(consumer::Marks::new(
+            &link.consumed,
+            link.topology.partitions,
+            Trouble::of_broker(say),
+        ))),
     }
 }
 

@@ -358,12 +358,7 @@ fn what_the_node_does_not_know_is_told_with_what_to_do() {
             2,
             "set GEMBA_OPS_TOKEN to what the node has",
         ),
-        (
-            &["status", "--config", "kept.toml", "--admin", &admin],
-            Some(node.secret("admin.token")),
-            0,
-            "",
-        ),
+        (&["status", "--config", "kept.toml", "--admin", &admin], Some(node.secret("admin.token")), 0, ""),
         (&["sign", "--data-dir", "elsewhere"], None, 2, "the node's configuration and directory"),
     ] {
         let mut client = command(&node.dir);

@@ -4,6 +4,7 @@ use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
 use crate::line::{Machine, Sender, broker_health, section, wait_until};
+use crate::node::command;
 use crate::rabbit::Broker;
 
 fn trouble(machine: &Machine) -> String {
@@ -139,4 +140,58 @@ fn a_processor_without_the_state_of_what_came_before_says_so_and_takes_nothing()
     edge.terminate();
     third.terminate();
     sender.ledger.check(&[&first.data(), &third.data()]);
+}
+
+/// What a node says of a partition to whoever asks `gemba status`.
+fn said_of(machine: &Machine, partition: u16) -> String {
+    let admin = format!("http://{}", machine.node().admin);
+    let mut status = command(machine.home.path());
+    status.env("GEMBA_CONFIG", "gemba.toml").args(["status", "--admin", &admin]);
+    let output = status.stdout(std::process::Stdio::piped()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.trim().starts_with(&format!("partition {partition} ")));
+    line.unwrap_or_else(|| panic!("no partition {partition} in\n{text}")).to_owned()
+}
+
+/// A processor that is dead tells nothing, and a partition that nobody is configured to take has none that could: the
+/// edge that publishes to them, and the processor beside them, do.
+#[test]
+fn a_partition_that_nobody_takes_is_seen_by_those_that_live() {
+    let broker = Broker::start().expect("RabbitMQ, which tests/broker/install installs");
+    let rabbit = section(&broker, "partitions = 2\n");
+    let mut edge = Machine::start("edge", "edge-1", &rabbit);
+    let sees = |machine: &Machine, name: &str, partition: u16, value: u64| {
+        let series = format!("gemba_broker_queue_{name}{{partition=\"{partition}\"}} {value}");
+        machine.node().ask("/metrics").text().lines().any(|line| line == series)
+    };
+    wait_until("nobody takes either", || sees(&edge, "consumers", 0, 0) && sees(&edge, "consumers", 1, 0));
+    let mut processor = Machine::start("processor", "processor-1", &format!("{rabbit}consume = [0]\n"));
+    wait_until("the first is taken", || sees(&edge, "consumers", 0, 1));
+    assert!(sees(&edge, "consumers", 1, 0));
+    assert!(said_of(&edge, 0).contains("a processor takes it"), "{}", said_of(&edge, 0));
+    assert!(said_of(&edge, 1).contains("nobody takes it"), "{}", said_of(&edge, 1));
+    wait_until("the processor knows", || sees(&processor, "consumers", 1, 0));
+    let beside = said_of(&processor, 1);
+    assert!(beside.contains("nobody takes it; `rabbitmq.consume` of this node leaves it out"), "{beside}");
+    let quiet = said_of(&processor, 0);
+    assert!(quiet.contains("this node stands in line; no message has come to it yet"), "{quiet}");
+    let mut sender = Sender::new(16);
+    assert!(sender.batch(0, &edge, 64));
+    wait_until("it takes what comes", || said_of(&processor, 0).contains("taken here"));
+    wait_until("the other waits", || {
+        said_of(&edge, 1).contains("nobody takes it") && !sees(&edge, "messages", 1, 0)
+    });
+    // It dies, and only the edge is left to say so.
+    processor.kill();
+    wait_until("its death is seen", || sees(&edge, "consumers", 0, 0));
+    assert!(said_of(&edge, 0).contains("nobody takes it"), "{}", said_of(&edge, 0));
+    processor.up();
+    wait_until("it is back", || sees(&edge, "consumers", 0, 1));
+    broker.run("stop");
+    wait_until("nothing is known", || said_of(&edge, 0).contains("not known"));
+    assert!(!edge.node().ask("/metrics").text().contains("gemba_broker_queue_consumers{"));
+    broker.run("start");
+    wait_until("it is known again", || sees(&edge, "consumers", 0, 1));
+    edge.terminate();
+    processor.terminate();
 }

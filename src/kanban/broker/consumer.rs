@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 
 use super::intake::{Intake, Taking};
 use super::order::Order;
+use super::queues::Queues;
 use super::rebalance::Plan;
 use super::suspect::Suspect;
 use super::topology::Topology;
@@ -58,6 +59,8 @@ pub struct Marks {
     pub missing: Mark,
     /// For each partition that is consumed.
     pub partitions: Vec<PartitionMarks>,
+    /// Of every partition.
+    pub queues: Queues,
     pub trouble: Trouble,
 }
 
@@ -72,7 +75,7 @@ pub struct PartitionMarks {
 
 impl Marks {
     #[must_use]
-    pub fn new(consumed: &[u16], trouble: Trouble) -> Self {
+    pub fn new(consumed: &[u16], partitions: u16, trouble: Trouble) -> Self {
         let zero = || Mark::new(0);
         let partition = |number: &u16| PartitionMarks { number: *number, waiting: zero(), owned: zero() };
         Self {
@@ -83,6 +86,7 @@ impl Marks {
             repeats: zero(),
             missing: zero(),
             partitions: consumed.iter().map(partition).collect(),
+            queues: Queues::new(partitions),
             trouble,
         }
     }
@@ -161,7 +165,9 @@ impl Consumer {
             self.taken.retain(|(_, partition), _| sharer.holds(*partition));
         }
         let open = self.broker.connect(&format!("gemba processor {}", self.name)).await?;
-        let taken = self.take_over(&open, stop, sharer).await;
+        let (queues, topology) = (self.marks.queues.clone(), self.topology.clone());
+        let taken = self.take_over(&open, stop, sharer);
+        let taken = queues.looked_at_during((&open, &topology), taken).await;
         open.shut();
         taken
     }

@@ -14,6 +14,7 @@ pub mod message;
 pub mod note;
 pub mod order;
 pub mod publisher;
+pub mod queues;
 mod rebalance;
 pub mod suspect;
 pub mod topology;

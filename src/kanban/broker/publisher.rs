@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use super::batch::{Batcher, Message};
 use super::note::{Confirmed, Note, NoteError};
+use super::queues::Queues;
 use super::topology::Topology;
 use super::trouble::Trouble;
 use super::window::Window;
@@ -56,12 +57,14 @@ pub struct Marks {
     pub broken: Mark,
     /// Messages that were confirmed.
     pub messages: Mark,
+    /// Of every partition.
+    pub queues: Queues,
     pub trouble: Trouble,
 }
 
 impl Marks {
     #[must_use]
-    pub fn new(confirmed: Seq, trouble: Trouble) -> Self {
+    pub fn new(confirmed: Seq, partitions: u16, trouble: Trouble) -> Self {
         let zero = || Mark::new(0);
         Self {
             confirmed: Mark::new(confirmed.0),
@@ -70,6 +73,7 @@ impl Marks {
             connected: zero(),
             broken: zero(),
             messages: zero(),
+            queues: Queues::new(partitions),
             trouble,
         }
     }
@@ -178,7 +182,9 @@ impl Publisher {
             Ok(channel) => {
                 self.marks.connected.publish(1);
                 self.marks.trouble.tell(None);
-                match self.publish_on(open, &channel, stop).await {
+                let (queues, topology) = (self.marks.queues.clone(), self.topology.clone());
+                let published = self.publish_on(open, &channel, stop);
+                match queues.looked_at_during((open, &topology), published).await {
                     Ok(()) => Ended::Stopped,
                     Err(ended) => ended,
                 }
