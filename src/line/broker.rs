@@ -134,7 +134,9 @@ impl Broker {
                 set("gemba_broker_blocked", blocked.into());
                 set("gemba_broker_unconfirmed_messages", unconfirmed_messages);
                 set("gemba_broker_backlog_events", backlog_events);
-                partitions.iter().for_each(|queue| queue_gauges(queue, gauges));
+                for queue in &partitions {
+                    queue_gauges(queue, gauges);
+                }
             }
             BrokerView::Processor {
                 connected,

@@ -166,7 +166,7 @@ impl Consumer {
         }
         let open = self.broker.connect(&format!("gemba processor {}", self.name)).await?;
         let (queues, topology) = (self.marks.queues.clone(), self.topology.clone());
-        let taken = self.take_over(&open, stop, sharer);
+        let taken = Box::pin(self.take_over(&open, stop, sharer));
         let taken = queues.looked_at_during((&open, &topology), taken).await;
         open.shut();
         taken
