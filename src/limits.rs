@@ -81,6 +81,16 @@ pub const UNVERIFIED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const ANSWERS_HELD_MAX: usize = 128;
 /// Bytes of answers that one HTTP/1.1 connection may leave unread before its next request is read.
 pub const ANSWER_BYTES_HELD_MAX: usize = 64 * 1024;
+/// Work on signed requests that a sender may be refused at once, in bytes of their bodies, and how much of it each second:
+/// about a hundredth of a core. Senders that obey `Retry-After` come again after a second at the earliest.
+pub const REFUSED_AT_ONCE_BYTES: u64 = 4 * 1024 * 1024;
+pub const REFUSED_BYTES_PER_SECOND: u64 = 1024 * 1024;
+/// What a request counts beside its body: its head, its signature, its answer.
+pub const REFUSED_REQUEST_BYTES: u64 = 16 * 1024;
+/// Beyond that a refusal waits, and its connection is not read: at most so long. Senders wait longer for an answer.
+pub const REST: Duration = Duration::from_secs(2);
+/// The same on a connection that carries several tenants, whose others wait with it.
+pub const REST_SHARED: Duration = Duration::from_millis(5);
 /// HTTP/2 limits. hyper: 200 streams, 20 pending and 1,024 local resets.
 pub const H2_STREAMS_MAX: u32 = 100;
 pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;

@@ -141,8 +141,8 @@ impl Admission {
         address::client(named)
     }
 
-    /// Closes a connection without a request: of some, one that never had any before one that had, and then the one
-    /// that has been so the longest.
+    /// Closes a connection without a request: of some, one that rests because it was refused too much before one that
+    /// never had a request, that before one that had, and then the one that has been so the longest.
     fn make_room(&self) -> bool {
         let watches = self.watches.borrow();
         let looked_at = LOOKED_AT.min(watches.len());
@@ -152,9 +152,10 @@ impl Admission {
         let some =
             (0..looked_at).filter_map(|at| watches[from.wrapping_add(at * step) % watches.len()].upgrade());
         let quiet = some.filter_map(|watch| {
-            let seconds = watch.seconds_without_request()?;
+            let rests = watch.rests_alone();
+            let seconds = if rests { GRACE_SECONDS } else { watch.seconds_without_request()? };
             let may_go = seconds >= GRACE_SECONDS && watch.current_order() < Order::Close;
-            may_go.then(|| ((watch.is_unused(), seconds), watch))
+            may_go.then(|| ((rests, watch.is_unused(), seconds), watch))
         });
         let Some((_, longest)) = quiet.max_by_key(|(rank, _)| *rank) else { return false };
         // There is nothing to answer, or an answer on its way that has to leave first.

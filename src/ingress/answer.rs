@@ -44,6 +44,8 @@ pub enum Refused {
     Rate {
         retry_after: u32,
     },
+    /// The tenant has more signals waiting for their decision, or more governors, than its share.
+    Crowd,
     Conflict {
         index: Option<u32>,
         seq: Seq,
@@ -78,7 +80,7 @@ impl Refused {
             Self::Signature => Counter::BadSignature,
             Self::Rate { .. } => Counter::RateLimited,
             Self::Conflict { .. } => Counter::Conflict,
-            Self::Guarded | Self::BodyBudget | Self::Busy { .. } => Counter::Shed,
+            Self::Guarded | Self::BodyBudget | Self::Crowd | Self::Busy { .. } => Counter::Shed,
         }
     }
 
@@ -116,6 +118,10 @@ impl Refused {
             Self::Signature => (401, "the signature does not hold".into()),
             Self::Unfit(unfit) => (unfit.status(), unfit.to_string()),
             Self::Rate { .. } => (429, "the tenant's rate is used up".into()),
+            Self::Crowd => {
+                let why = "this tenant has more signals waiting for their decision, or more governors, than its share";
+                (503, why.into())
+            }
             Self::Conflict { index: None, seq: Seq(0) } => {
                 (409, "the batch holds one id with two different bodies; nothing was taken".into())
             }
@@ -137,7 +143,7 @@ impl Refused {
         };
         let retry_after = match self {
             Self::Rate { retry_after } | Self::Busy { retry_after, .. } => Some(*retry_after),
-            Self::Guarded | Self::BodyBudget => Some(1),
+            Self::Guarded | Self::BodyBudget | Self::Crowd => Some(1),
             _ => None,
         };
         Problem { status, detail, errors, retry_after }
@@ -163,6 +169,31 @@ impl Refused {
             | Self::Signature
             | Self::Unfit(_)
             | Self::Rate { .. }
+            | Self::Crowd
+            | Self::Conflict { .. }
+            | Self::Busy { .. } => false,
+        }
+    }
+
+    /// Whether it is the sender's own doing, proved by its signature, so that it may have to wait for this answer.
+    #[must_use]
+    pub fn is_paced(&self) -> bool {
+        match self {
+            Self::Unfit(_) | Self::Rate { .. } | Self::Crowd => true,
+            Self::NoSuchPath
+            | Self::NoSuchSource
+            | Self::Method
+            | Self::Url
+            | Self::Headers
+            | Self::Host
+            | Self::ContentEncoding
+            | Self::Form(_)
+            | Self::TooLarge
+            | Self::BodySlow
+            | Self::BodyBroken
+            | Self::BodyBudget
+            | Self::Guarded
+            | Self::Signature
             | Self::Conflict { .. }
             | Self::Busy { .. } => false,
         }

@@ -14,8 +14,13 @@ use super::memory_budget::Charge;
 use crate::clock;
 use crate::limits::{BODY_BYTES_MAX, BODY_BYTES_PER_SECOND, BODY_GRACE_SECONDS, BODY_READ_SECONDS};
 
-/// Reads all of `body`. What has to be waited for is charged to what `open` returns.
-pub async fn read<B>(body: &mut B, open: impl FnOnce() -> Charge) -> Result<Bytes, Refused>
+/// Reads all of `body`. What has to be waited for is charged to what `open` returns. While `rests` says that nothing is
+/// read, nobody is slow.
+pub async fn read<B>(
+    body: &mut B,
+    rests: impl Fn() -> bool,
+    open: impl FnOnce() -> Charge,
+) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -24,7 +29,7 @@ where
         done?;
     } else {
         held.charge(open())?;
-        wait(body, &mut held).await?;
+        wait(body, &mut held, rests).await?;
     }
     Ok(held.whole())
 }
@@ -49,7 +54,7 @@ where
     let mut dropped = Held { drops: true, ..Held::default() };
     match first_look(body, &mut dropped).await {
         Some(done) => done.is_ok(),
-        None => wait(body, &mut dropped).await.is_ok(),
+        None => wait(body, &mut dropped, || false).await.is_ok(),
     }
 }
 
@@ -66,7 +71,7 @@ where
 }
 
 /// Waits for the rest, and looks each second whether it still comes fast enough.
-async fn wait<B>(body: &mut B, held: &mut Held) -> Result<(), Refused>
+async fn wait<B>(body: &mut B, held: &mut Held, rests: impl Fn() -> bool) -> Result<(), Refused>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -80,6 +85,9 @@ where
         let until = begun + Duration::from_secs(u64::from(second));
         if let Ok(done) = tokio::time::timeout_at(until, rest).await {
             return done;
+        }
+        if rests() {
+            continue;
         }
         if held.bytes < expected {
             break;

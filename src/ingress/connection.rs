@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::Response;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::admission::Admission;
 use super::client_address::{ProxyHeader, V2_BYTES_MAX, proxy_header};
@@ -20,6 +21,9 @@ use super::{http1, http2};
 use crate::clock;
 use crate::limits;
 use crate::net::address;
+
+#[expect(clippy::cast_possible_truncation, reason = "some milliseconds")]
+const REST_SHARED_NANOS: u64 = limits::REST_SHARED.as_nanos() as u64;
 
 /// A response of the data plane.
 pub type Answer = Response<Bytes>;
@@ -39,6 +43,11 @@ pub struct Watch {
     expires: u32,
     stuck_since: Cell<Option<u32>>,
     order: Cell<Order>,
+    /// Who pays when the connection rests, and until when it does, in nanoseconds.
+    carried: Cell<Carried>,
+    rest_until: Cell<u64>,
+    /// Wakes those who wait for its rest when it closes.
+    closing: Notify,
     /// Requests whose head was complete, and those of them that are not yet answered.
     requests: Cell<u64>,
     open: Cell<u32>,
@@ -65,6 +74,16 @@ enum Phase {
     Idle,
     /// We have closed our side and wait for the client to close its own.
     Closing,
+}
+
+/// Whose signals a connection has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carried {
+    Nobody,
+    /// Of one tenant, by a number of its name.
+    One(u64),
+    /// Of several: it is a proxy's, or a sender's for many.
+    Several,
 }
 
 /// What a connection is told to do, from the mildest to the hardest.
@@ -98,6 +117,9 @@ impl Watch {
             expires,
             stuck_since: Cell::new(None),
             order: Cell::new(Order::GoOn),
+            carried: Cell::new(Carried::Nobody),
+            rest_until: Cell::new(0),
+            closing: Notify::new(),
             requests: Cell::new(0),
             open: Cell::new(0),
             heads: Cell::new(0),
@@ -200,6 +222,63 @@ impl Watch {
         }
     }
 
+    /// A signed unit of one tenant, or of several, has come.
+    pub fn carries(&self, tenant: Option<u64>) {
+        let carried = match (self.carried.get(), tenant) {
+            (Carried::Nobody, Some(tenant)) => Carried::One(tenant),
+            (Carried::One(known), Some(tenant)) if known == tenant => return,
+            (Carried::Several, _) => return,
+            (Carried::Nobody, None) | (Carried::One(_), _) => Carried::Several,
+        };
+        self.carried.set(carried);
+        if carried == Carried::Several && self.rest_until.get() > 0 {
+            let shared = clock::nanos() + REST_SHARED_NANOS;
+            self.rest_until.set(self.rest_until.get().min(shared));
+        }
+    }
+
+    /// A request was refused whose turn is in so many nanoseconds: until then nothing more is read. Where others' requests
+    /// may stand behind it, it is a short time for each; it adds up. Returns for how long the connection rests.
+    pub fn rest(&self, turn: u64, now: u64) -> u64 {
+        if turn == 0 {
+            return 0;
+        }
+        let resting = self.rest_until.get();
+        let until = match self.carried.get() {
+            Carried::Nobody | Carried::One(_) => resting.max(now + turn),
+            Carried::Several => resting.max(now) + turn.min(REST_SHARED_NANOS),
+        };
+        self.rest_until.set(until);
+        until - now
+    }
+
+    /// For how many nanoseconds the connection rests, if it does. One that closes has no time for it.
+    #[must_use]
+    pub fn rests(&self) -> Option<u64> {
+        if self.rest_until.get() == 0 || self.order.get() >= Order::Close {
+            return None;
+        }
+        let left = self.rest_until.get().saturating_sub(clock::nanos());
+        if left == 0 {
+            self.rest_until.set(0);
+        }
+        (left > 0).then_some(left)
+    }
+
+    /// Whether it rests and nobody but who is the cause of it waits.
+    #[must_use]
+    pub fn rests_alone(&self) -> bool {
+        self.carried.get() != Carried::Several && self.rests().is_some()
+    }
+
+    /// Waits until the connection is to close.
+    pub async fn closes(&self) {
+        let closing = self.closing.notified();
+        if self.order.get() < Order::Close {
+            closing.await;
+        }
+    }
+
     /// Whether no request ever came.
     #[must_use]
     pub fn is_unused(&self) -> bool {
@@ -259,6 +338,9 @@ impl Watch {
         if order > self.order.get() {
             self.order.set(order);
             self.wake();
+            if order >= Order::Close {
+                self.closing.notify_waiters();
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who sends bad signatures, per source and client address. It refuses nobody for that: checking a small body costs
+//! Who sends bad signatures, or signed requests that are no signals, per source and client address. It refuses nobody for that: checking a small body costs
 //! about a microsecond, less than to read the request. Only the expensive work of such a client is held back: large
 //! bodies are read and checked at a bounded rate, so that a forger cannot take a core, and a good sender behind the same
 //! address still gets through. Pure; it never touches a tenant's rate.
@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher as _;
+
+use super::pace::RefusedWork;
 
 /// Bad signatures a second that one client may send to one source before it is held back.
 const BAD_PER_SECOND: u64 = 20;
@@ -38,6 +40,8 @@ struct Entry {
     bad_until: u64,
     /// Until when the allowance of large bodies is used.
     large_until: u64,
+    /// Signed requests that were no signals.
+    unfit: RefusedWork,
 }
 
 /// When a large body may be read and checked.
@@ -67,8 +71,8 @@ impl Guard {
         &mut self.sets[at]
     }
 
-    /// Notes a bad signature of `client` at `source`.
-    pub fn bad(&mut self, client: IpAddr, source: &str, now_nanos: u64) {
+    /// The entry of `client` at `source`, new if there is none.
+    fn entry(&mut self, client: IpAddr, source: &str, now_nanos: u64) -> &mut Entry {
         let key = self.key(client, source);
         let set = self.set(key);
         let known = set.iter().position(|entry| entry.key == key);
@@ -78,8 +82,20 @@ impl Guard {
         });
         let entry = &mut set[at];
         if entry.key != key {
-            *entry = Entry { key, bad_until: now_nanos, large_until: now_nanos };
+            let unfit = RefusedWork::default();
+            *entry = Entry { key, bad_until: now_nanos, large_until: now_nanos, unfit };
         }
+        entry
+    }
+
+    /// A signed request of `client`, with a body of so many bytes, is no signal; nanoseconds until its turn.
+    pub fn unfit(&mut self, client: IpAddr, source: &str, bytes: usize, now_nanos: u64) -> u64 {
+        self.entry(client, source, now_nanos).unfit.add(bytes, now_nanos)
+    }
+
+    /// Notes a bad signature of `client` at `source`.
+    pub fn bad(&mut self, client: IpAddr, source: &str, now_nanos: u64) {
+        let entry = self.entry(client, source, now_nanos);
         // What was long ago is forgotten; what is now is remembered for some seconds at most.
         entry.bad_until = (entry.bad_until.max(now_nanos) + COST).min(now_nanos + 10 * SECOND);
     }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -17,6 +17,7 @@ use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue};
 use hyper::{Method, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
 
 use super::connection::{Order, Watch};
 use super::intake::answer_alone;
@@ -30,6 +31,19 @@ struct Io {
     socket: TcpStream,
     first: Bytes,
     watch: Rc<Watch>,
+    /// The end of the connection's rest.
+    rested: Option<Pin<Box<Sleep>>>,
+}
+
+impl Io {
+    /// Waits until the connection has rested.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(nanos) = self.watch.rests() else { return Poll::Ready(()) };
+        let until = Instant::now() + Duration::from_nanos(nanos);
+        let rested = self.rested.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        rested.as_mut().reset(until);
+        rested.as_mut().poll(cx)
+    }
 }
 
 impl AsyncRead for Io {
@@ -38,6 +52,7 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_rest(cx));
         if self.first.is_empty() {
             return Pin::new(&mut self.socket).poll_read(cx, buffer);
         }
@@ -81,7 +96,7 @@ impl AsyncWrite for Io {
 
 /// Serves one connection of which `first` has been read.
 pub async fn serve(socket: TcpStream, first: Bytes, watch: Rc<Watch>, ingress: Rc<Ingress>) {
-    let io = Io { socket, first, watch: Rc::clone(&watch) };
+    let io = Io { socket, first, watch: Rc::clone(&watch), rested: None };
     let mut handshake = Box::pin(
         h2::server::Builder::new()
             .max_concurrent_streams(limits::H2_STREAMS_MAX)
@@ -236,7 +251,7 @@ impl Body for StreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        let Some(data) = std::task::ready!(self.stream.poll_data(cx)) else { return Poll::Ready(None) };
+        let Some(data) = ready!(self.stream.poll_data(cx)) else { return Poll::Ready(None) };
         Poll::Ready(Some(data.and_then(|data| {
             self.stream.flow_control().release_capacity(data.len())?;
             self.declared = self.declared.map(|left| left.saturating_sub(data.len() as u64));

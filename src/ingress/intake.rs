@@ -40,7 +40,7 @@ pub async fn answer_in_order(
     let bodiless = head.method == Method::HEAD;
     watch.request_began();
     let client = ingress.admission.client(&watch, &head.headers);
-    let (offered, mut closes) = match check(&ingress, client, &head, &mut body, begun).await {
+    let (offered, closes) = match check(&ingress, &watch, client, &head, &mut body, begun).await {
         Ok(signals) => {
             let promised = Promised::of(&signals, begun);
             let offered = ingress.offer(signals).map(|()| ingress.await_in(&outbox, promised));
@@ -52,17 +52,16 @@ pub async fn answer_in_order(
             (Err(refused), closes)
         }
     };
-    closes |= watch.is_last_request();
     let mut answer = match offered {
         // Only its framing will be used.
         Ok(()) => accepted(),
         Err(refused) => {
-            let answer = refuse(&ingress, &refused, begun);
+            let answer = refuse(&ingress, &watch, client, &refused, begun).await;
             outbox.borrow_mut().speaks(if bodiless { 0 } else { answer.body().len() });
             answer
         }
     };
-    if closes {
+    if closes || watch.is_last_request() {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     watch.request_ended();
@@ -87,7 +86,7 @@ where
 {
     let begun = clock::now();
     let client = ingress.admission.client(watch, &head.headers);
-    let answer = match check(ingress, client, head, body, begun).await {
+    let answer = match check(ingress, watch, client, head, body, begun).await {
         Ok(signals) => {
             let promised = Promised::of(&signals, begun);
             match ingress.offer(signals) {
@@ -96,10 +95,10 @@ where
                     ingress.count_told(&told, begun);
                     told.answer()
                 }
-                Err(refused) => refuse(ingress, &refused, begun),
+                Err(refused) => refuse(ingress, watch, client, &refused, begun).await,
             }
         }
-        Err(refused) => refuse(ingress, &refused, begun),
+        Err(refused) => refuse(ingress, watch, client, &refused, begun).await,
     };
     (answer, client)
 }
@@ -110,15 +109,26 @@ fn accepted() -> Answer {
     answer
 }
 
-fn refuse(ingress: &Ingress, refused: &Refused, begun: Instant) -> Answer {
+/// Who is refused too much waits for its answer.
+async fn refuse(
+    ingress: &Ingress,
+    watch: &Watch,
+    client: IpAddr,
+    refused: &Refused,
+    begun: Instant,
+) -> Answer {
     ingress.count(refused.counter(), 1);
     ingress.record(Measured::Whole, clock::now() - begun);
+    if refused.is_paced() {
+        ingress.rest(watch, client).await;
+    }
     refused.answer()
 }
 
 /// Everything before the journal.
 async fn check<B>(
     ingress: &Ingress,
+    watch: &Watch,
     client: IpAddr,
     head: &Parts,
     incoming: &mut B,
@@ -135,9 +145,9 @@ where
     check_head(&head.headers)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let form = Form::of(content_type, &head.headers, source.fixed.binary).map_err(Refused::Form)?;
-    let body = read_body(ingress, client, source, incoming, begun).await?;
+    let body = read_body(ingress, watch, client, source, incoming, begun).await?;
     crate::fault::point("K3");
-    check_body(ingress, client, source, &head.headers, form, body)
+    check_body(ingress, watch, client, source, &head.headers, form, body)
 }
 
 fn route<'a>(ingress: &'a Ingress, method: &Method, uri: &Uri) -> Result<&'a Source, Refused> {
@@ -173,6 +183,7 @@ fn check_head(headers: &HeaderMap) -> Result<(), Refused> {
 
 async fn read_body<B>(
     ingress: &Ingress,
+    watch: &Watch,
     client: IpAddr,
     source: &Source,
     incoming: &mut B,
@@ -185,7 +196,9 @@ where
     if declared.is_some_and(|bytes| bytes > limits::BODY_BYTES_MAX as u64) {
         return Err(Refused::TooLarge);
     }
-    let body = body::read(incoming, || ingress.memory.open(client, clock::nanos())).await?;
+    let body =
+        body::read(incoming, || watch.rests().is_some(), || ingress.memory.open(client, clock::nanos()))
+            .await?;
     // What was declared and did not come has taken nobody's turn.
     wait_for_turn(ingress, client, source, body.len(), begun).await?;
     Ok(body)
@@ -213,6 +226,7 @@ async fn wait_for_turn(
 /// Signature, then content, then rate: nothing here waits.
 fn check_body(
     ingress: &Ingress,
+    watch: &Watch,
     client: IpAddr,
     source: &Source,
     headers: &HeaderMap,
@@ -220,6 +234,7 @@ fn check_body(
     body: Bytes,
 ) -> Result<Signals, Refused> {
     crate::fault::point("K4");
+    let bytes = body.len();
     let sampled = ingress.samples();
     let before = sampled.then(clock::now);
     let verified = source.keyring.verify(headers, body, ingress.unix_seconds()).map_err(|_| {
@@ -227,10 +242,13 @@ fn check_body(
         Refused::Signature
     })?;
     let verified_at = sampled.then(clock::now);
-    let signals = signal::parse(verified, form, &source.fixed).map_err(Refused::Unfit)?;
+    let signals = signal::parse(verified, form, &source.fixed).map_err(|unfit| {
+        ingress.slow_unfit(watch, client, source, bytes);
+        Refused::Unfit(unfit)
+    })?;
     let parsed_at = sampled.then(clock::now);
     crate::fault::point("K5");
-    ingress.take_rate(&signals)?;
+    ingress.take_rate(watch, &signals, bytes)?;
     if let (Some(before), Some(verified_at), Some(parsed_at)) = (before, verified_at, parsed_at) {
         ingress.record(Measured::Verify, verified_at - before);
         ingress.record(Measured::Parse, parsed_at - verified_at);

@@ -13,6 +13,7 @@ mod http2;
 mod intake;
 mod memory_budget;
 mod outbox;
+mod pace;
 pub mod rate;
 pub mod stage;
 mod under_way;

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use hashbrown::DefaultHashBuilder;
 
+use super::pace::RefusedWork;
+
 const SECOND: u64 = 1_000_000_000;
 /// Part of a second's rate that a thread leases at a time.
 const CHUNK: u64 = 50;
@@ -65,6 +67,7 @@ fn places(hasher: &DefaultHashBuilder, name: &str, names: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     full_at: u64,
+    refused: RefusedWork,
 }
 
 /// The buckets of all tenants of the node.
@@ -105,21 +108,36 @@ impl Buckets {
     /// Takes `need` tokens and up to `want`, or nothing. A unit larger than the burst passes when the bucket is
     /// full, and is paid off before the next.
     fn take(&self, tenant: &str, need: u64, want: u64, now: u64) -> Result<u64, RetryAfter> {
+        self.with(tenant, now, |bucket| self.take_from(bucket, need, want, now)).unwrap_or(Ok(need))
+    }
+
+    /// A request of so many bytes is refused; nanoseconds until its turn.
+    fn refuse(&self, tenant: &str, bytes: usize, now: u64) -> u64 {
+        self.with(tenant, now, |bucket| bucket.refused.add(bytes, now)).unwrap_or(0)
+    }
+
+    /// Does something with a tenant's bucket, which is full if it is new.
+    fn with<T>(&self, tenant: &str, now: u64, change: impl FnOnce(&mut Bucket) -> T) -> Option<T> {
         let mut ways = self.table.entry(places(&self.hasher, tenant, TENANTS_MAX)).or_default();
         if ways.get(tenant).is_none() {
-            let left = ways.put(tenant, Bucket { full_at: now }, |bucket| bucket.full_at);
+            let bucket = Bucket { full_at: now, refused: RefusedWork::default() };
+            let left = ways.put(tenant, bucket, |bucket| bucket.full_at);
             // What it had used is not forgotten, so that new names buy nothing.
             if let (Some((_, left)), Some(bucket)) = (left, ways.get(tenant)) {
                 bucket.full_at = left.full_at;
             }
         }
-        let Some(bucket) = ways.get(tenant) else { return Ok(need) };
+        ways.get(tenant).map(change)
+    }
+
+    fn take_from(&self, bucket: &mut Bucket, need: u64, want: u64, now: u64) -> Result<u64, RetryAfter> {
         let full_at = bucket.full_at.max(now);
         let used = full_at - now;
         let room = self.cost(self.burst).saturating_sub(used);
         let need_cost = self.cost(need);
         if need_cost > room && !(need > self.burst && used == 0) {
-            let wait = need_cost.min(self.cost(self.burst)) - room;
+            // A unit larger than the burst may have left a debt.
+            let wait = used + need_cost.min(self.cost(self.burst)) - self.cost(self.burst);
             return Err(RetryAfter { nanos: wait });
         }
         let affordable = u128::from(room) * u128::from(self.per_second) / u128::from(SECOND);
@@ -199,6 +217,17 @@ impl Leases {
         }
     }
 
+    /// A tenant's name as a number that nobody outside can compute.
+    #[must_use]
+    pub fn key(&self, tenant: &str) -> u64 {
+        self.buckets.hasher.hash_one(tenant)
+    }
+
+    /// A request of so many bytes is refused for its tenant's sake; nanoseconds until its turn.
+    pub fn refuse(&self, tenant: &str, bytes: usize, now: u64) -> u64 {
+        self.buckets.refuse(tenant, bytes, now)
+    }
+
     /// Undoes a [`Leases::take`].
     pub fn give_back(&mut self, tenant: &str, count: u32) {
         let held = &mut self.held[places(&self.buckets.hasher, tenant, LEASES_MAX)];
@@ -233,7 +262,7 @@ mod tests {
     fn a_unit_larger_than_the_burst_passes_when_the_bucket_is_full_and_is_paid_off() {
         let mut leases = leases(10, 5);
         leases.take("acme", 20, 0).unwrap();
-        assert!(leases.take("acme", 1, SECOND).is_err());
+        assert_eq!(leases.take("acme", 1, SECOND), Err(RetryAfter { nanos: SECOND * 6 / 10 }));
         leases.take("acme", 1, 2 * SECOND).unwrap();
     }
 

@@ -3,6 +3,7 @@
 //! table from which a tenant's rate is leased.
 
 mod pump;
+mod quota;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::future::poll_fn;
@@ -228,45 +229,6 @@ impl Ingress {
 
     fn nanos(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// Spends the rate of each tenant in the unit: all or nothing.
-    ///
-    /// # Errors
-    /// A tenant's rate is used up, or it has more signals waiting for their decision than its share.
-    pub fn take_rate(&self, signals: &Signals) -> Result<(), Refused> {
-        if signals.as_slice().iter().any(|signal| self.crowd.holds(signal.tenant())) {
-            let why =
-                "this tenant has more signals waiting for their decision, or more governors, than its share";
-            return Err(Refused::Busy { why, retry_after: 1 });
-        }
-        let mut leases = self.leases.borrow_mut();
-        let now = clock::nanos();
-        let take = |leases: &mut Leases, tenant: &str, count: u32| {
-            let taken = leases.take(tenant, count, now);
-            taken.map_err(|after| Refused::Rate { retry_after: after.seconds() })
-        };
-        match signals {
-            Signals::One(signal) => take(&mut leases, signal.tenant(), 1),
-            Signals::Batch(batch) => {
-                let mut tenants: Vec<(&str, u32)> = Vec::new();
-                for signal in batch {
-                    match tenants.iter_mut().find(|(tenant, _)| *tenant == signal.tenant()) {
-                        Some((_, count)) => *count += 1,
-                        None => tenants.push((signal.tenant(), 1)),
-                    }
-                }
-                for (index, (tenant, count)) in tenants.iter().enumerate() {
-                    if let Err(refused) = take(&mut leases, tenant, *count) {
-                        for (tenant, count) in &tenants[..index] {
-                            leases.give_back(tenant, *count);
-                        }
-                        return Err(refused);
-                    }
-                }
-                Ok(())
-            }
-        }
     }
 
     /// Offers a unit to the journal; whoever offered it must take the next turn at once.

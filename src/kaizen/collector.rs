@@ -50,6 +50,7 @@ impl Collector {
         let handle = recorder.handle();
         let described = [
             ("gemba_signals_total", "Signals by what became of them at ingress"),
+            ("gemba_answers_delayed_total", "Refusals that waited because their sender was refused too much"),
             ("gemba_receipts_total", "Receipts in the transparency log"),
             ("actions_successful_total", "Total successful actions"),
             ("actions_failed_total", "Total failed actions"),
@@ -156,6 +157,7 @@ impl Collector {
     pub fn render(&self, gauges: &Gauges) -> String {
         for counter in Counter::ALL {
             let (name, labels) = match counter {
+                Counter::AnswersDelayed => ("gemba_answers_delayed_total", Vec::new()),
                 Counter::Receipts => ("gemba_receipts_total", Vec::new()),
                 Counter::ActionsSuccessful => ("actions_successful_total", Vec::new()),
                 Counter::ActionsFailed => ("actions_failed_total", Vec::new()),

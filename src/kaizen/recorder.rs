@@ -79,6 +79,7 @@ pub enum Counter {
     Conflict,
     NotFound,
     Shed,
+    AnswersDelayed,
     Receipts,
     ActionsSuccessful,
     ActionsFailed,
@@ -90,7 +91,7 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Accepted,
         Self::Duplicate,
         Self::BadSignature,
@@ -101,6 +102,7 @@ impl Counter {
         Self::Conflict,
         Self::NotFound,
         Self::Shed,
+        Self::AnswersDelayed,
         Self::Receipts,
         Self::ActionsSuccessful,
         Self::ActionsFailed,

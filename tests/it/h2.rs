@@ -15,7 +15,7 @@ use crate::wire::{connect, send};
 const URL: &str = "http://gemba/v1/signals";
 
 /// Runs `with` on a connection to `node`.
-fn on_connection<F: Future>(node: &Node, with: impl FnOnce(SendRequest<Bytes>) -> F) -> F::Output {
+pub fn on_connection<F: Future>(node: &Node, with: impl FnOnce(SendRequest<Bytes>) -> F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let socket = tokio::net::TcpStream::connect(node.ingress).await.unwrap();
@@ -25,7 +25,7 @@ fn on_connection<F: Future>(node: &Node, with: impl FnOnce(SendRequest<Bytes>) -
     })
 }
 
-fn post(node: &Node, body: &str) -> Request<()> {
+pub fn post(node: &Node, body: &str) -> Request<()> {
     Request::post(URL)
         .header("content-type", "application/json")
         .header("x-signature", node.sign(body.as_bytes()))

@@ -28,6 +28,7 @@ mod process;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod rabbit;
 mod readme;
+mod refusals;
 mod room;
 mod senders;
 mod signals;
