@@ -261,6 +261,26 @@ mod tests {
     }
 
     #[test]
+    fn who_rests_because_it_was_refused_too_much_makes_room_first() {
+        let (admission, _) = admission(3);
+        let [alone, shared, idle] =
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|from| admission.admit(address(from)).unwrap());
+        alone.carries(Some(1));
+        shared.carries(Some(1));
+        shared.carries(Some(2));
+        for watch in [&alone, &shared] {
+            watch.request_began();
+            watch.rest(1_000_000_000, crate::clock::nanos());
+        }
+        assert!(shared.rests().is_some_and(|rest| rest <= 5_000_000), "its others would wait with it");
+        assert!(admission.admit(address("192.0.2.4")).is_some());
+        assert_eq!(alone.current_order(), Order::Close);
+        assert!(alone.rests().is_none(), "one that closes does not rest");
+        assert_eq!((shared.current_order(), idle.current_order()), (Order::GoOn, Order::GoOn));
+        assert!(admission.admit(address("192.0.2.5")).is_none());
+    }
+
+    #[test]
     fn one_address_never_has_most_of_the_connections() {
         let (admission, _) = admission(100);
         let held: Vec<_> = (0..100).filter_map(|_| admission.admit(address("192.0.2.1"))).collect();
