@@ -51,7 +51,7 @@ pub const DIAGNOSTICS_LAST: Duration = Duration::from_secs(1);
 
 // Ingress: the table of `reliability.md`, section 4. What the libraries would do if left alone stands beside it.
 
-/// Time for a request's head. hyper: none without a timer.
+/// Time for a request's head, and for a frame or a header block of HTTP/2. hyper: none without a timer; h2: none.
 pub const HEADER_READ_SECONDS: u32 = 10;
 /// Time for a whole body.
 pub const BODY_READ_SECONDS: u32 = 15;
@@ -74,8 +74,8 @@ pub const HEADER_BYTES_MAX: u32 = 16 * 1024;
 pub const URL_BYTES_MAX: usize = 1024;
 /// Read buffer of an HTTP/1.1 connection: a body of a usual batch comes in one piece.
 pub const H1_BUFFER_BYTES: usize = 64 * 1024;
-/// Bytes held for clients that have proved nothing yet: heads and bodies that arrive in parts, and answers that nobody
-/// takes, all together.
+/// Bytes held for clients that have proved nothing yet: heads, frames and bodies that arrive in parts, answers that nobody
+/// takes and refusals that wait, all together.
 pub const UNVERIFIED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Requests of one HTTP/1.1 connection that may wait for their answers.
 pub const ANSWERS_HELD_MAX: usize = 128;

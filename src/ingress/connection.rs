@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::admission::Admission;
 use super::client_address::{ProxyHeader, V2_BYTES_MAX, proxy_header};
+use super::frames::PartialFrame;
 use super::memory_budget::{Charge, MemoryBudget};
 use super::stage::Ingress;
 use super::{http1, http2};
@@ -55,8 +56,10 @@ pub struct Watch {
     heads: Cell<u64>,
     in_head: Cell<bool>,
     budget: Rc<MemoryBudget>,
-    /// A head that arrives in parts.
-    head_charge: RefCell<Option<Charge>>,
+    /// A head, or a frame or header block of HTTP/2, that arrives in parts.
+    part_charge: RefCell<Option<Charge>>,
+    /// Since when such a part of HTTP/2 has been without its end.
+    part_since: Cell<Option<u32>>,
     /// Answers that the client does not take.
     answers_charge: RefCell<Option<Charge>>,
     waker: RefCell<Option<Waker>>,
@@ -125,7 +128,8 @@ impl Watch {
             heads: Cell::new(0),
             in_head: Cell::new(false),
             budget: Rc::clone(budget),
-            head_charge: RefCell::new(None),
+            part_charge: RefCell::new(None),
+            part_since: Cell::new(None),
             answers_charge: RefCell::new(None),
             waker: RefCell::new(None),
         })
@@ -198,6 +202,9 @@ impl Watch {
         let stayed = now.saturating_sub(self.since.get());
         if self.stuck_since.get().is_some_and(|since| now - since > limits::RESPONSE_WRITE_SECONDS) {
             self.order(Order::End);
+        }
+        if self.part_since.get().is_some_and(|since| now - since > limits::HEADER_READ_SECONDS) {
+            self.order(Order::Close);
         }
         match self.phase.get() {
             Phase::Fresh | Phase::Head if stayed > limits::HEADER_READ_SECONDS => self.order(Order::Close),
@@ -314,13 +321,31 @@ impl Watch {
         }
         if in_head {
             let now = clock::nanos();
-            let mut charge = self.head_charge.borrow_mut();
+            let mut charge = self.part_charge.borrow_mut();
             let charge = charge.get_or_insert_with(|| self.open_charge(now));
             if charge.grow(bytes, now).is_err() {
                 self.order(Order::End);
             }
-        } else if self.head_charge.borrow().is_some() {
-            self.head_charge.take();
+        } else if self.part_charge.borrow().is_some() {
+            self.part_charge.take();
+        }
+    }
+
+    /// What of HTTP/2 has come in part so far.
+    pub fn holds_part(&self, part: Option<PartialFrame>) {
+        if self.part_since.get().is_some() && part.is_none_or(|part| part.is_new) {
+            self.part_since.set(None);
+            self.part_charge.take();
+        }
+        let Some(part) = part else { return };
+        if self.part_since.get().is_none() {
+            self.part_since.set(Some(self.now.get()));
+        }
+        let now = clock::nanos();
+        let mut charge = self.part_charge.borrow_mut();
+        let charge = charge.get_or_insert_with(|| self.open_charge(now));
+        if charge.set(part.bytes, now).is_err() {
+            self.order(Order::End);
         }
     }
 
@@ -346,7 +371,7 @@ impl Watch {
 
     /// What the connection is to do now; it is woken when that changes, or when what it holds has to go.
     pub fn poll_order(&self, cx: &Context<'_>) -> Order {
-        for charge in [&self.head_charge, &self.answers_charge] {
+        for charge in [&self.part_charge, &self.answers_charge] {
             if charge.borrow().as_ref().is_some_and(|charge| charge.poll_revoked(cx).is_ready()) {
                 self.order.set(Order::End);
             }

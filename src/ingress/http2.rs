@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{Order, Watch};
+use super::frames::FrameTracker;
 use super::intake::answer_alone;
 use super::memory_budget::Charge;
 use super::stage::Ingress;
@@ -31,6 +32,7 @@ struct Io {
     socket: TcpStream,
     first: Bytes,
     watch: Rc<Watch>,
+    frames: FrameTracker,
     /// The end of the connection's rest.
     rested: Option<Pin<Box<Sleep>>>,
 }
@@ -53,12 +55,16 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_rest(cx));
-        if self.first.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buffer);
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        if this.first.is_empty() {
+            ready!(Pin::new(&mut this.socket).poll_read(cx, buffer))?;
+        } else {
+            let part = this.first.len().min(buffer.remaining());
+            buffer.put_slice(&this.first[..part]);
+            this.first.advance(part);
         }
-        let part = self.first.len().min(buffer.remaining());
-        buffer.put_slice(&self.first[..part]);
-        self.first.advance(part);
+        this.watch.holds_part(this.frames.read(&buffer.filled()[before..]));
         Poll::Ready(Ok(()))
     }
 }
@@ -96,7 +102,7 @@ impl AsyncWrite for Io {
 
 /// Serves one connection of which `first` has been read.
 pub async fn serve(socket: TcpStream, first: Bytes, watch: Rc<Watch>, ingress: Rc<Ingress>) {
-    let io = Io { socket, first, watch: Rc::clone(&watch), rested: None };
+    let io = Io { socket, first, watch: Rc::clone(&watch), frames: FrameTracker::default(), rested: None };
     let mut handshake = Box::pin(
         h2::server::Builder::new()
             .max_concurrent_streams(limits::H2_STREAMS_MAX)

@@ -2,6 +2,7 @@
 //! parsed before its signature held (P6), and a tenant's quota is not touched by what nobody signed.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -56,7 +57,10 @@ pub async fn answer_in_order(
         // Only its framing will be used.
         Ok(()) => accepted(),
         Err(refused) => {
-            let answer = refuse(&ingress, &watch, client, &refused, begun).await;
+            if let Some(rest) = refuse(&ingress, &watch, client, &refused, begun) {
+                rest.await;
+            }
+            let answer = refused.answer();
             outbox.borrow_mut().speaks(if bodiless { 0 } else { answer.body().len() });
             answer
         }
@@ -86,19 +90,22 @@ where
 {
     let begun = clock::now();
     let client = ingress.admission.client(watch, &head.headers);
-    let answer = match check(ingress, watch, client, head, body, begun).await {
-        Ok(signals) => {
-            let promised = Promised::of(&signals, begun);
-            match ingress.offer(signals) {
-                Ok(()) => {
-                    let told = ingress.wait(promised).await;
-                    ingress.count_told(&told, begun);
-                    told.answer()
-                }
-                Err(refused) => refuse(ingress, watch, client, &refused, begun).await,
-            }
+    let offered = check(ingress, watch, client, head, body, begun).await.and_then(|signals| {
+        let promised = Promised::of(&signals, begun);
+        ingress.offer(signals).map(|()| ingress.wait(promised))
+    });
+    let answer = match offered {
+        Ok(told) => {
+            let told = told.await;
+            ingress.count_told(&told, begun);
+            told.answer()
         }
-        Err(refused) => refuse(ingress, watch, client, &refused, begun).await,
+        Err(refused) => {
+            if let Some(rest) = refuse(ingress, watch, client, &refused, begun) {
+                rest.await;
+            }
+            refused.answer()
+        }
     };
     (answer, client)
 }
@@ -109,20 +116,19 @@ fn accepted() -> Answer {
     answer
 }
 
-/// Who is refused too much waits for its answer.
-async fn refuse(
-    ingress: &Ingress,
-    watch: &Watch,
+/// Counts a refusal. Who is refused too much waits for the end of what this returns; it is in a box, since hardly a
+/// request needs room for it.
+fn refuse<'r>(
+    ingress: &'r Ingress,
+    watch: &'r Watch,
     client: IpAddr,
     refused: &Refused,
     begun: Instant,
-) -> Answer {
+) -> Option<Pin<Box<impl Future<Output = ()> + use<'r>>>> {
     ingress.count(refused.counter(), 1);
     ingress.record(Measured::Whole, clock::now() - begun);
-    if refused.is_paced() {
-        ingress.rest(watch, client).await;
-    }
-    refused.answer()
+    let nanos = watch.rests().filter(|_| refused.is_paced())?;
+    Some(Box::pin(ingress.rest(watch, client, nanos)))
 }
 
 /// Everything before the journal.

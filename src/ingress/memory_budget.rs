@@ -1,5 +1,5 @@
-//! Bytes that one thread holds for clients who have proved nothing yet, or who do not take their answers: heads and
-//! bodies that arrive in parts, answers that wait for the client to read. Promise P5.
+//! Bytes that one thread holds for clients who have proved nothing yet, or who do not take their answers: heads, frames and
+//! bodies that arrive in parts, answers that wait for the client to read, refusals that wait for their turn. Promise P5.
 //!
 //! Only bytes that are really held are charged: a declared length costs nothing. When the budget is used up, the client
 //! address that holds the most gives back first, and of its charges the one that moves slowest: a newcomer never pays

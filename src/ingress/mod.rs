@@ -7,6 +7,7 @@ pub mod answer;
 mod body;
 pub mod client_address;
 mod connection;
+mod frames;
 pub mod guard;
 mod http1;
 mod http2;

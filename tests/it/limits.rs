@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::h2::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, block, frame};
 use crate::http::read_answer;
 use crate::node::{Node, signal};
 use crate::wire::{assert_problem, connect, raw, rest, send, signed};
@@ -20,10 +21,13 @@ type Case = (&'static str, Range<u64>, fn(&Node));
 #[test]
 fn whoever_dawdles_is_cut_off_and_nobody_else() {
     let node = Node::start_with(&[("GEMBA_INGRESS__IDLE_SECONDS", "25")]);
-    let cases: [Case; 11] = [
+    let cases: [Case; 14] = [
         ("silence", 9..20, silence),
         ("half an HTTP/2 preface", 9..20, half_a_preface),
         ("an HTTP/2 connection without a request", 9..40, http2_without_a_request),
+        ("half a frame of HTTP/2 after an answer", 9..20, half_a_frame_after_an_answer),
+        ("half a header block of HTTP/2", 9..20, half_a_header_block),
+        ("a frame of HTTP/2 that dribbles", 9..20, a_frame_that_dribbles),
         ("a head that dribbles", 9..20, a_head_that_dribbles),
         ("a second head that dribbles", 9..20, a_second_head_that_dribbles),
         ("a body that dribbles", 2..13, a_body_that_dribbles),
@@ -96,6 +100,34 @@ fn http2_without_a_request(node: &Node) {
     let mut socket = connect(node.ingress);
     send(&mut socket, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     rest(&mut socket);
+}
+
+/// A connection of HTTP/2 that had one request.
+fn http2_after_an_answer(node: &Node, id: &str) -> Frames {
+    let mut frames = Frames::on(connect(node.ingress), b"");
+    let body = signal("acme", "vm", id);
+    send(&mut frames.socket, &frame(HEADERS, END_HEADERS, 1, &block(&node.sign(body.as_bytes()))));
+    send(&mut frames.socket, &frame(DATA, END_STREAM, 1, body.as_bytes()));
+    while frames.next().is_some_and(|(kind, flags, ..)| kind != DATA || flags & END_STREAM == 0) {}
+    frames
+}
+
+fn half_a_frame_after_an_answer(node: &Node) {
+    let mut frames = http2_after_an_answer(node, "before-half-a-frame");
+    send(&mut frames.socket, &frame(HEADERS, END_HEADERS, 3, &[0; 100])[..50]);
+    rest(&mut frames.socket);
+}
+
+fn half_a_header_block(node: &Node) {
+    let mut frames = http2_after_an_answer(node, "before-half-a-block");
+    send(&mut frames.socket, &frame(HEADERS, 0, 3, &block("00")));
+    rest(&mut frames.socket);
+}
+
+fn a_frame_that_dribbles(node: &Node) {
+    let mut frames = http2_after_an_answer(node, "before-a-slow-frame");
+    let slow = frame(HEADERS, END_HEADERS, 3, &block(&"0".repeat(64)));
+    dribble(&mut frames.socket, &slow, 1, PAUSE);
 }
 
 fn a_head_that_dribbles(node: &Node) {

@@ -227,7 +227,11 @@ fn the_metrics_of_the_contract_are_all_there() {
         let text = node.ask("/metrics").text();
         let now = samples(&text);
         let counted = |series: &str| now.get(series).copied().unwrap_or_default() >= 1.0;
-        if counted("actions_successful_total") && counted("gemba_signals_total{result=\"malformed\"}") {
+        // The threads of both requests hand over what they counted in their own time.
+        if counted("actions_successful_total")
+            && counted("gemba_signals_total{result=\"accepted\"}")
+            && counted("gemba_signals_total{result=\"malformed\"}")
+        {
             break text;
         }
         assert!(Instant::now() < until, "{text}");

@@ -36,12 +36,12 @@ fn batch(node: &Node, tenant: &str) -> Vec<u8> {
 
 /// What is refused of one sender within [`WATCHED`], at most: what the allowance and the connections let through, with
 /// room for a machine that stalls. Without a bound it is many times that.
-const REFUSED_MAX: usize = 700;
+const REFUSED_MAX: u32 = 700;
 const WATCHED: Duration = Duration::from_secs(4);
 
 /// Sends `request` over and over on each of `connections` for some time, each time when it was answered; how many were
 /// answered so.
-fn hammer(connections: Vec<TcpStream>, request: &[u8], status: u16) -> usize {
+fn hammer(connections: Vec<TcpStream>, request: &[u8], status: u16) -> u32 {
     let until = Instant::now() + WATCHED;
     let count = |mut socket: TcpStream| {
         let mut answered = 0;
@@ -96,7 +96,7 @@ fn who_ignores_retry_after_is_refused_at_a_bounded_rate() {
     let answered = beside_others(&node, || hammer(connections(&node, 4), &request, 429));
     assert!(answered < REFUSED_MAX, "{answered}");
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(refused(&node) <= answered as f64 + 4.0, "no more were looked at than answered");
+    assert!(refused(&node) <= f64::from(answered) + 4.0, "no more were looked at than answered");
     assert!(node.metric("gemba_answers_delayed_total") > 0.0);
 }
 
@@ -116,7 +116,7 @@ fn a_connection_for_each_request_escapes_nothing() {
         }
         answered
     };
-    let answered: usize = beside_others(&node, || {
+    let answered: u32 = beside_others(&node, || {
         std::thread::scope(|scope| {
             let all: Vec<_> = (0..8).map(|_| scope.spawn(one_after_the_other)).collect();
             all.into_iter().map(|one| one.join().unwrap()).sum()
@@ -146,7 +146,7 @@ fn pipelined_requests_are_not_read_before_their_turn() {
         });
     });
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(refused(&node) < REFUSED_MAX as f64, "{}", refused(&node));
+    assert!(refused(&node) < f64::from(REFUSED_MAX), "{}", refused(&node));
 }
 
 #[test]
@@ -323,6 +323,6 @@ fn streams_of_http_2_are_slowed_and_a_quiet_tenant_on_the_same_connection_is_ser
         std::thread::sleep(Duration::from_millis(1500));
         let refused = refused(node) - before;
         let bound = if shared { 2 * REFUSED_MAX } else { REFUSED_MAX };
-        assert!(refused < bound as f64, "shared: {shared}, {refused}");
+        assert!(refused < f64::from(bound), "shared: {shared}, {refused}");
     }
 }

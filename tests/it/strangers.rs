@@ -1,11 +1,13 @@
 //! Clients without a signature: what they do with little effort costs others nothing.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::h2::{DATA, END_HEADERS, Frames, GOAWAY, HEADERS, PING, RST_STREAM, block, frame};
+use crate::h2::{
+    CONTINUATION, DATA, END_HEADERS, Frames, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, block, frame,
+};
 use crate::hostile::{allow_descriptors, client, connect_from, cpu_time, crowd};
 use crate::http::{exchange, read_answer};
 use crate::node::{Node, signal};
@@ -106,6 +108,43 @@ fn bodies_that_stall_make_room_for_bodies_that_come() {
     let refused: Vec<u16> = refused.collect();
     assert!(refused.iter().all(|status| [503, 408].contains(status)), "{refused:?}");
     assert!(refused.contains(&503), "some had to go at once");
+}
+
+/// Header blocks of HTTP/2 that are never finished count like bodies that are not.
+#[test]
+fn frames_in_parts_make_room_for_others() {
+    const BLOCK: usize = 16 * 1024;
+    let node = Node::start();
+    let field = [&[0, 1, b'x', 100], [b'y'; 100].as_slice()].concat();
+    let fields: Vec<u8> = field.into_iter().cycle().take(2 * BLOCK).collect();
+    let half = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(SETTINGS, 0, 0, b""),
+        // A request that was answered, so that the connection may be idle for a while.
+        frame(HEADERS, END_HEADERS | 1, 1, &block("00")),
+        frame(HEADERS, 0, 3, &fields[..BLOCK]),
+        frame(CONTINUATION, 0, 3, &fields[BLOCK..])[..BLOCK].to_vec(),
+    ]
+    .concat();
+    // Half more than may be held of clients that have proved nothing.
+    let mut held: Vec<TcpStream> =
+        (1..=4).flat_map(|number| crowd(client(number), node.ingress, 375, &half)).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let mut gone = 0;
+    for socket in &mut held {
+        socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let mut said = [0; 1024];
+        let ended = loop {
+            match socket.read(&mut said) {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(error) => break error.kind() != ErrorKind::WouldBlock,
+            }
+        };
+        gone += usize::from(ended);
+    }
+    assert!(gone > 200, "{gone} of {} had to go", held.len());
+    assert_eq!(node.post("application/json", signal("acme", "vm", "beside").as_bytes()).status, 202);
 }
 
 #[test]

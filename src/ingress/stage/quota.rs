@@ -77,9 +77,9 @@ impl Ingress {
         watch.rest(self.guard.borrow_mut().unfit(client, &source.name, bytes, now), now);
     }
 
-    /// Waits until the connection has rested; not when it closes, and not when what waits takes too much memory.
-    pub async fn rest(&self, watch: &Watch, client: IpAddr) {
-        let Some(nanos) = watch.rests() else { return };
+    /// Waits so many nanoseconds while the connection rests; not when it closes, and not when what waits takes too much
+    /// memory.
+    pub async fn rest(&self, watch: &Watch, client: IpAddr, nanos: u64) {
         self.count(Counter::AnswersDelayed, 1);
         let charge = self.memory.open(client, clock::nanos());
         let mut rested = pin!(body::hold(charge, 0, Duration::from_nanos(nanos)));
