@@ -29,7 +29,8 @@ where
         done?;
     } else {
         held.charge(open())?;
-        wait(body, &mut held, rests).await?;
+        // In a box: a request whose body has come needs no room for it.
+        Box::pin(wait(body, &mut held, rests)).await?;
     }
     Ok(held.whole())
 }
