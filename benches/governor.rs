@@ -11,7 +11,7 @@ use gemba::jidoka::policy::{Pack, Question, Room};
 use gemba::jidoka::rules::{Rules, RulesSource};
 use gemba::jidoka::timers::Timers;
 use gemba::receipt::StateName;
-use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use gemba::signal::{Assurance, Provenance, Severity, Signal, Text, Unchecked};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -30,7 +30,7 @@ fn main() {
 }
 
 fn subject() -> Subject {
-    Subject { tenant: "tenant-000".into(), sku: "sku-00".into() }
+    Subject::read("tenant-000", "sku-00").unwrap()
 }
 
 /// One rule.
@@ -78,17 +78,18 @@ fn signal(kind: &str, provenance: &'static Provenance) -> Signal {
             len: u8::try_from(part.len()).unwrap_or_default(),
         }
     };
-    Signal {
+    Unchecked {
         id: span("0000000000000001"),
         tenant: span("tenant-000"),
         sku: span("sku-00"),
         kind: span(kind),
         severity: Severity::Info,
         provenance,
-        identity: Fingerprint([7; 16]),
         digest: 42,
         body: text.into(),
     }
+    .check()
+    .unwrap()
 }
 
 fn governor(rules: &Rules) -> Governor {
@@ -97,7 +98,7 @@ fn governor(rules: &Rules) -> Governor {
 
 /// A batch of this signal, a million numbers apart from the next batch.
 fn events(kind: &str, batch: u64) -> Vec<Event> {
-    batch_of(&[signal(kind, Provenance::intern("signals", "k1", Assurance::C))], batch)
+    batch_of(&[signal(kind, Provenance::intern("signals", "k1", Assurance::C).unwrap())], batch)
 }
 
 /// A batch of these signals, one after the other.
@@ -119,9 +120,9 @@ fn usage() -> Signal {
         r#""data":{"amount":12.75,"budget":1000,"currency":"EUR","spend":731.25,"hours":1,"#,
         r#""tags":["prod","eu-1"],"region":"eu-central-1"}}"#
     );
-    let signal = signal("cost.usage", Provenance::intern("signals", "k1", Assurance::C));
+    let signal = signal("cost.usage", Provenance::intern("signals", "k1", Assurance::C).unwrap());
     let own = |text: &str| Text::Owned(text.into());
-    Signal {
+    Unchecked {
         id: own("7d9f2c1e-00000001"),
         tenant: own("tenant-000"),
         sku: own("sku-00"),
@@ -129,11 +130,17 @@ fn usage() -> Signal {
         body: body.into(),
         ..signal
     }
+    .check()
+    .unwrap()
 }
 
 #[divan::bench]
 fn step_observe(bencher: Bencher) {
-    observe(bencher, &acting(), &[signal("cost.usage", Provenance::intern("signals", "k1", Assurance::C))]);
+    observe(
+        bencher,
+        &acting(),
+        &[signal("cost.usage", Provenance::intern("signals", "k1", Assurance::C).unwrap())],
+    );
 }
 
 /// One rule is tried, and does not hold.
@@ -170,7 +177,7 @@ fn step_shipped_packs(bencher: Bencher, which: &str) {
     let examples = packs.flat_map(|pack| pack.rules).flat_map(|rule| rule.examples);
     let wanted = examples.filter(|example| which == "all" || example.expect == Expected::Observe);
     let signals: Vec<Signal> = wanted.filter_map(|example| example.signal().cloned()).collect();
-    let subject = Subject { tenant: "example".into(), sku: "example".into() };
+    let subject = Subject::read("example", "example").unwrap();
     let new = || Governor::new(&subject, Seq(1), UnixMillis(1), &rules, &mut Effects::default());
     let (mut governor, mut effects, mut batch) = (new(), Effects::default(), 0);
     bencher

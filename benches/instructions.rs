@@ -182,7 +182,7 @@ fn shard(acts: bool) -> Shard {
     let source = RulesSource { quota: u32::MAX, actions: vec!["notify".into()], ..RulesSource::default() };
     let source = if acts { source.with_pack("bench.toml", ACTS) } else { source };
     let rules = source.compile().unwrap();
-    let subject = Subject { tenant: "tenant-042".into(), sku: "compute-standard".into() };
+    let subject = Subject::read("tenant-042", "compute-standard").unwrap();
     let mut effects = Effects::default();
     let governor = Governor::new(&subject, Seq(1), UnixMillis(1), &rules, &mut effects);
     let event = |(signal, seq)| Event { seq: Seq(seq), time: UnixMillis(2), kind: Kind::Signal(signal) };

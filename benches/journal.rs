@@ -12,7 +12,7 @@ use gemba::event::{Epoch, Kind, Seq, UnixMillis};
 use gemba::kanban::journal::frame::{HEADER_BYTES, Header, Place};
 use gemba::kanban::journal::record::{Decoder, Encoder};
 use gemba::kanban::journal::{Damage, Spares, Writer, scan};
-use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text, Unchecked};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,9 +31,9 @@ fn signal(n: u64) -> Signal {
     let mut text =
         format!(r#"{{"id":"{n:016}","tenant":"tenant-042","sku":"compute-standard","type":"cost.usage","#);
     text.push_str(&" ".repeat(330 - text.len()));
-    let provenance = Provenance::intern("signals", "k1", Assurance::C);
+    let provenance = Provenance::intern("signals", "k1", Assurance::C).unwrap();
     let identity = Fingerprint::of_id("signals", "tenant-042", &format!("{n:016}"));
-    Signal {
+    Unchecked {
         id: Text::Span { at: 7, len: 16 },
         tenant: Text::Span { at: 35, len: 10 },
         sku: Text::Span { at: 54, len: 16 },
@@ -44,6 +44,8 @@ fn signal(n: u64) -> Signal {
         digest: n,
         body: text.into(),
     }
+    .check()
+    .unwrap()
 }
 
 fn encoded(signals: &[Signal], out: &mut Vec<u8>) {

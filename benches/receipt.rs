@@ -16,7 +16,7 @@ use gemba::proof::tree::{Tree, leaf_hash};
 use gemba::receipt::canonical::{Fields, context, store};
 use gemba::receipt::commitment::receipt_entry;
 use gemba::receipt::{About, Draft, ReceiptId, ReceiptType, StateName};
-use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use gemba::signal::{Assurance, Provenance, Severity, Text, Unchecked};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,17 +31,18 @@ fn draft(n: u64) -> Draft {
     let text = format!(
         r#"{{"id":"{n:016}","tenant":"tenant-042","sku":"compute-standard","type":"cost.usage","data":{{}}}}"#
     );
-    let signal = Signal {
+    let signal = Unchecked {
         id: Text::Span { at: 7, len: 16 },
         tenant: Text::Span { at: 35, len: 10 },
         sku: Text::Span { at: 54, len: 16 },
         kind: Text::Span { at: 80, len: 10 },
         severity: Severity::Info,
-        provenance: Provenance::intern("signals", "k1", Assurance::C),
-        identity: Fingerprint([7; 16]),
+        provenance: Provenance::intern("signals", "k1", Assurance::C).unwrap(),
         digest: n,
         body: text.into(),
-    };
+    }
+    .check()
+    .unwrap();
     Draft {
         id: ReceiptId { seq: Seq(n), ordinal: 0 },
         time: UnixMillis(1_700_000_000_000 + n),

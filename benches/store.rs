@@ -19,8 +19,7 @@ fn main() {
 }
 
 fn governor(n: u64, seq: u64) -> Governor {
-    let subject =
-        Subject { tenant: format!("tenant-{:03}", n % 1000).into(), sku: format!("sku-{n}").into() };
+    let subject = Subject::read(&format!("tenant-{:03}", n % 1000), &format!("sku-{n}")).unwrap();
     let (rules, mut effects) = (Rules::default(), Effects::default());
     let mut governor = Governor::new(&subject, Seq(seq), UnixMillis(seq), &rules, &mut effects);
     let command = Command { subject, verb: Verb::Quota(7), actor: "root".into(), reason: "bench".into() };

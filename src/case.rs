@@ -126,11 +126,11 @@ impl From<&Resend> for Undone {
     fn from(resend: &Resend) -> Self {
         Self {
             id: resend.action.to_string().into(),
-            name: resend.name.clone(),
-            pack: resend.pack.clone(),
-            rule: resend.rule.clone(),
+            name: resend.name.clone().into(),
+            pack: resend.pack.clone().into(),
+            rule: resend.rule.clone().into(),
             content_hash: faster_hex::hex_string(&resend.content_hash).into(),
-            reason: resend.because.clone(),
+            reason: resend.because.clone().into(),
         }
     }
 }
@@ -142,7 +142,8 @@ impl Undone {
         let mut content_hash = [0; 32];
         faster_hex::hex_decode(self.content_hash.as_bytes(), &mut content_hash).ok()?;
         let Self { name, pack, rule, reason, .. } = self.clone();
-        Some(Resend { action: ActionId::read(&self.id)?, name, pack, rule, content_hash, because: reason })
+        let (name, pack, rule, because) = (name.into(), pack.into(), rule.into(), reason.into());
+        Some(Resend { action: ActionId::read(&self.id)?, name, pack, rule, content_hash, because })
     }
 }
 

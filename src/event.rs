@@ -5,9 +5,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::event::words::{EdgeName, Words};
+use crate::limits::RULES_BYTES_MAX;
 use crate::receipt::Draft;
 use crate::sharing::{Adopt, Adopted, Cut, Hold, Shared, Taken};
-use crate::signal::{Signal, Signals};
+use crate::signal::{Illegal, Name, Rule, Signal, Signals};
+
+mod words;
 
 /// Position in the one order of the node. Starts at 1, grows by one per event, is never reused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,8 +48,23 @@ impl UnixMillis {
 /// Which governor an event that is not a signal concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
-    pub tenant: Box<str>,
-    pub sku: Box<str>,
+    pub tenant: Name,
+    pub sku: Name,
+}
+
+impl Subject {
+    /// # Errors
+    /// [`Illegal`].
+    pub fn read(tenant: &str, sku: &str) -> Result<Self, Illegal> {
+        Ok(Self { tenant: Name::read("tenant", tenant)?, sku: Name::read("sku", sku)? })
+    }
+}
+
+impl From<&Signal> for Subject {
+    fn from(signal: &Signal) -> Self {
+        let (tenant, sku) = signal.names();
+        Self { tenant, sku }
+    }
 }
 
 /// Which journal gave a number: its random id. 0 where the journal is not known, as in data of older versions.
@@ -99,7 +118,7 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// In words, without secrets.
-    pub reason: Box<str>,
+    pub reason: Words,
     /// False when the target was not asked at all, because its own breaker stood open: such a failure says nothing
     /// about the governor's action, so the governor's breaker does not count it.
     pub asked: bool,
@@ -107,12 +126,12 @@ pub struct Failure {
 
 impl Failure {
     /// The target was asked, or should have been.
-    pub fn asked(reason: impl Into<Box<str>>) -> Self {
+    pub fn asked(reason: impl Into<Words>) -> Self {
         Self { reason: reason.into(), asked: true }
     }
 
     /// The target's breaker stood open.
-    pub fn withheld(reason: impl Into<Box<str>>) -> Self {
+    pub fn withheld(reason: impl Into<Words>) -> Self {
         Self { reason: reason.into(), asked: false }
     }
 }
@@ -173,8 +192,8 @@ pub enum Verb {
 pub struct Command {
     pub subject: Subject,
     pub verb: Verb,
-    pub actor: Box<str>,
-    pub reason: Box<str>,
+    pub actor: Words,
+    pub reason: Words,
 }
 
 /// A dead letter that an operator sends through the line again. It brings its signal along, so that the journal alone
@@ -184,8 +203,8 @@ pub struct Replay {
     /// The number under which the signal was accepted; it names the case.
     pub case: Seq,
     pub signal: Signal,
-    pub actor: Box<str>,
-    pub reason: Box<str>,
+    pub actor: Words,
+    pub reason: Words,
     /// The action that its target did not take, to be sent again as it was; without it the signal is decided anew.
     pub resend: Option<Box<Resend>>,
 }
@@ -195,21 +214,35 @@ pub struct Replay {
 pub struct Resend {
     pub action: ActionId,
     /// Which of the configured actions.
-    pub name: Box<str>,
-    pub pack: Box<str>,
-    pub rule: Box<str>,
+    pub name: Words,
+    pub pack: Words,
+    pub rule: Words,
     pub content_hash: [u8; 32],
     /// What the rule says.
-    pub because: Box<str>,
+    pub because: Words,
 }
 
 /// The rules of the whole node from one event on, as the text that they are compiled from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulesText {
-    pub text: Box<str>,
+    text: Box<str>,
     /// Who activated them, and why.
-    pub actor: Box<str>,
-    pub reason: Box<str>,
+    pub actor: Words,
+    pub reason: Words,
+}
+
+impl RulesText {
+    /// # Errors
+    /// [`Illegal`], when the text is longer than the journal keeps.
+    pub fn new(text: Box<str>, actor: Words, reason: Words) -> Result<Self, Illegal> {
+        Rule::AtMost(RULES_BYTES_MAX).check("rules", text.as_bytes())?;
+        Ok(Self { text, actor, reason })
+    }
+
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 /// A signal that cannot be decided on as it came over the broker. It becomes a dead letter.
@@ -231,12 +264,45 @@ pub enum Astray {
     Foreign = 2,
     /// Taking it has ended the processor again and again.
     Poison = 3,
+    /// It has no MAC.
+    Unsigned = 4,
+    /// Its MAC is under a key that this node does not have.
+    UnknownKey = 5,
+    /// Its MAC is not the one of what it says.
+    WrongMac = 6,
+    /// It is longer than an edge's messages are. Its beginning is kept.
+    TooLong = 7,
+    /// Its MAC is right, and what it says cannot be read.
+    Unreadable = 8,
+    /// Its MAC is right, and it stood in the queue of another partition.
+    Misrouted = 9,
+}
+
+impl Astray {
+    pub const ALL: [Self; 10] = [
+        Self::Conflict,
+        Self::SetAside,
+        Self::Foreign,
+        Self::Poison,
+        Self::Unsigned,
+        Self::UnknownKey,
+        Self::WrongMac,
+        Self::TooLong,
+        Self::Unreadable,
+        Self::Misrouted,
+    ];
+
+    /// The one that has this number; part of stored formats.
+    #[must_use]
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
 }
 
 /// Through which number a processor has taken the signals of one edge and partition. It concerns no governor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    pub edge: Box<str>,
+    pub edge: EdgeName,
     pub partition: u16,
     pub through: Seq,
 }
@@ -284,14 +350,29 @@ impl Kind {
         Some((&subject.tenant, &subject.sku))
     }
 
+    /// The governor that it concerns; `None` for what concerns all, or none.
+    #[must_use]
+    pub fn governor(&self) -> Option<Subject> {
+        Some(match self {
+            Self::Signal(signal) => signal.into(),
+            Self::Replay(replay) => (&replay.signal).into(),
+            Self::Stray(stray) => (&stray.signal).into(),
+            Self::Outcome(outcome) => outcome.subject.clone(),
+            Self::Timer(timer) => timer.subject.clone(),
+            Self::Command(command) => command.subject.clone(),
+            Self::Adopt(adopt) => adopt.subject.clone(),
+            Self::Rules(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => return None,
+        })
+    }
+
     /// Bytes of the signal that it brings.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         match self {
-            Self::Signal(signal) => signal.body.len(),
-            Self::Replay(replay) => replay.signal.body.len(),
-            Self::Stray(stray) => stray.signal.body.len(),
-            Self::Adopt(adopt) => adopt.row.len(),
+            Self::Signal(signal) => signal.body().len(),
+            Self::Replay(replay) => replay.signal.body().len(),
+            Self::Stray(stray) => stray.signal.body().len(),
+            Self::Adopt(adopt) => adopt.row().len(),
             Self::Outcome(_)
             | Self::Timer(_)
             | Self::Command(_)

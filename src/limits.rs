@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Longest tenant or SKU name, in bytes (interface contract).
 pub const NAME_BYTES_MAX: usize = 64;
+/// Longest name of an edge: a node's name, a dot, and the 16 digits of its journal's id.
+pub const EDGE_BYTES_MAX: usize = NAME_BYTES_MAX + 1 + 16;
 /// Longest signal id and type, in bytes (interface contract).
 pub const ID_BYTES_MAX: usize = 128;
 /// JSON nesting that a signal may have; serde_json alone would stop at 128.
@@ -397,6 +399,9 @@ pub const SHARE_CHUNK_BYTES: usize = 512 * 1024;
 /// Bodies that may wait in one governor whose state is shared: with the action in flight they are in one document.
 pub const SHARED_MAILBOX_BYTES: u32 = 256 * 1024;
 const _: () = assert!(SHARED_MAILBOX_BYTES as usize + BODY_BYTES_MAX + 256 * 1024 < 1024 * 1024);
+/// Bytes of a governor that is taken from the shared store, with what waits in it: one unit of the journal. A document has
+/// at most 1 MiB.
+pub const ADOPTED_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_BYTES_SOFT - 16 * 1024;
 /// Governors that are asked for at once.
 pub const SHARE_LOADS_MAX: usize = 300;
 /// What is under way of a partition that is being given up is waited for so long.

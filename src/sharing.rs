@@ -9,7 +9,8 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::event::{Position, Seq, Subject, TimerKind, UnixMillis};
-use crate::signal::{Fingerprint, Signal};
+use crate::limits::{ADOPTED_BYTES_MAX, PARTITIONS_MAX};
+use crate::signal::{Fingerprint, Illegal, Rule, Signal};
 
 /// A partition stands for the same tenants on every edge and processor, so this never changes. Seeded, since a
 /// processor spreads the tenants of its partitions over shards by the same hash.
@@ -18,6 +19,19 @@ pub fn partition_of(tenant: &str, partitions: u16) -> u16 {
     const SEED: u64 = 0x6765_6d62_6170_6172;
     let partition = xxh3_64_with_seed(tenant.as_bytes(), SEED) % u64::from(partitions.max(1));
     u16::try_from(partition).unwrap_or_default()
+}
+
+/// The number of a partition, if there can be one of it.
+///
+/// # Errors
+/// [`Illegal`].
+pub fn partition_number(number: u16) -> Result<u16, Illegal> {
+    let rule = Rule::Below(PARTITIONS_MAX.into());
+    if number < PARTITIONS_MAX {
+        Ok(number)
+    } else {
+        Err(Illegal { field: "partition", rule, found: number.into() })
+    }
 }
 
 /// An event: from here on this node decides on a partition, by what the shared store has of it.
@@ -32,8 +46,25 @@ pub struct Hold {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adopt {
     pub subject: Subject,
+    row: Bytes,
+}
+
+impl Adopt {
+    /// # Errors
+    /// [`Illegal`], when the row is longer than one unit of the journal may be.
+    pub fn new(subject: Subject, row: Bytes) -> Result<Self, Illegal> {
+        let (rule, found) = (Rule::AtMost(ADOPTED_BYTES_MAX), row.len());
+        if found > ADOPTED_BYTES_MAX {
+            return Err(Illegal { field: "row", rule, found });
+        }
+        Ok(Self { subject, row })
+    }
+
     /// Its stored form, without signals that wait: they come behind it as signals.
-    pub row: Bytes,
+    #[must_use]
+    pub fn row(&self) -> &Bytes {
+        &self.row
+    }
 }
 
 /// An event: what was decided up to here is in the shared store.

@@ -99,7 +99,7 @@ fn open(disk: &MemoryDisk, end: End) -> Writer {
 }
 
 fn append(writer: &mut Writer, number: u64) -> Seq {
-    let subject = Subject { tenant: "acme".into(), sku: "vm".into() };
+    let subject = Subject::read("acme", "vm").unwrap();
     writer.timer(&Timer { subject, kind: TimerKind::Boot, armed: Seq(number) })
 }
 

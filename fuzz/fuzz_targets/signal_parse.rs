@@ -28,7 +28,7 @@ fn single(body: &[u8]) {
     match read(body, Form::Single) {
         Ok(Signals::One(signal)) => {
             assert!(typed);
-            assert_eq!(signal.body, body);
+            assert_eq!(signal.body(), body);
             same(&signal);
         }
         Ok(Signals::Batch(_)) => panic!("a single signal is no batch"),
@@ -46,7 +46,7 @@ fn several(body: &[u8], form: Form<'_>) {
     let Ok(signals) = read(body, form) else { return };
     let signals = signals.as_slice();
     for signal in signals {
-        let json: Json = serde_json::from_slice(&signal.body).expect("an item is JSON");
+        let json: Json = serde_json::from_slice(signal.body()).expect("an item is JSON");
         assert!(json.is_strict_object());
         same(signal);
     }
@@ -59,13 +59,13 @@ fn several(body: &[u8], form: Form<'_>) {
     };
     assert_eq!(items.len(), signals.len());
     for (item, signal) in items.iter().zip(signals) {
-        assert_eq!(*item, serde_json::from_slice::<Value>(&signal.body).expect("an item is JSON"));
+        assert_eq!(*item, serde_json::from_slice::<Value>(signal.body()).expect("an item is JSON"));
     }
 }
 
 /// What we read is what serde_json reads.
 fn same(signal: &Signal) {
-    let value: Value = serde_json::from_slice(&signal.body).expect("serde_json takes it");
+    let value: Value = serde_json::from_slice(signal.body()).expect("serde_json takes it");
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     assert_eq!(text("id"), Some(signal.id()));
     assert_eq!(text("tenant"), Some(signal.tenant()));

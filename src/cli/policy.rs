@@ -371,7 +371,7 @@ impl Diff {
         event: &Event,
     ) -> Result<(), Failure> {
         if let Kind::Rules(text) = &event.kind {
-            let (before, after) = self.sides(&RulesSource::from_text(&text.text).map_err(failed)?)?;
+            let (before, after) = self.sides(&RulesSource::from_text(text.text()).map_err(failed)?)?;
             match sides {
                 Some((one, other)) => {
                     one.switch(before);
@@ -404,7 +404,7 @@ impl Diff {
             {
                 self.report.differ += 1;
                 let Subject { tenant, sku } = subject;
-                let change = Change { tenant, sku, before, after };
+                let change = Change { tenant: (*tenant).into(), sku: (*sku).into(), before, after };
                 let count = self.report.changes.entry(change).or_insert(Count { signals: 0, first: seq });
                 count.signals += 1;
             }

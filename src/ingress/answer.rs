@@ -254,7 +254,7 @@ impl Promised {
     #[must_use]
     pub fn of(signals: &Signals, begun: Instant) -> Self {
         let unit = match signals {
-            Signals::One(signal) => Unit::One { body: signal.body.clone(), id: signal.id.clone() },
+            Signals::One(signal) => Unit::One { body: signal.body().clone(), id: signal.texts()[0].clone() },
             Signals::Batch(batch) => Unit::Batch { count: batch.len() },
         };
         Self { unit, begun }

@@ -28,7 +28,7 @@ impl Stage {
                 self.marks.decided.publish(event.seq.0);
             }
             Barrier::Rules(event, text) => {
-                let rules = self.compiled.of(&text.text);
+                let rules = self.compiled.of(text.text());
                 assert!(
                     rules.is_ok(),
                     "rules are compiled before they are journalled, and again before a replay"

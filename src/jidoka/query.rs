@@ -102,14 +102,13 @@ impl Stage {
     /// Steps a copy of the governor, and forgets it.
     fn dry_run(&self, replay: Replay, now: UnixMillis) -> DryRun {
         let does = if replay.resend.is_some() { "resend" } else { "decide" };
-        let (tenant, sku) = (replay.signal.tenant(), replay.signal.sku());
+        let subject = Subject::from(&replay.signal);
         let mut effects = Effects::default();
         let mut bytes = Vec::new();
-        let copy = self.governor(tenant, sku).and_then(|governor| {
+        let copy = self.governor(&subject.tenant, &subject.sku).and_then(|governor| {
             governor.encode(&mut bytes);
             Governor::decode(&bytes).ok()
         });
-        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
         let seq = copy.as_ref().map_or(replay.case, Governor::last_seq).next();
         let mut governor =
             copy.unwrap_or_else(|| Governor::new(&subject, seq, now, &self.rules, &mut effects));

@@ -32,7 +32,7 @@ impl Stage {
         }
         for change in self.effects.cases.drain(..) {
             if let CaseChange::Open { signal, why, .. } = &change {
-                self.case_bytes += signal.body.len();
+                self.case_bytes += signal.body().len();
                 let counter = match why.cause {
                     Cause::Sender => Counter::DeadSender,
                     Cause::Policy => Counter::DeadPolicy,
@@ -137,7 +137,7 @@ impl Stage {
         }
         self.case_bytes = 0;
         for (seq, text) in self.rules_changed.drain(..) {
-            changes.rules_from(seq, &text.text);
+            changes.rules_from(seq, text.text());
         }
     }
 

@@ -20,7 +20,7 @@ use super::store::{Changes, Followup, Kept};
 use super::tenure::Tenure;
 use super::timers::Timers;
 use crate::clock::{self, Instant};
-use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, Subject, UnixMillis};
+use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, UnixMillis};
 use crate::kaizen::{Recorder, Stage as Measured};
 use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE, FAIR_QUEUE_BYTES_MAX, FAIR_QUEUE_EVENTS_MAX};
 use crate::ring::{Corner, Mark, Receiver, Sender, WeighedReceiver};
@@ -305,7 +305,7 @@ impl Stage {
                         }
                         kind => {
                             let bytes = kind.body_bytes();
-                            let slot = self.find_or_admit(&event);
+                            let Some(slot) = self.find_or_admit(&event) else { continue };
                             let tenant = self.roster.slot(slot).map(|slot| slot.tenant).unwrap_or_default();
                             self.ready.push(tenant, bytes, Ready { slot, event });
                             self.roster.tenants.event(tenant);
@@ -366,15 +366,15 @@ impl Stage {
         }
     }
 
-    fn find_or_admit(&mut self, event: &Event) -> u32 {
-        let (tenant, sku) = event.subject().unwrap_or_default();
+    fn find_or_admit(&mut self, event: &Event) -> Option<u32> {
+        let (tenant, sku) = event.subject()?;
         if let Some(at) = self.roster.find(tenant, sku) {
-            return at;
+            return Some(at);
         }
-        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+        let subject = event.kind.governor()?;
         let governor = Governor::new(&subject, event.seq, event.time, &self.rules, &mut self.effects);
         self.route();
-        self.roster.admit(governor, Kept::default())
+        Some(self.roster.admit(governor, Kept::default()))
     }
 
     /// The replay is over: arm every timer, and carry out again what was ordered and has no outcome.

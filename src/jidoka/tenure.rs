@@ -12,7 +12,7 @@ use super::roster::Left;
 use super::stage::{Order, Stage};
 use super::store::{Changes, Followup};
 use super::timers::Timers;
-use crate::event::{Event, Kind, Note, Seq, Subject};
+use crate::event::{Event, Kind, Note, Seq};
 use crate::receipt::Draft;
 use crate::ring::Sender;
 use crate::sharing::{Adopt, Hold, Row, RowCut, Shared, partition_of};
@@ -114,8 +114,7 @@ impl Stage {
 
     /// What no partition of this node's brings, but must be seen: a dead letter whose governor is elsewhere, or nowhere.
     pub(super) fn set_apart(&mut self, event: Event) {
-        let (tenant, sku) = event.subject().unwrap_or_default();
-        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+        let Some(subject) = event.kind.governor() else { return };
         let mut governor = Governor::new(&subject, event.seq, event.time, &self.rules, &mut self.effects);
         governor.step(event, &self.rules, &mut self.effects);
         self.effects.timers.clear();
@@ -124,7 +123,7 @@ impl Stage {
 
     /// The governor that an event brings.
     pub(super) fn adopt(&mut self, at: u32, adopt: &Adopt, event: &Event) {
-        let governor = Governor::adopted(&adopt.row, event.seq, event.time, &self.rules);
+        let governor = Governor::adopted(adopt.row(), event.seq, event.time, &self.rules);
         assert!(governor.is_ok(), "a row is read before it is journalled: {governor:?}");
         let (Ok(governor), Some(slot)) = (governor, self.roster.slot_mut(at)) else { return };
         slot.governor = governor;
@@ -150,7 +149,7 @@ impl Stage {
             governor.encode_bare(&mut row);
             rows.push(Row {
                 partition,
-                subject: Subject { tenant: governor.tenant().into(), sku: governor.sku().into() },
+                subject: governor.subject(),
                 state: governor.state().as_str(),
                 row: row.into(),
                 timers: governor.lasting_timers().collect(),
@@ -185,7 +184,7 @@ impl Stage {
                 }
                 What::Case(change) => {
                     if let CaseChange::Open { signal, .. } = &change {
-                        self.case_bytes += signal.body.len();
+                        self.case_bytes += signal.body().len();
                     }
                     self.cases.push(change);
                 }

@@ -92,7 +92,7 @@ mod tests {
         [TimerKind::Boot, TimerKind::QuotaWindow, TimerKind::BreakerReset, TimerKind::ActionDeadline];
 
     fn arm(sku: u8, kind: TimerKind, armed: u64, due: u64) -> Arm {
-        let subject = Subject { tenant: "acme".into(), sku: format!("s{sku}").into() };
+        let subject = Subject::read("acme", &format!("s{sku}")).unwrap();
         Arm { subject, kind, armed: Seq(armed), due: UnixMillis(due) }
     }
 

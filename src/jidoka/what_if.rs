@@ -86,11 +86,10 @@ impl WhatIf {
             if let Some(of) = of {
                 self.waiting.insert(seq, of);
             }
-            let Some((tenant, sku)) = kind.subject() else { return };
-            let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+            let Some(subject) = kind.governor() else { return };
             let governor = self
                 .governors
-                .entry(key(tenant, sku))
+                .entry(key(&subject.tenant, &subject.sku))
                 .or_insert_with(|| Governor::new(&subject, seq, time, &self.rules, &mut self.effects));
             governor.step(Event { seq, time, kind }, &self.rules, &mut self.effects);
             self.effects.timers.drain(..).for_each(|arm| self.timers.arm(arm));

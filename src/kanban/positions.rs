@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::journal::Writer;
-use crate::event::{Position, Seq};
+use crate::event::{EdgeName, Position, Seq};
 
 /// The newest number of each edge and partition.
 #[derive(Clone, Debug, Default)]
 pub struct Positions {
-    held: BTreeMap<(Box<str>, u16), Seq>,
+    held: BTreeMap<(EdgeName, u16), Seq>,
     /// The segment in which all of them were written last.
     written: Option<u64>,
 }
@@ -32,8 +32,8 @@ impl Positions {
         self.held.get(&(position.edge.clone(), position.partition)).copied()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u16, Seq)> {
-        self.held.iter().map(|((edge, partition), through)| (&**edge, *partition, *through))
+    pub fn iter(&self) -> impl Iterator<Item = (&EdgeName, u16, Seq)> {
+        self.held.iter().map(|((edge, partition), through)| (edge, *partition, *through))
     }
 
     /// Writes one down, with the signals that the frame holds.
@@ -103,7 +103,7 @@ mod tests {
                     writer.signal(&named(&format!("id-{at}-{signal}")));
                 }
                 let through = Seq(at as u64 + 1);
-                positions.advance(&mut writer, &Position { edge: format!("edge-{edge}").into(), partition: 0, through });
+                positions.advance(&mut writer, &Position { edge: EdgeName::read(&format!("edge-{edge}")).unwrap(), partition: 0, through });
                 writer.write().unwrap();
                 writer.sync().unwrap();
                 if positions.are_kept(&writer) {

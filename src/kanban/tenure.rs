@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::recent::{Recent, Seen};
 use super::stage::Stage;
-use crate::event::{Ack, Arrival, Kind, Position, Seq, Timer, TimerKind, UnixMillis};
+use crate::event::{Ack, Arrival, EdgeName, Kind, Position, Seq, Timer, TimerKind, UnixMillis};
 use crate::ring::Mark;
 use crate::sharing::{Adopted, Cut, Shared, Taken, partition_of};
 use crate::signal::{Fingerprint, Signal};
@@ -126,8 +126,11 @@ impl Stage {
         let through = self.writer.given();
         let identities = std::mem::take(&mut tenure.fresh);
         let held = self.positions.iter().filter(|(_, partition, _)| tenure.holds(*partition));
-        let position =
-            |(edge, partition, through): (&str, _, _)| Position { edge: edge.into(), partition, through };
+        let position = |(edge, partition, through): (&EdgeName, _, _)| Position {
+            edge: edge.clone(),
+            partition,
+            through,
+        };
         let positions = held.map(position).collect();
         self.stage_cut(through);
         Ack::Cut(Box::new(Cut { through, positions, identities }))
@@ -153,12 +156,14 @@ mod tests {
     }
 
     fn taken(term: u64, through: u64, recent: Vec<(Fingerprint, u64)>) -> Arrival {
-        let positions = vec![Position { edge: "edge-1".into(), partition: 0, through: Seq(through) }];
+        let positions =
+            vec![Position { edge: EdgeName::read("edge-1").unwrap(), partition: 0, through: Seq(through) }];
         Arrival::Taken(Box::new(Taken { hold: Hold { partition: 0, term }, positions, recent }))
     }
 
     fn forwarded(through: u64, id: &str) -> Arrival {
-        let position = Position { edge: "edge-1".into(), partition: 0, through: Seq(through) };
+        let position =
+            Position { edge: EdgeName::read("edge-1").unwrap(), partition: 0, through: Seq(through) };
         let part = Some(Part { position, behind: Seq(through - 1), skips: false });
         let signals = vec![(Seq(through), named(id))];
         Arrival::Forwarded(Box::new(Forwarded { signals, astray: None, part }))
@@ -194,8 +199,8 @@ mod tests {
         let mut node = start(&Memory::default(), clock::now());
         node.stage = node.stage.sharing(Tenure::new(1, Mark::new(0)));
         let adopted = |term| {
-            let subject = Subject { tenant: "acme".into(), sku: "vm".into() };
-            let adopt = Adopt { subject, row: Bytes::from_static(b"row") };
+            let subject = Subject::read("acme", "vm").unwrap();
+            let adopt = Adopt::new(subject, Bytes::from_static(b"row")).unwrap();
             let timers =
                 vec![(TimerKind::QuotaWindow, UnixMillis(1)), (TimerKind::QuotaWindow, UnixMillis(u64::MAX))];
             Arrival::Adopted(Box::new(Adopted { term, adopt, timers, waiting: vec![named("s-1")] }))

@@ -261,7 +261,7 @@ impl Inner {
             Ok(found) => found,
             Err(refused) => return Ok(Err(refused)),
         };
-        let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };
+        let subject = Subject::from(&signal);
         let term = match self.known.elsewhere.load(&subject).await? {
             Ok(term) => term,
             Err(refused) => return Ok(Err(refused)),
@@ -281,7 +281,7 @@ impl Inner {
             Ok(found) => found,
             Err(refused) => return Ok(Err(refused)),
         };
-        let subject = Subject { tenant: case.tenant, sku: case.sku };
+        let Ok(subject) = Subject::read(&case.tenant, &case.sku) else { return Err(Unavailable) };
         let term = match self.known.elsewhere.load(&subject).await? {
             Ok(term) => term,
             Err(refused) => return Ok(Err(refused)),
@@ -314,7 +314,10 @@ impl Inner {
             return Ok(Ok(None));
         }
         let Said { actor, reason } = said;
-        let rules = Arc::new(RulesText { text, actor, reason });
+        let rules = match RulesText::new(text, actor, reason) {
+            Ok(rules) => Arc::new(rules),
+            Err(illegal) => return Ok(Err(Refused::Wrong(illegal.to_string()))),
+        };
         let seq = answered(self.offer(Order::Rules(rules))?).await?;
         let until = clock::now() + ANSWER;
         loop {
@@ -429,7 +432,7 @@ impl Line for Desk {
 
     fn dead_letter(&self, id: CaseId) -> Reply<Option<(Case, bytes::Bytes)>> {
         let cases = self.0.known.cases.clone();
-        Box::pin(read(move || Ok(cases.find(id)?.zip(cases.signal(id)?.map(|signal| signal.body)))))
+        Box::pin(read(move || Ok(cases.find(id)?.zip(cases.signal(id)?.map(|signal| signal.body().clone())))))
     }
 
     fn dry_run(&self, id: CaseId) -> Answered<DryRun> {

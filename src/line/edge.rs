@@ -22,6 +22,7 @@ use super::threads::Stop;
 use super::wiring::{Gauge, Wiring, wire};
 use super::{cores, identity, outbound, recovery};
 use crate::clock;
+use crate::event::EdgeName;
 use crate::kaizen::Collector;
 use crate::kanban::broker::note::Note;
 use crate::kanban::broker::publisher::{self, Publisher, Source};
@@ -78,7 +79,7 @@ impl Edge {
         lanes.follower = Some(Arc::clone(&bell));
 
         let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
-        let edge = identity::named(&settings.name, lineage.id);
+        let edge = EdgeName::read(&identity::named(&settings.name, lineage.id))?;
         let path = settings.data_dir.join("forwarded");
         let noted = Note::open(Arc::clone(disk), &path, link.topology.partitions);
         let (note, confirmed) = noted.map_err(publisher::Fatal::from)?;

@@ -142,8 +142,9 @@ impl Front {
             Waiting::Broker(waiting) => {
                 if let Some((mut consumer, stop, shared)) = waiting.take() {
                     let taken = positions.iter();
-                    consumer.taken =
-                        taken.map(|(edge, partition, through)| ((edge.into(), partition), through)).collect();
+                    consumer.taken = taken
+                        .map(|(edge, partition, through)| ((edge.clone(), partition), through))
+                        .collect();
                     self.started
                         .push(spawn("broker", tell, move || broker::consume(*consumer, &stop, shared))?);
                 }

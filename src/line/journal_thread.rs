@@ -106,10 +106,10 @@ impl JournalPlan {
         // Nobody listens only when the line ends already.
         let _ending = self.ready.send(Told::Ready(replayed.positions));
         if let Some(Behind { stored, configured, .. }) = behind {
-            let holding = replayed.rules.map(|rules| rules.text.clone()).or(stored);
+            let holding = replayed.rules.map(|rules| rules.text().into()).or(stored);
             if holding.as_ref() != Some(&configured) {
                 let (actor, reason) = ("configuration".into(), "start".into());
-                stage.begin_with(Order::Rules(Arc::new(RulesText { text: configured, actor, reason })));
+                stage.begin_with(Order::Rules(Arc::new(RulesText::new(configured, actor, reason)?)));
             }
         }
         Ok(threads::journal(stage, sleeper, stop)?)

@@ -176,7 +176,7 @@ pub fn replay(
             }
             if seq > watermark && shards > 0 && !matches!(kind, Kind::Position(_)) {
                 if let Kind::Rules(text) = &kind {
-                    let compiles = compiled.map_or(Ok(()), |compiled| compiled.of(&text.text).map(drop));
+                    let compiles = compiled.map_or(Ok(()), |compiled| compiled.of(text.text()).map(drop));
                     compiles.map_err(|source| RecoveryError::Rules { seq, source })?;
                     rules = Some(Arc::clone(text));
                 }

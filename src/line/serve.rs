@@ -30,6 +30,7 @@ use crate::net::listen::ListenError;
 use crate::place::ConfigError;
 use crate::proof::note::BadSigner;
 use crate::ring::Switch;
+use crate::signal::Illegal;
 
 /// Why the line could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,8 @@ pub enum ServeError {
     /// Not an error: the start was given up because the system asked for it.
     #[error("ended while starting")]
     ToldToEnd,
+    #[error("a value of the configuration cannot be journalled: {0}")]
+    Illegal(#[from] Illegal),
     #[error("the histograms cannot be made")]
     Histograms,
     #[error("{stage} panicked after {RESTARTS_MAX} restarts within a minute")]

@@ -19,7 +19,7 @@ pub use server::serve;
 pub use token::{Role, Token, Tokens};
 
 use crate::case::{Case, CaseFilter, CaseId, Found};
-use crate::event::{Seq, Subject, Verb};
+use crate::event::{Seq, Subject, Verb, Words};
 use crate::receipt::ReceiptId;
 use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
 
@@ -55,8 +55,8 @@ pub enum Again {
 /// Who orders, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
-    pub actor: Box<str>,
-    pub reason: Box<str>,
+    pub actor: Words,
+    pub reason: Words,
 }
 
 /// An order that is not carried out, and why.

@@ -13,7 +13,6 @@ use super::{Again, Line, Refused, Said, Unavailable};
 use crate::case::CaseId;
 use crate::event::{Subject, Verb};
 use crate::limits::{BODY_READ_SECONDS, ORDER_BYTES_MAX, REASON_BYTES_MAX};
-use crate::signal::is_name;
 
 /// What an order says.
 #[derive(Debug, Default, Deserialize)]
@@ -86,9 +85,7 @@ pub async fn carry_out(
     }
     Ok(match route {
         Route::Govern { tenant, sku, order } => {
-            if !is_name(&tenant) || !is_name(&sku) {
-                return Err(bad("tenant and SKU are names: 1 to 64 of a-z, 0-9, dot, underscore and dash"));
-            }
+            let subject = Subject::read(&tenant, &sku).map_err(|illegal| bad(illegal.to_string()))?;
             let verb = match order {
                 Order::Halt => Verb::Halt,
                 Order::Resume => Verb::Resume,
@@ -99,7 +96,6 @@ pub async fn carry_out(
                     Verb::Quota(body.quota_remaining.ok_or_else(missing)?)
                 }
             };
-            let subject = Subject { tenant: tenant.into(), sku: sku.into() };
             let (ordered, governor) = line.command(subject, verb, said).await??;
             json!({"seq": ordered.seq, "receipt_id": ordered.receipt_id, "governor": governor})
         }

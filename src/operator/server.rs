@@ -271,10 +271,13 @@ async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> 
                 None => problem(StatusCode::NOT_FOUND, "no receipt of this id is in the log"),
             },
         },
-        Route::Governor { tenant, sku } => {
-            let subject = Subject { tenant: tenant.into(), sku: sku.into() };
-            found(line.governor(subject).await?.as_ref(), "there is no governor of this tenant and SKU")
-        }
+        Route::Governor { tenant, sku } => match Subject::read(&tenant, &sku) {
+            Err(illegal) => problem(StatusCode::BAD_REQUEST, &illegal.to_string()),
+            Ok(subject) => {
+                let governor = line.governor(subject).await?;
+                found(governor.as_ref(), "there is no governor of this tenant and SKU")
+            }
+        },
         Route::Governors => match query::governors(query) {
             Ok(filter) => {
                 let governors = line.governors(filter).await?;

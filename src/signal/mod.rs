@@ -1,21 +1,24 @@
 //! A signal: who it concerns, what it says, and how far its origin is proven.
 //!
-//! Made only by [`parse`], which takes only what [`crate::signature`] verified (promise P6). The text stays where
-//! it arrived: names are spans of the body, so a signal moves through the line without a copy.
+//! Made by [`parse`], which takes only what [`crate::signature`] verified (promise P6), and read back from journal, broker
+//! and stores; all of them build it by [`Unchecked::check`]. The text stays where it arrived: names are spans of the body, so a
+//! signal moves through the line without a copy.
 
 mod attributes;
 pub mod identity;
 mod json;
 pub mod names;
 mod parse;
+pub mod rules;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 
 pub use identity::Fingerprint;
 pub use json::is_strict;
-pub use names::{Identified, Provenance, Text, is_name};
+pub use names::{Identified, Provenance, Text};
 pub use parse::{Fixed, Form, Reason, Unfit, UnsupportedForm, parse};
+pub use rules::{Illegal, Name, Rule, is_name};
 
 /// How urgent the sender says it is; a degraded governor decides only on `Critical`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,9 +44,25 @@ pub enum Assurance {
     D = 3,
 }
 
-/// One signal. Cheap to move; cloning shares the body.
+/// One signal. Cheap to move; cloning shares the body. Its names lie where they say and keep their rules.
 #[derive(Clone, Debug)]
 pub struct Signal {
+    body: Bytes,
+    id: Text,
+    tenant: Text,
+    sku: Text,
+    kind: Text,
+    pub severity: Severity,
+    pub provenance: &'static Provenance,
+    /// Which signal this is, for the memory of identities.
+    pub identity: Fingerprint,
+    /// xxh3 of everything that was said, to tell a repeat from a conflict.
+    pub digest: u64,
+}
+
+/// What somebody says of a signal.
+#[derive(Clone, Debug)]
+pub struct Unchecked {
     /// The signal's own text, exactly as signed (one item of a batch). In binary mode: the data.
     pub body: Bytes,
     pub id: Text,
@@ -53,13 +72,38 @@ pub struct Signal {
     pub kind: Text,
     pub severity: Severity,
     pub provenance: &'static Provenance,
-    /// Which signal this is, for the memory of identities.
-    pub identity: Fingerprint,
-    /// xxh3 of everything that was said, to tell a repeat from a conflict.
     pub digest: u64,
 }
 
+impl Unchecked {
+    /// The signal, if every part of it keeps its rule. The only way to build one.
+    ///
+    /// # Errors
+    /// [`Illegal`]: the first field that does not.
+    pub fn check(self) -> Result<Signal, Illegal> {
+        let Self { body, id, tenant, sku, kind, severity, provenance, digest } = self;
+        rules::check_body(body.len())?;
+        let own_id = id.check(&body, "id", Rule::Printable)?;
+        kind.check(&body, "type", Rule::Printable)?;
+        let own_tenant = tenant.check(&body, "tenant", Rule::Name)?;
+        sku.check(&body, "sku", Rule::Name)?;
+        let identity = Fingerprint::of(provenance, own_tenant, own_id, &body);
+        Ok(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
+    }
+}
+
+impl From<Signal> for Unchecked {
+    fn from(signal: Signal) -> Self {
+        let Signal { body, id, tenant, sku, kind, severity, provenance, identity: _, digest } = signal;
+        Self { body, id, tenant, sku, kind, severity, provenance, digest }
+    }
+}
+
 impl Signal {
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
     #[must_use]
     pub fn id(&self) -> &str {
         self.id.of(&self.body)
@@ -75,6 +119,22 @@ impl Signal {
     #[must_use]
     pub fn kind(&self) -> &str {
         self.kind.of(&self.body)
+    }
+    /// Tenant and SKU, as names of their own.
+    #[must_use]
+    pub fn names(&self) -> (Name, Name) {
+        (Name::checked(self.tenant()), Name::checked(self.sku()))
+    }
+    /// Where id, tenant, SKU and type stand.
+    #[must_use]
+    pub fn texts(&self) -> [&Text; 4] {
+        [&self.id, &self.tenant, &self.sku, &self.kind]
+    }
+    /// The same with a body of its own, which keeps nothing else alive.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.body = Bytes::copy_from_slice(&self.body);
+        self
     }
     /// SHA-256 of the body.
     #[must_use]

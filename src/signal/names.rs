@@ -7,21 +7,13 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::Assurance;
-use crate::limits::NAME_BYTES_MAX;
+use super::rules::{Illegal, Rule};
 
-/// Whether `text` may name a tenant or a SKU: `[a-z0-9][a-z0-9._-]{0,63}`.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    (1..=NAME_BYTES_MAX).contains(&text.len())
-        && text.bytes().next().is_some_and(lower)
-        && text.bytes().all(|byte| lower(byte) || matches!(byte, b'.' | b'_' | b'-'))
-}
-
-/// A name of a signal: validated, so it is printable ASCII of at most 128 bytes.
+/// Where a name of a signal stands. It means something beside the signal's body alone: [`super::Unchecked::check`] reads
+/// both together, and inside a [`super::Signal`] it keeps the rule of its field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
-    /// `len` bytes of the body from `at`; ASCII, checked when it was made.
+    /// `len` bytes of the body from `at`.
     Span {
         at: u32,
         len: u8,
@@ -41,6 +33,23 @@ impl Text {
                     .unwrap_or_default()
             }
             Self::Owned(text) => text,
+        }
+    }
+
+    /// The text, if it keeps its field's rule.
+    pub(super) fn check<'a>(
+        &'a self,
+        body: &'a [u8],
+        field: &'static str,
+        rule: Rule,
+    ) -> Result<&'a str, Illegal> {
+        match self {
+            Self::Span { at, len } => {
+                let (from, bytes) = (*at as usize, usize::from(*len));
+                let span = from.checked_add(bytes).and_then(|end| body.get(from..end));
+                rule.check(field, span.ok_or(Illegal { field, rule: Rule::Inside, found: bytes })?)
+            }
+            Self::Owned(text) => rule.check(field, text.as_bytes()),
         }
     }
 }
@@ -96,19 +105,35 @@ impl Provenance {
 
     /// The one instance with these values. Takes a lock: call it when configuration is loaded or, in a replay,
     /// when the value differs from the record before.
-    #[must_use]
-    pub fn intern(source: &str, key: &str, assurance: Assurance) -> &'static Self {
+    ///
+    /// # Errors
+    /// [`Illegal`]: source and key are names.
+    pub fn intern(source: &str, key: &str, assurance: Assurance) -> Result<&'static Self, Illegal> {
         Self::intern_known(source, key, assurance, Identified::usual(assurance))
     }
 
     /// As [`Provenance::intern`], of signals that are known in this way.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`Illegal`].
     pub fn intern_known(
         source: &str,
         key: &str,
         assurance: Assurance,
         identified: Identified,
-    ) -> &'static Self {
+    ) -> Result<&'static Self, Illegal> {
+        Rule::Name.check("source", source.as_bytes())?;
+        Rule::Name.check("key", key.as_bytes())?;
+        Ok(Self::held(source, key, assurance, identified))
+    }
+
+    /// The same, of signals that are known by their bodies.
+    #[must_use]
+    pub fn knowing_bodies(&self) -> &'static Self {
+        Self::held(&self.source, &self.key, self.assurance, Identified::ByBody)
+    }
+
+    fn held(source: &str, key: &str, assurance: Assurance, identified: Identified) -> &'static Self {
         let wanted = Self { source: source.into(), key: key.into(), assurance, identified };
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get_or_insert_default();

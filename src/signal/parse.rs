@@ -8,8 +8,8 @@ use hyper::HeaderMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::attributes::Attributes;
-use super::{Fingerprint, Provenance, Severity, Signal, Signals, Text, is_name};
-use crate::limits::{BATCH_SIGNALS_MAX, ID_BYTES_MAX};
+use super::{Illegal, Provenance, Severity, Signal, Signals, Text, Unchecked};
+use crate::limits::BATCH_SIGNALS_MAX;
 use crate::percent;
 use crate::rfc3339;
 use crate::signature::Verified;
@@ -93,10 +93,8 @@ pub enum Reason {
     Type(&'static str, &'static str),
     #[error("`{0}` is missing")]
     Missing(&'static str),
-    #[error("`{0}` must have 1 to 128 printable ASCII characters")]
-    Printable(&'static str),
-    #[error("`{0}` must match [a-z0-9][a-z0-9._-]{{0,63}}")]
-    Name(&'static str),
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
     #[error("`{0}` differs from the one that this source fixes")]
     Fixed(&'static str),
     #[error("`severity` must be info, warning or critical")]
@@ -176,8 +174,7 @@ pub fn parse(verified: Verified, form: Form<'_>, fixed: &Fixed) -> Result<Signal
             let body = verified.into_body();
             let text = std::str::from_utf8(&body).map_err(|_| Unfit::NotUtf8)?;
             let signal = json(text).and_then(|attributes| {
-                let checked = Checked::new(&attributes, fixed)?;
-                Ok(checked.into_signal(body.clone(), xxh3_64(&body), provenance))
+                Complete::new(&attributes, fixed)?.into_signal(body.clone(), xxh3_64(&body), provenance)
             });
             signal.map(Signals::One).map_err(|why| Unfit::Items { batch: false, items: vec![(0, why)] })
         }
@@ -217,7 +214,7 @@ fn several(
         let own = body.slice(from..to);
         let signal = attributes.and_then(|attributes| {
             let digest = xxh3_64(&own);
-            Ok(Checked::new(&attributes, fixed)?.into_signal(own, digest, provenance))
+            Complete::new(&attributes, fixed)?.into_signal(own, digest, provenance)
         });
         match signal {
             Ok(signal) => signals.push(signal),
@@ -325,8 +322,8 @@ fn binary(verified: &Verified, headers: &HeaderMap, fixed: &Fixed) -> Result<Sig
     }
     digest.update(verified.body());
     let uncovered = Fixed { control: false, ..fixed.clone() };
-    let checked = Checked::new(&attributes, &uncovered)?;
-    Ok(checked.into_signal(verified.body().clone(), digest.digest(), verified.beside()))
+    let complete = Complete::new(&attributes, &uncovered)?;
+    complete.into_signal(verified.body().clone(), digest.digest(), verified.beside())
 }
 
 /// CloudEvents HTTP binding 3.1.3.2: a value may be a quoted string (RFC 9110, 5.6.4); that is undone first.
@@ -343,35 +340,30 @@ fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     }
 }
 
-/// Attributes that keep the rules.
-struct Checked<'a> {
-    id: &'a Cow<'a, str>,
-    tenant: Cow<'a, str>,
-    sku: Cow<'a, str>,
-    kind: &'a Cow<'a, str>,
+/// Attributes that are all there; what each may look like is [`Unchecked::check`]'s to say.
+struct Complete<'a> {
+    id: &'a str,
+    tenant: &'a str,
+    sku: &'a str,
+    kind: &'a str,
     severity: Severity,
 }
 
-impl<'a> Checked<'a> {
+impl<'a> Complete<'a> {
     fn new(attributes: &'a Attributes<'a>, fixed: &'a Fixed) -> Result<Self, Reason> {
         if let Some(wrong) = &attributes.wrong {
             return Err(wrong.clone());
         }
-        let printable = |value: &'a Option<Cow<'a, str>>, name| {
-            let value = value.as_ref().ok_or(Reason::Missing(name))?;
-            let fits = (1..=ID_BYTES_MAX).contains(&value.len())
-                && value.bytes().all(|b| (b' '..=b'~').contains(&b));
-            if fits { Ok(value) } else { Err(Reason::Printable(name)) }
-        };
-        let id = printable(&attributes.id, "id")?;
-        let kind = printable(&attributes.kind, "type")?;
-        let tenant = name(attributes.tenant.as_deref(), fixed.tenant.as_deref(), "tenant")?;
-        let sku = name(attributes.sku.as_deref(), fixed.sku.as_deref(), "sku")?;
+        let given = |value: &'a Option<Cow<'a, str>>, name| value.as_deref().ok_or(Reason::Missing(name));
+        let id = given(&attributes.id, "id")?;
+        let kind = given(&attributes.kind, "type")?;
+        let tenant = given_or_fixed(attributes.tenant.as_deref(), fixed.tenant.as_deref(), "tenant")?;
+        let sku = given_or_fixed(attributes.sku.as_deref(), fixed.sku.as_deref(), "sku")?;
         if kind.starts_with("gemba.") {
             if !fixed.control {
                 return Err(Reason::Reserved);
             }
-            if !matches!(&**kind, "gemba.entitlement.active" | "gemba.entitlement.revoked") {
+            if !matches!(kind, "gemba.entitlement.active" | "gemba.entitlement.revoked") {
                 return Err(Reason::UnknownReserved);
             }
         }
@@ -390,20 +382,24 @@ impl<'a> Checked<'a> {
         Ok(Self { id, tenant, sku, kind, severity })
     }
 
-    fn into_signal(self, body: Bytes, digest: u64, provenance: &'static Provenance) -> Signal {
-        let identity = Fingerprint::of(provenance, &self.tenant, self.id, &body);
+    fn into_signal(
+        self,
+        body: Bytes,
+        digest: u64,
+        provenance: &'static Provenance,
+    ) -> Result<Signal, Reason> {
         let text = |text: &str| span(&body, text).unwrap_or_else(|| Text::Owned(text.into()));
-        Signal {
+        let unchecked = Unchecked {
             id: text(self.id),
-            tenant: text(&self.tenant),
-            sku: text(&self.sku),
+            tenant: text(self.tenant),
+            sku: text(self.sku),
             kind: text(self.kind),
             severity: self.severity,
             provenance,
-            identity,
             digest,
             body,
-        }
+        };
+        Ok(unchecked.check()?)
     }
 }
 
@@ -414,16 +410,15 @@ fn span(body: &Bytes, text: &str) -> Option<Text> {
     inside.then_some(Text::Span { at: u32::try_from(at).ok()?, len: u8::try_from(text.len()).ok()? })
 }
 
-fn name<'a>(
+fn given_or_fixed<'a>(
     given: Option<&'a str>,
     fixed: Option<&'a str>,
     which: &'static str,
-) -> Result<Cow<'a, str>, Reason> {
-    let value = match (given, fixed) {
-        (Some(given), Some(fixed)) if given != fixed => return Err(Reason::Fixed(which)),
-        (Some(given), _) => given,
-        (None, Some(fixed)) => fixed,
-        (None, None) => return Err(Reason::Missing(which)),
-    };
-    if is_name(value) { Ok(Cow::Borrowed(value)) } else { Err(Reason::Name(which)) }
+) -> Result<&'a str, Reason> {
+    match (given, fixed) {
+        (Some(given), Some(fixed)) if given != fixed => Err(Reason::Fixed(which)),
+        (Some(given), _) => Ok(given),
+        (None, Some(fixed)) => Ok(fixed),
+        (None, None) => Err(Reason::Missing(which)),
+    }
 }

@@ -13,7 +13,9 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use zeroize::Zeroizing;
 
-use crate::signal::{Assurance, Identified, Provenance};
+#[cfg(test)]
+use crate::signal::Identified;
+use crate::signal::{Assurance, Illegal, Provenance};
 
 /// Keys that one source may have at a time, so that rotation overlaps and a request's cost is bounded.
 pub const KEYS_MAX: usize = 8;
@@ -85,6 +87,8 @@ pub enum BadKey {
     NotWhsec,
     #[error("a source has between 1 and {KEYS_MAX} keys")]
     Count,
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
 }
 
 /// A precomputed key and what it proves. Prints only its name.
@@ -146,7 +150,10 @@ impl Verified {
     pub fn assumed_of(body: Bytes, binary: bool) -> Self {
         let verified = Self::assumed(body);
         let identified = if binary { Identified::ByBody } else { Identified::ById };
-        Self { provenance: Provenance::intern_known("signals", "test", Assurance::C, identified), ..verified }
+        Self {
+            provenance: Provenance::intern_known("signals", "test", Assurance::C, identified).unwrap(),
+            ..verified
+        }
     }
 
     /// For tests and fuzzing of what stands behind the signature.
@@ -155,8 +162,8 @@ impl Verified {
     pub fn assumed(body: Bytes) -> Self {
         Self {
             body,
-            provenance: Provenance::intern("signals", "test", Assurance::C),
-            beside: Provenance::intern("signals", "test", Assurance::D),
+            provenance: Provenance::intern("signals", "test", Assurance::C).unwrap(),
+            beside: Provenance::intern("signals", "test", Assurance::D).unwrap(),
         }
     }
 }
@@ -177,8 +184,8 @@ impl Keyring {
             let bytes = secret_bytes(scheme, secret)?;
             Ok(Key {
                 mac: mac::Key::new(mac::HMAC_SHA256, &bytes),
-                provenance: Provenance::intern(source, id, assurance),
-                beside: Provenance::intern(source, id, Assurance::D),
+                provenance: Provenance::intern(source, id, assurance)?,
+                beside: Provenance::intern(source, id, Assurance::D)?,
             })
         };
         let keys = secrets.iter().map(key).collect::<Result<_, BadKey>>()?;
@@ -189,8 +196,7 @@ impl Keyring {
     #[must_use]
     pub fn knowing_bodies(mut self) -> Self {
         for key in &mut self.keys {
-            let Provenance { source, key: id, assurance, .. } = key.provenance;
-            key.provenance = Provenance::intern_known(source, id, *assurance, Identified::ByBody);
+            key.provenance = key.provenance.knowing_bodies();
         }
         self
     }

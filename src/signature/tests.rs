@@ -93,8 +93,8 @@ fn plain_hex_vectors_verify_and_are_made_anew() {
         assert_eq!(refused.unwrap_err(), BadKey::Short(secret.len()));
         let key = Key {
             mac: mac::Key::new(mac::HMAC_SHA256, secret.as_bytes()),
-            provenance: Provenance::intern("signals", "k1", Assurance::C),
-            beside: Provenance::intern("signals", "k1", Assurance::D),
+            provenance: Provenance::intern("signals", "k1", Assurance::C).unwrap(),
+            beside: Provenance::intern("signals", "k1", Assurance::D).unwrap(),
         };
         assert_eq!(hmac::sign(&key, body.as_bytes()), [("x-signature", signature.to_owned())]);
         let keys = [key];
@@ -110,8 +110,8 @@ fn what_the_signature_proves_is_named() {
     let (hmac, webhooks) = (hmac_ring(), webhooks_ring());
     assert_eq!((hmac.assurance(), webhooks.assurance()), (Assurance::C, Assurance::B));
     let verified = hmac.verify(&signed(&hmac, BODY, "", 0), Bytes::from_static(BODY), NOW).unwrap();
-    assert_eq!(verified.provenance(), Provenance::intern("signals", "k1", Assurance::C));
-    assert_eq!(verified.beside(), Provenance::intern("signals", "k1", Assurance::D));
+    assert_eq!(verified.provenance(), Provenance::intern("signals", "k1", Assurance::C).unwrap());
+    assert_eq!(verified.beside(), Provenance::intern("signals", "k1", Assurance::D).unwrap());
     assert_eq!(verified.into_body(), BODY);
 }
 

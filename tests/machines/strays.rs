@@ -1,8 +1,8 @@
 //! What stands in the queues and is no edge's signal, or was set aside: it becomes a dead letter and is seen.
 
-use gemba::event::Seq;
+use gemba::event::{EdgeName, Seq};
 use gemba::kanban::broker::message::{CONTENT_TYPE, Draft, Origin, Span};
-use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use gemba::signal::{Assurance, Provenance, Severity, Text, Unchecked};
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
@@ -100,23 +100,24 @@ fn one_id_with_two_bodies_from_two_edges_is_decided_once_and_the_other_is_a_dead
 /// A message as an edge would write it, of one signal of each number.
 fn forged(after: u64, numbers: &[u64]) -> (BasicProperties, Vec<u8>) {
     let span = Span { after: Seq(after), through: Seq(*numbers.last().unwrap()) };
-    let origin = Origin { edge: "edge-x.0123456789abcdef".into(), partition: 0, span };
+    let origin = Origin { edge: EdgeName::read("edge-x.0123456789abcdef").unwrap(), partition: 0, span };
     let mut draft = Draft::default();
     for number in numbers {
         let id = format!("x-{number}");
         let body = format!(r#"{{"id":"{id}","tenant":"acme","sku":"vm","type":"see.this"}}"#);
         let text = |text: &str| Text::Owned(text.into());
-        let signal = Signal {
-            identity: Fingerprint::of_id("signals", "acme", &id),
+        let signal = Unchecked {
             id: text(&id),
             tenant: text("acme"),
             sku: text("vm"),
             kind: text("see.this"),
             severity: Severity::Info,
-            provenance: Provenance::intern("signals", "default", Assurance::C),
+            provenance: Provenance::intern("signals", "default", Assurance::C).unwrap(),
             digest: *number,
             body: body.into(),
-        };
+        }
+        .check()
+        .unwrap();
         draft.push(Seq(*number), &signal);
     }
     let mut headers = FieldTable::default();

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use gemba::event::{Ack, Arrival, Seq};
 use gemba::ring::{Full, Receiver, Sender};
-use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Signals, Text};
+use gemba::signal::{Assurance, Provenance, Severity, Signal, Signals, Text, Unchecked};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::oracles::{self, Acked, Name};
@@ -62,17 +62,18 @@ fn signal(tenant: u64, sku: u64, id: &str, kind: &str, severity: Severity, extra
     let padding = "x".repeat(usize::try_from(extra % 400).unwrap_or(0));
     let body = format!(r#"{{"id":"{id}","data":{{"amount":{extra}}},"padding":"{padding}"}}"#);
     let body = Bytes::from(body);
-    Signal {
-        identity: Fingerprint::of_id("signals", &tenant, id),
+    Unchecked {
         digest: xxh3_64(&body),
         id: Text::Owned(id.into()),
         tenant: Text::Owned(tenant.into()),
         sku: Text::Owned(sku.into()),
         kind: Text::Owned(kind.into()),
         severity,
-        provenance: Provenance::intern("signals", "k1", Assurance::C),
+        provenance: Provenance::intern("signals", "k1", Assurance::C).unwrap(),
         body,
     }
+    .check()
+    .unwrap()
 }
 
 impl Moment {

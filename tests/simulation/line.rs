@@ -176,7 +176,7 @@ impl Behind {
             target.calls.push((intent.action.seq, maybe_twice));
             if !rng.chance(self.silent) {
                 let signal = &intent.signal;
-                let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };
+                let subject = Subject::from(signal);
                 let result = match rng.chance(self.failing) {
                     true if rng.chance(3000) => Err(Failure::withheld("the target's breaker stands open")),
                     true => Err(Failure::asked("the target refused")),
@@ -224,7 +224,7 @@ pub struct Line {
 
 fn new_rules(rules: &RulesSource) -> Order {
     let (actor, reason) = ("root".into(), "simulated".into());
-    Order::Rules(Arc::new(RulesText { text: rules.to_text(), actor, reason }))
+    Order::Rules(Arc::new(RulesText::new(rules.to_text(), actor, reason).unwrap()))
 }
 
 fn command(subject: Subject, verb: Verb) -> Order {
@@ -432,7 +432,7 @@ impl Line {
         let mut journal =
             journal::Stage::new(place, (writer, clock), dedup, journal_lanes, marks, recorder(), time.now())
                 .after(positions);
-        let holding = rules.map(|rules| rules.text.clone()).or(stored);
+        let holding = rules.map(|rules| rules.text().into()).or(stored);
         if holding.as_ref() != Some(&configured) {
             journal.begin_with(new_rules(&plan.rules));
         }
@@ -473,15 +473,13 @@ impl Line {
                     let (actor, reason) = ("root".into(), "simulated".into());
                     Order::Replay(Box::new(Replay { case: case.0, signal, actor, reason, resend: None }))
                 } else {
-                    let subject = Subject { tenant: signal.tenant().into(), sku: signal.sku().into() };
+                    let subject = Subject::from(&signal);
                     command(subject, Verb::Discard(case.0))
                 }
             }
             _ => {
-                let subject = Subject {
-                    tenant: format!("t{}", rng.below(plan.tenants)).into(),
-                    sku: format!("k{}", rng.below(plan.skus)).into(),
-                };
+                let (tenant, sku) = (rng.below(plan.tenants), rng.below(plan.skus));
+                let subject = Subject::read(&format!("t{tenant}"), &format!("k{sku}")).unwrap();
                 let verbs =
                     [Verb::Halt, Verb::Resume, Verb::Resume, Verb::Entitle, Verb::Revoke, Verb::Quota(3)];
                 command(subject, rng.pick(&verbs))

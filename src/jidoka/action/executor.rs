@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::retry::{self, Miss};
-use crate::event::{Failure, Outcome, Subject};
+use crate::event::{Failure, Outcome};
 use crate::jidoka::stage::Order;
 use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX, TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
 
@@ -117,7 +117,7 @@ impl Executor {
             return self.settled.push_back(outcome(&order, Err(Failure::withheld(why))));
         };
         let lane = &mut self.targets[target];
-        let bytes = order.intent.signal.body.len();
+        let bytes = order.intent.signal.body().len();
         let waiting = Waiting { order, until: now + ACTION_TOTAL };
         let open = lane.watch.gate.borrow().look(now);
         if let Err(shut) = open {
@@ -203,7 +203,7 @@ impl Executor {
         }
         while let Some(lane) = self.targets.get_mut(target).filter(|lane| lane.calls < lane.calls_max) {
             let Some(waiting) = lane.waiting.pop_front() else { break };
-            lane.waiting_bytes -= waiting.order.intent.signal.body.len();
+            lane.waiting_bytes -= waiting.order.intent.signal.body().len();
             lane.watch.waiting.set(lane.waiting.len());
             // Of a gate that has shut, every one of them is turned away.
             self.start(target, waiting);
@@ -292,12 +292,7 @@ fn halted(bounds: Bounds, shut: Shut) -> String {
 
 fn outcome(order: &Order, result: Result<(), Failure>) -> Outcome {
     let signal = &order.intent.signal;
-    Outcome {
-        subject: Subject { tenant: signal.tenant().into(), sku: signal.sku().into() },
-        action: order.intent.action,
-        result,
-        maybe_twice: order.maybe_twice,
-    }
+    Outcome { subject: signal.into(), action: order.intent.action, result, maybe_twice: order.maybe_twice }
 }
 
 fn shortened(mut why: String) -> String {

@@ -43,7 +43,7 @@ struct Rule<'a> {
 /// The message about an order.
 pub fn message(order: &Order) -> Vec<u8> {
     let (intent, signal) = (&order.intent, &order.intent.signal);
-    let json = signal::is_strict(&signal.body);
+    let json = signal::is_strict(signal.body());
     let message = Message {
         r#type: "gemba.action",
         timestamp: rfc3339(intent.time),
@@ -62,14 +62,14 @@ pub fn message(order: &Order) -> Vec<u8> {
             },
             reason: &intent.reason,
             maybe_twice: order.maybe_twice,
-            signal_base64: (!json).then(|| data_encoding::BASE64.encode(&signal.body)),
+            signal_base64: (!json).then(|| data_encoding::BASE64.encode(signal.body())),
         },
     };
     let mut text = serde_json::to_vec(&message).unwrap_or_default();
     if json && text.ends_with(b"}}") {
         text.truncate(text.len() - 2);
         text.extend_from_slice(b",\"signal\":");
-        text.extend_from_slice(signal.body.trim_ascii());
+        text.extend_from_slice(signal.body().trim_ascii());
         text.extend_from_slice(b"}}");
     }
     text
@@ -169,7 +169,6 @@ pub(super) mod tests {
     #[test]
     fn a_body_that_is_no_strict_json_goes_as_base64() {
         let mut order = order("page", 42, SIGNAL);
-        order.intent.signal.id = signal::Text::Owned("s".into());
         let deep = "[".repeat(40) + &"]".repeat(40);
         let bodies: [&[u8]; 6] = [
             b"{\"data\":\xff",
@@ -180,7 +179,16 @@ pub(super) mod tests {
             deep.as_bytes(),
         ];
         for body in bodies {
-            order.intent.signal.body = Bytes::copy_from_slice(body);
+            let own = |text: &str| signal::Text::Owned(text.into());
+            let signal = signal::Unchecked {
+                body: Bytes::copy_from_slice(body),
+                id: own("s"),
+                tenant: own("acme"),
+                sku: own("vm"),
+                kind: own("cost.usage"),
+                ..order.intent.signal.clone().into()
+            };
+            order.intent.signal = signal.check().unwrap();
             let value: serde_json::Value = serde_json::from_slice(&message(&order)).unwrap();
             assert_eq!(value["data"]["signal_base64"], data_encoding::BASE64.encode(body), "{body:?}");
             assert_eq!(value["data"].get("signal"), None);

@@ -16,9 +16,11 @@ use super::{Armed, Governor};
 use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::policy::Memory;
-use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX};
+use crate::limits::{BODY_BYTES_MAX, REASON_BYTES_MAX};
 use crate::receipt::Policy;
-use crate::signal::{Assurance, Fingerprint, Identified, Provenance, Severity, Signal, Text};
+use crate::signal::{
+    Assurance, Fingerprint, Identified, Illegal, Provenance, Rule, Severity, Signal, Text, Unchecked,
+};
 
 const VERSION: u8 = 4;
 /// Beside an assurance class: the signal is known by its body.
@@ -37,6 +39,8 @@ pub enum Damage {
     Tag { field: &'static str, found: u8 },
     #[error("has a {field} that is not one")]
     Text { field: &'static str },
+    #[error("has an illegal value: {0}")]
+    Illegal(#[from] Illegal),
     #[error("contradicts itself")]
     Inconsistent,
 }
@@ -197,9 +201,9 @@ fn put_flight(out: &mut Vec<u8>, flight: &Flight) {
 
 /// Appends a signal as [`decode_signal`] reads it.
 pub fn encode_signal(out: &mut Vec<u8>, signal: &Signal) {
-    put_len(out, signal.body.len());
-    out.extend_from_slice(&signal.body);
-    for text in [&signal.id, &signal.tenant, &signal.sku, &signal.kind] {
+    put_len(out, signal.body().len());
+    out.extend_from_slice(signal.body());
+    for text in signal.texts() {
         match text {
             Text::Span { at, len } => {
                 out.push(0);
@@ -303,11 +307,10 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes(usize::from(len), field)?).map_err(|_| Damage::Text { field })
     }
 
-    /// A tenant's or a SKU's name, as a key can carry it.
+    /// A tenant's or a SKU's name.
     fn name(&mut self, field: &'static str) -> Result<&'a str, Damage> {
         let name = self.text(field)?;
-        let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains('\0');
-        if fits { Ok(name) } else { Err(Damage::Text { field }) }
+        Ok(Rule::Name.check(field, name.as_bytes())?)
     }
 
     fn armed(&mut self, field: &'static str) -> Result<Armed, Damage> {
@@ -398,35 +401,22 @@ impl<'a> Reader<'a> {
         if len > BODY_BYTES_MAX {
             return Err(Damage::Text { field: "body" });
         }
-        let body = self.bytes(len, "body")?;
-        Ok(Signal {
-            body: Bytes::copy_from_slice(body),
-            id: self.signal_text(body, "signal id")?,
-            tenant: self.signal_text(body, "signal tenant")?,
-            sku: self.signal_text(body, "signal sku")?,
-            kind: self.signal_text(body, "signal type")?,
-            severity: self.severity()?,
-            provenance: self.provenance()?,
-            identity: Fingerprint(self.array("identity")?),
-            digest: self.u64("digest")?,
-        })
+        let body = Bytes::copy_from_slice(self.bytes(len, "body")?);
+        let texts = ["signal id", "signal tenant", "signal sku", "signal type"];
+        let [id, tenant, sku, kind] = texts.map(|field| self.signal_text(field));
+        let (id, tenant, sku, kind) = (id?, tenant?, sku?, kind?);
+        let (severity, provenance) = (self.severity()?, self.provenance()?);
+        let identity = Fingerprint(self.array("identity")?);
+        let digest = self.u64("digest")?;
+        let mut signal = Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check()?;
+        signal.identity = identity;
+        Ok(signal)
     }
 
-    fn signal_text(&mut self, body: &[u8], field: &'static str) -> Result<Text, Damage> {
+    fn signal_text(&mut self, field: &'static str) -> Result<Text, Damage> {
         match self.u8(field)? {
-            0 => {
-                let (at, len) = (self.u32(field)?, self.u8(field)?);
-                let from = at as usize;
-                let span = body.get(from..from + usize::from(len)).filter(|span| span.is_ascii());
-                span.map(|_| Text::Span { at, len }).ok_or(Damage::Text { field })
-            }
-            1 => {
-                let text = self.text(field)?;
-                if text.len() > ID_BYTES_MAX {
-                    return Err(Damage::Text { field });
-                }
-                Ok(Text::Owned(text.into()))
-            }
+            0 => Ok(Text::Span { at: self.u32(field)?, len: self.u8(field)? }),
+            1 => Ok(Text::Owned(self.text(field)?.into())),
             found => Err(Damage::Tag { field, found }),
         }
     }
@@ -454,6 +444,6 @@ impl<'a> Reader<'a> {
         if assurance == Assurance::D && identified == Identified::ById {
             return Err(Damage::Tag { field: "assurance", found: byte });
         }
-        Ok(Provenance::intern_known(source, key, assurance, identified))
+        Ok(Provenance::intern_known(source, key, assurance, identified)?)
     }
 }

@@ -3,8 +3,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::super::rules::Rules;
 use crate::event::Seq;
 use crate::signal::Signal;
@@ -54,7 +52,7 @@ impl Mailbox {
 
     /// Takes the signal in, or gives it back when the mailbox is full.
     pub(super) fn offer(&mut self, held: Held, rules: &Rules) -> Option<Held> {
-        let bytes = self.bytes + held.signal.body.len();
+        let bytes = self.bytes + held.signal.body().len();
         if self.waiting.len() >= rules.mailbox || bytes > rules.mailbox_bytes {
             return Some(held);
         }
@@ -64,20 +62,19 @@ impl Mailbox {
 
     /// Takes the signal in without asking: what the store gives back was counted when it came.
     pub(super) fn put(&mut self, held: Held) {
-        self.bytes += held.signal.body.len();
+        self.bytes += held.signal.body().len();
         self.waiting.push_back(held);
     }
 
     pub(super) fn take(&mut self) -> Option<Held> {
         let held = self.waiting.pop_front()?;
-        self.bytes -= held.signal.body.len();
+        self.bytes -= held.signal.body().len();
         Some(held)
     }
 }
 
 /// The signal with a body of its own. A body usually is a slice of a whole request or of a connection's buffer,
 /// and one that waits must not keep all of that alive: what is counted is what is held.
-pub(super) fn alone(mut signal: Signal) -> Signal {
-    signal.body = Bytes::copy_from_slice(&signal.body);
-    signal
+pub(super) fn alone(signal: Signal) -> Signal {
+    signal.alone()
 }

@@ -207,8 +207,11 @@ impl Governor {
         Arm { subject: self.subject(), kind, armed: timer.by, due: timer.due }
     }
 
-    fn subject(&self) -> Subject {
-        Subject { tenant: self.tenant().into(), sku: self.sku().into() }
+    /// Its tenant and SKU.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        let read = Subject::read(self.tenant(), self.sku());
+        read.unwrap_or_else(|illegal| unreachable!("its names were checked when it was made: {illegal}"))
     }
 
     /// The state of a governor that nothing holds up.

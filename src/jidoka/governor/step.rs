@@ -32,6 +32,12 @@ pub mod reason {
     pub const CONFLICT: &str = "two edges accepted a signal of this id, each with another body";
     pub const SET_ASIDE: &str = "the broker set it aside";
     pub const FOREIGN: &str = "it stood in a queue of the broker and no edge wrote it";
+    pub const UNSIGNED: &str = "it stood in a queue of the broker and has no MAC: no edge wrote it";
+    pub const UNKNOWN_KEY: &str = "its MAC is under a key that this processor does not have: `rabbitmq.key` differs, or no edge wrote it";
+    pub const WRONG_MAC: &str = "its MAC is not the one of what it says: no edge wrote it";
+    pub const TOO_LONG: &str = "it is longer than an edge's messages are; its beginning is kept";
+    pub const UNREADABLE: &str = "an edge wrote it, and this version cannot read it";
+    pub const MISROUTED: &str = "an edge wrote it for another partition than the one in whose queue it stood";
     pub const POISON: &str = "taking it has ended the processor again and again";
 }
 
@@ -102,6 +108,12 @@ impl Governor {
             Astray::SetAside => (Cause::Us, reason::SET_ASIDE),
             Astray::Foreign => (Cause::Sender, reason::FOREIGN),
             Astray::Poison => (Cause::Us, reason::POISON),
+            Astray::Unsigned => (Cause::Sender, reason::UNSIGNED),
+            Astray::UnknownKey => (Cause::Sender, reason::UNKNOWN_KEY),
+            Astray::WrongMac => (Cause::Sender, reason::WRONG_MAC),
+            Astray::TooLong => (Cause::Sender, reason::TOO_LONG),
+            Astray::Unreadable => (Cause::Us, reason::UNREADABLE),
+            Astray::Misrouted => (Cause::Sender, reason::MISROUTED),
         };
         let held = Held { seq: turn.seq, accepted: turn.seq, signal: stray.signal };
         turn.dead_letter(held, self.state(), cause, detail.into(), None);
@@ -231,12 +243,15 @@ impl Governor {
             return turn.not_sent(held, before, &resend);
         }
         let Resend { action, name, pack, rule, content_hash, because } = resend;
-        let (policy, reason) = (Arc::new(Policy { pack, rule, content_hash }), Arc::<str>::from(because));
+        let (policy, reason) = (
+            Arc::new(Policy { pack: pack.into(), rule: rule.into(), content_hash }),
+            Arc::<str>::from(&*because),
+        );
         self.launch(
             Intent {
                 action,
                 by: held.seq,
-                name: name.into(),
+                name: (&*name).into(),
                 policy: Arc::clone(&policy),
                 reason: Arc::clone(&reason),
                 time: turn.time,

@@ -168,7 +168,14 @@ impl Turn<'_> {
                 Why { cause: Cause::Target, detail, event: self.seq, time: self.time, state: of.state() };
             let Policy { pack, rule, content_hash } = (*intent.policy).clone();
             let (name, because) = ((*intent.name).into(), (*intent.reason).into());
-            let undone = Resend { action: intent.action, name, pack, rule, content_hash, because };
+            let undone = Resend {
+                action: intent.action,
+                name,
+                pack: pack.into(),
+                rule: rule.into(),
+                content_hash,
+                because,
+            };
             self.open(intent.accepted, intent.by, why, &intent.signal, Some((&undone).into()));
         }
         draft.reason = reason;

@@ -15,7 +15,7 @@ use crate::limits::{EXAMPLE_SIGNALS_MAX, EXAMPLE_TIMES_MAX};
 use crate::place::{ConfigError, Place};
 use crate::receipt::StateName;
 use crate::rfc3339;
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text, is_name};
+use crate::signal::{Assurance, Provenance, Severity, Signal, Text, Unchecked};
 
 /// As it stands in the pack.
 #[derive(Debug, Deserialize)]
@@ -351,9 +351,6 @@ fn signal(read: &SignalText, source: &SourceText) -> Result<Signal, String> {
     let SignalText { kind, id, tenant, sku, severity, time, data, .. } = read;
     let name = |given: &Option<String>| given.clone().unwrap_or_else(|| "example".into());
     let (id, tenant, sku) = (name(id), name(tenant), name(sku));
-    if !is_name(&tenant) || !is_name(&sku) {
-        return Err("`tenant` and `sku` are names: 1 to 64 of a-z, 0-9, dot, underscore and dash".into());
-    }
     if let Some(time) = time.as_ref().filter(|time| rfc3339::parse(time).is_none()) {
         return Err(format!("`time` is no RFC 3339 time: {time:?}"));
     }
@@ -371,7 +368,9 @@ fn signal(read: &SignalText, source: &SourceText) -> Result<Signal, String> {
         Classes::C => Assurance::C,
     };
     let own = |text: &str| Text::Owned(text.into());
-    Ok(Signal {
+    let (from, key) = (source.name.as_deref(), source.key.as_deref());
+    let provenance = Provenance::intern(from.unwrap_or("signals"), key.unwrap_or("default"), assurance);
+    let signal = Unchecked {
         body: body.to_string().into(),
         id: own(&id),
         tenant: own(&tenant),
@@ -382,12 +381,8 @@ fn signal(read: &SignalText, source: &SourceText) -> Result<Signal, String> {
             Severities::Warning => Severity::Warning,
             Severities::Critical => Severity::Critical,
         },
-        provenance: Provenance::intern(
-            source.name.as_deref().unwrap_or("signals"),
-            source.key.as_deref().unwrap_or("default"),
-            assurance,
-        ),
-        identity: Fingerprint([0; 16]),
+        provenance: provenance.map_err(|illegal| illegal.to_string())?,
         digest: 0,
-    })
+    };
+    signal.check().map_err(|illegal| illegal.to_string())
 }

@@ -100,7 +100,7 @@ impl Filler {
             Assurance::D => Body::Document,
             Assurance::A | Assurance::B | Assurance::C => Body::Signal,
         };
-        self.reader.read(&signal.body, body, facts)
+        self.reader.read(signal.body(), body, facts)
     }
 }
 

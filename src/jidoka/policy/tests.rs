@@ -7,7 +7,7 @@ use crate::event::UnixMillis;
 use crate::jidoka::rules::{Rules, RulesSource};
 use crate::place::ConfigError;
 use crate::receipt::StateName;
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use crate::signal::{Assurance, Provenance, Severity, Signal, Text, Unchecked};
 
 fn signal(tenant: &str, kind: &str, data: &str, assurance: Assurance) -> Signal {
     let body = match assurance {
@@ -17,17 +17,18 @@ fn signal(tenant: &str, kind: &str, data: &str, assurance: Assurance) -> Signal 
         ),
     };
     let own = |text: &str| Text::Owned(text.into());
-    Signal {
+    Unchecked {
         body: Bytes::from(body),
         id: own("s"),
         tenant: own(tenant),
         sku: own("vm"),
         kind: own(kind),
         severity: Severity::Warning,
-        provenance: Provenance::intern("billing", "k1", assurance),
-        identity: Fingerprint([0; 16]),
+        provenance: Provenance::intern("billing", "k1", assurance).unwrap(),
         digest: 0,
     }
+    .check()
+    .unwrap()
 }
 
 fn question(signal: &Signal, hour: u64) -> Question<'_> {
@@ -315,7 +316,7 @@ fn a_change_of_rules_leaves_a_receipt_for_each_pack_that_came_changed_or_went() 
     let pack = |name: &str, when: &str| format!("name = \"{name}\"\n{}", rule("a", "\"t\"", when, "deny"));
     let before = rules(&[&pack("stays", "true"), &pack("changes", "true"), &pack("goes", "true")]);
     let after = rules(&[&pack("stays", "true"), &pack("changes", "false"), &pack("comes", "true")]);
-    let said = RulesText { text: "".into(), actor: "root".into(), reason: "review".into() };
+    let said = RulesText::new("".into(), "root".into(), "review".into()).unwrap();
     let event = Event { seq: Seq(9), time: UnixMillis(1), kind: Kind::Rules(Arc::new(said.clone())) };
     let shown = |before: &Rules, after: &Rules| -> Vec<String> {
         let drafts = after.receipts(before, &event, &said);
@@ -354,8 +355,8 @@ fn a_signal_without_data_fits_every_shipped_rule() {
     let types =
         rules.policies.everyone.packs().iter().flat_map(|pack| &pack.rules).flat_map(|rule| &rule.types);
     for kind in types {
-        let mut bare = signal("acme", kind, "{}", Assurance::B);
-        bare.body = Bytes::from(format!(r#"{{"id":"s","tenant":"acme","sku":"vm","type":"{kind}"}}"#));
+        let body = Bytes::from(format!(r#"{{"id":"s","tenant":"acme","sku":"vm","type":"{kind}"}}"#));
+        let bare = Unchecked { body, ..signal("acme", kind, "{}", Assurance::B).into() }.check().unwrap();
         for signal in [
             bare,
             signal("acme", kind, "{}", Assurance::B),

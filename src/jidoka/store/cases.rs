@@ -140,7 +140,7 @@ impl Cases {
         for change in changes {
             let id = change.case();
             if let CaseChange::Open { signal, .. } = change {
-                let mut bytes = Vec::with_capacity(signal.body.len() + 256);
+                let mut bytes = Vec::with_capacity(signal.body().len() + 256);
                 encode_signal(&mut bytes, signal);
                 batch.insert(&self.signals, id.0.0.to_be_bytes(), bytes);
             }

@@ -225,7 +225,7 @@ mod tests {
 
     /// A governor that an operator gave this quota with event `seq`.
     fn governor(sku: u32, seq: u64) -> Governor {
-        let subject = Subject { tenant: "acme".into(), sku: format!("vm-{sku}").into() };
+        let subject = Subject::read("acme", &format!("vm-{sku}")).unwrap();
         let (rules, mut effects) = (Rules::default(), Effects::default());
         let mut governor = Governor::new(&subject, Seq(seq), UnixMillis(seq), &rules, &mut effects);
         let command =

@@ -5,7 +5,7 @@
 
 use super::message::{Draft, Origin, Span};
 use super::trace::Trace;
-use crate::event::Seq;
+use crate::event::{EdgeName, Seq};
 use crate::sharing::partition_of;
 use crate::signal::Signal;
 
@@ -24,7 +24,7 @@ pub struct Message {
 /// Fills one message for each partition.
 #[derive(Debug)]
 pub struct Batcher {
-    edge: Box<str>,
+    edge: EdgeName,
     trace: Trace,
     partitions: Vec<Partition>,
 }
@@ -40,13 +40,13 @@ struct Partition {
 impl Batcher {
     /// Begins, in each partition, behind the signal that was sent last.
     #[must_use]
-    pub fn new(edge: &str, behind: &[Seq]) -> Self {
+    pub fn new(edge: &EdgeName, behind: &[Seq]) -> Self {
         let partitions = behind.iter().map(|after| Partition {
             after: *after,
             draft: Draft::default(),
             traceparent: None,
         });
-        Self { edge: edge.into(), trace: Trace::default(), partitions: partitions.collect() }
+        Self { edge: edge.clone(), trace: Trace::default(), partitions: partitions.collect() }
     }
 
     /// Takes a signal in; returns the message of its partition that had no room for it.

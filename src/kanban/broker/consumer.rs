@@ -26,7 +26,7 @@ use super::rebalance::Plan;
 use super::suspect::Suspect;
 use super::topology::Topology;
 use super::trouble::Trouble;
-use crate::event::{Ack, Arrival, Seq};
+use crate::event::{Ack, Arrival, EdgeName, Seq};
 use crate::kanban::share::Sharer;
 use crate::limits::{BROKER_DECLARE, BURST_SIGNALS, BURST_WAIT, CONFIRM_PROGRESS, SILENCE_MAX};
 use crate::net::amqp::{Broker, Open, said};
@@ -121,12 +121,12 @@ pub struct Consumer {
     pub taken: Taken,
     pub suspect: Suspect,
     /// What was missing over one connection.
-    pub missed: HashSet<((Box<str>, u16), Seq)>,
+    pub missed: HashSet<((EdgeName, u16), Seq)>,
     pub marks: Marks,
 }
 
 /// Through which number the journal has taken the signals of each edge and partition.
-pub type Taken = HashMap<(Box<str>, u16), Seq>;
+pub type Taken = HashMap<(EdgeName, u16), Seq>;
 
 /// Without a ring or a delivery the loop looks again after so long.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -1,22 +1,44 @@
 //! What a delivery holds. Pure.
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
+use faster_hex::hex_string;
 use lapin::BasicProperties;
 use lapin::types::AMQPValue;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::message::{self, CONTENT_TYPE, Origin, Span};
-use crate::event::Seq;
+use super::message::{self, CONTENT_TYPE, MESSAGE_MAX, Origin, Span, Unreadable};
+use crate::event::{Astray, EdgeName, Seq};
 use crate::limits::BODY_BYTES_MAX;
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use crate::sharing::partition_number;
+use crate::signal::{Assurance, Provenance, Rule, Severity, Signal, Text, Unchecked};
 
-/// What an edge wrote; `None` for anything else.
-#[must_use]
+/// What an edge wrote.
+pub type Read = (Origin, Vec<(Seq, Signal)>);
+
+/// Reads what an edge wrote for `partition`.
+///
+/// # Errors
+/// Why it cannot be decided on.
 pub fn read(
-    properties: &BasicProperties,
-    body: &Bytes,
+    (properties, body): (&BasicProperties, &Bytes),
+    partition: u16,
     before: Option<&'static Provenance>,
-) -> Option<(Origin, Vec<(Seq, Signal)>)> {
+) -> Result<Read, Astray> {
+    // Nothing of it is looked at before its length is.
+    if body.len() > MESSAGE_MAX {
+        return Err(Astray::TooLong);
+    }
+    let origin = origin(properties).ok_or(Astray::Foreign)?;
+    let signals = message::open(&origin, body, before).map_err(|why| match why {
+        Unreadable::Foreign | Unreadable::Damaged => Astray::Foreign,
+        Unreadable::Inconsistent => Astray::Unreadable,
+    })?;
+    if origin.partition == partition { Ok((origin, signals)) } else { Err(Astray::Misrouted) }
+}
+
+/// What its headers say.
+fn origin(properties: &BasicProperties) -> Option<Origin> {
     if properties.content_type().as_ref().is_none_or(|content| content.as_str() != CONTENT_TYPE) {
         return None;
     }
@@ -27,13 +49,11 @@ pub fn read(
     };
     let AMQPValue::LongString(edge) = headers.get("gemba-edge")? else { return None };
     let AMQPValue::LongInt(partition) = headers.get("gemba-partition")? else { return None };
-    let origin = Origin {
-        edge: std::str::from_utf8(edge.as_bytes()).ok()?.into(),
-        partition: u16::try_from(*partition).ok()?,
+    Some(Origin {
+        edge: EdgeName::read(std::str::from_utf8(edge.as_bytes()).ok()?).ok()?,
+        partition: partition_number(u16::try_from(*partition).ok()?).ok()?,
         span: Span { after: number("gemba-after")?, through: number("gemba-through")? },
-    };
-    let signals = message::open(&origin, body, before).ok()?;
-    Some((origin, signals))
+    })
 }
 
 /// A message that says nothing but that whoever is given it has the partition's turn.
@@ -58,26 +78,29 @@ pub fn deliveries(properties: &BasicProperties) -> u64 {
     }
 }
 
-/// Something that no edge wrote, in the form of a signal: so that it becomes a case that can be looked at.
+/// What cannot be decided on, in the form of a signal, so that it becomes a case that can be looked at. Of what is too long
+/// for one, the beginning is kept; the id names the SHA-256 of the whole.
 #[must_use]
-pub fn foreign(properties: &BasicProperties, body: &Bytes) -> Signal {
+pub fn foreign(properties: &BasicProperties, whole: &Bytes) -> Signal {
     const NOBODY: &str = "unknown";
-    let body = body.slice(..body.len().min(BODY_BYTES_MAX));
-    let digest = xxh3_64(&body);
-    let named = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
-    let named =
-        named.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));
-    let id = named.unwrap_or_else(|| format!("foreign-{digest:016x}"));
-    let provenance = Provenance::intern("rabbitmq", "none", Assurance::D);
-    Signal {
-        identity: Fingerprint::of(provenance, NOBODY, &id, &body),
-        id: Text::Owned(id.into()),
-        tenant: Text::Owned(NOBODY.into()),
-        sku: Text::Owned(NOBODY.into()),
-        kind: Text::Owned("foreign".into()),
-        severity: Severity::Info,
-        provenance,
-        digest,
-        body,
-    }
+    let hash = digest::digest(&digest::SHA256, whole);
+    let named = properties.message_id().as_ref().map(|id| id.as_str());
+    let named = named.filter(|id| whole.len() <= BODY_BYTES_MAX && !id.contains(' '));
+    let named = named.filter(|id| Rule::Printable.check("id", id.as_bytes()).is_ok());
+    let id = named.map_or_else(|| format!("foreign-{}", hex_string(hash.as_ref())), str::to_owned);
+    let text = |text: &str| Text::Owned(text.into());
+    let signal = Provenance::intern("rabbitmq", "none", Assurance::D).and_then(|provenance| {
+        let unchecked = Unchecked {
+            id: text(&id),
+            tenant: text(NOBODY),
+            sku: text(NOBODY),
+            kind: text("foreign"),
+            severity: Severity::Info,
+            provenance,
+            digest: xxh3_64(whole),
+            body: whole.slice(..whole.len().min(BODY_BYTES_MAX)),
+        };
+        unchecked.check()
+    });
+    signal.unwrap_or_else(|illegal| unreachable!("every part of it was chosen to be legal: {illegal}"))
 }

@@ -16,10 +16,7 @@ fn subjects(ready: &VecDeque<Ready>) -> BTreeMap<u16, HashSet<Subject>> {
     for ready in ready {
         let Ready::Unit(Gathered { forwarded, .. }) = ready else { continue };
         let Some(part) = &forwarded.part else { continue };
-        let of = forwarded
-            .signals
-            .iter()
-            .map(|(_, signal)| Subject { tenant: signal.tenant().into(), sku: signal.sku().into() });
+        let of = forwarded.signals.iter().map(|(_, signal)| Subject::from(signal));
         subjects.entry(part.position.partition).or_default().extend(of);
     }
     subjects

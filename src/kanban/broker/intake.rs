@@ -19,7 +19,7 @@ use super::message::{Origin, Span};
 use super::order::{Order, Verdict};
 use super::rebalance::Plan;
 use super::suspect::{self, Care};
-use crate::event::{Astray, Forwarded, Part, Position, Seq};
+use crate::event::{Astray, EdgeName, Forwarded, Part, Position, Seq};
 use crate::kanban::share::Sharer;
 use crate::limits::{ACK_AFTER, GAP_WAIT, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, POSITIONS_MAX};
 use crate::net::amqp::said;
@@ -81,14 +81,14 @@ impl Gathered {
     /// Whether there is room for the next message, if it is one of these.
     fn takes(
         &self,
-        edge: &str,
+        edge: &EdgeName,
         partition: u16,
         astray: Option<Astray>,
         signals: usize,
         bytes: usize,
     ) -> bool {
         let of = self.forwarded.part.as_ref().map(|part| &part.position);
-        of.is_some_and(|of| *of.edge == *edge && of.partition == partition)
+        of.is_some_and(|of| of.edge == *edge && of.partition == partition)
             && self.forwarded.astray == astray
             && self.forwarded.signals.len() + signals <= MESSAGE_SIGNALS_MAX
             && self.bytes + bytes <= MESSAGE_BYTES_MAX
@@ -112,11 +112,11 @@ pub(super) struct Unit {
 pub(super) struct Taking {
     /// Where the state of partitions is shared.
     pub(super) sharer: Option<Rc<Sharer>>,
-    pub(super) orders: HashMap<(Box<str>, u16), Order<Brought>>,
+    pub(super) orders: HashMap<(EdgeName, u16), Order<Brought>>,
     /// Since when something of these waits for what is missing before it.
-    pub(super) waiting: HashMap<(Box<str>, u16), Instant>,
+    pub(super) waiting: HashMap<(EdgeName, u16), Instant>,
     /// What is missing before the next message of these will not come.
-    pub(super) skips: HashSet<(Box<str>, u16)>,
+    pub(super) skips: HashSet<(EdgeName, u16)>,
     pub(super) gathered: Option<Gathered>,
     /// A suspect is under way: nothing is taken beside it.
     pub(super) alone: bool,
@@ -240,17 +240,20 @@ impl Consumer {
         let ticket = Ticket { intake, tag: delivery_tag };
         let astray = source.set_aside.then_some(Astray::SetAside);
         let body = Bytes::from(data);
-        // A message that breaks the reader is none that an edge wrote.
-        let read =
-            catch_unwind(AssertUnwindSafe(|| read(&properties, &body, taking.provenance))).unwrap_or(None);
+        let (partition, before) = (source.partition, taking.provenance);
+        // A message that breaks the reader becomes a dead letter as well.
+        let read = catch_unwind(AssertUnwindSafe(|| read((&properties, &body), partition, before)));
         let suspect = deliveries(&properties) >= suspect::DELIVERIES;
-        let Some((origin, signals)) = read else {
-            let signals = vec![(Seq(0), foreign(&properties, &body))];
-            Self::hand_on(taking);
-            let forwarded = Forwarded { signals, astray: Some(Astray::Foreign), part: None };
-            taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes: 0 });
-            Self::hand_on(taking);
-            return Ok(());
+        let (origin, signals) = match read.unwrap_or(Err(Astray::Unreadable)) {
+            Ok(read) => read,
+            Err(why) => {
+                let signals = vec![(Seq(0), foreign(&properties, &body))];
+                Self::hand_on(taking);
+                let forwarded = Forwarded { signals, astray: Some(why), part: None };
+                taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes: 0 });
+                Self::hand_on(taking);
+                return Ok(());
+            }
         };
         taking.burst += signals.len();
         taking.provenance = signals.last().map(|(_, signal)| signal.provenance);
@@ -280,7 +283,7 @@ impl Consumer {
     fn settle(
         &mut self,
         taking: &mut Taking,
-        key: &(Box<str>, u16),
+        key: &(EdgeName, u16),
         verdict: Verdict<Brought>,
     ) -> Result<(), String> {
         match verdict {
@@ -306,7 +309,7 @@ impl Consumer {
     }
 
     /// What waited for this one has its turn.
-    fn settle_what_waited(&mut self, taking: &mut Taking, key: &(Box<str>, u16)) -> Result<(), String> {
+    fn settle_what_waited(&mut self, taking: &mut Taking, key: &(EdgeName, u16)) -> Result<(), String> {
         while let Some(order) = taking.orders.get_mut(key)
             && let Some((span, held)) = order.ready()
         {
@@ -329,7 +332,7 @@ impl Consumer {
         }
         let Brought { ticket, origin: Origin { edge, partition, span }, signals, astray, .. } = brought;
         let skips = taking.skips.remove(&(edge.clone(), partition));
-        let bytes = signals.iter().map(|(_, signal)| signal.body.len()).sum();
+        let bytes = signals.iter().map(|(_, signal)| signal.body().len()).sum();
         if let Some(gathered) = &mut taking.gathered
             && gathered.takes(&edge, partition, astray, signals.len(), bytes)
             && !skips

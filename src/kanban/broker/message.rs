@@ -13,15 +13,23 @@
 
 use bytes::Bytes;
 
-use crate::event::{Kind, Seq};
+use crate::event::{EdgeName, Kind, Seq};
 use crate::kanban::journal::record::{Decoder, Encoder, PROVENANCE};
-use crate::limits::{MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX};
+use crate::limits::{
+    FRAME_BYTES_MAX, FRAME_BYTES_SOFT, ID_BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, NAME_BYTES_MAX,
+};
 use crate::signal::{Provenance, Signal};
 
 /// What the body is, for those who look into a queue.
 pub const CONTENT_TYPE: &str = "application/vnd.gemba.signals.v1";
 const MAGIC: [u8; 4] = *b"GSM1";
 const HEAD_BYTES: usize = 12;
+/// The longest record of a signal without its body: numbers, and four names and a provenance of the longest each.
+const RECORD_BYTES_MAX: usize = 64 + 4 * (5 + ID_BYTES_MAX) + 2 * (1 + NAME_BYTES_MAX);
+/// The longest message that an edge writes. Whether a draft takes one more is asked before it is written.
+pub const MESSAGE_MAX: usize = HEAD_BYTES + 8 * MESSAGE_SIGNALS_MAX + MESSAGE_BYTES_MAX + RECORD_BYTES_MAX;
+// Whatever is in one fits into a frame of the journal that takes one more unit.
+const _: () = assert!(MESSAGE_MAX < FRAME_BYTES_MAX - FRAME_BYTES_SOFT);
 
 /// Which of an edge's numbers a message speaks of: those behind `after`, up to `through`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +41,7 @@ pub struct Span {
 /// Where a message comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Name and id of the edge's journal: a journal that begins anew has another one.
-    pub edge: Box<str>,
+    pub edge: EdgeName,
     pub partition: u16,
     pub span: Span,
 }
@@ -84,7 +91,7 @@ impl Draft {
     pub fn takes(&self, signal: &Signal) -> bool {
         self.is_empty()
             || self.numbers.len() < MESSAGE_SIGNALS_MAX
-                && self.records.len() + signal.body.len() <= MESSAGE_BYTES_MAX
+                && self.records.len() + signal.body().len() <= MESSAGE_BYTES_MAX
     }
 
     pub fn push(&mut self, seq: Seq, signal: &Signal) {

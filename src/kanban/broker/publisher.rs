@@ -25,7 +25,7 @@ use super::topology::Topology;
 use super::trouble::Trouble;
 use super::window::Window;
 use crate::disk::Disk;
-use crate::event::{Kind, Seq};
+use crate::event::{EdgeName, Kind, Seq};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, Tail};
 use crate::limits::CONFIRM_PROGRESS;
@@ -107,7 +107,7 @@ pub struct Publisher {
     pub broker: Broker,
     pub topology: Topology,
     /// Name and id of this edge's journal.
-    pub edge: Box<str>,
+    pub edge: EdgeName,
     pub confirmed: Confirmed,
     /// Where is noted what is confirmed.
     pub note: Note,
@@ -299,7 +299,7 @@ struct Backlog {
 }
 
 impl Backlog {
-    fn open(source: &Source, edge: &str, confirmed: &Confirmed) -> Result<Self, Damage> {
+    fn open(source: &Source, edge: &EdgeName, confirmed: &Confirmed) -> Result<Self, Damage> {
         Ok(Self {
             tail: Tail::open(Arc::clone(&source.disk), &source.dir, confirmed.through)?,
             batcher: Batcher::new(edge, &confirmed.behind),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::message::Origin;
 use crate::disk::{self, Disk};
-use crate::event::Seq;
+use crate::event::{EdgeName, Seq};
 
 /// From so many deliveries on a message is taken alone.
 pub const DELIVERIES: u64 = 3;
@@ -22,7 +22,7 @@ const NOTE_BYTES_MAX: usize = 512;
 /// What is begun: a whole message, or one signal of it, by its edge, partition and last number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Begun {
-    edge: Box<str>,
+    edge: EdgeName,
     partition: u16,
     through: Seq,
     one: bool,
@@ -91,8 +91,8 @@ impl Suspect {
     ///
     /// # Errors
     /// Whatever the disk says; then it must not be begun.
-    pub fn begin_signal(&mut self, edge: &str, partition: u16, number: Seq) -> io::Result<Care> {
-        self.begin_one(Begun { edge: edge.into(), partition, through: number, one: true })
+    pub fn begin_signal(&mut self, edge: &EdgeName, partition: u16, number: Seq) -> io::Result<Care> {
+        self.begin_one(Begun { edge: edge.clone(), partition, through: number, one: true })
     }
 
     fn begin_one(&mut self, one: Begun) -> io::Result<Care> {
@@ -137,7 +137,7 @@ fn read(text: &str) -> Option<(Begun, u32)> {
         _ => return None,
     };
     let (partition, through) = (partition.parse().ok()?, Seq(through.parse().ok()?));
-    Some((Begun { edge: (*edge).into(), partition, through, one }, begun.parse().ok()?))
+    Some((Begun { edge: EdgeName::read(edge).ok()?, partition, through, one }, begun.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -148,8 +148,12 @@ mod tests {
 
     const EDGE: &str = "edge-1.0123456789abcdef";
 
+    fn edge() -> EdgeName {
+        EdgeName::read(EDGE).unwrap()
+    }
+
     fn message(after: u64, through: u64) -> Origin {
-        Origin { edge: EDGE.into(), partition: 2, span: Span { after: Seq(after), through: Seq(through) } }
+        Origin { edge: edge(), partition: 2, span: Span { after: Seq(after), through: Seq(through) } }
     }
 
     #[test]
@@ -175,10 +179,10 @@ mod tests {
         for _ in 0..3 {
             let mut suspect = open();
             let _one_by_one = suspect.begin(&message(1, 9), 5).unwrap();
-            assert_eq!(suspect.begin_signal(EDGE, 2, Seq(4)).unwrap(), Care::Alone);
+            assert_eq!(suspect.begin_signal(&edge(), 2, Seq(4)).unwrap(), Care::Alone);
             assert_eq!(suspect.begin(&message(1, 9), 5).unwrap(), Care::OneByOne);
         }
-        assert_eq!(open().begin_signal(EDGE, 2, Seq(4)).unwrap(), Care::DeadLetter);
+        assert_eq!(open().begin_signal(&edge(), 2, Seq(4)).unwrap(), Care::DeadLetter);
         // A message of one signal is one.
         std::fs::write(&path, format!("signal {EDGE} 2 20 3\n")).unwrap();
         assert_eq!(open().begin(&message(19, 20), 1).unwrap(), Care::OneByOne);

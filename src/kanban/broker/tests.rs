@@ -6,26 +6,31 @@ use proptest::prelude::*;
 use super::batch::{Batcher, Message};
 use super::message::{self, Draft, Origin, Span, Unreadable};
 use super::order::{Order, Verdict};
-use crate::event::Seq;
+use crate::event::{EdgeName, Seq};
 use crate::limits::{MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX};
 use crate::sharing::partition_of;
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use crate::signal::{Assurance, Provenance, Severity, Signal, Text, Unchecked};
 
 const EDGE: &str = "edge-1.0123456789abcdef";
 
+fn edge() -> EdgeName {
+    EdgeName::read(EDGE).unwrap()
+}
+
 fn signal(tenant: &str, id: &str, bytes: usize) -> Signal {
     let body = Bytes::from(format!("{{\"id\":\"{id}\",\"pad\":\"{}\"}}", "x".repeat(bytes)));
-    Signal {
-        identity: Fingerprint::of_id("signals", tenant, id),
+    Unchecked {
         id: Text::Owned(id.into()),
         tenant: Text::Owned(tenant.into()),
         sku: Text::Owned("vm".into()),
         kind: Text::Owned("cost.usage".into()),
         severity: Severity::Warning,
-        provenance: Provenance::intern("signals", "k1", Assurance::C),
+        provenance: Provenance::intern("signals", "k1", Assurance::C).unwrap(),
         digest: 7,
         body,
     }
+    .check()
+    .unwrap()
 }
 
 /// All messages of these signals, numbered from 1 on.
@@ -35,7 +40,7 @@ fn messages(tenants: &[u8], partitions: u16, after: Seq) -> Vec<Message> {
     for (at, tenant) in tenants.iter().enumerate().take(usize::try_from(after.0).unwrap()) {
         behind[usize::from(partition_of(&format!("tenant-{tenant}"), partitions))] = Seq(at as u64 + 1);
     }
-    let mut batcher = Batcher::new(EDGE, &behind);
+    let mut batcher = Batcher::new(&edge(), &behind);
     let mut all = Vec::new();
     for (at, tenant) in tenants.iter().enumerate() {
         let seq = Seq(at as u64 + 1);
@@ -71,7 +76,7 @@ fn a_message_is_bounded_in_signals_and_bytes() {
         draft.push(Seq(number), &small);
     }
     assert!(!draft.takes(&small));
-    let origin = Origin { edge: EDGE.into(), partition: 0, span: Span { after: Seq(0), through: Seq(1000) } };
+    let origin = Origin { edge: edge(), partition: 0, span: Span { after: Seq(0), through: Seq(1000) } };
     let body = Bytes::from(draft.seal(&origin));
     assert_eq!(message::open(&origin, &body, None).unwrap().len(), MESSAGE_SIGNALS_MAX);
     let large = signal("acme", "a", MESSAGE_BYTES_MAX - 100);
@@ -114,7 +119,7 @@ proptest! {
         prop_assert!(message::open(&origin, &damaged.into(), None).is_err());
         let mut other = origin.clone();
         match header {
-            0 => other.edge = "edge-1.fedcba9876543210".into(),
+            0 => other.edge = EdgeName::read("edge-1.fedcba9876543210").unwrap(),
             1 => other.partition += 1,
             2 => other.span.after = Seq(other.span.after.0 + 1),
             _ => other.span.through = Seq(other.span.through.0 + 1),
@@ -125,7 +130,7 @@ proptest! {
     #[test]
     fn foreign_bytes_never_panic(bytes: Vec<u8>, after: u64, through: u64) {
         let span = Span { after: Seq(after), through: Seq(through) };
-        let origin = Origin { edge: EDGE.into(), partition: 0, span };
+        let origin = Origin { edge: edge(), partition: 0, span };
         prop_assert!(message::open(&origin, &bytes.into(), None).is_err());
     }
 

@@ -30,7 +30,7 @@ impl Trace {
         let mut facts = Facts::new();
         // In binary mode the attributes are not in the body.
         if signal.provenance.assurance == Assurance::D
-            || self.reader.read(&signal.body, Body::Signal, &mut facts).is_err()
+            || self.reader.read(signal.body(), Body::Signal, &mut facts).is_err()
         {
             return None;
         }
@@ -60,6 +60,7 @@ fn is_traceparent(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::kanban::journal::tests::named;
+    use crate::signal::Unchecked;
 
     #[test]
     fn only_a_whole_traceparent_is_one() {
@@ -77,11 +78,13 @@ mod tests {
             assert!(!is_traceparent(wrong), "{wrong}");
         }
         let trace = Trace::default();
-        let mut signal = named("a");
-        assert_eq!(trace.of(&signal), None);
-        signal.body = format!(r#"{{"id":"a","traceparent":"{right}"}}"#).into();
-        assert_eq!(trace.of(&signal).as_deref(), Some(right));
-        signal.body = r#"{"id":"a","traceparent":7}"#.into();
-        assert_eq!(trace.of(&signal), None);
+        let of = |body: String| {
+            let signal = Unchecked { body: body.into(), ..named("a").into() };
+            trace.of(&signal.check().unwrap())
+        };
+        assert_eq!(trace.of(&named("a")), None);
+        let traced = of(format!(r#"{{"id":"a","traceparent":"{right}"}}"#));
+        assert_eq!(traced.as_deref(), Some(right));
+        assert_eq!(of(r#"{"id":"a","traceparent":7}"#.into()), None);
     }
 }

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::event::{
-    ActionId, Astray, Command, Failure, JournalId, Kind, Outcome, Position, Replay, Resend, RulesText, Seq,
-    Stray, Subject, Timer, TimerKind, Verb,
+    ActionId, Astray, Command, EdgeName, Failure, JournalId, Kind, Outcome, Position, Replay, Resend,
+    RulesText, Seq, Stray, Subject, Timer, TimerKind, Verb, Words,
 };
-use crate::limits::RULES_BYTES_MAX;
-use crate::signal::{Assurance, Fingerprint, Identified, Provenance, Severity, Signal, Text};
+use crate::limits::{BODY_BYTES_MAX, RULES_BYTES_MAX};
+use crate::signal::{Assurance, Identified, Illegal, Provenance, Rule, Severity, Signal, Text, Unchecked};
 
 pub(in crate::kanban) const PROVENANCE: u8 = 0;
 const SIGNAL: u8 = 1;
@@ -45,10 +45,14 @@ const WITHHELD: u8 = 4;
 /// A span's place is a `u32`; this one says that the text itself follows.
 const OWNED: u32 = u32::MAX;
 
-/// The bytes are not a record of this version.
+/// Why bytes are not a record of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a record that this version knows")]
-pub struct Unreadable;
+pub enum Unreadable {
+    #[error("not a record that this version knows")]
+    Unknown,
+    #[error("a record holds what this version does not allow: {0}")]
+    Illegal(#[from] Illegal),
+}
 
 /// Appends records to a frame's payload; remembers the provenance that holds.
 #[derive(Debug, Default)]
@@ -69,7 +73,7 @@ impl Encoder {
         out.push(SIGNAL);
         out.push(signal.severity as u8);
         out.extend_from_slice(&signal.digest.to_le_bytes());
-        for name in [&signal.id, &signal.tenant, &signal.sku, &signal.kind] {
+        for name in signal.texts() {
             match name {
                 Text::Span { at, len } => {
                     out.extend_from_slice(&at.to_le_bytes());
@@ -81,8 +85,7 @@ impl Encoder {
                 }
             }
         }
-        out.extend_from_slice(&u32::try_from(signal.body.len()).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend_from_slice(&signal.body);
+        bytes(out, signal.body());
     }
 
     pub fn outcome(&mut self, out: &mut Vec<u8>, outcome: &Outcome) {
@@ -146,8 +149,8 @@ impl Encoder {
             let Resend { action, name, pack, rule, content_hash, because } = &**resend;
             out.extend_from_slice(&action.journal.0.to_le_bytes());
             out.extend_from_slice(&action.seq.0.to_le_bytes());
-            for text in [name, pack, rule] {
-                short(out, text);
+            for words in [name, pack, rule] {
+                long(out, words);
             }
             out.extend_from_slice(content_hash);
             long(out, because);
@@ -173,24 +176,28 @@ impl Encoder {
         out.push(RULES);
         long(out, &rules.actor);
         long(out, &rules.reason);
-        out.extend_from_slice(&u32::try_from(rules.text.len()).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend_from_slice(rules.text.as_bytes());
+        bytes(out, rules.text().as_bytes());
     }
 }
+
+// What has a length is bounded by its type, far below what the length can say: nothing is cut here.
 
 fn short(out: &mut Vec<u8>, text: &str) {
-    let len = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    let len = u8::try_from(text.len()).unwrap_or_else(|_| unreachable!("a name is bounded by its type"));
     out.push(len);
-    out.extend_from_slice(&text.as_bytes()[..usize::from(len)]);
+    out.extend_from_slice(text.as_bytes());
 }
 
-fn long(out: &mut Vec<u8>, text: &str) {
-    let mut len = text.len().min(usize::from(u16::MAX));
-    while !text.is_char_boundary(len) {
-        len -= 1;
-    }
-    out.extend_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_le_bytes());
-    out.extend_from_slice(&text.as_bytes()[..len]);
+fn long(out: &mut Vec<u8>, words: &Words) {
+    let len = u16::try_from(words.len()).unwrap_or_else(|_| unreachable!("words are bounded by their type"));
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(words.as_bytes());
+}
+
+fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u32::try_from(bytes.len()).unwrap_or_else(|_| unreachable!("a body is bounded by its type"));
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(bytes);
 }
 
 fn subject(out: &mut Vec<u8>, subject: &Subject) {
@@ -242,14 +249,14 @@ impl Decoder {
                 HOLD => Kind::Hold(self.hold()?),
                 ADOPT => Kind::Adopt(Box::new(self.adopt()?)),
                 SHARED => Kind::Shared(Box::new(self.shared()?)),
-                _ => return Err(Unreadable),
+                _ => return Err(Unreadable::Unknown),
             }));
         }
     }
 
     fn read_provenance(&mut self) -> Result<(), Unreadable> {
         let assurance = assurance(self.byte()?)?;
-        let identified = Identified::of(self.byte()?).ok_or(Unreadable)?;
+        let identified = Identified::of(self.byte()?).ok_or(Unreadable::Unknown)?;
         let held = self.provenance;
         let (source, key) = (self.short()?, self.short()?);
         self.provenance = Some(match held {
@@ -260,7 +267,7 @@ impl Decoder {
             {
                 held
             }
-            _ => Provenance::intern_known(&source, &key, assurance, identified),
+            _ => Provenance::intern_known(&source, &key, assurance, identified)?,
         });
         Ok(())
     }
@@ -278,27 +285,17 @@ impl Decoder {
     }
 
     fn signal(&mut self) -> Result<Signal, Unreadable> {
-        let provenance = self.provenance.ok_or(Unreadable)?;
+        let provenance = self.provenance.ok_or(Unreadable::Unknown)?;
         let severity = match self.byte()? {
             0 => Severity::Info,
             1 => Severity::Warning,
             2 => Severity::Critical,
-            _ => return Err(Unreadable),
+            _ => return Err(Unreadable::Unknown),
         };
         let digest = self.number()?;
-        let id = self.text()?;
-        let tenant = self.text()?;
-        let sku = self.text()?;
-        let kind = self.text()?;
-        let len = self.word()? as usize;
-        let end = self.at.checked_add(len).filter(|end| *end <= self.payload.len()).ok_or(Unreadable)?;
-        let body = self.payload.slice(self.at..end);
-        self.at = end;
-        let identity = {
-            let (tenant, id) = (tenant.of(&body), id.of(&body));
-            Fingerprint::of(provenance, tenant, id, &body)
-        };
-        Ok(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
+        let [id, tenant, sku, kind] = [self.text()?, self.text()?, self.text()?, self.text()?];
+        let body = self.shared_bytes("body", BODY_BYTES_MAX)?;
+        Ok(Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check()?)
     }
 
     fn outcome(&mut self, journal: JournalId) -> Result<Outcome, Unreadable> {
@@ -307,7 +304,7 @@ impl Decoder {
         let flags = self.byte()?;
         let result = match flags & FAILED {
             0 => Ok(()),
-            _ => Err(Failure { reason: self.long()?, asked: flags & WITHHELD == 0 }),
+            _ => Err(Failure { reason: self.words("reason")?, asked: flags & WITHHELD == 0 }),
         };
         Ok(Outcome { subject, action, result, maybe_twice: flags & MAYBE_TWICE != 0 })
     }
@@ -320,7 +317,7 @@ impl Decoder {
             2 => TimerKind::BreakerReset,
             3 => TimerKind::ActionDeadline,
             4 => TimerKind::Idle,
-            _ => return Err(Unreadable),
+            _ => return Err(Unreadable::Unknown),
         };
         Ok(Timer { subject, kind, armed: Seq(self.number()?) })
     }
@@ -336,32 +333,26 @@ impl Decoder {
             3 => Verb::Revoke,
             4 => Verb::Quota(number),
             5 => Verb::Discard(Seq(self.number()?)),
-            _ => return Err(Unreadable),
+            _ => return Err(Unreadable::Unknown),
         };
-        Ok(Command { subject, verb, actor: self.long()?, reason: self.long()? })
+        Ok(Command { subject, verb, actor: self.words("actor")?, reason: self.words("reason")? })
     }
 
     fn replay(&mut self, resends: bool) -> Result<Replay, Unreadable> {
         let case = Seq(self.number()?);
-        let (actor, reason) = (self.long()?, self.long()?);
+        let (actor, reason) = (self.words("actor")?, self.words("reason")?);
         let resend = if resends { Some(Box::new(self.resend()?)) } else { None };
         Ok(Replay { case, signal: self.enclosed()?, actor, reason, resend })
     }
 
     fn resend(&mut self) -> Result<Resend, Unreadable> {
         let action = ActionId { journal: JournalId(self.number()?), seq: Seq(self.number()?) };
-        let (name, pack, rule) = (self.short()?, self.short()?, self.short()?);
-        Ok(Resend { action, name, pack, rule, content_hash: self.array()?, because: self.long()? })
+        let (name, pack, rule) = (self.words("action")?, self.words("pack")?, self.words("rule")?);
+        Ok(Resend { action, name, pack, rule, content_hash: self.array()?, because: self.words("because")? })
     }
 
     fn stray(&mut self) -> Result<Stray, Unreadable> {
-        let why = match self.byte()? {
-            0 => Astray::Conflict,
-            1 => Astray::SetAside,
-            2 => Astray::Foreign,
-            3 => Astray::Poison,
-            _ => return Err(Unreadable),
-        };
+        let why = Astray::numbered(self.byte()?).ok_or(Unreadable::Unknown)?;
         Ok(Stray { why, signal: self.enclosed()? })
     }
 
@@ -372,34 +363,44 @@ impl Decoder {
             self.read_provenance()?;
             kind = self.byte()?;
         }
-        if kind == SIGNAL { self.signal() } else { Err(Unreadable) }
+        if kind == SIGNAL { self.signal() } else { Err(Unreadable::Unknown) }
     }
 
     fn position(&mut self) -> Result<Position, Unreadable> {
-        let edge = self.short()?;
-        let partition = self.array().map(u16::from_le_bytes)?;
+        let edge = EdgeName::read(&self.short()?)?;
+        let partition = self.partition()?;
         Ok(Position { edge, partition, through: Seq(self.number()?) })
     }
 
     fn rules(&mut self) -> Result<RulesText, Unreadable> {
-        let (actor, reason) = (self.long()?, self.long()?);
-        let len = self.word()? as usize;
-        if len > RULES_BYTES_MAX {
-            return Err(Unreadable);
+        let (actor, reason) = (self.words("actor")?, self.words("reason")?);
+        let text = self.shared_bytes("rules", RULES_BYTES_MAX)?;
+        let text = str::from_utf8(&text).map_err(|_| Unreadable::Unknown)?;
+        Ok(RulesText::new(text.into(), actor, reason)?)
+    }
+
+    /// Bytes of the frame, under their length.
+    fn shared_bytes(&mut self, field: &'static str, most: usize) -> Result<Bytes, Unreadable> {
+        let bytes = self.word()? as usize;
+        if bytes > most {
+            return Err(Illegal { field, rule: Rule::AtMost(most), found: bytes }.into());
         }
-        let text = str::from_utf8(self.take(len)?).map(Box::from).map_err(|_| Unreadable)?;
-        Ok(RulesText { text, actor, reason })
+        let end = self.at.checked_add(bytes).filter(|end| *end <= self.payload.len());
+        let end = end.ok_or(Unreadable::Unknown)?;
+        let found = self.payload.slice(self.at..end);
+        self.at = end;
+        Ok(found)
     }
 
     fn take(&mut self, len: usize) -> Result<&[u8], Unreadable> {
-        let end = self.at.checked_add(len).ok_or(Unreadable)?;
-        let bytes = self.payload.get(self.at..end).ok_or(Unreadable)?;
+        let end = self.at.checked_add(len).ok_or(Unreadable::Unknown)?;
+        let bytes = self.payload.get(self.at..end).ok_or(Unreadable::Unknown)?;
         self.at = end;
         Ok(bytes)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        self.take(N)?.try_into().map_err(|_| Unreadable)
+        self.take(N)?.try_into().map_err(|_| Unreadable::Unknown)
     }
 
     fn byte(&mut self) -> Result<u8, Unreadable> {
@@ -423,19 +424,23 @@ impl Decoder {
 
     fn short(&mut self) -> Result<Box<str>, Unreadable> {
         let len = usize::from(self.byte()?);
-        str::from_utf8(self.take(len)?).map(Box::from).map_err(|_| Unreadable)
+        str::from_utf8(self.take(len)?).map(Box::from).map_err(|_| Unreadable::Unknown)
     }
 
-    fn long(&mut self) -> Result<Box<str>, Unreadable> {
+    fn words(&mut self, field: &'static str) -> Result<Words, Unreadable> {
         let len = usize::from(self.array().map(u16::from_le_bytes)?);
-        str::from_utf8(self.take(len)?).map(Box::from).map_err(|_| Unreadable)
+        let text = str::from_utf8(self.take(len)?).map_err(|_| Unreadable::Unknown)?;
+        Ok(Words::read(field, text)?)
     }
 
     fn subject(&mut self) -> Result<Subject, Unreadable> {
-        Ok(Subject { tenant: self.short()?, sku: self.short()? })
+        Ok(Subject::read(&self.short()?, &self.short()?)?)
     }
 }
 
 fn assurance(byte: u8) -> Result<Assurance, Unreadable> {
-    [Assurance::A, Assurance::B, Assurance::C, Assurance::D].get(usize::from(byte)).copied().ok_or(Unreadable)
+    [Assurance::A, Assurance::B, Assurance::C, Assurance::D]
+        .get(usize::from(byte))
+        .copied()
+        .ok_or(Unreadable::Unknown)
 }

@@ -13,11 +13,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::event::{Seq, Subject, TimerKind, UnixMillis};
+use crate::event::{EdgeName, Kind, Seq, Subject, TimerKind, UnixMillis};
 use crate::kanban::journal::record::{Decoder, Encoder};
-use crate::limits::{RECENT_CHUNK_SIGNALS, RECENT_SIGNALS};
+use crate::limits::{
+    ADOPTED_BYTES_MAX, PARTITIONS_MAX, POSITIONS_MAX, RECENT_CHUNK_SIGNALS, RECENT_SIGNALS,
+    TIMERS_PER_GOVERNOR,
+};
 use crate::net::firestore::{Fields, Value};
-use crate::sharing::{Adopt, Adopted, Row};
+use crate::sharing::{Adopt, Adopted, Row, partition_number};
 use crate::signal::{Fingerprint, Signal};
 
 /// A document does not say what one of ours says.
@@ -40,7 +43,7 @@ pub struct Head {
     /// How many partitions there are: with another number tenants are elsewhere.
     pub partitions: u16,
     /// Through which of their numbers edges' signals are decided.
-    pub positions: BTreeMap<Box<str>, Seq>,
+    pub positions: BTreeMap<EdgeName, Seq>,
     /// Signals that were ever put into the ring.
     pub signals: u64,
     /// Chunks of the list of open governors.
@@ -127,8 +130,11 @@ impl Head {
         let Some(Value::Map(positions)) = fields.get("positions") else {
             return Err(from.unreadable("positions"));
         };
+        if positions.len() > POSITIONS_MAX {
+            return Err(from.unreadable("positions"));
+        }
         let positions = positions.iter().map(|(edge, through)| match through {
-            Value::Integer(through) => Some((edge.as_str().into(), Seq(u64::try_from(*through).ok()?))),
+            Value::Integer(through) => Some((EdgeName::read(edge).ok()?, Seq(u64::try_from(*through).ok()?))),
             _ => None,
         });
         let positions = positions.collect::<Option<_>>().ok_or_else(|| from.unreadable("positions"))?;
@@ -136,7 +142,7 @@ impl Head {
             owner: from.text("owner")?.into(),
             term: from.number("term")?,
             round: from.number("round")?,
-            partitions: from.small("partitions")?,
+            partitions: from.partitions("partitions")?,
             positions,
             signals: from.number("signals")?,
             open: from.small("open")?,
@@ -162,7 +168,9 @@ impl Progress {
         let from = Reader { document, fields };
         let Some(Value::Array(lost)) = fields.get("lost") else { return Err(from.unreadable("lost")) };
         let lost = lost.iter().map(|partition| match partition {
-            Value::Integer(partition) => u16::try_from(*partition).ok(),
+            Value::Integer(partition) => {
+                u16::try_from(*partition).ok().and_then(|lost| partition_number(lost).ok())
+            }
             _ => None,
         });
         let lost = lost.collect::<Option<_>>().ok_or_else(|| from.unreadable("lost"))?;
@@ -213,19 +221,27 @@ pub fn read_governor(
         let kind = TimerKind::numbered(from.number("kind")?).ok_or_else(|| from.unreadable("timers"))?;
         Ok((kind, UnixMillis(from.number("due")?)))
     });
-    let timers = timers.collect::<Result<_, _>>()?;
-    let waiting = from.bytes("waiting")?;
-    let waiting = signals_of(&waiting).ok_or_else(|| from.unreadable("waiting"))?;
-    let adopt = Adopt { subject: subject.clone(), row: from.bytes("row")? };
+    let timers: Vec<_> = timers.collect::<Result<_, _>>()?;
+    if timers.len() > TIMERS_PER_GOVERNOR {
+        return Err(from.unreadable("timers"));
+    }
+    // Both come into the journal as one unit.
+    let (row, waiting) = (from.bytes("row")?, from.bytes("waiting")?);
+    if row.len() + waiting.len() > ADOPTED_BYTES_MAX {
+        return Err(from.unreadable("waiting"));
+    }
+    let waiting = signals_of(&waiting, subject).ok_or_else(|| from.unreadable("waiting"))?;
+    let adopt = Adopt::new(subject.clone(), row).map_err(|_| from.unreadable("row"))?;
     Ok(Adopted { term, adopt, timers, waiting })
 }
 
-fn signals_of(records: &Bytes) -> Option<Vec<Signal>> {
+/// All of them are this governor's.
+fn signals_of(records: &Bytes, of: &Subject) -> Option<Vec<Signal>> {
     let mut decoder = Decoder::new(records.clone());
     let mut signals = Vec::new();
     loop {
         match decoder.next_kind() {
-            Ok(Some(crate::event::Kind::Signal(signal))) => signals.push(signal),
+            Ok(Some(Kind::Signal(signal))) if Subject::from(&signal) == *of => signals.push(signal),
             Ok(None) => return Some(signals),
             Ok(Some(_)) | Err(_) => return None,
         }
@@ -367,6 +383,11 @@ impl Reader<'_> {
 
     fn small(&self, field: &'static str) -> Result<u16, Unreadable> {
         u16::try_from(self.number(field)?).map_err(|_| self.unreadable(field))
+    }
+
+    fn partitions(&self, field: &'static str) -> Result<u16, Unreadable> {
+        let count = self.small(field)?;
+        if count <= PARTITIONS_MAX { Ok(count) } else { Err(self.unreadable(field)) }
     }
 
     fn text(&self, field: &'static str) -> Result<&str, Unreadable> {

@@ -8,7 +8,7 @@ use super::document::{
 use super::holding::Holding;
 use super::round::Documents;
 use super::sharer::{Failed, Sharer};
-use crate::event::{Ack, Arrival, Position, Seq, Subject};
+use crate::event::{Ack, Arrival, EdgeName, Position, Seq, Subject};
 use crate::limits::SHARE_LOADS_MAX;
 use crate::net::backoff::Backoff;
 use crate::net::firestore::{Change, Document, Presumes, Version, Write};
@@ -17,7 +17,7 @@ use crate::signal::Fingerprint;
 
 impl Sharer {
     /// Takes a partition from whoever decided on it. Returns through which numbers its signals are decided, by edge.
-    pub async fn take(&self, partition: u16) -> Result<Vec<(Box<str>, Seq)>, Failed> {
+    pub async fn take(&self, partition: u16) -> Result<Vec<(EdgeName, Seq)>, Failed> {
         let _turn = self.turn.lock().await;
         let path = self.paths.head(partition);
         let (mut head, mut version) = self.take_head(partition, &path).await?;
@@ -26,10 +26,10 @@ impl Sharer {
         }
         let recent = self.recent(partition, head.signals).await?;
         let open = self.open(partition, head.open).await?;
-        let positions: Vec<(Box<str>, Seq)> =
+        let positions: Vec<(EdgeName, Seq)> =
             head.positions.iter().map(|(edge, through)| (edge.clone(), *through)).collect();
         let of =
-            |(edge, through): &(Box<str>, Seq)| Position { edge: edge.clone(), partition, through: *through };
+            |(edge, through): &(EdgeName, Seq)| Position { edge: edge.clone(), partition, through: *through };
         let hold = Hold { partition, term: head.term };
         let taken = Taken { hold, positions: positions.iter().map(of).collect(), recent: recent.clone() };
         self.port.journal(vec![Arrival::Taken(Box::new(taken))]).await?;
@@ -168,7 +168,7 @@ impl Sharer {
     fn read(&self, path: &str, document: &Document, of: (&Subject, u64)) -> Result<Adopted, Failed> {
         let adopted = read_governor(path, &document.fields, &self.line, of);
         let adopted = adopted.map_err(|error| Failed::Store(error.to_string()))?;
-        let checked = (self.check)(&adopted.adopt.row, of.0);
+        let checked = (self.check)(adopted.adopt.row(), of.0);
         checked.map_err(|why| Failed::Store(format!("the row in {path} {why}")))?;
         Ok(adopted)
     }
@@ -204,5 +204,5 @@ impl Sharer {
 /// From `tenant:sku`.
 fn subject_of(name: &str) -> Option<Subject> {
     let (tenant, sku) = name.split_once(':')?;
-    Some(Subject { tenant: tenant.into(), sku: sku.into() })
+    Subject::read(tenant, sku).ok()
 }

@@ -11,7 +11,7 @@ use super::document::{
 };
 use super::holding::Holding;
 use super::round::{Documents, divided, fits, staged};
-use crate::event::{Position, Seq, Subject, TimerKind, UnixMillis};
+use crate::event::{EdgeName, Position, Seq, Subject, TimerKind, UnixMillis};
 use crate::limits::{RECENT_CHUNK_SIGNALS, RECENT_SIGNALS, SHARE_BYTES_MAX, SHARE_CHUNK_BYTES};
 use crate::net::firestore::{Fields, Value, Version};
 use crate::sharing::Row;
@@ -34,7 +34,8 @@ impl Store {
         by_chunks: bool,
     ) {
         let paths = Paths::new(LINE);
-        let position = Position { edge: "edge-1.0".into(), partition: PARTITION, through: Seq(7) };
+        let position =
+            Position { edge: EdgeName::read("edge-1.0").unwrap(), partition: PARTITION, through: Seq(7) };
         let (positions, signals) = ([position].into_iter(), signals.iter().copied());
         let part = holding.part((&paths, LINE), rows, positions, signals, PARTITION);
         let mut documents = part.documents;
@@ -78,7 +79,7 @@ fn holding() -> Holding {
 fn row(sku: &str, busy: bool) -> Row {
     Row {
         partition: PARTITION,
-        subject: Subject { tenant: "acme".into(), sku: sku.into() },
+        subject: Subject::read("acme", sku).unwrap(),
         state: "stable",
         row: Bytes::from_static(b"row"),
         timers: vec![(TimerKind::QuotaWindow, UnixMillis(5))],
@@ -130,9 +131,11 @@ proptest! {
     ) {
         let (mut store, mut held) = (Store::default(), holding());
         let mut open = BTreeSet::new();
-        let long = "s".repeat(SHARE_CHUNK_BYTES / 100);
+        let long = "s".repeat(50);
         for (changes, changes_hands) in rounds {
-            let rows: Vec<Row> = changes.iter().map(|(at, busy)| row(&format!("{long}-{at}"), *busy)).collect();
+            // As many as more than one chunk holds.
+            let skus = changes.iter().flat_map(|(at, busy)| (0..30).map(move |sku| (30 * at + sku, *busy)));
+            let rows: Vec<Row> = skus.map(|(sku, busy)| row(&format!("{long}-{sku}"), busy)).collect();
             for row in &rows {
                 let name: Box<str> = format!("acme:{}", row.subject.sku).into();
                 if row.busy { open.insert(name) } else { open.remove(&name) };
@@ -172,7 +175,7 @@ fn a_governor_is_read_as_it_was_written_and_only_by_its_own_line() {
     let path = governor_path(&written.subject);
     let fields = &store.0[&path];
     let read = read_governor(&path, fields, LINE, (&written.subject, 2)).unwrap();
-    assert_eq!((read.adopt.row, read.timers, read.waiting.len()), (written.row, written.timers, 0));
+    assert_eq!((read.adopt.row().clone(), read.timers, read.waiting.len()), (written.row, written.timers, 0));
     let other = read_governor(&path, fields, "another.queue", (&written.subject, 2)).unwrap_err();
     assert_eq!(other.to_string(), "the document governors/acme:vm has no `line` that this version can read");
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{self, Instant, Look};
-use crate::event::{Arrival, Position, UnixMillis};
+use crate::event::{Arrival, EdgeName, Position, UnixMillis};
 use crate::kaizen::Collector;
 use crate::kanban::dedup::{self, Background, Dedup};
 use crate::kanban::journal::record::Decoder;
@@ -133,7 +133,7 @@ proptest! {
                 signal.identity = Fingerprint(u128::from(identities).to_le_bytes());
                 (Seq(number), signal)
             });
-            let position = Position { edge: edge.as_str().into(), partition: 0, through };
+            let position = Position { edge: EdgeName::read(edge.as_str()).unwrap(), partition: 0, through };
             let part = Some(Part { position, behind: after, skips: false });
             let forwarded = Forwarded { signals: signals.collect(), astray: None, part };
             node.arrivals.push(Arrival::Forwarded(Box::new(forwarded))).unwrap();
@@ -151,7 +151,7 @@ proptest! {
         }
         let taken = taken(&disk);
         let ends: Vec<(String, Seq)> =
-            positions(&disk).iter().map(|(edge, _, through)| (edge.to_owned(), through)).collect();
+            positions(&disk).iter().map(|(edge, _, through)| (edge.to_string(), through)).collect();
         prop_assert_eq!(ends, ["edge-0", "edge-1"].map(|edge| (edge.to_owned(), Seq(SIGNALS))));
         // Segments with the first ones may be gone.
         for (edge, numbers) in taken {

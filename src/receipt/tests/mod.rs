@@ -10,7 +10,7 @@ use super::canonical::{Fields, Logged, context, load, receipt, store};
 use super::commitment::{EntryType, control_entry, receipt_entry};
 use super::*;
 use crate::event::JournalId;
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Text};
+use crate::signal::{Assurance, Provenance, Severity, Text, Unchecked};
 
 const KEY: &[u8] = b"a receipt key of 32 bytes, enough";
 const SALT: [u8; 16] = [0x5a; 16];
@@ -62,17 +62,18 @@ const JOURNAL: JournalId = JournalId(0x0123_4567_89ab_cdef);
 
 fn signal() -> Signal {
     let body = Bytes::from_static(br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#);
-    Signal {
+    Unchecked {
         id: Text::Span { at: 7, len: 3 },
         tenant: Text::Span { at: 22, len: 4 },
         sku: Text::Owned("vm".into()),
         kind: Text::Span { at: 47, len: 10 },
         severity: Severity::Info,
-        provenance: Provenance::intern("signals", "k1", Assurance::B),
-        identity: Fingerprint([7; 16]),
+        provenance: Provenance::intern("signals", "k1", Assurance::B).unwrap(),
         digest: 42,
         body,
     }
+    .check()
+    .unwrap()
 }
 
 fn decided() -> Draft {

@@ -24,9 +24,9 @@ fn each_item_keeps_its_own_text() {
         assert_eq!(signals.len(), 3);
         for (signal, item) in signals.iter().zip(&items) {
             let alone = one(item.as_bytes(), &fixed()).unwrap();
-            assert_eq!((&signal.body[..], signal.id()), (item.as_bytes(), alone.id()));
+            assert_eq!((&signal.body()[..], signal.id()), (item.as_bytes(), alone.id()));
             assert_eq!((signal.identity, signal.digest), (alone.identity, alone.digest));
-            assert!(matches!(signal.id, Text::Span { .. }));
+            assert!(matches!(signal.texts()[0], Text::Span { .. }));
         }
     }
 }
@@ -38,7 +38,7 @@ fn one_wrong_item_refuses_all_and_is_named_by_its_place() {
     items[4] = with(r#""severity":"fatal""#);
     for (text, form) in [(format!("[{}]", items.join(",")), Form::Batch), (items.join("\n"), Form::Lines)] {
         let unfit = batch(&text, form).unwrap_err();
-        let expected = [(2, &Reason::Name("tenant")), (4, &Reason::Severity)];
+        let expected = [(2, &illegal("tenant", Rule::Name, 4)), (4, &Reason::Severity)];
         assert_eq!(unfit.items().collect::<Vec<_>>(), expected);
         assert_eq!(unfit.status(), 422);
         assert_eq!(unfit.to_string(), "some items are no signals; nothing was taken");

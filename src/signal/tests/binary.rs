@@ -37,7 +37,7 @@ fn attributes_come_from_headers_and_the_body_is_any_data() {
         (signal.id(), signal.tenant(), signal.sku(), signal.kind()),
         ("s-1", "acme", "vm", "cost.usage")
     );
-    assert_eq!((signal.severity, &signal.body[..]), (Severity::Warning, &b"any data \xff"[..]));
+    assert_eq!((signal.severity, &signal.body()[..]), (Severity::Warning, &b"any data \xff"[..]));
     assert_eq!(signal.provenance.assurance, Assurance::D);
 }
 
@@ -53,8 +53,8 @@ fn values_are_percent_encoded_text() {
     for broken in [&b"%"[..], b"a%2", b"a%zz", b"a%-1", b"%ff", b"\xff", b"%c3%28"] {
         assert_eq!(id(broken), Err(Reason::Header("ce-id")), "{broken:?}");
     }
-    for unprintable in [&b"%00"[..], b"%0a", b"%c3%a9", b"\xc3\xa9", b""] {
-        assert_eq!(id(unprintable), Err(Reason::Printable("id")), "{unprintable:?}");
+    for (unprintable, bytes) in [(&b"%00"[..], 1), (b"%0a", 1), (b"%c3%a9", 2), (b"\xc3\xa9", 2), (b"", 0)] {
+        assert_eq!(id(unprintable), Err(illegal("id", Rule::Printable, bytes)), "{unprintable:?}");
     }
 }
 

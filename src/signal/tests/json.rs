@@ -126,7 +126,7 @@ fn compare(body: &[u8]) {
             assert_eq!(signal.kind(), text("type"));
             let severity = value["severity"].as_str().unwrap_or("info");
             assert_eq!(severity, format!("{:?}", signal.severity).to_lowercase());
-            assert_eq!(&signal.body[..], body);
+            assert_eq!(&signal.body()[..], body);
         }
         Err(Unfit::NotUtf8) => assert!(!strict),
         Err(Unfit::Items { items, .. }) => {

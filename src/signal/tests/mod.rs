@@ -34,6 +34,10 @@ fn reason(body: &str, fixed: &Fixed) -> Reason {
     }
 }
 
+fn illegal(field: &'static str, rule: Rule, found: usize) -> Reason {
+    Reason::Illegal(Illegal { field, rule, found })
+}
+
 /// A signal with `more` members behind the required ones.
 fn with(more: &str) -> String {
     let comma = if more.is_empty() { "" } else { "," };

@@ -160,14 +160,14 @@ impl Decided {
         if matches!(&event.kind, Kind::Signal(_) | Kind::Replay(_)) {
             self.brought.insert(seq, tenant.into());
         }
-        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+        let subject = Subject::read(tenant, sku).unwrap();
         let key = key(tenant, sku).into_string();
         if seq <= evidence.stored.watermark {
             self.below_watermark.insert(key.clone(), seq);
         }
         let mut effects = Effects::default();
         if let Kind::Adopt(adopt) = &event.kind {
-            let adopted = Governor::adopted(&adopt.row, seq, event.time, &self.holding);
+            let adopted = Governor::adopted(adopt.row(), seq, event.time, &self.holding);
             match adopted {
                 Ok(governor) => drop(self.governors.insert(key.clone(), governor)),
                 Err(damage) => return violation("O5", format!("the adopted governor {key:?} {damage}")),
@@ -256,7 +256,7 @@ impl Decided {
     fn set_apart(&mut self, event: Event) -> Result<(), Failure> {
         let (tenant, sku) = event.subject().unwrap_or_default();
         let (key, seq) = (key(tenant, sku).into_string(), event.seq);
-        let subject = Subject { tenant: tenant.into(), sku: sku.into() };
+        let subject = Subject::read(tenant, sku).unwrap();
         let mut effects = Effects::default();
         let mut governor = Governor::new(&subject, seq, event.time, &self.holding, &mut effects);
         governor.step(event, &self.holding, &mut effects);
@@ -266,13 +266,13 @@ impl Decided {
 
     /// From here on other rules hold.
     fn switch(&mut self, evidence: &Evidence<'_>, event: &Event, said: &RulesText) -> Result<(), Failure> {
-        let rules = match self.compiled.of(&said.text) {
+        let rules = match self.compiled.of(said.text()) {
             Ok(rules) => rules,
             Err(error) => return violation("O1", format!("the rules of event {}: {error}", event.seq)),
         };
         self.rules += 1;
         if event.seq <= evidence.stored.watermark {
-            self.at_watermark = Some(said.text.clone());
+            self.at_watermark = Some(said.text().into());
         }
         let drafts = rules.receipts(&self.holding, event, said);
         self.holding = rules;

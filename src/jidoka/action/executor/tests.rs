@@ -349,14 +349,14 @@ fn bodies_that_wait_are_bounded_too() {
     paused(async {
         let target = Scripted::new(&[Does::Hang]);
         let mut executor = executor(&[("page", &target)]);
-        let large = SIGNAL.replace("1.50e1", &format!("\"{}\"", "1".repeat(1024 * 1024)));
-        for number in 0..16 + 63 {
+        let large = SIGNAL.replace("1.50e1", &format!("\"{}\"", "1".repeat(200_000)));
+        for number in 0..16 + 335 {
             executor.submit(order("page", number, &large));
         }
         assert_eq!(executor.ended(), None);
-        executor.submit(order("page", 100, &large));
+        executor.submit(order("page", 1000, &large));
         assert!(executor.ended().is_some_and(|outcome| !reason(&outcome).1));
-        executor.submit(order("page", 101, SIGNAL));
+        executor.submit(order("page", 1001, SIGNAL));
         assert_eq!(executor.ended(), None, "a small one fits still");
     });
 }

@@ -18,7 +18,7 @@ use crate::event::{
 };
 use crate::jidoka::rules::{EntitlementDefault, Rules, RulesSource};
 use crate::receipt::Draft;
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text, Unchecked};
 
 pub(super) const START: u64 = 1_700_000_000_000;
 
@@ -58,7 +58,7 @@ pub(super) fn rules() -> Rules {
 }
 
 pub(super) fn subject() -> Subject {
-    Subject { tenant: "acme".into(), sku: "vm".into() }
+    Subject::read("acme", "vm").unwrap()
 }
 
 /// A signal whose names are spans of its body, but for the type.
@@ -68,17 +68,19 @@ pub(super) fn signal(subject: &Subject, id: &str, kind: &str, severity: Severity
         let at = text.find(&format!(":\"{part}\"")).unwrap() + 2;
         Text::Span { at: u32::try_from(at).unwrap(), len: u8::try_from(part.len()).unwrap() }
     };
-    Signal {
+    let unchecked = Unchecked {
         id: span(id),
         tenant: span(&subject.tenant),
         sku: span(&subject.sku),
         kind: Text::Owned(kind.into()),
         severity,
-        provenance: Provenance::intern("signals", "k1", Assurance::C),
-        identity: Fingerprint([7; 16]),
+        provenance: Provenance::intern("signals", "k1", Assurance::C).unwrap(),
         digest: 42,
         body: Bytes::from(text),
-    }
+    };
+    let mut signal = unchecked.check().unwrap();
+    signal.identity = Fingerprint([7; 16]);
+    signal
 }
 
 /// What can happen, in short.

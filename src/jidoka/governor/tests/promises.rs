@@ -18,10 +18,10 @@ fn an_observed_signal_moves_into_its_draft() {
     let mut line = Line::new(rules());
     let event = line.event(&SEE);
     let Kind::Signal(signal) = &event.kind else { panic!() };
-    let at = signal.body.as_ptr();
+    let at = signal.body().as_ptr();
     line.governor.step(event, &line.rules, &mut line.effects);
     let About::Signal(signal) = &line.effects.drafts[0].about else { panic!() };
-    assert_eq!(signal.body.as_ptr(), at);
+    assert_eq!(signal.body().as_ptr(), at);
     assert!(line.effects.intents.is_empty() && line.effects.timers.is_empty());
 }
 
@@ -73,7 +73,7 @@ fn a_full_mailbox_makes_dead_letters() {
     let drafts = line.feed(&SEE);
     assert_eq!(kinds(&drafts), [(4, 0, ReceiptType::DeadletterSignal)]);
     assert_eq!(drafts[0].reason.as_deref(), Some(&*format!("sender: {}", reason::MAILBOX_FULL)));
-    let body = signal(&subject(), "id-2", "see.this", Severity::Info).body.len();
+    let body = signal(&subject(), "id-2", "see.this", Severity::Info).body().len();
     let mut line = Line::new(Rules { mailbox: 9, mailbox_bytes: body * 2, ..rules() }).all(&[ACT, SEE, SEE]);
     assert_eq!(kinds(&line.feed(&SEE)), [(4, 0, ReceiptType::DeadletterSignal)], "bytes count too");
     line.feed(&OK);
@@ -87,11 +87,9 @@ fn a_waiting_signal_keeps_nothing_alive_but_itself() {
     let request = Bytes::from(vec![b' '; 100_000]);
     let mut event = line.event(&SEE);
     if let Kind::Signal(signal) = &mut event.kind {
-        let names = [&mut signal.id, &mut signal.tenant, &mut signal.sku];
-        for (name, text) in names.into_iter().zip(["id-2", "acme", "vm"]) {
-            *name = Text::Owned(text.into());
-        }
-        signal.body = request.slice(10..20);
+        let [id, tenant, sku] = ["id-2", "acme", "vm"].map(|text| Text::Owned(text.into()));
+        let body = request.slice(10..20);
+        *signal = Unchecked { id, tenant, sku, body, ..signal.clone().into() }.check().unwrap();
     }
     line.governor.step(event, &line.rules, &mut line.effects);
     line.effects.clear();

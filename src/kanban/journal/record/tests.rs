@@ -4,23 +4,23 @@ use super::*;
 
 fn signal(tenant: Text) -> Signal {
     let body = Bytes::from_static(br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#);
-    let identity = Fingerprint::of_id("signals", tenant.of(&body), "s-1");
-    Signal {
+    Unchecked {
         id: Text::Span { at: 7, len: 3 },
         sku: Text::Span { at: 35, len: 2 },
         kind: Text::Span { at: 47, len: 10 },
         severity: Severity::Critical,
-        provenance: Provenance::intern("signals", "k1", Assurance::C),
-        identity,
+        provenance: Provenance::intern("signals", "k1", Assurance::C).unwrap(),
         digest: 99,
         tenant,
         body,
     }
+    .check()
+    .unwrap()
 }
 
 #[test]
 fn every_kind_reads_back_as_it_was_written() {
-    let subject = Subject { tenant: "acme".into(), sku: "vm".into() };
+    let subject = Subject::read("acme", "vm").unwrap();
     let mut encoder = Encoder::default();
     let mut out = Vec::new();
     let spanned = signal(Text::Span { at: 22, len: 4 });
@@ -53,8 +53,8 @@ fn every_kind_reads_back_as_it_was_written() {
         resend: (signal.provenance.assurance == Assurance::B).then(|| Box::new(resend.clone())),
     };
     let mut other = owned.clone();
-    other.provenance = Provenance::intern("webhooks", "k2", Assurance::B);
-    let rules = RulesText { text: "{}".into(), actor: "root".into(), reason: "new packs".into() };
+    other.provenance = Provenance::intern("webhooks", "k2", Assurance::B).unwrap();
+    let rules = RulesText::new("{}".into(), "root".into(), "new packs".into()).unwrap();
     encoder.outcome(&mut out, &outcome);
     encoder.timer(&mut out, &timer);
     encoder.command(&mut out, &command);
@@ -68,7 +68,7 @@ fn every_kind_reads_back_as_it_was_written() {
         let Some(Kind::Signal(read)) = decoder.next_kind().unwrap() else { panic!("a signal") };
         assert_eq!((read.id(), read.tenant(), read.sku(), read.kind()), ("s-1", "acme", "vm", "cost.usage"));
         assert_eq!((read.identity, read.digest), (expected.identity, expected.digest));
-        assert_eq!((read.severity, &read.body), (expected.severity, &expected.body));
+        assert_eq!((read.severity, read.body()), (expected.severity, expected.body()));
         assert!(std::ptr::eq(read.provenance, expected.provenance));
     }
     assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Outcome(read)) if *read == outcome));
@@ -79,7 +79,7 @@ fn every_kind_reads_back_as_it_was_written() {
         let Some(Kind::Replay(read)) = decoder.next_kind().unwrap() else { panic!("a replay") };
         assert_eq!((read.case, &*read.actor, &*read.reason), (Seq(2), "root", "the cause is gone"));
         assert_eq!(read.resend, replay(expected).resend);
-        assert_eq!((read.signal.tenant(), &read.signal.body), ("acme", &expected.body));
+        assert_eq!((read.signal.tenant(), read.signal.body()), ("acme", expected.body()));
         assert!(std::ptr::eq(read.signal.provenance, expected.provenance));
     }
     assert!(matches!(decoder.next_kind().unwrap(), Some(Kind::Rules(read)) if *read == rules));
@@ -91,5 +91,108 @@ proptest::proptest! {
     fn foreign_bytes_never_panic(bytes: Vec<u8>) {
         let mut decoder = Decoder::new(Bytes::from(bytes));
         while let Ok(Some(_)) = decoder.next_kind() {}
+    }
+}
+
+/// What a foreign hand writes: a signal record that says whatever it likes.
+fn foreign_record(names: [&Text; 4], body: &[u8]) -> Vec<u8> {
+    let mut out = vec![PROVENANCE, Assurance::C as u8, Identified::ById as u8];
+    for name in ["signals", "k1"] {
+        short(&mut out, name);
+    }
+    out.extend_from_slice(&[SIGNAL, 0]);
+    out.extend_from_slice(&7_u64.to_le_bytes());
+    for name in names {
+        match name {
+            Text::Span { at, len } => {
+                out.extend_from_slice(&at.to_le_bytes());
+                out.push(*len);
+            }
+            Text::Owned(text) => {
+                out.extend_from_slice(&OWNED.to_le_bytes());
+                short(&mut out, text);
+            }
+        }
+    }
+    bytes(&mut out, body);
+    out
+}
+
+#[test]
+fn what_breaks_a_rule_is_refused_by_its_field_and_never_built() {
+    let own = |text: &str| Text::Owned(text.into());
+    let (id, tenant, sku, kind) = (own("s-1"), own("acme"), own("vm"), own("cost.usage"));
+    let read = |names: [&Text; 4], body: &[u8]| {
+        let mut decoder = Decoder::new(foreign_record(names, body).into());
+        decoder.next_kind().map(|kind| kind.is_some())
+    };
+    let refused = |field, rule, found| Err(Unreadable::Illegal(Illegal { field, rule, found }));
+    let body = b"{\"id\":\"s-1\"}".as_slice();
+    assert_eq!(read([&id, &tenant, &sku, &kind], body), Ok(true));
+    for (bad, found) in [(own(&"a".repeat(100)), 100), (own(""), 0), (own("Acme"), 4), (own("ä"), 2)] {
+        assert_eq!(read([&id, &bad, &sku, &kind], body), refused("tenant", Rule::Name, found));
+        assert_eq!(read([&id, &tenant, &bad, &kind], body), refused("sku", Rule::Name, found));
+    }
+    for (bad, found) in [(own(&"a".repeat(129)), 129), (own(""), 0), (own("a\nb"), 3)] {
+        assert_eq!(read([&bad, &tenant, &sku, &kind], body), refused("id", Rule::Printable, found));
+        assert_eq!(read([&id, &tenant, &sku, &bad], body), refused("type", Rule::Printable, found));
+    }
+    let outside =
+        [Text::Span { at: 12, len: 1 }, Text::Span { at: 0, len: 255 }, Text::Span { at: 7, len: 6 }];
+    for span in outside {
+        let Text::Span { len, .. } = span else { unreachable!() };
+        let why = refused("tenant", Rule::Inside, len.into());
+        assert_eq!(read([&id, &span, &sku, &kind], body), why, "{span:?}");
+    }
+    let long = vec![b'x'; BODY_BYTES_MAX + 1];
+    let why = refused("body", Rule::AtMost(BODY_BYTES_MAX), long.len());
+    assert_eq!(read([&id, &tenant, &sku, &kind], &long), why);
+    // Where it came from is checked before it is remembered for ever.
+    let before = Provenance::known().len();
+    let mut out = vec![PROVENANCE, 0, 0];
+    short(&mut out, &"s".repeat(200));
+    short(&mut out, "k1");
+    let refusal = Decoder::new(out.into()).next_kind().map(|kind| kind.is_some());
+    assert_eq!(refusal, refused("source", Rule::Name, 200));
+    assert!(Provenance::known().len() <= before + 1, "another test may have made one");
+    let mut out = vec![POSITION];
+    short(&mut out, "edge-1");
+    out.extend_from_slice(&300_u16.to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
+    let refusal = Decoder::new(out.into()).next_kind().map(|kind| kind.is_some());
+    assert_eq!(refusal, refused("partition", Rule::Below(256), 300));
+}
+
+#[test]
+fn an_edge_name_that_would_have_to_be_cut_cannot_be_made() {
+    for long in ["a".repeat(82), format!("{}é", "a".repeat(254)), "é".repeat(128), String::new()] {
+        let refused = EdgeName::read(&long).unwrap_err();
+        assert_eq!((refused.field, refused.found), ("edge", long.len()));
+    }
+    let told = EdgeName::read(&"a".repeat(256)).unwrap_err().to_string();
+    assert!(told.contains("`edge`") && told.contains("{0,80}") && told.contains("has 256 bytes"), "{told}");
+    let longest = EdgeName::read(&"a".repeat(81)).unwrap();
+    let position = Position { edge: longest, partition: 3, through: Seq(9) };
+    let mut out = Vec::new();
+    Encoder::default().position(&mut out, &position);
+    assert!(
+        matches!(Decoder::new(out.into()).next_kind(), Ok(Some(Kind::Position(read))) if *read == position)
+    );
+}
+
+#[test]
+fn words_are_cut_where_they_are_made_and_written_whole() {
+    for text in ["é".repeat(4000), "x".repeat(70_000), format!("a{}", "€".repeat(30_000))] {
+        let command = Command {
+            subject: Subject::read("acme", "vm").unwrap(),
+            verb: Verb::Halt,
+            actor: "root".into(),
+            reason: text.as_str().into(),
+        };
+        assert!(command.reason.len() <= crate::limits::REASON_BYTES_MAX && command.reason.ends_with('…'));
+        let mut out = Vec::new();
+        Encoder::default().command(&mut out, &command);
+        let read = Decoder::new(out.into()).next_kind();
+        assert!(matches!(read, Ok(Some(Kind::Command(read))) if *read == command));
     }
 }

@@ -37,7 +37,8 @@ fn journal_around(inside: &[u8]) -> (Memory, u64) {
     let mut writer = Writer::open(disk.shared(), Path::new(DIR), SEGMENT_BYTES, spares, end, NOW).unwrap();
     append(&mut writer, &["honest"]);
     writer.begin(NOW);
-    writer.signal(&Signal { body: Bytes::copy_from_slice(inside), ..named("hostile") });
+    let body = Bytes::copy_from_slice(inside);
+    writer.signal(&Unchecked { body, ..named("hostile").into() }.check().unwrap());
     writer.write().unwrap();
     writer.sync().unwrap();
     drop(writer);

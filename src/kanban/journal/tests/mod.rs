@@ -16,30 +16,31 @@ use super::scan::Segment;
 use super::{Damage, End, Spares, Writer, frame, scan, segment};
 use crate::disk::{Disk as _, RealDisk};
 use crate::event::{
-    ActionId, Astray, Command, Failure, JournalId, Kind, Outcome, Position, Seq, Stray, Subject, Timer,
-    TimerKind, UnixMillis, Verb,
+    ActionId, Astray, Command, EdgeName, Failure, JournalId, Kind, Outcome, Position, Seq, Stray, Subject,
+    Timer, TimerKind, UnixMillis, Verb,
 };
 use crate::kanban::memory::Memory;
 use crate::limits::FRAME_EVENTS_MAX;
 use crate::sharing::{Adopt, Hold, Shared};
-use crate::signal::{Assurance, Fingerprint, Identified, Provenance, Severity, Signal, Text};
+use crate::signal::{Assurance, Identified, Provenance, Severity, Signal, Text, Unchecked};
 
 pub(in crate::kanban) const DIR: &str = "journal";
 pub(in crate::kanban) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 pub(in crate::kanban) fn named(id: &str) -> Signal {
     let body = Bytes::from(format!(r#"{{"id":"{id}","tenant":"acme","sku":"vm","type":"cost.usage"}}"#));
-    Signal {
-        identity: Fingerprint::of_id("signals", "acme", id),
+    Unchecked {
         id: Text::Owned(id.into()),
         tenant: Text::Owned("acme".into()),
         sku: Text::Owned("vm".into()),
         kind: Text::Owned("cost.usage".into()),
         severity: Severity::Info,
-        provenance: Provenance::intern("signals", "k1", Assurance::C),
+        provenance: Provenance::intern("signals", "k1", Assurance::C).unwrap(),
         digest: 7,
         body,
     }
+    .check()
+    .unwrap()
 }
 
 /// What stands in a journal: number and id of each signal, in order.

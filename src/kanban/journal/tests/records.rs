@@ -36,12 +36,17 @@ fn text() -> impl Strategy<Value = String> {
     "[ -~]{1,40}"
 }
 
+fn name() -> impl Strategy<Value = String> {
+    "[a-z0-9][a-z0-9._-]{0,63}"
+}
+
 fn subject() -> impl Strategy<Value = Subject> {
-    (text(), text()).prop_map(|(tenant, sku)| Subject { tenant: tenant.into(), sku: sku.into() })
+    (name(), name()).prop_map(|(tenant, sku)| Subject::read(&tenant, &sku).unwrap())
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    let signal = (prop::collection::vec((text(), any::<bool>()), 4), 0u8..3, 0u8..8, any::<u64>(), ".{0,60}");
+    let names = [text().boxed(), name().boxed(), name().boxed(), text().boxed()];
+    let signal = (names.map(|name| (name, any::<bool>())), 0u8..3, 0u8..8, any::<u64>(), ".{0,60}");
     let signal = signal.prop_map(|(names, severity, assurance, digest, rest)| {
         let mut body = rest;
         let mut texts = names.into_iter().map(|(name, spanned)| {
@@ -60,9 +65,8 @@ fn kind() -> impl Strategy<Value = Kind> {
         let identified = Identified::of(assurance / 4).unwrap();
         let assurance = [Assurance::A, Assurance::B, Assurance::C, Assurance::D][usize::from(assurance % 4)];
         let severity = [Severity::Info, Severity::Warning, Severity::Critical][usize::from(severity)];
-        let provenance = Provenance::intern_known("signals", "k1", assurance, identified);
-        let identity = Fingerprint::of(provenance, tenant.of(&body), id.of(&body), &body);
-        Kind::Signal(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
+        let provenance = Provenance::intern_known("signals", "k1", assurance, identified).unwrap();
+        Kind::Signal(Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check().unwrap())
     });
     let signal = signal.boxed();
     let outcome = (subject(), any::<u64>(), prop::option::of(text()), any::<bool>());
@@ -91,23 +95,27 @@ fn kind() -> impl Strategy<Value = Kind> {
         let (actor, reason) = (actor.into(), reason.into());
         Kind::Command(Box::new(Command { subject, verb: verbs[verb], actor, reason }))
     });
-    let astray =
-        prop::sample::select(vec![Astray::Conflict, Astray::SetAside, Astray::Foreign, Astray::Poison]);
+    let astray = prop::sample::select(Astray::ALL.to_vec());
     let sharing = (subject(), 0u16..256, any::<u64>(), prop::collection::vec(0u16..256, 0..5), 0u8..3);
     let sharing = sharing.prop_map(|(subject, partition, number, lost, which)| match which {
         0 => Kind::Hold(Hold { partition, term: number }),
-        1 => Kind::Adopt(Box::new(Adopt {
-            subject,
-            row: lost.iter().map(|byte| byte.to_le_bytes()[0]).collect(),
-        })),
+        1 => {
+            let row = lost.iter().map(|byte| byte.to_le_bytes()[0]).collect();
+            Kind::Adopt(Box::new(Adopt::new(subject, row).unwrap()))
+        }
         _ => Kind::Shared(Box::new(Shared { through: Seq(number), lost: lost.into() })),
     });
     let stray = (signal.clone(), astray).prop_map(|(kind, why)| match kind {
         Kind::Signal(signal) => Kind::Stray(Box::new(Stray { signal, why })),
         other => other,
     });
-    let position = (text(), any::<u16>(), any::<u64>()).prop_map(|(edge, partition, through)| {
-        Kind::Position(Box::new(Position { edge: edge.into(), partition, through: Seq(through) }))
-    });
+    let position =
+        ("[a-z0-9][a-z0-9._-]{0,80}", 0u16..256, any::<u64>()).prop_map(|(edge, partition, through)| {
+            Kind::Position(Box::new(Position {
+                edge: EdgeName::read(&edge).unwrap(),
+                partition,
+                through: Seq(through),
+            }))
+        });
     prop_oneof![1 => sharing, 4 => signal, 1 => outcome, 1 => timer, 1 => command, 1 => stray, 1 => position]
 }
