@@ -128,7 +128,7 @@ fn usage() -> Signal {
         sku: own("sku-00"),
         kind: own("cost.usage"),
         body: body.into(),
-        ..signal
+        ..signal.into()
     }
     .check()
     .unwrap()
@@ -284,7 +284,7 @@ fn with_waiting(waiting: usize) -> Governor {
 fn timers_arm_again(bencher: Bencher, governors: u64) {
     let mut timers = Timers::default();
     let arm = |n: u64| Arm {
-        subject: Subject { tenant: "tenant-000".into(), sku: format!("sku-{}", n % governors).into() },
+        subject: Subject::read("tenant-000", &format!("sku-{}", n % governors)).unwrap(),
         kind: TimerKind::ActionDeadline,
         armed: Seq(n),
         due: UnixMillis(n),
