@@ -12,7 +12,7 @@ use gemba::event::{Epoch, Kind, Seq, UnixMillis};
 use gemba::kanban::journal::frame::{HEADER_BYTES, Header, Place};
 use gemba::kanban::journal::record::{Decoder, Encoder};
 use gemba::kanban::journal::{Damage, Spares, Writer, scan};
-use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text, Unchecked};
+use gemba::signal::{Assurance, Provenance, Severity, Signal, Text, Unchecked};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,7 +32,6 @@ fn signal(n: u64) -> Signal {
         format!(r#"{{"id":"{n:016}","tenant":"tenant-042","sku":"compute-standard","type":"cost.usage","#);
     text.push_str(&" ".repeat(330 - text.len()));
     let provenance = Provenance::intern("signals", "k1", Assurance::C).unwrap();
-    let identity = Fingerprint::of_id("signals", "tenant-042", &format!("{n:016}"));
     Unchecked {
         id: Text::Span { at: 7, len: 16 },
         tenant: Text::Span { at: 35, len: 10 },
@@ -40,7 +39,6 @@ fn signal(n: u64) -> Signal {
         kind: Text::Span { at: 80, len: 10 },
         severity: Severity::Info,
         provenance,
-        identity,
         digest: n,
         body: text.into(),
     }

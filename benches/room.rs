@@ -12,7 +12,7 @@ use gemba::jidoka::stage::{self as shard, Commit};
 use gemba::jidoka::store::{Embedded, StateStore};
 use gemba::kaizen::Collector;
 use gemba::ring::{Bell, Mark, Receiver, WeighedSender, lane, weighed_lane};
-use gemba::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text};
+use gemba::signal::{Assurance, Provenance, Severity, Text, Unchecked};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -88,17 +88,17 @@ impl Shard {
         self.seq = self.seq.next();
         let head = r#"{"data":{"amount":1.5},"pad":""#;
         let text = format!("{head}{}\"}}", "x".repeat(body.saturating_sub(head.len() + 2)));
-        let signal = Signal {
+        let signal = Unchecked {
             id: Text::Owned(format!("id-{}", self.seq).into()),
             tenant: Text::Owned(format!("tenant-{:03}", sku % 100).into()),
             sku: Text::Owned(format!("sku-{sku:08}").into()),
             kind: Text::Owned(kind.into()),
             severity: Severity::Info,
-            provenance: Provenance::intern("signals", "k1", Assurance::C),
-            identity: Fingerprint([7; 16]),
+            provenance: Provenance::intern("signals", "k1", Assurance::C).unwrap(),
             digest: 42,
             body: Bytes::from(text),
         };
+        let signal = signal.check().unwrap();
         let event = Event { seq: self.seq, time: UnixMillis(1_800_000_000_000), kind: Kind::Signal(signal) };
         self.hand(Feed::Event(event));
     }

@@ -291,6 +291,33 @@ impl Astray {
         Self::Unreadable,
         Self::Misrouted,
     ];
+    /// Why a message as a whole is not taken.
+    pub const REJECTED: [Self; 8] = [
+        Self::Foreign,
+        Self::Poison,
+        Self::Unsigned,
+        Self::UnknownKey,
+        Self::WrongMac,
+        Self::TooLong,
+        Self::Unreadable,
+        Self::Misrouted,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::SetAside => "set_aside",
+            Self::Foreign => "foreign",
+            Self::Poison => "poison",
+            Self::Unsigned => "unsigned",
+            Self::UnknownKey => "unknown_key",
+            Self::WrongMac => "wrong_mac",
+            Self::TooLong => "too_long",
+            Self::Unreadable => "unreadable",
+            Self::Misrouted => "misrouted",
+        }
+    }
 
     /// The one that has this number; part of stored formats.
     #[must_use]

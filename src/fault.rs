@@ -85,6 +85,22 @@ pub fn poison(id: &str) {
     }
 }
 
+/// Ends the process if the environment says that reading this message does: `GEMBA_POISON_BYTES=s-17` stands in it.
+#[cfg(not(feature = "faults"))]
+#[inline]
+pub fn poisoned(_message: &[u8]) {}
+
+/// Ends the process if the environment says that reading this message does.
+#[cfg(feature = "faults")]
+pub fn poisoned(message: &[u8]) {
+    static POISON: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    if let Some(poison) = POISON.get_or_init(|| std::env::var("GEMBA_POISON_BYTES").ok())
+        && message.windows(poison.len()).any(|bytes| bytes == poison.as_bytes())
+    {
+        std::process::abort();
+    }
+}
+
 /// Panics here if the environment says so.
 #[cfg(not(feature = "faults"))]
 #[inline]

@@ -254,6 +254,8 @@ pub const PARTITIONS_MAX: u16 = 256;
 pub const PREFETCH_MAX: u16 = 10_000;
 /// The same where not set otherwise, of a processor that shares its state: it acknowledges once a second.
 pub const SHARED_PREFETCH: u16 = 1000;
+/// Keys of messages: two while one is replaced, and some room.
+pub const MESSAGE_KEYS_MAX: usize = 8;
 /// Signals and their bytes in one message; a unit of the journal must hold them.
 pub const MESSAGE_SIGNALS_MAX: usize = 256;
 pub const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX;

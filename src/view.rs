@@ -134,6 +134,8 @@ pub enum BrokerView {
         unacknowledged_messages: u64,
         acknowledged_messages: u64,
         repeated_messages: u64,
+        /// No edge of this line wrote them, or they cannot be read: they are dead letters.
+        rejected_messages: u64,
         missing_signals: u64,
         partitions: Vec<PartitionView>,
     },

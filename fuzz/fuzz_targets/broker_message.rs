@@ -3,7 +3,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use gemba::event::Seq;
+use gemba::event::{EdgeName, Seq};
 use gemba::kanban::broker::message::{self, Draft, Origin, Span};
 use libfuzzer_sys::fuzz_target;
 
@@ -11,7 +11,8 @@ fuzz_target!(|input: &[u8]| {
     let [after, count, body @ ..] = input else { return };
     let (after, mut body) = (Seq(u64::from(*after)), body.to_vec());
     let span = Span { after, through: Seq(after.0 + u64::from(*count)) };
-    let origin = Origin { edge: "edge-1.0123456789abcdef".into(), partition: 3, span };
+    let edge = EdgeName::read("edge-1.0123456789abcdef").expect("a name");
+    let origin = Origin { edge, partition: 3, span };
     if body.len() >= 8 {
         let crc = message::checksum(&origin, &body);
         body[4..8].copy_from_slice(&crc.to_le_bytes());

@@ -12,13 +12,14 @@ use super::targets::{broker, targets};
 use super::{Configured, privacy, rules};
 use crate::andon::log::LogError;
 use crate::config::{
-    self, Config, ConfigError, Missing, NodeRole, QueueType, SchemeName, Secrets, TokenRole,
+    self, Config, ConfigError, MessageKey, Missing, NodeRole, QueueType, SchemeName, Secrets, TokenRole,
 };
 use crate::diagnostics::{self, say};
 use crate::disk::{self, NotPrivate, RealDisk};
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
 use crate::jidoka::store::Retention;
+use crate::kanban::broker::mac::Keys;
 use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
 use crate::limits::DIAGNOSTICS_LAST;
@@ -28,7 +29,7 @@ use crate::line::{self, Bounds, Ended, Notice, ServeError, SystemOrders};
 use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
 use crate::operator::{self, Token, Tokens};
 use crate::ring::Room;
-use crate::signal::Fixed;
+use crate::signal::{Fixed, Name};
 use crate::signature::{Keyring, Scheme};
 
 #[derive(Args, Debug)]
@@ -253,6 +254,7 @@ fn proof_keys(proof: &config::Proof, secrets: &Secrets) -> Result<ProofKeys, Con
 fn link(configured: &config::Broker, secrets: &Secrets) -> Result<Link, ConfigError> {
     let queues = &configured.queues;
     Ok(Link {
+        keys: message_keys(configured, secrets)?,
         broker: broker(configured, secrets)?,
         topology: Topology {
             name: queues.name.clone(),
@@ -267,6 +269,25 @@ fn link(configured: &config::Broker, secrets: &Secrets) -> Result<Link, ConfigEr
         prefetch: queues.prefetch,
         adopt: queues.adopt,
     })
+}
+
+/// What messages are vouched for with. In the `dev` profile, which alone may have no key, it is derived from what both sides
+/// have: the broker's password.
+fn message_keys(configured: &config::Broker, secrets: &Secrets) -> Result<Keys, ConfigError> {
+    let line = &configured.queues.name;
+    let named = |key: &MessageKey| {
+        let name = Name::read("key", &key.name);
+        let name = name.map_err(|illegal| ConfigError::new(&key.secret.place, illegal.to_string()))?;
+        Ok::<_, ConfigError>((name, secrets.get(&key.secret)?))
+    };
+    let read = configured.keys.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+    let mut keys = read.iter().map(|(name, secret)| (name.clone(), secret.expose_secret()));
+    if let Some(first) = keys.next() {
+        return Ok(Keys::new(line, first, keys));
+    }
+    let password = secrets.get(&configured.password)?;
+    Keys::derived(line, password.expose_secret())
+        .map_err(|illegal| ConfigError::new(&configured.password.place, illegal.to_string()))
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -72,7 +72,7 @@ const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// How the broker is reached, for whoever talks to it.
 pub fn broker(broker: &Broker, secrets: &Secrets) -> Result<amqp::Broker, ConfigError> {
-    let Broker { hosts, vhost, username, password, tls, queues: _ } = broker;
+    let Broker { hosts, vhost, username, password, tls, queues: _, keys: _ } = broker;
     let secret = secrets.get(password)?;
     let text = String::from_utf8(secret.expose_secret().to_vec())
         .map_err(|_| ConfigError::new(&password.place, format!("{}: it is not UTF-8", password.what)))?;

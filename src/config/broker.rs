@@ -8,10 +8,10 @@ use toml::Spanned;
 
 use super::actions::{Action, ActionKind};
 use super::layer::{Key, Layer, NodeRole, Number, Partition, Profile, QueueType, RabbitMq, Store};
-use super::layers::{Layers, Set};
+use super::layers::{Layers, Set, name, optional, place_of, set, twice};
 use super::place::{ConfigError, Place};
 use super::secret::{Chooser, SecretRef, Written};
-use crate::limits::SHARED_PREFETCH;
+use crate::limits::{MESSAGE_KEYS_MAX, SHARED_PREFETCH};
 
 /// How the broker is reached.
 #[derive(Clone, Debug)]
@@ -24,6 +24,16 @@ pub struct Broker {
     /// `None`: the connection is not encrypted.
     pub tls: Option<Tls>,
     pub queues: Queues,
+    /// What edges and processors vouch for their messages with: the first signs, all verify. Without one, in the `dev`
+    /// profile, it is derived from the password.
+    pub keys: Vec<MessageKey>,
+}
+
+/// A key of messages.
+#[derive(Clone, Debug)]
+pub struct MessageKey {
+    pub name: String,
+    pub secret: SecretRef,
 }
 
 /// How an encrypted connection is trusted.
@@ -80,7 +90,42 @@ impl Layers {
         let password = self.secret((file, variable), None, None, what)?;
         let password = SecretRef { chosen_by: Chooser::Peer, ..password };
         let vhost = self.find(|layer| &layer.rabbitmq.vhost).map_or_else(|| "/".to_owned(), |set| set.value);
-        Ok(Some(Broker { hosts, vhost, username, password, tls, queues: self.queues(profile)? }))
+        let (queues, keys) = (self.queues(profile)?, self.message_keys(profile, role, &place)?);
+        Ok(Some(Broker { hosts, vhost, username, password, tls, queues, keys }))
+    }
+
+    fn message_keys(
+        &self,
+        profile: Profile,
+        role: &Set<NodeRole>,
+        section: &Place,
+    ) -> Result<Vec<MessageKey>, ConfigError> {
+        let mut keys: Vec<MessageKey> = Vec::new();
+        for (text, table) in self.tables(|layer| &layer.rabbitmq.key) {
+            let key = table.get_ref();
+            let name = set(text, &key.name).map(name)?;
+            if keys.iter().any(|other| other.name == name) {
+                return Err(twice(text, &key.name));
+            }
+            let kept = (optional(text, key.secret_file.as_ref()), optional(text, key.secret_env.as_ref()));
+            let what = format!("the key `{name}` of messages");
+            let secret = self.secret(kept, None, None, (&what, "rabbitmq.key.secret_file", Written::Hex));
+            let secret = secret.map_err(|error| ConfigError { place: place_of(text, table), ..error })?;
+            keys.push(MessageKey { name, secret });
+        }
+        if keys.len() > MESSAGE_KEYS_MAX {
+            let what = format!("{} keys of messages; there are at most {MESSAGE_KEYS_MAX}", keys.len());
+            return Err(ConfigError::new(section, what));
+        }
+        if keys.is_empty() && role.value != NodeRole::All && profile != Profile::Dev {
+            let what = "`rabbitmq.key` is missing: without a key that edges and processors share, whoever may publish \
+                        to the queues could have anything decided";
+            return Err(ConfigError::new(section, what).hint(
+                "make one: (umask 077; openssl rand -hex 32 > /etc/gemba/messages.key), give every edge and \
+                 processor the same, and write [[rabbitmq.key]] with `name` and `secret_file`",
+            ));
+        }
+        Ok(keys)
     }
 
     /// Where the section begins to be written.
@@ -105,6 +150,7 @@ impl Layers {
                 queue_type,
                 group_size,
                 adopt,
+                key,
             } = &layer.rabbitmq;
             let keys = [
                 at(hosts.as_ref()),
@@ -122,6 +168,7 @@ impl Layers {
                 at(queue_type.as_ref()),
                 at(group_size.as_ref()),
                 at(adopt.as_ref()),
+                at(key.first()),
             ];
             keys.into_iter().flatten().min_by_key(|span| span.start).map(|span| text.place(&span))
         })

@@ -62,7 +62,8 @@ pub const SECTIONS: [&str; 14] = [
     "rabbitmq",
 ];
 /// Lists of tables.
-pub const LISTS: [&str; 5] = ["source", "source.key", "action", "admin.token", "policy.tenant"];
+pub const LISTS: [&str; 6] =
+    ["source", "source.key", "action", "admin.token", "policy.tenant", "rabbitmq.key"];
 
 impl Layer {
     /// Reads one layer.
@@ -306,7 +307,7 @@ pub struct Source {
     pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
     #[serde(default)]
-    pub key: Vec<Spanned<SourceKey>>,
+    pub key: Vec<Spanned<NamedKey>>,
     pub tenant: Key<String>,
     pub sku: Key<String>,
     pub tolerance_seconds: Key<Count>,
@@ -315,9 +316,10 @@ pub struct Source {
     pub binary: Key<bool>,
 }
 
+/// A key beside others: of a source, or of messages.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SourceKey {
+pub struct NamedKey {
     pub name: Spanned<String>,
     pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
@@ -371,6 +373,7 @@ pub struct RabbitMq {
     pub queue_type: Key<QueueType>,
     pub group_size: Key<Number<1, 99>>,
     pub adopt: Key<bool>,
+    pub key: Vec<Spanned<NamedKey>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

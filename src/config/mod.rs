@@ -31,7 +31,7 @@ use crate::limits::CONFIG_BYTES_MAX;
 use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
-pub use broker::{Broker, Queues, Tls};
+pub use broker::{Broker, MessageKey, Queues, Tls};
 pub use ingress::Connections;
 pub use layer::{Entitled, NodeRole, Profile, QueueType, SchemeName, TokenRole};
 use layer::{FilePath, Layer};

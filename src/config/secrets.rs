@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::place::ConfigError;
 use super::secret::SecretRef;
-use super::{ActionKind, Config, Profile};
+use super::{ActionKind, Config, NodeRole, Profile};
 
 /// Secrets as they were read.
 #[derive(Debug, Default)]
@@ -55,7 +55,9 @@ impl Config {
         });
         let tokens = self.tokens.iter().map(|token| &token.secret);
         let proof = self.proof.iter().flat_map(|proof| [&proof.receipt_secret, &proof.log_key]);
-        let broker = self.broker.iter().map(|broker| &broker.password);
+        let broker = self.broker.iter().flat_map(|broker| {
+            std::iter::once(&broker.password).chain(broker.keys.iter().map(|key| &key.secret))
+        });
         sources.chain(webhooks).chain(tokens).chain(proof).chain(broker)
     }
 
@@ -81,7 +83,19 @@ impl Config {
             secrets.read.push((secret.clone(), read));
         }
         secrets.warnings.extend(self.weak_password(&secrets)?);
+        secrets.warnings.extend(self.derived_key());
         Ok(secrets)
+    }
+
+    /// Says that messages are vouched for with the broker's password.
+    fn derived_key(&self) -> Option<ConfigError> {
+        let broker = self.broker.as_ref().filter(|broker| broker.keys.is_empty())?;
+        let what = "`rabbitmq.key` is missing: the key of messages is derived from the broker's password, so whoever may \
+                    log in to the broker could forge one";
+        (self.role != NodeRole::All).then(|| {
+            ConfigError::new(&broker.password.place, what)
+                .hint("write [[rabbitmq.key]]; `staging` and `prod` do not start without")
+        })
     }
 
     fn weak_password(&self, secrets: &Secrets) -> Result<Option<ConfigError>, ConfigError> {

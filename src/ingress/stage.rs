@@ -237,7 +237,7 @@ impl Ingress {
     /// When the lane is full, or as many units are under way as answers fit.
     pub fn offer(&self, signals: Signals) -> Result<(), Refused> {
         crate::fault::point("K6");
-        let bytes = signals.as_slice().iter().map(|signal| signal.body.len()).sum();
+        let bytes = signals.as_slice().iter().map(|signal| signal.body().len()).sum();
         let has_room = self.ends.under_way.borrow().has_room(self.threads);
         let arrival = Arrival::Signals(signals, self.is_sampled().then(clock::nanos));
         if !has_room || self.ends.arrivals.borrow_mut().push(arrival).is_err() {

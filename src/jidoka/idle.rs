@@ -4,7 +4,7 @@
 use super::roster::Visit;
 use super::stage::Stage;
 use crate::clock::Instant;
-use crate::event::{Arrival, Seq, Subject, Timer, TimerKind, UnixMillis};
+use crate::event::{Arrival, Seq, Timer, TimerKind, UnixMillis};
 use crate::limits::{GOVERNOR_IDLE, GOVERNORS_LOOK, GOVERNORS_LOOKED_AT, GOVERNORS_ROUND};
 
 impl Stage {
@@ -50,8 +50,7 @@ impl Stage {
         if !is_long || !governor.is_as_new(time, &self.rules) || self.lanes.arrivals.room() == 0 {
             return false;
         }
-        let subject = Subject { tenant: governor.tenant().into(), sku: governor.sku().into() };
-        let timer = Timer { subject, kind: TimerKind::Idle, armed: governor.last_seq() };
+        let timer = Timer { subject: governor.subject(), kind: TimerKind::Idle, armed: governor.last_seq() };
         let pushed = self.lanes.arrivals.push(Arrival::Timer(Box::new(timer)));
         assert!(pushed.is_ok(), "there was room, and only this thread pushes");
         true

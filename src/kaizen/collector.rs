@@ -94,6 +94,7 @@ impl Collector {
             ("gemba_broker_backlog_events", "Events that are durable and not confirmed"),
             ("gemba_broker_unacknowledged_messages", "Messages delivered and not yet durable"),
             ("gemba_broker_repeated_messages", "Messages that came twice and counted once"),
+            ("gemba_broker_rejected_messages", "Messages that became dead letters as a whole, by cause"),
             ("gemba_broker_missing_signals", "Numbers of edges that never came"),
             ("gemba_broker_queue_messages", "Messages that wait in a partition's queue"),
             ("gemba_broker_queue_consumers", "Who takes from a partition's queue; 0 is nobody"),

@@ -7,12 +7,13 @@ use tokio::sync::mpsc;
 
 use super::serve::ServeError;
 use super::sharing;
-use crate::event::Seq;
+use crate::event::{Astray, Seq};
 use crate::kaizen::Gauges;
 use crate::kanban::broker::consumer::{self, Consumer};
 use crate::kanban::broker::publisher::{self, Publisher};
 use crate::kanban::broker::queues::Queues;
 use crate::kanban::share::{Ask, Sharer};
+use crate::ring::Mark;
 use crate::view::{BrokerView, PartitionView, QueueView, StageHealth};
 
 /// What is seen of the broker at one node.
@@ -102,6 +103,7 @@ impl Broker {
                 unacknowledged_messages: marks.unacked.read(),
                 acknowledged_messages: marks.messages.read(),
                 repeated_messages: marks.repeats.read(),
+                rejected_messages: marks.rejected.iter().map(Mark::read).sum(),
                 missing_signals: marks.missing.read(),
                 partitions: queues(&marks.queues)
                     .map(|queue| {
@@ -117,6 +119,12 @@ impl Broker {
     /// The same, as metrics.
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     pub fn gauges(&self, durable: Seq, gauges: &mut Gauges) {
+        if let Self::Consumer(marks) = self {
+            for why in Astray::REJECTED {
+                let rejected = marks.rejected.get(why as usize).map_or(0, Mark::read);
+                gauges.set("gemba_broker_rejected_messages", &[("cause", why.as_str())], rejected as f64);
+            }
+        }
         let mut set = |name, value: u64| gauges.set(name, &[], value as f64);
         match self.view(durable) {
             BrokerView::Edge {
@@ -144,6 +152,7 @@ impl Broker {
                 unacknowledged_messages,
                 acknowledged_messages,
                 repeated_messages,
+                rejected_messages: _,
                 missing_signals,
                 partitions,
             } => {

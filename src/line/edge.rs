@@ -123,6 +123,7 @@ impl Edge {
             },
             broker: link.broker.clone(),
             topology: link.topology.clone(),
+            keys: link.keys.clone(),
             edge,
             confirmed,
             note,

@@ -82,6 +82,7 @@ impl Front {
                         name: settings.name.clone(),
                         broker: link.broker.clone(),
                         topology: link.topology.clone(),
+                        keys: link.keys.clone(),
                         consumed: link.consumed.clone(),
                         prefetch: link.prefetch,
                         adopt: link.adopt,

@@ -14,6 +14,7 @@ use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
 use crate::jidoka::store::Retention;
+use crate::kanban::broker::mac::Keys;
 use crate::kanban::broker::topology::Topology;
 use crate::kanban::dedup;
 use crate::net::amqp::Broker;
@@ -136,6 +137,8 @@ impl Role {
 pub struct Link {
     pub broker: Broker,
     pub topology: Topology,
+    /// What messages are vouched for with.
+    pub keys: Keys,
     /// Partitions that a processor takes from.
     pub consumed: Vec<u16>,
     pub prefetch: u16,

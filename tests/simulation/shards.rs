@@ -170,7 +170,7 @@ fn any_number_of_shards_decides_a_journal_alike() {
 fn a_forgotten_governor_stays_until_no_event_before_that_is_read_again() {
     let (compiled, mut collector) = (Arc::new(Compiled::default()), Collector::new().unwrap());
     let mut ends = ends(0, &compiled, &mut collector);
-    let subject = || Subject { tenant: "acme".into(), sku: "vm".into() };
+    let subject = || Subject::read("acme", "vm").unwrap();
     let mut now = gemba::clock::now();
     let mut seq = Seq(0);
     let mut time = UnixMillis(1_800_000_000_000);

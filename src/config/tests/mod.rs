@@ -196,11 +196,12 @@ fn edges_and_processors_are_told_their_queues() {
     assert_eq!((broker.queues.consumed, broker.queues.prefetch), (vec![1, 3], 7));
     assert_eq!((broker.queues.group_size, broker.queues.adopt), (Some(5), true));
     assert_eq!((full.role, full.backlog_bytes), (NodeRole::Processor, Some(64 << 20)));
+    let key = "[[rabbitmq.key]]\nname = \"k1\"\nsecret_env = \"M\"\n";
     // In production an edge has no log to sign, and a processor nobody to verify.
     let prod = |role: &str, secrets: &str| {
         let node = format!("[node]\nprofile = \"prod\"\nrole = \"{role}\"\n{secrets}");
         let token = "[[admin.token]]\nname = \"root\"\nrole = \"admin\"\ntoken_env = \"TOKEN\"\n";
-        load_text(&format!("{BROKER}{password}{node}{token}"), &[])
+        load_text(&format!("{BROKER}{password}{key}{node}{token}"), &[])
             .map(|config| (config.proof.is_some(), config.sources.len()))
     };
     let source = "[[source]]\nname = \"signals\"\nscheme = \"hmac\"\nsecret_env = \"S\"\n";
@@ -238,6 +239,37 @@ fn edges_and_processors_are_told_their_queues() {
 }
 
 #[test]
+fn messages_are_vouched_for_with_keys_that_are_named() {
+    let key = |name: &str| format!("[[rabbitmq.key]]\nname = \"{name}\"\nsecret_env = \"K_{name}\"\n");
+    let token = "[[admin.token]]\nname = \"root\"\nrole = \"admin\"\ntoken_env = \"TOKEN\"\n";
+    let source = "[[source]]\nname = \"signals\"\nscheme = \"hmac\"\nsecret_env = \"S\"\n";
+    let load = |profile: &str, role: &str, keys: &str| {
+        let node = format!("[node]\nprofile = \"{profile}\"\nrole = \"{role}\"\n");
+        let secrets = "[receipt]\nsecret_env = \"R\"\n[log]\nkey_env = \"L\"\n";
+        load_text(&format!("{BROKER}password_env = \"P\"\n{keys}{node}{token}{source}{secrets}"), &[])
+    };
+    for (profile, role) in
+        [("prod", "edge"), ("prod", "processor"), ("staging", "edge"), ("staging", "processor")]
+    {
+        let error = load(profile, role, "").unwrap_err();
+        assert!(error.what.starts_with("`rabbitmq.key` is missing"), "{error}");
+        assert!(error.hint.unwrap().contains("openssl rand"));
+        let both = load(profile, role, &format!("{}{}", key("b"), key("a"))).unwrap().broker.unwrap();
+        let names: Vec<&str> = both.keys.iter().map(|key| key.name.as_str()).collect();
+        assert_eq!(names, ["b", "a"], "the first one signs");
+    }
+    // One node sends itself nothing, and in development the key may be derived.
+    assert!(load("prod", "all", "").unwrap().broker.unwrap().keys.is_empty());
+    assert!(load("dev", "edge", "").unwrap().broker.unwrap().keys.is_empty());
+    let error = load("prod", "edge", &format!("{}{}", key("a"), key("a"))).unwrap_err();
+    assert!(error.what.contains("the name `a` is used twice"), "{error}");
+    let many: String = (0..9).map(|number| key(&format!("k{number}"))).collect();
+    assert!(load("prod", "edge", &many).unwrap_err().what.contains("there are at most 8"));
+    let bare = "[[rabbitmq.key]]\nname = \"a\"\n";
+    assert!(load("prod", "edge", bare).unwrap_err().what.contains("the key `a` of messages is missing"));
+}
+
+#[test]
 fn processors_may_share_their_state() {
     let broker = format!("{BROKER}password_env = \"PASSWORD\"\n");
     let shares =
@@ -271,9 +303,10 @@ fn an_emulator_is_for_development_alone() {
     let state = "[state]\nstore = \"firestore\"\n";
     let token = "[[admin.token]]\nname = \"root\"\nrole = \"admin\"\ntoken_env = \"TOKEN\"\n";
     let secrets = "[receipt]\nsecret_env = \"R\"\n[log]\nkey_env = \"L\"\n";
+    let key = "[[rabbitmq.key]]\nname = \"k1\"\nsecret_env = \"M\"\n";
     let load = |profile: &str, variables: &[(&str, &str)]| {
         let node = format!("[node]\nrole = \"processor\"\nprofile = \"{profile}\"\n");
-        load_text(&format!("{BROKER}password_env = \"P\"\n{state}{node}{token}{secrets}"), variables)
+        load_text(&format!("{BROKER}password_env = \"P\"\n{key}{state}{node}{token}{secrets}"), variables)
     };
     let emulator = [("FIRESTORE_EMULATOR_HOST", "127.0.0.1:8080")];
     for profile in ["prod", "staging"] {

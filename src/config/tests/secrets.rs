@@ -140,6 +140,8 @@ fn a_secret_has_one_use() {
     let coded = format!("whsec_{}", data_encoding::BASE64.encode(KEY.as_bytes()));
     let hook = format!("{HOOK}url = \"https://a.b/\"\nsecret_file = \"FILE\"\n");
     let broker = format!("{BROKER}password_file = \"FILE\"\n");
+    let messages =
+        format!("{BROKER}password_env = \"PATH\"\n[[rabbitmq.key]]\nname = \"m\"\nsecret_file = \"FILE\"\n");
     let sections = [
         (
             "[[source]]\nname = \"b\"\nscheme = \"hmac\"\nsecret_file = \"FILE\"\n",
@@ -157,6 +159,7 @@ fn a_secret_has_one_use() {
         ("[receipt]\nsecret_file = \"FILE\"\n", KEY, "the receipts' secret"),
         ("[log]\nkey_file = \"FILE\"\n", KEY, "the log's signing key"),
         (&broker, KEY, "the broker's password"),
+        (&messages, KEY, "the key `m` of messages"),
     ];
     for (section, other, what) in sections {
         let dir = tempfile::tempdir().unwrap();

@@ -163,7 +163,7 @@ impl Governor {
     /// What the signals take that wait for something here: in the mailbox, or for the outcome of their action.
     #[must_use]
     pub fn bytes_waiting(&self) -> usize {
-        let flying = self.in_flight().map_or(0, |intent| intent.signal.body.len() + WAITING_BYTES);
+        let flying = self.in_flight().map_or(0, |intent| intent.signal.body().len() + WAITING_BYTES);
         let mailbox =
             self.state.mailbox().map_or(0, |mailbox| mailbox.bytes() + mailbox.len() * WAITING_BYTES);
         flying + mailbox

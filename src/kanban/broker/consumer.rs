@@ -19,14 +19,15 @@ use lapin::types::FieldTable;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::intake::{Intake, Taking};
+use super::intake::{Intake, Taking, in_disk};
+use super::mac::Keys;
 use super::order::Order;
 use super::queues::Queues;
 use super::rebalance::Plan;
 use super::suspect::Suspect;
 use super::topology::Topology;
 use super::trouble::Trouble;
-use crate::event::{Ack, Arrival, EdgeName, Seq};
+use crate::event::{Ack, Arrival, Astray, EdgeName, Seq};
 use crate::kanban::share::Sharer;
 use crate::limits::{BROKER_DECLARE, BURST_SIGNALS, BURST_WAIT, CONFIRM_PROGRESS, SILENCE_MAX};
 use crate::net::amqp::{Broker, Open, said};
@@ -57,6 +58,8 @@ pub struct Marks {
     pub repeats: Mark,
     /// Numbers that edges had given and that never came.
     pub missing: Mark,
+    /// Messages that nobody may decide on, by why.
+    pub rejected: [Mark; Astray::ALL.len()],
     /// For each partition that is consumed.
     pub partitions: Vec<PartitionMarks>,
     /// Of every partition.
@@ -85,6 +88,7 @@ impl Marks {
             messages: zero(),
             repeats: zero(),
             missing: zero(),
+            rejected: std::array::from_fn(|_| zero()),
             partitions: consumed.iter().map(partition).collect(),
             queues: Queues::new(partitions),
             trouble,
@@ -111,6 +115,7 @@ pub struct Consumer {
     pub name: String,
     pub broker: Broker,
     pub topology: Topology,
+    pub keys: Keys,
     /// Partitions that this node takes from.
     pub consumed: Vec<u16>,
     pub prefetch: u16,
@@ -150,6 +155,11 @@ impl Consumer {
             self.marks.trouble.tell(Some(&why));
             self.marks.broken.publish(self.marks.broken.read() + 1);
             backoff.wait(self.marks.messages.read() > before, || stop.is_on()).await;
+        }
+        if stop.finish.is_on()
+            && let Err(error) = self.suspect.end()
+        {
+            self.marks.trouble.note(&in_disk(&error));
         }
     }
 
@@ -201,6 +211,7 @@ impl Consumer {
             waiting: HashMap::new(),
             skips: HashSet::new(),
             gathered: None,
+            held: None,
             alone: false,
             pieces: VecDeque::new(),
             ready: VecDeque::new(),
@@ -259,6 +270,7 @@ impl Consumer {
             channel,
             consumer,
             outstanding: VecDeque::new(),
+            redelivered: None,
             ready: 0,
             ready_since: None,
             away: None,
@@ -281,7 +293,7 @@ impl Consumer {
                 return Err("another processor has taken a partition".into());
             }
             // The journal answers as many units as the lanes have places.
-            let takes = !taking.alone
+            let takes = taking.is_open()
                 && taking.under_way() + 1 < self.lanes.arrivals.room()
                 && taking.look_from.is_none_or(|from| from <= Instant::now());
             let patience = taking.patience();
@@ -305,7 +317,7 @@ impl Consumer {
                 self.deliver(taking, intake, delivery)?;
                 // Whatever else is there goes to the journal in one go.
                 let mut now = Context::from_waker(std::task::Waker::noop());
-                while !taking.alone
+                while taking.is_open()
                     && taking.under_way() + 1 < self.lanes.arrivals.room()
                     && let Poll::Ready(delivered) = taking.poll(&mut now)
                 {
@@ -320,6 +332,10 @@ impl Consumer {
             self.skip_what_is_missing(taking)?;
             self.push_ready(taking).await?;
             self.answered(taking)?;
+            if let Some((intake, delivery)) = taking.next_held() {
+                self.deliver(taking, intake, delivery)?;
+                Self::hand_on(taking);
+            }
             self.push_ready(taking).await?;
             self.acknowledge(taking, false).await?;
             self.leave(asking, taking).await?;

@@ -4,37 +4,63 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use faster_hex::hex_string;
 use lapin::BasicProperties;
-use lapin::types::AMQPValue;
+use lapin::types::{AMQPValue, FieldTable};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::message::{self, CONTENT_TYPE, MESSAGE_MAX, Origin, Span, Unreadable};
+use super::mac::{Keys, Statement, Unproven};
+use super::message::{CONTENT_TYPE, MESSAGE_MAX, Origin, Span};
 use crate::event::{Astray, EdgeName, Seq};
 use crate::limits::BODY_BYTES_MAX;
 use crate::sharing::partition_number;
 use crate::signal::{Assurance, Provenance, Rule, Severity, Signal, Text, Unchecked};
 
-/// What an edge wrote.
-pub type Read = (Origin, Vec<(Seq, Signal)>);
-
-/// Reads what an edge wrote for `partition`.
+/// Where a message of `partition`'s queue comes from, if one who has a key wrote it for there. Nothing of its body is read.
 ///
 /// # Errors
 /// Why it cannot be decided on.
-pub fn read(
-    (properties, body): (&BasicProperties, &Bytes),
+pub fn prove(
+    (properties, body): (&BasicProperties, &[u8]),
     partition: u16,
-    before: Option<&'static Provenance>,
-) -> Result<Read, Astray> {
-    // Nothing of it is looked at before its length is.
+    keys: &Keys,
+) -> Result<Origin, Astray> {
     if body.len() > MESSAGE_MAX {
         return Err(Astray::TooLong);
     }
     let origin = origin(properties).ok_or(Astray::Foreign)?;
-    let signals = message::open(&origin, body, before).map_err(|why| match why {
-        Unreadable::Foreign | Unreadable::Damaged => Astray::Foreign,
-        Unreadable::Inconsistent => Astray::Unreadable,
-    })?;
-    if origin.partition == partition { Ok((origin, signals)) } else { Err(Astray::Misrouted) }
+    verify(properties, keys, Statement::Signals(&origin, body))?;
+    if origin.partition == partition { Ok(origin) } else { Err(Astray::Misrouted) }
+}
+
+/// Whether the nudge comes from one who has a key.
+///
+/// # Errors
+/// Why it is none.
+pub fn prove_nudge(properties: &BasicProperties, partition: u16, keys: &Keys) -> Result<(), Astray> {
+    verify(properties, keys, Statement::Nudge(partition))
+}
+
+fn verify(properties: &BasicProperties, keys: &Keys, statement: Statement<'_>) -> Result<(), Astray> {
+    let headers = properties.headers().as_ref().map(FieldTable::inner);
+    let text = |name: &str| match headers?.get(name)? {
+        AMQPValue::LongString(text) => Some(text.as_bytes()),
+        _ => None,
+    };
+    keys.verify(statement, text(KEY), text(MAC)).map_err(|why| match why {
+        Unproven::Unsigned => Astray::Unsigned,
+        Unproven::UnknownKey => Astray::UnknownKey,
+        Unproven::WrongMac => Astray::WrongMac,
+    })
+}
+
+/// Headers of whatever is believed: the name of a key, and the MAC under it.
+pub const KEY: &str = "gemba-key";
+pub const MAC: &str = "gemba-mac";
+
+/// Adds key and MAC of what is said.
+pub fn vouch(headers: &mut FieldTable, keys: &Keys, statement: Statement<'_>) {
+    let (key, mac) = keys.sign(statement);
+    headers.insert(KEY.into(), AMQPValue::LongString(key.into()));
+    headers.insert(MAC.into(), AMQPValue::LongString(mac.into()));
 }
 
 /// What its headers say.
@@ -68,7 +94,7 @@ pub fn is_nudge(properties: &BasicProperties) -> bool {
 /// How often it was delivered before, as quorum queues count it.
 #[must_use]
 pub fn deliveries(properties: &BasicProperties) -> u64 {
-    let headers = properties.headers().as_ref().map(lapin::types::FieldTable::inner);
+    let headers = properties.headers().as_ref().map(FieldTable::inner);
     match headers.and_then(|headers| headers.get("x-delivery-count")) {
         Some(AMQPValue::LongLongInt(count)) => u64::try_from(*count).unwrap_or_default(),
         Some(AMQPValue::LongInt(count)) => u64::try_from(*count).unwrap_or_default(),

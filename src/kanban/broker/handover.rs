@@ -112,6 +112,7 @@ impl Consumer {
                     (intake.outstanding.drain(..intake.ready).next_back(), intake.ready as u64);
                 (intake.ready, intake.ready_since) = (0, None);
                 if let Some((tag, _)) = last {
+                    intake.redelivered = intake.redelivered.filter(|redelivered| *redelivered > tag);
                     let ack = intake.channel.basic_ack(tag, BasicAckOptions { multiple: true });
                     with_deadline("takes no acknowledgement", ack).await?;
                     self.marks.messages.publish(self.marks.messages.read() + count);
@@ -120,6 +121,9 @@ impl Consumer {
             unacked += intake.outstanding.len();
         }
         self.marks.unacked.publish(unacked as u64);
+        if taking.held.is_none() && taking.intakes.iter().all(|intake| intake.redelivered.is_none()) {
+            self.suspect.calm().map_err(|error| in_disk(&error))?;
+        }
         Ok(())
     }
 }

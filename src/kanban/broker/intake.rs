@@ -12,13 +12,14 @@ use futures_core::Stream as _;
 use lapin::Channel;
 use lapin::message::Delivery;
 use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::consumer::{Consumer, LOOK_AGAIN};
-use super::delivery::{deliveries, foreign, is_nudge, read};
-use super::message::{Origin, Span};
+use super::delivery::{deliveries, foreign, is_nudge, prove, prove_nudge};
+use super::message::{self, Origin, Span};
 use super::order::{Order, Verdict};
 use super::rebalance::Plan;
-use super::suspect::{self, Care};
+use super::suspect;
 use crate::event::{Astray, EdgeName, Forwarded, Part, Position, Seq};
 use crate::kanban::share::Sharer;
 use crate::limits::{ACK_AFTER, GAP_WAIT, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, POSITIONS_MAX};
@@ -35,6 +36,8 @@ pub(super) struct Intake {
     pub(super) consumer: lapin::Consumer,
     /// Delivered, in that order; true once it may be acknowledged.
     pub(super) outstanding: VecDeque<(u64, bool)>,
+    /// The last that was delivered before.
+    pub(super) redelivered: Option<u64>,
     /// So many of them, from the first, may be acknowledged.
     pub(super) ready: usize,
     /// Since when.
@@ -62,19 +65,19 @@ pub(super) struct Ticket {
 
 /// A message on its way into the journal.
 pub(super) struct Brought {
-    ticket: Ticket,
-    origin: Origin,
-    signals: Vec<(Seq, Signal)>,
-    astray: Option<Astray>,
-    /// It was delivered often.
-    suspect: bool,
+    pub(super) ticket: Ticket,
+    pub(super) origin: Origin,
+    pub(super) signals: Vec<(Seq, Signal)>,
+    pub(super) astray: Option<Astray>,
+    /// It may be what ends this process.
+    pub(super) suspect: bool,
 }
 
 /// Messages of one edge and partition that follow one another, on their way to the journal.
 pub(super) struct Gathered {
     pub(super) forwarded: Forwarded,
     pub(super) tickets: Vec<Ticket>,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Gathered {
@@ -118,6 +121,8 @@ pub(super) struct Taking {
     /// What is missing before the next message of these will not come.
     pub(super) skips: HashSet<(EdgeName, u16)>,
     pub(super) gathered: Option<Gathered>,
+    /// A suspect that waits until nothing is under way.
+    pub(super) held: Option<(usize, Delivery)>,
     /// A suspect is under way: nothing is taken beside it.
     pub(super) alone: bool,
     /// What is left of a message that is taken signal by signal.
@@ -173,6 +178,17 @@ impl Taking {
         self.ready.len() + self.units.len()
     }
 
+    /// Whether the next delivery may be taken.
+    pub(super) fn is_open(&self) -> bool {
+        !self.alone && self.held.is_none()
+    }
+
+    /// The suspect that waited, once nothing is under way.
+    pub(super) fn next_held(&mut self) -> Option<(usize, Delivery)> {
+        let is_free = !self.alone && self.under_way() == 0 && self.gathered.is_none();
+        if is_free { self.held.take() } else { None }
+    }
+
     /// Whether anything of a partition is on its way to being acknowledged.
     pub(super) fn has_under_way(&self, partition: u16) -> bool {
         let ready = self.ready.iter().flat_map(|ready| match ready {
@@ -182,6 +198,9 @@ impl Taking {
         let gathered = self.gathered.iter().chain(&self.pieces).flat_map(|gathered| &gathered.tickets);
         let units = self.units.iter().flat_map(|unit| &unit.tickets);
         let unshared = self.unshared.iter().flat_map(|(_, tickets)| tickets);
+        if self.held.as_ref().is_some_and(|(intake, _)| self.intakes[*intake].partition == partition) {
+            return true;
+        }
         let mut all = ready.chain(gathered).chain(units).chain(unshared);
         all.any(|ticket| self.intakes[ticket.intake].partition == partition)
     }
@@ -218,41 +237,78 @@ impl Taking {
 }
 
 impl Consumer {
-    /// Reads a message and gives it its place.
+    /// Reads a message and gives it its place. One that may be what ends this process waits until nothing else is under way.
     pub(super) fn deliver(
         &mut self,
         taking: &mut Taking,
         intake: usize,
         delivery: Delivery,
     ) -> Result<(), String> {
-        let Delivery { delivery_tag, properties, data, .. } = delivery;
+        let again = delivery.redelivered && self.suspect.redelivered().map_err(|error| in_disk(&error))?;
+        let suspect = again || deliveries(&delivery.properties) >= suspect::DELIVERIES;
+        if suspect && (taking.under_way() > 0 || taking.gathered.is_some()) {
+            taking.held = Some((intake, delivery));
+            return Ok(());
+        }
+        self.deliver_now(taking, intake, delivery, suspect)
+    }
+
+    fn deliver_now(
+        &mut self,
+        taking: &mut Taking,
+        intake: usize,
+        delivery: Delivery,
+        suspect: bool,
+    ) -> Result<(), String> {
+        let Delivery { delivery_tag, properties, data, redelivered, .. } = delivery;
         let source = &mut taking.intakes[intake];
-        let is_nudge = is_nudge(&properties);
-        source.outstanding.push_back((delivery_tag, is_nudge));
+        if redelivered {
+            source.redelivered = Some(delivery_tag);
+        }
+        let partition = source.partition;
+        let nudge = is_nudge(&properties).then(|| prove_nudge(&properties, partition, &self.keys));
+        source.outstanding.push_back((delivery_tag, nudge == Some(Ok(()))));
         if !source.set_aside
             && let Some(marks) = self.marks.partitions.iter().find(|marks| marks.number == source.partition)
         {
             marks.owned.publish(1);
         }
-        if is_nudge {
-            return Ok(());
-        }
         let ticket = Ticket { intake, tag: delivery_tag };
         let astray = source.set_aside.then_some(Astray::SetAside);
         let body = Bytes::from(data);
-        let (partition, before) = (source.partition, taking.provenance);
-        // A message that breaks the reader becomes a dead letter as well.
-        let read = catch_unwind(AssertUnwindSafe(|| read((&properties, &body), partition, before)));
-        let suspect = deliveries(&properties) >= suspect::DELIVERIES;
-        let (origin, signals) = match read.unwrap_or(Err(Astray::Unreadable)) {
-            Ok(read) => read,
-            Err(why) => {
-                let signals = vec![(Seq(0), foreign(&properties, &body))];
-                Self::hand_on(taking);
-                let forwarded = Forwarded { signals, astray: Some(why), part: None };
-                taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes: 0 });
-                Self::hand_on(taking);
+        match nudge {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(why)) => {
+                self.reject(taking, ticket, why, foreign(&properties, &body));
                 return Ok(());
+            }
+            None => {}
+        }
+        // Nothing of what nobody vouches for is read.
+        let origin = match prove((&properties, &body), partition, &self.keys) {
+            Ok(origin) => origin,
+            Err(why) => {
+                self.reject(taking, ticket, why, foreign(&properties, &body));
+                return Ok(());
+            }
+        };
+        let killed =
+            suspect && self.suspect.begin_reading(xxh3_64(&body)).map_err(|error| in_disk(&error))?;
+        let opened = if killed {
+            Err(Astray::Poison)
+        } else {
+            crate::fault::poisoned(&body);
+            let before = taking.provenance;
+            // A message that breaks the reader becomes a dead letter as well.
+            let opened = catch_unwind(AssertUnwindSafe(|| message::open(&origin, &body, before)));
+            opened.ok().and_then(Result::ok).ok_or(Astray::Unreadable)
+        };
+        let (signals, astray, suspect) = match opened {
+            Ok(signals) => (signals, astray, suspect),
+            // One dead letter stands for all of its signals, so that the edge's next message has its turn.
+            Err(why) => {
+                self.count_rejected(why);
+                (vec![(origin.span.through, foreign(&properties, &body))], Some(why), false)
             }
         };
         taking.burst += signals.len();
@@ -278,6 +334,21 @@ impl Consumer {
             verdict = order.offer(span, brought);
         }
         self.settle(taking, &key, verdict)
+    }
+
+    fn count_rejected(&self, why: Astray) {
+        if let Some(rejected) = self.marks.rejected.get(why as usize) {
+            rejected.publish(rejected.read() + 1);
+        }
+    }
+
+    /// Hands on what cannot be decided on, as a dead letter.
+    fn reject(&self, taking: &mut Taking, ticket: Ticket, why: Astray, signal: Signal) {
+        self.count_rejected(why);
+        Self::hand_on(taking);
+        let forwarded = Forwarded { signals: vec![(Seq(0), signal)], astray: Some(why), part: None };
+        taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes: 0 });
+        Self::hand_on(taking);
     }
 
     fn settle(
@@ -348,60 +419,6 @@ impl Consumer {
         let position = Position { edge, partition, through: span.through };
         let forwarded = Forwarded { signals, astray, part: Some(Part { position, behind, skips }) };
         taking.gathered = Some(Gathered { forwarded, tickets: vec![ticket], bytes });
-        Ok(())
-    }
-
-    /// What may be what ends this process.
-    fn hand_on_with_care(
-        &mut self,
-        taking: &mut Taking,
-        brought: Brought,
-        behind: Seq,
-    ) -> Result<(), String> {
-        let Brought { ticket, origin, signals, astray, .. } = brought;
-        let care = self.suspect.begin(&origin, signals.len()).map_err(|error| in_disk(&error))?;
-        let Origin { edge, partition, span } = origin;
-        let skips = taking.skips.remove(&(edge.clone(), partition));
-        let position = |through| Position { edge: edge.clone(), partition, through };
-        let piece = |signals, astray, behind, through, skips, tickets| {
-            let part = Some(Part { position: position(through), behind, skips });
-            Gathered { forwarded: Forwarded { signals, astray, part }, tickets, bytes: 0 }
-        };
-        let mut fresh: Vec<(Seq, Signal)> = signals.into_iter().filter(|(seq, _)| *seq > behind).collect();
-        let last = fresh.pop();
-        if let (Care::OneByOne, Some(last)) = (care, last.clone()) {
-            let mut behind = (behind, skips);
-            for (seq, signal) in fresh {
-                let one = piece(vec![(seq, signal)], astray, behind.0, seq, behind.1, Vec::new());
-                taking.pieces.push_back(one);
-                behind = (seq, false);
-            }
-            let end = piece(vec![last], astray, behind.0, span.through, behind.1, vec![ticket]);
-            taking.pieces.push_back(end);
-            return self.next_piece(taking);
-        }
-        fresh.extend(last);
-        let astray = astray.or((care == Care::DeadLetter).then_some(Astray::Poison));
-        Self::hand_on(taking);
-        taking.gathered = Some(piece(fresh, astray, behind, span.through, skips, vec![ticket]));
-        taking.alone = true;
-        Self::hand_on(taking);
-        Ok(())
-    }
-
-    /// Hands on one signal of a message that is taken signal by signal.
-    pub(super) fn next_piece(&mut self, taking: &mut Taking) -> Result<(), String> {
-        let Some(mut piece) = taking.pieces.pop_front() else { return Ok(()) };
-        Self::hand_on(taking);
-        if let (Some(part), Some((seq, _))) = (&piece.forwarded.part, piece.forwarded.signals.first()) {
-            let Position { edge, partition, .. } = &part.position;
-            let care = self.suspect.begin_signal(edge, *partition, *seq).map_err(|error| in_disk(&error))?;
-            let poison = (care == Care::DeadLetter).then_some(Astray::Poison);
-            piece.forwarded.astray = piece.forwarded.astray.or(poison);
-        }
-        taking.gathered = Some(piece);
-        taking.alone = true;
-        Self::hand_on(taking);
         Ok(())
     }
 

@@ -6,10 +6,12 @@
 //! `message`, `batch`, `delivery` and `order` are pure; `publisher` and `consumer` wait on the broker.
 
 pub mod batch;
+mod care;
 pub mod consumer;
 pub mod delivery;
 mod handover;
 mod intake;
+pub mod mac;
 pub mod message;
 pub mod note;
 pub mod order;

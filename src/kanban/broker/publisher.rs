@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::batch::{Batcher, Message};
+use super::mac::Keys;
 use super::note::{Confirmed, Note, NoteError};
 use super::queues::Queues;
 use super::topology::Topology;
@@ -106,6 +107,7 @@ pub struct Publisher {
     pub source: Source,
     pub broker: Broker,
     pub topology: Topology,
+    pub keys: Keys,
     /// Name and id of this edge's journal.
     pub edge: EdgeName,
     pub confirmed: Confirmed,
@@ -223,7 +225,7 @@ impl Publisher {
                 let Some(message) = backlog.next(durable, |partition| !window.holds(partition))? else {
                     break;
                 };
-                window.publish(channel, &self.topology, message);
+                window.publish(channel, (&self.topology, &self.keys), message);
             }
             if window.is_empty() {
                 progress = Instant::now();

@@ -11,8 +11,9 @@ use lapin::{BasicProperties, Channel};
 use tokio::time::Instant;
 
 use super::consumer::{Consumer, with_deadline};
-use super::delivery::NUDGE;
+use super::delivery::{NUDGE, vouch};
 use super::intake::Taking;
+use super::mac::Statement;
 use super::order::Order;
 use crate::limits::{GIVE_UP_WAIT, SHARE_PAUSE};
 use crate::net::amqp::Open;
@@ -114,8 +115,12 @@ impl Consumer {
         let Some(sharer) = &taking.sharer else { return Ok(()) };
         for partition in self.consumed.iter().filter(|partition| !sharer.holds(**partition)) {
             let queue = self.topology.queue(*partition);
-            let properties =
-                BasicProperties::default().with_type(NUDGE.into()).with_delivery_mode(PERSISTENT);
+            let mut headers = FieldTable::default();
+            vouch(&mut headers, &self.keys, Statement::Nudge(*partition));
+            let properties = BasicProperties::default()
+                .with_type(NUDGE.into())
+                .with_headers(headers)
+                .with_delivery_mode(PERSISTENT);
             let options = BasicPublishOptions::default();
             let put = async {
                 asking.basic_publish("".into(), queue.as_str().into(), options, &[], properties).await?.await
@@ -145,6 +150,7 @@ impl Consumer {
         for intake in taking.intakes.iter_mut().filter(|intake| intake.partition == partition) {
             // What it was given and has not acknowledged goes to the next one.
             intake.outstanding.clear();
+            intake.redelivered = None;
             (intake.ready, intake.ready_since) = (0, None);
             intake.away = Some(Instant::now());
             let closed = intake.channel.close(200, "given up".into());

@@ -1,13 +1,17 @@
 //! From signals to messages and back, under every delivery that a broker may make.
 
 use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
 use proptest::prelude::*;
 
 use super::batch::{Batcher, Message};
-use super::message::{self, Draft, Origin, Span, Unreadable};
+use super::delivery;
+use super::mac::{Keys, Statement};
+use super::message::{self, Draft, MESSAGE_MAX, Origin, Span, Unreadable};
 use super::order::{Order, Verdict};
-use crate::event::{EdgeName, Seq};
-use crate::limits::{MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX};
+use crate::event::{Astray, EdgeName, Seq};
+use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, NAME_BYTES_MAX};
 use crate::sharing::partition_of;
 use crate::signal::{Assurance, Provenance, Severity, Signal, Text, Unchecked};
 
@@ -213,4 +217,90 @@ fn what_never_comes_is_left_behind_and_named() {
     let (next, message) = order.ready().unwrap();
     assert_eq!(order.offer(next, message), Verdict::Take('b', Seq(12)));
     assert_eq!(order.skip(), None);
+}
+
+fn keys() -> Keys {
+    Keys::derived("q", b"0123456789abcdef01234567").unwrap()
+}
+
+fn delivered(origin: &Origin, body: &[u8]) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    let number = |seq: Seq| AMQPValue::LongLongInt(i64::try_from(seq.0).unwrap());
+    headers.insert("gemba-edge".into(), AMQPValue::LongString((*origin.edge).into()));
+    headers.insert("gemba-partition".into(), AMQPValue::LongInt(origin.partition.into()));
+    headers.insert("gemba-after".into(), number(origin.span.after));
+    headers.insert("gemba-through".into(), number(origin.span.through));
+    delivery::vouch(&mut headers, &keys(), Statement::Signals(origin, body));
+    BasicProperties::default().with_content_type(message::CONTENT_TYPE.into()).with_headers(headers)
+}
+
+#[test]
+fn the_longest_message_of_an_edge_is_taken_and_a_longer_one_is_not_looked_at() {
+    let long = |bytes: usize| Text::Owned("a".repeat(bytes).into());
+    let longest = |body: usize| {
+        let names = [long(ID_BYTES_MAX), long(NAME_BYTES_MAX), long(NAME_BYTES_MAX), long(ID_BYTES_MAX)];
+        let [id, tenant, sku, kind] = names;
+        let body = Bytes::from(vec![b'x'; body]);
+        Unchecked { id, tenant, sku, kind, body, ..signal("acme", "a", 1).into() }.check()
+    };
+    assert!(longest(BODY_BYTES_MAX + 1).is_err());
+    let mut draft = Draft::default();
+    // As many small ones as a message takes, and the largest that has room beside them.
+    let room = MESSAGE_BYTES_MAX - 255 * 600;
+    for number in 1..=255 {
+        draft.push(Seq(number), &longest(1).unwrap());
+    }
+    let last = (0..room).rev().step_by(97).map(|body| longest(body).unwrap());
+    let last = last.into_iter().find(|signal| draft.takes(signal)).unwrap();
+    draft.push(Seq(256), &last);
+    let origin = Origin { edge: edge(), partition: 0, span: Span { after: Seq(0), through: Seq(256) } };
+    let mut single = Draft::default();
+    single.push(Seq(1), &longest(BODY_BYTES_MAX).unwrap());
+    for (mut draft, signals) in [(draft, 256), (single, 1)] {
+        let body = draft.seal(&origin);
+        assert!(body.len() <= MESSAGE_MAX, "{}", body.len());
+        assert_eq!(delivery::prove((&delivered(&origin, &body), &body), 0, &keys()), Ok(origin.clone()));
+        assert_eq!(message::open(&origin, &body.into(), None).unwrap().len(), signals);
+    }
+    let longer = vec![0; MESSAGE_MAX + 1];
+    let properties = delivered(&origin, &longer);
+    assert_eq!(delivery::prove((&properties, &longer), 0, &keys()), Err(Astray::TooLong));
+    assert_eq!(delivery::prove((&delivered(&origin, b""), b""), 1, &keys()), Err(Astray::Misrouted));
+}
+
+#[test]
+fn what_is_too_long_for_a_case_keeps_its_beginning_and_the_digest_of_the_whole() {
+    let mut whole = vec![b'x'; 3_000_000];
+    let named = BasicProperties::default().with_message_id("hello".into());
+    let one = delivery::foreign(&named, &Bytes::from(whole.clone()));
+    assert_eq!(one.body().len(), BODY_BYTES_MAX);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &whole);
+    assert_eq!(one.id(), format!("foreign-{}", faster_hex::hex_string(digest.as_ref())));
+    *whole.last_mut().unwrap() = b'y';
+    let other = delivery::foreign(&named, &Bytes::from(whole));
+    assert!(one.id() != other.id() && one.digest != other.digest);
+    assert_eq!(delivery::foreign(&named, &Bytes::from_static(b"hello")).id(), "hello");
+    for id in ["", "a b", "ä", &"x".repeat(129), "a\u{7f}"] {
+        let named = BasicProperties::default().with_message_id(id.into());
+        let signal = delivery::foreign(&named, &Bytes::from_static(b"hello"));
+        assert!(signal.id().starts_with("foreign-"), "{id}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_headers_break_the_reader(edge in ".{0,300}", partition: i32, after: i64, key in ".{0,80}", mac in ".{0,80}") {
+        let mut headers = FieldTable::default();
+        headers.insert("gemba-edge".into(), AMQPValue::LongString(edge.as_str().into()));
+        headers.insert("gemba-partition".into(), AMQPValue::LongInt(partition));
+        headers.insert("gemba-after".into(), AMQPValue::LongLongInt(after));
+        headers.insert("gemba-through".into(), AMQPValue::LongLongInt(after));
+        headers.insert(delivery::KEY.into(), AMQPValue::LongString(key.as_str().into()));
+        headers.insert(delivery::MAC.into(), AMQPValue::LongString(mac.as_str().into()));
+        let properties = BasicProperties::default()
+            .with_content_type(message::CONTENT_TYPE.into())
+            .with_headers(headers);
+        let refused = delivery::prove((&properties, b"body"), 0, &keys()).unwrap_err();
+        prop_assert!(matches!(refused, Astray::Foreign | Astray::UnknownKey | Astray::WrongMac));
+    }
 }

@@ -12,6 +12,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 
 use super::batch::Message;
+use super::delivery::vouch;
+use super::mac::{Keys, Statement};
 use super::message::CONTENT_TYPE;
 use super::note::Confirmed;
 use super::topology::Topology;
@@ -102,7 +104,7 @@ impl Window {
     }
 
     /// Gives a message to the connection.
-    pub fn publish(&mut self, channel: &Channel, topology: &Topology, message: Message) {
+    pub fn publish(&mut self, channel: &Channel, (topology, keys): (&Topology, &Keys), message: Message) {
         let Message { origin, first, count, traceparent, body } = message;
         let bytes = body.len();
         let queue = topology.queue(origin.partition);
@@ -112,6 +114,7 @@ impl Window {
         headers.insert("gemba-after".into(), number(origin.span.after).into());
         headers.insert("gemba-through".into(), number(origin.span.through).into());
         headers.insert("gemba-count".into(), i64::try_from(count).unwrap_or(i64::MAX).into());
+        vouch(&mut headers, keys, Statement::Signals(&origin, &body));
         if let Some(traceparent) = traceparent {
             headers.insert("traceparent".into(), AMQPValue::LongString((*traceparent).into()));
         }

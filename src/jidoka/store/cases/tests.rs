@@ -7,7 +7,7 @@ use super::*;
 use crate::jidoka::dead_letter::{Closing, Why};
 use crate::jidoka::store::{Changes, Embedded, StateStore};
 use crate::receipt::StateName;
-use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Text};
+use crate::signal::{Assurance, Provenance, Severity, Text, Unchecked};
 
 const TENANTS: [&str; 3] = ["acme", "acme.a", "zed"];
 const SKUS: [&str; 2] = ["vm", "db"];
@@ -15,17 +15,17 @@ const TYPES: [&str; 2] = ["cost.usage", "cost"];
 
 fn signal(seq: u64) -> Box<Signal> {
     let pick = |of: &[&str], by: u64| of[usize::try_from(by % of.len() as u64).unwrap()].into();
-    Box::new(Signal {
+    let unchecked = Unchecked {
         body: Bytes::from(format!("{{\"n\":{seq}}}")),
         id: Text::Owned(format!("s-{seq}").into()),
         tenant: Text::Owned(pick(&TENANTS, seq)),
         sku: Text::Owned(pick(&SKUS, seq / 3)),
         kind: Text::Owned(pick(&TYPES, seq / 5)),
         severity: Severity::Info,
-        provenance: Provenance::intern("signals", "default", Assurance::A),
-        identity: Fingerprint::of_id("signals", "acme", &seq.to_string()),
+        provenance: Provenance::intern("signals", "default", Assurance::A).unwrap(),
         digest: seq,
-    })
+    };
+    Box::new(unchecked.check().unwrap())
 }
 
 fn open(seq: u64, cause: Cause, time: u64, again: bool) -> CaseChange {
