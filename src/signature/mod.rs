@@ -158,6 +158,7 @@ impl Verified {
 
     /// For tests and fuzzing of what stands behind the signature.
     #[cfg(any(test, fuzzing))]
+    #[expect(clippy::unwrap_used, reason = "the names are written here")]
     #[must_use]
     pub fn assumed(body: Bytes) -> Self {
         Self {

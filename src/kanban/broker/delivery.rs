@@ -4,7 +4,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use faster_hex::hex_string;
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::mac::{Keys, Statement, Unproven};
@@ -110,7 +110,7 @@ pub fn deliveries(properties: &BasicProperties) -> u64 {
 pub fn foreign(properties: &BasicProperties, whole: &Bytes) -> Signal {
     const NOBODY: &str = "unknown";
     let hash = digest::digest(&digest::SHA256, whole);
-    let named = properties.message_id().as_ref().map(|id| id.as_str());
+    let named = properties.message_id().as_ref().map(ShortString::as_str);
     let named = named.filter(|id| whole.len() <= BODY_BYTES_MAX && !id.contains(' '));
     let named = named.filter(|id| Rule::Printable.check("id", id.as_bytes()).is_ok());
     let id = named.map_or_else(|| format!("foreign-{}", hex_string(hash.as_ref())), str::to_owned);

@@ -55,7 +55,7 @@ impl Key {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.all().map(|key| &*key.name).collect();
-        f.debug_struct("Keys").field("line", &self.line).field("keys", &names).finish()
+        f.debug_struct("Keys").field("line", &self.line).field("keys", &names).finish_non_exhaustive()
     }
 }
 

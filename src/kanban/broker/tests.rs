@@ -241,7 +241,7 @@ fn the_longest_message_of_an_edge_is_taken_and_a_longer_one_is_not_looked_at() {
         let names = [long(ID_BYTES_MAX), long(NAME_BYTES_MAX), long(NAME_BYTES_MAX), long(ID_BYTES_MAX)];
         let [id, tenant, sku, kind] = names;
         let body = Bytes::from(vec![b'x'; body]);
-        Unchecked { id, tenant, sku, kind, body, ..signal("acme", "a", 1).into() }.check()
+        Unchecked { body, id, tenant, sku, kind, ..signal("acme", "a", 1).into() }.check()
     };
     assert!(longest(BODY_BYTES_MAX + 1).is_err());
     let mut draft = Draft::default();

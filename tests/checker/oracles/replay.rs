@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use gemba::event::{Astray, Event, Kind, RulesText, Seq, Subject};
+use gemba::event::{Astray, Event, Kind, RulesText, Seq};
 use gemba::jidoka::governor::{Effects, Governor, key};
 use gemba::jidoka::rules::{Compiled, Rules};
 use gemba::kanban::journal::record::Decoder;
@@ -160,7 +160,7 @@ impl Decided {
         if matches!(&event.kind, Kind::Signal(_) | Kind::Replay(_)) {
             self.brought.insert(seq, tenant.into());
         }
-        let subject = Subject::read(tenant, sku).unwrap();
+        let Some(subject) = event.kind.governor() else { return Ok(()) };
         let key = key(tenant, sku).into_string();
         if seq <= evidence.stored.watermark {
             self.below_watermark.insert(key.clone(), seq);
@@ -254,9 +254,8 @@ impl Decided {
     }
 
     fn set_apart(&mut self, event: Event) -> Result<(), Failure> {
-        let (tenant, sku) = event.subject().unwrap_or_default();
-        let (key, seq) = (key(tenant, sku).into_string(), event.seq);
-        let subject = Subject::read(tenant, sku).unwrap();
+        let Some(subject) = event.kind.governor() else { return Ok(()) };
+        let (key, seq) = (key(&subject.tenant, &subject.sku).into_string(), event.seq);
         let mut effects = Effects::default();
         let mut governor = Governor::new(&subject, seq, event.time, &self.holding, &mut effects);
         governor.step(event, &self.holding, &mut effects);

@@ -89,7 +89,7 @@ fn a_waiting_signal_keeps_nothing_alive_but_itself() {
     if let Kind::Signal(signal) = &mut event.kind {
         let [id, tenant, sku] = ["id-2", "acme", "vm"].map(|text| Text::Owned(text.into()));
         let body = request.slice(10..20);
-        *signal = Unchecked { id, tenant, sku, body, ..signal.clone().into() }.check().unwrap();
+        *signal = Unchecked { body, id, tenant, sku, ..signal.clone().into() }.check().unwrap();
     }
     line.governor.step(event, &line.rules, &mut line.effects);
     line.effects.clear();
