@@ -346,6 +346,7 @@ mod tests {
         let mut suspect = open();
         suspect.clear().unwrap();
         assert!(path.exists(), "others are in hand");
+        assert!(suspect.redelivered().unwrap());
         suspect.calm().unwrap();
         assert!(!path.exists());
         let mut suspect = open();
