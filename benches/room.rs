@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PACK: &str = r#"
 name = "bench"
 [memory]
-spent = { kind = "sum", field = "signal.data.amount", types = ["counted"], window_seconds = 86400 }
+spent = { kind = "sum", of = "signal.data.amount", types = ["counted"], window_seconds = 86400 }
 [[rule]]
 id = "act"
 types = ["act"]
