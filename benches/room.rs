@@ -86,13 +86,21 @@ impl Shard {
 
     fn signal(&mut self, sku: usize, kind: &str, body: usize) {
         self.seq = self.seq.next();
-        let head = r#"{"data":{"amount":1.5},"pad":""#;
+        let (id, tenant) = (format!("id-{}", self.seq), format!("tenant-{:03}", sku % 100));
+        let sku = format!("sku-{sku:08}");
+        let head = format!(
+            r#"{{"id":"{id}","tenant":"{tenant}","sku":"{sku}","type":"{kind}","data":{{"amount":1.5}},"pad":""#
+        );
         let text = format!("{head}{}\"}}", "x".repeat(body.saturating_sub(head.len() + 2)));
+        let span = |part: &str| {
+            let at = text.find(&format!(":\"{part}\"")).unwrap() + 2;
+            Text::Span { at: u32::try_from(at).unwrap(), len: u8::try_from(part.len()).unwrap() }
+        };
         let signal = Unchecked {
-            id: Text::Owned(format!("id-{}", self.seq).into()),
-            tenant: Text::Owned(format!("tenant-{:03}", sku % 100).into()),
-            sku: Text::Owned(format!("sku-{sku:08}").into()),
-            kind: Text::Owned(kind.into()),
+            id: span(&id),
+            tenant: span(&tenant),
+            sku: span(&sku),
+            kind: span(kind),
             severity: Severity::Info,
             provenance: Provenance::intern("signals", "k1", Assurance::C).unwrap(),
             digest: 42,
@@ -125,42 +133,53 @@ fn written() -> u64 {
 fn governors(name: &str, kind: &str, count: usize) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut shard = Shard::new(dir.path());
-    (0..1000).for_each(|sku| shard.signal(sku, kind, 64));
+    (0..1000).for_each(|sku| shard.signal(sku, kind, 128));
     let before = resident();
-    (1000..count + 1000).for_each(|sku| shard.signal(sku, kind, 64));
+    (1000..count + 1000).for_each(|sku| shard.signal(sku, kind, 128));
     println!("{name}: {} bytes of memory", (resident() - before) / count as u64);
 }
 
-/// What each of `count` waiting signals of `body` bytes takes in memory, and what is written for it, when each comes between
-/// two commits.
-fn waiting(body: usize, count: usize) {
+/// Governors with an action out, for which `count` signals of `body` bytes then wait, 1000 for each; a commit after each signal
+/// of all of them, or none.
+fn waiting(body: usize, count: usize, commits: bool) -> (u64, u64) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut shard = Shard::new(dir.path());
     for sku in 0..count / 1000 {
-        shard.signal(sku, "act", 64);
+        shard.signal(sku, "act", 128);
     }
     shard.commit();
     let (memory, disk) = (resident(), written());
     for _ in 0..1000 {
         (0..count / 1000).for_each(|sku| shard.signal(sku, "act", body));
-        shard.commit();
+        if commits {
+            shard.commit();
+        }
     }
     let of_each = |bytes: u64| bytes / count as u64;
+    (of_each(resident() - memory), of_each(written() - disk))
+}
+
+fn memory(body: usize) {
+    let (memory, _) = waiting(body, 100_000, false);
+    println!("a waiting signal of {body} bytes: {memory} bytes of memory");
+}
+
+fn disk(body: usize) {
+    let (_, written) = waiting(body, 20_000, true);
     println!(
-        "a waiting signal of {body} bytes, 1000 for each of {} governors, a commit after each: {} bytes of memory, {} written",
-        count / 1000,
-        of_each(resident() - memory),
-        of_each(written() - disk)
+        "a waiting signal of {body} bytes, a commit after each of its governor: {written} bytes written"
     );
 }
 
 fn main() {
-    let cases: [(&str, fn()); 5] = [
+    let cases: [(&str, fn()); 7] = [
         ("observed", || governors("a governor that observed one signal", "seen", 200_000)),
         ("counts", || governors("a governor that counts in one window", "counted", 200_000)),
-        ("acts", || governors("a governor with an action out, of a signal of 64 bytes", "act", 100_000)),
-        ("small", || waiting(330, 20_000)),
-        ("large", || waiting(4096, 5000)),
+        ("acts", || governors("a governor with an action out, of a signal of 128 bytes", "act", 100_000)),
+        ("memory-small", || memory(330)),
+        ("memory-large", || memory(4096)),
+        ("disk-small", || disk(330)),
+        ("disk-large", || disk(4096)),
     ];
     // Each in a process of its own: what one gives back is not what another takes.
     if let Ok(wanted) = std::env::var("ROOM_CASE") {
