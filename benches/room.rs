@@ -139,33 +139,35 @@ fn governors(name: &str, kind: &str, count: usize) {
     println!("{name}: {} bytes of memory", (resident() - before) / count as u64);
 }
 
-/// Governors with an action out, for which `count` signals of `body` bytes then wait, 1000 for each; a commit after each signal
-/// of all of them, or none.
-fn waiting(body: usize, count: usize, commits: bool) -> (u64, u64) {
+/// Governors with an action out, for each of which `each` signals of `body` bytes then wait; a commit after each signal of
+/// all of them, or none. Bytes of memory and bytes written, for a signal.
+fn waiting(body: usize, (governors, each): (usize, usize), commits: bool) -> (u64, u64) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut shard = Shard::new(dir.path());
-    for sku in 0..count / 1000 {
+    for sku in 0..governors {
         shard.signal(sku, "act", 128);
     }
     shard.commit();
     let (memory, disk) = (resident(), written());
-    for _ in 0..1000 {
-        (0..count / 1000).for_each(|sku| shard.signal(sku, "act", body));
+    for _ in 0..each {
+        (0..governors).for_each(|sku| shard.signal(sku, "act", body));
         if commits {
             shard.commit();
         }
     }
-    let of_each = |bytes: u64| bytes / count as u64;
+    let waiting: usize = shard.stage.governors().map(|governor| governor.waiting()).sum();
+    assert_eq!(waiting, governors * each, "none has found its mailbox full");
+    let of_each = |bytes: u64| bytes / waiting as u64;
     (of_each(resident() - memory), of_each(written() - disk))
 }
 
-fn memory(body: usize) {
-    let (memory, _) = waiting(body, 100_000, false);
+fn memory(body: usize, each: usize) {
+    let (memory, _) = waiting(body, (100, each), false);
     println!("a waiting signal of {body} bytes: {memory} bytes of memory");
 }
 
-fn disk(body: usize) {
-    let (_, written) = waiting(body, 20_000, true);
+fn disk(body: usize, each: usize) {
+    let (_, written) = waiting(body, (20, each), true);
     println!(
         "a waiting signal of {body} bytes, a commit after each of its governor: {written} bytes written"
     );
@@ -176,10 +178,10 @@ fn main() {
         ("observed", || governors("a governor that observed one signal", "seen", 200_000)),
         ("counts", || governors("a governor that counts in one window", "counted", 200_000)),
         ("acts", || governors("a governor with an action out, of a signal of 128 bytes", "act", 100_000)),
-        ("memory-small", || memory(330)),
-        ("memory-large", || memory(4096)),
-        ("disk-small", || disk(330)),
-        ("disk-large", || disk(4096)),
+        ("memory-small", || memory(330, 1000)),
+        ("memory-large", || memory(4096, 200)),
+        ("disk-small", || disk(330, 1000)),
+        ("disk-large", || disk(4096, 200)),
     ];
     // Each in a process of its own: what one gives back is not what another takes.
     if let Ok(wanted) = std::env::var("ROOM_CASE") {
