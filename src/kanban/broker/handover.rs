@@ -65,7 +65,7 @@ impl Consumer {
                     Some(Ack::Durable { .. }) => {}
                     Some(Ack::Refused(shed)) => {
                         taking.units.pop_front();
-                        return Err(format!("the journal takes nothing now: {shed:?}"));
+                        return Err(format!("the journal takes nothing now: {}", shed.as_str()));
                     }
                     Some(Ack::OutOfOrder) => {
                         taking.units.pop_front();
