@@ -12,7 +12,7 @@ use super::settings::{Link, Sharing};
 use super::wiring::IngressEnds;
 use crate::clock;
 use crate::event::{Seq, Subject};
-use crate::jidoka::governor::Governor;
+use crate::jidoka::governor::Bare;
 use crate::jidoka::tenure::Tenure;
 use crate::kaizen::Gauges;
 use crate::kanban::broker::consumer::{self, Consumer};
@@ -109,7 +109,7 @@ fn term(marks: &Marks, subject: &Subject) -> u64 {
 
 /// Whether bytes are the row of this governor.
 fn is_row(row: &[u8], subject: &Subject) -> Result<(), String> {
-    let governor = Governor::decode(row).map_err(|damage| damage.to_string())?;
+    let governor = Bare::decode(row).and_then(Bare::alone).map_err(|damage| damage.to_string())?;
     if (governor.tenant(), governor.sku()) == (&*subject.tenant, &*subject.sku) && governor.waiting() == 0 {
         Ok(())
     } else {

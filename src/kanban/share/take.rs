@@ -39,7 +39,11 @@ impl Sharer {
         if let Some(mark) = self.marks.terms.get(usize::from(partition)) {
             mark.publish(term);
         }
-        self.load(partition, &subjects).await?;
+        if let Err(failed) = self.load(partition, &subjects).await {
+            // What is not wholly loaded is given up, and taken again.
+            self.lose(&[partition]).await?;
+            return Err(failed);
+        }
         Ok(positions)
     }
 
@@ -195,7 +199,12 @@ impl Sharer {
             return Ok(());
         }
         self.marks.lost.publish(self.marks.lost.read() + lost.len() as u64);
-        self.forget(&lost);
+        self.lose(&lost).await
+    }
+
+    /// What was decided of these partitions is void.
+    async fn lose(&self, lost: &[u16]) -> Result<(), Failed> {
+        self.forget(lost);
         let through = self.progress.borrow().through;
         self.port.shared(Shared { through, lost: lost.into() }).await
     }
