@@ -173,8 +173,9 @@ fn a_partition_that_nobody_takes_is_seen_by_those_that_live() {
     wait_until("the processor knows", || sees(&processor, "consumers", 1, 0));
     let beside = said_of(&processor, 1);
     assert!(beside.contains("nobody takes it; `rabbitmq.consume` of this node leaves it out"), "{beside}");
-    let quiet = said_of(&processor, 0);
-    assert!(quiet.contains("this node stands in line; no message has come to it yet"), "{quiet}");
+    wait_until("it stands in line", || {
+        said_of(&processor, 0).contains("this node stands in line; no message has come to it yet")
+    });
     let mut sender = Sender::new(16);
     assert!(sender.batch(0, &edge, 64));
     wait_until("it takes what comes", || said_of(&processor, 0).contains("taken here"));

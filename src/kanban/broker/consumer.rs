@@ -271,6 +271,7 @@ impl Consumer {
             consumer,
             outstanding: VecDeque::new(),
             redelivered: None,
+            again: false,
             ready: 0,
             ready_since: None,
             away: None,

@@ -121,7 +121,7 @@ impl Consumer {
             unacked += intake.outstanding.len();
         }
         self.marks.unacked.publish(unacked as u64);
-        if taking.held.is_none() && taking.intakes.iter().all(|intake| intake.redelivered.is_none()) {
+        if taking.is_calm() {
             self.suspect.calm().map_err(|error| in_disk(&error))?;
         }
         Ok(())

@@ -38,6 +38,8 @@ pub(super) struct Intake {
     pub(super) outstanding: VecDeque<(u64, bool)>,
     /// The last that was delivered before.
     pub(super) redelivered: Option<u64>,
+    /// The newest was delivered before: the broker may have given more such ones that are not yet looked at.
+    pub(super) again: bool,
     /// So many of them, from the first, may be acknowledged.
     pub(super) ready: usize,
     /// Since when.
@@ -183,6 +185,13 @@ impl Taking {
         !self.alone && self.held.is_none()
     }
 
+    /// Nothing that was delivered before is in hand, nor on its way here.
+    pub(super) fn is_calm(&self) -> bool {
+        let is_quiet = self.under_way() == 0 && self.last_delivery.elapsed() >= suspect::QUIET;
+        self.is_open()
+            && self.intakes.iter().all(|intake| intake.redelivered.is_none() && (!intake.again || is_quiet))
+    }
+
     /// The suspect that waited, once nothing is under way.
     pub(super) fn next_held(&mut self) -> Option<(usize, Delivery)> {
         let is_free = !self.alone && self.under_way() == 0 && self.gathered.is_none();
@@ -262,6 +271,7 @@ impl Consumer {
     ) -> Result<(), String> {
         let Delivery { delivery_tag, properties, data, redelivered, .. } = delivery;
         let source = &mut taking.intakes[intake];
+        source.again = redelivered;
         if redelivered {
             source.redelivered = Some(delivery_tag);
         }

@@ -150,7 +150,7 @@ impl Consumer {
         for intake in taking.intakes.iter_mut().filter(|intake| intake.partition == partition) {
             // What it was given and has not acknowledged goes to the next one.
             intake.outstanding.clear();
-            intake.redelivered = None;
+            (intake.redelivered, intake.again) = (None, false);
             (intake.ready, intake.ready_since) = (0, None);
             intake.away = Some(Instant::now());
             let closed = intake.channel.close(200, "given up".into());

@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::message::Origin;
 use crate::disk::{self, Disk};
@@ -24,6 +25,8 @@ use crate::event::{EdgeName, Seq};
 pub const DELIVERIES: u64 = 3;
 /// Or after so many processes that ended with redelivered messages in hand.
 const RUNS: u32 = 2;
+/// Without a delivery for so long, the broker has given all that it had.
+pub const QUIET: Duration = Duration::from_secs(1);
 /// So many ends of the process are enough.
 const ENDS: u32 = 3;
 /// A longer file is no note: it has three lines.
