@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gemba::event::{Event, Feed, Kind, Seq, UnixMillis};
+use gemba::jidoka::governor::Governor;
 use gemba::jidoka::rules::{Compiled, Rules, RulesSource};
 use gemba::jidoka::stage::{self as shard, Commit};
 use gemba::jidoka::store::{Embedded, StateStore};
@@ -155,7 +156,7 @@ fn waiting(body: usize, (governors, each): (usize, usize), commits: bool) -> (u6
             shard.commit();
         }
     }
-    let waiting: usize = shard.stage.governors().map(|governor| governor.waiting()).sum();
+    let waiting: usize = shard.stage.governors().map(Governor::waiting).sum();
     assert_eq!(waiting, governors * each, "none has found its mailbox full");
     let of_each = |bytes: u64| bytes / waiting as u64;
     (of_each(resident() - memory), of_each(written() - disk))

@@ -190,7 +190,9 @@ fn a_partition_that_nobody_takes_is_seen_by_those_that_live() {
     wait_until("it is back", || sees(&edge, "consumers", 0, 1));
     broker.run("stop");
     wait_until("nothing is known", || said_of(&edge, 0).contains("not known"));
-    assert!(!edge.node().ask("/metrics").text().contains("gemba_broker_queue_consumers{"));
+    wait_until("nothing is said of either", || {
+        !edge.node().ask("/metrics").text().contains("gemba_broker_queue_consumers{")
+    });
     broker.run("start");
     wait_until("it is known again", || sees(&edge, "consumers", 0, 1));
     edge.terminate();
