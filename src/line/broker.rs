@@ -183,7 +183,7 @@ fn queues(queues: &Queues) -> impl Iterator<Item = QueueView> {
     })
 }
 
-/// What is not known is not shown.
+/// What is not known is not a number: a value that was told once would stay.
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
 fn queue_gauges(queue: &QueueView, gauges: &mut Gauges) {
     let number = queue.partition.to_string();
@@ -192,8 +192,6 @@ fn queue_gauges(queue: &QueueView, gauges: &mut Gauges) {
         ("gemba_broker_queue_messages", queue.queue_messages),
         ("gemba_broker_queue_consumers", queue.queue_consumers),
     ] {
-        if let Some(value) = value {
-            gauges.set(name, &labels, value as f64);
-        }
+        gauges.set(name, &labels, value.map_or(f64::NAN, |value| value as f64));
     }
 }

@@ -190,8 +190,11 @@ fn a_partition_that_nobody_takes_is_seen_by_those_that_live() {
     wait_until("it is back", || sees(&edge, "consumers", 0, 1));
     broker.run("stop");
     wait_until("nothing is known", || said_of(&edge, 0).contains("not known"));
-    wait_until("nothing is said of either", || {
-        !edge.node().ask("/metrics").text().contains("gemba_broker_queue_consumers{")
+    wait_until("no number is said of either", || {
+        [0, 1].iter().all(|partition| {
+            let series = format!("gemba_broker_queue_consumers{{partition=\"{partition}\"}}");
+            edge.node().metric(&series).is_nan()
+        })
     });
     broker.run("start");
     wait_until("it is known again", || sees(&edge, "consumers", 0, 1));
