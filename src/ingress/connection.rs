@@ -203,6 +203,10 @@ impl Watch {
         if self.stuck_since.get().is_some_and(|since| now - since > limits::RESPONSE_WRITE_SECONDS) {
             self.order(Order::End);
         }
+        // Who is not read cannot send the rest.
+        if self.part_since.get().is_some() && self.rests().is_some() {
+            self.part_since.set(Some(now));
+        }
         if self.part_since.get().is_some_and(|since| now - since > limits::HEADER_READ_SECONDS) {
             self.order(Order::Close);
         }
