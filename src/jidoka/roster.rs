@@ -23,7 +23,7 @@ pub(super) struct Slot {
 
 /// A governor as it leaves the roster.
 #[derive(Debug)]
-pub(super) struct Left {
+pub(super) struct Departed {
     pub(super) governor: Governor,
     dirty: bool,
     kept: Kept,
@@ -171,20 +171,20 @@ impl Roster {
     }
 
     /// Empties it, in order to admit some of them anew.
-    pub(super) fn leave(&mut self) -> Vec<Left> {
+    pub(super) fn leave(&mut self) -> Vec<Departed> {
         let mut left = Vec::new();
         for at in 0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX) {
             let dirty = self.slot(at).is_some_and(|slot| slot.dirty);
             let kept = self.kept.remove(&at).unwrap_or_default();
-            left.extend(self.remove(at).map(|governor| Left { governor, dirty, kept }));
+            left.extend(self.remove(at).map(|governor| Departed { governor, dirty, kept }));
         }
         self.dirty.clear();
         left
     }
 
     /// Takes one back.
-    pub(super) fn admit_again(&mut self, left: Left) {
-        let Left { governor, dirty, kept } = left;
+    pub(super) fn admit_again(&mut self, left: Departed) {
+        let Departed { governor, dirty, kept } = left;
         let at = self.admit(governor, kept);
         if dirty && let Some(slot) = self.slot_mut(at) {
             slot.dirty = true;

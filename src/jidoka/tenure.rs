@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::dead_letter::CaseChange;
 use super::governor::Governor;
-use super::roster::Left;
+use super::roster::Departed;
 use super::stage::{Order, Stage};
 use super::store::{Changes, Followup};
 use super::timers::Timers;
@@ -230,7 +230,7 @@ impl Stage {
         }
         assert!(waiting == 0, "events that wait know their governor by its slot");
         let left = self.roster.leave().into_iter();
-        let (void, kept): (Vec<Left>, Vec<Left>) =
+        let (void, kept): (Vec<Departed>, Vec<Departed>) =
             left.partition(|left| lost.contains(&tenure.partition(left.governor.tenant())));
         tenure.changes.forget(void.iter().map(|left| left.governor.key().into()).collect());
         self.timers = Timers::default();
