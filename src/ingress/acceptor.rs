@@ -42,6 +42,8 @@ impl Thread {
 pub struct Acceptor {
     pub listener: TcpListener,
     pub threads: Vec<Thread>,
+    /// Connections that one thread holds before one of its own has to leave for another.
+    pub seats: u64,
     /// Stop accepting.
     pub drain: Switch,
     pub abandon: Switch,
@@ -51,8 +53,10 @@ pub struct Acceptor {
 const LOOK: Duration = Duration::from_millis(50);
 /// How long no connection is accepted after the network or the system refused to give one.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection waits for room when each thread has as many before it as it may.
+/// How long a connection waits for room before the threads are looked at again.
 const FULL: Duration = Duration::from_millis(1);
+/// How often the threads are looked at before a seat that only a busy thread has is given up.
+const LOOKS: u32 = 250;
 
 impl Acceptor {
     /// Accepts until the line drains; then the port is closed.
@@ -60,12 +64,14 @@ impl Acceptor {
     /// # Errors
     /// When there is no descriptor to begin with, or the listener cannot be waited for.
     pub fn run(self) -> io::Result<()> {
-        let Self { listener, threads, drain, abandon } = self;
+        let Self { listener, threads, seats, drain, abandon } = self;
         let mut listener = listen::Acceptor::new(listener)?;
         let over = || drain.is_on() || abandon.is_on();
         while !over() {
             match listener.accept() {
-                Ok(Some((socket, peer))) => hand(&threads, socket, address::canonical(peer.ip()), &over),
+                Ok(Some((socket, peer))) => {
+                    hand(&threads, seats, socket, address::canonical(peer.ip()), &over)
+                }
                 Ok(None) => wait(&listener)?,
                 Err(_) => std::thread::sleep(PAUSE),
             }
@@ -83,22 +89,30 @@ fn wait(listener: &listen::Acceptor) -> io::Result<()> {
     }
 }
 
-/// Hands a connection to the thread that has the fewest of those that have room.
-fn hand(threads: &[Thread], socket: TcpStream, peer: IpAddr, over: &dyn Fn() -> bool) {
+/// Hands a connection to the thread that has the fewest of those that have room. In a burst the threads that run first
+/// have room first: a connection would take a seat that is none there, while another thread has many.
+fn hand(threads: &[Thread], seats: u64, socket: TcpStream, peer: IpAddr, over: &dyn Fn() -> bool) {
+    let has_seat = |thread: &Thread| thread.open.count() < seats;
+    let mut looks = 0;
     while !over() {
         let with_room = threads.iter().filter(|thread| thread.accepted.capacity() > 0);
-        if let Some(thread) = with_room.min_by_key(|thread| thread.open.count()) {
+        if let Some(thread) = with_room.min_by_key(|thread| thread.open.count())
+            && (has_seat(thread) || looks >= LOOKS || !threads.iter().any(has_seat))
+        {
             let accepted = Accepted { socket, peer, seat: thread.open.enter() };
             // Only this thread takes up room, and a thread that has ended ends the line.
             let _ended = thread.accepted.try_send(accepted);
             return;
         }
+        looks += 1;
         std::thread::sleep(FULL);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
     use super::*;
 
     fn connection() -> TcpStream {
@@ -113,7 +127,7 @@ mod tests {
             (Thread::new(open[0].clone()), Thread::new(open[1].clone()));
         let threads = [first, second];
         let peer = IpAddr::from([192, 0, 2, 7]);
-        let give = || hand(&threads, connection(), peer, &|| false);
+        let give = || hand(&threads, u64::MAX, connection(), peer, &|| false);
         (0..4).for_each(|_| give());
         assert_eq!(open.each_ref().map(Occupancy::count), [2, 2]);
         drop((to_first.try_recv().unwrap(), to_first.try_recv().unwrap()));
@@ -128,13 +142,53 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_takes_the_seats_of_threads_that_come_later_too() {
+        const SEATS: u64 = ACCEPTED_LANE as u64 + 8;
+        let open = [Occupancy::new(), Occupancy::new()];
+        let ((first, mut to_first), (second, to_second)) =
+            (Thread::new(open[0].clone()), Thread::new(open[1].clone()));
+        let threads = [first, second];
+        let peer = IpAddr::from([192, 0, 2, 7]);
+        let (mut held, late) = (Vec::new(), RefCell::new((to_second, Vec::new())));
+        // The first takes each at once; the second only when it is waited for.
+        for _ in 0..2 * SEATS {
+            let looks = Cell::new(0);
+            hand(&threads, SEATS, connection(), peer, &|| {
+                if looks.replace(looks.get() + 1) == 3 {
+                    let (taken, held) = &mut *late.borrow_mut();
+                    held.extend(std::iter::from_fn(|| taken.try_recv().ok()));
+                }
+                false
+            });
+            held.extend(std::iter::from_fn(|| to_first.try_recv().ok()));
+        }
+        assert_eq!(open.each_ref().map(Occupancy::count), [SEATS, SEATS]);
+    }
+
+    #[test]
+    fn a_thread_that_never_looks_keeps_its_seats_from_nobody_for_long() {
+        let open = [Occupancy::new(), Occupancy::new()];
+        let ((first, mut to_first), (second, _never)) =
+            (Thread::new(open[0].clone()), Thread::new(open[1].clone()));
+        let threads = [first, second];
+        let peer = IpAddr::from([192, 0, 2, 7]);
+        let seats = ACCEPTED_LANE as u64 + 1;
+        let mut held = Vec::new();
+        for _ in 0..=2 * seats {
+            hand(&threads, seats, connection(), peer, &|| false);
+            held.extend(std::iter::from_fn(|| to_first.try_recv().ok()));
+        }
+        assert_eq!(open.each_ref().map(Occupancy::count), [seats + 2, ACCEPTED_LANE as u64]);
+    }
+
+    #[test]
     fn a_connection_that_finds_no_room_is_closed_when_the_line_ends() {
         let (thread, _taken) = Thread::new(Occupancy::new());
         let threads = [thread];
         let peer = IpAddr::from([192, 0, 2, 7]);
-        (0..ACCEPTED_LANE).for_each(|_| hand(&threads, connection(), peer, &|| false));
-        let asked = std::cell::Cell::new(0);
-        hand(&threads, connection(), peer, &|| asked.replace(asked.get() + 1) == 3);
+        (0..ACCEPTED_LANE).for_each(|_| hand(&threads, u64::MAX, connection(), peer, &|| false));
+        let asked = Cell::new(0);
+        hand(&threads, u64::MAX, connection(), peer, &|| asked.replace(asked.get() + 1) == 3);
         assert_eq!(threads[0].open.count(), ACCEPTED_LANE as u64);
     }
 }

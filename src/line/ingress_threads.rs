@@ -60,7 +60,13 @@ pub fn plan(
         };
         starts.push(Start { plan, ends, accepted, recorder: recorder()? });
     }
-    let acceptor = Acceptor { listener, threads: ways, drain: drain.clone(), abandon: abandon.clone() };
+    let acceptor = Acceptor {
+        listener,
+        threads: ways,
+        seats: (connections.max / threads) as u64,
+        drain: drain.clone(),
+        abandon: abandon.clone(),
+    };
     Ok((starts, acceptor, address))
 }
 
