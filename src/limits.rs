@@ -398,12 +398,26 @@ pub const SHARE_EVERY: Duration = Duration::from_secs(1);
 pub const SHARE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of one chunk of what is staged, or of a list; a document has at most 1 MiB.
 pub const SHARE_CHUNK_BYTES: usize = 512 * 1024;
-/// Bodies that may wait in one governor whose state is shared: with the action in flight they are in one document.
+/// Bodies that may wait in one governor whose state is shared: those that came in one round are in one document.
 pub const SHARED_MAILBOX_BYTES: u32 = 256 * 1024;
-const _: () = assert!(SHARED_MAILBOX_BYTES as usize + BODY_BYTES_MAX + 256 * 1024 < 1024 * 1024);
+/// Signals that may wait in one governor whose state is shared.
+pub const SHARED_MAILBOX_MAX: u32 = 512;
+/// What the names of a waiting signal take at most in its record.
+pub const WAITING_RECORD_BYTES: usize = 512;
+/// Documents in which the signals of one governor wait; those of the one more are written again together with all others,
+/// so that the governor's document, which lists them, stays small.
+pub const WAITING_DOCUMENTS_MAX: usize = 32;
 /// Bytes of a governor that is taken from the shared store, with what waits in it: one unit of the journal. A document has
 /// at most 1 MiB.
 pub const ADOPTED_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_BYTES_SOFT - 16 * 1024;
+// What waits, the action in flight, and what a governor remembers.
+const _: () = assert!(
+    SHARED_MAILBOX_BYTES as usize
+        + SHARED_MAILBOX_MAX as usize * WAITING_RECORD_BYTES
+        + BODY_BYTES_MAX
+        + 128 * 1024
+        < ADOPTED_BYTES_MAX
+);
 /// Governors that are asked for at once.
 pub const SHARE_LOADS_MAX: usize = 300;
 /// What is under way of a partition that is being given up is waited for so long.

@@ -125,7 +125,8 @@ pub struct Row {
     pub state: &'static str,
     pub row: Bytes,
     pub timers: Vec<(TimerKind, UnixMillis)>,
-    pub waiting: Vec<Signal>,
+    /// What waits, in order, by the number of the event that brought it.
+    pub waiting: Vec<(Seq, Signal)>,
     /// Something is to happen here without a further signal.
     pub busy: bool,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::{Config, ConfigError, Entitled, PackFile};
 use crate::jidoka::rules::{EntitlementDefault, PackSource, RulesSource};
-use crate::limits::{MAILBOX_BYTES_MAX, SHARED_MAILBOX_BYTES};
+use crate::limits::{MAILBOX_BYTES_MAX, SHARED_MAILBOX_BYTES, SHARED_MAILBOX_MAX};
 use crate::line::settings::Rulebook;
 
 /// The rules that are configured, checked, and how to read their packs anew.
@@ -31,6 +31,12 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
     for (tenant, own) in &config.policy.tenants {
         tenants.insert(tenant.clone(), places(own, config.is_built_in, &mut packs)?);
     }
+    let mailbox = u32::try_from(governor.mailbox).unwrap_or(u32::MAX);
+    // Whoever takes the governor from the shared store takes what waits with it, as one unit of its journal.
+    let (mailbox, mailbox_bytes) = match config.firestore {
+        Some(_) => (mailbox.min(SHARED_MAILBOX_MAX), SHARED_MAILBOX_BYTES),
+        None => (mailbox, MAILBOX_BYTES_MAX),
+    };
     Ok(RulesSource {
         entitlement: match config.entitled {
             Entitled::Active => EntitlementDefault::Active,
@@ -39,12 +45,11 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
         boot_timeout_seconds: seconds(governor.boot_timeout),
         quota: governor.quota,
         quota_window_seconds: seconds(governor.quota_window),
-        mailbox: u32::try_from(governor.mailbox).unwrap_or(u32::MAX),
         breaker_failures: governor.breaker_failures,
         breaker_reset_seconds: seconds(governor.breaker_reset),
         actions: config.actions.iter().map(|action| action.name.clone()).collect(),
-        // What waits is written with its governor, into one document.
-        mailbox_bytes: config.firestore.as_ref().map_or(MAILBOX_BYTES_MAX, |_| SHARED_MAILBOX_BYTES),
+        mailbox,
+        mailbox_bytes,
         packs,
         everyone,
         tenants,

@@ -153,7 +153,7 @@ impl Stage {
                 state: governor.state().as_str(),
                 row: row.into(),
                 timers: governor.lasting_timers().collect(),
-                waiting: governor.waits().cloned().collect(),
+                waiting: governor.waits().map(|(seq, signal)| (seq, signal.clone())).collect(),
                 busy: governor.in_flight().is_some() || governor.waiting() > 0,
             });
             cut.entry(partition).or_default().governor(governor, kept);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gemba::net::firestore::{Change, Presumes, Value};
+use gemba::net::firestore::{Presumes, Value};
 use gemba::sharing::partition_of;
 
 use crate::firestore_fake::{Fake, Fault};
@@ -124,11 +124,11 @@ impl Shared {
                 let partition = match (&write.change, write.document.split_once('/').unwrap()) {
                     (_, ("processors", _)) => continue,
                     (_, ("partitions", name)) => name.split('.').nth(2).unwrap().parse().unwrap(),
-                    (Change::Put(fields), _) => match fields["partition"] {
-                        Value::Integer(partition) => partition,
-                        ref other => panic!("{other:?}"),
-                    },
-                    (Change::Delete, _) => panic!("{write:?}"),
+                    (_, ("governors", name)) => {
+                        let tenant = name.split_once(':').unwrap().0;
+                        partition_of(tenant, self.partitions).into()
+                    }
+                    _ => panic!("{write:?}"),
                 };
                 assert!(fences(partition), "{} was written without its partition's head", write.document);
             }

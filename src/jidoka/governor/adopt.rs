@@ -35,9 +35,9 @@ impl Governor {
         Ok(governor)
     }
 
-    /// The signals that wait, in order.
-    pub fn waits(&self) -> impl Iterator<Item = &Signal> {
-        self.held_after(None).map(|held| &held.signal)
+    /// The signals that wait, in order, by the number of the event that brought each.
+    pub fn waits(&self) -> impl Iterator<Item = (Seq, &Signal)> {
+        self.held_after(None).map(|held| (held.seq, &held.signal))
     }
 
     /// The timers that may be over when it is adopted: that of an action begins anew.

@@ -6,6 +6,7 @@
 //! partitions/<queue>.<p>.open.<n>     its governors to which something is to happen without a further signal
 //! partitions/<queue>.<p>.staged.<n>   documents of a round that is too large for one write
 //! governors/<tenant>:<sku>            a governor
+//! governors/<tenant>:<sku>/waiting/<round>   signals that began to wait for it in that round of its partition
 //! processors/<name>.<journal>         through which event of its journal a processor has shared
 //! ```
 
@@ -13,14 +14,16 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::round::Documents;
+use super::waits::{Listed, Waits};
 use crate::event::{EdgeName, Kind, Seq, Subject, TimerKind, UnixMillis};
 use crate::kanban::journal::record::{Decoder, Encoder};
 use crate::limits::{
-    ADOPTED_BYTES_MAX, PARTITIONS_MAX, POSITIONS_MAX, RECENT_CHUNK_SIGNALS, RECENT_SIGNALS,
-    TIMERS_PER_GOVERNOR,
+    PARTITIONS_MAX, POSITIONS_MAX, RECENT_CHUNK_SIGNALS, RECENT_SIGNALS, TIMERS_PER_GOVERNOR,
+    WAITING_DOCUMENTS_MAX,
 };
-use crate::net::firestore::{Fields, Value};
-use crate::sharing::{Adopt, Adopted, Row, partition_number};
+use crate::net::firestore::{Change, Fields, Value};
+use crate::sharing::{Adopt, Row, partition_number};
 use crate::signal::{Fingerprint, Signal};
 
 /// A document does not say what one of ours says.
@@ -102,6 +105,11 @@ pub fn governor_path(subject: &Subject) -> String {
 }
 
 #[must_use]
+pub fn waiting_path(governor: &str, round: u64) -> String {
+    format!("{governor}/waiting/{round}")
+}
+
+#[must_use]
 pub fn processor_path(processor: &str) -> String {
     format!("processors/{processor}")
 }
@@ -180,64 +188,91 @@ impl Progress {
 
 /// A governor's document. `line` is the queue: two lines must not have their governors in one place.
 #[must_use]
-pub fn governor_fields(row: &Row, line: &str, term: u64, round: u64) -> Fields {
+pub fn governor_fields(row: &Row, waits: &Waits, line: &str, term: u64, round: u64) -> Fields {
     let timers = row.timers.iter().map(|(kind, due)| {
         let fields = [("kind".to_owned(), number(*kind as u64)), ("due".to_owned(), number(due.0))];
         Value::Map(fields.into())
     });
-    let mut waiting = Vec::new();
-    let mut encoder = Encoder::default();
-    for signal in &row.waiting {
-        encoder.signal(&mut waiting, signal);
-    }
+    let waiting = waits.listed().map(|listed| {
+        let Listed { round, gone, left } = listed;
+        let fields = [("round", round), ("gone", gone as u64), ("left", left as u64)];
+        Value::Map(fields.map(|(name, value)| (name.to_owned(), number(value))).into())
+    });
     Fields::from([
         ("line".to_owned(), Value::Text(line.to_owned())),
         ("partition".to_owned(), number(row.partition.into())),
         ("state".to_owned(), Value::Text(row.state.to_owned())),
         ("row".to_owned(), Value::Bytes(row.row.clone())),
-        ("waiting".to_owned(), Value::Bytes(waiting.into())),
+        ("waiting".to_owned(), Value::Array(waiting.collect())),
         ("timers".to_owned(), Value::Array(timers.collect())),
         ("term".to_owned(), number(term)),
         ("round".to_owned(), number(round)),
     ])
 }
 
+/// A governor as its document says it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Governor {
+    pub adopt: Adopt,
+    pub timers: Vec<(TimerKind, UnixMillis)>,
+    /// Where the signals stand that wait for it.
+    pub waiting: Vec<Listed>,
+}
+
 /// # Errors
-/// [`Unreadable`]; also where the governor is another line's. `term` is the one in which it is read.
+/// [`Unreadable`]; also where the governor is another line's.
 pub fn read_governor(
     document: &str,
     fields: &Fields,
     line: &str,
-    (subject, term): (&Subject, u64),
-) -> Result<Adopted, Unreadable> {
+    subject: &Subject,
+) -> Result<Governor, Unreadable> {
     let from = Reader { document, fields };
     if from.text("line")? != line {
         return Err(from.unreadable("line"));
     }
-    let Some(Value::Array(timers)) = fields.get("timers") else { return Err(from.unreadable("timers")) };
-    let timers = timers.iter().map(|timer| {
-        let Value::Map(fields) = timer else { return Err(from.unreadable("timers")) };
-        let from = Reader { document, fields };
-        let kind = TimerKind::numbered(from.number("kind")?).ok_or_else(|| from.unreadable("timers"))?;
-        Ok((kind, UnixMillis(from.number("due")?)))
-    });
-    let timers: Vec<_> = timers.collect::<Result<_, _>>()?;
-    if timers.len() > TIMERS_PER_GOVERNOR {
-        return Err(from.unreadable("timers"));
+    let timers = from.maps("timers", TIMERS_PER_GOVERNOR, |timer| {
+        Some((TimerKind::numbered(timer.number("kind").ok()?)?, UnixMillis(timer.number("due").ok()?)))
+    })?;
+    let waiting = from.maps("waiting", WAITING_DOCUMENTS_MAX, |listed| {
+        let count = |field| usize::try_from(u32::try_from(listed.number(field).ok()?).ok()?).ok();
+        Some(Listed { round: listed.number("round").ok()?, gone: count("gone")?, left: count("left")? })
+    })?;
+    let adopt = Adopt::new(subject.clone(), from.bytes("row")?).map_err(|_| from.unreadable("row"))?;
+    Ok(Governor { adopt, timers, waiting })
+}
+
+/// A document of signals that wait.
+#[must_use]
+pub fn waiting_fields<'a>(signals: impl Iterator<Item = &'a Signal>) -> Fields {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::default();
+    signals.for_each(|signal| encoder.signal(&mut bytes, signal));
+    Fields::from([("signals".to_owned(), Value::Bytes(bytes.into()))])
+}
+
+/// Those of the document's signals that still wait, as the governor's says.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn read_waiting(
+    document: &str,
+    fields: &Fields,
+    listed: Listed,
+    subject: &Subject,
+) -> Result<Vec<Signal>, Unreadable> {
+    let from = Reader { document, fields };
+    let mut signals =
+        signals_of(from.bytes("signals")?, subject).ok_or_else(|| from.unreadable("signals"))?;
+    if Some(signals.len()) != listed.gone.checked_add(listed.left) {
+        return Err(from.unreadable("signals"));
     }
-    // Both come into the journal as one unit.
-    let (row, waiting) = (from.bytes("row")?, from.bytes("waiting")?);
-    if row.len() + waiting.len() > ADOPTED_BYTES_MAX {
-        return Err(from.unreadable("waiting"));
-    }
-    let waiting = signals_of(&waiting, subject).ok_or_else(|| from.unreadable("waiting"))?;
-    let adopt = Adopt::new(subject.clone(), row).map_err(|_| from.unreadable("row"))?;
-    Ok(Adopted { term, adopt, timers, waiting })
+    Ok(signals.split_off(listed.gone))
 }
 
 /// All of them are this governor's.
-fn signals_of(records: &Bytes, of: &Subject) -> Option<Vec<Signal>> {
-    let mut decoder = Decoder::new(records.clone());
+fn signals_of(records: Bytes, of: &Subject) -> Option<Vec<Signal>> {
+    let mut decoder = Decoder::new(records);
     let mut signals = Vec::new();
     loop {
         match decoder.next_kind() {
@@ -315,26 +350,32 @@ pub fn read_names(document: &str, fields: &Fields) -> Result<Vec<Box<str>>, Unre
     Ok(names.lines().map(Into::into).collect())
 }
 
-/// A chunk of documents that have still to go to their places.
+/// A chunk of documents that have still to go to their places, or to be removed.
 #[must_use]
-pub fn staged_fields(documents: Vec<(String, Fields)>) -> Fields {
-    let documents = documents.into_iter().map(|(document, fields)| {
-        let parts =
-            [("document".to_owned(), Value::Text(document)), ("fields".to_owned(), Value::Map(fields))];
-        Value::Map(parts.into())
+pub fn staged_fields(documents: Documents) -> Fields {
+    let documents = documents.into_iter().map(|(document, change)| {
+        let mut parts = Fields::from([("document".to_owned(), Value::Text(document))]);
+        match change {
+            Change::Put(fields) => parts.extend([("fields".to_owned(), Value::Map(fields))]),
+            Change::Delete => {}
+        }
+        Value::Map(parts)
     });
     Fields::from([("documents".to_owned(), Value::Array(documents.collect()))])
 }
 
 /// # Errors
 /// [`Unreadable`].
-pub fn read_staged(document: &str, fields: &Fields) -> Result<Vec<(String, Fields)>, Unreadable> {
+pub fn read_staged(document: &str, fields: &Fields) -> Result<Documents, Unreadable> {
     let unreadable = || Reader { document, fields }.unreadable("documents");
     let Some(Value::Array(documents)) = fields.get("documents") else { return Err(unreadable()) };
     let staged = documents.iter().map(|staged| {
         let Value::Map(parts) = staged else { return None };
-        match (parts.get("document")?, parts.get("fields")?) {
-            (Value::Text(document), Value::Map(fields)) => Some((document.clone(), fields.clone())),
+        match (parts.get("document")?, parts.get("fields")) {
+            (Value::Text(document), Some(Value::Map(fields))) => {
+                Some((document.clone(), Change::Put(fields.clone())))
+            }
+            (Value::Text(document), None) => Some((document.clone(), Change::Delete)),
             _ => None,
         }
     });
@@ -345,11 +386,17 @@ fn number(number: u64) -> Value {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// About how many bytes a document takes in a request.
+/// About how many bytes a change of a document takes in a request.
 #[must_use]
-pub fn size(document: &str, fields: &Fields) -> usize {
+pub fn size(document: &str, change: &Change) -> usize {
     const AROUND: usize = 160;
-    AROUND + document.len() + fields.iter().map(|(name, value)| name.len() + value_size(value)).sum::<usize>()
+    let fields = match change {
+        Change::Put(fields) => {
+            fields.iter().map(|(name, value)| name.len() + value_size(value)).sum::<usize>()
+        }
+        Change::Delete => 0,
+    };
+    AROUND + document.len() + fields
 }
 
 fn value_size(value: &Value) -> usize {
@@ -379,6 +426,24 @@ impl Reader<'_> {
             Some(Value::Integer(number)) => u64::try_from(*number).map_err(|_| self.unreadable(field)),
             _ => Err(self.unreadable(field)),
         }
+    }
+
+    /// An array of maps, of which there are at most so many.
+    fn maps<T>(
+        &self,
+        field: &'static str,
+        most: usize,
+        read: impl Fn(Reader<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, Unreadable> {
+        let Some(Value::Array(maps)) = self.fields.get(field) else { return Err(self.unreadable(field)) };
+        if maps.len() > most {
+            return Err(self.unreadable(field));
+        }
+        let map = |map: &Value| match map {
+            Value::Map(fields) => read(Reader { document: self.document, fields }),
+            _ => None,
+        };
+        maps.iter().map(map).collect::<Option<_>>().ok_or_else(|| self.unreadable(field))
     }
 
     fn small(&self, field: &'static str) -> Result<u16, Unreadable> {

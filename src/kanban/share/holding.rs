@@ -1,15 +1,18 @@
 //! What is known of a partition while it is held. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::document::{
     Head, Paths, governor_fields, governor_path, names_fields, recent_fields, recent_place, size,
+    waiting_fields, waiting_path,
 };
+use super::round::Documents;
+use super::waits::{Moved, Waits};
 use crate::event::{Position, Subject};
 use crate::limits::{RECENT_CHUNK_SIGNALS, SHARE_CHUNK_BYTES};
-use crate::net::firestore::{Fields, Version};
+use crate::net::firestore::{Change, Version};
 use crate::sharing::Row;
 use crate::signal::Fingerprint;
 
@@ -25,6 +28,8 @@ pub struct Holding {
     open: BTreeSet<Box<str>>,
     /// Governors that were loaded, or are new: by a hash that no two of them share.
     known: HashSet<u128>,
+    /// Where what waits for them stands, by the same hash.
+    waits: HashMap<u128, Waits>,
 }
 
 /// What a round changes of one partition.
@@ -33,7 +38,7 @@ pub struct Part {
     pub partition: u16,
     pub head: Head,
     /// Everything else, by its path.
-    pub documents: Vec<(String, Fields)>,
+    pub documents: Documents,
     /// About how large all of it is.
     pub bytes: usize,
 }
@@ -49,7 +54,7 @@ impl Holding {
     ) -> Self {
         let (_, filled) = recent_place(head.signals);
         let tail = recent[recent.len().saturating_sub(filled)..].to_vec();
-        Self { head, version, tail, open, known: HashSet::new() }
+        Self { head, version, tail, open, known: HashSet::new(), waits: HashMap::new() }
     }
 
     /// Whether the governor was loaded, or is new.
@@ -60,6 +65,18 @@ impl Holding {
 
     pub fn learn(&mut self, subject: &Subject) {
         self.known.insert(key(subject));
+    }
+
+    /// A governor was loaded, and with it what waits.
+    pub fn adopted(&mut self, subject: &Subject, waits: Waits) {
+        self.learn(subject);
+        self.keep(key(subject), waits);
+    }
+
+    fn keep(&mut self, key: u128, waits: Waits) {
+        if !waits.is_empty() {
+            self.waits.insert(key, waits);
+        }
     }
 
     /// What is to be written of a cut.
@@ -78,11 +95,25 @@ impl Holding {
         self.put_recent(&mut head, signals, |chunk| paths.recent(partition, chunk), &mut documents);
         self.put_open(&mut head, rows, |chunk| paths.open(partition, chunk), &mut documents);
         for row in rows {
-            documents.push((governor_path(&row.subject), governor_fields(row, line, head.term, head.round)));
+            self.put_governor(row, line, &head, &mut documents);
         }
-        let bytes = documents.iter().map(|(document, fields)| size(document, fields)).sum::<usize>();
-        let bytes = bytes + size(&paths.head(partition), &head.fields());
+        let bytes = documents.iter().map(|(document, change)| size(document, change)).sum::<usize>();
+        let bytes = bytes + size(&paths.head(partition), &Change::Put(head.fields()));
         Part { partition, head, documents, bytes }
+    }
+
+    fn put_governor(&mut self, row: &Row, line: &str, head: &Head, documents: &mut Documents) {
+        let (path, key) = (governor_path(&row.subject), key(&row.subject));
+        let mut waits = self.waits.remove(&key).unwrap_or_default();
+        let Moved { ended, begun } = waits.follow(&row.waiting, head.round);
+        documents.extend(ended.into_iter().map(|round| (waiting_path(&path, round), Change::Delete)));
+        if begun > 0 {
+            let newest = row.waiting.iter().skip(row.waiting.len() - begun).map(|(_, signal)| signal);
+            documents.push((waiting_path(&path, head.round), Change::Put(waiting_fields(newest))));
+        }
+        let fields = governor_fields(row, &waits, line, head.term, head.round);
+        documents.push((path, Change::Put(fields)));
+        self.keep(key, waits);
     }
 
     fn put_recent(
@@ -90,7 +121,7 @@ impl Holding {
         head: &mut Head,
         signals: impl Iterator<Item = (Fingerprint, u64)>,
         path: impl Fn(usize) -> String,
-        documents: &mut Vec<(String, Fields)>,
+        documents: &mut Documents,
     ) {
         // A round may go around the ring: what is filled last counts.
         let mut chunks = BTreeMap::new();
@@ -107,7 +138,7 @@ impl Holding {
         if head.signals > self.head.signals && filled > 0 {
             chunks.insert(chunk, recent_fields(&self.tail));
         }
-        documents.extend(chunks.into_iter().map(|(chunk, fields)| (path(chunk), fields)));
+        documents.extend(chunks.into_iter().map(|(chunk, fields)| (path(chunk), Change::Put(fields))));
     }
 
     fn put_open(
@@ -115,7 +146,7 @@ impl Holding {
         head: &mut Head,
         rows: &[Row],
         path: impl Fn(usize) -> String,
-        documents: &mut Vec<(String, Fields)>,
+        documents: &mut Documents,
     ) {
         let mut changed = false;
         for row in rows {
@@ -136,7 +167,8 @@ impl Holding {
             }
         }
         head.open = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
-        documents.extend(chunks.iter().enumerate().map(|(chunk, names)| (path(chunk), names_fields(names))));
+        let chunk = |(chunk, names): (usize, &String)| (path(chunk), Change::Put(names_fields(names)));
+        documents.extend(chunks.iter().enumerate().map(chunk));
     }
 }
 

@@ -6,8 +6,8 @@
 //! the partition writes the head first; from then on whatever the one before still tries is refused as a whole. So there is
 //! one fence for any number of governors, whose documents nobody needs to presume anything of.
 //!
-//! `document` says what is in the documents, `round` what one write consists of; both are pure. `holding` is what is known of
-//! a partition that is held. `sharer` goes round, `take` and `write` are its two ways over `reach` to Firestore and back, `port`
+//! `document` says what is in the documents, `waits` where the signals stand that wait, `round` what one write consists
+//! of; all three are pure. `holding` is what is known of a partition that is held. `sharer` goes round, `take` and `write` are its two ways over `reach` to Firestore and back, `port`
 //! is its way into the journal.
 
 pub mod document;
@@ -20,6 +20,7 @@ mod sharer;
 mod take;
 #[cfg(test)]
 mod tests;
+mod waits;
 mod write;
 
 pub use marks::Marks;

@@ -7,10 +7,10 @@
 use super::document::{Paths, size, staged_fields};
 use super::holding::Part;
 use crate::limits::{SHARE_BYTES_MAX, SHARE_CHUNK_BYTES};
-use crate::net::firestore::Fields;
+use crate::net::firestore::Change;
 
-/// Documents by their paths.
-pub type Documents = Vec<(String, Fields)>;
+/// What becomes of documents, by their paths.
+pub type Documents = Vec<(String, Change)>;
 
 /// Whether all of it is one write.
 #[must_use]
@@ -20,10 +20,11 @@ pub fn fits(parts: &[Part]) -> bool {
 
 /// The documents of one partition as chunks.
 #[must_use]
-pub fn staged(paths: &Paths, partition: u16, documents: &[(String, Fields)]) -> Documents {
+pub fn staged(paths: &Paths, partition: u16, documents: &[(String, Change)]) -> Documents {
     let chunks = divided(documents.to_vec(), SHARE_CHUNK_BYTES);
     let chunks = chunks.into_iter().enumerate();
-    chunks.map(|(chunk, documents)| (paths.staged(partition, chunk), staged_fields(documents))).collect()
+    let chunk = |(chunk, documents)| (paths.staged(partition, chunk), Change::Put(staged_fields(documents)));
+    chunks.map(chunk).collect()
 }
 
 /// The same documents in groups that are not larger than this, unless one document is.
@@ -31,15 +32,15 @@ pub fn staged(paths: &Paths, partition: u16, documents: &[(String, Fields)]) -> 
 pub fn divided(documents: Documents, bytes_max: usize) -> Vec<Documents> {
     let mut groups: Vec<Documents> = Vec::new();
     let mut bytes = usize::MAX;
-    for (document, fields) in documents {
-        let more = size(&document, &fields);
+    for (document, change) in documents {
+        let more = size(&document, &change);
         if bytes.saturating_add(more) > bytes_max {
             groups.push(Vec::new());
             bytes = 0;
         }
         bytes += more;
         if let Some(last) = groups.last_mut() {
-            last.push((document, fields));
+            last.push((document, change));
         }
     }
     groups

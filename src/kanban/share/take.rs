@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::document::{
-    Head, governor_path, read_governor, read_names, read_recent, read_staged, recent_chunks, recent_of,
+    Governor, Head, governor_path, read_governor, read_names, read_recent, read_staged, read_waiting,
+    recent_chunks, recent_of, waiting_path,
 };
 use super::holding::Holding;
 use super::round::Documents;
 use super::sharer::{Failed, Sharer};
+use super::waits::Waits;
 use crate::event::{Ack, Arrival, EdgeName, Position, Seq, Subject};
-use crate::limits::SHARE_LOADS_MAX;
+use crate::limits::{ADOPTED_BYTES_MAX, SHARE_LOADS_MAX, WAITING_RECORD_BYTES};
 use crate::net::backoff::Backoff;
 use crate::net::firestore::{Change, Document, Presumes, Version, Write};
 use crate::sharing::{Adopted, Hold, Shared, Taken};
-use crate::signal::Fingerprint;
+use crate::signal::{Fingerprint, Signal};
 
 impl Sharer {
     /// Takes a partition from whoever decided on it. Returns through which numbers its signals are decided, by edge.
@@ -150,31 +152,63 @@ impl Sharer {
         for asked in unknown.chunks(SHARE_LOADS_MAX) {
             let paths: Vec<String> = asked.iter().map(|subject| governor_path(subject)).collect();
             let found = self.reach.get_all(&paths).await?;
-            let mut adopted = Vec::new();
+            let (mut adopted, mut waits) = (Vec::new(), Vec::new());
             for ((subject, path), document) in asked.iter().zip(&paths).zip(found) {
                 let Some(document) = document else { continue };
-                adopted.push(Arrival::Adopted(Box::new(self.read(path, &document, (subject, term))?)));
+                let governor = self.read(path, &document, subject)?;
+                let waiting = self.waiting(path, &governor, subject).await?;
+                let Governor { adopt, timers, waiting: listed } = governor;
+                adopted.push(Adopted { term, adopt, timers, waiting });
+                waits.push((*subject, listed));
             }
-            let acks = self.port.journal(adopted).await?;
-            if acks.contains(&Ack::NotOwned) {
-                return Err(Failed::Elsewhere { partition });
-            }
+            let adopted = adopted.into_iter().map(|adopted| Arrival::Adopted(Box::new(adopted)));
+            let acks = self.port.journal(adopted.collect()).await?;
             let mut held = self.held.borrow_mut();
-            if let Some(holding) = held.get_mut(&partition).filter(|holding| holding.head.term == term) {
-                for subject in asked {
-                    holding.learn(subject);
-                }
+            let holding = held.get_mut(&partition).filter(|holding| holding.head.term == term);
+            let holding = holding.ok_or(Failed::Elsewhere { partition })?;
+            for ((subject, listed), ack) in waits.into_iter().zip(acks) {
+                // The signals that wait come last.
+                let Ack::Durable { last, .. } = ack else { return Err(Failed::Elsewhere { partition }) };
+                let count: usize = listed.iter().map(|listed| listed.left).sum();
+                let seqs = (last.0 + 1 - count as u64..=last.0).map(Seq);
+                holding.adopted(subject, Waits::adopted(&listed, seqs));
+            }
+            for subject in asked {
+                holding.learn(subject);
             }
         }
         Ok(())
     }
 
-    fn read(&self, path: &str, document: &Document, of: (&Subject, u64)) -> Result<Adopted, Failed> {
-        let adopted = read_governor(path, &document.fields, &self.line, of);
-        let adopted = adopted.map_err(|error| Failed::Store(error.to_string()))?;
-        let checked = (self.check)(adopted.adopt.row(), of.0);
+    fn read(&self, path: &str, document: &Document, of: &Subject) -> Result<Governor, Failed> {
+        let governor = read_governor(path, &document.fields, &self.line, of);
+        let governor = governor.map_err(|error| Failed::Store(error.to_string()))?;
+        let checked = (self.check)(governor.adopt.row(), of);
         checked.map_err(|why| Failed::Store(format!("the row in {path} {why}")))?;
-        Ok(adopted)
+        Ok(governor)
+    }
+
+    /// What waits for a governor.
+    async fn waiting(&self, path: &str, governor: &Governor, of: &Subject) -> Result<Vec<Signal>, Failed> {
+        let listed = &governor.waiting;
+        let paths: Vec<String> = listed.iter().map(|listed| waiting_path(path, listed.round)).collect();
+        let found = self.reach.get_all(&paths).await?;
+        let (mut waiting, mut bytes) = (Vec::new(), governor.adopt.row().len());
+        for ((listed, path), document) in listed.iter().zip(&paths).zip(found) {
+            let document =
+                document.ok_or_else(|| Failed::Store(format!("the document {path} is missing")))?;
+            let signals = read_waiting(path, &document.fields, *listed, of);
+            let signals = signals.map_err(|error| Failed::Store(error.to_string()))?;
+            bytes += signals.iter().map(|signal| signal.body().len() + WAITING_RECORD_BYTES).sum::<usize>();
+            waiting.extend(signals);
+        }
+        // All of it comes into the journal as one unit.
+        if bytes > ADOPTED_BYTES_MAX {
+            return Err(Failed::Store(format!(
+                "the documents {path}/waiting/… hold more than {ADOPTED_BYTES_MAX} bytes"
+            )));
+        }
+        Ok(waiting)
     }
 
     /// Whether another processor has taken a partition can be so whenever the broker's connection broke. Looks, and gives up what

@@ -6,16 +6,20 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::document::{
-    Head, Paths, Progress, governor_path, read_governor, read_names, read_recent, read_staged, recent_chunks,
-    recent_of,
+    Governor, Head, Paths, Progress, governor_path, read_governor, read_names, read_recent, read_staged,
+    read_waiting, recent_chunks, recent_of, waiting_path,
 };
 use super::holding::Holding;
 use super::round::{Documents, divided, fits, staged};
+use super::waits::{Listed, Waits};
 use crate::event::{EdgeName, Position, Seq, Subject, TimerKind, UnixMillis};
-use crate::limits::{RECENT_CHUNK_SIGNALS, RECENT_SIGNALS, SHARE_BYTES_MAX, SHARE_CHUNK_BYTES};
-use crate::net::firestore::{Fields, Value, Version};
+use crate::kanban::journal::tests::named;
+use crate::limits::{
+    RECENT_CHUNK_SIGNALS, RECENT_SIGNALS, SHARE_BYTES_MAX, SHARE_CHUNK_BYTES, WAITING_DOCUMENTS_MAX,
+};
+use crate::net::firestore::{Change, Fields, Value, Version};
 use crate::sharing::Row;
-use crate::signal::Fingerprint;
+use crate::signal::{Fingerprint, Signal};
 
 const PARTITION: u16 = 3;
 const LINE: &str = "tai2030.signals";
@@ -43,9 +47,18 @@ impl Store {
         assert_eq!(paths_of.len(), documents.len(), "a document is written once in a round");
         if by_chunks {
             let chunks = staged(&paths, PARTITION, &documents);
-            documents = chunks.iter().flat_map(|(path, fields)| read_staged(path, fields).unwrap()).collect();
+            let chunk = |(path, change): &(String, Change)| match change {
+                Change::Put(fields) => read_staged(path, fields).unwrap(),
+                Change::Delete => panic!("chunks are left where they are"),
+            };
+            documents = chunks.iter().flat_map(chunk).collect();
         }
-        self.0.extend(documents);
+        for (path, change) in documents {
+            match change {
+                Change::Put(fields) => self.0.insert(path, fields),
+                Change::Delete => Some(self.0.remove(&path).expect("what is removed was there")),
+            };
+        }
         self.0.insert(paths.head(PARTITION), part.head.fields());
         holding.head = part.head;
     }
@@ -67,6 +80,25 @@ impl Store {
         });
         let open: BTreeSet<Box<str>> = open.collect();
         (Holding::new(head, VERSION, &recent, open.clone()), recent, open)
+    }
+}
+
+impl Store {
+    /// The governor `acme:vm`, and what waits for it, as whoever takes the partition reads them.
+    fn governor(&self) -> (Governor, Vec<Signal>) {
+        let subject = Subject::read("acme", "vm").unwrap();
+        let path = governor_path(&subject);
+        let governor = read_governor(&path, &self.0[&path], LINE, &subject).unwrap();
+        let waiting = governor.waiting.iter().flat_map(|listed| {
+            let path = waiting_path(&path, listed.round);
+            read_waiting(&path, &self.0[&path], *listed, &subject).unwrap()
+        });
+        let waiting = waiting.collect();
+        (governor, waiting)
+    }
+
+    fn waiting_documents(&self) -> usize {
+        self.0.keys().filter(|path| path.contains("/waiting/")).count()
     }
 }
 
@@ -149,13 +181,51 @@ proptest! {
         }
     }
 
+    /// Some come, some go, hands change; now and then one that was adopted finds no room.
+    #[test]
+    fn what_waits_is_known_to_whoever_takes_the_partition_and_is_written_once(
+        rounds in prop::collection::vec(
+            (0..4_u64, 0..4_usize, prop::option::weighted(0.2, 1..40_u64), any::<bool>(), prop::bool::weighted(0.05)),
+            1..120,
+        ),
+    ) {
+        let (mut store, mut held) = (Store::default(), holding());
+        let subject = Subject::read("acme", "vm").unwrap();
+        let (mut seq, mut waiting) = (0, Vec::new());
+        for (come, go, hands_change, by_chunks, finds_no_room) in rounds {
+            for _ in 0..come {
+                seq += 1;
+                waiting.push((Seq(seq), named(&format!("s-{seq}"))));
+            }
+            waiting.drain(..go.min(waiting.len()));
+            if finds_no_room && waiting.len() > 2 {
+                waiting.remove(1);
+            }
+            store.round(&mut held, &[Row { waiting: waiting.clone(), ..row("vm", true) }], &[], by_chunks);
+            let (governor, found) = store.governor();
+            prop_assert!(found.iter().map(Signal::id).eq(waiting.iter().map(|(_, signal)| signal.id())));
+            prop_assert_eq!(store.waiting_documents(), governor.waiting.len());
+            prop_assert!(governor.waiting.len() <= WAITING_DOCUMENTS_MAX);
+            if let Some(more) = hands_change {
+                // The next one has numbers of its own.
+                seq = more;
+                for (number, _) in &mut waiting {
+                    seq += 1;
+                    *number = Seq(seq);
+                }
+                held = store.take().0;
+                held.adopted(&subject, Waits::adopted(&governor.waiting, waiting.iter().map(|(seq, _)| *seq)));
+            }
+        }
+    }
+
     #[test]
     fn a_large_round_is_divided_into_what_fits_and_nothing_is_left_out(
         sizes in prop::collection::vec(0..2 * SHARE_CHUNK_BYTES / 3, 0..40),
     ) {
         let document = |(at, size): (usize, &usize)| {
             let value = Value::Bytes(vec![7; *size].into());
-            (format!("governors/acme:{at}"), Fields::from([("row".to_owned(), value)]))
+            (format!("governors/acme:{at}"), Change::Put(Fields::from([("row".to_owned(), value)])))
         };
         let documents: Documents = sizes.iter().enumerate().map(document).collect();
         let groups = divided(documents.clone(), SHARE_CHUNK_BYTES);
@@ -174,10 +244,51 @@ fn a_governor_is_read_as_it_was_written_and_only_by_its_own_line() {
     store.round(&mut held, std::slice::from_ref(&written), &[], false);
     let path = governor_path(&written.subject);
     let fields = &store.0[&path];
-    let read = read_governor(&path, fields, LINE, (&written.subject, 2)).unwrap();
+    let read = read_governor(&path, fields, LINE, &written.subject).unwrap();
     assert_eq!((read.adopt.row().clone(), read.timers, read.waiting.len()), (written.row, written.timers, 0));
-    let other = read_governor(&path, fields, "another.queue", (&written.subject, 2)).unwrap_err();
+    let other = read_governor(&path, fields, "another.queue", &written.subject).unwrap_err();
     assert_eq!(other.to_string(), "the document governors/acme:vm has no `line` that this version can read");
+}
+
+/// A governor with a full mailbox, of whose signals one goes and one comes in each round.
+#[test]
+fn a_signal_that_waits_is_written_when_it_comes_and_not_with_each_change() {
+    let mut held = holding();
+    let mut waiting: Vec<(Seq, Signal)> =
+        (0..512).map(|seq| (Seq(seq), named(&format!("s-{seq}")))).collect();
+    let mut written = Vec::new();
+    for round in 0..64 {
+        let row = Row { waiting: waiting.clone(), ..row("vm", true) };
+        let part = held.part((&Paths::new(LINE), LINE), &[row], [].into_iter(), [].into_iter(), PARTITION);
+        written.push(part.bytes);
+        held.head = part.head;
+        waiting.remove(0);
+        let seq = 512 + round;
+        waiting.push((Seq(seq), named(&format!("s-{seq}"))));
+    }
+    let rest: usize = written[1..].iter().sum();
+    assert!(rest < 6 * written[0], "63 rounds wrote {rest} bytes after the first one's {}", written[0]);
+}
+
+#[test]
+fn waiting_signals_that_are_not_the_governors_or_not_as_many_as_it_says_are_named() {
+    let (mut store, mut held) = (Store::default(), holding());
+    let waiting = vec![(Seq(1), named("s-1")), (Seq(2), named("s-2"))];
+    store.round(&mut held, &[Row { waiting, ..row("vm", true) }], &[], false);
+    let (governor, _) = store.governor();
+    let listed = governor.waiting[0];
+    let path = waiting_path("governors/acme:vm", listed.round);
+    let fields = &store.0[&path];
+    let other = Subject::read("acme", "db").unwrap();
+    let subject = Subject::read("acme", "vm").unwrap();
+    for error in [
+        read_waiting(&path, fields, listed, &other).unwrap_err(),
+        read_waiting(&path, fields, Listed { left: 3, ..listed }, &subject).unwrap_err(),
+        read_waiting(&path, fields, Listed { gone: usize::MAX, ..listed }, &subject).unwrap_err(),
+    ] {
+        let said = "the document governors/acme:vm/waiting/1 has no `signals` that this version can read";
+        assert_eq!(error.to_string(), said);
+    }
 }
 
 #[test]

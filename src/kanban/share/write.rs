@@ -8,7 +8,7 @@ use super::sharer::{Failed, Sharer};
 use crate::event::Seq;
 use crate::limits::SHARE_BYTES_MAX;
 use crate::net::backoff::Backoff;
-use crate::net::firestore::{Change, Document, Fields, Presumes, Trouble, Version, Write};
+use crate::net::firestore::{Change, Document, Presumes, Trouble, Version, Write};
 
 impl Sharer {
     /// Writes a round. Returns which partitions were lost before it counted, and which after.
@@ -143,7 +143,7 @@ impl Sharer {
     fn writes(
         &self,
         heads: &[(u16, Head)],
-        documents: &[(String, Fields)],
+        documents: &[(String, Change)],
         progress: &Progress,
     ) -> Vec<Write> {
         let held = self.held.borrow();
@@ -161,9 +161,9 @@ impl Sharer {
         assert!(writes.iter().all(|write| write.presumes.is_some()), "only what is held is written");
         let version = self.version.get();
         assert!(version.is_some(), "nothing is written before an earlier run's writes are fenced off");
-        writes.extend(documents.iter().map(|(document, fields)| Write {
+        writes.extend(documents.iter().map(|(document, change)| Write {
             document: document.clone(),
-            change: Change::Put(fields.clone()),
+            change: change.clone(),
             presumes: None,
         }));
         writes.push(Write {

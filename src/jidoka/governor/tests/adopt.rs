@@ -23,7 +23,7 @@ fn told(line: &Line, drafts: &[Draft]) -> Vec<String> {
 
 /// The governor as another node has it: its row, and behind it what waits, as signals of that node's.
 fn moved(line: &mut Line) {
-    let waiting: Vec<_> = line.governor.waits().cloned().collect();
+    let waiting: Vec<_> = line.governor.waits().map(|(_, signal)| signal.clone()).collect();
     let mut row = Vec::new();
     line.governor.encode_bare(&mut row);
     line.seq = Seq(line.seq.0 + 1000);
