@@ -70,7 +70,7 @@ impl Acceptor {
         while !over() {
             match listener.accept() {
                 Ok(Some((socket, peer))) => {
-                    hand(&threads, seats, socket, address::canonical(peer.ip()), &over)
+                    hand(&threads, seats, socket, address::canonical(peer.ip()), &over);
                 }
                 Ok(None) => wait(&listener)?,
                 Err(_) => std::thread::sleep(PAUSE),

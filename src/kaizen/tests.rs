@@ -142,6 +142,16 @@ fn the_page_counts_what_was_recorded() {
 }
 
 #[test]
+fn a_page_shows_what_is_known_now_and_nothing_of_the_page_before() {
+    let collector = Collector::new().unwrap();
+    let mut known = Gauges::default();
+    known.set("gemba_broker_queue_consumers", &[("partition", "0")], 2.0);
+    let shown = |gauges: &Gauges| collector.render(gauges).contains("gemba_broker_queue_consumers{");
+    assert!(shown(&known));
+    assert!(!shown(&Gauges::default()));
+}
+
+#[test]
 fn a_thread_hands_over_once_a_second() {
     let mut collector = Collector::new().unwrap();
     let mut recorder = collector.recorder().unwrap();

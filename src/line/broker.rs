@@ -58,7 +58,11 @@ impl Broker {
     #[must_use]
     pub fn is_troubled(&self) -> bool {
         match self {
-            Self::Publisher(marks) => marks.connected.read() == 0 || marks.blocked.read() == 1,
+            Self::Publisher(marks) => {
+                marks.connected.read() == 0
+                    || marks.blocked.read() == 1
+                    || marks.queues.untaken().next().is_some()
+            }
             Self::Consumer(marks) => marks.connected.read() == 0,
         }
     }
@@ -71,7 +75,10 @@ impl Broker {
                 let waiting = durable.0.saturating_sub(marks.confirmed.read());
                 let blocked = (marks.blocked.read() == 1).then(|| "the broker takes no messages".into());
                 let trouble = marks.trouble.now().or(blocked);
-                (true, trouble.map(|why| format!("{why}; {waiting} events wait for it")))
+                let trouble = trouble.map(|why| format!("{why}; {waiting} events wait for it"));
+                let untaken = marks.queues.untaken().next();
+                let untaken = untaken.map(|partition| format!("nobody takes partition {partition}"));
+                (true, trouble.or(untaken))
             }
             Self::Consumer(marks) => {
                 let connected = marks.connected.read() == 1;
@@ -183,7 +190,7 @@ fn queues(queues: &Queues) -> impl Iterator<Item = QueueView> {
     })
 }
 
-/// What is not known is not a number: a value that was told once would stay.
+/// What is not known is not shown.
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
 fn queue_gauges(queue: &QueueView, gauges: &mut Gauges) {
     let number = queue.partition.to_string();
@@ -192,6 +199,8 @@ fn queue_gauges(queue: &QueueView, gauges: &mut Gauges) {
         ("gemba_broker_queue_messages", queue.queue_messages),
         ("gemba_broker_queue_consumers", queue.queue_consumers),
     ] {
-        gauges.set(name, &labels, value.map_or(f64::NAN, |value| value as f64));
+        if let Some(value) = value {
+            gauges.set(name, &labels, value as f64);
+        }
     }
 }

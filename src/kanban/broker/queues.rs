@@ -48,6 +48,14 @@ impl Queues {
         })
     }
 
+    /// Partitions that nobody takes.
+    pub fn untaken(&self) -> impl Iterator<Item = usize> {
+        let queues = self.seen().enumerate();
+        queues
+            .filter(|(_, queue)| queue.is_some_and(|queue| queue.consumers == 0))
+            .map(|(partition, _)| partition)
+    }
+
     /// Does `work` over a connection, and looks at the queues while it lasts.
     pub(super) async fn looked_at_during<T>(
         self,
