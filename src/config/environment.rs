@@ -10,9 +10,16 @@ use super::layer::{LISTS, Layer, SECTIONS, list_hint};
 use super::place::{ConfigError, Place, Text, quoted};
 
 const PREFIX: &str = "GEMBA_";
-/// What is read elsewhere: where the configuration is, and by tests what is to go wrong.
-const OTHERS: [&str; 6] =
-    ["GEMBA_CONFIG", "GEMBA_FAULT", "GEMBA_PANIC", "GEMBA_PLANT", "GEMBA_POISON", "GEMBA_SEEDS"];
+/// What is read elsewhere: where the configuration is, and by tests what is to go wrong and what may be missing.
+const OTHERS: [&str; 7] = [
+    "GEMBA_CONFIG",
+    "GEMBA_FAULT",
+    "GEMBA_PANIC",
+    "GEMBA_PLANT",
+    "GEMBA_POISON",
+    "GEMBA_SEEDS",
+    "GEMBA_TESTS_REQUIRE_ALL",
+];
 /// A name that differs in no more letters from a valid one was probably meant to be it.
 const TYPING_ERRORS: usize = 2;
 

@@ -129,10 +129,7 @@ fn a_webhook_says_what_was_decided_and_is_signed() {
 
 #[test]
 fn the_standard_webhooks_library_of_pypi_accepts_a_webhook() {
-    let Some(python) = crate::senders::python() else {
-        eprintln!("skipped: target/senders is not there; tests/senders/install makes it");
-        return;
-    };
+    let Some(python) = crate::senders::python() else { return };
     let target = Target::start(|_| Does::Answer(200));
     let dir = tempfile::tempdir().unwrap();
     let node = node(dir.path(), &private("page", &target));

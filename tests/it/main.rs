@@ -38,4 +38,5 @@ mod streams;
 #[cfg(feature = "faults")]
 mod supervision;
 mod targets;
+mod tools;
 mod wire;

@@ -8,6 +8,8 @@ use std::process::Command;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
+use crate::tools::missing;
+
 pub const PASSWORD: &str = "a password of 24 bytes or more";
 
 /// A broker of its own; gone with the test.
@@ -25,8 +27,7 @@ impl Broker {
     /// The same, with more configuration, which is told the directory.
     pub fn start_with(more: impl FnOnce(&Path) -> String) -> Option<Self> {
         if !Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() {
-            eprintln!("skipped: RabbitMQ is not there; tests/broker/install installs it");
-            return None;
+            return missing("RabbitMQ", "tests/broker/install");
         }
         let broker = Self { dir: tempfile::tempdir().unwrap(), port: three_free_ports() };
         std::fs::write(broker.password(), PASSWORD).unwrap();

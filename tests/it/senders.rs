@@ -4,20 +4,18 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::node::Node;
+use crate::tools::missing;
 
-/// The Python that `tests/senders/install` prepared.
+/// The Python that `tests/senders/install` prepared; `None` where it did not.
 pub fn python() -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let python = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(target).join("senders/bin/python");
-    python.exists().then_some(python)
+    if python.exists() { Some(python) } else { missing("target/senders", "tests/senders/install") }
 }
 
 /// What the node answers to a script of `tests/senders`, and that as one text.
 fn answers(node: &Node, script: &str, path: &str, secret: &str) -> Option<(Vec<serde_json::Value>, String)> {
-    let Some(python) = python() else {
-        eprintln!("skipped: target/senders is not there; tests/senders/install makes it");
-        return None;
-    };
+    let python = python()?;
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/senders").join(script);
     let url = format!("http://{}{path}", node.ingress);
     let output = Command::new(python).arg(script).arg(url).arg(node.file(secret)).output().unwrap();

@@ -32,4 +32,6 @@ mod strays;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../it/targets.rs"]
 mod targets;
+#[path = "../it/tools.rs"]
+mod tools;
 mod topology;

@@ -11,6 +11,7 @@ use super::{client, of_each_kind, put, run};
 use crate::history::History;
 use crate::line::{Machine, Sender, section, wait_until};
 use crate::rabbit::Broker;
+use crate::tools::missing;
 
 struct Emulator {
     child: Child,
@@ -24,8 +25,7 @@ impl Emulator {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let dir = root.join(target).join("firestore");
         if !dir.join("node_modules/@firestore-emulator/server").exists() {
-            eprintln!("skipped: the emulator of Firestore is not there; tests/firestore/install installs it");
-            return None;
+            return missing("the emulator of Firestore", "tests/firestore/install");
         }
         let mut child = Command::new("node")
             .arg(root.join("tests/firestore/emulator.mjs"))
