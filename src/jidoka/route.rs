@@ -30,25 +30,30 @@ impl Stage {
                 self.notes.push_back(note);
             }
         }
-        for change in self.effects.cases.drain(..) {
-            if let CaseChange::Open { signal, why, .. } = &change {
-                self.case_bytes += signal.body().len();
-                let counter = match why.cause {
-                    Cause::Sender => Counter::DeadSender,
-                    Cause::Policy => Counter::DeadPolicy,
-                    Cause::Target => Counter::DeadTarget,
-                    Cause::Us => Counter::DeadUs,
-                };
-                self.recorder.count(counter, 1);
-            }
-            self.cases.push(change);
-        }
+        let mut cases = std::mem::take(&mut self.effects.cases);
+        cases.drain(..).for_each(|change| self.take_case(change));
+        self.effects.cases = cases;
         for intent in self.effects.intents.drain(..) {
             if self.live {
                 crate::fault::point("K12");
                 self.orders.push_back(Order { intent, maybe_twice: false });
             }
         }
+    }
+
+    /// A case is opened or changed, for good.
+    pub(super) fn take_case(&mut self, change: CaseChange) {
+        if let CaseChange::Open { signal, why, .. } = &change {
+            self.case_bytes += signal.body().len();
+            let counter = match why.cause {
+                Cause::Sender => Counter::DeadSender,
+                Cause::Policy => Counter::DeadPolicy,
+                Cause::Target => Counter::DeadTarget,
+                Cause::Us => Counter::DeadUs,
+            };
+            self.recorder.count(counter, 1);
+        }
+        self.cases.push(change);
     }
 
     /// False while a lane is full.

@@ -168,7 +168,7 @@ impl Stage {
         let Some(tenure) = &mut self.tenure else { return };
         let Shared { through, lost } = shared;
         let mut later = VecDeque::new();
-        for withheld in tenure.withheld.drain(..) {
+        for withheld in std::mem::take(&mut tenure.withheld) {
             let Withheld { partition, by, what } = withheld;
             if lost.contains(&partition) {
                 continue;
@@ -182,18 +182,14 @@ impl Stage {
                     self.followups.extend(Followup::of(&draft));
                     self.notes.push_back(Note::Draft(*draft));
                 }
-                What::Case(change) => {
-                    if let CaseChange::Open { signal, .. } = &change {
-                        self.case_bytes += signal.body().len();
-                    }
-                    self.cases.push(change);
-                }
+                What::Case(change) => self.take_case(change),
                 What::Order(order) => {
                     crate::fault::point("K12");
                     self.orders.push_back(*order);
                 }
             }
         }
+        let Some(tenure) = &mut self.tenure else { return };
         tenure.withheld = later;
         for (partition, cut) in std::mem::take(&mut tenure.cut) {
             if !lost.contains(&partition) {

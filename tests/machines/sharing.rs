@@ -342,7 +342,7 @@ impl Pair {
 #[test]
 fn an_order_counts_at_whoever_decides_and_goes_with_the_partition() {
     let Some(mut pair) = Pair::start() else { return };
-    let Pair { first, second, .. } = &mut pair;
+    let Pair { line, edge, sender, first, second } = &mut pair;
     let order = |processor: &Machine, verb: &str| {
         processor.order(&format!("/v1/governors/t0-0/sku-0/{verb}"), r#"{"reason":"a drill"}"#)
     };
@@ -355,6 +355,10 @@ fn an_order_counts_at_whoever_decides_and_goes_with_the_partition() {
     let shown =
         |processor: &Machine| processor.node().ask("/v1/governors/t0-0/sku-0").json()["state"].clone();
     assert_eq!(shown(first), "halted");
+    assert!(sender.batch(0, edge, 3));
+    line.wait_until_shared(sender, &["edge-1"]);
+    let dead = |processor: &Machine| processor.node().metric("gemba_dead_letters_total{cause=\"us\"}");
+    wait_until("what came is a dead letter", || dead(first) >= 1.0);
     // It was answered, so it is shared.
     first.kill();
     wait_until("the other one decides", || held(second) == 1.0);
