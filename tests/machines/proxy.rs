@@ -124,7 +124,7 @@ fn a_publish_and_a_confirm_may_be_cut_at_each_byte() {
     sender.wait_until_taken(&[&processor]);
     let twins = processor.node().metric("gemba_broker_repeated_messages");
     println!("machines: {cuts} cuts, {} signals, {twins} messages came twice", sender.ledger.acked.len());
-    assert!(twins >= 15.0, "a confirm that is cut means a message that comes twice: {twins}");
+    assert!(twins >= 5.0, "a confirm that is cut means a message that comes twice: {twins}");
     assert_eq!(processor.node().metric("gemba_broker_missing_signals"), 0.0);
     edge.terminate();
     processor.terminate();

@@ -20,7 +20,9 @@ mod seed;
 mod shards;
 mod store;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oracles::Summary;
 use seed::{Found, Report};
@@ -34,15 +36,37 @@ fn run(seed: u64) -> Result<Report, Found> {
     })
 }
 
+/// Does the same with each of them, as many at a time as there are processors. What is returned has no order.
+fn on_every_core<T: Sync, R: Send>(of: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let each = std::iter::from_fn(|| of.get(next.fetch_add(1, Ordering::Relaxed)));
+        each.map(&work).collect::<Vec<R>>()
+    };
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
+}
+
 #[test]
 fn every_seed_keeps_the_promises_and_runs_the_same_twice() {
     let mut total = [0; 10];
-    for seed in plan::seeds() {
+    let seeds: Vec<u64> = plan::seeds().collect();
+    let reports = on_every_core(&seeds, |seed| {
+        let seed = *seed;
         let report = run(seed).unwrap_or_else(|found| {
             panic!("seed {seed}: {}\n  {}", found.what, found.story.join("\n  "));
         });
         let again = run(seed).map(|report| report.trace);
         assert_eq!(again.ok(), Some(report.trace), "seed {seed} does not run the same twice");
+        report
+    });
+    for report in reports {
         let Report { processes, cuts, answers, recycled, millis, .. } = report;
         let Summary { receipts, replays, rules, cases, .. } = report.summary;
         let counted = [1, processes, cuts, answers, receipts, recycled, millis, replays, rules, cases];

@@ -1,9 +1,10 @@
 //! Does the alarm work? Each bug is planted in the program, one at a time, and the seeds must find it. The plant is read
 //! from the environment once, so each bug gets a process of its own: this test binary again.
 
+use std::path::Path;
 use std::process::Command;
 
-use crate::plan;
+use crate::{on_every_core, plan};
 
 /// The bugs of `reliability.md`, 3.3, that this harness can meet, and some of the line's own.
 const BUGS: [&str; 19] = [
@@ -34,19 +35,23 @@ const FOUND: &str = "planted bug found: ";
 #[test]
 fn every_planted_bug_is_found() {
     let program = std::env::current_exe().unwrap();
-    let mut found = 0;
-    for bug in BUGS {
-        let mut child = Command::new(&program);
-        child.args(["planted::hunt", "--exact", "--ignored", "--nocapture"]).env("GEMBA_PLANT", bug);
-        let output = child.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        let finding =
-            told.lines().find_map(|line| line.split_once(FOUND)).map(|(_, finding)| finding.to_owned());
+    let findings = on_every_core(&BUGS, |bug| {
+        let finding = finding(&program, bug);
         println!("{bug}: {}", finding.as_deref().unwrap_or("NOT FOUND"));
-        found += usize::from(finding.is_some());
-    }
+        finding
+    });
+    let found = findings.iter().flatten().count();
     println!("planted {} / found {found}", BUGS.len());
     assert_eq!(found, BUGS.len());
+}
+
+/// What a process says in which the bug is planted.
+fn finding(program: &Path, bug: &str) -> Option<String> {
+    let mut child = Command::new(program);
+    child.args(["planted::hunt", "--exact", "--ignored", "--nocapture"]).env("GEMBA_PLANT", bug);
+    let output = child.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    told.lines().find_map(|line| line.split_once(FOUND)).map(|(_, finding)| finding.to_owned())
 }
 
 /// Runs seeds until one fails; for [`every_planted_bug_is_found`].
