@@ -49,7 +49,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("gemba_dead_letters_total", "Dead letters by whose they are to mend"),
 ];
 const GAUGES: &[(&str, &str)] = &[
-    ("queue_depth", "Signals accepted and not yet decided"),
+    ("queue_depth", "Signals taken and not yet handed to their governor"),
     ("system_status", "0 healthy, 1 degraded, 2 halted"),
     ("gemba_ring_depth", "Items that wait in a lane"),
     ("gemba_governors", "Governors by state"),
