@@ -207,6 +207,11 @@ impl Text {
 /// The valid name that was probably meant.
 #[must_use]
 pub fn nearest<'a>(given: &str, valid: &[&'a str]) -> Option<&'a str> {
+    // A name cut short is far from the whole one, and near to some short name that has nothing to do with it.
+    let mut begun = valid.iter().filter(|name| !given.is_empty() && name.starts_with(given));
+    if let (Some(name), None) = (begun.next(), begun.next()) {
+        return Some(name);
+    }
     let distance = |name: &&str| strsim::damerau_levenshtein(given, name);
     let best = valid.iter().min_by_key(|name| distance(name))?;
     (distance(best) <= 1 + given.len() / 3).then_some(best)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Unexpected};
 use toml::Spanned;
+use toml::de::DeTable;
 
 pub use super::place::Number;
 use super::place::{ConfigError, Kind, Text};
@@ -71,6 +72,8 @@ impl Layer {
     /// # Errors
     /// The first key that is unknown, and the first value that is none of its key.
     pub fn read(text: &Text) -> Result<Self, ConfigError> {
+        // What is no TOML says so, and not what could be found of it.
+        DeTable::parse(text.as_str()).map_err(|error| text.complaint(&error))?;
         // The reader would take a list for a table, its values in the order of the fields.
         for value in text.values() {
             let key = value.key.as_str();

@@ -64,11 +64,12 @@ impl Layers {
             NodeRole::Processor => Vec::new(),
         };
         let actions = self.actions(default_file)?;
+        let (listen, admin_listen) = self.addresses(role.value)?;
         Ok(Config {
-            listen: self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?,
+            listen,
             ingress_threads: self.number(|l| &l.ingress.threads, 0) as usize,
             connections: self.connections()?,
-            admin_listen: self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?,
+            admin_listen,
             tokens,
             segment_bytes: mib(self.number(|l| &l.kanban.segment_mib, 64)),
             low_water_bytes: mib(self.number(|l| &l.kanban.low_water_mib, 256)),
@@ -141,6 +142,23 @@ impl Layers {
                 ("the log's signing key", "log.key_file", Written::Hex),
             )?,
         })
+    }
+
+    /// Where the two planes listen.
+    fn addresses(&self, role: NodeRole) -> Result<(SocketAddr, SocketAddr), ConfigError> {
+        let data = self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?;
+        let admin = self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?;
+        // A processor has no data plane, and port 0 is another one each time.
+        if data == admin && data.port() != 0 && role != NodeRole::Processor {
+            let set = self.find(|l| &l.admin.listen).or_else(|| self.find(|l| &l.ingress.listen));
+            let place = set.map_or_else(|| Place::named("admin.listen"), |set| set.place);
+            return Err(ConfigError::new(
+                &place,
+                format!("`ingress.listen` and `admin.listen` are both {data}"),
+            )
+            .hint("give each plane an address of its own"));
+        }
+        Ok((data, admin))
     }
 
     fn address(

@@ -143,6 +143,12 @@ fn a_value_of_a_wrong_type_is_told_with_its_key() {
         let told = complaint(&text, &[]).0;
         assert_eq!(told, format!(":{line}: `{key}` must be {expected}, and this is {found}"), "{text}");
     }
+    let both = complaint("[ingress]\nlisten = \"127.0.0.1:9090\"\n[node]\nprofile = \"dev\"\n", &[]).0;
+    assert_eq!(both, ":2: `ingress.listen` and `admin.listen` are both 127.0.0.1:9090");
+    let unclosed = complaint("[policy\npacks = []\n[[action]]\nname = \"a\"\n", &[]).0;
+    assert!(unclosed.contains("unclosed table"), "{unclosed}");
+    let cut = complaint("[kanban]\nwaiting = 1\n", &[]).1;
+    assert_eq!(cut, "the nearest valid name is `kanban.waiting_mib`");
     let missing = complaint("[[source]]\nname = \"a\"\n", &[]).0;
     assert_eq!(missing, ":1: `source.scheme` is missing");
     for (name, value, told) in [
