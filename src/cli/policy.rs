@@ -27,7 +27,8 @@ use crate::line::journal_dir;
 pub enum Command {
     /// Check packs: names, types and limits, with file, line and column
     Check {
-        /// Packs; without any, those of the configuration, with the actions that they name
+        /// Packs, whose actions are then not looked up; without any, those of the configuration, with the actions that they
+        /// name
         files: Vec<PathBuf>,
         #[command(flatten)]
         configured: Configured,
@@ -234,7 +235,7 @@ fn test(files: &[PathBuf], configured: &Configured, strict: bool, json: bool) ->
             output::print(format!("warning: {what}\n").as_bytes())?;
         }
         let (failed, untested) = (missed.len(), untested.len());
-        output::print(format!("{passed} passed, {failed} failed, {untested} untested\n").as_bytes())?;
+        output::print(format!("{passed} passed, {failed} failed, warnings: {untested}\n").as_bytes())?;
     }
     let failed = missed.len();
     if failed > 0 {
@@ -247,7 +248,7 @@ fn test(files: &[PathBuf], configured: &Configured, strict: bool, json: bool) ->
         );
     }
     if strict && !untested.is_empty() {
-        let what = format!("{} rules or memories lack an example", untested.len());
+        let what = format!("--strict: examples are missing, warnings: {}", untested.len());
         return Err(Failure::check(what).hint("each warning says which example is missing"));
     }
     Ok(())

@@ -82,6 +82,18 @@ fn rule(id: &str, types: &str, when: &str, decide: &str) -> String {
 }
 
 #[test]
+fn a_rule_that_always_holds_needs_no_example_of_the_contrary() {
+    let example = "[[rule.example]]\nsignal = { type = \"t\" }\nexpect = \"deny\"\n";
+    let untested = |when: &str| {
+        let pack = format!("name = \"p\"\n{}{example}", rule("a", "\"t\"", when, "deny"));
+        trial::run(&Pack::parse("p.toml", &pack).map(Arc::new).unwrap()).untested
+    };
+    assert_eq!(untested("true"), []);
+    assert_eq!(untested("signal.sku != \"x\""), [trial::Untested::Passes("a".into())]);
+    assert_eq!(untested("!has(signal.data.x)"), [trial::Untested::Passes("a".into())]);
+}
+
+#[test]
 fn the_first_rule_that_holds_decides_in_the_order_of_packs_and_of_the_file() {
     let one = format!(
         "name = \"one\"\n{}{}",
