@@ -274,6 +274,10 @@ impl Call {
         let until = Instant::now() + patience;
         match tokio::time::timeout_at(until, self.carry.carry(order, until)).await {
             Ok(result) => result,
+            // What is left of the action's time says nothing of the target.
+            Err(_) if patience < self.timeout => {
+                Err(Miss::again(format!("no answer in its {} s", ACTION_TOTAL.as_secs())))
+            }
             Err(_) => Err(Miss::again(format!("no answer within {:.1} s", patience.as_secs_f64()))),
         }
     }
