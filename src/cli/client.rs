@@ -111,6 +111,9 @@ impl Client {
             .hint(
                 "name the file of a token of this node with --token-file, or its configuration with --config",
             ),
+            StatusCode::FORBIDDEN => {
+                Failure::usage(told).hint("name the file of a token with that role with --token-file")
+            }
             _ => Failure::io(told),
         })
     }

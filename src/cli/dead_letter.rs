@@ -130,6 +130,14 @@ impl Command {
                     return output::print_json(&case);
                 }
                 output::print_table(HEADING, [KEYS.map(|key| cell(case.get(key)))])?;
+                for (what, field, keys) in
+                    [("action", "action", ["name", "id"]), ("last failure", "last", ["cause", "detail"])]
+                {
+                    if let Some(found) = case.get(field).filter(|found| found.is_object()) {
+                        let [first, second] = keys.map(|key| cell(found.get(key)));
+                        output::print(format!("{what}: {first}: {second}\n").as_bytes())?;
+                    }
+                }
                 let signal = case.get("signal").map(|signal| format!("{signal:#}\n")).unwrap_or_default();
                 output::print(signal.as_bytes())
             }
@@ -219,7 +227,12 @@ impl Order {
         if self.json {
             return output::print_json(&done);
         }
-        output::print(format!("{id}: {verb} is event {}\n", cell(done.get("seq"))).as_bytes())
+        // It may have failed again; only of a discard is that all.
+        let then = match verb {
+            "discard" => String::new(),
+            _ => format!("; `gemba deadletter show {id}` says what came of it"),
+        };
+        output::print(format!("{id}: {verb} is event {}{then}\n", cell(done.get("seq"))).as_bytes())
     }
 
     /// Everything that the filter takes, once the count is as expected.

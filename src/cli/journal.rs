@@ -66,6 +66,11 @@ impl Command {
 
 /// Nobody else may use the directory meanwhile.
 fn lock(dir: &Path) -> Result<DataLock, Failure> {
+    // The lock would be made in whatever directory was named.
+    if matches!(journal_dir(dir).try_exists(), Ok(false)) {
+        let what = format!("{}: there is no journal in it", dir.display());
+        return Err(Failure::io(what).hint("name the `data_dir` of a node"));
+    }
     DataLock::take(dir).map_err(|error| Failure::io(format!("{}: {error}", dir.display())))
 }
 

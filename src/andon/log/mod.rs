@@ -38,7 +38,9 @@ pub enum LogError {
     Uncertain { path: PathBuf, source: io::Error },
     #[error("{path}:{offset}: the transparency log is damaged: {what}")]
     Damaged { path: PathBuf, offset: u64, what: &'static str },
-    #[error("{path} belongs to another log; the configured origin or format differs")]
+    #[error(
+        "{path} belongs to another log: `node.name` or `node.origin` was changed, or its format is of another version"
+    )]
     Foreign { path: PathBuf },
     #[error("{path} was signed with a different key than the configured one")]
     OtherKey { path: PathBuf },
