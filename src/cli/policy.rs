@@ -16,7 +16,7 @@ use crate::disk::RealDisk;
 use crate::event::{Event, Kind, Seq, Subject};
 use crate::jidoka::policy::example::Expected;
 use crate::jidoka::policy::{Pack, trial};
-use crate::jidoka::rules::{Rules, RulesSource};
+use crate::jidoka::rules::{PackSource, Rules, RulesSource};
 use crate::jidoka::what_if::{Settled, Verdict, WhatIf};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, scan};
@@ -27,8 +27,8 @@ use crate::line::journal_dir;
 pub enum Command {
     /// Check packs: names, types and limits, with file, line and column
     Check {
-        /// Packs, whose actions are then not looked up; without any, those of the configuration, with the actions that they
-        /// name
+        /// Packs, whose actions are looked up where --config names a configuration; without any, those of the
+        /// configuration
         files: Vec<PathBuf>,
         #[command(flatten)]
         configured: Configured,
@@ -135,18 +135,20 @@ fn read(path: &Path) -> Result<(String, String), Failure> {
 }
 
 fn packs(files: &[PathBuf], configured: &Configured) -> Result<Vec<Arc<Pack>>, Failure> {
-    if files.is_empty() {
-        let source = rules::rules(&configured.load(None)?)?;
-        source.clone().compile().map_err(failed)?;
-        let parse =
-            |pack: &crate::jidoka::rules::PackSource| Pack::parse(&pack.file, &pack.text).map(Arc::new);
-        return source.packs.iter().map(|pack| parse(pack).map_err(failed)).collect();
+    let given = files.iter().map(|path| read(path).map(|(file, text)| PackSource { file, text }));
+    let mut packs = given.collect::<Result<Vec<_>, _>>()?;
+    if files.is_empty() || configured.config.is_some() {
+        let mut source = rules::rules(&configured.load(None)?)?;
+        if !files.is_empty() {
+            source.everyone = (0..packs.len()).collect();
+            source.tenants.clear();
+            source.packs.clone_from(&packs);
+        }
+        packs.clone_from(&source.packs);
+        source.compile().map_err(failed)?;
     }
-    let parse = |path: &PathBuf| {
-        let (shown, text) = read(path)?;
-        Pack::parse(&shown, &text).map(Arc::new).map_err(failed)
-    };
-    files.iter().map(parse).collect()
+    let parse = |pack: &PackSource| Pack::parse(&pack.file, &pack.text).map(Arc::new);
+    packs.iter().map(|pack| parse(pack).map_err(failed)).collect()
 }
 
 fn check(files: &[PathBuf], configured: &Configured, json: bool) -> Result<(), Failure> {

@@ -233,6 +233,7 @@ fn histogram(
         text,
         "{name}_bucket{{{label}{comma}le=\"+Inf\"}} {count}\n{name}_sum{braces} {sum}\n{name}_count{braces} {count}\n",
         count = values.len(),
-        sum = sum / scale,
+        // Of no numbers the sum is -0.
+        sum = sum / scale + 0.0,
     );
 }

@@ -126,6 +126,7 @@ fn the_page_counts_what_was_recorded() {
         "gemba_stage_seconds_bucket{stage=\"whole\",le=\"0.001\"} 3",
         "gemba_stage_seconds_count{stage=\"whole\"} 5",
         "gemba_stage_seconds_count{stage=\"parse\"} 0",
+        "gemba_stage_seconds_sum{stage=\"parse\"} 0",
         "gemba_batch_signals_bucket{le=\"1\"} 0",
         "gemba_batch_signals_bucket{le=\"4\"} 1",
         "gemba_signals_total{result=\"accepted\"} 6",

@@ -502,6 +502,13 @@ fn packs_are_checked_tested_and_compared_with_what_was() {
         receipts(&node, &format!("s-{number}"), 2);
     }
     assert!(gemba(&node, &["policy", "check"]).status.success());
+    let unknown = dir.path().join("unknown.toml");
+    std::fs::write(&unknown, pack(&[rule("r", "true", "act").replace("\"notify\"", "\"page\"")])).unwrap();
+    let unknown = unknown.to_str().unwrap();
+    assert!(gemba(&node, &["policy", "check", unknown]).status.success());
+    let output = gemba(&node, &["policy", "check", unknown, "--config", "gemba.toml"]);
+    assert!(!output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("no [[action]] is named `page`"), "{}", said(&output));
     let output = gemba(&node, &["policy", "test"]);
     assert!(
         output.status.success() && said(&output).contains("1 passed, 0 failed, warnings: 1"),
