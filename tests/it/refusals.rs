@@ -195,40 +195,60 @@ fn who_obeys_retry_after_never_waits_for_an_answer() {
     assert!(node.metric("gemba_answers_delayed_total").abs() < 1.0);
 }
 
-/// A proxy brings the requests of two tenants on one connection, in turn.
+/// Says so when it is dropped, however that comes.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A proxy brings what is refused and other tenants' signals on one connection, in turn, while more of what is refused comes
+/// over other connections. `quiet` names the tenant of each round.
+fn shared_with_others(node: &Node, (request, status): (&[u8], u16), quiet: impl Fn(u32) -> String) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for mut socket in connections(node, 16) {
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    send(&mut socket, request);
+                    assert_eq!(read_answer(&mut socket).unwrap().status, status);
+                }
+            });
+        }
+        let _over = Over(&over);
+        std::thread::sleep(Duration::from_secs(3));
+        let mut shared = connect(node.ingress);
+        let begun = Instant::now();
+        for number in 0..200 {
+            let quiet = signed(node, signal(&quiet(number), "vm", &format!("s-{number}")).as_bytes());
+            let both = if number == 0 { quiet } else { [request, &quiet].concat() };
+            send(&mut shared, &both);
+            if number > 0 {
+                assert_eq!(read_answer(&mut shared).unwrap().status, status);
+            }
+            assert_eq!(read_answer(&mut shared).unwrap().status, 202, "{number}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{number} took {:?}", begun.elapsed());
+        }
+    });
+}
+
 #[test]
 fn on_a_shared_connection_the_others_are_served() {
     let node = node();
     let request = batch(&node, "noisy");
     spend(&node, &request);
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        // The tenant is far over its limit elsewhere.
-        for mut socket in connections(&node, 16) {
-            let (over, request) = (&over, &request);
-            scope.spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    send(&mut socket, request);
-                    assert_eq!(read_answer(&mut socket).unwrap().status, 429);
-                }
-            });
-        }
-        std::thread::sleep(Duration::from_secs(3));
-        let mut shared = connect(node.ingress);
-        let begun = Instant::now();
-        for number in 0..200 {
-            let quiet = signed(&node, signal(&format!("quiet-{number}"), "vm", "s").as_bytes());
-            let both = if number == 0 { quiet } else { [request.as_slice(), &quiet].concat() };
-            send(&mut shared, &both);
-            if number > 0 {
-                assert_eq!(read_answer(&mut shared).unwrap().status, 429);
-            }
-            assert_eq!(read_answer(&mut shared).unwrap().status, 202, "{number}");
-        }
-        let took = begun.elapsed();
-        over.store(true, Ordering::Relaxed);
-        assert!(took < Duration::from_secs(20), "200 requests took {took:?}");
-    });
+    shared_with_others(&node, (&request, 429), |number| format!("quiet-{number}"));
+}
+
+/// What is no signal names no tenant, so the connection may have brought only the one who is quiet.
+#[test]
+fn on_a_shared_connection_what_is_no_signal_holds_up_nobody() {
+    let node = Node::start();
+    let request = signed(&node, b"{}");
+    shared_with_others(&node, (&request, 422), |_| "quiet".into());
 }
 
 /// An answer to what was taken does not wait behind one to what was refused later.

@@ -15,6 +15,9 @@ use crate::ingress::rate::{Leases, RetryAfter};
 use crate::kaizen::Counter;
 use crate::signal::Signals;
 
+/// Stands for the tenant of a request that names none.
+const NO_TENANT: u64 = 0;
+
 impl Ingress {
     /// Spends the rate of each tenant in the unit, of a body of so many bytes: all or nothing.
     ///
@@ -74,6 +77,9 @@ impl Ingress {
     /// A signed request of `client` at `source`, with so many bytes, is no signal. Its connection may have to rest.
     pub fn slow_unfit(&self, watch: &Watch, client: IpAddr, source: &Source, bytes: usize) {
         let now = clock::nanos();
+        // Who it is of cannot be told, unless the source lays it down: others' signals may come the same way.
+        let tenant = source.fixed.tenant.as_deref();
+        watch.carries(Some(tenant.map_or(NO_TENANT, |tenant| self.leases.borrow().key(tenant))));
         watch.rest(self.guard.borrow_mut().unfit(client, &source.name, bytes, now), now);
     }
 
