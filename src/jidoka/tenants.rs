@@ -70,11 +70,11 @@ impl Tenants {
         assert!(tenant.events == 0 && tenant.bytes == 0, "what waits has a governor");
         self.used.tenants -= 1;
         self.numbers.remove(&*tenant.name);
-        if std::mem::take(&mut tenant.is_crowded) {
-            self.crowded.retain(|each| *each != number);
-            if let Some(corner) = &mut self.corner {
-                corner.leave(&tenant.name);
-            }
+        // The next look finds it in `crowded`, before its number is another's.
+        if std::mem::take(&mut tenant.is_crowded)
+            && let Some(corner) = &mut self.corner
+        {
+            corner.leave(&tenant.name);
         }
         tenant.name = Box::default();
         self.vacant.push(number);
@@ -115,13 +115,9 @@ impl Tenants {
     pub fn look(&mut self) {
         let Some(corner) = &mut self.corner else { return };
         self.share = corner.share(self.used);
-        let crowded = std::mem::take(&mut self.crowded);
-        for number in crowded {
-            self.forgive(number);
-            if self.tenants[number as usize].is_crowded && !self.crowded.contains(&number) {
-                self.crowded.push(number);
-            }
-        }
+        let mut crowded = std::mem::take(&mut self.crowded);
+        crowded.retain(|number| !self.forgives(*number));
+        self.crowded = crowded;
     }
 
     fn judge(&mut self, number: u32) {
@@ -136,15 +132,20 @@ impl Tenants {
         }
     }
 
-    fn forgive(&mut self, number: u32) {
+    /// Whether it need not wait any more.
+    fn forgives(&mut self, number: u32) -> bool {
         let tenant = &mut self.tenants[number as usize];
-        if tenant.events <= TENANT_EVENTS_MAX / 2 && !tenant.exceeds(self.share) {
-            tenant.is_crowded = false;
-            self.crowded.retain(|each| *each != number);
-            if let Some(corner) = &mut self.corner {
-                corner.leave(&tenant.name);
-            }
+        if !tenant.is_crowded {
+            return true;
         }
+        if tenant.events > TENANT_EVENTS_MAX / 2 || tenant.exceeds(self.share) {
+            return false;
+        }
+        tenant.is_crowded = false;
+        if let Some(corner) = &mut self.corner {
+            corner.leave(&tenant.name);
+        }
+        true
     }
 }
 
@@ -197,6 +198,27 @@ mod tests {
         assert!(crowd.holds("large") && !crowd.holds("small"));
         (0..76).for_each(|_| tenants.leave(large));
         assert!(!crowd.holds("large"), "it is not known any more");
+    }
+
+    /// As a source that names its tenants can have it; in steps of all of them at each turn this takes minutes.
+    #[test]
+    fn many_who_must_wait_cost_a_turn_no_more_than_their_number() {
+        const TENANTS: u32 = 200_000;
+        let (mut tenants, crowd) = tenants(Room { bytes: 1000, governors: u64::from(TENANTS) * 5 / 2 });
+        let numbers: Vec<u32> = (0..TENANTS).map(|who| tenants.admit(&format!("t{who}"))).collect();
+        numbers.iter().for_each(|_| drop(tenants.admit("t0")));
+        tenants.look();
+        numbers.iter().for_each(|number| drop(tenants.admit(&format!("t{number}"))));
+        let begun = std::time::Instant::now();
+        (0..5).for_each(|_| tenants.look());
+        assert!(crowd.holds("t7") && tenants.crowded.len() > 100_000);
+        numbers[1..].iter().for_each(|number| {
+            tenants.leave(*number);
+            tenants.leave(*number);
+        });
+        tenants.look();
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(!crowd.holds("t7") && tenants.crowded.len() <= 1);
     }
 
     #[test]

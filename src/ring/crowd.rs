@@ -132,7 +132,8 @@ impl Corner {
         let (used, room) = (self.crowd.used(), self.crowd.room);
         let part = |now: u64, room: u64| {
             let most = room / 4 * 3;
-            if now > most { most / used.tenants.max(1) } else { u64::MAX }
+            // A tenant with a single governor is never the one that has too many.
+            if now > most { (most / used.tenants.max(1)).max(1) } else { u64::MAX }
         };
         let (bytes, governors) = (part(used.bytes, room.bytes), part(used.governors, room.governors));
         (bytes < u64::MAX || governors < u64::MAX).then_some(Used { bytes, governors, tenants: 1 })
