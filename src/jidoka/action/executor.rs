@@ -1,8 +1,8 @@
 //! Drives the calls. One value owns the queues of all targets; each call with its tries is a task. Nothing here waits
 //! for a target: an order is started, queued, or turned away at once.
 //!
-//! An order's time begins when it comes, not when its turn does. A queue is first in, first out, so whatever is ahead
-//! of an order ends before its own time does, and it needs no clock while it waits.
+//! An order's time begins when it comes, not when its turn does. Tenants take turns, so its time may be over while it waits;
+//! then it is turned away, and its governor hears of it before it gives up by itself.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,10 +16,11 @@ use tokio::time::Instant;
 
 use super::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
+use super::queue::{Queue, Waiting};
 use super::retry::{self, Miss};
 use crate::event::{Failure, Outcome};
 use crate::jidoka::stage::Order;
-use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX, TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
+use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX};
 
 /// Carries out orders, each on its target.
 pub struct Executor {
@@ -58,13 +59,7 @@ struct Lane {
     timeout: Duration,
     calls_max: usize,
     calls: usize,
-    waiting: VecDeque<Waiting>,
-    waiting_bytes: usize,
-}
-
-struct Waiting {
-    order: Order,
-    until: Instant,
+    waiting: Queue,
 }
 
 struct Ended {
@@ -93,8 +88,8 @@ impl Executor {
     pub(super) fn add(&mut self, name: Arc<str>, carry: Rc<dyn Carry>, timeout: Duration, calls_max: usize) {
         let gate = RefCell::new(Gate::new(self.bounds, Instant::now()));
         let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0) });
-        let (waiting, waiting_bytes) = (VecDeque::new(), 0);
-        self.targets.push(Lane { watch, carry, timeout, calls_max, calls: 0, waiting, waiting_bytes });
+        let waiting = Queue::default();
+        self.targets.push(Lane { watch, carry, timeout, calls_max, calls: 0, waiting });
     }
 
     /// What others may see of all targets.
@@ -117,7 +112,6 @@ impl Executor {
             return self.settled.push_back(outcome(&order, Err(Failure::withheld(why))));
         };
         let lane = &mut self.targets[target];
-        let bytes = order.intent.signal.body().len();
         let waiting = Waiting { order, until: now + ACTION_TOTAL };
         let open = lane.watch.gate.borrow().look(now);
         if let Err(shut) = open {
@@ -125,33 +119,54 @@ impl Executor {
             self.settled.push_back(outcome);
         } else if lane.calls < lane.calls_max && lane.waiting.is_empty() {
             self.start(target, waiting);
-        } else if lane.waiting.len() >= TARGET_WAITING_MAX
-            || lane.waiting_bytes + bytes > TARGET_WAITING_BYTES_MAX
-        {
-            let why = format!("has {} orders waiting for it already", lane.waiting.len());
-            self.settled.push_back(lane.turned_away(&waiting.order, &why));
         } else {
-            lane.waiting_bytes += bytes;
-            lane.waiting.push_back(waiting);
+            for away in lane.waiting.push(waiting) {
+                let why = format!("has {} orders waiting for it already", lane.waiting.len());
+                self.settled.push_back(lane.turned_away(&away.order, &why));
+            }
             lane.watch.waiting.set(lane.waiting.len());
         }
     }
 
     /// An outcome that is there already.
     pub fn ended(&mut self) -> Option<Outcome> {
+        self.end_overdue();
         let settled = self.settled.pop_front();
         settled.or_else(|| self.calls.try_join_next().and_then(|joined| self.joined(joined)))
     }
 
     /// The next outcome; never, while nothing is under way. May be given up at any time.
     pub async fn next(&mut self) -> Outcome {
-        if let Some(outcome) = self.ended() {
-            return outcome;
+        loop {
+            if let Some(outcome) = self.ended() {
+                return outcome;
+            }
+            let ends = self.targets.iter_mut().filter_map(|lane| lane.waiting.first_ends()).min();
+            // Who waits, waits behind calls.
+            let ended = match ends {
+                Some(ends) => tokio::time::timeout_at(ends, self.calls.join_next()).await,
+                None => Ok(self.calls.join_next().await),
+            };
+            match ended {
+                Ok(Some(joined)) => {
+                    if let Some(outcome) = self.joined(joined) {
+                        return outcome;
+                    }
+                }
+                Ok(None) => std::future::pending().await,
+                Err(_) => {}
+            }
         }
-        let joined = self.calls.join_next().await;
-        match joined.and_then(|joined| self.joined(joined)) {
-            Some(outcome) => outcome,
-            None => std::future::pending().await,
+    }
+
+    /// Turns away whose time is over.
+    fn end_overdue(&mut self) {
+        let now = Instant::now();
+        for lane in &mut self.targets {
+            while let Some(waiting) = lane.waiting.ended(now) {
+                lane.watch.waiting.set(lane.waiting.len());
+                self.settled.push_back(lane.turned_away(&waiting.order, &no_room()));
+            }
         }
     }
 
@@ -202,8 +217,7 @@ impl Executor {
             lane.watch.gate.borrow_mut().leave(pass, succeeded, Instant::now(), (self.random)());
         }
         while let Some(lane) = self.targets.get_mut(target).filter(|lane| lane.calls < lane.calls_max) {
-            let Some(waiting) = lane.waiting.pop_front() else { break };
-            lane.waiting_bytes -= waiting.order.intent.signal.body().len();
+            let Some(waiting) = lane.waiting.pop() else { break };
             lane.watch.waiting.set(lane.waiting.len());
             // Of a gate that has shut, every one of them is turned away.
             self.start(target, waiting);
@@ -240,7 +254,7 @@ impl Call {
         let left = || until.saturating_duration_since(Instant::now());
         let name = &self.watch.name;
         if left().is_zero() {
-            let why = format!("target `{name}` had no room within {} s", ACTION_TOTAL.as_secs());
+            let why = format!("target `{name}` {}", no_room());
             return (Err(Failure::withheld(why)), Word::Nothing);
         }
         let mut tries = 0;
@@ -292,6 +306,10 @@ fn halted(bounds: Bounds, shut: Shut) -> String {
         ),
         Shut::Testing => format!("is halted after {failures} failures in a row; a probe is under way"),
     }
+}
+
+fn no_room() -> String {
+    format!("had no room within {} s", ACTION_TOTAL.as_secs())
 }
 
 fn outcome(order: &Order, result: Result<(), Failure>) -> Outcome {

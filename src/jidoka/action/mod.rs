@@ -9,6 +9,7 @@ mod executor;
 mod gate;
 mod log;
 mod payload;
+mod queue;
 mod retry;
 pub mod webhook;
 

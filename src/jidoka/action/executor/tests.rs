@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::super::Trying;
 use super::super::payload::tests::{SIGNAL, order};
 use super::*;
+use crate::limits::TARGET_WAITING_MAX;
 
 const BOUNDS: Bounds = Bounds { failures: 5, reset: Duration::from_mins(1) };
 const SECOND: Duration = Duration::from_secs(1);
@@ -341,6 +342,35 @@ fn a_full_queue_turns_away_without_asking() {
         let outcome = executor.ended().unwrap();
         assert_eq!(reason(&outcome), ("target `page` has 8192 orders waiting for it already", false));
         assert_eq!(executor.ended(), None);
+    });
+}
+
+/// A tenant orders more of a slow target than it can do: its neighbour's turn comes with the next call that ends, and an
+/// order that has waited for its whole time is told so before its governor gives up.
+#[test]
+fn a_tenant_with_many_orders_delays_its_own_and_nobody_else_s() {
+    paused(async {
+        let target = Scripted::new(&[Does::AnswerAfter(8 * SECOND)]);
+        let mut executor = executor(&[("page", &target)]);
+        let neighbour = SIGNAL.replace("acme", "neighbour");
+        for number in 0..2 * TARGET_WAITING_MAX as u64 {
+            executor.submit(order("page", number, SIGNAL));
+        }
+        let begun = Instant::now();
+        executor.submit(order("page", 100_000, &neighbour));
+        let (mut done, mut own) = (0, 0);
+        while executor.under_way() > 0 {
+            let outcome = executor.next().await;
+            let waited = begun.elapsed();
+            assert!(waited <= ACTION_TOTAL + SECOND, "{outcome:?}");
+            if &*outcome.subject.tenant == "neighbour" {
+                assert_eq!(outcome.result, Ok(()));
+                assert_eq!(waited, 16 * SECOND);
+                own += 1;
+            }
+            done += usize::from(outcome.result.is_ok());
+        }
+        assert_eq!((done, own), (16 * 7, 1));
     });
 }
 
