@@ -191,6 +191,8 @@ impl Stage {
         }
         let Some(tenure) = &mut self.tenure else { return };
         tenure.withheld = later;
+        // Who was forgotten may be there again, as a new one: what is known of it comes behind.
+        tenure.changes.forget(std::mem::take(&mut self.forgotten));
         for (partition, cut) in std::mem::take(&mut tenure.cut) {
             if !lost.contains(&partition) {
                 tenure.changes.append(&cut);

@@ -9,11 +9,13 @@ use gemba::event::{Command, Event, Feed, Kind, Note, Seq, Subject, Timer, TimerK
 use gemba::jidoka::governor::Governor;
 use gemba::jidoka::rules::{Compiled, Rules};
 use gemba::jidoka::stage::{self as shard, Commit};
+use gemba::jidoka::tenure::Tenure;
 use gemba::kaizen::Collector;
 use gemba::kanban::stage::shard_of;
 use gemba::receipt::ReceiptId;
 use gemba::receipt::canonical::{Fields, context};
 use gemba::ring::{Bell, Mark, Receiver, WeighedSender, lane, weighed_lane};
+use gemba::sharing::Shared;
 
 use crate::{plan, seed};
 
@@ -205,4 +207,51 @@ fn a_forgotten_governor_stays_until_no_event_before_that_is_read_again() {
     let (before, governors) = turn(&mut ends, None);
     let (after, _) = turn(&mut ends, None);
     assert_eq!((governors, [before, after].concat()), (0, vec!["acme\0vm".to_owned()]), "once");
+}
+
+/// A node that shares its state forgets a governor, and decides on its next event before it has told its own store.
+#[test]
+fn what_is_decided_of_a_forgotten_governor_is_kept_where_state_is_shared() {
+    let (compiled, mut collector) = (Arc::new(Compiled::default()), Collector::new().unwrap());
+    let mut ends = ends(0, &compiled, &mut collector);
+    let (cut, mut cuts) = lane(1, Arc::new(Bell::new(|| {})));
+    ends.stage = ends.stage.sharing(Tenure::new(1, &[0], cut));
+    let subject = || Subject::read("acme", "vm").unwrap();
+    let mut now = gemba::clock::now();
+    let mut seq = Seq(0);
+    let time = UnixMillis(1_800_000_000_000);
+    // Brings an event and shares it; the rows of the commits, and what they remove.
+    let mut share = |ends: &mut Ends, kind: Kind| {
+        seq = seq.next();
+        assert!(ends.events.push(Feed::Event(Event { seq, time, kind })).is_ok());
+        assert!(ends.events.push(Feed::Cut(seq)).is_ok());
+        let shared = Kind::Shared(Box::new(Shared { through: seq, lost: Box::default() }));
+        seq = seq.next();
+        assert!(ends.events.push(Feed::Event(Event { seq, time, kind: shared })).is_ok());
+        let (mut rows, mut gone) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            now += std::time::Duration::from_secs(2);
+            ends.stage.turn(now, time);
+            while ends.notes.pop().is_some() {}
+            let _shared = cuts.pop();
+            while let Some(commit) = ends.commits.pop() {
+                rows.extend(commit.changes.rows().map(|(key, _)| String::from_utf8_lossy(key).into_owned()));
+                gone.extend(commit.changes.forgotten().map(str::to_owned));
+            }
+            ends.settled.publish(seq.0);
+        }
+        (rows, gone)
+    };
+    let order = || {
+        let (actor, reason) = ("root".into(), "test".into());
+        Kind::Command(Box::new(Command { subject: subject(), verb: Verb::Resume, actor, reason }))
+    };
+    let key = || vec!["acme\0vm".to_owned()];
+    assert!(ends.events.push(Feed::Live).is_ok());
+    assert_eq!(share(&mut ends, order()), (key(), vec![]));
+    let idle = Timer { subject: subject(), kind: TimerKind::Idle, armed: Seq(1) };
+    assert_eq!(share(&mut ends, Kind::Timer(Box::new(idle))), (key(), vec![]));
+    assert_eq!(ends.stage.governors().count(), 0, "it is forgotten");
+    assert_eq!(share(&mut ends, order()), (key(), key()), "and there again");
+    assert_eq!(ends.stage.governors().count(), 1);
 }
