@@ -69,6 +69,9 @@ pub const ANSWER: Duration = Duration::from_secs(5);
 /// How often is looked whether an order has had its effect.
 pub const LOOK: Duration = Duration::from_millis(2);
 
+/// Why a case is not ordered on.
+const REPLAYED: &str = "it is being replayed";
+
 pub async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, Unavailable> {
     match tokio::time::timeout(ANSWER, answer).await {
         Ok(Ok(value)) => Ok(value),
@@ -133,6 +136,10 @@ impl Inner {
         (subject, term): (Subject, u64),
         order: Order,
     ) -> Result<Result<Seq, Refused>, Unavailable> {
+        // Whoever has looked at the case may have waited for its governor since.
+        if self.replaying.borrow().contains_key(&id) {
+            return Ok(Err(Refused::Conflict(REPLAYED.into())));
+        }
         let answer = self.offer(order)?;
         // What the store has passed, it knows of.
         let settled = self.known.health.journal.settled.read();
@@ -188,8 +195,10 @@ impl Inner {
             Ok(term) => term,
             Err(refused) => return Ok(Err(refused)),
         };
-        // An entitlement may come before the first signal; anything else would make a governor of a slip of the pen.
-        if verb != Verb::Entitle && self.governor(subject.clone()).await?.is_none() {
+        // What must hold for the next signal may come before it: a governor that was quiet for an hour is forgotten. Anything
+        // else would make a governor of a slip of the pen.
+        let comes_first = matches!(verb, Verb::Entitle | Verb::Revoke | Verb::Halt);
+        if !comes_first && self.governor(subject.clone()).await?.is_none() {
             return Ok(Err(Refused::Missing("there is no governor of this tenant and SKU")));
         }
         let Said { actor, reason } = said;
@@ -227,7 +236,7 @@ impl Inner {
             replaying.remove(&id);
         }
         if replaying.contains_key(&id) {
-            return Ok(Err(Refused::Conflict("it is being replayed".into())));
+            return Ok(Err(Refused::Conflict(REPLAYED.into())));
         }
         if case.status != Status::Open {
             return Ok(Err(Refused::Conflict(format!("it is {} already", case.status.as_str()))));

@@ -128,7 +128,7 @@ fn an_order_needs_a_role_and_a_reason_and_leaves_a_receipt() {
         (halt, "operator", json!({"reason": "x", "quota_remaining": 1}), 400),
         (halt, "operator", json!({"reason": "x", "why": 1}), 400),
         ("/v1/governors/acme/vm/quota", "operator", reason.clone(), 400),
-        ("/v1/governors/acme/unknown/halt", "operator", reason.clone(), 404),
+        ("/v1/governors/acme/unknown/resume", "operator", reason.clone(), 404),
         ("/v1/governors/ACME/vm/entitle", "operator", reason.clone(), 400),
         ("/v1/deadletters/d-0000000000000001/replay", "viewer", reason.clone(), 403),
         ("/v1/deadletters/d-0000000000000001/replay", "operator", reason.clone(), 404),
@@ -318,6 +318,22 @@ fn what_does_not_fit_a_rule_is_replayed_under_better_rules() {
     let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
     accept(&node, "vm-9", "s-10");
     assert_eq!(types(&receipts(&node, "s-10", 1)), ["policy_denied"]);
+}
+
+/// A governor that is quiet is forgotten, and one may be stopped before it has ever said anything.
+#[test]
+fn a_governor_that_is_not_there_can_be_halted_and_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &pack(&[]));
+    let reason = json!({"reason": "it must not act"});
+    let halted = ordered(&node, "/v1/governors/acme/quiet/halt", &reason);
+    assert_eq!(halted["governor"]["state"], "halted", "{halted}");
+    let revoked = ordered(&node, "/v1/governors/acme/gone/revoke", &reason);
+    assert_eq!(revoked["governor"]["state"], "degraded", "{revoked}");
+    accept(&node, "quiet", "s-1");
+    assert_eq!(types(&receipts(&node, "s-1", 1)), ["deadletter_signal"]);
+    accept(&node, "gone", "s-2");
+    assert_eq!(types(&receipts(&node, "s-2", 1)), ["deferred_dropped"]);
 }
 
 #[test]
