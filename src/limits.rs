@@ -26,6 +26,9 @@ pub const FRAME_BYTES_SOFT: usize = 1024 * 1024;
 /// Events in one journal frame; bounds what the journal hands to the shards at once, and how many numbers a crash
 /// can waste.
 pub const FRAME_EVENTS_MAX: usize = 16_384;
+/// Largest segment of the journal, in MiB. Room is made for a whole one, and for the next beside it, so a number of another
+/// order of size fills the disk at the start; the journal is given back segment by segment.
+pub const SEGMENT_MIB_MAX: u32 = 1024;
 
 // Descriptors. The reserve is counted beside connections of clients; an idle node with two ingress threads has 33 open.
 

@@ -11,7 +11,7 @@ use toml::de::DeTable;
 
 pub use super::place::Number;
 use super::place::{ConfigError, Kind, Text};
-use crate::limits::{ACTION_TOTAL, DEDUP_SIGNALS_MIN, PARTITIONS_MAX, PREFETCH_MAX};
+use crate::limits::{ACTION_TOTAL, DEDUP_SIGNALS_MIN, PARTITIONS_MAX, PREFETCH_MAX, SEGMENT_MIB_MAX};
 
 /// A key that may be set here.
 pub type Key<T> = Option<Spanned<T>>;
@@ -195,7 +195,7 @@ pub enum TokenRole {
 #[serde(default, deny_unknown_fields)]
 pub struct Kanban {
     pub backend: Key<Backend>,
-    pub segment_mib: Key<Number<4, { u32::MAX }>>,
+    pub segment_mib: Key<Number<4, SEGMENT_MIB_MAX>>,
     pub low_water_mib: Key<Positive>,
     pub waiting_mib: Key<Positive>,
     pub governors: Key<Positive>,

@@ -149,12 +149,19 @@ impl Layers {
         let data = self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?;
         let admin = self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?;
         // A processor has no data plane, and port 0 is another one each time.
-        if data == admin && data.port() != 0 && role != NodeRole::Processor {
+        let every = |address: SocketAddr| address.ip().is_unspecified();
+        let one_holds_the_other = data.is_ipv4() == admin.is_ipv4() && (every(data) || every(admin));
+        let meet = data.port() == admin.port() && (data.ip() == admin.ip() || one_holds_the_other);
+        if meet && data.port() != 0 && role != NodeRole::Processor {
             let set = self.find(|l| &l.admin.listen).or_else(|| self.find(|l| &l.ingress.listen));
             let place = set.map_or_else(|| Place::named("admin.listen"), |set| set.place);
             return Err(ConfigError::new(
                 &place,
-                format!("`ingress.listen` and `admin.listen` are both {data}"),
+                if data == admin {
+                    format!("`ingress.listen` and `admin.listen` are both {data}")
+                } else {
+                    format!("`ingress.listen` is {data} and `admin.listen` {admin}: one holds the other")
+                },
             )
             .hint("give each plane an address of its own"));
         }

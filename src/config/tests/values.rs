@@ -278,7 +278,7 @@ fn the_range_that_an_error_tells_is_the_range_that_is_taken() {
         ("[ingress]\n", "threads", 0, 65_535),
         ("[ingress]\n", "idle_seconds", 1, most),
         ("[ingress]\n", "connection_seconds", 1, most),
-        ("[kanban]\n", "segment_mib", 4, most),
+        ("[kanban]\n", "segment_mib", 4, 1024),
         ("[kanban]\n", "low_water_mib", 1, most),
         ("[kanban]\n", "waiting_mib", 1, most),
         ("[kanban]\n", "governors", 1, most),
@@ -313,6 +313,30 @@ fn the_range_that_an_error_tells_is_the_range_that_is_taken() {
             let range = format!("must be a whole number from {least} to {most}, and this is ");
             assert!(told.contains(&range), "{key} = {wrong}: {told}");
         }
+    }
+}
+
+#[test]
+fn no_plane_listens_where_the_other_does() {
+    let text = |listen: &str, admin: &str| {
+        format!("{DEV}[ingress]\nlisten = \"{listen}\"\n[admin]\nlisten = \"{admin}\"\n")
+    };
+    for (listen, admin) in
+        [("0.0.0.0:8080", "127.0.0.1:8080"), ("127.0.0.1:8080", "0.0.0.0:8080"), ("[::]:8080", "[::1]:8080")]
+    {
+        let (what, hint) = complaint(&text(listen, admin), &[]);
+        assert_eq!(
+            what,
+            format!("`ingress.listen` is {listen} and `admin.listen` {admin}: one holds the other")
+        );
+        assert_eq!(hint, "give each plane an address of its own");
+    }
+    for (listen, admin) in [
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("127.0.0.1:8080", "127.0.0.2:8080"),
+        ("0.0.0.0:8080", "127.0.0.1:9090"),
+    ] {
+        assert!(load_text(&text(listen, admin), &[]).is_ok(), "{listen} {admin}");
     }
 }
 
