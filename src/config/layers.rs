@@ -1,7 +1,7 @@
 //! Looks through the layers for each key, in the order of precedence, and checks what it finds where it was written.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -149,9 +149,10 @@ impl Layers {
         let data = self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?;
         let admin = self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?;
         // A processor has no data plane, and port 0 is another one each time.
-        let every = |address: SocketAddr| address.ip().is_unspecified();
-        let one_holds_the_other = data.is_ipv4() == admin.is_ipv4() && (every(data) || every(admin));
-        let meet = data.port() == admin.port() && (data.ip() == admin.ip() || one_holds_the_other);
+        let [one, other] = [data, admin].map(|address| address.ip().to_canonical());
+        // A socket on [::] takes IPv4, too.
+        let holds = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+        let meet = data.port() == admin.port() && (one == other || holds(one, other) || holds(other, one));
         if meet && data.port() != 0 && role != NodeRole::Processor {
             let set = self.find(|l| &l.admin.listen).or_else(|| self.find(|l| &l.ingress.listen));
             let place = set.map_or_else(|| Place::named("admin.listen"), |set| set.place);

@@ -1,12 +1,12 @@
 //! What each tenant takes of a shard's memory, and who must wait: a tenant with too much on its way, or with more than its
-//! share while the node is short of room (promise P5). A share is the same for all; nobody is asked for it before the node
-//! has used most of what it may use.
+//! share while the node is short of room (promise P5). A share is the same for all: what those leave who use less is for
+//! those who use more. Nobody is asked for it before the node has used most of what it may use.
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
 use crate::limits::TENANT_EVENTS_MAX;
-use crate::ring::{Corner, Used};
+use crate::ring::{Corner, Over, Used};
 
 #[derive(Debug, Default)]
 pub struct Tenants {
@@ -20,7 +20,20 @@ pub struct Tenants {
     corner: Option<Corner>,
     /// Who must wait.
     crowded: Vec<u32>,
+    round: Round,
 }
+
+/// A round over all tenants, some at each look: who uses more than the share that held when it began.
+#[derive(Debug, Default)]
+struct Round {
+    at: usize,
+    share: Option<Used>,
+    bytes: Over,
+    governors: Over,
+}
+
+/// Tenants that one look visits.
+const VISITS: usize = 64;
 
 #[derive(Debug)]
 struct Tenant {
@@ -114,6 +127,7 @@ impl Tenants {
     /// Says what is used, and looks again who must wait.
     pub fn look(&mut self) {
         let Some(corner) = &mut self.corner else { return };
+        self.round.go_on(&self.tenants, self.share, corner);
         self.share = corner.share(self.used);
         let mut crowded = std::mem::take(&mut self.crowded);
         crowded.retain(|number| !self.forgives(*number));
@@ -149,6 +163,29 @@ impl Tenants {
     }
 }
 
+impl Round {
+    fn go_on(&mut self, tenants: &[Tenant], share: Option<Used>, corner: &mut Corner) {
+        let visited = tenants.iter().skip(self.at).take(VISITS);
+        self.at += visited.len();
+        if let Some(share) = self.share {
+            let count = |over: &mut Over, used: u64, share: u64| {
+                if used > share {
+                    over.tenants += 1;
+                    over.used += used;
+                }
+            };
+            for tenant in visited {
+                count(&mut self.bytes, tenant.bytes, share.bytes);
+                count(&mut self.governors, tenant.governors, share.governors);
+            }
+        }
+        if self.at >= tenants.len() {
+            corner.tell(self.bytes, self.governors);
+            *self = Self { share, ..Self::default() };
+        }
+    }
+}
+
 impl Tenant {
     fn exceeds(&self, share: Option<Used>) -> bool {
         share.is_some_and(|share| self.bytes > share.bytes || self.governors > share.governors)
@@ -181,7 +218,7 @@ mod tests {
         tenants.look();
         tenants.waits(large, 720, 721);
         tenants.waits(small, 40, 41);
-        assert!(crowd.holds("large") && !crowd.holds("small"), "half of three quarters is 375");
+        assert!(crowd.holds("large") && !crowd.holds("small"), "three quarters are 750, and it has 40 less");
         tenants.waits(large, 721, 300);
         tenants.look();
         assert!(!crowd.holds("large"), "there is room again");
@@ -198,6 +235,30 @@ mod tests {
         assert!(crowd.holds("large") && !crowd.holds("small"));
         (0..76).for_each(|_| tenants.leave(large));
         assert!(!crowd.holds("large"), "it is not known any more");
+    }
+
+    /// One that takes whatever there is does not lock out a larger one that was there before.
+    #[test]
+    fn what_those_leave_who_use_less_is_for_those_who_use_more() {
+        let (mut tenants, crowd) = tenants(Room { bytes: 1000, governors: 100 });
+        for small in 0..8 {
+            tenants.admit(&format!("small-{small}"));
+        }
+        (0..12).for_each(|_| _ = tenants.admit("large"));
+        for _ in 0..80 {
+            if !crowd.holds("greedy") {
+                tenants.admit("greedy");
+            }
+            if !crowd.holds("large") {
+                let number = tenants.admit("large");
+                tenants.leave(number);
+            }
+            tenants.look();
+        }
+        (0..3).for_each(|_| tenants.look());
+        assert!(crowd.holds("greedy") && !crowd.holds("large"));
+        assert_eq!(tenants.share.map(|share| share.governors), Some(75 - 8 - 12));
+        assert!(tenants.used.governors <= 78, "{:?}", tenants.used);
     }
 
     /// As a source that names its tenants can have it; in steps of all of them at each turn this takes minutes.
@@ -242,6 +303,28 @@ mod tests {
     }
 
     proptest! {
+        /// The share fills three quarters of the room, if nobody may have more than it.
+        #[test]
+        fn the_share_is_the_level_to_which_the_room_can_be_filled(
+            used in prop::collection::vec(1u64..60, 2..150)
+        ) {
+            let all: u64 = used.iter().sum();
+            // So that the three quarters are used up.
+            let room = all / 3 * 4 - 4;
+            prop_assume!(room > 8);
+            let (mut tenants, _crowd) = tenants(Room { bytes: u64::MAX, governors: room });
+            for (who, governors) in used.iter().enumerate() {
+                (0..*governors).for_each(|_| _ = tenants.admit(&format!("t{who}")));
+            }
+            (0..100).for_each(|_| tenants.look());
+            let most = room / 4 * 3;
+            prop_assert!(all > most);
+            let share = tenants.share.map_or(u64::MAX, |share| share.governors);
+            let filled = |level: u64| used.iter().map(|used| (*used).min(level)).sum::<u64>();
+            prop_assert!(filled(share) <= most.max(used.len() as u64), "{share} is too much");
+            prop_assert!(filled(share + 1) > most, "{share} is not all that can be given");
+        }
+
         /// Whoever comes and goes: sums are sums, numbers are used again, and the crowd holds nobody who is not known.
         #[test]
         fn sums_are_right_and_nobody_is_left_behind(

@@ -18,6 +18,13 @@ pub struct Used {
     pub tenants: u64,
 }
 
+/// Of one thing: the tenants that use more of it than their share, and all that they use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Over {
+    pub tenants: u64,
+    pub used: u64,
+}
+
 /// What a node may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
@@ -48,13 +55,39 @@ struct Marks {
     bytes: Mark,
     governors: Mark,
     tenants: Mark,
+    over_bytes: OverMarks,
+    over_governors: OverMarks,
+}
+
+#[derive(Clone, Debug)]
+struct OverMarks {
+    tenants: Mark,
+    used: Mark,
+}
+
+impl OverMarks {
+    fn new() -> Self {
+        Self { tenants: Mark::new(0), used: Mark::new(0) }
+    }
+
+    fn publish(&self, over: Over) {
+        self.tenants.publish(over.tenants);
+        self.used.publish(over.used);
+    }
 }
 
 impl Crowd {
     #[must_use]
     pub fn new(shards: usize, room: Room) -> Self {
         let zero = || Mark::new(0);
-        let marks = || Marks { inside: zero(), bytes: zero(), governors: zero(), tenants: zero() };
+        let marks = || Marks {
+            inside: zero(),
+            bytes: zero(),
+            governors: zero(),
+            tenants: zero(),
+            over_bytes: OverMarks::new(),
+            over_governors: OverMarks::new(),
+        };
         Self { room, shards: (0..shards).map(|_| marks()).collect(), tenants: Arc::default() }
     }
 
@@ -86,6 +119,12 @@ impl Crowd {
             governors: sum(|shard| &shard.governors),
             tenants: sum(|shard| &shard.tenants),
         }
+    }
+
+    fn over(&self, marks: fn(&Marks) -> &OverMarks) -> Over {
+        let sum =
+            |mark: fn(&OverMarks) -> &Mark| self.shards.iter().map(|shard| mark(marks(shard)).read()).sum();
+        Over { tenants: sum(|over| &over.tenants), used: sum(|over| &over.used) }
     }
 
     /// One shard's part.
@@ -123,19 +162,35 @@ impl Corner {
         }
     }
 
+    /// Says which of this shard's tenants use more than the share, in bytes and in governors.
+    pub fn tell(&mut self, bytes: Over, governors: Over) {
+        self.marks.over_bytes.publish(bytes);
+        self.marks.over_governors.publish(governors);
+    }
+
     /// Says what this shard uses. Returns what one tenant may have, if the node has used three quarters of its room for
-    /// something: an equal part of these three quarters, so that the last one is left to those who have less.
+    /// something: these three quarters, less what those use who have less, in equal parts for those who have more. The last
+    /// quarter is left to those who have less.
+    ///
+    /// It begins with an equal part for everybody, and rises as tenants are found who use less.
     pub fn share(&mut self, used: Used) -> Option<Used> {
         self.marks.bytes.publish(used.bytes);
         self.marks.governors.publish(used.governors);
         self.marks.tenants.publish(used.tenants);
         let (used, room) = (self.crowd.used(), self.crowd.room);
-        let part = |now: u64, room: u64| {
+        let part = |now: u64, room: u64, over: fn(&Marks) -> &OverMarks| {
             let most = room / 4 * 3;
+            if now <= most {
+                return u64::MAX;
+            }
+            let Over { tenants, used: theirs } = self.crowd.over(over);
+            let others = now.saturating_sub(theirs);
+            let share = most.saturating_sub(others).checked_div(tenants).unwrap_or(0);
             // A tenant with a single governor is never the one that has too many.
-            if now > most { (most / used.tenants.max(1)).max(1) } else { u64::MAX }
+            share.max(most / used.tenants.max(1)).max(1)
         };
-        let (bytes, governors) = (part(used.bytes, room.bytes), part(used.governors, room.governors));
+        let bytes = part(used.bytes, room.bytes, |marks| &marks.over_bytes);
+        let governors = part(used.governors, room.governors, |marks| &marks.over_governors);
         (bytes < u64::MAX || governors < u64::MAX).then_some(Used { bytes, governors, tenants: 1 })
     }
 }

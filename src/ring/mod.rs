@@ -17,7 +17,7 @@ mod weighed;
 
 pub use bell::{Bell, Idle, Sleeper};
 #[cfg(not(loom))]
-pub use crowd::{Corner, Crowd, Room, Spent, Used};
+pub use crowd::{Corner, Crowd, Over, Room, Spent, Used};
 pub use lane::{Full, Receiver, Sender, lane};
 pub use mark::{Mark, Occupancy, Seat, Switch};
 pub use weighed::{Weigh, WeighedReceiver, WeighedSender, weighed_lane};
