@@ -1,9 +1,10 @@
 //! A running node in a directory of its own, on ports of its own.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -301,7 +302,24 @@ impl Drop for Node {
 
 /// An address of this machine on which nobody listens.
 pub fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_ports(1)))
+}
+
+/// The first of so many ports in a row on which nobody listens. They are below those that the system gives to connections,
+/// and each is given once: between this and the listener nobody else takes it.
+pub fn free_ports(count: u16) -> u16 {
+    const FIRST: u32 = 10_000;
+    const ROOM: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Other tests of this machine begin elsewhere.
+    let begin = std::process::id().wrapping_mul(331) % ROOM;
+    loop {
+        let at = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
+        let port = u16::try_from(FIRST + (begin + at) % ROOM).unwrap();
+        if (port..port + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return port;
+        }
+    }
 }
 
 /// The program.

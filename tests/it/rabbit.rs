@@ -1,6 +1,5 @@
 //! A real RabbitMQ for tests, with a directory, a node name and ports of its own.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +7,7 @@ use std::process::Command;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
+use crate::node::free_ports;
 use crate::tools::missing;
 
 pub const PASSWORD: &str = "a password of 24 bytes or more";
@@ -29,7 +29,7 @@ impl Broker {
         if !Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() {
             return missing("RabbitMQ", "tests/broker/install");
         }
-        let broker = Self { dir: tempfile::tempdir().unwrap(), port: three_free_ports() };
+        let broker = Self { dir: tempfile::tempdir().unwrap(), port: free_ports(3) };
         std::fs::write(broker.password(), PASSWORD).unwrap();
         std::fs::set_permissions(broker.password(), std::fs::Permissions::from_mode(0o600)).unwrap();
         let more = more(broker.dir.path());
@@ -42,7 +42,7 @@ impl Broker {
 
     /// One more node of the cluster that begins with this one.
     pub fn joined(&self) -> Self {
-        let broker = Self { dir: tempfile::tempdir().unwrap(), port: three_free_ports() };
+        let broker = Self { dir: tempfile::tempdir().unwrap(), port: free_ports(3) };
         std::fs::write(broker.password(), PASSWORD).unwrap();
         std::fs::set_permissions(broker.password(), std::fs::Permissions::from_mode(0o600)).unwrap();
         let seed = format!("{} {}\n", self.dir.path().display(), self.port);
@@ -136,22 +136,5 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.run("stop");
-    }
-}
-
-/// A port that nobody has.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// The first of three ports in a row that nobody has.
-pub fn three_free_ports() -> u16 {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if port < u16::MAX - 2 && free(port + 1) && free(port + 2) {
-            return port;
-        }
     }
 }

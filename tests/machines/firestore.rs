@@ -223,7 +223,7 @@ fn a_read_that_is_torn_is_no_answer_and_the_next_one_is_whole() {
 
 #[test]
 fn a_server_that_is_down_has_written_nothing_and_one_that_is_back_goes_on() {
-    let fake = Fake::start();
+    let fake = Fake::start_at(crate::node::free_ports(1));
     let client = client(&fake.address());
     fake.stop();
     run(async || {

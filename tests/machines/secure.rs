@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::line::{Machine, Sender, broker_health, section, wait_until};
-use crate::rabbit::{Broker, PASSWORD, free_port};
+use crate::node::free_ports;
+use crate::rabbit::{Broker, PASSWORD};
 
 /// A listener with TLS under a certificate for `localhost`, whose root is in `ca.pem`.
 fn listener(dir: &Path, port: u16) -> String {
@@ -35,7 +36,7 @@ fn listener(dir: &Path, port: u16) -> String {
 
 #[test]
 fn an_encrypted_broker_is_used_where_it_is_trusted_and_named_right() {
-    let port = free_port();
+    let port = free_ports(1);
     let Some(broker) = Broker::start_with(|dir| listener(dir, port)) else { return };
     let at = |host: &str| {
         let plain =

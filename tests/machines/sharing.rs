@@ -12,7 +12,7 @@ use crate::firestore_fake::{Fake, Fault};
 use crate::history::History;
 use crate::ledger::{journal_of, oracles};
 use crate::line::{Machine, Sender, section, wait_until};
-use crate::node::command;
+use crate::node::{command, free_ports};
 use crate::rabbit::Broker;
 use crate::targets::{Does, Target};
 
@@ -28,7 +28,7 @@ pub struct Shared {
 impl Shared {
     pub fn start(partitions: u16, more: &str) -> Option<Self> {
         let broker = Broker::start()?;
-        let fake = Fake::start();
+        let fake = Fake::start_at(free_ports(1));
         // As long as the test, as everything about it.
         let address: &'static str = fake.address().leak();
         let variables = vec![("FIRESTORE_EMULATOR_HOST", address)];

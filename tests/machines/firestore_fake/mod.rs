@@ -78,7 +78,12 @@ struct Running {
 
 impl Fake {
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::start_at(0)
+    }
+
+    /// At a port that is its own also while it does not run.
+    pub fn start_at(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = State {
             documents: Documents::default(),
