@@ -5,11 +5,29 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, EnumString, IntoStaticStr, VariantArray};
 
 use crate::event::{ActionId, Resend, Seq};
+use crate::variants::array;
 
 /// Whose it is to mend. The numbers are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    EnumCount,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Cause {
@@ -24,30 +42,8 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Self; 4] = [Self::Sender, Self::Policy, Self::Target, Self::Us];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sender => "sender",
-            Self::Policy => "policy",
-            Self::Target => "target",
-            Self::Us => "us",
-        }
-    }
+    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
 }
-
-impl FromStr for Cause {
-    type Err = NotACause;
-
-    fn from_str(text: &str) -> Result<Self, NotACause> {
-        Self::ALL.into_iter().find(|cause| cause.as_str() == text).ok_or(NotACause)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a cause; there are sender, policy, target and us")]
-pub struct NotACause;
 
 /// The name of a case: `d-<seq>`, by the number under which its signal was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,7 +71,20 @@ impl FromStr for CaseId {
 pub struct NotACaseId;
 
 /// Where a case stands. The numbers are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    EnumCount,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Status {
@@ -85,16 +94,7 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 3] = [Self::Open, Self::Replayed, Self::Discarded];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Replayed => "replayed",
-            Self::Discarded => "discarded",
-        }
-    }
+    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
 }
 
 /// Why it could not be processed.

@@ -5,11 +5,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use strum::{EnumCount, FromRepr, IntoStaticStr, VariantArray};
+
 pub use crate::event::lanes::{Ack, Arrival, Feed, Forwarded, Note, Order, Part, Shed};
 pub use crate::event::words::{EdgeName, Words};
 use crate::limits::RULES_BYTES_MAX;
 use crate::sharing::{Adopt, Hold, Shared};
 use crate::signal::{Illegal, Name, Rule, Signal};
+use crate::variants::array;
 
 mod lanes;
 mod words;
@@ -138,33 +141,19 @@ impl Failure {
 }
 
 /// The timers a governor may have armed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, FromRepr)]
+#[repr(u8)]
 pub enum TimerKind {
     /// `boot` waited too long for its entitlement.
-    Boot,
+    Boot = 0,
     /// The quota window is over.
-    QuotaWindow,
+    QuotaWindow = 1,
     /// The breaker may try one probe.
-    BreakerReset,
+    BreakerReset = 2,
     /// The action in flight is overdue.
-    ActionDeadline,
+    ActionDeadline = 3,
     /// Nothing has come for long, and nothing distinguishes it from a new one. No governor arms it: the shard looks.
-    Idle,
-}
-
-impl TimerKind {
-    /// The kind that has this number; part of stored formats.
-    #[must_use]
-    pub fn numbered(number: u64) -> Option<Self> {
-        const ALL: [TimerKind; 5] = [
-            TimerKind::Boot,
-            TimerKind::QuotaWindow,
-            TimerKind::BreakerReset,
-            TimerKind::ActionDeadline,
-            TimerKind::Idle,
-        ];
-        ALL.get(usize::try_from(number).ok()?).copied()
-    }
+    Idle = 4,
 }
 
 /// A timer that fired. `armed` is the event that armed it, so that a late firing of a cancelled timer is known.
@@ -254,7 +243,8 @@ pub struct Stray {
 }
 
 /// Why a signal cannot be decided on as it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, FromRepr, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 #[repr(u8)]
 pub enum Astray {
     /// Two edges accepted a signal of this id, each with another body; this is the second one.
@@ -280,18 +270,7 @@ pub enum Astray {
 }
 
 impl Astray {
-    pub const ALL: [Self; 10] = [
-        Self::Conflict,
-        Self::SetAside,
-        Self::Foreign,
-        Self::Poison,
-        Self::Unsigned,
-        Self::UnknownKey,
-        Self::WrongMac,
-        Self::TooLong,
-        Self::Unreadable,
-        Self::Misrouted,
-    ];
+    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
     /// Why a message as a whole is not taken.
     pub const REJECTED: [Self; 8] = [
         Self::Foreign,
@@ -303,28 +282,6 @@ impl Astray {
         Self::Unreadable,
         Self::Misrouted,
     ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Conflict => "conflict",
-            Self::SetAside => "set_aside",
-            Self::Foreign => "foreign",
-            Self::Poison => "poison",
-            Self::Unsigned => "unsigned",
-            Self::UnknownKey => "unknown_key",
-            Self::WrongMac => "wrong_mac",
-            Self::TooLong => "too_long",
-            Self::Unreadable => "unreadable",
-            Self::Misrouted => "misrouted",
-        }
-    }
-
-    /// The one that has this number; part of stored formats.
-    #[must_use]
-    pub fn numbered(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
 }
 
 /// Through which number a processor has taken the signals of one edge and partition. It concerns no governor.

@@ -12,6 +12,8 @@
 //!
 //! Modules stand in the order of the way of a signal. Imports flow one way: words, ground, the line, assembly.
 
+#![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test names what it wants"))]
+
 // Words: pure; no I/O, clock, randomness or threads.
 pub mod case;
 pub mod event;
@@ -25,6 +27,7 @@ pub mod rfc3339;
 pub mod sharing;
 pub mod signal;
 pub mod signature;
+pub mod variants;
 pub mod view;
 
 // Ground: machinery.

@@ -16,7 +16,7 @@ use crate::percent::encode;
 #[derive(Args, Debug)]
 pub struct Filter {
     /// Whose it is to mend
-    #[arg(long, value_parser = PossibleValuesParser::new(Cause::ALL.map(Cause::as_str)))]
+    #[arg(long, value_parser = PossibleValuesParser::new(Cause::ALL.map(|cause| cause.into_str())))]
     cause: Option<String>,
     #[arg(long)]
     tenant: Option<String>,
@@ -33,7 +33,7 @@ pub enum Command {
     List {
         #[command(flatten)]
         filter: Filter,
-        #[arg(long, default_value = Status::Open.as_str(), value_parser = PossibleValuesParser::new(STATUSES))]
+        #[arg(long, default_value = Status::Open.into_str(), value_parser = PossibleValuesParser::new(STATUSES))]
         status: String,
         /// Show this many at most, the oldest first
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -99,7 +99,7 @@ const PAGE: usize = 1000;
 /// Whatever the status.
 const ANY: &str = "all";
 const STATUSES: [&str; 4] =
-    [Status::Open.as_str(), Status::Replayed.as_str(), Status::Discarded.as_str(), ANY];
+    [Status::Open.into_str(), Status::Replayed.into_str(), Status::Discarded.into_str(), ANY];
 const HEADING: [&str; 8] = ["ID", "TENANT", "SKU", "TYPE", "STATUS", "CAUSE", "REPLAYS", "DETAIL"];
 const KEYS: [&str; 8] = ["id", "tenant", "sku", "type", "status", "cause", "replays", "detail"];
 
@@ -237,7 +237,7 @@ impl Order {
 
     /// Everything that the filter takes, once the count is as expected.
     fn run_all(&self, verb: &str, body: &Value) -> Result<(), Failure> {
-        let query = self.filter.query(Status::Open.as_str());
+        let query = self.filter.query(Status::Open.into_str());
         let mut pages = Pages::new(self.reach.client()?, &query);
         let (mut ids, mut page) = (Vec::new(), Vec::new());
         // Nothing is done before all of them are known, and nothing to one that was not counted.

@@ -184,7 +184,11 @@ fn damaged(damage: Damage) -> Failure {
     let hint = damage.hint();
     let failure = match damage {
         Damage::Io { .. } | Damage::Uncertain { .. } => Failure::io(damage),
-        _ => Failure::check(damage.to_string()),
+        Damage::Segment { .. }
+        | Damage::Missing { .. }
+        | Damage::Interior { .. }
+        | Damage::HalfMended { .. }
+        | Damage::Record { .. } => Failure::check(damage.to_string()),
     };
     match hint {
         Some(hint) => failure.hint(hint),
@@ -231,7 +235,16 @@ fn print_event(seq: Seq, time: u64, kind: &Kind) -> Result<(), Failure> {
     let (tenant, sku) = kind.subject().unzip();
     let signal = match kind {
         Kind::Signal(signal) => Some(signal),
-        _ => None,
+        Kind::Outcome(_)
+        | Kind::Timer(_)
+        | Kind::Command(_)
+        | Kind::Replay(_)
+        | Kind::Rules(_)
+        | Kind::Stray(_)
+        | Kind::Position(_)
+        | Kind::Hold(_)
+        | Kind::Adopt(_)
+        | Kind::Shared(_) => None,
     };
     let line = Line {
         seq: seq.0,

@@ -53,7 +53,19 @@ impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Unreadable(error) => error.into(),
-            other => Self::ended(other.exit_code(), other.to_string()),
+            other @ (LoadError::Usage(_)
+            | LoadError::Missing { .. }
+            | LoadError::Secret { .. }
+            | LoadError::Token { .. }
+            | LoadError::Resolve { .. }
+            | LoadError::Unreachable { .. }
+            | LoadError::Refused { .. }
+            | LoadError::NoDesk { .. }
+            | LoadError::Descriptors { .. }
+            | LoadError::Stopped(_)
+            | LoadError::Log { .. }
+            | LoadError::Report { .. }
+            | LoadError::Io(_)) => Self::ended(other.exit_code(), other.to_string()),
         }
     }
 }

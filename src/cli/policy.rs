@@ -14,7 +14,6 @@ use super::{Configured, rules};
 use crate::config::{ConfigError, file};
 use crate::disk::RealDisk;
 use crate::event::{Event, Kind, Seq, Subject};
-use crate::jidoka::policy::example::Expected;
 use crate::jidoka::policy::{Pack, trial};
 use crate::jidoka::rules::{PackSource, Rules, RulesSource};
 use crate::jidoka::what_if::{Settled, Verdict, WhatIf};
@@ -200,8 +199,8 @@ impl Miss {
             pack: pack.name.clone(),
             rule: failed.rule,
             signal: outcome.signal,
-            expected: outcome.expected.map_or("no error", Expected::as_str),
-            decided: outcome.decided.as_str(),
+            expected: outcome.expected.map_or("no error", |expected| expected.into_str()),
+            decided: outcome.decided.into_str(),
             by: outcome.rule,
             detail: outcome.detail.as_deref().map(Into::into),
         }

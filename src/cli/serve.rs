@@ -110,7 +110,21 @@ impl From<ServeError> for Failure {
             | ServeError::Recovery(RecoveryError::Log(LogError::OtherKey { .. }))
             | ServeError::Odd { .. } => Self::usage(error.to_string()),
             ServeError::TooOften { .. } => Self::check(error.to_string()),
-            _ => Self::io(&error),
+            ServeError::DataDir { .. }
+            | ServeError::Role { .. }
+            | ServeError::Recovery(_)
+            | ServeError::Journal(_)
+            | ServeError::Log(_)
+            | ServeError::Store(_)
+            | ServeError::Publisher(_)
+            | ServeError::Sharing(_)
+            | ServeError::Shared(_)
+            | ServeError::Stage { .. }
+            | ServeError::Panicked { .. }
+            | ServeError::Ended { .. }
+            | ServeError::ToldToEnd
+            | ServeError::Illegal(_)
+            | ServeError::Histograms => Self::io(&error),
         };
         match error.hint() {
             Some(hint) => failure.hint(hint),
@@ -120,6 +134,7 @@ impl From<ServeError> for Failure {
 }
 
 /// Makes the data directory where there is none, and closes it to others.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 fn keep_private(data_dir: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {

@@ -31,6 +31,7 @@ impl Status {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 fn rows(status: &Value) -> Vec<[String; 2]> {
     let said = |name: &str| cell(status.get(name));
     let mut rows = vec![

@@ -107,6 +107,7 @@ impl SecretRef {
         Ok(secret.to_vec().into())
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
     fn read_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let shown = path.display();
         let failed = |error: io::Error| {

@@ -1,5 +1,7 @@
 //! The check of functions, and of the macros, which arrive as loops.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a value, node or type of every other kind does not fit")]
+
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, ListExpr, LiteralValue, operators};
 
 use super::check::{Check, Typed};

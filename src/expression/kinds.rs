@@ -1,6 +1,8 @@
 //! What an expression may be: sets of kinds, so that a check can say "a number or a text" and find what no run could
 //! ever take.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a value, node or type of every other kind does not fit")]
+
 use std::fmt;
 
 /// The type of a name or a result.

@@ -1,5 +1,7 @@
 //! The check of names and fields: what is in a document has a slot for each path, the rest is looked up in the run.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a value, node or type of every other kind does not fit")]
+
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 
 use super::Wrong;

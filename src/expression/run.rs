@@ -1,5 +1,7 @@
 //! Evaluation. Nothing is allocated but for lists, maps and texts that an expression makes.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a value, node or type of every other kind does not fit")]
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;

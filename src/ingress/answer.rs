@@ -139,12 +139,42 @@ impl Refused {
                 index: *index as usize,
                 detail: format!("this id was accepted with another body as seq {seq}"),
             }],
-            _ => Vec::new(),
+            Self::NoSuchPath
+            | Self::NoSuchSource
+            | Self::Method
+            | Self::Url
+            | Self::Headers
+            | Self::Host
+            | Self::ContentEncoding
+            | Self::Form(_)
+            | Self::TooLarge
+            | Self::BodySlow
+            | Self::BodyBroken
+            | Self::BodyBudget
+            | Self::Guarded
+            | Self::Signature
+            | Self::Rate { .. }
+            | Self::Crowd
+            | Self::Conflict { .. }
+            | Self::Busy { .. } => Vec::new(),
         };
         let retry_after = match self {
             Self::Rate { retry_after } | Self::Busy { retry_after, .. } => Some(*retry_after),
             Self::Guarded | Self::BodyBudget | Self::Crowd => Some(1),
-            _ => None,
+            Self::NoSuchPath
+            | Self::NoSuchSource
+            | Self::Method
+            | Self::Url
+            | Self::Headers
+            | Self::Host
+            | Self::ContentEncoding
+            | Self::Form(_)
+            | Self::TooLarge
+            | Self::BodySlow
+            | Self::BodyBroken
+            | Self::Signature
+            | Self::Unfit(_)
+            | Self::Conflict { .. } => None,
         };
         Problem { status, detail, errors, retry_after }
     }

@@ -153,7 +153,7 @@ impl Outbox {
                 Slot::Promised { framing: Some(framing), told: Some(told) } => {
                     told.write(&mut self.out, &mut self.body, *framing, date);
                 }
-                _ => return,
+                Slot::Spoken { .. } | Slot::Promised { .. } => return,
             }
             self.slots.pop_front();
             self.first += 1;

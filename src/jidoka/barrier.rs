@@ -23,7 +23,15 @@ impl Stage {
                 match &event.kind {
                     Kind::Hold(hold) => self.hold(*hold),
                     Kind::Shared(shared) => self.release(shared),
-                    _ => unreachable!("no other kind is such a barrier"),
+                    Kind::Signal(_)
+                    | Kind::Outcome(_)
+                    | Kind::Timer(_)
+                    | Kind::Command(_)
+                    | Kind::Replay(_)
+                    | Kind::Rules(_)
+                    | Kind::Stray(_)
+                    | Kind::Position(_)
+                    | Kind::Adopt(_) => unreachable!("no other kind is such a barrier"),
                 }
                 self.marks.decided.publish(event.seq.0);
             }

@@ -109,7 +109,7 @@ impl Why {
         Reason {
             cause: self.cause,
             detail: (&*self.detail).into(),
-            state: self.state.as_str().into(),
+            state: self.state.into_str().into(),
             event: self.event.0,
             time: self.time.0,
         }

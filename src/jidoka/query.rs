@@ -119,17 +119,17 @@ impl Stage {
             &mut effects,
         );
         let transitions = effects.drafts.iter().map(|draft| Transition {
-            receipt_type: draft.kind.as_str(),
-            state_before: draft.before.as_str(),
-            state_after: draft.after.as_str(),
+            receipt_type: draft.kind.into_str(),
+            state_before: draft.before.into_str(),
+            state_after: draft.after.into_str(),
             pack: draft.policy.as_ref().map(|policy| policy.pack.clone()),
             rule: draft.policy.as_ref().map(|policy| policy.rule.clone()),
             reason: draft.reason.as_deref().map(Into::into),
         });
         DryRun {
             does,
-            state_before: before.as_str(),
-            state_after: governor.state().as_str(),
+            state_before: before.into_str(),
+            state_after: governor.state().into_str(),
             waits: governor.waiting() > 0 && effects.drafts.iter().all(|draft| draft.id.ordinal > 0),
             actions: effects.intents.iter().map(|intent| (*intent.name).into()).collect(),
             transitions: transitions.collect(),
@@ -140,7 +140,7 @@ impl Stage {
         GovernorView {
             tenant: governor.tenant().into(),
             sku: governor.sku().into(),
-            state: governor.state().as_str(),
+            state: governor.state().into_str(),
             quota_remaining: governor.quota_remaining(&self.rules),
             in_flight_action: governor.in_flight().map(|intent| intent.action.to_string()),
             breaker: match governor.breaker() {

@@ -285,33 +285,7 @@ impl Stage {
         {
             took = true;
             match feed {
-                Feed::Event(event) => {
-                    self.taken = event.seq;
-                    match &event.kind {
-                        Kind::Rules(text) => {
-                            let text = Arc::clone(text);
-                            let barrier = Barrier::Rules(event, text);
-                            if crate::fault::planted("rules-without-barrier") {
-                                self.pass(barrier);
-                            } else {
-                                self.barrier = Some(barrier);
-                            }
-                        }
-                        Kind::Hold(_) | Kind::Shared(_) => self.barrier = Some(Barrier::Tenure(event)),
-                        kind if self.is_elsewhere(kind) => {
-                            if matches!(kind, Kind::Stray(_)) {
-                                self.set_apart(event);
-                            }
-                        }
-                        kind => {
-                            let bytes = kind.body_bytes();
-                            let Some(slot) = self.find_or_admit(&event) else { continue };
-                            let tenant = self.roster.slot(slot).map(|slot| slot.tenant).unwrap_or_default();
-                            self.ready.push(tenant, bytes, Ready { slot, event });
-                            self.roster.tenants.event(tenant);
-                        }
-                    }
-                }
+                Feed::Event(event) => self.take_event(event),
                 Feed::Through(seq) => {
                     self.taken = seq;
                     // What is shared is committed, and only that.
@@ -325,6 +299,42 @@ impl Stage {
             }
         }
         took
+    }
+
+    fn take_event(&mut self, event: Event) {
+        self.taken = event.seq;
+        if self.is_elsewhere(&event.kind) {
+            if let Kind::Stray(_) = event.kind {
+                self.set_apart(event);
+            }
+            return;
+        }
+        match &event.kind {
+            Kind::Rules(text) => {
+                let text = Arc::clone(text);
+                let barrier = Barrier::Rules(event, text);
+                if crate::fault::planted("rules-without-barrier") {
+                    self.pass(barrier);
+                } else {
+                    self.barrier = Some(barrier);
+                }
+            }
+            Kind::Hold(_) | Kind::Shared(_) => self.barrier = Some(Barrier::Tenure(event)),
+            Kind::Signal(_)
+            | Kind::Outcome(_)
+            | Kind::Timer(_)
+            | Kind::Command(_)
+            | Kind::Replay(_)
+            | Kind::Stray(_)
+            | Kind::Position(_)
+            | Kind::Adopt(_) => {
+                let bytes = event.kind.body_bytes();
+                let Some(slot) = self.find_or_admit(&event) else { return };
+                let tenant = self.roster.slot(slot).map(|slot| slot.tenant).unwrap_or_default();
+                self.ready.push(tenant, bytes, Ready { slot, event });
+                self.roster.tenants.event(tenant);
+            }
+        }
     }
 
     /// Every event of this shard up to here was stepped.

@@ -150,7 +150,7 @@ impl Stage {
             rows.push(Row {
                 partition,
                 subject: governor.subject(),
-                state: governor.state().as_str(),
+                state: governor.state().into_str(),
                 row: row.into(),
                 timers: governor.lasting_timers().collect(),
                 waiting: governor.waits().map(|(seq, signal)| (seq, signal.clone())).collect(),

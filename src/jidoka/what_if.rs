@@ -120,7 +120,7 @@ fn settled(draft: &Draft) -> Option<Seq> {
 
 fn verdict(draft: &Draft, action: Option<Box<str>>) -> Verdict {
     let rule = draft.policy.as_ref().map(|policy| (policy.pack.clone(), policy.rule.clone()));
-    Verdict { receipt_type: draft.kind.as_str(), rule, action }
+    Verdict { receipt_type: draft.kind.into_str(), rule, action }
 }
 
 #[cfg(test)]

@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use hdrhistogram::Histogram;
+use metrics::Label;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
+use super::collector::Series;
+use crate::case::Cause;
 use crate::clock::{self, Instant};
+use crate::variants::array;
 
 /// What is timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 #[repr(usize)]
 pub enum Stage {
     /// Checking one request's signature; one request in 16.
@@ -35,38 +41,11 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Self; 10] = [
-        Self::Verify,
-        Self::Parse,
-        Self::Rate,
-        Self::LaneWait,
-        Self::JournalWrite,
-        Self::Fsync,
-        Self::Decide,
-        Self::Receipt,
-        Self::ReceiptSync,
-        Self::Whole,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Verify => "verify",
-            Self::Parse => "parse",
-            Self::Rate => "rate",
-            Self::LaneWait => "lane_wait",
-            Self::JournalWrite => "journal_write",
-            Self::Fsync => "fsync",
-            Self::Decide => "decide",
-            Self::Receipt => "receipt",
-            Self::ReceiptSync => "receipt_sync",
-            Self::Whole => "whole",
-        }
-    }
+    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
 }
 
 /// What is counted: the results of `gemba_signals_total`, then the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, VariantArray)]
 #[repr(usize)]
 pub enum Counter {
     Accepted,
@@ -91,55 +70,61 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub const ALL: [Self; 18] = [
-        Self::Accepted,
-        Self::Duplicate,
-        Self::BadSignature,
-        Self::Malformed,
-        Self::Unsupported,
-        Self::TooLarge,
-        Self::RateLimited,
-        Self::Conflict,
-        Self::NotFound,
-        Self::Shed,
-        Self::AnswersDelayed,
-        Self::Receipts,
-        Self::ActionsSuccessful,
-        Self::ActionsFailed,
-        Self::DeadSender,
-        Self::DeadPolicy,
-        Self::DeadTarget,
-        Self::DeadUs,
-    ];
+    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
 
-    /// The label `result` of `gemba_signals_total`; `None` for counters with a name of their own.
+    /// Cases opened, by whose they are to mend.
     #[must_use]
-    pub fn result(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Accepted => "accepted",
-            Self::Duplicate => "duplicate",
-            Self::BadSignature => "bad_signature",
-            Self::Malformed => "malformed",
-            Self::Unsupported => "unsupported",
-            Self::TooLarge => "too_large",
-            Self::RateLimited => "rate_limited",
-            Self::Conflict => "conflict",
-            Self::NotFound => "not_found",
-            Self::Shed => "shed",
-            _ => return None,
-        })
+    pub fn dead(cause: Cause) -> Self {
+        match cause {
+            Cause::Sender => Self::DeadSender,
+            Cause::Policy => Self::DeadPolicy,
+            Cause::Target => Self::DeadTarget,
+            Cause::Us => Self::DeadUs,
+        }
     }
 
-    /// The label `cause` of `gemba_dead_letters_total`.
-    #[must_use]
-    pub fn cause(self) -> Option<&'static str> {
-        Some(match self {
-            Self::DeadSender => "sender",
-            Self::DeadPolicy => "policy",
-            Self::DeadTarget => "target",
-            Self::DeadUs => "us",
-            _ => return None,
-        })
+    /// What a page says of it.
+    pub(super) fn series(self) -> Series {
+        let series = |name, help, label: Option<(&'static str, &'static str)>| Series {
+            name,
+            help,
+            labels: label.map(|(key, value)| Label::new(key, value)).into_iter().collect(),
+        };
+        let signals = |result| {
+            series(
+                "gemba_signals_total",
+                "Signals by what became of them at ingress",
+                Some(("result", result)),
+            )
+        };
+        let dead = |cause: Cause| {
+            let help = "Dead letters by whose they are to mend";
+            series("gemba_dead_letters_total", help, Some(("cause", cause.into_str())))
+        };
+        match self {
+            Self::Accepted => signals("accepted"),
+            Self::Duplicate => signals("duplicate"),
+            Self::BadSignature => signals("bad_signature"),
+            Self::Malformed => signals("malformed"),
+            Self::Unsupported => signals("unsupported"),
+            Self::TooLarge => signals("too_large"),
+            Self::RateLimited => signals("rate_limited"),
+            Self::Conflict => signals("conflict"),
+            Self::NotFound => signals("not_found"),
+            Self::Shed => signals("shed"),
+            Self::AnswersDelayed => series(
+                "gemba_answers_delayed_total",
+                "Refusals that waited because their sender was refused too much",
+                None,
+            ),
+            Self::Receipts => series("gemba_receipts_total", "Receipts in the transparency log", None),
+            Self::ActionsSuccessful => series("actions_successful_total", "Total successful actions", None),
+            Self::ActionsFailed => series("actions_failed_total", "Total failed actions", None),
+            Self::DeadSender => dead(Cause::Sender),
+            Self::DeadPolicy => dead(Cause::Policy),
+            Self::DeadTarget => dead(Cause::Target),
+            Self::DeadUs => dead(Cause::Us),
+        }
     }
 }
 

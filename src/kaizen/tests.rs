@@ -112,8 +112,8 @@ fn the_page_counts_what_was_recorded() {
     collector.add(Counter::Accepted, 1);
     assert_eq!(collector.counted(Counter::Accepted), 6);
     let mut gauges = Gauges::default();
-    gauges.set("queue_depth", &[], 3.0);
-    gauges.set("gemba_ring_depth", &[("ring", "arrivals")], 7.0);
+    gauges.set("queue_depth", "Signals accepted and not yet decided", &[], 3.0);
+    gauges.set("gemba_ring_depth", "Items that wait in a lane", &[("ring", "arrivals")], 7.0);
     let page = collector.render(&gauges);
     for line in [
         "signal_processing_latency_us_bucket{le=\"100\"} 2",
@@ -146,7 +146,12 @@ fn the_page_counts_what_was_recorded() {
 fn a_page_shows_what_is_known_now_and_nothing_of_the_page_before() {
     let collector = Collector::new().unwrap();
     let mut known = Gauges::default();
-    known.set("gemba_broker_queue_consumers", &[("partition", "0")], 2.0);
+    known.set(
+        "gemba_broker_queue_consumers",
+        "Who takes from a partition's queue; 0 is nobody",
+        &[("partition", "0")],
+        2.0,
+    );
     let shown = |gauges: &Gauges| collector.render(gauges).contains("gemba_broker_queue_consumers{");
     assert!(shown(&known));
     assert!(!shown(&Gauges::default()));

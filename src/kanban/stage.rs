@@ -361,7 +361,14 @@ impl Stage {
         let (seq, kind) = match arrival {
             Arrival::Outcome(outcome) => (self.writer.outcome(&outcome), Kind::Outcome(outcome)),
             Arrival::Timer(timer) => (self.writer.timer(&timer), Kind::Timer(timer)),
-            _ => unreachable!("what is answered arrives through a port, which has a lane for the answer"),
+            Arrival::Signals(..)
+            | Arrival::Forwarded(_)
+            | Arrival::Taken(_)
+            | Arrival::Adopted(_)
+            | Arrival::Shared(_)
+            | Arrival::Cut => {
+                unreachable!("what is answered arrives through a port, which has a lane for the answer")
+            }
         };
         self.stage(seq, kind);
     }

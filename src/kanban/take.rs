@@ -49,7 +49,7 @@ impl Stage {
             // What was fresh may have come once already in this unit.
             let known = match self.known[index] {
                 Known::Fresh => self.dedup.look_recent(&signal.identity, signal.digest),
-                known => known,
+                known @ (Known::Repeat { .. } | Known::Conflict { .. }) => known,
             };
             let seq = match known {
                 Known::Repeat { seq } | Known::Conflict { seq } => {

@@ -62,7 +62,9 @@ impl Stage {
             Arrival::Adopted(adopted) => self.adopt(*adopted),
             Arrival::Shared(shared) => self.share(*shared),
             Arrival::Cut => self.cut(),
-            _ => unreachable!("signals and inner events take their own way"),
+            Arrival::Signals(..) | Arrival::Forwarded(_) | Arrival::Outcome(_) | Arrival::Timer(_) => {
+                unreachable!("signals and inner events take their own way")
+            }
         }
     }
 

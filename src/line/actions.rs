@@ -115,8 +115,18 @@ impl Report {
 pub fn gauges(watches: &[Rc<Watch>], gauges: &mut Gauges) {
     for watch in watches {
         let labels = [("target", &*watch.name)];
-        gauges.set("gemba_target_breaker", &labels, watch.breaker().into());
+        gauges.set(
+            "gemba_target_breaker",
+            "Breaker of an action's target: 0 healthy, 1 testing, 2 halted",
+            &labels,
+            watch.breaker().into(),
+        );
         #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-        gauges.set("gemba_target_waiting", &labels, watch.waiting() as f64);
+        gauges.set(
+            "gemba_target_waiting",
+            "Actions that wait for their target",
+            &labels,
+            watch.waiting() as f64,
+        );
     }
 }

@@ -129,10 +129,15 @@ impl Broker {
         if let Self::Consumer(marks) = self {
             for why in Astray::REJECTED {
                 let rejected = marks.rejected.get(why as usize).map_or(0, Mark::read);
-                gauges.set("gemba_broker_rejected_messages", &[("cause", why.as_str())], rejected as f64);
+                gauges.set(
+                    "gemba_broker_rejected_messages",
+                    "Messages that became dead letters as a whole, by cause",
+                    &[("cause", why.into_str())],
+                    rejected as f64,
+                );
             }
         }
-        let mut set = |name, value: u64| gauges.set(name, &[], value as f64);
+        let mut set = |name, help, value: u64| gauges.set(name, help, &[], value as f64);
         match self.view(durable) {
             BrokerView::Edge {
                 connected,
@@ -143,12 +148,28 @@ impl Broker {
                 confirmed_messages,
                 partitions,
             } => {
-                set("gemba_broker_connected", connected.into());
-                set("gemba_broker_reconnects", reconnects);
-                set("gemba_broker_messages", confirmed_messages);
-                set("gemba_broker_blocked", blocked.into());
-                set("gemba_broker_unconfirmed_messages", unconfirmed_messages);
-                set("gemba_broker_backlog_events", backlog_events);
+                set(
+                    "gemba_broker_connected",
+                    "1 while there is a connection to the broker",
+                    connected.into(),
+                );
+                set("gemba_broker_reconnects", "Connections to the broker that ended", reconnects);
+                set(
+                    "gemba_broker_messages",
+                    "Messages that the broker confirmed, or that were acknowledged",
+                    confirmed_messages,
+                );
+                set("gemba_broker_blocked", "1 while the broker takes no messages", blocked.into());
+                set(
+                    "gemba_broker_unconfirmed_messages",
+                    "Messages published and not confirmed",
+                    unconfirmed_messages,
+                );
+                set(
+                    "gemba_broker_backlog_events",
+                    "Events that are durable and not confirmed",
+                    backlog_events,
+                );
                 for queue in &partitions {
                     queue_gauges(queue, gauges);
                 }
@@ -163,18 +184,39 @@ impl Broker {
                 missing_signals,
                 partitions,
             } => {
-                set("gemba_broker_connected", connected.into());
-                set("gemba_broker_reconnects", reconnects);
-                set("gemba_broker_messages", acknowledged_messages);
-                set("gemba_broker_unacknowledged_messages", unacknowledged_messages);
-                set("gemba_broker_repeated_messages", repeated_messages);
-                set("gemba_broker_missing_signals", missing_signals);
+                set(
+                    "gemba_broker_connected",
+                    "1 while there is a connection to the broker",
+                    connected.into(),
+                );
+                set("gemba_broker_reconnects", "Connections to the broker that ended", reconnects);
+                set(
+                    "gemba_broker_messages",
+                    "Messages that the broker confirmed, or that were acknowledged",
+                    acknowledged_messages,
+                );
+                set(
+                    "gemba_broker_unacknowledged_messages",
+                    "Messages delivered and not yet durable",
+                    unacknowledged_messages,
+                );
+                set(
+                    "gemba_broker_repeated_messages",
+                    "Messages that came twice and counted once",
+                    repeated_messages,
+                );
+                set("gemba_broker_missing_signals", "Numbers of edges that never came", missing_signals);
                 for PartitionView { consumed, owned, queue } in partitions {
                     queue_gauges(&queue, gauges);
                     if consumed {
                         let number = queue.partition.to_string();
                         let labels = [("partition", number.as_str())];
-                        gauges.set("gemba_broker_partition_owned", &labels, f64::from(u8::from(owned)));
+                        gauges.set(
+                            "gemba_broker_partition_owned",
+                            "1 where a partition's messages come to this node",
+                            &labels,
+                            f64::from(u8::from(owned)),
+                        );
                     }
                 }
             }
@@ -195,12 +237,16 @@ fn queues(queues: &Queues) -> impl Iterator<Item = QueueView> {
 fn queue_gauges(queue: &QueueView, gauges: &mut Gauges) {
     let number = queue.partition.to_string();
     let labels = [("partition", number.as_str())];
-    for (name, value) in [
-        ("gemba_broker_queue_messages", queue.queue_messages),
-        ("gemba_broker_queue_consumers", queue.queue_consumers),
+    for (name, help, value) in [
+        ("gemba_broker_queue_messages", "Messages that wait in a partition's queue", queue.queue_messages),
+        (
+            "gemba_broker_queue_consumers",
+            "Who takes from a partition's queue; 0 is nobody",
+            queue.queue_consumers,
+        ),
     ] {
         if let Some(value) = value {
-            gauges.set(name, &labels, value as f64);
+            gauges.set(name, help, &labels, value as f64);
         }
     }
 }

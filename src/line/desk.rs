@@ -239,7 +239,7 @@ impl Inner {
             return Ok(Err(Refused::Conflict(REPLAYED.into())));
         }
         if case.status != Status::Open {
-            return Ok(Err(Refused::Conflict(format!("it is {} already", case.status.as_str()))));
+            return Ok(Err(Refused::Conflict(format!("it is {} already", case.status.into_str()))));
         }
         Ok(Ok((case, signal)))
     }
@@ -485,14 +485,19 @@ impl Line for Desk {
         lanes(depths, restarts, &mut gauges);
         for state in StateName::ALL {
             let count: u64 = states.iter().map(|states| states[state as usize].read()).sum();
-            gauges.set("gemba_governors", &[("state", state.as_str())], count as f64);
+            gauges.set("gemba_governors", "Governors by state", &[("state", state.into_str())], count as f64);
         }
         cases.gauges(&mut gauges);
         health.gauges(&mut gauges);
         if let Some((since, _)) = compiled.holding() {
-            gauges.set("gemba_rules_since_seq", &[], since.0 as f64);
+            gauges.set("gemba_rules_since_seq", "The event from which the rules hold", &[], since.0 as f64);
         }
-        gauges.set("gemba_policy_reload_failures", &[], *self.0.reload_failures.borrow() as f64);
+        gauges.set(
+            "gemba_policy_reload_failures",
+            "Reloads that changed nothing, because a pack was wrong",
+            &[],
+            *self.0.reload_failures.borrow() as f64,
+        );
         actions::gauges(&self.0.targets, &mut gauges);
         self.0.collector.borrow().render(&gauges)
     }

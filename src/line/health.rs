@@ -76,20 +76,50 @@ impl Health {
     /// What every role shows.
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     pub fn gauges(&self, gauges: &mut Gauges) {
-        gauges.set("system_status", &[], self.status());
+        gauges.set("system_status", "0 healthy, 1 degraded, 2 halted", &[], self.status());
         self.connections.gauges(gauges);
-        gauges.set("gemba_diagnostics_lost", &[], diagnostics::lost() as f64);
-        gauges.set("gemba_waiting_bytes", &[], self.journal.crowd.used().bytes as f64);
+        gauges.set(
+            "gemba_diagnostics_lost",
+            "Lines that standard error did not take",
+            &[],
+            diagnostics::lost() as f64,
+        );
+        gauges.set(
+            "gemba_waiting_bytes",
+            "What signals take that wait for their decision or their action",
+            &[],
+            self.journal.crowd.used().bytes as f64,
+        );
         let clock = &self.journal.clock;
-        gauges.set("gemba_clock_offset_seconds", &[], clock.difference() as f64 / 1000.0);
-        gauges.set("gemba_clock_doubted", &[], u64::from(clock.doubt().is_some()) as f64);
-        gauges.set("gemba_clock_doubts", &[], clock.doubts() as f64);
+        gauges.set(
+            "gemba_clock_offset_seconds",
+            "Wall clock minus the journal's time",
+            &[],
+            clock.difference() as f64 / 1000.0,
+        );
+        gauges.set(
+            "gemba_clock_doubted",
+            "1 while the wall clock is not followed, since it is far from the journal's time",
+            &[],
+            u64::from(clock.doubt().is_some()) as f64,
+        );
+        gauges.set(
+            "gemba_clock_doubts",
+            "How often the wall clock began to be doubted",
+            &[],
+            clock.doubts() as f64,
+        );
         if let Some(checkpoint) = &self.checkpoint {
             let age = clock::millis().saturating_sub(checkpoint.read()) as f64 / 1000.0;
-            gauges.set("gemba_checkpoint_age_seconds", &[], age);
+            gauges.set("gemba_checkpoint_age_seconds", "Age of the last signed checkpoint", &[], age);
         }
         for (what, mark) in &self.written {
-            gauges.set("gemba_disk_written_bytes", &[("file", what)], mark.read() as f64);
+            gauges.set(
+                "gemba_disk_written_bytes",
+                "Bytes written since the start",
+                &[("file", what)],
+                mark.read() as f64,
+            );
         }
         if let Some(broker) = &self.broker {
             broker.gauges(self.durable(), gauges);

@@ -88,8 +88,8 @@ impl Connections {
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     pub fn gauges(&self, gauges: &mut Gauges) {
         let open: u64 = self.open.iter().map(Occupancy::count).sum();
-        gauges.set("gemba_connections", &[], open as f64);
-        gauges.set("gemba_connections_max", &[], self.max as f64);
+        gauges.set("gemba_connections", "Open connections of the data plane", &[], open as f64);
+        gauges.set("gemba_connections_max", "Connections that the data plane may hold", &[], self.max as f64);
     }
 }
 

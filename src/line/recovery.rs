@@ -172,7 +172,15 @@ pub fn replay(
                     dedup.insert(stray.signal.identity, stray.signal.digest, seq, header.time);
                 }
                 Kind::Position(position) => positions.recover(position),
-                _ => {}
+                Kind::Outcome(_)
+                | Kind::Timer(_)
+                | Kind::Command(_)
+                | Kind::Replay(_)
+                | Kind::Rules(_)
+                | Kind::Stray(_)
+                | Kind::Hold(_)
+                | Kind::Adopt(_)
+                | Kind::Shared(_) => {}
             }
             if seq > watermark && shards > 0 && !matches!(kind, Kind::Position(_)) {
                 if let Kind::Rules(text) = &kind {

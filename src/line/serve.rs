@@ -129,7 +129,21 @@ impl ServeError {
             Self::TooOften { .. } => {
                 Some("everything accepted is in the journal; the panics are on standard error")
             }
-            _ => None,
+            Self::DataDir { .. }
+            | Self::Signer(_)
+            | Self::Recovery(_)
+            | Self::Journal(_)
+            | Self::Log(_)
+            | Self::Store(_)
+            | Self::Publisher(_)
+            | Self::Sharing(_)
+            | Self::Shared(_)
+            | Self::Stage { .. }
+            | Self::Panicked { .. }
+            | Self::Ended { .. }
+            | Self::ToldToEnd
+            | Self::Illegal(_)
+            | Self::Histograms => None,
         }
     }
 }

@@ -163,11 +163,24 @@ pub fn view(marks: &Marks) -> StateView {
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
 pub fn gauges(marks: &Marks, gauges: &mut Gauges) {
     let view = view(marks);
-    let mut set = |name, value: u64| gauges.set(name, &[], value as f64);
-    set("gemba_state_shared_seq", view.shared_seq);
-    set("gemba_state_rounds", view.rounds);
-    set("gemba_state_failed_calls", view.failed_calls);
-    set("gemba_state_lost_partitions", view.lost_partitions);
-    set("gemba_state_held_partitions", view.held_partitions.len() as u64);
-    gauges.set("gemba_state_unshared_seconds", &[], view.unshared_milliseconds as f64 / 1000.0);
+    let mut set = |name, help, value: u64| gauges.set(name, help, &[], value as f64);
+    set("gemba_state_shared_seq", "Everything up to this event is in the shared store", view.shared_seq);
+    set("gemba_state_rounds", "Rounds that were shared", view.rounds);
+    set("gemba_state_failed_calls", "Calls of the shared store that did not end well", view.failed_calls);
+    set(
+        "gemba_state_lost_partitions",
+        "Partitions that another processor took from this one",
+        view.lost_partitions,
+    );
+    set(
+        "gemba_state_held_partitions",
+        "Partitions that this processor decides on",
+        view.held_partitions.len() as u64,
+    );
+    gauges.set(
+        "gemba_state_unshared_seconds",
+        "Time since the last round, while something is not shared",
+        &[],
+        view.unshared_milliseconds as f64 / 1000.0,
+    );
 }

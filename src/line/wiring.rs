@@ -153,9 +153,9 @@ pub fn lanes(depths: &[Gauge], restarts: &Mutex<Restarts>, gauges: &mut Gauges) 
         if name.starts_with("arrivals") || name.starts_with("events") {
             waiting += depth;
         }
-        gauges.set("gemba_ring_depth", &[("ring", name.as_str())], depth as f64);
+        gauges.set("gemba_ring_depth", "Items that wait in a lane", &[("ring", name.as_str())], depth as f64);
     }
-    gauges.set("queue_depth", &[], waiting as f64);
+    gauges.set("queue_depth", "Signals taken and not yet handed to their governor", &[], waiting as f64);
     let restarts = restarts.lock().unwrap_or_else(PoisonError::into_inner).total();
-    gauges.set("gemba_restarts", &[], restarts as f64);
+    gauges.set("gemba_restarts", "Restarts of stages since the process began", &[], restarts as f64);
 }

@@ -8,9 +8,15 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Serialize;
+use strum::{EnumCount, EnumString, IntoStaticStr, VariantArray};
+
+use crate::variants::{array, named};
 
 /// What a request is meant to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, EnumCount, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// New signals, rightly signed: 202.
@@ -24,17 +30,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Valid, Self::BadSignature, Self::Duplicate, Self::Malformed];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::BadSignature => "bad-signature",
-            Self::Duplicate => "duplicate",
-            Self::Malformed => "malformed",
-        }
-    }
+    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
 }
 
 /// Shares of the kinds, by weight.
@@ -48,8 +44,8 @@ pub struct Mix {
 pub enum BadMix {
     #[error("`{0}` is not of the form kind=weight")]
     Form(String),
-    #[error("`{0}` is no kind; there are valid, bad-signature, duplicate and malformed")]
-    Kind(String),
+    #[error("`{name}` is no kind of request; it {must}")]
+    Kind { name: String, must: String },
     #[error("`{0}` stands twice")]
     Twice(&'static str),
     #[error("the weight `{0}` is not a whole number up to 1000000")]
@@ -69,12 +65,11 @@ impl FromStr for Mix {
         let mut weights = [None; Kind::ALL.len()];
         for part in text.split(',').map(str::trim) {
             let (name, weight) = part.split_once('=').ok_or_else(|| BadMix::Form(part.into()))?;
-            let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
-            let kind = kind.ok_or_else(|| BadMix::Kind(name.into()))?;
+            let kind = named(name, &Kind::ALL).map_err(|must| BadMix::Kind { name: name.into(), must })?;
             let parsed = weight.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
             let parsed: u32 = parsed.ok_or_else(|| BadMix::Weight(weight.into()))?;
             if weights[kind as usize].replace(parsed).is_some() {
-                return Err(BadMix::Twice(kind.as_str()));
+                return Err(BadMix::Twice(kind.into_str()));
             }
         }
         let weights = weights.map(Option::unwrap_or_default);
@@ -92,7 +87,7 @@ impl std::fmt::Display for Mix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut comma = "";
         for (kind, weight) in Kind::ALL.into_iter().zip(self.weights).filter(|(_, weight)| *weight > 0) {
-            write!(f, "{comma}{}={weight}", kind.as_str())?;
+            write!(f, "{comma}{}={weight}", kind.into_str())?;
             comma = ",";
         }
         Ok(())
@@ -277,7 +272,13 @@ mod tests {
         let parse = |text: &str| text.parse::<Mix>().unwrap_err();
         assert_eq!(parse("valid"), BadMix::Form("valid".into()));
         assert_eq!(parse("valid=1,,"), BadMix::Form(String::new()));
-        assert_eq!(parse("wrong=1"), BadMix::Kind("wrong".into()));
+        assert_eq!(
+            parse("wrong=1"),
+            BadMix::Kind {
+                name: "wrong".into(),
+                must: "must be valid, bad-signature, duplicate or malformed".into()
+            }
+        );
         assert_eq!(parse("valid=1,valid=2"), BadMix::Twice("valid"));
         assert_eq!(parse("valid=-1"), BadMix::Weight("-1".into()));
         assert_eq!(parse("valid=1000001"), BadMix::Weight("1000001".into()));

@@ -95,6 +95,7 @@ fn page(summary: &Summary) -> String {
     )
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 fn settings_rows(summary: &Summary) -> table::Rows {
     let Ok(serde_json::Value::Object(settings)) = serde_json::to_value(&summary.settings) else {
         return table::Rows::new();

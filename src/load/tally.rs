@@ -129,7 +129,8 @@ impl Tally {
     pub fn tell(&mut self, kind: Kind, status: u16, body: &[u8]) {
         if self.examples.len() < EXAMPLES_MAX {
             let body = String::from_utf8_lossy(&body[..body.len().min(200)]);
-            self.examples.push(format!("a request of kind {} was answered {status}: {body}", kind.as_str()));
+            self.examples
+                .push(format!("a request of kind {} was answered {status}: {body}", kind.into_str()));
         }
     }
 

@@ -119,6 +119,7 @@ impl Broker {
 
 /// The library's error without the broker's own words.
 #[must_use]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 pub fn said(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => format!("the broker answered {}", error.get_id()),

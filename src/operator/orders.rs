@@ -108,7 +108,18 @@ pub async fn carry_out(
                 "changed": true, "seq": ordered.seq, "receipt_id": ordered.receipt_id, "policy": rules,
             }),
         },
-        _ => return Err(bad("this path is only read")),
+        Route::Live
+        | Route::Ready
+        | Route::Metrics
+        | Route::Status
+        | Route::Signal { .. }
+        | Route::Receipt { .. }
+        | Route::Governors
+        | Route::Governor { .. }
+        | Route::DeadLetters
+        | Route::DeadLetter { .. }
+        | Route::DryRun { .. }
+        | Route::Policy => return Err(bad("this path is only read")),
     })
 }
 

@@ -5,6 +5,7 @@ use crate::case::{CaseFilter, CaseId, Cause, Status};
 use crate::event::Seq;
 use crate::limits;
 use crate::percent;
+use crate::variants;
 
 /// `tenant=`, `limit=` and `after=tenant/sku`.
 pub fn governors(query: &str) -> Result<Filter, String> {
@@ -30,12 +31,12 @@ pub fn dead_letters(query: &str) -> Result<(CaseFilter, Seq, usize), String> {
     for (name, value) in pairs(query)? {
         match name {
             "cause" => {
-                let cause: Cause = value.parse().map_err(|error| format!("`cause`: {error}"))?;
-                filter.cause = Some(cause);
+                let cause = variants::named(&value, &Cause::ALL);
+                filter.cause = Some(cause.map_err(|error| format!("`cause` {error}"))?);
             }
             "status" => {
-                let status = Status::ALL.into_iter().find(|status| status.as_str() == value);
-                filter.status = Some(status.ok_or("`status` must be open, replayed or discarded")?);
+                let status = variants::named(&value, &Status::ALL);
+                filter.status = Some(status.map_err(|error| format!("`status` {error}"))?);
             }
             "tenant" => filter.tenant = Some(value.into()),
             "sku" => filter.sku = Some(value.into()),

@@ -229,7 +229,7 @@ fn refused(wrong: NoRoute) -> Answer {
 fn denial(denied: Denied) -> Answer {
     match denied {
         Denied::Lesser(needed) => {
-            problem(StatusCode::FORBIDDEN, &format!("the role {} is needed", needed.as_str()))
+            problem(StatusCode::FORBIDDEN, &format!("the role {} is needed", needed.into_str()))
         }
         Denied::Unknown => {
             let mut answer = problem(StatusCode::UNAUTHORIZED, "a bearer token is needed");

@@ -64,6 +64,7 @@ fn below(table: &DeTable<'_>, section: &str, found: &mut Vec<Value>) {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 fn take(
     value: &toml::Spanned<DeValue<'_>>,
     key: &str,

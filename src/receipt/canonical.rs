@@ -134,7 +134,7 @@ fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
     member(out, br#","reason":"#, fields.reason);
     out.extend_from_slice(br#","receipt_id":"#);
     quoted_id(out, b"r-", fields.id.seq.0, Some(fields.id.ordinal));
-    member(out, br#","receipt_type":"#, Some(fields.kind.as_str()));
+    member(out, br#","receipt_type":"#, Some(fields.kind.into_str()));
     if let Some(logged) = logged {
         hex(out, br#","salt":""#, logged.salt);
     }
@@ -155,8 +155,8 @@ fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
     member(out, br#","sku":"#, of_governor.then_some(fields.sku));
     member(out, br#","source":"#, fields.origin.map(|(source, _, _)| source));
     member(out, br#","source_key":"#, fields.origin.map(|(_, key, _)| key));
-    member(out, br#","state_after":"#, of_governor.then_some(fields.after.as_str()));
-    member(out, br#","state_before":"#, of_governor.then_some(fields.before.as_str()));
+    member(out, br#","state_after":"#, of_governor.then_some(fields.after.into_str()));
+    member(out, br#","state_before":"#, of_governor.then_some(fields.before.into_str()));
     out.extend_from_slice(if fields.success { br#","success":true"# } else { br#","success":false"# });
     member(out, br#","tenant":"#, of_governor.then_some(fields.tenant));
     number(out, br#","timestamp":"#, fields.time.0);
@@ -361,7 +361,7 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
         return None;
     }
     let holds = |flag| flags & flag != 0;
-    let state = |number: u8| StateName::ALL.get(usize::from(number)).copied();
+    let state = StateName::from_repr;
     let seq = Seq(cursor.number()?);
     let time = UnixMillis(cursor.number()?);
     let (tenant, sku) = (cursor.text()?, cursor.text()?);
@@ -398,7 +398,7 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
     Some(Stored {
         id: ReceiptId { seq, ordinal },
         time,
-        kind: ReceiptType::ALL.get(usize::from(kind)).copied()?,
+        kind: ReceiptType::from_repr(kind)?,
         before: state(states >> 4)?,
         after: state(states & 15)?,
         success: holds(SUCCESS),

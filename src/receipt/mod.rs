@@ -7,8 +7,11 @@ pub mod commitment;
 use std::fmt;
 use std::sync::Arc;
 
+use strum::{EnumCount, FromRepr, IntoStaticStr, VariantArray};
+
 use crate::event::{ActionId, Seq, UnixMillis};
 use crate::signal::Signal;
+use crate::variants::array;
 
 /// `r-<seq>-<ordinal>`: the event that caused the receipt and its place among that event's receipts. Derived, not
 /// drawn, so that a replay names the same receipt the same (promise P8).
@@ -44,7 +47,10 @@ impl std::str::FromStr for ReceiptId {
 pub struct NotAReceiptId;
 
 /// The states of a governor, in the blueprint's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumCount, FromRepr, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 #[repr(u8)]
 pub enum StateName {
     Boot = 0,
@@ -56,24 +62,14 @@ pub enum StateName {
 }
 
 impl StateName {
-    pub const ALL: [Self; 6] =
-        [Self::Boot, Self::Stable, Self::ActionPending, Self::QuotaExhausted, Self::Degraded, Self::Halted];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Boot => "boot",
-            Self::Stable => "stable",
-            Self::ActionPending => "action_pending",
-            Self::QuotaExhausted => "quota_exhausted",
-            Self::Degraded => "degraded",
-            Self::Halted => "halted",
-        }
-    }
+    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
 }
 
 /// What kind of decision a receipt proves. The numbers are part of the stored format and never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumCount, FromRepr, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 #[repr(u8)]
 pub enum ReceiptType {
     BootstrapTimeout = 0,
@@ -97,46 +93,7 @@ pub enum ReceiptType {
 }
 
 impl ReceiptType {
-    pub const ALL: [Self; 16] = [
-        Self::BootstrapTimeout,
-        Self::ActionGenerated,
-        Self::PolicyDenied,
-        Self::ActionSuccessful,
-        Self::ActionFailed,
-        Self::JidokaHalt,
-        Self::DeadletterSignal,
-        Self::Observed,
-        Self::QuotaExceeded,
-        Self::DeferredDropped,
-        Self::Entitlement,
-        Self::Operator,
-        Self::PolicyChange,
-        Self::KeyChange,
-        Self::QuotaRestored,
-        Self::BreakerTesting,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BootstrapTimeout => "bootstrap_timeout",
-            Self::ActionGenerated => "action_generated",
-            Self::PolicyDenied => "policy_denied",
-            Self::ActionSuccessful => "action_successful",
-            Self::ActionFailed => "action_failed",
-            Self::JidokaHalt => "jidoka_halt",
-            Self::DeadletterSignal => "deadletter_signal",
-            Self::Observed => "observed",
-            Self::QuotaExceeded => "quota_exceeded",
-            Self::DeferredDropped => "deferred_dropped",
-            Self::Entitlement => "entitlement",
-            Self::Operator => "operator",
-            Self::PolicyChange => "policy_change",
-            Self::KeyChange => "key_change",
-            Self::QuotaRestored => "quota_restored",
-            Self::BreakerTesting => "breaker_testing",
-        }
-    }
+    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
 }
 
 /// Which rule decided, where one did. Of a changed pack, every rule of it: `*`.

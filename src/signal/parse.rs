@@ -144,7 +144,7 @@ impl Unfit {
     pub fn items(&self) -> impl Iterator<Item = (usize, &Reason)> {
         let items = match self {
             Self::Items { batch: true, items } => items.as_slice(),
-            _ => &[],
+            Self::NotUtf8 | Self::Empty | Self::TooMany | Self::Frame(_) | Self::Items { .. } => &[],
         };
         items.iter().map(|(index, why)| (*index, why))
     }

@@ -6,6 +6,8 @@
 //! in order: nothing may be pending), `--secret FILE` (must stand in no file; may be repeated). Exit 0: all hold. 1: one
 //! does not, and the output names it. 2: usage. 3: something cannot be read.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it wants")]
+
 #[path = "oracles/mod.rs"]
 mod oracles;
 

@@ -13,6 +13,7 @@
 //! `GEMBA_CHAINS` of kills during recovery (6), `GEMBA_SEED`. The seed chooses what is killed when; the threads of
 //! node and clients remain the machine's.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it wants")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 #[cfg(feature = "faults")]

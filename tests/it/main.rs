@@ -1,5 +1,6 @@
 //! Tests of the whole program from outside: the real binary, real sockets, real files.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it wants")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod actions;

@@ -1,6 +1,7 @@
 //! A line over several processes, with a real RabbitMQ between them: what an edge has answered is decided once, in the
 //! order of its tenant, whatever the broker and the processes go through.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it wants")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(clippy::float_cmp, reason = "the metrics that are asked for count")]
 

@@ -5,6 +5,7 @@
 //! `GEMBA_SEEDS` seeds are run from `GEMBA_SEED` on; a seed that fails is printed with its story and is a test of its own
 //! from then on. Every seed runs twice and must do the same.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names what it wants")]
 #![expect(clippy::unwrap_used, reason = "a test: what cannot be is a finding")]
 
 mod clients;

@@ -120,6 +120,7 @@ enum Ended {
 }
 
 impl From<lapin::Error> for Ended {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
     fn from(error: lapin::Error) -> Self {
         let why = said(&error);
         let too_large = AMQPErrorKind::Soft(AMQPSoftError::CONTENTTOOLARGE);

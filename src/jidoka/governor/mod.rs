@@ -143,7 +143,11 @@ impl Governor {
     pub fn halted_since(&self) -> Option<UnixMillis> {
         match &self.state {
             State::Halted(halted) => Some(halted.since),
-            _ => None,
+            State::Boot(_)
+            | State::Stable
+            | State::ActionPending(_)
+            | State::QuotaExhausted
+            | State::Degraded => None,
         }
     }
 
@@ -185,14 +189,22 @@ impl Governor {
     pub fn timers(&self) -> impl Iterator<Item = Arm> {
         let boot = match &self.state {
             State::Boot(boot) => Some(boot.timer),
-            _ => None,
+            State::Stable
+            | State::ActionPending(_)
+            | State::QuotaExhausted
+            | State::Degraded
+            | State::Halted(_) => None,
         };
         let reset = match &self.state {
             State::Halted(halted) => match &halted.by {
                 HaltedBy::Breaker { reset } => Some(*reset),
                 HaltedBy::Operator { .. } => None,
             },
-            _ => None,
+            State::Boot(_)
+            | State::Stable
+            | State::ActionPending(_)
+            | State::QuotaExhausted
+            | State::Degraded => None,
         };
         let running = [
             (TimerKind::Boot, boot),

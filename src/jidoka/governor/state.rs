@@ -81,7 +81,7 @@ impl State {
         match self {
             Self::ActionPending(pending) => Some(&pending.flight),
             Self::Halted(Halted { by: HaltedBy::Operator { flight }, .. }) => flight.as_deref(),
-            _ => None,
+            Self::Boot(_) | Self::Stable | Self::QuotaExhausted | Self::Degraded | Self::Halted(_) => None,
         }
     }
 
@@ -89,7 +89,7 @@ impl State {
         match self {
             Self::Boot(boot) => Some(&boot.mailbox),
             Self::ActionPending(pending) => Some(&pending.mailbox),
-            _ => None,
+            Self::Stable | Self::QuotaExhausted | Self::Degraded | Self::Halted(_) => None,
         }
     }
 
@@ -97,7 +97,7 @@ impl State {
         match self {
             Self::Boot(boot) => Some(&mut boot.mailbox),
             Self::ActionPending(pending) => Some(&mut pending.mailbox),
-            _ => None,
+            Self::Stable | Self::QuotaExhausted | Self::Degraded | Self::Halted(_) => None,
         }
     }
 

@@ -77,7 +77,14 @@ impl Governor {
             Kind::Signal(signal) => (event.seq, signal, None),
             Kind::Replay(replay) => (replay.case, replay.signal, replay.resend),
             Kind::Stray(stray) => (event.seq, stray.signal, None),
-            _ => return,
+            Kind::Outcome(_)
+            | Kind::Timer(_)
+            | Kind::Command(_)
+            | Kind::Rules(_)
+            | Kind::Position(_)
+            | Kind::Hold(_)
+            | Kind::Adopt(_)
+            | Kind::Shared(_) => return,
         };
         let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
         let held = Held { seq: event.seq, accepted, signal };
@@ -155,7 +162,12 @@ impl Governor {
                     State::Halted(Halted { by: HaltedBy::Breaker { .. }, .. }) => {
                         (Cause::Target, reason::HALTED_BY_BREAKER)
                     }
-                    _ => (Cause::Us, reason::HALTED_BY_OPERATOR),
+                    State::Boot(_)
+                    | State::Stable
+                    | State::ActionPending(_)
+                    | State::QuotaExhausted
+                    | State::Degraded
+                    | State::Halted(_) => (Cause::Us, reason::HALTED_BY_OPERATOR),
                 };
                 turn.dead_letter(held, state, cause, detail.into(), None);
             }

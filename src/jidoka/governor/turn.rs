@@ -77,7 +77,7 @@ impl Turn<'_> {
         detail: Arc<str>,
         policy: Option<Arc<Policy>>,
     ) {
-        let said = format!("{}: {detail}", cause.as_str());
+        let said = format!("{}: {detail}", cause.into_str());
         let why = Why { cause, detail, event: self.seq, time: self.time, state };
         self.open(held.accepted, held.seq, why, &held.signal, None);
         self.settle(held, ReceiptType::DeadletterSignal, state, state);
@@ -95,7 +95,7 @@ impl Turn<'_> {
 
     /// An action that was to go out again stays where it was.
     pub(super) fn not_sent(&mut self, held: Held, state: StateName, resend: &Resend) {
-        let detail = format!("the action was not sent again: the governor is {}", state.as_str());
+        let detail = format!("the action was not sent again: the governor is {}", state.into_str());
         self.dead_letter(held, state, Cause::Us, detail.into(), None);
         self.keep(Some(resend));
     }

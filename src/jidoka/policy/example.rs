@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use strum::IntoStaticStr;
 
 use super::memory::{Entry, Kind, Memory};
 use super::pack::{Declared, Rule};
@@ -91,7 +92,8 @@ enum Classes {
 }
 
 /// What an example says must come out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 #[serde(rename_all = "lowercase")]
 pub enum Expected {
     Act,
@@ -101,17 +103,7 @@ pub enum Expected {
     Error,
 }
 
-impl Expected {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Act => "act",
-            Self::Deny => "deny",
-            Self::Observe => "observe",
-            Self::Error => "error",
-        }
-    }
-}
+impl Expected {}
 
 /// A checked example.
 #[derive(Debug)]
@@ -234,7 +226,7 @@ impl Example {
             Err(unfit) => (Expected::Error, Some(unfit.policy.rule.clone()), Some(unfit.detail)),
         };
         let as_expected = step.expect.map_or(decided != Expected::Error, |expect| decided == expect);
-        let own = step.expect.is_some_and(|expect| expect.as_str() == of.verdict.as_str());
+        let own = step.expect.is_some_and(|expect| expect.into_str() == of.verdict.into_str());
         let by_whom = match &step.rule {
             Some(wanted) => rule.as_deref().unwrap_or("none") == &**wanted,
             None if own => rule.as_deref() == Some(&*of.id),

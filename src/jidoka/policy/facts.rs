@@ -118,7 +118,7 @@ fn value<'a>(given: Given, question: &Question<'a>) -> Value<'a> {
             Severity::Critical => "critical",
         }),
         Given::Now => timestamp(question.now),
-        Given::State => text(question.state.as_str()),
+        Given::State => text(question.state.into_str()),
         Given::Entitled => Value::Bool(question.entitled),
         Given::QuotaRemaining => Value::Double(question.quota_remaining.into()),
         Given::Testing => Value::Bool(question.testing),

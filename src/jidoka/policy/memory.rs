@@ -121,7 +121,7 @@ impl Memory {
         let at = self.cells.iter().position(|(id, _)| *id == entry.id).unwrap_or_else(|| {
             let cell = match entry.kind {
                 Kind::Last => Cell::Last(entry.value),
-                _ => Cell::Window(Window::at(slice)),
+                Kind::Count | Kind::Sum | Kind::Mean => Cell::Window(Window::at(slice)),
             };
             self.cells.push((entry.id, cell));
             self.cells.len() - 1

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Deserialize;
+use strum::IntoStaticStr;
 use toml::Spanned;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -24,7 +25,8 @@ use crate::receipt::Policy;
 use crate::signal::is_name;
 
 /// What a rule says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     Act,
@@ -32,16 +34,7 @@ pub enum Verdict {
     Observe,
 }
 
-impl Verdict {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Act => "act",
-            Self::Deny => "deny",
-            Self::Observe => "observe",
-        }
-    }
-}
+impl Verdict {}
 
 /// A checked pack.
 #[derive(Debug)]
@@ -271,7 +264,7 @@ impl Checker {
             }
             (Verdict::Deny | Verdict::Observe, None) => None,
             (Verdict::Deny | Verdict::Observe, Some(action)) => {
-                let what = format!("a rule that decides `{}` takes no action", verdict.as_str());
+                let what = format!("a rule that decides `{}` takes no action", verdict.into_str());
                 return Err(self.wrong(&action.span(), what));
             }
         };

@@ -337,7 +337,7 @@ fn a_change_of_rules_leaves_a_receipt_for_each_pack_that_came_changed_or_went() 
             format!(
                 "{} {} {pack}: {}",
                 draft.id,
-                draft.kind.as_str(),
+                draft.kind.into_str(),
                 draft.reason.as_deref().unwrap_or_default()
             )
         };

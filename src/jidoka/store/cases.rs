@@ -83,9 +83,19 @@ impl Cases {
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     pub fn gauges(&self, gauges: &mut Gauges) {
         for (cause, open) in Cause::ALL.into_iter().zip(&self.open) {
-            gauges.set("gemba_dead_letters_open", &[("cause", cause.as_str())], open.read() as f64);
+            gauges.set(
+                "gemba_dead_letters_open",
+                "Dead letters that nobody replayed or discarded, by whose they are to mend",
+                &[("cause", cause.into_str())],
+                open.read() as f64,
+            );
         }
-        gauges.set("gemba_dead_letters_closed", &[], self.closed.read() as f64);
+        gauges.set(
+            "gemba_dead_letters_closed",
+            "Closed dead letters that are still kept",
+            &[],
+            self.closed.read() as f64,
+        );
     }
 
     /// Tells how many there are now.

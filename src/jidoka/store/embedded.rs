@@ -201,6 +201,7 @@ impl Followups {
 }
 
 /// fjall's errors print its own types; these say what to do.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 pub(super) fn wrapped(path: &Path, doing: &'static str, error: fjall::Error) -> StoreError {
     let path = path.to_owned();
     match error {

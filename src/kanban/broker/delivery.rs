@@ -39,6 +39,7 @@ pub fn prove_nudge(properties: &BasicProperties, partition: u16, keys: &Keys) ->
     verify(properties, keys, Statement::Nudge(partition))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 fn verify(properties: &BasicProperties, keys: &Keys, statement: Statement<'_>) -> Result<(), Astray> {
     let headers = properties.headers().as_ref().map(FieldTable::inner);
     let text = |name: &str| match headers?.get(name)? {
@@ -64,6 +65,7 @@ pub fn vouch(headers: &mut FieldTable, keys: &Keys, statement: Statement<'_>) {
 }
 
 /// What its headers say.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 fn origin(properties: &BasicProperties) -> Option<Origin> {
     if properties.content_type().as_ref().is_none_or(|content| content.as_str() != CONTENT_TYPE) {
         return None;

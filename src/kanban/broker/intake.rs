@@ -396,7 +396,9 @@ impl Consumer {
         {
             match order.offer(span, held) {
                 Verdict::Take(brought, behind) => self.hand_on_in_order(taking, brought, behind)?,
-                other => self.settle(taking, key, other)?,
+                other @ (Verdict::Repeat(_) | Verdict::Held | Verdict::Stranger(_)) => {
+                    self.settle(taking, key, other)?;
+                }
             }
         }
         taking.waiting.remove(key);

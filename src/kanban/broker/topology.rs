@@ -76,6 +76,7 @@ impl Topology {
     ///
     /// # Errors
     /// In words: the broker names the argument that is another one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
     pub async fn declare(&self, connection: &Connection) -> Result<(), String> {
         let declared = timeout(BROKER_DECLARE, async {
             let channel = connection.create_channel().await?;

@@ -57,7 +57,7 @@ impl ArchiveError {
             Self::Damaged { .. } | Self::Missing { .. } => Some(
                 "restore the directory `dedup` from a backup; without it, signals sent again could count twice",
             ),
-            _ => None,
+            Self::Io { .. } | Self::Version { .. } | Self::Gone => None,
         }
     }
 }

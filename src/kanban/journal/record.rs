@@ -352,7 +352,7 @@ impl Decoder {
     }
 
     fn stray(&mut self) -> Result<Stray, Unreadable> {
-        let why = Astray::numbered(self.byte()?).ok_or(Unreadable::Unknown)?;
+        let why = Astray::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
         Ok(Stray { why, signal: self.enclosed()? })
     }
 

@@ -143,7 +143,13 @@ impl Head {
         }
         let positions = positions.iter().map(|(edge, through)| match through {
             Value::Integer(through) => Some((EdgeName::read(edge).ok()?, Seq(u64::try_from(*through).ok()?))),
-            _ => None,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Text(_)
+            | Value::Bytes(_)
+            | Value::Time(_)
+            | Value::Array(_)
+            | Value::Map(_) => None,
         });
         let positions = positions.collect::<Option<_>>().ok_or_else(|| from.unreadable("positions"))?;
         Ok(Self {
@@ -179,7 +185,13 @@ impl Progress {
             Value::Integer(partition) => {
                 u16::try_from(*partition).ok().and_then(|lost| partition_number(lost).ok())
             }
-            _ => None,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Text(_)
+            | Value::Bytes(_)
+            | Value::Time(_)
+            | Value::Array(_)
+            | Value::Map(_) => None,
         });
         let lost = lost.collect::<Option<_>>().ok_or_else(|| from.unreadable("lost"))?;
         Ok(Self { writes: from.number("writes")?, through: Seq(from.number("through")?), lost })
@@ -232,7 +244,10 @@ pub fn read_governor(
         return Err(from.unreadable("line"));
     }
     let timers = from.maps("timers", TIMERS_PER_GOVERNOR, |timer| {
-        Some((TimerKind::numbered(timer.number("kind").ok()?)?, UnixMillis(timer.number("due").ok()?)))
+        Some((
+            TimerKind::from_repr(u8::try_from(timer.number("kind").ok()?).ok()?)?,
+            UnixMillis(timer.number("due").ok()?),
+        ))
     })?;
     let waiting = from.maps("waiting", WAITING_DOCUMENTS_MAX, |listed| {
         let count = |field| usize::try_from(u32::try_from(listed.number(field).ok()?).ok()?).ok();
@@ -441,7 +456,13 @@ impl Reader<'_> {
         }
         let map = |map: &Value| match map {
             Value::Map(fields) => read(Reader { document: self.document, fields }),
-            _ => None,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Integer(_)
+            | Value::Text(_)
+            | Value::Bytes(_)
+            | Value::Time(_)
+            | Value::Array(_) => None,
         };
         maps.iter().map(map).collect::<Option<_>>().ok_or_else(|| self.unreadable(field))
     }

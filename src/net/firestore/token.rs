@@ -110,7 +110,9 @@ impl Tokens {
         };
         match &self.source {
             Source::Owner => Ok(Bearer::from("Bearer owner")),
-            _ => tokio::time::timeout(FIRESTORE_TOKEN, asking).await.unwrap_or(Err(NoToken::Slow)),
+            Source::ServiceAccount(_) | Source::Metadata(_) => {
+                tokio::time::timeout(FIRESTORE_TOKEN, asking).await.unwrap_or(Err(NoToken::Slow))
+            }
         }
     }
 

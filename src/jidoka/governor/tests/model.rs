@@ -203,7 +203,13 @@ impl Model {
 
 fn lines(drafts: &[Draft]) -> Vec<Line5> {
     let line = |draft: &Draft| {
-        (draft.id.seq.0, draft.id.ordinal, draft.kind.as_str(), draft.before.as_str(), draft.after.as_str())
+        (
+            draft.id.seq.0,
+            draft.id.ordinal,
+            draft.kind.into_str(),
+            draft.before.into_str(),
+            draft.after.into_str(),
+        )
     };
     drafts.iter().map(line).collect()
 }
@@ -260,7 +266,7 @@ proptest! {
             line.effects.clear();
             line.governor.step(event, &line.rules, &mut line.effects);
             prop_assert_eq!(lines(&line.effects.drafts), std::mem::take(&mut model.out));
-            prop_assert_eq!(line.governor.state().as_str(), model.state);
+            prop_assert_eq!(line.governor.state().into_str(), model.state);
             prop_assert_eq!(line.governor.waiting(), model.inbox.len());
             prop_assert_eq!(line.governor.quota_remaining(&line.rules), model.quota.map_or(QUOTA, |quota| quota.0));
             let running = line.governor.timers().count();
@@ -291,7 +297,7 @@ proptest! {
                 prop_assert!(ids.insert(draft.id), "{} twice", draft.id);
                 prop_assert_eq!(draft.before, state, "receipts follow one another");
                 state = draft.after;
-                if FINAL.contains(&draft.kind.as_str()) {
+                if FINAL.contains(&draft.kind.into_str()) {
                     prop_assert_eq!(draft.id.ordinal, 0);
                     let replayed = draft.signal_seq == Some(CASE);
                     prop_assert!(replayed || draft.signal_seq == Some(draft.id.seq));

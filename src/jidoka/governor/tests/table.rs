@@ -263,11 +263,11 @@ fn every_event_has_its_defined_result_in_every_state() {
                 .map(|draft| {
                     let whose = if Some(draft.id.seq) == waits { "w" } else { "e" };
                     assert!(whose == "w" || draft.id.seq == line.seq);
-                    format!("{whose} {}", draft.kind.as_str())
+                    format!("{whose} {}", draft.kind.into_str())
                 })
                 .collect();
             assert_eq!(drafts.first().map_or(before, |draft| draft.before), before);
-            let after = line.governor.state().as_str();
+            let after = line.governor.state().into_str();
             let space = if receipts.is_empty() { "" } else { " " };
             writeln!(found, "{name} | {input} | {}{space}> {after}", receipts.join(", ")).unwrap();
         }
@@ -357,7 +357,7 @@ fn page() -> String {
          | event |",
     );
     for state in StateName::ALL {
-        write!(page, " {} |", state.as_str()).unwrap();
+        write!(page, " {} |", state.into_str()).unwrap();
     }
     page.push_str("\n|---|---|---|---|---|---|---|\n");
     for (event, cells) in lines {
