@@ -141,7 +141,7 @@ impl Failure {
 }
 
 /// The timers a governor may have armed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, FromRepr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, FromRepr, VariantArray)]
 #[repr(u8)]
 pub enum TimerKind {
     /// `boot` waited too long for its entitlement.
@@ -175,6 +175,33 @@ pub enum Verb {
     Quota(u32),
     /// The dead letter of this signal is not to be replayed.
     Discard(Seq),
+}
+
+/// The name of a [`Verb`]. The numbers are stored and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[repr(u8)]
+pub enum VerbName {
+    Halt = 0,
+    Resume = 1,
+    Entitle = 2,
+    Revoke = 3,
+    Quota = 4,
+    Discard = 5,
+}
+
+impl Verb {
+    #[must_use]
+    pub fn name(self) -> VerbName {
+        match self {
+            Self::Halt => VerbName::Halt,
+            Self::Resume => VerbName::Resume,
+            Self::Entitle => VerbName::Entitle,
+            Self::Revoke => VerbName::Revoke,
+            Self::Quota(_) => VerbName::Quota,
+            Self::Discard(_) => VerbName::Discard,
+        }
+    }
 }
 
 /// An operator's order; the reason is required.
@@ -271,17 +298,22 @@ pub enum Astray {
 
 impl Astray {
     pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
-    /// Why a message as a whole is not taken.
-    pub const REJECTED: [Self; 8] = [
-        Self::Foreign,
-        Self::Poison,
-        Self::Unsigned,
-        Self::UnknownKey,
-        Self::WrongMac,
-        Self::TooLong,
-        Self::Unreadable,
-        Self::Misrouted,
-    ];
+
+    /// Whether it is a message as a whole that is not taken.
+    #[must_use]
+    pub fn is_of_a_message(self) -> bool {
+        match self {
+            Self::Conflict | Self::SetAside => false,
+            Self::Foreign
+            | Self::Poison
+            | Self::Unsigned
+            | Self::UnknownKey
+            | Self::WrongMac
+            | Self::TooLong
+            | Self::Unreadable
+            | Self::Misrouted => true,
+        }
+    }
 }
 
 /// Through which number a processor has taken the signals of one edge and partition. It concerns no governor.

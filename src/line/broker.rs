@@ -127,7 +127,7 @@ impl Broker {
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     pub fn gauges(&self, durable: Seq, gauges: &mut Gauges) {
         if let Self::Consumer(marks) = self {
-            for why in Astray::REJECTED {
+            for why in Astray::ALL.into_iter().filter(|why| why.is_of_a_message()) {
                 let rejected = marks.rejected.get(why as usize).map_or(0, Mark::read);
                 gauges.set(
                     "gemba_broker_rejected_messages",

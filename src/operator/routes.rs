@@ -1,6 +1,7 @@
 //! Every route of the plane in one table, which a test walks.
 
 use hyper::Method;
+use strum::EnumString;
 
 use super::Role;
 use super::access::Need;
@@ -29,7 +30,8 @@ pub enum Route {
 }
 
 /// What a governor is ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
+#[strum(serialize_all = "snake_case")]
 pub enum Order {
     Halt,
     Resume,
@@ -77,7 +79,7 @@ fn route(parts: &[&str]) -> Option<Route> {
         ["v1", "governors"] => Route::Governors,
         ["v1", "governors", tenant, sku] => Route::Governor { tenant: own(tenant), sku: own(sku) },
         ["v1", "governors", tenant, sku, order] => {
-            Route::Govern { tenant: own(tenant), sku: own(sku), order: Order::named(order)? }
+            Route::Govern { tenant: own(tenant), sku: own(sku), order: order.parse().ok()? }
         }
         ["v1", "deadletters"] => Route::DeadLetters,
         ["v1", "deadletters", id] => Route::DeadLetter { id: own(id) },
@@ -89,19 +91,6 @@ fn route(parts: &[&str]) -> Option<Route> {
         ["v1", "policy", "reload"] => Route::PolicyReload,
         _ => return None,
     })
-}
-
-impl Order {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "halt" => Self::Halt,
-            "resume" => Self::Resume,
-            "entitle" => Self::Entitle,
-            "revoke" => Self::Revoke,
-            "quota" => Self::Quota,
-            _ => return None,
-        })
-    }
 }
 
 impl Route {
@@ -129,15 +118,25 @@ impl Route {
 
     /// Whether it is a POST.
     fn orders(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Govern { .. }
-                | Self::DryRun { .. }
-                | Self::Replay { .. }
-                | Self::Resend { .. }
-                | Self::Discard { .. }
-                | Self::PolicyReload
-        )
+            | Self::DryRun { .. }
+            | Self::Replay { .. }
+            | Self::Resend { .. }
+            | Self::Discard { .. }
+            | Self::PolicyReload => true,
+            Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Status
+            | Self::Signal { .. }
+            | Self::Receipt { .. }
+            | Self::Governors
+            | Self::Governor { .. }
+            | Self::DeadLetters
+            | Self::DeadLetter { .. }
+            | Self::Policy => false,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod rules;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
+use strum::{FromRepr, VariantArray};
 
 pub use identity::Fingerprint;
 pub use json::is_strict;
@@ -21,7 +22,7 @@ pub use parse::{Fixed, Form, Reason, Unfit, UnsupportedForm, parse};
 pub use rules::{Illegal, Name, Rule, is_name};
 
 /// How urgent the sender says it is; a degraded governor decides only on `Critical`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromRepr, VariantArray)]
 #[repr(u8)]
 pub enum Severity {
     #[default]
@@ -31,7 +32,7 @@ pub enum Severity {
 }
 
 /// How much of a signal its signature proves, best first. It stands on every receipt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromRepr, VariantArray)]
 #[repr(u8)]
 pub enum Assurance {
     /// Asymmetric signature over body, id and time: only the sender can have made it.

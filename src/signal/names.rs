@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use strum::{FromRepr, VariantArray};
 
 use super::Assurance;
 use super::rules::{Illegal, Rule};
@@ -55,7 +56,7 @@ impl Text {
 }
 
 /// What makes a source's signals the same signal. Its number is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromRepr, VariantArray)]
 #[repr(u8)]
 pub enum Identified {
     /// The tenant and the sender's id, which the signature covers.
@@ -72,12 +73,6 @@ impl Identified {
             Assurance::A | Assurance::B | Assurance::C => Self::ById,
             Assurance::D => Self::ByBody,
         }
-    }
-
-    /// The one with this number.
-    #[must_use]
-    pub fn of(number: u8) -> Option<Self> {
-        [Self::ById, Self::ByBody].into_iter().find(|identified| *identified as u8 == number)
     }
 }
 

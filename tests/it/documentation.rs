@@ -1,4 +1,5 @@
-//! The documentation beside the tree: every key of the configuration is described, and no link leads nowhere.
+//! The documentation beside the tree: every key of the configuration, metric, route and command is described, and no link
+//! leads nowhere.
 
 use std::path::{Path, PathBuf};
 
@@ -59,6 +60,97 @@ fn every_key_of_the_configuration_is_described() {
     let page = read("docs/configuration.md");
     let missing: Vec<&String> = known.iter().filter(|key| !page.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "docs/configuration.md does not describe {missing:?}");
+}
+
+/// Every file of Rust below `dir`, without its tests.
+fn sources(dir: &Path, found: &mut String) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() && name != "tests" {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests" {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_described() {
+    let mut source = String::new();
+    sources(&root().join("src"), &mut source);
+    let named = source.split('"').filter(|text| {
+        let ours = ["gemba_", "system_status", "queue_depth", "actions_", "signal_processing_"];
+        ours.iter().any(|begin| text.starts_with(begin))
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    });
+    let named: std::collections::BTreeSet<&str> = named.collect();
+    assert!(named.len() > 50 && named.contains("gemba_fsync_seconds"), "{named:?}");
+    let pages = read("docs/operations.md") + &read("docs/machines.md");
+    let is_described =
+        |name: &str| pages.contains(&format!("`{name}`")) || pages.contains(&format!("`{name}{{"));
+    let missing: Vec<_> = named.into_iter().filter(|name| !is_described(name)).collect();
+    assert!(missing.is_empty(), "neither docs/operations.md nor docs/machines.md describes {missing:?}");
+}
+
+#[test]
+fn every_route_is_described() {
+    let source = read("src/operator/routes.rs");
+    let table = source.split("Some(match parts {").nth(1).unwrap().split("_ => return None").next().unwrap();
+    let mut paths = Vec::new();
+    for line in table.lines() {
+        let Some((pattern, _)) = line.trim().strip_prefix('[').and_then(|line| line.split_once("] =>"))
+        else {
+            continue;
+        };
+        let parts = pattern.split(", ").map(|part| match part.strip_prefix('"') {
+            Some(part) => part.trim_end_matches('"').to_owned(),
+            None => format!("{{{part}}}"),
+        });
+        paths.push(parts.collect::<Vec<_>>());
+    }
+    assert!(paths.len() > 15, "{paths:?}");
+    let page = read("docs/operations.md");
+    let missing: Vec<_> = paths
+        .iter()
+        .filter(|parts| {
+            let whole = format!("/{}", parts.join("/"));
+            // Routes that differ in their last part may share a line: `POST /v1/a/b`, `c`.
+            let (last, before) = parts.split_last().unwrap();
+            let shared = format!("/{}/", before.join("/"));
+            let is_shared = |line: &str| line.contains(&shared) && line.contains(&format!("`{last}`"));
+            let orders = ["halt", "resume", "entitle", "revoke", "quota"];
+            let each = last == "{order}" && orders.iter().all(|order| page.contains(&format!("**{order}**")));
+            !(page.contains(&whole) || page.lines().any(is_shared) || each)
+        })
+        .collect();
+    assert!(missing.is_empty(), "docs/operations.md does not describe {missing:?}");
+}
+
+/// The commands below these words, themselves included where they do something.
+fn commands(words: &[String], found: &mut Vec<String>) {
+    let mut help = std::process::Command::new(env!("CARGO_BIN_EXE_gemba"));
+    let output = help.args(words).arg("--help").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let Some(list) = text.split("\nCommands:\n").nth(1) else { return found.push(words.join(" ")) };
+    for line in list.lines().take_while(|line| !line.is_empty()) {
+        let Some(name) = line.strip_prefix("  ").filter(|line| !line.starts_with(' ')) else { continue };
+        let name = name.split(' ').next().unwrap();
+        if name != "help" {
+            commands(&[words, &[name.to_owned()]].concat(), found);
+        }
+    }
+}
+
+#[test]
+fn every_command_is_described() {
+    let mut found = Vec::new();
+    commands(&[], &mut found);
+    assert!(found.len() > 20 && found.contains(&"deadletter dry-run".to_owned()), "{found:?}");
+    let page = read("docs/cli.md");
+    let missing: Vec<_> = found.iter().filter(|words| !page.contains(&format!("`gemba {words}`"))).collect();
+    assert!(missing.is_empty(), "docs/cli.md does not describe {missing:?}");
 }
 
 /// All pages below `dir`.

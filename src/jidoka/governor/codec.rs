@@ -422,24 +422,15 @@ impl<'a> Reader<'a> {
     }
 
     fn severity(&mut self) -> Result<Severity, Damage> {
-        match self.u8("severity")? {
-            0 => Ok(Severity::Info),
-            1 => Ok(Severity::Warning),
-            2 => Ok(Severity::Critical),
-            found => Err(Damage::Tag { field: "severity", found }),
-        }
+        let found = self.u8("severity")?;
+        Severity::from_repr(found).ok_or(Damage::Tag { field: "severity", found })
     }
 
     fn provenance(&mut self) -> Result<&'static Provenance, Damage> {
         let (source, key) = (self.text("source")?, self.text("key")?);
         let byte = self.u8("assurance")?;
-        let assurance = match byte & !BY_BODY {
-            0 => Assurance::A,
-            1 => Assurance::B,
-            2 => Assurance::C,
-            3 => Assurance::D,
-            _ => return Err(Damage::Tag { field: "assurance", found: byte }),
-        };
+        let wrong = Damage::Tag { field: "assurance", found: byte };
+        let assurance = Assurance::from_repr(byte & !BY_BODY).ok_or(wrong)?;
         let identified = if byte & BY_BODY == 0 { Identified::ById } else { Identified::ByBody };
         if assurance == Assurance::D && identified == Identified::ById {
             return Err(Damage::Tag { field: "assurance", found: byte });

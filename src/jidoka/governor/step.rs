@@ -490,12 +490,10 @@ impl Governor {
 
 fn verb(verb: Verb) -> String {
     match verb {
-        Verb::Halt => "halt".into(),
-        Verb::Resume => "resume".into(),
-        Verb::Entitle => "entitle".into(),
-        Verb::Revoke => "revoke".into(),
         Verb::Quota(remaining) => format!("quota {remaining}"),
-        Verb::Discard(_) => "discard".into(),
+        Verb::Halt | Verb::Resume | Verb::Entitle | Verb::Revoke | Verb::Discard(_) => {
+            verb.name().into_str().into()
+        }
     }
 }
 

@@ -14,7 +14,7 @@
 use bytes::Bytes;
 
 use crate::event::{EdgeName, Kind, Seq};
-use crate::kanban::journal::record::{Decoder, Encoder, PROVENANCE};
+use crate::kanban::journal::record::{Decoder, Encoder, RecordKind};
 use crate::limits::{
     FRAME_BYTES_MAX, FRAME_BYTES_SOFT, ID_BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, NAME_BYTES_MAX,
 };
@@ -139,7 +139,7 @@ pub fn open(
     let begin = HEAD_BYTES + 8 * count.min(MESSAGE_SIGNALS_MAX);
     let numbers = body.get(HEAD_BYTES..begin).ok_or(Unreadable::Inconsistent)?;
     // Every message says for itself where its signals come from.
-    if body.get(begin) != Some(&PROVENANCE) {
+    if body.get(begin) != Some(&(RecordKind::Provenance as u8)) {
         return Err(Unreadable::Inconsistent);
     }
     let mut decoder = Decoder::new(body.slice(begin..)).after(before);

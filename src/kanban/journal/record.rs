@@ -12,30 +12,41 @@ use std::str;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use strum::FromRepr;
+#[cfg(test)]
+use strum::VariantArray;
 
 use crate::event::{
     ActionId, Astray, Command, EdgeName, Failure, JournalId, Kind, Outcome, Position, Replay, Resend,
-    RulesText, Seq, Stray, Subject, Timer, TimerKind, Verb, Words,
+    RulesText, Seq, Stray, Subject, Timer, TimerKind, Verb, VerbName, Words,
 };
 use crate::limits::{BODY_BYTES_MAX, RULES_BYTES_MAX};
 use crate::signal::{Assurance, Identified, Illegal, Provenance, Rule, Severity, Signal, Text, Unchecked};
 
-pub(in crate::kanban) const PROVENANCE: u8 = 0;
-const SIGNAL: u8 = 1;
-const OUTCOME: u8 = 2;
-const TIMER: u8 = 3;
-const COMMAND: u8 = 4;
-const REPLAY: u8 = 5;
-const RULES: u8 = 6;
-const STRAY: u8 = 7;
-const POSITION: u8 = 8;
-/// An outcome whose action was named by a journal's id and a number; [`OUTCOME`] has the number alone.
-const NAMED_OUTCOME: u8 = 9;
-const HOLD: u8 = 10;
-const ADOPT: u8 = 11;
-const SHARED: u8 = 12;
-/// A replay that sends an action again; [`REPLAY`] has none.
-const RESEND: u8 = 13;
+/// What a record is. The numbers are stored and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr)]
+#[cfg_attr(test, derive(VariantArray))]
+#[repr(u8)]
+pub(in crate::kanban) enum RecordKind {
+    /// Where the signals behind it came from; no event.
+    Provenance = 0,
+    Signal = 1,
+    /// An outcome whose action is named by its number alone.
+    Outcome = 2,
+    Timer = 3,
+    Command = 4,
+    Replay = 5,
+    Rules = 6,
+    Stray = 7,
+    Position = 8,
+    /// An outcome whose action is named by a journal's id and a number.
+    NamedOutcome = 9,
+    Hold = 10,
+    Adopt = 11,
+    Shared = 12,
+    /// A replay that sends an action again.
+    Resend = 13,
+}
 
 // Flags of an outcome.
 const MAYBE_TWICE: u8 = 1;
@@ -63,14 +74,14 @@ pub struct Encoder {
 impl Encoder {
     pub fn signal(&mut self, out: &mut Vec<u8>, signal: &Signal) {
         if !self.provenance.is_some_and(|held| std::ptr::eq(held, signal.provenance)) {
-            out.push(PROVENANCE);
+            out.push(RecordKind::Provenance as u8);
             out.push(signal.provenance.assurance as u8);
             out.push(signal.provenance.identified as u8);
             short(out, &signal.provenance.source);
             short(out, &signal.provenance.key);
             self.provenance = Some(signal.provenance);
         }
-        out.push(SIGNAL);
+        out.push(RecordKind::Signal as u8);
         out.push(signal.severity as u8);
         out.extend_from_slice(&signal.digest.to_le_bytes());
         for name in signal.texts() {
@@ -91,9 +102,9 @@ impl Encoder {
     pub fn outcome(&mut self, out: &mut Vec<u8>, outcome: &Outcome) {
         let ActionId { journal, seq } = outcome.action;
         if journal == JournalId(0) {
-            out.push(OUTCOME);
+            out.push(RecordKind::Outcome as u8);
         } else {
-            out.push(NAMED_OUTCOME);
+            out.push(RecordKind::NamedOutcome as u8);
             out.extend_from_slice(&journal.0.to_le_bytes());
         }
         subject(out, &outcome.subject);
@@ -108,7 +119,7 @@ impl Encoder {
     }
 
     pub fn timer(&mut self, out: &mut Vec<u8>, timer: &Timer) {
-        out.push(TIMER);
+        out.push(RecordKind::Timer as u8);
         subject(out, &timer.subject);
         out.push(match timer.kind {
             TimerKind::Boot => 0,
@@ -121,17 +132,10 @@ impl Encoder {
     }
 
     pub fn command(&mut self, out: &mut Vec<u8>, command: &Command) {
-        out.push(COMMAND);
+        out.push(RecordKind::Command as u8);
         subject(out, &command.subject);
-        let (verb, number) = match command.verb {
-            Verb::Halt => (0, 0),
-            Verb::Resume => (1, 0),
-            Verb::Entitle => (2, 0),
-            Verb::Revoke => (3, 0),
-            Verb::Quota(number) => (4, number),
-            Verb::Discard(_) => (5, 0),
-        };
-        out.push(verb);
+        let number = if let Verb::Quota(number) = command.verb { number } else { 0 };
+        out.push(command.verb.name() as u8);
         out.extend_from_slice(&number.to_le_bytes());
         if let Verb::Discard(case) = command.verb {
             out.extend_from_slice(&case.0.to_le_bytes());
@@ -141,7 +145,8 @@ impl Encoder {
     }
 
     pub fn replay(&mut self, out: &mut Vec<u8>, replay: &Replay) {
-        out.push(if replay.resend.is_some() { RESEND } else { REPLAY });
+        let kind = if replay.resend.is_some() { RecordKind::Resend } else { RecordKind::Replay };
+        out.push(kind as u8);
         out.extend_from_slice(&replay.case.0.to_le_bytes());
         long(out, &replay.actor);
         long(out, &replay.reason);
@@ -160,20 +165,20 @@ impl Encoder {
     }
 
     pub fn stray(&mut self, out: &mut Vec<u8>, signal: &Signal, why: Astray) {
-        out.push(STRAY);
+        out.push(RecordKind::Stray as u8);
         out.push(why as u8);
         self.signal(out, signal);
     }
 
     pub fn position(&mut self, out: &mut Vec<u8>, position: &Position) {
-        out.push(POSITION);
+        out.push(RecordKind::Position as u8);
         short(out, &position.edge);
         out.extend_from_slice(&position.partition.to_le_bytes());
         out.extend_from_slice(&position.through.0.to_le_bytes());
     }
 
     pub fn rules(&mut self, out: &mut Vec<u8>, rules: &RulesText) {
-        out.push(RULES);
+        out.push(RecordKind::Rules as u8);
         long(out, &rules.actor);
         long(out, &rules.reason);
         bytes(out, rules.text().as_bytes());
@@ -228,35 +233,35 @@ impl Decoder {
             if self.at == self.payload.len() {
                 return Ok(None);
             }
-            return Ok(Some(match self.byte()? {
-                PROVENANCE => {
+            let kind = RecordKind::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
+            return Ok(Some(match kind {
+                RecordKind::Provenance => {
                     self.read_provenance()?;
                     continue;
                 }
-                SIGNAL => Kind::Signal(self.signal()?),
-                OUTCOME => Kind::Outcome(Box::new(self.outcome(JournalId(0))?)),
-                NAMED_OUTCOME => {
+                RecordKind::Signal => Kind::Signal(self.signal()?),
+                RecordKind::Outcome => Kind::Outcome(Box::new(self.outcome(JournalId(0))?)),
+                RecordKind::NamedOutcome => {
                     let journal = JournalId(self.number()?);
                     Kind::Outcome(Box::new(self.outcome(journal)?))
                 }
-                TIMER => Kind::Timer(Box::new(self.timer()?)),
-                COMMAND => Kind::Command(Box::new(self.command()?)),
-                REPLAY => Kind::Replay(Box::new(self.replay(false)?)),
-                RESEND => Kind::Replay(Box::new(self.replay(true)?)),
-                RULES => Kind::Rules(Arc::new(self.rules()?)),
-                STRAY => Kind::Stray(Box::new(self.stray()?)),
-                POSITION => Kind::Position(Box::new(self.position()?)),
-                HOLD => Kind::Hold(self.hold()?),
-                ADOPT => Kind::Adopt(Box::new(self.adopt()?)),
-                SHARED => Kind::Shared(Box::new(self.shared()?)),
-                _ => return Err(Unreadable::Unknown),
+                RecordKind::Timer => Kind::Timer(Box::new(self.timer()?)),
+                RecordKind::Command => Kind::Command(Box::new(self.command()?)),
+                RecordKind::Replay => Kind::Replay(Box::new(self.replay(false)?)),
+                RecordKind::Resend => Kind::Replay(Box::new(self.replay(true)?)),
+                RecordKind::Rules => Kind::Rules(Arc::new(self.rules()?)),
+                RecordKind::Stray => Kind::Stray(Box::new(self.stray()?)),
+                RecordKind::Position => Kind::Position(Box::new(self.position()?)),
+                RecordKind::Hold => Kind::Hold(self.hold()?),
+                RecordKind::Adopt => Kind::Adopt(Box::new(self.adopt()?)),
+                RecordKind::Shared => Kind::Shared(Box::new(self.shared()?)),
             }));
         }
     }
 
     fn read_provenance(&mut self) -> Result<(), Unreadable> {
-        let assurance = assurance(self.byte()?)?;
-        let identified = Identified::of(self.byte()?).ok_or(Unreadable::Unknown)?;
+        let assurance = Assurance::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
+        let identified = Identified::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
         let held = self.provenance;
         let (source, key) = (self.short()?, self.short()?);
         self.provenance = Some(match held {
@@ -286,12 +291,7 @@ impl Decoder {
 
     fn signal(&mut self) -> Result<Signal, Unreadable> {
         let provenance = self.provenance.ok_or(Unreadable::Unknown)?;
-        let severity = match self.byte()? {
-            0 => Severity::Info,
-            1 => Severity::Warning,
-            2 => Severity::Critical,
-            _ => return Err(Unreadable::Unknown),
-        };
+        let severity = Severity::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
         let digest = self.number()?;
         let [id, tenant, sku, kind] = [self.text()?, self.text()?, self.text()?, self.text()?];
         let body = self.shared_bytes("body", BODY_BYTES_MAX)?;
@@ -311,29 +311,21 @@ impl Decoder {
 
     fn timer(&mut self) -> Result<Timer, Unreadable> {
         let subject = self.subject()?;
-        let kind = match self.byte()? {
-            0 => TimerKind::Boot,
-            1 => TimerKind::QuotaWindow,
-            2 => TimerKind::BreakerReset,
-            3 => TimerKind::ActionDeadline,
-            4 => TimerKind::Idle,
-            _ => return Err(Unreadable::Unknown),
-        };
+        let kind = TimerKind::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
         Ok(Timer { subject, kind, armed: Seq(self.number()?) })
     }
 
     fn command(&mut self) -> Result<Command, Unreadable> {
         let subject = self.subject()?;
-        let verb = self.byte()?;
+        let verb = VerbName::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
         let number = self.word()?;
         let verb = match verb {
-            0 => Verb::Halt,
-            1 => Verb::Resume,
-            2 => Verb::Entitle,
-            3 => Verb::Revoke,
-            4 => Verb::Quota(number),
-            5 => Verb::Discard(Seq(self.number()?)),
-            _ => return Err(Unreadable::Unknown),
+            VerbName::Halt => Verb::Halt,
+            VerbName::Resume => Verb::Resume,
+            VerbName::Entitle => Verb::Entitle,
+            VerbName::Revoke => Verb::Revoke,
+            VerbName::Quota => Verb::Quota(number),
+            VerbName::Discard => Verb::Discard(Seq(self.number()?)),
         };
         Ok(Command { subject, verb, actor: self.words("actor")?, reason: self.words("reason")? })
     }
@@ -359,11 +351,11 @@ impl Decoder {
     /// A signal that another record brings along.
     fn enclosed(&mut self) -> Result<Signal, Unreadable> {
         let mut kind = self.byte()?;
-        if kind == PROVENANCE {
+        if kind == RecordKind::Provenance as u8 {
             self.read_provenance()?;
             kind = self.byte()?;
         }
-        if kind == SIGNAL { self.signal() } else { Err(Unreadable::Unknown) }
+        if kind == RecordKind::Signal as u8 { self.signal() } else { Err(Unreadable::Unknown) }
     }
 
     fn position(&mut self) -> Result<Position, Unreadable> {
@@ -436,11 +428,4 @@ impl Decoder {
     fn subject(&mut self) -> Result<Subject, Unreadable> {
         Ok(Subject::read(&self.short()?, &self.short()?)?)
     }
-}
-
-fn assurance(byte: u8) -> Result<Assurance, Unreadable> {
-    [Assurance::A, Assurance::B, Assurance::C, Assurance::D]
-        .get(usize::from(byte))
-        .copied()
-        .ok_or(Unreadable::Unknown)
 }

@@ -1,25 +1,25 @@
 //! Records of a node that shares the state of partitions with others.
 
-use super::{ADOPT, Decoder, Encoder, HOLD, SHARED, Unreadable, bytes, subject};
+use super::{Decoder, Encoder, RecordKind, Unreadable, bytes, subject};
 use crate::event::Seq;
 use crate::limits::{ADOPTED_BYTES_MAX, PARTITIONS_MAX};
 use crate::sharing::{Adopt, Hold, Shared, partition_number};
 
 impl Encoder {
     pub fn hold(&mut self, out: &mut Vec<u8>, hold: Hold) {
-        out.push(HOLD);
+        out.push(RecordKind::Hold as u8);
         out.extend_from_slice(&hold.partition.to_le_bytes());
         out.extend_from_slice(&hold.term.to_le_bytes());
     }
 
     pub fn adopt(&mut self, out: &mut Vec<u8>, adopt: &Adopt) {
-        out.push(ADOPT);
+        out.push(RecordKind::Adopt as u8);
         subject(out, &adopt.subject);
         bytes(out, adopt.row());
     }
 
     pub fn shared(&mut self, out: &mut Vec<u8>, shared: &Shared) {
-        out.push(SHARED);
+        out.push(RecordKind::Shared as u8);
         out.extend_from_slice(&shared.through.0.to_le_bytes());
         let lost =
             u16::try_from(shared.lost.len()).unwrap_or_else(|_| unreachable!("there are fewer partitions"));

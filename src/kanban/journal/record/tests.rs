@@ -96,7 +96,7 @@ proptest::proptest! {
 
 /// What a foreign hand writes: a signal record that says whatever it likes.
 fn foreign_record(names: [&Text; 4], body: &[u8]) -> Vec<u8> {
-    let mut out = vec![PROVENANCE, Assurance::C as u8, Identified::ById as u8];
+    let mut out = vec![RecordKind::Provenance as u8, Assurance::C as u8, Identified::ById as u8];
     for name in ["signals", "k1"] {
         short(&mut out, name);
     }
@@ -149,7 +149,7 @@ fn what_breaks_a_rule_is_refused_by_its_field_and_never_built() {
     assert_eq!(read([&id, &tenant, &sku, &kind], &long), why);
     // Where it came from is checked before it is remembered for ever.
     let before = Provenance::known().len();
-    let mut out = vec![PROVENANCE, 0, 0];
+    let mut out = vec![RecordKind::Provenance as u8, 0, 0];
     short(&mut out, &"s".repeat(200));
     short(&mut out, "k1");
     let refusal = Decoder::new(out.into()).next_kind().map(|kind| kind.is_some());

@@ -62,7 +62,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         let (id, tenant, sku, kind) = (next(), next(), next(), next());
         drop(texts);
         let body = Bytes::from(body);
-        let identified = Identified::of(assurance / 4).unwrap();
+        let identified = Identified::from_repr(assurance / 4).unwrap();
         let assurance = [Assurance::A, Assurance::B, Assurance::C, Assurance::D][usize::from(assurance % 4)];
         let severity = [Severity::Info, Severity::Warning, Severity::Critical][usize::from(severity)];
         let provenance = Provenance::intern_known("signals", "k1", assurance, identified).unwrap();
