@@ -16,6 +16,7 @@
 
 // Words: pure; no I/O, clock, randomness or threads.
 pub mod case;
+pub mod codec;
 pub mod event;
 pub mod expression;
 pub mod limits;

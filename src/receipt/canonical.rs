@@ -6,6 +6,7 @@
 //! out (decision record 0002). So a renderer, once released, is frozen: golden vectors pin it.
 
 use super::{About, Draft, Earlier, Policy, ReceiptId, ReceiptType, StateName};
+use crate::codec::Reader;
 use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::signal::Assurance;
 
@@ -354,47 +355,52 @@ impl Stored {
 /// Reads the compact form; `None` when the bytes are not one of this version.
 #[must_use]
 pub fn load(bytes: &[u8]) -> Option<Stored> {
-    let mut cursor = Cursor(bytes);
-    let [version, low, high, kind, states, ordinal] = cursor.array()?;
-    let flags = u16::from_le_bytes([low, high]);
+    let mut reader = Reader::new(bytes);
+    let (version, flags) = (reader.u8()?, reader.u16()?);
+    let [kind, states, ordinal] = reader.array()?;
     if version != VERSION || flags >= FACTS << 1 {
         return None;
     }
     let holds = |flag| flags & flag != 0;
     let state = StateName::from_repr;
-    let seq = Seq(cursor.number()?);
-    let time = UnixMillis(cursor.number()?);
-    let (tenant, sku) = (cursor.text()?, cursor.text()?);
+    let seq = Seq(reader.u64()?);
+    let time = UnixMillis(reader.u64()?);
+    let (tenant, sku) = (read_text(&mut reader)?, read_text(&mut reader)?);
     let action = if holds(ACTION) {
-        Some(ActionId { journal: JournalId(cursor.number()?), seq: Seq(cursor.number()?) })
+        Some(ActionId { journal: JournalId(reader.u64()?), seq: Seq(reader.u64()?) })
     } else {
         None
     };
     let signal_seq = if holds(SAME_SEQ) {
         Some(seq)
     } else if holds(SIGNAL_SEQ) {
-        Some(Seq(cursor.number()?))
+        Some(Seq(reader.u64()?))
     } else {
         None
     };
-    let signal =
-        if holds(SIGNAL) { Some(Earlier { id: cursor.text()?, hash: cursor.array()? }) } else { None };
+    let signal = if holds(SIGNAL) {
+        Some(Earlier { id: read_text(&mut reader)?, hash: reader.array()? })
+    } else {
+        None
+    };
     let origin = if holds(ORIGIN) {
-        let [assurance] = cursor.array()?;
-        let all = [Assurance::A, Assurance::B, Assurance::C, Assurance::D];
-        let assurance = all.get(usize::from(assurance)).copied()?;
-        Some((cursor.text()?, cursor.text()?, assurance))
+        let assurance = Assurance::from_repr(reader.u8()?)?;
+        Some((read_text(&mut reader)?, read_text(&mut reader)?, assurance))
     } else {
         None
     };
-    let reason = if holds(REASON) { Some(cursor.text()?) } else { None };
+    let reason = if holds(REASON) { Some(read_text(&mut reader)?) } else { None };
     let policy = if holds(POLICY) {
-        Some(Policy { content_hash: cursor.array()?, pack: cursor.text()?, rule: cursor.text()? })
+        Some(Policy {
+            content_hash: reader.array()?,
+            pack: read_text(&mut reader)?,
+            rule: read_text(&mut reader)?,
+        })
     } else {
         None
     };
-    let facts = if holds(FACTS) { Some(cursor.text()?) } else { None };
-    cursor.0.is_empty().then_some(())?;
+    let facts = if holds(FACTS) { Some(read_text(&mut reader)?) } else { None };
+    reader.is_empty().then_some(())?;
     Some(Stored {
         id: ReceiptId { seq, ordinal },
         time,
@@ -414,23 +420,9 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
     })
 }
 
-struct Cursor<'a>(&'a [u8]);
-
-impl Cursor<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*head)
-    }
-    fn number(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-    fn text(&mut self) -> Option<Box<str>> {
-        let len = usize::from(self.array().map(u16::from_le_bytes)?);
-        let (head, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        std::str::from_utf8(head).ok().map(Box::from)
-    }
+fn read_text(reader: &mut Reader) -> Option<Box<str>> {
+    let len = usize::from(reader.u16()?);
+    reader.text(len).map(Box::from)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! and the checksum of the frame before. Magic and checksum depend on the log's [`FrameSeed`]: receipts hold what senders
 //! wrote.
 
+use crate::codec::Reader;
 use crate::disk::FrameSeed;
 use crate::proof::tree::Hash;
 use crate::receipt::commitment::ENTRY_BYTES;
@@ -54,22 +55,19 @@ impl Header {
     /// `None` when no frame starts here.
     #[must_use]
     pub fn read(bytes: &[u8], seed: FrameSeed) -> Option<Self> {
-        let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
-        let word = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
-        let number =
-            |at: usize| header.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-        header.starts_with(&seed.magic()).then_some(())?;
+        let mut header = Reader::new(bytes);
+        (header.array()? == seed.magic()).then_some(())?;
         Some(Self {
-            crc: word(4)?,
-            before: word(8)?,
-            length: word(12)?,
-            count: word(16)?,
-            note: word(20)?,
-            first: number(24)?,
-            lowest: number(32)?,
-            highest: number(40)?,
-            key: number(48)?.to_le_bytes(),
-            root: *header.last_chunk()?,
+            crc: header.u32()?,
+            before: header.u32()?,
+            length: header.u32()?,
+            count: header.u32()?,
+            note: header.u32()?,
+            first: header.u64()?,
+            lowest: header.u64()?,
+            highest: header.u64()?,
+            key: header.array()?,
+            root: header.array()?,
         })
     }
 
@@ -127,12 +125,11 @@ pub fn records<'a>(header: &Header, mut bytes: &'a [u8]) -> impl Iterator<Item =
 /// The record at the beginning of `bytes`, and what follows it.
 #[must_use]
 pub fn record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
-    let (len, rest) = bytes.split_first_chunk::<2>()?;
-    let (record, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
-    let (entry, record) = record.split_first_chunk()?;
-    let (salt, record) = record.split_first_chunk()?;
-    let (signature, compact) = record.split_first_chunk()?;
-    Some((Record { entry, salt, signature, compact }, rest))
+    let mut all = Reader::new(bytes);
+    let length = all.u16()?;
+    let mut record = Reader::new(all.bytes(usize::from(length))?);
+    let (entry, salt, signature) = (record.chunk()?, record.chunk()?, record.chunk()?);
+    Some((Record { entry, salt, signature, compact: record.rest() }, all.rest()))
 }
 
 /// The signed note of a frame's bytes behind its header.

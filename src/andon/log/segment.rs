@@ -10,6 +10,7 @@ use super::frame::{self, records};
 use super::reader::Index;
 use super::{LogError, Tail};
 
+use crate::codec::Reader;
 use crate::disk::{Disk, File, FrameSeed, write_again};
 use crate::proof::note::{Signer, names_key, verify_checkpoint};
 use crate::proof::tree::{Hash, Tree, leaf_hash};
@@ -70,28 +71,24 @@ impl Header {
         if bytes.len() != HEADER_BYTES || bytes[..8] != MAGIC {
             return None;
         }
-        let word = |bytes: &[u8], at: usize| {
-            bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes)
-        };
-        let crc = word(&bytes, 12)?;
+        let crc = Reader::new(&bytes[12..]).u32()?;
         bytes[12..16].fill(0);
-        if crc32c::crc32c(&bytes) != crc || word(&bytes, 8)? != VERSION {
+        if crc32c::crc32c(&bytes) != crc {
             return None;
         }
-        let number =
-            |at: usize| bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-        let origin = bytes.get(ORIGIN_AT..ORIGIN_AT + word(&bytes, 56)? as usize)?;
-        let edge = bytes.get(EDGE_AT..EDGE_AT + 32 * word(&bytes, 60)? as usize)?;
-        let seed = bytes.get(64..ORIGIN_AT)?.first_chunk().copied()?;
-        Some(Self {
-            seed: FrameSeed::from_bytes(seed),
-            index: number(16)?,
-            size: number(24)?,
-            bounds_before: (number(32)?, number(40)?),
-            before: u32::try_from(number(48)?).ok()?,
-            origin: std::str::from_utf8(origin).ok()?.to_owned(),
-            edge: edge.as_chunks().0.to_vec(),
-        })
+        let mut header = Reader::new(&bytes[8..]);
+        let (version, _crc) = (header.u32()?, header.u32()?);
+        if version != VERSION {
+            return None;
+        }
+        let (index, size) = (header.u64()?, header.u64()?);
+        let bounds_before = (header.u64()?, header.u64()?);
+        let before = u32::try_from(header.u64()?).ok()?;
+        let (origin_bytes, hashes) = (header.u32()? as usize, header.u32()? as usize);
+        let seed = FrameSeed::from_bytes(header.array()?);
+        let origin = Reader::new(&bytes[ORIGIN_AT..]).text(origin_bytes)?.to_owned();
+        let edge = Reader::new(&bytes[EDGE_AT..]).bytes(hashes.checked_mul(32)?)?;
+        Some(Self { seed, index, size, bounds_before, before, origin, edge: edge.as_chunks().0.to_vec() })
     }
 }
 

@@ -22,9 +22,10 @@ impl Bare {
     /// # Errors
     /// [`Damage`] when the bytes are not exactly what [`Governor::encode_bare`] writes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let mut from = Reader { rest: bytes };
+        let mut from = Reader::new(bytes);
         let bare = from.bare()?;
-        if from.rest.is_empty() { Ok(bare) } else { Err(Damage::Trailing { count: from.rest.len() }) }
+        from.end()?;
+        Ok(bare)
     }
 
     /// Signals that wait and are still to come.
@@ -38,13 +39,13 @@ impl Bare {
     /// # Errors
     /// [`Damage`] when the bytes are not one, or it is not the one of `seq`.
     pub fn wait(&mut self, seq: Seq, bytes: &[u8]) -> Result<(), Damage> {
-        let mut from = Reader { rest: bytes };
+        let mut from = Reader::new(bytes);
         let held = from.held()?;
         if held.seq != seq || self.lacks == 0 {
             return Err(Damage::Inconsistent);
         }
         self.put(held)?;
-        if from.rest.is_empty() { Ok(()) } else { Err(Damage::Trailing { count: from.rest.len() }) }
+        from.end()
     }
 
     pub(super) fn put(&mut self, held: Held) -> Result<(), Damage> {

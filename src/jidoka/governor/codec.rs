@@ -13,6 +13,7 @@ use super::mailbox::Held;
 use super::quota::Quota;
 use super::state::{Flight, Halted, HaltedBy, State};
 use super::{Armed, Governor};
+use crate::codec;
 use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::policy::Memory;
@@ -78,14 +79,12 @@ impl Governor {
     /// # Errors
     /// [`Damage`] when the bytes are not exactly what [`Governor::encode`] writes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let mut from = Reader { rest: bytes };
+        let mut from = Reader::new(bytes);
         let mut bare = from.bare()?;
         for _ in 0..bare.lacks() {
             bare.put(from.held()?)?;
         }
-        if !from.rest.is_empty() {
-            return Err(Damage::Trailing { count: from.rest.len() });
-        }
+        from.end()?;
         bare.complete()
     }
 
@@ -231,38 +230,45 @@ pub fn encode_signal(out: &mut Vec<u8>, signal: &Signal) {
 /// # Errors
 /// [`Damage`] when the bytes are not exactly one signal.
 pub fn decode_signal(bytes: &[u8]) -> Result<Signal, Damage> {
-    let mut from = Reader { rest: bytes };
+    let mut from = Reader::new(bytes);
     let signal = from.signal()?;
-    if from.rest.is_empty() { Ok(signal) } else { Err(Damage::Trailing { count: from.rest.len() }) }
+    from.end()?;
+    Ok(signal)
 }
 
 pub(super) struct Reader<'a> {
-    pub(super) rest: &'a [u8],
+    from: codec::Reader<'a>,
 }
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { from: codec::Reader::new(bytes) }
+    }
+
+    /// Nothing may be left.
+    pub(super) fn end(&self) -> Result<(), Damage> {
+        let count = self.from.rest().len();
+        if count == 0 { Ok(()) } else { Err(Damage::Trailing { count }) }
+    }
+
     fn bytes(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], Damage> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Damage::Short { field })?;
-        self.rest = rest;
-        Ok(taken)
+        self.from.bytes(count).ok_or(Damage::Short { field })
     }
 
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Damage> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(Damage::Short { field })?;
-        self.rest = rest;
-        Ok(*taken)
+        self.from.array().ok_or(Damage::Short { field })
     }
 
     fn u8(&mut self, field: &'static str) -> Result<u8, Damage> {
-        Ok(u8::from_le_bytes(self.array(field)?))
+        self.from.u8().ok_or(Damage::Short { field })
     }
 
     fn u32(&mut self, field: &'static str) -> Result<u32, Damage> {
-        Ok(u32::from_le_bytes(self.array(field)?))
+        self.from.u32().ok_or(Damage::Short { field })
     }
 
     fn u64(&mut self, field: &'static str) -> Result<u64, Damage> {
-        Ok(u64::from_le_bytes(self.array(field)?))
+        self.from.u64().ok_or(Damage::Short { field })
     }
 
     fn seq(&mut self, field: &'static str) -> Result<Seq, Damage> {
@@ -355,7 +361,7 @@ impl<'a> Reader<'a> {
     }
 
     fn memory(&mut self) -> Result<Option<Box<Memory>>, Damage> {
-        let len = u16::from_le_bytes(self.array("memory")?);
+        let len = self.from.u16().ok_or(Damage::Short { field: "memory" })?;
         let memory =
             Memory::decode(self.bytes(len.into(), "memory")?).ok_or(Damage::Text { field: "memory" })?;
         Ok((memory.cells() > 0).then(|| Box::new(memory)))

@@ -2,6 +2,7 @@
 //! pack declares each by name, and a window is kept as [`SLICES`] parts, so it moves in steps of a part. Deterministic:
 //! time is the journal's, and numbers are added in the order of the journal (promise P8).
 
+use crate::codec::Reader;
 use crate::event::UnixMillis;
 use crate::limits::MEMORIES_MAX;
 
@@ -182,25 +183,25 @@ impl Memory {
 
     /// Reads what [`Memory::encode`] wrote; `None` for anything else.
     #[must_use]
-    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut memory = Self::default();
-        while !bytes.is_empty() {
-            let id = CellId(u64::from_le_bytes(take(&mut bytes)?));
-            let cell = match take(&mut bytes)? {
-                [0] => Cell::Last(finite(take(&mut bytes)?)?),
-                [1] => {
-                    let newest = u64::from_le_bytes(take(&mut bytes)?);
+        let mut reader = Reader::new(bytes);
+        while !reader.is_empty() {
+            let id = CellId(reader.u64()?);
+            let cell = match reader.u8()? {
+                0 => Cell::Last(finite(reader.u64()?)?),
+                1 => {
+                    let newest = reader.u64()?;
                     if newest > u64::MAX - SLICES as u64 {
                         return None;
                     }
                     let mut window = Window::at(newest);
-                    let places = u32::from_le_bytes(take(&mut bytes)?);
+                    let places = reader.u32()?;
                     if places >> SLICES != 0 {
                         return None;
                     }
                     for at in (0..SLICES).filter(|at| places & 1 << at != 0) {
-                        let (sum, count) =
-                            (finite(take(&mut bytes)?)?, u32::from_le_bytes(take(&mut bytes)?));
+                        let (sum, count) = (finite(reader.u64()?)?, reader.u32()?);
                         if count == 0 {
                             return None;
                         }
@@ -221,14 +222,8 @@ impl Memory {
     }
 }
 
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(*taken)
-}
-
-fn finite(bits: [u8; 8]) -> Option<f64> {
-    Some(f64::from_bits(u64::from_le_bytes(bits))).filter(|value| value.is_finite())
+fn finite(bits: u64) -> Option<f64> {
+    Some(f64::from_bits(bits)).filter(|value| value.is_finite())
 }
 
 fn slice_at(now: UnixMillis, window_millis: u64) -> u64 {

@@ -14,6 +14,7 @@
 //! before it: a damaged frame with a whole one behind it is damage, one with nothing behind it may be a torn tail.
 //! A frame without events is a [`Mark`]; a seal lets a quiet line vouch for its last events.
 
+use crate::codec::Reader;
 use crate::disk::FrameSeed;
 use crate::event::{Epoch, Seq, UnixMillis};
 
@@ -80,19 +81,16 @@ impl Header {
     /// Reads a header; `None` when no frame starts here.
     #[must_use]
     pub fn read(bytes: &[u8], seed: FrameSeed) -> Option<Self> {
-        let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
-        let word = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
-        let number =
-            |at: usize| header.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-        header.starts_with(&seed.magic()).then_some(())?;
+        let mut header = Reader::new(bytes);
+        (header.array()? == seed.magic()).then_some(())?;
         Some(Self {
-            crc: word(4)?,
-            before: word(8)?,
-            epoch: Epoch(word(12)?),
-            length: word(16)?,
-            count: word(20)?,
-            first: Seq(number(24)?),
-            time: UnixMillis(number(32)?),
+            crc: header.u32()?,
+            before: header.u32()?,
+            epoch: Epoch(header.u32()?),
+            length: header.u32()?,
+            count: header.u32()?,
+            first: Seq(header.u64()?),
+            time: UnixMillis(header.u64()?),
         })
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 
 use crate::clock;
+use crate::codec::Reader;
 use crate::disk::{Disk, File, FrameSeed, PIECE_BYTES, REST, set_aside, write_beside};
 use crate::event::{Epoch, JournalId, Seq};
 use crate::ring::Mark;
@@ -94,19 +95,14 @@ impl Header {
         if header[..8] != MAGIC {
             return Err(BadHeader::Foreign);
         }
-        let word =
-            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        let number = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-        let (version, crc) = (word(8), word(12));
-        let mut seed = [0; FrameSeed::BYTES];
-        seed.copy_from_slice(&header[48..]);
-        let read = Self {
-            lineage: Lineage { id: JournalId(number(40)), seed: FrameSeed::from_bytes(seed) },
-            index: number(16),
-            first: Seq(number(24)),
-            before: word(32),
-            epoch: Epoch(word(36)),
+        let fields = |mut fields: Reader| {
+            let (version, crc) = (fields.u32()?, fields.u32()?);
+            let (index, first) = (fields.u64()?, Seq(fields.u64()?));
+            let (before, epoch) = (fields.u32()?, Epoch(fields.u32()?));
+            let (id, seed) = (JournalId(fields.u64()?), FrameSeed::from_bytes(fields.array()?));
+            Some((version, crc, Self { lineage: Lineage { id, seed }, index, first, before, epoch }))
         };
+        let (version, crc, read) = fields(Reader::new(&header[8..])).ok_or(BadHeader::Foreign)?;
         header[12..16].fill(0);
         if crc32c::crc32c(&header) != crc {
             return Err(BadHeader::Damaged);

@@ -1,0 +1,30 @@
+//! What stands in the state store and in the log is read or refused, whatever the bytes are; what is read is written as it
+//! was read.
+#![no_main]
+
+use gemba::andon::log::frame;
+use gemba::jidoka::governor::Governor;
+use gemba::receipt::canonical;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let [which, bytes @ ..] = input else { return };
+    match which % 3 {
+        0 => {
+            let Ok(governor) = Governor::decode(bytes) else { return };
+            let mut again = Vec::new();
+            governor.encode(&mut again);
+            assert_eq!(bytes, again);
+        }
+        1 => {
+            let Some(stored) = canonical::load(bytes) else { return };
+            let mut again = Vec::new();
+            canonical::store(&stored.fields(), &mut again);
+            assert_eq!(canonical::load(&again), Some(stored));
+        }
+        _ => {
+            let Some((record, rest)) = frame::record(bytes) else { return };
+            assert_eq!(bytes.len(), frame::RECORD_BYTES + record.compact.len() + rest.len());
+        }
+    }
+});
