@@ -10,7 +10,33 @@
 //!                                      └────── outcomes ──────── outbound (async): actions
 //! ```
 //!
-//! Modules stand in the order of the way of a signal. Imports flow one way: words, ground, the line, assembly.
+//! Modules stand in the order of the way of a signal. Imports flow one way: words, ground, the line, assembly. The repository's
+//! `docs/architecture.md` follows one signal through them and says which test shows which promise.
+//!
+//! The first step, outside the line: nothing is read from a body before its signature was verified.
+//!
+//! ```
+//! use gemba::signal::{Fixed, Form, Signals, parse};
+//! use gemba::signature::{Keyring, Scheme};
+//! use hyper::HeaderMap;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let secret: &[u8] = b"a secret of at least 24 bytes";
+//! let keyring = Keyring::new("signals", Scheme::Hmac, &[("k1", secret)], 300)?;
+//!
+//! let body = r#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage","data":{"spend":81.25}}"#;
+//! let now = 1_700_000_000;
+//! let mut headers = HeaderMap::new();
+//! for (name, value) in keyring.sign(body.as_bytes(), "s-1", now) {
+//!     headers.insert(name, value.parse()?);
+//! }
+//!
+//! let verified = keyring.verify(&headers, body.into(), now)?;
+//! let Signals::One(signal) = parse(verified, Form::Single, &Fixed::default())? else { unreachable!() };
+//! assert_eq!((signal.tenant(), signal.sku(), signal.id()), ("acme", "vm", "s-1"));
+//! # Ok(())
+//! # }
+//! ```
 
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test names what it wants"))]
 

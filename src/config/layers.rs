@@ -225,7 +225,7 @@ impl Layers {
         Ok(Policy { packs: common.unwrap_or_default(), tenants })
     }
 
-    /// Exactly one place to keep a secret in: as written, or by the blueprint's variable, or in `file`.
+    /// Exactly one place to keep a secret in: as written, or by the reference architecture's variable, or in `file`.
     pub(super) fn secret(
         &self,
         (file, variable): (Option<Set<FilePath>>, Option<Set<String>>),

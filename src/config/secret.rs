@@ -67,7 +67,7 @@ impl Written {
 const SECRET_BYTES_MAX: u64 = 4096;
 /// Of one that is ours to choose; 24 bytes are what Standard Webhooks asks of a key.
 const SECRET_BYTES_MIN: usize = 24;
-/// What the blueprint falls back to when nothing is configured: everybody knows them.
+/// What the reference architecture falls back to when nothing is configured: everybody knows them.
 const PUBLISHED: [&[u8]; 2] = [b"default_secret", b"default"];
 
 impl SecretRef {
@@ -75,7 +75,7 @@ impl SecretRef {
     ///
     /// # Errors
     /// When it is missing, empty, or open to others; where it is ours to choose, also when it is short, or one of the
-    /// blueprint's published fallbacks.
+    /// reference architecture's published fallbacks.
     pub fn read(&self) -> Result<SecretSlice<u8>, ConfigError> {
         let bytes = match &self.kept {
             Kept::File(path) => self.read_file(path)?,

@@ -2,7 +2,7 @@
 //! probe decides. Pure: the timer, and keeping calls away while it is open, are the owner's. A governor runs one
 //! action at a time, so while the breaker tests, the action in flight is the only probe.
 
-/// Where the breaker stands; the words of the field, with the blueprint's beside them.
+/// Where the breaker stands; the words of the field, with the reference architecture's beside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaker {
     /// "healthy": calls pass; so many failed since the last success.

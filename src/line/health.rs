@@ -129,7 +129,7 @@ impl Health {
         }
     }
 
-    /// The blueprint's `system_status`: 0 healthy, 1 degraded, 2 halted. A node that is ready can be degraded: an edge
+    /// The reference architecture's `system_status`: 0 healthy, 1 degraded, 2 halted. A node that is ready can be degraded: an edge
     /// accepts while its broker is away.
     #[must_use]
     pub fn status(&self) -> f64 {

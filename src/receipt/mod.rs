@@ -1,5 +1,15 @@
 //! What a decision leaves behind. A shard makes [`Draft`]s; the scribe turns each into a canonical body, its hash,
 //! its HMAC and the 33-byte leaf of the transparency log.
+//!
+//! ```
+//! use gemba::event::Seq;
+//! use gemba::receipt::ReceiptId;
+//!
+//! let id: ReceiptId = "r-000000000000002a-00".parse()?;
+//! assert_eq!((id.seq, id.ordinal), (Seq(42), 0));
+//! assert_eq!(id.to_string(), "r-000000000000002a-00");
+//! # Ok::<(), gemba::receipt::NotAReceiptId>(())
+//! ```
 
 pub mod canonical;
 pub mod commitment;
@@ -46,7 +56,7 @@ impl std::str::FromStr for ReceiptId {
 #[error("not a receipt id; one looks like r-000000000000002a-00")]
 pub struct NotAReceiptId;
 
-/// The states of a governor, in the blueprint's words.
+/// The states of a governor, in the reference architecture's words.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumCount, FromRepr, IntoStaticStr, VariantArray,
 )]

@@ -3,6 +3,16 @@
 //! Made by [`parse`], which takes only what [`crate::signature`] verified (promise P6), and read back from journal, broker
 //! and stores; all of them build it by [`Unchecked::check`]. The text stays where it arrived: names are spans of the body, so a
 //! signal moves through the line without a copy.
+//!
+//! Names keep one rule, wherever they come from:
+//!
+//! ```
+//! use gemba::signal::Name;
+//!
+//! assert_eq!(&*Name::read("tenant", "acme-1")?, "acme-1");
+//! assert!(Name::read("tenant", "Acme").is_err());
+//! # Ok::<(), gemba::signal::Illegal>(())
+//! ```
 
 mod attributes;
 pub mod identity;

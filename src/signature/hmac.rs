@@ -1,4 +1,4 @@
-//! The blueprint's scheme: `x-signature`, HMAC-SHA256 over the raw body in hex, with or without `sha256=` before it.
+//! The reference architecture's scheme: `x-signature`, HMAC-SHA256 over the raw body in hex, with or without `sha256=` before it.
 //! It signs neither time nor id, so it is the weakest class: a copy is kept out by the memory of identities only.
 
 use aws_lc_rs::hmac as mac;

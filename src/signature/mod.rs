@@ -2,6 +2,23 @@
 //!
 //! A source declares its scheme; it is never guessed from the headers. Every live key and every listed signature is
 //! tried, decoded, in constant time, without an early end. One file per scheme.
+//!
+//! ```
+//! use gemba::signature::{Keyring, Refusal, Scheme};
+//! use hyper::HeaderMap;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let secret: &[u8] = b"a secret of at least 24 bytes";
+//! let keyring = Keyring::new("signals", Scheme::Hmac, &[("k1", secret)], 300)?;
+//! let mut headers = HeaderMap::new();
+//! for (name, value) in keyring.sign(b"a body", "id", 0) {
+//!     headers.insert(name, value.parse()?);
+//! }
+//! assert_eq!(keyring.verify(&headers, "a body".into(), 0)?.body(), "a body");
+//! assert_eq!(keyring.verify(&headers, "another".into(), 0).unwrap_err(), Refusal::NoMatch);
+//! # Ok(())
+//! # }
+//! ```
 
 mod hmac;
 mod standard_webhooks;
@@ -27,7 +44,7 @@ pub const SECRET_BYTES_MIN: usize = 24;
 /// How a source signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// `x-signature`: hex HMAC-SHA256 over the raw body, as in the blueprint.
+    /// `x-signature`: hex HMAC-SHA256 over the raw body.
     Hmac,
     /// Standard Webhooks v1: id, timestamp and body, HMAC-SHA256 in base64.
     StandardWebhooks,
@@ -81,7 +98,7 @@ impl From<u64> for Now {
 pub enum BadKey {
     #[error("the secret has {0} bytes; at least {SECRET_BYTES_MIN} are needed")]
     Short(usize),
-    #[error("the secret is the blueprint's published fallback")]
+    #[error("the secret is the reference architecture's published fallback")]
     Published,
     #[error("the secret is not of the form whsec_… with 24 to 64 bytes in base64")]
     NotWhsec,

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 32] = [
+const MAY_KNOW: [(&str, &[&str]); 34] = [
     ("limits", &[]),
+    ("codec", &[]),
+    ("variants", &[]),
     ("percent", &[]),
     ("place", &[]),
     ("rfc3339", &[]),
     ("signature", &["signal", "limits"]),
     ("signal", &["signature", "limits", "percent", "rfc3339"]),
-    ("event", &["signal", "receipt", "sharing", "limits"]),
+    ("event", &["signal", "receipt", "sharing", "limits", "variants"]),
     ("sharing", &["signal", "event", "limits"]),
-    ("receipt", &["signal", "event"]),
+    ("receipt", &["signal", "event", "codec", "variants"]),
     ("proof", &[]),
-    ("case", &["event"]),
+    ("case", &["event", "variants"]),
     ("view", &["signal"]),
     ("clock", &["event", "limits"]),
     ("fault", &[]),
@@ -24,7 +26,7 @@ const MAY_KNOW: [(&str, &[&str]); 32] = [
     ("ring", &["clock"]),
     ("disk", &["clock", "descriptors", "limits"]),
     ("config", &["signal", "limits", "place"]),
-    ("kaizen", &["clock"]),
+    ("kaizen", &["clock", "case", "variants"]),
     ("net", &["descriptors", "kaizen", "config", "clock", "limits", "percent"]),
     ("ingress", LINE),
     ("kanban", LINE),
@@ -46,6 +48,7 @@ const MAY_KNOW: [(&str, &[&str]); 32] = [
             "kaizen",
             "net",
             "ring",
+            "variants",
         ],
     ),
     ("cli", &["*"]),
@@ -57,6 +60,8 @@ const MAY_KNOW: [(&str, &[&str]); 32] = [
 /// What a layer may know: words and ground, never another layer.
 const LINE: &[&str] = &[
     "limits",
+    "codec",
+    "variants",
     "percent",
     "place",
     "rfc3339",

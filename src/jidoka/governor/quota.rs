@@ -1,4 +1,4 @@
-//! The blueprint's `quota_remaining`: actions that a governor may generate in one window. A window opens when it is
+//! The reference architecture's `quota_remaining`: actions that a governor may generate in one window. A window opens when it is
 //! first needed, so that an idle governor has no timer.
 
 use super::super::rules::Rules;

@@ -1,5 +1,5 @@
 //! What each event means in each state: the whole machine on one page, as data that [`Governor::step`] follows
-//! and that `docs/governor-table.md` is held against by a test. Where the blueprint is silent this table decides.
+//! and that `docs/governor-table.md` is held against by a test. Where the reference architecture is silent this table decides.
 //!
 //! A timer counts only if it is the one that runs (known by the event that armed it), and an outcome is `other`
 //! unless it belongs to the action in flight. So some cells cannot be met; they are defined all the same.
