@@ -32,7 +32,7 @@
 //! }
 //!
 //! let verified = keyring.verify(&headers, body.into(), now)?;
-//! let Signals::One(signal) = parse(verified, Form::Single, &Fixed::default())? else { unreachable!() };
+//! let Signals::One(signal) = parse(verified, Form::Single, &Fixed::default()).map_err(|unfit| unfit.to_string())? else { unreachable!() };
 //! assert_eq!((signal.tenant(), signal.sku(), signal.id()), ("acme", "vm", "s-1"));
 //! # Ok(())
 //! # }

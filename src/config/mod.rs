@@ -1,6 +1,6 @@
 //! The configuration: flags over environment over file over defaults, each value checked where it was written.
 //!
-//! Every layer is read alone into [`layer::Layer`]; the value of a key is that of the first layer which sets it.
+//! Every layer is read alone into `layer::Layer`; the value of a key is that of the first layer which sets it.
 //! A wrong key or value stops the start with its place and what would be right. Secrets are named here and read in
 //! [`secret`].
 

@@ -5,7 +5,7 @@
 //! is met once per chunk, not per signal. Credit is taken out of the bucket when it is leased, so the node never
 //! admits more than `burst` and `per_second`; what a thread leased and does not use within a second it gives back.
 //!
-//! Both tables are bounded, whatever names a source sends. A name has room in one of [`WAYS`] places, chosen by a hash that
+//! Both tables are bounded, whatever names a source sends. A name has room in one of `WAYS` places, chosen by a hash that
 //! nobody outside can compute. Where all are taken, the entry that matters least is evicted: a miss costs eight
 //! comparisons.
 //!

@@ -65,7 +65,7 @@ pub struct Lanes {
 pub struct Marks {
     /// Last event that was decided.
     pub decided: Mark,
-    /// Governors by state, in the order of [`StateName::ALL`].
+    /// Governors by state, in the order of `StateName::ALL`.
     pub states: [Mark; 6],
     /// Events up to here are not read again: their states are in the store, and their receipts in the log.
     pub settled: Mark,

@@ -34,7 +34,7 @@ impl Bare {
         self.lacks
     }
 
-    /// Takes the next of them, as [`Held::encode`] wrote it.
+    /// Takes the next of them, as `Held::encode` wrote it.
     ///
     /// # Errors
     /// [`Damage`] when the bytes are not one, or it is not the one of `seq`.

@@ -88,7 +88,7 @@ impl Memory {
     /// What a rule sees of a cell, given what the signal at hand adds to it (`None`: nothing).
     ///
     /// # Errors
-    /// [`Overflow`]; nothing is changed then.
+    /// `Overflow`; nothing is changed then.
     pub fn read(
         &mut self,
         id: CellId,

@@ -2,11 +2,11 @@
 //! beside it: a quorum queue counts deliveries for all of them, a classic queue says only that there was one. So the ends of
 //! the process are counted here, on disk:
 //!
-//! 1. While messages that were delivered before are in hand, a line says so. After [`RUNS`] processes in a row that ended
+//! 1. While messages that were delivered before are in hand, a line says so. After `RUNS` processes in a row that ended
 //!    like that, or from [`DELIVERIES`] deliveries on, such a message is taken alone.
-//! 2. Before it is read a line names it by its digest. What has ended [`ENDS`] processes there is not read again but
+//! 2. Before it is read a line names it by its digest. What has ended `ENDS` processes there is not read again but
 //!    becomes a dead letter as a whole.
-//! 3. When it is read, a line names it by its edge and number instead. After [`ENDS`] more such ends its signals are taken
+//! 3. When it is read, a line names it by its edge and number instead. After `ENDS` more such ends its signals are taken
 //!    one by one, each noted, and the one that ends the process again becomes a dead letter.
 //!
 //! So the innocent are decided, and nothing ends the process for ever.

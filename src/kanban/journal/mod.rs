@@ -1,5 +1,5 @@
 //! The journal: the only truth of a node. Everything else (states, identities, receipts) is derived from it and can
-//! be rebuilt. Append-only segments of checksummed frames; one writer; recovery by the tail rule of [`scan`].
+//! be rebuilt. Append-only segments of checksummed frames; one writer; recovery by the tail rule of [`mod@scan`].
 
 pub mod frame;
 pub mod record;

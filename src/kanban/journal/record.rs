@@ -27,7 +27,7 @@ use crate::signal::{Assurance, Identified, Illegal, Provenance, Rule, Severity, 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr)]
 #[cfg_attr(test, derive(VariantArray))]
 #[repr(u8)]
-pub(in crate::kanban) enum RecordKind {
+pub enum RecordKind {
     /// Where the signals behind it came from; no event.
     Provenance = 0,
     Signal = 1,

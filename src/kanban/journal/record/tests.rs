@@ -100,7 +100,7 @@ fn foreign_record(names: [&Text; 4], body: &[u8]) -> Vec<u8> {
     for name in ["signals", "k1"] {
         short(&mut out, name);
     }
-    out.extend_from_slice(&[SIGNAL, 0]);
+    out.extend_from_slice(&[RecordKind::Signal as u8, 0]);
     out.extend_from_slice(&7_u64.to_le_bytes());
     for name in names {
         match name {
@@ -155,7 +155,7 @@ fn what_breaks_a_rule_is_refused_by_its_field_and_never_built() {
     let refusal = Decoder::new(out.into()).next_kind().map(|kind| kind.is_some());
     assert_eq!(refusal, refused("source", Rule::Name, 200));
     assert!(Provenance::known().len() <= before + 1, "another test may have made one");
-    let mut out = vec![POSITION];
+    let mut out = vec![RecordKind::Position as u8];
     short(&mut out, "edge-1");
     out.extend_from_slice(&300_u16.to_le_bytes());
     out.extend_from_slice(&[0; 8]);
