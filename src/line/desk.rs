@@ -197,7 +197,10 @@ impl Inner {
         };
         // What must hold for the next signal may come before it: a governor that was quiet for an hour is forgotten. Anything
         // else would make a governor of a slip of the pen.
-        let comes_first = matches!(verb, Verb::Entitle | Verb::Revoke | Verb::Halt);
+        let comes_first = match verb {
+            Verb::Entitle | Verb::Revoke | Verb::Halt => true,
+            Verb::Resume | Verb::Quota(_) | Verb::Discard(_) => false,
+        };
         if !comes_first && self.governor(subject.clone()).await?.is_none() {
             return Ok(Err(Refused::Missing("there is no governor of this tenant and SKU")));
         }

@@ -59,7 +59,10 @@ impl ConnectError {
     /// It would be the same the next time.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::NoHost | Self::Refused { .. } | Self::Untrusted(_))
+        match self {
+            Self::NoHost | Self::Refused { .. } | Self::Untrusted(_) => true,
+            Self::NoSuchName | Self::NoConnection(_) | Self::Slow(_) | Self::Tls(_) => false,
+        }
     }
 }
 

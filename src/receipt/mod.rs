@@ -104,6 +104,29 @@ pub enum ReceiptType {
 
 impl ReceiptType {
     pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
+
+    /// Whether what was asked was done.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        match self {
+            Self::BootstrapTimeout
+            | Self::PolicyDenied
+            | Self::ActionFailed
+            | Self::JidokaHalt
+            | Self::DeadletterSignal
+            | Self::QuotaExceeded
+            | Self::DeferredDropped => false,
+            Self::ActionGenerated
+            | Self::ActionSuccessful
+            | Self::Observed
+            | Self::Entitlement
+            | Self::Operator
+            | Self::PolicyChange
+            | Self::KeyChange
+            | Self::QuotaRestored
+            | Self::BreakerTesting => true,
+        }
+    }
 }
 
 /// Which rule decided, where one did. Of a changed pack, every rule of it: `*`.

@@ -38,7 +38,7 @@ impl Turn<'_> {
             kind,
             before,
             after,
-            success: succeeded(kind),
+            success: kind.is_success(),
             action: (kind == ReceiptType::ActionGenerated).then(|| self.action(held.seq)),
             policy: None,
             facts: None,
@@ -129,7 +129,7 @@ impl Turn<'_> {
             kind,
             before,
             after,
-            success: succeeded(kind),
+            success: kind.is_success(),
             action: None,
             policy: None,
             facts: None,
@@ -212,20 +212,6 @@ impl Ended {
             Self::Failed | Self::Withheld => ReceiptType::ActionFailed,
         }
     }
-}
-
-/// A receipt says `success` unless what was asked was not done.
-fn succeeded(kind: ReceiptType) -> bool {
-    !matches!(
-        kind,
-        ReceiptType::BootstrapTimeout
-            | ReceiptType::PolicyDenied
-            | ReceiptType::ActionFailed
-            | ReceiptType::JidokaHalt
-            | ReceiptType::DeadletterSignal
-            | ReceiptType::QuotaExceeded
-            | ReceiptType::DeferredDropped
-    )
 }
 
 /// What is there, one after the other.
