@@ -10,6 +10,7 @@ mod clock;
 mod descriptors;
 mod documentation;
 mod drain;
+mod examples;
 mod good_requests;
 mod governance;
 mod h2;
