@@ -22,9 +22,10 @@ mod words;
 pub struct Seq(pub u64);
 
 impl Seq {
+    /// Of the last number there is, that number: a node never gives it, but foreign bytes may say it.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

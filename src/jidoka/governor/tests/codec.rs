@@ -147,6 +147,15 @@ fn a_governor_that_contradicts_itself_is_refused() {
     assert_eq!(Governor::decode(&bytes(&governor)).map(|_| ()), Err(Damage::Inconsistent));
 }
 
+/// As the shared store may say it.
+#[test]
+fn the_last_number_there_is_overflows_nothing() {
+    for mut governor in samples() {
+        governor.last_seq = Seq(u64::MAX);
+        let _read = Governor::decode(&bytes(&governor));
+    }
+}
+
 #[test]
 fn an_unknown_version_is_named() {
     let mut whole = bytes(&samples()[1]);
