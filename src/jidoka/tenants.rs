@@ -127,8 +127,15 @@ impl Tenants {
     /// Says what is used, and looks again who must wait.
     pub fn look(&mut self) {
         let Some(corner) = &mut self.corner else { return };
-        self.round.go_on(&self.tenants, self.share, corner);
+        let was_short = self.share.is_some();
+        if was_short {
+            self.round.go_on(&self.tenants, self.share, corner);
+        }
         self.share = corner.share(self.used);
+        if was_short && self.share.is_none() {
+            self.round = Round::default();
+            corner.tell(Over::default(), Over::default());
+        }
         let mut crowded = std::mem::take(&mut self.crowded);
         crowded.retain(|number| !self.forgives(*number));
         self.crowded = crowded;
