@@ -32,7 +32,7 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
         tenants.insert(tenant.clone(), places(own, config.is_built_in, &mut packs)?);
     }
     let mailbox = u32::try_from(governor.mailbox).unwrap_or(u32::MAX);
-    // Whoever takes the governor from the shared store takes what waits with it, as one unit of its journal.
+    // A processor journals a governor from the shared store and its waiting signals as one unit.
     let (mailbox, mailbox_bytes) = match config.firestore {
         Some(_) => (mailbox.min(SHARED_MAILBOX_MAX), SHARED_MAILBOX_BYTES),
         None => (mailbox, MAILBOX_BYTES_MAX),

@@ -34,7 +34,7 @@ struct Own {
     cost: usize,
 }
 
-/// What an order takes beside its signal: so many take as much room as all bytes do.
+/// Cost of an order in addition to its bytes. A queue full of empty orders costs what a queue full of bytes costs.
 const ORDER_COST: usize = TARGET_WAITING_BYTES_MAX / TARGET_WAITING_MAX;
 
 impl Waiting {
