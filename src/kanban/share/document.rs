@@ -141,16 +141,8 @@ impl Head {
         if positions.len() > POSITIONS_MAX {
             return Err(from.unreadable("positions"));
         }
-        let positions = positions.iter().map(|(edge, through)| match through {
-            Value::Integer(through) => Some((EdgeName::read(edge).ok()?, Seq(u64::try_from(*through).ok()?))),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Text(_)
-            | Value::Bytes(_)
-            | Value::Time(_)
-            | Value::Array(_)
-            | Value::Map(_) => None,
-        });
+        let positions =
+            positions.iter().map(|(edge, through)| Some((EdgeName::read(edge).ok()?, Seq(whole(through)?))));
         let positions = positions.collect::<Option<_>>().ok_or_else(|| from.unreadable("positions"))?;
         Ok(Self {
             owner: from.text("owner")?.into(),
@@ -181,18 +173,7 @@ impl Progress {
     pub fn read(document: &str, fields: &Fields) -> Result<Self, Unreadable> {
         let from = Reader { document, fields };
         let Some(Value::Array(lost)) = fields.get("lost") else { return Err(from.unreadable("lost")) };
-        let lost = lost.iter().map(|partition| match partition {
-            Value::Integer(partition) => {
-                u16::try_from(*partition).ok().and_then(|lost| partition_number(lost).ok())
-            }
-            Value::Null
-            | Value::Bool(_)
-            | Value::Text(_)
-            | Value::Bytes(_)
-            | Value::Time(_)
-            | Value::Array(_)
-            | Value::Map(_) => None,
-        });
+        let lost = lost.iter().map(|partition| partition_number(u16::try_from(whole(partition)?).ok()?).ok());
         let lost = lost.collect::<Option<_>>().ok_or_else(|| from.unreadable("lost"))?;
         Ok(Self { writes: from.number("writes")?, through: Seq(from.number("through")?), lost })
     }
@@ -397,6 +378,11 @@ pub fn read_staged(document: &str, fields: &Fields) -> Result<Documents, Unreada
     staged.collect::<Option<_>>().ok_or_else(unreadable)
 }
 
+/// A number as [`number`] writes it.
+fn whole(value: &Value) -> Option<u64> {
+    if let Value::Integer(number) = value { u64::try_from(*number).ok() } else { None }
+}
+
 fn number(number: u64) -> Value {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
@@ -437,10 +423,7 @@ impl Reader<'_> {
     }
 
     fn number(&self, field: &'static str) -> Result<u64, Unreadable> {
-        match self.fields.get(field) {
-            Some(Value::Integer(number)) => u64::try_from(*number).map_err(|_| self.unreadable(field)),
-            _ => Err(self.unreadable(field)),
-        }
+        self.fields.get(field).and_then(whole).ok_or_else(|| self.unreadable(field))
     }
 
     /// An array of maps, of which there are at most so many.
