@@ -6,13 +6,24 @@ use tokio::sync::oneshot;
 use super::breaker::Breaker;
 use super::governor::{Effects, Governor};
 use super::stage::Stage;
-use crate::event::{Event, Kind, Replay, Subject, UnixMillis};
-use crate::limits::GOVERNORS_LISTED_MAX;
+use crate::event::{Event, Kind, Replay, Seq, Subject, UnixMillis};
+use crate::limits::{GOVERNORS_LISTED_MAX, QUERIES_LANE};
 use crate::view::{DryRun, GovernorView, Transition};
 
-/// A question, and whom to answer.
+/// A question to a shard. It is answered when the shard has stepped every event up to a number.
 #[derive(Debug)]
-pub enum Query {
+pub struct Query {
+    pub after: Seq,
+    pub question: Question,
+}
+
+/// What is asked, and whom to answer.
+#[derive(Debug)]
+pub enum Question {
+    /// Nothing but that the number was stepped.
+    Passed {
+        answer: oneshot::Sender<()>,
+    },
     One {
         subject: Subject,
         answer: oneshot::Sender<Option<GovernorView>>,
@@ -27,6 +38,17 @@ pub enum Query {
         now: UnixMillis,
         answer: oneshot::Sender<DryRun>,
     },
+}
+
+impl Question {
+    fn is_given_up(&self) -> bool {
+        match self {
+            Self::Passed { answer } => answer.is_closed(),
+            Self::One { answer, .. } => answer.is_closed(),
+            Self::Many { answer, .. } => answer.is_closed(),
+            Self::DryRun { answer, .. } => answer.is_closed(),
+        }
+    }
 }
 
 /// Governors in the order of tenant and SKU, those behind `after`.
@@ -51,29 +73,55 @@ const SLICE: usize = 64;
 impl Stage {
     /// One slice of what is asked.
     pub(super) fn answer_queries(&mut self) {
+        if self.lanes.queries.is_empty() && self.early.is_empty() && self.roster.directory.listing.is_none() {
+            return;
+        }
+        let stepped = self.stepped();
         let mut left = SLICE;
         while left > 0 {
             if let Some(listing) = self.roster.directory.listing.take() {
                 left = self.go_on(listing, left);
                 continue;
             }
-            let Some(query) = self.lanes.queries.pop() else { return };
+            let Some(question) = self.next_question(stepped) else { return };
             // Who asked may have gone; then nobody wants the answer.
-            match query {
-                Query::One { subject, answer } => {
+            match question {
+                Question::Passed { answer } => {
+                    let _gone = answer.send(());
+                    left -= 1;
+                }
+                Question::One { subject, answer } => {
                     let governor = self.governor(&subject.tenant, &subject.sku);
                     let _gone = answer.send(governor.map(|governor| self.view(governor)));
                     left -= 1;
                 }
-                Query::Many { page, answer } => {
+                Question::Many { page, answer } => {
                     self.roster.directory.listing = Some(Listing { page, found: Vec::new(), answer });
                 }
-                Query::DryRun { replay, now, answer } => {
+                Question::DryRun { replay, now, answer } => {
                     let _gone = answer.send(self.dry_run(*replay, now));
                     left = left.saturating_sub(SLICE / 8);
                 }
             }
         }
+    }
+
+    /// The next question that may be answered; those that come too early wait.
+    fn next_question(&mut self, stepped: Seq) -> Option<Question> {
+        self.early.retain(|query| !query.question.is_given_up());
+        if let Some(due) = self.early.iter().position(|query| query.after <= stepped) {
+            return Some(self.early.remove(due).question);
+        }
+        while let Some(query) = self.lanes.queries.pop() {
+            if query.after <= stepped {
+                return Some(query.question);
+            }
+            // Who finds no place here hears that there is no answer.
+            if self.early.len() < QUERIES_LANE {
+                self.early.push(query);
+            }
+        }
+        None
     }
 
     /// Adds to a page, and hands it over when it is whole. Returns how many governors the turn may still show.

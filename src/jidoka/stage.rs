@@ -119,6 +119,8 @@ pub struct Stage {
     pub(super) looks_at: Option<Instant>,
     /// Events on which the decision panicked twice.
     parked: HashSet<Seq>,
+    /// Questions that wait for an event.
+    pub(super) early: Vec<Query>,
     /// Of a node that shares the state of partitions.
     pub(super) tenure: Option<Tenure>,
 }
@@ -174,6 +176,7 @@ impl Stage {
             forgotten: HashSet::new(),
             looks_at: None,
             parked: HashSet::new(),
+            early: Vec::new(),
             tenure: None,
         };
         for governor in governors {
@@ -204,6 +207,7 @@ impl Stage {
             || self.roster.directory.listing.is_some()
             || !self.ready.is_empty()
             || self.barrier.is_some()
+            || self.early.iter().any(|query| query.after <= self.taken)
     }
 
     /// Events that wait for their step.

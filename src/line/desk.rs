@@ -1,5 +1,5 @@
 //! What the operator plane sees of the line, and how its orders reach the journal. An order is answered when its event
-//! is durable and whoever it concerns has passed it.
+//! is durable and whoever it concerns has stepped it.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -12,40 +12,47 @@ use tokio::sync::oneshot;
 use super::actions;
 use super::health::Health;
 use super::settings::Rulebook;
-use super::sharing::Elsewhere;
+use super::sharing::{Elsewhere, Here};
 use super::supervisor::Restarts;
 use super::wiring::{Gauge, OperatorEnds, lanes};
 use crate::andon::log::Reader;
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
-use crate::clock;
 use crate::event::{Command, Order, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
 use crate::jidoka::action::Watch;
-use crate::jidoka::query::{self as shard, Page};
+use crate::jidoka::query::{Page, Query, Question};
 use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::kaizen::{Collector, Gauges};
-use crate::kanban::stage::{self as journal, shard_of};
-use crate::operator::{Again, Answered, Filter, Line, NO_CASE, Refused, Reply, Said, Unavailable};
+use crate::kanban::stage as journal;
+use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
 use crate::receipt::{ReceiptId, ReceiptType, StateName};
-use crate::ring::{Full, Mark, Sender};
+use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
 
 /// What is known of the line outside its threads.
 pub struct Known {
-    pub reader: Reader,
-    pub followups: Followups,
-    pub cases: Cases,
     /// Names of the sources, to find a signal by its id.
     pub sources: Vec<Box<str>>,
     pub gauges: Arc<[Gauge]>,
     pub health: Health,
-    pub states: Vec<[Mark; 6]>,
     /// How often the line started again.
     pub restarts: Arc<Mutex<Restarts>>,
+    /// An edge decides on nothing.
+    pub decided: Option<Decided>,
+}
+
+/// What is known where signals are decided.
+pub struct Decided {
+    pub reader: Reader,
+    pub followups: Followups,
+    pub cases: Cases,
+    pub states: Vec<[Mark; 6]>,
     pub rulebook: Arc<Rulebook>,
     pub compiled: Arc<Compiled>,
     pub elsewhere: Elsewhere,
+    /// Events up to here are in the store.
+    pub settled: Tide,
 }
 
 /// Cheap to clone: one desk for the whole plane.
@@ -56,7 +63,7 @@ struct Inner {
     known: Known,
     journal: RefCell<Sender<journal::Query>>,
     orders: RefCell<Sender<journal::Ordered>>,
-    shards: Vec<RefCell<Sender<shard::Query>>>,
+    shards: Vec<RefCell<Sender<Query>>>,
     targets: Vec<Rc<Watch>>,
     collector: Rc<RefCell<Collector>>,
     /// Cases that are on their way through the line again, by the event that sent them; the store does not know yet.
@@ -65,23 +72,25 @@ struct Inner {
 }
 
 /// A stage that does not answer an operator by then is busy or gone.
-pub const ANSWER: Duration = Duration::from_secs(5);
-/// How often is looked whether an order has had its effect.
-pub const LOOK: Duration = Duration::from_millis(2);
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Why a case is not ordered on.
 const REPLAYED: &str = "it is being replayed";
+const NO_CASE: &str =
+    "there is no dead letter of this id; closed ones are kept for `dead_letters.retention_days`";
+const NO_GOVERNOR: &str = "there is no governor of this tenant and SKU";
 
-pub async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, Unavailable> {
-    match tokio::time::timeout(ANSWER, answer).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(_)) | Err(_) => Err(Unavailable),
-    }
+pub async fn in_time<T>(awaited: impl Future<Output = T>) -> Result<T, Refused> {
+    tokio::time::timeout(ANSWER, awaited).await.map_err(|_| Refused::Unavailable)
 }
 
-pub fn send<T>(lane: &RefCell<Sender<T>>, value: T) -> Result<(), Unavailable> {
+pub async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, Refused> {
+    in_time(answer).await?.map_err(|_| Refused::Unavailable)
+}
+
+fn send<T>(lane: &RefCell<Sender<T>>, value: T) -> Result<(), Refused> {
     let mut lane = lane.borrow_mut();
-    lane.push(value).map_err(|Full(_)| Unavailable)?;
+    lane.push(value).map_err(|Full(_)| Refused::Unavailable)?;
     lane.ring();
     Ok(())
 }
@@ -89,10 +98,10 @@ pub fn send<T>(lane: &RefCell<Sender<T>>, value: T) -> Result<(), Unavailable> {
 /// What is on the store's disk is read apart: a long search must not keep actions waiting.
 async fn read<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Unavailable> {
+) -> Result<T, Refused> {
     match tokio::task::spawn_blocking(read).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(_)) | Err(_) => Err(Unavailable),
+        Ok(Err(_)) | Err(_) => Err(Refused::Unavailable),
     }
 }
 
@@ -115,34 +124,52 @@ impl Desk {
             reload_failures: RefCell::default(),
         }))
     }
+
+    /// An answer that this desk makes.
+    fn reply<T, F>(&self, make: impl FnOnce(Rc<Inner>) -> F) -> Reply<T>
+    where
+        F: Future<Output = Result<T, Refused>> + 'static,
+    {
+        Box::pin(make(Rc::clone(&self.0)))
+    }
 }
 
 impl Inner {
+    fn decided(&self) -> Result<&Decided, Refused> {
+        let elsewhere = || {
+            Refused::NotOwned(
+                "this node is an edge, which decides nothing: ask the processor of this tenant".into(),
+            )
+        };
+        self.known.decided.as_ref().ok_or_else(elsewhere)
+    }
+
     /// Offers an order to the journal, which tells its number; on an error nothing was ordered.
-    fn offer(&self, order: Order) -> Result<oneshot::Receiver<Seq>, Unavailable> {
+    fn offer(&self, order: Order) -> Result<oneshot::Receiver<Seq>, Refused> {
         if !self.known.health.ready.is_on() || self.known.health.journal.drain.is_on() {
-            return Err(Unavailable);
+            return Err(Refused::Unavailable);
         }
         let (tell, answer) = oneshot::channel();
         send(&self.orders, journal::Ordered { order, answer: tell })?;
         Ok(answer)
     }
 
-    /// Brings an order on a case into the journal, and waits until its governor has passed it. From the offer on a second
+    /// Brings an order on a case into the journal, and waits until its governor has stepped it. From the offer on a second
     /// order is refused, whether this one is answered in time or not.
     async fn order_on(
         self: &Rc<Self>,
         id: CaseId,
-        (subject, term): (Subject, u64),
+        (subject, here): (Subject, Here),
         order: Order,
-    ) -> Result<Result<Seq, Refused>, Unavailable> {
+    ) -> Result<Seq, Refused> {
+        let decided = self.decided()?;
         // Whoever has looked at the case may have waited for its governor since.
         if self.replaying.borrow().contains_key(&id) {
-            return Ok(Err(Refused::Conflict(REPLAYED.into())));
+            return Err(Refused::Conflict(REPLAYED.into()));
         }
         let answer = self.offer(order)?;
         // What the store has passed, it knows of.
-        let settled = self.known.health.journal.settled.read();
+        let settled = decided.settled.read();
         self.replaying.borrow_mut().retain(|_, seq| seq.0 > settled);
         self.replaying.borrow_mut().insert(id, Seq(u64::MAX));
         let inner = Rc::clone(self);
@@ -156,33 +183,48 @@ impl Inner {
             };
             seq
         });
-        let noted = tokio::time::timeout(ANSWER, noted).await;
-        let Ok(Ok(Ok(seq))) = noted else { return Err(Unavailable) };
-        self.passed(subject.clone(), seq).await?;
-        Ok(self.known.elsewhere.wait_for(&subject, term, seq).await?.map(|()| seq))
+        let Ok(Ok(seq)) = in_time(noted).await? else { return Err(Refused::Unavailable) };
+        self.ask(&subject.tenant, seq, |answer| Question::Passed { answer }).await?;
+        decided.elsewhere.counts(&subject, here, seq).await?;
+        Ok(seq)
     }
 
-    async fn governor(&self, subject: Subject) -> Result<Option<GovernorView>, Unavailable> {
+    /// Asks the shard of a tenant something that it answers once it has stepped the event `after`.
+    async fn ask<T>(
+        &self,
+        tenant: &str,
+        after: Seq,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, Refused> {
+        let shard = journal::shard_of(tenant, self.shards.len());
+        let lane = self.shards.get(shard).ok_or(Refused::Unavailable)?;
         let (tell, answer) = oneshot::channel();
-        self.ask_shard(&subject.tenant.clone(), shard::Query::One { subject, answer: tell })?;
+        send(lane, Query { after, question: question(tell) })?;
         answered(answer).await
     }
 
-    fn ask_shard(&self, tenant: &str, query: shard::Query) -> Result<(), Unavailable> {
-        let lane = self.shards.get(shard_of(tenant, self.shards.len())).ok_or(Unavailable)?;
-        send(lane, query)
+    /// Asks every shard.
+    async fn ask_all<T>(
+        &self,
+        after: Seq,
+        question: impl Fn(oneshot::Sender<T>) -> Question,
+    ) -> Result<Vec<T>, Refused> {
+        let mut answers = Vec::new();
+        for lane in &self.shards {
+            let (tell, answer) = oneshot::channel();
+            send(lane, Query { after, question: question(tell) })?;
+            answers.push(answer);
+        }
+        let mut all = Vec::new();
+        for answer in answers {
+            all.push(answered(answer).await?);
+        }
+        Ok(all)
     }
 
-    /// The governor, once it has passed `seq`.
-    async fn passed(&self, subject: Subject, seq: Seq) -> Result<GovernorView, Unavailable> {
-        let until = clock::now() + ANSWER;
-        loop {
-            match self.governor(subject.clone()).await? {
-                Some(view) if view.last_seq >= seq.0 => return Ok(view),
-                _ if clock::now() >= until => return Err(Unavailable),
-                _ => tokio::time::sleep(LOOK).await,
-            }
-        }
+    async fn governor(&self, subject: &Subject, after: Seq) -> Result<Option<GovernorView>, Refused> {
+        let question = |answer| Question::One { subject: subject.clone(), answer };
+        self.ask(&subject.tenant, after, question).await
     }
 
     async fn command(
@@ -190,157 +232,112 @@ impl Inner {
         subject: Subject,
         verb: Verb,
         said: Said,
-    ) -> Result<Result<(Ordered, GovernorView), Refused>, Unavailable> {
-        let term = match self.known.elsewhere.load(&subject).await? {
-            Ok(term) => term,
-            Err(refused) => return Ok(Err(refused)),
-        };
+    ) -> Result<(Ordered, GovernorView), Refused> {
+        let elsewhere = &self.decided()?.elsewhere;
+        let here = elsewhere.load(&subject).await?;
         // What must hold for the next signal may come before it: a governor that was quiet for an hour is forgotten. Anything
         // else would make a governor of a slip of the pen.
         let comes_first = match verb {
             Verb::Entitle | Verb::Revoke | Verb::Halt => true,
             Verb::Resume | Verb::Quota(_) | Verb::Discard(_) => false,
         };
-        if !comes_first && self.governor(subject.clone()).await?.is_none() {
-            return Ok(Err(Refused::Missing("there is no governor of this tenant and SKU")));
+        if !comes_first && self.governor(&subject, here.after).await?.is_none() {
+            return Err(Refused::Missing(NO_GOVERNOR));
         }
         let Said { actor, reason } = said;
         let command = Command { subject: subject.clone(), verb, actor, reason };
         let seq = answered(self.offer(Order::Command(Box::new(command)))?).await?;
-        let view = self.passed(subject.clone(), seq).await?;
-        let counts = self.known.elsewhere.wait_for(&subject, term, seq).await?;
-        Ok(counts.map(|()| (ordered(seq, 0), view)))
-    }
-
-    /// Waits until the store has passed everything that was in the journal when the line began: what was ordered before
-    /// is then known of every case.
-    async fn caught_up(&self) -> Result<(), Unavailable> {
-        let Known { health, .. } = &self.known;
-        let until = clock::now() + ANSWER;
-        while !health.ready.is_on() || health.journal.settled.read() < health.began.read() {
-            if clock::now() >= until {
-                return Err(Unavailable);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok(())
+        let view = self.governor(&subject, seq).await?;
+        elsewhere.counts(&subject, here, seq).await?;
+        Ok((ordered(seq, 0), view.ok_or(Refused::Unavailable)?))
     }
 
     /// A case that may be ordered on, and its signal.
-    async fn open_case(&self, id: CaseId) -> Result<Result<(Case, Signal), Refused>, Unavailable> {
-        self.caught_up().await?;
-        let cases = self.known.cases.clone();
+    async fn open_case(&self, id: CaseId) -> Result<(Case, Signal), Refused> {
+        let Decided { cases, settled, .. } = self.decided()?;
+        if !self.known.health.ready.is_on() {
+            return Err(Refused::Unavailable);
+        }
+        // What was ordered before the line began is known of every case only when the store has passed it.
+        in_time(settled.reaches(self.known.health.began.read())).await?;
+        let cases = cases.clone();
         let found = read(move || Ok(cases.find(id)?.zip(cases.signal(id)?))).await?;
-        let Some((case, signal)) = found else {
-            return Ok(Err(Refused::Missing(NO_CASE)));
-        };
+        let (case, signal) = found.ok_or(Refused::Missing(NO_CASE))?;
         let mut replaying = self.replaying.borrow_mut();
         if replaying.get(&id).is_some_and(|seq| case.changed_by >= seq.0) {
             replaying.remove(&id);
         }
         if replaying.contains_key(&id) {
-            return Ok(Err(Refused::Conflict(REPLAYED.into())));
+            return Err(Refused::Conflict(REPLAYED.into()));
         }
         if case.status != Status::Open {
-            return Ok(Err(Refused::Conflict(format!("it is {} already", case.status.into_str()))));
+            return Err(Refused::Conflict(format!("it is {} already", case.status.into_str())));
         }
-        Ok(Ok((case, signal)))
+        Ok((case, signal))
     }
 
-    async fn dry_run(&self, id: CaseId) -> Result<Result<DryRun, Refused>, Unavailable> {
-        let (case, signal) = match self.open_case(id).await? {
-            Ok(found) => found,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let (tell, answer) = oneshot::channel();
-        let tenant = signal.tenant().to_owned();
+    async fn dry_run(&self, id: CaseId) -> Result<DryRun, Refused> {
+        let (case, signal) = self.open_case(id).await?;
+        let subject = Subject::from(&signal);
+        let here = self.decided()?.elsewhere.load(&subject).await?;
         let (actor, reason) = ("dry run".into(), "nothing is changed".into());
         let replay = Box::new(Replay { case: id.0, signal, actor, reason, resend: case.resend() });
         let now = UnixMillis(self.known.health.journal.clock.time.read());
-        self.ask_shard(&tenant, shard::Query::DryRun { replay, now, answer: tell })?;
-        answered(answer).await.map(Ok)
+        let question = |answer| Question::DryRun { replay, now, answer };
+        self.ask(&subject.tenant, here.after, question).await
     }
 
-    async fn replay(
-        self: &Rc<Self>,
-        id: CaseId,
-        (said, how): (Said, Again),
-    ) -> Result<Result<Ordered, Refused>, Unavailable> {
-        let (case, signal) = match self.open_case(id).await? {
-            Ok((case, _)) if how == Again::Resend && case.action.is_none() => {
-                return Ok(Err(Refused::Conflict("no action of it failed: replay it".into())));
-            }
-            Ok(found) => found,
-            Err(refused) => return Ok(Err(refused)),
-        };
+    async fn replay(self: &Rc<Self>, id: CaseId, said: Said, how: Again) -> Result<Ordered, Refused> {
+        let (case, signal) = self.open_case(id).await?;
+        if how == Again::Resend && case.action.is_none() {
+            return Err(Refused::Conflict("no action of it failed: replay it".into()));
+        }
         let subject = Subject::from(&signal);
-        let term = match self.known.elsewhere.load(&subject).await? {
-            Ok(term) => term,
-            Err(refused) => return Ok(Err(refused)),
-        };
+        let here = self.decided()?.elsewhere.load(&subject).await?;
         let Said { actor, reason } = said;
         let replay = Replay { case: id.0, signal, actor, reason, resend: case.resend() };
-        let seq = self.order_on(id, (subject, term), Order::Replay(Box::new(replay))).await?;
-        Ok(seq.map(|seq| ordered(seq, 1)))
+        let seq = self.order_on(id, (subject, here), Order::Replay(Box::new(replay))).await?;
+        Ok(ordered(seq, 1))
     }
 
-    async fn discard(
-        self: &Rc<Self>,
-        id: CaseId,
-        said: Said,
-    ) -> Result<Result<Ordered, Refused>, Unavailable> {
-        let (case, _) = match self.open_case(id).await? {
-            Ok(found) => found,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let Ok(subject) = Subject::read(&case.tenant, &case.sku) else { return Err(Unavailable) };
-        let term = match self.known.elsewhere.load(&subject).await? {
-            Ok(term) => term,
-            Err(refused) => return Ok(Err(refused)),
-        };
+    async fn discard(self: &Rc<Self>, id: CaseId, said: Said) -> Result<Ordered, Refused> {
+        let (case, _) = self.open_case(id).await?;
+        let Ok(subject) = Subject::read(&case.tenant, &case.sku) else { return Err(Refused::Unavailable) };
+        let here = self.decided()?.elsewhere.load(&subject).await?;
         let Said { actor, reason } = said;
         let command = Command { subject: subject.clone(), verb: Verb::Discard(id.0), actor, reason };
-        let seq = self.order_on(id, (subject, term), Order::Command(Box::new(command))).await?;
-        Ok(seq.map(|seq| ordered(seq, 0)))
+        let seq = self.order_on(id, (subject, here), Order::Command(Box::new(command))).await?;
+        Ok(ordered(seq, 0))
     }
 
-    async fn reload(&self, said: Said) -> Result<Result<Option<(Ordered, RulesView)>, Refused>, Unavailable> {
-        let rulebook = Arc::clone(&self.known.rulebook);
-        let compiled = Arc::clone(&self.known.compiled);
+    async fn reload(&self, said: Said) -> Result<Option<(Ordered, RulesView)>, Refused> {
+        let decided = self.decided()?;
+        let (rulebook, compiled) = (Arc::clone(&decided.rulebook), Arc::clone(&decided.compiled));
         // Read, checked and compiled apart; the shards find it done.
         let read = tokio::task::spawn_blocking(move || {
             let text = rulebook.reread()?.to_text();
             compiled.of(&text)?;
             Ok::<_, crate::place::ConfigError>(text)
         });
-        let text = match read.await.map_err(|_| Unavailable)? {
+        let text = match read.await.map_err(|_| Refused::Unavailable)? {
             Ok(text) => text,
             Err(error) => {
                 *self.reload_failures.borrow_mut() += 1;
                 let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
-                return Ok(Err(Refused::Wrong(format!("{error}{hint}"))));
+                return Err(Refused::Wrong(format!("{error}{hint}")));
             }
         };
-        let (_, holding) = self.known.compiled.holding().ok_or(Unavailable)?;
+        let (_, holding) = decided.compiled.holding().ok_or(Refused::Unavailable)?;
         if holding.source.to_text() == text {
-            return Ok(Ok(None));
+            return Ok(None);
         }
         let Said { actor, reason } = said;
-        let rules = match RulesText::new(text, actor, reason) {
-            Ok(rules) => Arc::new(rules),
-            Err(illegal) => return Ok(Err(Refused::Wrong(illegal.to_string()))),
-        };
+        let rules = RulesText::new(text, actor, reason);
+        let rules = Arc::new(rules.map_err(|illegal| Refused::Wrong(illegal.to_string()))?);
         let seq = answered(self.offer(Order::Rules(rules))?).await?;
-        let until = clock::now() + ANSWER;
-        loop {
-            match self.known.compiled.holding() {
-                Some((since, rules)) if since >= seq => {
-                    return Ok(Ok(Some((ordered(seq, 0), rules.view(since)))));
-                }
-                _ if clock::now() >= until => return Err(Unavailable),
-                _ => tokio::time::sleep(LOOK).await,
-            }
-        }
+        self.ask_all(seq, |answer| Question::Passed { answer }).await?;
+        let (since, rules) = decided.compiled.holding().ok_or(Refused::Unavailable)?;
+        Ok(Some((ordered(seq, 0), rules.view(since))))
     }
 }
 
@@ -349,12 +346,12 @@ fn ordered(seq: Seq, ordinal: u8) -> Ordered {
 }
 
 /// What the log knows of one signal.
-fn status(reader: &Reader, followups: &Followups, seq: Seq) -> Result<SignalStatus, Unavailable> {
+fn status(reader: &Reader, followups: &Followups, seq: Seq) -> Result<SignalStatus, Refused> {
     let mut receipts = Vec::new();
     let mut dead = false;
-    let later = followups.of(seq).map_err(|_| Unavailable)?;
+    let later = followups.of(seq).map_err(|_| Refused::Unavailable)?;
     for event in std::iter::once(seq).chain(later) {
-        for found in reader.receipts_of(event).map_err(|_| Unavailable)? {
+        for found in reader.receipts_of(event).map_err(|_| Refused::Unavailable)? {
             let fields = found.stored.fields();
             if fields.signal_seq == Some(seq) {
                 // After a replay the newest final receipt counts.
@@ -374,103 +371,99 @@ fn status(reader: &Reader, followups: &Followups, seq: Seq) -> Result<SignalStat
 }
 
 impl Line for Desk {
-    fn signal(&self, tenant: &str, id: &str) -> Reply<Option<SignalStatus>> {
-        let inner = Rc::clone(&self.0);
+    fn signal(&self, tenant: &str, id: &str) -> Reply<SignalStatus> {
         // At a processor the sources are those of its edges.
         let known = Provenance::known();
         let seen = known.iter().map(|known| &*known.source);
-        let sources: HashSet<&str> = inner.known.sources.iter().map(|source| &**source).chain(seen).collect();
+        let sources: HashSet<&str> =
+            self.0.known.sources.iter().map(|source| &**source).chain(seen).collect();
         let identities = sources.into_iter().map(|source| Fingerprint::of_id(source, tenant, id)).collect();
-        Box::pin(async move {
+        self.reply(|inner| async move {
             let (tell, answer) = oneshot::channel();
             send(&inner.journal, journal::Query { identities, answer: tell })?;
-            match answered(answer).await? {
-                None => Ok(None),
-                Some(seq) => status(&inner.known.reader, &inner.known.followups, seq).map(Some),
+            let missing = Refused::Missing("no signal of this tenant and id is remembered");
+            let seq = answered(answer).await?.ok_or(missing)?;
+            match &inner.known.decided {
+                Some(decided) => status(&decided.reader, &decided.followups, seq),
+                None => Ok(SignalStatus { status: "accepted", seq: seq.0, receipts: Vec::new() }),
             }
         })
     }
 
-    fn receipt(&self, id: ReceiptId) -> Reply<Option<Vec<u8>>> {
-        let found = self.0.known.reader.receipt(id);
-        let found = found.map(|found| found.map(|found| found.json)).map_err(|_| Unavailable);
-        Box::pin(std::future::ready(found))
+    fn receipt(&self, id: ReceiptId) -> Reply<Vec<u8>> {
+        self.reply(|inner| async move {
+            let found = inner.decided()?.reader.receipt(id).map_err(|_| Refused::Unavailable)?;
+            found.map(|found| found.json).ok_or(Refused::Missing("no receipt of this id is in the log"))
+        })
     }
 
-    fn governor(&self, subject: Subject) -> Reply<Option<GovernorView>> {
-        let inner = Rc::clone(&self.0);
-        Box::pin(async move {
-            // Another processor's is none of this one's.
-            if inner.known.elsewhere.load(&subject).await?.is_err() {
-                return Ok(None);
-            }
-            inner.governor(subject).await
+    fn governor(&self, subject: Subject) -> Reply<GovernorView> {
+        self.reply(|inner| async move {
+            let here = inner.decided()?.elsewhere.load(&subject).await?;
+            inner.governor(&subject, here.after).await?.ok_or(Refused::Missing(NO_GOVERNOR))
         })
     }
 
     fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>> {
-        let inner = Rc::clone(&self.0);
         let page = Page {
             tenant: filter.tenant.map(Into::into),
             after: filter.after.map(|(tenant, sku)| (tenant.into(), sku.into())),
             limit: filter.limit,
         };
-        Box::pin(async move {
-            let mut answers = Vec::new();
-            for lane in &inner.shards {
-                let (tell, answer) = oneshot::channel();
-                send(lane, shard::Query::Many { page: page.clone(), answer: tell })?;
-                answers.push(answer);
-            }
-            let mut governors = Vec::new();
-            for answer in answers {
-                governors.extend(answered(answer).await?);
-            }
+        self.reply(|inner| async move {
+            let question = |answer| Question::Many { page: page.clone(), answer };
+            let mut governors: Vec<GovernorView> =
+                inner.ask_all(Seq(0), question).await?.into_iter().flatten().collect();
             governors.sort_unstable_by(|a, b| (&a.tenant, &a.sku).cmp(&(&b.tenant, &b.sku)));
             governors.truncate(page.limit);
             Ok(governors)
         })
     }
 
-    fn command(&self, subject: Subject, verb: Verb, said: Said) -> Answered<(Ordered, GovernorView)> {
-        let inner = Rc::clone(&self.0);
-        Box::pin(async move { inner.command(subject, verb, said).await })
+    fn command(&self, subject: Subject, verb: Verb, said: Said) -> Reply<(Ordered, GovernorView)> {
+        self.reply(|inner| async move { inner.command(subject, verb, said).await })
     }
 
     fn dead_letters(&self, filter: CaseFilter, after: Seq, limit: usize) -> Reply<Found> {
-        let cases = self.0.known.cases.clone();
-        Box::pin(read(move || cases.search(&filter, after, limit)))
+        self.reply(|inner| async move {
+            let Some(decided) = &inner.known.decided else {
+                return Ok(Found { count: Some(0), ..Found::default() });
+            };
+            let cases = decided.cases.clone();
+            read(move || cases.search(&filter, after, limit)).await
+        })
     }
 
-    fn dead_letter(&self, id: CaseId) -> Reply<Option<(Case, bytes::Bytes)>> {
-        let cases = self.0.known.cases.clone();
-        Box::pin(read(move || Ok(cases.find(id)?.zip(cases.signal(id)?.map(|signal| signal.body().clone())))))
+    fn dead_letter(&self, id: CaseId) -> Reply<(Case, bytes::Bytes)> {
+        self.reply(|inner| async move {
+            let cases = inner.decided()?.cases.clone();
+            let found = read(move || Ok(cases.find(id)?.zip(cases.signal(id)?))).await?;
+            let (case, signal) = found.ok_or(Refused::Missing(NO_CASE))?;
+            Ok((case, signal.body().clone()))
+        })
     }
 
-    fn dry_run(&self, id: CaseId) -> Answered<DryRun> {
-        let inner = Rc::clone(&self.0);
-        Box::pin(async move { inner.dry_run(id).await })
+    fn dry_run(&self, id: CaseId) -> Reply<DryRun> {
+        self.reply(|inner| async move { inner.dry_run(id).await })
     }
 
-    fn replay(&self, id: CaseId, said: Said, how: Again) -> Answered<Ordered> {
-        let inner = Rc::clone(&self.0);
-        Box::pin(async move { inner.replay(id, (said, how)).await })
+    fn replay(&self, id: CaseId, said: Said, how: Again) -> Reply<Ordered> {
+        self.reply(|inner| async move { inner.replay(id, said, how).await })
     }
 
-    fn discard(&self, id: CaseId, said: Said) -> Answered<Ordered> {
-        let inner = Rc::clone(&self.0);
-        Box::pin(async move { inner.discard(id, said).await })
+    fn discard(&self, id: CaseId, said: Said) -> Reply<Ordered> {
+        self.reply(|inner| async move { inner.discard(id, said).await })
     }
 
     fn rules(&self) -> Reply<RulesView> {
-        let holding = self.0.known.compiled.holding();
-        let view = holding.map(|(since, rules)| rules.view(since)).ok_or(Unavailable);
-        Box::pin(std::future::ready(view))
+        self.reply(|inner| async move {
+            let (since, rules) = inner.decided()?.compiled.holding().ok_or(Refused::Unavailable)?;
+            Ok(rules.view(since))
+        })
     }
 
-    fn reload(&self, said: Said) -> Answered<Option<(Ordered, RulesView)>> {
-        let inner = Rc::clone(&self.0);
-        Box::pin(async move { inner.reload(said).await })
+    fn reload(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>> {
+        self.reply(|inner| async move { inner.reload(said).await })
     }
 
     fn status(&self) -> NodeStatus {
@@ -483,24 +476,36 @@ impl Line for Desk {
 
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     fn metrics(&self) -> String {
-        let Known { gauges: depths, health, states, restarts, compiled, cases, .. } = &self.0.known;
+        let Known { gauges: depths, health, restarts, decided, .. } = &self.0.known;
         let mut gauges = Gauges::default();
         lanes(depths, restarts, &mut gauges);
-        for state in StateName::ALL {
-            let count: u64 = states.iter().map(|states| states[state as usize].read()).sum();
-            gauges.set("gemba_governors", "Governors by state", &[("state", state.into_str())], count as f64);
-        }
-        cases.gauges(&mut gauges);
         health.gauges(&mut gauges);
-        if let Some((since, _)) = compiled.holding() {
-            gauges.set("gemba_rules_since_seq", "The event from which the rules hold", &[], since.0 as f64);
+        if let Some(Decided { states, cases, compiled, .. }) = decided {
+            for state in StateName::ALL {
+                let count: u64 = states.iter().map(|states| states[state as usize].read()).sum();
+                gauges.set(
+                    "gemba_governors",
+                    "Governors by state",
+                    &[("state", state.into_str())],
+                    count as f64,
+                );
+            }
+            cases.gauges(&mut gauges);
+            if let Some((since, _)) = compiled.holding() {
+                gauges.set(
+                    "gemba_rules_since_seq",
+                    "The event from which the rules hold",
+                    &[],
+                    since.0 as f64,
+                );
+            }
+            gauges.set(
+                "gemba_policy_reload_failures",
+                "Reloads that changed nothing, because a pack was wrong",
+                &[],
+                *self.0.reload_failures.borrow() as f64,
+            );
         }
-        gauges.set(
-            "gemba_policy_reload_failures",
-            "Reloads that changed nothing, because a pack was wrong",
-            &[],
-            *self.0.reload_failures.borrow() as f64,
-        );
         actions::gauges(&self.0.targets, &mut gauges);
         self.0.collector.borrow().render(&gauges)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::broker::{self, Broker};
-use super::edge_desk::Known;
+use super::desk::Known;
 use super::front::{self, Front};
 use super::health::Health;
 use super::ingress_threads::Connections;
@@ -172,10 +172,20 @@ impl Edge {
             stop: outbound_stop.clone(),
             clock: health.journal.clock.clone(),
         };
-        let known = Known::new(settings, &depths, &health, restarts);
-        let reload = Arc::clone(&orders.reload);
-        let queries = outbound.operators.journal;
-        let outbound = spawn("outbound", &tell, move || outbound::run_edge(plane, known, queries, &reload))?;
+        let plan = outbound::Plan {
+            reload: Arc::clone(&orders.reload),
+            ends: outbound,
+            targets: Arc::clone(&settings.targets),
+            known: Known {
+                sources: settings.source_names(),
+                gauges: Arc::clone(&depths),
+                health: health.clone(),
+                restarts: Arc::clone(restarts),
+                decided: None,
+            },
+            busy: zero(),
+        };
+        let outbound = spawn("outbound", &tell, move || outbound::run(plane, plan))?;
         let publisher_stop = publisher::Stop { finish: Switch::new(), abandon: Switch::new() };
         Ok(Self {
             told,

@@ -6,7 +6,6 @@ mod cgroup;
 mod cores;
 mod desk;
 mod edge;
-mod edge_desk;
 mod front;
 mod health;
 pub mod identity;

@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 
 use super::actions;
 use super::desk::{Desk, Known};
-use super::edge_desk::{self, EdgeDesk};
 use super::serve::ServeError;
 use super::tasks::Tasks;
 use super::wiring::OutboundEnds;
@@ -20,9 +19,8 @@ use crate::diagnostics::say;
 use crate::jidoka::action::Targets;
 use crate::kaizen::Collector;
 use crate::kanban::journal_clock;
-use crate::kanban::stage as journal;
-use crate::operator::{self, Line, Refused, Said, Tokens, Unavailable};
-use crate::ring::{Mark, Sender, Switch};
+use crate::operator::{self, Line, Refused, Said, Tokens};
+use crate::ring::{Mark, Switch};
 
 /// What the operator plane of every role is given.
 pub struct Plane {
@@ -34,7 +32,7 @@ pub struct Plane {
     pub clock: journal_clock::Marks,
 }
 
-/// What is done beside it where something is decided.
+/// What is done beside it.
 pub struct Plan {
     /// The system's orders to read the policy packs anew.
     pub reload: Arc<Notify>,
@@ -65,35 +63,7 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
     })
 }
 
-/// Serves the operators of an edge until `stop`.
-///
-/// # Errors
-/// When the runtime cannot be set up, or a task beside it ended.
-pub fn run_edge(
-    plane: Plane,
-    known: edge_desk::Known,
-    journal: Sender<journal::Query>,
-    reload: &Notify,
-) -> Result<(), ServeError> {
-    on_runtime(async {
-        let Plane { listener, tokens, collector, stop, clock } = plane;
-        let collector = Rc::new(RefCell::new(collector));
-        let desk = EdgeDesk::new(known, journal, Rc::clone(&collector));
-        let mut tasks = serve(listener, tokens, Rc::new(desk), collector, &stop)?;
-        tasks.start("clock", tell_of_clock(clock));
-        let waiting = async {
-            while !stop.is_on() {
-                tokio::select! {
-                    () = reload.notified() => say("an edge has no policy packs to read anew"),
-                    () = tokio::time::sleep(LOOK) => {}
-                }
-            }
-        };
-        tasks.beside(waiting).await
-    })
-}
-
-/// Orders to end are heard within this.
+/// How often is looked whether the line is ready.
 const LOOK: Duration = Duration::from_millis(50);
 
 fn on_runtime(work: impl Future<Output = Result<(), ServeError>>) -> Result<(), ServeError> {
@@ -137,13 +107,12 @@ async fn reload_on_order(desk: Desk, ready: Switch, order: Arc<Notify>) {
         order.notified().await;
         let said = Said { actor: "SIGHUP".into(), reason: "the packs are read anew".into() };
         match desk.reload(said).await {
-            Ok(Ok(None)) => say("the policy packs are as they were"),
-            Ok(Ok(Some((ordered, _)))) => say(&format!("new rules hold from event {} on", ordered.seq)),
-            Ok(Err(Refused::Wrong(what) | Refused::Conflict(what))) => {
-                say(&format!("the rules stay as they were: {what}"));
-            }
-            Ok(Err(Refused::Missing(what))) => say(what),
-            Err(Unavailable) => say("the line does not take new rules now; send the signal again"),
+            Ok(None) => say("the policy packs are as they were"),
+            Ok(Some((ordered, _))) => say(&format!("new rules hold from event {} on", ordered.seq)),
+            Err(Refused::Unavailable) => say("the line does not take new rules now; send the signal again"),
+            Err(
+                why @ (Refused::Missing(_) | Refused::Conflict(_) | Refused::NotOwned(_) | Refused::Wrong(_)),
+            ) => say(&format!("the rules stay as they were: {why}")),
         }
     }
 }

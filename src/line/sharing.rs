@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::desk::{ANSWER, LOOK, answered};
+use super::desk::{answered, in_time};
 use super::serve::ServeError;
 use super::settings::{Link, Sharing};
 use super::wiring::IngressEnds;
@@ -19,7 +19,7 @@ use crate::kanban::broker::consumer::{self, Consumer};
 use crate::kanban::broker::trouble::Trouble;
 use crate::kanban::share::{Ask, Ending, Failed, Lanes, Marks, Sharer};
 use crate::limits::QUERIES_LANE;
-use crate::operator::{Refused, Unavailable};
+use crate::operator::Refused;
 use crate::ring::{Mark, Switch, lane};
 use crate::sharing::partition_of;
 use crate::view::{StageHealth, StateView};
@@ -66,39 +66,39 @@ pub fn plan(
 #[derive(Clone)]
 pub struct Elsewhere(pub Option<(mpsc::Sender<Ask>, Marks)>);
 
+/// A governor that is decided on here.
+#[derive(Clone, Copy, Debug)]
+pub struct Here {
+    /// In which its partition is held; 0 where nothing is shared.
+    term: u64,
+    /// Its shard has it once it has stepped this event.
+    pub after: Seq,
+}
+
 impl Elsewhere {
-    /// Has a governor as it is shared; the refusal says who decides on it. Returns the term in which its partition is held.
-    pub async fn load(&self, subject: &Subject) -> Result<Result<u64, Refused>, Unavailable> {
-        let Some((asks, marks)) = &self.0 else { return Ok(Ok(0)) };
+    /// Has a governor as it is shared.
+    pub async fn load(&self, subject: &Subject) -> Result<Here, Refused> {
+        let Some((asks, marks)) = &self.0 else { return Ok(Here { term: 0, after: Seq(0) }) };
         let (tell, answer) = oneshot::channel();
         let ask = Ask { subject: subject.clone(), answer: tell };
-        asks.try_send(ask).map_err(|_| Unavailable)?;
-        let loaded = answered(answer).await?;
-        Ok(loaded.map(|()| term(marks, subject)).map_err(|why| Refused::Conflict(why.into())))
+        asks.try_send(ask).map_err(|_| Refused::Unavailable)?;
+        match answered(answer).await? {
+            Ok(after) => Ok(Here { term: term(marks, subject), after }),
+            Err(Failed::Ending) => Err(Refused::Unavailable),
+            Err(why @ Failed::Elsewhere { .. }) => Err(Refused::NotOwned(why.to_string())),
+            Err(why @ Failed::Store(_)) => Err(Refused::Conflict(why.to_string())),
+        }
     }
 
     /// Waits until what was decided of a governor up to `seq` is shared: only then it counts, and only in the term in which it was
     /// ordered.
-    pub async fn wait_for(
-        &self,
-        subject: &Subject,
-        in_term: u64,
-        seq: Seq,
-    ) -> Result<Result<(), Refused>, Unavailable> {
-        let Some((_, marks)) = &self.0 else { return Ok(Ok(())) };
-        let until = clock::now() + ANSWER;
-        while marks.through.read() < seq.0 {
-            if clock::now() >= until {
-                return Err(Unavailable);
-            }
-            tokio::time::sleep(LOOK).await;
+    pub async fn counts(&self, subject: &Subject, here: Here, seq: Seq) -> Result<(), Refused> {
+        let Some((_, marks)) = &self.0 else { return Ok(()) };
+        in_time(marks.through.reaches(seq.0)).await?;
+        if term(marks, subject) == here.term {
+            return Ok(());
         }
-        if term(marks, subject) == in_term {
-            return Ok(Ok(()));
-        }
-        Ok(Err(Refused::Conflict(
-            "another processor has taken its partition meanwhile: nothing was done".into(),
-        )))
+        Err(Refused::NotOwned("another processor has taken its partition meanwhile: nothing was done".into()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
-use super::desk::Known;
+use super::desk::{Decided, Known};
 use super::front::{self, Front};
 use super::health::Health;
 use super::ingress_threads::Connections;
@@ -38,7 +38,7 @@ use crate::kanban::stage as journal;
 use crate::kanban::tenure::Tenure;
 use crate::net::listen::listen;
 use crate::proof::note::LocalSigner;
-use crate::ring::{Crowd, Idle, Mark, Switch};
+use crate::ring::{Crowd, Idle, Mark, Switch, Tide};
 
 /// What a run begins with.
 pub struct Start<'a> {
@@ -182,6 +182,7 @@ impl Line {
             clock: journal_clock::Marks::default(),
             drain: stops.drain.clone(),
         };
+        let settled = Tide::of(marks.settled.clone());
         let scribe_marks =
             scribe::Marks { size: zero(), written: zero(), checkpoint: Mark::new(clock::millis()) };
         let broker = front::broker_marks(settings, settings.say);
@@ -211,14 +212,9 @@ impl Line {
         let (sleeper, stop) = (scribe_end.1, stops.scribe.clone());
         let scribe = spawn("scribe", &tell, move || Ok(threads::scribe(stage, &sleeper, &stop)?))?;
 
-        let keeper_stage = Keeper::new(
-            store,
-            keeper.0,
-            watermark,
-            &held,
-            (marks.settled.clone(), scribe_marks.size.clone()),
-        )
-        .retiring(Retiring::new(settings.retention, marks.clock.time.clone()));
+        let keeper_stage =
+            Keeper::new(store, keeper.0, watermark, &held, (settled.clone(), scribe_marks.size.clone()))
+                .retiring(Retiring::new(settings.retention, marks.clock.time.clone()));
         let (sleeper, stop) = (keeper.1, stops.keeper.clone());
         let keeper = spawn("store", &tell, move || Ok(threads::keeper(keeper_stage, &sleeper, &stop)?))?;
 
@@ -301,17 +297,20 @@ impl Line {
             ends: outbound,
             targets: Arc::clone(&settings.targets),
             known: Known {
-                reader,
-                followups,
-                cases,
                 sources: settings.source_names(),
                 gauges: Arc::clone(&depths),
                 health: health.clone(),
-                states,
                 restarts: Arc::clone(restarts),
-                rulebook: Arc::clone(&settings.rulebook),
-                compiled,
-                elsewhere: sharing::Elsewhere(asks.zip(state)),
+                decided: Some(Decided {
+                    reader,
+                    followups,
+                    cases,
+                    states,
+                    rulebook: Arc::clone(&settings.rulebook),
+                    compiled,
+                    elsewhere: sharing::Elsewhere(asks.zip(state)),
+                    settled,
+                }),
             },
             busy: busy.clone(),
         };

@@ -23,16 +23,8 @@ use crate::event::{Seq, Subject, Verb, Words};
 use crate::receipt::ReceiptId;
 use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
 
-/// The line does not answer now; come again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable;
-
-/// Said of a case that is not there.
-pub const NO_CASE: &str =
-    "there is no dead letter of this id; closed ones are kept for `dead_letters.retention_days`";
-
 /// An answer that is being made.
-pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>>>>;
+pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, Refused>>>>;
 
 /// Governors in the order of tenant and SKU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,38 +51,44 @@ pub struct Said {
     pub reason: Words,
 }
 
-/// An order that is not carried out, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a question is not answered, or an order not carried out; nothing was changed, unless it says so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// There is no such governor or case.
+    /// Come again. An order may have been carried out all the same.
+    #[error("the line does not answer now")]
+    Unavailable,
+    /// There is no such signal, receipt, governor or case.
+    #[error("{0}")]
     Missing(&'static str),
-    /// It does not fit what is there.
+    /// The order does not fit what is there.
+    #[error("{0}")]
     Conflict(String),
-    /// What it names is wrong.
+    /// Another node decides on it.
+    #[error("{0}")]
+    NotOwned(String),
+    /// What the order names is wrong.
+    #[error("{0}")]
     Wrong(String),
 }
 
-/// How an order ended.
-pub type Answered<T> = Reply<Result<T, Refused>>;
-
 /// What the operator plane may ask and order. An order is answered once it is durable and its effect can be seen.
 pub trait Line {
-    fn signal(&self, tenant: &str, id: &str) -> Reply<Option<SignalStatus>>;
+    fn signal(&self, tenant: &str, id: &str) -> Reply<SignalStatus>;
     /// The receipt's canonical JSON.
-    fn receipt(&self, id: ReceiptId) -> Reply<Option<Vec<u8>>>;
-    fn governor(&self, subject: Subject) -> Reply<Option<GovernorView>>;
+    fn receipt(&self, id: ReceiptId) -> Reply<Vec<u8>>;
+    fn governor(&self, subject: Subject) -> Reply<GovernorView>;
     fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>>;
-    fn command(&self, subject: Subject, verb: Verb, said: Said) -> Answered<(Ordered, GovernorView)>;
+    fn command(&self, subject: Subject, verb: Verb, said: Said) -> Reply<(Ordered, GovernorView)>;
     fn dead_letters(&self, filter: CaseFilter, after: Seq, limit: usize) -> Reply<Found>;
     /// The case and its signal's text.
-    fn dead_letter(&self, id: CaseId) -> Reply<Option<(Case, bytes::Bytes)>>;
+    fn dead_letter(&self, id: CaseId) -> Reply<(Case, bytes::Bytes)>;
     /// What a replay would do now.
-    fn dry_run(&self, id: CaseId) -> Answered<DryRun>;
-    fn replay(&self, id: CaseId, said: Said, how: Again) -> Answered<Ordered>;
-    fn discard(&self, id: CaseId, said: Said) -> Answered<Ordered>;
+    fn dry_run(&self, id: CaseId) -> Reply<DryRun>;
+    fn replay(&self, id: CaseId, said: Said, how: Again) -> Reply<Ordered>;
+    fn discard(&self, id: CaseId, said: Said) -> Reply<Ordered>;
     fn rules(&self) -> Reply<RulesView>;
     /// Reads the policy packs anew; `None` when nothing changed.
-    fn reload(&self, said: Said) -> Answered<Option<(Ordered, RulesView)>>;
+    fn reload(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
     fn health(&self) -> Vec<StageHealth>;
     fn status(&self) -> NodeStatus;
     fn metrics(&self) -> String;

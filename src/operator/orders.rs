@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::routes::{Order, Route};
-use super::{Again, Line, Refused, Said, Unavailable};
+use super::{Again, Line, Refused, Said};
 use crate::case::CaseId;
 use crate::event::{Subject, Verb};
 use crate::limits::{BODY_READ_SECONDS, ORDER_BYTES_MAX, REASON_BYTES_MAX};
@@ -23,30 +23,21 @@ struct Body {
     quota_remaining: Option<u32>,
 }
 
-/// Why there is no answer in the order's own words.
+/// Why an order was not carried out.
 pub enum Failed {
-    Refused(StatusCode, String),
-    Unavailable,
-}
-
-impl From<Unavailable> for Failed {
-    fn from(Unavailable: Unavailable) -> Self {
-        Self::Unavailable
-    }
+    /// It cannot be read, with this status.
+    Unread(StatusCode, String),
+    Refused(Refused),
 }
 
 impl From<Refused> for Failed {
     fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Missing(what) => Self::Refused(StatusCode::NOT_FOUND, what.into()),
-            Refused::Conflict(what) => Self::Refused(StatusCode::CONFLICT, what),
-            Refused::Wrong(what) => Self::Refused(StatusCode::UNPROCESSABLE_ENTITY, what),
-        }
+        Self::Refused(refused)
     }
 }
 
 fn bad(what: impl Into<String>) -> Failed {
-    Failed::Refused(StatusCode::BAD_REQUEST, what.into())
+    Failed::Unread(StatusCode::BAD_REQUEST, what.into())
 }
 
 /// Carries out the order of `actor`.
@@ -58,13 +49,13 @@ pub async fn carry_out(
 ) -> Result<Value, Failed> {
     let limit = Duration::from_secs(u64::from(BODY_READ_SECONDS));
     let read = tokio::time::timeout(limit, Limited::new(body, ORDER_BYTES_MAX).collect()).await;
-    let slow = |_| Failed::Refused(StatusCode::REQUEST_TIMEOUT, "the body came too slowly".into());
+    let slow = |_| Failed::Unread(StatusCode::REQUEST_TIMEOUT, "the body came too slowly".into());
     let bytes = read
         .map_err(slow)?
         .map_err(|_| bad(format!("the body cannot be read; it has at most {ORDER_BYTES_MAX} bytes")))?;
     let bytes = bytes.to_bytes();
     if let Route::DryRun { id } = &route {
-        let done = line.dry_run(case(id)?).await??;
+        let done = line.dry_run(case(id)?).await?;
         return Ok(json!(done));
     }
     let body: Body = if bytes.is_empty() {
@@ -96,13 +87,13 @@ pub async fn carry_out(
                     Verb::Quota(body.quota_remaining.ok_or_else(missing)?)
                 }
             };
-            let (ordered, governor) = line.command(subject, verb, said).await??;
+            let (ordered, governor) = line.command(subject, verb, said).await?;
             json!({"seq": ordered.seq, "receipt_id": ordered.receipt_id, "governor": governor})
         }
-        Route::Replay { id } => json!(line.replay(case(&id)?, said, Again::Replay).await??),
-        Route::Resend { id } => json!(line.replay(case(&id)?, said, Again::Resend).await??),
-        Route::Discard { id } => json!(line.discard(case(&id)?, said).await??),
-        Route::PolicyReload => match line.reload(said).await?? {
+        Route::Replay { id } => json!(line.replay(case(&id)?, said, Again::Replay).await?),
+        Route::Resend { id } => json!(line.replay(case(&id)?, said, Again::Resend).await?),
+        Route::Discard { id } => json!(line.discard(case(&id)?, said).await?),
+        Route::PolicyReload => match line.reload(said).await? {
             None => json!({"changed": false}),
             Some((ordered, rules)) => json!({
                 "changed": true, "seq": ordered.seq, "receipt_id": ordered.receipt_id, "policy": rules,

@@ -27,7 +27,7 @@ use super::orders::{self, Failed};
 use super::routes::{NoRoute, Route, find};
 use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
-use super::{Line, NO_CASE, Tokens, Unavailable, query};
+use super::{Line, Refused, Tokens, query};
 use crate::event::Subject;
 use crate::limits;
 use crate::net::listen::AsyncAcceptor;
@@ -182,13 +182,13 @@ impl Connection {
             let actor = asker.token.map_or("", |token| &*token.name);
             match orders::carry_out(line, route, actor, body).await {
                 Ok(done) => Ok(json(StatusCode::OK, &done)),
-                Err(Failed::Refused(status, what)) => Ok(problem(status, &what)),
-                Err(Failed::Unavailable) => Err(Unavailable),
+                Err(Failed::Unread(status, what)) => Ok(problem(status, &what)),
+                Err(Failed::Refused(refused)) => Err(refused),
             }
         } else {
             reply(line, route, request.uri.query().unwrap_or_default(), asker.is_trusted).await
         };
-        answered.unwrap_or_else(|Unavailable| again("the line does not answer now"))
+        answered.unwrap_or_else(|why| refusal(&why, &request.method))
     }
 }
 
@@ -226,6 +226,18 @@ fn refused(wrong: NoRoute) -> Answer {
     }
 }
 
+/// What another node decides on is not found here by who reads it, and is a conflict for who orders it.
+fn refusal(refused: &Refused, method: &Method) -> Answer {
+    let status = match refused {
+        Refused::Unavailable => return again(&refused.to_string()),
+        Refused::NotOwned(_) if method != Method::POST => StatusCode::NOT_FOUND,
+        Refused::Missing(_) => StatusCode::NOT_FOUND,
+        Refused::Conflict(_) | Refused::NotOwned(_) => StatusCode::CONFLICT,
+        Refused::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    problem(status, &refused.to_string())
+}
+
 fn denial(denied: Denied) -> Answer {
     match denied {
         Denied::Lesser(needed) => {
@@ -245,7 +257,7 @@ fn again(detail: &str) -> Answer {
     answer
 }
 
-async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> Result<Answer, Unavailable> {
+async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> Result<Answer, Refused> {
     Ok(match route {
         Route::Live => json(StatusCode::OK, &serde_json::json!({"status": "live"})),
         Route::Ready => {
@@ -261,22 +273,14 @@ async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> 
         }
         Route::Metrics => text(line.metrics()),
         Route::Status => json(StatusCode::OK, &line.status()),
-        Route::Signal { tenant, id } => {
-            found(line.signal(&tenant, &id).await?.as_ref(), "no signal of this tenant and id is remembered")
-        }
+        Route::Signal { tenant, id } => json(StatusCode::OK, &line.signal(&tenant, &id).await?),
         Route::Receipt { id } => match id.parse() {
             Err(error) => problem(StatusCode::BAD_REQUEST, &format!("{error}")),
-            Ok(id) => match line.receipt(id).await? {
-                Some(receipt) => body(StatusCode::OK, "application/json", receipt.into()),
-                None => problem(StatusCode::NOT_FOUND, "no receipt of this id is in the log"),
-            },
+            Ok(id) => body(StatusCode::OK, "application/json", line.receipt(id).await?.into()),
         },
         Route::Governor { tenant, sku } => match Subject::read(&tenant, &sku) {
             Err(illegal) => problem(StatusCode::BAD_REQUEST, &illegal.to_string()),
-            Ok(subject) => {
-                let governor = line.governor(subject).await?;
-                found(governor.as_ref(), "there is no governor of this tenant and SKU")
-            }
+            Ok(subject) => json(StatusCode::OK, &line.governor(subject).await?),
         },
         Route::Governors => match query::governors(query) {
             Ok(filter) => {
@@ -297,16 +301,14 @@ async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> 
         },
         Route::DeadLetter { id } => match id.parse() {
             Err(error) => problem(StatusCode::BAD_REQUEST, &format!("{error}")),
-            Ok(id) => match line.dead_letter(id).await? {
-                Some((case, signal)) => {
-                    let mut shown = serde_json::json!(case);
-                    // In binary mode the body may be anything.
-                    let text = || String::from_utf8_lossy(&signal).into();
-                    shown["signal"] = serde_json::from_slice(&signal).unwrap_or_else(|_| text());
-                    json(StatusCode::OK, &shown)
-                }
-                None => problem(StatusCode::NOT_FOUND, NO_CASE),
-            },
+            Ok(id) => {
+                let (case, signal) = line.dead_letter(id).await?;
+                let mut shown = serde_json::json!(case);
+                // In binary mode the body may be anything.
+                let text = || String::from_utf8_lossy(&signal).into();
+                shown["signal"] = serde_json::from_slice(&signal).unwrap_or_else(|_| text());
+                json(StatusCode::OK, &shown)
+            }
         },
         Route::Policy => json(StatusCode::OK, &line.rules().await?),
         Route::Govern { .. }
@@ -316,13 +318,6 @@ async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> 
         | Route::Discard { .. }
         | Route::PolicyReload => problem(StatusCode::METHOD_NOT_ALLOWED, "this is an order"),
     })
-}
-
-fn found<T: Serialize>(value: Option<&T>, missing: &str) -> Answer {
-    match value {
-        Some(value) => json(StatusCode::OK, value),
-        None => problem(StatusCode::NOT_FOUND, missing),
-    }
 }
 
 fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {

@@ -24,7 +24,7 @@ use gemba::kanban::stage::{self as journal, Fatal, Ordered, Turn, shard_of};
 use gemba::limits::COMMITS_LANE;
 use gemba::line::recovery::{self, Opened, RecoveryError, Replayed};
 use gemba::proof::note::{LocalSigner, vkey};
-use gemba::ring::{Bell, Crowd, Full, Mark, Receiver, Room, Sender, Switch, lane, weighed_lane};
+use gemba::ring::{Bell, Crowd, Full, Mark, Receiver, Room, Sender, Switch, Tide, lane, weighed_lane};
 use tokio::sync::oneshot;
 
 use crate::clients::PortEnds;
@@ -373,7 +373,7 @@ impl Line {
                 lanes.keeper,
                 watermark,
                 &[],
-                (marks.settled.clone(), scribe_marks.size.clone()),
+                (Tide::of(marks.settled.clone()), scribe_marks.size.clone()),
             ),
             orders: lanes.orders,
             outcomes: lanes.outcomes,

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use gemba::case::{Case, CaseId};
 use gemba::event::{Command, Event, Feed, Kind, Note, Seq, Subject, Timer, TimerKind, UnixMillis, Verb};
 use gemba::jidoka::governor::Governor;
+use gemba::jidoka::query::{Page, Query, Question};
 use gemba::jidoka::rules::{Compiled, Rules};
 use gemba::jidoka::stage::{self as shard, Commit};
 use gemba::jidoka::tenure::Tenure;
 use gemba::kaizen::Collector;
 use gemba::kanban::stage::shard_of;
+use gemba::limits::QUERIES_LANE;
 use gemba::receipt::ReceiptId;
 use gemba::receipt::canonical::{Fields, context};
-use gemba::ring::{Bell, Mark, Receiver, WeighedSender, lane, weighed_lane};
+use gemba::ring::{Bell, Mark, Receiver, Sender, WeighedSender, lane, weighed_lane};
 use gemba::sharing::Shared;
+use tokio::sync::oneshot;
 
 use crate::{plan, seed};
 
@@ -56,6 +59,7 @@ struct Ends {
     stage: shard::Stage,
     settled: Mark,
     events: WeighedSender<Feed>,
+    queries: Sender<Query>,
     notes: Receiver<Note>,
     commits: Receiver<Commit>,
     /// What is to be handed over.
@@ -70,19 +74,20 @@ fn ends(number: usize, compiled: &Arc<Compiled>, collector: &mut Collector) -> E
     let (events, taken) = weighed_lane(64, 1 << 20, bell());
     let (drafts, notes) = lane(16, bell());
     let (committed, commits) = lane(2, bell());
+    let (queries, asked) = lane(QUERIES_LANE, bell());
     let lanes = shard::Lanes {
         events: taken,
         notes: drafts,
         orders: lane(1, bell()).0,
         arrivals: lane(1, bell()).0,
         commits: committed,
-        queries: lane(1, bell()).1,
+        queries: asked,
     };
     let marks =
         shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()), settled: settled.clone() };
     let rules = (Arc::new(Rules::default()), Arc::clone(compiled));
     let stage = shard::Stage::new(number, rules, Vec::new(), lanes, marks, collector.recorder().unwrap());
-    Ends { stage, settled, events, notes, commits, feeds: VecDeque::new() }
+    Ends { stage, settled, events, queries, notes, commits, feeds: VecDeque::new() }
 }
 
 /// Decides, and counts the receipts that stood in another order than their events.
@@ -166,6 +171,70 @@ fn any_number_of_shards_decides_a_journal_alike() {
         "{events} events, {rules} changes of the rules, {replays} replays, {levelled} receipts out of line, {idle} times idle"
     );
     assert!(events > 0 && rules > 0 && levelled > 0 && idle > 0, "nothing was put to the test");
+}
+
+/// What an operator has ordered is seen by whoever asks behind it, however soon the question comes.
+#[test]
+fn a_question_is_answered_when_its_event_is_stepped() {
+    let (compiled, mut collector) = (Arc::new(Compiled::default()), Collector::new().unwrap());
+    let mut ends = ends(0, &compiled, &mut collector);
+    let (now, time) = (gemba::clock::now(), UnixMillis(1_800_000_000_000));
+    let subject = || Subject::read("acme", "vm").unwrap();
+    let halt = |seq| {
+        let order =
+            Command { subject: subject(), verb: Verb::Halt, actor: "root".into(), reason: "test".into() };
+        Feed::Event(Event { seq: Seq(seq), time, kind: Kind::Command(Box::new(order)) })
+    };
+    let ask = |ends: &mut Ends, after| {
+        let (answer, told) = oneshot::channel();
+        let question = Question::One { subject: subject(), answer };
+        assert!(ends.queries.push(Query { after: Seq(after), question }).is_ok());
+        told
+    };
+    let (mut of_7, mut of_9, mut at_once) = (ask(&mut ends, 7), ask(&mut ends, 9), ask(&mut ends, 0));
+    ends.stage.turn(now, time);
+    assert_eq!(at_once.try_recv(), Ok(None), "there is no governor");
+    assert!(!ends.stage.has_work(), "questions that wait keep no thread awake");
+    assert!(of_7.try_recv().is_err(), "it waits");
+    assert!(ends.events.push(halt(7)).is_ok());
+    ends.stage.turn(now, time);
+    assert!(ends.stage.has_work(), "a question is due");
+    ends.stage.turn(now, time);
+    assert_eq!(of_7.try_recv().unwrap().map(|view| view.state), Some("halted"));
+    assert!(of_9.try_recv().is_err(), "it waits");
+    // Numbers that come with other shards' events count, too.
+    assert!(ends.events.push(Feed::Through(Seq(9))).is_ok());
+    ends.stage.turn(now, time);
+    ends.stage.turn(now, time);
+    assert_eq!(of_9.try_recv().unwrap().map(|view| view.last_seq), Some(7));
+
+    // Who has gone makes room; who finds none is told that there is no answer.
+    let gone: Vec<_> = (0..QUERIES_LANE).map(|_| ask(&mut ends, 100)).collect();
+    ends.stage.turn(now, time);
+    drop(gone);
+    let (waiting, mut beyond): (Vec<_>, Vec<_>) = (0..=QUERIES_LANE)
+        .map(|number| {
+            let told = ask(&mut ends, 100);
+            ends.stage.turn(now, time);
+            (number, told)
+        })
+        .partition(|(number, _)| *number < QUERIES_LANE);
+    assert!(beyond[0].1.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
+    assert!(ends.events.push(Feed::Through(Seq(100))).is_ok());
+    ends.stage.turn(now, time);
+    while ends.stage.has_work() {
+        ends.stage.turn(now, time);
+    }
+    for (_, mut told) in waiting {
+        assert!(told.try_recv().unwrap().is_some());
+    }
+    // A page is not kept waiting by them.
+    let (answer, mut told) = oneshot::channel();
+    let page = Page { limit: 10, ..Page::default() };
+    let query = Query { after: Seq(0), question: Question::Many { page, answer } };
+    assert!(ends.queries.push(query).is_ok());
+    ends.stage.turn(now, time);
+    assert_eq!(told.try_recv().unwrap().len(), 1);
 }
 
 #[test]

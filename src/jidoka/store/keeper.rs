@@ -9,7 +9,7 @@ use super::{Retention, StateStore, StoreError};
 use crate::event::{Seq, UnixMillis};
 use crate::jidoka::stage::Commit;
 use crate::limits::CASES_RETIRED_EVERY;
-use crate::ring::{Mark, Receiver};
+use crate::ring::{Mark, Receiver, Tide};
 
 /// One shard's changes, and the number of its last commit whose receipts are durable.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Keeper {
     /// Partitions that each shard says are held.
     held: Vec<Vec<u16>>,
     /// Events up to here are in the store, receipts and all.
-    settled: Mark,
+    settled: Tide,
     /// Entries of the transparency log that are durable.
     log_size: Mark,
     retiring: Option<Retiring>,
@@ -57,7 +57,7 @@ impl Keeper {
         ports: Vec<Port>,
         watermark: Seq,
         held: &[u16],
-        (settled, log_size): (Mark, Mark),
+        (settled, log_size): (Tide, Mark),
     ) -> Self {
         settled.publish(watermark.0);
         let waiting = ports.iter().map(|_| VecDeque::new()).collect();

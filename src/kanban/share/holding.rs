@@ -10,7 +10,7 @@ use super::document::{
 };
 use super::round::Documents;
 use super::waits::{Moved, Waits};
-use crate::event::{Position, Subject};
+use crate::event::{Position, Seq, Subject};
 use crate::limits::{RECENT_CHUNK_SIGNALS, SHARE_CHUNK_BYTES};
 use crate::net::firestore::{Change, Version};
 use crate::sharing::Row;
@@ -22,6 +22,8 @@ pub struct Holding {
     /// As it was written last, and when.
     pub head: Head,
     pub version: Version,
+    /// The last event with which a governor was loaded.
+    pub loaded: Seq,
     /// The signals of the chunk that is being filled.
     tail: Vec<(Fingerprint, u64)>,
     /// Governors to which something is to happen without a further signal.
@@ -54,7 +56,7 @@ impl Holding {
     ) -> Self {
         let (_, filled) = recent_place(head.signals);
         let tail = recent[recent.len().saturating_sub(filled)..].to_vec();
-        Self { head, version, tail, open, known: HashSet::new(), waits: HashMap::new() }
+        Self { head, version, loaded: Seq(0), tail, open, known: HashSet::new(), waits: HashMap::new() }
     }
 
     /// Whether the governor was loaded, or is new.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::clock;
 use crate::kanban::broker::trouble::Trouble;
-use crate::ring::Mark;
+use crate::ring::{Mark, Tide};
 
 /// What others see of the sharing.
 #[derive(Clone, Debug)]
 pub struct Marks {
     /// Everything up to here is shared.
-    pub through: Mark,
+    pub through: Tide,
     /// The newest event that changes a governor; the journal tells it.
     pub changed: Mark,
     /// When the last round ended, by [`clock::millis`].
@@ -31,7 +31,7 @@ impl Marks {
     pub fn new(partitions: u16, trouble: Trouble) -> Self {
         let zero = || Mark::new(0);
         Self {
-            through: zero(),
+            through: Tide::of(zero()),
             changed: zero(),
             shared_at: Mark::new(clock::millis()),
             rounds: zero(),

@@ -28,11 +28,11 @@ use crate::ring::Mark;
 use crate::sharing::{Cut, Row, Shared, partition_of};
 use crate::signal::Fingerprint;
 
-/// An operator wants to see or order a governor; it is loaded first. The answer is why it cannot be, in words.
+/// An operator wants to see or order a governor; it is loaded first. The answer is the event behind which its shard has it.
 #[derive(Debug)]
 pub struct Ask {
     pub subject: Subject,
-    pub answer: oneshot::Sender<Result<(), Box<str>>>,
+    pub answer: oneshot::Sender<Result<Seq, Failed>>,
 }
 
 /// Whether bytes are a governor's row.
@@ -134,7 +134,7 @@ impl Sharer {
                 let partition = partition_of(&subject.tenant, self.partitions);
                 let loaded = self.load(partition, &[subject]).await;
                 // Who asked may have gone.
-                let _gone = answer.send(loaded.map_err(|why| why.to_string().into()));
+                let _gone = answer.send(loaded);
             }
             std::future::pending().await
         };

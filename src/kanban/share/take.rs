@@ -140,8 +140,9 @@ impl Sharer {
         Ok(open)
     }
 
-    /// Loads the governors of a partition that are not known yet. Afterwards they are as the store has them.
-    pub async fn load(&self, partition: u16, subjects: &[Subject]) -> Result<(), Failed> {
+    /// Loads the governors of a partition that are not known yet. They are as the store has them once their shard has stepped
+    /// the event that is returned.
+    pub async fn load(&self, partition: u16, subjects: &[Subject]) -> Result<Seq, Failed> {
         // A governor that is loaded twice would go back to what it was.
         let _loading = self.loading.lock().await;
         let (term, unknown): (u64, Vec<&Subject>) = {
@@ -169,6 +170,7 @@ impl Sharer {
             for ((subject, listed), ack) in waits.into_iter().zip(acks) {
                 // The signals that wait come last.
                 let Ack::Durable { last, .. } = ack else { return Err(Failed::Elsewhere { partition }) };
+                holding.loaded = holding.loaded.max(last);
                 let count: usize = listed.iter().map(|listed| listed.left).sum();
                 let seqs = (last.0 + 1 - count as u64..=last.0).map(Seq);
                 holding.adopted(subject, Waits::adopted(&listed, seqs));
@@ -177,7 +179,8 @@ impl Sharer {
                 holding.learn(subject);
             }
         }
-        Ok(())
+        let held = self.held.borrow();
+        held.get(&partition).map(|holding| holding.loaded).ok_or(Failed::Elsewhere { partition })
     }
 
     fn read(&self, path: &str, document: &Document, of: &Subject) -> Result<Governor, Failed> {
