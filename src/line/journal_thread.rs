@@ -32,8 +32,8 @@ pub struct JournalPlan {
     pub dedup: Dedup,
     /// Events up to here need not be handed on.
     pub watermark: Seq,
-    /// What decides on the events; an edge has nothing that does.
-    pub behind: Option<Behind>,
+    /// What decides on the events has seen so much; an edge has nothing that does.
+    pub seen: Option<Seen>,
     pub lanes: journal::Lanes,
     pub marks: journal::Marks,
     pub recorder: Recorder,
@@ -53,8 +53,8 @@ pub struct Bounds {
     pub backlog_bytes: Option<u64>,
 }
 
-/// What stands behind the journal and has seen some of it.
-pub struct Behind {
+/// What was seen of the journal by what decides on it.
+pub struct Seen {
     /// Newest event that the log has a receipt of.
     pub newest: Option<Seq>,
     /// Text of the rules at the watermark, if there are any.
@@ -67,12 +67,12 @@ pub struct Behind {
 impl JournalPlan {
     /// Reads the journal, hands on what is not decided, says that it is ready, and writes until it is stopped.
     pub fn run(self, sleeper: &Sleeper, stop: &Stop) -> Result<(), ServeError> {
-        let Self { disk, data_dir, lineage, bounds, mut dedup, watermark, behind, .. } = self;
+        let Self { disk, data_dir, lineage, bounds, mut dedup, watermark, seen, .. } = self;
         let Self { mut lanes, marks, recorder, .. } = self;
         let shards = lanes.shards.len();
         let mut hand =
             |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed, &|| stop.abandon.is_on());
-        let compiled = behind.as_ref().map(|behind| &*behind.compiled);
+        let compiled = seen.as_ref().map(|seen| &*seen.compiled);
         let over = || stop.abandon.is_on();
         let replayed =
             recovery::replay(&disk, &data_dir, watermark, &mut dedup, (shards, compiled), &mut hand, &over);
@@ -81,8 +81,8 @@ impl JournalPlan {
             replayed => replayed?,
         };
         let end = replayed.end;
-        match &behind {
-            Some(behind) => recovery::check_end(&data_dir, &end, watermark, behind.newest)?,
+        match &seen {
+            Some(seen) => recovery::check_end(&data_dir, &end, watermark, seen.newest)?,
             None => recovery::check_confirmed(&data_dir, &end, watermark)?,
         }
         self.began.publish(end.last.0);
@@ -105,7 +105,7 @@ impl JournalPlan {
         }
         // Nobody listens only when the line ends already.
         let _ending = self.ready.send(Told::Ready(replayed.positions));
-        if let Some(Behind { stored, configured, .. }) = behind {
+        if let Some(Seen { stored, configured, .. }) = seen {
             let holding = replayed.rules.map(|rules| rules.text().into()).or(stored);
             if holding.as_ref() != Some(&configured) {
                 let (actor, reason) = ("configuration".into(), "start".into());

@@ -1,11 +1,11 @@
-//! What every role's run has in common: threads that tell how they ended, and the one that watches them.
+//! Threads that tell how they ended, and the one that watches them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::serve::{Addresses, ServeError};
+use super::serve::ServeError;
 use crate::event::Seq;
 use crate::jidoka::stage::Stumble;
 use crate::kanban::positions::Positions;
@@ -32,20 +32,6 @@ pub enum Told {
         stage: String,
         result: Result<(), ServeError>,
     },
-}
-
-/// One run of a node, from its start to its end.
-pub trait Run {
-    fn addresses(&self) -> Addresses;
-
-    /// Watches the stages until the line shall end or one of them does; `ready` when it works.
-    fn run(&mut self, ready: &mut dyn FnMut()) -> Ending;
-
-    /// Stops accepting, finishes, syncs.
-    fn end(self: Box<Self>) -> Result<(), ServeError>;
-
-    /// Ends every stage at once, as a crash would, but waits for them.
-    fn abandon(self: Box<Self>);
 }
 
 /// Waits for what the threads tell; `ready` when the journal takes signals.

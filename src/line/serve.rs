@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::edge::Edge;
 use super::identity;
 use super::recovery::{self, RecoveryError, dedup_dir, journal_dir, log_dir, state_dir};
-use super::running::{Ending, Run};
-use super::settings::{Role, Settings};
+use super::running::Ending;
+use super::settings::Settings;
 use super::stages::{Line, Start};
 use super::supervisor::{Parked, RESTARTS_MAX, Restarts, TooOften};
 use crate::andon::log::LogError;
@@ -241,13 +240,7 @@ pub fn serve(
             budget,
             restarts: Arc::clone(&restarts),
         };
-        let started: Result<Box<dyn Run>, ServeError> = match &settings.role {
-            Role::Edge(link) => Edge::start(&start, link).map(|edge| Box::new(edge) as _),
-            Role::All(keys) | Role::Processor(keys, _) => {
-                Line::start(&start, keys).map(|line| Box::new(line) as _)
-            }
-        };
-        let mut line = match started {
+        let mut line = match Line::start(&start) {
             Err(ServeError::ToldToEnd) => return Ok(Ended::WhileStarting),
             started => started?,
         };

@@ -80,6 +80,15 @@ impl Settings {
         }
     }
 
+    /// Shards that decide here.
+    #[must_use]
+    pub fn deciding_shards(&self) -> usize {
+        match self.role {
+            Role::All(_) | Role::Processor(..) => self.shards,
+            Role::Edge(_) => 0,
+        }
+    }
+
     /// What the node needs file descriptors for.
     #[must_use]
     pub fn needs(&self) -> descriptors::Needs {

@@ -22,12 +22,17 @@ pub type Gauge = (String, Box<dyn Fn() -> usize + Send + Sync>);
 /// Both ends of everything, to be given to the threads.
 pub struct Wiring {
     pub journal: (journal::Lanes, Sleeper),
-    pub shards: Vec<(shard::Lanes, Sleeper)>,
-    pub scribe: (Vec<andon::stage::Port>, Sleeper),
-    pub keeper: (Vec<store::Port>, Sleeper),
+    pub deciding: DecidingEnds,
     pub ingress: Vec<IngressEnds>,
     pub outbound: OutboundEnds,
     pub gauges: Vec<Gauge>,
+}
+
+/// What the threads that decide talk through.
+pub struct DecidingEnds {
+    pub shards: Vec<(shard::Lanes, Sleeper)>,
+    pub scribe: (Vec<andon::stage::Port>, Sleeper),
+    pub keeper: (Vec<store::Port>, Sleeper),
 }
 
 /// What one ingress thread makes its lanes of.
@@ -113,9 +118,11 @@ pub fn wire(ingress: usize, shards: usize, idle: Idle) -> Wiring {
     };
     Wiring {
         journal: (journal_lanes, journal_sleeper),
-        shards: shard_ends,
-        scribe: (scribe_ports, scribe_sleeper),
-        keeper: (keeper_ports, keeper_sleeper),
+        deciding: DecidingEnds {
+            shards: shard_ends,
+            scribe: (scribe_ports, scribe_sleeper),
+            keeper: (keeper_ports, keeper_sleeper),
+        },
         ingress: ingress_ends,
         outbound: OutboundEnds {
             orders,
