@@ -18,6 +18,7 @@ use super::output::Failure;
 use crate::config::Place;
 use crate::config::secret::{Chooser, Kept, SecretRef};
 use crate::net::plane::Plane;
+use crate::operator::operations::of_command;
 
 /// How a node's operator plane is reached.
 #[derive(Args, Debug)]
@@ -63,26 +64,34 @@ impl Reach {
         Ok(Client { admin, token, runtime })
     }
 
-    /// Gets `path`, which must be there.
-    pub fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.client()?.get(path)
-    }
-
-    /// Posts an order.
-    pub fn post(&self, path: &str, order: &Value) -> Result<Value, Failure> {
-        self.client()?.post(path, order)
+    /// Sends the operation of a command.
+    pub fn send(&self, command: &str, sent: &Sent<'_>) -> Result<Value, Failure> {
+        self.client()?.send(command, sent)
     }
 }
 
-impl Client {
-    /// Gets `path`, which must be there.
-    pub fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.exchange(Request::get(path), Bytes::new())
-    }
+/// What is sent beside the name of an operation.
+#[derive(Debug, Default)]
+pub struct Sent<'a> {
+    /// In place of the parts of the path that vary.
+    pub parts: &'a [&'a str],
+    /// What stands behind the `?`.
+    pub query: &'a str,
+    pub order: Option<&'a Value>,
+}
 
-    /// Posts an order.
-    pub fn post(&self, path: &str, order: &Value) -> Result<Value, Failure> {
-        self.exchange(Request::post(path), serde_json::to_vec(order).map_err(Failure::io)?.into())
+impl Client {
+    /// Sends the operation of a command.
+    pub fn send(&self, command: &str, Sent { parts, query, order }: &Sent<'_>) -> Result<Value, Failure> {
+        let operation = of_command(command);
+        let operation =
+            operation.ok_or_else(|| Failure::io(format!("{command} is no operation of a node")))?;
+        let mut path = operation.path_to(parts);
+        if !query.is_empty() {
+            path = path + "?" + query;
+        }
+        let body = order.map(serde_json::to_vec).transpose().map_err(Failure::io)?.unwrap_or_default();
+        self.exchange(Request::builder().method(operation.method()).uri(path), body.into())
     }
 
     fn exchange(&self, request: Builder, body: Bytes) -> Result<Value, Failure> {

@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Reach};
+use super::client::{Client, Reach, Sent};
 use super::output::{self, Failure, cell};
 use super::progress::Progress;
 use crate::case::{Cause, Status};
@@ -94,7 +94,6 @@ pub struct Order {
     json: bool,
 }
 
-const PATH: &str = "/v1/deadletters";
 const PAGE: usize = 1000;
 /// Whatever the status.
 const ANY: &str = "all";
@@ -125,7 +124,7 @@ impl Command {
                 output::print_table(HEADING, cases.iter().map(|case| KEYS.map(|key| cell(case.get(key)))))
             }
             Self::Show { id, reach, json } => {
-                let case = reach.get(&format!("{PATH}/{}", encode(&id)))?;
+                let case = reach.send("deadletter show", &Sent { parts: &[&id], ..Sent::default() })?;
                 if json {
                     return output::print_json(&case);
                 }
@@ -142,9 +141,9 @@ impl Command {
                 output::print(signal.as_bytes())
             }
             Self::DryRun { id, reach, json } => dry_run(&id, &reach, json),
-            Self::Replay(order) => order.run("replay"),
-            Self::Resend(order) => order.run("resend"),
-            Self::Discard(order) => order.run("discard"),
+            Self::Replay(order) => order.run(Does::Replay),
+            Self::Resend(order) => order.run(Does::Resend),
+            Self::Discard(order) => order.run(Does::Discard),
         }
     }
 }
@@ -167,8 +166,8 @@ impl<'a> Pages<'a> {
     /// Adds the cases of the next page, which may be none. Returns whether there are more pages.
     fn next(&mut self, limit: usize, cases: &mut Vec<Value>) -> Result<bool, Failure> {
         let after = self.after.take().map_or_else(String::new, |after| format!("&after={after}"));
-        let path = format!("{PATH}?limit={}{}{after}", limit.min(PAGE), self.query);
-        let mut page = self.client.get(&path)?;
+        let query = format!("limit={}{}{after}", limit.min(PAGE), self.query);
+        let mut page = self.client.send("deadletter list", &Sent { query: &query, ..Sent::default() })?;
         if after.is_empty() {
             self.count = page.get("count").and_then(Value::as_u64);
         }
@@ -198,7 +197,7 @@ impl Filter {
 }
 
 fn dry_run(id: &str, reach: &Reach, json: bool) -> Result<(), Failure> {
-    let done = reach.post(&format!("{PATH}/{}/dry-run", encode(id)), &json!({}))?;
+    let done = reach.send("deadletter dry-run", &Sent { parts: &[id], ..Sent::default() })?;
     if json {
         return output::print_json(&done);
     }
@@ -219,24 +218,44 @@ fn dry_run(id: &str, reach: &Reach, json: bool) -> Result<(), Failure> {
     output::print(format!("would {does}: {actions}{waits}\n").as_bytes())
 }
 
+/// What is ordered.
+#[derive(Clone, Copy, Debug)]
+enum Does {
+    Replay,
+    Resend,
+    Discard,
+}
+
+impl Does {
+    /// Its command, and its word.
+    fn named(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Replay => ("deadletter replay", "replay"),
+            Self::Resend => ("deadletter resend", "resend"),
+            Self::Discard => ("deadletter discard", "discard"),
+        }
+    }
+}
+
 impl Order {
-    fn run(self, verb: &str) -> Result<(), Failure> {
+    fn run(self, does: Does) -> Result<(), Failure> {
         let body = json!({"reason": self.reason});
-        let Some(id) = &self.id else { return self.run_all(verb, &body) };
-        let done = self.reach.post(&format!("{PATH}/{}/{verb}", encode(id)), &body)?;
+        let Some(id) = &self.id else { return self.run_all(does, &body) };
+        let (command, verb) = does.named();
+        let done = self.reach.send(command, &Sent { parts: &[id], order: Some(&body), ..Sent::default() })?;
         if self.json {
             return output::print_json(&done);
         }
         // It may have failed again; only of a discard is that all.
-        let then = match verb {
-            "discard" => String::new(),
-            _ => format!("; `gemba deadletter show {id}` says what came of it"),
+        let then = match does {
+            Does::Discard => String::new(),
+            Does::Replay | Does::Resend => format!("; `gemba deadletter show {id}` says what came of it"),
         };
         output::print(format!("{id}: {verb} is event {}{then}\n", cell(done.get("seq"))).as_bytes())
     }
 
     /// Everything that the filter takes, once the count is as expected.
-    fn run_all(&self, verb: &str, body: &Value) -> Result<(), Failure> {
+    fn run_all(&self, does: Does, body: &Value) -> Result<(), Failure> {
         let query = self.filter.query(Status::Open.into_str());
         let mut pages = Pages::new(self.reach.client()?, &query);
         let (mut ids, mut page) = (Vec::new(), Vec::new());
@@ -258,11 +277,12 @@ impl Order {
             .hint(format!("look at them with `gemba deadletter list`, then say --expect {count}")));
         }
         let (client, count) = (pages.client, ids.len() as u64);
+        let (command, verb) = does.named();
         let (mut done, mut refused) = (0_u64, Vec::new());
         let mut progress = Progress::new(count);
         for id in ids {
             // What fails is told at the end; the others are not held up by it.
-            match client.post(&format!("{PATH}/{}/{verb}", encode(&id)), body) {
+            match client.send(command, &Sent { parts: &[&id], order: Some(body), ..Sent::default() }) {
                 Ok(_) => done += 1,
                 Err(failure) => refused.push(format!("{id}: {}", failure.what())),
             }

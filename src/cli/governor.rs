@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::Reach;
+use super::client::{Reach, Sent};
 use super::output::{self, Failure, cell};
 use crate::percent::encode;
 
@@ -69,8 +69,8 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::List { tenant, reach, json } => {
-                let query = tenant.map_or_else(String::new, |tenant| format!("?tenant={}", encode(&tenant)));
-                let answer = reach.get(&format!("/v1/governors{query}"))?;
+                let query = tenant.map_or_else(String::new, |tenant| format!("tenant={}", encode(&tenant)));
+                let answer = reach.send("governor list", &Sent { query: &query, ..Sent::default() })?;
                 if json {
                     return output::print_json(&answer);
                 }
@@ -78,29 +78,30 @@ impl Command {
                 output::print_table(HEADING, governors.into_iter().flatten().map(row))
             }
             Self::Show { tenant, sku, reach, json } => {
-                let governor = reach.get(&format!("/v1/governors/{}/{}", encode(&tenant), encode(&sku)))?;
+                let sent = Sent { parts: &[&tenant, &sku], ..Sent::default() };
+                let governor = reach.send("governor show", &sent)?;
                 if json {
                     return output::print_json(&governor);
                 }
                 output::print_table(HEADING, [row(&governor)])
             }
-            Self::Halt(order) => order.give("halt", None),
-            Self::Resume(order) => order.give("resume", None),
-            Self::Entitle(order) => order.give("entitle", None),
-            Self::Revoke(order) => order.give("revoke", None),
-            Self::Quota { order, remaining } => order.give("quota", Some(remaining)),
+            Self::Halt(order) => order.give("governor halt", None),
+            Self::Resume(order) => order.give("governor resume", None),
+            Self::Entitle(order) => order.give("governor entitle", None),
+            Self::Revoke(order) => order.give("governor revoke", None),
+            Self::Quota { order, remaining } => order.give("governor quota", Some(remaining)),
         }
     }
 }
 
 impl Order {
-    fn give(&self, verb: &str, quota_remaining: Option<u32>) -> Result<(), Failure> {
+    fn give(&self, command: &str, quota_remaining: Option<u32>) -> Result<(), Failure> {
         let mut body = json!({"reason": self.reason});
         if let Some(remaining) = quota_remaining {
             body["quota_remaining"] = remaining.into();
         }
-        let path = format!("/v1/governors/{}/{}/{verb}", encode(&self.tenant), encode(&self.sku));
-        let done = self.reach.post(&path, &body)?;
+        let sent = Sent { parts: &[&self.tenant, &self.sku], order: Some(&body), ..Sent::default() };
+        let done = self.reach.send(command, &sent)?;
         if self.json {
             return output::print_json(&done);
         }

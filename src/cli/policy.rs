@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
 
-use super::client::Reach;
+use super::client::{Reach, Sent};
 use super::output::{self, Failure};
 use super::{Configured, rules};
 use crate::config::{ConfigError, file};
@@ -100,11 +100,12 @@ impl Command {
                 Diff::new(&packs, &base)?.run(&journal, &span)?.print(json)
             }
             Self::Show { reach, json } => {
-                let rules = reach.get("/v1/policy")?;
+                let rules = reach.send("policy show", &Sent::default())?;
                 if json { output::print_json(&rules) } else { print_packs(&rules) }
             }
             Self::Reload { reason, reach, json } => {
-                let done = reach.post("/v1/policy/reload", &json!({"reason": reason}))?;
+                let order = json!({"reason": reason});
+                let done = reach.send("policy reload", &Sent { order: Some(&order), ..Sent::default() })?;
                 if json {
                     return output::print_json(&done);
                 }

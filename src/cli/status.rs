@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::client::Reach;
+use super::client::{Reach, Sent};
 use super::output::{self, Failure, cell};
 
 #[derive(Args, Debug)]
@@ -18,7 +18,7 @@ pub struct Status {
 impl Status {
     /// Prints what the node says of itself; a node that is not ready is a failed check.
     pub fn run(self) -> Result<(), Failure> {
-        let status = self.reach.get("/v1/status")?;
+        let status = self.reach.send("status", &Sent::default())?;
         if self.json {
             output::print_json(&status)?;
         } else {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::routes::Route;
 use super::{Role, Token, Tokens};
 use crate::net::address;
 
@@ -33,16 +32,16 @@ pub enum Denied {
     Lesser(Role),
 }
 
-/// Whether `peer`, who shows this `bearer` token, may use `route`.
+/// Whether `peer`, who shows this `bearer` token, has what is needed.
 pub fn authorize<'t>(
     tokens: &'t Tokens,
     peer: IpAddr,
-    route: &Route,
+    need: Need,
     bearer: Option<&[u8]>,
 ) -> Result<Asker<'t>, Denied> {
     let token = bearer.and_then(|bearer| tokens.find(bearer));
     let is_trusted = token.is_some() || address::is_loopback(peer);
-    let needed = match route.need() {
+    let needed = match need {
         Need::Nothing => return Ok(Asker { token, is_trusted }),
         Need::LoopbackOr(_) if address::is_loopback(peer) => return Ok(Asker { token, is_trusted }),
         Need::LoopbackOr(role) | Need::Role(role) => role,
@@ -58,12 +57,12 @@ pub fn authorize<'t>(
 mod tests {
     use super::*;
 
-    fn asked(peer: &str, route: &Route, bearer: Option<&[u8]>) -> Result<bool, Denied> {
+    fn asked(peer: &str, need: Need, bearer: Option<&[u8]>) -> Result<bool, Denied> {
         let tokens = Tokens::new(vec![
             Token::new("eve", Role::Viewer, b"view-token"),
             Token::new("root", Role::Admin, b"root-token"),
         ]);
-        authorize(&tokens, peer.parse().unwrap(), route, bearer).map(|asker| asker.is_trusted)
+        authorize(&tokens, peer.parse().unwrap(), need, bearer).map(|asker| asker.is_trusted)
     }
 
     const OWN: [&str; 4] = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"];
@@ -71,38 +70,40 @@ mod tests {
 
     #[test]
     fn health_needs_no_token_from_anywhere_and_tells_strangers_no_reasons() {
-        for route in [Route::Live, Route::Ready] {
-            for peer in OWN {
-                assert_eq!(asked(peer, &route, None), Ok(true), "{peer}");
-            }
-            for peer in OTHERS {
-                assert_eq!(asked(peer, &route, None), Ok(false), "{peer}");
-                assert_eq!(asked(peer, &route, Some(b"wrong")), Ok(false), "{peer}");
-                assert_eq!(asked(peer, &route, Some(b"view-token")), Ok(true), "{peer}");
-            }
+        for peer in OWN {
+            assert_eq!(asked(peer, Need::Nothing, None), Ok(true), "{peer}");
+        }
+        for peer in OTHERS {
+            assert_eq!(asked(peer, Need::Nothing, None), Ok(false), "{peer}");
+            assert_eq!(asked(peer, Need::Nothing, Some(b"wrong")), Ok(false), "{peer}");
+            assert_eq!(asked(peer, Need::Nothing, Some(b"view-token")), Ok(true), "{peer}");
         }
     }
 
     #[test]
     fn metrics_need_a_token_from_elsewhere() {
         for peer in OWN {
-            assert_eq!(asked(peer, &Route::Metrics, None), Ok(true), "{peer}");
+            assert_eq!(asked(peer, Need::LoopbackOr(Role::Viewer), None), Ok(true), "{peer}");
         }
         for peer in OTHERS {
-            assert_eq!(asked(peer, &Route::Metrics, None), Err(Denied::Unknown), "{peer}");
-            assert_eq!(asked(peer, &Route::Metrics, Some(b"wrong")), Err(Denied::Unknown), "{peer}");
-            assert_eq!(asked(peer, &Route::Metrics, Some(b"view-token")), Ok(true), "{peer}");
+            assert_eq!(asked(peer, Need::LoopbackOr(Role::Viewer), None), Err(Denied::Unknown), "{peer}");
+            assert_eq!(
+                asked(peer, Need::LoopbackOr(Role::Viewer), Some(b"wrong")),
+                Err(Denied::Unknown),
+                "{peer}"
+            );
+            assert_eq!(asked(peer, Need::LoopbackOr(Role::Viewer), Some(b"view-token")), Ok(true), "{peer}");
         }
     }
 
     #[test]
     fn everything_else_needs_its_role_from_anywhere() {
         for peer in OWN.into_iter().chain(OTHERS) {
-            assert_eq!(asked(peer, &Route::Status, None), Err(Denied::Unknown), "{peer}");
-            assert_eq!(asked(peer, &Route::Status, Some(b"view-token")), Ok(true), "{peer}");
+            assert_eq!(asked(peer, Need::Role(Role::Viewer), None), Err(Denied::Unknown), "{peer}");
+            assert_eq!(asked(peer, Need::Role(Role::Viewer), Some(b"view-token")), Ok(true), "{peer}");
             let lesser = Err(Denied::Lesser(Role::Admin));
-            assert_eq!(asked(peer, &Route::PolicyReload, Some(b"view-token")), lesser, "{peer}");
-            assert_eq!(asked(peer, &Route::PolicyReload, Some(b"root-token")), Ok(true), "{peer}");
+            assert_eq!(asked(peer, Need::Role(Role::Admin), Some(b"view-token")), lesser, "{peer}");
+            assert_eq!(asked(peer, Need::Role(Role::Admin), Some(b"root-token")), Ok(true), "{peer}");
         }
     }
 }

@@ -4,9 +4,9 @@
 //! [`Line`], which the assembly hands over.
 
 mod access;
+pub mod operations;
 mod orders;
 mod query;
-mod routes;
 mod seats;
 mod server;
 mod strict_socket;

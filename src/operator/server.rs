@@ -18,17 +18,14 @@ use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::access::{Denied, Need, authorize};
-use super::orders::{self, Failed};
-use super::routes::{NoRoute, Route, find};
+use super::operations::{Asked, Failed, NoOperation, Shown, find};
 use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
-use super::{Line, Refused, Tokens, query};
-use crate::event::Subject;
+use super::{Line, Refused, Tokens, orders};
 use crate::limits;
 use crate::net::listen::AsyncAcceptor;
 use crate::net::problem::Problem;
@@ -158,17 +155,17 @@ impl Connection {
         if !host::is_clear(request.version, &request.uri, &request.headers) {
             return problem(StatusCode::BAD_REQUEST, "name one host, in Host, and the same in the target");
         }
-        let route = match find(&request.method, request.uri.path()) {
-            Ok(route) => route,
-            Err(wrong) => return refused(wrong),
+        let (operation, parts) = match find(&request.method, request.uri.path()) {
+            Ok(found) => found,
+            Err(none) => return not_found(&none),
         };
-        if self.seat.kind == Kind::Health && route.need() != Need::Nothing {
+        if self.seat.kind == Kind::Health && operation.need != Need::Nothing {
             let detail = "too many connections of operators are open; this one answers /livez and /readyz";
             return again(detail);
         }
         let bearer = request.headers.get(AUTHORIZATION);
         let bearer = bearer.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        let asker = match authorize(&self.plane.tokens, self.peer, &route, bearer) {
+        let asker = match authorize(&self.plane.tokens, self.peer, operation.need, bearer) {
             Ok(asker) => asker,
             Err(denied) => return denial(denied),
         };
@@ -176,19 +173,20 @@ impl Connection {
         if asker.token.is_some() {
             self.plane.seats.borrow_mut().trust(self.seat.id);
         }
-        let line = &*self.plane.line;
-        let answered = if request.method == Method::POST {
+        let query = request.uri.query().unwrap_or_default().to_owned();
+        let mut asked = Asked { parts, query, is_trusted: asker.is_trusted, ..Asked::default() };
+        if request.method == Method::POST {
             // Every order needs a role, so somebody is known here.
             let actor = asker.token.map_or("", |token| &*token.name);
-            match orders::carry_out(line, route, actor, body).await {
-                Ok(done) => Ok(json(StatusCode::OK, &done)),
-                Err(Failed::Unread(status, what)) => Ok(problem(status, &what)),
-                Err(Failed::Refused(refused)) => Err(refused),
+            if let Err(why) = orders::read(&mut asked, operation.body, actor, body).await {
+                return problem(why.status(), why.what());
             }
-        } else {
-            reply(line, route, request.uri.query().unwrap_or_default(), asker.is_trusted).await
-        };
-        answered.unwrap_or_else(|why| refusal(&why, &request.method))
+        }
+        match operation.answer(&*self.plane.line, &asked).await {
+            Ok(shown) => show(shown),
+            Err(Failed::Wrong(what)) => problem(StatusCode::BAD_REQUEST, &what),
+            Err(Failed::Refused(why)) => refusal(&why, &request.method),
+        }
     }
 }
 
@@ -214,13 +212,16 @@ fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds))
 }
 
-fn refused(wrong: NoRoute) -> Answer {
-    match wrong {
-        NoRoute::NotFound => problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
-        NoRoute::Encoding => problem(StatusCode::BAD_REQUEST, "the path is not percent-encoded UTF-8"),
-        NoRoute::Method(allowed) => {
+fn not_found(none: &NoOperation) -> Answer {
+    match none {
+        NoOperation::NotFound => problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        NoOperation::Encoding => problem(StatusCode::BAD_REQUEST, "the path is not percent-encoded UTF-8"),
+        NoOperation::Method(allowed) => {
             let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this path has another method");
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            // The table's methods are fit for a header.
+            if let Ok(allowed) = HeaderValue::from_str(allowed) {
+                answer.headers_mut().insert(ALLOW, allowed);
+            }
             answer
         }
     }
@@ -257,75 +258,12 @@ fn again(detail: &str) -> Answer {
     answer
 }
 
-async fn reply(line: &dyn Line, route: Route, query: &str, is_trusted: bool) -> Result<Answer, Refused> {
-    Ok(match route {
-        Route::Live => json(StatusCode::OK, &serde_json::json!({"status": "live"})),
-        Route::Ready => {
-            let stages = line.health();
-            let ready = stages.iter().all(|stage| stage.ok);
-            let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            let word = if ready { "ready" } else { "not ready" };
-            let mut shown = serde_json::json!({"status": word});
-            if is_trusted {
-                shown["stages"] = serde_json::json!(stages);
-            }
-            json(status, &shown)
-        }
-        Route::Metrics => text(line.metrics()),
-        Route::Status => json(StatusCode::OK, &line.status()),
-        Route::Signal { tenant, id } => json(StatusCode::OK, &line.signal(&tenant, &id).await?),
-        Route::Receipt { id } => match id.parse() {
-            Err(error) => problem(StatusCode::BAD_REQUEST, &format!("{error}")),
-            Ok(id) => body(StatusCode::OK, "application/json", line.receipt(id).await?.into()),
-        },
-        Route::Governor { tenant, sku } => match Subject::read(&tenant, &sku) {
-            Err(illegal) => problem(StatusCode::BAD_REQUEST, &illegal.to_string()),
-            Ok(subject) => json(StatusCode::OK, &line.governor(subject).await?),
-        },
-        Route::Governors => match query::governors(query) {
-            Ok(filter) => {
-                let governors = line.governors(filter).await?;
-                json(StatusCode::OK, &serde_json::json!({"governors": governors}))
-            }
-            Err(wrong) => problem(StatusCode::BAD_REQUEST, &wrong),
-        },
-        Route::DeadLetters => match query::dead_letters(query) {
-            Ok((filter, after, limit)) => {
-                let found = line.dead_letters(filter, after, limit).await?;
-                let next = found.next.map(|id| id.to_string());
-                let shown =
-                    serde_json::json!({"count": found.count, "deadletters": found.page, "next": next});
-                json(StatusCode::OK, &shown)
-            }
-            Err(wrong) => problem(StatusCode::BAD_REQUEST, &wrong),
-        },
-        Route::DeadLetter { id } => match id.parse() {
-            Err(error) => problem(StatusCode::BAD_REQUEST, &format!("{error}")),
-            Ok(id) => {
-                let (case, signal) = line.dead_letter(id).await?;
-                let mut shown = serde_json::json!(case);
-                // In binary mode the body may be anything.
-                let text = || String::from_utf8_lossy(&signal).into();
-                shown["signal"] = serde_json::from_slice(&signal).unwrap_or_else(|_| text());
-                json(StatusCode::OK, &shown)
-            }
-        },
-        Route::Policy => json(StatusCode::OK, &line.rules().await?),
-        Route::Govern { .. }
-        | Route::DryRun { .. }
-        | Route::Replay { .. }
-        | Route::Resend { .. }
-        | Route::Discard { .. }
-        | Route::PolicyReload => problem(StatusCode::METHOD_NOT_ALLOWED, "this is an order"),
-    })
-}
-
-fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
-    body(status, "application/json", serde_json::to_vec(value).unwrap_or_default().into())
-}
-
-fn text(text: String) -> Answer {
-    body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
+fn show(shown: Shown) -> Answer {
+    match shown {
+        Shown::Json(json) => body(StatusCode::OK, "application/json", json.into()),
+        Shown::NotReady(json) => body(StatusCode::SERVICE_UNAVAILABLE, "application/json", json.into()),
+        Shown::Metrics(text) => body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into()),
+    }
 }
 
 fn problem(status: StatusCode, detail: &str) -> Answer {

@@ -1,0 +1,478 @@
+//! Every operation of the plane in one table: its request, who may ask, which command sends it, what it answers. Routing, the
+//! commands and the table in `docs/api.md` follow from it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use hyper::Method;
+use serde::Serialize;
+use serde_json::json;
+
+use super::access::Need;
+use super::{Again, Line, Refused, Role, Said, query};
+use crate::case::CaseId;
+use crate::event::{Subject, Verb};
+use crate::percent;
+use crate::receipt::ReceiptId;
+
+/// What may be asked of the plane.
+pub struct Operation {
+    /// Method and path; a part in braces stands for any.
+    pub request: &'static str,
+    pub need: Need,
+    /// The words of the command that sends it.
+    pub command: Option<&'static str>,
+    /// What it answers, as `docs/api.md` says it.
+    pub answers: &'static str,
+    pub(super) body: Body,
+    answer: for<'a> fn(&'a dyn Line, &'a Asked) -> Answering<'a>,
+}
+
+/// What stands in the body of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    Nothing,
+    Reason,
+    ReasonAndQuota,
+}
+
+/// A request, read.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The parts of the path that stand in braces.
+    pub(super) parts: Vec<String>,
+    pub(super) query: String,
+    /// Who orders, and why: of operations whose body has a reason.
+    pub(super) said: Option<Said>,
+    pub(super) quota_remaining: Option<u32>,
+    /// May be told more than that the node is ready or not.
+    pub(super) is_trusted: bool,
+}
+
+/// What is answered with 200, or with 503 by a node that is not ready.
+pub(super) enum Shown {
+    Json(Vec<u8>),
+    NotReady(Vec<u8>),
+    Metrics(String),
+}
+
+/// Why nothing is shown.
+pub(super) enum Failed {
+    /// The request does not say what it should.
+    Wrong(String),
+    Refused(Refused),
+}
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+type Answering<'a> = Pin<Box<dyn Future<Output = Result<Shown, Failed>> + 'a>>;
+
+/// No operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NoOperation {
+    NotFound,
+    /// The path is there, for these methods.
+    Method(String),
+    /// A part of the path is not percent-encoded UTF-8.
+    Encoding,
+}
+
+pub static OPERATIONS: [Operation; 21] = [
+    Operation {
+        request: "GET /livez",
+        need: Need::Nothing,
+        command: None,
+        answers: "200 while the process serves",
+        body: Body::Nothing,
+        answer: |_, _| Box::pin(async move { shown(&json!({"status": "live"})) }),
+    },
+    Operation {
+        request: "GET /readyz",
+        need: Need::Nothing,
+        command: None,
+        answers: "200 or 503, with the state of each stage (the reasons on loopback or with a token)",
+        body: Body::Nothing,
+        answer: |line, asked| Box::pin(async move { readiness(line, asked) }),
+    },
+    Operation {
+        request: "GET /metrics",
+        need: Need::LoopbackOr(Role::Viewer),
+        command: None,
+        answers: "Prometheus text 0.0.4",
+        body: Body::Nothing,
+        answer: |line, _| Box::pin(async move { Ok(Shown::Metrics(line.metrics())) }),
+    },
+    Operation {
+        request: "GET /v1/status",
+        need: Need::Role(Role::Viewer),
+        command: Some("status"),
+        answers: "name, role, stages, broker and shared state",
+        body: Body::Nothing,
+        answer: |line, _| Box::pin(async move { shown(&line.status()) }),
+    },
+    Operation {
+        request: "GET /v1/signals/{tenant}/{id}",
+        need: Need::Role(Role::Viewer),
+        command: None,
+        answers: "`status` (`accepted`, `decided`, `dead_lettered`), `seq`, `receipts`",
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move { shown(&line.signal(asked.part(0), asked.part(1)).await?) })
+        },
+    },
+    Operation {
+        request: "GET /v1/receipts/{id}",
+        need: Need::Role(Role::Viewer),
+        command: None,
+        answers: "the receipt",
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let id: ReceiptId = asked.part(0).parse().map_err(|error| wrong(&error))?;
+                Ok(Shown::Json(line.receipt(id).await?))
+            })
+        },
+    },
+    Operation {
+        request: "GET /v1/governors",
+        need: Need::Role(Role::Viewer),
+        command: Some("governor list"),
+        answers: "a page: `tenant`, `limit` (1 to 1,000), `after=tenant/sku`",
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let filter = query::governors(&asked.query).map_err(Failed::Wrong)?;
+                shown(&json!({"governors": line.governors(filter).await?}))
+            })
+        },
+    },
+    Operation {
+        request: "GET /v1/governors/{tenant}/{sku}",
+        need: Need::Role(Role::Viewer),
+        command: Some("governor show"),
+        answers: "`state`, `quota_remaining`, `in_flight_action`, `breaker`, `mailbox_depth`, last `seq`",
+        body: Body::Nothing,
+        answer: |line, asked| Box::pin(async move { shown(&line.governor(asked.subject()?).await?) }),
+    },
+    Operation {
+        request: "POST /v1/governors/{tenant}/{sku}/halt",
+        need: Need::Role(Role::Operator),
+        command: Some("governor halt"),
+        answers: ORDERED,
+        body: Body::Reason,
+        answer: |line, asked| govern(line, asked, Verb::Halt),
+    },
+    Operation {
+        request: "POST /v1/governors/{tenant}/{sku}/resume",
+        need: Need::Role(Role::Operator),
+        command: Some("governor resume"),
+        answers: ORDERED,
+        body: Body::Reason,
+        answer: |line, asked| govern(line, asked, Verb::Resume),
+    },
+    Operation {
+        request: "POST /v1/governors/{tenant}/{sku}/entitle",
+        need: Need::Role(Role::Operator),
+        command: Some("governor entitle"),
+        answers: ORDERED,
+        body: Body::Reason,
+        answer: |line, asked| govern(line, asked, Verb::Entitle),
+    },
+    Operation {
+        request: "POST /v1/governors/{tenant}/{sku}/revoke",
+        need: Need::Role(Role::Operator),
+        command: Some("governor revoke"),
+        answers: ORDERED,
+        body: Body::Reason,
+        answer: |line, asked| govern(line, asked, Verb::Revoke),
+    },
+    Operation {
+        request: "POST /v1/governors/{tenant}/{sku}/quota",
+        need: Need::Role(Role::Operator),
+        command: Some("governor quota"),
+        answers: ORDERED,
+        body: Body::ReasonAndQuota,
+        answer: |line, asked| match asked.quota_remaining {
+            Some(remaining) => govern(line, asked, Verb::Quota(remaining)),
+            None => Box::pin(async move {
+                Err(Failed::Wrong("`quota_remaining` is missing: the actions left in this window".into()))
+            }),
+        },
+    },
+    Operation {
+        request: "GET /v1/deadletters",
+        need: Need::Role(Role::Viewer),
+        command: Some("deadletter list"),
+        answers: "a page: `count`, `deadletters`, `next`; `cause`, `status`, `tenant`, `sku`, `type`, `limit`, `after`",
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let (filter, after, limit) = query::dead_letters(&asked.query).map_err(Failed::Wrong)?;
+                let found = line.dead_letters(filter, after, limit).await?;
+                let next = found.next.map(|id| id.to_string());
+                shown(&json!({"count": found.count, "deadletters": found.page, "next": next}))
+            })
+        },
+    },
+    Operation {
+        request: "GET /v1/deadletters/{id}",
+        need: Need::Role(Role::Viewer),
+        command: Some("deadletter show"),
+        answers: "one case with its signal",
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let (case, signal) = line.dead_letter(asked.case()?).await?;
+                let mut both = json!(case);
+                // In binary mode the body may be anything.
+                let text = || String::from_utf8_lossy(&signal).into();
+                both["signal"] = serde_json::from_slice(&signal).unwrap_or_else(|_| text());
+                shown(&both)
+            })
+        },
+    },
+    Operation {
+        request: "POST /v1/deadletters/{id}/dry-run",
+        need: Need::Role(Role::Viewer),
+        command: Some("deadletter dry-run"),
+        answers: "what a replay would do now",
+        body: Body::Nothing,
+        answer: |line, asked| Box::pin(async move { shown(&line.dry_run(asked.case()?).await?) }),
+    },
+    Operation {
+        request: "POST /v1/deadletters/{id}/replay",
+        need: Need::Role(Role::Operator),
+        command: Some("deadletter replay"),
+        answers: "`seq`, `receipt_id`",
+        body: Body::Reason,
+        answer: |line, asked| {
+            Box::pin(async move { shown(&line.replay(asked.case()?, asked.said()?, Again::Replay).await?) })
+        },
+    },
+    Operation {
+        request: "POST /v1/deadletters/{id}/resend",
+        need: Need::Role(Role::Operator),
+        command: Some("deadletter resend"),
+        answers: "`seq`, `receipt_id`",
+        body: Body::Reason,
+        answer: |line, asked| {
+            Box::pin(async move { shown(&line.replay(asked.case()?, asked.said()?, Again::Resend).await?) })
+        },
+    },
+    Operation {
+        request: "POST /v1/deadletters/{id}/discard",
+        need: Need::Role(Role::Operator),
+        command: Some("deadletter discard"),
+        answers: "`seq`, `receipt_id`",
+        body: Body::Reason,
+        answer: |line, asked| {
+            Box::pin(async move { shown(&line.discard(asked.case()?, asked.said()?).await?) })
+        },
+    },
+    Operation {
+        request: "GET /v1/policy",
+        need: Need::Role(Role::Viewer),
+        command: Some("policy show"),
+        answers: "the packs and since which event they hold",
+        body: Body::Nothing,
+        answer: |line, _| Box::pin(async move { shown(&line.rules().await?) }),
+    },
+    Operation {
+        request: "POST /v1/policy/reload",
+        need: Need::Role(Role::Admin),
+        command: Some("policy reload"),
+        answers: "`changed`, and if so `seq`, `receipt_id`, `policy`",
+        body: Body::Reason,
+        answer: |line, asked| {
+            Box::pin(async move {
+                shown(&match line.reload(asked.said()?).await? {
+                    None => json!({"changed": false}),
+                    Some((ordered, rules)) => json!({
+                        "changed": true, "seq": ordered.seq, "receipt_id": ordered.receipt_id, "policy": rules,
+                    }),
+                })
+            })
+        },
+    },
+];
+
+const ORDERED: &str = "`seq`, `receipt_id`, `governor`";
+
+fn shown<T: Serialize>(value: &T) -> Result<Shown, Failed> {
+    Ok(Shown::Json(to_json(value)?))
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, Failed> {
+    serde_json::to_vec(value).map_err(|_| Failed::Refused(Refused::Unavailable))
+}
+
+fn wrong(error: &impl ToString) -> Failed {
+    Failed::Wrong(error.to_string())
+}
+
+fn readiness(line: &dyn Line, asked: &Asked) -> Result<Shown, Failed> {
+    let stages = line.health();
+    let is_ready = stages.iter().all(|stage| stage.ok);
+    let mut shown = json!({"status": if is_ready { "ready" } else { "not ready" }});
+    if asked.is_trusted {
+        shown["stages"] = json!(stages);
+    }
+    let shown = to_json(&shown)?;
+    Ok(if is_ready { Shown::Json(shown) } else { Shown::NotReady(shown) })
+}
+
+fn govern<'a>(line: &'a dyn Line, asked: &'a Asked, verb: Verb) -> Answering<'a> {
+    Box::pin(async move {
+        let (ordered, governor) = line.command(asked.subject()?, verb, asked.said()?).await?;
+        let (seq, receipt_id) = (ordered.seq, ordered.receipt_id);
+        shown(&json!({"seq": seq, "receipt_id": receipt_id, "governor": governor}))
+    })
+}
+
+impl Asked {
+    fn part(&self, number: usize) -> &str {
+        self.parts.get(number).map_or("", String::as_str)
+    }
+
+    fn subject(&self) -> Result<Subject, Failed> {
+        Subject::read(self.part(0), self.part(1)).map_err(|error| wrong(&error))
+    }
+
+    fn case(&self) -> Result<CaseId, Failed> {
+        self.part(0).parse().map_err(|error| wrong(&error))
+    }
+
+    fn said(&self) -> Result<Said, Failed> {
+        self.said.clone().ok_or_else(|| Failed::Wrong("a reason is required: {\"reason\":\"…\"}".into()))
+    }
+}
+
+impl Operation {
+    /// Of the table's requests; each has a method.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        if self.request.starts_with("POST ") { Method::POST } else { Method::GET }
+    }
+
+    /// With the parts in braces.
+    fn path(&self) -> impl Iterator<Item = &'static str> {
+        let (_, path) = self.request.split_once(' ').unwrap_or_default();
+        path.split('/').skip(1)
+    }
+
+    /// The path, with these in place of the parts in braces.
+    #[must_use]
+    pub fn path_to(&self, parts: &[&str]) -> String {
+        let mut parts = parts.iter();
+        self.path().fold(String::new(), |path, part| {
+            let given =
+                if part.starts_with('{') { parts.next().map(|part| percent::encode(part)) } else { None };
+            path + "/" + given.as_deref().unwrap_or(part)
+        })
+    }
+
+    /// What stands in place of the parts in braces, if it is this path.
+    fn matches(&self, path: &[String]) -> Option<Vec<String>> {
+        let mut given = Vec::new();
+        let mut rest = path.iter();
+        for part in self.path() {
+            let there = rest.next()?;
+            if part.starts_with('{') {
+                given.push(there.clone());
+            } else if part != there {
+                return None;
+            }
+        }
+        rest.next().is_none().then_some(given)
+    }
+
+    pub(super) fn answer<'a>(&self, line: &'a dyn Line, asked: &'a Asked) -> Answering<'a> {
+        (self.answer)(line, asked)
+    }
+}
+
+/// The operation that a command sends.
+#[must_use]
+pub fn of_command(words: &str) -> Option<&'static Operation> {
+    OPERATIONS.iter().find(|operation| operation.command == Some(words))
+}
+
+/// Finds the operation of a request, and what stands in place of the parts in braces.
+pub(super) fn find(method: &Method, path: &str) -> Result<(&'static Operation, Vec<String>), NoOperation> {
+    let parts = path.split('/').skip(1).map(|part| percent::decode(part.as_bytes()));
+    let parts: Vec<String> = parts.collect::<Option<_>>().ok_or(NoOperation::Encoding)?;
+    let mut allowed = Vec::new();
+    for operation in &OPERATIONS {
+        let Some(given) = operation.matches(&parts) else { continue };
+        let own = operation.method();
+        if *method == own || (*method == Method::HEAD && own == Method::GET) {
+            return Ok((operation, given));
+        }
+        allowed.push(if own == Method::GET { "GET, HEAD" } else { "POST" });
+    }
+    Err(if allowed.is_empty() { NoOperation::NotFound } else { NoOperation::Method(allowed.join(", ")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whose(need: Need) -> String {
+        match need {
+            Need::Nothing => String::new(),
+            Need::LoopbackOr(role) => format!("{}, or from loopback", role.into_str()),
+            Need::Role(role) => role.into_str().into(),
+        }
+    }
+
+    #[test]
+    fn the_table_of_the_documentation_is_this_one() {
+        let mut table = String::from("| request | role | command | answer |\n|---|---|---|---|\n");
+        for Operation { request, need, command, answers, .. } in &OPERATIONS {
+            let command = command.map_or_else(String::new, |words| format!("`gemba {words}`"));
+            table += &format!("| `{request}` | {} | {command} | {answers} |\n", whose(*need));
+        }
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md"));
+        assert!(page.contains(&table), "docs/api.md must have this table:\n\n{table}");
+    }
+
+    #[test]
+    fn every_operation_is_found_by_its_own_request_alone() {
+        let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
+        for operation in &OPERATIONS {
+            let path = operation.path_to(&["a/b", "c d"]);
+            let (found, given) = find(&operation.method(), &path).unwrap_or_else(|_| panic!("{path}"));
+            assert_eq!(found.request, operation.request, "{path}");
+            assert!(given.iter().zip(["a/b", "c d"]).all(|(found, given)| found == given), "{path}");
+            let allowed = if operation.method() == Method::GET { "GET, HEAD" } else { "POST" };
+            for other in methods.iter().filter(|other| **other != operation.method()) {
+                let found = find(other, &path).map(|(found, _)| found.request);
+                assert_eq!(found, Err(NoOperation::Method(allowed.into())), "{other} {path}");
+            }
+        }
+        for path in
+            ["/", "/v1", "/v1/signals", "/v1/signals/acme", "/livez/", "/v1/governors/a/b/c", "/v1/policy/x"]
+        {
+            assert_eq!(find(&Method::GET, path).err(), Some(NoOperation::NotFound), "{path}");
+        }
+        assert_eq!(find(&Method::GET, "/v1/signals/acme/%zz").err(), Some(NoOperation::Encoding));
+    }
+
+    /// Whoever may order needs a role, and says why.
+    #[test]
+    fn what_changes_something_needs_a_role_and_a_reason() {
+        for operation in &OPERATIONS {
+            let is_order = operation.body != Body::Nothing;
+            let needed = match operation.need {
+                Need::Role(role) => role,
+                Need::Nothing | Need::LoopbackOr(_) => Role::Viewer,
+            };
+            assert_eq!(is_order, needed > Role::Viewer, "{}", operation.request);
+            assert!(!is_order || operation.method() == Method::POST, "{}", operation.request);
+        }
+    }
+}
