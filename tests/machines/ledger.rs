@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use gemba::disk::RealDisk;
-use gemba::event::Kind;
+use gemba::event::{Kind, Seq};
 use gemba::kanban::journal::record::Decoder;
-use gemba::kanban::journal::{Damage, scan};
+use gemba::kanban::journal::{Damage, Tail, scan};
 
 use crate::checker_program::checker;
 
@@ -37,22 +39,39 @@ pub struct Taken {
     pub stray: bool,
 }
 
-/// Every signal in a journal, in its order.
+/// Every signal in the journal of a processor that has ended, in its order.
 pub fn journal_of(data_dir: &Path) -> Vec<Taken> {
     let mut taken = Vec::new();
     let read = scan(&RealDisk, &data_dir.join("journal"), |_, records, _, _| -> Result<(), Damage> {
-        let mut decoder = Decoder::new(records);
-        while let Some(kind) = decoder.next_kind().unwrap() {
-            let (signal, stray) = match kind {
-                Kind::Signal(signal) => (signal, false),
-                Kind::Stray(stray) => (stray.signal, true),
-                _ => continue,
-            };
-            taken.push(Taken { tenant: signal.tenant().to_owned(), id: signal.id().to_owned(), stray });
-        }
+        taken.extend(signals_of(records));
         Ok(())
     });
     read.unwrap();
+    taken
+}
+
+/// The same of a processor that runs, up to the event that it calls durable. A scan is for a journal at rest: where two
+/// frames are written between its looks at the end, it finds damage.
+pub fn journal_through(data_dir: &Path, durable: u64) -> Vec<Taken> {
+    let mut taken = Vec::new();
+    let mut tail = Tail::open(Arc::new(RealDisk), &data_dir.join("journal"), Seq(0)).unwrap();
+    while let Some((_, records)) = tail.next(Seq(durable)).unwrap() {
+        taken.extend(signals_of(records));
+    }
+    taken
+}
+
+fn signals_of(records: Bytes) -> Vec<Taken> {
+    let mut taken = Vec::new();
+    let mut decoder = Decoder::new(records);
+    while let Some(kind) = decoder.next_kind().unwrap() {
+        let (signal, stray) = match kind {
+            Kind::Signal(signal) => (signal, false),
+            Kind::Stray(stray) => (stray.signal, true),
+            _ => continue,
+        };
+        taken.push(Taken { tenant: signal.tenant().to_owned(), id: signal.id().to_owned(), stray });
+    }
     taken
 }
 

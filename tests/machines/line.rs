@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::http::{Answer, try_exchange};
-use crate::ledger::{Acked, Ledger, journal_of};
+use crate::ledger::{Acked, Ledger, Taken, journal_of, journal_through};
 use crate::node::Node;
 use crate::rabbit::Broker;
 
@@ -83,6 +83,17 @@ impl Machine {
 
     pub fn data(&self) -> PathBuf {
         self.home.path().join("data")
+    }
+
+    /// Every signal in its journal by now, whether it runs or has ended.
+    pub fn taken(&self) -> Vec<Taken> {
+        match &self.node {
+            Some(node) => {
+                let status = node.ask("/v1/status").json();
+                journal_through(&self.data(), status["durable_seq"].as_u64().unwrap())
+            }
+            None => journal_of(&self.data()),
+        }
     }
 }
 
@@ -170,11 +181,8 @@ impl Sender {
     pub fn wait_until_taken(&self, processors: &[&Machine]) {
         let until = Instant::now() + PATIENCE;
         loop {
-            let taken: HashSet<String> = processors
-                .iter()
-                .flat_map(|processor| journal_of(&processor.data()))
-                .map(|taken| taken.id)
-                .collect();
+            let taken = processors.iter().flat_map(|processor| processor.taken());
+            let taken: HashSet<String> = taken.map(|taken| taken.id).collect();
             let missing = self.ledger.acked.iter().filter(|acked| !taken.contains(&acked.id)).count();
             if missing == 0 {
                 return;

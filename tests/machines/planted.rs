@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use gemba::net::firestore::Value;
 
+use crate::ledger::Acked;
 use crate::line::{Machine, Sender, section, wait_until};
+use crate::node::Node;
 use crate::rabbit::Broker;
 use crate::sharing::{Shared, acting, calls, held};
 use crate::targets::{Does, Target};
@@ -39,22 +41,16 @@ fn a_message_that_counts_when_it_is_sent_is_lost_and_missed() {
 fn until_settled(processor: &mut Machine, sender: &Sender) -> u32 {
     let last = sender.ledger.acked.last().unwrap().clone();
     let mut ends = 0;
-    'ended: loop {
-        for _ in 0..200 {
-            if processor.has_ended() {
-                ends += 1;
-                assert!(ends < 15, "it never stops");
-                processor.up();
-                continue 'ended;
-            }
-            let answer = processor.node().try_ask(&format!("/v1/signals/{}/{}", last.tenant, last.id));
-            if answer.is_some_and(|answer| answer.status == 200 && answer.json()["status"] != "accepted") {
-                return ends;
-            }
-            std::thread::sleep(Duration::from_millis(50));
+    wait_until("neither settled nor ended", || {
+        if processor.has_ended() {
+            ends += 1;
+            assert!(ends < 15, "it never stops");
+            processor.up();
         }
-        panic!("neither settled nor ended");
-    }
+        let answer = processor.node().try_ask(&format!("/v1/signals/{}/{}", last.tenant, last.id));
+        answer.is_some_and(|answer| answer.status == 200 && answer.json()["status"] != "accepted")
+    });
+    ends
 }
 
 /// What ends its processor whenever it is taken is given up after some ends, on whatever queue, and nothing else is.
@@ -80,7 +76,7 @@ fn kills(queue: &str, poison: (&'static str, &'static str)) -> (u32, Vec<serde_j
         assert_eq!(case["detail"], "taking it has ended the processor again and again", "{cases:?}");
     }
     assert_eq!(cases.len(), 1, "its neighbours are innocent: {cases:?}");
-    let lost = |acked: &&crate::ledger::Acked| {
+    let lost = |acked: &&Acked| {
         let answer = processor.node().ask(&format!("/v1/signals/{}/{}", acked.tenant, acked.id));
         answer.status != 200 || answer.json()["status"] == "accepted"
     };
@@ -169,7 +165,7 @@ fn found(check: impl FnOnce() + std::panic::UnwindSafe) -> String {
 }
 
 /// A processor with a bug decides while the store is away, and dies; the other one decides the same signals.
-fn dies_unshared(plant: &'static str) -> String {
+fn dies_unshared(plant: &'static str, has_done_it: impl Fn(&Node, &Acked) -> bool) -> String {
     let Some(line) = Shared::start(1, "") else { return "twice never".to_owned() };
     let mut edge = line.edge("edge-1");
     let mut sender = Sender::new(4);
@@ -180,6 +176,7 @@ fn dies_unshared(plant: &'static str) -> String {
     assert!(sender.batch(0, &edge, 20));
     wait_until("it is decided", || first.node().metric("gemba_state_unshared_seconds") > 0.0);
     std::thread::sleep(Duration::from_secs(2));
+    wait_until("the bug has shown", || has_done_it(first.node(), sender.ledger.acked.last().unwrap()));
     first.kill();
     line.fake.start_again();
     let mut second = line.processor("processor-2");
@@ -196,13 +193,18 @@ fn dies_unshared(plant: &'static str) -> String {
 
 #[test]
 fn effects_that_do_not_wait_for_the_store_are_found() {
-    let said = dies_unshared("effects-before-shared");
+    let said = dies_unshared("effects-before-shared", |first, last| {
+        let answer = first.ask(&format!("/v1/signals/{}/{}", last.tenant, last.id));
+        answer.status == 200 && answer.json()["status"] != "accepted"
+    });
     assert!(said.contains("twice"), "{said}");
 }
 
 #[test]
 fn an_acknowledgement_that_does_not_wait_for_the_store_is_found() {
-    let said = dies_unshared("ack-before-shared");
+    let said = dies_unshared("ack-before-shared", |first, _| {
+        first.metric("gemba_broker_unacknowledged_messages") == 0.0
+    });
     assert!(said.contains("never"), "{said}");
 }
 

@@ -9,6 +9,7 @@ use gemba::net::firestore::{Change, Presumes, Trouble, Write};
 
 use super::{client, of_each_kind, put, run};
 use crate::history::History;
+use crate::ledger::Acked;
 use crate::line::{Machine, Sender, section, wait_until};
 use crate::rabbit::Broker;
 use crate::tools::missing;
@@ -104,6 +105,18 @@ fn processors_share_their_state_over_the_emulator_of_others() {
         wait_until("all is shared", || shared(&second));
         first.up();
     }
+    // What a processor had taken and not shared when it was killed is decided by the other one, which may just begin.
+    let decided = |acked: &Acked| {
+        [&first, &second].iter().any(|processor| {
+            let answer = processor.node().ask(&format!("/v1/signals/{}/{}", acked.tenant, acked.id));
+            answer.status == 200 && answer.json()["status"] != "accepted"
+        })
+    };
+    let mut left = sender.ledger.acked.clone();
+    wait_until("all is decided", || {
+        left.retain(|acked| !decided(acked));
+        left.is_empty()
+    });
     for machine in [&mut edge, &mut first, &mut second] {
         machine.terminate();
     }
