@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::http::Answer;
-use crate::node::{Node, command, signal};
+use crate::node::{Node, PATIENCE, command, signal};
 
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn library() -> PathBuf {
     let found = std::fs::read_dir("/usr/lib").unwrap().filter_map(Result::ok);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::http::exchange;
-use crate::node::{Node, signal};
+use crate::node::{Node, PATIENCE, signal};
 use crate::wire::{chunked, raw};
 
 const POST: &str = "POST /v1/signals HTTP/1.1";
@@ -83,7 +83,7 @@ fn binary_mode_takes_the_attributes_from_the_headers() {
     assert_eq!(answer.header("x-signal-id"), Some("binary-1"));
     assert_eq!(answer.json(), serde_json::json!({"status": "accepted", "signal_id": "binary-1", "seq": 2}));
     // Its id was not signed, so it is known by its number alone.
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + PATIENCE;
     let receipt = loop {
         let answer = node.ask("/v1/receipts/r-0000000000000002-00");
         if answer.status == 200 {

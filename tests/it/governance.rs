@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 
 use crate::actions;
 use crate::http::{Answer, exchange};
-use crate::node::{Node, command, signal};
+use crate::node::{Node, PATIENCE, command, signal};
 use crate::targets::{Does, Target};
 use crate::wire::{assert_problem, raw};
 
 const JSON: &str = "application/json";
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A node whose one pack is `pack`, with a token for each role and an action `notify` that logs.
 fn node(dir: &Path, pack: &str) -> Node {
@@ -358,7 +357,7 @@ fn a_failed_target_is_a_case_that_is_replayed_when_the_target_is_back() {
     let failing = Target::start(|nth| if nth < 1 { Does::Answer(403) } else { Does::Answer(200) });
     let dir = tempfile::tempdir().unwrap();
     let hook = format!(
-        "[[action]]\nname = \"page\"\nkind = \"webhook\"\nurl = \"{}\"\nallow_private = true\ntimeout_seconds = 1\n",
+        "[[action]]\nname = \"page\"\nkind = \"webhook\"\nurl = \"{}\"\nallow_private = true\ntimeout_seconds = 6\n",
         failing.url()
     );
     let mut node = actions::node(dir.path(), &hook);
@@ -452,7 +451,7 @@ fn the_page_of_a_shipped_rule_is_sent_again_and_not_decided_anew() {
     std::fs::copy(shipped, dir.path().join("pack.toml")).unwrap();
     let config = format!(
         "[node]\nprofile = \"dev\"\n[policy]\npacks = [\"pack.toml\"]\n[[action]]\nname = \"notify\"\n\
-         kind = \"webhook\"\nurl = \"{}\"\nallow_private = true\ntimeout_seconds = 1\n\
+         kind = \"webhook\"\nurl = \"{}\"\nallow_private = true\ntimeout_seconds = 6\n\
          [[admin.token]]\nname = \"operator\"\nrole = \"operator\"\n[[admin.token]]\nname = \"admin\"\nrole = \"admin\"\n",
         target.url()
     );

@@ -2,7 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+
+use crate::node::PATIENCE;
 
 #[derive(Debug)]
 pub struct Answer {
@@ -33,7 +34,7 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
 /// Sends `request` and reads one answer, if the server lives so long.
 pub fn try_exchange(address: SocketAddr, request: &[u8]) -> Option<Answer> {
     let mut socket = TcpStream::connect(address).ok()?;
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     // The server may answer and close before it has taken everything.
     let _partly = socket.write_all(request);
     read_answer(&mut socket)
@@ -59,6 +60,6 @@ pub fn read_answer(socket: &mut TcpStream) -> Option<Answer> {
     let length =
         headers.iter().find(|(name, _)| name == "content-length").map(|(_, value)| value.parse().unwrap());
     let mut body = vec![0; length.unwrap_or(0)];
-    socket.read_exact(&mut body).unwrap();
+    socket.read_exact(&mut body).ok()?;
     Some(Answer { status, headers, body })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::node::{Node, PROGRAM, command, command_of, ends, free_address, signal};
+use crate::node::{Node, PATIENCE, PROGRAM, command, command_of, ends, free_address, signal};
 
 /// What a node says that is to listen there, and how it ends.
 fn refused(key: &str, address: &str) -> String {
@@ -80,7 +80,7 @@ fn connections_are_spread_over_the_threads() {
     let most = node.metric("gemba_connections_max");
     let few = (0..).map_while(|number| (f64::from(number) < most * 0.9).then_some(number));
     let open: Vec<TcpStream> = few.map(|_| TcpStream::connect(node.ingress).unwrap()).collect();
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
     while node.metric("gemba_connections") < most * 0.89 {
         assert!(Instant::now() < until, "{} of {most}", node.metric("gemba_connections"));
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::http::{Answer, read_answer};
-use crate::node::{Node, signal};
+use crate::node::{Node, PATIENCE, signal};
 use crate::wire::{Probe, assert_problem, connect, raw, send};
 
 const JSON: &str = "application/json";
@@ -191,7 +191,7 @@ fn a_spent_tenant_waits_and_its_neighbour_does_not() {
         ("GEMBA_RATE_LIMIT__BURST", "5"),
         ("GEMBA_INGRESS__THREADS", "1"),
     ]);
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + PATIENCE;
     let mut accepted = 0;
     let refused = loop {
         let answer = node.post(JSON, signal("busy", "vm", &format!("b-{accepted}")).as_bytes());
@@ -243,7 +243,7 @@ fn a_forger_is_refused_each_time_and_uses_up_no_tenants_rate() {
     let burst = format!("[{}]", items.join(","));
     assert_eq!(node.post(BATCH, burst.as_bytes()).status, 202);
     assert_eq!(node.ask("/v1/signals/acme/forged").status, 404);
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + PATIENCE;
     while node.metric("gemba_signals_total{result=\"bad_signature\"}") < 300.0 {
         assert!(Instant::now() < until, "every forgery is counted");
         std::thread::sleep(Duration::from_millis(20));

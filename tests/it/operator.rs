@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 
 use crate::http::{Answer, exchange};
-use crate::node::{Node, signal};
+use crate::node::{Node, PATIENCE, signal};
 use crate::wire::{assert_problem, connect, raw, rest, send};
 
 const JSON: &str = "application/json";
@@ -222,7 +222,7 @@ fn the_metrics_of_the_contract_are_all_there() {
     let change = owner("m-1");
     assert_eq!(node.post(JSON, change.as_bytes()).status, 202);
     assert_eq!(node.post(JSON, b"{}").status, 422);
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + PATIENCE;
     let text = loop {
         let text = node.ask("/metrics").text();
         let now = samples(&text);

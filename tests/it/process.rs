@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, PROGRAM, command, command_of, signal};
+use crate::node::{Node, PATIENCE, PROGRAM, command, command_of, signal};
 
-/// A start or an end that takes longer is a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Who a node runs as that is not root, and a group that is not its user's.
 const USER: u32 = 54_321;
 const GROUP: u32 = 54_322;
@@ -410,22 +408,28 @@ fn a_check_and_a_start_refuse_the_same() {
     assert_eq!((code, said.contains("it is the same as the secret of source")), (Some(2), true), "{said}");
 }
 
-/// The cores that each ingress thread of a process may use, once it has all of them.
+/// The cores that each ingress thread of a process may use, once every thread has run: then it has given itself its name.
 fn cores(process: u32) -> Vec<String> {
     let until = Instant::now() + PATIENCE;
-    while cores_now(process).is_empty() {
-        assert!(Instant::now() < until, "it has no ingress thread");
+    while !have_names(process) || cores_now(process).is_empty() {
+        assert!(Instant::now() < until, "it has no ingress thread, or one that never ran");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // A thread is given its name, and its core, when it first runs.
-    std::thread::sleep(Duration::from_secs(1));
     cores_now(process)
 }
 
+fn threads(process: u32) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|task| task.unwrap().path())
+}
+
+/// Whether each thread but the first has a name of its own.
+fn have_names(process: u32) -> bool {
+    let mut others = threads(process).filter(|task| *task.file_name().unwrap() != *process.to_string());
+    others.all(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() != "gemba"))
+}
+
 fn cores_now(process: u32) -> Vec<String> {
-    let threads =
-        std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|task| task.unwrap().path());
-    let ingress = threads.filter(|task| {
+    let ingress = threads(process).filter(|task| {
         std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("ingress-"))
     });
     let allowed = ingress.map(|task| {

@@ -43,7 +43,12 @@ fn the_transcript_on_the_first_screen_is_true() {
     let (commands, expected) = transcript();
     assert!(commands.contains("openssl") && commands.contains("curl"), "{commands}");
     let node = Node::start();
+    // The second in which the README lets the node decide may be too short here.
+    let wait = "for try in $(seq 300); do curl -sS localhost:9090/v1/signals/acme/s-1 \
+                -H \"authorization: Bearer $(cat data/admin.token)\" | grep -q decided && break; sleep 0.1; done;";
+    assert!(commands.contains("\nsleep 1;"), "{commands}");
     let here = commands
+        .replace("\nsleep 1;", &format!("\n{wait}"))
         .replace("localhost:8080", &node.ingress.to_string())
         .replace("localhost:9090", &node.admin.to_string());
     let output = Command::new("bash").args(["-euc", &here]).current_dir(&node.dir).output().unwrap();

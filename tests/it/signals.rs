@@ -5,11 +5,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::http::try_exchange;
-use crate::node::{Node, PROGRAM, command, command_of, free_address, signal};
+use crate::node::{Node, PATIENCE, PROGRAM, command, command_of, free_address, signal};
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < until, "never: {what}");
@@ -36,7 +34,7 @@ fn ended(child: &mut Child) -> ExitStatus {
 }
 
 /// Signals that a process catches.
-fn catches(pid: u32, signal: u32) -> bool {
+pub fn catches(pid: u32, signal: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
     let caught = u64::from_str_radix(caught.trim(), 16).unwrap_or(0);

@@ -10,7 +10,7 @@ use crate::h2::{
 };
 use crate::hostile::{allow_descriptors, client, connect_from, cpu_time, crowd};
 use crate::http::{exchange, read_answer};
-use crate::node::{Node, signal};
+use crate::node::{Node, PATIENCE, signal};
 use crate::wire::{assert_problem, connect, raw, rest, send, signed};
 
 const POST: &str = "POST /v1/signals HTTP/1.1";
@@ -60,7 +60,7 @@ fn bad_signatures_of_an_address_cost_no_good_signal_of_it() {
     let sent = sent.into_inner();
     assert!(sent > 100, "{sent}: more than the guard allows");
     // The counters are gathered once in a while.
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
     while node.metric("gemba_signals_total{result=\"bad_signature\"}") < f64::from(sent) {
         assert!(Instant::now() < until);
         std::thread::sleep(Duration::from_millis(50));
@@ -510,7 +510,7 @@ fn connections_behind_a_proxy_are_counted_for_their_client() {
     assert_eq!(of("2001:db8::ffff", "one-too-many").0, None, "a /64 is one client");
     assert_eq!(of("2001:db8:0:1::1", "another").0, Some(202));
     drop(held);
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
     while of("2001:db8::ffff", "again").0.is_none() {
         assert!(Instant::now() < until, "a connection that has ended counts no more");
         std::thread::sleep(Duration::from_millis(50));

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, signal};
+use crate::node::{Node, PATIENCE, signal};
 
 /// A pipe that is full, and its reading end.
 fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
@@ -19,7 +19,7 @@ fn reload(node: &Node, since: f64) -> f64 {
     let config = node.dir.join("packs/cost_governance.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("{text}\n# another text\n")).unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     node.signal("HUP");
     loop {
         let now = node.metric("gemba_rules_since_seq");
@@ -77,7 +77,7 @@ fn lines_that_are_lost_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut node = Node::start_unheard(dir.path(), &[], full);
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     while node.metric("gemba_diagnostics_lost") < 1.0 {
         assert!(Instant::now() < until);
         std::thread::sleep(Duration::from_millis(20));
@@ -92,7 +92,7 @@ fn a_start_that_is_refused_ends_though_nobody_reads_why() {
     let mut command = crate::node::command(dir.path());
     command.arg("serve").env("GEMBA_INGRESS__LISTEN", "192.0.2.1:80").stderr(writer);
     let mut child = command.spawn().unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;

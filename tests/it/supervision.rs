@@ -1,27 +1,22 @@
 //! Stages that panic: the line is taken up again, loses nothing, and gives up on what cannot be decided.
 
-use crate::node::{Node, signal};
+use crate::node::{Node, PATIENCE, signal};
 
-fn post(node: &Node, number: usize) -> u16 {
-    node.post("application/json", signal("acme", "vm", &format!("s-{number}")).as_bytes()).status
+/// Posts a signal; `None` where the line ends before it has answered.
+fn post(node: &Node, number: usize) -> Option<u16> {
+    let body = signal("acme", "vm", &format!("s-{number}"));
+    let signature = node.sign(body.as_bytes());
+    let headers = [("content-type", "application/json"), ("x-signature", signature.as_str())];
+    node.try_request("POST", "/v1/signals", &headers, body.as_bytes()).map(|answer| answer.status)
 }
 
 /// Posts until the node, which may be starting again, takes it.
 fn post_until_taken(node: &Node, number: usize) {
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while std::time::Instant::now() < until {
-        let body = signal("acme", "vm", &format!("s-{number}"));
-        let signature = node.sign(body.as_bytes());
-        let headers = [("content-type", "application/json"), ("x-signature", signature.as_str())];
-        if node
-            .try_request("POST", "/v1/signals", &headers, body.as_bytes())
-            .is_some_and(|answer| answer.status == 202)
-        {
-            return;
-        }
+    let until = std::time::Instant::now() + PATIENCE;
+    while post(node, number) != Some(202) {
+        assert!(std::time::Instant::now() < until, "never taken");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    panic!("never taken");
 }
 
 fn status_once_back(node: &mut Node, number: usize) -> serde_json::Value {
@@ -32,8 +27,10 @@ fn status_once_back(node: &mut Node, number: usize) -> serde_json::Value {
 #[test]
 fn a_shard_that_panics_once_decides_the_same_event_after_recovery() {
     let mut node = Node::start_with(&[("GEMBA_PANIC", "shard:3!")]);
-    for number in 1..=3 {
-        assert_eq!(post(&node, number), 202, "accepted before the shard looks at it");
+    assert_eq!(post(&node, 1), Some(202));
+    // The panic may take the line away before the second is answered, or while the third comes.
+    for number in 2..=3 {
+        post_until_taken(&node, number);
     }
     node.wait_for("shard-0 panicked at event 3");
     for number in 1..=3 {
@@ -51,9 +48,10 @@ fn an_event_that_panics_twice_becomes_a_dead_letter_and_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
     // Event 1 is the node's rules.
     let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "shard:3")]);
-    for number in 1..=2 {
-        assert_eq!(post(&node, number), 202);
-    }
+    assert_eq!(post(&node, 1), Some(202));
+    // It panics as soon as it is durable, which may be before it is answered.
+    let answered = post(&node, 2);
+    assert!([None, Some(202)].contains(&answered), "{answered:?}");
     node.wait_for("event 3 panicked twice");
     assert_eq!(status_once_back(&mut node, 2)["status"], "dead_lettered");
     assert_eq!(status_once_back(&mut node, 1)["status"], "decided");
@@ -80,7 +78,7 @@ fn a_background_task_that_panics_takes_the_line_up_again() {
 #[test]
 fn an_ingress_thread_that_panics_starts_again_alone() {
     let mut node = Node::start_with(&[("GEMBA_PANIC", "ingress:3!"), ("GEMBA_INGRESS__THREADS", "1")]);
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let until = std::time::Instant::now() + PATIENCE;
     while node.metric("gemba_restarts") < 1.0 {
         assert!(std::time::Instant::now() < until, "ingress never panicked");
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -95,7 +93,9 @@ fn the_sixth_restart_in_a_minute_ends_the_process_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     // Before it stand the log's first entry and the receipts of four packs.
     let mut node = Node::start_in(dir.path(), &[("GEMBA_PANIC", "scribe:6")]);
-    assert_eq!(post(&node, 1), 202);
+    // It is durable when the scribe panics, and perhaps not answered yet.
+    let answered = post(&node, 1);
+    assert!([None, Some(202)].contains(&answered), "{answered:?}");
     node.wait_for("after 5 restarts within a minute");
     assert_eq!(node.ended().code(), Some(1));
     let node = Node::start_in(dir.path(), &[]);

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::node::PATIENCE;
+
 /// What it does with a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Does {
@@ -62,9 +64,6 @@ pub struct Target {
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
 }
-
-/// What should happen has not happened by then.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Target {
     /// `script` is told how many requests came before.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::http::Answer;
-use crate::node::{Node, signal};
+use crate::node::{Node, PATIENCE, signal};
 
 /// A request of these lines and this body; only `host` is added.
 pub fn raw(line: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
@@ -106,7 +106,7 @@ impl<'n> Probe<'n> {
     /// The counter of accepted signals stands at the number of probes and of `others`.
     pub fn only_probes_are_counted(&self, others: u32) {
         let expected = f64::from(self.sent + others);
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + PATIENCE;
         loop {
             let counted = self.node.metric("gemba_signals_total{result=\"accepted\"}");
             assert!(counted <= expected, "{counted} signals are counted, {expected} were sent");
