@@ -1,7 +1,8 @@
 //! Who sends bad signatures, or signed requests that are no signals, per source and client address. It refuses nobody for that: checking a small body costs
 //! about a microsecond, less than to read the request. Only the expensive work of such a client is held back: large
 //! bodies are read and checked at a bounded rate, so that a forger cannot take a core, and a good sender behind the same
-//! address still gets through. Pure; it never touches a tenant's rate.
+//! address still gets through. Pure: the caller brings the time, in nanoseconds of one scale, as it is now. It never touches a
+//! tenant's rate.
 
 use std::net::IpAddr;
 

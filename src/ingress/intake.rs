@@ -41,7 +41,7 @@ pub async fn answer_in_order(
     let bodiless = head.method == Method::HEAD;
     watch.request_began();
     let client = ingress.admission.client(&watch, &head.headers);
-    let (offered, closes) = match check(&ingress, &watch, client, &head, &mut body, begun).await {
+    let (offered, closes) = match check(&ingress, &watch, client, &head, &mut body).await {
         Ok(signals) => {
             let promised = Promised::of(&signals, begun);
             let offered = ingress.offer(signals).map(|()| ingress.await_in(&outbox, promised));
@@ -90,7 +90,7 @@ where
 {
     let begun = clock::now();
     let client = ingress.admission.client(watch, &head.headers);
-    let offered = check(ingress, watch, client, head, body, begun).await.and_then(|signals| {
+    let offered = check(ingress, watch, client, head, body).await.and_then(|signals| {
         let promised = Promised::of(&signals, begun);
         ingress.offer(signals).map(|()| ingress.wait(promised))
     });
@@ -138,7 +138,6 @@ async fn check<B>(
     client: IpAddr,
     head: &Parts,
     incoming: &mut B,
-    begun: Instant,
 ) -> Result<Signals, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -151,7 +150,7 @@ where
     check_head(&head.headers)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let form = Form::of(content_type, &head.headers, source.fixed.binary).map_err(Refused::Form)?;
-    let body = read_body(ingress, watch, client, source, incoming, begun).await?;
+    let body = read_body(ingress, watch, client, source, incoming).await?;
     crate::fault::point("K3");
     check_body(ingress, watch, client, source, &head.headers, form, body)
 }
@@ -193,7 +192,6 @@ async fn read_body<B>(
     client: IpAddr,
     source: &Source,
     incoming: &mut B,
-    begun: Instant,
 ) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -206,7 +204,7 @@ where
         body::read(incoming, || watch.rests().is_some(), || ingress.memory.open(client, clock::nanos()))
             .await?;
     // What was declared and did not come has taken nobody's turn.
-    wait_for_turn(ingress, client, source, body.len(), begun).await?;
+    wait_for_turn(ingress, client, source, body.len()).await?;
     Ok(body)
 }
 
@@ -216,9 +214,8 @@ async fn wait_for_turn(
     client: IpAddr,
     source: &Source,
     bytes: usize,
-    now: Instant,
 ) -> Result<(), Refused> {
-    match ingress.turn(client, source, bytes as u64, now) {
+    match ingress.turn(client, source, bytes as u64) {
         Turn::Now => {}
         Turn::After(nanos) => {
             let charge = ingress.memory.open(client, clock::nanos());

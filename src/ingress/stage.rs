@@ -23,7 +23,7 @@ use super::admission::Admission;
 use super::answer::{Promised, Refused, Told};
 use super::client_address::TrustedProxies;
 use super::connection;
-use super::guard::{Guard, Turn};
+use super::guard::{Guard, SMALL_BODY_BYTES, Turn};
 use super::memory_budget::MemoryBudget;
 use super::outbox::SharedOutbox;
 use super::rate::{Buckets, Leases};
@@ -113,7 +113,6 @@ pub struct Ingress {
     crowd: Crowd,
     threads: usize,
     guard: RefCell<Guard>,
-    started: Instant,
     /// The last sweep, and for how long the thread had run then.
     swept: Cell<(Instant, Duration)>,
     seconds: Rc<Cell<u32>>,
@@ -156,7 +155,6 @@ impl Ingress {
             crowd: plan.crowd.clone(),
             threads: plan.threads,
             guard: RefCell::new(Guard::new(plan.threads)),
-            started: clock::now(),
             swept: Cell::new((clock::now(), Duration::ZERO)),
             seconds,
             date: RefCell::new(http_date()),
@@ -217,18 +215,18 @@ impl Ingress {
         self.sample.get().is_multiple_of(SAMPLE)
     }
 
-    /// When a body of so many bytes may be read and checked.
-    pub fn turn(&self, client: IpAddr, source: &Source, bytes: u64, now: Instant) -> Turn {
-        self.guard.borrow_mut().turn(client, &source.name, bytes, self.nanos(now))
+    /// When a body of so many bytes, all of which have come, may be checked.
+    pub fn turn(&self, client: IpAddr, source: &Source, bytes: u64) -> Turn {
+        // What never waits needs no look at the clock.
+        if bytes <= SMALL_BODY_BYTES {
+            return Turn::Now;
+        }
+        self.guard.borrow_mut().turn(client, &source.name, bytes, clock::nanos())
     }
 
     /// A signature did not hold.
     pub fn guard_bad(&self, client: IpAddr, source: &Source) {
-        self.guard.borrow_mut().bad(client, &source.name, self.nanos(clock::now()));
-    }
-
-    fn nanos(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
+        self.guard.borrow_mut().bad(client, &source.name, clock::nanos());
     }
 
     /// Offers a unit to the journal; whoever offered it must take the next turn at once.

@@ -592,6 +592,28 @@ fn what_a_forger_declares_takes_no_turn() {
     assert_eq!(read_answer(&mut socket).unwrap().status, 202);
 }
 
+/// What an address sent a moment ago is judged by the time at which a body is there, not by that at which it began to come.
+#[test]
+fn one_mistake_of_an_address_holds_up_no_large_body_that_was_on_its_way() {
+    let node = Node::start_with(&[("GEMBA_INGRESS__THREADS", "1")]);
+    let no_signal = signed(&node, b"{}");
+    for (number, (from, mistake, status)) in
+        [(1, forged(100), 401), (2, no_signal, 422)].into_iter().enumerate()
+    {
+        let slow = signed(&node, &long_signal(&format!("slow-{number}"), 100 * 1024));
+        let mut socket = connect_from(client(from), node.ingress).unwrap();
+        send(&mut socket, &slow[..50 * 1024]);
+        // Longer than a large body waits for its turn.
+        std::thread::sleep(Duration::from_millis(1500));
+        let mut other = connect_from(client(from), node.ingress).unwrap();
+        send(&mut other, &mistake);
+        assert_eq!(read_answer(&mut other).expect("an answer").status, status);
+        send(&mut socket, &slow[50 * 1024..]);
+        let answer = read_answer(&mut socket).expect("an answer");
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+}
+
 /// An empty line after a request is passed over (RFC 9112, 2.2): it is not the beginning of a head.
 #[test]
 fn an_empty_line_does_not_shorten_an_idle_connection() {
