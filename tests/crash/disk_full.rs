@@ -2,13 +2,15 @@
 //! that finds no room the node stops, and nothing that was answered is lost.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::node::{Home, Node};
+use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::node::{Home, Node, PATIENCE};
 use crate::rng::Rng;
 use crate::traffic::{Clients, Sending};
 use crate::verify;
@@ -59,6 +61,11 @@ impl Volume {
     /// Writes until only about `free_bytes` are left; down to 0, until nothing more fits.
     fn fill(&self, free_bytes: u64) {
         let mut filler = File::create(self.filler()).unwrap();
+        // Nearly all of it at once, so that a node that looks once a second does not see it coming.
+        let most = self.free_bytes().saturating_sub(free_bytes + (1 << 20));
+        if most > 0 && fallocate(&filler, FallocateFlags::empty(), 0, most).is_ok() {
+            filler.seek(SeekFrom::Start(most)).unwrap();
+        }
         let piece = vec![7; 64 * 1024];
         while self.free_bytes() > free_bytes {
             if filler.write_all(&piece).and_then(|()| filler.sync_data()).is_err() {
@@ -78,8 +85,6 @@ impl Drop for Volume {
         let _lazily = Command::new("umount").arg("-l").arg(&self.at).status();
     }
 }
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends new units until one is treated as `wanted`.
 fn send_until(clients: &Clients, node: &Node, rng: &mut Rng, wanted: Sending) {

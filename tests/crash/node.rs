@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// A start or an end that takes longer is a failure.
+/// What has not happened by then is a failure: a start, an end, the decision on what was accepted.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a node is kept in: `gemba.toml`, `policy.toml`, `data`, and a file for the lines of its actions, one per start.

@@ -5,14 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Answer, Connection};
 use crate::ledger::Ledger;
-use crate::node::{Home, Node};
+use crate::node::{Home, Node, PATIENCE};
 use crate::traffic::{Clients, Sending};
 
 /// The node went away; what was left is for the next one.
 pub struct Gone;
-
-/// An accepted signal that is not decided by then, or a signal that is not taken, is a violation.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sends again what got no answer, until each has one.
 pub fn resend(clients: &Clients, node: &Node) -> Result<(), Gone> {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::node::{Node, PATIENCE, signal};
+use crate::signals::wait_until;
 
 /// A pipe that is full, and its reading end.
 fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
@@ -43,6 +44,8 @@ fn goes_on(stderr: impl Into<Stdio>) {
     let config = include_str!("../../config/dev.toml").replace("config/policies", "packs");
     std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
     let mut node = Node::start_unheard(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")], stderr);
+    // The first rules are an event that comes after the node has said that it is ready.
+    wait_until("rules hold", || node.ask("/metrics").text().contains("\ngemba_rules_since_seq "));
     let mut since = node.metric("gemba_rules_since_seq");
     for round in 0..4 {
         since = reload(&node, since);
