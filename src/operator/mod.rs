@@ -15,13 +15,11 @@ pub mod token;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use operations::Line;
 pub use server::serve;
 pub use token::{Role, Token, Tokens};
 
-use crate::case::{Case, CaseFilter, CaseId, Found};
-use crate::event::{Seq, Subject, Verb, Words};
-use crate::receipt::ReceiptId;
-use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
+use crate::event::Words;
 
 /// An answer that is being made.
 pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, Refused>>>>;
@@ -69,27 +67,4 @@ pub enum Refused {
     /// What the order names is wrong.
     #[error("{0}")]
     Wrong(String),
-}
-
-/// What the operator plane may ask and order. An order is answered once it is durable and its effect can be seen.
-pub trait Line {
-    fn signal(&self, tenant: &str, id: &str) -> Reply<SignalStatus>;
-    /// The receipt's canonical JSON.
-    fn receipt(&self, id: ReceiptId) -> Reply<Vec<u8>>;
-    fn governor(&self, subject: Subject) -> Reply<GovernorView>;
-    fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>>;
-    fn command(&self, subject: Subject, verb: Verb, said: Said) -> Reply<(Ordered, GovernorView)>;
-    fn dead_letters(&self, filter: CaseFilter, after: Seq, limit: usize) -> Reply<Found>;
-    /// The case and its signal's text.
-    fn dead_letter(&self, id: CaseId) -> Reply<(Case, bytes::Bytes)>;
-    /// What a replay would do now.
-    fn dry_run(&self, id: CaseId) -> Reply<DryRun>;
-    fn replay(&self, id: CaseId, said: Said, how: Again) -> Reply<Ordered>;
-    fn discard(&self, id: CaseId, said: Said) -> Reply<Ordered>;
-    fn rules(&self) -> Reply<RulesView>;
-    /// Reads the policy packs anew; `None` when nothing changed.
-    fn reload(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
-    fn health(&self) -> Vec<StageHealth>;
-    fn status(&self) -> NodeStatus;
-    fn metrics(&self) -> String;
 }

@@ -1,5 +1,5 @@
 //! Every operation of the plane in one table: its request, who may ask, which command sends it, what it answers. Routing, the
-//! commands and the table in `docs/api.md` follow from it.
+//! commands and the table in `docs/api.md` follow from it; what an operation does is the line's, behind [`Line`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,11 +9,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::Need;
-use super::{Again, Line, Refused, Role, Said, query};
-use crate::case::CaseId;
-use crate::event::{Subject, Verb};
+use super::{Again, Filter, Refused, Reply, Role, Said, query};
+use crate::case::{Case, CaseFilter, CaseId, Found};
+use crate::event::{Seq, Subject, Verb};
 use crate::percent;
 use crate::receipt::ReceiptId;
+use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
 
 /// What may be asked of the plane.
 pub struct Operation {
@@ -26,6 +27,29 @@ pub struct Operation {
     pub answers: &'static str,
     pub(super) body: Body,
     answer: for<'a> fn(&'a dyn Line, &'a Asked) -> Answering<'a>,
+}
+
+/// What the operator plane may ask and order. An order is answered once it is durable and its effect can be seen.
+pub trait Line {
+    fn signal(&self, tenant: &str, id: &str) -> Reply<SignalStatus>;
+    /// The receipt's canonical JSON.
+    fn receipt(&self, id: ReceiptId) -> Reply<Vec<u8>>;
+    fn governor(&self, subject: Subject) -> Reply<GovernorView>;
+    fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>>;
+    fn command(&self, subject: Subject, verb: Verb, said: Said) -> Reply<(Ordered, GovernorView)>;
+    fn dead_letters(&self, filter: CaseFilter, after: Seq, limit: usize) -> Reply<Found>;
+    /// The case and its signal's text.
+    fn dead_letter(&self, id: CaseId) -> Reply<(Case, bytes::Bytes)>;
+    /// What a replay would do now.
+    fn dry_run(&self, id: CaseId) -> Reply<DryRun>;
+    fn replay(&self, id: CaseId, said: Said, how: Again) -> Reply<Ordered>;
+    fn discard(&self, id: CaseId, said: Said) -> Reply<Ordered>;
+    fn rules(&self) -> Reply<RulesView>;
+    /// Reads the policy packs anew; `None` when nothing changed.
+    fn reload(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
+    fn health(&self) -> Vec<StageHealth>;
+    fn status(&self) -> NodeStatus;
+    fn metrics(&self) -> String;
 }
 
 /// What stands in the body of an operation.
