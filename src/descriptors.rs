@@ -11,7 +11,6 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::diagnostics::say;
 use crate::limits;
 
 /// What a node needs descriptors for, beside connections of clients.
@@ -119,7 +118,7 @@ fn retry<T>(
         match open() {
             Err(error) if are_exhausted(&error) => {
                 if tried == 0 {
-                    say(&format!("{} waits for a descriptor: {error}", path.display()));
+                    tracing::warn!(target: "gemba::disk", path = %path.display(), %error, "a file waits for a descriptor");
                 }
                 thread::sleep(pause);
             }

@@ -1,12 +1,11 @@
-//! What the process says about itself on standard error. Saying it never fails and never waits: lines go through a
-//! bounded queue to a thread that writes them, so a pipe that nobody reads, a closed one or a full disk costs lines,
-//! never the node. Lost lines are counted.
+//! The way to standard error, for what is logged and for what commands say to their users. It never fails and never waits:
+//! lines go through a bounded queue to a thread that writes them, so a pipe that nobody reads, a closed one or a full disk
+//! costs lines, never the node. Lost lines are counted.
 //!
 //! Commands that end by themselves have no such thread; they write directly.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::panic::PanicHookInfo;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,8 +14,6 @@ use crate::limits::{DIAGNOSTIC_BYTES_MAX, DIAGNOSTICS_HELD_MAX};
 
 /// How long a writer rests when standard error does not block and takes nothing now.
 const REST: Duration = Duration::from_millis(20);
-/// How long a panic may wait until its message is written: the process may abort right after.
-const PANIC_WAIT: Duration = Duration::from_millis(250);
 
 static DIAGNOSTICS: OnceLock<Diagnostics> = OnceLock::new();
 
@@ -31,19 +28,24 @@ struct Queue {
     lines: VecDeque<String>,
     /// One line is being written.
     writing: bool,
-    lost: u64,
+    lost: Lost,
+}
+
+/// Lines that standard error did not take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Too many waited: nobody reads, or not as fast as lines come.
+    pub waiting: u64,
+    /// Writing failed: the reader has gone, or the disk is full.
+    pub failed: u64,
 }
 
 impl Queue {
     /// Takes the line if there is room; it is lost otherwise.
     fn offer(&mut self, mut line: String) {
         if self.lines.len() >= DIAGNOSTICS_HELD_MAX {
-            self.lost += 1;
+            self.lost.waiting += 1;
             return;
-        }
-        if line.len() > DIAGNOSTIC_BYTES_MAX {
-            line.truncate(line.floor_char_boundary(DIAGNOSTIC_BYTES_MAX));
-            line.push('…');
         }
         line.push('\n');
         self.lines.push_back(line);
@@ -59,7 +61,7 @@ impl Diagnostics {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn say(&self, line: String) {
+    fn write_line(&self, line: String) {
         self.queue().offer(line);
         self.changed.notify_all();
     }
@@ -86,7 +88,7 @@ impl Diagnostics {
         let written = write(out, line.as_bytes());
         let mut queue = self.queue();
         queue.writing = false;
-        queue.lost += u64::from(written.is_err());
+        queue.lost.failed += u64::from(written.is_err());
         drop(queue);
         self.changed.notify_all();
     }
@@ -106,7 +108,7 @@ fn write(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the thread that writes. From here on nobody waits for standard error, a panic's message included.
+/// Starts the thread that writes. From here on nobody waits for standard error.
 ///
 /// # Errors
 /// When there can be no thread.
@@ -121,35 +123,22 @@ pub fn start() -> io::Result<()> {
             }
         }
     })?;
-    std::panic::set_hook(Box::new(|panic| {
-        say(&describe(panic));
-        flush(PANIC_WAIT);
-    }));
     Ok(())
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
-fn describe(panic: &PanicHookInfo<'_>) -> String {
-    let thread = thread::current();
-    let name = thread.name().unwrap_or("<unnamed>");
-    let what = panic.payload_as_str().unwrap_or("no message");
-    let at = panic.location().map_or_else(String::new, |location| format!(" at {location}"));
-    let trace = std::backtrace::Backtrace::capture();
-    match trace.status() {
-        std::backtrace::BacktraceStatus::Captured => {
-            format!("thread `{name}` panicked{at}: {what}\n{trace}")
-        }
-        _ => format!("thread `{name}` panicked{at}: {what}"),
-    }
-}
-
-/// Says a line on standard error. It neither fails nor waits.
-pub fn say(line: &str) {
+/// Writes a line to standard error. It neither fails nor waits, where [`start`] was called.
+pub fn write_line(line: String) {
     match DIAGNOSTICS.get() {
-        Some(diagnostics) => diagnostics.say(line.to_owned()),
+        Some(diagnostics) => diagnostics.write_line(line),
         // Nobody can be told that standard error is gone.
         None => drop(write(&mut io::stderr(), format!("{line}\n").as_bytes())),
     }
+}
+
+/// The same for what a command says to its user, which may be of any length.
+pub fn say(line: &str) {
+    let cut = line.floor_char_boundary(DIAGNOSTIC_BYTES_MAX);
+    write_line(if cut < line.len() { format!("{}…", &line[..cut]) } else { line.to_owned() });
 }
 
 /// Waits until what was said is written, at most `limit`: before the process ends.
@@ -161,8 +150,8 @@ pub fn flush(limit: Duration) {
 
 /// Lines that standard error did not take.
 #[must_use]
-pub fn lost() -> u64 {
-    DIAGNOSTICS.get().map_or(0, |diagnostics| diagnostics.queue().lost)
+pub fn lost() -> Lost {
+    DIAGNOSTICS.get().map_or(Lost::default(), |diagnostics| diagnostics.queue().lost)
 }
 
 #[cfg(test)]
@@ -193,24 +182,22 @@ mod tests {
     #[test]
     fn a_line_is_written_whole_whatever_the_reader_takes_at_once() {
         let diagnostics = Diagnostics::new();
-        diagnostics.say("abc".into());
+        diagnostics.write_line("abc".into());
         let mut out = Slow { taken: Vec::new(), calls: 0 };
         diagnostics.write_next(&mut out);
-        assert_eq!((out.taken.as_slice(), diagnostics.queue().lost), (b"abc\n".as_slice(), 0));
+        assert_eq!((out.taken.as_slice(), diagnostics.queue().lost), (b"abc\n".as_slice(), Lost::default()));
     }
 
     #[test]
     fn what_finds_no_room_or_no_reader_is_lost_and_counted() {
         let diagnostics = Diagnostics::new();
         for number in 0..DIAGNOSTICS_HELD_MAX + 3 {
-            diagnostics.say(number.to_string());
+            diagnostics.write_line(number.to_string());
         }
-        assert_eq!(diagnostics.queue().lost, 3);
+        assert_eq!(diagnostics.queue().lost, Lost { waiting: 3, failed: 0 });
         diagnostics.flush(Duration::from_millis(1));
         let mut full: &mut [u8] = &mut [];
         diagnostics.write_next(&mut full);
-        assert_eq!(diagnostics.queue().lost, 4);
-        diagnostics.say("x".repeat(2 * DIAGNOSTIC_BYTES_MAX));
-        assert!(diagnostics.queue().lines.iter().all(|line| line.len() < DIAGNOSTIC_BYTES_MAX + 8));
+        assert_eq!(diagnostics.queue().lost, Lost { waiting: 3, failed: 1 });
     }
 }

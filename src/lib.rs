@@ -65,6 +65,7 @@ pub mod diagnostics;
 pub mod disk;
 pub mod fault;
 pub mod kaizen;
+pub mod logging;
 pub mod net;
 pub mod ring;
 

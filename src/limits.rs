@@ -53,6 +53,12 @@ pub const DIAGNOSTICS_HELD_MAX: usize = 1024;
 pub const DIAGNOSTIC_BYTES_MAX: usize = 8 * 1024;
 /// At its end the process waits this long for whoever reads standard error.
 pub const DIAGNOSTICS_LAST: Duration = Duration::from_secs(1);
+/// How long a panic, or a second signal to end, waits until its line is written: the process may end right after.
+pub const PANIC_WAIT: Duration = Duration::from_millis(250);
+/// Lines that one place in the program may log at once, and how often it may log one more: a fault that lasts costs at most
+/// 14,400 lines a day. A first start tells of each secret that it makes, so it needs many at once.
+pub const LOG_LINES_BURST: u32 = 100;
+pub const LOG_LINE_EVERY: Duration = Duration::from_secs(6);
 
 // Ingress: the table of `reliability.md`, section 4. What the libraries would do if left alone stands beside it.
 

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::output::{self, Failure};
 use super::serve;
 use crate::config::{Flags, Missing};
+use crate::diagnostics::say;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -26,7 +27,10 @@ impl Command {
         let secrets = config.read_secrets(Missing::Assume)?;
         serve::has_log_key(&config)?;
         serve::settings(&config, &secrets)?;
-        serve::warn(&config, &secrets);
+        for warning in config.warnings.iter().chain(&secrets.warnings) {
+            let hint = warning.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
+            say(&format!("warning: {warning}{hint}"));
+        }
         if json {
             let sources: Vec<_> = config.sources.iter().map(|source| &source.name).collect();
             return output::print_json(&serde_json::json!({

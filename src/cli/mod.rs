@@ -25,6 +25,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::config::{Config, ConfigError, Flags};
 use crate::diagnostics;
 use crate::line::SystemOrders;
+use crate::logging;
 use output::Failure;
 
 /// Verifies signed signals, makes them durable, decides on them, acts, and leaves a proof of every decision.
@@ -89,6 +90,7 @@ impl Configured {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
+    logging::start(logging::Settings::default());
     let prepared = std::env::args_os().nth(1).is_some_and(|command| command == "serve").then(prepare);
     let orders = match prepared.transpose() {
         Ok(orders) => orders,
@@ -123,6 +125,7 @@ pub fn run() -> ExitCode {
 fn prepare() -> Result<SystemOrders, Failure> {
     let orders = signals::catch()?;
     diagnostics::start().map_err(Failure::io)?;
+    logging::tell_of_panics();
     Ok(orders)
 }
 

@@ -16,26 +16,27 @@ pub struct Failure {
     exit: u8,
     what: String,
     hint: Option<String>,
+    is_logged: bool,
 }
 
 impl Failure {
     /// What was checked does not hold.
     pub fn check(what: impl Into<String>) -> Self {
-        Self { exit: 1, what: what.into(), hint: None }
+        Self { exit: 1, what: what.into(), hint: None, is_logged: false }
     }
 
     /// Wrong usage or configuration.
     pub fn usage(what: impl Into<String>) -> Self {
-        Self { exit: 2, what: what.into(), hint: None }
+        Self { exit: 2, what: what.into(), hint: None, is_logged: false }
     }
 
     /// With an exit code of its own.
     pub fn ended(exit: u8, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), hint: None }
+        Self { exit, what: what.into(), hint: None, is_logged: false }
     }
 
     pub fn io(error: impl std::fmt::Display) -> Self {
-        Self { exit: 3, what: error.to_string(), hint: None }
+        Self { exit: 3, what: error.to_string(), hint: None, is_logged: false }
     }
 
     /// What happened, without the hint.
@@ -48,22 +49,35 @@ impl Failure {
         self
     }
 
-    /// Says it on standard error.
+    /// Has it in the log of the node that it ends, instead of telling it to the user of a command.
+    pub fn logged(self) -> Self {
+        let Self { exit, what, hint, .. } = &self;
+        tracing::error!(target: "gemba::line", exit, error = %what, hint, "the node ends");
+        Self { is_logged: true, ..self }
+    }
+
+    /// Says it on standard error, where the log does not.
     pub fn report(self) -> ExitCode {
+        if !self.is_logged {
+            self.say();
+        }
+        diagnostics::flush(DIAGNOSTICS_LAST);
+        ExitCode::from(self.exit)
+    }
+
+    fn say(&self) {
         let mut text = format!("\x1b[1;31merror:\x1b[0m {}", self.what);
-        if let Some(hint) = self.hint {
+        if let Some(hint) = &self.hint {
             text.push_str(&format!("\n\n\x1b[1mhint:\x1b[0m {hint}"));
         }
         let is_plain = anstream::AutoStream::choice(&io::stderr()) == anstream::ColorChoice::Never;
         diagnostics::say(&if is_plain { anstream::adapter::strip_str(&text).to_string() } else { text });
-        diagnostics::flush(DIAGNOSTICS_LAST);
-        ExitCode::from(self.exit)
     }
 }
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self { exit: 2, what: error.to_string(), hint: error.hint }
+        Self { exit: 2, what: error.to_string(), hint: error.hint, is_logged: false }
     }
 }
 

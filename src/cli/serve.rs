@@ -12,10 +12,11 @@ use super::targets::{broker, targets};
 use super::{Configured, privacy, rules};
 use crate::andon::log::LogError;
 use crate::config::{
-    self, Config, ConfigError, MessageKey, Missing, NodeRole, QueueType, SchemeName, Secrets, TokenRole,
+    self, Config, ConfigError, LogFormat, MessageKey, Missing, NodeRole, QueueType, SchemeName, Secrets,
+    TokenRole,
 };
-use crate::diagnostics::{self, say};
-use crate::disk::{self, NotPrivate, RealDisk};
+use crate::diagnostics;
+use crate::disk::{self, Closed, NotPrivate, RealDisk};
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
 use crate::jidoka::store::Retention;
@@ -25,7 +26,8 @@ use crate::kanban::dedup;
 use crate::limits::DIAGNOSTICS_LAST;
 use crate::line::recovery::RecoveryError;
 use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Settings, Sharing};
-use crate::line::{self, Bounds, Ended, Notice, ServeError, SystemOrders};
+use crate::line::{self, Addresses, Bounds, Ended, Notice, ServeError, SystemOrders};
+use crate::logging::{self, Format};
 use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
 use crate::operator::{self, Token, Tokens};
 use crate::ring::Room;
@@ -44,51 +46,73 @@ pub struct Serve {
 impl Serve {
     pub fn run(self, orders: &SystemOrders) -> Result<(), Failure> {
         let config = self.configured.load(self.role)?;
-        if config.core_dumps {
-            privacy::open_memory();
-        }
-        keep_private(&config.data_dir)?;
-        has_log_key(&config)?;
-        for (what, path) in config.create_secrets().map_err(Failure::io)? {
-            say(&format!("made {what}: {}", path.display()));
-        }
-        let secrets = config.read_secrets(Missing::Refuse)?;
-        warn(&config, &secrets);
-        let settings = settings(&config, &secrets)?;
-        let tell = |notice: Notice<'_>| match notice {
-            Notice::Ready(addresses) => say(&format!(
-                "gemba {} `{}`: signals {}, operators on http://{}, data in {}",
-                env!("CARGO_PKG_VERSION"),
-                config.name,
-                match (addresses.ingress, &config.broker) {
-                    (Some(address), _) => format!("on http://{address}"),
-                    (None, Some(broker)) => format!("from the broker's queue {}", broker.queues.name),
-                    (None, None) => "from nowhere".to_owned(),
-                },
-                addresses.admin,
-                settings.data_dir.display(),
-            )),
-            Notice::Restarting { stage, at: Some(seq) } => {
-                say(&format!("{stage} panicked at event {seq}; the line is taken up from the journal"));
-            }
-            Notice::Restarting { stage, at: None } => {
-                say(&format!("{stage} panicked; the line is taken up from the journal"));
-            }
-            Notice::Parked(seq) => {
-                say(&format!("event {seq} panicked twice; its signal becomes a dead letter"));
-            }
-        };
-        let ended = line::serve(&settings, orders, tell).map_err(Failure::from)?;
-        say(match (ended, &settings.role) {
-            (Ended::WhileStarting, _) => "ended while starting: nothing was taken, the next start goes on",
-            (Ended::Drained, Role::Edge(_)) => "drained: everything accepted is durable",
-            (Ended::Drained, Role::All(_) | Role::Processor(..)) => {
-                "drained: everything accepted is durable and receipted"
-            }
+        logging::configure(logging::Settings {
+            filter: config.logging.filter.clone(),
+            format: match config.logging.format {
+                LogFormat::Auto => Format::of_stderr(),
+                LogFormat::Text => Format::Text,
+                LogFormat::Json => Format::Json,
+            },
         });
-        diagnostics::flush(DIAGNOSTICS_LAST);
-        Ok(())
+        run(&config, orders).map_err(Failure::logged)
     }
+}
+
+fn run(config: &Config, orders: &SystemOrders) -> Result<(), Failure> {
+    if config.core_dumps {
+        privacy::open_memory();
+    }
+    keep_private(&config.data_dir)?;
+    has_log_key(config)?;
+    for (what, path) in config.create_secrets().map_err(Failure::io)? {
+        tracing::info!(target: "gemba::config", what, path = %path.display(), "a secret was made");
+    }
+    let secrets = config.read_secrets(Missing::Refuse)?;
+    warn(config, &secrets);
+    let settings = settings(config, &secrets)?;
+    let tell = |notice: Notice<'_>| match notice {
+        Notice::Ready(addresses) => tell_of_start(config, addresses),
+        Notice::Restarting { stage, at } => tracing::warn!(
+            target: "gemba::line",
+            stage,
+            seq = at.map(|seq| seq.0),
+            "a stage panicked: the line is taken up from the journal"
+        ),
+        Notice::Parked(seq) => tracing::error!(
+            target: "gemba::jidoka",
+            seq = seq.0,
+            "deciding on an event panicked twice: its signal becomes a dead letter"
+        ),
+    };
+    let ended = line::serve(&settings, orders, tell).map_err(Failure::from)?;
+    match (ended, &settings.role) {
+        (Ended::WhileStarting, _) => {
+            tracing::info!(target: "gemba::line", "ended while starting: nothing was taken, the next start goes on");
+        }
+        (Ended::Drained, Role::Edge(_)) => {
+            tracing::info!(target: "gemba::line", "drained: everything accepted is durable");
+        }
+        (Ended::Drained, Role::All(_) | Role::Processor(..)) => {
+            tracing::info!(target: "gemba::line", "drained: everything accepted is durable and receipted");
+        }
+    }
+    diagnostics::flush(DIAGNOSTICS_LAST);
+    Ok(())
+}
+
+fn tell_of_start(config: &Config, addresses: &Addresses) {
+    // A processor's signals come from the broker.
+    let queue = config.broker.as_ref().filter(|_| addresses.ingress.is_none());
+    tracing::info!(
+        target: "gemba::line",
+        version = env!("CARGO_PKG_VERSION"),
+        name = config.name,
+        signals = addresses.ingress.map(|address| format!("http://{address}")),
+        queue = queue.map(|broker| broker.queues.name.as_str()),
+        operators = format!("http://{}", addresses.admin),
+        data_dir = %config.data_dir.display(),
+        "the node takes signals"
+    );
 }
 
 /// A key that is made in place of a lost one would make the log seem damaged.
@@ -144,7 +168,22 @@ fn keep_private(data_dir: &Path) -> Result<(), Failure> {
         _ => Failure::io(format!("{}: {error}", data_dir.display())),
     };
     disk::make_dir(&RealDisk, data_dir).map_err(failed)?;
-    disk::keep_private(data_dir)?.iter().for_each(|told| say(told));
+    for closed in disk::keep_private(data_dir)? {
+        match closed {
+            Closed::Dir { mode } => tracing::warn!(
+                target: "gemba::disk",
+                path = %data_dir.display(),
+                mode = format!("{mode:04o}"),
+                "the data directory was open to others and is closed now"
+            ),
+            Closed::Below { count, first } => tracing::warn!(
+                target: "gemba::disk",
+                count,
+                first = %first.display(),
+                "files and directories were open to others and are closed now"
+            ),
+        }
+    }
     Ok(())
 }
 
@@ -164,10 +203,10 @@ impl From<NotPrivate> for Failure {
 }
 
 /// Says what works and should not stay so.
-pub fn warn(config: &Config, secrets: &Secrets) {
+fn warn(config: &Config, secrets: &Secrets) {
     for warning in config.warnings.iter().chain(&secrets.warnings) {
-        let hint = warning.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
-        say(&format!("warning: {warning}{hint}"));
+        let ConfigError { place, what, hint } = warning;
+        tracing::warn!(target: "gemba::config", %place, reason = what, hint, "this should not stay so");
     }
 }
 
@@ -220,7 +259,6 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
         },
         retention: Retention { age: config.dead_letter_age, count: config.dead_letter_count.into() },
         sharing: config.firestore.clone().map(sharing).transpose()?,
-        say,
     })
 }
 

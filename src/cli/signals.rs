@@ -9,7 +9,8 @@ use std::thread;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::Failure;
-use crate::diagnostics::say;
+use crate::diagnostics;
+use crate::limits::PANIC_WAIT;
 use crate::line::SystemOrders;
 
 /// Exit code of a line that was not allowed to drain.
@@ -30,7 +31,7 @@ pub fn catch() -> Result<SystemOrders, Failure> {
             let _told = caught.send(Err(error));
         }
         // Deaf to SIGTERM, a node must not go on.
-        say("signals are no longer heard: the node drains");
+        tracing::error!(target: "gemba::line", "signals of the system are no longer heard: the node drains");
         given.drain.turn_on();
     });
     thread.map_err(failed)?;
@@ -68,14 +69,21 @@ async fn hear(orders: &SystemOrders, end: [&mut Signal; 2], hangup: &mut Signal)
         came = async { tokio::select! { came = terminate.recv() => came, came = interrupt.recv() => came } } => {
             came?;
             if orders.drain.is_on() {
-                std::process::exit(EXIT_UNDRAINED);
+                tracing::warn!(target: "gemba::line", "a second signal ends the node at once: the next start recovers");
+                exit(EXIT_UNDRAINED);
             }
             orders.drain.turn_on();
+            tracing::info!(target: "gemba::line", "a signal ends the node: it drains");
             if !orders.begun.is_on() {
                 // The start may wait for a file; nothing is begun that had to be ended in order.
-                std::process::exit(EXIT_DONE);
+                exit(EXIT_DONE);
             }
         }
     }
     Some(())
+}
+
+fn exit(code: i32) -> ! {
+    diagnostics::flush(PANIC_WAIT);
+    std::process::exit(code)
 }

@@ -46,7 +46,7 @@ const fn seconds(duration: Duration) -> u32 {
 }
 
 /// Tables of keys.
-pub const SECTIONS: [&str; 14] = [
+pub const SECTIONS: [&str; 15] = [
     "node",
     "ingress",
     "admin",
@@ -59,6 +59,7 @@ pub const SECTIONS: [&str; 14] = [
     "policy",
     "receipt",
     "log",
+    "logging",
     "state",
     "rabbitmq",
 ];
@@ -123,6 +124,7 @@ pub struct Layer {
     pub policy: Policy,
     pub receipt: Receipt,
     pub log: Log,
+    pub logging: Logging,
     pub state: State,
     pub source: Vec<Spanned<Source>>,
     pub action: Vec<Spanned<Action>>,
@@ -282,6 +284,22 @@ pub struct Receipt {
 pub struct Log {
     pub key_file: Key<FilePath>,
     pub key_env: Key<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logging {
+    pub level: Key<String>,
+    pub format: Key<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    Text,
+    Json,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

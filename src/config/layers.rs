@@ -93,6 +93,7 @@ impl Layers {
             role: role.value,
             is_built_in: false,
             core_dumps: self.or(|l| &l.node.core_dumps, "node.core_dumps", false).value,
+            logging: self.logging()?,
             warnings: Vec::new(),
             name,
             origin,

@@ -12,6 +12,7 @@ pub mod file;
 mod ingress;
 mod layer;
 mod layers;
+mod logging;
 pub mod secret;
 mod secrets;
 mod state;
@@ -33,9 +34,10 @@ pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
 pub use broker::{Broker, MessageKey, Queues, Tls};
 pub use ingress::Connections;
-pub use layer::{Entitled, NodeRole, Profile, QueueType, SchemeName, TokenRole};
+pub use layer::{Entitled, LogFormat, NodeRole, Profile, QueueType, SchemeName, TokenRole};
 use layer::{FilePath, Layer};
 use layers::Layers;
+pub use logging::Logging;
 use secret::{Kept, SecretRef};
 pub use secrets::{Missing, Secrets};
 pub use state::{Credentials, Firestore};
@@ -102,6 +104,7 @@ pub struct Config {
     pub proof: Option<Proof>,
     /// The process' memory, with its keys, may be dumped when it crashes, and read by others of its user.
     pub core_dumps: bool,
+    pub logging: Logging,
     /// What sets nothing and was probably meant to.
     pub warnings: Vec<ConfigError>,
 }

@@ -116,18 +116,17 @@ impl Disposer {
         Ok(Some(Removal { path, file, left }))
     }
 
-    /// Works on a thread of its own until the handle is dropped. What it cannot remove is told by `say`.
+    /// Works on a thread of its own until the handle is dropped. What it cannot remove is logged.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub fn spawn(self, say: fn(&str)) -> io::Result<Disposing> {
+    pub fn spawn(self) -> io::Result<Disposing> {
         let (stop, stopped) = mpsc::sync_channel(0);
-        let thread =
-            thread::Builder::new().name("disposer".into()).spawn(move || self.work(&stopped, say))?;
+        let thread = thread::Builder::new().name("disposer".into()).spawn(move || self.work(&stopped))?;
         Ok(Disposing { stop: Some(stop), thread: Some(thread) })
     }
 
-    fn work(mut self, stopped: &mpsc::Receiver<()>, say: fn(&str)) {
+    fn work(mut self, stopped: &mpsc::Receiver<()>) {
         // A priority that cannot be lowered leaves the pauses.
         let _as_it_was = rustix::process::nice(19);
         let mut pause = Duration::ZERO;
@@ -138,9 +137,12 @@ impl Disposer {
                 Ok(true) => ((clock::now() - begun) * REST).min(LOOK_EVERY),
                 Ok(false) => LOOK_EVERY,
                 Err(error) => {
-                    say(&format!(
-                        "a file that is not needed any more cannot be removed: {error}; trying again in a minute"
-                    ));
+                    tracing::warn!(
+                        target: "gemba::disk",
+                        %error,
+                        again_in_seconds = PAUSE.as_secs(),
+                        "a file that is not needed any more cannot be removed"
+                    );
                     PAUSE
                 }
             };
@@ -211,7 +213,7 @@ mod tests {
         std::fs::File::create(&file).unwrap().set_len(2 * PIECE).unwrap();
         set_aside(&RealDisk, &file).unwrap();
         let disposer = Disposer::new(Arc::new(RealDisk), vec![home.path().to_owned()], PIECE);
-        let disposing = disposer.spawn(|said| panic!("{said}")).unwrap();
+        let disposing = disposer.spawn().unwrap();
         let until = clock::now() + Duration::from_secs(30);
         while !names(home.path()).is_empty() {
             assert!(clock::now() < until, "it is still there");

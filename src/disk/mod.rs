@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use disposer::{Disposer, Disposing, set_aside};
 pub use frame_seed::FrameSeed;
-pub use private::{NotPrivate, keep_private};
+pub use private::{Closed, NotPrivate, keep_private};
 pub use real::{DataLock, RealDisk, instead_of_a_directory};
 
 /// A directory tree to keep files in.

@@ -43,6 +43,15 @@ impl NotPrivate {
     }
 }
 
+/// What was open to others and is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The data directory itself, with the mode that it had.
+    Dir { mode: u32 },
+    /// Files and directories in it: how many, and one of them.
+    Below { count: usize, first: PathBuf },
+}
+
 /// Who asks.
 struct Process {
     user: u32,
@@ -61,7 +70,7 @@ const ROOT: u32 = 0;
 ///
 /// # Errors
 /// Where others may use what this process may not close.
-pub fn keep_private(data_dir: &Path) -> Result<Vec<String>, NotPrivate> {
+pub fn keep_private(data_dir: &Path) -> Result<Vec<Closed>, NotPrivate> {
     let groups = getgroups().unwrap_or_default().into_iter().chain([getegid()]);
     let process =
         Process { user: geteuid().as_raw(), groups: groups.map(rustix::process::Gid::as_raw).collect() };
@@ -74,15 +83,12 @@ pub fn keep_private(data_dir: &Path) -> Result<Vec<String>, NotPrivate> {
         }
         let closed = fs::Permissions::from_mode((mode | 0o700) & !GROUP_AND_OTHERS);
         fs::set_permissions(data_dir, closed).map_err(at(data_dir))?;
-        told.push(format!("{} was open to others (mode {mode:04o}) and is closed now", data_dir.display()));
+        told.push(Closed::Dir { mode });
     }
     let mut closed = Vec::new();
     process.close_below(data_dir, true, &mut closed)?;
     if let Some(first) = closed.first() {
-        let (count, first) = (closed.len(), first.display());
-        told.push(format!(
-            "{count} files and directories were open to others and are closed now, {first} among them"
-        ));
+        told.push(Closed::Below { count: closed.len(), first: first.clone() });
     }
     Ok(told)
 }
@@ -221,7 +227,8 @@ mod tests {
         std::os::unix::fs::symlink(&outside, data.join("link")).unwrap();
         let told = keep_private(&data).unwrap();
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].contains("mode 2775") && told[1].starts_with("7 files"), "{told:?}");
+        assert_eq!(told[0], Closed::Dir { mode: 0o2775 });
+        assert!(matches!(told[1], Closed::Below { count: 7, .. }), "{told:?}");
         for (path, closed) in [
             (data.clone(), 0o2700),
             (data.join("state/tables"), 0o2700),
@@ -236,7 +243,7 @@ mod tests {
             0o644,
             "others may know it: it is refused when it is read"
         );
-        assert_eq!(keep_private(&data).unwrap(), Vec::<String>::new());
+        assert_eq!(keep_private(&data).unwrap(), []);
     }
 
     #[test]

@@ -67,13 +67,22 @@ impl Acceptor {
         let Self { listener, threads, seats, drain, abandon } = self;
         let mut listener = listen::Acceptor::new(listener)?;
         let over = || drain.is_on() || abandon.is_on();
+        let mut fails = false;
         while !over() {
             match listener.accept() {
                 Ok(Some((socket, peer))) => {
+                    if std::mem::take(&mut fails) {
+                        tracing::info!(target: "gemba::ingress", "connections are accepted again");
+                    }
                     hand(&threads, seats, socket, address::canonical(peer.ip()), &over);
                 }
                 Ok(None) => wait(&listener)?,
-                Err(_) => std::thread::sleep(PAUSE),
+                Err(error) => {
+                    if !std::mem::replace(&mut fails, true) {
+                        tracing::warn!(target: "gemba::ingress", %error, "connections cannot be accepted");
+                    }
+                    std::thread::sleep(PAUSE);
+                }
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use super::recorder::{Counter, Exchange, Recorder, Set, Stage};
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
     values: Vec<(Series, f64)>,
+    counts: Vec<(Series, u64)>,
 }
 
 /// What a page says of one value.
@@ -26,6 +27,11 @@ pub(super) struct Series {
 }
 
 impl Series {
+    fn new(name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Self {
+        let labels = labels.iter().map(|(key, value)| Label::new(*key, (*value).to_owned())).collect();
+        Self { name, help, labels }
+    }
+
     fn key(&self) -> Key {
         Key::from_parts(self.name, self.labels.clone())
     }
@@ -40,8 +46,18 @@ impl Gauges {
         labels: &[(&'static str, &str)],
         value: f64,
     ) {
-        let labels = labels.iter().map(|(key, value)| Label::new(*key, (*value).to_owned())).collect();
-        self.values.push((Series { name, help, labels }, value));
+        self.values.push((Series::new(name, help, labels), value));
+    }
+
+    /// The same for what only grows.
+    pub fn count(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+        value: u64,
+    ) {
+        self.counts.push((Series::new(name, help, labels), value));
     }
 }
 
@@ -117,6 +133,10 @@ impl Collector {
             let series = counter.series();
             recorder.describe_counter(series.name.into(), None, series.help.into());
             recorder.register_counter(&series.key(), &METADATA).absolute(self.counted(counter));
+        }
+        for (series, value) in &gauges.counts {
+            recorder.describe_counter(series.name.into(), None, series.help.into());
+            recorder.register_counter(&series.key(), &METADATA).absolute(*value);
         }
         for (series, value) in &gauges.values {
             recorder.describe_gauge(series.name.into(), None, series.help.into());

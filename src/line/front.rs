@@ -50,13 +50,13 @@ pub fn threads(settings: &Settings) -> usize {
 
 /// What is seen of the broker at this node, if it has to do with one before its journal.
 #[must_use]
-pub fn broker_marks(settings: &Settings, say: fn(&str)) -> Option<Broker> {
+pub fn broker_marks(settings: &Settings) -> Option<Broker> {
     match &settings.role {
         Role::All(_) | Role::Edge(_) => None,
         Role::Processor(_, link) => Some(Broker::Consumer(consumer::Marks::new(
             &link.consumed,
             link.topology.partitions,
-            Trouble::of_broker(say),
+            Trouble::of_broker(),
         ))),
     }
 }

@@ -10,6 +10,7 @@ use crate::event::Shed;
 use crate::kaizen::Gauges;
 use crate::kanban::share;
 use crate::kanban::stage as journal;
+use crate::logging;
 use crate::ring::{Mark, Switch};
 use crate::view::{NodeStatus, StageHealth};
 
@@ -78,12 +79,17 @@ impl Health {
     pub fn gauges(&self, gauges: &mut Gauges) {
         gauges.set("system_status", "0 healthy, 1 degraded, 2 halted", &[], self.status());
         self.connections.gauges(gauges);
-        gauges.set(
-            "gemba_diagnostics_lost",
-            "Lines that standard error did not take",
-            &[],
-            diagnostics::lost() as f64,
-        );
+        let lost = diagnostics::lost();
+        for (cause, lines) in
+            [("queue", lost.waiting), ("write", lost.failed), ("repeated", logging::left_out())]
+        {
+            gauges.count(
+                "gemba_log_dropped_total",
+                "Lines of the log that were not written",
+                &[("cause", cause)],
+                lines,
+            );
+        }
         gauges.set(
             "gemba_waiting_bytes",
             "What signals take that wait for their decision or their action",

@@ -106,6 +106,7 @@ pub fn run(
             Err(_panic) => {
                 let allowed = restarts.lock().unwrap_or_else(PoisonError::into_inner).allow(clock::now());
                 allowed.map_err(|TooOften| ServeError::TooOften { stage: stage.into() })?;
+                tracing::warn!(target: "gemba::ingress", stage, "an ingress thread panicked: it starts again alone");
             }
         }
     }

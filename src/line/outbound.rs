@@ -15,7 +15,6 @@ use super::desk::{Desk, Known};
 use super::serve::ServeError;
 use super::tasks::Tasks;
 use super::wiring::OutboundEnds;
-use crate::diagnostics::say;
 use crate::jidoka::action::Targets;
 use crate::kaizen::Collector;
 use crate::kanban::journal_clock;
@@ -107,12 +106,24 @@ async fn reload_on_order(desk: Desk, ready: Switch, order: Arc<Notify>) {
         order.notified().await;
         let said = Said { actor: "SIGHUP".into(), reason: "the packs are read anew".into() };
         match desk.reload(said).await {
-            Ok(None) => say("the policy packs are as they were"),
-            Ok(Some((ordered, _))) => say(&format!("new rules hold from event {} on", ordered.seq)),
-            Err(Refused::Unavailable) => say("the line does not take new rules now; send the signal again"),
+            Ok(None) => {
+                tracing::info!(target: "gemba::jidoka", "the policy packs were read: the rules are as they were");
+            }
+            Ok(Some((ordered, _))) => {
+                tracing::info!(target: "gemba::jidoka", seq = ordered.seq, "the policy packs were read: new rules hold");
+            }
+            Err(Refused::Unavailable) => tracing::warn!(
+                target: "gemba::jidoka",
+                hint = "send the signal again",
+                "the policy packs were not read: the line takes no new rules now"
+            ),
             Err(
                 why @ (Refused::Missing(_) | Refused::Conflict(_) | Refused::NotOwned(_) | Refused::Wrong(_)),
-            ) => say(&format!("the rules stay as they were: {why}")),
+            ) => tracing::warn!(
+                target: "gemba::jidoka",
+                reason = %why,
+                "the policy packs are refused: the rules stay as they were"
+            ),
         }
     }
 }
@@ -125,11 +136,16 @@ async fn tell_of_clock(clock: journal_clock::Marks) {
         second.tick().await;
         let (doubt, doubts) = (clock.doubt(), clock.doubts());
         match doubt {
-            Some(doubt) if !told => say(&format!("warning: {doubt}")),
-            None if told => say("the wall clock and the journal's time agree again"),
-            None if doubts > known => {
-                say("warning: the wall clock was far from the journal's time for a moment");
+            Some(doubt) if !told => {
+                tracing::warn!(target: "gemba::kanban", reason = %doubt, "the wall clock is not followed");
             }
+            None if told => {
+                tracing::info!(target: "gemba::kanban", "the wall clock and the journal's time agree again");
+            }
+            None if doubts > known => tracing::warn!(
+                target: "gemba::kanban",
+                "the wall clock was far from the journal's time for a moment"
+            ),
             Some(_) | None => {}
         }
         (told, known) = (doubt.is_some(), doubts);

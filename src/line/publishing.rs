@@ -47,7 +47,7 @@ impl Publishing {
         let (note, confirmed) = noted.map_err(publisher::Fatal::from)?;
         let through = confirmed.through;
         marks.settled.publish(through.0);
-        let published = Marks::new(through, link.topology.partitions, Trouble::of_broker(settings.say));
+        let published = Marks::new(through, link.topology.partitions, Trouble::of_broker());
         let publisher = Publisher {
             source: Source {
                 disk: Arc::clone(disk),

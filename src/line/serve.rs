@@ -209,15 +209,17 @@ pub fn serve(
     }
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     if let Some(point) = mount::discards(&data_dir).map_err(in_data_dir)? {
-        (settings.say)(&format!(
-            "warning: {} is on {}, which is mounted with `discard`: syncs wait for each block that is freed there; mount it without, and trim it by fstrim.timer",
-            data_dir.display(),
-            point.display()
-        ));
+        tracing::warn!(
+            target: "gemba::disk",
+            path = %data_dir.display(),
+            mount = %point.display(),
+            hint = "mount it without, and trim it by fstrim.timer",
+            "the data directory is mounted with `discard`: syncs wait for each block that is freed there"
+        );
     }
     let set_aside = vec![journal_dir(&data_dir), dedup_dir(&data_dir)];
     let disposer = Disposer::new(Arc::clone(&disk), set_aside, DISPOSED_PIECE_BYTES);
-    let _disposing = disposer.spawn(settings.say).map_err(in_data_dir)?;
+    let _disposing = disposer.spawn().map_err(in_data_dir)?;
     let role = settings.leaves();
     let held = identity::role(&*disk, &data_dir, role).map_err(in_data_dir)?;
     if held != role {

@@ -57,8 +57,6 @@ pub struct Settings {
     pub retention: Retention,
     /// Where processors share their state.
     pub sharing: Option<Sharing>,
-    /// Tells an operator what happens.
-    pub say: fn(&str),
 }
 
 impl Settings {

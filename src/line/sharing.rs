@@ -42,11 +42,10 @@ pub fn plan(
     end: IngressEnds,
     shards: usize,
     (drain, abandon, busy): (&Switch, &Switch, Mark),
-    say: fn(&str),
 ) -> Result<Ends, ServeError> {
     let IngressEnds { arrivals, acks, bell, acked } = end;
     let partitions = link.topology.partitions;
-    let marks = Marks::new(partitions, Trouble::of_shared_state(say));
+    let marks = Marks::new(partitions, Trouble::of_shared_state());
     let (mut tenures, mut cuts) = (Vec::new(), Vec::new());
     for _ in 0..shards {
         let (cut, taken) = lane(1, Arc::clone(&bell));

@@ -334,7 +334,7 @@ fn by_deciding(
             let name = identity::named(&settings.name, journal);
             let switches = (&stops.drain, &stops.abandon, busy.clone());
             let held = recovered.held();
-            sharing::plan((sharing, link), name, held, end, ends.shards.len(), switches, settings.say)
+            sharing::plan((sharing, link), name, held, end, ends.shards.len(), switches)
         }),
         _ => None,
     };
@@ -354,7 +354,7 @@ fn by_deciding(
         watermark,
         seen: Some(seen),
         decided: Some(decided),
-        broker: front::broker_marks(settings, settings.say),
+        broker: front::broker_marks(settings),
         log: Some(log),
         state,
         shared,

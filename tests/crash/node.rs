@@ -192,20 +192,19 @@ impl Starting {
     /// # Errors
     /// When it ended before it took signals.
     pub fn ready(mut self) -> Result<Node, Dead> {
-        let words = "signals on http://";
         let until = self.begun + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else { return Err(self.dead()) };
             self.said.push(line.clone());
-            if !line.contains(words) {
+            if !line.contains("the node takes signals") {
                 continue;
             }
-            let address = |after: &str| {
-                let rest = line.split(after).nth(1).unwrap();
-                rest.split([',', ' ']).next().unwrap().parse().unwrap()
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let address = |plane: &str| {
+                event[plane].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap()
             };
-            let (ingress, admin) = (address(words), address("operators on http://"));
+            let (ingress, admin) = (address("signals"), address("operators"));
             let recovery = self.begun.elapsed();
             return Ok(Node { ingress, admin, recovery, starting: self });
         }

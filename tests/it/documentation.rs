@@ -96,6 +96,118 @@ fn every_metric_is_described() {
     assert!(missing.is_empty(), "neither docs/operations.md nor docs/machines.md describes {missing:?}");
 }
 
+/// What stands before the parenthesis that closes.
+fn enclosed(text: &str) -> &str {
+    let (mut depth, mut quoted) = (0, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted && depth == 0 => return &text[..at],
+            ')' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    panic!("it does not close: {text}")
+}
+
+/// The events of the library: level, target, names of fields, and message.
+fn events(source: &str) -> Vec<(String, String, Vec<String>, String)> {
+    let mut found = Vec::new();
+    for part in source.split("tracing::").skip(1) {
+        let Some((level, rest)) = part.split_once("!(") else { continue };
+        if !["error", "warn", "info", "debug", "trace"].contains(&level) {
+            continue;
+        }
+        let body = enclosed(rest);
+        let rest =
+            body.trim_start().strip_prefix("target: \"").unwrap_or_else(|| panic!("no target: {body}"));
+        let (target, rest) = rest.split_once('"').unwrap();
+        // The message is the last string.
+        let message = rest.rsplit('"').nth(1).unwrap_or_else(|| panic!("no message: {body}"));
+        let fields =
+            rest.split(',').map(|field| field.split('=').next().unwrap().trim_matches([' ', '\n', '%', '?']));
+        found.push((
+            level.to_owned(),
+            target.to_owned(),
+            fields.map(str::to_owned).collect(),
+            message.to_owned(),
+        ));
+    }
+    found
+}
+
+#[test]
+fn every_event_has_a_target_and_a_message_that_stays_and_is_described() {
+    let mut source = String::new();
+    sources(&root().join("src"), &mut source);
+    let events = events(&source);
+    assert!(events.len() > 25, "{events:?}");
+    let page = read("docs/operations.md");
+    let filter = read("src/logging/filter.rs");
+    let table = filter.split("TARGETS: [").nth(1).unwrap().split("];").next().unwrap();
+    let targets: Vec<&str> = table.split('"').filter(|part| part.starts_with("gemba::")).collect();
+    assert!(targets.len() > 5);
+    let missing: Vec<_> =
+        targets.iter().filter(|target| !page.contains(&format!("| `{target}` |"))).collect();
+    assert!(missing.is_empty(), "docs/operations.md does not describe the targets {missing:?}");
+    for (level, target, fields, message) in events {
+        assert!(targets.contains(&target.as_str()), "{target} of \"{message}\" is not in TARGETS");
+        assert!(!message.contains('{'), "what varies belongs into a field: {message}");
+        // JSON has these of its own.
+        let own = ["ts", "level", "target", "message", "left_out"];
+        assert!(!fields.iter().any(|field| own.contains(&field.as_str())), "{message}: {fields:?}");
+        let row = page.lines().find(|line| line.contains(&format!("| {message} |")));
+        if level != "debug" && level != "trace" {
+            let row = row.unwrap_or_else(|| panic!("docs/operations.md does not describe \"{message}\""));
+            assert!(row.starts_with(&format!("| {level} | `{target}` |")), "{row}");
+        }
+    }
+}
+
+/// Who may write to standard output and error otherwise than by an event: commands to their users, the log action, and a
+/// fault that a test plants.
+const WRITERS: [&str; 7] = [
+    "src/diagnostics.rs",
+    "src/logging/mod.rs",
+    "src/cli/",
+    "src/load/",
+    "src/jidoka/action/log.rs",
+    "src/jidoka/action/mod.rs",
+    "src/fault.rs",
+];
+
+#[test]
+fn a_node_writes_nothing_but_events() {
+    let mut files = Vec::new();
+    rust(&root().join("src"), &mut files);
+    let ways =
+        ["eprintln!", "println!", "eprint!", "print!(", "dbg!", "stderr()", "io::stdout", "diagnostics::say"];
+    let mut wrong = Vec::new();
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        let is_test = name.contains("/tests");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let writes = ways.iter().any(|way| code.contains(way));
+        if writes && !is_test && !WRITERS.iter().any(|writer| name.starts_with(writer)) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "use an event of `tracing`: {wrong:?}");
+}
+
+fn rust(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
 #[test]
 fn every_route_is_described() {
     let page = read("docs/operations.md");

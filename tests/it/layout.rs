@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 34] = [
+const MAY_KNOW: [(&str, &[&str]); 35] = [
     ("limits", &[]),
     ("codec", &[]),
     ("variants", &[]),
@@ -22,10 +22,11 @@ const MAY_KNOW: [(&str, &[&str]); 34] = [
     ("clock", &["event", "limits"]),
     ("fault", &[]),
     ("diagnostics", &["limits"]),
-    ("descriptors", &["diagnostics", "limits"]),
+    ("logging", &["diagnostics", "event", "clock", "limits"]),
+    ("descriptors", &["limits"]),
     ("ring", &["clock"]),
     ("disk", &["clock", "descriptors", "limits"]),
-    ("config", &["signal", "limits", "place"]),
+    ("config", &["signal", "limits", "logging", "place"]),
     ("kaizen", &["clock", "case", "variants"]),
     ("net", &["descriptors", "kaizen", "config", "clock", "limits", "percent"]),
     ("ingress", LINE),

@@ -21,6 +21,7 @@ mod layout;
 mod limits;
 mod listening;
 mod load;
+mod logging;
 #[cfg_attr(feature = "faults", allow(dead_code, reason = "other tests use the rest"))]
 mod node;
 mod not_signals;

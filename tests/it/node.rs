@@ -77,14 +77,10 @@ impl Node {
             said: Vec::new(),
             owned: None,
         };
-        let line = node.wait_for("operators on http://");
-        let address = |after: &str| {
-            let rest = line.split(after).nth(1)?;
-            Some(rest.split([',', ' ']).next().unwrap().parse().unwrap())
-        };
+        let line = node.wait_for(READY);
         // A processor's signals come from the broker.
-        node.ingress = address("signals on http://").unwrap_or(nowhere);
-        node.admin = address("operators on http://").unwrap();
+        node.ingress = address(&line, "signals").unwrap_or(nowhere);
+        node.admin = address(&line, "operators").unwrap();
         node
     }
 
@@ -321,6 +317,16 @@ pub fn free_ports(count: u16) -> u16 {
             return port;
         }
     }
+}
+
+/// What a node logs when it takes signals.
+pub const READY: &str = "the node takes signals";
+
+/// An address in the line that has [`READY`], in either format.
+fn address(line: &str, plane: &str) -> Option<SocketAddr> {
+    let (json, text) = (format!("\"{plane}\":\"http://"), format!(" {plane}=http://"));
+    let rest = line.split(&json).nth(1).or_else(|| line.split(&text).nth(1))?;
+    Some(rest.split(['"', ' ']).next().unwrap().parse().unwrap())
 }
 
 /// The program.

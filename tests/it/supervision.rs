@@ -24,6 +24,14 @@ fn status_once_back(node: &mut Node, number: usize) -> serde_json::Value {
     node.decided("acme", &format!("s-{number}"))
 }
 
+/// Waits until the line is taken up again: after which stage panicked, and at which event.
+fn restarted(node: &mut Node) -> (String, Option<u64>) {
+    let line = node.wait_for("a stage panicked: the line is taken up from the journal");
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&event["level"], &event["target"]), (&"warn".into(), &"gemba::line".into()));
+    (event["stage"].as_str().unwrap().to_owned(), event["seq"].as_u64())
+}
+
 #[test]
 fn a_shard_that_panics_once_decides_the_same_event_after_recovery() {
     let mut node = Node::start_with(&[("GEMBA_PANIC", "shard:3!")]);
@@ -32,7 +40,7 @@ fn a_shard_that_panics_once_decides_the_same_event_after_recovery() {
     for number in 2..=3 {
         post_until_taken(&node, number);
     }
-    node.wait_for("shard-0 panicked at event 3");
+    assert_eq!(restarted(&mut node), ("shard-0".into(), Some(3)));
     for number in 1..=3 {
         let status = status_once_back(&mut node, number);
         assert_eq!(status["status"], "decided", "{status}");
@@ -52,7 +60,7 @@ fn an_event_that_panics_twice_becomes_a_dead_letter_and_others_go_on() {
     // It panics as soon as it is durable, which may be before it is answered.
     let answered = post(&node, 2);
     assert!([None, Some(202)].contains(&answered), "{answered:?}");
-    node.wait_for("event 3 panicked twice");
+    assert!(node.wait_for("deciding on an event panicked twice").contains("\"seq\":3"));
     assert_eq!(status_once_back(&mut node, 2)["status"], "dead_lettered");
     assert_eq!(status_once_back(&mut node, 1)["status"], "decided");
     post_until_taken(&node, 3);
@@ -67,7 +75,7 @@ fn an_event_that_panics_twice_becomes_a_dead_letter_and_others_go_on() {
 fn a_background_task_that_panics_takes_the_line_up_again() {
     let mut node = Node::start_with(&[("GEMBA_PANIC", "collect:1!")]);
     node.wait_for("planted: collect at 1");
-    node.wait_for("outbound panicked; the line is taken up from the journal");
+    assert_eq!(restarted(&mut node), ("outbound".into(), None));
     node.wait_until_ready();
     post_until_taken(&node, 1);
     assert_eq!(node.decided("acme", "s-1")["status"], "decided");

@@ -14,6 +14,9 @@ fn an_unknown_key_is_told_with_line_and_nearest_name() {
             "`source.secret_file`",
         ),
         ("[kanban]\nbackend = \"journl\"\n", ":2: `journl` is not a value of `kanban.backend`", "`journal`"),
+        ("[logging]\nformat = \"jsn\"\n", ":2: `jsn` is not a value of `logging.format`", "`json`"),
+        ("[logging]\nlevel = \"loud\"\n", ":2: `logging.level`: `loud` is not a level", "info"),
+        ("[logging]\nlevels = \"info\"\n", ":2: unknown key `logging.levels`", "`logging.level`"),
         ("[governor]\nzzzzzzzzz = 1\n", ":2: unknown key `governor.zzzzzzzzz`", "`boot_timeout_seconds`"),
     ];
     for (text, what, hint) in table {

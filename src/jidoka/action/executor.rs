@@ -214,7 +214,8 @@ impl Executor {
             Word::Nothing => pass.probe.then_some(false),
         };
         if let Some(succeeded) = succeeded {
-            lane.watch.gate.borrow_mut().leave(pass, succeeded, Instant::now(), (self.random)());
+            let shut = lane.watch.gate.borrow_mut().leave(pass, succeeded, Instant::now(), (self.random)());
+            tell_of_gate(&lane.watch.name, pass, shut, succeeded, &outcome);
         }
         while let Some(lane) = self.targets.get_mut(target).filter(|lane| lane.calls < lane.calls_max) {
             let Some(waiting) = lane.waiting.pop() else { break };
@@ -230,6 +231,23 @@ impl Lane {
     fn turned_away(&self, order: &Order, why: &str) -> Outcome {
         let why = format!("target `{}` {why}", self.watch.name);
         outcome(order, Err(Failure::withheld(shortened(why))))
+    }
+}
+
+/// Says when a target is halted, and when it is not any more.
+fn tell_of_gate(action: &str, pass: Pass, shut: bool, succeeded: bool, outcome: &Outcome) {
+    let reason = outcome.result.as_ref().err().map(|failure| tracing::field::display(&failure.reason));
+    match (pass.probe, shut) {
+        (false, true) => {
+            tracing::warn!(target: "gemba::jidoka", action, reason, "the target of an action is halted: it failed too often");
+        }
+        (true, true) => {
+            tracing::debug!(target: "gemba::jidoka", action, reason, "the probe of a halted target failed");
+        }
+        (true, false) if succeeded => {
+            tracing::info!(target: "gemba::jidoka", action, "the target of an action answers again");
+        }
+        (true | false, false) => {}
     }
 }
 

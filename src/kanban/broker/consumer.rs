@@ -19,7 +19,7 @@ use lapin::types::FieldTable;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::intake::{Intake, Taking, in_disk};
+use super::intake::{Intake, Taking};
 use super::mac::Keys;
 use super::order::Order;
 use super::queues::Queues;
@@ -159,7 +159,7 @@ impl Consumer {
         if stop.finish.is_on()
             && let Err(error) = self.suspect.end()
         {
-            self.marks.trouble.note(&in_disk(&error));
+            tracing::error!(target: "gemba::kanban", %error, "the suspect cannot be noted");
         }
     }
 

@@ -452,13 +452,14 @@ impl Consumer {
         let Some(Span { after, through }) = order.skip() else { return Ok(()) };
         self.missed.retain(|(missed, _)| *missed != key);
         self.marks.missing.publish(self.marks.missing.read() + (through.0 - after.0));
-        self.marks.trouble.note(&format!(
-            "partition {}: of edge {} the signals numbered {} to {} never came: the broker has lost them",
-            key.1,
-            key.0,
-            after.0 + 1,
-            through.0
-        ));
+        tracing::error!(
+            target: "gemba::kanban",
+            partition = key.1,
+            edge = %key.0,
+            first = after.0 + 1,
+            last = through.0,
+            "signals of an edge never came: the broker has lost them"
+        );
         taking.skips.insert(key.clone());
         self.settle_what_waited(taking, &key)?;
         Self::hand_on(taking);

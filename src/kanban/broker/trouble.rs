@@ -1,26 +1,31 @@
-//! Why the broker, or the store of shared state, does not do what it should, for those who look, and said aloud once when
-//! it changes.
+//! Why the broker, or the store of shared state, does not do what it should, for those who look, and logged once when it
+//! changes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is wrong now; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Trouble {
-    /// What the end of a trouble says.
-    over: &'static str,
+    of: Peer,
     now: Arc<Mutex<Option<Box<str>>>>,
-    say: fn(&str),
+}
+
+/// Who is in trouble.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    Broker,
+    SharedState,
 }
 
 impl Trouble {
     #[must_use]
-    pub fn of_broker(say: fn(&str)) -> Self {
-        Self { over: "the broker is connected", now: Arc::default(), say }
+    pub fn of_broker() -> Self {
+        Self { of: Peer::Broker, now: Arc::default() }
     }
 
     #[must_use]
-    pub fn of_shared_state(say: fn(&str)) -> Self {
-        Self { over: "Firestore answers again", now: Arc::default(), say }
+    pub fn of_shared_state() -> Self {
+        Self { of: Peer::SharedState, now: Arc::default() }
     }
 
     /// From here on this is wrong, or nothing.
@@ -29,16 +34,19 @@ impl Trouble {
         if now.as_deref() == trouble {
             return;
         }
-        match trouble {
-            Some(what) => (self.say)(what),
-            None => (self.say)(self.over),
+        match (self.of, trouble) {
+            (Peer::Broker, Some(reason)) => {
+                tracing::warn!(target: "gemba::kanban", reason, "the broker cannot be used");
+            }
+            (Peer::Broker, None) => tracing::info!(target: "gemba::kanban", "the broker is connected"),
+            (Peer::SharedState, Some(reason)) => {
+                tracing::warn!(target: "gemba::kanban", reason, "the shared state cannot be used");
+            }
+            (Peer::SharedState, None) => {
+                tracing::info!(target: "gemba::kanban", "the shared state can be used");
+            }
         }
         *now = trouble.map(Into::into);
-    }
-
-    /// Says what happened once.
-    pub fn note(&self, what: &str) {
-        (self.say)(what);
     }
 
     #[must_use]

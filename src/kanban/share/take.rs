@@ -228,7 +228,11 @@ impl Sharer {
         for ((partition, path), document) in held.into_iter().zip(&paths).zip(found) {
             let term = self.held.borrow().get(&partition).map_or(0, |holding| holding.head.term);
             if self.mine(path, document, term).await?.is_none() {
-                self.marks.trouble.note(&format!("another processor has taken {path}"));
+                tracing::warn!(
+                    target: "gemba::kanban",
+                    partition,
+                    "another processor has taken a partition: what this one decided there and did not share is void"
+                );
                 lost.push(partition);
             }
         }

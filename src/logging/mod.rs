@@ -1,0 +1,206 @@
+//! What a node tells its operator: events of `tracing`, each one line on standard error. [`filter`] says which, [`format`] how
+//! they look; [`crate::diagnostics`] writes them without anybody waiting.
+//!
+//! An event names its layer as target and keeps its message the same; what varies is in its fields. No event stands on the way
+//! of a signal. One that the filter leaves out costs one load of an atomic number: `tracing` keeps the answer at each place.
+//!
+//! Each place of an event has a budget of lines, so that a fault that lasts, or somebody who provokes one, does not fill the
+//! log; what is beyond it is counted, and the next line of the place says how many were left out.
+
+mod filter;
+mod format;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::thread;
+
+use tracing::callsite::Identifier;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
+pub use filter::{Filter, TARGETS, WrongFilter};
+pub use format::Format;
+use format::Stamp;
+
+use crate::clock::{self, Instant};
+use crate::diagnostics;
+use crate::event::UnixMillis;
+use crate::limits::{LOG_LINE_EVERY, LOG_LINES_BURST, PANIC_WAIT};
+
+static LOGGER: OnceLock<Arc<Logger>> = OnceLock::new();
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub filter: Filter,
+    pub format: Format,
+}
+
+impl Default for Settings {
+    /// What holds until the configuration is read, and of commands that read none.
+    fn default() -> Self {
+        Self { filter: Filter::default(), format: Format::of_stderr() }
+    }
+}
+
+impl Format {
+    /// Text where a person reads it, JSON elsewhere.
+    #[must_use]
+    pub fn of_stderr() -> Self {
+        if io::stderr().is_terminal() { Self::Text } else { Self::Json }
+    }
+}
+
+/// Takes events from here on; of a node, panics too.
+pub fn start(settings: Settings) {
+    let logger = LOGGER.get_or_init(|| Arc::new(Logger::new(settings, clock::wall, diagnostics::write_line)));
+    // It fails where one takes them already.
+    let _first = tracing::subscriber::set_global_default(Arc::clone(logger));
+}
+
+/// Has panics told as events.
+pub fn tell_of_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        tell_of_panic(panic);
+        // The process may abort right after.
+        diagnostics::flush(PANIC_WAIT);
+    }));
+}
+
+/// Goes on with other settings.
+pub fn configure(settings: Settings) {
+    if let Some(logger) = LOGGER.get() {
+        *logger.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
+/// Events that had no line, since their place had too many.
+#[must_use]
+pub fn left_out() -> u64 {
+    LOGGER.get().map_or(0, |logger| logger.budgets().left_out)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
+fn tell_of_panic(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("<unnamed>");
+    let reason = panic.payload_as_str().unwrap_or("no message");
+    let at = panic.location().map(ToString::to_string);
+    let backtrace = std::backtrace::Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        std::backtrace::BacktraceStatus::Captured => Some(backtrace.to_string()),
+        _ => None,
+    };
+    tracing::error!(target: "gemba::line", thread, at, reason, backtrace, "a thread panicked");
+}
+
+/// Writes events as lines.
+struct Logger {
+    settings: RwLock<Settings>,
+    budgets: Mutex<Budgets>,
+    wall: fn() -> UnixMillis,
+    write: fn(String),
+}
+
+#[derive(Default)]
+struct Budgets {
+    places: HashMap<Identifier, Budget>,
+    left_out: u64,
+}
+
+/// Lines that one place of the program may still have.
+#[derive(Debug)]
+struct Budget {
+    lines: u32,
+    /// Since when lines are given back.
+    since: Instant,
+    left_out: u64,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self { lines: LOG_LINES_BURST, since: now, left_out: 0 }
+    }
+
+    /// Takes a line; how many were left out before it, or `None` where there is none.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let passed = now.saturating_duration_since(self.since).as_nanos() / LOG_LINE_EVERY.as_nanos();
+        let given = u32::try_from(passed).unwrap_or(u32::MAX);
+        self.lines = self.lines.saturating_add(given).min(LOG_LINES_BURST);
+        self.since = if self.lines == LOG_LINES_BURST { now } else { self.since + LOG_LINE_EVERY * given };
+        let Some(left) = self.lines.checked_sub(1) else {
+            self.left_out += 1;
+            return None;
+        };
+        self.lines = left;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+impl Logger {
+    fn new(settings: Settings, wall: fn() -> UnixMillis, write: fn(String)) -> Self {
+        Self { settings: RwLock::new(settings), budgets: Mutex::default(), wall, write }
+    }
+
+    fn settings(&self) -> std::sync::RwLockReadGuard<'_, Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn budgets(&self) -> std::sync::MutexGuard<'_, Budgets> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is told for those who look for a mistake is as much as they asked for.
+    fn take_line(&self, metadata: &'static Metadata<'static>) -> Option<u64> {
+        if *metadata.level() > Level::INFO {
+            return Some(0);
+        }
+        let now = clock::now();
+        let mut budgets = self.budgets();
+        let budget = budgets.places.entry(metadata.callsite()).or_insert_with(|| Budget::new(now));
+        let taken = budget.take(now);
+        budgets.left_out += u64::from(taken.is_none());
+        taken
+    }
+}
+
+impl Subscriber for Logger {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= self.settings().filter.level(metadata.target())
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.settings().filter.most())
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        if let Some(left_out) = self.take_line(event.metadata()) {
+            let format = self.settings().format;
+            (self.write)(format.line(event, Stamp { now: (self.wall)(), left_out }));
+        }
+    }
+
+    // There are no spans: none is enabled.
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
