@@ -1,6 +1,5 @@
 //! What brings signals to the journal: HTTP, or, at a processor, the broker. It waits until the journal is ready.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
@@ -89,7 +88,6 @@ impl Front {
                         lanes: Lanes { arrivals, acks, bell, rung: acked },
                         taken: consumer::Taken::default(),
                         suspect,
-                        missed: HashSet::new(),
                         marks,
                     };
                     let stop = Stop { finish: drain.clone(), abandon: abandon.clone() };

@@ -17,6 +17,11 @@ impl Mark {
         self.0.store(value, Ordering::Release);
     }
 
+    /// Adds to what is published; only the one thread that publishes may.
+    pub fn add(&self, more: u64) {
+        self.publish(self.read() + more);
+    }
+
     #[must_use]
     pub fn read(&self) -> u64 {
         self.0.load(Ordering::Acquire)

@@ -6,18 +6,16 @@
 //! `message`, `batch`, `delivery` and `order` are pure; `publisher` and `consumer` wait on the broker.
 
 pub mod batch;
-mod care;
 pub mod consumer;
+mod deadline;
 pub mod delivery;
-mod handover;
-mod intake;
 pub mod mac;
 pub mod message;
 pub mod note;
 pub mod order;
 pub mod publisher;
 pub mod queues;
-mod rebalance;
+mod stop;
 pub mod suspect;
 pub mod topology;
 pub mod trace;

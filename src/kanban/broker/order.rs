@@ -16,13 +16,15 @@ pub struct Order<T> {
     through: Option<Seq>,
     /// By what they stand behind.
     held: BTreeMap<(Seq, Seq), T>,
+    /// What is missing before the next one will not come.
+    skips: bool,
 }
 
 /// What a message is now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict<T> {
-    /// To be taken: its signals behind this number.
-    Take(T, Seq),
+    /// To be taken: its signals behind this number; with `skips` though what is missing before it will not come.
+    Take { message: T, behind: Seq, skips: bool },
     /// All of it was taken.
     Repeat(T),
     /// It waits for what is missing before it.
@@ -35,7 +37,7 @@ impl<T> Order<T> {
     /// Goes on behind `through`.
     #[must_use]
     pub fn new(through: Option<Seq>) -> Self {
-        Self { through, held: BTreeMap::new() }
+        Self { through, held: BTreeMap::new(), skips: false }
     }
 
     /// Looks at a message that was delivered.
@@ -55,7 +57,7 @@ impl<T> Order<T> {
             };
         }
         self.through = Some(span.through);
-        Verdict::Take(message, through)
+        Verdict::Take { message, behind: through, skips: std::mem::take(&mut self.skips) }
     }
 
     /// The next of those that waited whose turn has come.
@@ -82,12 +84,12 @@ impl<T> Order<T> {
     pub fn skip(&mut self) -> Option<Span> {
         let after = self.held.keys().next()?.0;
         let missing = Span { after: self.through.unwrap_or_default(), through: after };
-        self.through = Some(after);
+        (self.through, self.skips) = (Some(after), true);
         Some(missing)
     }
 
     /// Takes an edge as known that others took the signals of, up to `after`.
     pub fn adopt(&mut self, after: Seq) {
-        self.through = Some(after);
+        (self.through, self.skips) = (Some(after), true);
     }
 }

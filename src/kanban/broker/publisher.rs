@@ -11,7 +11,6 @@ use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
@@ -22,6 +21,8 @@ use super::batch::{Batcher, Message};
 use super::mac::Keys;
 use super::note::{Confirmed, Note, NoteError};
 use super::queues::Queues;
+use super::stop::LOOK_AGAIN;
+pub use super::stop::Stop;
 use super::topology::Topology;
 use super::trouble::Trouble;
 use super::window::Window;
@@ -32,7 +33,7 @@ use crate::kanban::journal::{Damage, Tail};
 use crate::limits::CONFIRM_PROGRESS;
 use crate::net::amqp::{Broker, Open, said};
 use crate::net::backoff::Backoff;
-use crate::ring::{Bell, Mark, Switch};
+use crate::ring::{Bell, Mark};
 
 /// Why nothing more can be published: restart is recovery.
 #[derive(Debug, thiserror::Error)]
@@ -94,15 +95,6 @@ pub struct Source {
     pub settled: Mark,
 }
 
-/// How the publisher is told to end.
-#[derive(Clone, Debug)]
-pub struct Stop {
-    /// Nothing more becomes durable: confirm what there is.
-    pub finish: Switch,
-    /// Leave everything as it is.
-    pub abandon: Switch,
-}
-
 pub struct Publisher {
     pub source: Source,
     pub broker: Broker,
@@ -135,8 +127,6 @@ impl From<Damage> for Ended {
     }
 }
 
-/// Without a bell the loop looks again after so long, for orders to end and deadlines.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 impl Publisher {
     /// Publishes until it is told to stop; connects again for ever.
     ///
@@ -144,7 +134,6 @@ impl Publisher {
     /// [`Fatal`]: the edge's own disk fails it.
     pub async fn run(mut self, stop: &Stop) -> Result<(), Fatal> {
         let mut backoff = Backoff::default();
-        let over = || stop.abandon.is_on() || stop.finish.is_on();
         loop {
             let before = self.marks.messages.read();
             let ended = self.connection(stop).await;
@@ -156,11 +145,11 @@ impl Publisher {
                 Ended::Stopped => break,
                 Ended::Broken(why) => {
                     self.marks.trouble.tell(Some(&why));
-                    self.marks.broken.publish(self.marks.broken.read() + 1);
+                    self.marks.broken.add(1);
                 }
             }
-            backoff.wait(self.marks.messages.read() > before, over).await;
-            if over() {
+            backoff.wait(self.marks.messages.read() > before, || stop.is_on()).await;
+            if stop.is_on() {
                 break;
             }
         }
@@ -235,7 +224,7 @@ impl Publisher {
             self.wait(&mut window, durable, more).await?;
             if window.confirmed() > before {
                 progress = Instant::now();
-                self.marks.messages.publish(self.marks.messages.read() + window.confirmed() - before);
+                self.marks.messages.add(window.confirmed() - before);
             }
             self.marks.window.publish(window.len() as u64);
             let oldest = window.oldest().into_iter().chain(backlog.oldest()).min();

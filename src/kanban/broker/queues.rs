@@ -57,7 +57,7 @@ impl Queues {
     }
 
     /// Does `work` over a connection, and looks at the queues while it lasts.
-    pub(super) async fn looked_at_during<T>(
+    pub async fn looked_at_during<T>(
         self,
         (open, topology): (&Open, &Topology),
         work: impl Future<Output = T>,
@@ -76,7 +76,7 @@ impl Queues {
         loop {
             for (partition, marks) in (0..).zip(&self.0) {
                 let queue = topology.queue(partition);
-                let seen = timeout(QUEUE_ANSWER, look(open, &mut channel, &queue)).await;
+                let seen = timeout(QUEUE_ANSWER, look_over(open, &mut channel, &queue)).await;
                 let seen = seen.ok().and_then(Result::ok);
                 if seen.is_none() {
                     // An error ends it, and after a time-out an answer may still come.
@@ -96,12 +96,17 @@ impl Marks {
     }
 }
 
-async fn look(open: &Open, channel: &mut Option<Channel>, queue: &str) -> lapin::Result<Queue> {
+async fn look_over(open: &Open, channel: &mut Option<Channel>, queue: &str) -> lapin::Result<Queue> {
     let asking = match channel {
         Some(asking) => asking,
         None => channel.insert(open.connection.create_channel().await?),
     };
+    look(asking, queue).await
+}
+
+/// What is in a queue, and who takes from it.
+pub async fn look(channel: &Channel, queue: &str) -> lapin::Result<Queue> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let seen = asking.queue_declare(queue.into(), options, FieldTable::default()).await?;
+    let seen = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
     Ok(Queue { messages: seen.message_count().into(), consumers: seen.consumer_count().into() })
 }

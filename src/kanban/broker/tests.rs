@@ -159,7 +159,7 @@ proptest! {
             let mut next = Some((sent[at].origin.span, at));
             while let Some((span, message)) = next {
                 match order.offer(span, message) {
-                    Verdict::Take(message, behind) => {
+                    Verdict::Take { message, behind, .. } => {
                         let Message { origin, body, .. } = &sent[message];
                         let signals = message::open(origin, &Bytes::from(body.clone()), None).unwrap();
                         taken.extend(signals.into_iter().map(|(seq, _)| seq).filter(|seq| *seq > behind));
@@ -199,9 +199,9 @@ fn an_edge_that_others_knew_is_a_stranger_until_it_is_adopted() {
     let span = |after, through| Span { after: Seq(after), through: Seq(through) };
     assert_eq!(order.offer(span(5, 9), 'a'), Verdict::Stranger('a'));
     order.adopt(Seq(5));
-    assert_eq!(order.offer(span(5, 9), 'a'), Verdict::Take('a', Seq(5)));
+    assert_eq!(order.offer(span(5, 9), 'a'), Verdict::Take { message: 'a', behind: Seq(5), skips: true });
     assert_eq!(order.offer(span(3, 9), 'b'), Verdict::Repeat('b'));
-    assert_eq!(order.offer(span(8, 12), 'c'), Verdict::Take('c', Seq(9)));
+    assert_eq!(order.offer(span(8, 12), 'c'), Verdict::Take { message: 'c', behind: Seq(9), skips: false });
 }
 
 #[test]
@@ -213,17 +213,17 @@ fn what_never_comes_is_left_behind_and_named() {
     assert_eq!(order.ready(), None);
     assert_eq!(order.skip(), Some(span(4, 9)));
     let (next, message) = order.ready().unwrap();
-    assert_eq!(order.offer(next, message), Verdict::Take('a', Seq(9)));
+    assert_eq!(order.offer(next, message), Verdict::Take { message: 'a', behind: Seq(9), skips: true });
     let (next, message) = order.ready().unwrap();
-    assert_eq!(order.offer(next, message), Verdict::Take('b', Seq(12)));
+    assert_eq!(order.offer(next, message), Verdict::Take { message: 'b', behind: Seq(12), skips: false });
     assert_eq!(order.skip(), None);
 }
 
-fn keys() -> Keys {
+pub fn keys() -> Keys {
     Keys::derived("q", b"0123456789abcdef01234567").unwrap()
 }
 
-fn delivered(origin: &Origin, body: &[u8]) -> BasicProperties {
+pub fn delivered(origin: &Origin, body: &[u8]) -> BasicProperties {
     let mut headers = FieldTable::default();
     let number = |seq: Seq| AMQPValue::LongLongInt(i64::try_from(seq.0).unwrap());
     headers.insert("gemba-edge".into(), AMQPValue::LongString((*origin.edge).into()));

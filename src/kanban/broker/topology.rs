@@ -13,6 +13,10 @@ use tokio::time::timeout;
 use crate::limits::{BROKER_DECLARE, DELIVERY_LIMIT};
 use crate::net::amqp::said;
 
+/// Delivery modes of a message that the broker writes to disk, and of one that it may lose.
+pub const PERSISTENT: u8 = 2;
+pub const TRANSIENT: u8 = 1;
+
 /// The queues of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {

@@ -16,14 +16,10 @@ use super::delivery::vouch;
 use super::mac::{Keys, Statement};
 use super::message::CONTENT_TYPE;
 use super::note::Confirmed;
-use super::topology::Topology;
+use super::topology::{PERSISTENT, TRANSIENT, Topology};
 use crate::event::Seq;
 use crate::limits::{WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX};
 use crate::net::amqp::said;
-
-/// Delivery modes of a message that the broker writes to disk, and of one that it may lose.
-const PERSISTENT: u8 = 2;
-const TRANSIENT: u8 = 1;
 
 type Sending = Pin<Box<dyn Future<Output = lapin::Result<PublisherConfirm>>>>;
 
