@@ -4,25 +4,26 @@
 //! everything that came while the last frame was synced goes into the next one. Nothing is answered and nothing is
 //! handed on before its frame is durable (promise P1).
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
-use xxhash_rust::xxh3::xxh3_64;
-
-use super::dedup::{ArchiveError, Dedup, Known};
+use super::admission::Admission;
+use super::dedup::{ArchiveError, Dedup};
 use super::journal::{WriteError, Writer};
 use super::journal_clock::{self, JournalClock};
+pub use super::outlet::shard_of;
+use super::outlet::{Frame, Outlet};
+pub use super::ports::Port;
+use super::ports::Ports;
 use super::positions::Positions;
 use super::tenure::Tenure;
 use crate::clock::{Instant, Look};
 use crate::disk::Disk;
-use crate::event::{Ack, Arrival, Event, Feed, Kind, Order, Seq, Shed};
+use crate::event::{Arrival, Feed, Kind, Order, Seq, Shed};
 use crate::kaizen::{Recorder, Stage as Measured};
-use crate::limits::JOURNAL_SEAL_AFTER;
-use crate::ring::{Bell, Crowd, Mark, Receiver, Sender, Spent, Switch, Weigh, WeighedSender};
+use crate::limits::{BATCH_SIGNALS_MAX, JOURNAL_SEAL_AFTER};
+use crate::ring::{Bell, Crowd, Mark, Receiver, Spent, Switch, WeighedSender};
 use crate::signal::Fingerprint;
 
 /// Why the line must stop: restart is recovery.
@@ -34,13 +35,6 @@ pub enum Fatal {
     Archive(#[from] ArchiveError),
     #[error("{path}: cannot see how much disk space is free: {source}")]
     Space { path: PathBuf, source: std::io::Error },
-}
-
-/// The two lanes between one ingress thread and the journal.
-#[derive(Debug)]
-pub struct Port {
-    pub arrivals: Receiver<Arrival>,
-    pub acks: Sender<Ack>,
 }
 
 /// Asks which number a signal has.
@@ -108,15 +102,6 @@ impl Marks {
     }
 }
 
-impl Weigh for Feed {
-    fn weight(&self) -> usize {
-        match self {
-            Self::Event(event) => event.kind.body_bytes(),
-            Self::Through(_) | Self::Live | Self::Cut(_) => 0,
-        }
-    }
-}
-
 /// How a turn went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -125,13 +110,6 @@ pub enum Turn {
     Idle,
     /// A shard has no room; what is durable waits for it.
     Blocked,
-}
-
-/// The shard that owns a tenant's governors. Part of no stored format, but of the order of work: the same on every
-/// machine and in every run.
-#[must_use]
-pub fn shard_of(tenant: &str, shards: usize) -> usize {
-    usize::try_from(xxh3_64(tenant.as_bytes()) % shards as u64).unwrap_or(0)
 }
 
 /// Whose free space is watched.
@@ -147,29 +125,22 @@ pub struct Place {
 pub struct Stage {
     place: Place,
     clock: JournalClock,
-    pub(super) writer: Writer,
-    pub(super) dedup: Dedup,
-    lanes: Lanes,
+    writer: Writer,
+    outlet: Outlet,
+    admission: Admission,
+    ports: Ports,
+    /// Timers and outcomes.
+    inner: Vec<Receiver<Arrival>>,
+    orders: Receiver<Ordered>,
+    queries: Receiver<Query>,
     marks: Marks,
     recorder: Recorder,
-    /// Durable; waits for room in its shard's lane. At most one frame's events.
-    staged: VecDeque<(usize, Feed)>,
-    /// Answers of the frame that is being written: port and answer.
-    acks: Vec<(usize, Ack)>,
     /// Orders of the frame that is being written.
     ordered: Vec<(Seq, tokio::sync::oneshot::Sender<Seq>)>,
     /// Written before anything that arrives.
     begins_with: Option<Order>,
-    pub(super) positions: Positions,
-    /// Of a node that shares the state of partitions.
-    pub(super) tenure: Option<Tenure>,
-    next_port: usize,
-    announced: Seq,
     last_frame: Instant,
     last_look: Option<Instant>,
-    pub(super) within_unit: HashMap<Fingerprint, u64>,
-    /// What was known of each signal of a unit before its first was numbered.
-    pub(super) known: Vec<Known>,
 }
 
 impl Stage {
@@ -183,28 +154,24 @@ impl Stage {
         recorder: Recorder,
         now: Instant,
     ) -> Self {
-        let announced = writer.last();
-        marks.durable.publish(announced.0);
+        let Lanes { ports, inner, orders, shards, follower, queries } = lanes;
+        marks.durable.publish(writer.last().0);
         Self {
             place,
             clock,
+            outlet: Outlet::new(shards, follower, writer.last()),
             writer,
-            dedup,
-            lanes,
+            admission: Admission::new(dedup),
+            ports: Ports::new(ports),
+            inner,
+            orders,
+            queries,
             marks,
             recorder,
-            staged: VecDeque::new(),
-            acks: Vec::new(),
             ordered: Vec::new(),
             begins_with: None,
-            positions: Positions::default(),
-            tenure: None,
-            next_port: 0,
-            announced,
             last_frame: now,
             last_look: None,
-            within_unit: HashMap::new(),
-            known: Vec::new(),
         }
     }
 
@@ -216,65 +183,63 @@ impl Stage {
     /// Goes on from where the edges' signals were taken through.
     #[must_use]
     pub fn after(mut self, positions: Positions) -> Self {
-        self.positions = positions;
+        self.admission.go_on_after(positions);
         self
     }
 
     /// Shares the state of partitions; what earlier runs held is held no more.
     #[must_use]
     pub fn sharing(mut self, tenure: Tenure) -> Self {
-        self.tenure = Some(tenure);
-        self.positions = Positions::default();
+        self.outlet.tell_changes(tenure.changed().clone());
+        self.admission.share(tenure);
         self
     }
 
     /// Whether something waits for a turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.lanes.ports.iter().any(|port| !port.arrivals.is_empty())
-            || self.lanes.inner.iter().any(|lane| !lane.is_empty())
-            || !self.lanes.orders.is_empty()
-            || !self.lanes.queries.is_empty()
+        self.ports.has_work()
+            || self.inner.iter().any(|lane| !lane.is_empty())
+            || !self.orders.is_empty()
+            || !self.queries.is_empty()
     }
 
     /// One group commit, at most.
     pub fn turn(&mut self, now: Instant, look: Look) -> Result<Turn, Fatal> {
         // All that was written before this turn was synced.
         let stamp = self.clock.stamp(look);
-        self.dedup.turn(self.writer.last(), self.clock.lived())?;
+        self.admission.turn(self.writer.last(), self.clock.lived())?;
         self.housekeep(now)?;
         self.answer_queries()?;
-        if !self.hand_on() {
+        if !self.outlet.hand_on() {
             return Ok(Turn::Blocked);
         }
         self.writer.begin(stamp);
         self.take()?;
-        let (count, units) = (self.writer.count(), self.acks.len());
+        let count = self.writer.count();
         if count == 0 {
             self.writer.write()?;
-            if units == 0 {
+            if self.ports.is_answered() {
                 return self.quiet(now);
             }
         } else {
             self.commit(count, now)?;
         }
         self.answer();
-        self.hand_on();
-        if let Some(follower) = &self.lanes.follower {
-            follower.ring();
-        }
+        self.outlet.hand_on();
+        self.outlet.ring_follower();
         Ok(Turn::Worked)
     }
 
     /// Tells the shards that this is all; false while they have no room to hear it.
     pub fn finish(&mut self) -> bool {
-        self.announce();
-        self.hand_on()
+        self.outlet.announce(self.writer.last());
+        self.outlet.hand_on()
     }
 
     /// Ends in order: everything that waits is durable and handed on.
     pub fn close(self) -> Result<(), WriteError> {
-        assert!(self.staged.is_empty(), "drained before it is closed");
+        assert!(self.outlet.is_empty(), "drained before it is closed");
         self.writer.close()
     }
 
@@ -298,69 +263,72 @@ impl Stage {
     }
 
     fn take(&mut self) -> Result<(), Fatal> {
-        for lane in 0..self.lanes.inner.len() {
+        for lane in 0..self.inner.len() {
             while self.writer.takes(1) {
-                let Some(arrival) = self.lanes.inner[lane].pop() else { break };
+                let Some(arrival) = self.inner[lane].pop() else { break };
                 self.take_inner(arrival);
             }
         }
         if let Some(order) = self.begins_with.take() {
             self.take_order(order);
         }
-        self.positions.write(&mut self.writer);
+        self.admission.write_positions(&mut self.writer);
         while self.writer.takes(1)
-            && let Some(Ordered { order, answer }) = self.lanes.orders.pop()
+            && let Some(Ordered { order, answer }) = self.orders.pop()
         {
             let seq = self.take_order(order);
             self.ordered.push((seq, answer));
         }
-        let ports = self.lanes.ports.len();
-        let mut empty = 0;
-        while empty < ports && self.writer.takes(crate::limits::BATCH_SIGNALS_MAX) {
-            let port = self.next_port % ports;
-            self.next_port = port + 1;
-            match self.lanes.ports[port].arrivals.pop() {
-                Some(Arrival::Signals(signals, offered)) => {
-                    empty = 0;
-                    if let Some(offered) = offered {
-                        let waited = crate::clock::nanos().saturating_sub(offered);
-                        self.recorder.record(Measured::LaneWait, Duration::from_nanos(waited));
-                    }
-                    let ack = self.take_unit(signals)?;
-                    self.acks.push((port, ack));
-                }
-                Some(Arrival::Forwarded(forwarded)) => {
-                    empty = 0;
-                    let ack = self.take_forwarded(*forwarded)?;
-                    self.acks.push((port, ack));
-                }
-                Some(inner @ (Arrival::Outcome(_) | Arrival::Timer(_))) => self.take_inner(inner),
-                Some(sharing) => {
-                    empty = 0;
-                    let ack = self.take_tenure(sharing);
-                    self.acks.push((port, ack));
-                }
-                None => empty += 1,
-            }
+        while self.writer.takes(BATCH_SIGNALS_MAX)
+            && let Some((port, arrival)) = self.ports.pop()
+        {
+            self.take_arrival(port, arrival)?;
         }
         Ok(())
     }
 
+    fn take_arrival(&mut self, port: usize, arrival: Arrival) -> Result<(), Fatal> {
+        let mut frame = Frame::new(&mut self.writer, &mut self.outlet);
+        let ack = match arrival {
+            Arrival::Signals(signals, offered) => {
+                if let Some(offered) = offered {
+                    let waited = crate::clock::nanos().saturating_sub(offered);
+                    self.recorder.record(Measured::LaneWait, Duration::from_nanos(waited));
+                }
+                self.admission.take_unit(signals, self.marks.shed(), &mut frame)?
+            }
+            Arrival::Forwarded(forwarded) => {
+                self.admission.take_forwarded(*forwarded, self.marks.shed(), &mut frame)?
+            }
+            Arrival::Taken(taken) => self.admission.hold(*taken, &mut frame),
+            Arrival::Adopted(adopted) => self.admission.adopt(*adopted, &mut frame),
+            Arrival::Shared(shared) => self.admission.settle(*shared, &mut frame),
+            Arrival::Cut => self.admission.cut(&mut frame),
+            inner @ (Arrival::Outcome(_) | Arrival::Timer(_)) => {
+                self.take_inner(inner);
+                return Ok(());
+            }
+        };
+        self.ports.add_ack(port, ack);
+        Ok(())
+    }
+
+    fn append(&mut self, kind: Kind) -> Seq {
+        Frame::new(&mut self.writer, &mut self.outlet).append(kind)
+    }
+
     fn take_order(&mut self, order: Order) -> Seq {
-        let seq = self.writer.order(&order);
-        let kind = match order {
+        self.append(match order {
             Order::Command(command) => Kind::Command(command),
             Order::Replay(replay) => Kind::Replay(replay),
             Order::Rules(rules) => Kind::Rules(rules),
-        };
-        self.stage(seq, kind);
-        seq
+        })
     }
 
     fn take_inner(&mut self, arrival: Arrival) {
-        let (seq, kind) = match arrival {
-            Arrival::Outcome(outcome) => (self.writer.outcome(&outcome), Kind::Outcome(outcome)),
-            Arrival::Timer(timer) => (self.writer.timer(&timer), Kind::Timer(timer)),
+        self.append(match arrival {
+            Arrival::Outcome(outcome) => Kind::Outcome(outcome),
+            Arrival::Timer(timer) => Kind::Timer(timer),
             Arrival::Signals(..)
             | Arrival::Forwarded(_)
             | Arrival::Taken(_)
@@ -369,74 +337,16 @@ impl Stage {
             | Arrival::Cut => {
                 unreachable!("what is answered arrives through a port, which has a lane for the answer")
             }
-        };
-        self.stage(seq, kind);
-    }
-
-    pub(super) fn stage(&mut self, seq: Seq, kind: Kind) {
-        let event = Event { seq, time: self.writer.time(), kind };
-        let shards = self.lanes.shards.len();
-        if shards == 0 {
-            return;
-        }
-        if let Some(tenure) = &self.tenure
-            && event.subject().is_some()
-        {
-            tenure.changes(seq);
-        }
-        match event.subject() {
-            Some((tenant, _)) => self.staged.push_back((shard_of(tenant, shards), Feed::Event(event))),
-            None => self.staged.extend((0..shards).map(|shard| (shard, Feed::Event(event.clone())))),
-        }
-        if crate::fault::planted("order-swapped") && self.staged.len() > 1 && seq.0.is_multiple_of(5) {
-            let last = self.staged.len() - 1;
-            self.staged.swap(last - 1, last);
-        }
-    }
-
-    /// Tells every shard, behind what it was handed before.
-    pub(super) fn stage_cut(&mut self, through: Seq) {
-        self.staged.extend((0..self.lanes.shards.len()).map(|shard| (shard, Feed::Cut(through))));
-    }
-
-    pub(super) fn shed(&self, signals: usize) -> Option<Shed> {
-        self.marks.shed().or_else(|| self.dedup.is_full(signals).then_some(Shed::DedupFull))
+        });
     }
 
     fn answer(&mut self) {
         crate::fault::point("K9");
-        for (port, ack) in self.acks.drain(..) {
-            let pushed = self.lanes.ports[port].acks.push(ack);
-            assert!(
-                pushed.is_ok(),
-                "an ingress thread has at most as many units under way as its lane has places"
-            );
-        }
-        for port in &self.lanes.ports {
-            port.acks.ring();
-        }
+        self.ports.answer();
         for (seq, answer) in self.ordered.drain(..) {
             // Who ordered may have gone; the order stands.
             let _gone = answer.send(seq);
         }
-    }
-
-    /// Hands staged events to their shards in order; false while a shard has no room.
-    fn hand_on(&mut self) -> bool {
-        if self.staged.is_empty() {
-            return true;
-        }
-        crate::fault::point("K10");
-        while let Some((shard, feed)) = self.staged.pop_front() {
-            if let Err(crate::ring::Full(feed)) = self.lanes.shards[shard].push(feed) {
-                self.staged.push_front((shard, feed));
-                break;
-            }
-        }
-        for shard in &self.lanes.shards {
-            shard.ring();
-        }
-        self.staged.is_empty()
     }
 
     fn quiet(&mut self, now: Instant) -> Result<Turn, Fatal> {
@@ -458,35 +368,20 @@ impl Stage {
         let free = self.place.disk.free_bytes(&self.place.data_dir);
         let free = free.map_err(|source| Fatal::Space { path: self.place.data_dir.clone(), source })?;
         self.marks.disk_low.publish(u64::from(free < self.place.low_water_bytes));
-        let through = Seq(self.marks.settled.read()).min(self.dedup.archived_through());
-        if self.positions.are_kept(&self.writer) {
+        let settled = Seq(self.marks.settled.read());
+        if let Some(through) = self.admission.kept_elsewhere(&self.writer, settled) {
             self.writer.release(through)?;
         }
         let full = self.place.backlog_bytes.is_some_and(|most| self.writer.kept() > most);
         self.marks.backlog_full.publish(full.into());
-        self.announce();
-        self.hand_on();
+        self.outlet.announce(self.writer.last());
+        self.outlet.hand_on();
         Ok(())
     }
 
-    fn announce(&mut self) {
-        if self.staged.is_empty() && self.announced < self.writer.last() {
-            self.announced = self.writer.last();
-            let through = self.announced;
-            self.staged.extend((0..self.lanes.shards.len()).map(|shard| (shard, Feed::Through(through))));
-        }
-    }
-
     fn answer_queries(&mut self) -> Result<(), Fatal> {
-        while let Some(query) = self.lanes.queries.pop() {
-            let mut found = None;
-            for identity in &query.identities {
-                // No digest is asked for, so a conflict is as good as a repeat.
-                if let Known::Repeat { seq } | Known::Conflict { seq } = self.dedup.look(identity, 0)? {
-                    found = Some(seq);
-                    break;
-                }
-            }
+        while let Some(query) = self.queries.pop() {
+            let found = self.admission.find(&query.identities)?;
             // Who asked may have gone; then nobody wants the answer.
             let _gone = query.answer.send(found);
         }

@@ -13,7 +13,7 @@ use super::record::Encoder;
 use super::scan::{End, Segment};
 use super::segment::{self, Lineage, Spares};
 use crate::disk::{Disk, File};
-use crate::event::{Astray, Epoch, Order, Outcome, Position, Seq, Timer, UnixMillis};
+use crate::event::{Astray, Epoch, Kind, Outcome, Position, Seq, Timer, UnixMillis};
 use crate::limits::{
     BATCH_SIGNALS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_SOFT, FRAME_EVENTS_MAX, NAME_BYTES_MAX,
 };
@@ -136,6 +136,25 @@ impl Writer {
         self.frame.len() < FRAME_BYTES_SOFT && self.count as usize + events <= FRAME_EVENTS_MAX
     }
 
+    /// Adds an event to the frame that was begun.
+    pub fn append(&mut self, kind: &Kind) -> Seq {
+        let (encoder, frame) = (&mut self.encoder, &mut self.frame);
+        match kind {
+            Kind::Signal(signal) => encoder.signal(frame, signal),
+            Kind::Outcome(outcome) => encoder.outcome(frame, outcome),
+            Kind::Timer(timer) => encoder.timer(frame, timer),
+            Kind::Command(command) => encoder.command(frame, command),
+            Kind::Replay(replay) => encoder.replay(frame, replay),
+            Kind::Rules(rules) => encoder.rules(frame, rules),
+            Kind::Stray(stray) => encoder.stray(frame, &stray.signal, stray.why),
+            Kind::Position(position) => encoder.position(frame, position),
+            Kind::Hold(hold) => encoder.hold(frame, *hold),
+            Kind::Adopt(adopt) => encoder.adopt(frame, adopt),
+            Kind::Shared(shared) => encoder.shared(frame, shared),
+        }
+        self.number()
+    }
+
     pub fn signal(&mut self, signal: &Signal) -> Seq {
         self.encoder.signal(&mut self.frame, signal);
         self.number()
@@ -148,15 +167,6 @@ impl Writer {
 
     pub fn timer(&mut self, timer: &Timer) -> Seq {
         self.encoder.timer(&mut self.frame, timer);
-        self.number()
-    }
-
-    pub fn order(&mut self, order: &Order) -> Seq {
-        match order {
-            Order::Command(command) => self.encoder.command(&mut self.frame, command),
-            Order::Replay(replay) => self.encoder.replay(&mut self.frame, replay),
-            Order::Rules(rules) => self.encoder.rules(&mut self.frame, rules),
-        }
         self.number()
     }
 

@@ -1,5 +1,7 @@
 //! What a broker may hand over, in any order and with kills in between, against the journal.
 
+mod sharing;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,9 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
 use crate::clock::{self, Instant, Look};
-use crate::event::{Arrival, EdgeName, Position, UnixMillis};
+use crate::event::{Ack, Arrival, EdgeName, Forwarded, Kind, Part, Position, Seq, UnixMillis};
 use crate::kaizen::Collector;
 use crate::kanban::dedup::{self, Background, Dedup};
 use crate::kanban::journal::record::Decoder;
@@ -17,7 +18,7 @@ use crate::kanban::journal::tests::{NOW, named};
 use crate::kanban::journal::{Damage, Lineage, scan};
 use crate::kanban::journal_clock::{self, Begin, JournalClock};
 use crate::kanban::memory::Memory;
-use crate::kanban::stage::{Lanes, Marks, Place, Port};
+use crate::kanban::stage::{Lanes, Marks, Place, Port, Stage};
 use crate::line::recovery;
 use crate::ring::{Bell, Crowd, Mark, Receiver, Room, Sender, Switch, lane};
 use crate::signal::Fingerprint;
