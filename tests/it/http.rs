@@ -40,14 +40,18 @@ pub fn try_exchange(address: SocketAddr, request: &[u8]) -> Option<Answer> {
     read_answer(&mut socket)
 }
 
-/// Reads one answer; `None` when the connection ends without one.
+/// Reads one answer and nothing of the next; `None` when the connection ends without one.
 pub fn read_answer(socket: &mut TcpStream) -> Option<Answer> {
     let mut bytes = Vec::new();
-    let mut byte = [0];
-    while !bytes.ends_with(b"\r\n\r\n") {
-        match socket.read(&mut byte) {
-            Ok(1) => bytes.push(byte[0]),
-            _ => return None,
+    let mut ahead = [0; 4096];
+    loop {
+        let (before, came) = (bytes.len(), socket.peek(&mut ahead).ok().filter(|came| *came > 0)?);
+        bytes.extend_from_slice(&ahead[..came]);
+        let end = bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4);
+        bytes.truncate(end.unwrap_or(bytes.len()));
+        socket.read_exact(&mut ahead[..bytes.len() - before]).ok()?;
+        if end.is_some() {
+            break;
         }
     }
     let head = String::from_utf8(bytes).unwrap();
