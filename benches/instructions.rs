@@ -20,15 +20,22 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use gemba::disk::{Disk, RealDisk};
-use gemba::event::{Event, Kind, Seq, Subject, UnixMillis};
+use gemba::event::{Event, Feed, Kind, Note, Seq, Subject, UnixMillis};
+use gemba::jidoka::action::ActionRequest;
 use gemba::jidoka::governor::{Effects, Governor};
-use gemba::jidoka::rules::{Rules, RulesSource};
+use gemba::jidoka::ownership::PartitionOwnership;
+use gemba::jidoka::rules::{Compiled, Rules, RulesSource};
+use gemba::jidoka::stage::{Lanes, Marks, Stage};
+use gemba::jidoka::store::Commit;
+use gemba::kaizen::Collector;
 use gemba::kanban::dedup::{Background, Dedup, Settings};
 use gemba::kanban::journal::{Damage, Spares, Writer, scan};
 use gemba::proof::tree::{Tree, leaf_hash};
 use gemba::receipt::Draft;
 use gemba::receipt::canonical::{Fields, context, store};
 use gemba::receipt::commitment::receipt_entry;
+use gemba::ring::{Bell, Mark, Receiver, WeighedSender, lane, weighed_lane};
+use gemba::sharing::{RowCut, Shared};
 use gemba::signal::{Fixed, Form, Signal, Signals, parse};
 use gemba::signature::{Keyring, Scheme, Verified};
 use gungraun::{library_benchmark, library_benchmark_group, main};
@@ -209,6 +216,79 @@ fn drafts() -> Vec<Draft> {
     shard.effects.drafts
 }
 
+/// A shard's stage, and what stands before and behind it.
+struct Stepping {
+    stage: Stage,
+    events: WeighedSender<Feed>,
+    notes: Receiver<Note>,
+    orders: Receiver<ActionRequest>,
+    commits: Receiver<Commit>,
+    cuts: Receiver<RowCut>,
+    /// What is handed to it, turn by turn.
+    feeds: Vec<Vec<Feed>>,
+}
+
+/// Signals and what makes their rows durable: with shared state they are shared first.
+fn stepping(acts: bool, shares: bool) -> Stepping {
+    let Shard { rules, events: signals, .. } = shard(acts);
+    let bell = || Arc::new(Bell::new(|| {}));
+    let mark = || Mark::new(0);
+    let (events, taken) = weighed_lane(4096, usize::MAX, bell());
+    let ((drafts, notes), (ordered, orders)) = (lane(32_768, bell()), lane(32_768, bell()));
+    let ((committed, commits), (cut, cuts)) = (lane(2, bell()), lane(1, bell()));
+    let lanes = Lanes {
+        events: taken,
+        notes: drafts,
+        orders: ordered,
+        arrivals: lane(4096, bell()).0,
+        commits: committed,
+        queries: lane(1, bell()).1,
+    };
+    let marks = Marks { decided: mark(), states: std::array::from_fn(|_| mark()), settled: mark() };
+    let rules = (Arc::new(rules), Arc::new(Compiled::default()));
+    let recorder = Collector::new().unwrap().recorder().unwrap();
+    let stage = Stage::new(0, rules, Vec::new(), lanes, marks, recorder);
+    let stage = if shares { stage.sharing(PartitionOwnership::new(1, &[0], cut)) } else { stage };
+    let mut stepping = Stepping { stage, events, notes, orders, commits, cuts, feeds: Vec::new() };
+    stepping.run(vec![vec![Feed::Live]]);
+    let through = signals.last().unwrap().seq;
+    let signals = signals.into_iter().map(Feed::Event).collect();
+    let shared = Kind::Shared(Box::new(Shared { through, lost: Box::default() }));
+    let shared = Feed::Event(Event { seq: through.next(), time: UnixMillis(2), kind: shared });
+    stepping.feeds = if shares {
+        vec![signals, vec![Feed::Cut(through)], vec![shared], vec![]]
+    } else {
+        vec![signals, vec![Feed::Through(through)]]
+    };
+    stepping
+}
+
+impl Stepping {
+    fn run(&mut self, feeds: Vec<Vec<Feed>>) -> usize {
+        let mut handed_on = 0;
+        for feeds in feeds {
+            feeds.into_iter().for_each(|feed| assert!(self.events.push(feed).is_ok()));
+            self.stage.turn(gemba::clock::now(), UnixMillis(2));
+            handed_on += std::iter::from_fn(|| self.notes.pop()).map(black_box).count();
+            handed_on += std::iter::from_fn(|| self.orders.pop()).map(black_box).count();
+            handed_on += std::iter::from_fn(|| self.commits.pop()).map(black_box).count();
+            handed_on += std::iter::from_fn(|| self.cuts.pop()).map(black_box).count();
+        }
+        handed_on
+    }
+}
+
+// From the lane of events to those of receipts, orders and commits.
+#[library_benchmark]
+#[bench::observe(stepping(false, false))]
+#[bench::act_and_wait(stepping(true, false))]
+#[bench::shared(stepping(false, true))]
+fn turn(mut stepping: Stepping) -> (Stepping, usize) {
+    let feeds = std::mem::take(&mut stepping.feeds);
+    let handed_on = stepping.run(feeds);
+    (stepping, handed_on)
+}
+
 // Context, hash, HMAC, leaf, tree and the stored form: all that the scribe does for a receipt.
 #[library_benchmark]
 #[bench::observed(drafts())]
@@ -251,6 +331,7 @@ fn hash_alone(text: [u8; 64]) {
 
 library_benchmark_group!(
     name = inner_loops,
-    benchmarks = [verify, parse_signal, dedup, journal_append, step, receipt, receipt_bytes, hash_alone]
+    benchmarks =
+        [verify, parse_signal, dedup, journal_append, step, turn, receipt, receipt_bytes, hash_alone]
 );
 main!(library_benchmark_groups = inner_loops);

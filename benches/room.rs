@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gemba::event::{Event, Feed, Kind, Seq, UnixMillis};
+use gemba::jidoka::action::ActionRequest;
 use gemba::jidoka::governor::Governor;
 use gemba::jidoka::rules::{Compiled, Rules, RulesSource};
-use gemba::jidoka::stage::{self as shard, Commit};
-use gemba::jidoka::store::{Embedded, StateStore};
+use gemba::jidoka::stage as shard;
+use gemba::jidoka::store::{Commit, Embedded, StateStore};
 use gemba::kaizen::Collector;
 use gemba::ring::{Bell, Mark, Receiver, WeighedSender, lane, weighed_lane};
 use gemba::signal::{Assurance, Provenance, Severity, Text, Unchecked};
@@ -36,7 +37,7 @@ struct Shard {
     stage: shard::Stage,
     events: WeighedSender<Feed>,
     notes: Receiver<gemba::event::Note>,
-    orders: Receiver<shard::Order>,
+    orders: Receiver<ActionRequest>,
     commits: Receiver<Commit>,
     store: Embedded,
     seq: Seq,

@@ -19,7 +19,7 @@
 //! | K9 | `kanban/stage`: synced, not answered | durable signals whose senders do not know |
 //! | K10 | `kanban/stage`: answered, not handed to the shards | signals to decide again |
 //! | K11 | `jidoka/stage`: before a governor steps, in a replay too | the same |
-//! | K12 | `jidoka/stage`: an action is decided, not ordered | an action to order again |
+//! | K12 | `jidoka/outlet`: an action is decided, not ordered | an action to order again |
 //! | K13 | `jidoka/action/executor`: ordered, its target not called | the same |
 //! | K14 | `jidoka/action/executor`: its target called, its outcome not journalled | an action that may run twice |
 //! | K15 | `andon/stage`: a batch of receipts is made, not written | receipts to make again |

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::governor::key;
-use super::query::{Listing, Page};
+
+/// Governors in the order of tenant and SKU, those behind `after`.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub tenant: Option<Box<str>>,
+    pub after: Option<(Box<str>, Box<str>)>,
+    pub limit: usize,
+}
 
 /// Where each governor stands among the shard's slots, by its key, which is ordered as tenant and SKU are.
 #[derive(Debug, Default)]
 pub struct Directory {
     slots: BTreeMap<Box<str>, u32>,
-    /// The page that is put together now.
-    pub listing: Option<Listing>,
 }
 
 impl Directory {

@@ -4,21 +4,21 @@
 //! need not replay the whole journal.
 
 pub mod action;
-mod barrier;
 pub mod breaker;
 pub mod dead_letter;
 mod directory;
 pub mod fair_queue;
 pub mod governor;
-mod idle;
+mod inbox;
+mod outlet;
+pub mod ownership;
 pub mod policy;
 pub mod query;
+mod release;
 mod roster;
-mod route;
 pub mod rules;
 pub mod stage;
 pub mod store;
 mod tenants;
-pub mod tenure;
 pub mod timers;
 pub mod what_if;

@@ -4,10 +4,14 @@
 use tokio::sync::oneshot;
 
 use super::breaker::Breaker;
+pub use super::directory::Page;
 use super::governor::{Effects, Governor};
-use super::stage::Stage;
+use super::inbox::Inbox;
+use super::roster::Roster;
+use super::rules::Rules;
 use crate::event::{Event, Kind, Replay, Seq, Subject, UnixMillis};
 use crate::limits::{GOVERNORS_LISTED_MAX, QUERIES_LANE};
+use crate::ring::Receiver;
 use crate::view::{DryRun, GovernorView, Transition};
 
 /// A question to a shard. It is answered when the shard has stepped every event up to a number.
@@ -51,17 +55,25 @@ impl Question {
     }
 }
 
-/// Governors in the order of tenant and SKU, those behind `after`.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    pub tenant: Option<Box<str>>,
-    pub after: Option<(Box<str>, Box<str>)>,
-    pub limit: usize,
+/// What is asked of a shard, and the page that is put together now.
+#[derive(Debug)]
+pub struct Queries {
+    lane: Receiver<Query>,
+    /// Questions that wait for an event.
+    early: Vec<Query>,
+    listing: Option<Listing>,
+}
+
+/// What queries are answered from.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    pub roster: &'a Roster,
+    pub rules: &'a Rules,
 }
 
 /// A page that is being put together.
 #[derive(Debug)]
-pub struct Listing {
+struct Listing {
     page: Page,
     found: Vec<GovernorView>,
     answer: oneshot::Sender<Vec<GovernorView>>,
@@ -70,17 +82,26 @@ pub struct Listing {
 /// Governors that one turn shows: some ten microseconds' work.
 const SLICE: usize = 64;
 
-impl Stage {
-    /// One slice of what is asked.
-    pub(super) fn answer_queries(&mut self) {
-        if self.lanes.queries.is_empty() && self.early.is_empty() && self.roster.directory.listing.is_none() {
+impl Queries {
+    pub fn new(lane: Receiver<Query>) -> Self {
+        Self { lane, early: Vec::new(), listing: None }
+    }
+
+    /// Whether something is to be answered, or about to be: everything up to `taken` will be stepped.
+    pub fn has_work(&self, taken: Seq) -> bool {
+        !self.lane.is_empty() || self.listing.is_some() || self.early.iter().any(|query| query.after <= taken)
+    }
+
+    /// Answers one slice of what is asked.
+    pub fn answer(&mut self, inbox: &Inbox, shown: Shown<'_>) {
+        if self.lane.is_empty() && self.early.is_empty() && self.listing.is_none() {
             return;
         }
-        let stepped = self.stepped();
+        let stepped = inbox.stepped();
         let mut left = SLICE;
         while left > 0 {
-            if let Some(listing) = self.roster.directory.listing.take() {
-                left = self.go_on(listing, left);
+            if let Some(listing) = self.listing.take() {
+                left = self.go_on(listing, left, shown);
                 continue;
             }
             let Some(question) = self.next_question(stepped) else { return };
@@ -91,15 +112,15 @@ impl Stage {
                     left -= 1;
                 }
                 Question::One { subject, answer } => {
-                    let governor = self.governor(&subject.tenant, &subject.sku);
-                    let _gone = answer.send(governor.map(|governor| self.view(governor)));
+                    let governor = shown.governor(&subject.tenant, &subject.sku);
+                    let _gone = answer.send(governor.map(|governor| shown.view(governor)));
                     left -= 1;
                 }
                 Question::Many { page, answer } => {
-                    self.roster.directory.listing = Some(Listing { page, found: Vec::new(), answer });
+                    self.listing = Some(Listing { page, found: Vec::new(), answer });
                 }
                 Question::DryRun { replay, now, answer } => {
-                    let _gone = answer.send(self.dry_run(*replay, now));
+                    let _gone = answer.send(shown.dry_run(*replay, now));
                     left = left.saturating_sub(SLICE / 8);
                 }
             }
@@ -112,7 +133,7 @@ impl Stage {
         if let Some(due) = self.early.iter().position(|query| query.after <= stepped) {
             return Some(self.early.remove(due).question);
         }
-        while let Some(query) = self.lanes.queries.pop() {
+        while let Some(query) = self.lane.pop() {
             if query.after <= stepped {
                 return Some(query.question);
             }
@@ -125,24 +146,25 @@ impl Stage {
     }
 
     /// Adds to a page, and hands it over when it is whole. Returns how many governors the turn may still show.
-    fn go_on(&mut self, mut listing: Listing, left: usize) -> usize {
+    fn go_on(&mut self, mut listing: Listing, left: usize, shown: Shown<'_>) -> usize {
         let wanted = listing.page.limit.min(GOVERNORS_LISTED_MAX) - listing.found.len();
         let count = wanted.min(left);
         let before = listing.found.len();
-        let slots = self.roster.directory.slots(&listing.page, count);
-        let governors = slots.filter_map(|slot| self.roster.get(slot));
-        listing.found.extend(governors.map(|governor| self.view(governor)));
-        let shown = listing.found.len() - before;
-        if shown < count || shown == wanted || listing.answer.is_closed() {
+        let governors = shown.roster.page(&listing.page, count);
+        listing.found.extend(governors.map(|governor| shown.view(governor)));
+        let added = listing.found.len() - before;
+        if added < count || added == wanted || listing.answer.is_closed() {
             let _gone = listing.answer.send(listing.found);
         } else {
             let last = listing.found.last();
             listing.page.after = last.map(|last| (last.tenant.clone(), last.sku.clone()));
-            self.roster.directory.listing = Some(listing);
+            self.listing = Some(listing);
         }
-        left - shown.max(1)
+        left - added.max(1)
     }
+}
 
+impl Shown<'_> {
     fn governor(&self, tenant: &str, sku: &str) -> Option<&Governor> {
         self.roster.get(self.roster.find(tenant, sku)?)
     }
@@ -159,11 +181,11 @@ impl Stage {
         });
         let seq = copy.as_ref().map_or(replay.case, Governor::last_seq).next();
         let mut governor =
-            copy.unwrap_or_else(|| Governor::new(&subject, seq, now, &self.rules, &mut effects));
+            copy.unwrap_or_else(|| Governor::new(&subject, seq, now, self.rules, &mut effects));
         let before = governor.state();
         governor.step(
             Event { seq, time: now, kind: Kind::Replay(Box::new(replay)) },
-            &self.rules,
+            self.rules,
             &mut effects,
         );
         let transitions = effects.drafts.iter().map(|draft| Transition {
@@ -189,7 +211,7 @@ impl Stage {
             tenant: governor.tenant().into(),
             sku: governor.sku().into(),
             state: governor.state().into_str(),
-            quota_remaining: governor.quota_remaining(&self.rules),
+            quota_remaining: governor.quota_remaining(self.rules),
             in_flight_action: governor.in_flight().map(|intent| intent.action.to_string()),
             breaker: match governor.breaker() {
                 Breaker::Closed { .. } => "healthy",

@@ -1,58 +1,35 @@
-//! A shard's turn: take events, level them, step governors, route the effects, hand what changed to the store.
+//! A shard's turn: take events, level them, step governors, and hand on what they ask for and what changed.
 //!
-//! One thread owns the governors of its tenants, so a governor has no lock. The step itself is pure; this file joins
-//! it to lanes and timers. Events wait in a fair queue between lane and step; what concerns all governors (new rules,
-//! the end of a replay) is a barrier, at which everything before it is stepped first. A commit costs what changed since
-//! the last one, however many governors there are.
+//! One thread owns the governors of its tenants, so a governor has no lock. The step itself is pure; this file joins the
+//! parts: the inbox says which event is next, the roster has its governor, the release policy says when effects leave, and they
+//! leave by the outlet. A commit costs what changed since the last one, however many governors there are.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::barrier::Barrier;
-use super::dead_letter::CaseChange;
-use super::fair_queue::FairQueue;
-use super::governor::{Effects, Governor, Intent};
-use super::query::Query;
+use super::action::ActionRequest;
+use super::governor::{Effects, Governor};
+use super::inbox::{Barrier, Inbox, Ready};
+use super::outlet::Outlet;
+use super::ownership::PartitionOwnership;
+use super::query::{Queries, Query, Shown};
+use super::release::ReleasePolicy;
 use super::roster::Roster;
 use super::rules::{Compiled, Rules};
-use super::store::{Changes, Followup, Kept};
-use super::tenure::Tenure;
-use super::timers::Timers;
+use super::store::{Commit, Kept};
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, UnixMillis};
-use crate::kaizen::{Recorder, Stage as Measured};
-use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE, FAIR_QUEUE_BYTES_MAX, FAIR_QUEUE_EVENTS_MAX};
+use crate::kaizen::Recorder;
 use crate::ring::{Corner, Mark, Receiver, Sender, WeighedReceiver};
-
-/// What changed in one shard since its last commit.
-#[derive(Debug)]
-pub struct Commit {
-    pub shard: usize,
-    /// Counts this shard's commits: its receipts are durable once the scribe has passed [`Note::Commit`] of this number.
-    /// A row may hold events behind `through`, so that number would not tell.
-    pub number: u64,
-    pub changes: Changes,
-    /// The changes hold the shard's events up to here.
-    pub through: Seq,
-    /// Of a node that shares the state of partitions: those that it holds.
-    pub held: Option<Vec<u16>>,
-}
-
-/// What the outbound runtime is asked to do.
-#[derive(Debug)]
-pub struct Order {
-    pub intent: Intent,
-    /// A crash may have come after it was carried out and before its outcome was known.
-    pub maybe_twice: bool,
-}
+use crate::sharing::Adopt;
 
 /// What a shard is connected to.
 #[derive(Debug)]
 pub struct Lanes {
     pub events: WeighedReceiver<Feed>,
     pub notes: Sender<Note>,
-    pub orders: Sender<Order>,
+    pub orders: Sender<ActionRequest>,
     /// Timers that fired, to the journal.
     pub arrivals: Sender<Arrival>,
     /// What changed, to the store.
@@ -71,58 +48,20 @@ pub struct Marks {
     pub settled: Mark,
 }
 
-/// An event and the slot of its governor.
-#[derive(Debug)]
-struct Ready {
-    slot: u32,
-    event: Event,
-}
-
 pub struct Stage {
-    pub(super) shard: usize,
-    pub(super) rules: Arc<Rules>,
-    pub(super) compiled: Arc<Compiled>,
-    pub(super) roster: Roster,
-    ready: FairQueue<Ready>,
-    /// Everything before it is stepped first; nothing behind it is taken before.
-    barrier: Option<Barrier>,
-    /// Every event up to here was taken from the lane.
-    pub(super) taken: Seq,
-    /// A commit through this number is asked for.
-    pub(super) wanted: Option<Seq>,
-    /// The newest number that was asked for; a later one than `wanted` where that is not done yet.
-    pub(super) asked: Seq,
-    /// Commits so far.
-    pub(super) commits: u64,
-    pub(super) followups: Vec<Followup>,
-    pub(super) cases: Vec<CaseChange>,
-    /// Bodies held in `cases`.
-    pub(super) case_bytes: usize,
-    /// Rules that came since the last commit.
-    pub(super) rules_changed: Vec<(Seq, Arc<RulesText>)>,
-    pub(super) timers: Timers,
-    pub(super) effects: Effects,
-    pub(super) lanes: Lanes,
-    pub(super) marks: Marks,
-    pub(super) recorder: Recorder,
-    /// Effects that found their lane full; nothing else is taken before they are gone.
-    pub(super) notes: VecDeque<Note>,
-    pub(super) orders: VecDeque<Order>,
-    /// Something was ordered since the bell was rung.
-    pub(super) ordered: bool,
-    /// False during a replay: what governors order then was ordered before.
-    pub(super) live: bool,
-    steps: u32,
-    /// Keys of governors that are gone and whose rows are to go.
-    pub(super) forgotten: HashSet<Box<str>>,
-    /// When some of the governors are looked at next.
-    pub(super) looks_at: Option<Instant>,
+    shard: usize,
+    rules: Arc<Rules>,
+    compiled: Arc<Compiled>,
+    inbox: Inbox,
+    roster: Roster,
+    release: ReleasePolicy,
+    outlet: Outlet,
+    queries: Queries,
+    /// Room for what a step asks for.
+    effects: Effects,
     /// Events on which the decision panicked twice.
     parked: HashSet<Seq>,
-    /// Questions that wait for an event.
-    pub(super) early: Vec<Query>,
-    /// Of a node that shares the state of partitions.
-    pub(super) tenure: Option<Tenure>,
+    steps: u32,
 }
 
 /// What a panic carries when deciding on an event caused it.
@@ -133,8 +72,6 @@ pub struct Stumble {
 
 /// Every so many steps one is measured.
 const SAMPLE: u32 = 16;
-/// Receipts that wait for the scribe before it is woken.
-const NOTES_RING: usize = DRAFTS_LANE / 8;
 /// Events taken in one turn, so that timers and operators get theirs.
 const TURN_EVENTS: usize = 1024;
 
@@ -148,42 +85,26 @@ impl Stage {
         marks: Marks,
         recorder: Recorder,
     ) -> Self {
-        let mut stage = Self {
+        let Lanes { events, notes, orders, arrivals, commits, queries } = lanes;
+        let Marks { decided, states, settled } = marks;
+        let mut roster = Roster::new(states, settled);
+        for governor in governors {
+            let kept = Kept::all_of(&governor);
+            roster.admit(governor, kept);
+        }
+        Self {
             shard,
             rules,
             compiled,
-            roster: Roster::default(),
-            ready: FairQueue::default(),
-            barrier: None,
-            taken: Seq(0),
-            wanted: None,
-            asked: Seq(0),
-            commits: 0,
-            followups: Vec::new(),
-            cases: Vec::new(),
-            case_bytes: 0,
-            rules_changed: Vec::new(),
-            timers: Timers::default(),
+            inbox: Inbox::new(events),
+            roster,
+            release: ReleasePolicy::default(),
+            outlet: Outlet::new(shard, (notes, orders), (arrivals, commits), (decided, recorder)),
+            queries: Queries::new(queries),
             effects: Effects::default(),
-            lanes,
-            marks,
-            recorder,
-            notes: VecDeque::new(),
-            orders: VecDeque::new(),
-            ordered: false,
-            live: false,
-            steps: 0,
-            forgotten: HashSet::new(),
-            looks_at: None,
             parked: HashSet::new(),
-            early: Vec::new(),
-            tenure: None,
-        };
-        for governor in governors {
-            let kept = Kept::all_of(&governor);
-            stage.roster.admit(governor, kept);
+            steps: 0,
         }
-        stage
     }
 
     /// Gives up on these events: their signals become dead letters.
@@ -196,118 +117,107 @@ impl Stage {
     /// Tells those who accept which tenants have too much waiting.
     #[must_use]
     pub fn telling(mut self, crowd: Corner) -> Self {
-        self.roster.tenants.tell(crowd);
+        self.roster.tell(crowd);
+        self
+    }
+
+    /// Shares the state of partitions.
+    #[must_use]
+    pub fn sharing(mut self, ownership: PartitionOwnership) -> Self {
+        self.release = ReleasePolicy::WhenShared(Box::new(ownership));
         self
     }
 
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.lanes.events.is_empty()
-            || !self.lanes.queries.is_empty()
-            || self.roster.directory.listing.is_some()
-            || !self.ready.is_empty()
-            || self.barrier.is_some()
-            || self.early.iter().any(|query| query.after <= self.taken)
+        !self.inbox.is_empty() || self.queries.has_work(self.inbox.last_taken())
     }
 
     /// Events that wait for their step.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.ready.len()
+        self.inbox.waiting()
     }
 
     /// Nothing waits: neither to be taken nor to be handed on.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        !self.has_work() && !self.is_blocked() && self.wanted.is_none()
+        !self.has_work() && !self.is_blocked() && !self.release.is_asked()
     }
 
     /// Whether a lane has no room for what was decided; nothing is taken before it has.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        !self.notes.is_empty() || !self.orders.is_empty() || self.case_bytes > CASE_BYTES_HELD_MAX
+        self.outlet.is_blocked()
     }
 
     /// When a timer is due next.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixMillis> {
-        self.timers.next_due()
+        self.outlet.next_due()
     }
 
     /// Takes what waits, and offers the timers that are due at the journal's `time`. Returns whether there was anything to do.
     pub fn turn(&mut self, now: Instant, time: UnixMillis) -> bool {
-        self.recorder.flush_if_due(now);
-        self.answer_queries();
+        self.outlet.flush_measures(now);
+        self.queries.answer(&self.inbox, Shown { roster: &self.roster, rules: &self.rules });
         if !self.hand_on() {
             return false;
         }
-        self.roster.tenants.look();
+        self.roster.look_at_tenants();
         let mut took = self.take();
         for _ in 0..TURN_EVENTS {
-            let Some((tenant, ready)) = self.ready.pop() else { break };
+            let Some((tenant, ready)) = self.inbox.next() else { break };
             took = true;
-            self.roster.tenants.steps(tenant);
+            self.roster.event_steps(tenant);
             self.step(ready);
             if self.is_blocked() {
                 break;
             }
         }
-        if self.ready.is_empty()
-            && let Some(barrier) = self.barrier.take()
-        {
+        if let Some(barrier) = self.inbox.pass_barrier() {
             took = true;
             self.pass(barrier);
         }
-        self.commit_if_due();
+        self.release.commit_if_asked(&self.inbox, &mut self.roster, &mut self.outlet);
         self.hand_on();
-        // The scribe looks by itself, and closes a batch by its age: it is woken only so that the lane does not fill.
-        if self.lanes.notes.depth() >= NOTES_RING {
-            self.lanes.notes.ring();
-        }
-        if std::mem::take(&mut self.ordered) {
-            self.lanes.orders.ring();
-        }
+        self.outlet.wake();
         if took {
-            for (mark, count) in self.marks.states.iter().zip(self.roster.states()) {
-                mark.publish(count);
-            }
+            self.roster.publish_states();
         }
-        if self.live {
-            self.fire(time);
+        if self.outlet.is_live() {
+            self.outlet.fire(time);
             self.look_for_idle(now, time);
         }
         took
     }
 
+    /// False while nothing may be taken.
+    fn hand_on(&mut self) -> bool {
+        self.outlet.hand_on() && self.release.commit_unasked(&self.inbox, &mut self.roster, &mut self.outlet)
+    }
+
     /// From the lane into the levelled order, as far as there is room.
     fn take(&mut self) -> bool {
         let mut took = false;
-        while self.barrier.is_none()
-            && self.ready.len() < FAIR_QUEUE_EVENTS_MAX
-            && self.ready.cost() < FAIR_QUEUE_BYTES_MAX
-            && let Some(feed) = self.lanes.events.pop()
-        {
+        while let Some(feed) = self.inbox.receive() {
             took = true;
             match feed {
                 Feed::Event(event) => self.take_event(event),
                 Feed::Through(seq) => {
-                    self.taken = seq;
-                    // What is shared is committed, and only that.
-                    if self.tenure.is_none() {
-                        self.asked = seq;
-                        self.wanted.get_or_insert(seq);
-                    }
+                    self.inbox.taken(seq);
+                    self.release.ask(seq);
                 }
-                Feed::Cut(through) => self.barrier = Some(Barrier::Cut(through)),
-                Feed::Live => self.barrier = Some(Barrier::Live),
+                Feed::Cut(through) => self.inbox.wait_behind_all(Barrier::Cut(through)),
+                Feed::Live => self.inbox.wait_behind_all(Barrier::Live),
             }
         }
         took
     }
 
     fn take_event(&mut self, event: Event) {
-        self.taken = event.seq;
-        if self.is_elsewhere(&event.kind) {
+        self.inbox.taken(event.seq);
+        if self.release.is_elsewhere(&event.kind) {
             if let Kind::Stray(_) = event.kind {
                 self.set_apart(event);
             }
@@ -320,10 +230,13 @@ impl Stage {
                 if crate::fault::planted("rules-without-barrier") {
                     self.pass(barrier);
                 } else {
-                    self.barrier = Some(barrier);
+                    self.inbox.wait_behind_all(barrier);
                 }
             }
-            Kind::Hold(_) | Kind::Shared(_) => self.barrier = Some(Barrier::Tenure(event)),
+            Kind::Hold(hold) => self.inbox.wait_behind_all(Barrier::Hold(event.seq, *hold)),
+            Kind::Shared(shared) => {
+                self.inbox.wait_behind_all(Barrier::Shared(event.seq, shared.clone()));
+            }
             Kind::Signal(_)
             | Kind::Outcome(_)
             | Kind::Timer(_)
@@ -332,51 +245,10 @@ impl Stage {
             | Kind::Stray(_)
             | Kind::Position(_)
             | Kind::Adopt(_) => {
-                let bytes = event.kind.body_bytes();
-                let Some(slot) = self.find_or_admit(&event) else { return };
-                let tenant = self.roster.slot(slot).map(|slot| slot.tenant).unwrap_or_default();
-                self.ready.push(tenant, bytes, Ready { slot, event });
-                self.roster.tenants.event(tenant);
+                let Some(at) = self.find_or_admit(&event) else { return };
+                let tenant = self.roster.event_waits(at);
+                self.inbox.wait(tenant, Ready { at, event });
             }
-        }
-    }
-
-    /// Every event of this shard up to here was stepped.
-    pub(super) fn stepped(&self) -> Seq {
-        let held = match &self.barrier {
-            Some(Barrier::Rules(event, _) | Barrier::Tenure(event)) => Some(event.seq),
-            Some(Barrier::Live | Barrier::Cut(_)) | None => None,
-        };
-        let oldest = self.ready.fronts().map(|ready| ready.event.seq).chain(held).min();
-        oldest.map_or(self.taken, |oldest| self.taken.min(Seq(oldest.0 - 1)))
-    }
-
-    fn step(&mut self, Ready { slot: at, event }: Ready) {
-        self.steps = self.steps.wrapping_add(1);
-        let begun = self.steps.is_multiple_of(SAMPLE).then(clock::now);
-        let seq = event.seq;
-        let Some(slot) = self.roster.slot_mut(at) else { return };
-        let before = slot.governor.state();
-        crate::fault::point("K11");
-        if let Kind::Adopt(adopt) = &event.kind {
-            self.adopt(at, adopt, &event);
-        } else if !self.parked.is_empty() && self.parked.contains(&seq) {
-            slot.governor.park(event, &self.rules, &mut self.effects);
-        } else {
-            let decided = catch_unwind(AssertUnwindSafe(|| {
-                crate::fault::stumble("shard", seq.0);
-                slot.governor.step(event, &self.rules, &mut self.effects);
-            }));
-            if decided.is_err() {
-                // The governor may be half changed: the whole shard is taken up again from the journal.
-                resume_unwind(Box::new(Stumble { at: seq }));
-            }
-        }
-        self.roster.stepped(at, before);
-        self.route_of(at, seq);
-        self.marks.decided.publish(seq.0);
-        if let Some(begun) = begun {
-            self.recorder.record(Measured::Decide, clock::now() - begun);
         }
     }
 
@@ -387,37 +259,97 @@ impl Stage {
         }
         let subject = event.kind.governor()?;
         let governor = Governor::new(&subject, event.seq, event.time, &self.rules, &mut self.effects);
-        self.route();
+        self.outlet.emit(&mut self.effects);
         Some(self.roster.admit(governor, Kept::default()))
     }
 
-    /// The replay is over: arm every timer, and carry out again what was ordered and has no outcome.
-    pub(super) fn go_live(&mut self) {
-        self.live = true;
-        // What is shared is loaded anew when its partition is held again.
-        if self.tenure.is_some() {
-            return;
-        }
-        for governor in self.roster.iter() {
-            for arm in governor.timers() {
-                self.timers.arm(arm);
+    /// What no partition of this node's brings, but must be seen: a dead letter whose governor is elsewhere, or nowhere.
+    fn set_apart(&mut self, event: Event) {
+        let Some(subject) = event.kind.governor() else { return };
+        let mut governor = Governor::new(&subject, event.seq, event.time, &self.rules, &mut self.effects);
+        governor.step(event, &self.rules, &mut self.effects);
+        self.effects.timers.clear();
+        self.outlet.emit(&mut self.effects);
+    }
+
+    fn step(&mut self, Ready { at, event }: Ready) {
+        self.steps = self.steps.wrapping_add(1);
+        let begun = self.steps.is_multiple_of(SAMPLE).then(clock::now);
+        let seq = event.seq;
+        let Some(governor) = self.roster.get_mut(at) else { return };
+        let before = governor.state();
+        crate::fault::point("K11");
+        if let Kind::Adopt(adopt) = &event.kind {
+            self.adopt(at, adopt, &event);
+        } else if !self.parked.is_empty() && self.parked.contains(&seq) {
+            governor.park(event, &self.rules, &mut self.effects);
+        } else {
+            let decided = catch_unwind(AssertUnwindSafe(|| {
+                crate::fault::stumble("shard", seq.0);
+                governor.step(event, &self.rules, &mut self.effects);
+            }));
+            if decided.is_err() {
+                // The governor may be half changed: the whole shard is taken up again from the journal.
+                resume_unwind(Box::new(Stumble { at: seq }));
             }
-            let unsettled = governor.in_flight().cloned();
-            self.orders.extend(unsettled.map(|intent| Order { intent, maybe_twice: true }));
+        }
+        self.roster.stepped(at, before);
+        self.release.emit(&mut self.effects, self.roster.get(at), seq, &mut self.outlet);
+        self.outlet.decided(seq);
+        if let Some(begun) = begun {
+            self.outlet.measure(clock::now() - begun);
         }
     }
 
-    fn fire(&mut self, time: UnixMillis) {
-        let mut rang = false;
-        while self.lanes.arrivals.room() > 0
-            && let Some(timer) = self.timers.due(time)
+    /// The governor that an event brings.
+    fn adopt(&mut self, at: u32, adopt: &Adopt, event: &Event) {
+        let adopted = Governor::adopted(adopt.row(), event.seq, event.time, &self.rules);
+        assert!(adopted.is_ok(), "a row is read before it is journalled: {adopted:?}");
+        let (Ok(adopted), Some(governor)) = (adopted, self.roster.get_mut(at)) else { return };
+        *governor = adopted;
+        governor.timers().for_each(|arm| self.outlet.arm(arm));
+        if self.outlet.is_live()
+            && let Some(intent) = governor.in_flight().cloned()
         {
-            let pushed = self.lanes.arrivals.push(Arrival::Timer(Box::new(timer)));
-            assert!(pushed.is_ok(), "there was room, and only this thread pushes");
-            rang = true;
+            self.outlet.order_again(intent);
         }
-        if rang {
-            self.lanes.arrivals.ring();
+    }
+
+    fn pass(&mut self, barrier: Barrier) {
+        match barrier {
+            Barrier::Live => self.release.go_live(&self.roster, &mut self.outlet),
+            Barrier::Cut(through) => self.release.cut(through, &mut self.roster),
+            Barrier::Hold(seq, hold) => {
+                self.release.hold(hold, &mut self.roster, &mut self.outlet);
+                self.outlet.decided(seq);
+            }
+            Barrier::Shared(seq, shared) => {
+                self.release.release(&shared, &mut self.roster, &mut self.outlet);
+                self.outlet.decided(seq);
+            }
+            Barrier::Rules(event, text) => self.change_rules(&event, text),
+        }
+    }
+
+    fn change_rules(&mut self, event: &Event, text: Arc<RulesText>) {
+        let rules = self.compiled.of(text.text());
+        assert!(rules.is_ok(), "rules are compiled before they are journalled, and again before a replay");
+        let Ok(rules) = rules else { return };
+        // They concern the node: one shard speaks for all.
+        if self.shard == 0 {
+            let drafts = rules.receipts(&self.rules, event, &text);
+            self.outlet.rules(event.seq, text, drafts);
+            self.compiled.hold(event.seq, &rules);
+        }
+        self.rules = rules;
+        self.outlet.decided(event.seq);
+    }
+
+    fn look_for_idle(&mut self, now: Instant, time: UnixMillis) {
+        let (mut rings, outlet) = (false, &mut self.outlet);
+        self.roster.look_for_idle(now, time, &self.rules, |timer| rings |= outlet.offer(timer));
+        if rings {
+            outlet.wake_journal();
         }
     }
 

@@ -9,14 +9,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::event::{Arrival, Outcome};
-use crate::jidoka::action::{Executor, Targets, Watch};
-use crate::jidoka::stage::Order;
+use crate::jidoka::action::{ActionRequest, Executor, Targets, Watch};
 use crate::kaizen::{Collector, Counter, Gauges};
 use crate::ring::{Bell, Full, Mark, Receiver, Sender, Switch};
 
 /// What orders come on, and where outcomes go.
 pub struct Lanes {
-    pub orders: Vec<Receiver<Order>>,
+    pub orders: Vec<Receiver<ActionRequest>>,
     pub bell: Arc<Bell>,
     pub ordered: Arc<Notify>,
     pub outcomes: Sender<Arrival>,

@@ -22,10 +22,10 @@ use crate::clock;
 use crate::disk::make_dir;
 use crate::event::{JournalId, Seq};
 use crate::jidoka::governor::Governor;
+use crate::jidoka::ownership::PartitionOwnership;
 use crate::jidoka::rules::{Compiled, Rules, RulesSource};
 use crate::jidoka::stage as shard;
 use crate::jidoka::store::{self, Cases, Embedded, Followups, Keeper, Retiring};
-use crate::jidoka::tenure::Tenure;
 use crate::kaizen::Recorder;
 use crate::kanban::stage as journal;
 use crate::proof::note::LocalSigner;
@@ -109,7 +109,7 @@ impl Recovered {
         start: &Start<'_>,
         ends: DecidingEnds,
         (marks, abandon, tell): (&journal::Marks, &Switch, &mpsc::Sender<Told>),
-        (tenures, elsewhere): (Vec<Tenure>, Elsewhere),
+        (tenures, elsewhere): (Vec<PartitionOwnership>, Elsewhere),
         mut recorder: impl FnMut() -> Result<Recorder, ServeError>,
     ) -> Result<(Deciding, Decided), ServeError> {
         let Self { opened, rules, compiled, reader, followups, cases, marks: scribe_marks } = self;

@@ -13,7 +13,7 @@ use super::wiring::IngressEnds;
 use crate::clock;
 use crate::event::{Seq, Subject};
 use crate::jidoka::governor::Bare;
-use crate::jidoka::tenure::Tenure;
+use crate::jidoka::ownership::PartitionOwnership;
 use crate::kaizen::Gauges;
 use crate::kanban::broker::consumer::{self, Consumer};
 use crate::kanban::broker::trouble::Trouble;
@@ -28,7 +28,7 @@ use crate::view::{StageHealth, StateView};
 pub struct Ends {
     pub marks: Marks,
     /// One for each shard.
-    pub tenures: Vec<Tenure>,
+    pub tenures: Vec<PartitionOwnership>,
     pub asks: mpsc::Sender<Ask>,
     pub sharer: Box<Sharer>,
     pub asked: mpsc::Receiver<Ask>,
@@ -49,7 +49,7 @@ pub fn plan(
     let (mut tenures, mut cuts) = (Vec::new(), Vec::new());
     for _ in 0..shards {
         let (cut, taken) = lane(1, Arc::clone(&bell));
-        tenures.push(Tenure::new(partitions, held, cut));
+        tenures.push(PartitionOwnership::new(partitions, held, cut));
         cuts.push(taken);
     }
     let lanes = Lanes { arrivals, acks, cuts, bell, rung: acked };

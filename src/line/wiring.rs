@@ -7,9 +7,10 @@ use tokio::sync::Notify;
 use super::supervisor::Restarts;
 use crate::andon::log::{LogError, Sealed};
 use crate::event::{Ack, Arrival};
+use crate::jidoka::action::ActionRequest;
 use crate::jidoka::query::Query;
-use crate::jidoka::stage::{self as shard, Commit, Order};
-use crate::jidoka::store;
+use crate::jidoka::stage as shard;
+use crate::jidoka::store::{self, Commit};
 use crate::kaizen::Gauges;
 use crate::kanban::stage as journal;
 use crate::limits;
@@ -45,7 +46,7 @@ pub struct IngressEnds {
 
 /// What the outbound runtime talks through.
 pub struct OutboundEnds {
-    pub orders: Vec<Receiver<Order>>,
+    pub orders: Vec<Receiver<ActionRequest>>,
     pub bell: Arc<Bell>,
     pub ordered: Arc<Notify>,
     pub outcomes: Sender<Arrival>,

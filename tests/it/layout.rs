@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::parts::Layer;
+
 /// Each module and what it may import from the crate.
 const MAY_KNOW: [(&str, &[&str]); 35] = [
     ("limits", &[]),
@@ -127,16 +129,96 @@ fn imports_flow_one_way() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-#[test]
-fn no_file_holds_two_ideas() {
+/// Layers that are made of parts: no field is shared between files, no type does everything, no two files need each other.
+/// A layer is added here once it complies.
+const OF_PARTS: [&str; 1] = ["jidoka"];
+/// Fields that a struct has at most.
+const FIELDS_MAX: usize = 15;
+/// Structs that may have more, and why.
+const LARGE: [(&str, &str); 0] = [];
+
+fn layer(name: &str) -> Layer {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    sources(&root, &mut files);
-    let long: Vec<String> = files
-        .iter()
-        .map(|file| (file, std::fs::read_to_string(file).unwrap().lines().count()))
-        .filter(|(_, lines)| *lines > 550)
-        .map(|(file, lines)| format!("{}: {lines} lines", file.display()))
-        .collect();
-    assert!(long.is_empty(), "{long:#?}");
+    sources(&root.join(name), &mut files);
+    let text = |path: PathBuf| {
+        let relative = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        (relative, std::fs::read_to_string(&path).unwrap())
+    };
+    Layer::new(files.into_iter().map(text))
+}
+
+#[test]
+fn no_field_is_shared_between_files() {
+    let found: Vec<String> = OF_PARTS.iter().flat_map(|name| layer(name).shared_fields()).collect();
+    assert!(
+        found.is_empty(),
+        "give the type a method, or make it plain data of a module of its own: {found:#?}"
+    );
+}
+
+#[test]
+fn no_type_does_everything() {
+    let found: Vec<String> =
+        OF_PARTS.iter().flat_map(|name| layer(name).large_structs(FIELDS_MAX, &LARGE)).collect();
+    assert!(found.is_empty(), "more than {FIELDS_MAX} fields; find its parts: {found:#?}");
+}
+
+#[test]
+fn no_files_need_each_other() {
+    let found: Vec<String> = OF_PARTS.iter().flat_map(|name| layer(name).circles()).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Each kind of violation, once.
+#[test]
+fn what_these_rules_forbid_is_found() {
+    let planted = |files: &[(&str, &str)]| {
+        Layer::new(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())))
+    };
+    for field in ["pub(super) a: u8", "pub(crate) a: u8", "pub(in crate::x) a: u8"] {
+        let text = format!("fn f() {{ struct S {{ {field} }} }} struct T(u8); enum E {{ A }}");
+        assert_eq!(planted(&[("x/mod.rs", &text)]).shared_fields(), ["x/mod.rs: S.a"], "{field}");
+    }
+    assert_eq!(planted(&[("x/mod.rs", "struct S(u8, pub(super) u8);")]).shared_fields(), ["x/mod.rs: S.1"]);
+    let innocent =
+        "pub struct S { pub a: u8, pub(self) b: u8, c: u8 } #[cfg(test)] struct T { pub(super) a: u8 }";
+    assert!(planted(&[("x/mod.rs", innocent)]).shared_fields().is_empty());
+
+    let large = planted(&[("x/mod.rs", "struct S { a: u8, b: u8, c: u8 } struct T { a: u8, b: u8, c: u8 }")]);
+    assert_eq!(large.large_structs(2, &[("T", "plain")]), ["x/mod.rs: S has 3"]);
+
+    let circle = |a: &str, b: &str, root: &str| {
+        let files = [("x/mod.rs", root), ("x/a.rs", a), ("x/b.rs", b), ("x/c.rs", "pub struct C;")];
+        planted(&files).circles().len()
+    };
+    let root = "mod a; mod b; mod c; pub use a::A; pub use c::C;";
+    for b in [
+        "use super::a::A;",
+        "use super::A;",
+        "use crate::x::{c::C, a::A as Other};",
+        "use super::a; fn f(_: a::A) {}",
+        "fn f(_: super::a::A) {}",
+        "fn f(_: Vec<crate::x::A>) {}",
+        "use crate::x as y; fn f() { y::A; }",
+        "use super::*;",
+        "mod inner { use super::super::A; }",
+    ] {
+        assert_eq!(circle("use super::b::B; pub struct A;", b, root), 1, "{b}");
+    }
+    for b in [
+        "use super::C;",
+        "#[cfg(test)] mod tests { use super::super::A; }",
+        "#[cfg(test)] use super::A;",
+        "fn f() { a::A; }",
+    ] {
+        assert_eq!(circle("use super::b::B; pub struct A;", b, root), 0, "{b}");
+    }
+    // Of a child and its parent.
+    assert_eq!(circle("use super::Own;", "", "mod a; use a::A; pub struct Own(A);"), 1);
+    assert_eq!(circle("use super::Own;", "", "mod a; mod b; pub struct Own;"), 0);
+    // A method of the type in another file, which its own file calls.
+    let split = "use super::a::A; impl A { pub fn gone(&self) {} }";
+    assert_eq!(circle("pub struct A; impl A { fn f(&self) { self.gone(); } }", split, root), 1);
+    assert_eq!(circle("pub struct A; impl A { fn f(&self) {} }", split, root), 0);
 }

@@ -26,6 +26,7 @@ mod logging;
 mod node;
 mod not_signals;
 mod operator;
+mod parts;
 mod plane;
 mod process;
 #[allow(dead_code, reason = "other tests use the rest")]

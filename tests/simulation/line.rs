@@ -13,9 +13,10 @@ use gemba::event::{
     Ack, Arrival, Command, Failure, Feed, JournalId, Note, Order, Outcome, Replay, RulesText, Seq, Subject,
     UnixMillis, Verb,
 };
+use gemba::jidoka::action::ActionRequest;
 use gemba::jidoka::rules::{Compiled, RulesSource};
-use gemba::jidoka::stage::{self as shard, Commit};
-use gemba::jidoka::store::{self, Keeper, StoreError};
+use gemba::jidoka::stage as shard;
+use gemba::jidoka::store::{self, Commit, Keeper, StoreError};
 use gemba::kaizen::Collector;
 use gemba::kanban::dedup::{ArchiveError, Background, Dedup};
 use gemba::kanban::journal::{Damage, Lineage, WriteError};
@@ -146,7 +147,7 @@ pub struct Behind {
     shards: Vec<shard::Stage>,
     scribe: scribe::Stage,
     keeper: Keeper,
-    orders: Vec<Receiver<shard::Order>>,
+    orders: Vec<Receiver<ActionRequest>>,
     outcomes: Sender<Arrival>,
     /// Actions that were carried out, and when their outcome is told.
     under_way: VecDeque<(u64, Outcome)>,
@@ -172,7 +173,7 @@ impl Behind {
 
     fn carry_out(&mut self, rng: &mut Rng, time: &Time, target: &mut Target) {
         let at = rng.index(self.orders.len());
-        if let Some(shard::Order { intent, maybe_twice }) = self.orders[at].pop() {
+        if let Some(ActionRequest { intent, maybe_twice }) = self.orders[at].pop() {
             target.calls.push((intent.action.seq, maybe_twice));
             if !rng.chance(self.silent) {
                 let signal = &intent.signal;
@@ -250,7 +251,7 @@ struct Lanes {
     scribe: Vec<scribe::Port>,
     keeper: Vec<store::Port>,
     clients: Vec<PortEnds>,
-    orders: Vec<Receiver<shard::Order>>,
+    orders: Vec<Receiver<ActionRequest>>,
     outcomes: Sender<Arrival>,
     operator: Sender<Ordered>,
 }

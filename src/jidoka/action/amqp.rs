@@ -15,9 +15,10 @@ use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::carry::{Carry, Trying};
+use super::payload;
+use super::request::ActionRequest;
 use super::retry::{self, Miss};
-use super::{Carry, Trying, payload};
-use crate::jidoka::stage::Order;
 use crate::limits::ACTION_TOTAL;
 use crate::net::amqp::{self, Broker, said};
 
@@ -189,7 +190,7 @@ impl Publisher {
 }
 
 impl Carry for Publisher {
-    fn carry<'a>(&'a self, order: &'a Order, _: Instant) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a ActionRequest, _: Instant) -> Trying<'a> {
         Box::pin(async move {
             let message = payload::message(order);
             self.link.publish(&self.route, order.intent.action.to_string(), &message).await

@@ -14,12 +14,12 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::Carry;
+use super::carry::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::queue::{Queue, Waiting};
+use super::request::ActionRequest;
 use super::retry::{self, Miss};
 use crate::event::{Failure, Outcome};
-use crate::jidoka::stage::Order;
 use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX};
 
 /// Carries out orders, each on its target.
@@ -85,7 +85,7 @@ impl Executor {
         Self { bounds, random, targets: Vec::new(), calls: JoinSet::new(), settled: VecDeque::new() }
     }
 
-    pub(super) fn add(&mut self, name: Arc<str>, carry: Rc<dyn Carry>, timeout: Duration, calls_max: usize) {
+    pub fn add(&mut self, name: Arc<str>, carry: Rc<dyn Carry>, timeout: Duration, calls_max: usize) {
         let gate = RefCell::new(Gate::new(self.bounds, Instant::now()));
         let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0) });
         let waiting = Queue::default();
@@ -104,7 +104,7 @@ impl Executor {
     }
 
     /// Takes an order. Its outcome comes from [`Executor::next`] or [`Executor::ended`].
-    pub fn submit(&mut self, order: Order) {
+    pub fn submit(&mut self, order: ActionRequest) {
         let now = Instant::now();
         let named = |lane: &Lane| lane.watch.name == order.intent.name;
         let Some(target) = self.targets.iter().position(named) else {
@@ -228,7 +228,7 @@ impl Executor {
 }
 
 impl Lane {
-    fn turned_away(&self, order: &Order, why: &str) -> Outcome {
+    fn turned_away(&self, order: &ActionRequest, why: &str) -> Outcome {
         let why = format!("target `{}` {why}", self.watch.name);
         outcome(order, Err(Failure::withheld(shortened(why))))
     }
@@ -268,7 +268,7 @@ impl Call {
         result
     }
 
-    async fn tries(&self, order: &Order, until: Instant) -> (Result<(), Failure>, Word) {
+    async fn tries(&self, order: &ActionRequest, until: Instant) -> (Result<(), Failure>, Word) {
         let left = || until.saturating_duration_since(Instant::now());
         let name = &self.watch.name;
         if left().is_zero() {
@@ -301,7 +301,7 @@ impl Call {
         }
     }
 
-    async fn one(&self, order: &Order, left: Duration) -> Result<(), Miss> {
+    async fn one(&self, order: &ActionRequest, left: Duration) -> Result<(), Miss> {
         let patience = self.timeout.min(left);
         let until = Instant::now() + patience;
         match tokio::time::timeout_at(until, self.carry.carry(order, until)).await {
@@ -330,7 +330,7 @@ fn no_room() -> String {
     format!("had no room within {} s", ACTION_TOTAL.as_secs())
 }
 
-fn outcome(order: &Order, result: Result<(), Failure>) -> Outcome {
+fn outcome(order: &ActionRequest, result: Result<(), Failure>) -> Outcome {
     let signal = &order.intent.signal;
     Outcome { subject: signal.into(), action: order.intent.action, result, maybe_twice: order.maybe_twice }
 }

@@ -6,9 +6,10 @@ use std::io;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::carry::{Carry, Trying};
+use super::payload;
+use super::request::ActionRequest;
 use super::retry::Miss;
-use super::{Carry, Trying, payload};
-use crate::jidoka::stage::Order;
 use crate::limits::LOG_LINES_MAX;
 
 struct Line {
@@ -56,7 +57,7 @@ fn write<W: io::Write>(mut lines: mpsc::Receiver<Line>, out: impl Fn() -> W) {
 }
 
 impl Carry for Writer {
-    fn carry<'a>(&'a self, order: &'a Order, _: Instant) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a ActionRequest, _: Instant) -> Trying<'a> {
         Box::pin(async move {
             let gone = || Miss::again("nobody writes to standard output");
             let (written, answer) = oneshot::channel();

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::super::stage::Order;
+use super::request::ActionRequest;
 use crate::event::UnixMillis;
 use crate::signal;
 
@@ -41,7 +41,7 @@ struct Rule<'a> {
 }
 
 /// The message about an order.
-pub fn message(order: &Order) -> Vec<u8> {
+pub fn message(order: &ActionRequest) -> Vec<u8> {
     let (intent, signal) = (&order.intent, &order.intent.signal);
     let json = signal::is_strict(signal.body());
     let message = Message {
@@ -76,7 +76,7 @@ pub fn message(order: &Order) -> Vec<u8> {
 }
 
 /// A line about an order: the message without its frame.
-pub fn line(order: &Order) -> Vec<u8> {
+pub fn line(order: &ActionRequest) -> Vec<u8> {
     #[derive(Serialize)]
     struct Line<'a> {
         action_id: String,
@@ -127,7 +127,7 @@ pub(super) mod tests {
     use crate::signature::Verified;
 
     /// An order for the action `name`, caused by a signal that says `body`.
-    pub fn order(name: &str, number: u64, body: &str) -> Order {
+    pub fn order(name: &str, number: u64, body: &str) -> ActionRequest {
         let verified = Verified::assumed(Bytes::from(body.to_owned()));
         let signals = signal::parse(verified, Form::Single, &Fixed::default()).unwrap();
         let policy = Policy { pack: "cost".into(), rule: "spend".into(), content_hash: [0xab; 32] };
@@ -141,7 +141,7 @@ pub(super) mod tests {
             accepted: Seq(number),
             signal: signals.as_slice()[0].clone(),
         };
-        Order { intent, maybe_twice: false }
+        ActionRequest { intent, maybe_twice: false }
     }
 
     pub const SIGNAL: &str =

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::jidoka::stage::Order;
+use super::request::ActionRequest;
 use crate::limits::{TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
 
 pub struct Waiting {
-    pub order: Order,
+    pub order: ActionRequest,
     pub until: Instant,
 }
 

@@ -22,10 +22,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
 
+use super::carry::{Carry, Trying};
+use super::payload;
+use super::request::ActionRequest;
 use super::retry::{self, Miss};
-use super::{Carry, Trying, payload};
 use crate::clock;
-use crate::jidoka::stage::Order;
 use crate::limits::{ACTION_CONNECT, REPLY_BYTES_MAX, TARGET_CALLS_MAX};
 use crate::net::answer::Answer;
 use crate::net::client::{ConnectError, Connector};
@@ -76,7 +77,7 @@ impl Client {
         Self { endpoint, http }
     }
 
-    fn request(&self, order: &Order) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+    fn request(&self, order: &ActionRequest) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
         let body = payload::message(order);
         let id = order.intent.action.to_string();
         let signed = self.endpoint.signer.sign(&body, &id, clock::wall().0 / 1000);
@@ -137,7 +138,7 @@ impl Client {
 }
 
 impl Carry for Client {
-    fn carry<'a>(&'a self, order: &'a Order, until: Instant) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a ActionRequest, until: Instant) -> Trying<'a> {
         Box::pin(async move {
             let request = self.request(order).map_err(|_| Miss::refused("no request can be made for it"))?;
             self.ask(request, until).await

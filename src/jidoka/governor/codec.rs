@@ -2,17 +2,16 @@
 //! hashes mean equal governors, oracle O5). Signals that wait stand behind what else it knows, each as it is written by
 //! itself, so that a store need not write them again with every change. Reading takes any bytes and panics on none.
 
-use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
-
 use std::sync::Arc;
 
-use super::bare::Bare;
+use bytes::Bytes;
+
+use super::armed::Armed;
 use super::effects::Intent;
+use super::known::{Known, key};
 use super::mailbox::Held;
 use super::quota::Quota;
 use super::state::{Flight, Halted, HaltedBy, State};
-use super::{Armed, Governor};
 use crate::codec;
 use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::jidoka::breaker::Breaker;
@@ -46,63 +45,32 @@ pub enum Damage {
     Inconsistent,
 }
 
-impl Governor {
-    /// Appends this governor to `out`, the signals that wait included.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        self.encode_bare(out);
-        for held in self.held_after(None) {
-            held.encode(out);
-        }
+/// Appends what a governor knows but for the signals that wait, of which it says only how many there are.
+pub fn encode(known: &Known, out: &mut Vec<u8>) {
+    out.push(VERSION);
+    put_text(out, known.tenant());
+    put_text(out, known.sku());
+    put_u64(out, known.last_seq.0);
+    put_u64(out, known.last_signal.0);
+    out.push(u8::from(known.entitled) | u8::from(known.forgotten) << 1);
+    put_breaker(out, known.breaker);
+    put_quota(out, known.quota);
+    put_state(out, &known.state);
+    let at = out.len();
+    out.extend_from_slice(&[0; 2]);
+    if let Some(memory) = &known.memory {
+        memory.encode(out);
     }
-
-    /// The same but for the signals that wait, of which it says only how many there are.
-    pub fn encode_bare(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
-        put_text(out, self.tenant());
-        put_text(out, self.sku());
-        put_u64(out, self.last_seq.0);
-        put_u64(out, self.last_signal.0);
-        out.push(u8::from(self.entitled) | u8::from(self.forgotten) << 1);
-        put_breaker(out, self.breaker);
-        put_quota(out, self.quota);
-        put_state(out, &self.state);
-        let at = out.len();
-        out.extend_from_slice(&[0; 2]);
-        if let Some(memory) = &self.memory {
-            memory.encode(out);
-        }
-        // At most `MEMORIES_MAX` cells of some 300 bytes.
-        let len = u16::try_from(out.len() - at - 2).unwrap_or(u16::MAX);
-        out[at..at + 2].copy_from_slice(&len.to_le_bytes());
-    }
-
-    /// # Errors
-    /// [`Damage`] when the bytes are not exactly what [`Governor::encode`] writes.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let mut from = Reader::new(bytes);
-        let mut bare = from.bare()?;
-        for _ in 0..bare.lacks() {
-            bare.put(from.held()?)?;
-        }
-        from.end()?;
-        bare.complete()
-    }
-
-    /// Equal for governors that know the same. `scratch` is emptied and used.
-    pub fn state_hash(&self, scratch: &mut Vec<u8>) -> u64 {
-        scratch.clear();
-        self.encode(scratch);
-        xxh3_64(scratch)
-    }
+    // At most `MEMORIES_MAX` cells of some 300 bytes.
+    let len = u16::try_from(out.len() - at - 2).unwrap_or(u16::MAX);
+    out[at..at + 2].copy_from_slice(&len.to_le_bytes());
 }
 
-impl Held {
-    /// Appends the signal as [`Bare::wait`] reads it.
-    pub(in crate::jidoka) fn encode(&self, out: &mut Vec<u8>) {
-        put_u64(out, self.seq.0);
-        put_u64(out, self.accepted.0);
-        encode_signal(out, &self.signal);
-    }
+/// Appends a signal that waits as [`Reader::held`] reads it.
+pub fn encode_held(held: &Held, out: &mut Vec<u8>) {
+    put_u64(out, held.seq.0);
+    put_u64(out, held.accepted.0);
+    encode_signal(out, &held.signal);
 }
 
 fn put_u32(out: &mut Vec<u8>, value: u32) {
@@ -236,17 +204,18 @@ pub fn decode_signal(bytes: &[u8]) -> Result<Signal, Damage> {
     Ok(signal)
 }
 
-pub(super) struct Reader<'a> {
+/// Reads any bytes.
+pub struct Reader<'a> {
     from: codec::Reader<'a>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { from: codec::Reader::new(bytes) }
     }
 
     /// Nothing may be left.
-    pub(super) fn end(&self) -> Result<(), Damage> {
+    pub fn end(&self) -> Result<(), Damage> {
         let count = self.from.rest().len();
         if count == 0 { Ok(()) } else { Err(Damage::Trailing { count }) }
     }
@@ -279,7 +248,8 @@ impl<'a> Reader<'a> {
         self.u64(field).map(UnixMillis)
     }
 
-    pub(super) fn bare(&mut self) -> Result<Bare, Damage> {
+    /// What a governor knows, and how many signals wait and follow.
+    pub fn known(&mut self) -> Result<(Known, usize), Damage> {
         let found = self.u8("version")?;
         if found != VERSION {
             return Err(Damage::Version { found });
@@ -293,8 +263,8 @@ impl<'a> Reader<'a> {
         }
         let (breaker, quota) = (self.breaker()?, self.quota()?);
         let (state, lacks) = self.state()?;
-        let governor = Governor {
-            key: super::key(tenant, sku),
+        let known = Known {
+            key: key(tenant, sku),
             split: u8::try_from(tenant.len()).unwrap_or(u8::MAX),
             last_seq,
             last_signal,
@@ -305,7 +275,7 @@ impl<'a> Reader<'a> {
             state,
             memory: self.memory()?,
         };
-        Ok(Bare::new(governor, lacks))
+        Ok((known, lacks))
     }
 
     fn text(&mut self, field: &'static str) -> Result<&'a str, Damage> {
@@ -398,7 +368,7 @@ impl<'a> Reader<'a> {
         Ok(Flight { intent, deadline })
     }
 
-    pub(super) fn held(&mut self) -> Result<Held, Damage> {
+    pub fn held(&mut self) -> Result<Held, Damage> {
         Ok(Held { seq: self.seq("mailbox")?, accepted: self.seq("mailbox")?, signal: self.signal()? })
     }
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::super::dead_letter::CaseChange;
-use super::super::policy::Room;
-use crate::event::{ActionId, Seq, Subject, TimerKind, UnixMillis};
+use crate::event::{ActionId, Seq, Subject, Timer, TimerKind, UnixMillis};
+use crate::jidoka::dead_letter::CaseChange;
+use crate::jidoka::policy::Room;
 use crate::receipt::{Draft, Policy};
 use crate::signal::Signal;
 
@@ -17,7 +17,7 @@ pub struct Effects {
     pub timers: Vec<Arm>,
     pub cases: Vec<CaseChange>,
     /// No effect, but where rules are evaluated.
-    pub(super) room: Room,
+    pub room: Room,
 }
 
 impl Effects {
@@ -56,4 +56,12 @@ pub struct Arm {
     /// The event that armed it: the governor knows the timer by this number.
     pub armed: Seq,
     pub due: UnixMillis,
+}
+
+impl Arm {
+    /// The timer as the journal will bring it.
+    #[must_use]
+    pub fn into_timer(self) -> Timer {
+        Timer { subject: self.subject, kind: self.kind, armed: self.armed }
+    }
 }

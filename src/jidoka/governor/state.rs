@@ -1,14 +1,14 @@
 //! The six states, each with exactly what that moment knows. Only `boot` and `action_pending` have a mailbox, so
 //! nothing can wait where nothing will come to free it.
 
-use super::Armed;
+use super::armed::Armed;
 use super::effects::Intent;
 use super::mailbox::Mailbox;
 use crate::event::UnixMillis;
 use crate::receipt::StateName;
 
 #[derive(Debug)]
-pub(super) enum State {
+pub enum State {
     /// Waits for its entitlement.
     Boot(Box<Boot>),
     /// Decides on each signal.
@@ -24,33 +24,33 @@ pub(super) enum State {
 }
 
 #[derive(Debug)]
-pub(super) struct Boot {
-    pub(super) timer: Armed,
-    pub(super) mailbox: Mailbox,
+pub struct Boot {
+    pub timer: Armed,
+    pub mailbox: Mailbox,
 }
 
 #[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) flight: Flight,
-    pub(super) mailbox: Mailbox,
+pub struct Pending {
+    pub flight: Flight,
+    pub mailbox: Mailbox,
 }
 
 /// An action between its intent and its outcome.
 #[derive(Debug)]
-pub(super) struct Flight {
-    pub(super) intent: Intent,
-    pub(super) deadline: Armed,
+pub struct Flight {
+    pub intent: Intent,
+    pub deadline: Armed,
 }
 
 #[derive(Debug)]
-pub(super) struct Halted {
-    pub(super) since: UnixMillis,
-    pub(super) by: HaltedBy,
+pub struct Halted {
+    pub since: UnixMillis,
+    pub by: HaltedBy,
 }
 
 /// Who stopped it decides what ends it.
 #[derive(Debug)]
-pub(super) enum HaltedBy {
+pub enum HaltedBy {
     /// Its timer, or an operator.
     Breaker { reset: Armed },
     /// An operator only. An action may have been out when it stopped.
@@ -58,15 +58,15 @@ pub(super) enum HaltedBy {
 }
 
 impl State {
-    pub(super) fn boot(timer: Armed) -> Self {
+    pub fn boot(timer: Armed) -> Self {
         Self::Boot(Box::new(Boot { timer, mailbox: Mailbox::default() }))
     }
 
-    pub(super) fn pending(flight: Flight) -> Self {
+    pub fn pending(flight: Flight) -> Self {
         Self::ActionPending(Box::new(Pending { flight, mailbox: Mailbox::default() }))
     }
 
-    pub(super) fn name(&self) -> StateName {
+    pub fn name(&self) -> StateName {
         match self {
             Self::Boot(_) => StateName::Boot,
             Self::Stable => StateName::Stable,
@@ -77,7 +77,7 @@ impl State {
         }
     }
 
-    pub(super) fn flight(&self) -> Option<&Flight> {
+    pub fn flight(&self) -> Option<&Flight> {
         match self {
             Self::ActionPending(pending) => Some(&pending.flight),
             Self::Halted(Halted { by: HaltedBy::Operator { flight }, .. }) => flight.as_deref(),
@@ -85,7 +85,7 @@ impl State {
         }
     }
 
-    pub(super) fn mailbox(&self) -> Option<&Mailbox> {
+    pub fn mailbox(&self) -> Option<&Mailbox> {
         match self {
             Self::Boot(boot) => Some(&boot.mailbox),
             Self::ActionPending(pending) => Some(&pending.mailbox),
@@ -93,7 +93,7 @@ impl State {
         }
     }
 
-    pub(super) fn mailbox_mut(&mut self) -> Option<&mut Mailbox> {
+    pub fn mailbox_mut(&mut self) -> Option<&mut Mailbox> {
         match self {
             Self::Boot(boot) => Some(&mut boot.mailbox),
             Self::ActionPending(pending) => Some(&mut pending.mailbox),
@@ -102,7 +102,7 @@ impl State {
     }
 
     /// What a state that is left behind still owes: its action's outcome, and its waiting signals.
-    pub(super) fn into_parts(self) -> (Option<Flight>, Mailbox) {
+    pub fn into_parts(self) -> (Option<Flight>, Mailbox) {
         match self {
             Self::Boot(boot) => (None, boot.mailbox),
             Self::ActionPending(pending) => (Some(pending.flight), pending.mailbox),

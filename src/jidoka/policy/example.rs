@@ -1,20 +1,14 @@
-//! Examples beside the rules: one signal or a sequence of them, a state, and what the pack must decide. `gemba policy
-//! test` runs them, with memories that work as in the node.
+//! Examples beside the rules: one signal or a sequence of them, a state, and what the pack must decide.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use strum::IntoStaticStr;
 
-use super::memory::{Entry, Kind, Memory};
-use super::pack::{Declared, Rule};
-use super::{Decision, Pack, PolicySet, Question, Room};
 use crate::event::UnixMillis;
 use crate::expression::duration_millis;
 use crate::limits::{EXAMPLE_SIGNALS_MAX, EXAMPLE_TIMES_MAX};
 use crate::place::{ConfigError, Place};
-use crate::receipt::StateName;
 use crate::rfc3339;
 use crate::signal::{Assurance, Provenance, Severity, Signal, Text, Unchecked};
 
@@ -69,11 +63,11 @@ enum Severities {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GovernorText {
-    degraded: Option<bool>,
-    quota_remaining: Option<u32>,
-    failures: Option<u32>,
-    testing: Option<bool>,
+pub struct GovernorText {
+    pub degraded: Option<bool>,
+    pub quota_remaining: Option<u32>,
+    pub failures: Option<u32>,
+    pub testing: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -103,8 +97,6 @@ pub enum Expected {
     Error,
 }
 
-impl Expected {}
-
 /// A checked example.
 #[derive(Debug)]
 pub struct Example {
@@ -112,49 +104,34 @@ pub struct Example {
     /// What must come out of the last signal.
     pub expect: Expected,
     /// In the order of their times; never empty.
-    steps: Vec<SentSignal>,
-    now: UnixMillis,
+    pub steps: Vec<SentSignal>,
+    pub now: UnixMillis,
     /// By place among the pack's memories.
-    memory: Vec<(usize, f64)>,
-    governor: GovernorText,
+    pub memory: Vec<(usize, f64)>,
+    pub governor: GovernorText,
 }
 
 /// One signal of an example.
 #[derive(Debug)]
-struct SentSignal {
-    signal: Signal,
-    now: UnixMillis,
-    times: u32,
+pub struct SentSignal {
+    pub signal: Signal,
+    pub now: UnixMillis,
+    pub times: u32,
     /// Nothing: whatever is decided, as long as it fits.
-    expect: Option<Expected>,
+    pub expect: Option<Expected>,
     /// `none`: no rule.
-    rule: Option<Box<str>>,
-}
-
-/// What came out of the last signal, or of the first that did not come out as it should.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Which signal of the example, from 1.
-    pub signal: usize,
-    /// `None`: anything but an error.
-    pub expected: Option<Expected>,
-    pub decided: Expected,
-    /// The rule that decided or failed.
     pub rule: Option<Box<str>>,
-    /// Why it failed, where it did.
-    pub detail: Option<Arc<str>>,
-    pub passed: bool,
 }
 
 /// Noon of a Wednesday.
 const NOON: UnixMillis = UnixMillis(1_767_787_200_000);
 
 impl Example {
-    pub(super) fn check(read: ExampleText, place: Place, memories: &[Declared]) -> Result<Self, ConfigError> {
+    pub fn check(read: ExampleText, place: Place, memories: &[&str]) -> Result<Self, ConfigError> {
         let wrong = |what: String| ConfigError::new(&place, what);
         let mut memory = Vec::new();
         for (name, value) in &read.memory {
-            let at = memories.iter().position(|declared| *declared.name == **name);
+            let at = memories.iter().position(|declared| declared == name);
             memory.push((at.ok_or_else(|| wrong(format!("the pack declares no memory `{name}`")))?, *value));
         }
         let now = match &read.now {
@@ -169,73 +146,6 @@ impl Example {
         Ok(Self { place, expect: read.expect, steps, now, memory, governor: read.governor })
     }
 
-    /// Asks the pack.
-    #[must_use]
-    pub fn run(&self, of: &Rule, pack: &Arc<Pack>) -> Outcome {
-        let set = PolicySet::new(vec![Arc::clone(pack)]);
-        let mut memory = Some(Box::new(Memory::default()));
-        for (at, value) in &self.memory {
-            if let (Some(memory), Some(declared)) = (&mut memory, pack.memories.get(*at)) {
-                self.remember(memory, declared, *value);
-            }
-        }
-        let mut last = None;
-        for (at, step) in self.steps.iter().enumerate() {
-            for _ in 0..step.times {
-                let outcome = self.step(at + 1, step, of, &set, &mut memory);
-                if !outcome.passed {
-                    return outcome;
-                }
-                last = Some(outcome);
-            }
-        }
-        last.unwrap_or(Outcome {
-            signal: 0,
-            expected: None,
-            decided: Expected::Observe,
-            rule: None,
-            detail: None,
-            passed: false,
-        })
-    }
-
-    fn step(
-        &self,
-        number: usize,
-        step: &SentSignal,
-        of: &Rule,
-        set: &PolicySet,
-        memory: &mut Option<Box<Memory>>,
-    ) -> Outcome {
-        let degraded = self.governor.degraded.unwrap_or_default();
-        let question = Question {
-            signal: &step.signal,
-            now: step.now,
-            state: if degraded { StateName::Degraded } else { StateName::Stable },
-            entitled: !degraded,
-            quota_remaining: self.governor.quota_remaining.unwrap_or(1000),
-            testing: self.governor.testing.unwrap_or_default(),
-            failures: self.governor.failures.unwrap_or_default(),
-        };
-        let (decided, rule, detail) = match set.decide(&question, memory, &mut Room::default()) {
-            Ok(Decision::Observe(ruling)) => {
-                (Expected::Observe, ruling.map(|ruling| ruling.policy.rule.clone()), None)
-            }
-            Ok(Decision::Deny(ruling)) => (Expected::Deny, Some(ruling.policy.rule.clone()), None),
-            Ok(Decision::Act(ruling, _)) => (Expected::Act, Some(ruling.policy.rule.clone()), None),
-            Err(unfit) => (Expected::Error, Some(unfit.policy.rule.clone()), Some(unfit.detail)),
-        };
-        let as_expected = step.expect.map_or(decided != Expected::Error, |expect| decided == expect);
-        let own = step.expect.is_some_and(|expect| expect.into_str() == of.verdict.into_str());
-        let by_whom = match &step.rule {
-            Some(wanted) => rule.as_deref().unwrap_or("none") == &**wanted,
-            None if own => rule.as_deref() == Some(&*of.id),
-            None => true,
-        };
-        let passed = as_expected && by_whom;
-        Outcome { signal: number, expected: step.expect, decided, rule, detail, passed }
-    }
-
     /// The signal that `expect` is about.
     #[must_use]
     pub fn signal(&self) -> Option<&Signal> {
@@ -243,34 +153,16 @@ impl Example {
     }
 
     /// The type of the signal that `expect` is about.
-    pub(super) fn kind(&self) -> &str {
+    pub fn kind(&self) -> &str {
         self.steps.last().map_or("", |step| step.signal.kind())
     }
 
     /// Whether a signal of one of these types comes before the one that `expect` is about.
-    pub(super) fn sends_before(&self, types: &[Box<str>]) -> bool {
+    pub fn sends_before(&self, types: &[Box<str>]) -> bool {
         let before = self.steps.split_last().map_or(&[][..], |(_, before)| before);
         before.iter().any(|step| types.is_empty() || types.iter().any(|kind| **kind == *step.signal.kind()))
     }
-
-    fn remember(&self, memory: &mut Memory, declared: &Declared, value: f64) {
-        let times = if declared.kind == Kind::Count { value } else { 1.0 };
-        let entry = Entry {
-            id: declared.id,
-            kind: declared.kind,
-            window_millis: declared.window_millis,
-            value: if declared.kind == Kind::Count { 1.0 } else { value },
-        };
-        let mut left = times;
-        while left >= 1.0 && times <= COUNT_MAX {
-            memory.write(&entry, self.now);
-            left -= 1.0;
-        }
-    }
 }
-
-/// A count that an example may begin with.
-const COUNT_MAX: f64 = 1_000_000.0;
 
 /// The signals with their times.
 fn steps(read: &ExampleText, begin: UnixMillis) -> Result<Vec<SentSignal>, String> {

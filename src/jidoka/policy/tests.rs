@@ -1,5 +1,7 @@
 //! What a pack may say, what is told of one that is wrong, and what is decided.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::*;

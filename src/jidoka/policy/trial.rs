@@ -1,10 +1,16 @@
-//! A pack tried by its own examples, and what they leave untried.
+//! A pack tried by its own examples, with memories that work as in the node, and what they leave untried.
 
 use std::sync::Arc;
 
-use super::Pack;
-use super::example::{Expected, Outcome};
+use super::example::{Example, Expected, SentSignal};
+use super::facts::Question;
+use super::memory::{Entry, Kind, Memory};
+use super::pack::{Declared, Pack, Rule};
+use super::ruling::Decision;
+use super::set::{PolicySet, Room};
+use crate::event::UnixMillis;
 use crate::place::Place;
+use crate::receipt::StateName;
 
 /// What came out of a pack's examples.
 #[derive(Debug, Default)]
@@ -20,6 +26,21 @@ pub struct FailedExample {
     pub rule: Box<str>,
     pub place: Place,
     pub outcome: Outcome,
+}
+
+/// What came out of the last signal, or of the first that did not come out as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which signal of the example, from 1.
+    pub signal: usize,
+    /// `None`: anything but an error.
+    pub expected: Option<Expected>,
+    pub decided: Expected,
+    /// The rule that decided or failed.
+    pub rule: Option<Box<str>>,
+    /// Why it failed, where it did.
+    pub detail: Option<Arc<str>>,
+    pub passed: bool,
 }
 
 /// What no example shows.
@@ -52,7 +73,7 @@ pub fn run(pack: &Arc<Pack>) -> Trial {
     for rule in &pack.rules {
         let (mut fires, mut passes) = (false, false);
         for example in &rule.examples {
-            let outcome = example.run(rule, pack);
+            let outcome = try_out(example, rule, pack);
             if !outcome.passed {
                 let place = example.place.clone();
                 trial.failed.push(FailedExample { rule: rule.id.clone(), place, outcome });
@@ -83,3 +104,87 @@ pub fn run(pack: &Arc<Pack>) -> Trial {
     }
     trial
 }
+
+/// Asks the pack.
+fn try_out(example: &Example, of: &Rule, pack: &Arc<Pack>) -> Outcome {
+    let set = PolicySet::new(vec![Arc::clone(pack)]);
+    let mut memory = Some(Box::new(Memory::default()));
+    for (at, value) in &example.memory {
+        if let (Some(memory), Some(declared)) = (&mut memory, pack.memories.get(*at)) {
+            remember(memory, declared, *value, example.now);
+        }
+    }
+    let mut last = None;
+    for (at, step) in example.steps.iter().enumerate() {
+        for _ in 0..step.times {
+            let outcome = decide(example, (at + 1, step), of, &set, &mut memory);
+            if !outcome.passed {
+                return outcome;
+            }
+            last = Some(outcome);
+        }
+    }
+    last.unwrap_or(Outcome {
+        signal: 0,
+        expected: None,
+        decided: Expected::Observe,
+        rule: None,
+        detail: None,
+        passed: false,
+    })
+}
+
+fn decide(
+    example: &Example,
+    (number, step): (usize, &SentSignal),
+    of: &Rule,
+    set: &PolicySet,
+    memory: &mut Option<Box<Memory>>,
+) -> Outcome {
+    let degraded = example.governor.degraded.unwrap_or_default();
+    let question = Question {
+        signal: &step.signal,
+        now: step.now,
+        state: if degraded { StateName::Degraded } else { StateName::Stable },
+        entitled: !degraded,
+        quota_remaining: example.governor.quota_remaining.unwrap_or(1000),
+        testing: example.governor.testing.unwrap_or_default(),
+        failures: example.governor.failures.unwrap_or_default(),
+    };
+    let (decided, rule, detail) = match set.decide(&question, memory, &mut Room::default()) {
+        Ok(Decision::Observe(ruling)) => {
+            (Expected::Observe, ruling.map(|ruling| ruling.policy.rule.clone()), None)
+        }
+        Ok(Decision::Deny(ruling)) => (Expected::Deny, Some(ruling.policy.rule.clone()), None),
+        Ok(Decision::Act(ruling, _)) => (Expected::Act, Some(ruling.policy.rule.clone()), None),
+        Err(unfit) => (Expected::Error, Some(unfit.policy.rule.clone()), Some(unfit.detail)),
+    };
+    let as_expected = step.expect.map_or(decided != Expected::Error, |expect| decided == expect);
+    let own = step.expect.is_some_and(|expect| expect.into_str() == of.verdict.into_str());
+    let by_whom = match &step.rule {
+        Some(wanted) => rule.as_deref().unwrap_or("none") == &**wanted,
+        None if own => rule.as_deref() == Some(&*of.id),
+        None => true,
+    };
+    let passed = as_expected && by_whom;
+    Outcome { signal: number, expected: step.expect, decided, rule, detail, passed }
+}
+
+/// What the memory held before the first signal.
+fn remember(memory: &mut Memory, declared: &Declared, value: f64, now: UnixMillis) {
+    let times = if declared.kind == Kind::Count { value } else { 1.0 };
+    let entry = Entry {
+        id: declared.id,
+        kind: declared.kind,
+        window_millis: declared.window_millis,
+        value: if declared.kind == Kind::Count { 1.0 } else { value },
+    };
+    let mut left = times;
+    while left >= 1.0 && times <= COUNT_MAX {
+        memory.write(&entry, now);
+        left -= 1.0;
+    }
+}
+
+/// A count that an example may begin with.
+const COUNT_MAX: f64 = 1_000_000.0;

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Cases, Changes, Loaded, Retention, StateStore, StoreError, join};
+use super::cases::{Cases, Retention};
+use super::changes::Changes;
+use super::error::{StoreError, wrapped};
+use super::join::join;
+use super::state_store::{Loaded, StateStore};
 use crate::event::{Seq, UnixMillis};
 use crate::jidoka::governor::Governor;
 use crate::limits;
@@ -200,25 +204,11 @@ impl Followups {
     }
 }
 
-/// fjall's errors print its own types; these say what to do.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
-pub(super) fn wrapped(path: &Path, doing: &'static str, error: fjall::Error) -> StoreError {
-    let path = path.to_owned();
-    match error {
-        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
-            StoreError::Io { path, doing, source }
-        }
-        fjall::Error::Locked => StoreError::Locked { path },
-        fjall::Error::Poisoned => StoreError::Poisoned { path },
-        other => StoreError::Engine { path, doing, what: format!("{other:?}") },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use super::super::{Followup, Kept};
+    use super::super::changes::{Followup, Kept};
     use super::*;
     use crate::event::{Command, Event, Kind, Subject, Verb};
     use crate::jidoka::governor::Effects;

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{Retention, StateStore, StoreError};
+use super::cases::Retention;
+use super::changes::Commit;
+use super::error::StoreError;
+use super::state_store::StateStore;
 use crate::event::{Seq, UnixMillis};
-use crate::jidoka::stage::Commit;
 use crate::limits::CASES_RETIRED_EVERY;
 use crate::ring::{Mark, Receiver, Tide};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::Trying;
+use super::super::carry::Trying;
 use super::super::payload::tests::{SIGNAL, order};
 use super::*;
 use crate::limits::TARGET_WAITING_MAX;
@@ -52,7 +52,7 @@ impl Drop for Counted<'_> {
 }
 
 impl Carry for Scripted {
-    fn carry<'a>(&'a self, order: &'a Order, _: Instant) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a ActionRequest, _: Instant) -> Trying<'a> {
         Box::pin(async move {
             let number = self.tries();
             self.asked.borrow_mut().push((Instant::now(), order.intent.action.seq.0));

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::mailbox::Held;
 use super::super::state::State;
-use super::super::{Bare, Damage};
+use super::super::{Bare, Damage, encode_held};
 use super::model::op;
 use super::*;
 use crate::jidoka::store::{Changes, Kept};
@@ -44,7 +44,7 @@ fn rows(governor: &Governor) -> (Vec<u8>, Vec<(Seq, Vec<u8>)>) {
     governor.encode_bare(&mut bare);
     let row = |held: &Held| {
         let mut row = Vec::new();
-        held.encode(&mut row);
+        encode_held(held, &mut row);
         (held.seq, row)
     };
     (bare, governor.held_after(None).map(row).collect())
@@ -133,17 +133,17 @@ fn a_changed_byte_is_refused_or_meant() {
 #[test]
 fn a_governor_that_contradicts_itself_is_refused() {
     let mut governor = Line::new(rules()).all(&[SEE]).governor;
-    governor.entitled = false;
+    governor.known_mut().entitled = false;
     assert_eq!(Governor::decode(&bytes(&governor)).map(|_| ()), Err(Damage::Inconsistent));
     let mut governor = Line::new(rules()).all(&[ACT, SEE]).governor;
-    governor.last_seq = Seq(1);
+    governor.known_mut().last_seq = Seq(1);
     assert_eq!(Governor::decode(&bytes(&governor)).map(|_| ()), Err(Damage::Inconsistent));
     let mut governor = Line::new(rules()).all(&[ACT, SEE, SEE]).governor;
-    let State::ActionPending(pending) = &mut governor.state else { panic!() };
+    let State::ActionPending(pending) = &mut governor.known_mut().state else { panic!() };
     pending.flight.intent.by = Seq(2);
     assert_eq!(Governor::decode(&bytes(&governor)).map(|_| ()), Err(Damage::Inconsistent));
     let mut governor = Line::new(rules()).all(&[ACT, SEE]).governor;
-    governor.key = super::super::key("acme", "vn");
+    governor.known_mut().key = super::super::key("acme", "vn");
     assert_eq!(Governor::decode(&bytes(&governor)).map(|_| ()), Err(Damage::Inconsistent));
 }
 
@@ -151,7 +151,7 @@ fn a_governor_that_contradicts_itself_is_refused() {
 #[test]
 fn the_last_number_there_is_overflows_nothing() {
     for mut governor in samples() {
-        governor.last_seq = Seq(u64::MAX);
+        governor.known_mut().last_seq = Seq(u64::MAX);
         let _read = Governor::decode(&bytes(&governor));
     }
 }

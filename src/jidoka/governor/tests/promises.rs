@@ -164,7 +164,7 @@ fn a_late_outcome_is_on_record_and_changes_nothing() {
     );
     assert_eq!((draft.action, draft.signal_seq), (Some(action(1)), Some(Seq(1))));
     assert_eq!(draft.reason.as_deref(), Some("late: the action is not in flight; may have run twice"));
-    line.governor.last_seq = Seq(2);
+    line.governor.known_mut().last_seq = Seq(2);
     assert_eq!(line.governor.state_hash(&mut Vec::new()), knew);
 }
 
@@ -301,7 +301,7 @@ proptest! {
         prop_assert_eq!(line.governor.is_forgotten(), as_new);
         if !as_new {
             // Only the number of the last event is another.
-            line.governor.last_seq = Seq(line.governor.last_seq.0 - 1);
+            line.governor.known_mut().last_seq = Seq(line.governor.last_seq().0 - 1);
             prop_assert_eq!(line.governor.state_hash(&mut Vec::new()), knew);
             return Ok(());
         }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::jidoka::dead_letter::{Closing, Why};
 use crate::jidoka::store::{Changes, Embedded, StateStore};
+use crate::limits::CASES_LOOKED_AT_MAX;
 use crate::receipt::StateName;
 use crate::signal::{Assurance, Provenance, Severity, Text, Unchecked};
 
@@ -186,7 +187,7 @@ fn a_page_costs_its_length_among_a_hundred_thousand_cases() {
         let cases = store.cases();
         let view = cases.view();
         let found = view.search(filter, Seq(after), limit).unwrap();
-        (view.reads.get(), found)
+        (view.reads(), found)
     };
     for filter in filters().into_iter().filter(|filter| filter.sku.is_none() && filter.r#type.is_none()) {
         for (after, limit) in [(0, 1), (0, 100), (50_000, 1), (99_999, 1)] {
@@ -221,7 +222,7 @@ fn a_page_costs_its_length_among_a_hundred_thousand_cases() {
     let (_, found) = reads(&store, &CaseFilter::default(), 0, 1);
     assert_eq!((found.count, found.page[0].seq), (Some(99_000), 1001));
     assert!(!store.retire(retention, now).unwrap(), "the rest stays");
-    let (view, closed) = (store.cases(), List::closed());
+    let (view, closed) = (store.cases(), CaseList::closed());
     let first = view.view().head(&closed).unwrap().unwrap().first;
     assert_eq!(seq_at(first), 1001);
 }
@@ -230,9 +231,9 @@ fn a_page_costs_its_length_among_a_hundred_thousand_cases() {
 fn cases_that_no_list_has_are_not_lost_silently() {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path(), 3);
-    let keys: Vec<_> = store.cases().index.iter().map(|row| row.key().unwrap()).collect();
+    let keys: Vec<_> = store.cases().tables.index.iter().map(|row| row.key().unwrap()).collect();
     for key in keys {
-        store.cases().index.remove(key).unwrap();
+        store.cases().tables.index.remove(key).unwrap();
     }
     drop(store);
     let error = Embedded::open(dir.path()).err().unwrap().to_string();

@@ -1,44 +1,291 @@
-//! One event in, effects out, as [`table`] says.
+//! The machine of one tenant and SKU: one event in, effects out, as [`table`] says.
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::armed::Armed;
+use super::codec;
 use super::effects::{Arm, Effects, Intent};
-use super::mailbox::{Held, Mailbox, alone};
+use super::known::Known;
+use super::mailbox::{Held, Mailbox};
+use super::quota::Quota;
+use super::reason;
 use super::state::{Flight, Halted, HaltedBy, State};
 use super::table::{self, OnEntitlement, OnOrder, OnOutcome, OnSignal, OnTimer};
-use super::turn::{Ended, Turn, joined, said};
-use super::{Armed, Governor};
+use super::turn::{Ended, Turn, Whose, joined, said};
 use crate::case::Cause;
-use crate::event::{Astray, Command, Event, Kind, Outcome, Replay, Resend, Stray, Timer, TimerKind, Verb};
+use crate::event::{
+    Astray, Command, Event, Kind, Outcome, Replay, Resend, Seq, Stray, Subject, Timer, TimerKind, UnixMillis,
+    Verb,
+};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::Closing;
-use crate::jidoka::policy::{Decision, Question, Ruling};
-use crate::jidoka::rules::Rules;
+use crate::jidoka::policy::{Decision, Memory, Question, Ruling};
+use crate::jidoka::rules::{EntitlementDefault, Rules};
+use crate::limits::WAITING_BYTES;
 use crate::receipt::{About, Earlier, Policy, ReceiptType, StateName};
 use crate::signal::{Severity, Signal};
 
-/// The reasons that a governor gives by itself.
-pub mod reason {
-    pub const HALTED_BY_BREAKER: &str = "the governor is halted: too many actions failed in a row";
-    pub const HALTED_BY_OPERATOR: &str = "the governor is halted by an operator";
-    pub const UNDER_WAY: &str = "the action is under way already";
-    pub const MAILBOX_FULL: &str =
-        "the mailbox is full: more signals than may wait came while one action was out";
-    pub const NO_OUTCOME: &str = "no outcome before the deadline";
-    pub const BREAKER_OPENED: &str = "too many actions failed in a row";
-    pub const LATE: &str = "late: the action is not in flight";
-    pub const PANICKED: &str = "deciding on it failed twice";
-    pub const MAYBE_TWICE: &str = "may have run twice";
-    pub const CONFLICT: &str = "two edges accepted a signal of this id, each with another body";
-    pub const SET_ASIDE: &str = "the broker set it aside";
-    pub const FOREIGN: &str = "it stood in a queue of the broker and no edge wrote it";
-    pub const UNSIGNED: &str = "it stood in a queue of the broker and has no MAC: no edge wrote it";
-    pub const UNKNOWN_KEY: &str = "its MAC is under a key that this processor does not have: `rabbitmq.key` differs, or no edge wrote it";
-    pub const WRONG_MAC: &str = "its MAC is not the one of what it says: no edge wrote it";
-    pub const TOO_LONG: &str = "it is longer than an edge's messages are; its beginning is kept";
-    pub const UNREADABLE: &str = "an edge wrote it, and this version cannot read it";
-    pub const MISROUTED: &str = "an edge wrote it for another partition than the one in whose queue it stood";
-    pub const POISON: &str = "taking it has ended the processor again and again";
+/// One governed thing of one tenant.
+#[derive(Debug)]
+pub struct Governor {
+    known: Known,
+}
+
+impl Governor {
+    /// A governor that the event `seq` at `time` is about to reach as its first.
+    #[must_use]
+    pub fn new(subject: &Subject, seq: Seq, time: UnixMillis, rules: &Rules, effects: &mut Effects) -> Self {
+        let governor = Self { known: Known::new(subject, seq, time, rules) };
+        effects.timers.extend(governor.timers());
+        governor
+    }
+
+    /// A governor that the store gives back.
+    #[must_use]
+    pub fn restored(known: Known) -> Self {
+        Self { known }
+    }
+
+    /// A governor that another node knew until now. Its numbers are that node's; from here on everything that it has begun is
+    /// named by the event `by` that brings it, so that nothing is mistaken for an event of this journal. Only its action keeps
+    /// the name under which the target may know it, and has its whole time again, since it is taken again.
+    #[must_use]
+    pub fn renamed(known: Known, by: Seq, time: UnixMillis, rules: &Rules) -> Self {
+        let mut known = known;
+        known.last_seq = by;
+        known.quota.armed_by(by);
+        let renamed = |flight: &mut Flight| {
+            flight.deadline = Armed::after(by, time, rules.action_deadline);
+            flight.intent.by = by;
+            flight.intent.accepted = by;
+        };
+        match &mut known.state {
+            State::Boot(boot) => boot.timer.by = by,
+            State::ActionPending(pending) => renamed(&mut pending.flight),
+            State::Halted(halted) => match &mut halted.by {
+                HaltedBy::Breaker { reset } => reset.by = by,
+                HaltedBy::Operator { flight } => flight.as_deref_mut().into_iter().for_each(renamed),
+            },
+            State::Stable | State::QuotaExhausted | State::Degraded => {}
+        }
+        Self { known }
+    }
+
+    /// What the store files this governor under.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.known.key
+    }
+
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        self.known.tenant()
+    }
+
+    #[must_use]
+    pub fn sku(&self) -> &str {
+        self.known.sku()
+    }
+
+    #[must_use]
+    pub fn state(&self) -> StateName {
+        self.known.state.name()
+    }
+
+    #[must_use]
+    pub fn entitled(&self) -> bool {
+        self.known.entitled
+    }
+
+    #[must_use]
+    pub fn breaker(&self) -> Breaker {
+        self.known.breaker
+    }
+
+    #[must_use]
+    pub fn quota_remaining(&self, rules: &Rules) -> u32 {
+        self.known.quota.remaining(rules)
+    }
+
+    #[must_use]
+    pub fn last_seq(&self) -> Seq {
+        self.known.last_seq
+    }
+
+    #[must_use]
+    pub fn last_signal_time(&self) -> UnixMillis {
+        self.known.last_signal
+    }
+
+    /// Since when the line stands still here.
+    #[must_use]
+    pub fn halted_since(&self) -> Option<UnixMillis> {
+        match &self.known.state {
+            State::Halted(halted) => Some(halted.since),
+            State::Boot(_)
+            | State::Stable
+            | State::ActionPending(_)
+            | State::QuotaExhausted
+            | State::Degraded => None,
+        }
+    }
+
+    /// The action that waits for its outcome. After a recovery it must be taken again: whether it had begun is
+    /// not known, hence its stable number (promise P2).
+    #[must_use]
+    pub fn in_flight(&self) -> Option<&Intent> {
+        self.known.state.flight().map(|flight| &flight.intent)
+    }
+
+    /// How many signals wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.known.state.mailbox().map_or(0, Mailbox::len)
+    }
+
+    /// What the signals take that wait for something here: in the mailbox, or for the outcome of their action.
+    #[must_use]
+    pub fn bytes_waiting(&self) -> usize {
+        let flying = self.in_flight().map_or(0, |intent| intent.signal.body().len() + WAITING_BYTES);
+        let mailbox =
+            self.known.state.mailbox().map_or(0, |mailbox| mailbox.bytes() + mailbox.len() * WAITING_BYTES);
+        flying + mailbox
+    }
+
+    /// Signals that wait, those that came after `seq`; all without one.
+    pub fn held_after(&self, seq: Option<Seq>) -> impl Iterator<Item = &Held> {
+        self.known.state.mailbox().into_iter().flat_map(move |mailbox| mailbox.after(seq))
+    }
+
+    /// The number of the signal that waits longest. Its receipt is still to come and will carry this number,
+    /// although the event that brings it is a later one: who looks for receipts of a replay must look from here.
+    #[must_use]
+    pub fn oldest_waiting(&self) -> Option<Seq> {
+        self.known.state.mailbox().and_then(Mailbox::oldest)
+    }
+
+    /// The timers that run, at most [`crate::limits::TIMERS_PER_GOVERNOR`]; the shard arms them anew after a recovery.
+    pub fn timers(&self) -> impl Iterator<Item = Arm> {
+        let boot = match &self.known.state {
+            State::Boot(boot) => Some(boot.timer),
+            State::Stable
+            | State::ActionPending(_)
+            | State::QuotaExhausted
+            | State::Degraded
+            | State::Halted(_) => None,
+        };
+        let reset = match &self.known.state {
+            State::Halted(halted) => match &halted.by {
+                HaltedBy::Breaker { reset } => Some(*reset),
+                HaltedBy::Operator { .. } => None,
+            },
+            State::Boot(_)
+            | State::Stable
+            | State::ActionPending(_)
+            | State::QuotaExhausted
+            | State::Degraded => None,
+        };
+        let running = [
+            (TimerKind::Boot, boot),
+            (TimerKind::QuotaWindow, self.known.quota.window()),
+            (TimerKind::BreakerReset, reset),
+            (TimerKind::ActionDeadline, self.known.state.flight().map(|flight| flight.deadline)),
+        ];
+        running.into_iter().filter_map(|(kind, timer)| timer.map(|timer| self.arm(kind, timer)))
+    }
+
+    fn arm(&self, kind: TimerKind, timer: Armed) -> Arm {
+        Arm { subject: self.subject(), kind, armed: timer.by, due: timer.due }
+    }
+
+    /// Its tenant and SKU.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        let read = Subject::read(self.tenant(), self.sku());
+        read.unwrap_or_else(|illegal| unreachable!("its names were checked when it was made: {illegal}"))
+    }
+
+    /// The state of a governor that nothing holds up.
+    fn at_rest(&self) -> State {
+        if self.known.entitled { State::Stable } else { State::Degraded }
+    }
+
+    /// For what no event brings about.
+    #[cfg(test)]
+    pub fn known_mut(&mut self) -> &mut Known {
+        &mut self.known
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { tenant: self.tenant(), sku: self.sku(), state: self.state() }
+    }
+
+    /// The signals that wait, in order, by the number of the event that brought each.
+    pub fn waits(&self) -> impl Iterator<Item = (Seq, &Signal)> {
+        self.held_after(None).map(|held| (held.seq, &held.signal))
+    }
+
+    /// The timers that may be over when it is adopted: that of an action begins anew.
+    pub fn lasting_timers(&self) -> impl Iterator<Item = (TimerKind, UnixMillis)> {
+        let lasting = self.timers().filter(|arm| arm.kind != TimerKind::ActionDeadline);
+        lasting.map(|arm| (arm.kind, arm.due))
+    }
+
+    /// Appends this governor to `out`, the signals that wait included.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        codec::encode(&self.known, out);
+        self.held_after(None).for_each(|held| codec::encode_held(held, out));
+    }
+
+    /// The same but for the signals that wait, of which it says only how many there are.
+    pub fn encode_bare(&self, out: &mut Vec<u8>) {
+        codec::encode(&self.known, out);
+    }
+
+    /// Equal for governors that know the same. `scratch` is emptied and used.
+    pub fn state_hash(&self, scratch: &mut Vec<u8>) -> u64 {
+        scratch.clear();
+        self.encode(scratch);
+        xxh3_64(scratch)
+    }
+
+    /// Whether nothing distinguishes it from a new one.
+    #[must_use]
+    pub fn is_as_new(&self, time: UnixMillis, rules: &Rules) -> bool {
+        let is_blank = |memory: &Memory| rules.policies.of(self.tenant()).is_blank(memory, time);
+        self.known.is_at_first()
+            && rules.entitlement == EntitlementDefault::Active
+            && self.known.memory.as_deref().is_none_or(is_blank)
+    }
+
+    /// Whether it is a new one at its next event; then it need not be kept, once no event before that is read again.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.known.forgotten
+    }
+
+    /// Whether the event is a new one, and then which was the last one before it.
+    fn begin(&mut self, event: &Event, rules: &Rules, effects: &mut Effects) -> Option<Seq> {
+        let before = self.known.last_seq;
+        if event.seq <= before {
+            return None;
+        }
+        let looks = matches!(&event.kind, Kind::Timer(timer) if timer.kind == TimerKind::Idle);
+        if self.known.forgotten && !looks {
+            *self = Self::new(&self.subject(), event.seq, event.time, rules, effects);
+        }
+        self.known.last_seq = event.seq;
+        Some(before)
+    }
+
+    /// The shard found it idle after the event `timer.armed`. It is new again, if nothing has come since.
+    fn on_idle(&mut self, timer: &Timer, before: Seq, turn: &Turn) {
+        let answer = table::row(self.state()).idle;
+        self.known.forgotten |=
+            answer == OnTimer::Forget && timer.armed == before && self.is_as_new(turn.time(), turn.rules());
+    }
 }
 
 impl Governor {
@@ -51,7 +298,7 @@ impl Governor {
             "the event is for another governor"
         );
         let Some(before) = self.begin(&event, rules, effects) else { return };
-        let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
+        let mut turn = Turn::new(event.seq, event.time, rules, effects);
         match event.kind {
             Kind::Timer(timer) if timer.kind == TimerKind::Idle => self.on_idle(&timer, before, &turn),
             Kind::Signal(signal) => {
@@ -65,7 +312,7 @@ impl Governor {
             // The shard's own, which change what the next events are stepped under, or by whom, and the journal's.
             Kind::Rules(_) | Kind::Position(_) | Kind::Hold(_) | Kind::Adopt(_) | Kind::Shared(_) => {}
         }
-        debug_assert!(self.consistent(), "a state that must not be: {self:?}");
+        debug_assert!(self.known.is_consistent(), "a state that must not be: {self:?}");
     }
 
     /// Gives up on an event whose decision fails: a signal becomes a dead letter, anything else is passed over.
@@ -86,14 +333,14 @@ impl Governor {
             | Kind::Adopt(_)
             | Kind::Shared(_) => return,
         };
-        let mut turn = Turn { seq: event.seq, time: event.time, ordinal: 0, rules, effects };
+        let mut turn = Turn::new(event.seq, event.time, rules, effects);
         let held = Held { seq: event.seq, accepted, signal };
         turn.dead_letter(held, self.state(), Cause::Us, reason::PANICKED.into(), None);
         turn.keep(resend.as_deref());
     }
 
     fn on_signal(&mut self, held: Held, turn: &mut Turn) {
-        self.last_signal = turn.time;
+        self.known.last_signal = turn.time();
         match held.signal.kind() {
             "gemba.entitlement.active" => self.entitlement_signal(true, held, turn),
             "gemba.entitlement.revoked" => self.entitlement_signal(false, held, turn),
@@ -122,25 +369,25 @@ impl Governor {
             Astray::Unreadable => (Cause::Us, reason::UNREADABLE),
             Astray::Misrouted => (Cause::Sender, reason::MISROUTED),
         };
-        let held = Held { seq: turn.seq, accepted: turn.seq, signal: stray.signal };
+        let held = Held { seq: turn.seq(), accepted: turn.seq(), signal: stray.signal };
         turn.dead_letter(held, self.state(), cause, detail.into(), None);
     }
 
     /// A dead letter comes again, as if it had just been accepted.
     fn on_replay(&mut self, replay: Replay, turn: &mut Turn) {
-        // The signal's own receipt is named by ordinal 0, now or later.
-        turn.ordinal = 1;
+        // Named by ordinal 0, now or later.
+        turn.leave_ordinal_of_signal();
         let state = self.state();
         let said = said("replay", &replay.actor, &replay.reason);
-        let mut draft = turn.of_governor(self, ReceiptType::Operator, state, state);
+        let mut draft = turn.of_governor(self.whose(), ReceiptType::Operator, state, state);
         draft.signal_seq = Some(replay.case);
         draft.reason = Some(said);
         if let About::Governor { signal, .. } = &mut draft.about {
             *signal = Some(Earlier::new(&replay.signal));
         }
-        turn.effects.drafts.push(draft);
+        turn.draft(draft);
         turn.close(replay.case, Closing::Replayed);
-        let held = Held { seq: turn.seq, accepted: replay.case, signal: replay.signal };
+        let held = Held { seq: turn.seq(), accepted: replay.case, signal: replay.signal };
         match replay.resend {
             Some(resend) => self.resend(held, *resend, turn),
             None => self.on_signal(held, turn),
@@ -158,7 +405,7 @@ impl Governor {
             OnSignal::Drop => turn.settle(held, ReceiptType::DeferredDropped, state, state),
             OnSignal::Exceed => self.exceed(held, turn),
             OnSignal::DeadLetter => {
-                let (cause, detail) = match &self.state {
+                let (cause, detail) = match &self.known.state {
                     State::Halted(Halted { by: HaltedBy::Breaker { .. }, .. }) => {
                         (Cause::Target, reason::HALTED_BY_BREAKER)
                     }
@@ -175,13 +422,13 @@ impl Governor {
     }
 
     fn decide(&mut self, held: Held, turn: &mut Turn) {
-        if self.quota.remaining(turn.rules) == 0 {
+        if self.known.quota.remaining(turn.rules()) == 0 {
             return self.exceed(held, turn);
         }
         let state = self.state();
         let question = self.question(&held.signal, turn);
-        let policies = turn.rules.policies.of(self.tenant());
-        match policies.decide(&question, &mut self.memory, &mut turn.effects.room) {
+        let policies = turn.rules().policies.of(self.tenant());
+        match policies.decide(&question, &mut self.known.memory, turn.room()) {
             Ok(Decision::Observe(ruling)) => {
                 turn.settle(held, ReceiptType::Observed, state, state);
                 turn.by(ruling);
@@ -199,12 +446,12 @@ impl Governor {
     fn question<'a>(&self, signal: &'a Signal, turn: &Turn) -> Question<'a> {
         Question {
             signal,
-            now: turn.time,
+            now: turn.time(),
             state: self.state(),
-            entitled: self.entitled,
-            quota_remaining: self.quota.remaining(turn.rules),
-            testing: self.breaker == Breaker::HalfOpen,
-            failures: self.breaker.failures(),
+            entitled: self.known.entitled,
+            quota_remaining: self.known.quota.remaining(turn.rules()),
+            testing: self.known.breaker == Breaker::HalfOpen,
+            failures: self.known.breaker.failures(),
         }
     }
 
@@ -213,29 +460,29 @@ impl Governor {
     fn exceed(&mut self, held: Held, turn: &mut Turn) {
         let before = self.state();
         let question = self.question(&held.signal, turn);
-        let policies = turn.rules.policies.of(self.tenant());
-        if let Err(unfit) = policies.remember(&question, &mut self.memory, &mut turn.effects.room) {
+        let policies = turn.rules().policies.of(self.tenant());
+        if let Err(unfit) = policies.remember(&question, &mut self.known.memory, turn.room()) {
             return turn.unfit(held, before, unfit);
         }
         self.set_quota(0, turn);
         if before == StateName::Stable {
-            self.state = State::QuotaExhausted;
+            self.known.state = State::QuotaExhausted;
         }
         turn.settle(held, ReceiptType::QuotaExceeded, before, self.state());
     }
 
     fn act(&mut self, held: Held, ruling: &Ruling, name: &Arc<str>, turn: &mut Turn) {
         let before = self.state();
-        self.set_quota(self.quota.remaining(turn.rules).saturating_sub(1), turn);
+        self.set_quota(self.known.quota.remaining(turn.rules()).saturating_sub(1), turn);
         let intent = Intent {
             action: turn.action(held.seq),
             by: held.seq,
             name: Arc::clone(name),
             policy: Arc::clone(&ruling.policy),
             reason: Arc::clone(&ruling.reason),
-            time: turn.time,
+            time: turn.time(),
             accepted: held.accepted,
-            signal: alone(held.signal.clone()),
+            signal: held.signal.clone().alone(),
         };
         self.launch(intent, turn);
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
@@ -266,29 +513,29 @@ impl Governor {
                 name: (&*name).into(),
                 policy: Arc::clone(&policy),
                 reason: Arc::clone(&reason),
-                time: turn.time,
+                time: turn.time(),
                 accepted: held.accepted,
-                signal: alone(held.signal.clone()),
+                signal: held.signal.clone().alone(),
             },
             turn,
         );
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
-        if let Some(draft) = turn.effects.drafts.last_mut() {
+        if let Some(draft) = turn.last_draft() {
             (draft.action, draft.policy, draft.reason) = (Some(action), Some(policy), Some(reason));
         }
     }
 
     fn launch(&mut self, intent: Intent, turn: &mut Turn) {
-        let deadline = Armed::after(turn.seq, turn.time, turn.rules.action_deadline);
-        turn.effects.timers.push(self.arm(TimerKind::ActionDeadline, deadline));
-        turn.effects.intents.push(intent.clone());
-        self.state = State::pending(Flight { intent, deadline });
+        let deadline = Armed::after(turn.seq(), turn.time(), turn.rules().action_deadline);
+        turn.arm(self.arm(TimerKind::ActionDeadline, deadline));
+        turn.order(intent.clone());
+        self.known.state = State::pending(Flight { intent, deadline });
     }
 
     fn wait(&mut self, held: Held, turn: &mut Turn) {
         let state = self.state();
-        let refused = match self.state.mailbox_mut() {
-            Some(mailbox) => mailbox.offer(held, turn.rules),
+        let refused = match self.known.state.mailbox_mut() {
+            Some(mailbox) => mailbox.offer(held, turn.rules()),
             None => Some(held),
         };
         if let Some(held) = refused {
@@ -300,7 +547,7 @@ impl Governor {
     fn drain(&mut self, mut waiting: Mailbox, turn: &mut Turn) {
         while let Some(held) = waiting.take() {
             self.answer(held, turn);
-            if let Some(mailbox) = self.state.mailbox_mut() {
+            if let Some(mailbox) = self.known.state.mailbox_mut() {
                 *mailbox = waiting;
                 return;
             }
@@ -310,7 +557,7 @@ impl Governor {
     /// Remembers the entitlement and follows the table; what waited and is free now is given back.
     fn entitle(&mut self, entitled: bool) -> Mailbox {
         let row = table::row(self.state());
-        self.entitled = entitled;
+        self.known.entitled = entitled;
         match if entitled { row.active } else { row.revoked } {
             OnEntitlement::Remember => Mailbox::default(),
             OnEntitlement::Admit => self.leave_for(State::Stable).1,
@@ -319,18 +566,18 @@ impl Governor {
     }
 
     fn leave_for(&mut self, state: State) -> (Option<Flight>, Mailbox) {
-        std::mem::replace(&mut self.state, state).into_parts()
+        std::mem::replace(&mut self.known.state, state).into_parts()
     }
 
     fn set_quota(&mut self, remaining: u32, turn: &mut Turn) {
-        let fresh = Armed::after(turn.seq, turn.time, turn.rules.quota_window);
-        if self.quota.set(remaining, fresh) {
-            turn.effects.timers.push(self.arm(TimerKind::QuotaWindow, fresh));
+        let fresh = Armed::after(turn.seq(), turn.time(), turn.rules().quota_window);
+        if self.known.quota.set(remaining, fresh) {
+            turn.arm(self.arm(TimerKind::QuotaWindow, fresh));
         }
     }
 
     fn on_outcome(&mut self, outcome: &Outcome, turn: &mut Turn) {
-        let flying = self.state.flight().is_some_and(|flight| flight.intent.action == outcome.action);
+        let flying = self.known.state.flight().is_some_and(|flight| flight.intent.action == outcome.action);
         let row = table::row(self.state());
         let answer = match &outcome.result {
             _ if !flying => row.other,
@@ -350,12 +597,12 @@ impl Governor {
             OnOutcome::Note => self.note_outcome(ended, joined(&[error, twice]), turn),
             OnOutcome::Late => {
                 let state = self.state();
-                let mut draft = turn.of_governor(self, ended.receipt(), state, state);
+                let mut draft = turn.of_governor(self.whose(), ended.receipt(), state, state);
                 draft.action = Some(outcome.action);
                 draft.signal_seq =
-                    (outcome.action.journal == turn.rules.journal).then_some(outcome.action.seq);
+                    (outcome.action.journal == turn.rules().journal).then_some(outcome.action.seq);
                 draft.reason = joined(&[Some(reason::LATE), error, twice]);
-                turn.effects.drafts.push(draft);
+                turn.draft(draft);
             }
         }
     }
@@ -364,10 +611,10 @@ impl Governor {
     fn finish(&mut self, ended: Ended, reason: Option<Arc<str>>, turn: &mut Turn) {
         let before = self.state();
         let (flight, waiting) = self.leave_for(self.at_rest());
-        turn.landed(self, flight.as_ref(), ended, before, reason);
+        turn.landed(self.whose(), flight.as_ref(), ended, before, reason);
         match ended {
-            Ended::Done => self.breaker.success(),
-            Ended::Failed if self.breaker.failure(turn.rules.breaker_failures) => {
+            Ended::Done => self.known.breaker.success(),
+            Ended::Failed if self.known.breaker.failure(turn.rules().breaker_failures) => {
                 self.stop(flight.as_ref(), turn);
             }
             Ended::Failed | Ended::Withheld => {}
@@ -378,23 +625,23 @@ impl Governor {
     /// The breaker opened: halts until its timer.
     fn stop(&mut self, flight: Option<&Flight>, turn: &mut Turn) {
         let before = self.state();
-        let reset = Armed::after(turn.seq, turn.time, turn.rules.breaker_reset);
-        turn.effects.timers.push(self.arm(TimerKind::BreakerReset, reset));
-        self.state = State::Halted(Halted { since: turn.time, by: HaltedBy::Breaker { reset } });
-        let mut draft = turn.of_governor(self, ReceiptType::JidokaHalt, before, self.state());
+        let reset = Armed::after(turn.seq(), turn.time(), turn.rules().breaker_reset);
+        turn.arm(self.arm(TimerKind::BreakerReset, reset));
+        self.known.state = State::Halted(Halted { since: turn.time(), by: HaltedBy::Breaker { reset } });
+        let mut draft = turn.of_governor(self.whose(), ReceiptType::JidokaHalt, before, self.state());
         draft.reason = Some(reason::BREAKER_OPENED.into());
         draft.cause_by(flight);
-        turn.effects.drafts.push(draft);
+        turn.draft(draft);
     }
 
     /// The action that was out when an operator halted ended.
     fn note_outcome(&mut self, ended: Ended, reason: Option<Arc<str>>, turn: &mut Turn) {
         let state = self.state();
-        let State::Halted(Halted { by: HaltedBy::Operator { flight }, .. }) = &mut self.state else {
+        let State::Halted(Halted { by: HaltedBy::Operator { flight }, .. }) = &mut self.known.state else {
             return;
         };
         let flight = flight.take();
-        turn.landed(self, flight.as_deref(), ended, state, reason);
+        turn.landed(self.whose(), flight.as_deref(), ended, state, reason);
     }
 
     fn on_timer(&mut self, timer: &Timer, turn: &mut Turn) {
@@ -414,19 +661,19 @@ impl Governor {
             OnTimer::Ignore | OnTimer::Forget => {}
             OnTimer::GiveUp => {
                 let (_, waiting) = self.leave_for(State::Degraded);
-                turn.moved(self, ReceiptType::BootstrapTimeout, before, None);
+                turn.moved(self.whose(), ReceiptType::BootstrapTimeout, before, None);
                 self.drain(waiting, turn);
             }
-            OnTimer::Refill => self.quota = super::Quota::Full,
+            OnTimer::Refill => self.known.quota = Quota::Full,
             OnTimer::Reopen => {
-                self.quota = super::Quota::Full;
-                self.state = State::Stable;
-                turn.moved(self, ReceiptType::QuotaRestored, before, None);
+                self.known.quota = Quota::Full;
+                self.known.state = State::Stable;
+                turn.moved(self.whose(), ReceiptType::QuotaRestored, before, None);
             }
             OnTimer::Test => {
-                self.breaker.test();
-                self.state = self.at_rest();
-                turn.moved(self, ReceiptType::BreakerTesting, before, None);
+                self.known.breaker.test();
+                self.known.state = self.at_rest();
+                turn.moved(self.whose(), ReceiptType::BreakerTesting, before, None);
             }
             OnTimer::Fail => self.finish(Ended::Failed, Some(reason::NO_OUTCOME.into()), turn),
             OnTimer::Note => self.note_outcome(Ended::Failed, Some(reason::NO_OUTCOME.into()), turn),
@@ -439,15 +686,15 @@ impl Governor {
         let said = Some(said(&verb(command.verb), &command.actor, &command.reason));
         let order = match command.verb {
             Verb::Discard(case) => {
-                let mut draft = turn.of_governor(self, ReceiptType::Operator, before, before);
+                let mut draft = turn.of_governor(self.whose(), ReceiptType::Operator, before, before);
                 draft.signal_seq = Some(case);
                 draft.reason = said;
-                turn.effects.drafts.push(draft);
+                turn.draft(draft);
                 return turn.close(case, Closing::Discarded);
             }
             Verb::Entitle | Verb::Revoke => {
                 let freed = self.entitle(command.verb == Verb::Entitle);
-                turn.moved(self, ReceiptType::Operator, before, said);
+                turn.moved(self.whose(), ReceiptType::Operator, before, said);
                 return self.drain(freed, turn);
             }
             Verb::Halt => row.halt,
@@ -461,30 +708,30 @@ impl Governor {
             (OnOrder::Reopen, Verb::Quota(remaining)) => {
                 self.set_quota(remaining, turn);
                 if remaining > 0 {
-                    self.state = State::Stable;
+                    self.known.state = State::Stable;
                 }
             }
             (OnOrder::Note | OnOrder::Quota | OnOrder::Reopen, _) => {}
         }
-        turn.moved(self, ReceiptType::Operator, before, said);
+        turn.moved(self.whose(), ReceiptType::Operator, before, said);
     }
 
     fn halt(&mut self, said: Option<Arc<str>>, turn: &mut Turn) {
         let before = self.state();
-        let since = self.halted_since().unwrap_or(turn.time);
+        let since = self.halted_since().unwrap_or(turn.time());
         let (flight, waiting) = self.leave_for(State::Stable);
         let by = HaltedBy::Operator { flight: flight.map(Box::new) };
-        self.state = State::Halted(Halted { since, by });
-        turn.moved(self, ReceiptType::JidokaHalt, before, said);
+        self.known.state = State::Halted(Halted { since, by });
+        turn.moved(self.whose(), ReceiptType::JidokaHalt, before, said);
         self.drain(waiting, turn);
     }
 
     fn resume(&mut self) {
         let (flight, _) = self.leave_for(self.at_rest());
         if let Some(flight) = flight {
-            self.state = State::pending(flight);
+            self.known.state = State::pending(flight);
         }
-        self.breaker.close();
+        self.known.breaker.close();
     }
 }
 
@@ -494,13 +741,5 @@ fn verb(verb: Verb) -> String {
         Verb::Halt | Verb::Resume | Verb::Entitle | Verb::Revoke | Verb::Discard(_) => {
             verb.name().into_str().into()
         }
-    }
-}
-
-impl Arm {
-    /// The timer as the journal will bring it.
-    #[must_use]
-    pub fn into_timer(self) -> Timer {
-        Timer { subject: self.subject, kind: self.kind, armed: self.armed }
     }
 }

@@ -1,0 +1,16 @@
+//! How a target is called, whatever its kind.
+
+use std::pin::Pin;
+
+use tokio::time::Instant;
+
+use super::request::ActionRequest;
+use super::retry::Miss;
+
+/// One try.
+pub type Trying<'a> = Pin<Box<dyn Future<Output = Result<(), Miss>> + 'a>>;
+
+/// How one kind of target is called. A try is dropped after `until`; one that knows its result by then is heard first.
+pub trait Carry {
+    fn carry<'a>(&'a self, order: &'a ActionRequest, until: Instant) -> Trying<'a>;
+}

@@ -1,0 +1,292 @@
+//! Where the effects of a shard leave: receipts and commits to the scribe, orders to the outbound runtime, timers to their
+//! queue and, once they fire, to the journal, what changed to the store. Everything is counted and sent here, whether it
+//! leaves at once or was withheld before. A lane without room stops the shard, never loses an effect.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::action::ActionRequest;
+use super::dead_letter::CaseChange;
+use super::governor::{Arm, Effects, Intent};
+use super::store::{Changes, Commit, Followup};
+use super::timers::Timers;
+use crate::case::Cause;
+use crate::clock::Instant;
+use crate::event::{Arrival, Note, RulesText, Seq, Timer, UnixMillis};
+use crate::kaizen::{Counter, Recorder, Stage as Measured};
+use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE};
+use crate::receipt::Draft;
+use crate::ring::{Full, Mark, Sender};
+
+#[derive(Debug)]
+pub struct Outlet {
+    shard: usize,
+    notes: Outgoing<Note>,
+    orders: Outgoing<ActionRequest>,
+    arrivals: Sender<Arrival>,
+    commits: Sender<Commit>,
+    /// Commits so far.
+    committed: u64,
+    timers: Timers,
+    uncommitted: Uncommitted,
+    /// False during a replay: what governors order then was ordered before.
+    is_live: bool,
+    /// Something was ordered since the bell was rung.
+    ordered: bool,
+    /// Last event that was decided.
+    decided: Mark,
+    recorder: Recorder,
+}
+
+/// A lane, and what found it full; nothing else is taken before that is gone.
+#[derive(Debug)]
+struct Outgoing<T> {
+    lane: Sender<T>,
+    waiting: VecDeque<T>,
+}
+
+/// What the next commit has beside its rows.
+#[derive(Debug, Default)]
+struct Uncommitted {
+    followups: Vec<Followup>,
+    cases: Vec<CaseChange>,
+    /// Bodies held in `cases`.
+    case_bytes: usize,
+    rules: Vec<(Seq, Arc<RulesText>)>,
+}
+
+/// Receipts that wait for the scribe before it is woken.
+const NOTES_RING: usize = DRAFTS_LANE / 8;
+
+impl Outlet {
+    pub fn new(
+        shard: usize,
+        (notes, orders): (Sender<Note>, Sender<ActionRequest>),
+        (arrivals, commits): (Sender<Arrival>, Sender<Commit>),
+        (decided, recorder): (Mark, Recorder),
+    ) -> Self {
+        Self {
+            shard,
+            notes: Outgoing::new(notes),
+            orders: Outgoing::new(orders),
+            arrivals,
+            commits,
+            committed: 0,
+            timers: Timers::default(),
+            uncommitted: Uncommitted::default(),
+            is_live: false,
+            ordered: false,
+            decided,
+            recorder,
+        }
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// From here on, what governors order is carried out.
+    pub fn go_live(&mut self) {
+        self.is_live = true;
+    }
+
+    /// Whether a lane has no room for what was decided; nothing is taken before it has.
+    pub fn is_blocked(&self) -> bool {
+        !self.notes.waiting.is_empty() || !self.orders.waiting.is_empty() || self.has_many_bodies()
+    }
+
+    /// Bodies of dead letters are not gathered without end: they go with a commit of their own.
+    pub fn has_many_bodies(&self) -> bool {
+        self.uncommitted.case_bytes > CASE_BYTES_HELD_MAX
+    }
+
+    /// All that steps asked for.
+    pub fn emit(&mut self, effects: &mut Effects) {
+        effects.timers.drain(..).for_each(|arm| self.arm(arm));
+        effects.drafts.drain(..).for_each(|draft| self.draft(draft));
+        effects.cases.drain(..).for_each(|change| self.case(change));
+        for intent in effects.intents.drain(..) {
+            if self.is_live {
+                self.order(ActionRequest { intent, maybe_twice: false });
+            }
+        }
+    }
+
+    pub fn draft(&mut self, draft: Draft) {
+        self.uncommitted.followups.extend(Followup::of(&draft));
+        self.notes.push(Note::Draft(draft));
+    }
+
+    /// A case is opened or changed, for good.
+    pub fn case(&mut self, change: CaseChange) {
+        if let CaseChange::Open { signal, why, .. } = &change {
+            self.uncommitted.case_bytes += signal.body().len();
+            let counter = match why.cause {
+                Cause::Sender => Counter::DeadSender,
+                Cause::Policy => Counter::DeadPolicy,
+                Cause::Target => Counter::DeadTarget,
+                Cause::Us => Counter::DeadUs,
+            };
+            self.recorder.count(counter, 1);
+        }
+        self.uncommitted.cases.push(change);
+    }
+
+    /// An order waits for the receipts before it: it leaves when they have left.
+    pub fn order(&mut self, order: ActionRequest) {
+        crate::fault::point("K12");
+        self.orders.waiting.push_back(order);
+    }
+
+    /// What was ordered, and has no outcome that is known.
+    pub fn order_again(&mut self, intent: Intent) {
+        self.orders.waiting.push_back(ActionRequest { intent, maybe_twice: true });
+    }
+
+    /// Rules hold from the event `seq` on; `drafts` say so.
+    pub fn rules(&mut self, seq: Seq, text: Arc<RulesText>, drafts: Vec<Draft>) {
+        drafts.into_iter().for_each(|draft| self.draft(draft));
+        self.uncommitted.rules.push((seq, text));
+    }
+
+    pub fn arm(&mut self, arm: Arm) {
+        self.timers.arm(arm);
+    }
+
+    /// These run, and no others.
+    pub fn rearm(&mut self, arms: impl Iterator<Item = Arm>) {
+        self.timers = Timers::default();
+        arms.for_each(|arm| self.timers.arm(arm));
+    }
+
+    /// When a timer is due next.
+    pub fn next_due(&self) -> Option<UnixMillis> {
+        self.timers.next_due()
+    }
+
+    /// Offers the timers that are due at the journal's `time` to the journal.
+    pub fn fire(&mut self, time: UnixMillis) {
+        let mut rings = false;
+        while self.arrivals.room() > 0
+            && let Some(timer) = self.timers.due(time)
+        {
+            rings |= self.offer(timer);
+        }
+        if rings {
+            self.wake_journal();
+        }
+    }
+
+    /// Offers a timer to the journal, which is not woken yet. False where there is no room.
+    pub fn offer(&mut self, timer: Timer) -> bool {
+        if self.arrivals.room() == 0 {
+            return false;
+        }
+        let pushed = self.arrivals.push(Arrival::Timer(Box::new(timer)));
+        assert!(pushed.is_ok(), "there was room, and only this thread pushes");
+        true
+    }
+
+    pub fn wake_journal(&self) {
+        self.arrivals.ring();
+    }
+
+    /// Everything up to this event was decided.
+    pub fn decided(&self, seq: Seq) {
+        self.decided.publish(seq.0);
+    }
+
+    pub fn measure(&mut self, took: Duration) {
+        self.recorder.record(Measured::Decide, took);
+    }
+
+    pub fn flush_measures(&mut self, now: Instant) {
+        self.recorder.flush_if_due(now);
+    }
+
+    /// What found its lane full goes on. False while a lane is full.
+    pub fn hand_on(&mut self) -> bool {
+        if self.notes.hand_on().is_none() {
+            return false;
+        }
+        let Some(orders) = self.orders.hand_on() else { return false };
+        self.ordered |= orders > 0;
+        true
+    }
+
+    /// Wakes those for whom something came.
+    pub fn wake(&mut self) {
+        // The scribe looks by itself, and closes a batch by its age: it is woken only so that the lane does not fill.
+        if self.notes.lane.depth() >= NOTES_RING {
+            self.notes.lane.ring();
+        }
+        if std::mem::take(&mut self.ordered) {
+            self.orders.lane.ring();
+        }
+    }
+
+    /// Whether the store takes a commit; if it is busy, the changes go with the next one.
+    pub fn can_commit(&self) -> bool {
+        self.commits.room() > 0
+    }
+
+    /// Hands what changed to the store, and asks the scribe to say when the receipts before it are durable.
+    pub fn commit(&mut self, mut changes: Changes, through: Seq, held: Option<Vec<u16>>) {
+        self.committed += 1;
+        if crate::fault::planted("rows-by-number") {
+            self.committed = through.0;
+        }
+        self.notes.push(Note::Commit(self.committed));
+        self.uncommitted.move_to(&mut changes);
+        let commit = Commit { shard: self.shard, number: self.committed, changes, through, held };
+        let pushed = self.commits.push(commit);
+        assert!(pushed.is_ok(), "there was room, and only this thread pushes");
+        self.commits.ring();
+    }
+}
+
+impl<T> Outgoing<T> {
+    fn new(lane: Sender<T>) -> Self {
+        Self { lane, waiting: VecDeque::new() }
+    }
+
+    fn push(&mut self, item: T) {
+        if !self.waiting.is_empty() {
+            self.waiting.push_back(item);
+        } else if let Err(Full(item)) = self.lane.push(item) {
+            self.waiting.push_back(item);
+        }
+    }
+
+    /// How many went on; nothing while the lane is full.
+    fn hand_on(&mut self) -> Option<usize> {
+        let before = self.waiting.len();
+        while let Some(item) = self.waiting.pop_front() {
+            if let Err(Full(item)) = self.lane.push(item) {
+                self.waiting.push_front(item);
+                self.lane.ring();
+                return None;
+            }
+        }
+        Some(before)
+    }
+}
+
+impl Uncommitted {
+    fn move_to(&mut self, changes: &mut Changes) {
+        for followup in self.followups.drain(..) {
+            changes.followup(followup);
+        }
+        for change in self.cases.drain(..) {
+            if crate::fault::planted("dead-letter-lost") && matches!(change, CaseChange::Open { .. }) {
+                continue;
+            }
+            changes.case(change);
+        }
+        self.case_bytes = 0;
+        for (seq, text) in self.rules.drain(..) {
+            changes.rules_from(seq, text.text());
+        }
+    }
+}
