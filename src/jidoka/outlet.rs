@@ -146,7 +146,9 @@ impl Outlet {
 
     /// Rules hold from the event `seq` on; `drafts` say so.
     pub fn rules(&mut self, seq: Seq, text: Arc<RulesText>, drafts: Vec<Draft>) {
-        drafts.into_iter().for_each(|draft| self.draft(draft));
+        for draft in drafts {
+            self.draft(draft);
+        }
         self.uncommitted.rules.push((seq, text));
     }
 
