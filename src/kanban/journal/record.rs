@@ -4,11 +4,9 @@
 //! (see [`super::frame`]). A signal's names are spans of its body, so they are stored as places, not as copies.
 //! Where a signal came from is stored once per frame and change, as a provenance record that counts as no event.
 
-mod sharing;
 #[cfg(test)]
 mod tests;
 
-use std::str;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,11 +14,13 @@ use strum::FromRepr;
 #[cfg(test)]
 use strum::VariantArray;
 
+use crate::codec::Reader;
 use crate::event::{
     ActionId, Astray, Command, EdgeName, Failure, JournalId, Kind, Outcome, Position, Replay, Resend,
     RulesText, Seq, Stray, Subject, Timer, TimerKind, Verb, VerbName, Words,
 };
-use crate::limits::{BODY_BYTES_MAX, RULES_BYTES_MAX};
+use crate::limits::{ADOPTED_BYTES_MAX, BODY_BYTES_MAX, PARTITIONS_MAX, RULES_BYTES_MAX};
+use crate::sharing::{Adopt, Hold, Shared, partition_number};
 use crate::signal::{Assurance, Identified, Illegal, Provenance, Rule, Severity, Signal, Text, Unchecked};
 
 /// What a record is. The numbers are stored and never change.
@@ -183,6 +183,29 @@ impl Encoder {
         long(out, &rules.reason);
         bytes(out, rules.text().as_bytes());
     }
+
+    pub fn hold(&mut self, out: &mut Vec<u8>, hold: Hold) {
+        out.push(RecordKind::Hold as u8);
+        out.extend_from_slice(&hold.partition.to_le_bytes());
+        out.extend_from_slice(&hold.term.to_le_bytes());
+    }
+
+    pub fn adopt(&mut self, out: &mut Vec<u8>, adopt: &Adopt) {
+        out.push(RecordKind::Adopt as u8);
+        subject(out, &adopt.subject);
+        bytes(out, adopt.row());
+    }
+
+    pub fn shared(&mut self, out: &mut Vec<u8>, shared: &Shared) {
+        out.push(RecordKind::Shared as u8);
+        out.extend_from_slice(&shared.through.0.to_le_bytes());
+        let lost =
+            u16::try_from(shared.lost.len()).unwrap_or_else(|_| unreachable!("there are fewer partitions"));
+        out.extend_from_slice(&lost.to_le_bytes());
+        for partition in &shared.lost {
+            out.extend_from_slice(&partition.to_le_bytes());
+        }
+    }
 }
 
 // What has a length is bounded by its type, far below what the length can say: nothing is cut here.
@@ -227,14 +250,42 @@ impl Decoder {
     /// The next event, `None` at the end of the frame.
     ///
     /// # Errors
-    /// [`Unreadable`]; the checksum held, so a newer version wrote it or this one has a fault.
+    /// [`Unreadable`]; the checksum held, so a newer version wrote it or this one has a fault. Then nothing more is read.
     pub fn next_kind(&mut self) -> Result<Option<Kind>, Unreadable> {
+        let reader = Reader::new(self.payload.get(self.at..).unwrap_or_default());
+        let mut record = Record { payload: &self.payload, reader, provenance: &mut self.provenance };
+        let kind = record.kind()?;
+        self.at = self.payload.len() - record.reader.rest().len();
+        Ok(kind)
+    }
+
+    /// Lends the provenance of the frame before, so that a replay interns once.
+    #[must_use]
+    pub fn after(mut self, before: Option<&'static Provenance>) -> Self {
+        self.provenance = before;
+        self
+    }
+
+    #[must_use]
+    pub fn provenance(&self) -> Option<&'static Provenance> {
+        self.provenance
+    }
+}
+
+/// What is left of a frame; `reader` reads `payload`.
+struct Record<'a> {
+    payload: &'a Bytes,
+    reader: Reader<'a>,
+    provenance: &'a mut Option<&'static Provenance>,
+}
+
+impl<'a> Record<'a> {
+    fn kind(&mut self) -> Result<Option<Kind>, Unreadable> {
         loop {
-            if self.at == self.payload.len() {
+            if self.reader.is_empty() {
                 return Ok(None);
             }
-            let kind = RecordKind::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
-            return Ok(Some(match kind {
+            return Ok(Some(match self.record_kind()? {
                 RecordKind::Provenance => {
                     self.read_provenance()?;
                     continue;
@@ -242,7 +293,7 @@ impl Decoder {
                 RecordKind::Signal => Kind::Signal(self.signal()?),
                 RecordKind::Outcome => Kind::Outcome(Box::new(self.outcome(JournalId(0))?)),
                 RecordKind::NamedOutcome => {
-                    let journal = JournalId(self.number()?);
+                    let journal = JournalId(self.read(Reader::u64)?);
                     Kind::Outcome(Box::new(self.outcome(journal)?))
                 }
                 RecordKind::Timer => Kind::Timer(Box::new(self.timer()?)),
@@ -259,40 +310,28 @@ impl Decoder {
         }
     }
 
+    fn record_kind(&mut self) -> Result<RecordKind, Unreadable> {
+        self.read(|record| RecordKind::from_repr(record.u8()?))
+    }
+
     fn read_provenance(&mut self) -> Result<(), Unreadable> {
-        let assurance = Assurance::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
-        let identified = Identified::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
-        let held = self.provenance;
+        let assurance = self.read(|record| Assurance::from_repr(record.u8()?))?;
+        let identified = self.read(|record| Identified::from_repr(record.u8()?))?;
         let (source, key) = (self.short()?, self.short()?);
-        self.provenance = Some(match held {
-            Some(held)
-                if *held.source == *source
-                    && *held.key == *key
-                    && (held.assurance, held.identified) == (assurance, identified) =>
-            {
-                held
-            }
-            _ => Provenance::intern_known(&source, &key, assurance, identified)?,
+        let same = self.provenance.is_some_and(|held| {
+            (&*held.source, &*held.key) == (source, key)
+                && (held.assurance, held.identified) == (assurance, identified)
         });
+        if !same {
+            *self.provenance = Some(Provenance::intern_known(source, key, assurance, identified)?);
+        }
         Ok(())
-    }
-
-    /// Lends the provenance of the frame before, so that a replay interns once.
-    #[must_use]
-    pub fn after(mut self, before: Option<&'static Provenance>) -> Self {
-        self.provenance = before;
-        self
-    }
-
-    #[must_use]
-    pub fn provenance(&self) -> Option<&'static Provenance> {
-        self.provenance
     }
 
     fn signal(&mut self) -> Result<Signal, Unreadable> {
         let provenance = self.provenance.ok_or(Unreadable::Unknown)?;
-        let severity = Severity::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
-        let digest = self.number()?;
+        let severity = self.read(|record| Severity::from_repr(record.u8()?))?;
+        let digest = self.read(Reader::u64)?;
         let [id, tenant, sku, kind] = [self.text()?, self.text()?, self.text()?, self.text()?];
         let body = self.shared_bytes("body", BODY_BYTES_MAX)?;
         Ok(Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check()?)
@@ -300,8 +339,8 @@ impl Decoder {
 
     fn outcome(&mut self, journal: JournalId) -> Result<Outcome, Unreadable> {
         let subject = self.subject()?;
-        let action = ActionId { journal, seq: Seq(self.number()?) };
-        let flags = self.byte()?;
+        let action = ActionId { journal, seq: self.seq()? };
+        let flags = self.read(Reader::u8)?;
         let result = match flags & FAILED {
             0 => Ok(()),
             _ => Err(Failure { reason: self.words("reason")?, asked: flags & WITHHELD == 0 }),
@@ -311,57 +350,58 @@ impl Decoder {
 
     fn timer(&mut self) -> Result<Timer, Unreadable> {
         let subject = self.subject()?;
-        let kind = TimerKind::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
-        Ok(Timer { subject, kind, armed: Seq(self.number()?) })
+        let kind = self.read(|record| TimerKind::from_repr(record.u8()?))?;
+        Ok(Timer { subject, kind, armed: self.seq()? })
     }
 
     fn command(&mut self) -> Result<Command, Unreadable> {
         let subject = self.subject()?;
-        let verb = VerbName::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
-        let number = self.word()?;
+        let verb = self.read(|record| VerbName::from_repr(record.u8()?))?;
+        let number = self.read(Reader::u32)?;
         let verb = match verb {
             VerbName::Halt => Verb::Halt,
             VerbName::Resume => Verb::Resume,
             VerbName::Entitle => Verb::Entitle,
             VerbName::Revoke => Verb::Revoke,
             VerbName::Quota => Verb::Quota(number),
-            VerbName::Discard => Verb::Discard(Seq(self.number()?)),
+            VerbName::Discard => Verb::Discard(self.seq()?),
         };
         Ok(Command { subject, verb, actor: self.words("actor")?, reason: self.words("reason")? })
     }
 
     fn replay(&mut self, resends: bool) -> Result<Replay, Unreadable> {
-        let case = Seq(self.number()?);
+        let case = self.seq()?;
         let (actor, reason) = (self.words("actor")?, self.words("reason")?);
         let resend = if resends { Some(Box::new(self.resend()?)) } else { None };
         Ok(Replay { case, signal: self.enclosed()?, actor, reason, resend })
     }
 
     fn resend(&mut self) -> Result<Resend, Unreadable> {
-        let action = ActionId { journal: JournalId(self.number()?), seq: Seq(self.number()?) };
+        let action = ActionId { journal: JournalId(self.read(Reader::u64)?), seq: self.seq()? };
         let (name, pack, rule) = (self.words("action")?, self.words("pack")?, self.words("rule")?);
-        Ok(Resend { action, name, pack, rule, content_hash: self.array()?, because: self.words("because")? })
+        let content_hash = self.read(Reader::array)?;
+        Ok(Resend { action, name, pack, rule, content_hash, because: self.words("because")? })
     }
 
     fn stray(&mut self) -> Result<Stray, Unreadable> {
-        let why = Astray::from_repr(self.byte()?).ok_or(Unreadable::Unknown)?;
+        let why = self.read(|record| Astray::from_repr(record.u8()?))?;
         Ok(Stray { why, signal: self.enclosed()? })
     }
 
     /// A signal that another record brings along.
     fn enclosed(&mut self) -> Result<Signal, Unreadable> {
-        let mut kind = self.byte()?;
-        if kind == RecordKind::Provenance as u8 {
+        let mut kind = self.record_kind()?;
+        if kind == RecordKind::Provenance {
             self.read_provenance()?;
-            kind = self.byte()?;
+            kind = self.record_kind()?;
         }
-        if kind == RecordKind::Signal as u8 { self.signal() } else { Err(Unreadable::Unknown) }
+        if kind == RecordKind::Signal { self.signal() } else { Err(Unreadable::Unknown) }
     }
 
     fn position(&mut self) -> Result<Position, Unreadable> {
-        let edge = EdgeName::read(&self.short()?)?;
+        let edge = EdgeName::read(self.short()?)?;
         let partition = self.partition()?;
-        Ok(Position { edge, partition, through: Seq(self.number()?) })
+        Ok(Position { edge, partition, through: self.seq()? })
     }
 
     fn rules(&mut self) -> Result<RulesText, Unreadable> {
@@ -371,61 +411,68 @@ impl Decoder {
         Ok(RulesText::new(text.into(), actor, reason)?)
     }
 
+    fn hold(&mut self) -> Result<Hold, Unreadable> {
+        Ok(Hold { partition: self.partition()?, term: self.read(Reader::u64)? })
+    }
+
+    fn adopt(&mut self) -> Result<Adopt, Unreadable> {
+        let subject = self.subject()?;
+        Ok(Adopt::new(subject, self.shared_bytes("row", ADOPTED_BYTES_MAX)?)?)
+    }
+
+    fn shared(&mut self) -> Result<Shared, Unreadable> {
+        let through = self.seq()?;
+        let count = self.read(|record| record.u16().filter(|count| *count <= PARTITIONS_MAX))?;
+        let lost = (0..count).map(|_| self.partition()).collect::<Result<_, _>>()?;
+        Ok(Shared { through, lost })
+    }
+
+    /// What is cut off, or is a number of nothing, is not a record of this version.
+    fn read<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Result<T, Unreadable> {
+        read(&mut self.reader).ok_or(Unreadable::Unknown)
+    }
+
+    fn seq(&mut self) -> Result<Seq, Unreadable> {
+        self.read(Reader::u64).map(Seq)
+    }
+
+    fn partition(&mut self) -> Result<u16, Unreadable> {
+        Ok(partition_number(self.read(Reader::u16)?)?)
+    }
+
     /// Bytes of the frame, under their length.
     fn shared_bytes(&mut self, field: &'static str, most: usize) -> Result<Bytes, Unreadable> {
-        let bytes = self.word()? as usize;
-        if bytes > most {
-            return Err(Illegal { field, rule: Rule::AtMost(most), found: bytes }.into());
+        let found = self.read(Reader::u32)? as usize;
+        if found > most {
+            return Err(Illegal { field, rule: Rule::AtMost(most), found }.into());
         }
-        let end = self.at.checked_add(bytes).filter(|end| *end <= self.payload.len());
-        let end = end.ok_or(Unreadable::Unknown)?;
-        let found = self.payload.slice(self.at..end);
-        self.at = end;
-        Ok(found)
-    }
-
-    fn take(&mut self, len: usize) -> Result<&[u8], Unreadable> {
-        let end = self.at.checked_add(len).ok_or(Unreadable::Unknown)?;
-        let bytes = self.payload.get(self.at..end).ok_or(Unreadable::Unknown)?;
-        self.at = end;
-        Ok(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        self.take(N)?.try_into().map_err(|_| Unreadable::Unknown)
-    }
-
-    fn byte(&mut self) -> Result<u8, Unreadable> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    fn word(&mut self) -> Result<u32, Unreadable> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn number(&mut self) -> Result<u64, Unreadable> {
-        self.array().map(u64::from_le_bytes)
+        let bytes = self.read(|record| record.bytes(found))?;
+        Ok(self.payload.slice_ref(bytes))
     }
 
     fn text(&mut self) -> Result<Text, Unreadable> {
-        match self.word()? {
-            OWNED => Ok(Text::Owned(self.short()?)),
-            at => Ok(Text::Span { at, len: self.byte()? }),
+        match self.read(Reader::u32)? {
+            OWNED => Ok(Text::Owned(self.short()?.into())),
+            at => Ok(Text::Span { at, len: self.read(Reader::u8)? }),
         }
     }
 
-    fn short(&mut self) -> Result<Box<str>, Unreadable> {
-        let len = usize::from(self.byte()?);
-        str::from_utf8(self.take(len)?).map(Box::from).map_err(|_| Unreadable::Unknown)
+    fn short(&mut self) -> Result<&'a str, Unreadable> {
+        self.read(|record| {
+            let len = record.u8()?;
+            record.text(len.into())
+        })
     }
 
     fn words(&mut self, field: &'static str) -> Result<Words, Unreadable> {
-        let len = usize::from(self.array().map(u16::from_le_bytes)?);
-        let text = str::from_utf8(self.take(len)?).map_err(|_| Unreadable::Unknown)?;
+        let text = self.read(|record| {
+            let len = record.u16()?;
+            record.text(len.into())
+        })?;
         Ok(Words::read(field, text)?)
     }
 
     fn subject(&mut self) -> Result<Subject, Unreadable> {
-        Ok(Subject::read(&self.short()?, &self.short()?)?)
+        Ok(Subject::read(self.short()?, self.short()?)?)
     }
 }
