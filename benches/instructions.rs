@@ -143,28 +143,28 @@ fn dedup(
     (dir, dedup, signals)
 }
 
-fn journal() -> (tempfile::TempDir, Writer, Vec<Signal>) {
+fn journal() -> (tempfile::TempDir, Writer, Vec<Kind>) {
     const SEGMENT_BYTES: u64 = 1024 * 1024;
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let end = scan::<Damage>(&*disk, dir.path(), |_, _, _, _| Ok(())).unwrap();
     let spares = Spares::open(Arc::clone(&disk), dir.path(), SEGMENT_BYTES, false).unwrap();
     let writer = Writer::open(disk, dir.path(), SEGMENT_BYTES, spares, end, UnixMillis(1)).unwrap();
-    (dir, writer, signals())
+    (dir, writer, signals().into_iter().map(Kind::Signal).collect())
 }
 
 // One frame of all of them, written and not synced.
 #[library_benchmark]
 #[bench::frame(journal())]
 fn journal_append(
-    (dir, mut writer, signals): (tempfile::TempDir, Writer, Vec<Signal>),
-) -> (tempfile::TempDir, Writer, Vec<Signal>) {
+    (dir, mut writer, events): (tempfile::TempDir, Writer, Vec<Kind>),
+) -> (tempfile::TempDir, Writer, Vec<Kind>) {
     writer.begin(UnixMillis(2));
-    for signal in &signals {
-        black_box(writer.signal(signal));
+    for event in &events {
+        black_box(writer.append(event));
     }
     writer.write().unwrap();
-    (dir, writer, signals)
+    (dir, writer, events)
 }
 
 struct Shard {

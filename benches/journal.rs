@@ -114,11 +114,11 @@ fn write_and_sync(bencher: Bencher, events: u64) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut writer = open(&disk, dir.path());
-    let signals: Vec<Signal> = (0..events).map(signal).collect();
-    bencher.counter(ItemsCount::new(events)).bench_local(|| {
+    let events: Vec<Kind> = (0..events).map(|n| Kind::Signal(signal(n))).collect();
+    bencher.counter(ItemsCount::new(events.len())).bench_local(|| {
         writer.begin(UnixMillis(1));
-        for signal in &signals {
-            writer.signal(signal);
+        for event in &events {
+            writer.append(event);
         }
         writer.write().unwrap();
         writer.sync().unwrap();
@@ -132,11 +132,11 @@ fn replay(bencher: Bencher) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut writer = open(&disk, dir.path());
-    let signals: Vec<Signal> = (0..FRAME).map(signal).collect();
+    let events: Vec<Kind> = (0..FRAME).map(|n| Kind::Signal(signal(n))).collect();
     for _ in 0..FRAMES {
         writer.begin(UnixMillis(1));
-        for signal in &signals {
-            writer.signal(signal);
+        for event in &events {
+            writer.append(event);
         }
         writer.write().unwrap();
         writer.sync().unwrap();

@@ -336,7 +336,7 @@ pub enum Kind {
     /// The only kind that concerns every governor.
     Rules(Arc<RulesText>),
     Stray(Box<Stray>),
-    Position(Box<Position>),
+    Position(Position),
     /// Of nodes that share the state of partitions. It concerns the governors of one partition.
     Hold(Hold),
     Adopt(Box<Adopt>),

@@ -100,7 +100,7 @@ fn open(disk: &MemoryDisk, end: End) -> Writer {
 
 fn append(writer: &mut Writer, number: u64) -> Seq {
     let subject = Subject::read("acme", "vm").unwrap();
-    writer.timer(&Timer { subject, kind: TimerKind::Boot, armed: Seq(number) })
+    writer.append(&Kind::Timer(Box::new(Timer { subject, kind: TimerKind::Boot, armed: Seq(number) })))
 }
 
 /// Frames differ in length.

@@ -195,7 +195,7 @@ impl Admission {
         if let Some(Part { position, .. }) = part
             && taken.is_some_and(|taken| taken < position.through)
         {
-            last = self.positions.advance(frame.writer(), &position);
+            last = self.positions.advance(frame.writer(), position);
         }
         Ok(Ack::Durable { first: first.unwrap_or(last), last, duplicates })
     }
@@ -242,7 +242,7 @@ impl Admission {
         self.positions.forget(hold.partition);
         let seq = frame.append(Kind::Hold(hold));
         for position in positions {
-            self.positions.advance(frame.writer(), &position);
+            self.positions.advance(frame.writer(), position);
         }
         Ack::Durable { first: seq, last: seq, duplicates: 0 }
     }

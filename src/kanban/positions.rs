@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::journal::Writer;
-use crate::event::{EdgeName, Position, Seq};
+use crate::event::{EdgeName, Kind, Position, Seq};
 
 /// The newest number of each edge and partition.
 #[derive(Clone, Debug, Default)]
@@ -37,9 +37,9 @@ impl Positions {
     }
 
     /// Writes one down, with the signals that the frame holds.
-    pub fn advance(&mut self, writer: &mut Writer, position: &Position) -> Seq {
-        self.recover(position);
-        writer.position(position)
+    pub fn advance(&mut self, writer: &mut Writer, position: Position) -> Seq {
+        self.recover(&position);
+        writer.append(&Kind::Position(position))
     }
 
     /// Writes all of them down, where the segment has none of them.
@@ -48,7 +48,8 @@ impl Positions {
             return;
         }
         for ((edge, partition), through) in &self.held {
-            writer.position(&Position { edge: edge.clone(), partition: *partition, through: *through });
+            let position = Position { edge: edge.clone(), partition: *partition, through: *through };
+            writer.append(&Kind::Position(position));
         }
         self.written = Some(writer.segment());
     }
@@ -67,7 +68,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::Kind;
     use crate::kanban::journal::record::Decoder;
     use crate::kanban::journal::tests::{DIR, NOW, named, reopen};
     use crate::kanban::journal::{Damage, scan};
@@ -100,10 +100,10 @@ mod tests {
                 writer.begin(NOW);
                 positions.write(&mut writer);
                 for signal in 0..signals {
-                    writer.signal(&named(&format!("id-{at}-{signal}")));
+                    writer.append(&Kind::Signal(named(&format!("id-{at}-{signal}"))));
                 }
                 let through = Seq(at as u64 + 1);
-                positions.advance(&mut writer, &Position { edge: EdgeName::read(&format!("edge-{edge}")).unwrap(), partition: 0, through });
+                positions.advance(&mut writer, Position { edge: EdgeName::read(&format!("edge-{edge}")).unwrap(), partition: 0, through });
                 writer.write().unwrap();
                 writer.sync().unwrap();
                 if positions.are_kept(&writer) {

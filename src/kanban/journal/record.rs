@@ -72,6 +72,61 @@ pub struct Encoder {
 }
 
 impl Encoder {
+    pub fn append(&mut self, out: &mut Vec<u8>, kind: &Kind) {
+        match kind {
+            Kind::Signal(signal) => self.signal(out, signal),
+            Kind::Outcome(event) => outcome(out, event),
+            Kind::Timer(timer) => {
+                out.push(RecordKind::Timer as u8);
+                subject(out, &timer.subject);
+                out.push(timer.kind as u8);
+                out.extend_from_slice(&timer.armed.0.to_le_bytes());
+            }
+            Kind::Command(event) => command(out, event),
+            Kind::Replay(event) => {
+                replay(out, event);
+                // As any other; what stands before it makes it no event of its own.
+                self.signal(out, &event.signal);
+            }
+            Kind::Rules(rules) => {
+                out.push(RecordKind::Rules as u8);
+                long(out, &rules.actor);
+                long(out, &rules.reason);
+                bytes(out, rules.text().as_bytes());
+            }
+            Kind::Stray(stray) => {
+                out.extend_from_slice(&[RecordKind::Stray as u8, stray.why as u8]);
+                self.signal(out, &stray.signal);
+            }
+            Kind::Position(Position { edge, partition, through }) => {
+                out.push(RecordKind::Position as u8);
+                short(out, edge);
+                out.extend_from_slice(&partition.to_le_bytes());
+                out.extend_from_slice(&through.0.to_le_bytes());
+            }
+            Kind::Hold(Hold { partition, term }) => {
+                out.push(RecordKind::Hold as u8);
+                out.extend_from_slice(&partition.to_le_bytes());
+                out.extend_from_slice(&term.to_le_bytes());
+            }
+            Kind::Adopt(adopt) => {
+                out.push(RecordKind::Adopt as u8);
+                subject(out, &adopt.subject);
+                bytes(out, adopt.row());
+            }
+            Kind::Shared(shared) => {
+                out.push(RecordKind::Shared as u8);
+                out.extend_from_slice(&shared.through.0.to_le_bytes());
+                let lost = u16::try_from(shared.lost.len());
+                let lost = lost.unwrap_or_else(|_| unreachable!("there are fewer partitions"));
+                out.extend_from_slice(&lost.to_le_bytes());
+                for partition in &shared.lost {
+                    out.extend_from_slice(&partition.to_le_bytes());
+                }
+            }
+        }
+    }
+
     pub fn signal(&mut self, out: &mut Vec<u8>, signal: &Signal) {
         if !self.provenance.is_some_and(|held| std::ptr::eq(held, signal.provenance)) {
             out.push(RecordKind::Provenance as u8);
@@ -98,113 +153,54 @@ impl Encoder {
         }
         bytes(out, signal.body());
     }
+}
 
-    pub fn outcome(&mut self, out: &mut Vec<u8>, outcome: &Outcome) {
-        let ActionId { journal, seq } = outcome.action;
-        if journal == JournalId(0) {
-            out.push(RecordKind::Outcome as u8);
-        } else {
-            out.push(RecordKind::NamedOutcome as u8);
-            out.extend_from_slice(&journal.0.to_le_bytes());
+fn outcome(out: &mut Vec<u8>, outcome: &Outcome) {
+    let ActionId { journal, seq } = outcome.action;
+    if journal == JournalId(0) {
+        out.push(RecordKind::Outcome as u8);
+    } else {
+        out.push(RecordKind::NamedOutcome as u8);
+        out.extend_from_slice(&journal.0.to_le_bytes());
+    }
+    subject(out, &outcome.subject);
+    out.extend_from_slice(&seq.0.to_le_bytes());
+    let withheld = outcome.result.as_ref().is_err_and(|failure| !failure.asked);
+    let flags = [(outcome.maybe_twice, MAYBE_TWICE), (outcome.result.is_err(), FAILED), (withheld, WITHHELD)];
+    out.push(flags.into_iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum());
+    if let Err(failure) = &outcome.result {
+        long(out, &failure.reason);
+    }
+}
+
+fn command(out: &mut Vec<u8>, command: &Command) {
+    out.push(RecordKind::Command as u8);
+    subject(out, &command.subject);
+    let number = if let Verb::Quota(number) = command.verb { number } else { 0 };
+    out.push(command.verb.name() as u8);
+    out.extend_from_slice(&number.to_le_bytes());
+    if let Verb::Discard(case) = command.verb {
+        out.extend_from_slice(&case.0.to_le_bytes());
+    }
+    long(out, &command.actor);
+    long(out, &command.reason);
+}
+
+fn replay(out: &mut Vec<u8>, replay: &Replay) {
+    let kind = if replay.resend.is_some() { RecordKind::Resend } else { RecordKind::Replay };
+    out.push(kind as u8);
+    out.extend_from_slice(&replay.case.0.to_le_bytes());
+    long(out, &replay.actor);
+    long(out, &replay.reason);
+    if let Some(resend) = &replay.resend {
+        let Resend { action, name, pack, rule, content_hash, because } = &**resend;
+        out.extend_from_slice(&action.journal.0.to_le_bytes());
+        out.extend_from_slice(&action.seq.0.to_le_bytes());
+        for words in [name, pack, rule] {
+            long(out, words);
         }
-        subject(out, &outcome.subject);
-        out.extend_from_slice(&seq.0.to_le_bytes());
-        let withheld = outcome.result.as_ref().is_err_and(|failure| !failure.asked);
-        let flags =
-            [(outcome.maybe_twice, MAYBE_TWICE), (outcome.result.is_err(), FAILED), (withheld, WITHHELD)];
-        out.push(flags.into_iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum());
-        if let Err(failure) = &outcome.result {
-            long(out, &failure.reason);
-        }
-    }
-
-    pub fn timer(&mut self, out: &mut Vec<u8>, timer: &Timer) {
-        out.push(RecordKind::Timer as u8);
-        subject(out, &timer.subject);
-        out.push(match timer.kind {
-            TimerKind::Boot => 0,
-            TimerKind::QuotaWindow => 1,
-            TimerKind::BreakerReset => 2,
-            TimerKind::ActionDeadline => 3,
-            TimerKind::Idle => 4,
-        });
-        out.extend_from_slice(&timer.armed.0.to_le_bytes());
-    }
-
-    pub fn command(&mut self, out: &mut Vec<u8>, command: &Command) {
-        out.push(RecordKind::Command as u8);
-        subject(out, &command.subject);
-        let number = if let Verb::Quota(number) = command.verb { number } else { 0 };
-        out.push(command.verb.name() as u8);
-        out.extend_from_slice(&number.to_le_bytes());
-        if let Verb::Discard(case) = command.verb {
-            out.extend_from_slice(&case.0.to_le_bytes());
-        }
-        long(out, &command.actor);
-        long(out, &command.reason);
-    }
-
-    pub fn replay(&mut self, out: &mut Vec<u8>, replay: &Replay) {
-        let kind = if replay.resend.is_some() { RecordKind::Resend } else { RecordKind::Replay };
-        out.push(kind as u8);
-        out.extend_from_slice(&replay.case.0.to_le_bytes());
-        long(out, &replay.actor);
-        long(out, &replay.reason);
-        if let Some(resend) = &replay.resend {
-            let Resend { action, name, pack, rule, content_hash, because } = &**resend;
-            out.extend_from_slice(&action.journal.0.to_le_bytes());
-            out.extend_from_slice(&action.seq.0.to_le_bytes());
-            for words in [name, pack, rule] {
-                long(out, words);
-            }
-            out.extend_from_slice(content_hash);
-            long(out, because);
-        }
-        // As any other; what stands before it makes it no event of its own.
-        self.signal(out, &replay.signal);
-    }
-
-    pub fn stray(&mut self, out: &mut Vec<u8>, signal: &Signal, why: Astray) {
-        out.push(RecordKind::Stray as u8);
-        out.push(why as u8);
-        self.signal(out, signal);
-    }
-
-    pub fn position(&mut self, out: &mut Vec<u8>, position: &Position) {
-        out.push(RecordKind::Position as u8);
-        short(out, &position.edge);
-        out.extend_from_slice(&position.partition.to_le_bytes());
-        out.extend_from_slice(&position.through.0.to_le_bytes());
-    }
-
-    pub fn rules(&mut self, out: &mut Vec<u8>, rules: &RulesText) {
-        out.push(RecordKind::Rules as u8);
-        long(out, &rules.actor);
-        long(out, &rules.reason);
-        bytes(out, rules.text().as_bytes());
-    }
-
-    pub fn hold(&mut self, out: &mut Vec<u8>, hold: Hold) {
-        out.push(RecordKind::Hold as u8);
-        out.extend_from_slice(&hold.partition.to_le_bytes());
-        out.extend_from_slice(&hold.term.to_le_bytes());
-    }
-
-    pub fn adopt(&mut self, out: &mut Vec<u8>, adopt: &Adopt) {
-        out.push(RecordKind::Adopt as u8);
-        subject(out, &adopt.subject);
-        bytes(out, adopt.row());
-    }
-
-    pub fn shared(&mut self, out: &mut Vec<u8>, shared: &Shared) {
-        out.push(RecordKind::Shared as u8);
-        out.extend_from_slice(&shared.through.0.to_le_bytes());
-        let lost =
-            u16::try_from(shared.lost.len()).unwrap_or_else(|_| unreachable!("there are fewer partitions"));
-        out.extend_from_slice(&lost.to_le_bytes());
-        for partition in &shared.lost {
-            out.extend_from_slice(&partition.to_le_bytes());
-        }
+        out.extend_from_slice(content_hash);
+        long(out, because);
     }
 }
 
@@ -302,7 +298,7 @@ impl<'a> Record<'a> {
                 RecordKind::Resend => Kind::Replay(Box::new(self.replay(true)?)),
                 RecordKind::Rules => Kind::Rules(Arc::new(self.rules()?)),
                 RecordKind::Stray => Kind::Stray(Box::new(self.stray()?)),
-                RecordKind::Position => Kind::Position(Box::new(self.position()?)),
+                RecordKind::Position => Kind::Position(self.position()?),
                 RecordKind::Hold => Kind::Hold(self.hold()?),
                 RecordKind::Adopt => Kind::Adopt(Box::new(self.adopt()?)),
                 RecordKind::Shared => Kind::Shared(Box::new(self.shared()?)),

@@ -13,12 +13,10 @@ use super::record::Encoder;
 use super::scan::{End, Segment};
 use super::segment::{self, Lineage, Spares};
 use crate::disk::{Disk, File};
-use crate::event::{Astray, Epoch, Kind, Outcome, Position, Seq, Timer, UnixMillis};
+use crate::event::{Epoch, Kind, Seq, UnixMillis};
 use crate::limits::{
     BATCH_SIGNALS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_SOFT, FRAME_EVENTS_MAX, NAME_BYTES_MAX,
 };
-use crate::sharing::{Adopt, Hold, Shared};
-use crate::signal::Signal;
 
 /// Why nothing more can be written. The process must end: restart is recovery.
 #[derive(Debug, thiserror::Error)]
@@ -138,61 +136,11 @@ impl Writer {
 
     /// Adds an event to the frame that was begun.
     pub fn append(&mut self, kind: &Kind) -> Seq {
-        let (encoder, frame) = (&mut self.encoder, &mut self.frame);
-        match kind {
-            Kind::Signal(signal) => encoder.signal(frame, signal),
-            Kind::Outcome(outcome) => encoder.outcome(frame, outcome),
-            Kind::Timer(timer) => encoder.timer(frame, timer),
-            Kind::Command(command) => encoder.command(frame, command),
-            Kind::Replay(replay) => encoder.replay(frame, replay),
-            Kind::Rules(rules) => encoder.rules(frame, rules),
-            Kind::Stray(stray) => encoder.stray(frame, &stray.signal, stray.why),
-            Kind::Position(position) => encoder.position(frame, position),
-            Kind::Hold(hold) => encoder.hold(frame, *hold),
-            Kind::Adopt(adopt) => encoder.adopt(frame, adopt),
-            Kind::Shared(shared) => encoder.shared(frame, shared),
-        }
-        self.number()
-    }
-
-    pub fn signal(&mut self, signal: &Signal) -> Seq {
-        self.encoder.signal(&mut self.frame, signal);
-        self.number()
-    }
-
-    pub fn outcome(&mut self, outcome: &Outcome) -> Seq {
-        self.encoder.outcome(&mut self.frame, outcome);
-        self.number()
-    }
-
-    pub fn timer(&mut self, timer: &Timer) -> Seq {
-        self.encoder.timer(&mut self.frame, timer);
-        self.number()
-    }
-
-    pub fn stray(&mut self, signal: &Signal, why: Astray) -> Seq {
-        self.encoder.stray(&mut self.frame, signal, why);
-        self.number()
-    }
-
-    pub fn position(&mut self, position: &Position) -> Seq {
-        self.encoder.position(&mut self.frame, position);
-        self.number()
-    }
-
-    pub fn hold(&mut self, hold: Hold) -> Seq {
-        self.encoder.hold(&mut self.frame, hold);
-        self.number()
-    }
-
-    pub fn adopt(&mut self, adopt: &Adopt) -> Seq {
-        self.encoder.adopt(&mut self.frame, adopt);
-        self.number()
-    }
-
-    pub fn shared(&mut self, shared: &Shared) -> Seq {
-        self.encoder.shared(&mut self.frame, shared);
-        self.number()
+        self.encoder.append(&mut self.frame, kind);
+        assert!(self.frame.len() <= FRAME_BYTES_MAX, "a unit is bounded by the body limit");
+        let seq = Seq(self.next.0 + u64::from(self.count));
+        self.count += 1;
+        seq
     }
 
     /// The number that was given last, be it durable or not.
@@ -211,13 +159,6 @@ impl Writer {
     #[must_use]
     pub fn kept(&self) -> u64 {
         self.segments.len() as u64 * self.segment_bytes
-    }
-
-    fn number(&mut self) -> Seq {
-        assert!(self.frame.len() <= FRAME_BYTES_MAX, "a unit is bounded by the body limit");
-        let seq = Seq(self.next.0 + u64::from(self.count));
-        self.count += 1;
-        seq
     }
 
     /// Events in the frame that was begun.

@@ -55,13 +55,17 @@ fn every_kind_reads_back_as_it_was_written() {
     let mut other = owned.clone();
     other.provenance = Provenance::intern("webhooks", "k2", Assurance::B).unwrap();
     let rules = RulesText::new("{}".into(), "root".into(), "new packs".into()).unwrap();
-    encoder.outcome(&mut out, &outcome);
-    encoder.timer(&mut out, &timer);
-    encoder.command(&mut out, &command);
-    encoder.command(&mut out, &discard);
-    encoder.replay(&mut out, &replay(&owned));
-    encoder.replay(&mut out, &replay(&other));
-    encoder.rules(&mut out, &rules);
+    for kind in [
+        Kind::Outcome(Box::new(outcome.clone())),
+        Kind::Timer(Box::new(timer.clone())),
+        Kind::Command(Box::new(command.clone())),
+        Kind::Command(Box::new(discard.clone())),
+        Kind::Replay(Box::new(replay(&owned))),
+        Kind::Replay(Box::new(replay(&other))),
+        Kind::Rules(Arc::new(rules.clone())),
+    ] {
+        encoder.append(&mut out, &kind);
+    }
 
     let mut decoder = Decoder::new(Bytes::from(out));
     for expected in [&spanned, &owned] {
@@ -174,9 +178,9 @@ fn an_edge_name_that_would_have_to_be_cut_cannot_be_made() {
     let longest = EdgeName::read(&"a".repeat(81)).unwrap();
     let position = Position { edge: longest, partition: 3, through: Seq(9) };
     let mut out = Vec::new();
-    Encoder::default().position(&mut out, &position);
+    Encoder::default().append(&mut out, &Kind::Position(position.clone()));
     assert!(
-        matches!(Decoder::new(out.into()).next_kind(), Ok(Some(Kind::Position(read))) if *read == position)
+        matches!(Decoder::new(out.into()).next_kind(), Ok(Some(Kind::Position(read))) if read == position)
     );
 }
 
@@ -191,8 +195,109 @@ fn words_are_cut_where_they_are_made_and_written_whole() {
         };
         assert!(command.reason.len() <= crate::limits::REASON_BYTES_MAX && command.reason.ends_with('…'));
         let mut out = Vec::new();
-        Encoder::default().command(&mut out, &command);
+        Encoder::default().append(&mut out, &Kind::Command(Box::new(command.clone())));
         let read = Decoder::new(out.into()).next_kind();
         assert!(matches!(read, Ok(Some(Kind::Command(read))) if *read == command));
+    }
+}
+
+/// The stored bytes of every kind, field by field: a journal that exists is read by every later version.
+#[test]
+fn records_are_stored_as_ever() {
+    let subject = Subject::read("acme", "vm").unwrap();
+    let signal = signal(Text::Owned("acme".into()));
+    let from: &[u8] = b"\x00\x02\x00\x07signals\x02k1";
+    let body: &[u8] = br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#;
+    let texts: &[u8] = b"\x07\0\0\0\x03\xff\xff\xff\xff\x04acme\x23\0\0\0\x02\x2f\0\0\0\x0a";
+    let stored = [&b"\x01\x02\x63\0\0\0\0\0\0\0"[..], texts, b"\x3b\0\0\0", body].concat();
+    let outcome = |journal, result| {
+        let action = ActionId { journal: JournalId(journal), seq: Seq(5) };
+        Kind::Outcome(Box::new(Outcome { subject: subject.clone(), action, result, maybe_twice: true }))
+    };
+    let command = |verb| {
+        let (actor, reason) = ("root".into(), "why".into());
+        Kind::Command(Box::new(Command { subject: subject.clone(), verb, actor, reason }))
+    };
+    let resend = Resend {
+        action: ActionId { journal: JournalId(7), seq: Seq(5) },
+        name: "page".into(),
+        pack: "cost".into(),
+        rule: "one".into(),
+        content_hash: [0xab; 32],
+        because: "80 %".into(),
+    };
+    let replay = |resend| {
+        let (actor, reason) = ("root".into(), "why".into());
+        Kind::Replay(Box::new(Replay { case: Seq(2), signal: signal.clone(), actor, reason, resend }))
+    };
+    let said: &[u8] = b"\x04\0root\x03\0why";
+    let golden: Vec<(Kind, Vec<u8>)> = vec![
+        (Kind::Signal(signal.clone()), [from, &stored].concat()),
+        (outcome(0, Ok(())), b"\x02\x04acme\x02vm\x05\0\0\0\0\0\0\0\x01".to_vec()),
+        (
+            outcome(7, Err(Failure::asked("no"))),
+            b"\x09\x07\0\0\0\0\0\0\0\x04acme\x02vm\x05\0\0\0\0\0\0\0\x03\x02\0no".to_vec(),
+        ),
+        (
+            outcome(7, Err(Failure::withheld("no"))),
+            b"\x09\x07\0\0\0\0\0\0\0\x04acme\x02vm\x05\0\0\0\0\0\0\0\x07\x02\0no".to_vec(),
+        ),
+        (
+            Kind::Timer(Box::new(Timer { subject: subject.clone(), kind: TimerKind::Idle, armed: Seq(3) })),
+            b"\x03\x04acme\x02vm\x04\x03\0\0\0\0\0\0\0".to_vec(),
+        ),
+        (command(Verb::Quota(7)), [&b"\x04\x04acme\x02vm\x04\x07\0\0\0"[..], said].concat()),
+        (
+            command(Verb::Discard(Seq(9))),
+            [&b"\x04\x04acme\x02vm\x05\0\0\0\0\x09\0\0\0\0\0\0\0"[..], said].concat(),
+        ),
+        (replay(None), [b"\x05\x02\0\0\0\0\0\0\0", said, from, &stored].concat()),
+        (
+            replay(Some(Box::new(resend))),
+            [
+                b"\x0d\x02\0\0\0\0\0\0\0",
+                said,
+                b"\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x04\0page\x04\0cost\x03\0one",
+                &[0xab; 32],
+                b"\x04\x0080 %",
+                from,
+                &stored,
+            ]
+            .concat(),
+        ),
+        (
+            Kind::Rules(Arc::new(RulesText::new("{}".into(), "root".into(), "why".into()).unwrap())),
+            [b"\x06", said, b"\x02\0\0\0{}"].concat(),
+        ),
+        (
+            Kind::Stray(Box::new(Stray { signal: signal.clone(), why: Astray::Poison })),
+            [b"\x07\x03", from, &stored].concat(),
+        ),
+        (
+            Kind::Position(Position { edge: EdgeName::read("e-1").unwrap(), partition: 3, through: Seq(9) }),
+            b"\x08\x03e-1\x03\0\x09\0\0\0\0\0\0\0".to_vec(),
+        ),
+        (Kind::Hold(Hold { partition: 3, term: 2 }), b"\x0a\x03\0\x02\0\0\0\0\0\0\0".to_vec()),
+        (
+            Kind::Adopt(Box::new(Adopt::new(subject.clone(), Bytes::from_static(b"row")).unwrap())),
+            b"\x0b\x04acme\x02vm\x03\0\0\0row".to_vec(),
+        ),
+        (
+            Kind::Shared(Box::new(Shared { through: Seq(9), lost: [1, 255].into() })),
+            b"\x0c\x09\0\0\0\0\0\0\0\x02\0\x01\0\xff\0".to_vec(),
+        ),
+    ];
+    for (kind, expected) in golden {
+        let mut out = Vec::new();
+        Encoder::default().append(&mut out, &kind);
+        assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{kind:?}");
+        for cut in 1..expected.len() {
+            let cut_off = !matches!(Decoder::new(expected[..cut].to_vec().into()).next_kind(), Ok(Some(_)));
+            assert!(cut_off, "{cut} bytes of {kind:?}");
+        }
+        let mut decoder = Decoder::new(expected.into());
+        let read = decoder.next_kind().unwrap().unwrap();
+        assert_eq!(format!("{read:?}"), format!("{kind:?}"));
+        assert!(matches!(decoder.next_kind(), Ok(None)));
     }
 }

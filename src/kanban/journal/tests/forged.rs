@@ -38,7 +38,8 @@ fn journal_around(inside: &[u8]) -> (Memory, u64) {
     append(&mut writer, &["honest"]);
     writer.begin(NOW);
     let body = Bytes::copy_from_slice(inside);
-    writer.signal(&Unchecked { body, ..named("hostile").into() }.check().unwrap());
+    let hostile = Unchecked { body, ..named("hostile").into() }.check().unwrap();
+    writer.append(&Kind::Signal(hostile));
     writer.write().unwrap();
     writer.sync().unwrap();
     drop(writer);

@@ -101,7 +101,7 @@ pub(super) fn named_segments(dir: &Path) -> Vec<PathBuf> {
 /// Writes and syncs one frame of these signals.
 pub(super) fn append(writer: &mut Writer, ids: &[&str]) -> Vec<Seq> {
     writer.begin(NOW);
-    let seqs = ids.iter().map(|id| writer.signal(&named(id))).collect();
+    let seqs = ids.iter().map(|id| writer.append(&Kind::Signal(named(id)))).collect();
     writer.write().unwrap();
     writer.sync().unwrap();
     seqs
@@ -368,7 +368,7 @@ proptest! {
                     let before = disk.copy();
                     writer.begin(NOW);
                     for _ in 0..3 {
-                        spent = spent.max(writer.signal(&named("torn")));
+                        spent = spent.max(writer.append(&Kind::Signal(named("torn"))));
                     }
                     writer.write().unwrap();
                     drop(writer);

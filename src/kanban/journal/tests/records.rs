@@ -8,19 +8,7 @@ proptest! {
         let mut encoder = Encoder::default();
         let mut out = Vec::new();
         for kind in &kinds {
-            match kind {
-                Kind::Signal(signal) => encoder.signal(&mut out, signal),
-                Kind::Outcome(outcome) => encoder.outcome(&mut out, outcome),
-                Kind::Timer(timer) => encoder.timer(&mut out, timer),
-                Kind::Command(command) => encoder.command(&mut out, command),
-                Kind::Replay(replay) => encoder.replay(&mut out, replay),
-                Kind::Rules(rules) => encoder.rules(&mut out, rules),
-                Kind::Stray(stray) => encoder.stray(&mut out, &stray.signal, stray.why),
-                Kind::Position(position) => encoder.position(&mut out, position),
-                Kind::Hold(hold) => encoder.hold(&mut out, *hold),
-                Kind::Adopt(adopt) => encoder.adopt(&mut out, adopt),
-                Kind::Shared(shared) => encoder.shared(&mut out, shared),
-            }
+            encoder.append(&mut out, kind);
         }
         let mut decoder = Decoder::new(Bytes::from(out));
         for kind in &kinds {
@@ -111,11 +99,11 @@ fn kind() -> impl Strategy<Value = Kind> {
     });
     let position =
         ("[a-z0-9][a-z0-9._-]{0,80}", 0u16..256, any::<u64>()).prop_map(|(edge, partition, through)| {
-            Kind::Position(Box::new(Position {
+            Kind::Position(Position {
                 edge: EdgeName::read(&edge).unwrap(),
                 partition,
                 through: Seq(through),
-            }))
+            })
         });
     prop_oneof![1 => sharing, 4 => signal, 1 => outcome, 1 => timer, 1 => command, 1 => stray, 1 => position]
 }

@@ -39,7 +39,7 @@ proptest! {
             writer.begin(NOW);
             for _ in 0..signals {
                 number += 1;
-                writer.signal(&named(&format!("id-{number}")));
+                writer.append(&Kind::Signal(named(&format!("id-{number}"))));
             }
             let durable = Seq(writer.last().0);
             writer.write().unwrap();
