@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use gemba::disk::{Disk, FrameSeed, RealDisk};
+use gemba::disk::{Disk, RealDisk};
 use gemba::event::{Epoch, Kind, Seq, UnixMillis};
-use gemba::kanban::journal::frame::{HEADER_BYTES, Header, Place};
+use gemba::framed_log::{FrameOffset, FrameSeed, Header as _};
+use gemba::kanban::journal::frame::{HEADER_BYTES, Header};
 use gemba::kanban::journal::record::{Decoder, Encoder};
 use gemba::kanban::journal::{Damage, Spares, Writer, scan};
 use gemba::signal::{Assurance, Provenance, Severity, Signal, Text, Unchecked};
@@ -19,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Events in one frame of a busy line.
 const FRAME: u64 = 1000;
-const PLACE: Place = Place { segment: 3, offset: 4096 };
+const PLACE: FrameOffset = FrameOffset { segment: 3, offset: 4096 };
 const SEED: FrameSeed = FrameSeed::from_bytes([7; FrameSeed::BYTES]);
 
 fn main() {

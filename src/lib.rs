@@ -64,6 +64,7 @@ pub mod descriptors;
 pub mod diagnostics;
 pub mod disk;
 pub mod fault;
+pub mod framed_log;
 pub mod kaizen;
 pub mod logging;
 pub mod net;

@@ -10,6 +10,7 @@ use super::output::{self, Failure};
 use super::serve::data_dir;
 use crate::disk::{DataLock, RealDisk};
 use crate::event::{Kind, Seq};
+use crate::framed_log::Header as _;
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, repair, scan};
 use crate::line::journal_dir;

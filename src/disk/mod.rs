@@ -8,7 +8,6 @@
 //! ([`set_aside`], decision 17).
 
 mod disposer;
-mod frame_seed;
 pub mod mount;
 mod private;
 mod real;
@@ -18,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use disposer::{Disposer, Disposing, set_aside};
-pub use frame_seed::FrameSeed;
 pub use private::{Closed, NotPrivate, keep_private};
 pub use real::{DataLock, RealDisk, instead_of_a_directory};
 
@@ -167,6 +165,14 @@ fn parent(path: &Path) -> &Path {
 /// # Errors
 /// Whatever the file system says; the old content is then still there.
 pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    put(disk, path, content).map(drop)
+}
+
+/// As [`replace`], for whoever goes on writing.
+///
+/// # Errors
+/// Whatever the file system says; the old content is then still there.
+pub fn put(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<Arc<dyn File>> {
     let temporary = path.with_extension("new");
     match disk.remove(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -176,7 +182,8 @@ pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all_at(content, 0)?;
     file.sync_data()?;
     disk.rename(&temporary, path)?;
-    disk.sync_dir(parent(path))
+    disk.sync_dir(parent(path))?;
+    Ok(file)
 }
 
 /// Reads a whole small file.

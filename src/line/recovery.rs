@@ -275,7 +275,7 @@ pub fn hand(shard: &mut WeighedSender<Feed>, feed: Feed, over: &dyn Fn() -> bool
 mod tests {
     use super::*;
     use crate::event::{Epoch, UnixMillis};
-    use crate::kanban::journal::frame::Place;
+    use crate::framed_log::FrameOffset;
     use crate::kanban::journal::scan::Segment;
 
     /// A journal of events from `first` to `last`, whose oldest segment has this index.
@@ -283,7 +283,7 @@ mod tests {
         End {
             segments: vec![Segment { index, first: Seq(first), path: "segment".into() }],
             lineage: None,
-            place: Place { segment: index, offset: 64 },
+            place: FrameOffset { segment: index, offset: 64 },
             before: 0,
             epoch: Epoch(1),
             last: Seq(last),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 35] = [
+const MAY_KNOW: [(&str, &[&str]); 36] = [
     ("limits", &[]),
     ("codec", &[]),
     ("variants", &[]),
@@ -28,6 +28,7 @@ const MAY_KNOW: [(&str, &[&str]); 35] = [
     ("descriptors", &["limits"]),
     ("ring", &["clock"]),
     ("disk", &["clock", "descriptors", "limits"]),
+    ("framed_log", &["codec", "disk"]),
     ("config", &["signal", "limits", "logging", "place"]),
     ("kaizen", &["clock", "case", "variants"]),
     ("net", &["descriptors", "kaizen", "config", "clock", "limits", "percent"]),
@@ -81,6 +82,7 @@ const LINE: &[&str] = &[
     "fault",
     "ring",
     "disk",
+    "framed_log",
     "kaizen",
     "net",
 ];

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gemba::disk::Disk;
+use gemba::framed_log::Header as _;
 use gemba::kanban::journal::frame;
 
 use crate::line::LINEAGE;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use gemba::andon::log::{Log, LogError, ReceiptKey};
 use gemba::andon::stage as scribe;
 use gemba::clock::{Instant, Look};
-use gemba::disk::{Disk, Disposer, FrameSeed, make_dir};
+use gemba::disk::{Disk, Disposer, make_dir};
 use gemba::event::{
     Ack, Arrival, Command, Failure, Feed, JournalId, Note, Order, Outcome, Replay, RulesText, Seq, Subject,
     UnixMillis, Verb,
 };
+use gemba::framed_log::FrameSeed;
 use gemba::jidoka::action::ActionRequest;
 use gemba::jidoka::rules::{Compiled, RulesSource};
 use gemba::jidoka::stage as shard;

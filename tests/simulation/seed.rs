@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gemba::disk::Disk;
 use gemba::event::{Event, Seq};
+use gemba::framed_log::Header as _;
 use gemba::kanban::journal::record::Decoder;
 use gemba::kanban::journal::{Damage, scan};
 use gemba::line::recovery::journal_dir;

@@ -8,12 +8,13 @@
 //!
 //! Little-endian. `first` is the log index of the first entry, `lowest` and `highest` bound the numbers of the events
 //! whose receipts are inside, `key` names the HMAC
-//! key of the receipts, `root` is the tree's after the batch. The checksum covers the place (segment and offset)
-//! and the checksum of the frame before. Magic and checksum depend on the log's [`FrameSeed`]: receipts hold what senders
-//! wrote.
+//! key of the receipts, `root` is the tree's after the batch. The checksum covers that of the frame before. What all framed
+//! logs have in common stands in [`crate::framed_log`].
+
+use bytes::BufMut;
 
 use crate::codec::Reader;
-use crate::disk::FrameSeed;
+use crate::framed_log;
 use crate::proof::tree::Hash;
 use crate::receipt::commitment::ENTRY_BYTES;
 
@@ -37,48 +38,45 @@ pub struct Header {
     pub root: Hash,
 }
 
-impl Header {
-    /// Fills in the header of `frame`, whose records and note are complete.
-    pub fn seal(&mut self, frame: &mut [u8], segment: u64, offset: u64, seed: FrameSeed) {
-        self.length = u32::try_from(frame.len() - HEADER_BYTES).unwrap_or(u32::MAX);
-        frame[..4].copy_from_slice(&seed.magic());
-        let words = [self.before, self.length, self.count, self.note].map(u32::to_le_bytes);
-        frame[8..24].copy_from_slice(words.as_flattened());
-        let numbers = [self.first, self.lowest, self.highest].map(u64::to_le_bytes);
-        frame[24..48].copy_from_slice(numbers.as_flattened());
-        frame[48..56].copy_from_slice(&self.key);
-        frame[56..HEADER_BYTES].copy_from_slice(&self.root);
-        self.crc = seed.checksum(segment, offset, frame);
-        frame[4..8].copy_from_slice(&self.crc.to_le_bytes());
+impl framed_log::Header for Header {
+    const BYTES: usize = HEADER_BYTES;
+
+    fn crc(&self) -> u32 {
+        self.crc
     }
 
-    /// `None` when no frame starts here.
-    #[must_use]
-    pub fn read(bytes: &[u8], seed: FrameSeed) -> Option<Self> {
-        let mut header = Reader::new(bytes);
-        (header.array()? == seed.magic()).then_some(())?;
+    fn length(&self) -> u32 {
+        self.length
+    }
+
+    fn sealed(self, length: u32, crc: u32) -> Self {
+        Self { crc, length, ..self }
+    }
+
+    fn write_fields(&self, mut fields: &mut [u8]) {
+        for word in [self.before, self.length, self.count, self.note] {
+            fields.put_u32_le(word);
+        }
+        for number in [self.first, self.lowest, self.highest] {
+            fields.put_u64_le(number);
+        }
+        fields.put_slice(&self.key);
+        fields.put_slice(&self.root);
+    }
+
+    fn read_fields(crc: u32, fields: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
-            crc: header.u32()?,
-            before: header.u32()?,
-            length: header.u32()?,
-            count: header.u32()?,
-            note: header.u32()?,
-            first: header.u64()?,
-            lowest: header.u64()?,
-            highest: header.u64()?,
-            key: header.array()?,
-            root: header.array()?,
+            crc,
+            before: fields.u32()?,
+            length: fields.u32()?,
+            count: fields.u32()?,
+            note: fields.u32()?,
+            first: fields.u64()?,
+            lowest: fields.u64()?,
+            highest: fields.u64()?,
+            key: fields.array()?,
+            root: fields.array()?,
         })
-    }
-
-    #[must_use]
-    pub fn holds(&self, frame: &[u8], segment: u64, offset: u64, seed: FrameSeed) -> bool {
-        frame.len() == self.frame_bytes() && seed.checksum(segment, offset, frame) == self.crc
-    }
-
-    #[must_use]
-    pub fn frame_bytes(&self) -> usize {
-        HEADER_BYTES + self.length as usize
     }
 }
 

@@ -21,8 +21,9 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 pub use reader::{Index, Reader};
 pub use segment::{Open, Scanned};
 
-use crate::disk::{Disk, File, FrameSeed, make_dir, write_beside};
+use crate::disk::{Disk, File, make_dir, write_beside};
 use crate::event::UnixMillis;
+use crate::framed_log::{FrameOffset, FrameSeed, Header as _};
 use crate::proof::note::{Signer, checkpoint};
 use crate::proof::tree::{Tree, leaf_hash};
 use crate::receipt::canonical::{Fields, context, store};
@@ -93,8 +94,7 @@ pub struct Committed {
 struct Tail {
     file: Arc<dyn File>,
     path: PathBuf,
-    segment: u64,
-    offset: u64,
+    place: FrameOffset,
     before: u32,
 }
 
@@ -141,8 +141,8 @@ impl std::fmt::Debug for Sealed {
 impl Sealed {
     /// Writes the batch and makes it durable.
     pub fn write(&self) -> Result<(), LogError> {
-        let Tail { file, path, offset, .. } = &self.tail;
-        write_beside(&**file, &self.bytes, *offset).map_err(LogError::io(path))
+        let Tail { file, path, place, .. } = &self.tail;
+        write_beside(&**file, &self.bytes, place.offset).map_err(LogError::io(path))
     }
 }
 
@@ -278,7 +278,7 @@ impl Log {
             return Ok(None);
         }
         self.unsettled = true;
-        if self.tail.offset + self.frame.len() as u64 > self.segment_bytes {
+        if self.tail.place.offset + self.frame.len() as u64 > self.segment_bytes {
             self.rotate()?;
         }
         let root = self.tree.root();
@@ -296,10 +296,10 @@ impl Log {
             key: self.key.id,
             root,
         };
-        header.seal(&mut self.frame, self.tail.segment, self.tail.offset, self.seed);
+        header.seal(&mut self.frame, self.tail.place, self.seed);
         let bytes = std::mem::replace(&mut self.frame, std::mem::take(&mut self.spare));
         let sealed = Sealed { tail: self.tail.clone(), header, note, size: self.tree.size(), bytes };
-        self.tail.offset += sealed.bytes.len() as u64;
+        self.tail.place = self.tail.place.plus(sealed.bytes.len());
         self.tail.before = header.crc;
         self.sealed.clone_from(&self.tree);
         (self.count, self.lowest, self.highest) = (0, u64::MAX, 0);
@@ -310,7 +310,7 @@ impl Log {
     pub fn settle(&mut self, sealed: Sealed) -> Committed {
         let Sealed { tail, header, note, size, mut bytes } = sealed;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        index.committed(tail.segment, tail.offset, &header, note);
+        index.committed(tail.place.segment, tail.place.offset, &header, note);
         drop(index);
         let bytes_written = bytes.len() as u64;
         bytes.clear();
@@ -320,11 +320,12 @@ impl Log {
     }
 
     fn rotate(&mut self) -> Result<(), LogError> {
-        let bounds = self.index.read().unwrap_or_else(PoisonError::into_inner).bounds(self.tail.segment);
+        let bounds =
+            self.index.read().unwrap_or_else(PoisonError::into_inner).bounds(self.tail.place.segment);
         let header = segment::Header::begin(
             (self.seed, self.signer.name()),
             &self.sealed,
-            self.tail.segment + 1,
+            self.tail.place.segment + 1,
             self.tail.before,
             bounds,
         );

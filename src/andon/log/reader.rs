@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
 
 use super::frame::{self, Record, records};
 use super::recent::{Held, Recent};
 use super::{LogError, segment};
-use crate::disk::{Disk, File, FrameSeed};
+use crate::disk::{Disk, File};
 use crate::event::Seq;
+use crate::framed_log::{FrameOffset, FrameSeed, Frames, Header as _, PIECES};
 use crate::proof::note::Signer;
 use crate::receipt::ReceiptId;
 use crate::receipt::canonical::{self, Logged, Stored};
@@ -226,18 +228,27 @@ impl Reader {
         if let Some(held) = self.recent.find(segment, place.offset) {
             return Ok(Some(held));
         }
-        let read = segment::read_frame(file, &place.path, self.seed, (segment, place.offset))?;
-        let Some((header, bytes)) = read else { return Ok(None) };
+        let Some((header, bytes)) = self.frame(segment, file, place)? else { return Ok(None) };
         let held = Arc::new(Held::new(header, &bytes));
         self.recent.keep(segment, place.offset, Arc::clone(&held));
         Ok(Some(held))
     }
 
+    /// The frame at `place`; `None` where none begins.
+    fn frame(
+        &self,
+        segment: u64,
+        file: &dyn File,
+        place: &Place,
+    ) -> Result<Option<(frame::Header, Bytes)>, LogError> {
+        let begin = FrameOffset { segment, offset: place.offset };
+        Frames::new(self.seed, begin, PIECES).next(file, |_| true).map_err(LogError::io(&place.path))
+    }
+
     /// Shows the records of every frame whose bounds are `wanted`.
     fn walk(&self, wanted: impl Fn(u64, u64) -> bool, visit: &mut Visit<'_>) -> Result<(), LogError> {
         self.frames(wanted, &mut |segment, file, place| {
-            let read = segment::read_frame(file, &place.path, self.seed, (segment, place.offset))?;
-            let Some((header, bytes)) = read else { return Ok(None) };
+            let Some((header, bytes)) = self.frame(segment, file, place)? else { return Ok(None) };
             let body = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
             for (index, record) in records(&header, body).enumerate() {
                 visit(&header, index as u64, record, place)?;
@@ -278,10 +289,12 @@ impl Reader {
 
     fn index_segment(&self, number: u64, file: &dyn File, path: &Path) -> Result<Vec<Stretch>, LogError> {
         let mut segment = Segment::empty();
-        let mut offset = segment::HEADER_BYTES as u64;
-        while let Some((header, _)) = segment::read_frame(file, path, self.seed, (number, offset))? {
+        let mut frames = Frames::<frame::Header>::new(self.seed, segment::begin(number), PIECES);
+        loop {
+            let offset = frames.place().offset;
+            let found = frames.next(file, |_| true).map_err(LogError::io(path))?;
+            let Some((header, _)) = found else { break };
             segment.add(offset, &header);
-            offset += header.frame_bytes() as u64;
         }
         let stretches = segment.stretches.clone().unwrap_or_default();
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);

@@ -10,12 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memchr::memmem;
-
-use super::frame::{self, Place};
+use super::frame;
 use super::segment::{self, Lineage};
-use crate::disk::{Disk, File, FrameSeed, set_aside};
+use crate::disk::{Disk, File, set_aside};
 use crate::event::{Epoch, Seq};
+use crate::framed_log::{FrameOffset, Header as _, find};
 
 /// What a repair would keep and lose.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +52,7 @@ pub fn plan(disk: &dyn Disk, dir: &Path) -> io::Result<Plan> {
     let mut hole: Option<(PathBuf, u64)> = None;
     let mut began = false;
     let mut before = 0;
-    let segments = disk.list(dir)?.into_iter().filter(|path| segment::index_of(path).is_some());
+    let segments = disk.list(dir)?.into_iter().filter(|path| segment::KIND.index_of(path).is_some());
     let segments: Vec<PathBuf> = segments.collect();
     // Frames are known by what any one header says of the journal.
     for path in &segments {
@@ -67,7 +66,7 @@ pub fn plan(disk: &dyn Disk, dir: &Path) -> io::Result<Plan> {
         return Ok(plan);
     };
     for path in segments {
-        let Some(index) = segment::index_of(&path) else { continue };
+        let Some(index) = segment::KIND.index_of(&path) else { continue };
         let file = disk.open(&path)?;
         plan.segment_bytes = plan.segment_bytes.max(file.len()?);
         let bytes = read(&*file)?;
@@ -77,21 +76,28 @@ pub fn plan(disk: &dyn Disk, dir: &Path) -> io::Result<Plan> {
             plan.last = Seq(header.first.0.saturating_sub(1));
             before = header.before;
         }
-        let mut offset = segment::HEADER_BYTES;
-        while let Some((at, header)) = next_whole(&bytes, seed, (index, offset), plan.last) {
-            let (hole_path, hole_offset) = hole.take().unwrap_or((path.clone(), offset as u64));
+        let mut place = segment::begin(index);
+        loop {
+            let rest = usize::try_from(place.offset).ok().and_then(|offset| bytes.get(offset..));
+            // Whole, and its numbers are new.
+            let whole = find(rest.unwrap_or_default(), place, seed, |header: &frame::Header| {
+                header.first > plan.last
+            });
+            let Some((shift, header)) = whole else { break };
+            let (hole_path, hole_offset) = hole.take().unwrap_or((path.clone(), place.offset));
             if header.before != before {
                 let lost =
                     (header.first.0 > plan.last.0 + 1).then(|| (plan.last.next(), Seq(header.first.0 - 1)));
                 plan.holes.push(Hole { path: hole_path, offset: hole_offset, lost });
             }
             before = header.crc;
-            plan.keep(Kept { path: path.clone(), offset: at as u64, header });
-            offset = at + header.frame_bytes();
+            let at = place.plus(shift);
+            plan.keep(Kept { path: path.clone(), offset: at.offset, header });
+            place = at.plus(header.frame_bytes());
         }
         // Zeros, or what was there before the segment was used again, end every segment; only a frame behind them
         // says that they are a hole.
-        hole = Some((path, offset as u64));
+        hole = Some((path, place.offset));
     }
     Ok(plan)
 }
@@ -101,23 +107,6 @@ fn read(file: &dyn File) -> io::Result<Vec<u8>> {
     let got = file.read_at(&mut bytes, 0)?;
     bytes.truncate(got);
     Ok(bytes)
-}
-
-/// The next whole frame at or behind `from` whose numbers are new.
-fn next_whole(
-    bytes: &[u8],
-    seed: FrameSeed,
-    (segment, from): (u64, usize),
-    last: Seq,
-) -> Option<(usize, frame::Header)> {
-    let rest = bytes.get(from..)?;
-    memmem::find_iter(rest, &seed.magic()).find_map(|shift| {
-        let at = from + shift;
-        let header = frame::Header::read(bytes.get(at..)?, seed)?;
-        let whole = bytes.get(at..at.checked_add(header.frame_bytes())?)?;
-        let fits = header.first > last && header.holds(whole, Place { segment, offset: at as u64 }, seed);
-        fits.then_some((at, header))
-    })
 }
 
 impl Plan {
@@ -238,7 +227,7 @@ pub fn is_interrupted(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
 pub fn finish(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let Some(Renaming { mut act, number }) = Renaming::noted(disk, dir)? else { return Ok(()) };
     if act == Act::SetAside {
-        for path in disk.list(dir)?.into_iter().filter(|path| segment::index_of(path).is_some()) {
+        for path in disk.list(dir)?.into_iter().filter(|path| segment::KIND.index_of(path).is_some()) {
             disk.rename(&path, &beside(&path, &format!("{DAMAGED}{number}")))?;
         }
         disk.sync_dir(dir)?;
@@ -272,7 +261,7 @@ struct Chain<'a> {
 
 struct Open {
     file: Arc<dyn File>,
-    place: Place,
+    place: FrameOffset,
     before: u32,
 }
 
@@ -301,7 +290,7 @@ impl Chain<'_> {
         let file = self.disk.create(&beside(&segment::path(self.dir, index), MENDED))?;
         segment::fill(&*file, self.bytes, |_took| {})?;
         file.write_all_at(&header.to_bytes(), 0)?;
-        let place = Place { segment: index, offset: segment::HEADER_BYTES as u64 };
+        let place = segment::begin(index);
         Ok(Open { file, place, before })
     }
 

@@ -1,8 +1,7 @@
 //! Reading the journal back, and the rule for its tail (promise P1).
 //!
 //! A frame that does not hold is either the torn end of the last write, which was never acknowledged, or damage to
-//! something that was. It is a torn tail only where nothing whole stands behind it: the writer syncs each frame
-//! before it writes the next, so a whole frame behind vouches for all before it. A torn tail is trimmed; damage is
+//! something that was; [`crate::framed_log`] tells them apart. A torn tail is trimmed; damage is
 //! refused with file and offset, since with one copy a guess would be a lie.
 //!
 //! A whole frame need not be on the device: what was written and not synced, or whose sync failed, can be read from the
@@ -16,13 +15,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use memchr::memmem;
 
-use super::frame::{self, Mark, Place};
+use super::frame::{self, Mark};
 use super::repair;
 use super::segment::{self, BadHeader, Lineage};
-use crate::disk::{Disk, File, FrameSeed, write_again};
+use crate::disk::{Disk, File};
 use crate::event::{Epoch, Seq, UnixMillis};
+use crate::framed_log::{FrameOffset, FrameSeed, Frames, make_certain, whole_frame_behind};
 use crate::limits::{FRAME_BYTES_MAX, FRAME_EVENTS_MAX};
 
 /// What the operator can do where bytes were read that the device does not take.
@@ -88,7 +87,7 @@ pub struct End {
     /// Which journal it is; `None` before its first segment.
     pub lineage: Option<Lineage>,
     /// Where the next frame goes.
-    pub place: Place,
+    pub place: FrameOffset,
     /// Checksum of the last frame.
     pub before: u32,
     pub epoch: Epoch,
@@ -115,15 +114,16 @@ impl End {
 
 /// The segments in a directory, in order.
 pub fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Damage> {
-    let mut found: Vec<Segment> = Vec::new();
-    for path in disk.list(dir).map_err(at(dir))? {
-        if path.file_name().is_some_and(|name| name == repair::NOTE) {
-            return Err(Damage::HalfMended { path: dir.to_owned() });
-        }
-        let Some(index) = segment::index_of(&path) else { continue };
-        if let Some(gap) = found.last().map(|last| last.index + 1).filter(|next| *next != index) {
-            return Err(Damage::Missing { path: segment::path(dir, gap) });
-        }
+    let names = disk.list(dir).map_err(at(dir))?;
+    if names.iter().any(|path| path.file_name().is_some_and(|name| name == repair::NOTE)) {
+        return Err(Damage::HalfMended { path: dir.to_owned() });
+    }
+    let (listed, missing) = segment::KIND.list(disk, dir).map_err(at(dir))?;
+    if let Some(missing) = missing {
+        return Err(Damage::Missing { path: segment::path(dir, missing) });
+    }
+    let mut found = Vec::with_capacity(listed.len());
+    for (index, path) in listed {
         let header = header(&*disk.open(&path).map_err(at(&path))?, &path)?;
         if header.index != index {
             return Err(Damage::Segment { path, why: BadHeader::Damaged });
@@ -162,7 +162,7 @@ pub fn scan<E: From<Damage>>(
 ) -> Result<End, E> {
     let segments = segments(disk, dir)?;
     let mut end = End {
-        place: Place { segment: 0, offset: segment::HEADER_BYTES as u64 },
+        place: segment::begin(0),
         before: 0,
         epoch: Epoch(0),
         last: Seq(0),
@@ -187,12 +187,13 @@ pub fn scan<E: From<Damage>>(
             let before = &segments[position - 1];
             return Err(Damage::Interior { path: before.path.clone(), offset: end.place.offset }.into());
         }
-        end.place = Place { segment: segment.index, offset: segment::HEADER_BYTES as u64 };
+        end.place = segment::begin(segment.index);
         end.newest = Bytes::new();
         read_segment(&*file, segment, lineage.seed, &mut end, &mut visit)?;
         let is_last = position + 1 == segments.len();
         let looked = is_last && !crate::fault::planted("interior-rot-trimmed");
-        if looked && whole_frame_behind(&*file, &segment.path, lineage.seed, &end)? {
+        let behind = || whole_frame_behind::<frame::Header>(&*file, end.place, lineage.seed);
+        if looked && behind().map_err(at(&segment.path))? {
             return Err(Damage::Interior { path: segment.path.clone(), offset: end.place.offset }.into());
         }
     }
@@ -224,7 +225,8 @@ pub fn recover<E: From<Damage>>(
     })?;
     if let Some(last) = end.segments.last() {
         let file = disk.open(&last.path).map_err(at(&last.path))?;
-        make_certain(&*file, &end).map_err(uncertain(&last.path))?;
+        let certain = make_certain(&*file, &end.newest, end.place.offset, "journal-trusts-cache");
+        certain.map_err(|source| Damage::Uncertain { path: last.path.clone(), source })?;
     }
     if let Some((header, records, offset)) = held {
         visit(&header, records, &held_path, offset)?;
@@ -232,21 +234,8 @@ pub fn recover<E: From<Damage>>(
     Ok(end)
 }
 
-/// The bytes that were checked are written, not what the file says now: clean pages may have been dropped since.
-fn make_certain(file: &dyn File, end: &End) -> io::Result<()> {
-    if crate::fault::planted("journal-trusts-cache") {
-        return file.sync_data();
-    }
-    write_again(file, &end.newest, end.place.offset - end.newest.len() as u64)
-}
-
-fn uncertain(path: &Path) -> impl FnOnce(io::Error) -> Damage {
-    let path = path.to_owned();
-    move |source| Damage::Uncertain { path, source }
-}
-
-/// Bytes read at once; a frame that does not fit in what is left of a piece is read again at its start.
-pub(super) const PIECE_BYTES: usize = FRAME_BYTES_MAX + frame::HEADER_BYTES;
+/// Bytes read at once.
+const PIECE_BYTES: usize = FRAME_BYTES_MAX + frame::HEADER_BYTES;
 
 fn read_segment<E: From<Damage>>(
     file: &dyn File,
@@ -255,47 +244,20 @@ fn read_segment<E: From<Damage>>(
     end: &mut End,
     visit: &mut impl FnMut(&frame::Header, Bytes, &Path, u64) -> Result<(), E>,
 ) -> Result<(), E> {
+    let mut frames = Frames::<frame::Header>::new(seed, end.place, PIECE_BYTES..=PIECE_BYTES);
     loop {
-        let mut piece = vec![0; PIECE_BYTES];
-        let got = file.read_at(&mut piece, end.place.offset).map_err(at(&segment.path))?;
-        piece.truncate(got);
-        let piece = Bytes::from(piece);
-        let mut used = 0;
-        while let Some(header) = frame::Header::read(&piece[used..], seed) {
-            let Some(bytes) = piece.get(used..used.saturating_add(header.frame_bytes())) else { break };
-            let follows = header.follows(end.before, end.epoch, end.last);
-            if !follows || !header.holds(bytes, end.place, seed) {
-                return Ok(());
-            }
-            let records = piece.slice(used + frame::HEADER_BYTES..used + header.frame_bytes());
-            end.closed = header.count == 0 && *records == [Mark::Close as u8];
-            if header.count > 0 {
-                visit(&header, records, &segment.path, end.place.offset)?;
-            }
-            end.newest = piece.slice(used..used + header.frame_bytes());
-            end.before = header.crc;
-            end.epoch = header.epoch;
-            end.last = header.last();
-            end.time = end.time.max(header.time);
-            used += header.frame_bytes();
-            end.place.offset += header.frame_bytes() as u64;
+        let found = frames.next(file, |header| header.follows(end.before, end.epoch, end.last));
+        let Some((header, frame)) = found.map_err(at(&segment.path))? else { return Ok(()) };
+        let records = frame.slice(frame::HEADER_BYTES..);
+        end.closed = header.count == 0 && *records == [Mark::Close as u8];
+        if header.count > 0 {
+            visit(&header, records, &segment.path, end.place.offset)?;
         }
-        if used == 0 || got < PIECE_BYTES {
-            return Ok(());
-        }
+        end.newest = frame;
+        end.before = header.crc;
+        end.epoch = header.epoch;
+        end.last = header.last();
+        end.time = end.time.max(header.time);
+        end.place = frames.place();
     }
-}
-
-/// Whether a frame of this segment, whole by itself, stands behind the end.
-fn whole_frame_behind(file: &dyn File, path: &Path, seed: FrameSeed, end: &End) -> Result<bool, Damage> {
-    let len = file.len().map_err(at(path))?;
-    let mut rest = vec![0; usize::try_from(len.saturating_sub(end.place.offset)).unwrap_or(0)];
-    let got = file.read_at(&mut rest, end.place.offset).map_err(at(path))?;
-    rest.truncate(got);
-    Ok(memmem::find_iter(&rest, &seed.magic()).filter(|shift| *shift > 0).any(|shift| {
-        let Some(header) = frame::Header::read(&rest[shift..], seed) else { return false };
-        let place = Place { offset: end.place.offset + shift as u64, ..end.place };
-        let Some(bytes) = rest.get(shift..shift.saturating_add(header.frame_bytes())) else { return false };
-        header.holds(bytes, place, seed)
-    }))
 }

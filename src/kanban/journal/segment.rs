@@ -14,16 +14,17 @@ use std::thread;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use bytes::BufMut;
 
 use crate::clock;
-use crate::codec::Reader;
-use crate::disk::{Disk, File, FrameSeed, PIECE_BYTES, REST, set_aside, write_beside};
+use crate::disk::{Disk, File, PIECE_BYTES, REST, set_aside, write_beside};
 use crate::event::{Epoch, JournalId, Seq};
+use crate::framed_log::{FrameOffset, FrameSeed, NotAHeader, SegmentKind};
 use crate::ring::Mark;
 
 /// Bytes before the first frame.
 pub const HEADER_BYTES: usize = 64;
-const MAGIC: [u8; 8] = *b"GEMBAJN1";
+pub const KIND: SegmentKind = SegmentKind { magic: *b"GEMBAJN1", version: VERSION, extension: "journal" };
 const VERSION: u32 = 2;
 
 /// What all segments of a journal have in common.
@@ -73,57 +74,52 @@ pub enum BadHeader {
     Stranger,
 }
 
+impl From<NotAHeader> for BadHeader {
+    fn from(why: NotAHeader) -> Self {
+        match why {
+            NotAHeader::Foreign => Self::Foreign,
+            NotAHeader::Version(version) => Self::Version(version),
+            NotAHeader::Damaged => Self::Damaged,
+        }
+    }
+}
+
 impl Header {
     #[must_use]
     pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.index.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.first.0.to_le_bytes());
-        bytes[32..36].copy_from_slice(&self.before.to_le_bytes());
-        bytes[36..40].copy_from_slice(&self.epoch.0.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.lineage.id.0.to_le_bytes());
-        bytes[48..].copy_from_slice(&self.lineage.seed.to_bytes());
-        let crc = crc32c::crc32c(&bytes);
-        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        let mut fields = &mut bytes[16..];
+        fields.put_u64_le(self.index);
+        fields.put_u64_le(self.first.0);
+        fields.put_u32_le(self.before);
+        fields.put_u32_le(self.epoch.0);
+        fields.put_u64_le(self.lineage.id.0);
+        fields.put_slice(&self.lineage.seed.to_bytes());
+        KIND.seal(&mut bytes);
         bytes
     }
 
     pub fn read(bytes: &[u8]) -> Result<Self, BadHeader> {
-        let mut header: [u8; HEADER_BYTES] = *bytes.first_chunk().ok_or(BadHeader::Foreign)?;
-        if header[..8] != MAGIC {
-            return Err(BadHeader::Foreign);
-        }
-        let fields = |mut fields: Reader| {
-            let (version, crc) = (fields.u32()?, fields.u32()?);
-            let (index, first) = (fields.u64()?, Seq(fields.u64()?));
-            let (before, epoch) = (fields.u32()?, Epoch(fields.u32()?));
-            let (id, seed) = (JournalId(fields.u64()?), FrameSeed::from_bytes(fields.array()?));
-            Some((version, crc, Self { lineage: Lineage { id, seed }, index, first, before, epoch }))
+        let mut header = KIND.open(bytes.get(..HEADER_BYTES).ok_or(BadHeader::Foreign)?)?;
+        let mut fields = || {
+            let (index, first) = (header.u64()?, Seq(header.u64()?));
+            let (before, epoch) = (header.u32()?, Epoch(header.u32()?));
+            let (id, seed) = (JournalId(header.u64()?), FrameSeed::from_bytes(header.array()?));
+            Some(Self { lineage: Lineage { id, seed }, index, first, before, epoch })
         };
-        let (version, crc, read) = fields(Reader::new(&header[8..])).ok_or(BadHeader::Foreign)?;
-        header[12..16].fill(0);
-        if crc32c::crc32c(&header) != crc {
-            return Err(BadHeader::Damaged);
-        }
-        if version != VERSION {
-            return Err(BadHeader::Version(version));
-        }
-        Ok(read)
+        fields().ok_or(BadHeader::Foreign)
     }
 }
 
 #[must_use]
 pub fn path(dir: &Path, index: u64) -> PathBuf {
-    dir.join(format!("{index:016x}.journal"))
+    KIND.path(dir, index)
 }
 
-/// The index in a segment's file name; `None` for other files.
+/// Where the first frame of a segment stands.
 #[must_use]
-pub fn index_of(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".journal")?;
-    (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok()).flatten()
+pub fn begin(index: u64) -> FrameOffset {
+    FrameOffset { segment: index, offset: HEADER_BYTES as u64 }
 }
 
 fn is_spare(path: &Path) -> bool {

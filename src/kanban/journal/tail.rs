@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::{self, Place};
+use super::frame;
 use super::scan::{self, Damage};
 use super::segment;
-use crate::disk::{Disk, File, FrameSeed};
+use crate::disk::{Disk, File};
 use crate::event::{Epoch, Seq};
+use crate::framed_log::{Frames, PIECES};
 
 /// Reads frames in their order.
 pub struct Tail {
@@ -21,22 +22,12 @@ pub struct Tail {
     dir: PathBuf,
     file: Arc<dyn File>,
     path: PathBuf,
-    seed: FrameSeed,
-    place: Place,
+    frames: Frames<frame::Header>,
     before: u32,
     epoch: Epoch,
     /// Last number that was read, or that is not wanted.
     last: Seq,
-    /// What was read of the segment and is not used up; it begins at `place`.
-    piece: Bytes,
-    /// Bytes to read next: few behind a quiet writer, many in a backlog.
-    wanted: usize,
-    /// Where the piece was read.
-    read_at: u64,
 }
-
-/// Bytes read at once, at least and at most; a larger frame is read by its own length.
-const PIECE_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=1024 * 1024;
 
 impl Tail {
     /// Begins with the segment that holds the event behind `after`, or with the oldest one.
@@ -57,21 +48,17 @@ impl Tail {
             dir: dir.to_owned(),
             file,
             path: segment.path,
-            seed: header.lineage.seed,
-            place: Place { segment: segment.index, offset: segment::HEADER_BYTES as u64 },
+            frames: Frames::new(header.lineage.seed, segment::begin(segment.index), PIECES),
             before: header.before,
             epoch: header.epoch,
             last: Seq(header.first.0.saturating_sub(1)),
-            piece: Bytes::new(),
-            wanted: *PIECE_BYTES.start(),
-            read_at: 0,
         })
     }
 
     /// Where the next frame is read.
     #[must_use]
     pub fn place(&self) -> (&Path, u64) {
-        (&self.path, self.place.offset)
+        (&self.path, self.frames.place().offset)
     }
 
     /// The next frame with events, where it ends at `durable` or before.
@@ -90,69 +77,41 @@ impl Tail {
 
     /// The next frame of this segment; `None` where another segment follows.
     fn frame(&mut self) -> Result<Option<(frame::Header, Bytes)>, Damage> {
-        if let Some(found) = self.take() {
-            return Ok(Some(found));
-        }
-        // What was read last time, and how much of it was of use.
-        let used = usize::try_from(self.place.offset.saturating_sub(self.read_at)).unwrap_or(usize::MAX);
-        let next = if used > self.wanted / 2 { self.wanted * 2 } else { self.wanted / 2 };
-        self.wanted = next.clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
-        self.read_at = self.place.offset;
-        let mut wanted = self.wanted;
-        loop {
-            let mut piece = vec![0; wanted];
-            let got = self.file.read_at(&mut piece, self.place.offset).map_err(scan::at(&self.path))?;
-            piece.truncate(got);
-            self.piece = piece.into();
-            if let Some(found) = self.take() {
-                return Ok(Some(found));
-            }
-            match frame::Header::read(&self.piece, self.seed).map(|header| header.frame_bytes()) {
-                Some(bytes) if bytes > wanted && bytes <= scan::PIECE_BYTES => wanted = bytes,
-                _ => break,
-            }
-        }
-        self.follow().map(|()| None)
-    }
-
-    /// From what was read already.
-    fn take(&mut self) -> Option<(frame::Header, Bytes)> {
-        let header = frame::Header::read(&self.piece, self.seed)?;
-        let bytes = self.piece.get(..header.frame_bytes())?;
-        if !header.follows(self.before, self.epoch, self.last) || !header.holds(bytes, self.place, self.seed)
-        {
-            return None;
-        }
-        let records = self.piece.slice(frame::HEADER_BYTES..header.frame_bytes());
-        self.piece = self.piece.slice(header.frame_bytes()..);
+        let (before, epoch, last) = (self.before, self.epoch, self.last);
+        let found = self.frames.next(&*self.file, |header| header.follows(before, epoch, last));
+        let Some((header, frame)) = found.map_err(scan::at(&self.path))? else {
+            return self.follow().map(|()| None);
+        };
         self.before = header.crc;
         self.epoch = header.epoch;
         self.last = header.last();
-        self.place.offset += header.frame_bytes() as u64;
-        Some((header, records))
+        Ok(Some((header, frame.slice(frame::HEADER_BYTES..))))
     }
 
     /// Goes on in the segment behind this one.
     fn follow(&mut self) -> Result<(), Damage> {
-        let index = self.place.segment + 1;
-        let interior = || Damage::Interior { path: self.path.clone(), offset: self.place.offset };
+        let end = self.frames.place();
+        let index = end.segment + 1;
+        let interior = || Damage::Interior { path: self.path.clone(), offset: end.offset };
         let path = segment::path(&self.dir, index);
         let file = self.disk.open(&path).map_err(|_| interior())?;
         let header = scan::header(&*file, &path)?;
-        let foreign = header.index != index || header.lineage.seed != self.seed;
+        let foreign = header.index != index || header.lineage.seed != self.frames.seed();
         if header.before != self.before || foreign {
             return Err(interior());
         }
         self.file = file;
         self.path = path;
-        self.place = Place { segment: index, offset: segment::HEADER_BYTES as u64 };
-        self.piece = Bytes::new();
+        self.frames = Frames::new(self.frames.seed(), segment::begin(index), PIECES);
         Ok(())
     }
 }
 
 impl std::fmt::Debug for Tail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tail").field("place", &self.place).field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("Tail")
+            .field("place", &self.frames.place())
+            .field("last", &self.last)
+            .finish_non_exhaustive()
     }
 }

@@ -8,12 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::frame::{self, Mark, Place};
+use super::frame::{self, Mark};
 use super::record::Encoder;
 use super::scan::{End, Segment};
 use super::segment::{self, Lineage, Spares};
 use crate::disk::{Disk, File};
 use crate::event::{Epoch, Kind, Seq, UnixMillis};
+use crate::framed_log::{FrameOffset, Header as _};
 use crate::limits::{
     BATCH_SIGNALS_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX, FRAME_BYTES_SOFT, FRAME_EVENTS_MAX, NAME_BYTES_MAX,
 };
@@ -37,7 +38,7 @@ pub struct Writer {
     segments: Vec<Segment>,
     lineage: Lineage,
     file: Arc<dyn File>,
-    place: Place,
+    place: FrameOffset,
     before: u32,
     epoch: Epoch,
     next: Seq,
@@ -280,7 +281,7 @@ impl Writer {
             self.spares.take().and_then(|spare| segment::create(&*self.disk, &self.dir, &spare, header));
         self.file = made.map_err(|source| self.fail("continued in a new segment", source))?;
         self.segments.push(Segment { index, first: self.next, path });
-        self.place = Place { segment: index, offset: segment::HEADER_BYTES as u64 };
+        self.place = segment::begin(index);
         Ok(())
     }
 

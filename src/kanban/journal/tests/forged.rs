@@ -4,8 +4,8 @@
 use memchr::memmem;
 
 use super::*;
-use crate::disk::FrameSeed;
 use crate::event::{Epoch, JournalId};
+use crate::framed_log::{FrameOffset, FrameSeed, Header as _};
 use crate::kanban::journal::{Lineage, repair};
 
 const SEED: FrameSeed = FrameSeed::from_bytes(*b"nobody knows me!");
@@ -24,7 +24,7 @@ fn frame_at(offset: u64, seed: FrameSeed) -> Vec<u8> {
         first: Seq(1_000),
         time: NOW,
     };
-    header.seal(&mut bytes, frame::Place { segment: 0, offset }, seed);
+    header.seal(&mut bytes, FrameOffset { segment: 0, offset }, seed);
     bytes
 }
 

@@ -3,6 +3,7 @@
 
 mod forged;
 mod records;
+mod stored;
 mod tail;
 
 use std::path::{Path, PathBuf};
@@ -95,7 +96,7 @@ pub(super) fn reopen_in(dir: &Path, segment_bytes: u64) -> Writer {
 /// The segments in a real directory, in order.
 pub(super) fn named_segments(dir: &Path) -> Vec<PathBuf> {
     let paths = RealDisk.list(dir).unwrap();
-    paths.into_iter().filter(|path| segment::index_of(path).is_some()).collect()
+    paths.into_iter().filter(|path| segment::KIND.index_of(path).is_some()).collect()
 }
 
 /// Writes and syncs one frame of these signals.

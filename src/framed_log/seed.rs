@@ -9,6 +9,8 @@ use std::io;
 
 use aws_lc_rs::rand;
 
+use super::{FIELDS_AT, FrameOffset};
+
 /// Random bytes of one log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FrameSeed([u8; FrameSeed::BYTES]);
@@ -41,13 +43,12 @@ impl FrameSeed {
         [first | 1, second, third, fourth]
     }
 
-    /// The checksum of a frame that stands at `offset` of this segment. Its first eight bytes, magic and checksum, are
-    /// left out.
+    /// The checksum of a frame that stands there. Its first eight bytes, magic and checksum, are left out.
     #[must_use]
-    pub fn checksum(self, segment: u64, offset: u64, frame: &[u8]) -> u32 {
-        let place = [segment.to_le_bytes(), offset.to_le_bytes()];
+    pub fn checksum(self, place: FrameOffset, frame: &[u8]) -> u32 {
+        let place = [place.segment.to_le_bytes(), place.offset.to_le_bytes()];
         let start = crc32c::crc32c_append(crc32c::crc32c(&self.0), place.as_flattened());
-        crc32c::crc32c_append(start, frame.get(8..).unwrap_or_default())
+        crc32c::crc32c_append(start, frame.get(FIELDS_AT..).unwrap_or_default())
     }
 }
 
