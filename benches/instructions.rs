@@ -267,7 +267,9 @@ impl Stepping {
     fn run(&mut self, feeds: Vec<Vec<Feed>>) -> usize {
         let mut handed_on = 0;
         for feeds in feeds {
-            feeds.into_iter().for_each(|feed| assert!(self.events.push(feed).is_ok()));
+            for feed in feeds {
+                assert!(self.events.push(feed).is_ok());
+            }
             self.stage.turn(gemba::clock::now(), UnixMillis(2));
             handed_on += std::iter::from_fn(|| self.notes.pop()).map(black_box).count();
             handed_on += std::iter::from_fn(|| self.orders.pop()).map(black_box).count();

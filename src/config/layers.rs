@@ -50,6 +50,7 @@ impl Layers {
 
     pub fn config(&self, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, ConfigError> {
         let role = self.role()?;
+        let logging = self.logging()?;
         let name = self.or(|l| &l.node.name, "node.name", "dev".into()).map(name)?;
         let origin = self.or(|l| &l.node.origin, "node.origin", "gemba.local".into()).map(origin)?;
         let profile = self.or(|l| &l.node.profile, "node.profile", Profile::Prod).value;
@@ -93,7 +94,7 @@ impl Layers {
             role: role.value,
             is_built_in: false,
             core_dumps: self.or(|l| &l.node.core_dumps, "node.core_dumps", false).value,
-            logging: self.logging()?,
+            logging,
             warnings: Vec::new(),
             name,
             origin,

@@ -189,6 +189,15 @@ impl Inner {
         Ok(seq)
     }
 
+    /// A shard that is still replaying would answer as of an earlier time.
+    fn behind_the_start(&self, after: Seq) -> Result<Seq, Refused> {
+        let health = &self.known.health;
+        if !health.ready.is_on() {
+            return Err(Refused::Unavailable);
+        }
+        Ok(after.max(Seq(health.began.read())))
+    }
+
     /// Asks the shard of a tenant something that it answers once it has stepped the event `after`.
     async fn ask<T>(
         &self,
@@ -196,6 +205,7 @@ impl Inner {
         after: Seq,
         question: impl FnOnce(oneshot::Sender<T>) -> Question,
     ) -> Result<T, Refused> {
+        let after = self.behind_the_start(after)?;
         let shard = journal::shard_of(tenant, self.shards.len());
         let lane = self.shards.get(shard).ok_or(Refused::Unavailable)?;
         let (tell, answer) = oneshot::channel();
@@ -209,6 +219,7 @@ impl Inner {
         after: Seq,
         question: impl Fn(oneshot::Sender<T>) -> Question,
     ) -> Result<Vec<T>, Refused> {
+        let after = self.behind_the_start(after)?;
         let mut answers = Vec::new();
         for lane in &self.shards {
             let (tell, answer) = oneshot::channel();

@@ -281,6 +281,7 @@ struct Paths {
 }
 
 impl Paths {
+    #[expect(clippy::unused_self, reason = "the macro enters modules with every visitor")]
     fn enter(&self) {}
 }
 
@@ -315,6 +316,7 @@ struct Methods {
 }
 
 impl Methods {
+    #[expect(clippy::unused_self, reason = "the macro enters modules with every visitor")]
     fn enter(&self) {}
 }
 
