@@ -25,7 +25,7 @@ pub struct Operation {
     pub command: Option<&'static str>,
     /// What it answers, as `docs/api.md` says it.
     pub answers: &'static str,
-    pub(super) body: Body,
+    body: Body,
     answer: for<'a> fn(&'a dyn Line, &'a Asked) -> Answering<'a>,
 }
 
@@ -64,13 +64,13 @@ pub(super) enum Body {
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// The parts of the path that stand in braces.
-    pub(super) parts: Vec<String>,
-    pub(super) query: String,
+    pub parts: Vec<String>,
+    pub query: String,
     /// Who orders, and why: of operations whose body has a reason.
-    pub(super) said: Option<Said>,
-    pub(super) quota_remaining: Option<u32>,
+    pub said: Option<Said>,
+    pub quota_remaining: Option<u32>,
     /// May be told more than that the node is ready or not.
-    pub(super) is_trusted: bool,
+    pub is_trusted: bool,
 }
 
 /// What is answered with 200, or with 503 by a node that is not ready.
@@ -412,6 +412,11 @@ impl Operation {
             }
         }
         rest.next().is_none().then_some(given)
+    }
+
+    /// What its body must be.
+    pub(super) fn body(&self) -> Body {
+        self.body
     }
 
     pub(super) fn answer<'a>(&self, line: &'a dyn Line, asked: &'a Asked) -> Answering<'a> {

@@ -178,7 +178,7 @@ impl Connection {
         if request.method == Method::POST {
             // Every order needs a role, so somebody is known here.
             let actor = asker.token.map_or("", |token| &*token.name);
-            if let Err(why) = orders::read(&mut asked, operation.body, actor, body).await {
+            if let Err(why) = orders::read(&mut asked, operation.body(), actor, body).await {
                 return problem(why.status(), why.what());
             }
         }
