@@ -12,8 +12,7 @@ use super::targets::{broker, targets};
 use super::{Configured, privacy, rules};
 use crate::andon::log::LogError;
 use crate::config::{
-    self, Config, ConfigError, LogFormat, MessageKey, Missing, NodeRole, QueueType, SchemeName, Secrets,
-    TokenRole,
+    self, Config, ConfigError, LogFormat, MessageKey, Missing, NodeRole, QueueType, Secrets, TokenRole,
 };
 use crate::diagnostics;
 use crate::disk::{self, Closed, NotPrivate, RealDisk};
@@ -32,7 +31,7 @@ use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Si
 use crate::operator::{self, Token, Tokens};
 use crate::ring::Room;
 use crate::signal::{Fixed, Name};
-use crate::signature::{Keyring, Scheme};
+use crate::signature::Keyring;
 
 #[derive(Args, Debug)]
 pub struct Serve {
@@ -367,16 +366,12 @@ pub fn keyring(source: &config::Source, secrets: &Secrets) -> Result<Keyring, Co
         source.keys.iter().map(read).collect::<Result<Vec<(String, SecretSlice<u8>)>, ConfigError>>()?;
     let keys: Vec<(&str, &[u8])> =
         keys.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())).collect();
-    let scheme = match source.scheme {
-        SchemeName::StandardWebhooks => Scheme::StandardWebhooks,
-        SchemeName::Hmac => Scheme::Hmac,
-    };
     // Each alone first, so that an error names the one that is wrong.
     for (key, named) in source.keys.iter().zip(&keys) {
-        Keyring::new(&source.name, scheme, &[*named], source.tolerance.as_secs())
+        Keyring::new(&source.name, source.scheme, &[*named], source.tolerance.as_secs())
             .map_err(|why| key.secret.wrong(why).hint(key.secret.advice()))?;
     }
-    let keyring = Keyring::new(&source.name, scheme, &keys, source.tolerance.as_secs())
+    let keyring = Keyring::new(&source.name, source.scheme, &keys, source.tolerance.as_secs())
         .map_err(|why| ConfigError::new(&source.place, format!("source `{}`: {why}", source.name)))?;
     Ok(if source.binary { keyring.knowing_bodies() } else { keyring })
 }

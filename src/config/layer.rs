@@ -12,6 +12,7 @@ use toml::de::DeTable;
 pub use super::place::Number;
 use super::place::{ConfigError, Kind, Text};
 use crate::limits::{ACTION_TOTAL, DEDUP_SIGNALS_MIN, PARTITIONS_MAX, PREFETCH_MAX, SEGMENT_MIB_MAX};
+use crate::signature::Scheme;
 
 /// A key that may be set here.
 pub type Key<T> = Option<Spanned<T>>;
@@ -324,7 +325,7 @@ pub enum Store {
 #[serde(deny_unknown_fields)]
 pub struct Source {
     pub name: Spanned<String>,
-    pub scheme: Spanned<SchemeName>,
+    pub scheme: Spanned<Scheme>,
     pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
     #[serde(default)]
@@ -344,13 +345,6 @@ pub struct NamedKey {
     pub name: Spanned<String>,
     pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum SchemeName {
-    Hmac,
-    StandardWebhooks,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -9,12 +9,13 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::layer::{
-    self, Backend, Entitled, FilePath, Key, Layer, NodeRole, Number, Positive, Profile, SchemeName, TokenRole,
+    self, Backend, Entitled, FilePath, Key, Layer, NodeRole, Number, Positive, Profile, TokenRole,
 };
 use super::place::{ConfigError, Place, Text};
 use super::secret::{Chooser, Kept, SecretRef, Written};
 use super::{Config, Governor, PackFile, Policy, Proof, Source, SourceKey, Token};
 use crate::signal::is_name;
+use crate::signature::{Scheme, SecretForm};
 
 /// All layers, the strongest first.
 pub struct Layers(pub Vec<(Text, Layer)>);
@@ -303,7 +304,7 @@ impl Layers {
             let secret = self.secret((None, None), blueprint, default_file("signals.secret"), what)?;
             return Ok(vec![Source {
                 name: "signals".into(),
-                scheme: SchemeName::Hmac,
+                scheme: Scheme::Hmac,
                 keys: vec![SourceKey { name: FIRST_KEY.into(), secret }],
                 tenant: None,
                 sku: None,
@@ -334,9 +335,9 @@ impl Layers {
         let source = table.get_ref();
         let name_set = set(text, &source.name).map(name)?;
         let scheme = *source.scheme.get_ref();
-        let written = match scheme {
-            SchemeName::StandardWebhooks => Written::Whsec,
-            SchemeName::Hmac => Written::Hex,
+        let written = match scheme.secret_form() {
+            SecretForm::Whsec => Written::Whsec,
+            SecretForm::Text => Written::Hex,
         };
         let here = place_of(text, table);
         let at_table = |error: ConfigError| ConfigError { place: here.clone(), ..error };

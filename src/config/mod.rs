@@ -31,10 +31,11 @@ use toml::Spanned;
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
+use crate::signature::Scheme;
 pub use actions::{Action, ActionKind, Webhook};
 pub use broker::{Broker, MessageKey, Queues, Tls};
 pub use ingress::Connections;
-pub use layer::{Entitled, LogFormat, NodeRole, Profile, QueueType, SchemeName, TokenRole};
+pub use layer::{Entitled, LogFormat, NodeRole, Profile, QueueType, TokenRole};
 use layer::{FilePath, Layer};
 use layers::Layers;
 pub use logging::Logging;
@@ -151,7 +152,7 @@ pub struct PackFile {
 #[derive(Clone, Debug)]
 pub struct Source {
     pub name: String,
-    pub scheme: SchemeName,
+    pub scheme: Scheme,
     pub keys: Vec<SourceKey>,
     pub tenant: Option<String>,
     pub sku: Option<String>,

@@ -28,6 +28,7 @@ use std::fmt;
 use aws_lc_rs::hmac as mac;
 use bytes::Bytes;
 use hyper::HeaderMap;
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 #[cfg(test)]
@@ -41,8 +42,9 @@ pub const SIGNATURES_MAX: usize = 8;
 /// A shorter secret can be guessed.
 pub const SECRET_BYTES_MIN: usize = 24;
 
-/// How a source signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a source signs. The names are those of the configuration.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scheme {
     /// `x-signature`: hex HMAC-SHA256 over the raw body.
     Hmac,
@@ -50,7 +52,24 @@ pub enum Scheme {
     StandardWebhooks,
 }
 
+/// How a secret of a scheme is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretForm {
+    /// The text is the secret.
+    Text,
+    /// `whsec_` and base64 of the secret.
+    Whsec,
+}
+
 impl Scheme {
+    #[must_use]
+    pub fn secret_form(self) -> SecretForm {
+        match self {
+            Self::Hmac => SecretForm::Text,
+            Self::StandardWebhooks => SecretForm::Whsec,
+        }
+    }
+
     fn assurance(self) -> Assurance {
         match self {
             Self::Hmac => Assurance::C,

@@ -29,7 +29,7 @@ const MAY_KNOW: [(&str, &[&str]); 36] = [
     ("ring", &["clock"]),
     ("disk", &["clock", "descriptors", "limits"]),
     ("framed_log", &["codec", "disk"]),
-    ("config", &["signal", "limits", "logging", "place"]),
+    ("config", &["signal", "signature", "limits", "logging", "place"]),
     ("kaizen", &["clock", "case", "variants"]),
     ("net", &["descriptors", "kaizen", "config", "clock", "limits", "percent"]),
     ("ingress", LINE),
