@@ -31,6 +31,16 @@ pub enum ActionKind {
     Amqp { exchange: String, routing_key: String },
 }
 
+impl ActionKind {
+    /// With which it signs.
+    pub(super) fn secret(&self) -> Option<&SecretRef> {
+        match self {
+            Self::Webhook(webhook) => Some(&webhook.secret),
+            Self::Log | Self::Amqp { .. } => None,
+        }
+    }
+}
+
 #[derive(Clone)]
 pub struct Webhook {
     pub url: Uri,

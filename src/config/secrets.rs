@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::place::ConfigError;
 use super::secret::SecretRef;
-use super::{ActionKind, Config, NodeRole, Profile};
+use super::{Config, NodeRole, Profile};
 
 /// Secrets as they were read.
 #[derive(Debug, Default)]
@@ -49,16 +49,13 @@ impl Config {
     /// Every secret but that of another service's own file format.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
         let sources = self.sources.iter().flat_map(|source| &source.keys).map(|key| &key.secret);
-        let webhooks = self.actions.iter().filter_map(|action| match &action.kind {
-            ActionKind::Webhook(webhook) => Some(&webhook.secret),
-            ActionKind::Log | ActionKind::Amqp { .. } => None,
-        });
+        let actions = self.actions.iter().filter_map(|action| action.kind.secret());
         let tokens = self.tokens.iter().map(|token| &token.secret);
         let proof = self.proof.iter().flat_map(|proof| [&proof.receipt_secret, &proof.log_key]);
         let broker = self.broker.iter().flat_map(|broker| {
             std::iter::once(&broker.password).chain(broker.keys.iter().map(|key| &key.secret))
         });
-        sources.chain(webhooks).chain(tokens).chain(proof).chain(broker)
+        sources.chain(actions).chain(tokens).chain(proof).chain(broker)
     }
 
     /// Reads all secrets.
