@@ -73,7 +73,7 @@ async fn hear(orders: &SystemOrders, end: [&mut Signal; 2], hangup: &mut Signal)
                 exit(EXIT_UNDRAINED);
             }
             orders.drain.turn_on();
-            tracing::info!(target: "gemba::line", "a signal ends the node: it drains");
+            tracing::info!(target: "gemba::line", "the system ends the node: it drains");
             if !orders.begun.is_on() {
                 // The start may wait for a file; nothing is begun that had to be ended in order.
                 exit(EXIT_DONE);

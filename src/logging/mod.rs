@@ -1,4 +1,4 @@
-//! What a node tells its operator: events of `tracing`, each one line on standard error. [`filter`] says which, [`format`] how
+//! What a node tells its operator: events of `tracing`, each one line on standard error. `filter` says which, `format` how
 //! they look; [`crate::diagnostics`] writes them without anybody waiting.
 //!
 //! An event names its layer as target and keeps its message the same; what varies is in its fields. No event stands on the way

@@ -51,7 +51,7 @@ fn every_line_of_a_node_whose_log_is_no_terminal_is_an_event_in_json() {
     assert_eq!((&ready["level"], &ready["target"]), (&"info".into(), &"gemba::line".into()));
     assert_eq!((&ready["name"], &ready["data_dir"]), (&"dev".into(), &named.into()));
     assert_eq!(ready["operators"], format!("http://{}", node.admin));
-    assert!(with("a signal ends the node").is_some());
+    assert!(with("the system ends the node").is_some());
     assert_eq!(events.last().unwrap()["message"], "drained: everything accepted is durable and receipted");
 }
 
@@ -154,7 +154,7 @@ fn a_second_signal_is_the_last_line() {
     node.signal("STOP");
     node.signal("TERM");
     node.signal("CONT");
-    node.wait_for("a signal ends the node");
+    node.wait_for("the system ends the node");
     node.signal("INT");
     let status = node.ended();
     let said = node.everything_said();

@@ -66,7 +66,7 @@ pub fn encode(known: &Known, out: &mut Vec<u8>) {
     out[at..at + 2].copy_from_slice(&len.to_le_bytes());
 }
 
-/// Appends a signal that waits as [`Reader::held`] reads it.
+/// Appends a signal that waits as `Reader::held` reads it.
 pub fn encode_held(held: &Held, out: &mut Vec<u8>) {
     put_u64(out, held.seq.0);
     put_u64(out, held.accepted.0);
