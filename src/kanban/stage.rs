@@ -263,14 +263,14 @@ impl Stage {
     }
 
     fn take(&mut self) -> Result<(), Fatal> {
+        if let Some(order) = self.begins_with.take() {
+            self.take_order(order);
+        }
         for lane in 0..self.inner.len() {
             while self.writer.takes(1) {
                 let Some(arrival) = self.inner[lane].pop() else { break };
                 self.take_inner(arrival);
             }
-        }
-        if let Some(order) = self.begins_with.take() {
-            self.take_order(order);
         }
         self.admission.write_positions(&mut self.writer);
         while self.writer.takes(1)

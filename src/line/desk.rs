@@ -338,6 +338,7 @@ impl Inner {
                 return Err(Refused::Wrong(format!("{error}{hint}")));
             }
         };
+        self.ask_all(Seq(0), |answer| Question::Passed { answer }).await?;
         let (_, holding) = decided.compiled.holding().ok_or(Refused::Unavailable)?;
         if holding.source.to_text() == text {
             return Ok(None);
@@ -468,7 +469,9 @@ impl Line for Desk {
 
     fn rules(&self) -> Reply<RulesView> {
         self.reply(|inner| async move {
-            let (since, rules) = inner.decided()?.compiled.holding().ok_or(Refused::Unavailable)?;
+            let compiled = &inner.decided()?.compiled;
+            inner.ask_all(Seq(0), |answer| Question::Passed { answer }).await?;
+            let (since, rules) = compiled.holding().ok_or(Refused::Unavailable)?;
             Ok(rules.view(since))
         })
     }

@@ -25,7 +25,7 @@ pub struct Health {
     /// Bytes written, by file.
     pub written: Vec<(&'static str, Mark)>,
     pub ready: Switch,
-    /// The journal's last event when the line began.
+    /// The journal's last event when the line began, with the order that it begins with.
     pub began: Mark,
     /// What is seen of the broker, where there is one before or behind the journal.
     pub broker: Option<Broker>,

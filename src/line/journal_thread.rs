@@ -85,7 +85,17 @@ impl JournalPlan {
             Some(seen) => recovery::check_end(&data_dir, &end, watermark, seen.newest)?,
             None => recovery::check_confirmed(&data_dir, &end, watermark)?,
         }
-        self.began.publish(end.last.0);
+        let begins_with = match seen {
+            Some(Seen { stored, configured, .. }) => {
+                let holding = replayed.rules.map(|rules| rules.text().into()).or(stored);
+                let (actor, reason) = ("configuration".into(), "start".into());
+                let changes = holding.as_ref() != Some(&configured);
+                changes.then(|| RulesText::new(configured, actor, reason)).transpose()?
+            }
+            None => None,
+        };
+        // An order to begin with is the next event.
+        self.began.publish(if begins_with.is_some() { end.last.next() } else { end.last }.0);
         for shard in 0..shards {
             hand(shard, Feed::Through(end.last));
             hand(shard, Feed::Live);
@@ -103,15 +113,11 @@ impl JournalPlan {
         if let Some(tenure) = self.tenure {
             stage = stage.sharing(tenure);
         }
+        if let Some(rules) = begins_with {
+            stage.begin_with(Order::Rules(Arc::new(rules)));
+        }
         // Nobody listens only when the line ends already.
         let _ending = self.ready.send(Told::Ready(replayed.positions));
-        if let Some(Seen { stored, configured, .. }) = seen {
-            let holding = replayed.rules.map(|rules| rules.text().into()).or(stored);
-            if holding.as_ref() != Some(&configured) {
-                let (actor, reason) = ("configuration".into(), "start".into());
-                stage.begin_with(Order::Rules(Arc::new(RulesText::new(configured, actor, reason)?)));
-            }
-        }
         Ok(threads::journal(stage, sleeper, stop)?)
     }
 }

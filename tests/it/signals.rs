@@ -119,10 +119,11 @@ fn sighup_during_a_start_is_kept_until_the_line_can_do_it() {
     let mut said = Vec::new();
     for line in std::io::BufRead::lines(stderr) {
         said.push(line.unwrap());
-        if said.last().is_some_and(|line| line.contains("the rules are as they were")) {
+        if said.last().is_some_and(|line| line.contains("the policy packs")) {
             break;
         }
     }
+    assert!(said.last().is_some_and(|line| line.contains("the rules are as they were")), "{said:?}");
     assert!(said.iter().any(|line| line.contains(crate::node::READY)), "{said:?}");
     kill(child.id(), "TERM");
     assert_eq!(ended(&mut child).code(), Some(0));
