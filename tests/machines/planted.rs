@@ -53,22 +53,33 @@ fn until_settled(processor: &mut Machine, sender: &Sender) -> u32 {
     ends
 }
 
+/// What the queue's section says, and what the processor's environment says.
+type Way = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// The queues that there are; and a processor that acknowledges nothing, so that each begins with all that the last one took.
+const WAYS: [Way; 3] = [
+    ("", &[]),
+    ("queue_type = \"classic\"\n", &[]),
+    ("queue_type = \"classic\"\n", &[("GEMBA_PLANT", "ack-late")]),
+];
+
 /// What ends its processor whenever it is taken is given up after some ends, on whatever queue, and nothing else is.
-fn kills(queue: &str, poison: (&'static str, &'static str)) -> (u32, Vec<serde_json::Value>) {
+fn kills((queue, variables): Way, poison: (&'static str, &'static str)) -> (u32, Vec<serde_json::Value>) {
     let Some(broker) = Broker::start() else { return (0, Vec::new()) };
     let rabbit = section(&broker, &format!("prefetch = 100\n{queue}"));
     let mut edge = Machine::start("edge", "edge-1", &rabbit);
     let mut sender = Sender::new(3);
-    for _ in 0..40 {
-        assert!(sender.batch(0, &edge, 5));
+    // The first and the last ones are in messages of their own, around the one that kills.
+    for batches in [1, 39, 1] {
+        for _ in 0..batches {
+            assert!(sender.batch(0, &edge, 5));
+        }
+        wait_until("it is in the queue", || edge.node().metric("gemba_broker_backlog_events") == 0.0);
     }
-    wait_until("it is in the queue", || edge.node().metric("gemba_broker_backlog_events") == 0.0);
-    // The last ones are in a message of their own, behind the one that kills.
-    assert!(sender.batch(0, &edge, 5));
-    wait_until("it is in the queue", || edge.node().metric("gemba_broker_backlog_events") == 0.0);
-    let mut processor = Machine::start_with("processor", "processor-1", &rabbit, &[poison]);
+    let variables = [&[poison], variables].concat();
+    let mut processor = Machine::start_with("processor", "processor-1", &rabbit, &variables);
     let ends = until_settled(&mut processor, &sender);
-    println!("machines: the poison {poison:?} ended {ends} processes");
+    println!("machines: {variables:?} ended {ends} processes");
     let found = || processor.node().ask("/v1/deadletters?limit=1000").json();
     wait_until("it is a dead letter", || !found()["deadletters"].as_array().unwrap().is_empty());
     let cases = found()["deadletters"].as_array().unwrap().clone();
@@ -93,8 +104,8 @@ fn kills(queue: &str, poison: (&'static str, &'static str)) -> (u32, Vec<serde_j
 
 #[test]
 fn a_signal_that_kills_its_processor_becomes_a_dead_letter_and_its_neighbours_are_decided() {
-    for queue in ["", "queue_type = \"classic\"\n"] {
-        let (ends, cases) = kills(queue, ("GEMBA_POISON", "s-0-101"));
+    for way in WAYS {
+        let (ends, cases) = kills(way, ("GEMBA_POISON", "s-0-101"));
         assert!(ends <= 9, "{ends}");
         assert!(cases.iter().all(|case| case["signal_id"] == "s-0-101"), "{cases:?}");
     }
@@ -102,8 +113,8 @@ fn a_signal_that_kills_its_processor_becomes_a_dead_letter_and_its_neighbours_ar
 
 #[test]
 fn a_message_that_kills_its_processor_before_it_is_read_becomes_a_dead_letter() {
-    for queue in ["", "queue_type = \"classic\"\n"] {
-        let (ends, cases) = kills(queue, ("GEMBA_POISON_BYTES", "\"s-0-101\""));
+    for way in WAYS {
+        let (ends, cases) = kills(way, ("GEMBA_POISON_BYTES", "\"s-0-101\""));
         assert!(ends <= 6, "{ends}");
         assert!(cases.iter().all(|case| case["tenant"] == "unknown"), "{cases:?}");
     }

@@ -59,6 +59,16 @@ impl<'a> Quarantine<'a> {
         self.suspect.begin_reading(xxh3_64(body)).map_err(|error| in_disk(&error))
     }
 
+    /// A suspect is read, and nothing ended this process.
+    pub fn end_reading(&mut self) {
+        self.suspect.end_reading();
+    }
+
+    /// All of a suspect was durable before.
+    pub fn repeats(&mut self, origin: &Origin) {
+        self.suspect.repeats(origin);
+    }
+
     /// Hands on a suspect: as a whole, or, where that has ended this process before, signal by signal.
     pub fn admit(
         &mut self,
@@ -67,7 +77,12 @@ impl<'a> Quarantine<'a> {
         staging: &mut Staging,
     ) -> Result<(), String> {
         let Received { tag, origin, mut signals, astray, .. } = received;
-        let care = self.suspect.begin(&origin, signals.len()).map_err(|error| in_disk(&error))?;
+        let care = if astray == Some(Astray::Poison) {
+            // It was not read: its line is the one of the reading.
+            Care::DeadLetter
+        } else {
+            self.suspect.begin(&origin, signals.len()).map_err(|error| in_disk(&error))?
+        };
         signals.retain(|(number, _)| *number > behind);
         match care {
             Care::OneByOne if !signals.is_empty() => {

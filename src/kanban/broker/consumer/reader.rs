@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
             // One dead letter stands for all of its signals, so that the edge's next message has its turn.
             Err(why) => {
                 self.marks.reject(why);
-                (vec![(origin.span.through, foreign(properties, &body))], Some(why), false)
+                (vec![(origin.span.through, foreign(properties, &body))], Some(why), suspect)
             }
         };
         self.provenance = signals.last().map(|(_, signal)| signal.provenance);
@@ -183,7 +183,7 @@ mod tests {
         let marks = marks();
         assert!(read(&marks, true, false, false).suspect);
         let poison = read(&marks, true, true, false);
-        assert_eq!((poison.astray, poison.suspect), (Some(Astray::Poison), false));
+        assert_eq!((poison.astray, poison.suspect), (Some(Astray::Poison), true));
         assert_eq!(poison.signals.iter().map(|(number, _)| *number).collect::<Vec<Seq>>(), [Seq(9)]);
         assert_eq!(rejected(&marks, Astray::Poison), 1);
     }

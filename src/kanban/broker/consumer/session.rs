@@ -27,7 +27,7 @@ use crate::kanban::broker::mac::Keys;
 use crate::kanban::broker::message::Span;
 use crate::kanban::broker::order::Verdict;
 use crate::kanban::broker::stop::{LOOK_AGAIN, Stop};
-use crate::kanban::broker::suspect::{QUIET, Suspect};
+use crate::kanban::broker::suspect::Suspect;
 use crate::limits::{ACK_AFTER, SHARE_PAUSE, SILENCE_MAX};
 
 /// How often the queues are asked how much waits in them.
@@ -207,7 +207,12 @@ impl<'a> Session<'a> {
         match self.reader.read((&properties, Bytes::from(data)), tag, set_aside, suspect, forbidden)? {
             Content::Nudge => self.subscriptions.settle(&[tag]),
             Content::Rejected(batch) => self.staging.add_alone(batch),
-            Content::Message(received) => self.put_in_order(received)?,
+            Content::Message(received) => {
+                if suspect {
+                    self.quarantine.end_reading();
+                }
+                self.put_in_order(received)?;
+            }
         }
         Ok(())
     }
@@ -235,6 +240,9 @@ impl<'a> Session<'a> {
         match verdict {
             Verdict::Held => Ok(()),
             Verdict::Repeat(received) => {
+                if received.suspect {
+                    self.quarantine.repeats(&received.origin);
+                }
                 self.marks.repeats.add(1);
                 self.staging.add_repeat(received.tag);
                 Ok(())
@@ -331,9 +339,10 @@ impl<'a> Session<'a> {
     }
 
     async fn acknowledge(&mut self, at_once: bool) -> Result<(), String> {
-        self.subscriptions.acknowledge(at_once, self.marks).await?;
-        let is_quiet = self.under_way() == 0 && self.pace.silence() >= QUIET;
-        if self.quarantine.is_open() && self.subscriptions.are_calm(is_quiet) {
+        if at_once || !crate::fault::planted("ack-late") {
+            self.subscriptions.acknowledge(at_once, self.marks).await?;
+        }
+        if self.quarantine.is_open() && self.subscriptions.are_calm() {
             self.quarantine.calm()?;
         }
         Ok(())

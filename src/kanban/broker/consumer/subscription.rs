@@ -80,7 +80,7 @@ impl<'a> Subscriptions<'a> {
         let options = BasicConsumeOptions::default();
         let stream = channel.basic_consume(queue.as_str().into(), tag.into(), options, FieldTable::default());
         let stream = with_deadline("starts no consumer", stream).await?;
-        let unacked = Unacked::default();
+        let unacked = Unacked::new(Instant::now());
         let fresh = Subscription { partition, set_aside, queue, channel, stream, unacked, away: None };
         match self.all.iter_mut().find(|before| before.queue == fresh.queue) {
             Some(before) => *before = fresh,
@@ -117,7 +117,7 @@ impl<'a> Subscriptions<'a> {
 
     /// Takes in a delivery whose turn it is.
     pub fn add(&mut self, tag: DeliveryTag, redelivered: bool) {
-        self.all[tag.subscription].unacked.add(tag.number, redelivered);
+        self.all[tag.subscription].unacked.add(tag.number, redelivered, Instant::now());
     }
 
     /// These may be acknowledged.
@@ -149,10 +149,11 @@ impl<'a> Subscriptions<'a> {
         self.all.iter().any(|each| each.unacked.waits())
     }
 
-    /// Nothing that was delivered before is in hand, nor, where the broker `is_quiet`, on its way here.
+    /// Nothing that was delivered before is in hand, nor on its way here.
     #[must_use]
-    pub fn are_calm(&self, is_quiet: bool) -> bool {
-        self.all.iter().all(|each| each.unacked.is_calm(is_quiet))
+    pub fn are_calm(&self) -> bool {
+        let now = Instant::now();
+        self.all.iter().all(|each| each.unacked.is_calm(now))
     }
 
     /// Each partition with its queue, and whether nothing of it is in hand.
@@ -171,7 +172,7 @@ impl<'a> Subscriptions<'a> {
     /// What a partition was given and is not acknowledged goes to the next one that takes it.
     pub async fn close(&mut self, partition: u16) -> Result<(), String> {
         for each in self.all.iter_mut().filter(|each| each.partition == partition) {
-            each.unacked = Unacked::default();
+            each.unacked = Unacked::new(Instant::now());
             each.away = Some(Instant::now());
             with_deadline("closes no channel", each.channel.close(200, "given up".into())).await?;
         }

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+use crate::kanban::broker::suspect::QUIET;
 use crate::limits::ACK_AFTER;
 
 /// What one channel delivered and is not yet acknowledged. The broker acknowledges up to a delivery, so the first that
 /// is not durable holds back those after it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Unacked {
     /// By the broker's tag, which grows by one; true once it may be acknowledged.
     deliveries: VecDeque<(u64, bool)>,
@@ -18,14 +19,21 @@ pub struct Unacked {
     ready_since: Option<Instant>,
     /// The last that was delivered before.
     redelivered: Option<u64>,
-    /// The newest was delivered before: the broker may have given more such ones that are not yet looked at.
-    again: bool,
+    /// Until when the broker may give more that was delivered before: it gives such ones first.
+    more_until: Option<Instant>,
 }
 
 impl Unacked {
+    /// Nothing was delivered yet.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        let more_until = Some(now + QUIET);
+        Self { deliveries: VecDeque::new(), ready: 0, ready_since: None, redelivered: None, more_until }
+    }
+
     /// Takes in a delivery.
-    pub fn add(&mut self, tag: u64, redelivered: bool) {
-        self.again = redelivered;
+    pub fn add(&mut self, tag: u64, redelivered: bool, now: Instant) {
+        self.more_until = redelivered.then(|| now + QUIET);
         if redelivered {
             self.redelivered = Some(tag);
         }
@@ -77,10 +85,10 @@ impl Unacked {
         self.deliveries.is_empty()
     }
 
-    /// Nothing that was delivered before is in hand, nor, where the broker `is_quiet`, on its way here.
+    /// Nothing that was delivered before is in hand, nor on its way here.
     #[must_use]
-    pub fn is_calm(&self, is_quiet: bool) -> bool {
-        self.redelivered.is_none() && (!self.again || is_quiet)
+    pub fn is_calm(&self, now: Instant) -> bool {
+        self.redelivered.is_none() && self.more_until.is_none_or(|until| until <= now)
     }
 }
 
@@ -93,8 +101,8 @@ mod tests {
     #[test]
     fn the_first_that_is_not_durable_holds_back_those_after_it() {
         let now = Instant::now();
-        let mut unacked = Unacked::default();
-        (1..=4).for_each(|tag| unacked.add(tag, false));
+        let mut unacked = Unacked::new(now);
+        (1..=4).for_each(|tag| unacked.add(tag, false, now));
         unacked.settle(2);
         assert_eq!(unacked.take_ready(now, 1, true), None);
         unacked.settle(1);
@@ -109,8 +117,8 @@ mod tests {
     #[test]
     fn few_wait_a_while_for_more() {
         let now = Instant::now();
-        let mut unacked = Unacked::default();
-        unacked.add(7, false);
+        let mut unacked = Unacked::new(now);
+        unacked.add(7, false, now);
         unacked.settle(7);
         assert!(!unacked.waits());
         assert_eq!(unacked.take_ready(now, 2, false), None);
@@ -118,7 +126,7 @@ mod tests {
         assert_eq!(unacked.take_ready(now + ACK_AFTER, 2, false), Some((7, 1)));
         assert!(!unacked.waits());
         // The next one begins to wait anew.
-        unacked.add(8, false);
+        unacked.add(8, false, now);
         unacked.settle(8);
         assert_eq!(unacked.take_ready(now + ACK_AFTER * 2, 2, false), None);
     }
@@ -126,15 +134,18 @@ mod tests {
     #[test]
     fn calm_is_what_has_no_redelivered_message_in_hand_or_on_its_way() {
         let now = Instant::now();
-        let mut unacked = Unacked::default();
-        assert!(unacked.is_calm(false));
-        unacked.add(1, true);
-        assert!(!unacked.is_calm(true), "it is in hand");
+        let mut unacked = Unacked::new(now);
+        assert!(!unacked.is_calm(now), "some may come");
+        assert!(unacked.is_calm(now + QUIET));
+        let now = now + QUIET * 2;
+        unacked.add(1, true, now);
+        assert!(!unacked.is_calm(now + QUIET), "it is in hand");
         unacked.settle(1);
         assert_eq!(unacked.take_ready(now, 1, false), Some((1, 1)));
-        assert!(unacked.is_calm(true) && !unacked.is_calm(false), "more may come");
-        unacked.add(2, false);
-        assert!(unacked.is_calm(false));
+        assert!(!unacked.is_calm(now), "more may come");
+        assert!(unacked.is_calm(now + QUIET));
+        unacked.add(2, false, now);
+        assert!(unacked.is_calm(now));
     }
 
     proptest! {
@@ -144,8 +155,8 @@ mod tests {
             at_once: bool,
         ) {
             let now = Instant::now();
-            let mut unacked = Unacked::default();
-            (1..40).for_each(|tag| unacked.add(tag, false));
+            let mut unacked = Unacked::new(now);
+            (1..40).for_each(|tag| unacked.add(tag, false, now));
             let (mut durable, mut through) = (std::collections::BTreeSet::new(), 0);
             for tag in settled {
                 // What is acknowledged is settled no more.
