@@ -76,19 +76,22 @@ impl<T> FairQueue<T> {
     }
 
     /// Puts an item of `bytes` behind the tenant's others.
+    #[inline]
     pub fn push(&mut self, tenant: u32, bytes: usize, item: T) {
         let at = tenant as usize;
         if at >= self.tenants.len() {
             self.tenants.resize(at + 1, Tenant { first: NONE, last: NONE, deficit: 0 });
         }
         let cost = ITEM_BYTES.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        let taken = Place { item: Some(item), cost, next: NONE };
-        let place = self.vacant;
-        let place = if let Some(free) = self.places.get_mut(place as usize) {
-            self.vacant = std::mem::replace(free, taken).next;
-            place
+        let vacant = self.vacant;
+        let place = if let Some(free) = self.places.get_mut(vacant as usize) {
+            // The item moves straight into its place: no copy of the old one.
+            free.item = Some(item);
+            free.cost = cost;
+            self.vacant = std::mem::replace(&mut free.next, NONE);
+            vacant
         } else {
-            self.places.push(taken);
+            self.places.push(Place { item: Some(item), cost, next: NONE });
             u32::try_from(self.places.len() - 1).unwrap_or(NONE)
         };
         assert!(place < NONE, "fewer than 2^32 items wait");
@@ -105,6 +108,7 @@ impl<T> FairQueue<T> {
     }
 
     /// The next item in the levelled order, and whose it is.
+    #[inline]
     pub fn pop(&mut self) -> Option<(u32, T)> {
         loop {
             let tenant = *self.round.front()?;

@@ -52,6 +52,7 @@ impl Inbox {
     }
 
     /// The next of the lane, where there is room and no barrier.
+    #[inline]
     pub fn receive(&mut self) -> Option<Feed> {
         let has_room = self.barrier.is_none()
             && self.ready.len() < FAIR_QUEUE_EVENTS_MAX
@@ -73,11 +74,13 @@ impl Inbox {
     }
 
     /// Puts an event behind the others of its tenant.
+    #[inline]
     pub fn wait(&mut self, tenant: u32, ready: Ready) {
         self.ready.push(tenant, ready.event.kind.body_bytes(), ready);
     }
 
     /// The event whose turn it is, and its tenant.
+    #[inline]
     pub fn next(&mut self) -> Option<(u32, Ready)> {
         self.ready.pop()
     }

@@ -136,14 +136,14 @@ impl Encoder {
             short(out, &signal.provenance.key);
             self.provenance = Some(signal.provenance);
         }
-        out.push(RecordKind::Signal as u8);
-        out.push(signal.severity as u8);
-        out.extend_from_slice(&signal.digest.to_le_bytes());
+        let mut head = [RecordKind::Signal as u8, signal.severity as u8, 0, 0, 0, 0, 0, 0, 0, 0];
+        head[2..].copy_from_slice(&signal.digest.to_le_bytes());
+        out.extend_from_slice(&head);
         for name in signal.texts() {
             match name {
                 Text::Span { at, len } => {
-                    out.extend_from_slice(&at.to_le_bytes());
-                    out.push(*len);
+                    let [a, b, c, d] = at.to_le_bytes();
+                    out.extend_from_slice(&[a, b, c, d, *len]);
                 }
                 Text::Owned(text) => {
                     out.extend_from_slice(&OWNED.to_le_bytes());
