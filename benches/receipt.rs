@@ -15,7 +15,7 @@ use gemba::proof::note::{LocalSigner, checkpoint};
 use gemba::proof::tree::{Tree, leaf_hash};
 use gemba::receipt::canonical::{Fields, context, store};
 use gemba::receipt::commitment::receipt_entry;
-use gemba::receipt::{About, Draft, ReceiptId, ReceiptType, StateName};
+use gemba::receipt::{About, Draft, Gist, ReceiptId, ReceiptType, StateName};
 use gemba::signal::{Assurance, Provenance, Severity, Text, Unchecked};
 
 #[global_allocator]
@@ -43,7 +43,7 @@ fn draft(n: u64) -> Draft {
     }
     .check()
     .unwrap();
-    Draft {
+    let gist = Gist {
         id: ReceiptId { seq: Seq(n), ordinal: 0 },
         time: UnixMillis(1_700_000_000_000 + n),
         kind: ReceiptType::Observed,
@@ -51,12 +51,9 @@ fn draft(n: u64) -> Draft {
         after: StateName::Stable,
         success: true,
         action: None,
-        policy: None,
-        facts: None,
-        reason: None,
         signal_seq: Some(Seq(n)),
-        about: About::Signal(signal),
-    }
+    };
+    Draft { gist, policy: None, facts: None, reason: None, about: About::Signal(signal) }
 }
 
 #[divan::bench]

@@ -225,12 +225,12 @@ impl Stage {
                     Note::Draft(draft) => {
                         if crate::fault::planted("rows-by-number") {
                             let newest = self.commits[index].unwrap_or_default().max(port.durable.read());
-                            self.commits[index] = Some(newest.max(draft.id.seq.0));
+                            self.commits[index] = Some(newest.max(draft.gist.id.seq.0));
                         }
-                        if !self.known.is_empty() && self.known.remove(&draft.id) {
+                        if !self.known.is_empty() && self.known.remove(&draft.gist.id) {
                             continue;
                         }
-                        if crate::fault::planted("receipt-lost") && draft.id.seq.0.is_multiple_of(7) {
+                        if crate::fault::planted("receipt-lost") && draft.gist.id.seq.0.is_multiple_of(7) {
                             continue;
                         }
                         self.log.append(&draft)?;

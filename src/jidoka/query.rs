@@ -189,9 +189,9 @@ impl Shown<'_> {
             &mut effects,
         );
         let transitions = effects.drafts.iter().map(|draft| Transition {
-            receipt_type: draft.kind.into_str(),
-            state_before: draft.before.into_str(),
-            state_after: draft.after.into_str(),
+            receipt_type: draft.gist.kind.into_str(),
+            state_before: draft.gist.before.into_str(),
+            state_after: draft.gist.after.into_str(),
             pack: draft.policy.as_ref().map(|policy| policy.pack.clone()),
             rule: draft.policy.as_ref().map(|policy| policy.rule.clone()),
             reason: draft.reason.as_deref().map(Into::into),
@@ -200,7 +200,7 @@ impl Shown<'_> {
             does,
             state_before: before.into_str(),
             state_after: governor.state().into_str(),
-            waits: governor.waiting() > 0 && effects.drafts.iter().all(|draft| draft.id.ordinal > 0),
+            waits: governor.waiting() > 0 && effects.drafts.iter().all(|draft| draft.gist.id.ordinal > 0),
             actions: effects.intents.iter().map(|intent| (*intent.name).into()).collect(),
             transitions: transitions.collect(),
         }

@@ -12,7 +12,7 @@ use super::policy::{Pack, Policies, PolicySet};
 use crate::event::{Event, JournalId, RulesText, Seq, UnixMillis};
 use crate::limits::{self, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
 use crate::place::{ConfigError, Place, nearest};
-use crate::receipt::{About, Draft, Policy, ReceiptId, ReceiptType, StateName};
+use crate::receipt::{About, Draft, Gist, Policy, ReceiptId, ReceiptType, StateName};
 use crate::view::{PackView, RulesView};
 
 /// What a new governor may assume about its entitlement.
@@ -283,7 +283,7 @@ const _: () = assert!(PACKS_MAX * 2 < u8::MAX as usize, "an event names its rece
 
 /// A receipt about the node itself.
 fn node_draft(seq: Seq, time: UnixMillis, ordinal: u8, policy: Option<Arc<Policy>>, reason: &str) -> Draft {
-    Draft {
+    let gist = Gist {
         id: ReceiptId { seq, ordinal },
         time,
         kind: ReceiptType::PolicyChange,
@@ -291,12 +291,9 @@ fn node_draft(seq: Seq, time: UnixMillis, ordinal: u8, policy: Option<Arc<Policy
         after: StateName::Stable,
         success: true,
         action: None,
-        policy,
-        facts: None,
-        reason: Some(reason.into()),
         signal_seq: None,
-        about: About::Node,
-    }
+    };
+    Draft { gist, policy, facts: None, reason: Some(reason.into()), about: About::Node }
 }
 
 /// Rules that were compiled lately, so that each text is compiled once and off the shards' path; and which hold.

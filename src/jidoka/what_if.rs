@@ -99,7 +99,7 @@ impl WhatIf {
                 intent.as_ref().map(|intent| (intent.action.seq, (*intent.name).into()));
             for draft in self.effects.drafts.drain(..) {
                 if let Some(of) = settled(&draft).and_then(|seq| self.waiting.remove(&seq)) {
-                    let acted = action.as_ref().filter(|(seq, _)| *seq == draft.id.seq);
+                    let acted = action.as_ref().filter(|(seq, _)| *seq == draft.gist.id.seq);
                     let verdict = verdict(&draft, acted.map(|(_, name)| name.clone()));
                     got.push(Settled { seq: of, subject: subject.clone(), verdict });
                 }
@@ -115,12 +115,13 @@ impl WhatIf {
 /// The signal whose final receipt this is.
 fn settled(draft: &Draft) -> Option<Seq> {
     let of_signal = matches!(draft.about, About::Signal(_));
-    (of_signal && draft.id.ordinal == 0 && draft.kind != ReceiptType::Operator).then_some(draft.id.seq)
+    (of_signal && draft.gist.id.ordinal == 0 && draft.gist.kind != ReceiptType::Operator)
+        .then_some(draft.gist.id.seq)
 }
 
 fn verdict(draft: &Draft, action: Option<Box<str>>) -> Verdict {
     let rule = draft.policy.as_ref().map(|policy| (policy.pack.clone(), policy.rule.clone()));
-    Verdict { receipt_type: draft.kind.into_str(), rule, action }
+    Verdict { receipt_type: draft.gist.kind.into_str(), rule, action }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::kaizen::{Collector, Gauges};
 use crate::kanban::stage as journal;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
-use crate::receipt::{ReceiptId, ReceiptType, StateName};
+use crate::receipt::{Gist, ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
@@ -364,13 +364,13 @@ fn status(reader: &Reader, followups: &Followups, seq: Seq) -> Result<SignalStat
     let later = followups.of(seq).map_err(|_| Refused::Unavailable)?;
     for event in std::iter::once(seq).chain(later) {
         for found in reader.receipts_of(event).map_err(|_| Refused::Unavailable)? {
-            let fields = found.stored.fields();
-            if fields.signal_seq == Some(seq) {
+            let Gist { id, kind, signal_seq, .. } = found.gist;
+            if signal_seq == Some(seq) {
                 // After a replay the newest final receipt counts.
-                if fields.id.ordinal == 0 && fields.origin.is_some() {
-                    dead = fields.kind == ReceiptType::DeadletterSignal;
+                if id.ordinal == 0 && found.of_signal {
+                    dead = kind == ReceiptType::DeadletterSignal;
                 }
-                receipts.push(found.id.to_string());
+                receipts.push(id.to_string());
             }
         }
     }

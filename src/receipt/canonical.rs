@@ -5,7 +5,7 @@
 //! renderer of the version that the record names; the stored commitment proves at each read that the same bytes came
 //! out (decision record 0002). So a renderer, once released, is frozen: golden vectors pin it.
 
-use super::{About, Draft, Earlier, Policy, ReceiptId, ReceiptType, StateName};
+use super::{About, Draft, Earlier, Gist, Policy, ReceiptId, ReceiptType, StateName};
 use crate::codec::Reader;
 use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::signal::Assurance;
@@ -14,22 +14,14 @@ use crate::signal::Assurance;
 pub const VERSION: u8 = 3;
 
 /// Everything that a receipt says, before it is hashed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields<'a> {
-    pub id: ReceiptId,
-    pub time: UnixMillis,
-    pub kind: ReceiptType,
-    pub before: StateName,
-    pub after: StateName,
-    pub success: bool,
-    pub action: Option<ActionId>,
-    pub policy: Option<&'a Policy>,
+    pub gist: Gist,
+    pub policy: Option<Policy<&'a str>>,
     /// Canonical JSON.
     pub facts: Option<&'a str>,
     pub reason: Option<&'a str>,
-    pub signal_seq: Option<Seq>,
-    pub signal_id: Option<&'a str>,
-    pub signal_hash: Option<[u8; 32]>,
+    pub signal: Option<Earlier<&'a str>>,
     /// Empty, as the SKU, where the receipt is about the node itself; then neither is shown, nor are the states.
     pub tenant: &'a str,
     pub sku: &'a str,
@@ -38,38 +30,27 @@ pub struct Fields<'a> {
 }
 
 impl<'a> From<&'a Draft> for Fields<'a> {
-    fn from(draft: &'a Draft) -> Self {
-        let (signal, tenant, sku, origin) = match &draft.about {
+    fn from(Draft { gist, policy, facts, reason, about }: &'a Draft) -> Self {
+        let (signal, tenant, sku, origin) = match about {
             About::Signal(signal) => {
                 let from = signal.provenance;
                 let origin = Some((&*from.source, &*from.key, from.assurance));
-                (Some((signal.id(), signal.hash())), signal.tenant(), signal.sku(), origin)
+                let named = Earlier { id: signal.id(), hash: signal.hash() };
+                (Some(named), signal.tenant(), signal.sku(), origin)
             }
             About::Governor { tenant, sku, signal } => {
-                let signal = signal.as_ref().map(|Earlier { id, hash }| (&**id, *hash));
+                let signal = signal.as_ref().map(|Earlier { id, hash }| Earlier { id: &**id, hash: *hash });
                 (signal, &**tenant, &**sku, None)
             }
             About::Node => (None, "", "", None),
         };
-        let (signal_id, signal_hash) = signal.unzip();
-        Self {
-            id: draft.id,
-            time: draft.time,
-            kind: draft.kind,
-            before: draft.before,
-            after: draft.after,
-            success: draft.success,
-            action: draft.action,
-            policy: draft.policy.as_deref(),
-            facts: draft.facts.as_deref(),
-            reason: draft.reason.as_deref(),
-            signal_seq: draft.signal_seq,
-            signal_id,
-            signal_hash,
-            tenant,
-            sku,
-            origin,
-        }
+        let policy = policy.as_deref().map(|Policy { pack, rule, content_hash }| Policy {
+            pack: &**pack,
+            rule: &**rule,
+            content_hash: *content_hash,
+        });
+        let (facts, reason) = (facts.as_deref(), reason.as_deref());
+        Self { gist: *gist, policy, facts, reason, signal, tenant, sku, origin }
     }
 }
 
@@ -96,8 +77,10 @@ pub fn receipt(fields: &Fields<'_>, logged: &Logged<'_>, out: &mut Vec<u8>) {
 
 /// Keys in sorted order; the context is the same object without what the log added.
 fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
+    let Fields { gist, policy, facts, reason, signal, tenant, sku, origin } = fields;
+    let Gist { id, time, kind, before, after, success, action, signal_seq } = gist;
     out.extend_from_slice(br#"{"action_id":"#);
-    match fields.action {
+    match action {
         Some(ActionId { journal, seq }) => {
             out.extend_from_slice(b"\"a-");
             encode_hex(out, &journal.0.to_be_bytes());
@@ -108,14 +91,14 @@ fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
         None => null(out),
     }
     out.extend_from_slice(br#","assurance":"#);
-    match fields.origin {
+    match origin {
         Some((_, _, assurance)) => {
-            out.extend_from_slice(&[b'"', b'A' + assurance as u8, b'"']);
+            out.extend_from_slice(&[b'"', b'A' + *assurance as u8, b'"']);
         }
         None => null(out),
     }
     out.extend_from_slice(br#","facts":"#);
-    out.extend_from_slice(fields.facts.unwrap_or("null").as_bytes());
+    out.extend_from_slice(facts.unwrap_or("null").as_bytes());
     if let Some(logged) = logged {
         hex(out, br#","hash":""#, logged.hash);
         member(out, br#","key_id":"#, Some(logged.key_id));
@@ -123,44 +106,44 @@ fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
         member(out, br#","log_origin":"#, Some(logged.log_origin));
     }
     out.extend_from_slice(br#","policy":"#);
-    match fields.policy {
-        Some(policy) => {
-            hex(out, br#"{"content_hash":""#, &policy.content_hash);
-            member(out, br#","pack":"#, Some(&policy.pack));
-            member(out, br#","rule":"#, Some(&policy.rule));
+    match policy {
+        Some(Policy { pack, rule, content_hash }) => {
+            hex(out, br#"{"content_hash":""#, content_hash);
+            member(out, br#","pack":"#, Some(pack));
+            member(out, br#","rule":"#, Some(rule));
             out.push(b'}');
         }
         None => null(out),
     }
-    member(out, br#","reason":"#, fields.reason);
+    member(out, br#","reason":"#, *reason);
     out.extend_from_slice(br#","receipt_id":"#);
-    quoted_id(out, b"r-", fields.id.seq.0, Some(fields.id.ordinal));
-    member(out, br#","receipt_type":"#, Some(fields.kind.into_str()));
+    quoted_id(out, b"r-", id.seq.0, Some(id.ordinal));
+    member(out, br#","receipt_type":"#, Some(kind.into_str()));
     if let Some(logged) = logged {
         hex(out, br#","salt":""#, logged.salt);
     }
-    number(out, br#","seq":"#, fields.id.seq.0);
-    match &fields.signal_hash {
-        Some(hash) => hex(out, br#","signal_hash":""#, hash),
+    number(out, br#","seq":"#, id.seq.0);
+    match signal {
+        Some(Earlier { hash, .. }) => hex(out, br#","signal_hash":""#, hash),
         None => out.extend_from_slice(br#","signal_hash":null"#),
     }
-    member(out, br#","signal_id":"#, fields.signal_id);
-    match fields.signal_seq {
+    member(out, br#","signal_id":"#, signal.map(|Earlier { id, .. }| id));
+    match signal_seq {
         Some(seq) => number(out, br#","signal_seq":"#, seq.0),
         None => out.extend_from_slice(br#","signal_seq":null"#),
     }
     if let Some(logged) = logged {
         hex(out, br#","signature":""#, logged.signature);
     }
-    let of_governor = !fields.tenant.is_empty();
-    member(out, br#","sku":"#, of_governor.then_some(fields.sku));
-    member(out, br#","source":"#, fields.origin.map(|(source, _, _)| source));
-    member(out, br#","source_key":"#, fields.origin.map(|(_, key, _)| key));
-    member(out, br#","state_after":"#, of_governor.then_some(fields.after.into_str()));
-    member(out, br#","state_before":"#, of_governor.then_some(fields.before.into_str()));
-    out.extend_from_slice(if fields.success { br#","success":true"# } else { br#","success":false"# });
-    member(out, br#","tenant":"#, of_governor.then_some(fields.tenant));
-    number(out, br#","timestamp":"#, fields.time.0);
+    let of_governor = !tenant.is_empty();
+    member(out, br#","sku":"#, of_governor.then_some(sku));
+    member(out, br#","source":"#, origin.map(|(source, _, _)| source));
+    member(out, br#","source_key":"#, origin.map(|(_, key, _)| key));
+    member(out, br#","state_after":"#, of_governor.then_some(after.into_str()));
+    member(out, br#","state_before":"#, of_governor.then_some(before.into_str()));
+    out.extend_from_slice(if *success { br#","success":true"# } else { br#","success":false"# });
+    member(out, br#","tenant":"#, of_governor.then_some(tenant));
+    number(out, br#","timestamp":"#, time.0);
     out.push(b'}');
 }
 
@@ -249,55 +232,56 @@ const FACTS: u16 = 256;
 
 /// Appends the compact form.
 pub fn store(fields: &Fields<'_>, out: &mut Vec<u8>) {
-    let same = fields.signal_seq == Some(fields.id.seq);
-    let other = fields.signal_seq.filter(|_| !same);
-    let signal = fields.signal_id.zip(fields.signal_hash);
+    let Fields { gist, policy, facts, reason, signal, tenant, sku, origin } = fields;
+    let Gist { id, time, kind, before, after, success, action, signal_seq } = gist;
+    let same = *signal_seq == Some(id.seq);
+    let other = signal_seq.filter(|_| !same);
     let mut flags = 0;
     for (holds, flag) in [
-        (fields.success, SUCCESS),
-        (fields.action.is_some(), ACTION),
-        (fields.reason.is_some(), REASON),
+        (*success, SUCCESS),
+        (action.is_some(), ACTION),
+        (reason.is_some(), REASON),
         (other.is_some(), SIGNAL_SEQ),
         (same, SAME_SEQ),
         (signal.is_some(), SIGNAL),
-        (fields.origin.is_some(), ORIGIN),
-        (fields.policy.is_some(), POLICY),
-        (fields.facts.is_some(), FACTS),
+        (origin.is_some(), ORIGIN),
+        (policy.is_some(), POLICY),
+        (facts.is_some(), FACTS),
     ] {
         flags |= if holds { flag } else { 0 };
     }
-    let states = (fields.before as u8) << 4 | fields.after as u8;
+    let states = (*before as u8) << 4 | *after as u8;
     let [low, high] = flags.to_le_bytes();
-    out.extend_from_slice(&[VERSION, low, high, fields.kind as u8, states, fields.id.ordinal]);
-    out.extend_from_slice(&fields.id.seq.0.to_le_bytes());
-    out.extend_from_slice(&fields.time.0.to_le_bytes());
-    text(out, fields.tenant);
-    text(out, fields.sku);
-    if let Some(action) = fields.action {
+    out.extend_from_slice(&[VERSION, low, high, *kind as u8, states, id.ordinal]);
+    out.extend_from_slice(&id.seq.0.to_le_bytes());
+    out.extend_from_slice(&time.0.to_le_bytes());
+    text(out, tenant);
+    text(out, sku);
+    if let Some(action) = action {
         out.extend_from_slice(&action.journal.0.to_le_bytes());
         out.extend_from_slice(&action.seq.0.to_le_bytes());
     }
     if let Some(seq) = other {
         out.extend_from_slice(&seq.0.to_le_bytes());
     }
-    if let Some((id, hash)) = signal {
+    if let Some(Earlier { id, hash }) = signal {
         text(out, id);
-        out.extend_from_slice(&hash);
+        out.extend_from_slice(hash);
     }
-    if let Some((source, key, assurance)) = fields.origin {
-        out.push(assurance as u8);
+    if let Some((source, key, assurance)) = origin {
+        out.push(*assurance as u8);
         text(out, source);
         text(out, key);
     }
-    if let Some(reason) = fields.reason {
+    if let Some(reason) = reason {
         text(out, reason);
     }
-    if let Some(policy) = fields.policy {
-        out.extend_from_slice(&policy.content_hash);
-        text(out, &policy.pack);
-        text(out, &policy.rule);
+    if let Some(Policy { pack, rule, content_hash }) = policy {
+        out.extend_from_slice(content_hash);
+        text(out, pack);
+        text(out, rule);
     }
-    if let Some(facts) = fields.facts {
+    if let Some(facts) = facts {
         text(out, facts);
     }
 }
@@ -308,53 +292,9 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes().get(..usize::from(len)).unwrap_or_default());
 }
 
-/// A stored receipt that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    id: ReceiptId,
-    time: UnixMillis,
-    kind: ReceiptType,
-    before: StateName,
-    after: StateName,
-    success: bool,
-    action: Option<ActionId>,
-    policy: Option<Policy>,
-    facts: Option<Box<str>>,
-    reason: Option<Box<str>>,
-    signal_seq: Option<Seq>,
-    signal: Option<Earlier>,
-    tenant: Box<str>,
-    sku: Box<str>,
-    origin: Option<(Box<str>, Box<str>, Assurance)>,
-}
-
-impl Stored {
-    #[must_use]
-    pub fn fields(&self) -> Fields<'_> {
-        Fields {
-            id: self.id,
-            time: self.time,
-            kind: self.kind,
-            before: self.before,
-            after: self.after,
-            success: self.success,
-            action: self.action,
-            policy: self.policy.as_ref(),
-            facts: self.facts.as_deref(),
-            reason: self.reason.as_deref(),
-            signal_seq: self.signal_seq,
-            signal_id: self.signal.as_ref().map(|signal| &*signal.id),
-            signal_hash: self.signal.as_ref().map(|signal| signal.hash),
-            tenant: &self.tenant,
-            sku: &self.sku,
-            origin: self.origin.as_ref().map(|(source, key, assurance)| (&**source, &**key, *assurance)),
-        }
-    }
-}
-
 /// Reads the compact form; `None` when the bytes are not one of this version.
 #[must_use]
-pub fn load(bytes: &[u8]) -> Option<Stored> {
+pub fn load(bytes: &[u8]) -> Option<Fields<'_>> {
     let mut reader = Reader::new(bytes);
     let (version, flags) = (reader.u8()?, reader.u16()?);
     let [kind, states, ordinal] = reader.array()?;
@@ -362,7 +302,6 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
         return None;
     }
     let holds = |flag| flags & flag != 0;
-    let state = StateName::from_repr;
     let seq = Seq(reader.u64()?);
     let time = UnixMillis(reader.u64()?);
     let (tenant, sku) = (read_text(&mut reader)?, read_text(&mut reader)?);
@@ -401,28 +340,22 @@ pub fn load(bytes: &[u8]) -> Option<Stored> {
     };
     let facts = if holds(FACTS) { Some(read_text(&mut reader)?) } else { None };
     reader.is_empty().then_some(())?;
-    Some(Stored {
+    let gist = Gist {
         id: ReceiptId { seq, ordinal },
         time,
         kind: ReceiptType::from_repr(kind)?,
-        before: state(states >> 4)?,
-        after: state(states & 15)?,
+        before: StateName::from_repr(states >> 4)?,
+        after: StateName::from_repr(states & 15)?,
         success: holds(SUCCESS),
         action,
-        policy,
-        facts,
-        reason,
         signal_seq,
-        signal,
-        tenant,
-        sku,
-        origin,
-    })
+    };
+    Some(Fields { gist, policy, facts, reason, signal, tenant, sku, origin })
 }
 
-fn read_text(reader: &mut Reader) -> Option<Box<str>> {
+fn read_text<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
     let len = usize::from(reader.u16()?);
-    reader.text(len).map(Box::from)
+    reader.text(len)
 }
 
 #[cfg(test)]

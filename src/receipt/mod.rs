@@ -129,11 +129,26 @@ impl ReceiptType {
     }
 }
 
+/// What every receipt says, whatever it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gist {
+    pub id: ReceiptId,
+    /// The journal's stamp of the causing event.
+    pub time: UnixMillis,
+    pub kind: ReceiptType,
+    pub before: StateName,
+    pub after: StateName,
+    pub success: bool,
+    pub action: Option<ActionId>,
+    /// The signal's own number; differs from `id.seq` where an outcome or a timer settled the signal later.
+    pub signal_seq: Option<Seq>,
+}
+
 /// Which rule decided, where one did. Of a changed pack, every rule of it: `*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    pub pack: Box<str>,
-    pub rule: Box<str>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy<Text = Box<str>> {
+    pub pack: Text,
+    pub rule: Text,
     /// SHA-256 of the pack's text.
     pub content_hash: [u8; 32],
 }
@@ -150,9 +165,9 @@ pub enum About {
 }
 
 /// A signal that an earlier event brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Earlier {
-    pub id: Box<str>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier<Text = Box<str>> {
+    pub id: Text,
     /// As [`Signal::hash`].
     pub hash: [u8; 32],
 }
@@ -167,21 +182,12 @@ impl Earlier {
 /// One decision on its way to the scribe.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    pub id: ReceiptId,
-    /// The journal's stamp of the causing event.
-    pub time: UnixMillis,
-    pub kind: ReceiptType,
-    pub before: StateName,
-    pub after: StateName,
-    pub success: bool,
-    pub action: Option<ActionId>,
+    pub gist: Gist,
     pub policy: Option<Arc<Policy>>,
     /// What the rule that decided has read, as canonical JSON: a small object.
     pub facts: Option<Box<str>>,
     /// Cause or reason, in words; what the operator or the failing part said.
     pub reason: Option<Arc<str>>,
-    /// The signal's own number; differs from `id.seq` where an outcome or a timer settled the signal later.
-    pub signal_seq: Option<Seq>,
     pub about: About,
 }
 

@@ -44,22 +44,23 @@ impl History {
                 let file = RealDisk.open(path).unwrap();
                 let take = |_, header: &_, bytes: &[u8]| {
                     for record in records(header, bytes) {
-                        let Some(stored) = canonical::load(record.compact) else { continue };
-                        let fields = stored.fields();
+                        let Some(fields) = canonical::load(record.compact) else { continue };
                         if fields.tenant.is_empty() {
                             continue;
                         }
                         let partition = partition_of(fields.tenant, partitions);
                         let before = terms.get(&partition).map_or(&[][..], Vec::as_slice);
-                        let held = before.iter().rev().find(|(seq, _)| *seq <= fields.id.seq.0);
-                        let settles = fields.id.ordinal == 0 && fields.origin.is_some();
+                        let held = before.iter().rev().find(|(seq, _)| *seq <= fields.gist.id.seq.0);
+                        let settles = fields.gist.id.ordinal == 0 && fields.origin.is_some();
                         let receipt = Receipt {
-                            term: held.unwrap_or_else(|| panic!("{} was decided and not held", fields.id)).1,
-                            kind: fields.kind,
-                            before: fields.before,
-                            after: fields.after,
-                            settles: fields.signal_id.filter(|_| settles).map(str::to_owned),
-                            action: fields.action.map(|action| action.to_string()),
+                            term: held
+                                .unwrap_or_else(|| panic!("{} was decided and not held", fields.gist.id))
+                                .1,
+                            kind: fields.gist.kind,
+                            before: fields.gist.before,
+                            after: fields.gist.after,
+                            settles: fields.signal.filter(|_| settles).map(|signal| signal.id.to_owned()),
+                            action: fields.gist.action.map(|action| action.to_string()),
                             reason: fields.reason.unwrap_or_default().to_owned(),
                         };
                         let key = (fields.tenant.to_owned(), fields.sku.to_owned());

@@ -125,11 +125,15 @@ fn decide(journal: &[Event], shards: usize) -> (Decided, usize) {
             ends.stage.turn(now, wall);
             while let Some(note) = ends.notes.pop() {
                 let Note::Draft(draft) = note else { continue };
-                levelled += usize::from(draft.id.seq < newest);
-                newest = newest.max(draft.id.seq);
+                levelled += usize::from(draft.gist.id.seq < newest);
+                newest = newest.max(draft.gist.id.seq);
                 let mut text = Vec::new();
                 context(&Fields::from(&draft), &mut text);
-                assert!(decided.receipts.insert(draft.id, text).is_none(), "{} comes twice", draft.id);
+                assert!(
+                    decided.receipts.insert(draft.gist.id, text).is_none(),
+                    "{} comes twice",
+                    draft.gist.id
+                );
             }
             while let Some(commit) = ends.commits.pop() {
                 for change in commit.changes.cases() {

@@ -252,8 +252,8 @@ impl Log {
         let index = self.tree.size();
         self.tree.append(leaf_hash(&entry));
         self.count += 1;
-        self.lowest = self.lowest.min(draft.id.seq.0);
-        self.highest = self.highest.max(draft.id.seq.0);
+        self.lowest = self.lowest.min(draft.gist.id.seq.0);
+        self.highest = self.highest.max(draft.gist.id.seq.0);
         Ok(index)
     }
 

@@ -17,9 +17,9 @@ use crate::disk::{Disk, File};
 use crate::event::Seq;
 use crate::framed_log::{FrameOffset, FrameSeed, Frames, Header as _, PIECES};
 use crate::proof::note::Signer;
-use crate::receipt::ReceiptId;
-use crate::receipt::canonical::{self, Logged, Stored};
+use crate::receipt::canonical::{self, Fields, Logged};
 use crate::receipt::commitment::{EntryType, receipt_entry};
+use crate::receipt::{Gist, ReceiptId};
 
 const STRETCH_BYTES: u64 = 64 * 1024;
 
@@ -118,9 +118,10 @@ impl std::fmt::Debug for Reader {
 /// One receipt of the log, proven against its entry.
 #[derive(Clone, Debug)]
 pub struct Found {
-    pub id: ReceiptId,
+    pub gist: Gist,
+    /// It is about a signal itself, and final for it.
+    pub of_signal: bool,
     pub log_index: u64,
-    pub stored: Stored,
     /// The whole receipt, canonical JSON.
     pub json: Vec<u8>,
 }
@@ -150,7 +151,7 @@ impl Reader {
 
     /// The receipt of this name.
     pub fn receipt(&self, id: ReceiptId) -> Result<Option<Found>, LogError> {
-        Ok(self.receipts_of(id.seq)?.into_iter().find(|found| found.id == id))
+        Ok(self.receipts_of(id.seq)?.into_iter().find(|found| found.gist.id == id))
     }
 
     /// All receipts that the event `seq` caused, in the order of the log.
@@ -159,8 +160,8 @@ impl Reader {
         self.frames(|lowest, highest| (lowest..=highest).contains(&seq.0), &mut |segment, file, place| {
             let Some(held) = self.held(segment, file, place)? else { return Ok(None) };
             for (index, record) in held.of(seq) {
-                let stored = canonical::load(record.compact).ok_or_else(|| unreadable(place))?;
-                found.push(self.prove(stored, &held.header, index, record, place)?);
+                let fields = canonical::load(record.compact).ok_or_else(|| unreadable(place))?;
+                found.push(self.prove(&fields, &held.header, index, record, place)?);
             }
             Ok(Some(held.header.frame_bytes() as u64))
         })?;
@@ -171,8 +172,8 @@ impl Reader {
     pub fn logged_after(&self, after: u64) -> Result<HashSet<ReceiptId>, LogError> {
         let mut logged = HashSet::new();
         self.walk(|_, highest| highest > after, &mut |_, _, record, _| {
-            if let Some(stored) = canonical::load(record.compact) {
-                let id = stored.fields().id;
+            if let Some(fields) = canonical::load(record.compact) {
+                let id = fields.gist.id;
                 if id.seq.0 > after {
                     logged.insert(id);
                 }
@@ -186,8 +187,8 @@ impl Reader {
     pub fn all(&self, visit: &mut dyn FnMut(Found)) -> Result<(), LogError> {
         self.walk(|_, _| true, &mut |header, index, record, place| {
             if record.entry[0] == EntryType::Receipt as u8 {
-                let stored = canonical::load(record.compact).ok_or_else(|| unreadable(place))?;
-                visit(self.prove(stored, header, index, record, place)?);
+                let fields = canonical::load(record.compact).ok_or_else(|| unreadable(place))?;
+                visit(self.prove(&fields, header, index, record, place)?);
             }
             Ok(())
         })
@@ -195,16 +196,15 @@ impl Reader {
 
     fn prove(
         &self,
-        stored: Stored,
+        fields: &Fields<'_>,
         header: &frame::Header,
         index: u64,
         record: Record<'_>,
         place: &Place,
     ) -> Result<Found, LogError> {
         let log_index = header.first + index;
-        let fields = stored.fields();
         let mut context = Vec::with_capacity(512);
-        canonical::context(&fields, &mut context);
+        canonical::context(fields, &mut context);
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &context).as_ref());
         if receipt_entry(record.salt, &hash, record.signature) != *record.entry {
@@ -219,8 +219,8 @@ impl Reader {
             log_origin: &self.origin,
         };
         let mut json = Vec::with_capacity(1024);
-        canonical::receipt(&fields, &logged, &mut json);
-        Ok(Found { id: fields.id, log_index, json, stored })
+        canonical::receipt(fields, &logged, &mut json);
+        Ok(Found { gist: fields.gist, of_signal: fields.origin.is_some(), log_index, json })
     }
 
     /// The frame at `place`, from memory if it was asked for lately; `None` where none begins.

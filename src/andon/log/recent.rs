@@ -31,8 +31,8 @@ impl Held {
         for index in 0..header.count {
             let at = body.len() - rest.len();
             let Some((record, behind)) = frame::record(rest) else { break };
-            if let (Some(stored), Ok(at)) = (canonical::load(record.compact), u32::try_from(at)) {
-                receipts.push((stored.fields().id.seq.0, at, index));
+            if let (Some(fields), Ok(at)) = (canonical::load(record.compact), u32::try_from(at)) {
+                receipts.push((fields.gist.id.seq.0, at, index));
             }
             rest = behind;
         }

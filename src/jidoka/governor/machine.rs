@@ -380,7 +380,7 @@ impl Governor {
         let state = self.state();
         let said = said("replay", &replay.actor, &replay.reason);
         let mut draft = turn.of_governor(self.whose(), ReceiptType::Operator, state, state);
-        draft.signal_seq = Some(replay.case);
+        draft.gist.signal_seq = Some(replay.case);
         draft.reason = Some(said);
         if let About::Governor { signal, .. } = &mut draft.about {
             *signal = Some(Earlier::new(&replay.signal));
@@ -521,7 +521,7 @@ impl Governor {
         );
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
         if let Some(draft) = turn.last_draft() {
-            (draft.action, draft.policy, draft.reason) = (Some(action), Some(policy), Some(reason));
+            (draft.gist.action, draft.policy, draft.reason) = (Some(action), Some(policy), Some(reason));
         }
     }
 
@@ -598,8 +598,8 @@ impl Governor {
             OnOutcome::Late => {
                 let state = self.state();
                 let mut draft = turn.of_governor(self.whose(), ended.receipt(), state, state);
-                draft.action = Some(outcome.action);
-                draft.signal_seq =
+                draft.gist.action = Some(outcome.action);
+                draft.gist.signal_seq =
                     (outcome.action.journal == turn.rules().journal).then_some(outcome.action.seq);
                 draft.reason = joined(&[Some(reason::LATE), error, twice]);
                 turn.draft(draft);
@@ -687,7 +687,7 @@ impl Governor {
         let order = match command.verb {
             Verb::Discard(case) => {
                 let mut draft = turn.of_governor(self.whose(), ReceiptType::Operator, before, before);
-                draft.signal_seq = Some(case);
+                draft.gist.signal_seq = Some(case);
                 draft.reason = said;
                 turn.draft(draft);
                 return turn.close(case, Closing::Discarded);

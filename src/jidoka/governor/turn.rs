@@ -10,7 +10,7 @@ use crate::event::{ActionId, Resend, Seq, UnixMillis};
 use crate::jidoka::dead_letter::{CaseChange, Closing, Why};
 use crate::jidoka::policy::{Room, Ruling, Unfit};
 use crate::jidoka::rules::Rules;
-use crate::receipt::{About, Draft, Earlier, Policy, ReceiptId, ReceiptType, StateName};
+use crate::receipt::{About, Draft, Earlier, Gist, Policy, ReceiptId, ReceiptType, StateName};
 use crate::signal::Signal;
 
 /// One event's passage: its stamp, and the receipts it has caused so far.
@@ -82,7 +82,7 @@ impl<'a> Turn<'a> {
 
     /// The final receipt of a signal: named by the event that brought it, whichever event settles it.
     pub fn settle(&mut self, held: Held, kind: ReceiptType, before: StateName, after: StateName) {
-        self.effects.drafts.push(Draft {
+        let gist = Gist {
             id: ReceiptId { seq: held.seq, ordinal: 0 },
             time: self.time,
             kind,
@@ -90,12 +90,10 @@ impl<'a> Turn<'a> {
             after,
             success: kind.is_success(),
             action: (kind == ReceiptType::ActionGenerated).then(|| self.action(held.seq)),
-            policy: None,
-            facts: None,
-            reason: None,
             signal_seq: Some(held.accepted),
-            about: About::Signal(held.signal),
-        });
+        };
+        let about = About::Signal(held.signal);
+        self.effects.drafts.push(Draft { gist, policy: None, facts: None, reason: None, about });
     }
 
     /// Names the rule that settled the last signal.
@@ -173,20 +171,10 @@ impl<'a> Turn<'a> {
     ) -> Draft {
         let id = ReceiptId { seq: self.seq, ordinal: self.ordinal };
         self.ordinal += 1;
-        Draft {
-            id,
-            time: self.time,
-            kind,
-            before,
-            after,
-            success: kind.is_success(),
-            action: None,
-            policy: None,
-            facts: None,
-            reason: None,
-            signal_seq: None,
-            about: About::Governor { tenant: of.tenant.into(), sku: of.sku.into(), signal: None },
-        }
+        let (time, success) = (self.time, kind.is_success());
+        let gist = Gist { id, time, kind, before, after, success, action: None, signal_seq: None };
+        let about = About::Governor { tenant: of.tenant.into(), sku: of.sku.into(), signal: None };
+        Draft { gist, policy: None, facts: None, reason: None, about }
     }
 
     /// A receipt for a governor that is now where the event brought it.
@@ -231,8 +219,8 @@ impl Draft {
     /// Names the action, and the signal that caused it.
     pub fn cause_by(&mut self, flight: Option<&Flight>) {
         let Some(Flight { intent, .. }) = flight else { return };
-        self.action = Some(intent.action);
-        self.signal_seq = Some(intent.accepted);
+        self.gist.action = Some(intent.action);
+        self.gist.signal_seq = Some(intent.accepted);
         if let About::Governor { signal, .. } = &mut self.about {
             *signal = Some(Earlier::new(&intent.signal));
         }

@@ -338,8 +338,8 @@ fn a_change_of_rules_leaves_a_receipt_for_each_pack_that_came_changed_or_went() 
             let pack = draft.policy.as_ref().map_or("-", |policy| &*policy.pack);
             format!(
                 "{} {} {pack}: {}",
-                draft.id,
-                draft.kind.into_str(),
+                draft.gist.id,
+                draft.gist.kind.into_str(),
                 draft.reason.as_deref().unwrap_or_default()
             )
         };

@@ -168,8 +168,8 @@ impl Followup {
     /// The follow-up that `draft` is, if it is one.
     #[must_use]
     pub fn of(draft: &Draft) -> Option<Self> {
-        let signal = draft.signal_seq.filter(|seq| *seq != draft.id.seq)?;
-        Some(Self { signal, event: draft.id.seq })
+        let signal = draft.gist.signal_seq.filter(|seq| *seq != draft.gist.id.seq)?;
+        Some(Self { signal, event: draft.gist.id.seq })
     }
 }
 

@@ -4,15 +4,18 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn fields() -> impl Strategy<Value = Stored> {
+/// The texts stay for the rest of the test.
+fn fields() -> impl Strategy<Value = Fields<'static>> {
+    let text = |text: String| &*text.leak();
     let texts = (".*", "[a-z]{1,8}", "[a-z]{1,8}", prop::option::of(".*"), prop::option::of(".{0,40}"));
     let numbers = (0u64..1 << 53, 0u64..1 << 53, any::<u8>(), 0usize..16, 0usize..6, 0usize..6);
     let options = (any::<bool>(), prop::option::of(0u64..1 << 53), any::<[u8; 32]>(), 0u8..16);
-    (texts, numbers, options).prop_map(|(texts, numbers, options)| {
+    (texts, numbers, options).prop_map(move |(texts, numbers, options)| {
         let (free, tenant, sku, reason, signal_id) = texts;
         let (seq, time, ordinal, kind, before, after) = numbers;
         let (success, other, content_hash, which) = options;
-        Stored {
+        let free = text(free);
+        let gist = Gist {
             id: ReceiptId { seq: Seq(seq), ordinal },
             time: UnixMillis(time),
             kind: ReceiptType::ALL[kind],
@@ -21,19 +24,18 @@ fn fields() -> impl Strategy<Value = Stored> {
             success,
             action: (which & 1 > 0)
                 .then_some(ActionId { journal: JournalId(u64::from(which >> 2)), seq: Seq(time) }),
-            policy: (which & 2 > 0).then(|| Policy {
-                pack: free.as_str().into(),
-                rule: "r".into(),
-                content_hash,
-            }),
-            facts: (which & 8 > 0)
-                .then(|| r#"{"memory.spend":81.25,"signal.data.spend":9007199254740991}"#.into()),
-            reason: reason.map(Into::into),
             signal_seq: other.map(Seq),
-            signal: signal_id.map(|id| Earlier { id: id.into(), hash: content_hash }),
-            tenant: tenant.into(),
-            sku: sku.into(),
-            origin: (which & 4 > 0).then(|| (free.into(), "k".into(), Assurance::B)),
+        };
+        Fields {
+            gist,
+            policy: (which & 2 > 0).then_some(Policy { pack: free, rule: "r", content_hash }),
+            facts: (which & 8 > 0)
+                .then_some(r#"{"memory.spend":81.25,"signal.data.spend":9007199254740991}"#),
+            reason: reason.map(text),
+            signal: signal_id.map(|id| Earlier { id: text(id), hash: content_hash }),
+            tenant: text(tenant),
+            sku: text(sku),
+            origin: (which & 4 > 0).then_some((free, "k", Assurance::B)),
         }
     })
 }
@@ -42,7 +44,7 @@ proptest! {
     #[test]
     fn what_is_stored_is_read_back(stored in fields()) {
         let mut bytes = Vec::new();
-        store(&stored.fields(), &mut bytes);
+        store(&stored, &mut bytes);
         prop_assert_eq!(load(&bytes), Some(stored));
     }
 
@@ -57,9 +59,9 @@ proptest! {
             log_origin: "gemba.local/dev",
         };
         let mut context_bytes = Vec::new();
-        context(&stored.fields(), &mut context_bytes);
+        context(&stored, &mut context_bytes);
         let mut receipt_bytes = Vec::new();
-        receipt(&stored.fields(), &logged, &mut receipt_bytes);
+        receipt(&stored, &logged, &mut receipt_bytes);
         for bytes in [context_bytes, receipt_bytes] {
             let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             prop_assert_eq!(serde_jcs::to_string(&value).unwrap(), String::from_utf8(bytes).unwrap());

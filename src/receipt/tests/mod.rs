@@ -33,12 +33,15 @@ fn goldens() -> [Golden; 3] {
         },
         Golden {
             draft: Draft {
-                id: ReceiptId { seq: Seq(7), ordinal: 0 },
-                time: UnixMillis(1_700_000_000_000),
-                kind: ReceiptType::BootstrapTimeout,
-                before: StateName::Boot,
-                after: StateName::Halted,
-                success: false,
+                gist: Gist {
+                    id: ReceiptId { seq: Seq(7), ordinal: 0 },
+                    time: UnixMillis(1_700_000_000_000),
+                    kind: ReceiptType::BootstrapTimeout,
+                    before: StateName::Boot,
+                    after: StateName::Halted,
+                    success: false,
+                    ..SETTLED
+                },
                 ..settled(None)
             },
             json: include_str!("golden_v3/bare.json"),
@@ -47,8 +50,11 @@ fn goldens() -> [Golden; 3] {
         },
         Golden {
             draft: Draft {
-                action: Some(ActionId { journal: JOURNAL, seq: Seq(9) }),
-                signal_seq: Some(Seq(9)),
+                gist: Gist {
+                    action: Some(ActionId { journal: JOURNAL, seq: Seq(9) }),
+                    signal_seq: Some(Seq(9)),
+                    ..SETTLED
+                },
                 ..settled(Some(Earlier { id: "s-9".into(), hash: signal().hash() }))
             },
             json: include_str!("golden_v3/settled.json"),
@@ -80,13 +86,16 @@ fn decided() -> Draft {
     let mut content_hash = [0; 32];
     content_hash.iter_mut().zip(0..).for_each(|(byte, n)| *byte = n);
     Draft {
-        id: ReceiptId { seq: Seq(42), ordinal: 1 },
-        time: UnixMillis(1_700_000_000_123),
-        kind: ReceiptType::ActionGenerated,
-        before: StateName::Stable,
-        after: StateName::ActionPending,
-        success: true,
-        action: Some(ActionId { journal: JOURNAL, seq: Seq(42) }),
+        gist: Gist {
+            id: ReceiptId { seq: Seq(42), ordinal: 1 },
+            time: UnixMillis(1_700_000_000_123),
+            kind: ReceiptType::ActionGenerated,
+            before: StateName::Stable,
+            after: StateName::ActionPending,
+            success: true,
+            action: Some(ActionId { journal: JOURNAL, seq: Seq(42) }),
+            signal_seq: Some(Seq(42)),
+        },
         policy: Some(Arc::new(Policy {
             pack: "cost_governance".into(),
             rule: "budget-80".into(),
@@ -94,26 +103,24 @@ fn decided() -> Draft {
         })),
         facts: Some(r#"{"memory.spend_24h":81.25,"signal.data.spend":81}"#.into()),
         reason: Some("80 % of \"budget\" \\ spent\n\t\u{1} é 😀".into()),
-        signal_seq: Some(Seq(42)),
         about: About::Signal(signal()),
     }
 }
 
+const SETTLED: Gist = Gist {
+    id: ReceiptId { seq: Seq(11), ordinal: 0 },
+    time: UnixMillis(1_700_000_000_001),
+    kind: ReceiptType::ActionSuccessful,
+    before: StateName::ActionPending,
+    after: StateName::Stable,
+    success: true,
+    action: None,
+    signal_seq: None,
+};
+
 fn settled(signal: Option<Earlier>) -> Draft {
-    Draft {
-        id: ReceiptId { seq: Seq(11), ordinal: 0 },
-        time: UnixMillis(1_700_000_000_001),
-        kind: ReceiptType::ActionSuccessful,
-        before: StateName::ActionPending,
-        after: StateName::Stable,
-        success: true,
-        action: None,
-        policy: None,
-        facts: None,
-        reason: None,
-        signal_seq: None,
-        about: About::Governor { tenant: "acme".into(), sku: "vm".into(), signal },
-    }
+    let about = About::Governor { tenant: "acme".into(), sku: "vm".into(), signal };
+    Draft { gist: SETTLED, policy: None, facts: None, reason: None, about }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -159,7 +166,7 @@ fn what_was_stored_renders_to_the_same_bytes() {
         let mut compact = Vec::new();
         store(&Fields::from(&golden.draft), &mut compact);
         let stored = load(&compact).unwrap();
-        assert_eq!(served(&stored.fields()).2, golden.json);
+        assert_eq!(served(&stored).2, golden.json);
     }
 }
 

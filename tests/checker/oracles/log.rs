@@ -108,22 +108,21 @@ impl Logged {
         if record.entry[0] != 1 {
             return if index == 0 { Ok(()) } else { violation("O6", format!("entry {index} is no receipt")) };
         }
-        let Some(stored) = canonical::load(record.compact) else {
+        let Some(fields) = canonical::load(record.compact) else {
             return violation("O6", format!("entry {index} cannot be read"));
         };
-        let fields = stored.fields();
         let mut body = Vec::with_capacity(512);
         context(&fields, &mut body);
         let hash = digest(&SHA256, &body);
         let commitment: [&[u8]; 4] = [b"gemba/receipt/v1\0", record.salt, hash.as_ref(), record.signature];
         if digest(&SHA256, &commitment.concat()).as_ref() != &record.entry[1..] {
-            return violation("O6", format!("entry {index} does not commit to {}", fields.id));
+            return violation("O6", format!("entry {index} does not commit to {}", fields.gist.id));
         }
-        if !self.ids.insert(fields.id) {
-            return violation("O2", format!("{} is logged twice", fields.id));
+        if !self.ids.insert(fields.gist.id) {
+            return violation("O2", format!("{} is logged twice", fields.gist.id));
         }
         let key = gemba::jidoka::governor::key(fields.tenant, fields.sku).into_string();
-        let receipt = Receipt { id: fields.id, context: xxh3_128(&body) };
+        let receipt = Receipt { id: fields.gist.id, context: xxh3_128(&body) };
         self.receipts.entry(key).or_default().push(receipt);
         Ok(())
     }

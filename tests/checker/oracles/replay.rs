@@ -198,7 +198,7 @@ impl Decided {
             // Its row may be gone.
             self.below_watermark.remove(&key);
         }
-        let generated = |draft: &&Draft| draft.kind == ReceiptType::ActionGenerated;
+        let generated = |draft: &&Draft| draft.gist.kind == ReceiptType::ActionGenerated;
         if effects.drafts.iter().filter(generated).count() != effects.intents.len() {
             return violation("O8", format!("event {seq} orders other actions than it receipts"));
         }
@@ -282,10 +282,10 @@ impl Decided {
         for draft in drafts {
             let mut text = Vec::with_capacity(512);
             context(&Fields::from(draft), &mut text);
-            if !self.ids.insert(draft.id) {
-                return violation("O2", format!("{} is made twice", draft.id));
+            if !self.ids.insert(draft.gist.id) {
+                return violation("O2", format!("{} is made twice", draft.gist.id));
             }
-            let receipt = Receipt { id: draft.id, context: xxh3_128(&text) };
+            let receipt = Receipt { id: draft.gist.id, context: xxh3_128(&text) };
             self.receipts.entry(key.to_owned()).or_default().push((cause, receipt));
         }
         Ok(())

@@ -72,6 +72,6 @@ impl Tenure {
     /// Final receipts that do not count yet, by signal.
     pub fn unshared(&self) -> HashMap<Seq, &Draft> {
         let drafts = self.withheld.iter().flat_map(|withheld| &withheld.effects.drafts);
-        drafts.filter(|draft| draft.id.ordinal == 0).map(|draft| (draft.id.seq, draft)).collect()
+        drafts.filter(|draft| draft.gist.id.ordinal == 0).map(|draft| (draft.gist.id.seq, draft)).collect()
     }
 }

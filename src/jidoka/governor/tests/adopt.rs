@@ -14,8 +14,8 @@ fn told(line: &Line, drafts: &[Draft]) -> Vec<String> {
             _ => None,
         };
         // Who replays names a number; after the change it names another.
-        let reason = draft.reason.as_deref().filter(|_| draft.kind != ReceiptType::Operator);
-        format!("{:?} {:?}->{:?} {of:?} {reason:?}", draft.kind, draft.before, draft.after)
+        let reason = draft.reason.as_deref().filter(|_| draft.gist.kind != ReceiptType::Operator);
+        format!("{:?} {:?}->{:?} {of:?} {reason:?}", draft.gist.kind, draft.gist.before, draft.gist.after)
     };
     let intent = |intent: &super::super::Intent| format!("{} {}", intent.name, intent.signal.id());
     drafts.iter().map(draft).chain(line.effects.intents.iter().map(intent)).collect()

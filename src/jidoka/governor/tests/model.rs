@@ -204,11 +204,11 @@ impl Model {
 fn lines(drafts: &[Draft]) -> Vec<Line5> {
     let line = |draft: &Draft| {
         (
-            draft.id.seq.0,
-            draft.id.ordinal,
-            draft.kind.into_str(),
-            draft.before.into_str(),
-            draft.after.into_str(),
+            draft.gist.id.seq.0,
+            draft.gist.id.ordinal,
+            draft.gist.kind.into_str(),
+            draft.gist.before.into_str(),
+            draft.gist.after.into_str(),
         )
     };
     drafts.iter().map(line).collect()
@@ -294,14 +294,14 @@ proptest! {
                 owed.insert(line.seq, 0);
             }
             for draft in &drafts {
-                prop_assert!(ids.insert(draft.id), "{} twice", draft.id);
-                prop_assert_eq!(draft.before, state, "receipts follow one another");
-                state = draft.after;
-                if FINAL.contains(&draft.kind.into_str()) {
-                    prop_assert_eq!(draft.id.ordinal, 0);
-                    let replayed = draft.signal_seq == Some(CASE);
-                    prop_assert!(replayed || draft.signal_seq == Some(draft.id.seq));
-                    *owed.get_mut(&draft.id.seq).unwrap() += 1;
+                prop_assert!(ids.insert(draft.gist.id), "{} twice", draft.gist.id);
+                prop_assert_eq!(draft.gist.before, state, "receipts follow one another");
+                state = draft.gist.after;
+                if FINAL.contains(&draft.gist.kind.into_str()) {
+                    prop_assert_eq!(draft.gist.id.ordinal, 0);
+                    let replayed = draft.gist.signal_seq == Some(CASE);
+                    prop_assert!(replayed || draft.gist.signal_seq == Some(draft.gist.id.seq));
+                    *owed.get_mut(&draft.gist.id.seq).unwrap() += 1;
                 }
             }
             prop_assert_eq!(line.governor.state(), state, "each transition leaves a receipt");
@@ -351,7 +351,7 @@ proptest! {
             let mut line = line(true);
             let mut seen = Vec::new();
             for op in history {
-                seen.push(line.feed(op).iter().map(|draft| (draft.kind, draft.after)).collect::<Vec<_>>());
+                seen.push(line.feed(op).iter().map(|draft| (draft.gist.kind, draft.gist.after)).collect::<Vec<_>>());
             }
             alone.push(seen);
         }
@@ -369,7 +369,7 @@ proptest! {
             seq = line.seq;
             let from = effects.drafts.len();
             line.governor.step(event, &line.rules, &mut effects);
-            seen.push(effects.drafts[from..].iter().map(|draft| (draft.kind, draft.after)).collect());
+            seen.push(effects.drafts[from..].iter().map(|draft| (draft.gist.kind, draft.gist.after)).collect());
         }
         let together: Vec<_> = together.into_iter().map(|(_, seen)| seen).collect();
         prop_assert_eq!(together, alone);

@@ -10,7 +10,7 @@ use crate::jidoka::dead_letter::CaseChange;
 use crate::receipt::{About, ReceiptType, StateName};
 
 fn kinds(drafts: &[Draft]) -> Vec<(u64, u8, ReceiptType)> {
-    drafts.iter().map(|draft| (draft.id.seq.0, draft.id.ordinal, draft.kind)).collect()
+    drafts.iter().map(|draft| (draft.gist.id.seq.0, draft.gist.id.ordinal, draft.gist.kind)).collect()
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn an_observed_signal_moves_into_its_draft() {
 fn an_action_goes_out_with_its_number_its_deadline_and_its_window() {
     let mut line = Line::new(rules());
     let drafts = line.feed(&ACT);
-    assert_eq!(drafts[0].action, Some(action(1)));
+    assert_eq!(drafts[0].gist.action, Some(action(1)));
     assert_eq!(line.effects.intents[0].action, action(1));
     assert_eq!(line.effects.intents[0].signal.id(), "id-1");
     let armed: Vec<_> = line.effects.timers.iter().map(|arm| (arm.kind, arm.armed, arm.due)).collect();
@@ -55,7 +55,7 @@ fn what_waited_is_decided_in_order_until_one_acts() {
             (3, 0, ReceiptType::ActionGenerated)
         ]
     );
-    assert_eq!(drafts[0].signal_seq, Some(Seq(1)));
+    assert_eq!(drafts[0].gist.signal_seq, Some(Seq(1)));
     assert_eq!(line.effects.intents[0].action, action(3));
     assert_eq!(line.effects.timers[0].armed, Seq(5), "armed by the event, not by the signal");
     assert_eq!(line.governor.oldest_waiting(), Some(Seq(4)));
@@ -102,7 +102,7 @@ fn the_breaker_opens_tests_and_closes() {
     let mut line = Line::new(Rules { quota: 99, ..rules() }).all(&[ACT, ERROR, ACT]);
     let drafts = line.feed(&ERROR);
     assert_eq!(kinds(&drafts), [(4, 0, ReceiptType::ActionFailed), (4, 1, ReceiptType::JidokaHalt)]);
-    assert_eq!((drafts[0].after, drafts[1].before), (StateName::Stable, StateName::Stable));
+    assert_eq!((drafts[0].gist.after, drafts[1].gist.before), (StateName::Stable, StateName::Stable));
     assert_eq!(line.governor.breaker(), Breaker::Open);
     assert_eq!(line.governor.halted_since(), Some(line.time));
     line.feed(&Op::Fire(TimerKind::BreakerReset));
@@ -141,7 +141,7 @@ fn resume_goes_back_to_the_action_that_was_out() {
     let mut line = Line::new(rules()).all(&[ACT, Op::Order(Verb::Halt), Op::Order(Verb::Resume)]);
     assert_eq!(line.governor.in_flight().map(|intent| intent.action), Some(action(1)));
     let drafts = line.feed(&OK);
-    assert_eq!((drafts[0].before, drafts[0].after), (StateName::ActionPending, StateName::Stable));
+    assert_eq!((drafts[0].gist.before, drafts[0].gist.after), (StateName::ActionPending, StateName::Stable));
 }
 
 #[test]
@@ -159,10 +159,10 @@ fn a_late_outcome_is_on_record_and_changes_nothing() {
     line.governor.step(event, &line.rules, &mut line.effects);
     let draft = &line.effects.drafts[0];
     assert_eq!(
-        (draft.kind, draft.before, draft.after),
+        (draft.gist.kind, draft.gist.before, draft.gist.after),
         (ReceiptType::ActionSuccessful, StateName::Stable, StateName::Stable)
     );
-    assert_eq!((draft.action, draft.signal_seq), (Some(action(1)), Some(Seq(1))));
+    assert_eq!((draft.gist.action, draft.gist.signal_seq), (Some(action(1)), Some(Seq(1))));
     assert_eq!(draft.reason.as_deref(), Some("late: the action is not in flight; may have run twice"));
     line.governor.known_mut().last_seq = Seq(2);
     assert_eq!(line.governor.state_hash(&mut Vec::new()), knew);
@@ -248,13 +248,13 @@ fn an_action_that_failed_is_sent_again_under_its_own_id() {
     let intent = line.effects.intents[0].clone();
     assert_eq!((intent.action, intent.by, intent.accepted), (sent.action, by, case.0));
     let draft = line.effects.drafts.last().unwrap();
-    assert_eq!((draft.kind, draft.action), (ReceiptType::ActionGenerated, Some(sent.action)));
+    assert_eq!((draft.gist.kind, draft.gist.action), (ReceiptType::ActionGenerated, Some(sent.action)));
     assert_eq!(draft.policy.as_ref().unwrap().rule, sent.policy.rule);
 
     // While it is out, a second order changes nothing.
     replay(&mut line);
     assert!(line.effects.cases.iter().all(|change| matches!(change, CaseChange::Close { .. })));
-    assert_eq!(line.effects.drafts.last().unwrap().kind, ReceiptType::DeferredDropped);
+    assert_eq!(line.effects.drafts.last().unwrap().gist.kind, ReceiptType::DeferredDropped);
     assert!(line.effects.intents.is_empty());
 
     // It fails once more: the case is open again, with the same action.
@@ -275,7 +275,7 @@ fn an_action_that_failed_is_sent_again_under_its_own_id() {
     replay(&mut line);
     let (again_of, undone, again) = opened(&line);
     assert_eq!((again_of, undone.unwrap().resend().as_ref(), again), (case, Some(&*resend), true));
-    assert_eq!(line.effects.drafts.last().unwrap().kind, ReceiptType::DeadletterSignal);
+    assert_eq!(line.effects.drafts.last().unwrap().gist.kind, ReceiptType::DeadletterSignal);
     assert!(line.effects.intents.is_empty());
 }
 

@@ -261,12 +261,12 @@ fn every_event_has_its_defined_result_in_every_state() {
             let receipts: Vec<String> = drafts
                 .iter()
                 .map(|draft| {
-                    let whose = if Some(draft.id.seq) == waits { "w" } else { "e" };
-                    assert!(whose == "w" || draft.id.seq == line.seq);
-                    format!("{whose} {}", draft.kind.into_str())
+                    let whose = if Some(draft.gist.id.seq) == waits { "w" } else { "e" };
+                    assert!(whose == "w" || draft.gist.id.seq == line.seq);
+                    format!("{whose} {}", draft.gist.kind.into_str())
                 })
                 .collect();
-            assert_eq!(drafts.first().map_or(before, |draft| draft.before), before);
+            assert_eq!(drafts.first().map_or(before, |draft| draft.gist.before), before);
             let after = line.governor.state().into_str();
             let space = if receipts.is_empty() { "" } else { " " };
             writeln!(found, "{name} | {input} | {}{space}> {after}", receipts.join(", ")).unwrap();
