@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret as _, SecretSlice};
 use serde_json::Value;
 
-use super::Configured;
+use super::configured::Configured;
 use super::output::Failure;
 use crate::config::Place;
 use crate::config::secret::{Chooser, Kept, SecretRef};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::Configured;
+use super::configured::Configured;
 use super::output::{self, Failure};
 use super::serve::data_dir;
 use crate::disk::{DataLock, RealDisk};

@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod configured;
 mod dead_letter;
 mod governor;
 mod journal;
@@ -17,12 +18,10 @@ mod signals;
 mod status;
 mod targets;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Flags};
 use crate::diagnostics;
 use crate::line::SystemOrders;
 use crate::logging;
@@ -65,27 +64,6 @@ enum Command {
     Completions { shell: clap_complete::Shell },
     /// Print the manual page
     Man,
-}
-
-/// Where the configuration comes from.
-#[derive(Args, Debug)]
-struct Configured {
-    /// Configuration file, also named by the variable GEMBA_CONFIG; without one, the built-in one for development applies
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Directory of journal, state, log and created secrets
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-impl Configured {
-    fn load(&self, role: Option<String>) -> Result<Config, ConfigError> {
-        let flags = Flags { role, data_dir: self.data_dir.clone() };
-        // As with every other variable, an empty one is not set.
-        let named = || std::env::var_os("GEMBA_CONFIG").filter(|named| !named.is_empty()).map(PathBuf::from);
-        let file = self.config.clone().or_else(named);
-        crate::config::load(file.as_deref(), std::env::vars_os(), &flags)
-    }
 }
 
 /// Runs the command that the arguments name.

@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::client::{Reach, Sent};
+use super::configured::Configured;
 use super::output::{self, Failure};
-use super::{Configured, rules};
+use super::rules;
 use crate::config::{ConfigError, file};
 use crate::disk::RealDisk;
 use crate::event::{Event, Kind, Seq, Subject};
@@ -137,7 +138,7 @@ fn read(path: &Path) -> Result<(String, String), Failure> {
 fn packs(files: &[PathBuf], configured: &Configured) -> Result<Vec<Arc<Pack>>, Failure> {
     let given = files.iter().map(|path| read(path).map(|(file, text)| PackSource { file, text }));
     let mut packs = given.collect::<Result<Vec<_>, _>>()?;
-    if files.is_empty() || configured.config.is_some() {
+    if files.is_empty() || configured.names_a_file() {
         let mut source = rules::rules(&configured.load(None)?)?;
         if !files.is_empty() {
             source.everyone = (0..packs.len()).collect();

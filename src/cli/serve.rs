@@ -7,9 +7,10 @@ use std::sync::Arc;
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
+use super::configured::Configured;
 use super::output::Failure;
 use super::targets::{broker, targets};
-use super::{Configured, privacy, rules};
+use super::{privacy, rules};
 use crate::andon::log::LogError;
 use crate::config::{
     self, Config, ConfigError, LogFormat, MessageKey, Missing, NodeRole, QueueType, Secrets, TokenRole,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use aws_lc_rs::rand;
 use clap::Args;
 
-use super::Configured;
+use super::configured::Configured;
 use super::output::{self, Failure};
 use super::serve::keyring;
 use crate::clock;

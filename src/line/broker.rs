@@ -5,7 +5,7 @@ use std::io;
 
 use tokio::sync::mpsc;
 
-use super::serve::ServeError;
+use super::error::ServeError;
 use super::sharing;
 use crate::event::{Astray, Seq};
 use crate::kaizen::Gauges;

@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 use secrecy::ExposeSecret as _;
 
 use super::desk::Decided;
+use super::error::ServeError;
 use super::journal_thread::Seen;
 use super::recovery::{self, Opened, RecoveryError};
 use super::running::{Joining, Told, join, spawn};
-use super::serve::ServeError;
 use super::settings::{ProofKeys, Settings};
 use super::sharing::Elsewhere;
-use super::stages::Start;
+use super::start::Start;
 use super::threads::{self, Stop};
 use super::wiring::{DecidingEnds, wire_log_writer};
 use crate::andon::log::{Log, Reader, ReceiptKey, SEGMENT_BYTES};

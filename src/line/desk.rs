@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::actions;
+use super::answer::{answered, in_time};
 use super::health::Health;
 use super::settings::Rulebook;
 use super::sharing::{Elsewhere, Here};
@@ -71,22 +71,11 @@ struct Inner {
     reload_failures: RefCell<u64>,
 }
 
-/// A stage that does not answer an operator by then is busy or gone.
-const ANSWER: Duration = Duration::from_secs(5);
-
 /// Why a case is not ordered on.
 const REPLAYED: &str = "it is being replayed";
 const NO_CASE: &str =
     "there is no dead letter of this id; closed ones are kept for `dead_letters.retention_days`";
 const NO_GOVERNOR: &str = "there is no governor of this tenant and SKU";
-
-pub async fn in_time<T>(awaited: impl Future<Output = T>) -> Result<T, Refused> {
-    tokio::time::timeout(ANSWER, awaited).await.map_err(|_| Refused::Unavailable)
-}
-
-pub async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, Refused> {
-    in_time(answer).await?.map_err(|_| Refused::Unavailable)
-}
 
 fn send<T>(lane: &RefCell<Sender<T>>, value: T) -> Result<(), Refused> {
     let mut lane = lane.borrow_mut();

@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 
 use super::broker::{self, Broker};
 use super::cores;
+use super::error::ServeError;
 use super::ingress_threads::{self, Connections};
 use super::running::{Joining, Told, join, spawn};
-use super::serve::ServeError;
 use super::settings::{Role, Settings};
 use super::supervisor::Restarts;
 use super::wiring::IngressEnds;

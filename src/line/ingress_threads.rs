@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::serve::ServeError;
+use super::error::ServeError;
 use super::settings::Settings;
 use super::supervisor::{Restarts, TooOften};
 use super::wiring::IngressEnds;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use super::error::ServeError;
 use super::recovery::{self, RecoveryError};
 use super::running::Told;
-use super::serve::ServeError;
+use super::settings::Bounds;
 use super::threads::{self, Stop};
 use crate::clock;
 use crate::disk::Disk;
@@ -41,16 +42,6 @@ pub struct JournalPlan {
     /// Of a node that shares the state of partitions.
     pub tenure: Option<Tenure>,
     pub ready: mpsc::Sender<Told>,
-}
-
-/// How much the journal may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    pub segment_bytes: u64,
-    /// Below this much free space, signals are refused.
-    pub low_water_bytes: u64,
-    /// Beyond this much that is kept, signals are refused.
-    pub backlog_bytes: Option<u64>,
 }
 
 /// What was seen of the journal by what decides on it.

@@ -1,11 +1,13 @@
 //! The assembly: the only module that knows every stage. Lanes, threads, recovery, drain.
 
 mod actions;
+mod answer;
 mod broker;
 mod cgroup;
 mod cores;
 mod deciding;
 mod desk;
+mod error;
 mod front;
 mod health;
 pub mod identity;
@@ -19,12 +21,15 @@ mod serve;
 pub mod settings;
 mod sharing;
 mod stages;
+mod start;
 mod supervisor;
 mod tasks;
 mod threads;
 mod wiring;
 
 pub use cores::processors;
-pub use journal_thread::Bounds;
+pub use error::{LOG_KEY, ServeError};
 pub use recovery::{journal_dir, log_dir};
-pub use serve::{Addresses, Ended, LOG_KEY, Notice, ServeError, SystemOrders, serve};
+pub use serve::{Ended, Notice, serve};
+pub use settings::Bounds;
+pub use start::{Addresses, SystemOrders};

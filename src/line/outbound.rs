@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::actions;
 use super::desk::{Desk, Known};
-use super::serve::ServeError;
+use super::error::ServeError;
 use super::tasks::Tasks;
 use super::wiring::OutboundEnds;
 use crate::jidoka::action::Targets;

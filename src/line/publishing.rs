@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::broker;
+use super::error::ServeError;
 use super::running::{Joining, Told, join, spawn};
-use super::serve::ServeError;
 use super::settings::Link;
-use super::stages::Start;
+use super::start::Start;
 use super::{identity, recovery};
 use crate::clock::{self, Instant};
 use crate::event::{EdgeName, JournalId, Seq};

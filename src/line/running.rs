@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::serve::ServeError;
+use super::error::ServeError;
 use crate::event::Seq;
 use crate::jidoka::stage::Stumble;
 use crate::kanban::positions::Positions;

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
-use super::journal_thread::Bounds;
 use crate::descriptors;
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
@@ -22,6 +21,16 @@ use crate::net::firestore::Firestore;
 use crate::operator::Tokens;
 use crate::place::ConfigError;
 use crate::ring::Room;
+
+/// How much the journal may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub segment_bytes: u64,
+    /// Below this much free space, signals are refused.
+    pub low_water_bytes: u64,
+    /// Beyond this much that is kept, signals are refused.
+    pub backlog_bytes: Option<u64>,
+}
 
 /// Everything that [`super::serve`] needs.
 #[derive(Debug)]

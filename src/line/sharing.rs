@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::desk::{answered, in_time};
-use super::serve::ServeError;
+use super::answer::{answered, in_time};
+use super::error::ServeError;
 use super::settings::{Link, Sharing};
 use super::wiring::IngressEnds;
 use crate::clock;

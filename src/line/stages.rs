@@ -1,7 +1,6 @@
 //! One run of the line, in any role: what brings signals, the journal, what follows it, and the outbound runtime. Started
 //! from behind, so that each finds whom it hands to; ended in the order of the way.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use super::broker::Broker;
 use super::deciding::{Deciding, Recovered};
 use super::desk::{Decided, Known};
+use super::error::ServeError;
 use super::front::{self, Front, Shared};
 use super::health::Health;
 use super::ingress_threads::Connections;
@@ -16,15 +16,13 @@ use super::journal_thread::{JournalPlan, Seen, abort_on_panic};
 use super::publishing::Publishing;
 use super::recovery::{self, RecoveryError};
 use super::running::{Ending, Joining, Told, join, spawn, watch};
-use super::serve::{Addresses, ServeError, SystemOrders};
-use super::settings::{Link, ProofKeys, Role, Settings};
+use super::settings::{Link, ProofKeys, Role};
+use super::start::{Addresses, Start};
 use super::supervisor::Restarts;
 use super::threads::Stop;
 use super::wiring::{DecidingEnds, Gauge, IngressEnds, Wiring, wire};
 use super::{cores, identity, outbound, sharing};
 use crate::clock;
-use crate::descriptors::Budget;
-use crate::disk::Disk;
 use crate::event::{JournalId, Seq};
 use crate::kaizen::{Collector, Recorder};
 use crate::kanban::dedup::{Background, Dedup};
@@ -34,26 +32,6 @@ use crate::kanban::stage as journal;
 use crate::kanban::tenure::Tenure;
 use crate::net::listen::listen;
 use crate::ring::{Crowd, Idle, Mark, Switch};
-
-/// What a run begins with.
-pub struct Start<'a> {
-    pub settings: &'a Settings,
-    pub disk: &'a Arc<dyn Disk>,
-    /// Where to listen; after a restart, the ports that were found the first time.
-    pub addresses: Addresses,
-    /// Events that are not decided on again.
-    pub parked: HashSet<Seq>,
-    pub orders: &'a SystemOrders,
-    pub budget: Budget,
-    pub restarts: Arc<Mutex<Restarts>>,
-}
-
-impl Start<'_> {
-    /// Between the steps of a long start: shall it go on?
-    pub fn go_on(&self) -> Result<(), ServeError> {
-        if self.orders.drain.is_on() { Err(ServeError::ToldToEnd) } else { Ok(()) }
-    }
-}
 
 /// Ends the parts one after the other, so that each finds the work of the one before; or all at once.
 struct Stops {

@@ -7,7 +7,7 @@ use std::pin::pin;
 
 use tokio::task::JoinSet;
 
-use super::serve::ServeError;
+use super::error::ServeError;
 use crate::ring::Switch;
 
 /// The tasks of one thread.

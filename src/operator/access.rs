@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Role, Token, Tokens};
+use super::token::{Role, Token, Tokens};
 use crate::net::address;
 
 /// What a route asks of who asks.

@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::Need;
-use super::{Again, Filter, Refused, Reply, Role, Said, query};
+use super::query;
+use super::terms::{Again, Filter, Refused, Reply, Said};
+use super::token::Role;
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
 use crate::percent;

@@ -7,8 +7,8 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::Said;
 use super::operations::{Asked, Body};
+use super::terms::Said;
 use crate::limits::{BODY_READ_SECONDS, ORDER_BYTES_MAX, REASON_BYTES_MAX};
 
 /// What an order says.

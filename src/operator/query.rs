@@ -1,6 +1,6 @@
 //! What stands behind the `?` of a list.
 
-use super::Filter;
+use super::terms::Filter;
 use crate::case::{CaseFilter, CaseId, Cause, Status};
 use crate::event::Seq;
 use crate::limits;

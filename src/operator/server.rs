@@ -22,10 +22,12 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::access::{Denied, Need, authorize};
-use super::operations::{Asked, Failed, NoOperation, Shown, find};
+use super::operations::{Asked, Failed, Line, NoOperation, Shown, find};
+use super::orders;
 use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
-use super::{Line, Refused, Tokens, orders};
+use super::terms::Refused;
+use super::token::Tokens;
 use crate::limits;
 use crate::net::listen::AsyncAcceptor;
 use crate::net::problem::Problem;

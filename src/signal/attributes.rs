@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::json::{Allowance, Keys, Strict};
-use super::parse::Reason;
+use super::unfit::Reason;
 
 /// Attributes as the sender wrote them; not yet checked against the rules. One that is `null` is not set (CloudEvents
 /// JSON format, 2.2).

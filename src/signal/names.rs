@@ -7,8 +7,21 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use strum::{FromRepr, VariantArray};
 
-use super::Assurance;
 use super::rules::{Illegal, Rule};
+
+/// How much of a signal its signature proves, best first. It stands on every receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromRepr, VariantArray)]
+#[repr(u8)]
+pub enum Assurance {
+    /// Asymmetric signature over body, id and time: only the sender can have made it.
+    A = 0,
+    /// Shared secret over body, id and time.
+    B = 1,
+    /// Shared secret over the body alone: a copy is kept out by the memory of identities only.
+    C = 2,
+    /// Attributes that decide came beside the signed body (binary-mode CloudEvents): one signed body counts once.
+    D = 3,
+}
 
 /// Where a name of a signal stands. It means something beside the signal's body alone: [`super::Unchecked::check`] reads
 /// both together, and inside a [`super::Signal`] it keeps the rule of its field.

@@ -1,14 +1,15 @@
 //! From verified bytes to signals: the forms of a request, and the rules of the interface contract.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::attributes::Attributes;
-use super::{Illegal, Provenance, Severity, Signal, Signals, Text, Unchecked};
+use super::checked::{Severity, Signal, Signals, Unchecked};
+use super::names::{Provenance, Text};
+use super::unfit::{Reason, Unfit};
 use crate::limits::BATCH_SIGNALS_MAX;
 use crate::percent;
 use crate::rfc3339;
@@ -80,90 +81,6 @@ pub struct Fixed {
     pub control: bool,
     /// Whether it may send in binary mode.
     pub binary: bool,
-}
-
-/// Why something is not a signal.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    #[error("not strict JSON: {0}")]
-    Json(String),
-    #[error("a signal is a JSON object, and this is {0}")]
-    Object(&'static str),
-    #[error("`{0}` must be a string, and is {1}")]
-    Type(&'static str, &'static str),
-    #[error("`{0}` is missing")]
-    Missing(&'static str),
-    #[error(transparent)]
-    Illegal(#[from] Illegal),
-    #[error("`{0}` differs from the one that this source fixes")]
-    Fixed(&'static str),
-    #[error("`severity` must be info, warning or critical")]
-    Severity,
-    #[error("`time` must be an RFC 3339 time")]
-    Time,
-    #[error("`specversion` must be 1.0")]
-    SpecVersion,
-    #[error("the types gemba.* are reserved; this source may not send them")]
-    Reserved,
-    #[error("no such gemba.* type; there are gemba.entitlement.active and gemba.entitlement.revoked")]
-    UnknownReserved,
-    #[error("the header `{0}` is not percent-encoded UTF-8")]
-    Header(&'static str),
-}
-
-/// Why a request's content was refused. Nothing of it was taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfit {
-    NotUtf8,
-    /// An empty batch.
-    Empty,
-    TooMany,
-    /// Not an array of objects, or not one object a line.
-    Frame(String),
-    /// What is wrong, by index; of a single signal, index 0. At most [`Unfit::ITEMS_MAX`].
-    Items {
-        batch: bool,
-        items: Vec<(usize, Reason)>,
-    },
-}
-
-impl Unfit {
-    /// Items that one answer lists.
-    pub const ITEMS_MAX: usize = 32;
-
-    /// 400 where no items can be told apart, 422 where one is no signal.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        match self {
-            Self::Frame(_) => 400,
-            Self::NotUtf8 | Self::Empty | Self::TooMany | Self::Items { .. } => 422,
-        }
-    }
-
-    /// What is wrong with each item of a batch.
-    pub fn items(&self) -> impl Iterator<Item = (usize, &Reason)> {
-        let items = match self {
-            Self::Items { batch: true, items } => items.as_slice(),
-            Self::NotUtf8 | Self::Empty | Self::TooMany | Self::Frame(_) | Self::Items { .. } => &[],
-        };
-        items.iter().map(|(index, why)| (*index, why))
-    }
-}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotUtf8 => f.write_str("the body is not UTF-8"),
-            Self::Empty => f.write_str("the batch is empty"),
-            Self::TooMany => write!(f, "the batch has more than {BATCH_SIGNALS_MAX} signals"),
-            Self::Frame(why) => f.write_str(why),
-            Self::Items { batch: false, items } => match items.first() {
-                Some((_, why)) => why.fmt(f),
-                None => f.write_str("not a signal"),
-            },
-            Self::Items { batch: true, .. } => f.write_str("some items are no signals; nothing was taken"),
-        }
-    }
 }
 
 /// Reads the signals of a verified request.

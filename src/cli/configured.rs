@@ -1,0 +1,34 @@
+//! Which configuration a command reads.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Config, ConfigError, Flags};
+
+/// Where the configuration comes from.
+#[derive(Args, Debug)]
+pub struct Configured {
+    /// Configuration file, also named by the variable GEMBA_CONFIG; without one, the built-in one for development applies
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of journal, state, log and created secrets
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Configured {
+    /// Whether a file is named.
+    pub fn names_a_file(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// Reads it.
+    pub fn load(&self, role: Option<String>) -> Result<Config, ConfigError> {
+        let flags = Flags { role, data_dir: self.data_dir.clone() };
+        // As with every other variable, an empty one is not set.
+        let named = || std::env::var_os("GEMBA_CONFIG").filter(|named| !named.is_empty()).map(PathBuf::from);
+        let file = self.config.clone().or_else(named);
+        crate::config::load(file.as_deref(), std::env::vars_os(), &flags)
+    }
+}

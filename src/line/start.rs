@@ -1,0 +1,54 @@
+//! What a run of the line begins with.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::error::ServeError;
+use super::settings::Settings;
+use super::supervisor::Restarts;
+use crate::descriptors::Budget;
+use crate::disk::Disk;
+use crate::event::Seq;
+use crate::ring::Switch;
+
+/// Where the line can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// A processor's signals come from the broker.
+    pub ingress: Option<SocketAddr>,
+    pub admin: SocketAddr,
+}
+
+/// What the system asks of the line, at any time.
+#[derive(Clone, Debug, Default)]
+pub struct SystemOrders {
+    /// End in order.
+    pub drain: Switch,
+    /// The line has begun, so that there is something to end in order.
+    pub begun: Switch,
+    /// Read the policy packs anew. An order that comes before the line is ready is kept.
+    pub reload: Arc<Notify>,
+}
+
+/// What a run begins with.
+pub struct Start<'a> {
+    pub settings: &'a Settings,
+    pub disk: &'a Arc<dyn Disk>,
+    /// Where to listen; after a restart, the ports that were found the first time.
+    pub addresses: Addresses,
+    /// Events that are not decided on again.
+    pub parked: HashSet<Seq>,
+    pub orders: &'a SystemOrders,
+    pub budget: Budget,
+    pub restarts: Arc<Mutex<Restarts>>,
+}
+
+impl Start<'_> {
+    /// Between the steps of a long start: shall it go on?
+    pub fn go_on(&self) -> Result<(), ServeError> {
+        if self.orders.drain.is_on() { Err(ServeError::ToldToEnd) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,54 @@
+//! What is asked of the line, and why it may refuse.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::event::Words;
+
+/// An answer that is being made.
+pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, Refused>>>>;
+
+/// Governors in the order of tenant and SKU.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub tenant: Option<String>,
+    /// Those behind this one.
+    pub after: Option<(String, String)>,
+    pub limit: usize,
+}
+
+/// How a case is to go through the line again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// An action that failed is sent again; without one the signal is decided anew.
+    Replay,
+    /// Only where an action failed.
+    Resend,
+}
+
+/// Who orders, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub actor: Words,
+    pub reason: Words,
+}
+
+/// Why a question is not answered, or an order not carried out; nothing was changed, unless it says so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Come again. An order may have been carried out all the same.
+    #[error("the line does not answer now")]
+    Unavailable,
+    /// There is no such signal, receipt, governor or case.
+    #[error("{0}")]
+    Missing(&'static str),
+    /// The order does not fit what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// Another node decides on it.
+    #[error("{0}")]
+    NotOwned(String),
+    /// What the order names is wrong.
+    #[error("{0}")]
+    Wrong(String),
+}
