@@ -25,7 +25,7 @@ use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
 use crate::limits::DIAGNOSTICS_LAST;
 use crate::line::recovery::RecoveryError;
-use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Settings, Sharing};
+use crate::line::settings::{DataPlane, Link, LogSeed, ProofKeys, Role, Settings, Sharing};
 use crate::line::{self, Addresses, Bounds, Ended, Notice, ServeError, SystemOrders};
 use crate::logging::{self, Format};
 use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
@@ -232,17 +232,19 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
         role: role(config, secrets)?,
         origin: format!("{}/{}", config.origin, config.name),
         data_dir: config.data_dir.clone(),
-        listen: config.listen,
+        data_plane: DataPlane {
+            listen: config.listen,
+            threads: if config.ingress_threads == 0 { cores } else { config.ingress_threads },
+            idle_seconds: config.connections.idle_seconds,
+            connection_seconds: config.connections.age_seconds,
+            trusted_proxies: TrustedProxies::new(config.connections.trusted_proxies.clone()),
+            sources: Arc::new(sources),
+            rate_per_second: config.rate_per_second,
+            rate_burst: config.rate_burst,
+        },
         admin_listen: config.admin_listen,
-        ingress_threads: if config.ingress_threads == 0 { cores } else { config.ingress_threads },
-        idle_seconds: config.connections.idle_seconds,
-        connection_seconds: config.connections.age_seconds,
-        trusted_proxies: TrustedProxies::new(config.connections.trusted_proxies.clone()),
         shards: cores.div_ceil(2),
         tokens: Tokens::new(tokens),
-        sources: Arc::new(sources),
-        rate_per_second: config.rate_per_second,
-        rate_burst: config.rate_burst,
         rulebook: Arc::new(rules::rulebook(config)?),
         targets: Arc::new(targets(config, secrets)?),
         dedup: dedup::Settings {

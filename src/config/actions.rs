@@ -9,9 +9,9 @@ use toml::Spanned;
 
 use super::layer;
 use super::layers::{Layers, name, optional, place_of, set, twice};
-use super::place::{ConfigError, Place, Text};
 use super::secret::{SecretRef, Written};
 use crate::limits::ACTION_TRY_SECONDS;
+use crate::place::{ConfigError, Place, Text};
 
 /// One configured action.
 #[derive(Clone, Debug)]

@@ -9,9 +9,9 @@ use toml::Spanned;
 use super::actions::{Action, ActionKind};
 use super::layer::{Key, Layer, NodeRole, Number, Partition, Profile, QueueType, RabbitMq, Store};
 use super::layers::{Layers, Set, name, optional, place_of, set, twice};
-use super::place::{ConfigError, Place};
 use super::secret::{Chooser, SecretRef, Written};
 use crate::limits::{MESSAGE_KEYS_MAX, SHARED_PREFETCH};
+use crate::place::{ConfigError, Place};
 
 /// How the broker is reached.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 
 use super::layer::{LISTS, Layer, SECTIONS, list_hint};
-use super::place::{ConfigError, Place, Text, quoted};
+use crate::place::{ConfigError, Place, Text, quoted};
 
 const PREFIX: &str = "GEMBA_";
 /// What is read elsewhere: where the configuration is, and by tests what is to go wrong and what may be missing.

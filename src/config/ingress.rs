@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::layers::{Layers, set};
-use super::place::ConfigError;
+use crate::place::ConfigError;
 
 /// Connections and proxies of the data plane.
 #[derive(Clone, Debug)]

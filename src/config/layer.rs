@@ -9,9 +9,9 @@ use serde::de::{Deserializer, Error as _, Unexpected};
 use toml::Spanned;
 use toml::de::DeTable;
 
-pub use super::place::Number;
-use super::place::{ConfigError, Kind, Text};
 use crate::limits::{ACTION_TOTAL, DEDUP_SIGNALS_MIN, PARTITIONS_MAX, PREFETCH_MAX, SEGMENT_MIB_MAX};
+pub use crate::place::Number;
+use crate::place::{ConfigError, Kind, Text};
 use crate::signature::Scheme;
 
 /// A key that may be set here.

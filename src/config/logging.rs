@@ -2,8 +2,8 @@
 
 use super::layer::LogFormat;
 use super::layers::Layers;
-use super::place::ConfigError;
 use crate::logging::Filter;
+use crate::place::ConfigError;
 
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::access::Process;
 use super::file;
-use super::place::{ConfigError, Place};
+use crate::place::{ConfigError, Place};
 
 /// Where a secret is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,16 @@
 //! All secrets of a node, read at once: each has one use, so that whoever knows one for one use can do nothing else with it.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret as _, SecretSlice};
 use zeroize::Zeroizing;
 
-use super::place::ConfigError;
-use super::secret::SecretRef;
-use super::{Config, NodeRole, Profile};
+use super::layer::{NodeRole, Profile};
+use super::secret::{Kept, SecretRef};
+use super::whole::Config;
+use crate::place::ConfigError;
 
 /// Secrets as they were read.
 #[derive(Debug, Default)]
@@ -46,8 +50,34 @@ impl Secrets {
 }
 
 impl Config {
+    /// The log's signing key, where its file is not there and `log_dir` holds a log that was signed with it.
+    #[must_use]
+    pub fn lost_log_key(&self, log_dir: &Path) -> Option<&Path> {
+        let Kept::File(key) = &self.proof.as_ref()?.log_key.kept else { return None };
+        let is_segment = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|end| end == "log");
+        let holds_log = || std::fs::read_dir(log_dir).is_ok_and(|dir| dir.flatten().any(is_segment));
+        (!key.exists() && holds_log()).then_some(key)
+    }
+
+    /// In the dev profile, makes the secrets that are missing; says what and where.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn create_secrets(&self) -> io::Result<Vec<(String, PathBuf)>> {
+        if self.profile != Profile::Dev {
+            return Ok(Vec::new());
+        }
+        let mut created = Vec::new();
+        for secret in self.secrets() {
+            if let Some(path) = secret.create(&self.data_dir)? {
+                created.push((secret.what.clone(), path));
+            }
+        }
+        Ok(created)
+    }
+
     /// Every secret but that of another service's own file format.
-    pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
         let sources = self.sources.iter().flat_map(|source| &source.keys).map(|key| &key.secret);
         let actions = self.actions.iter().filter_map(|action| action.kind.secret());
         let tokens = self.tokens.iter().map(|token| &token.secret);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::layer::{NodeRole, Profile, Store};
 use super::layers::{Layers, Set};
-use super::place::{ConfigError, Place};
 use super::secret::{Chooser, Kept, SecretRef};
+use crate::place::{ConfigError, Place};
 
 /// A database of Firestore.
 #[derive(Clone, Debug, PartialEq, Eq)]

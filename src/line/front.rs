@@ -96,9 +96,10 @@ impl Front {
                 (Waiting::Broker(waiting), None)
             }
             (_, _, address) => {
-                let address = address.unwrap_or(settings.listen);
+                let address = address.unwrap_or(settings.data_plane.listen);
                 let orders = (drain, abandon, crowd, time);
-                let planned = ingress_threads::plan(settings, address, ends, orders, connections, recorder);
+                let planned =
+                    ingress_threads::plan(&settings.data_plane, address, ends, orders, connections, recorder);
                 let (waiting, acceptor, at) = planned?;
                 (Waiting::Http(waiting, Some(acceptor)), Some(at))
             }

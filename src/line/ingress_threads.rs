@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::error::ServeError;
-use super::settings::Settings;
+use super::settings::DataPlane;
 use super::supervisor::{Restarts, TooOften};
 use super::wiring::IngressEnds;
 use crate::clock;
@@ -29,7 +29,7 @@ pub struct Start {
 
 /// Listens, and plans one thread for each of `ends` and the one that accepts for them.
 pub fn plan(
-    settings: &Settings,
+    settings: &DataPlane,
     address: SocketAddr,
     ends: Vec<IngressEnds>,
     (drain, abandon, crowd, time): (&Switch, &Switch, &Crowd, &Mark),

@@ -32,6 +32,23 @@ pub struct Bounds {
     pub backlog_bytes: Option<u64>,
 }
 
+/// How signals are taken over HTTP.
+#[derive(Debug)]
+pub struct DataPlane {
+    pub listen: SocketAddr,
+    pub threads: usize,
+    /// How long a connection may be without a request, and how long it lives, in seconds.
+    pub idle_seconds: u32,
+    pub connection_seconds: u32,
+    /// Who is believed about its clients' addresses.
+    pub trusted_proxies: TrustedProxies,
+    pub sources: Arc<Vec<Source>>,
+    /// Signals per second and tenant.
+    pub rate_per_second: NonZeroU32,
+    /// Signals of one tenant at once.
+    pub rate_burst: u32,
+}
+
 /// Everything that [`super::serve`] needs.
 #[derive(Debug)]
 pub struct Settings {
@@ -40,21 +57,10 @@ pub struct Settings {
     /// Name of the transparency log.
     pub origin: String,
     pub data_dir: PathBuf,
-    pub listen: SocketAddr,
+    pub data_plane: DataPlane,
     pub admin_listen: SocketAddr,
-    pub ingress_threads: usize,
-    /// How long a connection may be without a request, and how long it lives, in seconds.
-    pub idle_seconds: u32,
-    pub connection_seconds: u32,
-    /// Who is believed about its clients' addresses.
-    pub trusted_proxies: TrustedProxies,
     pub shards: usize,
     pub tokens: Tokens,
-    pub sources: Arc<Vec<Source>>,
-    /// Signals per second and tenant.
-    pub rate_per_second: NonZeroU32,
-    /// Signals of one tenant at once.
-    pub rate_burst: u32,
     pub rulebook: Arc<Rulebook>,
     /// Where actions go.
     pub targets: Arc<Targets>,
@@ -82,7 +88,7 @@ impl Settings {
     #[must_use]
     pub fn http_threads(&self) -> usize {
         match self.role {
-            Role::All(_) | Role::Edge(_) => self.ingress_threads,
+            Role::All(_) | Role::Edge(_) => self.data_plane.threads,
             Role::Processor(..) => 0,
         }
     }
@@ -114,7 +120,7 @@ impl Settings {
     /// To find a signal by its id.
     #[must_use]
     pub fn source_names(&self) -> Vec<Box<str>> {
-        self.sources.iter().map(|source| source.name.clone()).collect()
+        self.data_plane.sources.iter().map(|source| source.name.clone()).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use secrecy::ExposeSecret as _;
 
-use super::super::secret::{Chooser, Kept, Written};
+use super::super::secret::{Chooser, Kept, SecretRef, Written};
 use super::*;
 
 fn secret_in(dir: &Path, content: &[u8], mode: u32, chosen_by: Chooser) -> Result<Vec<u8>, String> {

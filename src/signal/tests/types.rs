@@ -112,6 +112,6 @@ proptest! {
         let [one, other] = [&plain, &body].map(|text| one(text.as_bytes(), &fixed()).unwrap());
         prop_assert_eq!((one.id(), one.tenant(), one.sku(), one.kind()), (other.id(), other.tenant(), other.sku(), other.kind()));
         prop_assert_eq!((one.severity, one.identity), (other.severity, other.identity));
-        prop_assert_eq!(&other.body[..], body.as_bytes());
+        prop_assert_eq!(&other.body()[..], body.as_bytes());
     }
 }

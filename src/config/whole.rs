@@ -1,0 +1,249 @@
+//! The whole configuration: one value of each key, from the strongest layer that sets it.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::actions::Action;
+use super::broker::Broker;
+use super::ingress::Connections;
+use super::layer::{Backend, Entitled, FilePath, Key, Layer, NodeRole, Positive, Profile};
+use super::layers::{Layers, Set, name};
+use super::logging::Logging;
+use super::packs::Policy;
+use super::secret::{SecretRef, Written};
+use super::sources::Source;
+use super::state::Firestore;
+use super::tokens::Token;
+use crate::place::{ConfigError, Place};
+
+/// Everything that a node is told, checked; the secrets are only named.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub name: String,
+    pub role: NodeRole,
+    pub origin: String,
+    pub profile: Profile,
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    /// 0 is one for each core.
+    pub ingress_threads: usize,
+    pub connections: Connections,
+    pub admin_listen: SocketAddr,
+    pub tokens: Vec<Token>,
+    pub segment_bytes: u64,
+    pub low_water_bytes: u64,
+    /// What signals that wait for their decision, or for the outcome of their action, may take of memory.
+    pub waiting_bytes: u64,
+    /// Governors of the whole node.
+    pub governors: u32,
+    /// What an edge holds for the broker at most; `None` until the disk is low.
+    pub backlog_bytes: Option<u64>,
+    pub dedup_signals: usize,
+    pub dedup_horizon: Duration,
+    /// How long closed dead letters are kept: so long, and so many.
+    pub dead_letter_age: Duration,
+    pub dead_letter_count: u32,
+    pub entitled: Entitled,
+    pub rate_per_second: NonZeroU32,
+    pub rate_burst: u32,
+    pub governor: Governor,
+    pub policy: Policy,
+    pub actions: Vec<Action>,
+    /// Where `amqp` actions are published, and what stands between edges and processors.
+    pub broker: Option<Broker>,
+    /// Where processors share their state.
+    pub firestore: Option<Firestore>,
+    pub sources: Vec<Source>,
+    /// No file was named, so the packs are built in too.
+    pub is_built_in: bool,
+    /// What receipts and log are signed with; an edge has neither.
+    pub proof: Option<Proof>,
+    /// The process' memory, with its keys, may be dumped when it crashes, and read by others of its user.
+    pub core_dumps: bool,
+    pub logging: Logging,
+    /// What sets nothing and was probably meant to.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// What receipts and log are signed with.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    pub receipt_secret: SecretRef,
+    pub log_key: SecretRef,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Governor {
+    pub boot_timeout: Duration,
+    pub quota: u32,
+    pub quota_window: Duration,
+    pub mailbox: usize,
+    pub breaker_failures: u32,
+    pub breaker_reset: Duration,
+}
+
+impl Layers {
+    pub fn config(&self, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, ConfigError> {
+        let role = self.role()?;
+        let logging = self.logging()?;
+        let name = self.or(|l| &l.node.name, "node.name", "dev".into()).map(name)?;
+        let origin = self.or(|l| &l.node.origin, "node.origin", "gemba.local".into()).map(origin)?;
+        let profile = self.or(|l| &l.node.profile, "node.profile", Profile::Prod).value;
+        let data_dir = self.or(|l| &l.node.data_dir, "node.data_dir", FilePath("data".into())).value.0;
+        let per_second = self.number(|l| &l.rate_limit.per_second, 1000);
+        let default_file = |file: &str| (profile == Profile::Dev).then(|| data_dir.join(file));
+        let default_file: &dyn Fn(&str) -> Option<PathBuf> = &default_file;
+        let tokens = self.tokens(default_file)?;
+        let sources = match role.value {
+            NodeRole::All | NodeRole::Edge => self.sources(default_file, variable)?,
+            // Its signals were verified where they were accepted.
+            NodeRole::Processor => Vec::new(),
+        };
+        let actions = self.actions(default_file)?;
+        let (listen, admin_listen) = self.addresses(role.value)?;
+        Ok(Config {
+            listen,
+            ingress_threads: self.number(|l| &l.ingress.threads, 0) as usize,
+            connections: self.connections()?,
+            admin_listen,
+            tokens,
+            segment_bytes: mib(self.number(|l| &l.kanban.segment_mib, 64)),
+            low_water_bytes: mib(self.number(|l| &l.kanban.low_water_mib, 256)),
+            waiting_bytes: mib(self.number(|l| &l.kanban.waiting_mib, 256)),
+            governors: self.number(|l| &l.kanban.governors, 1_000_000),
+            backlog_bytes: self.find(|l| &l.kanban.backlog_mib).map(|set| mib(set.value.0)),
+            dedup_signals: self.number(|l| &l.dedup.signals, 2_000_000) as usize,
+            dedup_horizon: Duration::from_hours(self.number(|l| &l.dedup.hours, 96).into()),
+            dead_letter_age: days(self.number(|l| &l.dead_letters.retention_days, 30)),
+            dead_letter_count: self.number(|l| &l.dead_letters.retention_count, 100_000),
+            entitled: self.or(|l| &l.entitlement.assumed, "entitlement.default", Entitled::Active).value,
+            rate_per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN),
+            rate_burst: self.number(|l| &l.rate_limit.burst, per_second),
+            governor: self.governor(),
+            policy: self.policy()?,
+            broker: self.broker(profile, &role, &actions)?,
+            firestore: self.state(profile, &role, variable)?,
+            actions,
+            sources,
+            proof: (role.value != NodeRole::Edge).then(|| self.proof(default_file, variable)).transpose()?,
+            role: role.value,
+            is_built_in: false,
+            core_dumps: self.or(|l| &l.node.core_dumps, "node.core_dumps", false).value,
+            logging,
+            warnings: Vec::new(),
+            name,
+            origin,
+            profile,
+            data_dir,
+        })
+    }
+
+    /// The role decides where the signals come from and go to, so the backend has nothing else to say.
+    fn role(&self) -> Result<Set<NodeRole>, ConfigError> {
+        let role = self.or(|l| &l.node.role, "node.role", NodeRole::All);
+        let backend = self.find(|l| &l.kanban.backend);
+        match backend.as_ref().map(|set| (set.value, role.value)) {
+            Some((Backend::Rabbitmq, NodeRole::All)) => {
+                let place = backend.map_or(role.place, |set| set.place);
+                return Err(ConfigError::new(
+                    &place,
+                    "a node with the role `all` has nothing to send to a broker",
+                )
+                .hint("give it the role `edge` or `processor`, or leave the backend `journal`"));
+            }
+            Some((Backend::Journal, NodeRole::Edge | NodeRole::Processor)) => {
+                let place = backend.map_or(role.place, |set| set.place);
+                return Err(ConfigError::new(&place, "edges and processors have the backend `rabbitmq`"));
+            }
+            Some(_) | None => {}
+        }
+        Ok(role)
+    }
+
+    fn proof(
+        &self,
+        default_file: &dyn Fn(&str) -> Option<PathBuf>,
+        variable: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Proof, ConfigError> {
+        Ok(Proof {
+            receipt_secret: self.secret(
+                (self.find(|l| &l.receipt.secret_file), self.find(|l| &l.receipt.secret_env)),
+                variable("TAI2030_SIGNING_KEY").is_some().then_some("TAI2030_SIGNING_KEY"),
+                default_file("receipt.secret"),
+                ("the receipts' secret", "receipt.secret_file", Written::Hex),
+            )?,
+            log_key: self.secret(
+                (self.find(|l| &l.log.key_file), self.find(|l| &l.log.key_env)),
+                None,
+                default_file("log.key"),
+                ("the log's signing key", "log.key_file", Written::Hex),
+            )?,
+        })
+    }
+
+    /// Where the two planes listen.
+    fn addresses(&self, role: NodeRole) -> Result<(SocketAddr, SocketAddr), ConfigError> {
+        let data = self.address(|l| &l.ingress.listen, "ingress.listen", "127.0.0.1:8080")?;
+        let admin = self.address(|l| &l.admin.listen, "admin.listen", "127.0.0.1:9090")?;
+        // A processor has no data plane, and port 0 is another one each time.
+        let [one, other] = [data, admin].map(|address| address.ip().to_canonical());
+        // A socket on [::] takes IPv4, too.
+        let holds = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+        let meet = data.port() == admin.port() && (one == other || holds(one, other) || holds(other, one));
+        if meet && data.port() != 0 && role != NodeRole::Processor {
+            let set = self.find(|l| &l.admin.listen).or_else(|| self.find(|l| &l.ingress.listen));
+            let place = set.map_or_else(|| Place::named("admin.listen"), |set| set.place);
+            return Err(ConfigError::new(
+                &place,
+                if data == admin {
+                    format!("`ingress.listen` and `admin.listen` are both {data}")
+                } else {
+                    format!("`ingress.listen` is {data} and `admin.listen` {admin}: one holds the other")
+                },
+            )
+            .hint("give each plane an address of its own"));
+        }
+        Ok((data, admin))
+    }
+
+    fn address(
+        &self,
+        key: impl Fn(&Layer) -> &Key<String>,
+        name: &str,
+        default: &str,
+    ) -> Result<SocketAddr, ConfigError> {
+        self.or(key, name, default.to_owned()).map(|text| {
+            text.parse().map_err(|_| format!("`{text}` is not an address and port, such as {default}"))
+        })
+    }
+
+    fn governor(&self) -> Governor {
+        let seconds = |key: &dyn Fn(&Layer) -> &Key<Positive>, default| {
+            Duration::from_secs(self.number(key, default).into())
+        };
+        Governor {
+            boot_timeout: seconds(&|l| &l.governor.boot_timeout_seconds, 30),
+            quota: self.number(|l| &l.governor.quota, 1000),
+            quota_window: seconds(&|l| &l.governor.quota_window_seconds, 60),
+            mailbox: self.number(|l| &l.governor.mailbox, 1024) as usize,
+            breaker_failures: self.number(|l| &l.governor.breaker_failures, 5),
+            breaker_reset: seconds(&|l| &l.governor.breaker_reset_seconds, 60),
+        }
+    }
+}
+
+fn origin(text: String) -> Result<String, String> {
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
+    if fits { Ok(text) } else { Err(format!("`{text}` is no origin: printable, without space and `+`")) }
+}
+
+fn mib(count: u32) -> u64 {
+    u64::from(count) << 20
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_hours(24 * u64::from(count))
+}
