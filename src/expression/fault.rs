@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::Type;
-use super::kinds::One;
+use super::kinds::{One, Type};
 
 /// Why a run ended without a result. Every text in it is of the expression, so its length is bounded.
 #[derive(Clone, Debug, PartialEq, Eq)]

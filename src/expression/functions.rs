@@ -3,10 +3,33 @@
 use std::borrow::Cow;
 
 use super::fault::{Label, Trip};
+use super::kinds::{Kinds, Type};
 use super::time;
 use super::tree::{Function, Operator, Zone};
 use super::value::Value;
 use crate::rfc3339;
+
+/// What `+ - * / %` take and give.
+pub(super) const ARITHMETIC: [(&[Operator], Kinds, Kinds, Kinds); 9] = {
+    use Operator::{Add, Divide, Multiply, Remainder, Subtract};
+    [
+        (&[Add, Subtract, Multiply, Divide, Remainder], Kinds::INT, Kinds::INT, Kinds::INT),
+        (&[Add, Subtract, Multiply, Divide], Kinds::DOUBLE, Kinds::DOUBLE, Kinds::DOUBLE),
+        (&[Add], Kinds::STRING, Kinds::STRING, Kinds::STRING),
+        (&[Add], Kinds::LIST, Kinds::LIST, Kinds::LIST),
+        (&[Add, Subtract], Kinds::TIMESTAMP, Kinds::DURATION, Kinds::TIMESTAMP),
+        (&[Add], Kinds::DURATION, Kinds::TIMESTAMP, Kinds::TIMESTAMP),
+        (&[Add, Subtract], Kinds::DURATION, Kinds::DURATION, Kinds::DURATION),
+        (&[Subtract], Kinds::TIMESTAMP, Kinds::TIMESTAMP, Kinds::DURATION),
+        (&[], Kinds::NONE, Kinds::NONE, Kinds::NONE),
+    ]
+};
+
+/// Whether the operator takes this on its left.
+fn takes(operator: Operator, left: Type) -> bool {
+    let kinds = Kinds::of(left);
+    ARITHMETIC.iter().any(|(operators, left, _, _)| operators.contains(&operator) && left.meets(kinds))
+}
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "as CEL has it")]
 pub(super) fn call(function: Function, label: Label, argument: Value<'_>) -> Result<Value<'_>, Trip> {
@@ -106,7 +129,7 @@ pub(super) fn arithmetic<'a>(
             Value::Duration(time::difference(*left, *right).ok_or(overflow)?)
         }
         (_, left, right) => {
-            let found = if super::check::takes(operator, left.of()) { right.of() } else { left.of() };
+            let found = if takes(operator, left.of()) { right.of() } else { left.of() };
             return Err(Trip::Mismatch(label, found));
         }
     })

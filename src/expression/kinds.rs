@@ -42,7 +42,7 @@ impl fmt::Display for Type {
 }
 
 /// With its article.
-pub(super) struct One<T>(pub(super) T);
+pub(super) struct One<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for One<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,11 +136,11 @@ impl fmt::Display for Kinds {
 /// What a value may be, and what may be inside it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
-    pub(super) kinds: Kinds,
+    pub kinds: Kinds,
     /// Of a list's items and a map's values.
-    pub(super) inner: Kinds,
+    pub inner: Kinds,
     /// Whatever is inside, at any depth, is JSON.
-    pub(super) json: bool,
+    pub json: bool,
 }
 
 impl Shape {

@@ -1,18 +1,8 @@
 //! What the names in expressions mean, and the slot of each.
 
-use super::kinds::Shape;
-use super::{Reader, Type};
-
-/// Where one name's value stands among the [`Facts`](super::Facts).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(pub(super) u32);
-
-impl Slot {
-    #[inline]
-    pub(super) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
+use super::kinds::{Shape, Type};
+use super::read::Reader;
+use super::slot::{Slot, Source};
 
 /// The names that expressions may use. All expressions that were compiled with it share its slots.
 #[derive(Clone, Debug, Default)]
@@ -24,19 +14,9 @@ pub struct Names {
 #[derive(Clone, Debug)]
 pub(super) struct Named {
     /// As it is written: `memory.spend_24h`, `signal.data.owner.team`.
-    pub(super) path: Box<str>,
-    pub(super) source: Source,
-    pub(super) shape: Shape,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Source {
-    /// Whoever evaluates sets it.
-    Given,
-    /// A field at the top of the body, and what it is read as.
-    Field(Box<str>, Type),
-    /// A path in the document that is this field of the body.
-    Path { field: Box<str>, keys: Box<[Box<str>]> },
+    pub path: Box<str>,
+    pub source: Source,
+    pub shape: Shape,
 }
 
 #[derive(Clone, Debug)]
@@ -48,12 +28,12 @@ struct Document {
 /// What a dotted path leads to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
-    pub(super) slot: Slot,
-    pub(super) shape: Shape,
+    pub slot: Slot,
+    pub shape: Shape,
     /// Parts of the path that this slot has taken.
-    pub(super) parts: usize,
+    pub parts: usize,
     /// The path is in a document, where anything may be absent at any depth.
-    pub(super) document: bool,
+    pub document: bool,
 }
 
 impl Names {
@@ -110,7 +90,7 @@ impl Names {
             return Some(Found { slot, shape: Shape::JSON, parts: parts.len(), document: true });
         }
         let at = self.slots.iter().position(|named| *named.path == name && !named.is_path())?;
-        let slot = Slot(u32::try_from(at).ok()?);
+        let slot = Slot::at(at);
         Some(Found { slot, shape: self.slots[at].shape, parts: 2, document: false })
     }
 
@@ -131,7 +111,7 @@ impl Names {
             self.slots.push(Named { path: path.into(), source, shape });
             self.slots.len() - 1
         });
-        Slot(u32::try_from(at).unwrap_or(u32::MAX))
+        Slot::at(at)
     }
 }
 

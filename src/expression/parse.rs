@@ -3,7 +3,7 @@
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, SourceInfo};
 use cel::parser::Parser;
 
-use super::Wrong;
+use super::wrong::Wrong;
 use crate::limits::{
     EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX, EXPRESSION_LOOPS_NESTED_MAX, EXPRESSION_NODES_MAX,
     EXPRESSION_PARSE_STACK_BYTES,
@@ -13,8 +13,8 @@ use crate::limits::{
 const MESSAGE_CHARS_MAX: usize = 200;
 
 pub(super) struct Parsed<'t> {
-    pub(super) root: IdedExpr,
-    pub(super) source: Source<'t>,
+    pub root: IdedExpr,
+    pub source: Source<'t>,
 }
 
 /// A text and where in it the nodes stand.

@@ -1,9 +1,10 @@
 //! One pass over a signal's body that finds the fields which a set of expressions asks for.
 
-use super::json::{Broken, Json, after_key, blank, key_end, key_is, skip, value};
-use super::names::Source;
-use super::value::{Map, Value};
-use super::{Fault, Slot, Type};
+use super::fault::Fault;
+use super::kinds::Type;
+use super::scan::{Broken, after_key, blank, key_end, key_is, skip};
+use super::slot::{Slot, Source};
+use super::value::{Json, Map, Value, value};
 use crate::rfc3339;
 
 /// What each slot holds for one signal.
@@ -180,7 +181,7 @@ impl<'a> Pass<'_, '_, 'a> {
             }
         }
         if !knot.takes.is_empty() {
-            self.keep(knot, Value::Map(Map::Json(Json(&self.bytes[begin..=at]))));
+            self.keep(knot, Value::Map(Map::Json(Json::of(&self.bytes[begin..=at]))));
         }
         Ok(at + 1)
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use super::fault::{Label, Trip};
 use super::functions;
+use super::kinds::Type;
 use super::read::{Fact, Facts};
+use super::steps::Steps;
 use super::tree::{Collect, Comparison, Function, Loop, Node, Number, Operator, Quantifier, TextTest, Truth};
 use super::value::{Each, Key, List, Map, Meter, STEP_BYTES, Sought, Unordered, Value, equal, order, whole};
-use super::{Steps, Type};
 use crate::limits::EXPRESSION_LOOPS_NESTED_MAX;
 
 /// One evaluation under way.

@@ -3,9 +3,27 @@
 
 use regex::Regex;
 
-use super::Slot;
 use super::fault::Label;
+use super::kinds::Kinds;
+use super::slot::Slot;
 use super::value::Value;
+
+/// What a check gives.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub root: Root,
+    pub labels: Box<[Box<str>]>,
+    pub slots: Box<[Slot]>,
+    /// Steps of everything outside loops.
+    pub cost: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Root {
+    Truth(Truth),
+    Number(Number),
+    Value(Node, Kinds),
+}
 
 /// Any value.
 #[derive(Debug)]
@@ -136,20 +154,20 @@ pub(super) enum Zone {
 
 #[derive(Debug)]
 pub(super) struct Loop {
-    pub(super) range: Node,
-    pub(super) variable: usize,
-    pub(super) test: Truth,
+    pub range: Node,
+    pub variable: usize,
+    pub test: Truth,
     /// Steps that each item costs, loops inside not counted.
-    pub(super) cost: usize,
-    pub(super) label: Label,
+    pub cost: usize,
+    pub label: Label,
 }
 
 #[derive(Debug)]
 pub(super) struct Collect {
-    pub(super) range: Node,
-    pub(super) variable: usize,
-    pub(super) test: Option<Truth>,
-    pub(super) item: Node,
-    pub(super) cost: usize,
-    pub(super) label: Label,
+    pub range: Node,
+    pub variable: usize,
+    pub test: Option<Truth>,
+    pub item: Node,
+    pub cost: usize,
+    pub label: Label,
 }

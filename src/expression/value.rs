@@ -8,9 +8,26 @@ use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
-use super::Type;
 use super::fault::{Fault, Trip};
-use super::json::{Broken, Json};
+use super::kinds::Type;
+use super::scan::{Broken, after_key, blank, key_end, key_is, number, skip, skip_nested, text};
+
+/// One value, brackets included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Json<'a>(&'a [u8]);
+
+impl<'a> Json<'a> {
+    /// `bytes` is one object or list.
+    #[inline]
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// As it is written in the body.
+    pub fn text(&self) -> &'a str {
+        std::str::from_utf8(self.0).unwrap_or_default()
+    }
+}
 
 /// What a name has and an expression gives.
 #[derive(Clone, Debug)]
@@ -283,10 +300,10 @@ impl<'a> Map<'a> {
 
 /// The items of a list or the keys of a map.
 pub(super) enum Each<'a> {
-    Json(super::json::Items<'a>),
+    Json(Items<'a>),
     Lent(std::slice::Iter<'a, Value<'a>>),
     Owned(Arc<Vec<Value<'a>>>, usize),
-    Keys(super::json::Items<'a>),
+    Keys(Items<'a>),
     LentKeys(std::slice::Iter<'a, (Key<'a>, Value<'a>)>),
     OwnedKeys(Arc<Vec<(Key<'a>, Value<'a>)>>, usize),
 }
@@ -443,5 +460,143 @@ pub(super) fn order(left: &Value<'_>, right: &Value<'_>) -> Result<Ordering, Uno
         (Value::Bool(left), Value::Bool(right)) => Ok(left.cmp(right)),
         (Value::Timestamp(left), Value::Timestamp(right)) => Ok(left.cmp(right)),
         _ => Err(Unordered::Kinds),
+    }
+}
+
+/// Reads the value that begins here, and says where it ends.
+#[inline]
+pub(super) fn value(bytes: &[u8], at: usize) -> Result<(Value<'_>, usize), Broken> {
+    let fixed = |text: &[u8], value| {
+        let end = at + text.len();
+        if bytes.get(at..end) == Some(text) { Ok((value, end)) } else { Err(Broken) }
+    };
+    match bytes.get(at) {
+        Some(b'"') => text(bytes, at).map(|(text, end)| (Value::Text(text), end)),
+        Some(b'-' | b'0'..=b'9') => number(bytes, at).map(|(number, end)| (Value::Double(number), end)),
+        Some(b'{') => {
+            let end = skip_nested(bytes, at)?;
+            Ok((Value::Map(Map::Json(Json(&bytes[at..end]))), end))
+        }
+        Some(b'[') => {
+            let end = skip_nested(bytes, at)?;
+            Ok((Value::List(List::Json(Json(&bytes[at..end]))), end))
+        }
+        Some(b't') => fixed(b"true", Value::Bool(true)),
+        Some(b'f') => fixed(b"false", Value::Bool(false)),
+        Some(b'n') => fixed(b"null", Value::Null),
+        _ => Err(Broken),
+    }
+}
+
+/// The items of a list, one after the other.
+#[derive(Clone, Debug)]
+pub(super) struct Items<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    close: u8,
+}
+
+impl<'a> Json<'a> {
+    pub(super) fn items(self) -> Items<'a> {
+        Items { bytes: self.0, at: 0, close: b']' }
+    }
+
+    pub(super) fn entries(self) -> Items<'a> {
+        Items { bytes: self.0, at: 0, close: b'}' }
+    }
+
+    pub(super) fn count(self) -> Result<usize, Broken> {
+        let mut count = 0;
+        let mut items =
+            Items { bytes: self.0, at: 0, close: if self.0.first() == Some(&b'{') { b'}' } else { b']' } };
+        while items.more()? {
+            if items.close == b'}' {
+                items.at = items.after_key()?;
+            }
+            items.at = skip(items.bytes, items.at)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    pub(super) fn item(self, index: usize) -> Result<Option<Value<'a>>, Broken> {
+        let mut items = self.items();
+        let mut left = index;
+        while items.more()? {
+            if left == 0 {
+                return value(items.bytes, items.at).map(|(value, _)| Some(value));
+            }
+            items.at = skip(items.bytes, items.at)?;
+            left -= 1;
+        }
+        Ok(None)
+    }
+
+    pub(super) fn field(self, key: &str) -> Result<Option<Value<'a>>, Broken> {
+        let mut entries = self.entries();
+        while entries.more()? {
+            let begin = entries.at;
+            let (end, escaped) = key_end(entries.bytes, begin)?;
+            entries.at = after_key(entries.bytes, end)?;
+            if key_is(entries.bytes, begin, end, escaped, key) {
+                return value(entries.bytes, entries.at).map(|(value, _)| Some(value));
+            }
+            entries.at = skip(entries.bytes, entries.at)?;
+        }
+        Ok(None)
+    }
+}
+
+impl<'a> Items<'a> {
+    /// Steps over the opening bracket or a comma; false at the closing bracket.
+    fn more(&mut self) -> Result<bool, Broken> {
+        let first = self.at == 0;
+        self.at = blank(self.bytes, self.at);
+        let byte = self.bytes.get(self.at).copied();
+        if !first && byte == Some(self.close) {
+            return Ok(false);
+        }
+        if byte != Some(if first { self.close - 2 } else { b',' }) {
+            return Err(Broken);
+        }
+        self.at = blank(self.bytes, self.at + 1);
+        Ok(!first || self.bytes.get(self.at) != Some(&self.close))
+    }
+
+    /// Where the value after this key begins.
+    fn after_key(&self) -> Result<usize, Broken> {
+        after_key(self.bytes, key_end(self.bytes, self.at)?.0)
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn next_item(&mut self) -> Result<Option<Value<'a>>, Broken> {
+        if !self.more()? {
+            return Ok(None);
+        }
+        let (value, end) = value(self.bytes, self.at)?;
+        self.at = end;
+        Ok(Some(value))
+    }
+
+    pub(super) fn next_key(&mut self) -> Result<Option<Cow<'a, str>>, Broken> {
+        if !self.more()? {
+            return Ok(None);
+        }
+        let (key, _) = text(self.bytes, self.at)?;
+        self.at = skip(self.bytes, self.after_key()?)?;
+        Ok(Some(key))
+    }
+
+    pub(super) fn next_entry(&mut self) -> Result<Option<(Cow<'a, str>, Value<'a>)>, Broken> {
+        if !self.more()? {
+            return Ok(None);
+        }
+        let (key, _) = text(self.bytes, self.at)?;
+        let (value, end) = value(self.bytes, self.after_key()?)?;
+        self.at = end;
+        Ok(Some((key, value)))
     }
 }

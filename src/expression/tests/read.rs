@@ -161,7 +161,7 @@ fn facts_keep_their_memory_for_the_next_signal() {
 #[test]
 fn lists_and_maps_can_be_taken_whole() {
     let json: &[u8] = br#"{"a":[1,{"b":2}]}"#;
-    let Ok((Value::Map(map), _)) = crate::expression::json::value(json, 0) else { panic!("a map") };
+    let Ok((Value::Map(map), _)) = crate::expression::value::value(json, 0) else { panic!("a map") };
     let entries = map.to_vec().unwrap();
     let Value::List(list) = &entries[0].1 else { panic!("a list") };
     let items = list.to_vec().unwrap();
@@ -172,7 +172,7 @@ fn lists_and_maps_can_be_taken_whole() {
 #[test]
 fn escapes_mean_what_json_says() {
     let read = |json: &str| {
-        crate::expression::json::value(json.as_bytes(), 0).map(|(value, _)| format!("{value:?}"))
+        crate::expression::value::value(json.as_bytes(), 0).map(|(value, _)| format!("{value:?}"))
     };
     assert_eq!(read(r#""\ud83d\ude00\n\/\u00e9""#).unwrap(), format!("Text({:?})", "😀\n/é"));
     for broken in [r#""\ud83d""#, r#""\ude00""#, r#""\x""#, r#""\u12""#] {
