@@ -4,7 +4,8 @@
 use aws_lc_rs::hmac as mac;
 use hyper::HeaderMap;
 
-use super::{Key, Refusal, only};
+use super::key::Key;
+use super::refusal::{Refusal, only};
 
 const HEADER: &str = "x-signature";
 

@@ -21,6 +21,8 @@
 //! ```
 
 mod hmac;
+mod key;
+mod refusal;
 mod standard_webhooks;
 
 use std::fmt;
@@ -31,16 +33,13 @@ use hyper::HeaderMap;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use key::Key;
+pub use key::{BadKey, KEYS_MAX, SECRET_BYTES_MIN, SIGNATURES_MAX};
+pub use refusal::{Now, Refusal};
+
 #[cfg(test)]
 use crate::signal::Identified;
-use crate::signal::{Assurance, Illegal, Provenance};
-
-/// Keys that one source may have at a time, so that rotation overlaps and a request's cost is bounded.
-pub const KEYS_MAX: usize = 8;
-/// Signatures that one request may list.
-pub const SIGNATURES_MAX: usize = 8;
-/// A shorter secret can be guessed.
-pub const SECRET_BYTES_MIN: usize = 24;
+use crate::signal::{Assurance, Provenance};
 
 /// How a source signs. The names are those of the configuration.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -75,68 +74,6 @@ impl Scheme {
             Self::Hmac => Assurance::C,
             Self::StandardWebhooks => Assurance::B,
         }
-    }
-}
-
-/// Every way to be wrong. The sender sees one answer for all; operators and tests see the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("a signature header is missing")]
-    Missing,
-    #[error("a signature header stands twice")]
-    Twice,
-    #[error("a signature header cannot be read")]
-    Malformed,
-    #[error("too many signatures are listed")]
-    TooMany,
-    #[error("the timestamp is {by_seconds} s too old")]
-    TooOld { by_seconds: u64 },
-    #[error("the timestamp is {by_seconds} s in the future")]
-    TooNew { by_seconds: u64 },
-    #[error("no signature fits any key")]
-    NoMatch,
-}
-
-/// What a signature's age is judged by, in seconds since 1970. A signature is fresh that is fresh by either: a wall clock
-/// that is wrong for a while must not turn honest senders away, and neither must a journal that waits for it to be
-/// confirmed. A repeat is known by its identity, whatever the clocks say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    pub wall: u64,
-    pub journal: u64,
-}
-
-impl From<u64> for Now {
-    fn from(seconds: u64) -> Self {
-        Self { wall: seconds, journal: seconds }
-    }
-}
-
-/// Why a secret is no key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadKey {
-    #[error("the secret has {0} bytes; at least {SECRET_BYTES_MIN} are needed")]
-    Short(usize),
-    #[error("the secret is the reference architecture's published fallback")]
-    Published,
-    #[error("the secret is not of the form whsec_… with 24 to 64 bytes in base64")]
-    NotWhsec,
-    #[error("a source has between 1 and {KEYS_MAX} keys")]
-    Count,
-    #[error(transparent)]
-    Illegal(#[from] Illegal),
-}
-
-/// A precomputed key and what it proves. Prints only its name.
-pub struct Key {
-    mac: mac::Key,
-    provenance: &'static Provenance,
-    beside: &'static Provenance,
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("id", &self.provenance.key).finish_non_exhaustive()
     }
 }
 
@@ -302,37 +239,6 @@ fn secret_bytes(scheme: Scheme, secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, Bad
         return Err(BadKey::Short(bytes.len()));
     }
     Ok(bytes)
-}
-
-/// The one value of a header.
-fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Refusal::Twice);
-    }
-    Ok(Some(value.as_bytes()))
-}
-
-/// The first key whose MAC is among `signatures`; all are computed and compared.
-fn matching<'k>(
-    keys: &'k [Key],
-    signatures: &[[u8; 32]],
-    message: impl Fn(&mut mac::Context),
-) -> Result<&'k Key, Refusal> {
-    let mut found = None;
-    for key in keys {
-        let mut context = mac::Context::with_key(&key.mac);
-        message(&mut context);
-        let tag = context.sign();
-        for signature in signatures {
-            let same = aws_lc_rs::constant_time::verify_slices_are_equal(tag.as_ref(), signature).is_ok();
-            if same && found.is_none() {
-                found = Some(key);
-            }
-        }
-    }
-    found.ok_or(Refusal::NoMatch)
 }
 
 #[cfg(test)]

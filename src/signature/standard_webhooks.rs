@@ -6,7 +6,8 @@ use data_encoding::{BASE64, BASE64_NOPAD};
 use hyper::HeaderMap;
 use zeroize::Zeroizing;
 
-use super::{BadKey, Key, Now, Refusal, SIGNATURES_MAX, matching, only};
+use super::key::{BadKey, Key, SIGNATURES_MAX, matching};
+use super::refusal::{Now, Refusal, only};
 
 const NAMES: [[&str; 3]; 2] = [
     ["webhook-id", "webhook-timestamp", "webhook-signature"],

@@ -1,0 +1,47 @@
+//! Why a signature is refused, and what decides on it beside the keys: headers and clocks.
+
+use hyper::HeaderMap;
+
+/// Every way to be wrong. The sender sees one answer for all; operators and tests see the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("a signature header is missing")]
+    Missing,
+    #[error("a signature header stands twice")]
+    Twice,
+    #[error("a signature header cannot be read")]
+    Malformed,
+    #[error("too many signatures are listed")]
+    TooMany,
+    #[error("the timestamp is {by_seconds} s too old")]
+    TooOld { by_seconds: u64 },
+    #[error("the timestamp is {by_seconds} s in the future")]
+    TooNew { by_seconds: u64 },
+    #[error("no signature fits any key")]
+    NoMatch,
+}
+
+/// What a signature's age is judged by, in seconds since 1970. A signature is fresh that is fresh by either: a wall clock
+/// that is wrong for a while must not turn honest senders away, and neither must a journal that waits for it to be
+/// confirmed. A repeat is known by its identity, whatever the clocks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    pub wall: u64,
+    pub journal: u64,
+}
+
+impl From<u64> for Now {
+    fn from(seconds: u64) -> Self {
+        Self { wall: seconds, journal: seconds }
+    }
+}
+
+/// The one value of a header.
+pub fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::Twice);
+    }
+    Ok(Some(value.as_bytes()))
+}
