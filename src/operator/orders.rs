@@ -57,6 +57,8 @@ pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming)
     }
     let order: Order = if bytes.is_empty() {
         Order::default()
+    } else if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(NoOrder::Wrong("the body is not a JSON object".into()));
     } else {
         let unfit = |error| NoOrder::Wrong(format!("the body is not as it should be: {error}"));
         serde_json::from_slice(&bytes).map_err(unfit)?

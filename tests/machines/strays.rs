@@ -199,6 +199,27 @@ fn what_comes_too_early_waits_and_what_never_comes_is_told_and_left_behind() {
     processor.terminate();
 }
 
+/// Somebody took a queue's messages and put them back in another order: none of them is lost, however far back it stands.
+#[test]
+fn what_stands_behind_more_messages_than_are_taken_in_is_reached() {
+    let Some(broker) = Broker::start() else { return };
+    let rabbit = section(&broker, "prefetch = 6\n");
+    let mut processor = Machine::start("processor", "processor-1", &rabbit);
+    wait_until("it is connected", || processor.node().metric("gemba_broker_connected") == 1.0);
+    processor.terminate();
+    for number in std::iter::once(1).chain((2..=12).rev()) {
+        let origin = origin_of("edge-x.0123456789abcdef", number - 1, number);
+        let body = body_of(&origin, &[number]);
+        put(&broker, "tai2030.signals", signed(&origin, &body, &shared()), &body);
+    }
+    processor.up();
+    let taken = || processor.taken().into_iter().map(|taken| taken.id).collect::<Vec<_>>();
+    wait_until("all is taken", || taken().len() == 12);
+    assert_eq!(taken(), (1..=12).map(|number| format!("x-{number}")).collect::<Vec<_>>());
+    assert_eq!(processor.node().metric("gemba_broker_missing_signals"), 0.0);
+    processor.terminate();
+}
+
 /// Dead letters, by what is said of them.
 fn details(processor: &Machine) -> BTreeMap<String, usize> {
     let mut details = BTreeMap::new();

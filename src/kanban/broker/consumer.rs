@@ -38,7 +38,7 @@ pub use self::lanes::Lanes;
 pub use self::marks::{Marks, PartitionMarks};
 use self::ownership::Ownership;
 use self::session::Session;
-use self::subscription::Subscriptions;
+use self::subscription::{Subscriptions, deeper};
 use super::mac::Keys;
 use super::stop::LOOK_AGAIN;
 pub use super::stop::Stop;
@@ -74,6 +74,9 @@ impl Consumer {
         let mut offsets = EdgeOffsets::new(std::mem::take(&mut self.taken));
         let mut backoff = Backoff::default();
         while !stop.is_on() {
+            if offsets.looks_deeper() {
+                self.prefetch = deeper(self.prefetch);
+            }
             let before = self.marks.messages.read();
             let ended = self.connection(stop, &ownership, &mut offsets).await;
             self.marks.disconnect();

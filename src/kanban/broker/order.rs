@@ -18,6 +18,8 @@ pub struct Order<T> {
     held: BTreeMap<(Seq, Seq), T>,
     /// What is missing before the next one will not come.
     skips: bool,
+    /// One of those that wait came behind one that follows it.
+    is_out_of_order: bool,
 }
 
 /// What a message is now.
@@ -37,7 +39,7 @@ impl<T> Order<T> {
     /// Goes on behind `through`.
     #[must_use]
     pub fn new(through: Option<Seq>) -> Self {
-        Self { through, held: BTreeMap::new(), skips: false }
+        Self { through, held: BTreeMap::new(), skips: false, is_out_of_order: false }
     }
 
     /// Looks at a message that was delivered.
@@ -51,6 +53,8 @@ impl<T> Order<T> {
             return Verdict::Repeat(message);
         }
         if span.after > through {
+            self.is_out_of_order |=
+                self.held.keys().next_back().is_some_and(|(after, _)| *after > span.after);
             return match self.held.insert((span.after, span.through), message) {
                 None => Verdict::Held,
                 Some(twin) => Verdict::Repeat(twin),
@@ -65,6 +69,7 @@ impl<T> Order<T> {
         let through = self.through?;
         let first = self.held.first_entry().filter(|first| first.key().0 <= through)?;
         let ((after, through), message) = first.remove_entry();
+        self.is_out_of_order &= !self.held.is_empty();
         Some((Span { after, through }, message))
     }
 
@@ -78,6 +83,12 @@ impl<T> Order<T> {
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// Whether the queue has lost the edge's order, so that what is missing may stand behind what waits.
+    #[must_use]
+    pub fn is_out_of_order(&self) -> bool {
+        self.is_out_of_order
     }
 
     /// Gives up what is missing before the first that waits. Returns the numbers that are not there.

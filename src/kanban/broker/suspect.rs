@@ -129,7 +129,10 @@ impl Suspect {
     pub fn open(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Self> {
         let text = match disk::read(&*disk, path, NOTE_BYTES_MAX) {
             Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            // A file that is longer than any note is none.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                String::new()
+            }
             Err(error) => return Err(error),
         };
         let mut suspect = Self { disk, path: path.to_owned(), run: None, noted: Vec::new(), is_stale: false };
@@ -368,8 +371,10 @@ mod tests {
         // A message of one signal is one.
         std::fs::write(&path, format!("signal {EDGE} 2 20 3\n")).unwrap();
         assert_eq!(open().begin(&message(19, 20), 1).unwrap(), Care::OneByOne);
-        std::fs::write(&path, "anything").unwrap();
-        assert_eq!(open().begin(&message(1, 9), 5).unwrap(), Care::Alone);
+        for no_note in [b"anything".to_vec(), vec![0xff; 9], vec![b'a'; NOTE_BYTES_MAX + 1]] {
+            std::fs::write(&path, no_note).unwrap();
+            assert_eq!(open().begin(&message(1, 9), 5).unwrap(), Care::Alone);
+        }
     }
 
     #[test]

@@ -14,12 +14,14 @@ pub struct EdgeOffsets {
     taken: Taken,
     /// What was missing over one connection, by the number before it.
     missed: HashSet<((EdgeName, u16), Seq)>,
+    /// What is missing may stand behind more messages than a connection takes in.
+    deeper: bool,
 }
 
 impl EdgeOffsets {
     #[must_use]
     pub fn new(taken: Taken) -> Self {
-        Self { taken, missed: HashSet::new() }
+        Self { taken, missed: HashSet::new(), deeper: false }
     }
 
     #[must_use]
@@ -48,6 +50,16 @@ impl EdgeOffsets {
     /// Whether what stands behind `through` was missing over an earlier connection, too; it is noted if not.
     pub fn was_missed(&mut self, edge: &(EdgeName, u16), through: Seq) -> bool {
         !self.missed.insert((edge.clone(), through))
+    }
+
+    /// The next connection is to take in more messages.
+    pub fn look_deeper(&mut self) {
+        self.deeper = true;
+    }
+
+    /// Whether this one is to; said once.
+    pub fn looks_deeper(&mut self) -> bool {
+        std::mem::take(&mut self.deeper)
     }
 
     /// What was missing of this one is left behind.

@@ -79,6 +79,12 @@ impl<T> Resequencer<T> {
         Some((key.clone(), sequence.order.through()))
     }
 
+    /// Whether what is missing may stand behind what waits for it.
+    #[must_use]
+    pub fn is_out_of_order(&self, key: &Key) -> bool {
+        self.edges.get(key).is_some_and(|sequence| sequence.order.is_out_of_order())
+    }
+
     /// Gives up what is missing. Returns the numbers that are not there; then what waited for them has its turn.
     pub fn skip(&mut self, key: &Key) -> Option<Span> {
         self.edges.get_mut(key)?.order.skip()

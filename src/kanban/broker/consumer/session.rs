@@ -225,8 +225,9 @@ impl<'a> Session<'a> {
         if let Verdict::Stranger(received) = verdict {
             if !self.adopt {
                 return Err(format!(
-                    "partition {}: the signals of edge {} before {} were taken by another node, whose state is not here; \
-                     bring its data here, or set `rabbitmq.adopt = true` to go on without",
+                    "partition {}: the signals of edge {} up to {} were taken by another node, whose state is not here, or stand \
+                     further back in the queue; bring that node's data here, put the queue in order, or set \
+                     `rabbitmq.adopt = true` to go on without them",
                     key.1, key.0, span.after
                 ));
             }
@@ -284,6 +285,14 @@ impl<'a> Session<'a> {
     fn skip_what_is_missing(&mut self) -> Result<(), String> {
         let Some((key, behind)) = self.resequencer.late(Instant::now()) else { return Ok(()) };
         let (edge, partition) = &key;
+        let waits = self.marks.partition(*partition).is_some_and(|marks| marks.waiting.read() > 0);
+        if waits && self.resequencer.is_out_of_order(&key) && !self.subscriptions.are_deepest() {
+            self.offsets.look_deeper();
+            return Err(format!(
+                "partition {partition}: the queue has lost the order of edge {edge}, and what is missing stands behind more \
+                 messages than are taken in; the next connection takes in twice as many"
+            ));
+        }
         if !self.offsets.was_missed(&key, behind) {
             return Err(format!("partition {partition}: signals of edge {edge} are missing"));
         }

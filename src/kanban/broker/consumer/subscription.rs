@@ -15,7 +15,7 @@ use super::marks::Marks;
 use super::unacked::Unacked;
 use crate::kanban::broker::deadline::with_deadline;
 use crate::kanban::broker::topology::Topology;
-use crate::limits::ACK_MESSAGES;
+use crate::limits::{ACK_MESSAGES, SHARED_PREFETCH};
 use crate::net::amqp::{Open, said};
 
 /// Which delivery is answered for.
@@ -48,6 +48,12 @@ struct Subscription {
     unacked: Unacked,
     /// Since when it is left to other processors.
     away: Option<Instant>,
+}
+
+/// How many messages the next connection takes in, where this many did not reach what is missing.
+#[must_use]
+pub fn deeper(prefetch: u16) -> u16 {
+    prefetch.saturating_mul(2).min(SHARED_PREFETCH.max(prefetch))
 }
 
 /// All that is consumed over one connection.
@@ -87,6 +93,12 @@ impl<'a> Subscriptions<'a> {
             None => self.all.push(fresh),
         }
         Ok(())
+    }
+
+    /// Whether no connection takes in more messages.
+    #[must_use]
+    pub fn are_deepest(&self) -> bool {
+        deeper(self.prefetch) == self.prefetch
     }
 
     /// The next delivery of any queue that is not left to others.
