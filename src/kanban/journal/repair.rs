@@ -8,13 +8,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use super::chain_end::ChainEnd;
 use super::frame;
 use super::segment::{self, Lineage};
 use crate::disk::{Disk, File, set_aside};
 use crate::event::{Epoch, Seq};
-use crate::framed_log::{FrameOffset, Header as _, find};
+use crate::framed_log::{Header as _, find};
 
 /// What a repair would keep and lose.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +137,7 @@ impl Plan {
                 None => {}
             }
         }
-        let mut chain = Chain { disk, dir, lineage, bytes: self.segment_bytes, open: None };
+        let mut chain = Chain { disk, dir, lineage, bytes: self.segment_bytes, end: None };
         let (mut epoch, mut before) = (Epoch(0), None);
         let mut later = 0;
         for kept in &self.frames {
@@ -256,47 +256,37 @@ struct Chain<'a> {
     dir: &'a Path,
     lineage: Lineage,
     bytes: u64,
-    open: Option<Open>,
-}
-
-struct Open {
-    file: Arc<dyn File>,
-    place: FrameOffset,
-    before: u32,
+    end: Option<ChainEnd>,
 }
 
 impl Chain<'_> {
-    fn append(&mut self, mut header: frame::Header, bytes: &mut [u8]) -> io::Result<()> {
-        let full = self.open.as_ref().is_none_or(|open| open.place.offset + bytes.len() as u64 > self.bytes);
-        if full {
+    fn append(&mut self, header: frame::Header, bytes: &mut [u8]) -> io::Result<()> {
+        let has_room = self.end.as_ref().is_some_and(|end| end.has_room(bytes.len(), self.bytes));
+        if !has_room {
             let next = self.begin(&header)?;
-            if let Some(done) = self.open.replace(next) {
-                done.file.sync_data()?;
+            if let Some(done) = self.end.replace(next) {
+                done.sync()?;
             }
         }
-        if let Some(open) = &mut self.open {
-            header.before = open.before;
-            open.before = header.seal(bytes, open.place, self.lineage.seed);
-            open.file.write_all_at(bytes, open.place.offset)?;
-            open.place.offset += bytes.len() as u64;
+        match &mut self.end {
+            Some(end) => end.append(header, bytes, self.lineage.seed),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    fn begin(&self, first: &frame::Header) -> io::Result<Open> {
-        let (index, before) = self.open.as_ref().map_or((0, 0), |open| (open.place.segment + 1, open.before));
+    fn begin(&self, first: &frame::Header) -> io::Result<ChainEnd> {
+        let (index, before) = self.end.as_ref().map_or((0, 0), |end| (end.place().segment + 1, end.before()));
         let (lineage, epoch) = (self.lineage, first.epoch);
         let header = segment::Header { lineage, index, first: first.first, before, epoch };
         let file = self.disk.create(&beside(&segment::path(self.dir, index), MENDED))?;
         segment::fill(&*file, self.bytes, |_took| {})?;
         file.write_all_at(&header.to_bytes(), 0)?;
-        let place = segment::begin(index);
-        Ok(Open { file, place, before })
+        Ok(ChainEnd::begin(file, &header))
     }
 
     fn close(self) -> io::Result<()> {
-        if let Some(open) = self.open {
-            open.file.sync_data()?;
+        if let Some(end) = self.end {
+            end.sync()?;
         }
         self.disk.sync_dir(self.dir)
     }
@@ -304,6 +294,7 @@ impl Chain<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::Damage;
