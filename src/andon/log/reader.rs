@@ -1,18 +1,20 @@
 //! Reading the log beside its writer: operators' questions, replays, checkers.
 //!
-//! The index in memory is sparse, one entry per stretch of 64 KiB; inside a stretch the frames are walked. Frames of
-//! older segments are indexed when they are first asked for.
+//! The index says in which stretch a frame stands; inside a stretch the frames are walked. Frames of older segments are indexed
+//! when they are first asked for.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 
+use super::error::LogError;
 use super::frame::{self, Record, records};
+use super::index::{Index, Segment};
 use super::recent::{Held, Recent};
-use super::{LogError, segment};
+use super::segment;
 use crate::disk::{Disk, File};
 use crate::event::Seq;
 use crate::framed_log::{FrameOffset, FrameSeed, Frames, Header as _, PIECES};
@@ -20,83 +22,6 @@ use crate::proof::note::Signer;
 use crate::receipt::canonical::{self, Fields, Logged};
 use crate::receipt::commitment::{EntryType, receipt_entry};
 use crate::receipt::{Gist, ReceiptId};
-
-const STRETCH_BYTES: u64 = 64 * 1024;
-
-/// What is known of the committed log.
-#[derive(Clone, Debug, Default)]
-pub struct Index {
-    segments: BTreeMap<u64, Segment>,
-    size: Option<u64>,
-    checkpoint: String,
-}
-
-#[derive(Clone, Debug)]
-struct Segment {
-    lowest: u64,
-    highest: u64,
-    /// `None` until its frames were walked.
-    stretches: Option<Vec<Stretch>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Stretch {
-    offset: u64,
-    lowest: u64,
-    highest: u64,
-}
-
-impl Segment {
-    fn empty() -> Self {
-        Self { lowest: u64::MAX, highest: 0, stretches: None }
-    }
-
-    fn add(&mut self, offset: u64, header: &frame::Header) {
-        self.lowest = self.lowest.min(header.lowest);
-        self.highest = self.highest.max(header.highest);
-        let stretches = self.stretches.get_or_insert_default();
-        match stretches.last_mut() {
-            Some(last) if offset < last.offset + STRETCH_BYTES => {
-                last.lowest = last.lowest.min(header.lowest);
-                last.highest = last.highest.max(header.highest);
-            }
-            _ => stretches.push(Stretch { offset, lowest: header.lowest, highest: header.highest }),
-        }
-    }
-}
-
-impl Index {
-    /// Entries under the last checkpoint; `None` before the first.
-    #[must_use]
-    pub fn size(&self) -> Option<u64> {
-        self.size
-    }
-
-    #[must_use]
-    pub fn checkpoint(&self) -> &str {
-        &self.checkpoint
-    }
-
-    pub(super) fn segment_begins(&mut self, index: u64, size: u64, bounds_before: (u64, u64)) {
-        if let Some(before) = index.checked_sub(1).and_then(|before| self.segments.get_mut(&before)) {
-            (before.lowest, before.highest) = bounds_before;
-        }
-        self.segments.insert(index, Segment::empty());
-        if size > 0 {
-            self.size = Some(size);
-        }
-    }
-
-    pub(super) fn committed(&mut self, segment: u64, offset: u64, header: &frame::Header, note: String) {
-        self.segments.entry(segment).or_insert_with(Segment::empty).add(offset, header);
-        self.size = Some(header.first + u64::from(header.count));
-        self.checkpoint = note;
-    }
-
-    pub(super) fn bounds(&self, segment: u64) -> (u64, u64) {
-        self.segments.get(&segment).map_or((u64::MAX, 0), |segment| (segment.lowest, segment.highest))
-    }
-}
 
 /// Sees what was committed; cheap to clone, for any thread.
 #[derive(Clone)]
@@ -146,7 +71,7 @@ impl Reader {
     /// The last signed checkpoint.
     #[must_use]
     pub fn checkpoint(&self) -> String {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).checkpoint.clone()
+        self.index.read().unwrap_or_else(PoisonError::into_inner).checkpoint().to_owned()
     }
 
     /// The receipt of this name.
@@ -259,26 +184,14 @@ impl Reader {
 
     /// Shows where the frames of every stretch stand whose bounds are `wanted`.
     fn frames(&self, wanted: impl Fn(u64, u64) -> bool, visit: &mut VisitFrame<'_>) -> Result<(), LogError> {
-        let segments: Vec<(u64, Segment)> = {
-            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            let chosen =
-                index.segments.iter().filter(|(_, s)| s.lowest == u64::MAX || wanted(s.lowest, s.highest));
-            chosen.map(|(index, segment)| (*index, segment.clone())).collect()
-        };
-        for (number, segment) in segments {
+        let segments = self.index.read().unwrap_or_else(PoisonError::into_inner).chosen(&wanted);
+        for (number, known) in segments {
             let path = segment::path(&self.dir, number);
             let file = self.disk.open(&path).map_err(LogError::io(&path))?;
-            let stretches = match segment.stretches {
-                Some(stretches) => stretches,
-                None => self.index_segment(number, &*file, &path)?,
-            };
-            for (position, stretch) in stretches.iter().enumerate() {
-                if !wanted(stretch.lowest, stretch.highest) {
-                    continue;
-                }
-                let upto = stretches.get(position + 1).map_or(u64::MAX, |next| next.offset);
-                let mut place = Place { path: path.clone(), offset: stretch.offset };
-                while place.offset < upto {
+            let segment = if known.was_walked() { known } else { self.index_segment(number, &*file, &path)? };
+            for (offset, end) in segment.stretches(&wanted) {
+                let mut place = Place { path: path.clone(), offset };
+                while place.offset < end {
                     let Some(bytes) = visit(number, &*file, &place)? else { break };
                     place.offset += bytes;
                 }
@@ -287,7 +200,7 @@ impl Reader {
         Ok(())
     }
 
-    fn index_segment(&self, number: u64, file: &dyn File, path: &Path) -> Result<Vec<Stretch>, LogError> {
+    fn index_segment(&self, number: u64, file: &dyn File, path: &Path) -> Result<Segment, LogError> {
         let mut segment = Segment::empty();
         let mut frames = Frames::<frame::Header>::new(self.seed, segment::begin(number), PIECES);
         loop {
@@ -296,12 +209,9 @@ impl Reader {
             let Some((header, _)) = found else { break };
             segment.add(offset, &header);
         }
-        let stretches = segment.stretches.clone().unwrap_or_default();
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = index.segments.get_mut(&number).filter(|known| known.stretches.is_none()) {
-            *known = segment;
-        }
-        Ok(stretches)
+        index.walked(number, segment.clone());
+        Ok(segment)
     }
 }
 

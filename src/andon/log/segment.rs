@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes};
 
+use super::error::LogError;
 use super::frame::{self, records};
-use super::reader::Index;
-use super::{LogError, Tail};
-
+use super::index::Index;
+use super::tail::Tail;
 use crate::codec::Reader;
 use crate::disk::{self, Disk, File};
 use crate::framed_log::{
@@ -93,15 +93,15 @@ pub fn begin(index: u64) -> FrameOffset {
 pub(super) fn create(disk: &dyn Disk, dir: &Path, header: &Header) -> Result<Tail, LogError> {
     let path = path(dir, header.index);
     let file = disk::put(disk, &path, &header.to_bytes()).map_err(LogError::io(&path))?;
-    Ok(Tail { file, path, place: begin(header.index), before: header.before })
+    Ok(Tail::new(file, path, begin(header.index), header.before))
 }
 
 /// What was found in a directory.
-pub struct Open {
+pub(super) struct Open {
     /// `None` where there is no segment yet.
     pub seed: Option<FrameSeed>,
     pub tree: Tree,
-    pub(super) tail: Option<Tail>,
+    pub tail: Option<Tail>,
     pub index: Index,
 }
 
@@ -177,7 +177,7 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
     // The last frame may be in the page cache only; the state must not pass it before it lasts (decision 16).
     let certain = make_certain(&*file, &scanned.newest, end.offset, "log-trusts-cache");
     certain.map_err(|source| LogError::Uncertain { path: path.clone(), source })?;
-    let tail = Tail { file, path: path.clone(), place: end, before: scanned.before };
+    let tail = Tail::new(file, path.clone(), end, scanned.before);
     Ok(Open { seed, tree: scanned.tree, tail: Some(tail), index })
 }
 

@@ -1,0 +1,112 @@
+//! What is known of the committed log. It is sparse, one entry per stretch of 64 KiB.
+
+use std::collections::BTreeMap;
+
+use super::frame;
+
+const STRETCH_BYTES: u64 = 64 * 1024;
+
+/// What is known of the committed log.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    segments: BTreeMap<u64, Segment>,
+    size: Option<u64>,
+    checkpoint: String,
+}
+
+/// What is known of one segment.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    lowest: u64,
+    highest: u64,
+    /// `None` until its frames were walked.
+    stretches: Option<Vec<Stretch>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    offset: u64,
+    lowest: u64,
+    highest: u64,
+}
+
+impl Segment {
+    /// Before its frames are walked.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { lowest: u64::MAX, highest: 0, stretches: None }
+    }
+
+    pub fn add(&mut self, offset: u64, header: &frame::Header) {
+        self.lowest = self.lowest.min(header.lowest);
+        self.highest = self.highest.max(header.highest);
+        let stretches = self.stretches.get_or_insert_default();
+        match stretches.last_mut() {
+            Some(last) if offset < last.offset + STRETCH_BYTES => {
+                last.lowest = last.lowest.min(header.lowest);
+                last.highest = last.highest.max(header.highest);
+            }
+            _ => stretches.push(Stretch { offset, lowest: header.lowest, highest: header.highest }),
+        }
+    }
+
+    #[must_use]
+    pub fn was_walked(&self) -> bool {
+        self.stretches.is_some()
+    }
+
+    /// Where the stretches begin and end whose bounds are `wanted`.
+    pub fn stretches(&self, wanted: impl Fn(u64, u64) -> bool) -> impl Iterator<Item = (u64, u64)> {
+        let stretches = self.stretches.as_deref().unwrap_or_default();
+        let ends = stretches.iter().skip(1).map(|next| next.offset).chain([u64::MAX]);
+        let chosen = stretches.iter().zip(ends).filter(move |(s, _)| wanted(s.lowest, s.highest));
+        chosen.map(|(stretch, end)| (stretch.offset, end))
+    }
+}
+
+impl Index {
+    /// Entries under the last checkpoint; `None` before the first.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    #[must_use]
+    pub fn checkpoint(&self) -> &str {
+        &self.checkpoint
+    }
+
+    pub(super) fn segment_begins(&mut self, index: u64, size: u64, bounds_before: (u64, u64)) {
+        if let Some(before) = index.checked_sub(1).and_then(|before| self.segments.get_mut(&before)) {
+            (before.lowest, before.highest) = bounds_before;
+        }
+        self.segments.insert(index, Segment::empty());
+        if size > 0 {
+            self.size = Some(size);
+        }
+    }
+
+    pub(super) fn committed(&mut self, segment: u64, offset: u64, header: &frame::Header, note: String) {
+        self.segments.entry(segment).or_insert_with(Segment::empty).add(offset, header);
+        self.size = Some(header.first + u64::from(header.count));
+        self.checkpoint = note;
+    }
+
+    /// The segments whose bounds are `wanted` or not known.
+    pub(super) fn chosen(&self, wanted: impl Fn(u64, u64) -> bool) -> Vec<(u64, Segment)> {
+        let chosen =
+            self.segments.iter().filter(|(_, s)| s.lowest == u64::MAX || wanted(s.lowest, s.highest));
+        chosen.map(|(index, segment)| (*index, segment.clone())).collect()
+    }
+
+    /// A segment was walked, unless somebody else was faster.
+    pub(super) fn walked(&mut self, index: u64, segment: Segment) {
+        if let Some(known) = self.segments.get_mut(&index).filter(|known| !known.was_walked()) {
+            *known = segment;
+        }
+    }
+
+    pub(super) fn bounds(&self, segment: u64) -> (u64, u64) {
+        self.segments.get(&segment).map_or((u64::MAX, 0), |segment| (segment.lowest, segment.highest))
+    }
+}

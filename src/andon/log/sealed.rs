@@ -1,0 +1,44 @@
+//! A signed batch on its way to the disk.
+
+use super::error::LogError;
+use super::frame;
+use super::index::Index;
+use super::tail::Tail;
+
+pub struct Sealed {
+    /// Where it stands.
+    at: Tail,
+    header: frame::Header,
+    note: String,
+    bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealed").field("size", &self.size()).finish_non_exhaustive()
+    }
+}
+
+impl Sealed {
+    #[must_use]
+    pub(super) fn new(at: Tail, header: frame::Header, note: String, bytes: Vec<u8>) -> Self {
+        Self { at, header, note, bytes }
+    }
+
+    /// Entries in the log with this batch.
+    pub(super) fn size(&self) -> u64 {
+        self.header.first + u64::from(self.header.count)
+    }
+
+    /// Writes the batch and makes it durable.
+    pub fn write(&self) -> Result<(), LogError> {
+        self.at.write(&self.bytes)
+    }
+
+    /// Shows the batch to readers. Returns its buffer.
+    pub(super) fn show(self, index: &mut Index) -> Vec<u8> {
+        let place = self.at.place();
+        index.committed(place.segment, place.offset, &self.header, self.note);
+        self.bytes
+    }
+}
