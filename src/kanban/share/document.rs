@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::round::Documents;
 use super::waits::{Listed, Waits};
 use crate::event::{EdgeName, Kind, Seq, Subject, TimerKind, UnixMillis};
 use crate::kanban::journal::record::{Decoder, Encoder};
@@ -65,9 +64,13 @@ pub struct Progress {
     pub lost: Vec<u16>,
 }
 
+/// What becomes of documents, by their paths.
+pub type Documents = Vec<(String, Change)>;
+
 /// Paths of the documents of one line.
 #[derive(Clone, Debug)]
 pub struct Paths {
+    line: String,
     /// The queue's name, as a document's name can have it.
     queue: String,
 }
@@ -75,7 +78,13 @@ pub struct Paths {
 impl Paths {
     #[must_use]
     pub fn new(queue: &str) -> Self {
-        Self { queue: queue.replace('%', "%25").replace('/', "%2F") }
+        Self { line: queue.to_owned(), queue: queue.replace('%', "%25").replace('/', "%2F") }
+    }
+
+    /// The line, as its documents name it.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        &self.line
     }
 
     #[must_use]

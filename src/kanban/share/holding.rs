@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::document::{
-    Head, Paths, governor_fields, governor_path, names_fields, recent_fields, recent_place, size,
+    Documents, Head, Paths, governor_fields, governor_path, names_fields, recent_fields, recent_place, size,
     waiting_fields, waiting_path,
 };
-use super::round::Documents;
 use super::waits::{Moved, Waits};
 use crate::event::{Position, Seq, Subject};
 use crate::limits::{RECENT_CHUNK_SIGNALS, SHARE_CHUNK_BYTES};
@@ -20,10 +19,10 @@ use crate::signal::Fingerprint;
 #[derive(Debug)]
 pub struct Holding {
     /// As it was written last, and when.
-    pub head: Head,
-    pub version: Version,
+    head: Head,
+    version: Version,
     /// The last event with which a governor was loaded.
-    pub loaded: Seq,
+    loaded: Seq,
     /// The signals of the chunk that is being filled.
     tail: Vec<(Fingerprint, u64)>,
     /// Governors to which something is to happen without a further signal.
@@ -59,6 +58,39 @@ impl Holding {
         Self { head, version, loaded: Seq(0), tail, open, known: HashSet::new(), waits: HashMap::new() }
     }
 
+    /// As it was written last.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// When it was written last.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    #[must_use]
+    pub fn into_head(self) -> (Head, Version) {
+        (self.head, self.version)
+    }
+
+    /// The head was written.
+    pub fn wrote(&mut self, head: Head, version: Version) {
+        (self.head, self.version) = (head, version);
+    }
+
+    /// The head was written again as it was.
+    pub fn found(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// The last event with which a governor was loaded.
+    #[must_use]
+    pub fn loaded(&self) -> Seq {
+        self.loaded
+    }
+
     /// Whether the governor was loaded, or is new.
     #[must_use]
     pub fn knows(&self, subject: &Subject) -> bool {
@@ -69,8 +101,9 @@ impl Holding {
         self.known.insert(key(subject));
     }
 
-    /// A governor was loaded, and with it what waits.
-    pub fn adopted(&mut self, subject: &Subject, waits: Waits) {
+    /// A governor was loaded, and with it what waits; `last` is the last event of that.
+    pub fn adopted(&mut self, subject: &Subject, waits: Waits, last: Seq) {
+        self.loaded = self.loaded.max(last);
         self.learn(subject);
         self.keep(key(subject), waits);
     }
@@ -84,7 +117,7 @@ impl Holding {
     /// What is to be written of a cut.
     pub fn part(
         &mut self,
-        (paths, line): (&Paths, &str),
+        paths: &Paths,
         rows: &[Row],
         positions: impl Iterator<Item = Position>,
         signals: impl Iterator<Item = (Fingerprint, u64)>,
@@ -97,7 +130,7 @@ impl Holding {
         self.put_recent(&mut head, signals, |chunk| paths.recent(partition, chunk), &mut documents);
         self.put_open(&mut head, rows, |chunk| paths.open(partition, chunk), &mut documents);
         for row in rows {
-            self.put_governor(row, line, &head, &mut documents);
+            self.put_governor(row, paths.line(), &head, &mut documents);
         }
         let bytes = documents.iter().map(|(document, change)| size(document, change)).sum::<usize>();
         let bytes = bytes + size(&paths.head(partition), &Change::Put(head.fields()));

@@ -6,24 +6,29 @@
 //! the partition writes the head first; from then on whatever the one before still tries is refused as a whole. So there is
 //! one fence for any number of governors, whose documents nobody needs to presume anything of.
 //!
-//! `document` says what is in the documents, `waits` where the signals stand that wait, `round` what one write consists
-//! of; all three are pure. `holding` is what is known of a partition that is held. `sharer` goes round, `take` and `write` are its two ways over `reach` to Firestore and back, `port`
-//! is its way into the journal.
+//! `document` says what is in the documents, `waits` where the signals stand that wait, `round` what one write consists of; all
+//! three are pure. `holding` is what is known of a partition that is held, `held` are all of them. `reach` is the way to
+//! Firestore, until it answers; `lookup` reads over it, and `fenced_store` writes. `port` is the way into the journal. `sharer`
+//! joins them and goes round.
 
 pub mod document;
+mod failed;
+mod fenced_store;
+mod held;
 mod holding;
+mod lookup;
 mod marks;
 mod port;
 mod reach;
 mod round;
 mod sharer;
-mod take;
 #[cfg(test)]
 mod tests;
 mod waits;
-mod write;
 
+pub use failed::Failed;
+pub use lookup::Check;
 pub use marks::Marks;
 pub use port::Lanes;
 pub use reach::Ending;
-pub use sharer::{Ask, Check, Failed, Sharer};
+pub use sharer::{Ask, Sharer};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 
-use super::sharer::Failed;
+use super::failed::Failed;
 use crate::event::{Ack, Arrival, Seq};
 use crate::ring::{Bell, Full, Receiver, Sender, Switch};
 use crate::sharing::{Cut, Row, RowCut, Shared};

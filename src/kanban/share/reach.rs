@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::document::Unreadable;
+use super::failed::Failed;
 use super::marks::Marks;
-use super::sharer::Failed;
 use crate::limits::SHARE_EVERY;
 use crate::net::backoff::Backoff;
 use crate::net::firestore::{Document, Firestore, Trouble, Version, Write};
@@ -79,12 +79,17 @@ impl Reach {
         loop {
             match self.firestore.get(documents).await {
                 Ok(documents) => {
-                    self.marks.trouble.tell(None);
+                    self.went_well();
                     return Ok(documents);
                 }
                 Err(trouble) => self.bear(trouble, &mut backoff).await?,
             }
         }
+    }
+
+    /// Tells that there is no trouble any more.
+    pub fn went_well(&self) {
+        self.marks.trouble.tell(None);
     }
 
     /// Tells of trouble, and waits a while.

@@ -4,13 +4,10 @@
 //! write makes the round count and says how many chunks there are; then the documents go to their places. Whoever takes a
 //! partition with chunks brings them there first. So a round counts as a whole or not at all, however large it is.
 
-use super::document::{Paths, size, staged_fields};
+use super::document::{Documents, Paths, size, staged_fields};
 use super::holding::Part;
 use crate::limits::{SHARE_BYTES_MAX, SHARE_CHUNK_BYTES};
 use crate::net::firestore::Change;
-
-/// What becomes of documents, by their paths.
-pub type Documents = Vec<(String, Change)>;
 
 /// Whether all of it is one write.
 #[must_use]

@@ -7,26 +7,29 @@
 //! What became of a write is never guessed. Each carries a number that grows, in the document of this processor: where the
 //! answer is missing, that number says whether it was applied, and the heads say who decides now.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use super::document::{Paths, Progress, processor_path};
-use super::holding::{Holding, Part};
+use super::document::{Governor, Paths, Progress};
+use super::failed::Failed;
+use super::fenced_store::FencedStore;
+use super::held::Held;
+use super::holding::Holding;
+use super::lookup::Check;
 use super::marks::Marks;
 use super::port::{Lanes, Port};
 use super::reach::{Ending, Reach};
+use super::waits::Waits;
 use crate::clock;
-use crate::event::{Position, Seq, Subject};
-use crate::limits::SHARE_EVERY;
-use crate::net::backoff::Backoff;
-use crate::net::firestore::{Change, Document, Firestore, Presumes, Version, Write};
+use crate::event::{Ack, Arrival, EdgeName, Position, Seq, Subject};
+use crate::limits::{SHARE_EVERY, SHARE_LOADS_MAX};
+use crate::net::firestore::Firestore;
 use crate::ring::Mark;
-use crate::sharing::{Cut, Row, Shared, partition_of};
-use crate::signal::Fingerprint;
+use crate::sharing::{Adopted, Hold, Shared, Taken, partition_of};
 
 /// An operator wants to see or order a governor; it is loaded first. The answer is the event behind which its shard has it.
 #[derive(Debug)]
@@ -35,40 +38,17 @@ pub struct Ask {
     pub answer: oneshot::Sender<Result<Seq, Failed>>,
 }
 
-/// Whether bytes are a governor's row.
-pub type Check = fn(&[u8], &Subject) -> Result<(), String>;
-
-/// Why something was not done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failed {
-    #[error("the line ends")]
-    Ending,
-    #[error("the shared state: {0}")]
-    Store(String),
-    #[error("partition {partition} is decided on by another processor")]
-    Elsewhere { partition: u16 },
-}
-
 /// Shares the state of this node's partitions.
 pub struct Sharer {
-    pub(super) reach: Reach,
-    pub(super) port: Port,
-    /// This processor: its name and its journal's.
-    pub(super) name: Box<str>,
-    pub(super) line: String,
-    pub(super) paths: Paths,
-    pub(super) partitions: u16,
-    pub(super) check: Check,
+    store: FencedStore,
+    port: Port,
+    check: Check,
     /// One round, taking or giving up at a time.
-    pub(super) turn: Mutex<()>,
+    turn: Mutex<()>,
     /// One load at a time.
-    pub(super) loading: Mutex<()>,
-    pub(super) held: RefCell<BTreeMap<u16, Holding>>,
-    pub(super) progress: RefCell<Progress>,
-    /// Of the document that says it.
-    pub(super) version: Cell<Option<Version>>,
+    loading: Mutex<()>,
     begun: Cell<bool>,
-    pub(super) marks: Marks,
+    marks: Marks,
     /// Orders that are being carried out.
     busy: Mark,
 }
@@ -90,19 +70,14 @@ impl Sharer {
         (marks, busy): (Marks, Mark),
         ending: Ending,
     ) -> Self {
+        let reach = Reach::new(firestore, marks.clone(), ending.clone());
+        let held = Held::none(Arc::clone(&marks.terms));
         Self {
-            reach: Reach::new(firestore, marks.clone(), ending.clone()),
+            store: FencedStore::new(reach, Paths::new(line), (name, partitions), held),
             port: Port::new(lanes, ending.abandon),
-            name,
-            paths: Paths::new(line),
-            line: line.to_owned(),
-            partitions,
             check,
             turn: Mutex::new(()),
             loading: Mutex::new(()),
-            held: RefCell::default(),
-            progress: RefCell::default(),
-            version: Cell::new(None),
             begun: Cell::new(false),
             marks,
             busy,
@@ -123,7 +98,7 @@ impl Sharer {
                 let next = begun + SHARE_EVERY;
                 while Instant::now() < next || !self.has_changed() {
                     sleep(LOOK_FOR_CHANGES).await;
-                    if self.reach.is_abandoned() {
+                    if self.store.is_abandoned() {
                         return Failed::Ending;
                     }
                 }
@@ -131,7 +106,7 @@ impl Sharer {
         };
         let answers = async {
             while let Some(Ask { subject, answer }) = asks.recv().await {
-                let partition = partition_of(&subject.tenant, self.partitions);
+                let partition = partition_of(&subject.tenant, self.store.partitions());
                 let loaded = self.load(partition, &[subject]).await;
                 // Who asked may have gone.
                 let _gone = answer.send(loaded);
@@ -158,12 +133,12 @@ impl Sharer {
 
     #[must_use]
     pub fn holds(&self, partition: u16) -> bool {
-        self.held.borrow().contains_key(&partition)
+        self.store.held().holds(partition)
     }
 
     #[must_use]
     pub fn held(&self) -> Vec<u16> {
-        self.held.borrow().keys().copied().collect()
+        self.store.held().all()
     }
 
     /// Everything up to here is shared.
@@ -185,39 +160,11 @@ impl Sharer {
     /// An earlier run may have ended between a round and its note in the journal. What was shared then counts; whatever else
     /// was decided is void, and every partition is taken anew.
     async fn begin(&self) -> Result<(), Failed> {
-        let Progress { through, lost, .. } = self.resume().await?;
+        let Progress { through, lost, .. } = self.store.resume().await?;
         self.port.shared(Shared { through, lost: lost.into() }).await?;
-        self.port.shared(Shared { through, lost: (0..self.partitions).collect() }).await?;
+        self.port.shared(Shared { through, lost: (0..self.store.partitions()).collect() }).await?;
         self.begun.set(true);
         Ok(())
-    }
-
-    /// Writes on what an earlier run wrote, so that whatever of that run is still on its way is refused.
-    async fn resume(&self) -> Result<Progress, Failed> {
-        let path = processor_path(&self.name);
-        let mut backoff = Backoff::default();
-        loop {
-            let found = self.reach.get(&[path.as_str()]).await?.pop().flatten();
-            let (mut progress, presumes) = match found {
-                Some(Document { fields, version }) => {
-                    (self.reach.readable(Progress::read(&path, &fields)).await?, Presumes::Version(version))
-                }
-                None => (Progress::default(), Presumes::Absent),
-            };
-            progress.writes += 1;
-            let change = Change::Put(progress.fields());
-            let write = Write { document: path.clone(), change, presumes: Some(presumes) };
-            match self.reach.commit(vec![write]).await {
-                Ok(versions) => {
-                    if let Some(Some(version)) = versions.first() {
-                        *self.progress.borrow_mut() = progress.clone();
-                        self.version.set(Some(*version));
-                        return Ok(progress);
-                    }
-                }
-                Err(trouble) => self.reach.bear(trouble, &mut backoff).await?,
-            }
-        }
     }
 
     /// Before the line ends: waits a while for actions under way, whose outcomes would be void otherwise, and shares what is
@@ -241,20 +188,9 @@ impl Sharer {
         let _turn = self.turn.lock().await;
         self.share().await?;
         if self.holds(partition) {
-            self.forget(&[partition]);
-            let through = self.progress.borrow().through;
-            self.port.shared(Shared { through, lost: [partition].into() }).await?;
+            self.lose(&[partition]).await?;
         }
         Ok(())
-    }
-
-    pub(super) fn forget(&self, lost: &[u16]) {
-        for partition in lost {
-            self.held.borrow_mut().remove(partition);
-            if let Some(mark) = self.marks.terms.get(usize::from(*partition)) {
-                mark.publish(0);
-            }
-        }
     }
 
     async fn share(&self) -> Result<(), Failed> {
@@ -263,14 +199,14 @@ impl Sharer {
         }
         let (cut, rows) = self.port.cut().await?;
         let through = cut.through;
-        let parts = self.parts(cut, rows);
+        let parts = self.store.held().parts(self.store.paths(), cut, rows);
         crate::fault::point("K18");
-        let (lost, lost_later) = self.write(parts, through).await?;
+        let (lost, lost_later) = self.store.write(parts, through).await?;
         crate::fault::point("K19");
-        self.forget(&lost);
+        self.store.held().forget(&lost);
         self.port.shared(Shared { through, lost: lost.as_slice().into() }).await?;
         if !lost_later.is_empty() {
-            self.forget(&lost_later);
+            self.store.held().forget(&lost_later);
             self.port.shared(Shared { through, lost: lost_later.as_slice().into() }).await?;
         }
         self.marks.lost.publish(self.marks.lost.read() + (lost.len() + lost_later.len()) as u64);
@@ -280,32 +216,95 @@ impl Sharer {
         Ok(())
     }
 
-    fn parts(&self, cut: Cut, rows: Vec<Row>) -> Vec<Part> {
-        let Cut { positions, identities, .. } = cut;
-        let mut by_partition: BTreeMap<u16, Vec<Row>> = BTreeMap::new();
-        for row in rows {
-            by_partition.entry(row.partition).or_default().push(row);
+    /// Takes a partition from whoever decided on it. Returns through which numbers its signals are decided, by edge.
+    pub async fn take(&self, partition: u16) -> Result<Vec<(EdgeName, Seq)>, Failed> {
+        let _turn = self.turn.lock().await;
+        let lookup = self.store.lookup();
+        let (mut head, mut version) = self.store.take_head(partition).await?;
+        if head.staged > 0 {
+            let staged = lookup.staged(partition, head.staged).await?;
+            (head, version) = self.store.bring_to_place(partition, (head, version), staged).await?;
         }
-        let mut parts = Vec::new();
-        for (partition, holding) in self.held.borrow_mut().iter_mut() {
-            let rows = by_partition.remove(partition).unwrap_or_default();
-            for row in &rows {
-                holding.learn(&row.subject);
-            }
-            let positions: Vec<Position> =
-                positions.iter().filter(|position| position.partition == *partition).cloned().collect();
-            let signals = identities.iter().filter(|(of, ..)| of == partition);
-            let signals: Vec<(Fingerprint, u64)> =
-                signals.map(|(_, identity, digest)| (*identity, *digest)).collect();
-            let moved = positions
-                .iter()
-                .any(|position| holding.head.positions.get(&position.edge) != Some(&position.through));
-            if rows.is_empty() && signals.is_empty() && !moved {
-                continue;
-            }
-            let (positions, signals) = (positions.into_iter(), signals.into_iter());
-            parts.push(holding.part((&self.paths, &self.line), &rows, positions, signals, *partition));
+        let recent = lookup.recent(partition, head.signals).await?;
+        let open = lookup.open(partition, head.open).await?;
+        let positions: Vec<(EdgeName, Seq)> =
+            head.positions.iter().map(|(edge, through)| (edge.clone(), *through)).collect();
+        let of =
+            |(edge, through): &(EdgeName, Seq)| Position { edge: edge.clone(), partition, through: *through };
+        let hold = Hold { partition, term: head.term };
+        let taken = Taken { hold, positions: positions.iter().map(of).collect(), recent: recent.clone() };
+        self.port.journal(vec![Arrival::Taken(Box::new(taken))]).await?;
+        let subjects: Vec<Subject> = open.iter().filter_map(|name| subject_of(name)).collect();
+        let term = head.term;
+        let held = self.store.held();
+        held.insert(partition, Holding::new(head, version, &recent, open));
+        held.tell(partition, term);
+        if let Err(failed) = self.load(partition, &subjects).await {
+            // What is not wholly loaded is given up, and taken again.
+            self.lose(&[partition]).await?;
+            return Err(failed);
         }
-        parts
+        Ok(positions)
     }
+
+    /// Loads the governors of a partition that are not known yet. They are as the store has them once their shard has stepped
+    /// the event that is returned.
+    pub async fn load(&self, partition: u16, subjects: &[Subject]) -> Result<Seq, Failed> {
+        // A governor that is loaded twice would go back to what it was.
+        let _loading = self.loading.lock().await;
+        let held = self.store.held();
+        let (term, unknown) = held
+            .see(partition, |holding| {
+                let unknown = subjects.iter().filter(|subject| !holding.knows(subject));
+                (holding.head().term, unknown.collect::<Vec<_>>())
+            })
+            .ok_or(Failed::Elsewhere { partition })?;
+        for asked in unknown.chunks(SHARE_LOADS_MAX) {
+            let (mut adopted, mut waits) = (Vec::new(), Vec::new());
+            for (subject, governor, waiting) in self.store.lookup().governors(asked, self.check).await? {
+                let Governor { adopt, timers, waiting: listed } = governor;
+                let arrival = Adopted { term, adopt, timers, waiting };
+                adopted.push(Arrival::Adopted(Box::new(arrival)));
+                waits.push((subject, listed));
+            }
+            let acks = self.port.journal(adopted).await?;
+            held.change(partition, term, |holding| {
+                for ((subject, listed), ack) in waits.into_iter().zip(acks) {
+                    // The signals that wait come last.
+                    let Ack::Durable { last, .. } = ack else { return Err(Failed::Elsewhere { partition }) };
+                    let count: usize = listed.iter().map(|listed| listed.left).sum();
+                    let seqs = (last.0 + 1 - count as u64..=last.0).map(Seq);
+                    holding.adopted(subject, Waits::adopted(&listed, seqs), last);
+                }
+                asked.iter().for_each(|subject| holding.learn(subject));
+                Ok(())
+            })?;
+        }
+        held.see(partition, Holding::loaded).ok_or(Failed::Elsewhere { partition })
+    }
+
+    /// Whether another processor has taken a partition can be so whenever the broker's connection broke. Looks, and gives up what
+    /// was taken.
+    pub async fn look_after(&self) -> Result<(), Failed> {
+        let _turn = self.turn.lock().await;
+        let lost = self.store.lost().await?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        self.marks.lost.publish(self.marks.lost.read() + lost.len() as u64);
+        self.lose(&lost).await
+    }
+
+    /// What was decided of these partitions is void.
+    async fn lose(&self, lost: &[u16]) -> Result<(), Failed> {
+        self.store.held().forget(lost);
+        let through = self.store.through();
+        self.port.shared(Shared { through, lost: lost.into() }).await
+    }
+}
+
+/// From `tenant:sku`.
+fn subject_of(name: &str) -> Option<Subject> {
+    let (tenant, sku) = name.split_once(':')?;
+    Subject::read(tenant, sku).ok()
 }

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::document::{
-    Governor, Head, Paths, Progress, governor_path, read_governor, read_names, read_recent, read_staged,
-    read_waiting, recent_chunks, recent_of, waiting_path,
+    Documents, Governor, Head, Paths, Progress, governor_path, read_governor, read_names, read_recent,
+    read_staged, read_waiting, recent_chunks, recent_of, waiting_path,
 };
 use super::holding::Holding;
-use super::round::{Documents, divided, fits, staged};
+use super::round::{divided, fits, staged};
 use super::waits::{Listed, Waits};
 use crate::event::{EdgeName, Position, Seq, Subject, TimerKind, UnixMillis};
 use crate::kanban::journal::tests::named;
@@ -41,7 +41,7 @@ impl Store {
         let position =
             Position { edge: EdgeName::read("edge-1.0").unwrap(), partition: PARTITION, through: Seq(7) };
         let (positions, signals) = ([position].into_iter(), signals.iter().copied());
-        let part = holding.part((&paths, LINE), rows, positions, signals, PARTITION);
+        let part = holding.part(&paths, rows, positions, signals, PARTITION);
         let mut documents = part.documents;
         let paths_of: BTreeSet<&String> = documents.iter().map(|(path, _)| path).collect();
         assert_eq!(paths_of.len(), documents.len(), "a document is written once in a round");
@@ -60,7 +60,7 @@ impl Store {
             };
         }
         self.0.insert(paths.head(PARTITION), part.head.fields());
-        holding.head = part.head;
+        holding.wrote(part.head, VERSION);
     }
 
     /// What the next one begins with.
@@ -214,7 +214,8 @@ proptest! {
                     *number = Seq(seq);
                 }
                 held = store.take().0;
-                held.adopted(&subject, Waits::adopted(&governor.waiting, waiting.iter().map(|(seq, _)| *seq)));
+                let waits = Waits::adopted(&governor.waiting, waiting.iter().map(|(seq, _)| *seq));
+                held.adopted(&subject, waits, Seq(seq));
             }
         }
     }
@@ -259,9 +260,9 @@ fn a_signal_that_waits_is_written_when_it_comes_and_not_with_each_change() {
     let mut written = Vec::new();
     for round in 0..64 {
         let row = Row { waiting: waiting.clone(), ..row("vm", true) };
-        let part = held.part((&Paths::new(LINE), LINE), &[row], [].into_iter(), [].into_iter(), PARTITION);
+        let part = held.part(&Paths::new(LINE), &[row], [].into_iter(), [].into_iter(), PARTITION);
         written.push(part.bytes);
-        held.head = part.head;
+        held.wrote(part.head, VERSION);
         waiting.remove(0);
         let seq = 512 + round;
         waiting.push((Seq(seq), named(&format!("s-{seq}"))));
@@ -313,7 +314,7 @@ fn what_is_larger_than_one_write_is_staged() {
         let rows: Vec<Row> = (0..count)
             .map(|at| Row { row: vec![0; SHARE_CHUNK_BYTES].into(), ..row(&at.to_string(), false) })
             .collect();
-        holding().part((&paths, LINE), &rows, [].into_iter(), [].into_iter(), PARTITION)
+        holding().part(&paths, &rows, [].into_iter(), [].into_iter(), PARTITION)
     };
     let most = SHARE_BYTES_MAX / SHARE_CHUNK_BYTES;
     assert!(fits(&[of(most - 1)]));
