@@ -2,10 +2,10 @@
 //! [`Timekeeper`], which follows the clock that counts since boot and is corrected by the wall clock. The wall clock itself
 //! is for what others compare with their own: the age of a signature, a token, a `date`.
 
+mod look;
 mod timekeeper;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+pub use look::{Look, look};
 pub use quanta::Instant;
 pub use timekeeper::{Doubt, Kept, Timekeeper};
 
@@ -37,32 +37,7 @@ pub const WALL_MILLIS_MAX: u64 = 253_402_300_799_999;
 /// Wall time in milliseconds since 1970, as the machine has it: it may step in both directions.
 #[must_use]
 pub fn wall() -> UnixMillis {
-    UnixMillis(wall_micros() / 1000)
-}
-
-fn wall_micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// One look at the machine's clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
-    /// Microseconds since 1970, as the wall clock has it.
-    pub wall: u64,
-    /// Microseconds since the machine booted. Never steps, and counts while the machine sleeps.
-    pub boot: u64,
-}
-
-/// Looks at both clocks. The wall comes first: where the process is stopped in between, the wall seems to be behind for
-/// one look, which costs less than if it seemed to be ahead.
-#[must_use]
-pub fn look() -> Look {
-    let wall = wall_micros();
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();
-    let micros = u64::try_from(boot.tv_nsec / 1000).unwrap_or_default();
-    Look { wall, boot: seconds * 1_000_000 + micros }
+    UnixMillis(look::wall_micros() / 1000)
 }
 
 /// Which boot of the machine [`Look::boot`] counts from; `None` where the system does not say.

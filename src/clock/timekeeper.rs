@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use super::Look;
+use super::look::Look;
 use crate::event::UnixMillis;
 use crate::limits::{
     CLOCK_BELIEVED_AFTER, CLOCK_NOTED_WITHIN, CLOCK_SLOWED, CLOCK_STEADY, CLOCK_STEP_MAX, CLOCK_STEPS_KEPT,

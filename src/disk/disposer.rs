@@ -12,7 +12,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Disk, File, REST};
+use super::beside::REST;
+use super::storage::{Disk, File};
 use crate::clock;
 use crate::limits::DISPOSED_FILES_BEHIND;
 

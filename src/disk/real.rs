@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::{Disk, File};
+use super::storage::{Disk, File};
 use crate::descriptors::patiently;
 
 /// Files under whatever paths the callers name.

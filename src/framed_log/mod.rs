@@ -15,6 +15,7 @@
 //! does ([`whole_frame_behind`]). The last whole frame may be in the page cache only: [`make_certain`] writes it again
 //! before anything builds on it (decision 16).
 
+mod offset;
 mod seed;
 #[cfg(test)]
 mod tests;
@@ -27,27 +28,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use memchr::memmem;
 
+pub use offset::FrameOffset;
 pub use seed::FrameSeed;
 
 use crate::codec::Reader;
 use crate::disk::{Disk, File, write_again};
-
-/// Magic and checksum, which each frame begins with.
-const FIELDS_AT: usize = 8;
-
-/// Where a frame stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameOffset {
-    pub segment: u64,
-    pub offset: u64,
-}
-
-impl FrameOffset {
-    #[must_use]
-    pub const fn plus(self, bytes: usize) -> Self {
-        Self { offset: self.offset + bytes as u64, ..self }
-    }
-}
+use seed::FIELDS_AT;
 
 /// What the frames of one log say of themselves.
 pub trait Header: Copy {

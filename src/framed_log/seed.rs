@@ -9,7 +9,10 @@ use std::io;
 
 use aws_lc_rs::rand;
 
-use super::{FIELDS_AT, FrameOffset};
+use super::offset::FrameOffset;
+
+/// Magic and checksum, which each frame begins with.
+pub const FIELDS_AT: usize = 8;
 
 /// Random bytes of one log.
 #[derive(Clone, Copy, PartialEq, Eq)]

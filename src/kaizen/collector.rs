@@ -4,37 +4,18 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crossbeam::queue::ArrayQueue;
 use hdrhistogram::Histogram;
-use metrics::{Key, Label, Level, Metadata, Recorder as _};
+use metrics::{Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::recorder::{Counter, Exchange, Recorder, Set, Stage};
+use super::series::Series;
 
 /// Values that are read when somebody asks.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
     values: Vec<(Series, f64)>,
     counts: Vec<(Series, u64)>,
-}
-
-/// What a page says of one value.
-#[derive(Clone, Debug)]
-pub(super) struct Series {
-    pub name: &'static str,
-    pub help: &'static str,
-    pub labels: Vec<Label>,
-}
-
-impl Series {
-    fn new(name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Self {
-        let labels = labels.iter().map(|(key, value)| Label::new(*key, (*value).to_owned())).collect();
-        Self { name, help, labels }
-    }
-
-    fn key(&self) -> Key {
-        Key::from_parts(self.name, self.labels.clone())
-    }
 }
 
 impl Gauges {
@@ -65,7 +46,7 @@ impl Gauges {
 #[derive(Debug)]
 pub struct Collector {
     exchanges: Vec<Arc<Exchange>>,
-    pub(super) total: Box<Set>,
+    total: Box<Set>,
 }
 
 /// Sets per thread: one in use, one on its way, one being merged.
@@ -86,11 +67,7 @@ impl Collector {
     /// A recorder for one thread.
     #[must_use]
     pub fn recorder(&mut self) -> Option<Recorder> {
-        let exchange =
-            Arc::new(Exchange { full: ArrayQueue::new(SPARE_SETS), emptied: ArrayQueue::new(SPARE_SETS) });
-        for _ in 0..SPARE_SETS {
-            exchange.emptied.push(Set::empty()?).ok()?;
-        }
+        let exchange = Arc::new(Exchange::of(SPARE_SETS)?);
         self.exchanges.push(Arc::clone(&exchange));
         Some(Recorder::new(Set::empty()?, exchange))
     }
@@ -98,19 +75,14 @@ impl Collector {
     /// Merges what was handed over.
     pub fn collect(&mut self) {
         for exchange in &self.exchanges {
-            while let Some(mut set) = exchange.full.pop() {
-                for (total, part) in self.total.stages.iter_mut().zip(&set.stages) {
-                    // Same bounds and digits, so nothing can be out of range.
-                    let _same_shape = total.add(part);
-                }
-                let _same_shape = self.total.batch.add(&set.batch);
-                for (counter, by) in Counter::ALL.into_iter().zip(set.counters) {
-                    self.total.counters[counter as usize] += by;
-                }
-                set.clear();
-                drop(exchange.emptied.push(set));
-            }
+            exchange.collect(|set| self.total.add(set));
         }
+    }
+
+    /// Everything that was collected.
+    #[cfg(test)]
+    pub(super) fn total(&self) -> &Set {
+        &self.total
     }
 
     /// Counts for those who have no recorder of their own.

@@ -5,6 +5,7 @@
 
 mod collector;
 mod recorder;
+mod series;
 
 pub use collector::{Collector, Gauges};
 pub use recorder::{Counter, Recorder, Stage};

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use metrics::Label;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
-use super::collector::Series;
+use super::series::Series;
 use crate::case::Cause;
 use crate::clock::{self, Instant};
 use crate::variants::array;
@@ -153,6 +153,18 @@ impl Set {
         Some(Box::new(Self { stages, batch: histogram()?, counters: [0; Counter::ALL.len()] }))
     }
 
+    /// Adds what a thread measured.
+    pub fn add(&mut self, other: &Self) {
+        for (total, part) in self.stages.iter_mut().zip(&other.stages) {
+            // Same bounds and digits, so nothing can be out of range.
+            let _same_shape = total.add(part);
+        }
+        let _same_shape = self.batch.add(&other.batch);
+        for (total, by) in self.counters.iter_mut().zip(other.counters) {
+            *total += by;
+        }
+    }
+
     pub fn clear(&mut self) {
         self.stages.iter_mut().for_each(Histogram::reset);
         self.batch.reset();
@@ -163,8 +175,39 @@ impl Set {
 /// Where sets are handed over: full ones to the collector, emptied ones back.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    pub(super) full: ArrayQueue<Box<Set>>,
-    pub(super) emptied: ArrayQueue<Box<Set>>,
+    full: ArrayQueue<Box<Set>>,
+    emptied: ArrayQueue<Box<Set>>,
+}
+
+impl Exchange {
+    /// With this many sets beside the one in use.
+    pub fn of(sets: usize) -> Option<Self> {
+        let exchange = Self { full: ArrayQueue::new(sets), emptied: ArrayQueue::new(sets) };
+        for _ in 0..sets {
+            exchange.emptied.push(Set::empty()?).ok()?;
+        }
+        Some(exchange)
+    }
+
+    /// Shows what was handed over, and gives it back emptied.
+    pub fn collect(&self, mut take: impl FnMut(&Set)) {
+        while let Some(mut set) = self.full.pop() {
+            take(&set);
+            set.clear();
+            drop(self.emptied.push(set));
+        }
+    }
+
+    /// Hands over what was measured, unless no set is emptied.
+    fn hand_over(&self, set: &mut Box<Set>) {
+        let Some(empty) = self.emptied.pop() else { return };
+        let full = std::mem::replace(set, empty);
+        if let Err(full) = self.full.push(full) {
+            let empty = std::mem::replace(set, full);
+            // There are as many places as sets, so this one has room; were it lost, only a spare would be.
+            drop(self.emptied.push(empty));
+        }
+    }
 }
 
 /// One thread's own measurements; not shared.
@@ -207,13 +250,7 @@ impl Recorder {
     }
 
     pub fn flush(&mut self) {
-        let Some(empty) = self.exchange.emptied.pop() else { return };
-        let full = std::mem::replace(&mut self.set, empty);
-        if let Err(full) = self.exchange.full.push(full) {
-            let empty = std::mem::replace(&mut self.set, full);
-            // There are as many places as sets, so this one has room; were it lost, only a spare would be.
-            drop(self.exchange.emptied.push(empty));
-        }
+        self.exchange.hand_over(&mut self.set);
     }
 }
 

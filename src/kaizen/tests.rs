@@ -66,7 +66,7 @@ proptest! {
         collector.collect();
         recorders.iter_mut().for_each(Recorder::flush);
         collector.collect();
-        let total = &collector.total;
+        let total = collector.total();
         for (merged, whole) in total.stages.iter().zip(&whole.stages) {
             same(merged, whole);
         }
@@ -83,7 +83,7 @@ fn several_values_at_once_are_their_mean_so_many_times() {
     recorder.record_n(Stage::Receipt, Duration::from_micros(100), 0);
     recorder.flush();
     collector.collect();
-    let receipt = &collector.total.stages[Stage::Receipt as usize];
+    let receipt = &collector.total().stages[Stage::Receipt as usize];
     assert_eq!((receipt.len(), receipt.count_between(9_900, 10_100)), (10, 10));
 }
 

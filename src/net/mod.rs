@@ -5,6 +5,7 @@ pub mod amqp;
 pub mod answer;
 pub mod backoff;
 pub mod client;
+mod duplex;
 pub mod egress;
 pub mod firestore;
 pub mod host;
@@ -14,8 +15,4 @@ pub mod problem;
 pub mod strict;
 pub mod tls;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
-/// What bytes go over, with or without TLS.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+pub use duplex::Duplex;

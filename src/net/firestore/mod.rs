@@ -19,12 +19,14 @@ use channel::{Channel, Failure};
 use status::Presumed;
 use token::Tokens;
 
+mod answers;
 mod channel;
 mod endpoint;
 mod frame;
 mod service_account;
 mod status;
 mod token;
+mod uri;
 mod value;
 pub mod wire;
 
@@ -71,7 +73,7 @@ impl Firestore {
             Ok(answers) => answers,
             Err(failure) => return Err(failure.trouble(Presumed::default())),
         };
-        wire::in_order(&request.documents, answers)
+        answers::in_order(&request.documents, answers)
     }
 
     /// Writes all of it or nothing. The versions are those of the documents afterwards, in the order of the writes;
@@ -85,7 +87,7 @@ impl Firestore {
         let writes = writes.into_iter().map(|write| write.into_wire(|path| self.name(path))).collect();
         let request = wire::CommitRequest { database: self.shared.database.clone(), writes };
         match self.call("Commit", &request).await {
-            Ok(answers) => wire::versions(&deletes, &answers),
+            Ok(answers) => answers::versions(&deletes, &answers),
             Err(failure) => Err(failure.trouble(presumed)),
         }
     }

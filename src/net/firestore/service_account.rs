@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::guarded;
+use super::uri::guarded;
 
 /// Who asks, proven by a key.
 pub struct ServiceAccount {

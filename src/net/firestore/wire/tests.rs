@@ -2,7 +2,11 @@
 
 use prost::Message as _;
 
-use super::super::value::{Change, Fields, Presumes, Timestamp as Time, Value as Ours, Write as OurWrite};
+use super::super::answers::{in_order, versions};
+use super::super::status::Trouble;
+use super::super::value::{
+    self, Change, Fields, Presumes, Timestamp as Time, Value as Ours, Version, Write as OurWrite,
+};
 use super::*;
 
 fn hex(message: &impl prost::Message) -> String {
@@ -108,6 +112,9 @@ fn an_answer_that_lacks_something_is_no_answer() {
     assert_eq!(versions(&[false, true], &[Some(1), None]), Ok(vec![one, None]));
     assert!(matches!(versions(&[false], &[]), Err(Trouble::Unknown(_))));
     assert!(matches!(versions(&[false], &[None]), Err(Trouble::Unknown(_))));
-    assert!(matches!(super::versions(&[false], &[]), Err(Trouble::Unknown(_))));
-    assert!(matches!(super::versions(&[false], &[Bytes::from_static(&[9])]), Err(Trouble::Unknown(_))));
+    assert!(matches!(crate::net::firestore::answers::versions(&[false], &[]), Err(Trouble::Unknown(_))));
+    assert!(matches!(
+        crate::net::firestore::answers::versions(&[false], &[Bytes::from_static(&[9])]),
+        Err(Trouble::Unknown(_))
+    ));
 }
