@@ -32,12 +32,11 @@ impl Chain {
         (seed, tail): (FrameSeed, Option<Tail>),
         (origin, tree): (&str, &Tree),
     ) -> Result<Self, LogError> {
-        let tail = match tail {
-            Some(tail) => tail,
-            None => {
-                let header = segment::Header::begin((seed, origin), tree, 0, 0, (u64::MAX, 0));
-                segment::create(&*disk, dir, &header)?
-            }
+        let tail = if let Some(tail) = tail {
+            tail
+        } else {
+            let header = segment::Header::begin((seed, origin), tree, 0, 0, (u64::MAX, 0));
+            segment::create(&*disk, dir, &header)?
         };
         Ok(Self { disk, dir: dir.to_owned(), segment_bytes, seed, tail })
     }

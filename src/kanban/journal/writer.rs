@@ -77,12 +77,11 @@ impl Writer {
             None => None,
         };
         let mut kept = KeptSegments::new(disk, dir, (segment_bytes, spares), end.segments);
-        let chain_end = match continued {
-            Some(continued) => continued,
-            None => {
-                let header = segment::Header { lineage, index: 0, first, before: 0, epoch };
-                kept.begin(header).map_err(fail("started", &kept.path(0)))?
-            }
+        let chain_end = if let Some(continued) = continued {
+            continued
+        } else {
+            let header = segment::Header { lineage, index: 0, first, before: 0, epoch };
+            kept.begin(header).map_err(fail("started", &kept.path(0)))?
         };
         let mut writer = Self {
             frame: OpenFrame::none(first, end.time.max(now)),

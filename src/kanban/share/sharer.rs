@@ -276,7 +276,9 @@ impl Sharer {
                     let seqs = (last.0 + 1 - count as u64..=last.0).map(Seq);
                     holding.adopted(subject, Waits::adopted(&listed, seqs), last);
                 }
-                asked.iter().for_each(|subject| holding.learn(subject));
+                for subject in asked {
+                    holding.learn(subject);
+                }
                 Ok(())
             })?;
         }
