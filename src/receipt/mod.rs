@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use strum::{EnumCount, FromRepr, IntoStaticStr, VariantArray};
 
-use crate::event::{ActionId, Seq, UnixMillis};
+pub use crate::event::{ActionId, Seq, UnixMillis};
 use crate::signal::Signal;
 use crate::variants::array;
 

@@ -25,10 +25,10 @@ use crate::limits::FRAME_EVENTS_MAX;
 use crate::sharing::{Adopt, Hold, Shared};
 use crate::signal::{Assurance, Identified, Provenance, Severity, Signal, Text, Unchecked};
 
-pub(in crate::kanban) const DIR: &str = "journal";
-pub(in crate::kanban) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+pub(crate) const DIR: &str = "journal";
+pub(crate) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
-pub(in crate::kanban) fn named(id: &str) -> Signal {
+pub(crate) fn named(id: &str) -> Signal {
     let body = Bytes::from(format!(r#"{{"id":"{id}","tenant":"acme","sku":"vm","type":"cost.usage"}}"#));
     Unchecked {
         id: Text::Owned(id.into()),
@@ -65,7 +65,7 @@ fn read(disk: &Memory) -> Result<(End, Held), Damage> {
     Ok((end, held))
 }
 
-pub(in crate::kanban) fn reopen(disk: &Memory, segment_bytes: u64) -> Writer {
+pub(crate) fn reopen(disk: &Memory, segment_bytes: u64) -> Writer {
     let (end, _) = read(disk).unwrap();
     let spares = Spares::open(disk.shared(), Path::new(DIR), segment_bytes, false).unwrap();
     Writer::open(disk.shared(), Path::new(DIR), segment_bytes, spares, end, NOW).unwrap()
