@@ -175,8 +175,9 @@ fn step_shipped_packs(bencher: Bencher, which: &str) {
     let rules = source.compile().unwrap();
     let packs = SHIPPED.iter().map(|(file, text)| Pack::parse(file, text).unwrap());
     let examples = packs.flat_map(|pack| pack.rules).flat_map(|rule| rule.examples);
-    let wanted = examples.filter(|example| which == "all" || example.expect == Expected::Observe);
-    let signals: Vec<Signal> = wanted.filter_map(|example| example.signal().cloned()).collect();
+    let last = examples.filter_map(|mut example| example.steps.pop());
+    let wanted = last.filter(|step| which == "all" || step.expect == Some(Expected::Observe));
+    let signals: Vec<Signal> = wanted.map(|step| step.signal).collect();
     let subject = Subject::read("example", "example").unwrap();
     let new = || Governor::new(&subject, Seq(1), UnixMillis(1), &rules, &mut Effects::default());
     let (mut governor, mut effects, mut batch) = (new(), Effects::default(), 0);
@@ -205,7 +206,8 @@ fn decide_shipped_packs(bencher: Bencher) {
     let rules = source.compile().unwrap();
     let packs = SHIPPED.iter().map(|(file, text)| Pack::parse(file, text).unwrap());
     let examples = packs.flat_map(|pack| pack.rules).flat_map(|rule| rule.examples);
-    let signals: Vec<Signal> = examples.filter_map(|example| example.signal().cloned()).collect();
+    let signals: Vec<Signal> =
+        examples.filter_map(|mut example| example.steps.pop()).map(|step| step.signal).collect();
     let (mut memory, mut room) = (None, Room::default());
     bencher.counter(ItemsCount::new(signals.len())).bench_local(|| {
         for signal in &signals {

@@ -24,7 +24,8 @@ fuzz_target!(|input: &[u8]| {
         }
         _ => {
             let Some((record, rest)) = frame::record(bytes) else { return };
-            assert_eq!(bytes.len(), frame::RECORD_BYTES + record.compact.len() + rest.len());
+            let fixed = 2 + record.entry.len() + record.salt.len() + record.signature.len();
+            assert_eq!(bytes.len(), fixed + record.compact.len() + rest.len());
         }
     }
 });

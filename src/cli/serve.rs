@@ -269,11 +269,11 @@ fn sharing(firestore: config::Firestore) -> Result<Sharing, ConfigError> {
     let open = move || {
         let endpoint = match &firestore.credentials {
             config::Credentials::Emulator(host) => Endpoint::Emulator(host.clone()),
-            config::Credentials::Machine => Endpoint::Google(Credentials::metadata()),
+            config::Credentials::Machine => Endpoint::google(Credentials::metadata()),
             config::Credentials::KeyFile(file) => {
                 let account = ServiceAccount::parse(file.read()?.expose_secret());
                 let account = account.map_err(|why| ConfigError::new(&file.place, why.to_string()))?;
-                Endpoint::Google(Credentials::ServiceAccount(account))
+                Endpoint::google(Credentials::ServiceAccount(account))
             }
         };
         let config::Firestore { project, database, place, .. } = &firestore;

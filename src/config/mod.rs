@@ -32,19 +32,17 @@ use crate::limits::CONFIG_BYTES_MAX;
 use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
-pub use broker::{Broker, MessageKey, Queues, Tls};
-pub use ingress::Connections;
-pub use layer::{Entitled, LogFormat, NodeRole, Profile, QueueType, TokenRole};
+pub use broker::{Broker, MessageKey, Tls};
+pub use layer::{Entitled, LogFormat, NodeRole, QueueType, TokenRole};
 use layer::{FilePath, Layer};
 use layers::Layers;
-pub use logging::Logging;
-pub use packs::{PackFile, Policy};
+pub use packs::PackFile;
 use secret::Kept;
 pub use secrets::{Missing, Secrets};
 pub use sources::{Source, SourceKey};
 pub use state::{Credentials, Firestore};
 pub use tokens::Token;
-pub use whole::{Config, Governor, Proof};
+pub use whole::{Config, Proof};
 
 /// What applies when no file is named.
 pub const BUILT_IN: &str = include_str!("../../config/dev.toml");

@@ -38,7 +38,9 @@ pub use names::Names;
 pub use read::{Body, Facts, Reader};
 pub use slot::Slot;
 pub use steps::Steps;
-pub use value::{Json, Key, List, Map, Value};
+#[cfg(feature = "inside")]
+pub use value::Key;
+pub use value::{List, Map, Value};
 pub use wrong::Wrong;
 
 /// What `duration()` reads, in whole milliseconds; `None` for what it does not read, and for less than none.

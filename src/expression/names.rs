@@ -59,10 +59,6 @@ impl Names {
         self.documents.push(Document { name: name.into(), field: field.into() });
     }
 
-    pub fn slots(&self) -> usize {
-        self.slots.len()
-    }
-
     /// How the slot's name is written.
     pub fn path(&self, slot: Slot) -> &str {
         self.slots.get(slot.index()).map_or("", |named| &named.path)

@@ -20,6 +20,7 @@ impl Steps {
         Self { left: steps }
     }
 
+    #[cfg(test)]
     pub fn left(&self) -> u32 {
         self.left
     }

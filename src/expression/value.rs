@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 
-use super::fault::{Fault, Trip};
+use super::fault::Trip;
 use super::kinds::Type;
 use super::scan::{Broken, after_key, blank, key_end, key_is, number, skip, skip_nested, text};
 
@@ -174,15 +174,6 @@ pub(super) trait Meter {
     }
 }
 
-/// Where nothing is counted: the caller takes what there is.
-struct Free;
-
-impl Meter for Free {
-    fn charge(&mut self, _: usize) -> Result<(), Trip> {
-        Ok(())
-    }
-}
-
 impl<'a> List<'a> {
     pub(super) fn count(&self, meter: &mut impl Meter) -> Result<usize, Trip> {
         match self {
@@ -204,16 +195,6 @@ impl<'a> List<'a> {
             Self::Lent(items) => Ok(items.get(index).map(Value::lend)),
             Self::Owned(items) => items.get(index).map(|item| item.copy(meter)).transpose(),
         }
-    }
-
-    /// All items.
-    pub fn to_vec(&self) -> Result<Vec<Value<'_>>, Fault> {
-        let mut items = Vec::new();
-        let mut each = self.lend().each();
-        while let Some(item) = each.next(&mut Free).map_err(|trip| trip.fault(&[]))? {
-            items.push(item);
-        }
-        Ok(items)
     }
 
     pub(super) fn each(self) -> Each<'a> {
@@ -262,22 +243,6 @@ impl<'a> Map<'a> {
                 meter.charge(entries.len())?;
                 entries.iter().find(|(each, _)| each == key).map(|(_, value)| value.copy(meter)).transpose()
             }
-        }
-    }
-
-    /// All entries.
-    pub fn to_vec(&self) -> Result<Vec<(Key<'_>, Value<'_>)>, Fault> {
-        match self {
-            Self::Json(json) => {
-                let mut entries = json.entries();
-                let mut all = Vec::new();
-                while let Some((key, value)) = entries.next_entry().map_err(|Broken| Fault::Body)? {
-                    all.push((Key::Text(key), value));
-                }
-                Ok(all)
-            }
-            Self::Lent(entries) => Ok(entries.to_vec()),
-            Self::Owned(entries) => Ok(entries.to_vec()),
         }
     }
 
@@ -598,5 +563,51 @@ impl<'a> Items<'a> {
         let (value, end) = value(self.bytes, self.after_key()?)?;
         self.at = end;
         Ok(Some((key, value)))
+    }
+}
+
+/// Lists and maps as a whole, for the comparison with another implementation of the language.
+#[cfg(feature = "inside")]
+mod whole {
+    use super::{Broken, Key, List, Map, Meter, Trip, Value};
+    use crate::expression::Fault;
+
+    /// Where nothing is counted: the caller takes what there is.
+    struct Free;
+
+    impl Meter for Free {
+        fn charge(&mut self, _: usize) -> Result<(), Trip> {
+            Ok(())
+        }
+    }
+
+    impl List<'_> {
+        /// All items.
+        pub fn to_vec(&self) -> Result<Vec<Value<'_>>, Fault> {
+            let mut items = Vec::new();
+            let mut each = self.lend().each();
+            while let Some(item) = each.next(&mut Free).map_err(|trip| trip.fault(&[]))? {
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    impl Map<'_> {
+        /// All entries.
+        pub fn to_vec(&self) -> Result<Vec<(Key<'_>, Value<'_>)>, Fault> {
+            match self {
+                Self::Json(json) => {
+                    let mut entries = json.entries();
+                    let mut all = Vec::new();
+                    while let Some((key, value)) = entries.next_entry().map_err(|Broken| Fault::Body)? {
+                        all.push((Key::Text(key), value));
+                    }
+                    Ok(all)
+                }
+                Self::Lent(entries) => Ok(entries.to_vec()),
+                Self::Owned(entries) => Ok(entries.to_vec()),
+            }
+        }
     }
 }

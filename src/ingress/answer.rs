@@ -290,14 +290,6 @@ impl Promised {
         Self { unit, begun }
     }
 
-    #[must_use]
-    pub fn signals(&self) -> usize {
-        match self.unit {
-            Unit::One { .. } => 1,
-            Unit::Batch { count } => count,
-        }
-    }
-
     /// Puts the journal's answer in words.
     #[must_use]
     pub fn tell(self, ack: &Ack, retry_after: u32) -> Told {

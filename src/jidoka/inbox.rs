@@ -46,11 +46,6 @@ impl Inbox {
         self.lane.is_empty() && self.ready.is_empty() && self.barrier.is_none()
     }
 
-    /// Events that wait for their step.
-    pub fn waiting(&self) -> usize {
-        self.ready.len()
-    }
-
     /// The next of the lane, where there is room and no barrier.
     #[inline]
     pub fn receive(&mut self) -> Option<Feed> {

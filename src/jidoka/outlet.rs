@@ -11,7 +11,6 @@ use super::dead_letter::CaseChange;
 use super::governor::{Arm, Effects, Intent};
 use super::store::{Changes, Commit, Followup};
 use super::timers::Timers;
-use crate::case::Cause;
 use crate::clock::Instant;
 use crate::event::{Arrival, Note, RulesText, Seq, Timer, UnixMillis};
 use crate::kaizen::{Counter, Recorder, Stage as Measured};
@@ -21,7 +20,6 @@ use crate::ring::{Full, Mark, Sender};
 
 #[derive(Debug)]
 pub struct Outlet {
-    shard: usize,
     notes: Outgoing<Note>,
     orders: Outgoing<ActionRequest>,
     arrivals: Sender<Arrival>,
@@ -61,13 +59,11 @@ const NOTES_RING: usize = DRAFTS_LANE / 8;
 
 impl Outlet {
     pub fn new(
-        shard: usize,
         (notes, orders): (Sender<Note>, Sender<ActionRequest>),
         (arrivals, commits): (Sender<Arrival>, Sender<Commit>),
         (decided, recorder): (Mark, Recorder),
     ) -> Self {
         Self {
-            shard,
             notes: Outgoing::new(notes),
             orders: Outgoing::new(orders),
             arrivals,
@@ -122,13 +118,7 @@ impl Outlet {
     pub fn case(&mut self, change: CaseChange) {
         if let CaseChange::Open { signal, why, .. } = &change {
             self.uncommitted.case_bytes += signal.body().len();
-            let counter = match why.cause {
-                Cause::Sender => Counter::DeadSender,
-                Cause::Policy => Counter::DeadPolicy,
-                Cause::Target => Counter::DeadTarget,
-                Cause::Us => Counter::DeadUs,
-            };
-            self.recorder.count(counter, 1);
+            self.recorder.count(Counter::dead(why.cause), 1);
         }
         self.uncommitted.cases.push(change);
     }
@@ -160,11 +150,6 @@ impl Outlet {
     pub fn rearm(&mut self, arms: impl Iterator<Item = Arm>) {
         self.timers = Timers::default();
         arms.for_each(|arm| self.timers.arm(arm));
-    }
-
-    /// When a timer is due next.
-    pub fn next_due(&self) -> Option<UnixMillis> {
-        self.timers.next_due()
     }
 
     /// Offers the timers that are due at the journal's `time` to the journal.
@@ -241,7 +226,7 @@ impl Outlet {
         }
         self.notes.push(Note::Commit(self.committed));
         self.uncommitted.move_to(&mut changes);
-        let commit = Commit { shard: self.shard, number: self.committed, changes, through, held };
+        let commit = Commit { number: self.committed, changes, through, held };
         let pushed = self.commits.push(commit);
         assert!(pushed.is_ok(), "there was room, and only this thread pushes");
         self.commits.ring();

@@ -99,7 +99,7 @@ impl Stage {
             inbox: Inbox::new(events),
             roster,
             release: ReleasePolicy::default(),
-            outlet: Outlet::new(shard, (notes, orders), (arrivals, commits), (decided, recorder)),
+            outlet: Outlet::new((notes, orders), (arrivals, commits), (decided, recorder)),
             queries: Queries::new(queries),
             effects: Effects::default(),
             parked: HashSet::new(),
@@ -133,12 +133,6 @@ impl Stage {
         !self.inbox.is_empty() || self.queries.has_work(self.inbox.last_taken())
     }
 
-    /// Events that wait for their step.
-    #[must_use]
-    pub fn ready(&self) -> usize {
-        self.inbox.waiting()
-    }
-
     /// Nothing waits: neither to be taken nor to be handed on.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -149,12 +143,6 @@ impl Stage {
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.outlet.is_blocked()
-    }
-
-    /// When a timer is due next.
-    #[must_use]
-    pub fn next_due(&self) -> Option<UnixMillis> {
-        self.outlet.next_due()
     }
 
     /// Takes what waits, and offers the timers that are due at the journal's `time`. Returns whether there was anything to do.
@@ -354,6 +342,7 @@ impl Stage {
     }
 
     /// The governors, for the comparison of a replay with the live line.
+    #[cfg(feature = "inside")]
     pub fn governors(&self) -> impl Iterator<Item = &Governor> {
         self.roster.iter()
     }

@@ -55,22 +55,6 @@ impl Timers {
         }
         Some(Timer { subject: Arc::unwrap_or_clone(subject), kind, armed })
     }
-
-    /// When to look again.
-    #[must_use]
-    pub fn next_due(&self) -> Option<UnixMillis> {
-        self.queue.first_key_value().map(|((due, _, _), _)| *due)
-    }
-
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
 }
 
 fn slot(kind: TimerKind) -> usize {
@@ -101,9 +85,8 @@ mod tests {
         let mut timers = Timers::default();
         timers.arm(arm(0, TimerKind::Boot, 1, 100));
         assert_eq!(timers.due(UnixMillis(99)), None);
-        assert_eq!(timers.next_due(), Some(UnixMillis(100)));
         assert_eq!(timers.due(UnixMillis(100)), Some(arm(0, TimerKind::Boot, 1, 100).into_timer()));
-        assert!(timers.is_empty());
+        assert!(timers.queue.is_empty());
     }
 
     #[test]
@@ -111,7 +94,7 @@ mod tests {
         let mut timers = Timers::default();
         for armed in 1..100 {
             timers.arm(arm(0, TimerKind::ActionDeadline, armed, armed + 1000));
-            assert_eq!(timers.len(), 1);
+            assert_eq!(timers.queue.len(), 1);
         }
         assert_eq!(timers.due(UnixMillis(u64::MAX)).map(|timer| timer.armed), Some(Seq(99)));
         assert!(timers.queue.is_empty() && timers.running.is_empty());
@@ -129,8 +112,8 @@ mod tests {
                 model.retain(|old| old.subject != arm.subject || old.kind != arm.kind);
                 model.push(arm.clone());
                 timers.arm(arm);
-                prop_assert_eq!(timers.len(), model.len());
-                prop_assert!(timers.len() <= 4 * limits::TIMERS_PER_GOVERNOR);
+                prop_assert_eq!(timers.queue.len(), model.len());
+                prop_assert!(timers.queue.len() <= 4 * limits::TIMERS_PER_GOVERNOR);
                 if look {
                     model.sort_by_key(|arm| (arm.due, arm.armed));
                     while let Some(timer) = timers.due(UnixMillis(250)) {

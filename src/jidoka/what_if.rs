@@ -136,7 +136,7 @@ mod tests {
              [[rule.example]]\nsignal = {{ type = 't', tenant = '{tenant}' }}\nexpect = 'deny'\n"
         );
         let pack = Pack::parse("p.toml", &pack).unwrap();
-        Kind::Signal(pack.rules[0].examples[0].signal().unwrap().clone())
+        Kind::Signal(pack.rules[0].examples[0].steps[0].signal.clone())
     }
 
     #[test]

@@ -50,9 +50,8 @@ use zeroize::Zeroizing;
 
 pub use options::{Options, Protocol, Rate, SignatureScheme};
 pub use stop::{Ended, Stop};
-pub use summary::{Latency, Requests, Series, Settings, Signals, Summary};
+pub use summary::{Settings, Summary};
 pub use table::render;
-pub use verify::Verification;
 
 use crate::clock;
 use crate::config::secret::{Chooser, Kept, SecretRef};

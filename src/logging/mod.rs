@@ -23,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-pub use filter::{Filter, TARGETS, WrongFilter};
+pub use filter::Filter;
 pub use format::Format;
 use format::Stamp;
 

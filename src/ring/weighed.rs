@@ -63,12 +63,6 @@ impl<T: Weigh> WeighedSender<T> {
         self.lane.ring();
     }
 
-    /// Free places.
-    #[must_use]
-    pub fn room(&self) -> usize {
-        self.lane.room()
-    }
-
     /// Values that wait in the lane, for measurement.
     pub fn gauge(&self) -> impl Fn() -> usize + Send + Sync + 'static
     where

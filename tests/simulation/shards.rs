@@ -17,7 +17,7 @@ use gemba::kanban::stage::shard_of;
 use gemba::limits::QUERIES_LANE;
 use gemba::receipt::ReceiptId;
 use gemba::receipt::canonical::{Fields, context};
-use gemba::ring::{Bell, Mark, Receiver, Sender, WeighedSender, lane, weighed_lane};
+use gemba::ring::{Bell, Full, Mark, Receiver, Sender, WeighedSender, lane, weighed_lane};
 use gemba::sharing::Shared;
 use tokio::sync::oneshot;
 
@@ -117,10 +117,11 @@ fn decide(journal: &[Event], shards: usize) -> (Decided, usize) {
         let (now, wall) = (gemba::clock::now(), gemba::event::UnixMillis(0));
         let mut newest = Seq(0);
         while !ends.feeds.is_empty() || !ends.stage.is_done() {
-            while ends.events.room() > 0
-                && let Some(feed) = ends.feeds.pop_front()
-            {
-                assert!(ends.events.push(feed).is_ok());
+            while let Some(feed) = ends.feeds.pop_front() {
+                if let Err(Full(back)) = ends.events.push(feed) {
+                    ends.feeds.push_front(back);
+                    break;
+                }
             }
             ends.stage.turn(now, wall);
             while let Some(note) = ends.notes.pop() {

@@ -19,8 +19,6 @@ use crate::proof::tree::Hash;
 use crate::receipt::commitment::ENTRY_BYTES;
 
 pub const HEADER_BYTES: usize = 6 * 4 + 4 * 8 + 32;
-/// Entry, salt and signature of a record, before its compact receipt.
-pub const RECORD_BYTES: usize = 2 + ENTRY_BYTES + 16 + 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -28,7 +28,7 @@ impl Bare {
     }
 
     /// Signals that wait and are still to come.
-    #[must_use]
+    #[cfg(test)]
     pub fn lacks(&self) -> usize {
         self.lacks
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{ActionId, Seq, Subject, Timer, TimerKind, UnixMillis};
+use crate::event::{ActionId, Seq, Subject, TimerKind, UnixMillis};
 use crate::jidoka::dead_letter::CaseChange;
 use crate::jidoka::policy::Room;
 use crate::receipt::{Draft, Policy};
@@ -22,6 +22,7 @@ pub struct Effects {
 
 impl Effects {
     /// Empties the lists and keeps their room.
+    #[cfg(feature = "inside")]
     pub fn clear(&mut self) {
         self.drafts.clear();
         self.intents.clear();
@@ -60,8 +61,8 @@ pub struct Arm {
 
 impl Arm {
     /// The timer as the journal will bring it.
-    #[must_use]
-    pub fn into_timer(self) -> Timer {
-        Timer { subject: self.subject, kind: self.kind, armed: self.armed }
+    #[cfg(test)]
+    pub fn into_timer(self) -> crate::event::Timer {
+        crate::event::Timer { subject: self.subject, kind: self.kind, armed: self.armed }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::armed::Armed;
 use super::codec;
 use super::effects::{Arm, Effects, Intent};
@@ -92,11 +90,6 @@ impl Governor {
     #[must_use]
     pub fn state(&self) -> StateName {
         self.known.state.name()
-    }
-
-    #[must_use]
-    pub fn entitled(&self) -> bool {
-        self.known.entitled
     }
 
     #[must_use]
@@ -245,10 +238,11 @@ impl Governor {
     }
 
     /// Equal for governors that know the same. `scratch` is emptied and used.
+    #[cfg(test)]
     pub fn state_hash(&self, scratch: &mut Vec<u8>) -> u64 {
         scratch.clear();
         self.encode(scratch);
-        xxh3_64(scratch)
+        xxhash_rust::xxh3::xxh3_64(scratch)
     }
 
     /// Whether nothing distinguishes it from a new one.

@@ -101,8 +101,6 @@ pub enum Expected {
 #[derive(Debug)]
 pub struct Example {
     pub place: Place,
-    /// What must come out of the last signal.
-    pub expect: Expected,
     /// In the order of their times; never empty.
     pub steps: Vec<SentSignal>,
     pub now: UnixMillis,
@@ -143,13 +141,7 @@ impl Example {
             }
         };
         let steps = steps(&read, now).map_err(wrong)?;
-        Ok(Self { place, expect: read.expect, steps, now, memory, governor: read.governor })
-    }
-
-    /// The signal that `expect` is about.
-    #[must_use]
-    pub fn signal(&self) -> Option<&Signal> {
-        self.steps.last().map(|step| &step.signal)
+        Ok(Self { place, steps, now, memory, governor: read.governor })
     }
 
     /// The type of the signal that `expect` is about.

@@ -19,6 +19,6 @@ pub mod trial;
 
 pub use facts::Question;
 pub use memory::Memory;
-pub use pack::{Declared, Pack, Rule, Verdict};
+pub use pack::Pack;
 pub use ruling::{Decision, Ruling, Unfit};
 pub use set::{Policies, PolicySet, Room};

@@ -11,7 +11,6 @@ use crate::receipt::Draft;
 /// What changed in one shard since its last commit.
 #[derive(Debug)]
 pub struct Commit {
-    pub shard: usize,
     /// Counts this shard's commits: its receipts are durable once the scribe has passed [`Note::Commit`] of this number.
     /// A row may hold events behind `through`, so that number would not tell.
     ///

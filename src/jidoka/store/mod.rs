@@ -25,6 +25,7 @@ pub use certain::make_certain;
 pub use changes::{Changes, Commit, Followup, Kept};
 pub use embedded::{Embedded, Followups};
 pub use error::StoreError;
+#[cfg(feature = "inside")]
 pub use join::join;
 pub use keeper::{Keeper, Port, Retiring};
 pub use state_store::{Loaded, StateStore};

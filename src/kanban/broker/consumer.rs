@@ -35,7 +35,7 @@ use self::control::Control;
 use self::edge_offsets::EdgeOffsets;
 pub use self::edge_offsets::Taken;
 pub use self::lanes::Lanes;
-pub use self::marks::{Marks, PartitionMarks};
+pub use self::marks::Marks;
 use self::ownership::Ownership;
 use self::session::Session;
 use self::subscription::{Subscriptions, deeper};

@@ -28,7 +28,7 @@ use block::Block;
 use filter::Question;
 pub use run::ArchiveError;
 use run::Run;
-use worker::{Published, Step, Worker};
+use worker::{Published, Worker};
 
 use crate::disk::{self, Disk};
 use crate::event::{Seq, UnixMillis};
@@ -59,6 +59,7 @@ pub enum Background {
     /// A thread of its own.
     Thread,
     /// Each [`Dedup::turn`] does one piece of it: a simulation has no threads.
+    #[cfg(feature = "inside")]
     Inline,
 }
 
@@ -92,6 +93,7 @@ enum Hands {
         stop: Switch,
         thread: JoinHandle<()>,
     },
+    #[cfg(feature = "inside")]
     Inline(Box<Worker>),
     /// The thread has been waited for.
     Ended,
@@ -140,6 +142,7 @@ impl Dedup {
         let worker = Worker::new(Arc::clone(&disk), dir, settings.horizon_millis, &found);
         let Published { runs, through: archived } = worker.published();
         let hands = match background {
+            #[cfg(feature = "inside")]
             Background::Inline => Hands::Inline(Box::new(worker)),
             Background::Thread => spawn(worker).map_err(run::at(dir))?,
         };
@@ -231,9 +234,10 @@ impl Dedup {
     pub fn turn(&mut self, durable: Seq, now: UnixMillis) -> Result<(), ArchiveError> {
         self.hand_over(durable, now);
         let news = match &mut self.hands {
+            #[cfg(feature = "inside")]
             Hands::Inline(worker) => match worker.step(now)? {
-                Step::Published(published) => Some(published),
-                Step::Idle | Step::Worked => None,
+                worker::Step::Published(published) => Some(published),
+                worker::Step::Idle | worker::Step::Worked => None,
             },
             Hands::Thread { published, .. } => match published.try_recv() {
                 Ok(published) => Some(published?),
@@ -267,6 +271,7 @@ impl Dedup {
         }
         while let Some(block) = self.full.get(self.handed).filter(|block| block.through <= durable) {
             match &mut self.hands {
+                #[cfg(feature = "inside")]
                 Hands::Inline(worker) => worker.take(Arc::clone(block)),
                 // A thread that has ended is noticed where its news are missing.
                 Hands::Thread { blocks, .. } if blocks.try_send(Arc::clone(block)).is_err() => return,

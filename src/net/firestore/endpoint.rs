@@ -21,9 +21,7 @@ pub struct Site {
 pub enum Endpoint {
     /// Host and port, as FIRESTORE_EMULATOR_HOST has them: no TLS, and whoever asks is the owner.
     Emulator(String),
-    /// firestore.googleapis.com.
-    Google(Credentials),
-    /// A host of one's own choice: a regional or a private endpoint, a proxy on this machine.
+    /// By TLS, or on this machine.
     At { url: String, credentials: Credentials },
 }
 
@@ -58,10 +56,15 @@ pub enum Unusable {
 }
 
 impl Endpoint {
+    /// Google's own.
+    #[must_use]
+    pub fn google(credentials: Credentials) -> Self {
+        Self::At { url: "https://firestore.googleapis.com".to_owned(), credentials }
+    }
+
     pub(super) fn base(&self) -> Result<Uri, Unusable> {
         match self {
             Self::Emulator(host) => http(host),
-            Self::Google(_) => Ok(Uri::from_static("https://firestore.googleapis.com")),
             Self::At { url, .. } => guarded(url).ok_or_else(|| Unusable::Url(url.clone())),
         }
     }

@@ -31,9 +31,11 @@ mod value;
 pub mod wire;
 
 pub use endpoint::{Credentials, Endpoint, Site, Unusable};
-pub use service_account::{KeyFileError, ServiceAccount};
+pub use service_account::ServiceAccount;
 pub use status::Trouble;
-pub use value::{Change, Document, Fields, Presumes, Timestamp, Value, Version, Write};
+#[cfg(feature = "inside")]
+pub use value::Timestamp;
+pub use value::{Change, Document, Fields, Presumes, Value, Version, Write};
 
 /// A client of one database. Clones share its connection and its token.
 #[derive(Clone)]

@@ -79,7 +79,7 @@ impl Tokens {
     pub fn new(endpoint: Endpoint) -> Result<Self, Unusable> {
         let source = match endpoint {
             Endpoint::Emulator(_) => Source::Owner,
-            Endpoint::Google(credentials) | Endpoint::At { credentials, .. } => match credentials {
+            Endpoint::At { credentials, .. } => match credentials {
                 Credentials::ServiceAccount(account) => Source::ServiceAccount(account),
                 Credentials::Metadata(host) => Source::Metadata(metadata(&host)?),
             },
