@@ -44,6 +44,7 @@ pub struct Epoch(pub u32);
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
+    #[cfg(feature = "inside")]
     #[must_use]
     pub fn plus_seconds(self, seconds: u32) -> Self {
         Self(self.0.saturating_add(u64::from(seconds) * 1000))
@@ -80,7 +81,9 @@ pub struct JournalId(pub u64);
 /// are unique over all nodes, stable over a replay, and serve as the idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId {
+    /// The journal that accepted the signal.
     pub journal: JournalId,
+    /// The signal's number there.
     pub seq: Seq,
 }
 

@@ -13,6 +13,9 @@
 //! Modules stand in the order of the way of a signal. Imports flow one way: words, ground, the line, assembly. The repository's
 //! `docs/architecture.md` follows one signal through them and says which test shows which promise.
 //!
+//! The crate is the binary `gemba`. Beside its entry, [`cli::run`], others may use [`signature`], [`signal`], [`receipt`] and
+//! [`proof`]: who signs signals or verifies receipts needs no more.
+//!
 //! The first step, outside the line: nothing is read from a body before its signature was verified.
 //!
 //! ```
@@ -39,9 +42,10 @@
 //! ```
 
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm, reason = "a test names what it wants"))]
+#![cfg_attr(not(feature = "inside"), warn(missing_docs))]
 
-/// Every module. What outsiders see of them stands below; the rest is open to tests, benches and fuzz targets alone, so that the
-/// compiler names what nothing uses.
+/// Every module. Others see those that are named below; the feature `inside` opens the rest to tests, benches and fuzz targets.
+/// Without it the compiler names what nothing uses.
 #[path = ""]
 mod inside {
     // Words: pure; no I/O, clock, randomness or threads.
@@ -90,6 +94,7 @@ mod inside {
 pub use inside::{cli, proof, receipt, signal, signature};
 
 #[cfg(not(feature = "inside"))]
+#[expect(clippy::wildcard_imports, reason = "`crate::event` is written everywhere, whoever may see it")]
 use inside::*;
 #[cfg(feature = "inside")]
 pub use inside::*;

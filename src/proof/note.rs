@@ -12,6 +12,7 @@ const ED25519_TYPE: u8 = 0x01;
 pub trait Signer: Send {
     /// The key's name: the origin of the log.
     fn name(&self) -> &str;
+    /// The raw Ed25519 public key.
     fn public_key(&self) -> [u8; 32];
     /// The raw Ed25519 signature of `text`.
     fn sign(&self, text: &[u8]) -> [u8; 64];
@@ -32,13 +33,19 @@ impl std::fmt::Debug for LocalSigner {
 /// The seed is no key, or the name cannot stand in a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSigner {
+    /// The seed of an Ed25519 key has 32 bytes.
     #[error("the log's key is not 32 bytes")]
     Seed,
+    /// A note separates by spaces, `+` and lines.
     #[error("the log's origin must not be empty, nor hold spaces, `+` or control characters")]
     Name,
 }
 
 impl LocalSigner {
+    /// The key with this seed of 32 bytes, under the name that stands in the notes.
+    ///
+    /// # Errors
+    /// [`BadSigner`].
     pub fn new(name: &str, seed: &[u8]) -> Result<Self, BadSigner> {
         let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
         if name.is_empty() || name.contains(bad) {

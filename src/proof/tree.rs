@@ -3,6 +3,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+/// SHA-256.
 pub type Hash = [u8; 32];
 
 /// `SHA-256(0x00 || entry)`.
@@ -47,11 +48,13 @@ impl Tree {
         (edge.len() == size.count_ones() as usize).then_some(Self { size, edge })
     }
 
+    /// Leaves so far.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
+    /// The roots of the full subtrees, largest first; [`Tree::resume`] takes them.
     #[must_use]
     pub fn edge(&self) -> &[Hash] {
         &self.edge

@@ -16,14 +16,19 @@ pub const VERSION: u8 = 3;
 /// Everything that a receipt says, before it is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields<'a> {
+    /// What every receipt says.
     pub gist: Gist,
+    /// The rule that decided.
     pub policy: Option<Policy<&'a str>>,
-    /// Canonical JSON.
+    /// What the rule has read, as canonical JSON.
     pub facts: Option<&'a str>,
+    /// Cause or reason, in words.
     pub reason: Option<&'a str>,
+    /// The signal that is settled.
     pub signal: Option<Earlier<&'a str>>,
     /// Empty, as the SKU, where the receipt is about the node itself; then neither is shown, nor are the states.
     pub tenant: &'a str,
+    /// Empty where the tenant is.
     pub sku: &'a str,
     /// Source, key id and assurance of the signal.
     pub origin: Option<(&'a str, &'a str, Assurance)>,
@@ -57,11 +62,17 @@ impl<'a> From<&'a Draft> for Fields<'a> {
 /// What a receipt gains when it is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Logged<'a> {
+    /// SHA-256 of the [`context`].
     pub hash: &'a [u8; 32],
+    /// HMAC-SHA256 of the receipt.
     pub signature: &'a [u8; 32],
+    /// Drawn for this receipt: its entry tells nothing about it.
     pub salt: &'a [u8; 16],
+    /// Names the HMAC's key, in hex.
     pub key_id: &'a str,
+    /// The place of its entry in the log, from 0.
     pub log_index: u64,
+    /// The log's name, which its checkpoints begin with.
     pub log_origin: &'a str,
 }
 

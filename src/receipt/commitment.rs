@@ -11,6 +11,7 @@ const DOMAIN: &[u8] = b"gemba/receipt/v1\0";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EntryType {
+    /// The commitment to a receipt.
     Receipt = 1,
     /// Written by the log about itself: a writer's epoch begins.
     Control = 2,

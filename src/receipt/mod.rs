@@ -2,8 +2,7 @@
 //! its HMAC and the 33-byte leaf of the transparency log.
 //!
 //! ```
-//! use gemba::event::Seq;
-//! use gemba::receipt::ReceiptId;
+//! use gemba::receipt::{ReceiptId, Seq};
 //!
 //! let id: ReceiptId = "r-000000000000002a-00".parse()?;
 //! assert_eq!((id.seq, id.ordinal), (Seq(42), 0));
@@ -19,7 +18,7 @@ use std::sync::Arc;
 
 use strum::{EnumCount, FromRepr, IntoStaticStr, VariantArray};
 
-pub use crate::event::{ActionId, Seq, UnixMillis};
+pub use crate::event::{ActionId, JournalId, Seq, UnixMillis};
 use crate::signal::Signal;
 use crate::variants::array;
 
@@ -27,7 +26,9 @@ use crate::variants::array;
 /// drawn, so that a replay names the same receipt the same (promise P8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReceiptId {
+    /// The event's number.
     pub seq: Seq,
+    /// From 0; that of a signal's own receipt.
     pub ordinal: u8,
 }
 
@@ -52,6 +53,7 @@ impl std::str::FromStr for ReceiptId {
     }
 }
 
+/// The text is no receipt id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a receipt id; one looks like r-000000000000002a-00")]
 pub struct NotAReceiptId;
@@ -60,41 +62,68 @@ pub struct NotAReceiptId;
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumCount, FromRepr, IntoStaticStr, VariantArray,
 )]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(serialize_all = "snake_case")]
 #[repr(u8)]
 pub enum StateName {
+    /// It waits for its entitlement; signals wait.
     Boot = 0,
+    /// It decides.
     Stable = 1,
+    /// An action is out; signals wait for its outcome.
     ActionPending = 2,
+    /// No action is left in the window of its quota.
     QuotaExhausted = 3,
+    /// It is not entitled, and decides on critical signals alone.
     Degraded = 4,
+    /// The line stands still, by its breaker or an operator; signals become dead letters.
     Halted = 5,
 }
 
 impl StateName {
+    /// In the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
+
+    /// Its name in receipts: `action_pending`.
+    #[must_use]
+    pub fn into_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// What kind of decision a receipt proves. The numbers are part of the stored format and never change.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumCount, FromRepr, IntoStaticStr, VariantArray,
 )]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[strum(serialize_all = "snake_case")]
 #[repr(u8)]
 pub enum ReceiptType {
+    /// No entitlement came in time: the governor left `boot` without one.
     BootstrapTimeout = 0,
+    /// A rule asked for an action, which was ordered.
     ActionGenerated = 1,
+    /// A rule denied.
     PolicyDenied = 2,
+    /// The target carried the action out.
     ActionSuccessful = 3,
+    /// The target refused, did not answer in time, or was not asked.
     ActionFailed = 4,
+    /// The governor halted, by its breaker or an operator.
     JidokaHalt = 5,
+    /// The signal cannot be decided on and became a dead letter.
     DeadletterSignal = 6,
+    /// No rule asked for anything.
     Observed = 7,
+    /// The quota had no action left; no rule was tried.
     QuotaExceeded = 8,
+    /// The governor was degraded and the signal not critical.
     DeferredDropped = 9,
+    /// A signal gave or took the entitlement.
     Entitlement = 10,
+    /// An operator's order, but for a halt.
     Operator = 11,
+    /// Another version of a policy pack holds.
     PolicyChange = 12,
+    /// The key of the log or of the receipts changed. Reserved: nothing leaves it.
     KeyChange = 13,
     /// The quota window is over and `quota_exhausted` left.
     QuotaRestored = 14,
@@ -103,7 +132,14 @@ pub enum ReceiptType {
 }
 
 impl ReceiptType {
+    /// In the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
+
+    /// Its name in receipts: `action_generated`.
+    #[must_use]
+    pub fn into_str(self) -> &'static str {
+        self.into()
+    }
 
     /// Whether what was asked was done.
     #[must_use]
@@ -132,13 +168,19 @@ impl ReceiptType {
 /// What every receipt says, whatever it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gist {
+    /// Its name.
     pub id: ReceiptId,
     /// The journal's stamp of the causing event.
     pub time: UnixMillis,
+    /// What was decided.
     pub kind: ReceiptType,
+    /// The governor's state before the decision.
     pub before: StateName,
+    /// Its state afterwards.
     pub after: StateName,
+    /// Whether what was asked was done.
     pub success: bool,
+    /// The action that was ordered, or whose outcome this is.
     pub action: Option<ActionId>,
     /// The signal's own number; differs from `id.seq` where an outcome or a timer settled the signal later.
     pub signal_seq: Option<Seq>,
@@ -147,7 +189,9 @@ pub struct Gist {
 /// Which rule decided, where one did. Of a changed pack, every rule of it: `*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy<Text = Box<str>> {
+    /// The name of the pack.
     pub pack: Text,
+    /// The rule's id in it.
     pub rule: Text,
     /// SHA-256 of the pack's text.
     pub content_hash: [u8; 32],
@@ -159,7 +203,14 @@ pub enum About {
     /// The signal that was decided; moved, not copied.
     Signal(Signal),
     /// A governor, by an event that is not a signal of the sender's (timer, outcome, operator).
-    Governor { tenant: Box<str>, sku: Box<str>, signal: Option<Earlier> },
+    Governor {
+        /// Whose it is.
+        tenant: Box<str>,
+        /// What of the tenant's it governs.
+        sku: Box<str>,
+        /// The signal that the event settles, if it settles one.
+        signal: Option<Earlier>,
+    },
     /// The node itself; such a receipt names no tenant, no SKU and no states.
     Node,
 }
@@ -167,12 +218,14 @@ pub enum About {
 /// A signal that an earlier event brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Earlier<Text = Box<str>> {
+    /// The sender's id of it.
     pub id: Text,
     /// As [`Signal::hash`].
     pub hash: [u8; 32],
 }
 
 impl Earlier {
+    /// What a later receipt says of `signal`.
     #[must_use]
     pub fn new(signal: &Signal) -> Self {
         Self { id: signal.id().into(), hash: signal.hash() }
@@ -182,12 +235,15 @@ impl Earlier {
 /// One decision on its way to the scribe.
 #[derive(Clone, Debug)]
 pub struct Draft {
+    /// What every receipt says.
     pub gist: Gist,
+    /// The rule that decided.
     pub policy: Option<Arc<Policy>>,
     /// What the rule that decided has read, as canonical JSON: a small object.
     pub facts: Option<Box<str>>,
     /// Cause or reason, in words; what the operator or the failing part said.
     pub reason: Option<Arc<str>>,
+    /// Signal, governor or node.
     pub about: About,
 }
 

@@ -12,9 +12,12 @@ use super::rules::{self, Illegal, Name, Rule};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromRepr, VariantArray)]
 #[repr(u8)]
 pub enum Severity {
+    /// What is said where nothing is.
     #[default]
     Info = 0,
+    /// Not urgent yet.
     Warning = 1,
+    /// Decided on by a degraded governor too.
     Critical = 2,
 }
 
@@ -26,7 +29,9 @@ pub struct Signal {
     tenant: Text,
     sku: Text,
     kind: Text,
+    /// How urgent it is.
     pub severity: Severity,
+    /// Who sent it, and what its signature proves.
     pub provenance: &'static Provenance,
     /// Which signal this is, for the memory of identities.
     pub identity: Fingerprint,
@@ -39,13 +44,19 @@ pub struct Signal {
 pub struct Unchecked {
     /// The signal's own text, exactly as signed (one item of a batch). In binary mode: the data.
     pub body: Bytes,
+    /// The sender's id, unique for the tenant.
     pub id: Text,
+    /// Whom it concerns.
     pub tenant: Text,
+    /// What of the tenant's it concerns.
     pub sku: Text,
     /// The CloudEvents `type`.
     pub kind: Text,
+    /// How urgent it is.
     pub severity: Severity,
+    /// Who sent it, and what its signature proves.
     pub provenance: &'static Provenance,
+    /// xxh3 of everything that was said.
     pub digest: u64,
 }
 
@@ -74,22 +85,27 @@ impl From<Signal> for Unchecked {
 }
 
 impl Signal {
+    /// Its own text, exactly as signed; in binary mode the data.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
+    /// The sender's id.
     #[must_use]
     pub fn id(&self) -> &str {
         self.id.of(&self.body)
     }
+    /// Whom it concerns.
     #[must_use]
     pub fn tenant(&self) -> &str {
         self.tenant.of(&self.body)
     }
+    /// What of the tenant's it concerns.
     #[must_use]
     pub fn sku(&self) -> &str {
         self.sku.of(&self.body)
     }
+    /// The CloudEvents `type`.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.kind.of(&self.body)
@@ -122,12 +138,14 @@ impl Signal {
 /// What one request brought: accepted or refused as one unit.
 #[derive(Debug)]
 pub enum Signals {
+    /// One signal, not in a batch.
     One(Signal),
     /// Never empty.
     Batch(Vec<Signal>),
 }
 
 impl Signals {
+    /// All of them, in the order in which they stand in the request.
     #[must_use]
     pub fn as_slice(&self) -> &[Signal] {
         match self {

@@ -29,9 +29,12 @@ pub enum Assurance {
 pub enum Text {
     /// `len` bytes of the body from `at`.
     Span {
+        /// Where it begins in the body, in bytes.
         at: u32,
+        /// Its bytes.
         len: u8,
     },
+    /// A text that does not stand in the body as it is.
     Owned(Box<str>),
 }
 
@@ -97,7 +100,9 @@ pub struct Provenance {
     pub source: Box<str>,
     /// The id of the key that verified; never the key.
     pub key: Box<str>,
+    /// How much of a signal its signature proves.
     pub assurance: Assurance,
+    /// What makes its signals the same signal.
     pub identified: Identified,
 }
 

@@ -31,16 +31,19 @@ pub enum Form<'h> {
 /// Why a request's form carries no signals for a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedForm {
+    /// The content type is none of those that carry signals.
     #[error(
         "send application/json, application/cloudevents+json, application/cloudevents-batch+json or \
          application/x-ndjson"
     )]
     ContentType,
+    /// Binary mode is not taken.
     #[error(
         "this source takes no CloudEvents in binary mode, whose attributes are not signed: send \
          application/cloudevents+json, or let the operator set `binary` and `tenant` of the source"
     )]
     Binary,
+    /// A batch is not taken beside binary mode.
     #[error("this source takes binary mode and knows a signal by its body, so it takes one signal a request")]
     Batch,
 }
@@ -75,7 +78,9 @@ impl<'h> Form<'h> {
 /// What a source lays down for its signals.
 #[derive(Clone, Debug, Default)]
 pub struct Fixed {
+    /// The tenant of all of them.
     pub tenant: Option<Box<str>>,
+    /// The SKU of all of them.
     pub sku: Option<Box<str>>,
     /// Whether it may send `gemba.*` signals.
     pub control: bool,

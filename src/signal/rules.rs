@@ -11,7 +11,9 @@ use crate::limits::{BODY_BYTES_MAX, EDGE_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {rule}; this one {} {found}{}", rule.verb(), rule.unit())]
 pub struct Illegal {
+    /// The field's name.
     pub field: &'static str,
+    /// The rule that it breaks.
     pub rule: Rule,
     /// Bytes of the value, or the number itself.
     pub found: usize,

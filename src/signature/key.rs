@@ -17,14 +17,19 @@ pub const SECRET_BYTES_MIN: usize = 24;
 /// Why a secret is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
+    /// Its bytes.
     #[error("the secret has {0} bytes; at least {SECRET_BYTES_MIN} are needed")]
     Short(usize),
+    /// Everybody knows it.
     #[error("the secret is the reference architecture's published fallback")]
     Published,
+    /// Not as Standard Webhooks writes secrets.
     #[error("the secret is not of the form whsec_… with 24 to 64 bytes in base64")]
     NotWhsec,
+    /// No key, or too many.
     #[error("a source has between 1 and {KEYS_MAX} keys")]
     Count,
+    /// The source's or a key's id is no name.
     #[error(transparent)]
     Illegal(#[from] Illegal),
 }

@@ -61,6 +61,7 @@ pub enum SecretForm {
 }
 
 impl Scheme {
+    /// How its secrets are written.
     #[must_use]
     pub fn secret_form(self) -> SecretForm {
         match self {
@@ -95,11 +96,13 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// The raw bytes of the request.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
+    /// The same, given away.
     #[must_use]
     pub fn into_body(self) -> Bytes {
         self.body
@@ -173,12 +176,6 @@ impl Keyring {
             key.provenance = key.provenance.knowing_bodies();
         }
         self
-    }
-
-    /// What a signature of this source proves of a body.
-    #[must_use]
-    pub fn assurance(&self) -> Assurance {
-        self.scheme.assurance()
     }
 
     /// Verifies one request's raw body.

@@ -5,18 +5,31 @@ use hyper::HeaderMap;
 /// Every way to be wrong. The sender sees one answer for all; operators and tests see the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// The scheme needs a header that the request does not have.
     #[error("a signature header is missing")]
     Missing,
+    /// One of several values would have to be chosen.
     #[error("a signature header stands twice")]
     Twice,
+    /// A header is not of the scheme's form.
     #[error("a signature header cannot be read")]
     Malformed,
+    /// More signatures than are looked at.
     #[error("too many signatures are listed")]
     TooMany,
+    /// It was signed longer ago than the source tolerates.
     #[error("the timestamp is {by_seconds} s too old")]
-    TooOld { by_seconds: u64 },
+    TooOld {
+        /// Past the tolerance.
+        by_seconds: u64,
+    },
+    /// It was signed later than the source tolerates.
     #[error("the timestamp is {by_seconds} s in the future")]
-    TooNew { by_seconds: u64 },
+    TooNew {
+        /// Past the tolerance.
+        by_seconds: u64,
+    },
+    /// No key of the source made one of the signatures.
     #[error("no signature fits any key")]
     NoMatch,
 }
@@ -26,7 +39,9 @@ pub enum Refusal {
 /// confirmed. A repeat is known by its identity, whatever the clocks say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
+    /// Of the wall clock.
     pub wall: u64,
+    /// Of the journal's clock, which never goes back.
     pub journal: u64,
 }
 

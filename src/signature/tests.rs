@@ -108,7 +108,7 @@ fn plain_hex_vectors_verify_and_are_made_anew() {
 #[test]
 fn what_the_signature_proves_is_named() {
     let (hmac, webhooks) = (hmac_ring(), webhooks_ring());
-    assert_eq!((hmac.assurance(), webhooks.assurance()), (Assurance::C, Assurance::B));
+    assert_eq!((hmac.scheme.assurance(), webhooks.scheme.assurance()), (Assurance::C, Assurance::B));
     let verified = hmac.verify(&signed(&hmac, BODY, "", 0), Bytes::from_static(BODY), NOW).unwrap();
     assert_eq!(verified.provenance(), Provenance::intern("signals", "k1", Assurance::C).unwrap());
     assert_eq!(verified.beside(), Provenance::intern("signals", "k1", Assurance::D).unwrap());
