@@ -1,5 +1,5 @@
-//! The documentation beside the tree: every key of the configuration, metric, route and command is described, and no link
-//! leads nowhere.
+//! The documentation beside the tree: every key of the configuration, metric, route and command is described, no link
+//! leads nowhere, and examples of the crate use what is public.
 
 use std::path::{Path, PathBuf};
 
@@ -289,4 +289,29 @@ fn every_link_to_a_file_finds_it() {
     }
     assert!(seen > 0, "no page has a link");
     assert!(dead.is_empty(), "{dead:#?}");
+}
+
+/// The tests of the documentation are built with every module open; whoever copies an example has only the public ones.
+#[test]
+fn examples_of_the_crate_use_what_is_public() {
+    let lib = read("src/lib.rs");
+    let public = lib.split("\npub use inside::{").nth(1).and_then(|rest| rest.split("};").next()).unwrap();
+    let public: Vec<&str> = public.split(',').map(str::trim).collect();
+    let mut text = String::new();
+    sources(&root().join("src"), &mut text);
+    let (mut seen, mut closed, mut inside) = (0, Vec::new(), false);
+    for line in text.lines().filter_map(|line| line.trim_start().strip_prefix("//")) {
+        if line.contains("```") {
+            inside = !inside;
+        }
+        for path in line.split("gemba::").skip(1).filter(|_| inside) {
+            seen += 1;
+            let module = path.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+            if !public.contains(&module) {
+                closed.push(line);
+            }
+        }
+    }
+    assert!(seen > 0, "no example names the crate");
+    assert!(closed.is_empty(), "{closed:#?}");
 }

@@ -3,6 +3,7 @@
 mod secrets;
 mod values;
 
+use super::layer::Profile;
 use super::secret::Kept;
 use super::*;
 
