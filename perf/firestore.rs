@@ -7,8 +7,9 @@
     reason = "a tool that cannot go on may panic, and prints"
 )]
 
+// An example is not told where the program is, so it takes this part of the support alone.
 #[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/machines/firestore_fake/mod.rs"]
+#[path = "../tests/support/firestore_fake/mod.rs"]
 mod firestore_fake;
 
 fn main() {

@@ -11,6 +11,7 @@ use gemba::expression;
 
 pub mod json;
 pub mod memory;
+// Only the unit tests of the crate have it, and the fuzz targets cannot see those.
 #[path = "../../src/expression/tests/oracle.rs"]
 pub mod oracle;
 pub mod reference;

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::client::Connection;
-use crate::node::{Home, Node, PATIENCE};
+use crate::home::{Home, PATIENCE};
+use crate::node::Node;
 use crate::targets::{Does, Target};
 
 const BODY: &[u8] = br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"page.now","data":{}}"#;
@@ -58,9 +59,9 @@ fn dies_at(point: &str, calls: usize) {
     );
     let mut home = Home::new(owned.path(), &action);
     std::fs::write(owned.path().join("policy.toml"), PACK).unwrap();
-    let node = home.spawn(Some(&format!("{point}:1")), &[]).ready().unwrap();
+    let node = home.try_start(Some(&format!("{point}:1")), &[]).unwrap();
     assert!(matches!(post(&home, &node), None | Some(202)), "{point}");
-    let dead = node.ended();
+    let dead = node.dead();
     assert!(dead.at_point(), "{point}: {dead:?}");
     assert_eq!(target.seen().len(), calls - 1, "{point}");
 
@@ -78,12 +79,12 @@ fn dies_at(point: &str, calls: usize) {
     let last: serde_json::Value = serde_json::from_slice(&seen[calls - 1].body).unwrap();
     assert_eq!(last["data"]["maybe_twice"], true, "{point}");
     assert_eq!(target.connections(), calls, "{point}: one for each process");
-    assert_eq!(node.terminate().status.and_then(|status| status.code()), Some(0));
+    assert_eq!(node.terminated().status.and_then(|status| status.code()), Some(0));
 
     // What has its outcome is not carried out again.
     let node = home.start();
     std::thread::sleep(Duration::from_millis(300));
-    node.terminate();
+    node.terminated();
     assert_eq!(target.seen().len(), calls, "{point}");
 }
 

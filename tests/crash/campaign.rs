@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::checker;
+use crate::checker::check;
+use crate::home::Home;
 use crate::ledger::Counts;
-use crate::node::{Dead, Home, Node};
+use crate::node::Node;
+use crate::program::Dead;
 use crate::rng::Rng;
 use crate::traffic::Clients;
 use crate::verify::{self, Gone};
@@ -35,6 +37,8 @@ const POINTS: [(&str, u64); 17] = [
 const KILLS_PER_HOME: usize = 16;
 /// A point that is not passed often enough by then was not reached.
 const REACHED_WITHIN: Duration = Duration::from_secs(10);
+/// Files whose content stands in no other.
+const SECRETS: [&str; 4] = ["signals.secret", "admin.token", "receipt.secret", "log.key"];
 /// A memory of identities so short that segments are released.
 const FORGETFUL: &str = "[dedup]\nsignals = 6000\n";
 /// Younger signals are found by their id: all but those that may be on their way now.
@@ -155,7 +159,7 @@ impl Campaign {
             for _ in 0..2 + self.rng.below(4) {
                 let usual = self.usual_recovery();
                 let after = usual.mul_f64(f64::from(u16::try_from(self.rng.below(1300)).unwrap()) / 1000.0);
-                let dead = home.spawn(None, &[]).kill(after);
+                let dead = home.spawn(None, &[]).killed(after);
                 self.tally.in_recovery += 1;
                 if !dead.killed() {
                     clients.ledger.violates(format!("a starting node ended by itself: {dead:?}"));
@@ -166,13 +170,13 @@ impl Campaign {
             Death::At(point, count) => Some(format!("{point}:{count}")),
             Death::Blind | Death::Chain => None,
         };
-        let node = match home.spawn(fault.as_deref(), &[]).ready() {
+        let node = match home.try_start(fault.as_deref(), &[]) {
             Ok(node) => node,
             Err(dead) => return self.died(clients, death, &dead),
         };
         self.tally.recoveries.push(node.recovery);
         if let Err(Gone) = Self::settle(home, clients, &node) {
-            let dead = node.ended();
+            let dead = node.dead();
             return self.died(clients, death, &dead);
         }
         self.signals(clients, death, node);
@@ -194,10 +198,10 @@ impl Campaign {
         let dead = std::thread::scope(|scope| {
             scope.spawn(|| clients.drive(at, &mut rng, &stop));
             let until = Instant::now() + life;
-            while Instant::now() < until && node.is_alive() {
+            while Instant::now() < until && !node.has_ended() {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            let dead = node.kill();
+            let dead = node.killed();
             stop.store(true, Ordering::Relaxed);
             dead
         });
@@ -225,20 +229,22 @@ impl Campaign {
 
     /// Everything is settled, the node ends in order, and the checker looks at what it left.
     fn last_life(&mut self, home: &mut Home, clients: &Clients) {
-        let node = match home.spawn(None, &[]).ready() {
+        let node = match home.try_start(None, &[]) {
             Ok(node) => node,
             Err(dead) => return clients.ledger.violates(format!("the node did not start: {dead:?}")),
         };
         self.tally.recoveries.push(node.recovery);
         let settled = Self::settle(home, clients, &node);
-        let dead = node.terminate();
+        let dead = node.terminated();
         if settled.is_err() || !dead.status.is_some_and(|status| status.success()) {
             return clients.ledger.violates(format!("the last node ended by itself: {dead:?}"));
         }
         verify::actions(home, &clients.ledger);
         // Of a journal whose beginning was released the checker cannot decide everything again.
         if home.memory == u64::MAX {
-            if let Err(found) = checker::check(home, &clients.ledger.log()) {
+            if let Err(found) =
+                check(home.data(), &home.dir.join("clients.log"), &clients.ledger.log(), &SECRETS)
+            {
                 clients.ledger.violates(found);
             }
             self.tally.checked += 1;

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::client::Connection;
+use crate::home::Home;
 use crate::ledger::{Signal, Unit};
-use crate::node::{Dead, Home, Node};
+use crate::node::Node;
+use crate::program::Dead;
 use crate::rng::Rng;
 use crate::traffic::{Clients, Sending};
 use crate::verify;
@@ -183,9 +185,9 @@ fn refuse(device: &Device, plant: Option<&str>) -> Refused {
     let unit = clients.ledger.enter(large());
     let mut connection = Connection::open(node.ingress).unwrap();
     assert_eq!(clients.send(&mut connection, unit), Sending::Gone, "what is not durable has no answer");
-    ended_by(&node.ended(), "journal could not be synced");
-    let refused = match home.spawn(None, &[]).ready() {
-        Ok(node) => panic!("it started on what the device refuses: {:?}", node.kill()),
+    ended_by(&node.dead(), "journal could not be synced");
+    let refused = match home.try_start(None, &[]) {
+        Ok(node) => panic!("it started on what the device refuses: {:?}", node.killed()),
         Err(dead) => dead,
     };
 
@@ -193,9 +195,9 @@ fn refuse(device: &Device, plant: Option<&str>) -> Refused {
     let node = home.start();
     assert!(verify::resend(&clients, &node).is_ok(), "the node went away");
     assert_eq!(clients.send_new(node.ingress, &mut rng), Sending::Answered);
-    node.kill();
+    node.killed();
     device.mount_anew();
-    let last = home.spawn(None, &[]).ready();
+    let last = home.try_start(None, &[]);
     Refused { home, clients, refused, last, _owned: owned }
 }
 
@@ -207,7 +209,7 @@ fn what_a_device_refused_is_not_taken_from_the_page_cache() {
     let node = last.unwrap_or_else(|dead| panic!("what was answered is lost: {dead:?}"));
     clients.ledger.look_again();
     assert!(verify::decided(&clients, &node, &home.secret("admin.token"), u64::MAX).is_ok());
-    assert!(node.terminate().status.is_some_and(|status| status.success()));
+    assert!(node.terminated().status.is_some_and(|status| status.success()));
     assert_eq!(clients.ledger.violations(), Vec::<String>::new());
 }
 
@@ -218,7 +220,7 @@ fn a_recovery_that_trusts_the_page_cache_is_noticed() {
     let Some(device) = Device::mount("rw") else { return };
     let Refused { last, .. } = refuse(&device, Some("journal-trusts-cache"));
     match last {
-        Ok(node) => panic!("nothing was lost: {:?}", node.kill()),
+        Ok(node) => panic!("nothing was lost: {:?}", node.killed()),
         Err(dead) => ended_by(&dead, "the journal is damaged"),
     }
 }
@@ -238,7 +240,7 @@ fn a_start_warns_of_a_mount_that_discards_and_removes_what_was_set_aside() {
         assert!(std::time::Instant::now() < until, "{} is still there", left.display());
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let dead = node.terminate();
+    let dead = node.terminated();
     assert!(dead.status.is_some_and(|status| status.success()), "{dead:?}");
     let warned = |line: &String| line.contains("mounted with `discard`");
     assert_eq!(dead.said.iter().filter(|line| warned(line)).count(), 1, "{dead:?}");

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::node::{Home, Node, PATIENCE};
+use crate::home::{Home, PATIENCE};
+use crate::node::Node;
 use crate::rng::Rng;
 use crate::traffic::{Clients, Sending};
 use crate::verify;
@@ -116,7 +117,7 @@ fn below_the_mark_signals_are_refused_and_room_lets_them_in_again() {
     volume.fill(16 << 20);
     send_until(&clients, &node, &mut rng, Sending::Shed);
     all_decided(&home, &clients, &node);
-    node.kill();
+    node.killed();
 
     let node = home.start();
     send_until(&clients, &node, &mut rng, Sending::Shed);
@@ -125,7 +126,7 @@ fn below_the_mark_signals_are_refused_and_room_lets_them_in_again() {
     send_until(&clients, &node, &mut rng, Sending::Answered);
     assert!(verify::resend(&clients, &node).is_ok(), "what was refused is taken now");
     all_decided(&home, &clients, &node);
-    let dead = node.terminate();
+    let dead = node.terminated();
     assert!(dead.status.is_some_and(|status| status.success()), "{dead:?}");
 }
 
@@ -143,14 +144,14 @@ fn a_write_without_room_stops_the_node_and_loses_nothing() {
         scope.spawn(|| clients.drive(at, &mut rng, &stop));
         let until = Instant::now() + PATIENCE;
         // The mark is looked at once a second; a node that saw it in time gets another chance to be surprised.
-        while node.is_alive() && Instant::now() < until {
+        while !node.has_ended() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(300));
             volume.fill(0);
             std::thread::sleep(Duration::from_millis(1500));
             volume.make_room();
         }
-        let alive = node.is_alive();
-        let dead = if alive { node.kill() } else { node.ended() };
+        let alive = !node.has_ended();
+        let dead = if alive { node.killed() } else { node.dead() };
         stop.store(true, Ordering::Relaxed);
         assert!(!alive, "it never ended: {dead:?}");
         dead
@@ -161,7 +162,7 @@ fn a_write_without_room_stops_the_node_and_loses_nothing() {
     let node = home.start();
     assert!(verify::resend(&clients, &node).is_ok(), "what got no answer is taken now");
     all_decided(&home, &clients, &node);
-    node.terminate();
+    node.terminated();
     verify::actions(&home, &clients.ledger);
     assert_eq!(clients.ledger.violations(), Vec::<String>::new());
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
-use crate::client::Answer;
+use crate::http::Answer;
 
 /// Signals that are sent, and answered, as one.
 #[derive(Debug)]

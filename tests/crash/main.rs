@@ -19,26 +19,23 @@
 #[cfg(feature = "faults")]
 mod action_key;
 mod campaign;
-mod checker;
-mod checker_program;
 mod client;
 mod device;
 mod disk_full;
+mod home;
 mod ledger;
-mod node;
 #[cfg(feature = "faults")]
 mod planted;
-#[path = "../simulation/rng.rs"]
-mod rng;
+#[path = "../support/mod.rs"]
+mod support;
 mod sync_error;
-#[cfg(feature = "faults")]
-#[path = "../it/targets.rs"]
-#[expect(dead_code, reason = "the tests from outside use all of it")]
-mod targets;
 mod traffic;
 mod verify;
 
 use campaign::{Campaign, Plan};
+#[cfg(feature = "faults")]
+use support::targets;
+use support::{checker, http, node, program, rng};
 
 fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().expect(variable))

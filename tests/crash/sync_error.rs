@@ -6,7 +6,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::node::{Dead, Home};
+use crate::home::Home;
+use crate::program::Dead;
 use crate::rng::Rng;
 use crate::traffic::Clients;
 use crate::verify;
@@ -42,18 +43,18 @@ fn fails(file: &str, when: usize) {
     let inject = format!("inject=fdatasync:error=EIO:when={when}");
     let wrapper = ["strace", "-D", "-f", "-e", "trace=fdatasync,fsync", "-e", &inject];
     let paths = ["-P", path.to_str().unwrap(), "-o", trace.to_str().unwrap()];
-    let mut node = home.spawn(None, &[&wrapper[..], &paths].concat()).ready().unwrap();
+    let mut node = home.try_start(None, &[&wrapper[..], &paths].concat()).unwrap();
 
     let stop = AtomicBool::new(false);
     let (at, mut rng) = (node.ingress, Rng::new(7));
     let dead = std::thread::scope(|scope| {
         scope.spawn(|| clients.drive(at, &mut rng, &stop));
         let until = Instant::now() + Duration::from_mins(1);
-        while node.is_alive() && Instant::now() < until {
+        while !node.has_ended() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let alive = node.is_alive();
-        let dead = if alive { node.kill() } else { node.ended() };
+        let alive = !node.has_ended();
+        let dead = if alive { node.killed() } else { node.dead() };
         stop.store(true, Ordering::Relaxed);
         assert!(!alive, "it never ended: {dead:?}");
         dead
@@ -65,7 +66,7 @@ fn fails(file: &str, when: usize) {
     let node = home.start();
     assert!(verify::resend(&clients, &node).is_ok(), "the node went away");
     assert!(verify::decided(&clients, &node, &home.secret("admin.token"), u64::MAX).is_ok());
-    assert!(node.terminate().status.is_some_and(|status| status.success()));
+    assert!(node.terminated().status.is_some_and(|status| status.success()));
     verify::actions(&home, &clients.ledger);
     assert_eq!(clients.ledger.violations(), Vec::<String>::new());
 }

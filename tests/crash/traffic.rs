@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::client::{Answer, Connection};
+use crate::client::Connection;
+use crate::http::Answer;
 use crate::ledger::{Ledger, Signal, Unit};
 use crate::rng::Rng;
 

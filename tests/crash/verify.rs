@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::client::{Answer, Connection};
+use crate::client::Connection;
+use crate::home::{Home, PATIENCE};
+use crate::http::Answer;
 use crate::ledger::Ledger;
-use crate::node::{Home, Node, PATIENCE};
+use crate::node::Node;
 use crate::traffic::{Clients, Sending};
 
 /// The node went away; what was left is for the next one.

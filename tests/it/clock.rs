@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::http::Answer;
-use crate::node::{Node, PATIENCE, command, signal};
+use crate::node::{Node, PATIENCE, signal};
+use crate::program::command;
 
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;

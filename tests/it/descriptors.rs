@@ -9,7 +9,8 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::hostile::{client, crowd};
 use crate::http::{read_answer, try_exchange};
-use crate::node::{Node, PROGRAM, command_of, ends, signal};
+use crate::node::{Node, signal};
+use crate::program::{PROGRAM, command_of, ends};
 use crate::wire::{connect, send, signed};
 
 /// A node whose limits of open files are these.

@@ -228,7 +228,7 @@ fn every_route_is_described() {
 
 /// The commands below these words, themselves included where they do something.
 fn commands(words: &[String], found: &mut Vec<String>) {
-    let mut help = std::process::Command::new(env!("CARGO_BIN_EXE_gemba"));
+    let mut help = std::process::Command::new(crate::program::PROGRAM);
     let output = help.args(words).arg("--help").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let Some(list) = text.split("\nCommands:\n").nth(1) else { return found.push(words.join(" ")) };

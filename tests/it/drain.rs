@@ -42,7 +42,7 @@ fn a_killed_node_keeps_what_it_answered() {
 #[test]
 fn two_nodes_cannot_share_a_directory() {
     let first = Node::start();
-    let output = crate::node::command(&first.dir).arg("serve").output().unwrap();
+    let output = crate::program::command(&first.dir).arg("serve").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("is held by another gemba process"), "{said}");

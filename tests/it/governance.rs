@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::actions;
 use crate::http::{Answer, exchange};
-use crate::node::{Node, PATIENCE, command, signal};
+use crate::node::{Node, PATIENCE, signal};
+use crate::program::command;
 use crate::signals::wait_until;
 use crate::targets::{Does, Target};
 use crate::wire::{assert_problem, raw};

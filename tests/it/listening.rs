@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::node::{Node, PATIENCE, PROGRAM, command, command_of, ends, free_address, signal};
+use crate::node::{Node, PATIENCE, free_address, signal};
+use crate::program::{PROGRAM, command, command_of, ends};
 
 /// What a node says that is to listen there, and how it ends.
 fn refused(key: &str, address: &str) -> String {

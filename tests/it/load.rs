@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, PATIENCE, PROGRAM, command, command_of, ends};
+use crate::node::{Node, PATIENCE};
+use crate::program::{PROGRAM, command, command_of, ends};
 use crate::signals::{catches, wait_until};
 
 /// Far longer than a test waits: what ends such a run is not its time.

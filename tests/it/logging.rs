@@ -4,7 +4,8 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::node::{Node, READY, command, ends, signal};
+use crate::node::{Node, READY, signal};
+use crate::program::{command, ends};
 
 const TARGETS: [&str; 10] =
     ["config", "disk", "net", "ingress", "kanban", "jidoka", "andon", "kaizen", "operator", "line"];

@@ -14,33 +14,30 @@ mod examples;
 mod good_requests;
 mod governance;
 mod h2;
-#[allow(dead_code, reason = "other tests use the rest")]
 mod hostile;
-mod http;
 mod layout;
 mod limits;
 mod listening;
 mod load;
 mod logging;
-#[cfg_attr(feature = "faults", allow(dead_code, reason = "other tests use the rest"))]
-mod node;
 mod not_signals;
 mod operator;
 mod parts;
 mod plane;
 mod process;
-#[allow(dead_code, reason = "other tests use the rest")]
-mod rabbit;
 mod readme;
 mod refusals;
 mod room;
 mod senders;
+mod shared;
 mod signals;
 mod stops;
 mod strangers;
 mod streams;
 #[cfg(feature = "faults")]
 mod supervision;
-mod targets;
-mod tools;
+#[path = "../support/mod.rs"]
+mod support;
 mod wire;
+
+use support::{http, node, program, rabbit, targets, tools};

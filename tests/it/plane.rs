@@ -8,7 +8,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::hostile::{client, connect_from, crowd};
 use crate::http::{Answer, read_answer};
-use crate::node::{Node, PATIENCE, PROGRAM, command_of, signal};
+use crate::node::{Node, PATIENCE, signal};
+use crate::program::{PROGRAM, command_of};
 use crate::wire::{connect, raw, send};
 
 const LIVE: &[u8] = b"GET /livez HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";

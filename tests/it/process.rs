@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, PATIENCE, PROGRAM, READY, command, command_of, signal};
+use crate::node::{Node, PATIENCE, READY, signal};
+use crate::program::{PROGRAM, command, command_of};
 
 /// Who a node runs as that is not root, and a group that is not its user's.
 const USER: u32 = 54_321;

@@ -5,7 +5,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::http::try_exchange;
-use crate::node::{Node, PATIENCE, PROGRAM, command, command_of, free_address, signal};
+use crate::node::{Node, PATIENCE, free_address, signal};
+use crate::program::{PROGRAM, command, command_of};
 
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;

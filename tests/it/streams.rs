@@ -92,7 +92,7 @@ fn lines_that_are_lost_are_counted() {
 fn a_start_that_is_refused_ends_though_nobody_reads_why() {
     let dir = tempfile::tempdir().unwrap();
     let (_reader, writer) = full_pipe();
-    let mut command = crate::node::command(dir.path());
+    let mut command = crate::program::command(dir.path());
     command.arg("serve").env("GEMBA_INGRESS__LISTEN", "192.0.2.1:80").stderr(writer);
     let mut child = command.spawn().unwrap();
     let until = Instant::now() + PATIENCE;

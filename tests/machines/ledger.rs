@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use gemba::event::{Kind, Seq};
 use gemba::kanban::journal::record::Decoder;
 use gemba::kanban::journal::{Damage, Tail, scan};
 
-use crate::checker_program::checker;
+use crate::checker::check;
 
 /// One signal that an edge has answered for.
 #[derive(Clone, Debug)]
@@ -131,10 +130,5 @@ impl Ledger {
 
 /// The oracles O1 to O10, by the program that has them, on a node that ended in order and whose clients say this.
 pub fn oracles(data_dir: &Path, log: &str) {
-    let path = data_dir.with_extension("clients");
-    std::fs::write(&path, log).unwrap();
-    let output = Command::new(checker()).arg(data_dir).arg(&path).arg("--ended").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    println!("machines: checker: {}", said.trim_end());
-    assert!(output.status.success(), "{said}");
+    check(data_dir, &data_dir.with_extension("clients"), log, &[]).unwrap();
 }

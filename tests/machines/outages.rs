@@ -63,7 +63,7 @@ fn a_broker_that_is_not_there_is_a_longer_queue() {
         (status["role"].as_str(), status["broker"]["backlog_events"].as_u64()),
         (Some("edge"), Some(1000))
     );
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gemba"));
+    let mut command = Command::new(crate::program::PROGRAM);
     command.args(["status", "--config", "gemba.toml", "--admin", &edge.node().admin.to_string()]);
     let shown = command.current_dir(edge.home.path()).output().unwrap();
     let (said, table) = (String::from_utf8_lossy(&shown.stderr), String::from_utf8_lossy(&shown.stdout));

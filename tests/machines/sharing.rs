@@ -12,7 +12,8 @@ use crate::firestore_fake::{Fake, Fault};
 use crate::history::History;
 use crate::ledger::{journal_of, oracles};
 use crate::line::{Machine, Sender, section, wait_until};
-use crate::node::{command, free_ports};
+use crate::node::free_ports;
+use crate::program::command;
 use crate::rabbit::Broker;
 use crate::targets::{Does, Target};
 

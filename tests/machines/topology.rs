@@ -4,7 +4,7 @@ use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
 use crate::line::{Machine, Sender, broker_health, section, wait_until};
-use crate::node::command;
+use crate::program::command;
 use crate::rabbit::Broker;
 
 fn trouble(machine: &Machine) -> String {

@@ -11,15 +11,14 @@
 mod clients;
 mod disk;
 mod line;
-#[path = "../checker/oracles/mod.rs"]
-mod oracles;
 mod plan;
 #[cfg(feature = "faults")]
 mod planted;
-mod rng;
 mod seed;
 mod shards;
 mod store;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -27,6 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oracles::Summary;
 use seed::{Found, Report};
+use support::{oracles, rng};
 
 /// Runs a seed; a panic is a finding like another.
 fn run(seed: u64) -> Result<Report, Found> {

@@ -4,6 +4,7 @@
 #![cfg(loom)]
 #![allow(dead_code, unused_imports)]
 
+// Compiled anew: loom stands in for std in it.
 #[path = "../../../src/ring/mod.rs"]
 mod ring;
 

@@ -7,8 +7,8 @@ use std::process::Command;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
-use crate::node::free_ports;
-use crate::tools::missing;
+use super::node::free_ports;
+use super::tools::missing;
 
 pub const PASSWORD: &str = "a password of 24 bytes or more";
 

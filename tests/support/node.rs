@@ -1,22 +1,22 @@
 //! A running node in a directory of its own, on ports of its own.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::http::{Answer, exchange, try_exchange};
+use super::http::{Answer, exchange, try_exchange};
+use super::program::{Dead, Process, command};
 
 pub struct Node {
     pub dir: PathBuf,
     pub ingress: SocketAddr,
     pub admin: SocketAddr,
-    child: Child,
-    lines: Mutex<mpsc::Receiver<String>>,
-    said: Vec<String>,
+    /// From the start of the process until it took signals.
+    pub recovery: Duration,
+    data: PathBuf,
+    process: Process,
     /// Keeps the directory until the node is gone.
     owned: Option<tempfile::TempDir>,
 }
@@ -55,33 +55,25 @@ impl Node {
     }
 
     /// Starts a node with a command that runs `gemba serve`, and whose standard error is a pipe.
-    pub fn start_command(dir: &Path, mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        // The command holds its end of a pipe.
-        drop(command);
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                // Nobody listens any more only when the test is over.
-                let _over = sender.send(line);
-            }
-        });
+    pub fn start_command(dir: &Path, command: Command) -> Self {
+        let mut process = Process::spawn(command, PATIENCE);
+        let Some(line) = process.wait_for(READY) else { never_said(READY, &process) };
+        Self::of(process, &line, dir, &dir.join("data"))
+    }
+
+    /// The node that a process has become, by the `line` that has [`READY`].
+    pub fn of(process: Process, line: &str, dir: &Path, data: &Path) -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut node = Self {
+        Self {
             dir: dir.to_owned(),
-            ingress: nowhere,
-            admin: nowhere,
-            child,
-            lines: Mutex::new(lines),
-            said: Vec::new(),
+            // A processor's signals come from the broker.
+            ingress: address(line, "signals").unwrap_or(nowhere),
+            admin: address(line, "operators").unwrap(),
+            recovery: process.age(),
+            data: data.to_owned(),
+            process,
             owned: None,
-        };
-        let line = node.wait_for(READY);
-        // A processor's signals come from the broker.
-        node.ingress = address(&line, "signals").unwrap_or(nowhere);
-        node.admin = address(&line, "operators").unwrap();
-        node
+        }
     }
 
     /// Starts a node whose standard error goes elsewhere, on ports that were free a moment ago.
@@ -94,48 +86,29 @@ impl Node {
             .env("GEMBA_INGRESS__LISTEN", ingress.to_string())
             .env("GEMBA_ADMIN__LISTEN", admin.to_string())
             .stderr(stderr);
-        let child = command.spawn().unwrap();
-        drop(command);
-        let (_, lines) = mpsc::channel();
-        let (dir, lines) = (dir.to_owned(), Mutex::new(lines));
-        let mut node = Self { dir, ingress, admin, child, lines, said: Vec::new(), owned: None };
+        let mut process = Process::spawn(command, PATIENCE);
         let until = Instant::now() + PATIENCE;
-        let request = b"GET /readyz HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";
-        while try_exchange(admin, request).is_none_or(|answer| answer.status != 200) {
+        while !is_ready(admin) {
             assert!(Instant::now() < until, "the node is not ready");
-            assert!(node.child.try_wait().unwrap().is_none(), "the node has ended");
+            assert!(!process.has_ended(), "the node has ended");
             std::thread::sleep(Duration::from_millis(5));
         }
-        node
+        let (recovery, dir) = (process.age(), dir.to_owned());
+        Self { data: dir.join("data"), dir, ingress, admin, recovery, process, owned: None }
     }
 
     /// Waits for a line on standard error that has `words` in it.
     pub fn wait_for(&mut self, words: &str) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match self.lines.get_mut().unwrap().recv_timeout(left) {
-                Ok(line) => {
-                    self.said.push(line.clone());
-                    if line.contains(words) {
-                        return line;
-                    }
-                }
-                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => {
-                    panic!("the node never said {words:?}, but: {:#?}", self.said)
-                }
-            }
-        }
+        self.process.wait_for(words).unwrap_or_else(|| never_said(words, &self.process))
     }
 
     /// All of standard error, once the process has ended.
     pub fn everything_said(&mut self) -> String {
-        self.said.extend(self.lines.get_mut().unwrap().iter());
-        self.said.join("\n")
+        self.process.everything_said().join("\n")
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
-        self.dir.join("data").join(name)
+        self.data.join(name)
     }
 
     pub fn secret(&self, name: &str) -> String {
@@ -165,7 +138,6 @@ impl Node {
     }
 
     /// A request to a node that may be starting again.
-    #[cfg(feature = "faults")]
     pub fn try_request(
         &self,
         method: &str,
@@ -177,11 +149,9 @@ impl Node {
     }
 
     /// Waits until the node says that it is ready.
-    #[cfg(feature = "faults")]
     pub fn wait_until_ready(&self) {
         let until = Instant::now() + PATIENCE;
-        let request = b"GET /readyz HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";
-        while try_exchange(self.admin, request).is_none_or(|answer| answer.status != 200) {
+        while !is_ready(self.admin) {
             assert!(Instant::now() < until, "the node is not ready");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -189,15 +159,10 @@ impl Node {
 
     /// Asks the operator plane with the first token.
     pub fn ask(&self, path: &str) -> Answer {
-        let token = self.secret("admin.token");
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: gemba\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
-        );
-        exchange(self.admin, request.as_bytes())
+        self.try_ask(path).expect("an answer")
     }
 
     /// The same of a node that may have ended.
-    #[cfg(feature = "faults")]
     pub fn try_ask(&self, path: &str) -> Option<Answer> {
         let token = self.secret("admin.token");
         let request = format!(
@@ -234,12 +199,12 @@ impl Node {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Resident memory of the process.
     pub fn rss_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
@@ -250,33 +215,49 @@ impl Node {
         self.ended()
     }
 
+    /// The same of a node that may end otherwise, or not at all.
+    pub fn terminated(mut self) -> Dead {
+        self.signal("TERM");
+        self.process.dead()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill();
+        self.ended();
+    }
+
+    /// The same, and what it said.
+    pub fn killed(self) -> Dead {
+        self.process.killed(Duration::ZERO)
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        self.process.signal(name);
     }
 
     /// Whether the process has ended by itself.
-    #[cfg(feature = "faults")]
     pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.process.has_ended()
     }
 
     pub fn ended(&mut self) -> ExitStatus {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < until, "the node did not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.process.ended().expect("the node did not end")
     }
+
+    /// Waits for its end, if it ends.
+    pub fn dead(mut self) -> Dead {
+        self.process.dead()
+    }
+}
+
+fn never_said(words: &str, process: &Process) -> ! {
+    panic!("the node never said {words:?}, but: {:#?}", process.said())
+}
+
+fn is_ready(admin: SocketAddr) -> bool {
+    let request = b"GET /readyz HTTP/1.1\r\nhost: gemba\r\nconnection: close\r\n\r\n";
+    try_exchange(admin, request).is_some_and(|answer| answer.status == 200)
 }
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
@@ -287,14 +268,6 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> V
     }
     request.push_str("\r\n");
     [request.as_bytes(), body].concat()
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _killed = self.child.kill();
-        let _reaped = self.child.wait();
-    }
 }
 
 /// An address of this machine on which nobody listens.
@@ -327,55 +300,6 @@ fn address(line: &str, plane: &str) -> Option<SocketAddr> {
     let (json, text) = (format!("\"{plane}\":\"http://"), format!(" {plane}=http://"));
     let rest = line.split(&json).nth(1).or_else(|| line.split(&text).nth(1))?;
     Some(rest.split(['"', ' ']).next().unwrap().parse().unwrap())
-}
-
-/// The program.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_gemba");
-
-/// What should have ended has not by then.
-const ENDS_WITHIN: Duration = Duration::from_mins(1);
-
-/// A command, and how it ends: what waits for a file that never comes fails the test.
-pub fn ends(mut command: Command) -> (Option<i32>, String) {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let until = Instant::now() + ENDS_WITHIN;
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() >= until {
-            child.kill().unwrap();
-            panic!("{command:?} does not end");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
-}
-
-/// The program in `dir`, with free ports and nothing of the caller's environment that concerns it.
-pub fn command(dir: &Path) -> Command {
-    command_of(PROGRAM, dir)
-}
-
-/// The same for a program that runs it.
-pub fn command_of(program: &str, dir: &Path) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        let shown = name.to_string_lossy();
-        if shown.starts_with("GEMBA_") || shown.starts_with("TAI2030_") {
-            command.env_remove(name);
-        }
-    }
-    command
-        .current_dir(dir)
-        .env("GEMBA_INGRESS__LISTEN", "127.0.0.1:0")
-        .env("GEMBA_ADMIN__LISTEN", "127.0.0.1:0")
-        .env("GEMBA_KANBAN__LOW_WATER_MIB", "1")
-        // The table of identities is touched at random: a large one would hide what a test looks for in memory.
-        .env("GEMBA_DEDUP__SIGNALS", "20000")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    command
 }
 
 /// A signal as a sender would write it.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::node::PATIENCE;
+use super::node::PATIENCE;
 
 /// What it does with a request.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,18 @@
+//! What the tests share: nodes and how they end, what stands around them, and what must hold of what they leave.
+//!
+//! A test program takes all of it as one module, by one `#[path]`, and uses its part. It is no crate of its own: only a test program
+//! is told where our program is and which features it has, and one that knows our library would let the unit tests wait until
+//! both are built. `tests/it/shared.rs` finds what nobody uses.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub mod checker;
+pub mod firestore_fake;
+pub mod http;
+pub mod node;
+pub mod oracles;
+pub mod program;
+pub mod rabbit;
+pub mod rng;
+pub mod targets;
+pub mod tools;
