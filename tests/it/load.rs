@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::node::{Node, PATIENCE};
 use crate::program::{PROGRAM, command, command_of, ends};
-use crate::signals::{catches, wait_until};
+use crate::signals::{hears, wait_until};
 
 /// Far longer than a test waits: what ends such a run is not its time.
 const LONG: [&str; 2] = ["--duration", "600"];
@@ -114,7 +114,7 @@ fn a_signal_ends_the_wait_for_a_node_too() {
     let mut node = Node::start();
     node.kill();
     let run = spawned(load(&node, &LONG));
-    wait_until("SIGINT is caught", || catches(run.id(), 2));
+    wait_until("signals are heard", || hears(run.id()));
     std::thread::sleep(Duration::from_millis(700));
     signal(&run, "INT");
     let (exit, _, said) = ended(run);
