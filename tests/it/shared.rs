@@ -114,6 +114,24 @@ fn no_file_is_included_twice_without_a_reason() {
     assert!(found.is_empty(), "share it in tests/support, or say why above it: {found:#?}");
 }
 
+#[test]
+fn what_the_quick_tests_leave_out_is_there_and_runs_elsewhere() {
+    let read =
+        |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let quick = read("tests/quick");
+    let left_out = quick.split("\nlong=(\n").nth(1).unwrap().split("\n)").next().unwrap();
+    for test in left_out.lines().map(str::trim) {
+        let (module, name) = test.split_once("::").unwrap();
+        let text = read(&format!("tests/it/{module}.rs"));
+        assert!(
+            text.contains(&format!("\n#[test]\nfn {name}() {{")),
+            "tests/quick leaves out {test}, which is no test"
+        );
+    }
+    let all = read("tests/all");
+    assert!(all.contains("\ncargo test --locked\n") && !all.contains("--skip"), "tests/all runs every test");
+}
+
 /// Each kind of violation, once.
 #[test]
 fn what_these_rules_forbid_is_found() {
