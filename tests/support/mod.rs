@@ -5,6 +5,7 @@
 //! both are built. `tests/it/shared.rs` finds what nobody uses.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 pub mod checker;
 pub mod firestore_fake;
