@@ -119,14 +119,16 @@ fn what_the_quick_tests_leave_out_is_there_and_runs_elsewhere() {
     let read =
         |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let quick = read("tests/quick");
-    let left_out = quick.split("\nlong=(\n").nth(1).unwrap().split("\n)").next().unwrap();
-    for test in left_out.lines().map(str::trim) {
-        let (module, name) = test.split_once("::").unwrap();
-        let text = read(&format!("tests/it/{module}.rs"));
-        assert!(
-            text.contains(&format!("\n#[test]\nfn {name}() {{")),
-            "tests/quick leaves out {test}, which is no test"
-        );
+    for (list, under) in [("units", "src"), ("outside", "tests/it")] {
+        let there = files(&[under]);
+        let list = quick.split(&format!("\n{list}=(\n")).nth(1).unwrap().split("\n)").next().unwrap();
+        for test in list.lines().map(str::trim) {
+            let (module, name) = test.rsplit_once("::").unwrap();
+            let top = format!("{under}/{}", module.split("::").next().unwrap());
+            let name = format!("fn {name}(");
+            let is_there = there.iter().any(|(path, text)| path.starts_with(&top) && text.contains(&name));
+            assert!(is_there, "tests/quick leaves out {test}, which is no test");
+        }
     }
     let all = read("tests/all");
     assert!(all.contains("\ncargo test --locked\n") && !all.contains("--skip"), "tests/all runs every test");
