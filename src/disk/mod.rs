@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use beside::{PIECE_BYTES, REST, write_beside};
-pub use disposer::{Disposer, Disposing, set_aside};
+pub use disposer::{Disposer, set_aside};
 pub use private::{Closed, NotPrivate, keep_private};
 pub use real::{DataLock, RealDisk, instead_of_a_directory};
 pub use storage::{Disk, File};

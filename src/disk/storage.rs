@@ -48,6 +48,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file. Offsets are explicit, so that readers and the one writer never share a cursor.
+#[allow(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait File: Send + Sync {
     /// Writes all of `bytes` at `at`, extending the file where needed.
     ///
@@ -67,11 +68,6 @@ pub trait File: Send + Sync {
     /// # Errors
     /// Whatever the file system says.
     fn len(&self) -> io::Result<u64>;
-    /// # Errors
-    /// Whatever the file system says.
-    fn is_empty(&self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
-    }
     /// Cuts the file to `len` bytes.
     ///
     /// # Errors

@@ -22,4 +22,4 @@ pub use batch::ReceiptKey;
 pub use error::LogError;
 pub use reader::Reader;
 pub use sealed::Sealed;
-pub use writer::{Committed, Log, SEGMENT_BYTES};
+pub use writer::{Log, SEGMENT_BYTES};

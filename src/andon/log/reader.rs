@@ -20,7 +20,7 @@ use crate::event::Seq;
 use crate::framed_log::{FrameOffset, FrameSeed, Frames, Header as _, PIECES};
 use crate::proof::note::Signer;
 use crate::receipt::canonical::{self, Fields, Logged};
-use crate::receipt::commitment::{EntryType, receipt_entry};
+use crate::receipt::commitment::receipt_entry;
 use crate::receipt::{Gist, ReceiptId};
 
 /// Sees what was committed; cheap to clone, for any thread.
@@ -46,7 +46,6 @@ pub struct Found {
     pub gist: Gist,
     /// It is about a signal itself, and final for it.
     pub of_signal: bool,
-    pub log_index: u64,
     /// The whole receipt, canonical JSON.
     pub json: Vec<u8>,
 }
@@ -66,12 +65,6 @@ impl Reader {
         signer: &dyn Signer,
     ) -> Self {
         Self { disk, dir, seed, index, recent: Arc::default(), origin: signer.name().into() }
-    }
-
-    /// The last signed checkpoint.
-    #[must_use]
-    pub fn checkpoint(&self) -> String {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).checkpoint().to_owned()
     }
 
     /// The receipt of this name.
@@ -108,17 +101,6 @@ impl Reader {
         Ok(logged)
     }
 
-    /// Every receipt of the log in order, each proven against its entry.
-    pub fn all(&self, visit: &mut dyn FnMut(Found)) -> Result<(), LogError> {
-        self.walk(|_, _| true, &mut |header, index, record, place| {
-            if record.entry[0] == EntryType::Receipt as u8 {
-                let fields = canonical::load(record.compact).ok_or_else(|| unreadable(place))?;
-                visit(self.prove(&fields, header, index, record, place)?);
-            }
-            Ok(())
-        })
-    }
-
     fn prove(
         &self,
         fields: &Fields<'_>,
@@ -145,7 +127,7 @@ impl Reader {
         };
         let mut json = Vec::with_capacity(1024);
         canonical::receipt(fields, &logged, &mut json);
-        Ok(Found { gist: fields.gist, of_signal: fields.origin.is_some(), log_index, json })
+        Ok(Found { gist: fields.gist, of_signal: fields.origin.is_some(), json })
     }
 
     /// The frame at `place`, from memory if it was asked for lately; `None` where none begins.

@@ -27,7 +27,6 @@ mod tests;
 mod waits;
 
 pub use failed::Failed;
-pub use lookup::Check;
 pub use marks::Marks;
 pub use port::Lanes;
 pub use reach::Ending;
