@@ -53,7 +53,9 @@ mod inside {
     pub mod codec;
     pub mod event;
     pub mod expression;
+    pub mod ids;
     pub mod limits;
+    pub mod names;
     pub mod percent;
     pub mod place;
     pub mod proof;

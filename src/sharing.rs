@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::event::{Position, Seq, Subject, TimerKind, UnixMillis};
+use crate::ids::{Position, Seq, Subject, TimerKind, UnixMillis};
 use crate::limits::{ADOPTED_BYTES_MAX, PARTITIONS_MAX};
 use crate::signal::{Fingerprint, Illegal, Rule, Signal};
 

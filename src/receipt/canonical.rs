@@ -7,7 +7,7 @@
 
 use super::{About, Draft, Earlier, Gist, Policy, ReceiptId, ReceiptType, StateName};
 use crate::codec::Reader;
-use crate::event::{ActionId, JournalId, Seq, UnixMillis};
+use crate::ids::{ActionId, JournalId, Seq, UnixMillis};
 use crate::signal::Assurance;
 
 /// Version of the renderer and of the compact form.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use strum::{EnumCount, FromRepr, IntoStaticStr, VariantArray};
 
-pub use crate::event::{ActionId, JournalId, Seq, UnixMillis};
+pub use crate::ids::{ActionId, JournalId, Seq, UnixMillis};
 use crate::signal::Signal;
 use crate::variants::array;
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use strum::{FromRepr, VariantArray};
 
 use super::identity::Fingerprint;
-use super::names::{Provenance, Text};
-use super::rules::{self, Illegal, Name, Rule};
+use super::names::Text;
+use crate::names::{Illegal, Name, Provenance, Rule, check_body};
 
 /// How urgent the sender says it is; a degraded governor decides only on `Critical`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromRepr, VariantArray)]
@@ -67,7 +67,7 @@ impl Unchecked {
     /// [`Illegal`]: the first field that does not.
     pub fn check(self) -> Result<Signal, Illegal> {
         let Self { body, id, tenant, sku, kind, severity, provenance, digest } = self;
-        rules::check_body(body.len())?;
+        check_body(body.len())?;
         let own_id = id.check(&body, "id", Rule::Printable)?;
         kind.check(&body, "type", Rule::Printable)?;
         let own_tenant = tenant.check(&body, "tenant", Rule::Name)?;

@@ -3,7 +3,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::names::{Identified, Provenance};
+use crate::names::{Identified, Provenance};
 
 /// First half of a SHA-256: 128 bits, so that a collision is not to be found by chance or on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

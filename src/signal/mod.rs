@@ -20,15 +20,14 @@ pub mod identity;
 mod json;
 pub mod names;
 mod parse;
-pub mod rules;
 mod unfit;
 
+pub use crate::names::{Assurance, Identified, Illegal, Name, Provenance, Rule, is_name};
 pub use checked::{Severity, Signal, Signals, Unchecked};
 pub use identity::Fingerprint;
 pub use json::is_strict;
-pub use names::{Assurance, Identified, Provenance, Text};
+pub use names::Text;
 pub use parse::{Fixed, Form, UnsupportedForm, parse};
-pub use rules::{Illegal, Name, Rule, is_name};
 pub use unfit::{Reason, Unfit};
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::attributes::Attributes;
 use super::checked::{Severity, Signal, Signals, Unchecked};
-use super::names::{Provenance, Text};
+use super::names::Text;
 use super::unfit::{Reason, Unfit};
 use crate::limits::BATCH_SIGNALS_MAX;
+use crate::names::Provenance;
 use crate::percent;
 use crate::rfc3339;
 use crate::signature::Verified;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::rules::Illegal;
 use crate::limits::BATCH_SIGNALS_MAX;
+use crate::names::Illegal;
 
 /// Why something is not a signal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::hmac as mac;
 
 use super::refusal::Refusal;
-use crate::signal::{Illegal, Provenance};
+use crate::names::{Illegal, Provenance};
 
 /// Keys that one source may have at a time, so that rotation overlaps and a request's cost is bounded.
 pub const KEYS_MAX: usize = 8;

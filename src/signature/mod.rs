@@ -38,8 +38,8 @@ pub use key::{BadKey, KEYS_MAX, SECRET_BYTES_MIN, SIGNATURES_MAX};
 pub use refusal::{Now, Refusal};
 
 #[cfg(test)]
-use crate::signal::Identified;
-use crate::signal::{Assurance, Provenance};
+use crate::names::Identified;
+use crate::names::{Assurance, Provenance};
 
 /// How a source signs. The names are those of the configuration.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::limits::REASON_BYTES_MAX;
-use crate::signal::{Illegal, Rule};
+use crate::names::{Illegal, Rule};
 
 /// What a person or a target says, or calls something: an actor, a reason, a rule. At most [`REASON_BYTES_MAX`] bytes; what is longer is cut, and
 /// ends in `…`.

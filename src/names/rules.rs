@@ -109,7 +109,7 @@ impl Name {
     }
 
     /// Of a signal, whose names were checked when it was made.
-    pub(super) fn checked(text: &str) -> Self {
+    pub(crate) fn checked(text: &str) -> Self {
         Self(text.into())
     }
 }
@@ -138,7 +138,7 @@ impl fmt::Debug for Name {
 ///
 /// # Errors
 /// [`Illegal`].
-pub(super) fn check_body(bytes: usize) -> Result<(), Illegal> {
+pub fn check_body(bytes: usize) -> Result<(), Illegal> {
     let rule = Rule::AtMost(BODY_BYTES_MAX);
     if bytes <= BODY_BYTES_MAX { Ok(()) } else { Err(Illegal { field: "body", rule, found: bytes }) }
 }
