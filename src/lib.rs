@@ -46,6 +46,7 @@
 
 /// Every module. Others see those that are named below; the feature `inside` opens the rest to tests, benches and fuzz targets.
 /// Without it the compiler names what nothing uses.
+// Its files stand in src, not in a directory of its own.
 #[path = ""]
 mod inside {
     // Words: pure; no I/O, clock, randomness or threads.
