@@ -316,7 +316,7 @@ fn streams_of_http_2_are_slowed_and_a_quiet_tenant_on_the_same_connection_is_ser
                 let mut under_way = tokio::task::JoinSet::new();
                 while Instant::now() < until {
                     while under_way.len() >= 80 {
-                        under_way.join_next().await;
+                        under_way.join_next().await.unwrap().unwrap();
                     }
                     let mut ready = sender.clone().ready().await.unwrap();
                     let (answer, mut stream) = ready.send_request(request.clone(), false).unwrap();
@@ -325,6 +325,10 @@ fn streams_of_http_2_are_slowed_and_a_quiet_tenant_on_the_same_connection_is_ser
                         assert_eq!(answer.await.unwrap().status(), 429);
                     });
                     tokio::task::yield_now().await;
+                }
+                // Who resets that many streams at once is cut off, and the quiet tenant with it.
+                while let Some(answered) = under_way.join_next().await {
+                    answered.unwrap();
                 }
             };
             let quiet = async {
