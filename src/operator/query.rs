@@ -1,5 +1,7 @@
 //! What stands behind the `?` of a list.
 
+use std::collections::HashSet;
+
 use super::terms::Filter;
 use crate::case::{CaseFilter, CaseId, Cause, Status};
 use crate::event::Seq;
@@ -58,8 +60,12 @@ pub fn dead_letters(query: &str) -> Result<(CaseFilter, Seq, usize), String> {
 
 fn pairs(query: &str) -> Result<Vec<(&str, String)>, String> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let mut names = HashSet::new();
     let decoded = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if !names.insert(name) {
+            return Err(format!("`{name}` is given twice"));
+        }
         let value = percent::decode(value.replace('+', " ").as_bytes());
         let value = value.ok_or_else(|| format!("`{name}` is not percent-encoded UTF-8"))?;
         Ok((name, value))
@@ -68,7 +74,12 @@ fn pairs(query: &str) -> Result<Vec<(&str, String)>, String> {
 }
 
 fn limit(value: &str) -> Result<usize, String> {
-    let limit = value.parse().ok().filter(|limit| (1..=limits::GOVERNORS_LISTED_MAX).contains(limit));
+    let is_plain = value.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = value
+        .parse()
+        .ok()
+        .filter(|_| is_plain)
+        .filter(|limit| (1..=limits::GOVERNORS_LISTED_MAX).contains(limit));
     limit.ok_or_else(|| format!("`limit` must be 1 to {}", limits::GOVERNORS_LISTED_MAX))
 }
 
@@ -82,7 +93,16 @@ mod tests {
             dead_letters("cause=policy&tenant=a%2Fb&status=open&limit=5&after=d-000000000000002a").unwrap();
         assert_eq!((filter.cause, filter.tenant.as_deref()), (Some(Cause::Policy), Some("a/b")));
         assert_eq!((filter.status, after, limit), (Some(Status::Open), Seq(42), 5));
-        for wrong in ["cause=bad", "status=shut", "limit=0", "after=42", "what=1", "tenant=%zz"] {
+        for wrong in [
+            "cause=bad",
+            "status=shut",
+            "limit=0",
+            "limit=%2b5",
+            "limit=5&limit=6",
+            "after=42",
+            "what=1",
+            "tenant=%zz",
+        ] {
             assert!(dead_letters(wrong).is_err(), "{wrong}");
         }
         assert!(governors("tenant=acme&after=acme/vm").is_ok());
