@@ -66,13 +66,26 @@ impl Failure {
     }
 
     fn say(&self) {
-        let mut text = format!("\x1b[1;31merror:\x1b[0m {}", self.what);
+        let mut text = format!("\x1b[1;31merror:\x1b[0m {}", shown(&self.what));
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("\n\n\x1b[1mhint:\x1b[0m {hint}"));
+            text.push_str(&format!("\n\n\x1b[1mhint:\x1b[0m {}", shown(hint)));
         }
         let is_plain = anstream::AutoStream::choice(&io::stderr()) == anstream::ColorChoice::Never;
         diagnostics::say(&if is_plain { anstream::adapter::strip_str(&text).to_string() } else { text });
     }
+}
+
+/// An error holds what somebody wrote: it orders nothing of the terminal, and no line of it passes for another message.
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\n' => shown.push_str("\n  "),
+            control if control.is_control() => shown.extend(control.escape_default()),
+            other => shown.push(other),
+        }
+    }
+    shown
 }
 
 impl From<ConfigError> for Failure {
@@ -114,4 +127,14 @@ pub fn print_table<const N: usize>(
     table.load_style(TableStyle::new()).set_header(heading);
     table.add_rows(rows);
     print(format!("{table}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn an_error_has_no_line_that_passes_for_another_message() {
+        assert_eq!(shown("no file a\n2026 ERROR\x1b[31m\r"), "no file a\n  2026 ERROR\\u{1b}[31m\\r");
+    }
 }
