@@ -15,6 +15,7 @@
 //! does ([`whole_frame_behind`]). The last whole frame may be in the page cache only: [`make_certain`] writes it again
 //! before anything builds on it (decision 16).
 
+pub mod chain_end;
 mod offset;
 mod seed;
 #[cfg(test)]
@@ -43,6 +44,9 @@ pub trait Header: Copy {
     fn crc(&self) -> u32;
     /// Bytes of the content.
     fn length(&self) -> u32;
+    /// Behind the frame with this checksum.
+    #[must_use]
+    fn behind(self, before: u32) -> Self;
     #[must_use]
     fn sealed(self, length: u32, crc: u32) -> Self;
     /// Writes what stands behind magic and checksum, all of it.

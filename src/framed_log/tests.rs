@@ -65,6 +65,11 @@ impl Header for Plain {
         self.length
     }
 
+    /// Nothing of it says so.
+    fn behind(self, _before: u32) -> Self {
+        self
+    }
+
     fn sealed(self, length: u32, crc: u32) -> Self {
         Self { crc, length }
     }

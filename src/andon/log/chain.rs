@@ -59,7 +59,7 @@ impl Chain {
     /// The segment that is written.
     #[must_use]
     pub fn segment(&self) -> u64 {
-        self.tail.place().segment
+        self.tail.end.place().segment
     }
 
     #[must_use]
@@ -67,10 +67,10 @@ impl Chain {
         self.tail.path()
     }
 
-    /// Whether a frame of so many bytes goes into the segment that is written.
+    /// Whether a frame of `bytes` fits into the rest of the segment.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.tail.place().offset + bytes as u64 <= self.segment_bytes
+        self.tail.end.has_room(bytes, self.segment_bytes)
     }
 
     /// Goes on in a new segment, which begins with the tree as it is without the open batch. `bounds` are those of the
@@ -79,7 +79,7 @@ impl Chain {
     /// # Errors
     /// [`LogError::Io`].
     pub fn rotate(&mut self, origin: &str, tree: &Tree, bounds: (u64, u64)) -> Result<(), LogError> {
-        let (index, before) = (self.segment() + 1, self.tail.before());
+        let (index, before) = (self.segment() + 1, self.tail.end.before());
         let header = segment::Header::begin((self.seed, origin), tree, index, before, bounds);
         self.tail = segment::create(&*self.disk, &self.dir, &header)?;
         Ok(())
@@ -88,6 +88,6 @@ impl Chain {
     /// Seals a frame as the one that follows. Returns where it is to be written, and its header.
     pub fn seal(&mut self, header: frame::Header, frame: &mut [u8]) -> (Tail, frame::Header) {
         let at = self.tail.clone();
-        (at, self.tail.seal(header, frame, self.seed))
+        (at, self.tail.end.seal(header, frame, self.seed))
     }
 }

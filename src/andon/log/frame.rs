@@ -47,6 +47,10 @@ impl framed_log::Header for Header {
         self.length
     }
 
+    fn behind(self, before: u32) -> Self {
+        Self { before, ..self }
+    }
+
     fn sealed(self, length: u32, crc: u32) -> Self {
         Self { crc, length, ..self }
     }

@@ -37,7 +37,7 @@ impl Sealed {
 
     /// Shows the batch to readers. Returns its buffer.
     pub(super) fn show(self, index: &mut Index) -> Vec<u8> {
-        let place = self.at.place();
+        let place = self.at.end.place();
         index.committed(place.segment, place.offset, &self.header, self.note);
         self.bytes
     }

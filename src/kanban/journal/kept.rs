@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::chain_end::ChainEnd;
 use super::scan::Segment;
 use super::segment::{self, Spares};
 use crate::disk::Disk;
 use crate::event::Seq;
+use crate::framed_log::chain_end::ChainEnd;
 
 /// From the oldest on; the last one is written.
 pub struct KeptSegments {
@@ -57,7 +57,7 @@ impl KeptSegments {
         let file = segment::create(&*self.disk, &self.dir, &spare, header)?;
         let segment::Header { index, first, .. } = header;
         self.segments.push(Segment { index, first, path: self.path(index) });
-        Ok(ChainEnd::begin(file, &header))
+        Ok(segment::chain_end(file, &header))
     }
 
     /// Recycles the segments whose events are all numbered `through` or below. Returns how many these are.

@@ -1,7 +1,6 @@
 //! The journal: the only truth of a node. Everything else (states, identities, receipts) is derived from it and can
 //! be rebuilt. Append-only segments of checksummed frames; one writer; recovery by the tail rule of [`mod@scan`].
 
-mod chain_end;
 pub mod frame;
 mod kept;
 mod open_frame;

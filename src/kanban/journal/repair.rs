@@ -9,11 +9,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::chain_end::ChainEnd;
 use super::frame;
 use super::segment::{self, Lineage};
 use crate::disk::{Disk, File, set_aside};
 use crate::event::{Epoch, Seq};
+use crate::framed_log::chain_end::ChainEnd;
 use crate::framed_log::{Header as _, find};
 
 /// What a repair would keep and lose.
@@ -137,7 +137,7 @@ impl Plan {
                 None => {}
             }
         }
-        let mut chain = Chain { disk, dir, lineage, bytes: self.segment_bytes, end: None };
+        let mut mended = MendedSegments { disk, dir, lineage, bytes: self.segment_bytes, end: None };
         let (mut epoch, mut before) = (Epoch(0), None);
         let mut later = 0;
         for kept in &self.frames {
@@ -150,9 +150,9 @@ impl Plan {
             epoch = Epoch(kept.header.epoch.0 + later);
             let mut bytes = vec![0; kept.header.frame_bytes()];
             disk.open(&kept.path)?.read_at(&mut bytes, kept.offset)?;
-            chain.append(frame::Header { epoch, ..kept.header }, &mut bytes)?;
+            mended.append(frame::Header { epoch, ..kept.header }, &mut bytes)?;
         }
-        chain.close()?;
+        mended.close()?;
         Renaming { act: Act::SetAside, number: taken + 1 }.note(disk, dir)?;
         finish(disk, dir)?;
         Ok(taken + 1)
@@ -251,7 +251,7 @@ fn beside(segment: &Path, extension: &str) -> PathBuf {
 }
 
 /// The new segments.
-struct Chain<'a> {
+struct MendedSegments<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
     lineage: Lineage,
@@ -259,13 +259,13 @@ struct Chain<'a> {
     end: Option<ChainEnd>,
 }
 
-impl Chain<'_> {
+impl MendedSegments<'_> {
     fn append(&mut self, header: frame::Header, bytes: &mut [u8]) -> io::Result<()> {
         let has_room = self.end.as_ref().is_some_and(|end| end.has_room(bytes.len(), self.bytes));
         if !has_room {
             let next = self.begin(&header)?;
             if let Some(done) = self.end.replace(next) {
-                done.sync()?;
+                done.file().sync_data()?;
             }
         }
         match &mut self.end {
@@ -281,12 +281,12 @@ impl Chain<'_> {
         let file = self.disk.create(&beside(&segment::path(self.dir, index), MENDED))?;
         segment::fill(&*file, self.bytes, |_took| {})?;
         file.write_all_at(&header.to_bytes(), 0)?;
-        Ok(ChainEnd::begin(file, &header))
+        Ok(segment::chain_end(file, &header))
     }
 
     fn close(self) -> io::Result<()> {
         if let Some(end) = self.end {
-            end.sync()?;
+            end.file().sync_data()?;
         }
         self.disk.sync_dir(self.dir)
     }

@@ -19,6 +19,7 @@ use bytes::BufMut;
 use crate::clock;
 use crate::disk::{Disk, File, PIECE_BYTES, REST, set_aside, write_beside};
 use crate::event::{Epoch, JournalId, Seq};
+use crate::framed_log::chain_end::ChainEnd;
 use crate::framed_log::{FrameOffset, FrameSeed, NotAHeader, SegmentKind};
 use crate::ring::Mark;
 
@@ -120,6 +121,12 @@ pub fn path(dir: &Path, index: u64) -> PathBuf {
 #[must_use]
 pub fn begin(index: u64) -> FrameOffset {
     FrameOffset { segment: index, offset: HEADER_BYTES as u64 }
+}
+
+/// Where a new segment grows that has its header.
+#[must_use]
+pub fn chain_end(file: Arc<dyn File>, header: &Header) -> ChainEnd {
+    ChainEnd::new(file, begin(header.index), header.before)
 }
 
 fn is_spare(path: &Path) -> bool {

@@ -4,13 +4,12 @@
 //! of it (promise P1). Numbers are spent before the write: if it fails they stay unused. After a failed write or
 //! sync the writer refuses everything; the page cache can no longer be trusted (fsyncgate), and restart is recovery.
 //!
-//! The parts: `open_frame` is the frame that is built, `chain_end` the file that grows, `kept` the segments there are.
+//! The parts: `open_frame` is the frame that is built, `end` the file that grows, `kept` the segments there are.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::chain_end::ChainEnd;
 use super::frame::{self, Mark};
 use super::kept::KeptSegments;
 use super::open_frame::OpenFrame;
@@ -18,6 +17,7 @@ use super::scan::End;
 use super::segment::{self, Lineage, Spares};
 use crate::disk::{Disk, File};
 use crate::event::{Epoch, Kind, Seq, UnixMillis};
+use crate::framed_log::chain_end::ChainEnd;
 use crate::limits::FRAME_BYTES_MAX;
 
 /// Why nothing more can be written. The process must end: restart is recovery.
@@ -174,9 +174,9 @@ impl Writer {
     pub fn sync(&mut self) -> Result<(), WriteError> {
         self.check()?;
         crate::fault::point("K8");
-        let mut synced = self.end.sync();
+        let mut synced = self.end.file().sync_data();
         if crate::fault::planted("retry-failed-sync") && synced.is_err() {
-            synced = self.end.sync();
+            synced = self.end.file().sync_data();
         }
         synced.map_err(|source| self.fail("synced", source))?;
         self.unsynced = false;
