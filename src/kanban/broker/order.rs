@@ -29,6 +29,8 @@ pub enum Verdict<T> {
     Take { message: T, behind: Seq, skips: bool },
     /// All of it was taken.
     Repeat(T),
+    /// It was delivered again while it waits: one delivery of the two is enough. This is the earlier one.
+    Twin(T),
     /// It waits for what is missing before it.
     Held,
     /// The edge is not known here, and what it sent before was taken by somebody else.
@@ -57,7 +59,7 @@ impl<T> Order<T> {
                 self.held.keys().next_back().is_some_and(|(after, _)| *after > span.after);
             return match self.held.insert((span.after, span.through), message) {
                 None => Verdict::Held,
-                Some(twin) => Verdict::Repeat(twin),
+                Some(twin) => Verdict::Twin(twin),
             };
         }
         self.through = Some(span.through);

@@ -287,11 +287,12 @@ impl Suspect {
         if signals == 1 {
             return self.begin_one(whole);
         }
-        if self.note(Noted::Begun(whole.clone()))? < ENDS {
+        let whole = Noted::Begun(whole);
+        if self.note(whole.clone())? < ENDS {
             return Ok(Care::Alone);
         }
         // From here on its signals are noted.
-        self.strike(|line| line.what == Noted::Begun(whole.clone()));
+        self.strike(|line| line.what == whole);
         Ok(Care::OneByOne)
     }
 

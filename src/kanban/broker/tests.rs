@@ -164,7 +164,7 @@ proptest! {
                         let signals = message::open(origin, &Bytes::from(body.clone()), None).unwrap();
                         taken.extend(signals.into_iter().map(|(seq, _)| seq).filter(|seq| *seq > behind));
                     }
-                    Verdict::Repeat(_) | Verdict::Held => {}
+                    Verdict::Repeat(_) | Verdict::Twin(_) | Verdict::Held => {}
                     // The broker gives it again once the edge is known.
                     Verdict::Stranger(message) => return Some(message),
                 }
@@ -202,6 +202,17 @@ fn an_edge_that_others_knew_is_a_stranger_until_it_is_adopted() {
     assert_eq!(order.offer(span(5, 9), 'a'), Verdict::Take { message: 'a', behind: Seq(5), skips: true });
     assert_eq!(order.offer(span(3, 9), 'b'), Verdict::Repeat('b'));
     assert_eq!(order.offer(span(8, 12), 'c'), Verdict::Take { message: 'c', behind: Seq(9), skips: false });
+}
+
+#[test]
+fn what_comes_again_while_it_waits_is_no_repeat_of_what_was_taken() {
+    let mut order = Order::new(Some(Seq(4)));
+    let span = |after, through| Span { after: Seq(after), through: Seq(through) };
+    assert_eq!(order.offer(span(9, 12), 'a'), Verdict::Held);
+    assert_eq!(order.offer(span(9, 12), 'b'), Verdict::Twin('a'));
+    assert_eq!(order.held(), 1);
+    assert_eq!(order.offer(span(4, 9), 'c'), Verdict::Take { message: 'c', behind: Seq(4), skips: false });
+    assert_eq!(order.ready(), Some((span(9, 12), 'b')));
 }
 
 #[test]

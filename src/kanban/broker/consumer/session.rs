@@ -21,7 +21,7 @@ use super::reader::{Content, Reader, Received};
 use super::rebalance::Rebalance;
 use super::resequencer::{Key, Resequencer};
 use super::staging::Staging;
-use super::subscription::{Incoming, Subscriptions};
+use super::subscription::{DeliveryTag, Incoming, Subscriptions};
 use crate::event::{Seq, Subject};
 use crate::kanban::broker::mac::Keys;
 use crate::kanban::broker::message::Span;
@@ -244,8 +244,12 @@ impl<'a> Session<'a> {
                 if received.suspect {
                     self.quarantine.repeats(&received.origin);
                 }
-                self.marks.repeats.add(1);
-                self.staging.add_repeat(received.tag);
+                self.acknowledge_repeat(received.tag);
+                Ok(())
+            }
+            // It is not durable, so what is suspected of it stays noted.
+            Verdict::Twin(received) => {
+                self.acknowledge_repeat(received.tag);
                 Ok(())
             }
             Verdict::Take { message, behind, skips } => {
@@ -258,12 +262,17 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn acknowledge_repeat(&mut self, tag: DeliveryTag) {
+        self.marks.repeats.add(1);
+        self.staging.add_repeat(tag);
+    }
+
     /// What waited for this one has its turn.
     fn settle_what_waited(&mut self, key: &Key) -> Result<(), String> {
         while let Some(verdict) = self.resequencer.next(key, Instant::now()) {
             match verdict {
                 Verdict::Take { message, behind, skips } => self.hand_on(message, behind, skips)?,
-                other @ (Verdict::Repeat(_) | Verdict::Held | Verdict::Stranger(_)) => {
+                other @ (Verdict::Repeat(_) | Verdict::Twin(_) | Verdict::Held | Verdict::Stranger(_)) => {
                     self.settle(key, other)?;
                 }
             }

@@ -199,3 +199,19 @@ impl<'a> Subscriptions<'a> {
         left.map(|each| each.partition).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_takes_in_twice_as_many_up_to_a_bound_and_never_fewer() {
+        let depths: Vec<u16> =
+            std::iter::successors(Some(3), |depth| Some(deeper(*depth))).take(20).collect();
+        assert_eq!(depths[..4], [3, 6, 12, 24]);
+        assert_eq!(depths.last(), Some(&SHARED_PREFETCH));
+        for configured in [SHARED_PREFETCH, SHARED_PREFETCH + 1, u16::MAX] {
+            assert_eq!(deeper(configured), configured);
+        }
+    }
+}
