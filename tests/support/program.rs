@@ -201,8 +201,6 @@ pub fn command_of(program: &str, dir: &Path) -> Command {
         .env("GEMBA_INGRESS__LISTEN", "127.0.0.1:0")
         .env("GEMBA_ADMIN__LISTEN", "127.0.0.1:0")
         .env("GEMBA_KANBAN__LOW_WATER_MIB", "1")
-        // Each start fills one segment and prepares another: hundreds of nodes would write tens of gigabytes.
-        .env("GEMBA_KANBAN__SEGMENT_MIB", "8")
         // The table of identities is touched at random: a large one would hide what a test looks for in memory.
         .env("GEMBA_DEDUP__SIGNALS", "20000");
     command
