@@ -5,7 +5,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use gemba::event::{ActionId, Event, JournalId, Kind, Outcome, Seq, Subject, TimerKind, UnixMillis};
-use gemba::jidoka::governor::{Arm, Effects, Governor};
+use gemba::jidoka::governor::{ActionRequest, Arm, Effects, Governor};
 use gemba::jidoka::policy::example::Expected;
 use gemba::jidoka::policy::{Pack, Question, Room};
 use gemba::jidoka::rules::{Rules, RulesSource};
@@ -162,7 +162,7 @@ fn observe(bencher: Bencher, rules: &Rules, signals: &[Signal]) {
             for event in events {
                 governor.step(event, rules, &mut effects);
             }
-            assert!(effects.intents.is_empty());
+            assert!(effects.requests.is_empty());
             effects.clear();
         });
 }
@@ -191,7 +191,7 @@ fn step_shipped_packs(bencher: Bencher, which: &str) {
             for event in events {
                 let (seq, time) = (event.seq, event.time);
                 governor.step(event, &rules, &mut effects);
-                if let Some(intent) = effects.intents.pop() {
+                if let Some(ActionRequest { intent, .. }) = effects.requests.pop() {
                     governor.step(outcome(&subject, intent.action, seq.next(), time), &rules, &mut effects);
                 }
             }

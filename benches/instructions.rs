@@ -21,7 +21,7 @@ use aws_lc_rs::hmac;
 use bytes::Bytes;
 use gemba::disk::{Disk, RealDisk};
 use gemba::event::{Event, Feed, Kind, Note, Seq, Subject, UnixMillis};
-use gemba::jidoka::action::ActionRequest;
+use gemba::jidoka::governor::ActionRequest;
 use gemba::jidoka::governor::{Effects, Governor};
 use gemba::jidoka::ownership::PartitionOwnership;
 use gemba::jidoka::rules::{Compiled, Rules, RulesSource};

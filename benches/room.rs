@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gemba::event::{Event, Feed, Kind, Seq, UnixMillis};
-use gemba::jidoka::action::ActionRequest;
+use gemba::jidoka::governor::ActionRequest;
 use gemba::jidoka::governor::Governor;
 use gemba::jidoka::rules::{Compiled, Rules, RulesSource};
 use gemba::jidoka::stage as shard;

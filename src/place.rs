@@ -64,19 +64,33 @@ pub struct Text {
     origin: Arc<str>,
     text: String,
     values: Vec<Value>,
-    /// Lines mean something to the reader.
-    is_file: bool,
+    origin_kind: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    File,
+    /// The program has it in itself.
+    BuiltIn,
+    /// A variable or a flag: its lines mean nothing to the reader.
+    Variable,
 }
 
 impl Text {
     #[must_use]
     pub fn file(name: &str, text: String) -> Self {
-        Self { origin: name.into(), values: values::values(&text), text, is_file: true }
+        Self { origin: name.into(), values: values::values(&text), text, origin_kind: Origin::File }
+    }
+
+    /// A file that the program has in itself.
+    #[must_use]
+    pub fn built_in(name: &str, text: &str) -> Self {
+        Self { origin_kind: Origin::BuiltIn, ..Self::file(name, text.to_owned()) }
     }
 
     #[must_use]
     pub fn variable(name: &str, text: String) -> Self {
-        Self { origin: name.into(), values: values::values(&text), text, is_file: false }
+        Self { origin: name.into(), values: values::values(&text), text, origin_kind: Origin::Variable }
     }
 
     #[must_use]
@@ -87,7 +101,15 @@ impl Text {
     /// Whether it is a file, and not a variable or a flag.
     #[must_use]
     pub fn is_file(&self) -> bool {
-        self.is_file
+        match self.origin_kind {
+            Origin::File | Origin::BuiltIn => true,
+            Origin::Variable => false,
+        }
+    }
+
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.origin_kind == Origin::BuiltIn
     }
 
     /// Everything that is set in it.
@@ -113,7 +135,7 @@ impl Text {
     #[must_use]
     pub fn place(&self, span: &Range<usize>) -> Place {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
-        let line = self.is_file.then(|| before.matches('\n').count() + 1);
+        let line = self.is_file().then(|| before.matches('\n').count() + 1);
         Place { origin: Arc::clone(&self.origin), line, column: None }
     }
 

@@ -19,6 +19,7 @@ pub struct GovernorView {
 pub struct SignalStatus {
     /// `accepted`, `decided` or `dead_lettered`.
     pub status: &'static str,
+    pub source: Box<str>,
     pub seq: u64,
     pub receipts: Vec<String>,
 }

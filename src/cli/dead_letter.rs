@@ -271,10 +271,12 @@ impl Order {
             if Some(count) == self.expect {
                 break;
             }
-            return Err(Failure::check(format!(
-                "{count} open dead letters are taken by this filter; nothing was done"
-            ))
-            .hint(format!("look at them with `gemba deadletter list`, then say --expect {count}")));
+            let failure = format!("{count} open dead letters match this filter; nothing was done");
+            let hint = match count {
+                0 => "`gemba deadletter list` shows which are open".to_owned(),
+                _ => format!("look at them with `gemba deadletter list`, then repeat with --expect {count}"),
+            };
+            return Err(Failure::check(failure).hint(hint));
         }
         let (client, count) = (pages.client, ids.len() as u64);
         let (command, verb) = does.named();

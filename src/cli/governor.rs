@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Reach, Sent};
+use super::client::{Client, Reach, Sent};
 use super::output::{self, Failure, cell};
+use crate::limits::GOVERNORS_LISTED_MAX;
 use crate::percent::encode;
 
 #[derive(Debug, Subcommand)]
@@ -14,6 +15,9 @@ pub enum Command {
         /// Only those of this tenant
         #[arg(long)]
         tenant: Option<String>,
+        /// Show this many at most, in the order of tenant and SKU
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
         #[command(flatten)]
         reach: Reach,
         /// Print JSON
@@ -68,14 +72,14 @@ const HEADING: [&str; 8] =
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
-            Self::List { tenant, reach, json } => {
-                let query = tenant.map_or_else(String::new, |tenant| format!("tenant={}", encode(&tenant)));
-                let answer = reach.send("governor list", &Sent { query: &query, ..Sent::default() })?;
+            Self::List { tenant, limit, reach, json } => {
+                let (governors, next) = list(&reach.client()?, tenant.as_deref(), limit as usize)?;
                 if json {
-                    return output::print_json(&answer);
+                    return output::print_json(&json!({"governors": governors, "next": next}));
                 }
-                let governors = answer.get("governors").and_then(Value::as_array);
-                output::print_table(HEADING, governors.into_iter().flatten().map(row))
+                output::print_table(HEADING, governors.iter().map(row))?;
+                let more = next.map_or("", |_| "there may be more: see --limit\n");
+                output::print(more.as_bytes())
             }
             Self::Show { tenant, sku, reach, json } => {
                 let sent = Sent { parts: &[&tenant, &sku], ..Sent::default() };
@@ -90,6 +94,29 @@ impl Command {
             Self::Entitle(order) => order.give("governor entitle", None),
             Self::Revoke(order) => order.give("governor revoke", None),
             Self::Quota { order, remaining } => order.give("governor quota", Some(remaining)),
+        }
+    }
+}
+
+/// At most `limit` governors, and from where there may be more.
+fn list(
+    client: &Client,
+    tenant: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Value>, Option<String>), Failure> {
+    let tenant = tenant.map_or_else(String::new, |tenant| format!("&tenant={}", encode(tenant)));
+    let (mut governors, mut next) = (Vec::new(), None::<String>);
+    loop {
+        let after = next.take().map_or_else(String::new, |after| format!("&after={}", encode(&after)));
+        let page = (limit - governors.len()).min(GOVERNORS_LISTED_MAX);
+        let query = format!("limit={page}{tenant}{after}");
+        let mut answer = client.send("governor list", &Sent { query: &query, ..Sent::default() })?;
+        if let Some(Value::Array(found)) = answer.get_mut("governors") {
+            governors.append(found);
+        }
+        next = answer.get("next").and_then(Value::as_str).map(str::to_owned);
+        if next.is_none() || governors.len() >= limit {
+            return Ok((governors, next));
         }
     }
 }

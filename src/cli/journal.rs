@@ -163,10 +163,12 @@ fn repair(dir: &Path, apply: bool, json: bool) -> Result<(), Failure> {
         )?;
     } else {
         for hole in &plan.holes {
-            let told = format!("{}:{}: lost: {}\n", hole.path.display(), hole.offset, lost(hole));
+            let told = format!("{}:{}: damaged; lost: {}\n", hole.path.display(), hole.offset, lost(hole));
             output::print(told.as_bytes())?;
         }
-        output::print(format!("whole: {} events, the last is {}\n", plan.events, plan.last).as_bytes())?;
+        output::print(
+            format!("can be kept: {} events, the last is {}\n", plan.events, plan.last).as_bytes(),
+        )?;
     }
     if plan.holes.is_empty() {
         return Ok(());
@@ -174,7 +176,7 @@ fn repair(dir: &Path, apply: bool, json: bool) -> Result<(), Failure> {
     if !apply {
         let failure = Failure::check("the journal is damaged");
         return Err(failure
-            .hint("with --apply, what is whole becomes the journal; the damaged one is kept beside it"));
+            .hint("--apply makes a new journal of what can be kept; the damaged segments stay beside it"));
     }
     let number = plan.apply(&disk, &journal).map_err(at_journal)?;
     let kept = format!("mended; the damaged segments are now {}/*.damaged-{number}\n", journal.display());

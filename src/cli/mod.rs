@@ -14,8 +14,9 @@ mod progress;
 mod rules;
 mod serve;
 mod sign;
-mod signals;
+mod signal;
 mod status;
+mod system_signals;
 mod targets;
 
 use std::process::ExitCode;
@@ -48,6 +49,9 @@ enum Command {
     Config(config::Command),
     /// Say how a running node does
     Status(status::Status),
+    /// Look at a signal of a running node
+    #[command(subcommand)]
+    Signal(signal::Command),
     /// Look at and steer the governors of a running node
     #[command(subcommand)]
     Governor(governor::Command),
@@ -86,6 +90,7 @@ pub fn run() -> ExitCode {
         Command::Sign(sign) => sign.run(),
         Command::Config(command) => command.run(),
         Command::Status(status) => status.run(),
+        Command::Signal(command) => command.run(),
         Command::Governor(command) => command.run(),
         Command::DeadLetter(command) => command.run(),
         Command::Policy(command) => command.run(),
@@ -101,7 +106,7 @@ pub fn run() -> ExitCode {
 
 /// What a process that stays needs first: signals are heard and standard error cannot hold it up.
 fn prepare() -> Result<SystemOrders, Failure> {
-    let orders = signals::catch()?;
+    let orders = system_signals::catch()?;
     diagnostics::start().map_err(Failure::io)?;
     logging::tell_of_panics();
     Ok(orders)

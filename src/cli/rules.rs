@@ -26,10 +26,10 @@ pub fn rulebook(config: &Config) -> Result<Rulebook, ConfigError> {
 pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
     let governor = config.governor;
     let mut packs = Vec::new();
-    let everyone = places(&config.policy.packs, config.is_built_in, &mut packs)?;
+    let everyone = places(&config.policy.packs, &mut packs)?;
     let mut tenants = BTreeMap::new();
     for (tenant, own) in &config.policy.tenants {
-        tenants.insert(tenant.clone(), places(own, config.is_built_in, &mut packs)?);
+        tenants.insert(tenant.clone(), places(own, &mut packs)?);
     }
     let mailbox = u32::try_from(governor.mailbox).unwrap_or(u32::MAX);
     // A processor journals a governor from the shared store and its waiting signals as one unit.
@@ -58,11 +58,7 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
 }
 
 /// The places of these files among the packs, to which they are added.
-fn places(
-    files: &[PackFile],
-    is_built_in: bool,
-    packs: &mut Vec<PackSource>,
-) -> Result<Vec<usize>, ConfigError> {
+fn places(files: &[PackFile], packs: &mut Vec<PackSource>) -> Result<Vec<usize>, ConfigError> {
     let mut places = Vec::new();
     for file in files {
         let name = file.path.display().to_string();
@@ -70,7 +66,7 @@ fn places(
         places.push(if let Some(place) = known {
             place
         } else {
-            packs.push(PackSource { file: name, text: file.read(is_built_in)? });
+            packs.push(PackSource { file: name, text: file.read()? });
             packs.len() - 1
         });
     }

@@ -93,7 +93,7 @@ fn run(config: &Config, orders: &SystemOrders) -> Result<(), Failure> {
             tracing::info!(target: "gemba::line", "drained: everything accepted is durable");
         }
         (Ended::Drained, Role::All(_) | Role::Processor(..)) => {
-            tracing::info!(target: "gemba::line", "drained: everything accepted is durable and receipted");
+            tracing::info!(target: "gemba::line", "drained: everything accepted is durable, every decision has its receipt");
         }
     }
     diagnostics::flush(DIAGNOSTICS_LAST);

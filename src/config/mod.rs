@@ -64,7 +64,7 @@ pub fn load(
     flags: &Flags,
 ) -> Result<Config, ConfigError> {
     let text = match file {
-        None => Text::file("config/dev.toml (built in)", BUILT_IN.to_owned()),
+        None => Text::built_in("config/dev.toml (built in)", BUILT_IN),
         Some(path) => {
             let shown = path.display().to_string();
             let text = file::streamed_text(path, CONFIG_BYTES_MAX)
@@ -81,11 +81,12 @@ pub fn load(
         let set = variables.iter().find(|(set, _)| set == name);
         set.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
     };
-    let config = Config { is_built_in: file.is_none(), ..Layers(layers).config(&variable)? };
+    let config = Layers(layers).config(&variable)?;
     let is_named = |name: &str| {
         config.secrets().any(|secret| matches!(&secret.kept, Kept::Variable(kept) if kept == name))
     };
-    let warnings = environment::warnings(&variables, is_named);
+    let mut warnings = environment::warnings(&variables, is_named);
+    warnings.extend(config.policy.unused_files());
     Ok(Config { warnings, ..config })
 }
 

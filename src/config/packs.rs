@@ -31,32 +31,52 @@ pub struct Policy {
 pub struct PackFile {
     pub path: PathBuf,
     pub place: Place,
+    /// A pack that the built-in configuration names is the one that the program has in itself.
+    built_in: Option<&'static str>,
 }
 
 impl PackFile {
-    /// The pack's text, from its file or, under the built-in configuration, built in where no file of this name is.
+    fn new(text: &Text, pack: &Spanned<FilePath>) -> Self {
+        let path = pack.get_ref().0.clone();
+        let built_in = BUILT_IN_PACKS.iter().find(|(name, _)| text.is_built_in() && Path::new(name) == path);
+        Self { place: text.place(&pack.span()), built_in: built_in.map(|(_, text)| *text), path }
+    }
+
+    /// The pack's text.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn read(&self, is_built_in: bool) -> Result<String, ConfigError> {
-        match file::text(&self.path, CONFIG_BYTES_MAX) {
-            Ok(text) => Ok(text),
-            Err(error) => {
-                let own = BUILT_IN_PACKS.iter().find(|(name, _)| is_built_in && Path::new(name) == self.path);
-                let what = || format!("the policy pack {} cannot be read: {error}", self.path.display());
-                own.map(|(_, text)| (*text).to_owned()).ok_or_else(|| ConfigError::new(&self.place, what()))
-            }
+    /// When its file cannot be read.
+    pub fn read(&self) -> Result<String, ConfigError> {
+        if let Some(text) = self.built_in {
+            return Ok(text.to_owned());
         }
+        file::text(&self.path, CONFIG_BYTES_MAX).map_err(|error| {
+            let what = format!("the policy pack {} cannot be read: {error}", self.path.display());
+            ConfigError::new(&self.place, what)
+        })
+    }
+}
+
+impl Policy {
+    /// Files that look as if they held, and do not: a pack that is built in goes before them.
+    pub fn unused_files(&self) -> impl Iterator<Item = ConfigError> {
+        self.packs.iter().filter_map(|pack| {
+            let built_in = pack.built_in?;
+            let text = file::text(&pack.path, CONFIG_BYTES_MAX).ok()?;
+            if text == built_in {
+                return None;
+            }
+            let what = format!("{} is not used: the pack of this name is built in", pack.path.display());
+            let hint = "name a configuration with --config to use packs of your own";
+            Some(ConfigError::new(&pack.place, what).hint(hint))
+        })
     }
 }
 
 impl Layers {
     pub fn policy(&self) -> Result<Policy, ConfigError> {
         let files = |text: &Text, packs: &[Spanned<FilePath>]| {
-            packs
-                .iter()
-                .map(|pack| PackFile { path: pack.get_ref().0.clone(), place: text.place(&pack.span()) })
-                .collect()
+            packs.iter().map(|pack| PackFile::new(text, pack)).collect()
         };
         let common =
             self.0.iter().find_map(|(text, layer)| Some(files(text, layer.policy.packs.as_ref()?.get_ref())));

@@ -57,8 +57,6 @@ pub struct Config {
     /// Where processors share their state.
     pub firestore: Option<Firestore>,
     pub sources: Vec<Source>,
-    /// No file was named, so the packs are built in too.
-    pub is_built_in: bool,
     /// What receipts and log are signed with; an edge has neither.
     pub proof: Option<Proof>,
     /// The process' memory, with its keys, may be dumped when it crashes, and read by others of its user.
@@ -130,7 +128,6 @@ impl Layers {
             sources,
             proof: (role.value != NodeRole::Edge).then(|| self.proof(default_file, variable)).transpose()?,
             role: role.value,
-            is_built_in: false,
             core_dumps: self.or(|l| &l.node.core_dumps, "node.core_dumps", false).value,
             logging,
             warnings: Vec::new(),

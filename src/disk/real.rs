@@ -134,7 +134,10 @@ impl DataLock {
             Ok(()) => Ok(Self { _file: file }),
             Err(fs::TryLockError::WouldBlock) => Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
-                format!("{} is held by another gemba process", path.display()),
+                format!(
+                    "{} is held by another gemba process: end it, or name a different directory with --data-dir",
+                    path.display()
+                ),
             )),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }

@@ -57,6 +57,11 @@ pub enum Refused {
     },
 }
 
+/// A signal is known by its id; in binary mode, where its id is not signed, by its body.
+fn conflict(seq: Seq) -> String {
+    format!("this signal was accepted with different content as seq {seq}")
+}
+
 impl Refused {
     #[must_use]
     pub fn shed(shed: Shed, retry_after: u32) -> Self {
@@ -123,11 +128,9 @@ impl Refused {
                 (503, why.into())
             }
             Self::Conflict { index: None, seq: Seq(0) } => {
-                (409, "the batch holds one id with two different bodies; nothing was taken".into())
+                (409, "the batch holds one signal twice with different content; nothing was taken".into())
             }
-            Self::Conflict { seq, .. } => {
-                (409, format!("this id was accepted with another body as seq {seq}; nothing was taken"))
-            }
+            Self::Conflict { seq, .. } => (409, format!("{}; nothing was taken", conflict(*seq))),
             Self::Busy { why, .. } => (503, (*why).into()),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -135,10 +138,9 @@ impl Refused {
             Self::Unfit(unfit) => {
                 unfit.items().map(|(index, why)| ItemProblem { index, detail: why.to_string() }).collect()
             }
-            Self::Conflict { index: Some(index), seq } => vec![ItemProblem {
-                index: *index as usize,
-                detail: format!("this id was accepted with another body as seq {seq}"),
-            }],
+            Self::Conflict { index: Some(index), seq } => {
+                vec![ItemProblem { index: *index as usize, detail: conflict(*seq) }]
+            }
             Self::NoSuchPath
             | Self::NoSuchSource
             | Self::Method

@@ -6,9 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action::ActionRequest;
 use super::dead_letter::CaseChange;
-use super::governor::{Arm, Effects, Intent};
+use super::governor::{ActionRequest, Arm, Effects, Intent};
 use super::store::{Changes, Commit, Followup};
 use super::timers::Timers;
 use crate::clock::Instant;
@@ -102,9 +101,9 @@ impl Outlet {
         effects.timers.drain(..).for_each(|arm| self.arm(arm));
         effects.drafts.drain(..).for_each(|draft| self.draft(draft));
         effects.cases.drain(..).for_each(|change| self.case(change));
-        for intent in effects.intents.drain(..) {
+        for request in effects.requests.drain(..) {
             if self.is_live {
-                self.order(ActionRequest { intent, maybe_twice: false });
+                self.order(request);
             }
         }
     }

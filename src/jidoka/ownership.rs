@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::action::ActionRequest;
 use super::dead_letter::CaseChange;
+use super::governor::ActionRequest;
 use super::governor::{Effects, Governor};
 use super::outlet::Outlet;
 use super::roster::Roster;
@@ -78,9 +78,9 @@ impl PartitionOwnership {
         let mut put = |effect| self.withheld.push_back(Withheld { partition, by, effect });
         effects.drafts.drain(..).for_each(|draft| put(Effect::Draft(Box::new(draft))));
         effects.cases.drain(..).for_each(|change| put(Effect::Case(change)));
-        for intent in effects.intents.drain(..) {
+        for request in effects.requests.drain(..) {
             if is_live {
-                put(Effect::Request(Box::new(ActionRequest { intent, maybe_twice: false })));
+                put(Effect::Request(Box::new(request)));
             }
         }
     }

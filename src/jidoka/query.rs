@@ -201,7 +201,7 @@ impl Shown<'_> {
             state_before: before.into_str(),
             state_after: governor.state().into_str(),
             waits: governor.waiting() > 0 && effects.drafts.iter().all(|draft| draft.gist.id.ordinal > 0),
-            actions: effects.intents.iter().map(|intent| (*intent.name).into()).collect(),
+            actions: effects.requests.iter().map(|request| (*request.intent.name).into()).collect(),
             transitions: transitions.collect(),
         }
     }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::action::ActionRequest;
+use super::governor::ActionRequest;
 use super::governor::{Effects, Governor};
 use super::inbox::{Barrier, Inbox, Ready};
 use super::outlet::Outlet;

@@ -94,7 +94,7 @@ impl WhatIf {
             governor.step(Event { seq, time, kind }, &self.rules, &mut self.effects);
             self.effects.timers.drain(..).for_each(|arm| self.timers.arm(arm));
             self.effects.cases.clear();
-            let intent = self.effects.intents.drain(..).last();
+            let intent = self.effects.requests.drain(..).last().map(|request| request.intent);
             let action: Option<(Seq, Box<str>)> =
                 intent.as_ref().map(|intent| (intent.action.seq, (*intent.name).into()));
             for draft in self.effects.drafts.drain(..) {

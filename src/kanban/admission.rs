@@ -64,15 +64,16 @@ impl Admission {
         self.positions.are_kept(writer).then(|| settled.min(self.dedup.archived_through()))
     }
 
-    /// The number of a signal, by any of the identities that it may have.
-    pub fn find(&mut self, identities: &[Fingerprint]) -> Result<Option<Seq>, ArchiveError> {
-        for identity in identities {
-            // No digest is asked for, so a conflict is as good as a repeat.
-            if let Known::Repeat { seq } | Known::Conflict { seq } = self.dedup.look(identity, 0)? {
-                return Ok(Some(seq));
-            }
-        }
-        Ok(None)
+    /// The number of each signal that is known by one of these identities, in their order.
+    pub fn find(&mut self, identities: &[Fingerprint]) -> Result<Vec<Option<Seq>>, ArchiveError> {
+        let mut find = |identity| {
+            Ok(match self.dedup.look(identity, 0)? {
+                // No digest is asked for, so a conflict is as good as a repeat.
+                Known::Repeat { seq } | Known::Conflict { seq } => Some(seq),
+                Known::Fresh => None,
+            })
+        };
+        identities.iter().map(&mut find).collect()
     }
 
     /// Why nothing is taken: as others see it, or because so many signals would not be known again.

@@ -37,12 +37,13 @@ pub enum Fatal {
     Space { path: PathBuf, source: std::io::Error },
 }
 
-/// Asks which number a signal has.
+/// Asks which numbers signals have.
 #[derive(Debug)]
 pub struct Query {
     /// One per source that may have sent it.
     pub identities: Vec<Fingerprint>,
-    pub answer: tokio::sync::oneshot::Sender<Option<Seq>>,
+    /// Of each identity, in their order.
+    pub answer: tokio::sync::oneshot::Sender<Vec<Option<Seq>>>,
 }
 
 /// An operator's order, and whom to tell its number once it is durable.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::event::{Arrival, Outcome};
-use crate::jidoka::action::{ActionRequest, Executor, Targets, Watch};
+use crate::jidoka::action::{Executor, Targets, Watch};
+use crate::jidoka::governor::ActionRequest;
 use crate::kaizen::{Collector, Counter, Gauges};
 use crate::ring::{Bell, Full, Mark, Receiver, Sender, Switch};
 

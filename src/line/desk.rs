@@ -2,7 +2,7 @@
 //! is durable and whoever it concerns has stepped it.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -75,6 +75,8 @@ struct Inner {
 const REPLAYED: &str = "it is being replayed";
 const NO_CASE: &str =
     "there is no dead letter of this id; closed ones are kept for `dead_letters.retention_days`";
+const NO_SIGNAL: &str =
+    "no signal of this tenant and id is remembered; one of a binary source cannot be looked up by its id";
 const NO_GOVERNOR: &str = "there is no governor of this tenant and SKU";
 
 fn send<T>(lane: &RefCell<Sender<T>>, value: T) -> Result<(), Refused> {
@@ -347,7 +349,12 @@ fn ordered(seq: Seq, ordinal: u8) -> Ordered {
 }
 
 /// What the log knows of one signal.
-fn status(reader: &Reader, followups: &Followups, seq: Seq) -> Result<SignalStatus, Refused> {
+fn status(
+    reader: &Reader,
+    followups: &Followups,
+    source: Box<str>,
+    seq: Seq,
+) -> Result<SignalStatus, Refused> {
     let mut receipts = Vec::new();
     let mut dead = false;
     let later = followups.of(seq).map_err(|_| Refused::Unavailable)?;
@@ -368,25 +375,35 @@ fn status(reader: &Reader, followups: &Followups, seq: Seq) -> Result<SignalStat
         (false, true) => "dead_lettered",
         (false, false) => "decided",
     };
-    Ok(SignalStatus { status, seq: seq.0, receipts })
+    Ok(SignalStatus { status, source, seq: seq.0, receipts })
 }
 
 impl Line for Desk {
-    fn signal(&self, tenant: &str, id: &str) -> Reply<SignalStatus> {
+    fn signal(&self, tenant: &str, id: &str, source: Option<&str>) -> Reply<SignalStatus> {
         // At a processor the sources are those of its edges.
         let known = Provenance::known();
-        let seen = known.iter().map(|known| &*known.source);
-        let sources: HashSet<&str> =
-            self.0.known.sources.iter().map(|source| &**source).chain(seen).collect();
-        let identities = sources.into_iter().map(|source| Fingerprint::of_id(source, tenant, id)).collect();
+        let seen = known.iter().map(|known| &known.source);
+        let sources: BTreeSet<Box<str>> = match source {
+            Some(source) => [source.into()].into(),
+            None => self.0.known.sources.iter().chain(seen).cloned().collect(),
+        };
+        let identities = sources.iter().map(|source| Fingerprint::of_id(source, tenant, id)).collect();
         self.reply(|inner| async move {
             let (tell, answer) = oneshot::channel();
             send(&inner.journal, journal::Query { identities, answer: tell })?;
-            let missing = Refused::Missing("no signal of this tenant and id is remembered");
-            let seq = answered(answer).await?.ok_or(missing)?;
+            let found = sources.into_iter().zip(answered(answer).await?);
+            let mut found = found.filter_map(|(source, seq)| Some((source, seq?)));
+            let (source, seq) = found.next().ok_or(Refused::Missing(NO_SIGNAL))?;
+            let others: Vec<Box<str>> = found.map(|(source, _)| source).collect();
+            if !others.is_empty() {
+                return Err(Refused::Conflict(format!(
+                    "several sources have a signal of this tenant and id: {source}, {}; name one with `source`",
+                    others.join(", ")
+                )));
+            }
             match &inner.known.decided {
-                Some(decided) => status(&decided.reader, &decided.followups, seq),
-                None => Ok(SignalStatus { status: "accepted", seq: seq.0, receipts: Vec::new() }),
+                Some(decided) => status(&decided.reader, &decided.followups, source, seq),
+                None => Ok(SignalStatus { status: "accepted", source, seq: seq.0, receipts: Vec::new() }),
             }
         })
     }
@@ -412,6 +429,7 @@ impl Line for Desk {
             limit: filter.limit,
         };
         self.reply(|inner| async move {
+            inner.decided()?;
             let question = |answer| Question::Many { page: page.clone(), answer };
             let mut governors: Vec<GovernorView> =
                 inner.ask_all(Seq(0), question).await?.into_iter().flatten().collect();
@@ -427,10 +445,7 @@ impl Line for Desk {
 
     fn dead_letters(&self, filter: CaseFilter, after: Seq, limit: usize) -> Reply<Found> {
         self.reply(|inner| async move {
-            let Some(decided) = &inner.known.decided else {
-                return Ok(Found { count: Some(0), ..Found::default() });
-            };
-            let cases = decided.cases.clone();
+            let cases = inner.decided()?.cases.clone();
             read(move || cases.search(&filter, after, limit)).await
         })
     }

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::supervisor::Restarts;
 use crate::andon::log::{LogError, Sealed};
 use crate::event::{Ack, Arrival};
-use crate::jidoka::action::ActionRequest;
+use crate::jidoka::governor::ActionRequest;
 use crate::jidoka::query::Query;
 use crate::jidoka::stage as shard;
 use crate::jidoka::store::{self, Commit};

@@ -26,7 +26,8 @@ pub struct Asker<'t> {
 /// The asker may not ask this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// No token, or not one of ours.
+    NoToken,
+    /// Not one of ours.
     Unknown,
     /// A token of a lesser role than this one.
     Lesser(Role),
@@ -49,7 +50,8 @@ pub fn authorize<'t>(
     match token {
         Some(found) if found.role >= needed => Ok(Asker { token, is_trusted }),
         Some(_) => Err(Denied::Lesser(needed)),
-        None => Err(Denied::Unknown),
+        None if bearer.is_some() => Err(Denied::Unknown),
+        None => Err(Denied::NoToken),
     }
 }
 
@@ -86,7 +88,7 @@ mod tests {
             assert_eq!(asked(peer, Need::LoopbackOr(Role::Viewer), None), Ok(true), "{peer}");
         }
         for peer in OTHERS {
-            assert_eq!(asked(peer, Need::LoopbackOr(Role::Viewer), None), Err(Denied::Unknown), "{peer}");
+            assert_eq!(asked(peer, Need::LoopbackOr(Role::Viewer), None), Err(Denied::NoToken), "{peer}");
             assert_eq!(
                 asked(peer, Need::LoopbackOr(Role::Viewer), Some(b"wrong")),
                 Err(Denied::Unknown),
@@ -99,7 +101,8 @@ mod tests {
     #[test]
     fn everything_else_needs_its_role_from_anywhere() {
         for peer in OWN.into_iter().chain(OTHERS) {
-            assert_eq!(asked(peer, Need::Role(Role::Viewer), None), Err(Denied::Unknown), "{peer}");
+            assert_eq!(asked(peer, Need::Role(Role::Viewer), None), Err(Denied::NoToken), "{peer}");
+            assert_eq!(asked(peer, Need::Role(Role::Viewer), Some(b"wrong")), Err(Denied::Unknown), "{peer}");
             assert_eq!(asked(peer, Need::Role(Role::Viewer), Some(b"view-token")), Ok(true), "{peer}");
             let lesser = Err(Denied::Lesser(Role::Admin));
             assert_eq!(asked(peer, Need::Role(Role::Admin), Some(b"view-token")), lesser, "{peer}");

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::Need;
-use super::query;
+use super::query::{self, Query};
 use super::terms::{Again, Filter, Refused, Reply, Said};
 use super::token::Role;
 use crate::case::{Case, CaseFilter, CaseId, Found};
@@ -25,13 +25,16 @@ pub struct Operation {
     pub need: Need,
     /// The words of the command that sends it.
     pub command: Option<&'static str>,
+    /// What may stand behind the `?`.
+    parameters: &'static [&'static str],
     body: Body,
     answer: for<'a> fn(&'a dyn Line, &'a Asked) -> Answering<'a>,
 }
 
 /// What the operator plane may ask and order. An order is answered once it is durable and its effect can be seen.
 pub trait Line {
-    fn signal(&self, tenant: &str, id: &str) -> Reply<SignalStatus>;
+    /// The signal of this tenant and id, from this source if one is named.
+    fn signal(&self, tenant: &str, id: &str, source: Option<&str>) -> Reply<SignalStatus>;
     /// The receipt's canonical JSON.
     fn receipt(&self, id: ReceiptId) -> Reply<Vec<u8>>;
     fn governor(&self, subject: Subject) -> Reply<GovernorView>;
@@ -65,7 +68,7 @@ pub(super) enum Body {
 pub(super) struct Asked {
     /// The parts of the path that stand in braces.
     pub parts: Vec<String>,
-    pub query: String,
+    pub query: Query,
     /// Who orders, and why: of operations whose body has a reason.
     pub said: Option<Said>,
     pub quota_remaining: Option<u32>,
@@ -110,6 +113,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "GET /livez",
         need: Need::Nothing,
         command: None,
+        parameters: &[],
         body: Body::Nothing,
         answer: |_, _| Box::pin(async move { shown(&json!({"status": "live"})) }),
     },
@@ -117,6 +121,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "GET /readyz",
         need: Need::Nothing,
         command: None,
+        parameters: &[],
         body: Body::Nothing,
         answer: |line, asked| Box::pin(async move { readiness(line, asked) }),
     },
@@ -124,6 +129,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "GET /metrics",
         need: Need::LoopbackOr(Role::Viewer),
         command: None,
+        parameters: &[],
         body: Body::Nothing,
         answer: |line, _| Box::pin(async move { Ok(Shown::Metrics(line.metrics())) }),
     },
@@ -131,22 +137,29 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "GET /v1/status",
         need: Need::Role(Role::Viewer),
         command: Some("status"),
+        parameters: &[],
         body: Body::Nothing,
         answer: |line, _| Box::pin(async move { shown(&line.status()) }),
     },
     Operation {
         request: "GET /v1/signals/{tenant}/{id}",
         need: Need::Role(Role::Viewer),
-        command: None,
+        command: Some("signal show"),
+        parameters: &["source"],
         body: Body::Nothing,
         answer: |line, asked| {
-            Box::pin(async move { shown(&line.signal(asked.part(0), asked.part(1)).await?) })
+            Box::pin(async move {
+                let tenant = query::tenant(asked.part(0)).map_err(Failed::Wrong)?;
+                let source = query::source(&asked.query).map_err(Failed::Wrong)?;
+                shown(&line.signal(tenant, asked.part(1), source).await?)
+            })
         },
     },
     Operation {
         request: "GET /v1/receipts/{id}",
         need: Need::Role(Role::Viewer),
         command: None,
+        parameters: &[],
         body: Body::Nothing,
         answer: |line, asked| {
             Box::pin(async move {
@@ -159,11 +172,16 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "GET /v1/governors",
         need: Need::Role(Role::Viewer),
         command: Some("governor list"),
+        parameters: &["tenant", "limit", "after"],
         body: Body::Nothing,
         answer: |line, asked| {
             Box::pin(async move {
                 let filter = query::governors(&asked.query).map_err(Failed::Wrong)?;
-                shown(&json!({"governors": line.governors(filter).await?}))
+                let page = filter.limit;
+                let governors = line.governors(filter).await?;
+                let last = governors.last().filter(|_| governors.len() == page);
+                let next = last.map(|last| format!("{}/{}", last.tenant, last.sku));
+                shown(&json!({"governors": governors, "next": next}))
             })
         },
     },
@@ -171,6 +189,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "GET /v1/governors/{tenant}/{sku}",
         need: Need::Role(Role::Viewer),
         command: Some("governor show"),
+        parameters: &[],
         body: Body::Nothing,
         answer: |line, asked| Box::pin(async move { shown(&line.governor(asked.subject()?).await?) }),
     },
@@ -178,6 +197,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/governors/{tenant}/{sku}/halt",
         need: Need::Role(Role::Operator),
         command: Some("governor halt"),
+        parameters: &[],
         body: Body::Reason,
         answer: |line, asked| govern(line, asked, Verb::Halt),
     },
@@ -185,6 +205,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/governors/{tenant}/{sku}/resume",
         need: Need::Role(Role::Operator),
         command: Some("governor resume"),
+        parameters: &[],
         body: Body::Reason,
         answer: |line, asked| govern(line, asked, Verb::Resume),
     },
@@ -192,6 +213,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/governors/{tenant}/{sku}/entitle",
         need: Need::Role(Role::Operator),
         command: Some("governor entitle"),
+        parameters: &[],
         body: Body::Reason,
         answer: |line, asked| govern(line, asked, Verb::Entitle),
     },
@@ -199,6 +221,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/governors/{tenant}/{sku}/revoke",
         need: Need::Role(Role::Operator),
         command: Some("governor revoke"),
+        parameters: &[],
         body: Body::Reason,
         answer: |line, asked| govern(line, asked, Verb::Revoke),
     },
@@ -206,6 +229,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/governors/{tenant}/{sku}/quota",
         need: Need::Role(Role::Operator),
         command: Some("governor quota"),
+        parameters: &[],
         body: Body::ReasonAndQuota,
         answer: |line, asked| match asked.quota_remaining {
             Some(remaining) => govern(line, asked, Verb::Quota(remaining)),
@@ -218,6 +242,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "GET /v1/deadletters",
         need: Need::Role(Role::Viewer),
         command: Some("deadletter list"),
+        parameters: &["cause", "status", "tenant", "sku", "type", "limit", "after"],
         body: Body::Nothing,
         answer: |line, asked| {
             Box::pin(async move {
@@ -232,6 +257,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "GET /v1/deadletters/{id}",
         need: Need::Role(Role::Viewer),
         command: Some("deadletter show"),
+        parameters: &[],
         body: Body::Nothing,
         answer: |line, asked| {
             Box::pin(async move {
@@ -248,6 +274,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/deadletters/{id}/dry-run",
         need: Need::Role(Role::Viewer),
         command: Some("deadletter dry-run"),
+        parameters: &[],
         body: Body::Nothing,
         answer: |line, asked| Box::pin(async move { shown(&line.dry_run(asked.case()?).await?) }),
     },
@@ -255,6 +282,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/deadletters/{id}/replay",
         need: Need::Role(Role::Operator),
         command: Some("deadletter replay"),
+        parameters: &[],
         body: Body::Reason,
         answer: |line, asked| {
             Box::pin(async move { shown(&line.replay(asked.case()?, asked.said()?, Again::Replay).await?) })
@@ -264,6 +292,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/deadletters/{id}/resend",
         need: Need::Role(Role::Operator),
         command: Some("deadletter resend"),
+        parameters: &[],
         body: Body::Reason,
         answer: |line, asked| {
             Box::pin(async move { shown(&line.replay(asked.case()?, asked.said()?, Again::Resend).await?) })
@@ -273,6 +302,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/deadletters/{id}/discard",
         need: Need::Role(Role::Operator),
         command: Some("deadletter discard"),
+        parameters: &[],
         body: Body::Reason,
         answer: |line, asked| {
             Box::pin(async move { shown(&line.discard(asked.case()?, asked.said()?).await?) })
@@ -282,6 +312,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "GET /v1/policy",
         need: Need::Role(Role::Viewer),
         command: Some("policy show"),
+        parameters: &[],
         body: Body::Nothing,
         answer: |line, _| Box::pin(async move { shown(&line.rules().await?) }),
     },
@@ -289,6 +320,7 @@ pub static OPERATIONS: [Operation; 21] = [
         request: "POST /v1/policy/reload",
         need: Need::Role(Role::Admin),
         command: Some("policy reload"),
+        parameters: &[],
         body: Body::Reason,
         answer: |line, asked| {
             Box::pin(async move {
@@ -348,7 +380,7 @@ impl Asked {
     }
 
     fn said(&self) -> Result<Said, Failed> {
-        self.said.clone().ok_or_else(|| Failed::Wrong("a reason is required: {\"reason\":\"…\"}".into()))
+        self.said.clone().ok_or_else(|| Failed::Wrong("a reason is required: say why in `reason`".into()))
     }
 }
 
@@ -389,6 +421,11 @@ impl Operation {
             }
         }
         rest.next().is_none().then_some(given)
+    }
+
+    /// What may stand behind the `?` of its request.
+    pub(super) fn parameters(&self) -> &'static [&'static str] {
+        self.parameters
     }
 
     /// What its body must be.

@@ -6,6 +6,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::operations::{Asked, Body};
 use super::terms::Said;
@@ -15,9 +16,9 @@ use crate::limits::{BODY_READ_SECONDS, ORDER_BYTES_MAX, REASON_BYTES_MAX};
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Order {
-    reason: Option<String>,
+    reason: Option<Value>,
     /// Of `quota` only.
-    quota_remaining: Option<u32>,
+    quota_remaining: Option<Value>,
 }
 
 /// Why a body is no order.
@@ -44,6 +45,12 @@ impl NoOrder {
     }
 }
 
+const NOT_TEXT: &str = "`reason` must be text";
+
+fn not_a_count() -> String {
+    format!("`quota_remaining` must be a whole number from 0 to {}", u32::MAX)
+}
+
 /// Adds to what is asked what `actor` says in the body.
 pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming) -> Result<(), NoOrder> {
     let limit = Duration::from_secs(u64::from(BODY_READ_SECONDS));
@@ -52,9 +59,6 @@ pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming)
     let unread =
         |_| NoOrder::Wrong(format!("the body cannot be read; it has at most {ORDER_BYTES_MAX} bytes"));
     let bytes = bytes.map_err(unread)?.to_bytes();
-    if is == Body::Nothing {
-        return Ok(());
-    }
     let order: Order = if bytes.is_empty() {
         Order::default()
     } else if bytes.trim_ascii_start().first() != Some(&b'{') {
@@ -63,7 +67,12 @@ pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming)
         let unfit = |error| NoOrder::Wrong(format!("the body is not as it should be: {error}"));
         serde_json::from_slice(&bytes).map_err(unfit)?
     };
-    let reason = order.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+    if is == Body::Nothing && (order.reason.is_some() || order.quota_remaining.is_some()) {
+        return Err(NoOrder::Wrong("this request has no body".into()));
+    }
+    let reason = order.reason.as_ref().map(|reason| reason.as_str().ok_or(NOT_TEXT)).transpose();
+    let reason = reason.map_err(|what| NoOrder::Wrong(what.into()))?;
+    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
     if reason.is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
         return Err(NoOrder::Wrong(format!("a reason has at most {REASON_BYTES_MAX} bytes")));
     }
@@ -71,6 +80,8 @@ pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming)
         return Err(NoOrder::Wrong("`quota_remaining` belongs to an order of quota".into()));
     }
     asked.said = reason.map(|reason| Said { actor: actor.into(), reason: reason.into() });
-    asked.quota_remaining = order.quota_remaining;
+    let count = |value: Value| value.as_u64().and_then(|count| count.try_into().ok());
+    let quota = order.quota_remaining.map(|value| count(value).ok_or_else(not_a_count)).transpose();
+    asked.quota_remaining = quota.map_err(NoOrder::Wrong)?;
     Ok(())
 }

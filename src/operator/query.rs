@@ -1,79 +1,84 @@
 //! What stands behind the `?` of a list.
 
-use std::collections::HashSet;
-
 use super::terms::Filter;
 use crate::case::{CaseFilter, CaseId, Cause, Status};
 use crate::event::Seq;
 use crate::limits;
+use crate::names::Rule;
 use crate::percent;
 use crate::variants;
 
-/// `tenant=`, `limit=` and `after=tenant/sku`.
-pub fn governors(query: &str) -> Result<Filter, String> {
-    let mut filter = Filter { limit: limits::GOVERNORS_LISTED_MAX, ..Filter::default() };
-    for (name, value) in pairs(query)? {
-        match name {
-            "tenant" => filter.tenant = Some(value),
-            "limit" => filter.limit = limit(&value)?,
-            "after" => {
-                let (tenant, sku) = value.split_once('/').ok_or("`after` must be tenant/sku")?;
-                filter.after = Some((tenant.into(), sku.into()));
+/// The parameters of a request, each once.
+#[derive(Debug, Default)]
+pub struct Query(Vec<(&'static str, String)>);
+
+impl Query {
+    /// Reads what stands behind the `?`; only these parameters may be there.
+    pub fn read(query: &str, parameters: &[&'static str]) -> Result<Self, String> {
+        let mut read: Vec<(&'static str, String)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Some(name) = parameters.iter().find(|parameter| **parameter == name) else {
+                return Err(match parameters {
+                    [] => format!("unknown parameter `{name}`: this request has none"),
+                    known => format!("unknown parameter `{name}`; known: {}", known.join(", ")),
+                });
+            };
+            if read.iter().any(|(other, _)| other == name) {
+                return Err(format!("`{name}` is duplicated"));
             }
-            _ => return Err(format!("`{name}` is no parameter here; there are tenant, limit and after")),
+            let value = percent::decode(value.replace('+', " ").as_bytes());
+            read.push((name, value.ok_or_else(|| format!("`{name}` is not percent-encoded UTF-8"))?));
         }
+        Ok(Self(read))
     }
-    Ok(filter)
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The name of a tenant.
+pub fn tenant(name: &str) -> Result<&str, String> {
+    Rule::Name.check("tenant", name.as_bytes()).map_err(|illegal| illegal.to_string())
+}
+
+/// A page of governors.
+pub fn governors(query: &Query) -> Result<Filter, String> {
+    let after = query.get("after").map(|after| after.split_once('/').ok_or("`after` must be tenant/sku"));
+    Ok(Filter {
+        tenant: query.get("tenant").map(tenant).transpose()?.map(Into::into),
+        after: after.transpose()?.map(|(tenant, sku)| (tenant.into(), sku.into())),
+        limit: limit(query)?,
+    })
+}
+
+/// The source of a signal.
+pub fn source(query: &Query) -> Result<Option<&str>, String> {
+    let check = |name: &'_ str| Rule::Name.check("source", name.as_bytes()).map(drop);
+    let source = query.get("source");
+    source.map(check).transpose().map_err(|illegal| illegal.to_string())?;
+    Ok(source)
 }
 
 /// A filter of dead letters, the page behind a case, and its length.
-pub fn dead_letters(query: &str) -> Result<(CaseFilter, Seq, usize), String> {
-    let (mut filter, mut after) = (CaseFilter::default(), Seq(0));
-    let mut page = limits::GOVERNORS_LISTED_MAX;
-    for (name, value) in pairs(query)? {
-        match name {
-            "cause" => {
-                let cause = variants::named(&value, &Cause::ALL);
-                filter.cause = Some(cause.map_err(|error| format!("`cause` {error}"))?);
-            }
-            "status" => {
-                let status = variants::named(&value, &Status::ALL);
-                filter.status = Some(status.map_err(|error| format!("`status` {error}"))?);
-            }
-            "tenant" => filter.tenant = Some(value.into()),
-            "sku" => filter.sku = Some(value.into()),
-            "type" => filter.r#type = Some(value.into()),
-            "limit" => page = limit(&value)?,
-            "after" => {
-                let CaseId(seq) = value.parse().map_err(|error| format!("`after`: {error}"))?;
-                after = seq;
-            }
-            _ => {
-                return Err(format!(
-                    "`{name}` is no parameter here; there are cause, status, tenant, sku, type, limit and after"
-                ));
-            }
-        }
-    }
-    Ok((filter, after, page))
+pub fn dead_letters(query: &Query) -> Result<(CaseFilter, Seq, usize), String> {
+    let cause = query.get("cause").map(|value| variants::named(value, &Cause::ALL));
+    let status = query.get("status").map(|value| variants::named(value, &Status::ALL));
+    let filter = CaseFilter {
+        cause: cause.transpose().map_err(|error| format!("`cause` {error}"))?,
+        status: status.transpose().map_err(|error| format!("`status` {error}"))?,
+        tenant: query.get("tenant").map(tenant).transpose()?.map(Into::into),
+        sku: query.get("sku").map(Into::into),
+        r#type: query.get("type").map(Into::into),
+    };
+    let after = query.get("after").map(str::parse).transpose();
+    let CaseId(after) = after.map_err(|error| format!("`after`: {error}"))?.unwrap_or(CaseId(Seq(0)));
+    Ok((filter, after, limit(query)?))
 }
 
-fn pairs(query: &str) -> Result<Vec<(&str, String)>, String> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let mut names = HashSet::new();
-    let decoded = pairs.map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if !names.insert(name) {
-            return Err(format!("`{name}` is given twice"));
-        }
-        let value = percent::decode(value.replace('+', " ").as_bytes());
-        let value = value.ok_or_else(|| format!("`{name}` is not percent-encoded UTF-8"))?;
-        Ok((name, value))
-    });
-    decoded.collect()
-}
-
-fn limit(value: &str) -> Result<usize, String> {
+fn limit(query: &Query) -> Result<usize, String> {
+    let Some(value) = query.get("limit") else { return Ok(limits::GOVERNORS_LISTED_MAX) };
     let is_plain = value.bytes().all(|byte| byte.is_ascii_digit());
     let limit = value
         .parse()
@@ -87,11 +92,15 @@ fn limit(value: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
 
+    const GOVERNORS: &[&str] = &["tenant", "limit", "after"];
+    const DEAD_LETTERS: &[&str] = &["cause", "status", "tenant", "sku", "type", "limit", "after"];
+
     #[test]
     fn a_filter_is_read_whole_or_refused() {
+        let read = |query| Query::read(query, DEAD_LETTERS).and_then(|query| dead_letters(&query));
         let (filter, after, limit) =
-            dead_letters("cause=policy&tenant=a%2Fb&status=open&limit=5&after=d-000000000000002a").unwrap();
-        assert_eq!((filter.cause, filter.tenant.as_deref()), (Some(Cause::Policy), Some("a/b")));
+            read("cause=policy&tenant=a%2Db&status=open&limit=5&after=d-000000000000002a").unwrap();
+        assert_eq!((filter.cause, filter.tenant.as_deref()), (Some(Cause::Policy), Some("a-b")));
         assert_eq!((filter.status, after, limit), (Some(Status::Open), Seq(42), 5));
         for wrong in [
             "cause=bad",
@@ -102,10 +111,19 @@ mod tests {
             "after=42",
             "what=1",
             "tenant=%zz",
+            "tenant=a%2Fb",
+            "tenant=",
         ] {
-            assert!(dead_letters(wrong).is_err(), "{wrong}");
+            assert!(read(wrong).is_err(), "{wrong}");
         }
-        assert!(governors("tenant=acme&after=acme/vm").is_ok());
-        assert!(governors("cause=policy").is_err());
+        let read = |query| Query::read(query, GOVERNORS).and_then(|query| governors(&query));
+        assert!(read("tenant=acme&after=acme/vm").is_ok());
+        assert!(read("cause=policy").is_err());
+    }
+
+    #[test]
+    fn a_request_without_parameters_takes_none() {
+        assert!(Query::read("", &[]).is_ok());
+        assert_eq!(Query::read("x=1", &[]).unwrap_err(), "unknown parameter `x`: this request has none");
     }
 }

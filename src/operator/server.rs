@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::access::{Denied, Need, authorize};
 use super::operations::{Asked, Failed, Line, NoOperation, Shown, find};
 use super::orders;
+use super::query::Query;
 use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
 use super::terms::Refused;
@@ -165,8 +166,9 @@ impl Connection {
             let detail = "too many connections of operators are open; this one answers /livez and /readyz";
             return again(detail);
         }
-        let bearer = request.headers.get(AUTHORIZATION);
-        let bearer = bearer.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let Ok(bearer) = bearer(&request.headers) else {
+            return problem(StatusCode::BAD_REQUEST, "the field `authorization` is duplicated");
+        };
         let asker = match authorize(&self.plane.tokens, self.peer, operation.need, bearer) {
             Ok(asker) => asker,
             Err(denied) => return denial(denied),
@@ -175,7 +177,10 @@ impl Connection {
         if asker.token.is_some() {
             self.plane.seats.borrow_mut().trust(self.seat.id);
         }
-        let query = request.uri.query().unwrap_or_default().to_owned();
+        let query = match Query::read(request.uri.query().unwrap_or_default(), operation.parameters()) {
+            Ok(query) => query,
+            Err(what) => return problem(StatusCode::BAD_REQUEST, &what),
+        };
         let mut asked = Asked { parts, query, is_trusted: asker.is_trusted, ..Asked::default() };
         if request.method == Method::POST {
             // Every order needs a role, so somebody is known here.
@@ -208,6 +213,21 @@ async fn is_discarded(headers: &HeaderMap, body: &mut Incoming) -> bool {
     let limit = seconds(limits::BODY_GRACE_SECONDS);
     let rest = Limited::new(body, limits::BODY_BYTES_MAX).collect();
     !headers.contains_key(EXPECT) && matches!(tokio::time::timeout(limit, rest).await, Ok(Ok(_)))
+}
+
+struct Duplicated;
+
+/// The token of a request: the scheme in any case (RFC 9110, section 11.1), then spaces (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Duplicated> {
+    let mut fields = headers.get_all(AUTHORIZATION).into_iter();
+    let (first, second) = (fields.next(), fields.next());
+    if second.is_some() {
+        return Err(Duplicated);
+    }
+    Ok(first.and_then(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii_start())
+    }))
 }
 
 fn seconds(seconds: u32) -> Duration {
@@ -246,12 +266,18 @@ fn denial(denied: Denied) -> Answer {
         Denied::Lesser(needed) => {
             problem(StatusCode::FORBIDDEN, &format!("the role {} is needed", needed.into_str()))
         }
+        Denied::NoToken => unauthorized("a bearer token is needed", "Bearer"),
         Denied::Unknown => {
-            let mut answer = problem(StatusCode::UNAUTHORIZED, "a bearer token is needed");
-            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            answer
+            unauthorized("this bearer token is not one of this node's", "Bearer error=\"invalid_token\"")
         }
     }
+}
+
+/// RFC 6750, section 3.1: only a token that is wrong has an error code.
+fn unauthorized(detail: &str, challenge: &'static str) -> Answer {
+    let mut answer = problem(StatusCode::UNAUTHORIZED, detail);
+    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    answer
 }
 
 fn again(detail: &str) -> Answer {

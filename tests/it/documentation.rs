@@ -1,6 +1,7 @@
 //! The documentation beside the tree: every key of the configuration, metric, route and command is described, no link
 //! leads nowhere, and examples of the crate use what is public.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use gemba::operator::operations::OPERATIONS;
@@ -206,6 +207,34 @@ fn rust(dir: &Path, found: &mut Vec<PathBuf>) {
             found.push(path);
         }
     }
+}
+
+/// The fields of a receipt are written in one place, as `"name":` between commas or after the brace.
+#[test]
+fn every_field_of_a_receipt_is_described() {
+    let canonical = read("src/receipt/canonical.rs");
+    let rendered = canonical.split_once("fn render(").unwrap().1.split_once("\nfn null(").unwrap().0;
+    let named =
+        rendered.split("br#\"").skip(1).filter_map(|rest| enclosed_name(rest.trim_start_matches(['{', ','])));
+    let names: BTreeSet<&str> =
+        named.filter(|name| !["content_hash", "pack", "rule"].contains(name)).collect();
+    assert!(names.len() > 20, "{names:?}");
+    let operations = read("docs/operations.md");
+    let receipts = operations.split_once("## Receipts").unwrap().1.split_once("## Dead letters").unwrap().0;
+    let described: Vec<&str> = receipts
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .flat_map(|line| line.split('|').nth(1).unwrap().split('`').skip(1).step_by(2))
+        .collect();
+    let missing: Vec<_> = names.iter().filter(|name| !described.contains(name)).collect();
+    let unknown: Vec<_> = described.iter().filter(|name| !names.contains(*name)).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, unknown {unknown:?}");
+}
+
+/// The name in quotes that a colon follows.
+fn enclosed_name(text: &str) -> Option<&str> {
+    let (name, rest) = text.strip_prefix('"')?.split_once('"')?;
+    rest.starts_with(':').then_some(name)
 }
 
 #[test]

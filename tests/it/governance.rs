@@ -587,3 +587,27 @@ fn packs_are_checked_tested_and_compared_with_what_was() {
     );
     assert!(said(&output).contains("signals are decided otherwise"), "{}", said(&output));
 }
+
+#[test]
+fn a_file_in_the_working_directory_is_not_taken_for_a_built_in_pack() {
+    let dir = tempfile::tempdir().unwrap();
+    let policies = dir.path().join("config/policies");
+    std::fs::create_dir_all(&policies).unwrap();
+    let file = policies.join("cost_governance.toml");
+    std::fs::write(&file, pack(&[])).unwrap();
+    let mut node = Node::start_in(dir.path(), &[]);
+    let packs = ask(&node, "/v1/policy")["packs"].clone();
+    assert_eq!(
+        (packs.as_array().unwrap().len(), &packs[0]["name"]),
+        (4, &"cost_governance".into()),
+        "{packs}"
+    );
+    for text in ["not a pack", ""] {
+        std::fs::write(&file, text).unwrap();
+        let done = post(&node, "/v1/policy/reload", "admin", &json!({"reason": "again"}));
+        assert_eq!((done.status, &done.json()["changed"]), (200, &false.into()), "{}", done.text());
+    }
+    node.terminate();
+    let said = node.everything_said();
+    assert!(said.contains("cost_governance.toml is not used: the pack of this name is built in"), "{said}");
+}

@@ -71,6 +71,7 @@ const LINE: &[&str] = &[
     "percent",
     "place",
     "rfc3339",
+    "names",
     "case",
     "expression",
     "signature",

@@ -53,7 +53,10 @@ fn every_line_of_a_node_whose_log_is_no_terminal_is_an_event_in_json() {
     assert_eq!((&ready["name"], &ready["data_dir"]), (&"dev".into(), &named.into()));
     assert_eq!(ready["operators"], format!("http://{}", node.admin));
     assert!(with("the system ends the node").is_some());
-    assert_eq!(events.last().unwrap()["message"], "drained: everything accepted is durable and receipted");
+    assert_eq!(
+        events.last().unwrap()["message"],
+        "drained: everything accepted is durable, every decision has its receipt"
+    );
 }
 
 #[test]

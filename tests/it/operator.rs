@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::hmac;
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 
 use crate::http::{Answer, exchange};
 use crate::node::{Node, PATIENCE, signal};
+use crate::program::command;
 use crate::wire::{assert_problem, connect, raw, rest, send};
 
 const JSON: &str = "application/json";
@@ -57,7 +60,7 @@ fn every_route_answers_those_who_may_ask_and_no_one_else() {
     let with_token = [
         ("/v1/signals/acme/s-1", 200),
         ("/v1/signals/acme/unknown", 404),
-        ("/v1/signals/ACME/s-1", 404),
+        ("/v1/signals/ACME/s-1", 400),
         (receipt.as_str(), 200),
         ("/v1/receipts/r-00000000ffffffff-00", 404),
         ("/v1/receipts/r-ffffffffffffffff-ff", 404),
@@ -95,7 +98,8 @@ fn every_route_answers_those_who_may_ask_and_no_one_else() {
         for authorization in wrong.iter().filter(|_| path != "/v1/receipts/%zz") {
             let answer = ask(&node, "GET", path, authorization.as_deref());
             assert_eq!(answer.status, 401, "{path} with {authorization:?}");
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            let challenge = answer.header("www-authenticate").unwrap();
+            assert!(challenge.starts_with("Bearer"), "{challenge}");
             assert_problem(path, &answer);
         }
     }
@@ -203,6 +207,150 @@ fn governors_are_listed_in_order_filtered_and_by_pages() {
         (&"stable".into(), &"healthy".into()),
         "{governor}"
     );
+}
+
+/// Answers to `path` with exactly these header fields, an order with this `body`.
+fn asked(node: &Node, request: &str, headers: &[&str], body: &str) -> Answer {
+    let length = format!("content-length: {}", body.len());
+    let headers: Vec<&str> = headers.iter().copied().chain([length.as_str(), "connection: close"]).collect();
+    exchange(node.admin, &raw(&format!("{request} HTTP/1.1"), &headers, body.as_bytes()))
+}
+
+#[test]
+fn a_token_is_shown_once_and_in_any_spelling_of_its_scheme() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node_with_roles(dir.path());
+    let token = node.secret("viewer.token");
+    let status = "GET /v1/status";
+    for scheme in ["Bearer ", "bearer ", "BEARER ", "bEarer  "] {
+        let header = format!("authorization: {scheme}{token}");
+        assert_eq!(asked(&node, status, &[&header], "").status, 200, "{scheme}");
+    }
+    let good = format!("authorization: Bearer {token}");
+    let twice = asked(&node, status, &[&good, &good], "");
+    assert_eq!(twice.status, 400, "{}", twice.text());
+    assert_problem("twice", &twice);
+    for (headers, challenge, detail) in [
+        (&[][..], "Bearer", "a bearer token is needed"),
+        (&["authorization: Basic abc"], "Bearer", "a bearer token is needed"),
+        (&["authorization: Bearer wrong"], r#"Bearer error="invalid_token""#, "not one of this node's"),
+        (&["authorization: Bearer "], "Bearer", "a bearer token is needed"),
+    ] {
+        let answer = asked(&node, status, headers, "");
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(challenge)), "{headers:?}");
+        assert!(answer.text().contains(detail), "{headers:?}: {}", answer.text());
+    }
+}
+
+#[test]
+fn what_a_request_does_not_know_is_refused_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node_with_roles(dir.path());
+    let header = format!("authorization: Bearer {}", node.secret("admin.token"));
+    let reason = r#"{"reason":"a drill"}"#;
+    for (request, body, detail) in [
+        ("GET /livez?x=1", "", "unknown parameter `x`: this request has none"),
+        ("GET /v1/status?x", "", "unknown parameter `x`"),
+        ("GET /v1/policy?limit=1", "", "unknown parameter `limit`"),
+        ("GET /v1/governors?tenant=Acme", "", "`tenant` must match"),
+        ("GET /v1/deadletters?tenant=a%2Fb", "", "`tenant` must match"),
+        ("GET /v1/signals/Acme/s-1", "", "`tenant` must match"),
+        ("GET /v1/signals/acme/s-1?source=S", "", "`source` must match"),
+        ("GET /v1/signals/acme/s-1?source=a&source=b", "", "`source` is duplicated"),
+        ("POST /v1/governors/acme/vm/halt?x=1", reason, "unknown parameter `x`"),
+        ("POST /v1/governors/acme/vm/halt", r#"{"reason":7}"#, "`reason` must be text"),
+        ("POST /v1/governors/acme/vm/halt", r#"{"reason":" "}"#, "say why in `reason`"),
+        (
+            "POST /v1/governors/acme/vm/quota",
+            r#"{"reason":"x","quota_remaining":-1}"#,
+            "from 0 to 4294967295",
+        ),
+        (
+            "POST /v1/governors/acme/vm/quota",
+            r#"{"reason":"x","quota_remaining":1.5}"#,
+            "from 0 to 4294967295",
+        ),
+        ("POST /v1/deadletters/d-000000000000002a/dry-run", "[1]", "not a JSON object"),
+        ("POST /v1/deadletters/d-000000000000002a/dry-run", reason, "this request has no body"),
+    ] {
+        let answer = asked(&node, request, &[&header], body);
+        assert_eq!(answer.status, 400, "{request} {body}: {}", answer.text());
+        assert_problem(request, &answer);
+        assert!(answer.text().contains(detail), "{request} {body}: {}", answer.text());
+    }
+    assert_eq!(node.ask("/v1/governors").json()["governors"], serde_json::json!([]), "nothing was ordered");
+}
+
+#[test]
+fn a_signal_of_several_sources_is_told_by_its_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[node]\nprofile = \"dev\"\n[[source]]\nname = \"signals\"\nscheme = \"hmac\"\n\
+                  [[source]]\nname = \"other\"\nscheme = \"hmac\"\nsecret_env = \"OTHER_SECRET\"\n";
+    std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
+    let secret = "a secret of the other source";
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml"), ("OTHER_SECRET", secret)]);
+    let other = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let mut seqs = Vec::new();
+    for (path, id) in [("/v1/signals", "s-1"), ("/v1/sources/other", "s-1"), ("/v1/sources/other", "s-2")] {
+        let body = signal("acme", "vm", id);
+        let signature = match path {
+            "/v1/signals" => node.sign(body.as_bytes()),
+            _ => HEXLOWER.encode(hmac::sign(&other, body.as_bytes()).as_ref()),
+        };
+        let headers = [("content-type", JSON), ("x-signature", signature.as_str())];
+        let answer = node.request("POST", path, &headers, body.as_bytes());
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        seqs.push(answer.json()["seq"].clone());
+    }
+    assert_ne!(seqs[0], seqs[1], "two signals");
+    let both = node.ask("/v1/signals/acme/s-1");
+    assert_eq!(both.status, 409, "{}", both.text());
+    assert!(both.text().contains("other, signals; name one with `source`"), "{}", both.text());
+    for (source, seq) in [("signals", &seqs[0]), ("other", &seqs[1])] {
+        let one = node.ask(&format!("/v1/signals/acme/s-1?source={source}")).json();
+        assert_eq!((&one["seq"], &one["source"]), (seq, &source.into()), "{one}");
+    }
+    assert_eq!(node.ask("/v1/signals/acme/s-2").json()["source"], "other");
+    assert_eq!(node.ask("/v1/signals/acme/s-2?source=signals").status, 404);
+
+    let show = |words: &[&str]| {
+        let mut command = command(&node.dir);
+        command.args(["signal", "show", "acme"]).args(words);
+        said_by(command, &node)
+    };
+    let (code, said) = show(&["s-1"]);
+    assert_eq!(code, Some(1), "{said}");
+    let (code, said) = show(&["s-1", "--source", "other"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("other") && said.contains(&seqs[1].to_string()), "{said}");
+}
+
+/// How the command ends that asks `node`, and all that it says.
+fn said_by(mut command: Command, node: &Node) -> (Option<i32>, String) {
+    command.args(["--admin", &format!("http://{}", node.admin), "--token-file", "data/admin.token"]);
+    let output = command.stdout(Stdio::piped()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn governor_list_reads_page_after_page() {
+    let node = Node::start();
+    for number in 0..5 {
+        let body = signal("acme", &format!("vm-{number}"), &format!("s-{number}"));
+        assert_eq!(node.post(JSON, body.as_bytes()).status, 202);
+        node.decided("acme", &format!("s-{number}"));
+    }
+    let page = node.ask("/v1/governors?limit=2").json();
+    assert_eq!(page["next"], "acme/vm-1", "{page}");
+    assert_eq!(node.ask("/v1/governors?limit=6").json()["next"], serde_json::Value::Null);
+    for (limit, count, more) in [("2", 2, true), ("100", 5, false)] {
+        let mut command = command(&node.dir);
+        command.args(["governor", "list", "--limit", limit]);
+        let (code, said) = said_by(command, &node);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!((said.matches("vm-").count(), said.contains("see --limit")), (count, more), "{said}");
+    }
 }
 
 /// The samples of a page of metrics by series, each there once.

@@ -14,7 +14,7 @@ use gemba::event::{
     UnixMillis, Verb,
 };
 use gemba::framed_log::FrameSeed;
-use gemba::jidoka::action::ActionRequest;
+use gemba::jidoka::governor::ActionRequest;
 use gemba::jidoka::rules::{Compiled, RulesSource};
 use gemba::jidoka::stage as shard;
 use gemba::jidoka::store::{self, Commit, Keeper, StoreError};

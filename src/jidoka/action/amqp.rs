@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::carry::{Carry, Trying};
 use super::payload;
-use super::request::ActionRequest;
 use super::retry::{self, Miss};
+use crate::jidoka::governor::ActionRequest;
 use crate::limits::ACTION_TOTAL;
 use crate::net::amqp::{self, Broker, said};
 

@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
-use super::request::ActionRequest;
 use super::retry::Miss;
+use crate::jidoka::governor::ActionRequest;
 
 /// One try.
 pub type Trying<'a> = Pin<Box<dyn Future<Output = Result<(), Miss>> + 'a>>;

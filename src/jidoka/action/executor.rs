@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use super::carry::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::queue::{Queue, Waiting};
-use super::request::ActionRequest;
 use super::retry::{self, Miss};
 use crate::event::{Failure, Outcome};
+use crate::jidoka::governor::ActionRequest;
 use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX};
 
 /// Carries out orders, each on its target.

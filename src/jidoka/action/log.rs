@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::carry::{Carry, Trying};
 use super::payload;
-use super::request::ActionRequest;
 use super::retry::Miss;
+use crate::jidoka::governor::ActionRequest;
 use crate::limits::LOG_LINES_MAX;
 
 struct Line {

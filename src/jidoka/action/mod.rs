@@ -11,12 +11,10 @@ mod gate;
 mod log;
 mod payload;
 mod queue;
-mod request;
 mod retry;
 mod targets;
 pub mod webhook;
 
 pub use executor::{Executor, Watch};
 pub use gate::Bounds;
-pub use request::ActionRequest;
 pub use targets::{Kind, Target, Targets};

@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
-use super::request::ActionRequest;
 use crate::event::UnixMillis;
+use crate::jidoka::governor::ActionRequest;
 use crate::signal;
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::request::ActionRequest;
+use crate::jidoka::governor::ActionRequest;
 use crate::limits::{TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
 
 pub struct Waiting {

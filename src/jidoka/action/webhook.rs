@@ -24,9 +24,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::carry::{Carry, Trying};
 use super::payload;
-use super::request::ActionRequest;
 use super::retry::{self, Miss};
 use crate::clock;
+use crate::jidoka::governor::ActionRequest;
 use crate::limits::{ACTION_CONNECT, REPLY_BYTES_MAX, TARGET_CALLS_MAX};
 use crate::net::answer::Answer;
 use crate::net::client::{ConnectError, Connector};

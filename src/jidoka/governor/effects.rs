@@ -13,7 +13,7 @@ use crate::signal::Signal;
 #[derive(Debug, Default)]
 pub struct Effects {
     pub drafts: Vec<Draft>,
-    pub intents: Vec<Intent>,
+    pub requests: Vec<ActionRequest>,
     pub timers: Vec<Arm>,
     pub cases: Vec<CaseChange>,
     /// No effect, but where rules are evaluated.
@@ -25,10 +25,18 @@ impl Effects {
     #[cfg(feature = "inside")]
     pub fn clear(&mut self) {
         self.drafts.clear();
-        self.intents.clear();
+        self.requests.clear();
         self.timers.clear();
         self.cases.clear();
     }
+}
+
+/// What the outbound runtime is asked to do.
+#[derive(Clone, Debug)]
+pub struct ActionRequest {
+    pub intent: Intent,
+    /// An earlier call may have been carried out: its outcome is not known, or it failed after the target was asked.
+    pub maybe_twice: bool,
 }
 
 /// An action to take; its outcome must come back as an event.

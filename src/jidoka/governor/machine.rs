@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::armed::Armed;
 use super::codec;
-use super::effects::{Arm, Effects, Intent};
+use super::effects::{ActionRequest, Arm, Effects, Intent};
 use super::known::Known;
 use super::mailbox::{Held, Mailbox};
 use super::quota::Quota;
@@ -478,7 +478,7 @@ impl Governor {
             accepted: held.accepted,
             signal: held.signal.clone().alone(),
         };
-        self.launch(intent, turn);
+        self.launch(ActionRequest { intent, maybe_twice: false }, turn);
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
         turn.by(Some(ruling));
     }
@@ -500,30 +500,28 @@ impl Governor {
             Arc::new(Policy { pack: pack.into(), rule: rule.into(), content_hash }),
             Arc::<str>::from(&*because),
         );
-        self.launch(
-            Intent {
-                action,
-                by: held.seq,
-                name: (&*name).into(),
-                policy: Arc::clone(&policy),
-                reason: Arc::clone(&reason),
-                time: turn.time(),
-                accepted: held.accepted,
-                signal: held.signal.clone().alone(),
-            },
-            turn,
-        );
+        let intent = Intent {
+            action,
+            by: held.seq,
+            name: (&*name).into(),
+            policy: Arc::clone(&policy),
+            reason: Arc::clone(&reason),
+            time: turn.time(),
+            accepted: held.accepted,
+            signal: held.signal.clone().alone(),
+        };
+        self.launch(ActionRequest { intent, maybe_twice: true }, turn);
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
         if let Some(draft) = turn.last_draft() {
             (draft.gist.action, draft.policy, draft.reason) = (Some(action), Some(policy), Some(reason));
         }
     }
 
-    fn launch(&mut self, intent: Intent, turn: &mut Turn) {
+    fn launch(&mut self, request: ActionRequest, turn: &mut Turn) {
         let deadline = Armed::after(turn.seq(), turn.time(), turn.rules().action_deadline);
         turn.arm(self.arm(TimerKind::ActionDeadline, deadline));
-        turn.order(intent.clone());
-        self.known.state = State::pending(Flight { intent, deadline });
+        self.known.state = State::pending(Flight { intent: request.intent.clone(), deadline });
+        turn.order(request);
     }
 
     fn wait(&mut self, held: Held, turn: &mut Turn) {

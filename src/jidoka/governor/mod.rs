@@ -22,6 +22,6 @@ mod turn;
 
 pub use bare::Bare;
 pub use codec::{Damage, decode_signal, encode_held, encode_signal};
-pub use effects::{Arm, Effects, Intent};
+pub use effects::{ActionRequest, Arm, Effects, Intent};
 pub use known::key;
 pub use machine::Governor;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::effects::{Arm, Effects, Intent};
+use super::effects::{ActionRequest, Arm, Effects};
 use super::mailbox::Held;
 use super::state::Flight;
 use crate::case::{CaseId, Cause, Undone};
@@ -57,8 +57,8 @@ impl<'a> Turn<'a> {
         self.effects.timers.push(arm);
     }
 
-    pub fn order(&mut self, intent: Intent) {
-        self.effects.intents.push(intent);
+    pub fn order(&mut self, request: ActionRequest) {
+        self.effects.requests.push(request);
     }
 
     pub fn draft(&mut self, draft: Draft) {

@@ -199,7 +199,7 @@ impl Decided {
             self.below_watermark.remove(&key);
         }
         let generated = |draft: &&Draft| draft.gist.kind == ReceiptType::ActionGenerated;
-        if effects.drafts.iter().filter(generated).count() != effects.intents.len() {
+        if effects.drafts.iter().filter(generated).count() != effects.requests.len() {
             return violation("O8", format!("event {seq} orders other actions than it receipts"));
         }
         if let Some(partition) = holds {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::model::op;
 use super::*;
+use crate::jidoka::governor::ActionRequest;
 use crate::receipt::ReceiptType;
 
 /// What the governor says and asks for, without the numbers of its node.
@@ -17,8 +18,8 @@ fn told(line: &Line, drafts: &[Draft]) -> Vec<String> {
         let reason = draft.reason.as_deref().filter(|_| draft.gist.kind != ReceiptType::Operator);
         format!("{:?} {:?}->{:?} {of:?} {reason:?}", draft.gist.kind, draft.gist.before, draft.gist.after)
     };
-    let intent = |intent: &super::super::Intent| format!("{} {}", intent.name, intent.signal.id());
-    drafts.iter().map(draft).chain(line.effects.intents.iter().map(intent)).collect()
+    let request = |request: &ActionRequest| format!("{} {}", request.intent.name, request.intent.signal.id());
+    drafts.iter().map(draft).chain(line.effects.requests.iter().map(request)).collect()
 }
 
 /// The governor as another node has it: its row, and behind it what waits, as signals of that node's.
@@ -34,7 +35,7 @@ fn moved(line: &mut Line) {
         let event = Event { seq: line.seq, time, kind: Kind::Signal(signal) };
         line.effects.clear();
         line.governor.step(event, &line.rules, &mut line.effects);
-        assert!(line.effects.drafts.is_empty() && line.effects.intents.is_empty(), "it waits as before");
+        assert!(line.effects.drafts.is_empty() && line.effects.requests.is_empty(), "it waits as before");
     }
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::event::Kind;
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::CaseChange;
+use crate::jidoka::governor::ActionRequest;
 use crate::receipt::{About, ReceiptType, StateName};
 
 fn kinds(drafts: &[Draft]) -> Vec<(u64, u8, ReceiptType)> {
@@ -22,7 +23,7 @@ fn an_observed_signal_moves_into_its_draft() {
     line.governor.step(event, &line.rules, &mut line.effects);
     let About::Signal(signal) = &line.effects.drafts[0].about else { panic!() };
     assert_eq!(signal.body().as_ptr(), at);
-    assert!(line.effects.intents.is_empty() && line.effects.timers.is_empty());
+    assert!(line.effects.requests.is_empty() && line.effects.timers.is_empty());
 }
 
 #[test]
@@ -30,8 +31,8 @@ fn an_action_goes_out_with_its_number_its_deadline_and_its_window() {
     let mut line = Line::new(rules());
     let drafts = line.feed(&ACT);
     assert_eq!(drafts[0].gist.action, Some(action(1)));
-    assert_eq!(line.effects.intents[0].action, action(1));
-    assert_eq!(line.effects.intents[0].signal.id(), "id-1");
+    assert_eq!(line.effects.requests[0].intent.action, action(1));
+    assert_eq!(line.effects.requests[0].intent.signal.id(), "id-1");
     let armed: Vec<_> = line.effects.timers.iter().map(|arm| (arm.kind, arm.armed, arm.due)).collect();
     let due = |seconds: u64| UnixMillis(line.time.0 + seconds * 1000);
     let expected = [(TimerKind::QuotaWindow, Seq(1), due(60)), (TimerKind::ActionDeadline, Seq(1), due(90))];
@@ -56,7 +57,7 @@ fn what_waited_is_decided_in_order_until_one_acts() {
         ]
     );
     assert_eq!(drafts[0].gist.signal_seq, Some(Seq(1)));
-    assert_eq!(line.effects.intents[0].action, action(3));
+    assert_eq!(line.effects.requests[0].intent.action, action(3));
     assert_eq!(line.effects.timers[0].armed, Seq(5), "armed by the event, not by the signal");
     assert_eq!(line.governor.oldest_waiting(), Some(Seq(4)));
     assert_eq!(
@@ -217,7 +218,9 @@ fn an_operators_word_stands_on_the_receipt() {
 #[test]
 fn an_action_that_failed_is_sent_again_under_its_own_id() {
     let mut line = Line::new(Rules { quota: 2, ..rules() }).all(&[ACT]);
-    let sent = line.effects.intents.first().cloned().unwrap();
+    let sent = line.effects.requests.first().cloned().unwrap();
+    assert!(!sent.maybe_twice);
+    let sent = sent.intent;
     line.feed(&ERROR);
     let opened = |line: &Line| {
         let opened = line.effects.cases.iter().find_map(|change| match change {
@@ -245,7 +248,8 @@ fn an_action_that_failed_is_sent_again_under_its_own_id() {
     let by = replay(&mut line);
     assert_eq!(line.governor.state(), StateName::ActionPending);
     assert_eq!(line.governor.quota_remaining(&line.rules), quota, "it was paid for");
-    let intent = line.effects.intents[0].clone();
+    let ActionRequest { intent, maybe_twice } = line.effects.requests[0].clone();
+    assert!(maybe_twice, "the call that failed may have been carried out");
     assert_eq!((intent.action, intent.by, intent.accepted), (sent.action, by, case.0));
     let draft = line.effects.drafts.last().unwrap();
     assert_eq!((draft.gist.kind, draft.gist.action), (ReceiptType::ActionGenerated, Some(sent.action)));
@@ -255,7 +259,7 @@ fn an_action_that_failed_is_sent_again_under_its_own_id() {
     replay(&mut line);
     assert!(line.effects.cases.iter().all(|change| matches!(change, CaseChange::Close { .. })));
     assert_eq!(line.effects.drafts.last().unwrap().gist.kind, ReceiptType::DeferredDropped);
-    assert!(line.effects.intents.is_empty());
+    assert!(line.effects.requests.is_empty());
 
     // It fails once more: the case is open again, with the same action.
     line.feed(&ERROR);
@@ -276,13 +280,13 @@ fn an_action_that_failed_is_sent_again_under_its_own_id() {
     let (again_of, undone, again) = opened(&line);
     assert_eq!((again_of, undone.unwrap().resend().as_ref(), again), (case, Some(&*resend), true));
     assert_eq!(line.effects.drafts.last().unwrap().gist.kind, ReceiptType::DeadletterSignal);
-    assert!(line.effects.intents.is_empty());
+    assert!(line.effects.requests.is_empty());
 }
 
 /// What a step says, but for the numbers of events, which name nothing in a governor at its beginning.
 fn told(line: &mut Line, op: &Op) -> String {
     let drafts = format!("{:?}", line.feed(op));
-    format!("{drafts} {:?} {:?}", line.effects.intents, line.effects.timers)
+    format!("{drafts} {:?} {:?}", line.effects.requests, line.effects.timers)
 }
 
 proptest! {
