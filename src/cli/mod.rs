@@ -7,6 +7,7 @@ mod dead_letter;
 mod governor;
 mod journal;
 mod load;
+mod metrics;
 mod output;
 mod policy;
 mod privacy;
@@ -58,6 +59,8 @@ enum Command {
     /// Look at, replay and discard the dead letters of a running node
     #[command(subcommand, name = "deadletter")]
     DeadLetter(dead_letter::Command),
+    /// Print the reference of all metrics
+    Metrics(metrics::Metrics),
     /// Check, test and compare policy packs
     #[command(subcommand)]
     Policy(policy::Command),
@@ -93,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Signal(command) => command.run(),
         Command::Governor(command) => command.run(),
         Command::DeadLetter(command) => command.run(),
+        Command::Metrics(metrics) => metrics.run(),
         Command::Policy(command) => command.run(),
         Command::Journal(command) => command.run(),
         Command::Completions { shell } => completions(shell),

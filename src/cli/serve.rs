@@ -350,16 +350,13 @@ fn millis(duration: std::time::Duration) -> u64 {
 }
 
 fn source(source: &config::Source, secrets: &Secrets) -> Result<Source, ConfigError> {
-    Ok(Source {
-        name: source.name.as_str().into(),
-        keyring: keyring(source, secrets)?,
-        fixed: Fixed {
-            tenant: source.tenant.as_deref().map(Into::into),
-            sku: source.sku.as_deref().map(Into::into),
-            control: source.control,
-            binary: source.binary,
-        },
-    })
+    let fixed = Fixed {
+        tenant: source.tenant.as_deref().map(Into::into),
+        sku: source.sku.as_deref().map(Into::into),
+        control: source.control,
+        binary: source.binary,
+    };
+    Ok(Source::new(&source.name, keyring(source, secrets)?, fixed))
 }
 
 /// The keys of a source.

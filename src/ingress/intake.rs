@@ -240,7 +240,8 @@ fn check_body(
     let bytes = body.len();
     let sampled = ingress.samples();
     let before = sampled.then(clock::now);
-    let verified = source.keyring.verify(headers, body, ingress.unix_seconds()).map_err(|_| {
+    let verified = source.keyring.verify(headers, body, ingress.unix_seconds()).map_err(|refusal| {
+        source.refused(refusal);
         ingress.guard_bad(client, source);
         Refused::Signature
     })?;

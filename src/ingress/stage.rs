@@ -31,11 +31,11 @@ use super::under_way::UnderWay;
 use super::waiting::{Held, Overdue, Wait, Waiting};
 use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
-use crate::kaizen::{Counter, Recorder, Stage as Measured};
+use crate::kaizen::{Counter, Metric, Recorder, Stage as Measured};
 use crate::limits;
 use crate::ring::{Bell, Crowd, Mark, Receiver, Sender, Switch};
 use crate::signal::{Fixed, Signals};
-use crate::signature::{Keyring, Now};
+use crate::signature::{Keyring, Now, Refusal, RefusalName};
 
 /// A configured source of signals.
 #[derive(Debug)]
@@ -43,6 +43,22 @@ pub struct Source {
     pub name: Box<str>,
     pub keyring: Keyring,
     pub fixed: Fixed,
+    /// Signatures that were refused, by [`Refusal`].
+    refusals: [metrics::Counter; RefusalName::ALL.len()],
+}
+
+impl Source {
+    #[must_use]
+    pub fn new(name: &str, keyring: Keyring, fixed: Fixed) -> Self {
+        let refusals =
+            RefusalName::ALL.map(|reason| Metric::SignatureRefusals.counter(&[name, reason.into_str()]));
+        Self { name: name.into(), keyring, fixed, refusals }
+    }
+
+    /// Counts a signature that was refused.
+    pub fn refused(&self, refusal: Refusal) {
+        self.refusals[refusal.name() as usize].increment(1);
+    }
 }
 
 /// What one thread is given.

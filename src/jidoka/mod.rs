@@ -6,6 +6,7 @@
 pub mod action;
 pub mod breaker;
 pub mod dead_letter;
+mod decisions;
 mod directory;
 pub mod fair_queue;
 pub mod governor;

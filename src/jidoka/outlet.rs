@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dead_letter::CaseChange;
+use super::decisions::Decisions;
 use super::governor::{ActionRequest, Arm, Effects, Intent};
 use super::store::{Changes, Commit, Followup};
 use super::timers::Timers;
@@ -34,6 +35,7 @@ pub struct Outlet {
     /// Last event that was decided.
     decided: Mark,
     recorder: Recorder,
+    decisions: Decisions,
 }
 
 /// A lane, and what found it full; nothing else is taken before that is gone.
@@ -74,6 +76,7 @@ impl Outlet {
             ordered: false,
             decided,
             recorder,
+            decisions: Decisions::default(),
         }
     }
 
@@ -109,6 +112,10 @@ impl Outlet {
     }
 
     pub fn draft(&mut self, draft: Draft) {
+        // What is replayed was counted when it was decided.
+        if self.is_live {
+            self.decisions.count(&draft);
+        }
         self.uncommitted.followups.extend(Followup::of(&draft));
         self.notes.push(Note::Draft(draft));
     }
@@ -139,6 +146,7 @@ impl Outlet {
             self.draft(draft);
         }
         self.uncommitted.rules.push((seq, text));
+        self.decisions.forget_rules();
     }
 
     pub fn arm(&mut self, arm: Arm) {
@@ -188,7 +196,9 @@ impl Outlet {
     }
 
     pub fn flush_measures(&mut self, now: Instant) {
-        self.recorder.flush_if_due(now);
+        if self.recorder.flush_if_due(now) {
+            self.decisions.report();
+        }
     }
 
     /// What found its lane full goes on. False while a lane is full.

@@ -1,14 +1,21 @@
 //! Kaizen: measurement. Called by all, calls none.
 //!
 //! A hot thread records into plain histograms and counters of its own; once a second it hands them over through a
-//! bounded lane and goes on with empty ones. Nobody stops and nothing is shared per signal.
+//! bounded lane and goes on with empty ones. Nobody stops and nothing is shared per signal. Who counts rarely counts
+//! through the `metrics` crate. Every metric stands in one table, [`Metric`].
 
 mod collector;
+mod exposition;
+mod metric;
+mod readings;
 mod recorder;
-mod series;
+mod registry;
 
-pub use collector::{Collector, Gauges};
-pub use recorder::{Counter, Recorder, Stage};
+pub use collector::Collector;
+pub use exposition::Format;
+pub use metric::{Declared, Kind, LabelName, Metric, Stage, Values};
+pub use readings::Readings;
+pub use recorder::{Counter, Recorder};
 
 #[cfg(test)]
 mod tests;

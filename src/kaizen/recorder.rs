@@ -5,44 +5,12 @@ use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use hdrhistogram::Histogram;
-use metrics::Label;
-use strum::{EnumCount, IntoStaticStr, VariantArray};
+use strum::{EnumCount, VariantArray};
 
-use super::series::Series;
+use super::metric::{Metric, Stage};
 use crate::case::Cause;
 use crate::clock::{self, Instant};
 use crate::variants::array;
-
-/// What is timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case", const_into_str)]
-#[repr(usize)]
-pub enum Stage {
-    /// Checking one request's signature; one request in 16.
-    Verify,
-    /// Reading one request's signals; one request in 16.
-    Parse,
-    /// Spending the tenants' rate; one request in 16.
-    Rate,
-    /// From the offer to the journal until it begins to write.
-    LaneWait,
-    /// Writing one frame.
-    JournalWrite,
-    /// Making one frame durable.
-    Fsync,
-    /// One governor's step; one in 16.
-    Decide,
-    /// Making one receipt: body, hash, HMAC, leaf, tree; mean of a turn.
-    Receipt,
-    /// Signing, writing and syncing one batch of receipts.
-    ReceiptSync,
-    /// One request, from its head to its answer.
-    Whole,
-}
-
-impl Stage {
-    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
-}
 
 /// What is counted: the results of `gemba_signals_total`, then the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, VariantArray)]
@@ -83,47 +51,28 @@ impl Counter {
         }
     }
 
-    /// What a page says of it.
-    pub(super) fn series(self) -> Series {
-        let series = |name, help, label: Option<(&'static str, &'static str)>| Series {
-            name,
-            help,
-            labels: label.map(|(key, value)| Label::new(key, value)).into_iter().collect(),
-        };
-        let signals = |result| {
-            series(
-                "gemba_signals_total",
-                "Signals by what became of them at ingress",
-                Some(("result", result)),
-            )
-        };
-        let dead = |cause: Cause| {
-            let help = "Dead letters by whose they are to mend";
-            series("gemba_dead_letters_total", help, Some(("cause", cause.into_str())))
-        };
+    /// Its metric, and its labels in the order of the table.
+    #[must_use]
+    pub fn series(self) -> (Metric, &'static [&'static str]) {
         match self {
-            Self::Accepted => signals("accepted"),
-            Self::Duplicate => signals("duplicate"),
-            Self::BadSignature => signals("bad_signature"),
-            Self::Malformed => signals("malformed"),
-            Self::Unsupported => signals("unsupported"),
-            Self::TooLarge => signals("too_large"),
-            Self::RateLimited => signals("rate_limited"),
-            Self::Conflict => signals("conflict"),
-            Self::NotFound => signals("not_found"),
-            Self::Shed => signals("shed"),
-            Self::AnswersDelayed => series(
-                "gemba_answers_delayed_total",
-                "Refusals that waited because their sender was refused too much",
-                None,
-            ),
-            Self::Receipts => series("gemba_receipts_total", "Receipts in the transparency log", None),
-            Self::ActionsSuccessful => series("actions_successful_total", "Total successful actions", None),
-            Self::ActionsFailed => series("actions_failed_total", "Total failed actions", None),
-            Self::DeadSender => dead(Cause::Sender),
-            Self::DeadPolicy => dead(Cause::Policy),
-            Self::DeadTarget => dead(Cause::Target),
-            Self::DeadUs => dead(Cause::Us),
+            Self::Accepted => (Metric::Signals, &["accepted"]),
+            Self::Duplicate => (Metric::Signals, &["duplicate"]),
+            Self::BadSignature => (Metric::Signals, &["bad_signature"]),
+            Self::Malformed => (Metric::Signals, &["malformed"]),
+            Self::Unsupported => (Metric::Signals, &["unsupported"]),
+            Self::TooLarge => (Metric::Signals, &["too_large"]),
+            Self::RateLimited => (Metric::Signals, &["rate_limited"]),
+            Self::Conflict => (Metric::Signals, &["conflict"]),
+            Self::NotFound => (Metric::Signals, &["not_found"]),
+            Self::Shed => (Metric::Signals, &["shed"]),
+            Self::AnswersDelayed => (Metric::AnswersDelayed, &[]),
+            Self::Receipts => (Metric::Receipts, &[]),
+            Self::ActionsSuccessful => (Metric::ActionsSuccessful, &[]),
+            Self::ActionsFailed => (Metric::ActionsFailed, &[]),
+            Self::DeadSender => (Metric::DeadLetters, &["sender"]),
+            Self::DeadPolicy => (Metric::DeadLetters, &["policy"]),
+            Self::DeadTarget => (Metric::DeadLetters, &["target"]),
+            Self::DeadUs => (Metric::DeadLetters, &["us"]),
         }
     }
 }
@@ -241,12 +190,14 @@ impl Recorder {
         self.set.counters[counter as usize] += by;
     }
 
-    /// Hands over once a second. When the collector is behind, the set goes on filling.
-    pub fn flush_if_due(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.handed) >= EVERY {
+    /// Hands over once a second, and says whether it did. When the collector is behind, the set goes on filling.
+    pub fn flush_if_due(&mut self, now: Instant) -> bool {
+        let is_due = now.saturating_duration_since(self.handed) >= EVERY;
+        if is_due {
             self.handed = now;
             self.flush();
         }
+        is_due
     }
 
     pub fn flush(&mut self) {

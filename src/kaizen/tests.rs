@@ -6,7 +6,10 @@ use hdrhistogram::Histogram;
 use proptest::prelude::*;
 
 use super::recorder::{NANOS_MAX, Set};
+use super::registry::Registry;
 use super::*;
+use crate::event::Astray;
+use crate::signature::RefusalName;
 
 /// What a thread does.
 #[derive(Clone, Debug)]
@@ -111,10 +114,10 @@ fn the_page_counts_what_was_recorded() {
     collector.collect();
     collector.add(Counter::Accepted, 1);
     assert_eq!(collector.counted(Counter::Accepted), 6);
-    let mut gauges = Gauges::default();
-    gauges.set("queue_depth", "Signals accepted and not yet decided", &[], 3.0);
-    gauges.set("gemba_ring_depth", "Items that wait in a lane", &[("ring", "arrivals")], 7.0);
-    let page = collector.render(&gauges);
+    let mut readings = Readings::default();
+    readings.count(Metric::QueueDepth, &[], 3);
+    readings.count(Metric::RingDepth, &["arrivals"], 7);
+    let page = collector.page_with(&Registry::default(), &readings, Format::Text);
     for line in [
         "signal_processing_latency_us_bucket{le=\"100\"} 2",
         "signal_processing_latency_us_bucket{le=\"500\"} 2",
@@ -145,16 +148,103 @@ fn the_page_counts_what_was_recorded() {
 #[test]
 fn a_page_shows_what_is_known_now_and_nothing_of_the_page_before() {
     let collector = Collector::new().unwrap();
-    let mut known = Gauges::default();
-    known.set(
-        "gemba_broker_queue_consumers",
-        "Who takes from a partition's queue; 0 is nobody",
-        &[("partition", "0")],
-        2.0,
-    );
-    let shown = |gauges: &Gauges| collector.render(gauges).contains("gemba_broker_queue_consumers{");
+    let mut known = Readings::default();
+    known.count(Metric::QueueConsumers, &["0"], 2);
+    let shown = |readings: &Readings| {
+        let page = collector.page_with(&Registry::default(), readings, Format::Text);
+        page.contains("gemba_broker_queue_consumers")
+    };
     assert!(shown(&known));
-    assert!(!shown(&Gauges::default()));
+    assert!(!shown(&Readings::default()));
+}
+
+/// Every metric once, with a value of each label.
+fn golden(format: Format) -> String {
+    let mut collector = Collector::new().unwrap();
+    let mut recorder = collector.recorder().unwrap();
+    recorder.record(Stage::Whole, Duration::from_micros(400));
+    recorder.record(Stage::Fsync, Duration::from_micros(250));
+    recorder.record_batch(3);
+    recorder.count(Counter::Accepted, 2);
+    recorder.flush();
+    collector.collect();
+    let registry = Registry::default();
+    let mut readings = Readings::default();
+    let counted = Counter::ALL.map(|counter| counter.series().0);
+    metrics::with_local_recorder(&registry, || {
+        for metric in Metric::ALL {
+            let declared = metric.declared();
+            let values = declared.labels.iter().map(|label| match label.values {
+                Values::Of(values) => values[0],
+                Values::Each(..) => "one \\ \"other\"",
+            });
+            let values: Vec<&str> = values.collect();
+            match (metric, declared.kind) {
+                (Metric::Decisions | Metric::SignatureRefusals, _) => metric.counter(&values).increment(5),
+                (_, Kind::Histogram(..)) => {}
+                (metric, _) if counted.contains(&metric) => {}
+                (metric, _) => readings.set(metric, &values, 1.5),
+            }
+        }
+    });
+    collector.page_with(&registry, &readings, format)
+}
+
+#[test]
+fn both_formats_are_as_they_were() {
+    for (format, kept, path) in [
+        (Format::Text, include_str!("tests/page.txt"), "page.txt"),
+        (Format::OpenMetrics, include_str!("tests/page.openmetrics.txt"), "page.openmetrics.txt"),
+    ] {
+        let page = golden(format);
+        if std::env::var_os("GEMBA_WRITE_GOLDEN").is_some() {
+            std::fs::write(format!("src/kaizen/tests/{path}"), &page).unwrap();
+        } else {
+            assert!(
+                page == kept,
+                "{path} has changed: look at it, then write it with GEMBA_WRITE_GOLDEN=1\n{page}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_are_as_prometheus_and_openmetrics_want_them() {
+    let mut names = std::collections::BTreeSet::new();
+    for metric in Metric::ALL {
+        let Declared { name, kind, unit, help, advice, .. } = metric.declared();
+        assert!(names.insert(name), "{name} is duplicated");
+        assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+        if let Some(unit) = unit.suffix() {
+            assert!(name.trim_end_matches("_total").ends_with(unit), "{name}");
+        }
+        assert!(help.ends_with('.') && advice.ends_with('.'), "{name}");
+        assert!(metric.series_max() <= 64 * 1024, "{name}");
+    }
+}
+
+#[test]
+fn labels_are_the_names_of_what_they_stand_for() {
+    let of = |metric: Metric, at: usize| match metric.declared().labels[at].values {
+        Values::Of(values) => values.to_vec(),
+        Values::Each(..) => panic!("{metric:?}"),
+    };
+    assert_eq!(of(Metric::StageSeconds, 0), Stage::ALL.map(|one| one.into_str()));
+    let causes = crate::case::Cause::ALL.map(|one| one.into_str());
+    assert_eq!(
+        (of(Metric::DeadLetters, 0), of(Metric::DeadLettersOpen, 0)),
+        (causes.to_vec(), causes.to_vec())
+    );
+    assert_eq!(
+        of(Metric::Governors, 0),
+        crate::receipt::StateName::ALL.map(crate::receipt::StateName::into_str)
+    );
+    assert_eq!(of(Metric::SignatureRefusals, 1), RefusalName::ALL.map(RefusalName::into_str));
+    let astray = Astray::ALL.into_iter().filter(|why| why.is_of_a_message()).map(|one| one.into_str());
+    assert_eq!(of(Metric::BrokerRejected, 0), astray.collect::<Vec<_>>());
+    let signals =
+        Counter::ALL.map(Counter::series).into_iter().filter(|(metric, _)| *metric == Metric::Signals);
+    assert_eq!(of(Metric::Signals, 0), signals.map(|(_, labels)| labels[0]).collect::<Vec<_>>());
 }
 
 #[test]

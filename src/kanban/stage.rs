@@ -77,6 +77,8 @@ pub struct Marks {
     pub settled: Mark,
     /// 1 while free space is below the low-water mark.
     pub disk_low: Mark,
+    /// Free space of the data directory's disk, in bytes.
+    pub disk_free: Mark,
     /// 1 while as much is kept as may be.
     pub backlog_full: Mark,
     /// What waits in memory, and how many governors there are.
@@ -368,6 +370,7 @@ impl Stage {
         self.clock.keep();
         let free = self.place.disk.free_bytes(&self.place.data_dir);
         let free = free.map_err(|source| Fatal::Space { path: self.place.data_dir.clone(), source })?;
+        self.marks.disk_free.publish(free);
         self.marks.disk_low.publish(u64::from(free < self.place.low_water_bytes));
         let settled = Seq(self.marks.settled.read());
         if let Some(through) = self.admission.kept_elsewhere(&self.writer, settled) {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::event::{Arrival, Outcome};
 use crate::jidoka::action::{Executor, Targets, Watch};
 use crate::jidoka::governor::ActionRequest;
-use crate::kaizen::{Collector, Counter, Gauges};
+use crate::kaizen::{Collector, Counter, Metric, Readings};
 use crate::ring::{Bell, Full, Mark, Receiver, Sender, Switch};
 
 /// What orders come on, and where outcomes go.
@@ -112,21 +112,9 @@ impl Report {
 }
 
 /// Where the targets stand.
-pub fn gauges(watches: &[Rc<Watch>], gauges: &mut Gauges) {
+pub fn read(watches: &[Rc<Watch>], readings: &mut Readings) {
     for watch in watches {
-        let labels = [("target", &*watch.name)];
-        gauges.set(
-            "gemba_target_breaker",
-            "Breaker of an action's target: 0 healthy, 1 testing, 2 halted",
-            &labels,
-            watch.breaker().into(),
-        );
-        #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-        gauges.set(
-            "gemba_target_waiting",
-            "Actions that wait for their target",
-            &labels,
-            watch.waiting() as f64,
-        );
+        readings.count(Metric::TargetBreaker, &[&*watch.name], watch.breaker().into());
+        readings.count(Metric::TargetWaiting, &[&*watch.name], watch.waiting() as u64);
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::error::ServeError;
 use super::sharing;
 use crate::event::{Astray, Seq};
-use crate::kaizen::Gauges;
+use crate::kaizen::{Metric, Readings};
 use crate::kanban::broker::consumer::{self, Consumer};
 use crate::kanban::broker::publisher::{self, Publisher};
 use crate::kanban::broker::queues::Queues;
@@ -124,20 +124,14 @@ impl Broker {
     }
 
     /// The same, as metrics.
-    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-    pub fn gauges(&self, durable: Seq, gauges: &mut Gauges) {
+    pub fn read(&self, durable: Seq, readings: &mut Readings) {
         if let Self::Consumer(marks) = self {
             for why in Astray::ALL.into_iter().filter(|why| why.is_of_a_message()) {
                 let rejected = marks.rejected.get(why as usize).map_or(0, Mark::read);
-                gauges.set(
-                    "gemba_broker_rejected_messages",
-                    "Messages that became dead letters as a whole, by cause",
-                    &[("cause", why.into_str())],
-                    rejected as f64,
-                );
+                readings.count(Metric::BrokerRejected, &[why.into_str()], rejected);
             }
         }
-        let mut set = |name, help, value: u64| gauges.set(name, help, &[], value as f64);
+        let mut count = |metric, value: u64| readings.count(metric, &[], value);
         match self.view(durable) {
             BrokerView::Edge {
                 connected,
@@ -148,30 +142,14 @@ impl Broker {
                 confirmed_messages,
                 partitions,
             } => {
-                set(
-                    "gemba_broker_connected",
-                    "1 while there is a connection to the broker",
-                    connected.into(),
-                );
-                set("gemba_broker_reconnects", "Connections to the broker that ended", reconnects);
-                set(
-                    "gemba_broker_messages",
-                    "Messages that the broker confirmed, or that were acknowledged",
-                    confirmed_messages,
-                );
-                set("gemba_broker_blocked", "1 while the broker takes no messages", blocked.into());
-                set(
-                    "gemba_broker_unconfirmed_messages",
-                    "Messages published and not confirmed",
-                    unconfirmed_messages,
-                );
-                set(
-                    "gemba_broker_backlog_events",
-                    "Events that are durable and not confirmed",
-                    backlog_events,
-                );
+                count(Metric::BrokerConnected, connected.into());
+                count(Metric::BrokerReconnects, reconnects);
+                count(Metric::BrokerMessages, confirmed_messages);
+                count(Metric::BrokerBlocked, blocked.into());
+                count(Metric::BrokerUnconfirmed, unconfirmed_messages);
+                count(Metric::BrokerBacklog, backlog_events);
                 for queue in &partitions {
-                    queue_gauges(queue, gauges);
+                    read_queue(queue, readings);
                 }
             }
             BrokerView::Processor {
@@ -184,39 +162,17 @@ impl Broker {
                 missing_signals,
                 partitions,
             } => {
-                set(
-                    "gemba_broker_connected",
-                    "1 while there is a connection to the broker",
-                    connected.into(),
-                );
-                set("gemba_broker_reconnects", "Connections to the broker that ended", reconnects);
-                set(
-                    "gemba_broker_messages",
-                    "Messages that the broker confirmed, or that were acknowledged",
-                    acknowledged_messages,
-                );
-                set(
-                    "gemba_broker_unacknowledged_messages",
-                    "Messages delivered and not yet durable",
-                    unacknowledged_messages,
-                );
-                set(
-                    "gemba_broker_repeated_messages",
-                    "Messages that came twice and counted once",
-                    repeated_messages,
-                );
-                set("gemba_broker_missing_signals", "Numbers of edges that never came", missing_signals);
+                count(Metric::BrokerConnected, connected.into());
+                count(Metric::BrokerReconnects, reconnects);
+                count(Metric::BrokerMessages, acknowledged_messages);
+                count(Metric::BrokerUnacknowledged, unacknowledged_messages);
+                count(Metric::BrokerRepeated, repeated_messages);
+                count(Metric::BrokerMissing, missing_signals);
                 for PartitionView { consumed, owned, queue } in partitions {
-                    queue_gauges(&queue, gauges);
+                    read_queue(&queue, readings);
                     if consumed {
-                        let number = queue.partition.to_string();
-                        let labels = [("partition", number.as_str())];
-                        gauges.set(
-                            "gemba_broker_partition_owned",
-                            "1 where a partition's messages come to this node",
-                            &labels,
-                            f64::from(u8::from(owned)),
-                        );
+                        let partition = queue.partition.to_string();
+                        readings.count(Metric::PartitionOwned, &[&partition], owned.into());
                     }
                 }
             }
@@ -233,20 +189,13 @@ fn queues(queues: &Queues) -> impl Iterator<Item = QueueView> {
 }
 
 /// What is not known is not shown.
-#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-fn queue_gauges(queue: &QueueView, gauges: &mut Gauges) {
-    let number = queue.partition.to_string();
-    let labels = [("partition", number.as_str())];
-    for (name, help, value) in [
-        ("gemba_broker_queue_messages", "Messages that wait in a partition's queue", queue.queue_messages),
-        (
-            "gemba_broker_queue_consumers",
-            "Who takes from a partition's queue; 0 is nobody",
-            queue.queue_consumers,
-        ),
-    ] {
+fn read_queue(queue: &QueueView, readings: &mut Readings) {
+    let partition = queue.partition.to_string();
+    for (metric, value) in
+        [(Metric::QueueMessages, queue.queue_messages), (Metric::QueueConsumers, queue.queue_consumers)]
+    {
         if let Some(value) = value {
-            gauges.set(name, help, &labels, value as f64);
+            readings.count(metric, &[&partition], value);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::health::Health;
 use super::settings::Rulebook;
 use super::sharing::{Elsewhere, Here};
 use super::supervisor::Restarts;
-use super::wiring::{Gauge, OperatorEnds, lanes};
+use super::wiring::{Gauge, OperatorEnds, read_lanes};
 use crate::andon::log::Reader;
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
 use crate::event::{Command, Order, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
@@ -22,7 +22,7 @@ use crate::jidoka::action::Watch;
 use crate::jidoka::query::{Page, Query, Question};
 use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
-use crate::kaizen::{Collector, Gauges};
+use crate::kaizen::{Collector, Format, Metric, Readings};
 use crate::kanban::stage as journal;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
 use crate::receipt::{Gist, ReceiptId, ReceiptType, StateName};
@@ -492,39 +492,23 @@ impl Line for Desk {
         self.0.known.health.stages()
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-    fn metrics(&self) -> String {
+    fn metrics(&self, format: Format) -> String {
         let Known { gauges: depths, health, restarts, decided, .. } = &self.0.known;
-        let mut gauges = Gauges::default();
-        lanes(depths, restarts, &mut gauges);
-        health.gauges(&mut gauges);
+        let mut readings = Readings::default();
+        read_lanes(depths, restarts, &mut readings);
+        health.read(&mut readings);
         if let Some(Decided { states, cases, compiled, .. }) = decided {
             for state in StateName::ALL {
                 let count: u64 = states.iter().map(|states| states[state as usize].read()).sum();
-                gauges.set(
-                    "gemba_governors",
-                    "Governors by state",
-                    &[("state", state.into_str())],
-                    count as f64,
-                );
+                readings.count(Metric::Governors, &[state.into_str()], count);
             }
-            cases.gauges(&mut gauges);
+            cases.read(&mut readings);
             if let Some((since, _)) = compiled.holding() {
-                gauges.set(
-                    "gemba_rules_since_seq",
-                    "The event from which the rules hold",
-                    &[],
-                    since.0 as f64,
-                );
+                readings.count(Metric::RulesSince, &[], since.0);
             }
-            gauges.set(
-                "gemba_policy_reload_failures",
-                "Reloads that changed nothing, because a pack was wrong",
-                &[],
-                *self.0.reload_failures.borrow() as f64,
-            );
+            readings.count(Metric::ReloadFailures, &[], *self.0.reload_failures.borrow());
         }
-        actions::gauges(&self.0.targets, &mut gauges);
-        self.0.collector.borrow().render(&gauges)
+        actions::read(&self.0.targets, &mut readings);
+        self.0.collector.borrow().page(&readings, format)
     }
 }

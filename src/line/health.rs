@@ -7,7 +7,7 @@ use crate::clock;
 use crate::diagnostics;
 use crate::event::Seq;
 use crate::event::Shed;
-use crate::kaizen::Gauges;
+use crate::kaizen::{Metric, Readings};
 use crate::kanban::share;
 use crate::kanban::stage as journal;
 use crate::logging;
@@ -76,62 +76,33 @@ impl Health {
 
     /// What every role shows.
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-    pub fn gauges(&self, gauges: &mut Gauges) {
-        gauges.set("system_status", "0 healthy, 1 degraded, 2 halted", &[], self.status());
-        self.connections.gauges(gauges);
+    pub fn read(&self, readings: &mut Readings) {
+        readings.set(Metric::SystemStatus, &[], self.status());
+        self.connections.read(readings);
         let lost = diagnostics::lost();
         for (cause, lines) in
             [("queue", lost.waiting), ("write", lost.failed), ("repeated", logging::left_out())]
         {
-            gauges.count(
-                "gemba_log_dropped_total",
-                "Lines of the log that were not written",
-                &[("cause", cause)],
-                lines,
-            );
+            readings.count(Metric::LogDropped, &[cause], lines);
         }
-        gauges.set(
-            "gemba_waiting_bytes",
-            "What signals take that wait for their decision or their action",
-            &[],
-            self.journal.crowd.used().bytes as f64,
-        );
+        readings.count(Metric::WaitingBytes, &[], self.journal.crowd.used().bytes);
         let clock = &self.journal.clock;
-        gauges.set(
-            "gemba_clock_offset_seconds",
-            "Wall clock minus the journal's time",
-            &[],
-            clock.difference() as f64 / 1000.0,
-        );
-        gauges.set(
-            "gemba_clock_doubted",
-            "1 while the wall clock is not followed, since it is far from the journal's time",
-            &[],
-            u64::from(clock.doubt().is_some()) as f64,
-        );
-        gauges.set(
-            "gemba_clock_doubts",
-            "How often the wall clock began to be doubted",
-            &[],
-            clock.doubts() as f64,
-        );
+        readings.set(Metric::ClockOffset, &[], clock.difference() as f64 / 1000.0);
+        readings.count(Metric::ClockDoubted, &[], clock.doubt().is_some().into());
+        readings.count(Metric::ClockDoubts, &[], clock.doubts());
+        readings.count(Metric::DiskFree, &[], self.journal.disk_free.read());
         if let Some(checkpoint) = &self.checkpoint {
             let age = clock::millis().saturating_sub(checkpoint.read()) as f64 / 1000.0;
-            gauges.set("gemba_checkpoint_age_seconds", "Age of the last signed checkpoint", &[], age);
+            readings.set(Metric::CheckpointAge, &[], age);
         }
-        for (what, mark) in &self.written {
-            gauges.set(
-                "gemba_disk_written_bytes",
-                "Bytes written since the start",
-                &[("file", what)],
-                mark.read() as f64,
-            );
+        for (file, mark) in &self.written {
+            readings.count(Metric::DiskWritten, &[*file], mark.read());
         }
         if let Some(broker) = &self.broker {
-            broker.gauges(self.durable(), gauges);
+            broker.read(self.durable(), readings);
         }
         if let Some(state) = &self.state {
-            sharing::gauges(state, gauges);
+            sharing::read(state, readings);
         }
     }
 

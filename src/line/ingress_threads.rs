@@ -15,7 +15,7 @@ use crate::clock;
 use crate::ingress::acceptor::{Accepted, Acceptor, Thread};
 use crate::ingress::rate::Buckets;
 use crate::ingress::stage as ingress;
-use crate::kaizen::{Gauges, Recorder};
+use crate::kaizen::{Metric, Readings, Recorder};
 use crate::net::listen::listen;
 use crate::ring::{Crowd, Mark, Occupancy, Switch};
 
@@ -85,11 +85,10 @@ impl Connections {
         Self { open: (0..threads).map(|_| Occupancy::new()).collect(), max }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-    pub fn gauges(&self, gauges: &mut Gauges) {
+    pub fn read(&self, readings: &mut Readings) {
         let open: u64 = self.open.iter().map(Occupancy::count).sum();
-        gauges.set("gemba_connections", "Open connections of the data plane", &[], open as f64);
-        gauges.set("gemba_connections_max", "Connections that the data plane may hold", &[], self.max as f64);
+        readings.count(Metric::Connections, &[], open);
+        readings.count(Metric::ConnectionsMax, &[], self.max as u64);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::event::{Seq, Subject};
 use crate::jidoka::governor::Bare;
 use crate::jidoka::ownership::PartitionOwnership;
-use crate::kaizen::Gauges;
+use crate::kaizen::{Metric, Readings};
 use crate::kanban::broker::consumer::{self, Consumer};
 use crate::kanban::broker::trouble::Trouble;
 use crate::kanban::share::{Ask, Ending, Failed, Lanes, Marks, Sharer};
@@ -160,26 +160,12 @@ pub fn view(marks: &Marks) -> StateView {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-pub fn gauges(marks: &Marks, gauges: &mut Gauges) {
+pub fn read(marks: &Marks, readings: &mut Readings) {
     let view = view(marks);
-    let mut set = |name, help, value: u64| gauges.set(name, help, &[], value as f64);
-    set("gemba_state_shared_seq", "Everything up to this event is in the shared store", view.shared_seq);
-    set("gemba_state_rounds", "Rounds that were shared", view.rounds);
-    set("gemba_state_failed_calls", "Calls of the shared store that did not end well", view.failed_calls);
-    set(
-        "gemba_state_lost_partitions",
-        "Partitions that another processor took from this one",
-        view.lost_partitions,
-    );
-    set(
-        "gemba_state_held_partitions",
-        "Partitions that this processor decides on",
-        view.held_partitions.len() as u64,
-    );
-    gauges.set(
-        "gemba_state_unshared_seconds",
-        "Time since the last round, while something is not shared",
-        &[],
-        view.unshared_milliseconds as f64 / 1000.0,
-    );
+    readings.count(Metric::StateSharedSeq, &[], view.shared_seq);
+    readings.count(Metric::StateRounds, &[], view.rounds);
+    readings.count(Metric::StateFailedCalls, &[], view.failed_calls);
+    readings.count(Metric::StateLostPartitions, &[], view.lost_partitions);
+    readings.count(Metric::StateHeldPartitions, &[], view.held_partitions.len() as u64);
+    readings.set(Metric::StateUnshared, &[], view.unshared_milliseconds as f64 / 1000.0);
 }

@@ -111,6 +111,7 @@ impl Line {
             written: zero(),
             settled: zero(),
             disk_low: zero(),
+            disk_free: zero(),
             backlog_full: zero(),
             clock: journal_clock::Marks::default(),
             drain: stops.drain.clone(),

@@ -11,7 +11,7 @@ use crate::jidoka::governor::ActionRequest;
 use crate::jidoka::query::Query;
 use crate::jidoka::stage as shard;
 use crate::jidoka::store::{self, Commit};
-use crate::kaizen::Gauges;
+use crate::kaizen::{Metric, Readings};
 use crate::kanban::stage as journal;
 use crate::limits;
 use crate::ring::{Bell, Idle, Mark, Receiver, Sender, Sleeper, lane, weighed_lane};
@@ -153,17 +153,16 @@ pub fn wire_log_writer(scribe: &Sleeper) -> (LogWriterEnd, andon::stage::Writer)
 }
 
 /// How much waits in the lanes, and how often the line started again.
-#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-pub fn lanes(depths: &[Gauge], restarts: &Mutex<Restarts>, gauges: &mut Gauges) {
+pub fn read_lanes(depths: &[Gauge], restarts: &Mutex<Restarts>, readings: &mut Readings) {
     let mut waiting = 0;
     for (name, depth) in depths {
         let depth = depth();
         if name.starts_with("arrivals") || name.starts_with("events") {
             waiting += depth;
         }
-        gauges.set("gemba_ring_depth", "Items that wait in a lane", &[("ring", name.as_str())], depth as f64);
+        readings.count(Metric::RingDepth, &[name], depth as u64);
     }
-    gauges.set("queue_depth", "Signals taken and not yet handed to their governor", &[], waiting as f64);
+    readings.count(Metric::QueueDepth, &[], waiting as u64);
     let restarts = restarts.lock().unwrap_or_else(PoisonError::into_inner).total();
-    gauges.set("gemba_restarts", "Restarts of stages since the process began", &[], restarts as f64);
+    readings.count(Metric::Restarts, &[], restarts);
 }

@@ -14,6 +14,7 @@ use super::terms::{Again, Filter, Refused, Reply, Said};
 use super::token::Role;
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
+use crate::kaizen::Format;
 use crate::percent;
 use crate::receipt::ReceiptId;
 use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
@@ -52,7 +53,7 @@ pub trait Line {
     fn reload(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
     fn health(&self) -> Vec<StageHealth>;
     fn status(&self) -> NodeStatus;
-    fn metrics(&self) -> String;
+    fn metrics(&self, format: Format) -> String;
 }
 
 /// What stands in the body of an operation.
@@ -72,6 +73,8 @@ pub(super) struct Asked {
     /// Who orders, and why: of operations whose body has a reason.
     pub said: Option<Said>,
     pub quota_remaining: Option<u32>,
+    /// How the metrics are to be written.
+    pub format: Format,
     /// May be told more than that the node is ready or not.
     pub is_trusted: bool,
 }
@@ -80,7 +83,7 @@ pub(super) struct Asked {
 pub(super) enum Shown {
     Json(Vec<u8>),
     NotReady(Vec<u8>),
-    Metrics(String),
+    Metrics(Format, String),
 }
 
 /// Why nothing is shown.
@@ -131,7 +134,9 @@ pub static OPERATIONS: [Operation; 21] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, _| Box::pin(async move { Ok(Shown::Metrics(line.metrics())) }),
+        answer: |line, asked| {
+            Box::pin(async move { Ok(Shown::Metrics(asked.format, line.metrics(asked.format))) })
+        },
     },
     Operation {
         request: "GET /v1/status",

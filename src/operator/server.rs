@@ -2,17 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT,
+    HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -29,6 +31,7 @@ use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
 use super::terms::Refused;
 use super::token::Tokens;
+use crate::kaizen::Format;
 use crate::limits;
 use crate::net::listen::AsyncAcceptor;
 use crate::net::problem::Problem;
@@ -181,7 +184,8 @@ impl Connection {
             Ok(query) => query,
             Err(what) => return problem(StatusCode::BAD_REQUEST, &what),
         };
-        let mut asked = Asked { parts, query, is_trusted: asker.is_trusted, ..Asked::default() };
+        let format = Format::accepted(&list(&request.headers, ACCEPT));
+        let mut asked = Asked { parts, query, format, is_trusted: asker.is_trusted, ..Asked::default() };
         if request.method == Method::POST {
             // Every order needs a role, so somebody is known here.
             let actor = asker.token.map_or("", |token| &*token.name);
@@ -190,7 +194,7 @@ impl Connection {
             }
         }
         match operation.answer(&*self.plane.line, &asked).await {
-            Ok(shown) => show(shown),
+            Ok(shown) => show(shown, takes_gzip(&list(&request.headers, ACCEPT_ENCODING))),
             Err(Failed::Wrong(what)) => problem(StatusCode::BAD_REQUEST, &what),
             Err(Failed::Refused(why)) => refusal(&why, &request.method),
         }
@@ -286,11 +290,44 @@ fn again(detail: &str) -> Answer {
     answer
 }
 
-fn show(shown: Shown) -> Answer {
+/// The values of a field that may stand several times (RFC 9110, section 5.3); what is not text is left out.
+fn list(headers: &HeaderMap, name: HeaderName) -> String {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
+}
+
+/// Whether an `Accept-Encoding` field names gzip (RFC 9110, section 12.5.3).
+fn takes_gzip(accept: &str) -> bool {
+    accept.split(',').any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_some_and(|weight| weight > 0.0)
+    })
+}
+
+/// The page of metrics, in the form that was asked for.
+fn page(format: Format, text: String, takes_gzip: bool) -> Answer {
+    let gzipped = takes_gzip.then(|| gzip(text.as_bytes())).and_then(Result::ok);
+    let is_gzipped = gzipped.is_some();
+    let mut answer = body(StatusCode::OK, format.content_type(), gzipped.unwrap_or(text.into_bytes()).into());
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+    if is_gzipped {
+        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer
+}
+
+fn gzip(text: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text)?;
+    encoder.finish()
+}
+
+fn show(shown: Shown, takes_gzip: bool) -> Answer {
     match shown {
         Shown::Json(json) => body(StatusCode::OK, "application/json", json.into()),
         Shown::NotReady(json) => body(StatusCode::SERVICE_UNAVAILABLE, "application/json", json.into()),
-        Shown::Metrics(text) => body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into()),
+        Shown::Metrics(format, text) => page(format, text, takes_gzip),
     }
 }
 

@@ -35,7 +35,7 @@ use zeroize::Zeroizing;
 
 use key::Key;
 pub use key::{BadKey, KEYS_MAX, SECRET_BYTES_MIN, SIGNATURES_MAX};
-pub use refusal::{Now, Refusal};
+pub use refusal::{Now, Refusal, RefusalName};
 
 #[cfg(test)]
 use crate::names::Identified;

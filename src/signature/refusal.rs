@@ -1,6 +1,9 @@
 //! Why a signature is refused, and what decides on it beside the keys: headers and clocks.
 
 use hyper::HeaderMap;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+
+use crate::variants::array;
 
 /// Every way to be wrong. The sender sees one answer for all; operators and tests see the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +35,53 @@ pub enum Refusal {
     /// No key of the source made one of the signatures.
     #[error("no signature fits any key")]
     NoMatch,
+}
+
+/// The name of a [`Refusal`], as metrics have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum RefusalName {
+    /// [`Refusal::Missing`].
+    Missing,
+    /// [`Refusal::Twice`].
+    Twice,
+    /// [`Refusal::Malformed`].
+    Malformed,
+    /// [`Refusal::TooMany`].
+    TooMany,
+    /// [`Refusal::TooOld`].
+    TooOld,
+    /// [`Refusal::TooNew`].
+    TooNew,
+    /// [`Refusal::NoMatch`].
+    NoMatch,
+}
+
+impl RefusalName {
+    /// In the order of their declaration.
+    pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
+
+    /// As a label has it: `too_old`.
+    #[must_use]
+    pub fn into_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl Refusal {
+    /// Its name, without what it says of this one.
+    #[must_use]
+    pub fn name(self) -> RefusalName {
+        match self {
+            Self::Missing => RefusalName::Missing,
+            Self::Twice => RefusalName::Twice,
+            Self::Malformed => RefusalName::Malformed,
+            Self::TooMany => RefusalName::TooMany,
+            Self::TooOld { .. } => RefusalName::TooOld,
+            Self::TooNew { .. } => RefusalName::TooNew,
+            Self::NoMatch => RefusalName::NoMatch,
+        }
+    }
 }
 
 /// What a signature's age is judged by, in seconds since 1970. A signature is fresh that is fresh by either: a wall clock

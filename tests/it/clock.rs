@@ -142,7 +142,7 @@ fn a_day_ahead_for_some_seconds_changes_nothing_and_is_shown() {
     show(dir, 0);
     node.wait_for("agree again");
     assert_eq!(reason(&node), None);
-    assert!((node.metric("gemba_clock_doubts") - 1.0).abs() < 0.1);
+    assert!((node.metric("gemba_clock_doubts_total") - 1.0).abs() < 0.1);
     post(&node, "right-again");
     assert_is_near(receipted_at(&node, "right-again"), now());
     assert_eq!(post_batch(&node, 200), 100, "all of them are known");

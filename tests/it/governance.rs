@@ -273,7 +273,7 @@ fn what_does_not_fit_a_rule_is_replayed_under_better_rules() {
         "{}",
         answer.text()
     );
-    assert!(node.metric("gemba_policy_reload_failures") >= 1.0);
+    assert!(node.metric("gemba_policy_reload_failures_total") >= 1.0);
     let old = ask(&node, "/v1/policy")["packs"][0]["content_hash"].clone();
 
     let better = pack(&[

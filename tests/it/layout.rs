@@ -15,7 +15,7 @@ const MAY_KNOW: [(&str, &[&str]); 38] = [
     ("rfc3339", &[]),
     ("names", &["limits"]),
     ("ids", &["names", "signal", "limits"]),
-    ("signature", &["names"]),
+    ("signature", &["names", "variants"]),
     ("signal", &["names", "signature", "limits", "percent", "rfc3339"]),
     ("event", &["ids", "names", "signal", "receipt", "sharing", "limits", "variants"]),
     ("sharing", &["ids", "signal", "limits"]),

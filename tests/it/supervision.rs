@@ -46,7 +46,7 @@ fn a_shard_that_panics_once_decides_the_same_event_after_recovery() {
         assert_eq!(status["status"], "decided", "{status}");
         assert_eq!(status["receipts"].as_array().unwrap().len(), 1);
     }
-    assert!(node.metric("gemba_restarts") >= 1.0);
+    assert!(node.metric("gemba_restarts_total") >= 1.0);
     post_until_taken(&node, 4);
     assert!(node.terminate().success());
 }
@@ -79,7 +79,7 @@ fn a_background_task_that_panics_takes_the_line_up_again() {
     node.wait_until_ready();
     post_until_taken(&node, 1);
     assert_eq!(node.decided("acme", "s-1")["status"], "decided");
-    assert!(node.metric("gemba_restarts") >= 1.0);
+    assert!(node.metric("gemba_restarts_total") >= 1.0);
     assert!(node.terminate().success());
 }
 
@@ -87,7 +87,7 @@ fn a_background_task_that_panics_takes_the_line_up_again() {
 fn an_ingress_thread_that_panics_starts_again_alone() {
     let mut node = Node::start_with(&[("GEMBA_PANIC", "ingress:3!"), ("GEMBA_INGRESS__THREADS", "1")]);
     let until = std::time::Instant::now() + PATIENCE;
-    while node.metric("gemba_restarts") < 1.0 {
+    while node.metric("gemba_restarts_total") < 1.0 {
         assert!(std::time::Instant::now() < until, "ingress never panicked");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }

@@ -30,7 +30,7 @@ fn what_an_edge_accepts_a_processor_decides() {
     let status = edge.node().ask(&format!("/v1/signals/{}/{}", last.tenant, last.id)).json();
     assert_eq!((status["status"].as_str(), status["seq"].as_u64()), (Some("accepted"), Some(last.seq)));
     wait_until("everything is confirmed", || edge.node().metric("gemba_broker_backlog_events") == 0.0);
-    assert_eq!(processor.node().metric("gemba_broker_repeated_messages"), 0.0);
+    assert_eq!(processor.node().metric("gemba_broker_repeated_messages_total"), 0.0);
     wait_until("all is acknowledged", || {
         processor.node().metric("gemba_broker_unacknowledged_messages") == 0.0
     });
@@ -103,7 +103,7 @@ fn a_broker_that_is_killed_again_and_again_loses_nothing() {
         broker.run("start");
     }
     sender.wait_until_taken(&[&processor]);
-    assert!(edge.node().metric("gemba_broker_reconnects") >= 4.0);
+    assert!(edge.node().metric("gemba_broker_reconnects_total") >= 4.0);
     edge.terminate();
     processor.terminate();
     sender.ledger.check(&[&processor.data()]);

@@ -122,7 +122,7 @@ fn a_publish_and_a_confirm_may_be_cut_at_each_byte() {
     wait_until("all is confirmed", confirmed);
     let mut processor = Machine::start("processor", "processor-1", &broker.section());
     sender.wait_until_taken(&[&processor]);
-    let twins = processor.node().metric("gemba_broker_repeated_messages");
+    let twins = processor.node().metric("gemba_broker_repeated_messages_total");
     println!("machines: {cuts} cuts, {} signals, {twins} messages came twice", sender.ledger.acked.len());
     assert!(twins >= 5.0, "a confirm that is cut means a message that comes twice: {twins}");
     assert_eq!(processor.node().metric("gemba_broker_missing_signals"), 0.0);

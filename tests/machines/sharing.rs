@@ -187,7 +187,7 @@ fn a_processor_that_joins_is_given_its_share() {
         (held(&first), held(&second)) == (2.0, 2.0)
     });
     line.wait_until_shared(&sender, &["edge-1"]);
-    assert_eq!(first.node().metric("gemba_state_lost_partitions"), 0.0, "they are given, not taken");
+    assert_eq!(first.node().metric("gemba_state_lost_partitions_total"), 0.0, "they are given, not taken");
     edge.terminate();
     line.history(&sender, &mut [&mut first, &mut second]);
 }
@@ -279,14 +279,14 @@ fn what_the_broker_waits_for_too_long_is_given_again_and_decided_once() {
     line.fake.stop();
     assert!(sender.batch(0, &edge, 20));
     // The broker takes back what is not acknowledged.
-    wait_until("it is timed out", || processor.node().metric("gemba_broker_reconnects") > 0.0);
+    wait_until("it is timed out", || processor.node().metric("gemba_broker_reconnects_total") > 0.0);
     assert!(sender.batch(0, &edge, 20));
     line.fake.start_again();
     line.wait_until_shared(&sender, &["edge-1"]);
     wait_until("all is acknowledged", || {
         processor.node().metric("gemba_broker_unacknowledged_messages") == 0.0
     });
-    assert!(processor.node().metric("gemba_broker_repeated_messages") > 0.0);
+    assert!(processor.node().metric("gemba_broker_repeated_messages_total") > 0.0);
     edge.terminate();
     line.history(&sender, &mut [&mut processor]);
 }

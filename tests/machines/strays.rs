@@ -286,7 +286,7 @@ fn the_right_to_publish_forges_nothing() {
 
     wait_until("all of it is there", || cases(&processor).len() >= 11);
     let count = |cause: &str| {
-        processor.node().metric(&format!("gemba_broker_rejected_messages{{cause=\"{cause}\"}}"))
+        processor.node().metric(&format!("gemba_broker_rejected_messages_total{{cause=\"{cause}\"}}"))
     };
     let expected = [
         ("unsigned", 2.0),
@@ -358,7 +358,7 @@ fn a_key_of_messages_is_replaced_while_signals_flow() {
     assert!(Sender::new(4).batch(2, &stranger, 1));
     wait_until("it is seen", || cases(&processor).len() == 1);
     assert!(cases(&processor)[0]["detail"].as_str().unwrap().contains("`rabbitmq.key` differs"));
-    assert_eq!(processor.node().metric("gemba_broker_rejected_messages{cause=\"unknown_key\"}"), 1.0);
+    assert_eq!(processor.node().metric("gemba_broker_rejected_messages_total{cause=\"unknown_key\"}"), 1.0);
     for machine in edges.iter_mut().chain([&mut stranger, &mut processor]) {
         machine.terminate();
     }

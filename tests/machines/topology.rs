@@ -59,7 +59,7 @@ fn a_message_without_a_queue_is_not_taken_for_confirmed() {
             assert!(sender.batch(0, &edge, 5));
         }
         let before = sender.ledger.acked.len();
-        wait_until("it is told", || edge.node().metric("gemba_broker_reconnects") > 0.0);
+        wait_until("it is told", || edge.node().metric("gemba_broker_reconnects_total") > 0.0);
         // The edge declares it again, and publishes what was returned.
         wait_until("it is confirmed", || edge.node().metric("gemba_broker_backlog_events") == 0.0);
         let mut processor = Machine::start("processor", "processor-1", &rabbit);

@@ -352,6 +352,7 @@ impl Line {
             written: mark(),
             settled: Mark::new(watermark.0),
             disk_low: mark(),
+            disk_free: mark(),
             backlog_full: mark(),
             clock: journal_clock::Marks::default(),
             drain: Switch::new(),

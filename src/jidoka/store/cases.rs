@@ -17,7 +17,7 @@ use crate::case::{Case, CaseFilter, CaseId, Cause, Found, Status};
 use crate::event::{Seq, UnixMillis};
 use crate::jidoka::dead_letter::CaseChange;
 use crate::jidoka::governor::{decode_signal, encode_signal};
-use crate::kaizen::Gauges;
+use crate::kaizen::{Metric, Readings};
 use crate::limits::CASES_RETIRED_AT_ONCE;
 use crate::ring::Mark;
 use crate::signal::Signal;
@@ -71,22 +71,11 @@ impl Cases {
     }
 
     /// How many are open, by whose they are to mend, and how many closed ones are kept.
-    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-    pub fn gauges(&self, gauges: &mut Gauges) {
+    pub fn read(&self, readings: &mut Readings) {
         for (cause, open) in Cause::ALL.into_iter().zip(&self.open) {
-            gauges.set(
-                "gemba_dead_letters_open",
-                "Dead letters that nobody replayed or discarded, by whose they are to mend",
-                &[("cause", cause.into_str())],
-                open.read() as f64,
-            );
+            readings.count(Metric::DeadLettersOpen, &[cause.into_str()], open.read());
         }
-        gauges.set(
-            "gemba_dead_letters_closed",
-            "Closed dead letters that are still kept",
-            &[],
-            self.closed.read() as f64,
-        );
+        readings.count(Metric::DeadLettersClosed, &[], self.closed.read());
     }
 
     /// Tells how many there are now.

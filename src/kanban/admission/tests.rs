@@ -74,6 +74,7 @@ pub fn start(disk: &Memory, now: Instant) -> Node {
         written: zero(),
         settled: settled.clone(),
         disk_low: zero(),
+        disk_free: zero(),
         backlog_full: zero(),
         clock: journal_clock::Marks::default(),
         drain: Switch::new(),

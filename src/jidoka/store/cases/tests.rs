@@ -88,8 +88,6 @@ fn check(cases: &Cases, model: &BTreeMap<u64, Case>) {
         }
         assert_eq!(all, expected(model, &filter, 0, usize::MAX).1, "{filter:?}");
     }
-    let mut gauges = Gauges::default();
-    cases.gauges(&mut gauges);
     for (cause, open) in Cause::ALL.into_iter().zip(&cases.open) {
         let filter = CaseFilter { cause: Some(cause), status: Some(Status::Open), ..CaseFilter::default() };
         assert_eq!(open.read(), expected(model, &filter, 0, 0).0, "{cause:?}");

@@ -1,0 +1,222 @@
+//! The page of `/metrics` in both formats: Prometheus text 0.0.4 and OpenMetrics 1.0. Pure.
+
+use std::fmt::Write as _;
+
+use super::metric::{Kind, Metric};
+
+/// How a page is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text 0.0.4.
+    #[default]
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+
+    /// What an `Accept` field wants most (RFC 9110, section 12.5.1); text where it wants neither or does not say.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Self {
+        let mut best = (0, Self::Text);
+        for range in accept.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let (mut version, mut quality) = (None, 1000);
+            for part in parts {
+                match part.split_once('=').map(|(name, value)| (name.trim(), value.trim().trim_matches('"')))
+                {
+                    Some((name, value)) if name.eq_ignore_ascii_case("version") => version = Some(value),
+                    Some((name, value)) if name.eq_ignore_ascii_case("q") => quality = thousandths(value),
+                    Some(_) | None => {}
+                }
+            }
+            let format = match (media.as_str(), version) {
+                ("application/openmetrics-text", None | Some("1.0.0")) => Self::OpenMetrics,
+                ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Self::Text,
+                (_, _) => continue,
+            };
+            if quality > best.0 {
+                best = (quality, format);
+            }
+        }
+        best.1
+    }
+}
+
+/// A weight in thousandths; one that is not in the form counts as none.
+fn thousandths(quality: &str) -> u32 {
+    let (whole, part) = quality.split_once('.').unwrap_or((quality, ""));
+    let is_plain = part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let part = format!("{part:0<3}").parse::<u32>().ok().filter(|_| is_plain);
+    match (whole, part) {
+        ("0", Some(part)) => part,
+        ("1", Some(0)) => 1000,
+        _ => 0,
+    }
+}
+
+/// A page that is being written.
+#[derive(Debug)]
+pub struct Page {
+    format: Format,
+    text: String,
+}
+
+/// One bucket: its upper bound in the metric's unit, and how many values are not above it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bucket {
+    pub bound: f64,
+    pub count: u64,
+}
+
+impl Page {
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, text: String::new() }
+    }
+
+    /// Begins a metric; its samples follow.
+    pub fn head(&mut self, metric: Metric) {
+        let declared = metric.declared();
+        let name = match (self.format, declared.kind) {
+            // OpenMetrics names the family without the suffix of its samples.
+            (Format::OpenMetrics, Kind::Counter) => declared.name.trim_end_matches("_total"),
+            (Format::Text | Format::OpenMetrics, _) => declared.name,
+        };
+        // Writing to a string cannot fail.
+        let _infallible = write!(self.text, "# HELP {name} ");
+        escape(&mut self.text, declared.help, self.format == Format::OpenMetrics);
+        let _infallible = writeln!(self.text, "\n# TYPE {name} {}", declared.kind.as_str());
+        if self.format == Format::OpenMetrics
+            && let Some(unit) = declared.unit.suffix()
+        {
+            let _infallible = writeln!(self.text, "# UNIT {name} {unit}");
+        }
+    }
+
+    /// A counter or gauge.
+    pub fn sample(&mut self, metric: Metric, labels: &[Box<str>], value: f64) {
+        self.series(metric, "", labels, None);
+        let _infallible = writeln!(self.text, " {value}");
+    }
+
+    /// Of a histogram, with the buckets that have a bound.
+    pub fn histogram(
+        &mut self,
+        metric: Metric,
+        labels: &[Box<str>],
+        buckets: &[Bucket],
+        count: u64,
+        sum: f64,
+    ) {
+        for bucket in buckets {
+            let bound = bound(bucket.bound, self.format);
+            self.series(metric, "_bucket", labels, Some(&bound));
+            let _infallible = writeln!(self.text, " {}", bucket.count);
+        }
+        self.series(metric, "_bucket", labels, Some("+Inf"));
+        let _infallible = writeln!(self.text, " {count}");
+        self.series(metric, "_sum", labels, None);
+        let _infallible = writeln!(self.text, " {sum}");
+        self.series(metric, "_count", labels, None);
+        let _infallible = writeln!(self.text, " {count}");
+    }
+
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+
+    fn series(&mut self, metric: Metric, suffix: &str, labels: &[Box<str>], le: Option<&str>) {
+        let declared = metric.declared();
+        self.text.push_str(declared.name);
+        self.text.push_str(suffix);
+        let named = declared.labels.iter().map(|label| label.name).zip(labels.iter().map(|value| &**value));
+        let mut open = '{';
+        for (name, value) in named.chain(le.map(|bound| ("le", bound))) {
+            self.text.push(open);
+            self.text.push_str(name);
+            self.text.push_str("=\"");
+            escape(&mut self.text, value, true);
+            self.text.push('"');
+            open = ',';
+        }
+        if open == ',' {
+            self.text.push('}');
+        }
+    }
+}
+
+/// OpenMetrics 1.0, section "Considerations: Canonical Numbers": a float, with two digits of exponent where it is small.
+fn bound(bound: f64, format: Format) -> String {
+    match format {
+        Format::Text => bound.to_string(),
+        Format::OpenMetrics if bound < 1e-4 => {
+            let short = format!("{bound:e}");
+            let (digits, exponent) = short.split_once("e-").unwrap_or((&short, "0"));
+            format!("{digits}e-{exponent:0>2}")
+        }
+        Format::OpenMetrics => format!("{bound:?}"),
+    }
+}
+
+/// The help of text 0.0.4 leaves quotes as they are.
+fn escape(text: &mut String, value: &str, quotes: bool) {
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '"' if quotes => text.push_str("\\\""),
+            c => text.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_the_one_that_is_wanted_most() {
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                            application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,\
+                            text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (accept, format) in [
+            ("", Format::Text),
+            ("*/*", Format::Text),
+            ("text/html", Format::Text),
+            ("text/plain", Format::Text),
+            (prometheus_3, Format::OpenMetrics),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            ("Application/OpenMetrics-Text; Version=\"1.0.0\"", Format::OpenMetrics),
+            ("application/openmetrics-text; version=0.0.1", Format::Text),
+            ("application/openmetrics-text; version=2.0.0, */*", Format::Text),
+            ("application/openmetrics-text; q=0.1, text/plain; q=0.2", Format::Text),
+            ("application/openmetrics-text; q=0, text/plain; q=0.001", Format::Text),
+            ("application/openmetrics-text; q=0", Format::Text),
+            ("application/openmetrics-text; q=7", Format::Text),
+            ("application/openmetrics-text; q=0.5, text/plain; q=0.50", Format::OpenMetrics),
+        ] {
+            assert_eq!(Format::accepted(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn what_would_end_a_value_is_escaped() {
+        let mut page = Page::new(Format::Text);
+        page.sample(Metric::RingDepth, &["a\"b\\c\nd".into()], 1.0);
+        assert_eq!(page.finish(), "gemba_ring_depth{ring=\"a\\\"b\\\\c\\nd\"} 1\n");
+    }
+}

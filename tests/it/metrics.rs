@@ -1,0 +1,200 @@
+//! The page of metrics, as Prometheus and others read it.
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use flate2::read::GzDecoder;
+use gemba::kaizen::{Kind, Metric};
+
+use crate::http::{Answer, exchange};
+use crate::node::{Node, PATIENCE, free_address, signal};
+use crate::program::Process;
+use crate::tools::missing;
+use crate::wire::raw;
+
+const JSON: &str = "application/json";
+const OPEN_METRICS: &str = "accept: application/openmetrics-text; version=1.0.0";
+
+fn page(node: &Node, headers: &[&str]) -> Answer {
+    let headers: Vec<&str> = headers.iter().copied().chain(["connection: close"]).collect();
+    exchange(node.admin, &raw("GET /metrics HTTP/1.1", &headers, b""))
+}
+
+/// A program of Debian's package `prometheus`; `None` where it is not there.
+fn installed(program: &str) -> Option<&str> {
+    let is_there = Command::new(program).arg("--version").output().is_ok();
+    if is_there { Some(program) } else { missing(program, "tests/prometheus/install") }
+}
+
+/// What a command says of `input`.
+fn fed(command: &mut Command, input: &str) -> Output {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Decides on a signal, refuses one, and waits until both are counted.
+fn used() -> Node {
+    let node = Node::start();
+    assert_eq!(node.post(JSON, signal("acme", "vm", "s-1").as_bytes()).status, 202);
+    node.decided("acme", "s-1");
+    let forged = node.request("POST", "/v1/signals", &[("content-type", JSON)], b"{}");
+    assert_eq!(forged.status, 401);
+    let signed = [("content-type", JSON), ("x-signature", "00")];
+    assert_eq!(node.request("POST", "/v1/signals", &signed, b"{}").status, 401);
+    let until = Instant::now() + PATIENCE;
+    while node.metric("gemba_signals_total{result=\"bad_signature\"}") < 2.0
+        || !node.ask("/metrics").text().contains("gemba_decisions_total{")
+    {
+        assert!(Instant::now() < until, "{}", node.ask("/metrics").text());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    node
+}
+
+#[test]
+fn the_page_has_the_form_that_is_asked_for() {
+    let node = used();
+    let text = page(&node, &[]);
+    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(!text.text().contains("# EOF") && text.header("content-encoding").is_none());
+    let open = page(&node, &[OPEN_METRICS]);
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(open.header("content-type"), Some(content_type));
+    assert!(open.text().ends_with("# EOF\n"));
+    for (headers, is_zipped) in [
+        (&["accept-encoding: gzip"][..], true),
+        (&["accept-encoding: br, GZIP;q=0.5"], true),
+        (&["accept-encoding: br", "accept-encoding: gzip"], true),
+        (&["accept-encoding: gzip;q=0"], false),
+        (&["accept-encoding: identity"], false),
+    ] {
+        let answer = page(&node, headers);
+        assert_eq!(answer.header("content-encoding"), is_zipped.then_some("gzip"), "{headers:?}");
+        assert_eq!(answer.header("vary"), Some("accept, accept-encoding"));
+        let mut text = String::new();
+        if is_zipped {
+            GzDecoder::new(&*answer.body).read_to_string(&mut text).unwrap();
+        } else {
+            text = answer.text();
+        }
+        assert!(text.contains("# TYPE gemba_signals_total counter"), "{headers:?}: {text}");
+    }
+}
+
+#[test]
+fn decisions_and_refused_signatures_are_counted_by_their_reasons() {
+    let node = used();
+    let decided = |series: &str| node.metric(&format!("gemba_decisions_total{{{series}}}"));
+    assert!((decided("pack=\"none\",rule=\"none\",decision=\"observe\"") - 1.0).abs() < 0.1);
+    for (reason, count) in [("missing", 1.0), ("malformed", 1.0), ("no_match", 0.0), ("too_old", 0.0)] {
+        let series = format!("gemba_signature_refusals_total{{source=\"signals\",reason=\"{reason}\"}}");
+        assert!((node.metric(&series) - count).abs() < 0.1, "{series}: {}", node.ask("/metrics").text());
+    }
+    assert!(node.metric("gemba_disk_free_bytes") > 0.0);
+}
+
+/// The reference architecture's name ends in an abbreviated unit, and stays.
+#[test]
+fn promtool_finds_fault_with_nothing_but_the_old_name() {
+    let Some(promtool) = installed("promtool") else { return };
+    let golden = std::fs::read_to_string(root().join("src/kaizen/tests/page.txt")).unwrap();
+    for text in [page(&used(), &[]).text(), golden] {
+        let output = fed(Command::new(promtool).args(["check", "metrics"]), &text);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let others: Vec<&str> = said.lines().filter(|line| !line.starts_with(OLD_NAME)).collect();
+        assert_eq!(others, [""; 0], "{text}");
+        assert_eq!(said.lines().count(), 1, "promtool looks at names: {said}");
+    }
+}
+
+const OLD_NAME: &str = "signal_processing_latency_us ";
+
+#[test]
+fn the_strict_parser_of_others_reads_openmetrics() {
+    let python = target().join("prometheus/bin/python");
+    if !python.exists() {
+        return missing("target/prometheus", "tests/prometheus/install").unwrap_or_default();
+    }
+    let golden = std::fs::read_to_string(root().join("src/kaizen/tests/page.openmetrics.txt")).unwrap();
+    let live = page(&used(), &[OPEN_METRICS]).text();
+    for (text, is_golden) in [(&golden, true), (&live, false)] {
+        let script = root().join("tests/prometheus/openmetrics.py");
+        let output = fed(Command::new(&python).arg(script), text);
+        assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
+        let read = String::from_utf8(output.stdout).unwrap();
+        for metric in Metric::ALL.into_iter().filter(|_| is_golden) {
+            let declared = metric.declared();
+            let family = match declared.kind {
+                Kind::Counter => declared.name.trim_end_matches("_total"),
+                Kind::Gauge | Kind::Histogram(..) => declared.name,
+            };
+            let line =
+                format!("{family} {} {}", declared.kind.as_str(), declared.unit.suffix().unwrap_or(""));
+            assert!(read.lines().any(|read| read.starts_with(&line)), "{line}: {read}");
+        }
+        // A cut page is an error to it, so it looks at more than lines.
+        let cut = text.trim_end_matches("# EOF\n");
+        let script = root().join("tests/prometheus/openmetrics.py");
+        assert!(!fed(Command::new(&python).arg(script), cut).status.success());
+    }
+}
+
+#[test]
+fn prometheus_scrapes_the_node() {
+    let Some(prometheus) = installed("prometheus") else { return };
+    let node = used();
+    let dir = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let config = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: gemba\n  static_configs: [{{targets: ['{}']}}]\n",
+        node.admin
+    );
+    std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
+    let mut command = Command::new(prometheus);
+    command.current_dir(dir.path()).args([
+        "--config.file=prometheus.yml",
+        "--storage.tsdb.path=data",
+        &format!("--web.listen-address={address}"),
+    ]);
+    let _process = Process::spawn(command, PATIENCE);
+    let wanted = [
+        ("up{job=\"gemba\"}", "1"),
+        ("gemba_signals_total{result=\"accepted\"}", "1"),
+        ("gemba_decisions_total{decision=\"observe\"}", "1"),
+        ("gemba_request_seconds_count > bool 2", "1"),
+    ];
+    let until = Instant::now() + PATIENCE;
+    for (query, value) in wanted {
+        loop {
+            let found = asked(address, query);
+            if found.as_deref() == Some(value) {
+                break;
+            }
+            assert!(Instant::now() < until, "{query}: {found:?}\n{}", node.ask("/metrics").text());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// The value of the first series that Prometheus has.
+fn asked(prometheus: SocketAddr, query: &str) -> Option<String> {
+    let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let line = format!("GET /api/v1/query?query={query} HTTP/1.1");
+    let answer = crate::http::try_exchange(prometheus, &raw(&line, &["connection: close"], b""))?;
+    let found: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    found["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    root().join(target)
+}
