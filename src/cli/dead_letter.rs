@@ -137,8 +137,7 @@ impl Command {
                         output::print(format!("{what}: {first}: {second}\n").as_bytes())?;
                     }
                 }
-                let signal = case.get("signal").map(|signal| format!("{signal:#}\n")).unwrap_or_default();
-                output::print(signal.as_bytes())
+                case.get("signal").map_or(Ok(()), output::print_json)
             }
             Self::DryRun { id, reach, json } => dry_run(&id, &reach, json),
             Self::Replay(order) => order.run(Does::Replay),

@@ -12,7 +12,8 @@ use crate::disk::{DataLock, RealDisk};
 use crate::event::{Kind, Seq};
 use crate::framed_log::Header as _;
 use crate::kanban::journal::record::Decoder;
-use crate::kanban::journal::{Damage, repair, scan};
+use crate::kanban::journal::repair::{self, Lost};
+use crate::kanban::journal::{Damage, scan};
 use crate::line::journal_dir;
 
 #[derive(Debug, Subcommand)]
@@ -146,31 +147,40 @@ fn repair(dir: &Path, apply: bool, json: bool) -> Result<(), Failure> {
     }
     let plan = repair::plan(&disk, &journal).map_err(at_journal)?;
     let lost = |hole: &repair::Hole| match hole.lost {
-        Some((first, last)) => format!("events {first} to {last}"),
-        None => "no event".to_owned(),
+        Lost::Events(first, last) => format!("events {first} to {last}"),
+        Lost::Nothing => "no event".to_owned(),
+        Lost::Unknown => "unknown, nothing follows it".to_owned(),
     };
+    let refused = plan.refused.as_ref().map(ToString::to_string);
     if json {
         let holes: Vec<_> = plan
             .holes
             .iter()
             .map(|hole| {
-                let lost = hole.lost.map(|(first, last)| [first.0, last.0]);
+                let lost = match hole.lost {
+                    Lost::Events(first, last) => serde_json::json!([first.0, last.0]),
+                    Lost::Nothing => serde_json::Value::Null,
+                    Lost::Unknown => "unknown".into(),
+                };
                 serde_json::json!({"file": hole.path.to_string_lossy(), "offset": hole.offset, "lost": lost})
             })
             .collect();
         output::print_json(
-            &serde_json::json!({"kept": plan.events, "last_seq": plan.last.0, "holes": holes}),
+            &serde_json::json!({"kept": plan.events, "last_seq": plan.last.0, "holes": holes, "refused": refused}),
         )?;
     } else {
         for hole in &plan.holes {
             let told = format!("{}:{}: damaged; lost: {}\n", hole.path.display(), hole.offset, lost(hole));
             output::print(told.as_bytes())?;
         }
+        if let Some(refused) = &refused {
+            output::print(format!("a start refuses it: {refused}\n").as_bytes())?;
+        }
         output::print(
             format!("can be kept: {} events, the last is {}\n", plan.events, plan.last).as_bytes(),
         )?;
     }
-    if plan.holes.is_empty() {
+    if plan.is_whole() {
         return Ok(());
     }
     if !apply {
@@ -259,7 +269,7 @@ fn print_event(seq: Seq, time: u64, kind: &Kind) -> Result<(), Failure> {
         r#type: signal.map(super::super::signal::Signal::kind),
         source: signal.map(|signal| &*signal.provenance.source),
     };
-    let mut text = serde_json::to_vec(&line).map_err(Failure::io)?;
+    let mut text = output::json_line(&line)?.into_bytes();
     text.push(b'\n');
     output::print(&text)
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config::ConfigError;
 use crate::diagnostics;
 use crate::limits::DIAGNOSTICS_LAST;
+use crate::logging::is_order;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ fn shown(text: &str) -> String {
     for char in text.chars() {
         match char {
             '\n' => shown.push_str("\n  "),
-            control if control.is_control() => shown.extend(control.escape_default()),
+            order if is_order(order) => shown.extend(order.escape_default()),
             other => shown.push(other),
         }
     }
@@ -104,17 +105,46 @@ pub fn print(text: &[u8]) -> Result<(), Failure> {
 }
 
 pub fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(Failure::io)?;
-    text.push(b'\n');
-    print(&text)
+    print((json(value)? + "\n").as_bytes())
+}
+
+/// Pretty JSON in which no string orders anything of a terminal; it says the same to a program.
+pub fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map(|text| without_orders(&text)).map_err(Failure::io)
+}
+
+/// The same on one line.
+pub fn json_line<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value).map(|text| without_orders(&text)).map_err(Failure::io)
+}
+
+fn without_orders(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Between strings there are line feeds only; all orders are in the first plane.
+        match c {
+            c if c != '\n' && is_order(c) => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// One line, without orders to a terminal.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_order(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
+    }
+    plain
 }
 
 /// A value of an answer as a table shows it.
 pub fn cell(value: Option<&serde_json::Value>) -> String {
     match value {
-        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(serde_json::Value::String(text)) => plain(text),
         Some(serde_json::Value::Null) | None => "-".into(),
-        Some(other) => other.to_string(),
+        Some(other) => plain(&other.to_string()),
     }
 }
 
@@ -131,10 +161,22 @@ pub fn print_table<const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{json, plain, shown};
 
     #[test]
     fn an_error_has_no_line_that_passes_for_another_message() {
+        assert_eq!(shown("a\u{202e}b\u{2028}"), "a\\u{202e}b\\u{2028}");
         assert_eq!(shown("no file a\n2026 ERROR\x1b[31m\r"), "no file a\n  2026 ERROR\\u{1b}[31m\\r");
+    }
+
+    /// CSI in one character, DEL, NEL, a change of direction: serde_json leaves all of them as they are.
+    #[test]
+    fn what_a_sender_wrote_orders_nothing_of_a_terminal() {
+        let hostile = "a\u{9b}31m\u{7f}\u{85}\u{202e}\u{61c}b\n";
+        let shown = json(&serde_json::json!({"a": hostile})).unwrap();
+        assert!(shown.is_ascii() && shown.contains("\\u009b31m\\u007f\\u0085\\u202e\\u061cb\\n"), "{shown}");
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read["a"], hostile, "a program reads the same");
+        assert!(plain(hostile).is_ascii());
     }
 }

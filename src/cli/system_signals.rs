@@ -53,13 +53,19 @@ fn listen(orders: &SystemOrders, caught: &mpsc::SyncSender<io::Result<()>>) -> i
         let _beyond_file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         // The one who waits for it is there.
         let _told = caught.send(Ok(()));
-        while hear(orders, [&mut terminate, &mut interrupt], &mut hangup).await.is_some() {}
+        let mut was_asked = false;
+        while hear(orders, [&mut terminate, &mut interrupt], &mut hangup, &mut was_asked).await.is_some() {}
         Ok(())
     })
 }
 
 /// The first order to end drains the line, if it has begun; the second ends the process at once, as a crash would.
-async fn hear(orders: &SystemOrders, end: [&mut Signal; 2], hangup: &mut Signal) -> Option<()> {
+async fn hear(
+    orders: &SystemOrders,
+    end: [&mut Signal; 2],
+    hangup: &mut Signal,
+    was_asked: &mut bool,
+) -> Option<()> {
     let [terminate, interrupt] = end;
     tokio::select! {
         came = hangup.recv() => {
@@ -68,7 +74,8 @@ async fn hear(orders: &SystemOrders, end: [&mut Signal; 2], hangup: &mut Signal)
         }
         came = async { tokio::select! { came = terminate.recv() => came, came = interrupt.recv() => came } } => {
             came?;
-            if orders.drain.is_on() {
+            // The line may drain for a reason of its own: that is no first signal.
+            if std::mem::replace(was_asked, true) {
                 tracing::warn!(target: "gemba::line", "a second signal ends the node at once: the next start recovers");
                 exit(EXIT_UNDRAINED);
             }

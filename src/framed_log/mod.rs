@@ -185,17 +185,22 @@ pub fn find<H: Header>(
     })
 }
 
-/// Whether a whole frame stands behind `end`, where none does: then what stands at `end` is damaged, and otherwise it is a
+/// Whether a whole frame that is `wanted` stands behind `end`, where none does: then what stands at `end` is damaged, and otherwise it is a
 /// torn tail, which was never synced.
 ///
 /// # Errors
 /// Whatever the file system says.
-pub fn whole_frame_behind<H: Header>(file: &dyn File, end: FrameOffset, seed: FrameSeed) -> io::Result<bool> {
+pub fn whole_frame_behind<H: Header>(
+    file: &dyn File,
+    end: FrameOffset,
+    seed: FrameSeed,
+    wanted: impl Fn(&H) -> bool,
+) -> io::Result<bool> {
     let behind = end.plus(1);
     let mut rest = vec![0; usize::try_from(file.len()?.saturating_sub(behind.offset)).unwrap_or(0)];
     let got = file.read_at(&mut rest, behind.offset)?;
     rest.truncate(got);
-    Ok(find::<H>(&rest, behind, seed, |_| true).is_some())
+    Ok(find(&rest, behind, seed, wanted).is_some())
 }
 
 /// Makes the last whole frame durable, which ends at `end`. The bytes that were checked are written, not what the file says
@@ -245,7 +250,8 @@ impl SegmentKind {
     #[must_use]
     pub fn index_of(&self, path: &Path) -> Option<u64> {
         let name = path.file_name()?.to_str()?.strip_suffix(self.extension)?.strip_suffix('.')?;
-        (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok()).flatten()
+        let is_plain = name.len() == 16 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_plain.then(|| u64::from_str_radix(name, 16).ok()).flatten()
     }
 
     /// The segments in a directory, in their order, and the index of the first that is missing between them.

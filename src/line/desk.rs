@@ -15,7 +15,7 @@ use super::settings::Rulebook;
 use super::sharing::{Elsewhere, Here};
 use super::supervisor::Restarts;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
-use crate::andon::log::Reader;
+use crate::andon::log::{LogError, Reader};
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
 use crate::event::{Command, Order, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
 use crate::jidoka::action::Watch;
@@ -348,6 +348,12 @@ fn ordered(seq: Seq, ordinal: u8) -> Ordered {
     Ordered { seq: seq.0, receipt_id: ReceiptId { seq, ordinal }.to_string() }
 }
 
+/// A receipt is there and cannot be read: whoever asks is not told that there is none.
+fn unreadable(error: &LogError) -> Refused {
+    tracing::error!(target: "gemba::andon", %error, "a receipt cannot be read");
+    Refused::Unavailable
+}
+
 /// What the log knows of one signal.
 fn status(
     reader: &Reader,
@@ -359,7 +365,7 @@ fn status(
     let mut dead = false;
     let later = followups.of(seq).map_err(|_| Refused::Unavailable)?;
     for event in std::iter::once(seq).chain(later) {
-        for found in reader.receipts_of(event).map_err(|_| Refused::Unavailable)? {
+        for found in reader.receipts_of(event).map_err(|error| unreadable(&error))? {
             let Gist { id, kind, signal_seq, .. } = found.gist;
             if signal_seq == Some(seq) {
                 // After a replay the newest final receipt counts.
@@ -410,7 +416,7 @@ impl Line for Desk {
 
     fn receipt(&self, id: ReceiptId) -> Reply<Vec<u8>> {
         self.reply(|inner| async move {
-            let found = inner.decided()?.reader.receipt(id).map_err(|_| Refused::Unavailable)?;
+            let found = inner.decided()?.reader.receipt(id).map_err(|error| unreadable(&error))?;
             found.map(|found| found.json).ok_or(Refused::Missing("no receipt of this id is in the log"))
         })
     }

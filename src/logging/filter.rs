@@ -117,6 +117,9 @@ fn alone(text: &str) -> Result<LevelFilter, WrongFilter> {
         ));
     }
     if text.starts_with(ROOT) {
+        if text != ROOT && !TARGETS.contains(&text) {
+            return Err(unknown(text));
+        }
         return Err(wrong(
             format!("`{text}` has no level"),
             format!("write one after it, such as `{text}=debug`"),

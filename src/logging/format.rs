@@ -100,10 +100,10 @@ struct Parts {
 impl Parts {
     fn pair(&mut self, name: &str, value: &dyn fmt::Display) {
         let mut shown = String::new();
-        escape(&mut shown, DIAGNOSTIC_BYTES_MAX, text_escape, format_args!("{value}"));
+        escape(&mut shown, DIAGNOSTIC_BYTES_MAX, quoted_escape, format_args!("{value}"));
         let is_plain =
-            !shown.is_empty() && !shown.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '=' | '\\'));
-        let shown = if is_plain { shown } else { format!("\"{}\"", shown.replace('"', "\\\"")) };
+            !shown.is_empty() && !shown.chars().any(|c| c.is_whitespace() || matches!(c, '=' | '\\'));
+        let shown = if is_plain { shown } else { format!("\"{shown}\"") };
         self.pairs.push_str(&format!(" {name}={shown}"));
     }
 
@@ -240,9 +240,10 @@ impl fmt::Write for Escaper<'_> {
 }
 
 /// Characters that end a line, are an order to a terminal, or change the direction of what stands around them.
-fn is_order(c: char) -> bool {
+#[must_use]
+pub fn is_order(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn text_escape(c: char, out: &mut String) -> bool {
@@ -251,6 +252,15 @@ fn text_escape(c: char, out: &mut String) -> bool {
         out.extend(c.escape_default());
     }
     must
+}
+
+/// Inside quotes, which nothing may leave.
+fn quoted_escape(c: char, out: &mut String) -> bool {
+    let must = matches!(c, '"' | '\\');
+    if must {
+        out.extend(['\\', c]);
+    }
+    must || text_escape(c, out)
 }
 
 fn json_escape(c: char, out: &mut String) -> bool {

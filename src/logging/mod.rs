@@ -24,8 +24,8 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 pub use filter::Filter;
-pub use format::Format;
 use format::Stamp;
+pub use format::{Format, is_order};
 
 use crate::clock::{self, Instant};
 use crate::diagnostics;

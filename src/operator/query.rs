@@ -2,7 +2,7 @@
 
 use super::terms::Filter;
 use crate::case::{CaseFilter, CaseId, Cause, Status};
-use crate::event::Seq;
+use crate::event::{Seq, Subject};
 use crate::limits;
 use crate::names::Rule;
 use crate::percent;
@@ -45,10 +45,14 @@ pub fn tenant(name: &str) -> Result<&str, String> {
 
 /// A page of governors.
 pub fn governors(query: &Query) -> Result<Filter, String> {
-    let after = query.get("after").map(|after| after.split_once('/').ok_or("`after` must be tenant/sku"));
+    let after = query.get("after").map(|after| {
+        let (tenant, sku) = after.split_once('/').ok_or("`after` must be tenant/sku")?;
+        Subject::read(tenant, sku).map_err(|illegal| format!("`after`: {illegal}"))?;
+        Ok::<_, String>((tenant.into(), sku.into()))
+    });
     Ok(Filter {
         tenant: query.get("tenant").map(tenant).transpose()?.map(Into::into),
-        after: after.transpose()?.map(|(tenant, sku)| (tenant.into(), sku.into())),
+        after: after.transpose()?,
         limit: limit(query)?,
     })
 }
@@ -118,7 +122,9 @@ mod tests {
         }
         let read = |query| Query::read(query, GOVERNORS).and_then(|query| governors(&query));
         assert!(read("tenant=acme&after=acme/vm").is_ok());
-        assert!(read("cause=policy").is_err());
+        for wrong in ["cause=policy", "after=/", "after=acme", "after=acme/", "after=A/vm"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! There are general seats, with a share for each client, and some that are for health alone. A connection that has
 //! not shown a right yet is in nobody's way: whoever comes when there is no room takes the place of the oldest such
 //! one. So silent connections hold neither the plane nor a share of it, however many they are and wherever they come
-//! from.
+//! from. A connection that was given a seat for health shows its right later: then it takes the place of one with a lesser
+//! role, so viewers keep no operator out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
+use super::token::Role;
 use crate::limits::{HEALTH_CONNECTIONS_MAX, OPERATOR_CONNECTIONS_MAX, OPERATOR_CONNECTIONS_PER_ADDRESS_MAX};
 
 /// What a connection may ask.
@@ -34,8 +36,8 @@ pub struct Seat {
 struct Held {
     seat: Seat,
     client: IpAddr,
-    /// It was allowed to ask something that not everybody may.
-    is_trusted: bool,
+    /// The role that it has shown.
+    role: Option<Role>,
 }
 
 /// Every seat that is held, the oldest first.
@@ -51,15 +53,23 @@ impl Seats {
         let kind = self.make_room(client);
         self.given += 1;
         let seat = Seat { id: self.given, kind, taken: Rc::default() };
-        self.held.push(Held { seat: seat.clone(), client, is_trusted: false });
+        self.held.push(Held { seat: seat.clone(), client, role: None });
         seat
     }
 
-    /// The connection has shown a right.
-    pub fn trust(&mut self, id: u64) {
-        if let Some(held) = self.held.iter_mut().find(|held| held.seat.id == id) {
-            held.is_trusted = true;
+    /// The connection has shown its role; says which kind of seat it has now.
+    pub fn trust(&mut self, id: u64, role: Role) -> Kind {
+        let Some(held) = self.held.iter_mut().find(|held| held.seat.id == id) else { return Kind::Health };
+        held.role = held.role.max(Some(role));
+        let (kind, client) = (held.seat.kind, held.client);
+        if kind == Kind::Health && self.has_room(client, Some(role)) {
+            // The one that was evicted stood before it, or after it.
+            if let Some(held) = self.held.iter_mut().find(|held| held.seat.id == id) {
+                held.seat.kind = Kind::General;
+                return Kind::General;
+            }
         }
+        kind
     }
 
     /// The connection has ended.
@@ -67,16 +77,21 @@ impl Seats {
         self.held.retain(|held| held.seat.id != id);
     }
 
-    fn make_room(&mut self, client: IpAddr) -> Kind {
+    /// Whether there is a general seat for a connection of `client` with this role, if need be another's.
+    fn has_room(&mut self, client: IpAddr, role: Option<Role>) -> bool {
         let general = |held: &Held| held.seat.kind == Kind::General;
         let own = |held: &Held| general(held) && held.client == client;
-        let has_room = if self.count(own) >= OPERATOR_CONNECTIONS_PER_ADDRESS_MAX {
-            self.evict(|held| own(held) && !held.is_trusted)
+        // Who has shown nothing gives way to everybody.
+        let lesser = |held: &Held| held.role.is_none() || held.role < role;
+        if self.count(own) >= OPERATOR_CONNECTIONS_PER_ADDRESS_MAX {
+            self.evict(|held| own(held) && lesser(held))
         } else {
-            self.count(general) < OPERATOR_CONNECTIONS_MAX
-                || self.evict(|held| general(held) && !held.is_trusted)
-        };
-        if has_room {
+            self.count(general) < OPERATOR_CONNECTIONS_MAX || self.evict(|held| general(held) && lesser(held))
+        }
+    }
+
+    fn make_room(&mut self, client: IpAddr) -> Kind {
+        if self.has_room(client, None) {
             return Kind::General;
         }
         let for_health = |held: &Held| held.seat.kind == Kind::Health;
@@ -90,16 +105,17 @@ impl Seats {
         self.held.iter().filter(|held| which(held)).count()
     }
 
-    /// Takes the oldest seat of those, from the client that has most of them.
+    /// Takes the oldest seat of those, of the least role, from the client that has most of them.
     fn evict(&mut self, which: impl Fn(&Held) -> bool) -> bool {
         let mut by_client: HashMap<IpAddr, usize> = HashMap::new();
         for held in self.held.iter().filter(|held| which(held)) {
             *by_client.entry(held.client).or_default() += 1;
         }
         let most = by_client.values().copied().max();
-        let victim =
-            self.held.iter().position(|held| which(held) && by_client.get(&held.client).copied() == most);
-        let Some(victim) = victim else { return false };
+        let of_most = |held: &Held| which(held) && by_client.get(&held.client).copied() == most;
+        // Of equals, the first is the oldest.
+        let victims = self.held.iter().enumerate().filter(|(_, held)| of_most(held));
+        let Some((victim, _)) = victims.min_by_key(|(_, held)| held.role) else { return false };
         self.held.remove(victim).seat.taken.notify_one();
         true
     }
@@ -126,7 +142,7 @@ mod tests {
 
     fn trusted(seats: &mut Seats, number: usize) -> Seat {
         let seat = seats.admit(client(number));
-        seats.trust(seat.id);
+        assert_eq!(seats.trust(seat.id, Role::Viewer), seat.kind);
         seat
     }
 
@@ -153,6 +169,31 @@ mod tests {
         assert_eq!(trusted(&mut seats, 2).kind, Kind::General);
         seats.leave(held[0].id);
         assert_eq!(trusted(&mut seats, 1).kind, Kind::General, "a place became free");
+    }
+
+    #[test]
+    fn viewers_keep_no_operator_out_and_equals_keep_their_seats() {
+        let mut seats = Seats::default();
+        for number in 0..4 {
+            for _ in 0..OPERATOR_CONNECTIONS_PER_ADDRESS_MAX {
+                trusted(&mut seats, number);
+            }
+        }
+        for (client_number, role) in [(0, Role::Operator), (9, Role::Operator), (0, Role::Admin)] {
+            let seat = seats.admit(client(client_number));
+            assert_eq!(seat.kind, Kind::Health, "who it is, nobody knows yet");
+            assert_eq!(seats.trust(seat.id, Role::Viewer), Kind::Health);
+            assert_eq!(seats.trust(seat.id, role), Kind::General, "{role:?}");
+        }
+        let general = seats.held.iter().filter(|held| held.seat.kind == Kind::General);
+        assert_eq!(general.clone().count(), OPERATOR_CONNECTIONS_MAX);
+        assert_eq!(
+            general.filter(|held| held.role > Some(Role::Viewer)).count(),
+            3,
+            "no operator was evicted"
+        );
+        let viewer = seats.admit(client(9));
+        assert_eq!(seats.trust(viewer.id, Role::Viewer), Kind::Health);
     }
 
     #[test]

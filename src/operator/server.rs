@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT,
-    HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -87,7 +87,8 @@ fn connected(plane: &Plane, socket: TcpStream, peer: IpAddr) {
         plane: plane.clone(),
         peer,
         begun: now,
-        until: Cell::new(now + seconds(seat.patience())),
+        until: Cell::new(now + seconds(patience(seat.kind))),
+        kind: Cell::new(seat.kind),
         seat,
     });
     tokio::task::spawn_local(connection.run(socket));
@@ -98,6 +99,8 @@ struct Connection {
     plane: Plane,
     peer: IpAddr,
     seat: Seat,
+    /// Of its seat, by now.
+    kind: Cell<Kind>,
     begun: Instant,
     /// It ends by then, whatever it does: each request and each answer moves this on.
     until: Cell<Instant>,
@@ -138,12 +141,12 @@ impl Connection {
         self.until.set(Instant::now() + seconds(limits::OPERATOR_ANSWER_SECONDS));
         let mut answer = self.answer_to(request).await;
         let now = Instant::now();
-        let is_last = self.seat.kind == Kind::Health || now - self.begun >= CONNECTION_LIFE;
+        let is_last = self.kind.get() == Kind::Health || now - self.begun >= CONNECTION_LIFE;
         if is_last {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         // What is written has to be taken, and the next request to be here, by then.
-        self.until.set(now + seconds(self.seat.patience()));
+        self.until.set(now + seconds(patience(self.kind.get())));
         answer
     }
 
@@ -151,7 +154,9 @@ impl Connection {
     async fn answer_to(&self, request: Request<Incoming>) -> Answer {
         let (parts, mut body) = request.into_parts();
         let mut answer = self.answer_head(&parts, &mut body).await;
-        if !body.is_end_stream() && !is_discarded(&parts.headers, &mut body).await {
+        // Nobody looks at the framing of what follows a body in chunks.
+        let is_last = parts.headers.contains_key(TRANSFER_ENCODING);
+        if is_last || !body.is_end_stream() && !is_discarded(&parts.headers, &mut body).await {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
@@ -165,10 +170,6 @@ impl Connection {
             Ok(found) => found,
             Err(none) => return not_found(&none),
         };
-        if self.seat.kind == Kind::Health && operation.need != Need::Nothing {
-            let detail = "too many connections of operators are open; this one answers /livez and /readyz";
-            return again(detail);
-        }
         let Ok(bearer) = bearer(&request.headers) else {
             return problem(StatusCode::BAD_REQUEST, "the field `authorization` is duplicated");
         };
@@ -177,8 +178,12 @@ impl Connection {
             Err(denied) => return denial(denied),
         };
         // Being on this machine is no right to a seat: a token is.
-        if asker.token.is_some() {
-            self.plane.seats.borrow_mut().trust(self.seat.id);
+        if let Some(token) = asker.token {
+            self.kind.set(self.plane.seats.borrow_mut().trust(self.seat.id, token.role));
+        }
+        if self.kind.get() == Kind::Health && operation.need != Need::Nothing {
+            let detail = "too many connections of operators are open; this one answers /livez and /readyz";
+            return again(detail);
         }
         let query = match Query::read(request.uri.query().unwrap_or_default(), operation.parameters()) {
             Ok(query) => query,
@@ -201,13 +206,11 @@ impl Connection {
     }
 }
 
-impl Seat {
-    /// Seconds that its connection may be without a request.
-    fn patience(&self) -> u32 {
-        match self.kind {
-            Kind::General => limits::OPERATOR_IDLE_SECONDS,
-            Kind::Health => limits::HEALTH_SECONDS,
-        }
+/// Seconds that a connection with such a seat may be without a request.
+fn patience(kind: Kind) -> u32 {
+    match kind {
+        Kind::General => limits::OPERATOR_IDLE_SECONDS,
+        Kind::Health => limits::HEALTH_SECONDS,
     }
 }
 

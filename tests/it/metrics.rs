@@ -183,7 +183,7 @@ fn prometheus_scrapes_the_node() {
 
 /// The value of the first series that Prometheus has.
 fn asked(prometheus: SocketAddr, query: &str) -> Option<String> {
-    let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let query = query.bytes().fold(String::new(), |query, byte| query + &format!("%{byte:02x}"));
     let line = format!("GET /api/v1/query?query={query} HTTP/1.1");
     let answer = crate::http::try_exchange(prometheus, &raw(&line, &["connection: close"], b""))?;
     let found: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;

@@ -1,7 +1,7 @@
 //! The operator plane: who may ask what, what is answered, and that nothing secret is ever said.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::hmac;
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 
-use crate::http::{Answer, exchange};
+use crate::http::{Answer, exchange, read_answer};
 use crate::node::{Node, PATIENCE, signal};
 use crate::program::command;
 use crate::wire::{assert_problem, connect, raw, rest, send};
@@ -351,6 +351,55 @@ fn governor_list_reads_page_after_page() {
         assert_eq!(code, Some(0), "{said}");
         assert_eq!((said.matches("vm-").count(), said.contains("see --limit")), (count, more), "{said}");
     }
+}
+
+#[test]
+fn viewers_keep_no_operator_of_their_address_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node_with_roles(dir.path());
+    let viewer = format!("authorization: Bearer {}", node.secret("viewer.token"));
+    let held: Vec<_> = (0..40)
+        .map(|_| {
+            let mut socket = connect(node.admin);
+            send(&mut socket, &raw("GET /v1/status HTTP/1.1", &[&viewer], b""));
+            let status = read_answer(&mut socket).map(|answer| answer.status);
+            (status, socket)
+        })
+        .collect();
+    assert_eq!(held.iter().filter(|(status, _)| *status == Some(200)).count(), 16);
+    let operator = format!("authorization: Bearer {}", node.secret("operator.token"));
+    let halt = "POST /v1/governors/acme/vm/halt";
+    for _ in 0..3 {
+        let answer = asked(&node, halt, &[&operator], r#"{"reason":"a drill"}"#);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    drop(held);
+}
+
+/// What was answered must not become what never was.
+#[test]
+fn a_receipt_that_rots_is_unavailable_and_never_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start_in(dir.path(), &[]);
+    for number in 0..3 {
+        let id = format!("s-{number}");
+        assert_eq!(node.post(JSON, signal("acme", "vm", &id).as_bytes()).status, 202);
+        node.decided("acme", &id);
+    }
+    assert!(node.terminate().success());
+    // What was asked for lately would be in memory.
+    let mut node = Node::start_in(dir.path(), &[]);
+    let log = node.file("log/0000000000000000.log");
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(log).unwrap();
+    let mut byte = [0];
+    let at = 4096 + 200;
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    for path in ["/v1/signals/acme/s-0", "/v1/signals/acme/s-2", "/v1/receipts/r-0000000000000002-00"] {
+        let answer = node.ask(path);
+        assert_eq!(answer.status, 503, "{path}: {}", answer.text());
+    }
+    node.wait_for("a receipt cannot be read");
 }
 
 /// The samples of a page of metrics by series, each there once.

@@ -260,3 +260,17 @@ fn a_request_that_can_be_read_in_two_ways_is_refused() {
         assert_eq!(answered(&request), Some(status), "{name}");
     }
 }
+
+/// Where the framing of a body was a matter of interpretation, the next request would be too.
+#[test]
+fn no_request_is_read_behind_a_body_in_chunks() {
+    let node = Node::start();
+    for next in ["GET /livez HTTP/1.1\r\nhost: gemba\r\n\r\n", "GET /livez HTTP/1.1\nhost: gemba\n\n"] {
+        let mut socket = connect(node.admin);
+        let first = "GET /livez HTTP/1.1\r\nhost: gemba\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+        send(&mut socket, format!("{first}{next}").as_bytes());
+        let answer = read_answer(&mut socket).expect("an answer");
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        assert!(read_answer(&mut socket).is_none(), "{next:?}");
+    }
+}

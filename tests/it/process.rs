@@ -272,6 +272,36 @@ fn what_is_not_utf_8_is_a_path_like_others() {
     assert!(code == Some(1) || code == Some(3), "{code:?} {said}");
 }
 
+/// What a start refuses, the repair that it advises does not call whole; afterwards the node starts, and starts again.
+#[test]
+fn a_damaged_header_is_mended_and_the_node_starts_again() {
+    let mut node = Node::start();
+    for number in 0..5 {
+        let answer = node.post("application/json", signal("acme", "vm", &format!("s-{number}")).as_bytes());
+        assert_eq!(answer.status, 202);
+    }
+    assert!(node.terminate().success());
+    let dir = node.dir.clone();
+    let segment = dir.join("data/journal/0000000000000000.journal");
+    let mut content = std::fs::read(&segment).unwrap();
+    let whole = content.clone();
+    content[20] ^= 1;
+    std::fs::write(&segment, &content).unwrap();
+    let run = |words: &[&str]| ended(command(&dir).args(words).args(["data"]));
+    // One header names the journal; without any there is nothing to go by.
+    let (code, said) = run(&["journal", "repair"]);
+    assert_eq!((code, said.contains("the journal is damaged")), (Some(1), true), "{said}");
+    std::fs::write(segment.with_file_name("0000000000000001.journal"), &whole).unwrap();
+    let (code, said) = run(&["journal", "repair", "--apply"]);
+    assert_eq!(code, Some(0), "{said}");
+    for _ in 0..2 {
+        let mut again = Node::start_in(&dir, &[]);
+        assert_eq!(again.ask("/v1/signals/acme/s-4").json()["status"], "decided");
+        assert!(again.terminate().success());
+    }
+    assert_eq!(run(&["journal", "repair"]).0, Some(0));
+}
+
 /// A configuration for production with all of its secrets in files, which are root's and the group's.
 fn production(dir: &Path, more: &str) -> (String, Vec<PathBuf>) {
     let mut files = Vec::new();

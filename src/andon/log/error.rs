@@ -20,6 +20,8 @@ pub enum LogError {
     OtherKey { path: PathBuf },
     #[error("{path}: an earlier write failed; restart to recover")]
     Broken { path: PathBuf },
+    #[error("{path}: it has format version {version}; this program reads a different one")]
+    Version { path: PathBuf, version: u32 },
     #[error("the system gives no randomness")]
     Random,
 }

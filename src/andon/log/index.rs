@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::frame;
+use crate::framed_log::Header as _;
 
 const STRETCH_BYTES: u64 = 64 * 1024;
 
@@ -19,6 +20,11 @@ pub struct Index {
 pub struct Segment {
     lowest: u64,
     highest: u64,
+    /// Entries of the log before it.
+    begins: u64,
+    /// Where its last frame ends, of those that were walked, and how many entries the log has then.
+    end: u64,
+    entries: u64,
     /// `None` until its frames were walked.
     stretches: Option<Vec<Stretch>>,
 }
@@ -33,13 +39,21 @@ struct Stretch {
 impl Segment {
     /// Before its frames are walked.
     #[must_use]
-    pub fn empty() -> Self {
-        Self { lowest: u64::MAX, highest: 0, stretches: None }
+    pub fn empty(begins: u64) -> Self {
+        Self { lowest: u64::MAX, highest: 0, begins, end: 0, entries: begins, stretches: None }
+    }
+
+    /// Entries of the log at its beginning, and at its end as far as it was walked.
+    #[must_use]
+    pub fn entries(&self) -> (u64, u64) {
+        (self.begins, self.entries)
     }
 
     pub fn add(&mut self, offset: u64, header: &frame::Header) {
         self.lowest = self.lowest.min(header.lowest);
         self.highest = self.highest.max(header.highest);
+        self.end = offset + header.frame_bytes() as u64;
+        self.entries = header.first + u64::from(header.count);
         let stretches = self.stretches.get_or_insert_default();
         match stretches.last_mut() {
             Some(last) if offset < last.offset + STRETCH_BYTES => {
@@ -58,7 +72,7 @@ impl Segment {
     /// Where the stretches begin and end whose bounds are `wanted`.
     pub fn stretches(&self, wanted: impl Fn(u64, u64) -> bool) -> impl Iterator<Item = (u64, u64)> {
         let stretches = self.stretches.as_deref().unwrap_or_default();
-        let ends = stretches.iter().skip(1).map(|next| next.offset).chain([u64::MAX]);
+        let ends = stretches.iter().skip(1).map(|next| next.offset).chain([self.end]);
         let chosen = stretches.iter().zip(ends).filter(move |(s, _)| wanted(s.lowest, s.highest));
         chosen.map(|(stretch, end)| (stretch.offset, end))
     }
@@ -80,14 +94,14 @@ impl Index {
         if let Some(before) = index.checked_sub(1).and_then(|before| self.segments.get_mut(&before)) {
             (before.lowest, before.highest) = bounds_before;
         }
-        self.segments.insert(index, Segment::empty());
+        self.segments.insert(index, Segment::empty(size));
         if size > 0 {
             self.size = Some(size);
         }
     }
 
     pub(super) fn committed(&mut self, segment: u64, offset: u64, header: &frame::Header, note: String) {
-        self.segments.entry(segment).or_insert_with(Segment::empty).add(offset, header);
+        self.segments.entry(segment).or_insert_with(|| Segment::empty(header.first)).add(offset, header);
         self.size = Some(header.first + u64::from(header.count));
         self.checkpoint = note;
     }
@@ -104,6 +118,11 @@ impl Index {
         if let Some(known) = self.segments.get_mut(&index).filter(|known| !known.was_walked()) {
             *known = segment;
         }
+    }
+
+    /// Entries of the log before this segment, if it is there.
+    pub(super) fn begin_of(&self, segment: u64) -> Option<u64> {
+        self.segments.get(&segment).map(|segment| segment.begins)
     }
 
     pub(super) fn bounds(&self, segment: u64) -> (u64, u64) {

@@ -53,8 +53,8 @@ pub struct Found {
 /// Shown a record: its frame, its place in the frame, itself, and where the frame stands.
 type Visit<'v> = dyn FnMut(&frame::Header, u64, Record<'_>, &Place) -> Result<(), LogError> + 'v;
 
-/// Shown where a frame stands: its segment, the file and the place; says how long it is, or that there is none.
-type VisitFrame<'v> = dyn FnMut(u64, &dyn File, &Place) -> Result<Option<u64>, LogError> + 'v;
+/// Shown where a frame stands: its segment, the file and the place; says how long it is.
+type VisitFrame<'v> = dyn FnMut(u64, &dyn File, &Place) -> Result<u64, LogError> + 'v;
 
 impl Reader {
     pub(super) fn new(
@@ -76,12 +76,12 @@ impl Reader {
     pub fn receipts_of(&self, seq: Seq) -> Result<Vec<Found>, LogError> {
         let mut found = Vec::new();
         self.frames(|lowest, highest| (lowest..=highest).contains(&seq.0), &mut |segment, file, place| {
-            let Some(held) = self.held(segment, file, place)? else { return Ok(None) };
+            let held = self.held(segment, file, place)?;
             for (index, record) in held.of(seq) {
                 let fields = canonical::load(record.compact).ok_or_else(|| unreadable(place))?;
                 found.push(self.prove(&fields, &held.header, index, record, place)?);
             }
-            Ok(Some(held.header.frame_bytes() as u64))
+            Ok(held.header.frame_bytes() as u64)
         })?;
         Ok(found)
     }
@@ -130,37 +130,38 @@ impl Reader {
         Ok(Found { gist: fields.gist, of_signal: fields.origin.is_some(), json })
     }
 
-    /// The frame at `place`, from memory if it was asked for lately; `None` where none begins.
-    fn held(&self, segment: u64, file: &dyn File, place: &Place) -> Result<Option<Arc<Held>>, LogError> {
+    /// The frame at `place`, from memory if it was asked for lately.
+    fn held(&self, segment: u64, file: &dyn File, place: &Place) -> Result<Arc<Held>, LogError> {
         if let Some(held) = self.recent.find(segment, place.offset) {
-            return Ok(Some(held));
+            return Ok(held);
         }
-        let Some((header, bytes)) = self.frame(segment, file, place)? else { return Ok(None) };
+        let (header, bytes) = self.frame(segment, file, place)?;
         let held = Arc::new(Held::new(header, &bytes));
         self.recent.keep(segment, place.offset, Arc::clone(&held));
-        Ok(Some(held))
+        Ok(held)
     }
 
-    /// The frame at `place`; `None` where none begins.
+    /// The frame at `place`, where one was committed.
     fn frame(
         &self,
         segment: u64,
         file: &dyn File,
         place: &Place,
-    ) -> Result<Option<(frame::Header, Bytes)>, LogError> {
+    ) -> Result<(frame::Header, Bytes), LogError> {
         let begin = FrameOffset { segment, offset: place.offset };
-        Frames::new(self.seed, begin, PIECES).next(file, |_| true).map_err(LogError::io(&place.path))
+        let found = Frames::new(self.seed, begin, PIECES).next(file, |_| true);
+        found.map_err(LogError::io(&place.path))?.ok_or_else(|| lost(place))
     }
 
     /// Shows the records of every frame whose bounds are `wanted`.
     fn walk(&self, wanted: impl Fn(u64, u64) -> bool, visit: &mut Visit<'_>) -> Result<(), LogError> {
         self.frames(wanted, &mut |segment, file, place| {
-            let Some((header, bytes)) = self.frame(segment, file, place)? else { return Ok(None) };
+            let (header, bytes) = self.frame(segment, file, place)?;
             let body = bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
             for (index, record) in records(&header, body).enumerate() {
                 visit(&header, index as u64, record, place)?;
             }
-            Ok(Some(header.frame_bytes() as u64))
+            Ok(header.frame_bytes() as u64)
         })
     }
 
@@ -174,8 +175,7 @@ impl Reader {
             for (offset, end) in segment.stretches(&wanted) {
                 let mut place = Place { path: path.clone(), offset };
                 while place.offset < end {
-                    let Some(bytes) = visit(number, &*file, &place)? else { break };
-                    place.offset += bytes;
+                    place.offset += visit(number, &*file, &place)?;
                 }
             }
         }
@@ -183,13 +183,21 @@ impl Reader {
     }
 
     fn index_segment(&self, number: u64, file: &dyn File, path: &Path) -> Result<Segment, LogError> {
-        let mut segment = Segment::empty();
+        let (begins, ends) = {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            (index.begin_of(number).unwrap_or_default(), index.begin_of(number + 1))
+        };
+        let mut segment = Segment::empty(begins);
         let mut frames = Frames::<frame::Header>::new(self.seed, segment::begin(number), PIECES);
         loop {
             let offset = frames.place().offset;
             let found = frames.next(file, |_| true).map_err(LogError::io(path))?;
             let Some((header, _)) = found else { break };
             segment.add(offset, &header);
+        }
+        // The segment after it says how far it went.
+        if ends.is_some_and(|ends| segment.entries() != (begins, ends)) {
+            return Err(lost(&Place { path: path.to_owned(), offset: frames.place().offset }));
         }
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.walked(number, segment.clone());
@@ -200,6 +208,11 @@ impl Reader {
 struct Place {
     path: PathBuf,
     offset: u64,
+}
+
+fn lost(place: &Place) -> LogError {
+    let what = "a frame that was committed does not hold any more";
+    LogError::Damaged { path: place.path.clone(), offset: place.offset, what }
 }
 
 fn unreadable(place: &Place) -> LogError {

@@ -12,7 +12,7 @@ use super::tail::Tail;
 use crate::codec::Reader;
 use crate::disk::{self, Disk, File};
 use crate::framed_log::{
-    FrameOffset, FrameSeed, Frames, PIECES, SegmentKind, make_certain, whole_frame_behind,
+    FrameOffset, FrameSeed, Frames, NotAHeader, PIECES, SegmentKind, make_certain, whole_frame_behind,
 };
 use crate::proof::note::{Signer, names_key, verify_checkpoint};
 use crate::proof::tree::{Hash, Tree, leaf_hash};
@@ -65,8 +65,12 @@ impl Header {
         bytes
     }
 
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut header = KIND.open(bytes.get(..HEADER_BYTES)?).ok()?;
+    fn read(bytes: &[u8]) -> Result<Self, NotAHeader> {
+        let fields = KIND.open(bytes.get(..HEADER_BYTES).ok_or(NotAHeader::Damaged)?)?;
+        Self::fields(bytes, fields).ok_or(NotAHeader::Damaged)
+    }
+
+    fn fields(bytes: &[u8], mut header: Reader<'_>) -> Option<Self> {
         let (index, size) = (header.u64()?, header.u64()?);
         let bounds_before = (header.u64()?, header.u64()?);
         let before = u32::try_from(header.u64()?).ok()?;
@@ -108,9 +112,12 @@ pub(super) struct Open {
 pub fn header(file: &dyn File, path: &Path) -> Result<Header, LogError> {
     let mut bytes = vec![0; HEADER_BYTES];
     let got = file.read_at(&mut bytes, 0).map_err(LogError::io(path))?;
-    let damaged =
-        LogError::Damaged { path: path.to_owned(), offset: 0, what: "the segment's header is not whole" };
-    Header::read(&bytes[..got]).ok_or(damaged)
+    Header::read(&bytes[..got]).map_err(|why| match why {
+        NotAHeader::Version(version) => LogError::Version { path: path.to_owned(), version },
+        NotAHeader::Foreign | NotAHeader::Damaged => {
+            LogError::Damaged { path: path.to_owned(), offset: 0, what: "the segment's header is not whole" }
+        }
+    })
 }
 
 /// Segments that are there, by index.
@@ -130,13 +137,17 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
     let segments = list(disk, dir)?;
     let mut index = Index::default();
     let mut seed = None;
-    for path in segments.values() {
+    for (number, path) in &segments {
         let header = header(&*disk.open(path).map_err(LogError::io(path))?, path)?;
         if header.origin != signer.name() {
             return Err(LogError::Foreign { path: path.clone() });
         }
         if *seed.get_or_insert(header.seed) != header.seed {
             let what = "it belongs to a different log than the segments before it";
+            return Err(LogError::Damaged { path: path.clone(), offset: 0, what });
+        }
+        if header.index != *number {
+            let what = "it was a segment of a different number";
             return Err(LogError::Damaged { path: path.clone(), offset: 0, what });
         }
         index.segment_begins(header.index, header.size, header.bounds_before);
@@ -224,7 +235,7 @@ pub fn scan(
         newest = frame;
     }
     let end = frames.place();
-    if whole_frame_behind::<frame::Header>(file, end, begun.seed).map_err(LogError::io(path))? {
+    if whole_frame_behind(file, end, begun.seed, |_: &frame::Header| true).map_err(LogError::io(path))? {
         return Err(damaged(end.offset, "whole frames stand behind the damage"));
     }
     Ok(Scanned { tree, end, before, newest })

@@ -8,16 +8,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::frame;
+use super::scan::{Damage, REPAIR_NOTE, scan};
 use super::segment::{self, Lineage};
 use crate::disk::{Disk, File, set_aside};
 use crate::event::{Epoch, Seq};
 use crate::framed_log::chain_end::ChainEnd;
-use crate::framed_log::{Header as _, find};
+use crate::framed_log::{FrameSeed, Header as _, find};
 
 /// What a repair would keep and lose.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Plan {
     frames: Vec<Kept>,
     /// Events in the frames that are kept.
@@ -25,6 +27,8 @@ pub struct Plan {
     /// Last number that is kept.
     pub last: Seq,
     pub holes: Vec<Hole>,
+    /// Why a start refuses the journal as it is.
+    pub refused: Option<Damage>,
     lineage: Option<Lineage>,
     segment_bytes: u64,
 }
@@ -34,8 +38,18 @@ pub struct Plan {
 pub struct Hole {
     pub path: PathBuf,
     pub offset: u64,
-    /// Numbers that may have been in it, first and last; empty where nothing is missing.
-    pub lost: Option<(Seq, Seq)>,
+    pub lost: Lost,
+}
+
+/// What may have been in a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The events around it follow one another.
+    Nothing,
+    /// These numbers, first and last.
+    Events(Seq, Seq),
+    /// Nothing of the journal follows it, so nobody knows.
+    Unknown,
 }
 
 /// A frame that is whole.
@@ -46,36 +60,77 @@ struct Kept {
     header: frame::Header,
 }
 
+/// A segment by its file, and what its header says, if it can be read.
+struct Found {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    named: u64,
+    header: Option<segment::Header>,
+}
+
+impl Found {
+    /// A file that was given another name still says which one it is.
+    fn index(&self) -> u64 {
+        self.header.map_or(self.named, |header| header.index)
+    }
+
+    fn is_wrong(&self) -> bool {
+        self.header.is_none_or(|header| header.index != self.named)
+    }
+}
+
+/// The segments in their order, and what their headers say of the journal.
+fn segments(disk: &dyn Disk, dir: &Path) -> io::Result<(Vec<Found>, Option<Lineage>)> {
+    let mut found = Vec::new();
+    let mut lineage = None;
+    for path in disk.list(dir)? {
+        let Some(named) = segment::KIND.index_of(&path) else { continue };
+        let file = disk.open(&path)?;
+        let mut header = [0; segment::HEADER_BYTES];
+        let got = file.read_at(&mut header, 0)?;
+        let header = segment::Header::read(&header[..got]).ok();
+        if let Some(header) = &header
+            && *lineage.get_or_insert(header.lineage) != header.lineage
+        {
+            let what = format!(
+                "{} belongs to a different journal than the segments before it: move away what is not of this one",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        found.push(Found { path, file, named, header });
+    }
+    found.sort_by_key(|found| (found.index(), found.is_wrong(), found.named));
+    Ok((found, lineage))
+}
+
 /// Looks at all of the journal in `dir` without changing it.
 pub fn plan(disk: &dyn Disk, dir: &Path) -> io::Result<Plan> {
     let mut plan = Plan { last: Seq(0), ..Plan::default() };
     let mut hole: Option<(PathBuf, u64)> = None;
     let mut began = false;
     let mut before = 0;
-    let segments = disk.list(dir)?.into_iter().filter(|path| segment::KIND.index_of(path).is_some());
-    let segments: Vec<PathBuf> = segments.collect();
-    // Frames are known by what any one header says of the journal.
-    for path in &segments {
-        let mut header = [0; segment::HEADER_BYTES];
-        let got = disk.open(path)?.read_at(&mut header, 0)?;
-        plan.lineage =
-            plan.lineage.or(segment::Header::read(&header[..got]).ok().map(|header| header.lineage));
-    }
-    let Some(Lineage { seed, .. }) = plan.lineage else {
-        plan.holes = segments.into_iter().map(|path| Hole { path, offset: 0, lost: None }).collect();
+    let (segments, lineage) = segments(disk, dir)?;
+    plan.lineage = lineage;
+    let Some(Lineage { seed, .. }) = lineage else {
+        let hole = |found: Found| Hole { path: found.path, offset: 0, lost: Lost::Unknown };
+        plan.holes = segments.into_iter().map(hole).collect();
         return Ok(plan);
     };
-    for path in segments {
-        let Some(index) = segment::KIND.index_of(&path) else { continue };
-        let file = disk.open(&path)?;
-        plan.segment_bytes = plan.segment_bytes.max(file.len()?);
-        let bytes = read(&*file)?;
-        if let Ok(header) = segment::Header::read(&bytes)
+    // Files that are wrong as a whole, in which nothing was found.
+    let mut empty = Vec::new();
+    let mut begun = None;
+    for found in segments {
+        plan.segment_bytes = plan.segment_bytes.max(found.file.len()?);
+        let bytes = read(&*found.file)?;
+        if let Some(header) = &found.header
             && !std::mem::replace(&mut began, true)
         {
             plan.last = Seq(header.first.0.saturating_sub(1));
             before = header.before;
         }
+        let (is_wrong, index) = (found.is_wrong(), found.index());
+        let (path, kept) = (found.path, plan.frames.len());
         let mut place = segment::begin(index);
         loop {
             let rest = usize::try_from(place.offset).ok().and_then(|offset| bytes.get(offset..));
@@ -85,9 +140,18 @@ pub fn plan(disk: &dyn Disk, dir: &Path) -> io::Result<Plan> {
             });
             let Some((shift, header)) = whole else { break };
             let (hole_path, hole_offset) = hole.take().unwrap_or((path.clone(), place.offset));
-            if header.before != before {
-                let lost =
-                    (header.first.0 > plan.last.0 + 1).then(|| (plan.last.next(), Seq(header.first.0 - 1)));
+            if !std::mem::replace(&mut began, true) {
+                // No header says where the journal begins: it does so here, if nothing stands before it.
+                plan.last = Seq(header.first.0.saturating_sub(1));
+                if shift > 0 {
+                    plan.holes.push(Hole { path: hole_path, offset: hole_offset, lost: Lost::Unknown });
+                }
+            } else if header.before != before {
+                let lost = if header.first.0 > plan.last.0 + 1 {
+                    Lost::Events(plan.last.next(), Seq(header.first.0 - 1))
+                } else {
+                    Lost::Nothing
+                };
                 plan.holes.push(Hole { path: hole_path, offset: hole_offset, lost });
             }
             before = header.crc;
@@ -95,10 +159,23 @@ pub fn plan(disk: &dyn Disk, dir: &Path) -> io::Result<Plan> {
             plan.keep(Kept { path: path.clone(), offset: at.offset, header });
             place = at.plus(header.frame_bytes());
         }
+        if is_wrong {
+            // All that is new in a copy was found in it.
+            let is_known = plan.frames.len() > kept || begun == Some(index);
+            let lost = if is_known { Lost::Nothing } else { Lost::Unknown };
+            empty.push(Hole { path: path.clone(), offset: 0, lost });
+        }
         // Zeros, or what was there before the segment was used again, end every segment; only a frame behind them
         // says that they are a hole.
         hole = Some((path, place.offset));
+        begun = Some(index);
     }
+    plan.holes.extend(empty);
+    plan.refused = match scan(disk, dir, |_, _, _, _| Ok(())) {
+        Ok(_) => None,
+        Err(Damage::Io { source, .. }) => return Err(source),
+        Err(damage) => Some(damage),
+    };
     Ok(plan)
 }
 
@@ -110,6 +187,12 @@ fn read(file: &dyn File) -> io::Result<Vec<u8>> {
 }
 
 impl Plan {
+    /// Whether the journal needs no repair.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.holes.is_empty() && self.refused.is_none()
+    }
+
     fn keep(&mut self, kept: Kept) {
         self.events += u64::from(kept.header.count);
         self.last = self.last.max(kept.header.last());
@@ -122,10 +205,13 @@ impl Plan {
     /// # Errors
     /// Whatever the disk says. After a failure the journal is as it was, or [`finish`] completes the repair.
     pub fn apply(&self, disk: &dyn Disk, dir: &Path) -> io::Result<u32> {
-        let Some(lineage) = self.lineage else {
+        let Some(Lineage { id, .. }) = self.lineage else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no segment's header can be read"));
         };
-        let mut taken = 0;
+        // Indexes begin anew, and frames of the old chain may stand in files that are used again: none of them is one
+        // of the new chain.
+        let lineage = Lineage { id, seed: FrameSeed::random()? };
+        let mut taken: u32 = 0;
         for path in disk.list(dir)? {
             match path.extension().and_then(|extension| extension.to_str()) {
                 // A repair ended before it changed a name.
@@ -153,9 +239,12 @@ impl Plan {
             mended.append(frame::Header { epoch, ..kept.header }, &mut bytes)?;
         }
         mended.close()?;
-        Renaming { act: Act::SetAside, number: taken + 1 }.note(disk, dir)?;
+        let number = taken
+            .checked_add(1)
+            .ok_or_else(|| io::Error::other("no number is left for the damaged segments"))?;
+        Renaming { act: Act::SetAside, number }.note(disk, dir)?;
         finish(disk, dir)?;
-        Ok(taken + 1)
+        Ok(number)
     }
 }
 
@@ -163,8 +252,6 @@ impl Plan {
 const MENDED: &str = "mended";
 /// Beginning of the extension of a segment that a repair replaced.
 const DAMAGED: &str = "damaged-";
-/// File that says what a repair has still to do. While it is there, nobody else reads the journal.
-pub const NOTE: &str = "repair";
 
 /// The part of a repair in which segments change their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,11 +274,11 @@ impl Renaming {
             Act::SetAside => "set aside",
             Act::TakeIn => "take in",
         };
-        crate::disk::replace(disk, &dir.join(NOTE), format!("{act} {}\n", self.number).as_bytes())
+        crate::disk::replace(disk, &dir.join(REPAIR_NOTE), format!("{act} {}\n", self.number).as_bytes())
     }
 
     fn noted(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Self>> {
-        let path = dir.join(NOTE);
+        let path = dir.join(REPAIR_NOTE);
         let text = match crate::disk::read(disk, &path, 64) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => String::from_utf8(read?).unwrap_or_default(),
@@ -238,7 +325,7 @@ pub fn finish(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
         disk.rename(&path, &path.with_extension(""))?;
     }
     disk.sync_dir(dir)?;
-    disk.remove(&dir.join(NOTE))?;
+    disk.remove(&dir.join(REPAIR_NOTE))?;
     disk.sync_dir(dir)
 }
 
@@ -294,10 +381,8 @@ impl MendedSegments<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::super::Damage;
     use super::super::tests::{append, held_in, named_segments, reopen_in};
     use super::*;
     use crate::disk::RealDisk;
@@ -332,7 +417,8 @@ mod tests {
         let dir = dir.path().join("journal");
         let ids = journal(&dir);
         let plan = plan(&RealDisk, &dir).unwrap();
-        assert_eq!((plan.holes.len(), plan.events), (0, ids.len() as u64));
+        assert!(plan.is_whole());
+        assert_eq!(plan.events, ids.len() as u64);
     }
 
     #[test]
@@ -352,9 +438,11 @@ mod tests {
                 }
                 flip(&dir.join(segment.file_name().unwrap()), at);
                 let plan = plan(&RealDisk, &dir).unwrap();
-                let lineage = super::super::lineage(&RealDisk, &source).unwrap();
+                let lineage = || super::super::lineage(&RealDisk, &dir).unwrap().unwrap();
+                let of_source = super::super::lineage(&RealDisk, &source).unwrap().unwrap();
                 plan.apply(&RealDisk, &dir).unwrap();
-                assert_eq!(super::super::lineage(&RealDisk, &dir).unwrap(), lineage, "its id is kept");
+                assert_eq!(lineage().id, of_source.id, "its id is kept");
+                assert_ne!(lineage().seed, of_source.seed, "no old frame is one of the new chain");
                 let held = held_in(&dir);
                 assert!(held.len() + 2 >= ids.len(), "segment {number}, byte {at}: one frame at most");
                 let in_order = ids.iter().filter(|id| held.contains(id)).cloned().collect::<Vec<_>>();
@@ -363,8 +451,112 @@ mod tests {
                 append(&mut writer, &["new"]);
                 drop(writer);
                 assert_eq!(held_in(&dir).len(), held.len() + 1);
-                assert!(super::plan(&RealDisk, &dir).unwrap().holes.is_empty(), "it is whole now");
+                assert!(super::plan(&RealDisk, &dir).unwrap().is_whole(), "it is whole now");
             }
+        }
+    }
+
+    fn copied(source: &Path) -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("journal");
+        std::fs::create_dir_all(&dir).unwrap();
+        for path in named_segments(source) {
+            std::fs::copy(&path, dir.join(path.file_name().unwrap())).unwrap();
+        }
+        home
+    }
+
+    type Harm<'a> = Box<dyn Fn(&[PathBuf]) + 'a>;
+
+    /// What a start refuses, a repair mends or names; nothing that was kept before is missing unmentioned.
+    #[test]
+    fn whatever_a_start_refuses_is_not_called_whole() {
+        let source = tempfile::tempdir().unwrap();
+        let source = source.path().join("journal");
+        let ids = journal(&source);
+        let count = named_segments(&source).len();
+        let cut = |path: &Path, bytes: u64| {
+            std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
+        };
+        let swap: Harm<'_> = Box::new(|segments| {
+            let beside = segments[1].with_extension("beside");
+            std::fs::rename(&segments[1], &beside).unwrap();
+            std::fs::rename(&segments[2], &segments[1]).unwrap();
+            std::fs::rename(&beside, &segments[2]).unwrap();
+        });
+        let copy: Harm<'_> = Box::new(|segments| {
+            let next = segment::path(segments[0].parent().unwrap(), segments.len() as u64);
+            std::fs::copy(segments.last().unwrap(), next).unwrap();
+        });
+        let copy_of_first: Harm<'_> = Box::new(|segments| {
+            let next = segment::path(segments[0].parent().unwrap(), segments.len() as u64);
+            std::fs::copy(&segments[0], next).unwrap();
+            flip(&segments[0], 20);
+        });
+        let harms: Vec<(&str, Harm<'_>, bool)> = vec![
+            ("the first header", Box::new(|segments| flip(&segments[0], 20)), true),
+            ("a header between", Box::new(|segments| flip(&segments[1], 20)), true),
+            ("the last header", Box::new(move |segments| flip(&segments[count - 1], 20)), true),
+            ("two names exchanged", swap, true),
+            ("a copy of the last one", copy, true),
+            ("the first header, and a whole copy of its segment", copy_of_first, true),
+            ("the last one is empty", Box::new(move |segments| cut(&segments[count - 1], 0)), false),
+            ("the last one is cut", Box::new(move |segments| cut(&segments[count - 1], 10)), false),
+        ];
+        for (name, harm, keeps_all) in harms {
+            let home = copied(&source);
+            let dir = home.path().join("journal");
+            harm(&named_segments(&dir));
+            let refused = scan(&RealDisk, &dir, |_, _, _, _| Ok::<(), Damage>(()));
+            assert!(refused.is_err(), "{name}: a start refuses it");
+            let plan = plan(&RealDisk, &dir).unwrap();
+            assert!(!plan.is_whole() && !plan.holes.is_empty(), "{name}: {plan:?}");
+            let is_unknown = plan.holes.iter().any(|hole| hole.lost == Lost::Unknown);
+            assert_eq!(is_unknown, !keeps_all, "{name}: {:?}", plan.holes);
+            assert!(!keeps_all || plan.events == ids.len() as u64, "{name}: {} events", plan.events);
+            plan.apply(&RealDisk, &dir).unwrap();
+            let held = held_in(&dir);
+            assert!(if keeps_all { held == ids } else { held.len() < ids.len() }, "{name}: {held:?}");
+            let mut writer = reopen_in(&dir, SEGMENT_BYTES);
+            append(&mut writer, &["new"]);
+            drop(writer);
+            assert_eq!(held_in(&dir).len(), held.len() + 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_segment_of_another_journal_is_named_and_nothing_is_changed() {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (ours, theirs) = (ours.path().join("journal"), theirs.path().join("journal"));
+        journal(&ours);
+        journal(&theirs);
+        std::fs::copy(&named_segments(&theirs)[0], &named_segments(&ours)[0]).unwrap();
+        let refused = plan(&RealDisk, &ours).unwrap_err().to_string();
+        assert!(refused.contains("belongs to a different journal"), "{refused}");
+    }
+
+    /// A file that was a segment before the repair becomes one of the same number after it: its old frames are void.
+    #[test]
+    fn a_spare_from_before_a_repair_leaves_nothing_in_the_new_journal() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("journal");
+        journal(&dir);
+        let segments = named_segments(&dir);
+        for (number, segment) in segments.iter().enumerate().skip(1) {
+            let spare = dir.join(format!("back-{number}.spare"));
+            std::fs::copy(segment, spare).unwrap();
+        }
+        flip(&segments[2], segment::HEADER_BYTES as u64 + 50);
+        plan(&RealDisk, &dir).unwrap().apply(&RealDisk, &dir).unwrap();
+        for round in 0..3 {
+            let mut writer = reopen_in(&dir, SEGMENT_BYTES);
+            for number in 0..8 {
+                append(&mut writer, &[format!("{round}-{number}").as_str()]);
+            }
+            drop(writer);
+            let held = held_in(&dir);
+            assert!(held.contains(&format!("{round}-7")), "{held:?}");
+            assert!(plan(&RealDisk, &dir).unwrap().is_whole(), "round {round}");
         }
     }
 
@@ -427,15 +619,15 @@ mod tests {
                 finish(&RealDisk, &dir).unwrap();
             }
             let whole = plan(&RealDisk, &dir).unwrap();
-            if !whole.holes.is_empty() {
+            if !whole.is_whole() {
                 whole.apply(&RealDisk, &dir).unwrap();
             }
             assert!(held_in(&dir).len() + 2 >= ids.len(), "change {changes}");
-            assert!(plan(&RealDisk, &dir).unwrap().holes.is_empty(), "change {changes}");
+            assert!(plan(&RealDisk, &dir).unwrap().is_whole(), "change {changes}");
             let left = RealDisk.list(&dir).unwrap();
             let of = |end: &str| left.iter().filter(|path| path.to_string_lossy().ends_with(end)).count();
             assert_eq!(of(".damaged-1"), named_segments(&dir).len(), "change {changes}: {left:?}");
-            assert_eq!(of(".mended") + of(NOTE), 0, "change {changes}: {left:?}");
+            assert_eq!(of(".mended") + of(REPAIR_NOTE), 0, "change {changes}: {left:?}");
             changes += 1;
             if !died {
                 break;

@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::frame::{self, Mark};
-use super::repair;
 use super::segment::{self, BadHeader, Lineage};
 use crate::disk::{Disk, File};
 use crate::event::{Epoch, Seq, UnixMillis};
@@ -71,6 +70,9 @@ impl Damage {
     }
 }
 
+/// File that says what a repair has still to do. While it is there, nobody else reads the journal.
+pub const REPAIR_NOTE: &str = "repair";
+
 /// One segment that is there.
 #[derive(Clone, Debug)]
 pub struct Segment {
@@ -115,7 +117,7 @@ impl End {
 /// The segments in a directory, in order.
 pub fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Damage> {
     let names = disk.list(dir).map_err(at(dir))?;
-    if names.iter().any(|path| path.file_name().is_some_and(|name| name == repair::NOTE)) {
+    if names.iter().any(|path| path.file_name().is_some_and(|name| name == REPAIR_NOTE)) {
         return Err(Damage::HalfMended { path: dir.to_owned() });
     }
     let (listed, missing) = segment::KIND.list(disk, dir).map_err(at(dir))?;
@@ -192,7 +194,9 @@ pub fn scan<E: From<Damage>>(
         read_segment(&*file, segment, lineage.seed, &mut end, &mut visit)?;
         let is_last = position + 1 == segments.len();
         let looked = is_last && !crate::fault::planted("interior-rot-trimmed");
-        let behind = || whole_frame_behind::<frame::Header>(&*file, end.place, lineage.seed);
+        // What was there before the file was used again has older numbers.
+        let newer = |header: &frame::Header| header.first > end.last;
+        let behind = || whole_frame_behind(&*file, end.place, lineage.seed, newer);
         if looked && behind().map_err(at(&segment.path))? {
             return Err(Damage::Interior { path: segment.path.clone(), offset: end.place.offset }.into());
         }

@@ -190,7 +190,9 @@ impl Spares {
         if self.kept.len() >= SPARES_KEPT {
             set_aside(&*self.disk, segment)?;
         } else {
-            let spare = segment.with_extension("spare");
+            // Never a name that is kept already: after a repair, indexes of segments begin anew.
+            self.made += 1;
+            let spare = self.dir.join(format!("back-{}.spare", self.made));
             self.disk.rename(segment, &spare)?;
             self.kept.push_back(spare);
         }

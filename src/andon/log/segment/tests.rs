@@ -19,7 +19,7 @@ fn a_segments_header_is_stored_as_ever() {
     stored.extend_from_slice(&[0xab; 32]);
     stored.resize(HEADER_BYTES, 0);
     assert_eq!(header.to_bytes(), stored);
-    assert_eq!(Header::read(&stored), Some(header));
+    assert_eq!(Header::read(&stored), Ok(header));
 }
 
 #[test]
