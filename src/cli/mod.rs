@@ -8,6 +8,7 @@ mod governor;
 mod journal;
 mod load;
 mod metrics;
+mod monitoring;
 mod output;
 mod policy;
 mod privacy;
@@ -61,6 +62,10 @@ enum Command {
     DeadLetter(dead_letter::Command),
     /// Print the reference of all metrics
     Metrics(metrics::Metrics),
+    /// Print Prometheus rules for a node: objectives, how fast their budgets burn, and alerts
+    Rules(monitoring::Monitoring),
+    /// Print a Grafana dashboard for a node
+    Dashboards(monitoring::Monitoring),
     /// Check, test and compare policy packs
     #[command(subcommand)]
     Policy(policy::Command),
@@ -97,6 +102,8 @@ pub fn run() -> ExitCode {
         Command::Governor(command) => command.run(),
         Command::DeadLetter(command) => command.run(),
         Command::Metrics(metrics) => metrics.run(),
+        Command::Rules(monitoring) => monitoring.rules(),
+        Command::Dashboards(monitoring) => monitoring.dashboards(),
         Command::Policy(command) => command.run(),
         Command::Journal(command) => command.run(),
         Command::Completions { shell } => completions(shell),

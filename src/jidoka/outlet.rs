@@ -191,6 +191,13 @@ impl Outlet {
         self.decided.publish(seq.0);
     }
 
+    /// How long a signal waited for its governor; what is replayed waited longer.
+    pub fn measure_wait(&mut self, waited: Duration) {
+        if self.is_live {
+            self.recorder.record(Measured::DecideWait, waited);
+        }
+    }
+
     pub fn measure(&mut self, took: Duration) {
         self.recorder.record(Measured::Decide, took);
     }

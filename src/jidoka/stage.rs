@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::governor::ActionRequest;
 use super::governor::{Effects, Governor};
@@ -158,7 +159,7 @@ impl Stage {
             let Some((tenant, ready)) = self.inbox.next() else { break };
             took = true;
             self.roster.event_steps(tenant);
-            self.step(ready);
+            self.step(ready, time);
             if self.is_blocked() {
                 break;
             }
@@ -260,9 +261,14 @@ impl Stage {
         self.outlet.emit(&mut self.effects);
     }
 
-    fn step(&mut self, Ready { at, event }: Ready) {
+    fn step(&mut self, Ready { at, event }: Ready, time: UnixMillis) {
         self.steps = self.steps.wrapping_add(1);
         let begun = self.steps.is_multiple_of(SAMPLE).then(clock::now);
+        if let Kind::Signal(_) = event.kind
+            && begun.is_some()
+        {
+            self.outlet.measure_wait(Duration::from_millis(time.0.saturating_sub(event.time.0)));
+        }
         let seq = event.seq;
         let Some(governor) = self.roster.get_mut(at) else { return };
         let before = governor.state();

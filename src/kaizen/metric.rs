@@ -57,6 +57,8 @@ pub enum Stage {
     JournalWrite,
     /// Making one frame durable.
     Fsync,
+    /// From the journal's stamp of a signal until its governor takes it, to a millisecond; one signal in 16.
+    DecideWait,
     /// One governor's step; one in 16.
     Decide,
     /// Making one receipt: body, hash, HMAC, leaf, tree; mean of a turn.
@@ -185,6 +187,7 @@ const LATENCY_MICROSECONDS: [f64; 7] = [100.0, 500.0, 1000.0, 5000.0, 10_000.0, 
 const REQUEST_SECONDS: [f64; 11] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 1.0];
 const STAGE_SECONDS: [f64; 13] =
     [1e-7, 1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 1.0];
+const DECISION_SECONDS: [f64; 10] = [1e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 30.0];
 const BATCH: [f64; 9] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 8192.0, 16_384.0];
 
 macro_rules! table {
@@ -243,6 +246,9 @@ table! {
     RequestSeconds: Histogram(Recorded::Stage(Stage::Whole), &REQUEST_SECONDS), "gemba_request_seconds", Seconds, [], Ingress,
         "One request from its head to its answer; of a refusal without its wait.",
         "p99 rises with `gemba_fsync_seconds`: the disk.";
+    DecisionSeconds: Histogram(Recorded::Stage(Stage::DecideWait), &DECISION_SECONDS), "gemba_decision_seconds", Seconds, [], Deciding,
+        "From the journal's stamp of a signal until its governor takes it; one signal in 16.",
+        "Rises with `queue_depth`: a shard, the store or the scribe is slower than signals come.";
     LatencyMicroseconds: Histogram(Recorded::Stage(Stage::Whole), &LATENCY_MICROSECONDS), "signal_processing_latency_us", Microseconds, [], Ingress,
         "Signal processing duration in microseconds: `gemba_request_seconds` under the reference architecture's name.",
         "Use `gemba_request_seconds`.";
@@ -253,7 +259,7 @@ table! {
         "Events in one journal frame.",
         "Grows with load, by design. Near 16,384 the disk is the limit.";
     StageSeconds: Histogram(Recorded::EachStage, &STAGE_SECONDS), "gemba_stage_seconds", Seconds,
-        ["stage": Of(&["verify", "parse", "rate", "lane_wait", "journal_write", "fsync", "decide", "receipt", "receipt_sync",
+        ["stage": Of(&["verify", "parse", "rate", "lane_wait", "journal_write", "fsync", "decide_wait", "decide", "receipt", "receipt_sync",
                        "whole"])], Every,
         "Time spent in one stage.",
         "Tells which part a slow answer spent its time in.";

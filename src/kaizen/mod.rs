@@ -5,17 +5,23 @@
 //! through the `metrics` crate. Every metric stands in one table, [`Metric`].
 
 mod collector;
+mod dashboard;
 mod exposition;
 mod metric;
+mod monitored;
 mod readings;
 mod recorder;
 mod registry;
+mod rules;
 
 pub use collector::Collector;
+pub use dashboard::dashboard;
 pub use exposition::Format;
 pub use metric::{Declared, Kind, LabelName, Metric, Stage, Values};
+pub use monitored::{Monitored, Role};
 pub use readings::Readings;
 pub use recorder::{Counter, Recorder};
+pub use rules::file as rule_file;
 
 #[cfg(test)]
 mod tests;

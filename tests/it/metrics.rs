@@ -11,7 +11,7 @@ use gemba::kaizen::{Kind, Metric};
 
 use crate::http::{Answer, exchange};
 use crate::node::{Node, PATIENCE, free_address, signal};
-use crate::program::Process;
+use crate::program::{PROGRAM, Process, bare};
 use crate::tools::missing;
 use crate::wire::raw;
 
@@ -181,6 +181,103 @@ fn prometheus_scrapes_the_node() {
     }
 }
 
+/// The configurations whose rules and dashboards are in the tree.
+const COMMITTED: [(&str, &str); 3] =
+    [("dev", "gemba"), ("edge", "gemba-edge"), ("processor", "gemba-processor")];
+
+#[test]
+fn rules_and_dashboards_in_the_tree_are_what_the_program_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    for (config, name) in COMMITTED {
+        let config = root().join(format!("config/{config}.toml"));
+        for (word, kept) in [
+            ("rules", format!("prometheus/{name}.rules.yml")),
+            ("dashboards", format!("grafana/{name}.json")),
+        ] {
+            let mut command = command_in_root();
+            let output =
+                command.stdout(Stdio::piped()).args([word, "--config"]).arg(&config).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let made = String::from_utf8(output.stdout).unwrap();
+            let kept = root().join("config").join(kept);
+            assert!(
+                made == std::fs::read_to_string(&kept).unwrap(),
+                "write {} anew: gemba {word}",
+                kept.display()
+            );
+            let mut command = command_in_root();
+            command.arg(word).arg(dir.path()).arg("--config").arg(&config);
+            assert!(command.output().unwrap().status.success());
+            assert!(dir.path().join(kept.file_name().unwrap()).exists());
+        }
+    }
+}
+
+#[test]
+fn promtool_takes_the_rules_and_they_fire_on_what_they_are_for() {
+    let Some(promtool) = installed("promtool") else { return };
+    let rules = COMMITTED.map(|(_, name)| format!("config/prometheus/{name}.rules.yml"));
+    for arguments in [
+        [&["check".to_owned(), "rules".to_owned()], rules.as_slice()].concat(),
+        ["test", "rules", "tests/prometheus/rules_test.yml"].map(str::to_owned).to_vec(),
+    ] {
+        let output = Command::new(promtool).current_dir(root()).args(&arguments).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success() && !said.contains("FAILED"), "{said}");
+    }
+}
+
+/// Each query of the dashboard and of the rules, asked of a Prometheus that scraped a node at work.
+#[test]
+fn no_query_of_dashboard_or_rules_comes_back_empty() {
+    let Some(prometheus) = installed("prometheus") else { return };
+    let node = used();
+    let dir = tempfile::tempdir().unwrap();
+    let rules = std::fs::read_to_string(root().join("config/prometheus/gemba.rules.yml")).unwrap();
+    std::fs::write(dir.path().join("gemba.rules.yml"), &rules).unwrap();
+    let address = free_address();
+    let config = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [gemba.rules.yml]\nscrape_configs:\n- job_name: gemba\n  \
+         static_configs: [{{targets: ['{}']}}]\n",
+        node.admin
+    );
+    std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
+    let mut command = Command::new(prometheus);
+    command.current_dir(dir.path()).args([
+        "--config.file=prometheus.yml",
+        "--storage.tsdb.path=data",
+        &format!("--web.listen-address={address}"),
+    ]);
+    let _process = Process::spawn(command, PATIENCE);
+    let dashboard = std::fs::read_to_string(root().join("config/grafana/gemba.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let mut queries: Vec<String> =
+        targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect();
+    let annotations = dashboard["annotations"]["list"].as_array().unwrap().iter();
+    queries.extend(annotations.map(|annotation| annotation["expr"].as_str().unwrap().to_owned()));
+    let of_rules = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: '")?.strip_suffix('\''));
+    queries.extend(of_rules.map(|expression| expression.replace("''", "'")));
+    assert!(queries.len() > 80, "{}", queries.len());
+    let until = Instant::now() + PATIENCE;
+    for query in &queries {
+        let query = query.replace("$job", ".*").replace("$instance", ".*").replace("$__rate_interval", "1m");
+        // What an alert looks at is there, also while it is good.
+        for part in query.split(" and ") {
+            let looked_at = [" > ", " < ", " == "].iter().find_map(|sign| part.rsplit_once(sign));
+            let looked_at = looked_at.map_or(part, |(looked_at, _)| looked_at);
+            while asked(address, looked_at).is_none() {
+                assert!(Instant::now() < until, "empty: {looked_at}\n{}", node.ask("/metrics").text());
+                let body =
+                    signal("acme", "vm", &format!("{:?}", Instant::now()).replace([' ', '{', '}'], ""));
+                assert_eq!(node.post(JSON, body.as_bytes()).status, 202);
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+    }
+}
+
 /// The value of the first series that Prometheus has.
 fn asked(prometheus: SocketAddr, query: &str) -> Option<String> {
     let query = query.bytes().fold(String::new(), |query, byte| query + &format!("%{byte:02x}"));
@@ -188,6 +285,11 @@ fn asked(prometheus: SocketAddr, query: &str) -> Option<String> {
     let answer = crate::http::try_exchange(prometheus, &raw(&line, &["connection: close"], b""))?;
     let found: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
     found["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
+}
+
+/// Without the variables of other tests, which change bounds.
+fn command_in_root() -> Command {
+    bare(PROGRAM, root())
 }
 
 fn root() -> &'static Path {
