@@ -96,6 +96,13 @@ fn a_value_stays_on_its_line_and_inside_its_value() {
 }
 
 #[test]
+fn no_value_leaves_its_quotes() {
+    let path = "a\\\" message=\"forged\u{61c}";
+    let text = text_of(|| tracing::info!(target: "gemba::jidoka", path, "it is so"));
+    assert!(text.ends_with(r#"it is so path="a\\\" message=\"forged\u{61c}""#), "{text}");
+}
+
+#[test]
 fn a_value_without_end_is_cut_and_the_line_stays_whole() {
     struct Endless<'a>(&'a Cell<usize>);
     impl std::fmt::Debug for Endless<'_> {

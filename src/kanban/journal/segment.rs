@@ -334,6 +334,21 @@ mod tests {
         }
     }
 
+    /// After a repair, indexes begin anew: segment 1 may be given back while the file of an earlier segment 1 is kept.
+    #[test]
+    fn a_segment_that_is_given_back_twice_becomes_two_spares() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut open = Spares::open(Arc::new(RealDisk), dir.path(), BYTES, false).unwrap();
+        let segment = path(dir.path(), 1);
+        for _ in 0..2 {
+            fill(&*RealDisk.create(&segment).unwrap(), BYTES, |_took| {}).unwrap();
+            open.give_back(&segment).unwrap();
+        }
+        let (first, second) = (open.take().unwrap(), open.take().unwrap());
+        assert_ne!(first, second);
+        assert!(first.exists() && second.exists());
+    }
+
     /// A piece during which the process was stopped for 20 s took 20 s: the rest after it must not hold up the journal.
     #[test]
     fn whoever_wants_a_spare_ends_the_rest() {
