@@ -185,7 +185,7 @@ pub fn find<H: Header>(
     })
 }
 
-/// Whether a whole frame that is `wanted` stands behind `end`, where none does: then what stands at `end` is damaged, and otherwise it is a
+/// Whether a whole frame that is `wanted` follows `end`, where none begins. If so, what stands at `end` is damaged; otherwise it is a
 /// torn tail, which was never synced.
 ///
 /// # Errors

@@ -94,7 +94,7 @@ pub struct LabelName {
 pub enum Values {
     /// Just these.
     Of(&'static [&'static str]),
-    /// One for each of these, so many at most.
+    /// One for each of these, and at most this number.
     Each(&'static str, usize),
 }
 

@@ -348,7 +348,7 @@ fn ordered(seq: Seq, ordinal: u8) -> Ordered {
     Ordered { seq: seq.0, receipt_id: ReceiptId { seq, ordinal }.to_string() }
 }
 
-/// A receipt is there and cannot be read: whoever asks is not told that there is none.
+/// A receipt that cannot be read is unavailable, not missing.
 fn unreadable(error: &LogError) -> Refused {
     tracing::error!(target: "gemba::andon", %error, "a receipt cannot be read");
     Refused::Unavailable

@@ -26,7 +26,7 @@ pub struct Operation {
     pub need: Need,
     /// The words of the command that sends it.
     pub command: Option<&'static str>,
-    /// What may stand behind the `?`.
+    /// The names that its query may have.
     parameters: &'static [&'static str],
     body: Body,
     answer: for<'a> fn(&'a dyn Line, &'a Asked) -> Answering<'a>,
@@ -428,7 +428,7 @@ impl Operation {
         rest.next().is_none().then_some(given)
     }
 
-    /// What may stand behind the `?` of its request.
+    /// The names that the query of its request may have.
     pub(super) fn parameters(&self) -> &'static [&'static str] {
         self.parameters
     }

@@ -13,7 +13,7 @@ use crate::variants;
 pub struct Query(Vec<(&'static str, String)>);
 
 impl Query {
-    /// Reads what stands behind the `?`; only these parameters may be there.
+    /// Reads the query of a request, which may have these parameters and no others.
     pub fn read(query: &str, parameters: &[&'static str]) -> Result<Self, String> {
         let mut read: Vec<(&'static str, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {

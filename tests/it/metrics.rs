@@ -144,24 +144,30 @@ fn the_strict_parser_of_others_reads_openmetrics() {
     }
 }
 
+/// A Prometheus that scrapes `node` each second, with `more` in its configuration; and where it answers.
+fn scraping(prometheus: PathBuf, node: &Node, dir: &Path, more: &str) -> (SocketAddr, Process) {
+    let address = free_address();
+    let config = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{more}scrape_configs:\n- job_name: gemba\n  \
+         static_configs: [{{targets: ['{}']}}]\n",
+        node.admin
+    );
+    std::fs::write(dir.join("prometheus.yml"), config).unwrap();
+    let mut command = Command::new(prometheus);
+    command.current_dir(dir).args([
+        "--config.file=prometheus.yml",
+        "--storage.tsdb.path=data",
+        &format!("--web.listen-address={address}"),
+    ]);
+    (address, Process::spawn(command, PATIENCE))
+}
+
 #[test]
 fn prometheus_scrapes_the_node() {
     let Some(prometheus) = installed("prometheus") else { return };
     let node = used();
     let dir = tempfile::tempdir().unwrap();
-    let address = free_address();
-    let config = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: gemba\n  static_configs: [{{targets: ['{}']}}]\n",
-        node.admin
-    );
-    std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
-    let mut command = Command::new(prometheus);
-    command.current_dir(dir.path()).args([
-        "--config.file=prometheus.yml",
-        "--storage.tsdb.path=data",
-        &format!("--web.listen-address={address}"),
-    ]);
-    let _process = Process::spawn(command, PATIENCE);
+    let (address, _process) = scraping(prometheus, &node, dir.path(), "");
     let wanted = [
         ("up{job=\"gemba\"}", "1"),
         ("gemba_signals_total{result=\"accepted\"}", "1"),
@@ -235,20 +241,7 @@ fn no_query_of_dashboard_or_rules_comes_back_empty() {
     let dir = tempfile::tempdir().unwrap();
     let rules = std::fs::read_to_string(root().join("config/prometheus/gemba.rules.yml")).unwrap();
     std::fs::write(dir.path().join("gemba.rules.yml"), &rules).unwrap();
-    let address = free_address();
-    let config = format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [gemba.rules.yml]\nscrape_configs:\n- job_name: gemba\n  \
-         static_configs: [{{targets: ['{}']}}]\n",
-        node.admin
-    );
-    std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
-    let mut command = Command::new(prometheus);
-    command.current_dir(dir.path()).args([
-        "--config.file=prometheus.yml",
-        "--storage.tsdb.path=data",
-        &format!("--web.listen-address={address}"),
-    ]);
-    let _process = Process::spawn(command, PATIENCE);
+    let (address, _process) = scraping(prometheus, &node, dir.path(), "rule_files: [gemba.rules.yml]\n");
     let dashboard = std::fs::read_to_string(root().join("config/grafana/gemba.json")).unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
