@@ -303,9 +303,14 @@ table! {
     ConnectionsMax: Gauge, "gemba_connections_max", None, [], Ingress,
         "Connections that the data plane may hold.",
         "See `gemba_connections`.";
-    LogDropped: Counter, "gemba_log_dropped_total", None, ["cause": Of(&["queue", "write", "repeated"])], Every,
-        "Lines of the node's log that were not written.",
-        "`queue` and `write`: something must read standard error, faster. `repeated`: look for the line that has `left_out`.";
+    TelemetryLost: Counter, "gemba_telemetry_lost_total", None,
+        ["sink": Of(&["remote_write", "traces", "logs", "syslog", "board"]),
+         "cause": Of(&["queue", "too_old", "refused", "rejected", "undelivered", "write", "repeated"])],
+        Every,
+        "Samples, spans and log lines that did not arrive where they were sent, by where and why.",
+        "`queue`: the receiver is slower than it is sent to, or away. `too_old`: it was away for long. `refused`: it answers that it never \
+         takes them. `rejected`: it took only a part. `undelivered`: the node ended first. `write`: a closed pipe or a full disk. \
+         `repeated`: look for the line that has `left_out`.";
     Restarts: Counter, "gemba_restarts_total", None, [], Every,
         "Times that the line was taken up again after a stage panicked.",
         "Any rise: read the log, report it.";

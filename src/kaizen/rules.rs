@@ -154,9 +154,9 @@ const ALERTS: [Alert; 20] = [
         Severity::Warning,
     ),
     alert(
-        "GembaLogLinesLost",
-        Metric::LogDropped,
-        "sum by (job, instance) (increase(NAME{cause=~\"queue|write\"}[10m]))",
+        "GembaTelemetryLost",
+        Metric::TelemetryLost,
+        "sum by (job, instance, sink) (increase(NAME{cause!=\"repeated\"}[10m]))",
         Bad::Above(0.0),
         "0m",
         Severity::Warning,

@@ -83,7 +83,7 @@ impl Health {
         for (cause, lines) in
             [("queue", lost.waiting), ("write", lost.failed), ("repeated", logging::left_out())]
         {
-            readings.count(Metric::LogDropped, &[cause], lines);
+            readings.count(Metric::TelemetryLost, &["logs", cause], lines);
         }
         readings.count(Metric::WaitingBytes, &[], self.journal.crowd.used().bytes);
         let clock = &self.journal.clock;

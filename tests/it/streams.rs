@@ -81,7 +81,7 @@ fn lines_that_are_lost_are_counted() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut node = Node::start_unheard(dir.path(), &[], full);
     let until = Instant::now() + PATIENCE;
-    while node.metric("gemba_log_dropped_total{cause=\"write\"}") < 1.0 {
+    while node.metric("gemba_telemetry_lost_total{sink=\"logs\",cause=\"write\"}") < 1.0 {
         assert!(Instant::now() < until);
         std::thread::sleep(Duration::from_millis(20));
     }
