@@ -65,6 +65,7 @@ mod inside {
     pub mod sharing;
     pub mod signal;
     pub mod signature;
+    pub mod trace;
     pub mod variants;
     pub mod view;
 

@@ -173,6 +173,28 @@ pub const TENANT_EVENTS_MAX: usize = FAIR_QUEUE_EVENTS_MAX / 8;
 pub const CASE_BYTES_HELD_MAX: usize = 16 * 1024 * 1024;
 /// Receipts on their way from one shard to the scribe.
 pub const DRAFTS_LANE: usize = 32_768;
+/// How often spans are taken from the threads that told them.
+pub const SPANS_LOOK: Duration = Duration::from_millis(50);
+/// A batch of spans that no receiver took in this time is lost.
+pub const SPANS_KEPT_FOR: Duration = Duration::from_mins(5);
+/// Before receivers of telemetry that failed are asked again: at first, and at most.
+pub const TELEMETRY_PAUSE: Duration = Duration::from_secs(1);
+pub const TELEMETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long an orderly end waits for receivers of telemetry.
+pub const TELEMETRY_LAST: Duration = Duration::from_secs(1);
+/// A longer file is no list of certificates.
+pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Files of TLS are looked at no more often than this.
+pub const TLS_FILES_LOOK: Duration = Duration::from_secs(10);
+/// Spans that may wait for their receiver, whatever is configured: about 100 MB.
+pub const SPANS_MAX: u32 = 65_536;
+/// Receivers of traces, and header fields of each request to them.
+pub const OTLP_ENDPOINTS_MAX: usize = 8;
+pub const OTLP_HEADERS_MAX: usize = 32;
+/// Signals of one request that are traced at most.
+pub const TRACED_SIGNALS_MAX: usize = 16;
+/// Spans of traced signals on their way from one thread to their exporter, which looks every 50 ms.
+pub const SPANS_LANE: usize = 2048;
 /// Actions on their way from one shard to the outbound runtime.
 pub const INTENTS_LANE: usize = 4096;
 /// Outcomes, timers, commands on their way from one place to the journal.

@@ -9,10 +9,11 @@ use std::collections::HashSet;
 use super::log::{Log, LogError, Sealed};
 use crate::clock::{self, Instant};
 use crate::event::Note;
-use crate::kaizen::{Counter, Recorder, Stage as Measured};
+use crate::kaizen::{Counter, Recorder, Span, SpanName, Stage as Measured};
 use crate::limits::{SCRIBE_BATCH_AGE, SCRIBE_BATCH_RECEIPTS_MAX};
 use crate::receipt::ReceiptId;
 use crate::ring::{Mark, Receiver, Sender};
+use crate::trace::TraceContext;
 
 /// One shard's receipts, and how far they are durable.
 #[derive(Debug)]
@@ -55,6 +56,15 @@ struct Pending {
     commits: Vec<Option<u64>>,
     receipts: usize,
     begun: Instant,
+    traced: Vec<Traced>,
+}
+
+/// A receipt of a traced signal.
+#[derive(Debug)]
+struct Traced {
+    trace: TraceContext,
+    receipt: ReceiptId,
+    drafted: Instant,
 }
 
 #[derive(Debug)]
@@ -72,6 +82,8 @@ pub struct Stage {
     receipts: usize,
     opened: Option<Instant>,
     written: u64,
+    /// Of the batch that is open.
+    traced: Vec<Traced>,
 }
 
 impl Stage {
@@ -98,6 +110,7 @@ impl Stage {
             receipts: 0,
             opened: None,
             written: 0,
+            traced: Vec::new(),
         }
     }
 
@@ -152,6 +165,7 @@ impl Stage {
             commits: self.commits.iter_mut().map(Option::take).collect(),
             receipts: std::mem::take(&mut self.receipts),
             begun: clock::now(),
+            traced: std::mem::take(&mut self.traced),
         };
         self.opened = None;
         if pending.receipts == 0 {
@@ -201,8 +215,20 @@ impl Stage {
         self.marks.size.publish(committed.size);
         self.marks.written.publish(self.written);
         self.marks.checkpoint.publish(clock::millis());
+        self.tell(&pending.traced);
         crate::fault::point("K16");
         self.publish(pending);
+    }
+
+    /// The receipts of traced signals are durable.
+    fn tell(&self, traced: &[Traced]) {
+        let Some(tracer) = self.recorder.tracer() else { return };
+        let ended = clock::now();
+        for Traced { trace, receipt, drafted } in traced {
+            let numbers = (receipt.seq.0, receipt.ordinal.into());
+            let span = Span::below(*trace, SpanName::Receipt, numbers, (*drafted, ended));
+            tracer.tell(span.with("gemba.receipt_id", receipt.to_string()));
+        }
     }
 
     fn publish(&self, pending: &Pending) {
@@ -234,6 +260,9 @@ impl Stage {
                             continue;
                         }
                         self.log.append(&draft)?;
+                        if let Some(trace) = draft.trace.filter(TraceContext::is_sampled) {
+                            self.traced.push(Traced { trace, receipt: draft.gist.id, drafted: clock::now() });
+                        }
                         if crate::fault::planted("log-size-ahead") {
                             self.marks.size.publish(self.log.size());
                         }

@@ -20,6 +20,7 @@ mod signal;
 mod status;
 mod system_signals;
 mod targets;
+mod telemetry;
 
 use std::process::ExitCode;
 

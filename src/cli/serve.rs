@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use super::configured::Configured;
 use super::output::Failure;
 use super::targets::{broker, targets};
-use super::{privacy, rules};
+use super::{privacy, rules, telemetry};
 use crate::andon::log::LogError;
 use crate::config::{
     self, Config, ConfigError, LogFormat, MessageKey, Missing, NodeRole, QueueType, Secrets, TokenRole,
@@ -25,7 +25,7 @@ use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
 use crate::limits::DIAGNOSTICS_LAST;
 use crate::line::recovery::RecoveryError;
-use crate::line::settings::{DataPlane, Link, LogSeed, ProofKeys, Role, Settings, Sharing};
+use crate::line::settings::{DataPlane, Link, LogSeed, OperatorPlane, ProofKeys, Role, Settings, Sharing};
 use crate::line::{self, Addresses, Bounds, Ended, Notice, ServeError, SystemOrders};
 use crate::logging::{self, Format};
 use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
@@ -242,9 +242,8 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
             rate_per_second: config.rate_per_second,
             rate_burst: config.rate_burst,
         },
-        admin_listen: config.admin_listen,
+        operators: OperatorPlane { listen: config.admin_listen, tokens: Tokens::new(tokens) },
         shards: cores.div_ceil(2),
-        tokens: Tokens::new(tokens),
         rulebook: Arc::new(rules::rulebook(config)?),
         targets: Arc::new(targets(config, secrets)?),
         dedup: dedup::Settings {
@@ -261,6 +260,7 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
         },
         retention: Retention { age: config.dead_letter_age, count: config.dead_letter_count.into() },
         sharing: config.firestore.clone().map(sharing).transpose()?,
+        traces: config.opentelemetry.as_ref().map(|traces| telemetry::traces(traces, config)).transpose()?,
     })
 }
 

@@ -10,6 +10,7 @@ use crate::config::{Action, ActionKind, Broker, Config, ConfigError, Place, Secr
 use crate::jidoka::action::amqp::Route;
 use crate::jidoka::action::webhook::Endpoint;
 use crate::jidoka::action::{Bounds, Kind, Target, Targets};
+use crate::limits::CA_BYTES_MAX;
 use crate::net::amqp;
 use crate::net::tls::{self, TlsError};
 use crate::signature::Signer;
@@ -66,9 +67,6 @@ fn trusting(
     let pem = file::content(path, CA_BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
     tls::client(Some(&pem), protocols).map_err(|why: TlsError| wrong(why.to_string()))
 }
-
-/// A longer file is no list of roots.
-const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// How the broker is reached, for whoever talks to it.
 pub fn broker(broker: &Broker, secrets: &Secrets) -> Result<amqp::Broker, ConfigError> {

@@ -40,6 +40,12 @@ pub fn wall() -> UnixMillis {
     UnixMillis(look::wall_micros() / 1000)
 }
 
+/// The same in nanoseconds, to a microsecond.
+#[must_use]
+pub fn wall_nanos() -> u64 {
+    look::wall_micros().saturating_mul(1000)
+}
+
 /// Which boot of the machine [`Look::boot`] counts from; `None` where the system does not say.
 #[must_use]
 pub fn boot_id() -> Option<Box<str>> {

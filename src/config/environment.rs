@@ -29,7 +29,7 @@ pub fn layers(variables: &[(OsString, OsString)]) -> Result<Vec<(Text, Layer)>, 
     for (name, value) in variables {
         let Some(name) = ours(name, value) else { continue };
         let lower = name[PREFIX.len()..].to_ascii_lowercase();
-        if let Some((section, key)) = lower.split_once("__") {
+        if let Some((section, key)) = lower.rsplit_once("__") {
             let value = value.to_str();
             let value =
                 value.ok_or_else(|| ConfigError::new(&Place::named(name), "its value is not UTF-8"))?;
@@ -105,17 +105,19 @@ pub(super) fn valid() -> Vec<String> {
         let told = unknown.err().map(|error| error.message().to_owned()).unwrap_or_default();
         let keys = told.split('`').skip(1).step_by(2).filter(|key| !key.is_empty());
         let keys = keys.map(|key| format!("{section}.{key}"));
-        names.extend(keys.filter(|key| !LISTS.contains(&key.as_str())).map(|key| variable(&key)));
+        let is_table = |key: &str| LISTS.contains(&key) || SECTIONS.contains(&key);
+        names.extend(keys.filter(|key| !is_table(key)).map(|key| variable(&key)));
     }
     names
 }
 
 fn read(name: &str, section: &str, key: &str, value: &str) -> Result<(Text, Layer), ConfigError> {
-    let (section, key) = (quoted(section), quoted(key));
+    let section: Vec<String> = section.split("__").map(quoted).collect();
+    let (section, key) = (section.join("."), quoted(key));
     let line = |value: &str| Text::variable(name, format!("[{section}]\n{key} = {value}\n"));
     let text = line(&quoted(value));
     // A number, a truth value or a list stands as it is, unless the key wants text.
-    let is_bare = value.parse::<i64>().is_ok() || matches!(value, "true" | "false") || value.starts_with('[');
+    let is_bare = value.parse::<f64>().is_ok() || matches!(value, "true" | "false") || value.starts_with('[');
     let bare = is_bare.then(|| line(value));
     let mut complaint = None;
     for text in bare.into_iter().chain([text]) {

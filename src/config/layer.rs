@@ -9,7 +9,9 @@ use serde::de::{Deserializer, Error as _, Unexpected};
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::limits::{ACTION_TOTAL, DEDUP_SIGNALS_MIN, PARTITIONS_MAX, PREFETCH_MAX, SEGMENT_MIB_MAX};
+use crate::limits::{
+    ACTION_TOTAL, DEDUP_SIGNALS_MIN, PARTITIONS_MAX, PREFETCH_MAX, SEGMENT_MIB_MAX, SPANS_MAX,
+};
 pub use crate::place::Number;
 use crate::place::{ConfigError, Kind, Text};
 use crate::signature::Scheme;
@@ -47,7 +49,7 @@ const fn seconds(duration: Duration) -> u32 {
 }
 
 /// Tables of keys.
-pub const SECTIONS: [&str; 15] = [
+pub const SECTIONS: [&str; 17] = [
     "node",
     "ingress",
     "admin",
@@ -61,6 +63,8 @@ pub const SECTIONS: [&str; 15] = [
     "receipt",
     "log",
     "logging",
+    "opentelemetry",
+    "opentelemetry.tls",
     "state",
     "rabbitmq",
 ];
@@ -126,6 +130,7 @@ pub struct Layer {
     pub receipt: Receipt,
     pub log: Log,
     pub logging: Logging,
+    pub opentelemetry: OpenTelemetry,
     pub state: State,
     pub source: Vec<Spanned<Source>>,
     pub action: Vec<Spanned<Action>>,
@@ -301,6 +306,38 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenTelemetry {
+    pub endpoints: Key<Vec<String>>,
+    pub protocol: Key<OtlpProtocol>,
+    pub sample_ratio: Key<f64>,
+    pub trust_traceparent: Key<bool>,
+    pub slow_ms: Key<Count>,
+    pub batch_size: Key<Number<1, SPANS_MAX>>,
+    pub max_queue_size: Key<Number<1, SPANS_MAX>>,
+    pub delay_ms: Key<Positive>,
+    pub timeout_ms: Key<Positive>,
+    pub tls: ClientTls,
+}
+
+/// How a client that speaks TLS is trusted, and trusts.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientTls {
+    pub ca_file: Key<FilePath>,
+    pub cert_file: Key<FilePath>,
+    pub key_file: Key<FilePath>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    #[serde(rename = "http/protobuf")]
+    Http,
+    #[serde(rename = "grpc")]
+    Grpc,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

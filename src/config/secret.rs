@@ -71,6 +71,15 @@ const SECRET_BYTES_MIN: usize = 24;
 const PUBLISHED: [&[u8]; 2] = [b"default_secret", b"default"];
 
 impl SecretRef {
+    /// Its file, if it is in one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.kept {
+            Kept::File(path) => Some(path),
+            Kept::Variable(_) => None,
+        }
+    }
+
     /// Reads it.
     ///
     /// # Errors

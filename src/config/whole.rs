@@ -12,6 +12,7 @@ use super::ingress::Connections;
 use super::layer::{Backend, Entitled, FilePath, Key, Layer, NodeRole, Positive, Profile};
 use super::layers::{Layers, Set, name};
 use super::logging::Logging;
+use super::opentelemetry::OpenTelemetry;
 use super::packs::Policy;
 use super::secret::{SecretRef, Written};
 use super::sources::Source;
@@ -62,6 +63,8 @@ pub struct Config {
     /// The process' memory, with its keys, may be dumped when it crashes, and read by others of its user.
     pub core_dumps: bool,
     pub logging: Logging,
+    /// `None`: nothing is traced.
+    pub opentelemetry: Option<OpenTelemetry>,
     /// What sets nothing and was probably meant to.
     pub warnings: Vec<ConfigError>,
 }
@@ -130,6 +133,7 @@ impl Layers {
             role: role.value,
             core_dumps: self.or(|l| &l.node.core_dumps, "node.core_dumps", false).value,
             logging,
+            opentelemetry: self.opentelemetry(profile, variable)?,
             warnings: Vec::new(),
             name,
             origin,

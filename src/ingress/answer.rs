@@ -9,6 +9,7 @@ use hyper::{Response, StatusCode};
 
 use super::connection::Answer;
 use super::outbox::Framing;
+use super::traced::{Answered, Taken, Traced};
 use crate::clock::Instant;
 use crate::event::{Ack, Seq, Shed};
 use crate::kaizen::Counter;
@@ -273,6 +274,8 @@ pub struct Promised {
     unit: Unit,
     /// When the request's head was complete.
     pub begun: Instant,
+    /// What is told of it, where it is traced.
+    pub traced: Option<Box<Traced>>,
 }
 
 /// The unit that was offered.
@@ -284,12 +287,12 @@ pub enum Unit {
 
 impl Promised {
     #[must_use]
-    pub fn of(signals: &Signals, begun: Instant) -> Self {
+    pub fn of(signals: &Signals, begun: Instant, traced: Option<Box<Traced>>) -> Self {
         let unit = match signals {
             Signals::One(signal) => Unit::One { body: signal.body().clone(), id: signal.texts()[0].clone() },
             Signals::Batch(batch) => Unit::Batch { count: batch.len() },
         };
-        Self { unit, begun }
+        Self { unit, begun, traced }
     }
 
     /// Puts the journal's answer in words.
@@ -320,6 +323,21 @@ pub enum Told {
 const SIGNAL_ID: HeaderName = HeaderName::from_static("x-signal-id");
 
 impl Told {
+    /// What its trace says of it.
+    #[must_use]
+    pub fn answered(&self) -> Answered {
+        match self {
+            Self::Accepted { first, duplicates, .. } => {
+                let taken = Taken { first: first.0, duplicates: *duplicates };
+                Answered { status: StatusCode::ACCEPTED.as_u16(), what: Ok(taken) }
+            }
+            Self::Refused(refused) => {
+                let Problem { status, detail, .. } = refused.problem();
+                Answered { status: status.as_u16(), what: Err(detail) }
+            }
+        }
+    }
+
     /// As a response.
     #[must_use]
     pub fn answer(&self) -> Answer {

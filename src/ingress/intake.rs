@@ -21,6 +21,7 @@ use super::connection::{Answer, Watch};
 use super::guard::Turn;
 use super::outbox::{self, SharedOutbox};
 use super::stage::{Ingress, Source};
+use super::traced::Traced;
 use crate::clock::{self, Instant};
 use crate::kaizen::Stage as Measured;
 use crate::limits;
@@ -42,8 +43,8 @@ pub async fn answer_in_order(
     watch.request_began();
     let client = ingress.admission.client(&watch, &head.headers);
     let (offered, closes) = match check(&ingress, &watch, client, &head, &mut body).await {
-        Ok(signals) => {
-            let promised = Promised::of(&signals, begun);
+        Ok((signals, traced)) => {
+            let promised = Promised::of(&signals, begun, traced);
             let offered = ingress.offer(signals).map(|()| ingress.await_in(&outbox, promised));
             // Where the length of the body was a matter of interpretation, the next request would be too.
             (offered, head.headers.contains_key(TRANSFER_ENCODING))
@@ -90,14 +91,15 @@ where
 {
     let begun = clock::now();
     let client = ingress.admission.client(watch, &head.headers);
-    let offered = check(ingress, watch, client, head, body).await.and_then(|signals| {
-        let promised = Promised::of(&signals, begun);
-        ingress.offer(signals).map(|()| ingress.wait(promised))
+    let offered = check(ingress, watch, client, head, body).await.and_then(|(signals, traced)| {
+        let mut promised = Promised::of(&signals, begun, traced);
+        let traced = promised.traced.take();
+        ingress.offer(signals).map(|()| (ingress.wait(promised), traced))
     });
     let answer = match offered {
-        Ok(told) => {
+        Ok((told, traced)) => {
             let told = told.await;
-            ingress.count_told(&told, begun);
+            ingress.count_told(&told, begun, traced);
             told.answer()
         }
         Err(refused) => {
@@ -131,6 +133,9 @@ fn refuse<'r>(
     Some(Box::pin(ingress.rest(watch, client, nanos)))
 }
 
+/// Signals that may be offered, and what is to be told of them where they are traced.
+type Checked = (Signals, Option<Box<Traced>>);
+
 /// Everything before the journal.
 async fn check<B>(
     ingress: &Ingress,
@@ -138,7 +143,7 @@ async fn check<B>(
     client: IpAddr,
     head: &Parts,
     incoming: &mut B,
-) -> Result<Signals, Refused>
+) -> Result<Checked, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -235,18 +240,20 @@ fn check_body(
     headers: &HeaderMap,
     form: Form<'_>,
     body: Bytes,
-) -> Result<Signals, Refused> {
+) -> Result<Checked, Refused> {
     crate::fault::point("K4");
     let bytes = body.len();
     let sampled = ingress.samples();
-    let before = sampled.then(clock::now);
+    let choice = ingress.choose(headers);
+    let timed = sampled || choice.is_some_and(|choice| choice.is_recorded);
+    let before = timed.then(clock::now);
     let verified = source.keyring.verify(headers, body, ingress.unix_seconds()).map_err(|refusal| {
         source.refused(refusal);
         ingress.guard_bad(client, source);
         Refused::Signature
     })?;
-    let verified_at = sampled.then(clock::now);
-    let signals = signal::parse(verified, form, &source.fixed).map_err(|unfit| {
+    let verified_at = timed.then(clock::now);
+    let mut signals = signal::parse(verified, form, &source.fixed).map_err(|unfit| {
         ingress.slow_unfit(watch, client, source, bytes);
         Refused::Unfit(unfit)
     })?;
@@ -258,5 +265,6 @@ fn check_body(
         ingress.record(Measured::Parse, parsed_at - verified_at);
         ingress.record(Measured::Rate, clock::now() - parsed_at);
     }
-    Ok(signals)
+    let traced = choice.and_then(|choice| choice.mark(&mut signals, &source.name, before.zip(verified_at)));
+    Ok((signals, traced))
 }

@@ -17,5 +17,6 @@ mod outbox;
 mod pace;
 pub mod rate;
 pub mod stage;
+mod traced;
 mod under_way;
 mod waiting;

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -27,6 +28,7 @@ use super::guard::{Guard, SMALL_BODY_BYTES, Turn};
 use super::memory_budget::MemoryBudget;
 use super::outbox::SharedOutbox;
 use super::rate::{Buckets, Leases};
+use super::traced::{self, Choice, Chooser, Traced};
 use super::under_way::UnderWay;
 use super::waiting::{Held, Overdue, Wait, Waiting};
 use crate::clock::{self, Instant};
@@ -139,6 +141,8 @@ pub struct Ingress {
     time: Mark,
     unix_seconds: Cell<Now>,
     sample: Cell<u32>,
+    /// Where signals are traced.
+    chooser: Option<Chooser>,
     acked_now: Cell<u64>,
     acked_per_second: Cell<u64>,
     draining: Cell<bool>,
@@ -155,6 +159,7 @@ impl Ingress {
     fn new(plan: &Plan, ends: Rc<Ends>) -> Self {
         let seconds = Rc::default();
         let memory = MemoryBudget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads);
+        let chooser = ends.recorder.borrow().tracer().map(|tracer| Chooser::new(tracer.sampling));
         Self {
             sources: Arc::clone(&plan.sources),
             admission: Admission::new(
@@ -178,6 +183,7 @@ impl Ingress {
             time: plan.time.clone(),
             unix_seconds: Cell::new(now(&plan.time)),
             sample: Cell::new(0),
+            chooser,
             acked_now: Cell::new(0),
             acked_per_second: Cell::new(0),
             draining: Cell::new(false),
@@ -229,6 +235,11 @@ impl Ingress {
 
     fn is_sampled(&self) -> bool {
         self.sample.get().is_multiple_of(SAMPLE)
+    }
+
+    /// Which trace a request belongs to; `None` where none is recorded.
+    pub fn choose(&self, headers: &HeaderMap) -> Option<Choice> {
+        self.chooser.as_ref().map(|chooser| chooser.choose(headers))
     }
 
     /// When a body of so many bytes, all of which have come, may be checked.
@@ -285,13 +296,13 @@ impl Ingress {
     }
 
     fn tell(&self, held: Held, ack: Option<&Ack>) {
-        let Held { outbox, slot, promised } = held;
-        let begun = promised.begun;
+        let Held { outbox, slot, mut promised } = held;
+        let (begun, traced) = (promised.begun, promised.traced.take());
         let told = match ack {
             Some(ack) => promised.tell(ack, self.retry_after()),
             None => Told::Refused(self.overdue()),
         };
-        self.count_told(&told, begun);
+        self.count_told(&told, begun, traced);
         let due = outbox.borrow_mut().tell(slot, told, &self.date());
         if due {
             self.due.borrow_mut().push(outbox);
@@ -299,7 +310,8 @@ impl Ingress {
     }
 
     /// Counts how a unit ended.
-    pub fn count_told(&self, told: &Told, begun: Instant) {
+    pub fn count_told(&self, told: &Told, begun: Instant, traced: Option<Box<Traced>>) {
+        let ended = clock::now();
         let mut recorder = self.ends.recorder.borrow_mut();
         match told {
             Told::Refused(refused) => recorder.count(refused.counter(), 1),
@@ -309,7 +321,16 @@ impl Ingress {
                 recorder.count(Counter::Duplicate, known);
             }
         }
-        recorder.record(Measured::Whole, clock::now() - begun);
+        recorder.record(Measured::Whole, ended - begun);
+        if let Some(tracer) = recorder.tracer() {
+            match traced {
+                Some(traced) => traced.tell(&told.answered(), (begun, ended), tracer),
+                None if tracer.is_slow(ended - begun) => {
+                    traced::tell_of_slow(&told.answered(), (begun, ended), tracer);
+                }
+                None => {}
+            }
+        }
     }
 
     /// Writes to every connection that was told something.

@@ -11,11 +11,11 @@ use super::decisions::Decisions;
 use super::governor::{ActionRequest, Arm, Effects, Intent};
 use super::store::{Changes, Commit, Followup};
 use super::timers::Timers;
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::event::{Arrival, Note, RulesText, Seq, Timer, UnixMillis};
-use crate::kaizen::{Counter, Recorder, Stage as Measured};
+use crate::kaizen::{Counter, Recorder, Span, SpanName, Stage as Measured};
 use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE};
-use crate::receipt::Draft;
+use crate::receipt::{About, Draft, ReceiptType};
 use crate::ring::{Full, Mark, Sender};
 
 #[derive(Debug)]
@@ -36,6 +36,16 @@ pub struct Outlet {
     decided: Mark,
     recorder: Recorder,
     decisions: Decisions,
+    step: Step,
+}
+
+/// The step whose effects come next, for the traces of its signals.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step {
+    /// When it began, where that is known.
+    pub begun: Option<Instant>,
+    /// How long its signal waited.
+    pub waited: Duration,
 }
 
 /// A lane, and what found it full; nothing else is taken before that is gone.
@@ -77,6 +87,7 @@ impl Outlet {
             decided,
             recorder,
             decisions: Decisions::default(),
+            step: Step::default(),
         }
     }
 
@@ -111,13 +122,56 @@ impl Outlet {
         }
     }
 
-    pub fn draft(&mut self, draft: Draft) {
-        // What is replayed was counted when it was decided.
+    pub fn draft(&mut self, mut draft: Draft) {
+        // What is replayed was counted and told of when it was decided.
         if self.is_live {
             self.decisions.count(&draft);
+            self.trace(&mut draft);
+        } else {
+            draft.trace = None;
         }
         self.uncommitted.followups.extend(Followup::of(&draft));
         self.notes.push(Note::Draft(draft));
+    }
+
+    /// Whether signals are traced.
+    pub fn traces(&self) -> bool {
+        self.recorder.tracer().is_some()
+    }
+
+    /// What comes next is of this step.
+    pub fn begin_step(&mut self, step: Step) {
+        self.step = step;
+    }
+
+    /// Tells of the decision on a traced signal; and of one that failed or was slow, whether it was chosen or not.
+    fn trace(&mut self, draft: &mut Draft) {
+        let Some(tracer) = self.recorder.tracer() else { return };
+        let Some(accepted) = draft.gist.signal_seq else { return };
+        let recorded = draft.trace.is_some_and(|trace| trace.is_sampled());
+        let failed = matches!(draft.gist.kind, ReceiptType::DeadletterSignal | ReceiptType::ActionFailed);
+        if !recorded {
+            if !failed && !tracer.is_slow(self.step.waited) {
+                return;
+            }
+            draft.trace = tracer.unchosen(draft.trace, accepted.0);
+        }
+        let (Some(trace), About::Signal(signal)) = (draft.trace, &draft.about) else { return };
+        let ended = clock::now();
+        let id = draft.gist.id;
+        let times = (self.step.begun.unwrap_or(ended), ended);
+        let span = Span::below(trace, SpanName::Decide, (id.seq.0, id.ordinal.into()), times);
+        let mut span = span
+            .about(signal.tenant(), signal.sku(), accepted.0)
+            .with("gemba.decision", draft.gist.kind.into_str())
+            .with("gemba.receipt_id", id.to_string());
+        if let Some(policy) = &draft.policy {
+            span = span.with("gemba.pack", &*policy.pack).with("gemba.rule", &*policy.rule);
+        }
+        if failed {
+            span.failed = Some(draft.reason.as_deref().unwrap_or_default().into());
+        }
+        tracer.tell(span);
     }
 
     /// A case is opened or changed, for good.

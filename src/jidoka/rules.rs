@@ -293,7 +293,7 @@ fn node_draft(seq: Seq, time: UnixMillis, ordinal: u8, policy: Option<Arc<Policy
         action: None,
         signal_seq: None,
     };
-    Draft { gist, policy, facts: None, reason: Some(reason.into()), about: About::Node }
+    Draft { gist, policy, facts: None, reason: Some(reason.into()), about: About::Node, trace: None }
 }
 
 /// Rules that were compiled lately, so that each text is compiled once and off the shards' path; and which hold.

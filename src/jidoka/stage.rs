@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::governor::ActionRequest;
 use super::governor::{Effects, Governor};
 use super::inbox::{Barrier, Inbox, Ready};
-use super::outlet::Outlet;
+use super::outlet::{Outlet, Step};
 use super::ownership::PartitionOwnership;
 use super::query::{Queries, Query, Shown};
 use super::release::ReleasePolicy;
@@ -264,10 +264,15 @@ impl Stage {
     fn step(&mut self, Ready { at, event }: Ready, time: UnixMillis) {
         self.steps = self.steps.wrapping_add(1);
         let begun = self.steps.is_multiple_of(SAMPLE).then(clock::now);
-        if let Kind::Signal(_) = event.kind
-            && begun.is_some()
-        {
-            self.outlet.measure_wait(Duration::from_millis(time.0.saturating_sub(event.time.0)));
+        if let Kind::Signal(signal) = &event.kind {
+            let waited = Duration::from_millis(time.0.saturating_sub(event.time.0));
+            if begun.is_some() {
+                self.outlet.measure_wait(waited);
+            }
+            if self.outlet.traces() {
+                let begun = begun.or_else(|| signal.recorded().map(|_| clock::now()));
+                self.outlet.begin_step(Step { begun, waited });
+            }
         }
         let seq = event.seq;
         let Some(governor) = self.roster.get_mut(at) else { return };
@@ -290,6 +295,7 @@ impl Stage {
         self.roster.stepped(at, before);
         self.release.emit(&mut self.effects, self.roster.get(at), seq, &mut self.outlet);
         self.outlet.decided(seq);
+        self.outlet.begin_step(Step::default());
         if let Some(begun) = begun {
             self.outlet.measure(clock::now() - begun);
         }

@@ -9,12 +9,15 @@ use super::metric::{Kind, Metric, Recorded, Stage};
 use super::readings::Readings;
 use super::recorder::{Counter, Exchange, Recorder, Set};
 use super::registry::{self, Registry};
+use super::span::{Sampling, Span, SpanLane, Tracer};
 
 /// Merges and shows.
 #[derive(Debug)]
 pub struct Collector {
     exchanges: Vec<Arc<Exchange>>,
     total: Box<Set>,
+    sampling: Option<Sampling>,
+    lanes: Vec<Arc<SpanLane>>,
 }
 
 /// Sets per thread: one in use, one on its way, one being merged.
@@ -26,7 +29,14 @@ impl Collector {
     pub fn new() -> Option<Self> {
         // Who counts from here on is counted.
         let _installed = registry::global();
-        Some(Self { exchanges: Vec::new(), total: Set::empty()? })
+        Some(Self { exchanges: Vec::new(), total: Set::empty()?, sampling: None, lanes: Vec::new() })
+    }
+
+    /// Has signals traced by those who are given a recorder from here on.
+    #[must_use]
+    pub fn tracing(mut self, sampling: Option<Sampling>) -> Self {
+        self.sampling = sampling;
+        self
     }
 
     /// A recorder for one thread.
@@ -34,7 +44,26 @@ impl Collector {
     pub fn recorder(&mut self) -> Option<Recorder> {
         let exchange = Arc::new(Exchange::of(SPARE_SETS)?);
         self.exchanges.push(Arc::clone(&exchange));
-        Some(Recorder::new(Set::empty()?, exchange))
+        let tracer = self.tracer();
+        Some(Recorder::new(Set::empty()?, exchange, tracer))
+    }
+
+    /// Where one thread tells of traced signals; `None` where none are.
+    #[must_use]
+    pub fn tracer(&mut self) -> Option<Tracer> {
+        let sampling = self.sampling?;
+        let lane = SpanLane::new();
+        self.lanes.push(Arc::clone(&lane));
+        Some(Tracer::new(sampling, lane))
+    }
+
+    /// Takes the spans that were told.
+    pub fn take_spans(&self, mut take: impl FnMut(Span)) {
+        for lane in &self.lanes {
+            while let Some(span) = lane.pop() {
+                take(span);
+            }
+        }
     }
 
     /// Merges what was handed over.

@@ -303,6 +303,9 @@ table! {
     ConnectionsMax: Gauge, "gemba_connections_max", None, [], Ingress,
         "Connections that the data plane may hold.",
         "See `gemba_connections`.";
+    TelemetrySent: Counter, "gemba_telemetry_sent_total", None, ["sink": Of(&["remote_write", "traces"])], Every,
+        "Samples and spans that a receiver took.",
+        "Flat while signals come: see `gemba_telemetry_lost_total` and the log.";
     TelemetryLost: Counter, "gemba_telemetry_lost_total", None,
         ["sink": Of(&["remote_write", "traces", "logs", "syslog", "board"]),
          "cause": Of(&["queue", "too_old", "refused", "rejected", "undelivered", "write", "repeated"])],

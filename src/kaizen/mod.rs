@@ -9,10 +9,12 @@ mod dashboard;
 mod exposition;
 mod metric;
 mod monitored;
+pub mod otlp;
 mod readings;
 mod recorder;
 mod registry;
 mod rules;
+mod span;
 
 pub use collector::Collector;
 pub use dashboard::dashboard;
@@ -22,6 +24,7 @@ pub use monitored::{Monitored, Role};
 pub use readings::Readings;
 pub use recorder::{Counter, Recorder};
 pub use rules::file as rule_file;
+pub use span::{Sampling, Span, SpanName, Tracer};
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use strum::{EnumCount, VariantArray};
 
 use super::metric::{Metric, Stage};
+use super::span::Tracer;
 use crate::case::Cause;
 use crate::clock::{self, Instant};
 use crate::variants::array;
@@ -165,11 +166,18 @@ pub struct Recorder {
     set: Box<Set>,
     exchange: Arc<Exchange>,
     handed: Instant,
+    tracer: Option<Tracer>,
 }
 
 impl Recorder {
-    pub(super) fn new(set: Box<Set>, exchange: Arc<Exchange>) -> Self {
-        Self { set, exchange, handed: clock::now() }
+    pub(super) fn new(set: Box<Set>, exchange: Arc<Exchange>, tracer: Option<Tracer>) -> Self {
+        Self { set, exchange, handed: clock::now(), tracer }
+    }
+
+    /// Where traced signals are told of; `None` where none are.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
     }
 
     pub fn record(&mut self, stage: Stage, took: Duration) {

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::journal::Writer;
 use crate::event::{Event, Feed, Kind, Seq, UnixMillis};
 use crate::ring::{Bell, Full, Mark, Weigh, WeighedSender};
+use crate::trace::TraceContext;
 
 impl Weigh for Feed {
     fn weight(&self) -> usize {
@@ -37,13 +38,15 @@ pub struct Outlet {
     announced: Seq,
     /// Where a node that shares the state of partitions tells the newest event that changes a governor.
     changed: Option<Mark>,
+    /// Signals of the frame whose traces are recorded.
+    traced: Vec<(Seq, TraceContext)>,
 }
 
 impl Outlet {
     /// Everything up to `last` is known.
     #[must_use]
     pub fn new(shards: Vec<WeighedSender<Feed>>, follower: Option<Arc<Bell>>, last: Seq) -> Self {
-        Self { shards, follower, staged: VecDeque::new(), announced: last, changed: None }
+        Self { shards, follower, staged: VecDeque::new(), announced: last, changed: None, traced: Vec::new() }
     }
 
     /// From here on, the newest event that changes a governor is told.
@@ -51,7 +54,17 @@ impl Outlet {
         self.changed = Some(changed);
     }
 
+    /// Signals of the frame whose traces are recorded.
+    pub fn take_traced(&mut self) -> impl Iterator<Item = (Seq, TraceContext)> {
+        self.traced.drain(..)
+    }
+
     fn stage(&mut self, event: Event) {
+        if let Kind::Signal(signal) = &event.kind
+            && let Some(trace) = signal.recorded()
+        {
+            self.traced.push((event.seq, trace));
+        }
         let shards = self.shards.len();
         if shards == 0 {
             return;

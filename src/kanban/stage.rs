@@ -21,7 +21,7 @@ use super::tenure::Tenure;
 use crate::clock::{Instant, Look};
 use crate::disk::Disk;
 use crate::event::{Arrival, Feed, Kind, Order, Seq, Shed};
-use crate::kaizen::{Recorder, Stage as Measured};
+use crate::kaizen::{Recorder, Span, SpanName, Stage as Measured};
 use crate::limits::{BATCH_SIGNALS_MAX, JOURNAL_SEAL_AFTER};
 use crate::ring::{Bell, Crowd, Mark, Receiver, Spent, Switch, WeighedSender};
 use crate::signal::Fingerprint;
@@ -259,6 +259,14 @@ impl Stage {
         self.recorder.record(Measured::JournalWrite, written - begun);
         self.recorder.record(Measured::Fsync, synced - written);
         self.recorder.record_batch(u64::from(count));
+        for (seq, trace) in self.outlet.take_traced() {
+            if let Some(tracer) = self.recorder.tracer() {
+                // An edge and its processor both have one.
+                let numbers = (tracer.sampling.journal, seq.0);
+                let span = Span::below(trace, SpanName::Journal, numbers, (begun, synced));
+                tracer.tell(span.with("gemba.seq", seq.0).with("gemba.batch", u64::from(count)));
+            }
+        }
         self.last_frame = now;
         self.marks.durable.publish(self.writer.last().0);
         self.marks.written.publish(self.writer.written());

@@ -34,7 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 impl Actions {
     #[must_use]
     pub fn new(targets: &Targets, collector: Rc<RefCell<Collector>>) -> Self {
-        Self { executor: targets.executor(), collector }
+        let tracer = collector.borrow_mut().tracer();
+        Self { executor: targets.executor().tracing(tracer), collector }
     }
 
     /// What the operator plane may see of the targets.

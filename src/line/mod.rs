@@ -25,6 +25,7 @@ mod start;
 mod supervisor;
 mod tasks;
 mod threads;
+pub mod traces;
 mod wiring;
 
 pub use cores::processors;

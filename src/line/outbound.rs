@@ -14,6 +14,7 @@ use super::actions;
 use super::desk::{Desk, Known};
 use super::error::ServeError;
 use super::tasks::Tasks;
+use super::traces::{self, Traces};
 use super::wiring::OutboundEnds;
 use crate::jidoka::action::Targets;
 use crate::kaizen::Collector;
@@ -29,6 +30,8 @@ pub struct Plane {
     pub stop: Switch,
     /// What is seen of the journal's clock.
     pub clock: journal_clock::Marks,
+    /// Which signals are traced; `None`: nothing is.
+    pub traces: Option<Arc<traces::Plan>>,
 }
 
 /// What is done beside it.
@@ -49,16 +52,25 @@ pub struct Plan {
 pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
     on_runtime(async {
         let OutboundEnds { orders, bell, ordered, outcomes, operators } = plan.ends;
-        let Plane { listener, tokens, collector, stop, clock } = plane;
+        let Plane { listener, tokens, collector, stop, clock, traces } = plane;
         let collector = Rc::new(RefCell::new(collector));
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
         let ready = plan.known.health.ready.clone();
         let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
-        let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), collector, &stop)?;
+        let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), Rc::clone(&collector), &stop)?;
         tasks.start("clock", tell_of_clock(clock));
         tasks.start("reload", reload_on_order(desk, ready, plan.reload));
+        let traces = traces.as_ref().map(Traces::new);
+        if let Some(traces) = &traces {
+            tasks.start("traces", Rc::clone(traces).gather(Rc::clone(&collector)));
+            tasks.start("trace export", Rc::clone(traces).send());
+        }
         let lanes = actions::Lanes { orders, bell, ordered, outcomes };
-        tasks.beside(actions.run(lanes, plan.busy, stop)).await
+        let ended = tasks.beside(actions.run(lanes, plan.busy, stop)).await;
+        if let Some(traces) = traces {
+            traces.end(&collector).await;
+        }
+        ended
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
+use super::traces;
 use crate::descriptors;
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
@@ -49,6 +50,13 @@ pub struct DataPlane {
     pub rate_burst: u32,
 }
 
+/// How operators are served.
+#[derive(Debug)]
+pub struct OperatorPlane {
+    pub listen: SocketAddr,
+    pub tokens: Tokens,
+}
+
 /// Everything that [`super::serve`] needs.
 #[derive(Debug)]
 pub struct Settings {
@@ -58,9 +66,8 @@ pub struct Settings {
     pub origin: String,
     pub data_dir: PathBuf,
     pub data_plane: DataPlane,
-    pub admin_listen: SocketAddr,
     pub shards: usize,
-    pub tokens: Tokens,
+    pub operators: OperatorPlane,
     pub rulebook: Arc<Rulebook>,
     /// Where actions go.
     pub targets: Arc<Targets>,
@@ -72,6 +79,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Where processors share their state.
     pub sharing: Option<Sharing>,
+    /// Which signals are traced; `None`: nothing is.
+    pub traces: Option<Arc<traces::Plan>>,
 }
 
 impl Settings {

@@ -94,7 +94,9 @@ impl Line {
         let Wiring { journal: (mut lanes, sleeper), deciding, mut ingress, outbound, gauges } =
             wire(front::threads(settings), shards, Idle::sharing(threads, cores::processors()));
         let depths: Arc<[Gauge]> = gauges.into();
-        let mut collector = Collector::new().ok_or(ServeError::Histograms)?;
+        let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
+        let sampling = settings.traces.as_ref().map(|plan| plan.sampling(lineage.id.0));
+        let mut collector = Collector::new().ok_or(ServeError::Histograms)?.tracing(sampling);
         let mut recorder = || collector.recorder().ok_or(ServeError::Histograms);
         let (tell, told) = mpsc::channel();
         let stops = Stops {
@@ -116,7 +118,6 @@ impl Line {
             clock: journal_clock::Marks::default(),
             drain: stops.drain.clone(),
         };
-        let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
         let Follows { follower, watermark, seen, decided, broker, log, state, shared } = match &settings.role
         {
             Role::Edge(link) => by_publishing(start, link, lineage.id, (&mut lanes, &marks))?,
@@ -177,10 +178,11 @@ impl Line {
         let addresses = Addresses { ingress: at, admin: listener.local_addr().map_err(in_listener)? };
         let plane = outbound::Plane {
             listener,
-            tokens: settings.tokens.clone(),
+            tokens: settings.operators.tokens.clone(),
             collector,
             stop: stops.outbound.clone(),
             clock: health.journal.clock.clone(),
+            traces: settings.traces.clone(),
         };
         let plan = outbound::Plan {
             reload: Arc::clone(&orders.reload),

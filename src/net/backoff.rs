@@ -1,7 +1,7 @@
 //! Pauses before something outside is tried again: doubled each time, half of each drawn, so that what failed together
 //! does not come back together.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -31,6 +31,15 @@ fn pause(failed: u32, random: u64) -> Duration {
     let longest = BROKER_PAUSE.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(BROKER_PAUSE_MAX);
     let drawn = ((longest.as_micros() / 2) * u128::from(random)) >> u64::BITS;
     longest / 2 + Duration::from_micros(u64::try_from(drawn).unwrap_or(u64::MAX))
+}
+
+/// What a server asks for by `Retry-After` (RFC 9110, 10.2.3): seconds, or a date.
+#[must_use]
+pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok(),
+    }
 }
 
 /// For jitter.

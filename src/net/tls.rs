@@ -4,8 +4,8 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 /// Why no client can be made.
@@ -17,12 +17,23 @@ pub enum TlsError {
     Empty,
     #[error("the system has no root certificates")]
     NoRoots,
+    #[error("the client's certificate: {0}")]
+    Identity(String),
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
 }
 
 /// A client that trusts the system's roots, and those in `further`, a text in PEM, and offers these protocols.
 pub fn client(further: Option<&[u8]>, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+    client_with(further, None, protocols)
+}
+
+/// The same with a certificate and a key of its own, both in PEM.
+pub fn client_with(
+    further: Option<&[u8]>,
+    identity: Option<(&[u8], &[u8])>,
+    protocols: &[&[u8]],
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(system().iter().cloned());
     if let Some(pem) = further {
@@ -37,10 +48,23 @@ pub fn client(further: Option<&[u8]>, protocols: &[&[u8]]) -> Result<Arc<ClientC
     if roots.is_empty() {
         return Err(TlsError::NoRoots);
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some((certificates, key)) => {
+            let chain = CertificateDer::pem_slice_iter(certificates).collect::<Result<Vec<_>, _>>();
+            let chain = chain.map_err(|error| TlsError::Identity(error.to_string()))?;
+            let key = PrivateKeyDer::from_pem_slice(key);
+            let key = key.map_err(|_| TlsError::Identity("its key cannot be read".into()))?;
+            if chain.is_empty() {
+                return Err(TlsError::Identity("there is no certificate in it".into()));
+            }
+            let config = config.with_client_auth_cert(chain, key);
+            config.map_err(|error| TlsError::Identity(error.to_string()))?
+        }
+    };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }

@@ -35,7 +35,7 @@ pub struct Fields<'a> {
 }
 
 impl<'a> From<&'a Draft> for Fields<'a> {
-    fn from(Draft { gist, policy, facts, reason, about }: &'a Draft) -> Self {
+    fn from(Draft { gist, policy, facts, reason, about, trace: _ }: &'a Draft) -> Self {
         let (signal, tenant, sku, origin) = match about {
             About::Signal(signal) => {
                 let from = signal.provenance;

@@ -20,6 +20,7 @@ use strum::{EnumCount, FromRepr, IntoStaticStr, VariantArray};
 
 pub use crate::ids::{ActionId, JournalId, Seq, UnixMillis};
 use crate::signal::Signal;
+use crate::trace::TraceContext;
 use crate::variants::array;
 
 /// `r-<seq>-<ordinal>`: the event that caused the receipt and its place among that event's receipts. Derived, not
@@ -245,6 +246,8 @@ pub struct Draft {
     pub reason: Option<Arc<str>>,
     /// Signal, governor or node.
     pub about: About,
+    /// The trace of the signal that it settles; no part of the receipt.
+    pub trace: Option<TraceContext>,
 }
 
 #[cfg(test)]

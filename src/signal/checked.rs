@@ -7,6 +7,7 @@ use strum::{FromRepr, VariantArray};
 use super::identity::Fingerprint;
 use super::names::Text;
 use crate::names::{Illegal, Name, Provenance, Rule, check_body};
+use crate::trace::TraceContext;
 
 /// How urgent the sender says it is; a degraded governor decides only on `Critical`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromRepr, VariantArray)]
@@ -37,6 +38,8 @@ pub struct Signal {
     pub identity: Fingerprint,
     /// xxh3 of everything that was said, to tell a repeat from a conflict.
     pub digest: u64,
+    /// The trace that it belongs to; no part of what was said.
+    pub trace: Option<TraceContext>,
 }
 
 /// What somebody says of a signal.
@@ -73,13 +76,14 @@ impl Unchecked {
         let own_tenant = tenant.check(&body, "tenant", Rule::Name)?;
         sku.check(&body, "sku", Rule::Name)?;
         let identity = Fingerprint::of(provenance, own_tenant, own_id, &body);
-        Ok(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest })
+        Ok(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest, trace: None })
     }
 }
 
 impl From<Signal> for Unchecked {
     fn from(signal: Signal) -> Self {
-        let Signal { body, id, tenant, sku, kind, severity, provenance, identity: _, digest } = signal;
+        let Signal { body, id, tenant, sku, kind, severity, provenance, identity: _, digest, trace: _ } =
+            signal;
         Self { body, id, tenant, sku, kind, severity, provenance, digest }
     }
 }
@@ -126,6 +130,11 @@ impl Signal {
         self.body = Bytes::copy_from_slice(&self.body);
         self
     }
+    /// The trace that it belongs to, if that is recorded.
+    #[must_use]
+    pub fn recorded(&self) -> Option<TraceContext> {
+        self.trace.filter(TraceContext::is_sampled)
+    }
     /// SHA-256 of the body.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
@@ -145,6 +154,14 @@ pub enum Signals {
 }
 
 impl Signals {
+    /// As [`Signals::as_slice`].
+    pub fn as_mut_slice(&mut self) -> &mut [Signal] {
+        match self {
+            Self::One(signal) => std::slice::from_mut(signal),
+            Self::Batch(signals) => signals,
+        }
+    }
+
     /// All of them, in the order in which they stand in the request.
     #[must_use]
     pub fn as_slice(&self) -> &[Signal] {

@@ -41,7 +41,7 @@ fn keys(source: &str, section: &str, name: &str, found: &mut Vec<String>) {
     for (field, kind) in fields(source, name) {
         let key = if section.is_empty() { field } else { format!("{section}.{field}") };
         let table = kind.strip_prefix("Vec<Spanned<").and_then(|kind| kind.strip_suffix(">>"));
-        let table = table.or_else(|| section.is_empty().then_some(kind.as_str()));
+        let table = table.or(Some(kind.as_str()));
         match table.filter(|table| source.contains(&format!("pub struct {table} {{"))) {
             Some(table) => keys(source, &key, table, found),
             None => found.push(key),

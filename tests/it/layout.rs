@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 38] = [
+const MAY_KNOW: [(&str, &[&str]); 39] = [
     ("limits", &[]),
+    ("trace", &[]),
     ("codec", &[]),
     ("variants", &[]),
     ("percent", &[]),
@@ -16,10 +17,10 @@ const MAY_KNOW: [(&str, &[&str]); 38] = [
     ("names", &["limits"]),
     ("ids", &["names", "signal", "limits"]),
     ("signature", &["names", "variants"]),
-    ("signal", &["names", "signature", "limits", "percent", "rfc3339"]),
+    ("signal", &["names", "signature", "limits", "percent", "rfc3339", "trace"]),
     ("event", &["ids", "names", "signal", "receipt", "sharing", "limits", "variants"]),
     ("sharing", &["ids", "signal", "limits"]),
-    ("receipt", &["ids", "signal", "codec", "variants"]),
+    ("receipt", &["ids", "signal", "codec", "trace", "variants"]),
     ("proof", &[]),
     ("case", &["event", "variants"]),
     ("view", &["signal"]),
@@ -31,8 +32,8 @@ const MAY_KNOW: [(&str, &[&str]); 38] = [
     ("ring", &["clock"]),
     ("disk", &["clock", "descriptors", "limits"]),
     ("framed_log", &["codec", "disk"]),
-    ("config", &["signal", "signature", "limits", "logging", "place"]),
-    ("kaizen", &["clock", "case", "variants"]),
+    ("config", &["signal", "signature", "limits", "logging", "percent", "place"]),
+    ("kaizen", &["clock", "case", "limits", "trace", "variants"]),
     ("net", &["descriptors", "kaizen", "config", "clock", "limits", "percent"]),
     ("ingress", LINE),
     ("kanban", LINE),
@@ -80,6 +81,7 @@ const LINE: &[&str] = &[
     "sharing",
     "receipt",
     "proof",
+    "trace",
     "view",
     "clock",
     "fault",

@@ -39,6 +39,7 @@ mod streams;
 mod supervision;
 #[path = "../support/mod.rs"]
 mod support;
+mod traces;
 mod wire;
 
-use support::{http, node, program, rabbit, targets, tools};
+use support::{http, node, otlp, program, rabbit, targets, tools};

@@ -21,5 +21,6 @@ mod strays;
 #[path = "../support/mod.rs"]
 mod support;
 mod topology;
+mod traces;
 
-use support::{checker, firestore_fake, http, node, program, rabbit, targets, tools};
+use support::{checker, firestore_fake, http, node, otlp, program, rabbit, targets, tools};

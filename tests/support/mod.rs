@@ -12,6 +12,7 @@ pub mod firestore_fake;
 pub mod http;
 pub mod node;
 pub mod oracles;
+pub mod otlp;
 pub mod program;
 pub mod rabbit;
 pub mod rng;

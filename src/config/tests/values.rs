@@ -155,7 +155,7 @@ fn a_value_of_a_wrong_type_is_told_with_its_key() {
     let missing = complaint("[[source]]\nname = \"a\"\n", &[]).0;
     assert_eq!(missing, ":1: `source.scheme` is missing");
     for (name, value, told) in [
-        ("GEMBA_INGRESS__THREADS", "1.5", format!("`ingress.threads` must be {u16s}, and this is text")),
+        ("GEMBA_INGRESS__THREADS", "1.5", format!("`ingress.threads` must be {u16s}, and this is 1.5")),
         ("GEMBA_INGRESS__THREADS", "-1", format!("`ingress.threads` must be {u16s}, and this is -1")),
         ("GEMBA_NODE__CORE_DUMPS", "no", "`node.core_dumps` must be true or false, and this is text".into()),
         ("GEMBA_RABBITMQ__HOSTS", "one", "`rabbitmq.hosts` must be a list, and this is text".into()),

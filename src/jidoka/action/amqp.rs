@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ use super::retry::{self, Miss};
 use crate::jidoka::governor::ActionRequest;
 use crate::limits::ACTION_TOTAL;
 use crate::net::amqp::{self, Broker, said};
+use crate::trace::TraceContext;
 
 /// Where a message is published.
 #[derive(Clone, Debug)]
@@ -89,13 +91,13 @@ impl Link {
     }
 
     /// Publishes one message and waits for its confirm.
-    async fn publish(&self, route: &Route, id: String, message: &[u8]) -> Result<(), Miss> {
+    async fn publish(&self, route: &Route, properties: BasicProperties, message: &[u8]) -> Result<(), Miss> {
         let open = self.connection().await?;
         if open.link.connection.status().blocked() {
             return Err(Miss::again("the broker takes no messages: it is short of memory or disk"));
         }
         let given_up = GivenUp { link: self, open: &open, armed: Cell::new(true) };
-        let published = publish_on(&open, route, id, message).await;
+        let published = publish_on(&open, route, properties, message).await;
         // A channel that the broker closed is gone alone; any other end is the connection's.
         given_up.armed.set(matches!(&published, Err(Ended::Connection(_))));
         match published {
@@ -133,7 +135,25 @@ impl From<lapin::Error> for Ended {
     }
 }
 
-async fn publish_on(open: &Open, route: &Route, id: String, message: &[u8]) -> Result<Confirmation, Ended> {
+/// What stands beside a message.
+fn properties(id: String, trace: Option<TraceContext>) -> BasicProperties {
+    let properties = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_delivery_mode(PERSISTENT)
+        .with_message_id(id.into())
+        .with_app_id("gemba".into());
+    let Some(trace) = trace else { return properties };
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString(trace.to_string().into()));
+    properties.with_headers(headers)
+}
+
+async fn publish_on(
+    open: &Open,
+    route: &Route,
+    properties: BasicProperties,
+    message: &[u8],
+) -> Result<Confirmation, Ended> {
     let free = open.free.borrow_mut().pop();
     let channel = match free {
         Some(channel) if channel.status().connected() => channel,
@@ -143,11 +163,6 @@ async fn publish_on(open: &Open, route: &Route, id: String, message: &[u8]) -> R
             channel
         }
     };
-    let properties = BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_delivery_mode(PERSISTENT)
-        .with_message_id(id.into())
-        .with_app_id("gemba".into());
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let (exchange, key) = (route.exchange.as_str().into(), route.routing_key.as_str().into());
     let confirm = channel.basic_publish(exchange, key, options, message, properties).await?;
@@ -190,10 +205,11 @@ impl Publisher {
 }
 
 impl Carry for Publisher {
-    fn carry<'a>(&'a self, order: &'a ActionRequest, _: Instant) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a ActionRequest, trace: Option<TraceContext>, _: Instant) -> Trying<'a> {
         Box::pin(async move {
             let message = payload::message(order);
-            self.link.publish(&self.route, order.intent.action.to_string(), &message).await
+            let properties = properties(order.intent.action.to_string(), trace);
+            self.link.publish(&self.route, properties, &message).await
         })
     }
 }

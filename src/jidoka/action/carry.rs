@@ -6,11 +6,18 @@ use tokio::time::Instant;
 
 use super::retry::Miss;
 use crate::jidoka::governor::ActionRequest;
+use crate::trace::TraceContext;
 
 /// One try.
 pub type Trying<'a> = Pin<Box<dyn Future<Output = Result<(), Miss>> + 'a>>;
 
-/// How one kind of target is called. A try is dropped after `until`; one that knows its result by then is heard first.
+/// How one kind of target is called. A try is dropped after `until`; one that knows its result by then is heard first. The
+/// target is told the trace that its work belongs to.
 pub trait Carry {
-    fn carry<'a>(&'a self, order: &'a ActionRequest, until: Instant) -> Trying<'a>;
+    fn carry<'a>(
+        &'a self,
+        order: &'a ActionRequest,
+        trace: Option<TraceContext>,
+        until: Instant,
+    ) -> Trying<'a>;
 }

@@ -18,9 +18,13 @@ use super::carry::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::queue::{Queue, Waiting};
 use super::retry::{self, Miss};
+use super::trail::Trail;
+use crate::clock;
 use crate::event::{Failure, Outcome};
 use crate::jidoka::governor::ActionRequest;
+use crate::kaizen::Tracer;
 use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX};
+use crate::trace::TraceContext;
 
 /// Carries out orders, each on its target.
 pub struct Executor {
@@ -30,6 +34,7 @@ pub struct Executor {
     calls: JoinSet<Ended>,
     /// Outcomes of orders that were turned away.
     settled: VecDeque<Outcome>,
+    tracer: Option<Rc<Tracer>>,
 }
 
 /// What others may see of a target.
@@ -82,7 +87,15 @@ enum Word {
 
 impl Executor {
     pub fn new(bounds: Bounds, random: fn() -> u64) -> Self {
-        Self { bounds, random, targets: Vec::new(), calls: JoinSet::new(), settled: VecDeque::new() }
+        let (calls, settled) = (JoinSet::new(), VecDeque::new());
+        Self { bounds, random, targets: Vec::new(), calls, settled, tracer: None }
+    }
+
+    /// Tells of actions of traced signals, and of all that fail.
+    #[must_use]
+    pub fn tracing(mut self, tracer: Option<Tracer>) -> Self {
+        self.tracer = tracer.map(Rc::new);
+        self
     }
 
     pub fn add(&mut self, name: Arc<str>, carry: Rc<dyn Carry>, timeout: Duration, calls_max: usize) {
@@ -112,7 +125,7 @@ impl Executor {
             return self.settled.push_back(outcome(&order, Err(Failure::withheld(why))));
         };
         let lane = &mut self.targets[target];
-        let waiting = Waiting { order, until: now + ACTION_TOTAL };
+        let waiting = Waiting { order, until: now + ACTION_TOTAL, since: clock::now() };
         let open = lane.watch.gate.borrow().look(now);
         if let Err(shut) = open {
             let outcome = lane.turned_away(&waiting.order, &halted(lane.watch.gate.borrow().bounds(), shut));
@@ -196,6 +209,7 @@ impl Executor {
             carry: Rc::clone(&lane.carry),
             timeout: lane.timeout,
             random: self.random,
+            tracer: self.tracer.clone(),
         };
         self.calls.spawn_local(async move {
             let (result, word) = call.run(&waiting).await;
@@ -258,17 +272,27 @@ struct Call {
     carry: Rc<dyn Carry>,
     timeout: Duration,
     random: fn() -> u64,
+    tracer: Option<Rc<Tracer>>,
 }
 
 impl Call {
-    async fn run(&self, Waiting { order, until }: &Waiting) -> (Result<(), Failure>, Word) {
+    async fn run(&self, Waiting { order, until, since }: &Waiting) -> (Result<(), Failure>, Word) {
         crate::fault::point("K13");
-        let result = self.tries(order, *until).await;
+        let mut trail = self.tracer.as_deref().map(|tracer| Trail::new(tracer, &self.watch.name, order));
+        let result = self.tries(order, *until, trail.as_mut()).await;
         crate::fault::point("K14");
+        if let Some(trail) = trail {
+            trail.end(*since, result.0.as_ref().err());
+        }
         result
     }
 
-    async fn tries(&self, order: &ActionRequest, until: Instant) -> (Result<(), Failure>, Word) {
+    async fn tries(
+        &self,
+        order: &ActionRequest,
+        until: Instant,
+        mut trail: Option<&mut Trail<'_>>,
+    ) -> (Result<(), Failure>, Word) {
         let left = || until.saturating_duration_since(Instant::now());
         let name = &self.watch.name;
         if left().is_zero() {
@@ -278,7 +302,13 @@ impl Call {
         let mut tries = 0;
         loop {
             tries += 1;
-            let (why, after, word) = match self.one(order, left()).await {
+            let trace = trail.as_ref().and_then(|trail| trail.trace_of(tries));
+            let begun = clock::now();
+            let tried = self.one(order, trace, left()).await;
+            if let Some(trail) = &mut trail {
+                trail.tried(begun, tried.as_ref().err());
+            }
+            let (why, after, word) = match tried {
                 Ok(()) => return (Ok(()), Word::Well),
                 Err(Miss::Final { why }) => (why, None, Word::Failing),
                 Err(Miss::Refused { why }) => (why, None, Word::Answers),
@@ -301,10 +331,15 @@ impl Call {
         }
     }
 
-    async fn one(&self, order: &ActionRequest, left: Duration) -> Result<(), Miss> {
+    async fn one(
+        &self,
+        order: &ActionRequest,
+        trace: Option<TraceContext>,
+        left: Duration,
+    ) -> Result<(), Miss> {
         let patience = self.timeout.min(left);
         let until = Instant::now() + patience;
-        match tokio::time::timeout_at(until, self.carry.carry(order, until)).await {
+        match tokio::time::timeout_at(until, self.carry.carry(order, trace, until)).await {
             Ok(result) => result,
             // What is left of the action's time says nothing of the target.
             Err(_) if patience < self.timeout => {

@@ -11,6 +11,7 @@ use super::payload;
 use super::retry::Miss;
 use crate::jidoka::governor::ActionRequest;
 use crate::limits::LOG_LINES_MAX;
+use crate::trace::TraceContext;
 
 struct Line {
     text: Vec<u8>,
@@ -57,7 +58,7 @@ fn write<W: io::Write>(mut lines: mpsc::Receiver<Line>, out: impl Fn() -> W) {
 }
 
 impl Carry for Writer {
-    fn carry<'a>(&'a self, order: &'a ActionRequest, _: Instant) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a ActionRequest, _: Option<TraceContext>, _: Instant) -> Trying<'a> {
         Box::pin(async move {
             let gone = || Miss::again("nobody writes to standard output");
             let (written, answer) = oneshot::channel();

@@ -13,6 +13,7 @@ mod payload;
 mod queue;
 mod retry;
 mod targets;
+mod trail;
 pub mod webhook;
 
 pub use executor::{Executor, Watch};

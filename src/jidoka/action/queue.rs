@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::jidoka::governor::ActionRequest;
 use crate::limits::{TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
 
 pub struct Waiting {
     pub order: ActionRequest,
     pub until: Instant,
+    /// When it came.
+    pub since: clock::Instant,
 }
 
 #[derive(Default)]
@@ -153,7 +156,7 @@ mod tests {
 
     fn waiting(tenant: usize, number: u64, until: Instant) -> Waiting {
         let body = format!(r#"{{"id":"s","tenant":"t{tenant}","sku":"vm","type":"x"}}"#);
-        Waiting { order: order("page", number, &body), until }
+        Waiting { order: order("page", number, &body), until, since: clock::now() }
     }
 
     fn told(waiting: &Waiting) -> (String, u64) {

@@ -9,6 +9,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::limits::{ACTION_PAUSE, ACTION_PAUSE_MAX};
+use crate::net::backoff::retry_after;
 
 /// A try that did not succeed; the words are ours, never the target's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,26 +34,24 @@ impl Miss {
     pub fn refused(why: impl Into<String>) -> Self {
         Self::Refused { why: why.into() }
     }
+
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Again { why, .. } | Self::Final { why } | Self::Refused { why } => why,
+        }
+    }
 }
 
 /// What an HTTP status means.
-pub fn judge(status: u16, retry_after: Option<&str>, now: SystemTime) -> Result<(), Miss> {
+pub fn judge(status: u16, asked: Option<&str>, now: SystemTime) -> Result<(), Miss> {
     let why = format!("it answered {status}");
     match status {
         200..=299 => Ok(()),
         300..=399 => Err(Miss::Refused { why: format!("{why}: redirects are not followed") }),
         408 | 425 | 429 | 500..=599 => {
-            Err(Miss::Again { why, after: retry_after.and_then(|text| seconds_or_date(text, now)) })
+            Err(Miss::Again { why, after: asked.and_then(|text| retry_after(text, now)) })
         }
         _ => Err(Miss::Refused { why }),
-    }
-}
-
-/// RFC 9110, 10.2.3: seconds, or a date.
-fn seconds_or_date(text: &str, now: SystemTime) -> Option<Duration> {
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok(),
     }
 }
 

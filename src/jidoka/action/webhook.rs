@@ -31,6 +31,7 @@ use crate::limits::{ACTION_CONNECT, REPLY_BYTES_MAX, TARGET_CALLS_MAX};
 use crate::net::answer::Answer;
 use crate::net::client::{ConnectError, Connector};
 use crate::signature::Signer;
+use crate::trace::TraceContext;
 
 /// Where a webhook goes, and what it is signed with. Prints neither: a URL may be a secret.
 pub struct Endpoint {
@@ -77,7 +78,11 @@ impl Client {
         Self { endpoint, http }
     }
 
-    fn request(&self, order: &ActionRequest) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+    fn request(
+        &self,
+        order: &ActionRequest,
+        trace: Option<TraceContext>,
+    ) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
         let body = payload::message(order);
         let id = order.intent.action.to_string();
         let signed = self.endpoint.signer.sign(&body, &id, clock::wall().0 / 1000);
@@ -87,6 +92,9 @@ impl Client {
             .header("idempotency-key", id);
         for (name, value) in signed {
             request = request.header(name, value);
+        }
+        if let Some(trace) = trace {
+            request = request.header("traceparent", trace.to_string());
         }
         request.body(Full::new(body.into()))
     }
@@ -138,9 +146,15 @@ impl Client {
 }
 
 impl Carry for Client {
-    fn carry<'a>(&'a self, order: &'a ActionRequest, until: Instant) -> Trying<'a> {
+    fn carry<'a>(
+        &'a self,
+        order: &'a ActionRequest,
+        trace: Option<TraceContext>,
+        until: Instant,
+    ) -> Trying<'a> {
         Box::pin(async move {
-            let request = self.request(order).map_err(|_| Miss::refused("no request can be made for it"))?;
+            let request =
+                self.request(order, trace).map_err(|_| Miss::refused("no request can be made for it"))?;
             self.ask(request, until).await
         })
     }

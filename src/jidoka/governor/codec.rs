@@ -21,10 +21,13 @@ use crate::receipt::Policy;
 use crate::signal::{
     Assurance, Fingerprint, Identified, Illegal, Provenance, Rule, Severity, Signal, Text, Unchecked,
 };
+use crate::trace::TraceContext;
 
 const VERSION: u8 = 4;
 /// Beside an assurance class: the signal is known by its body.
 const BY_BODY: u8 = 0x80;
+/// Beside an assurance class: the trace that the signal belongs to stands at its end.
+const TRACED: u8 = 0x40;
 
 /// Why bytes are not a governor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -190,9 +193,13 @@ pub fn encode_signal(out: &mut Vec<u8>, signal: &Signal) {
         Identified::ById => 0,
         Identified::ByBody => BY_BODY,
     };
-    out.push(signal.provenance.assurance as u8 | by_body);
+    let traced = if signal.trace.is_some() { TRACED } else { 0 };
+    out.push(signal.provenance.assurance as u8 | by_body | traced);
     out.extend_from_slice(&signal.identity.0);
     put_u64(out, signal.digest);
+    if let Some(trace) = signal.trace {
+        out.extend_from_slice(&trace.to_bytes());
+    }
 }
 
 /// # Errors
@@ -381,11 +388,15 @@ impl<'a> Reader<'a> {
         let texts = ["signal id", "signal tenant", "signal sku", "signal type"];
         let [id, tenant, sku, kind] = texts.map(|field| self.signal_text(field));
         let (id, tenant, sku, kind) = (id?, tenant?, sku?, kind?);
-        let (severity, provenance) = (self.severity()?, self.provenance()?);
+        let (severity, (provenance, traced)) = (self.severity()?, self.provenance()?);
         let identity = Fingerprint(self.array("identity")?);
         let digest = self.u64("digest")?;
         let mut signal = Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check()?;
         signal.identity = identity;
+        if traced {
+            let trace = TraceContext::from_bytes(&self.array("trace")?);
+            signal.trace = Some(trace.ok_or(Damage::Text { field: "trace" })?);
+        }
         Ok(signal)
     }
 
@@ -402,15 +413,17 @@ impl<'a> Reader<'a> {
         Severity::from_repr(found).ok_or(Damage::Tag { field: "severity", found })
     }
 
-    fn provenance(&mut self) -> Result<&'static Provenance, Damage> {
+    /// Where a signal came from, and whether its trace follows.
+    fn provenance(&mut self) -> Result<(&'static Provenance, bool), Damage> {
         let (source, key) = (self.text("source")?, self.text("key")?);
         let byte = self.u8("assurance")?;
         let wrong = Damage::Tag { field: "assurance", found: byte };
-        let assurance = Assurance::from_repr(byte & !BY_BODY).ok_or(wrong)?;
+        let assurance = Assurance::from_repr(byte & !(BY_BODY | TRACED)).ok_or(wrong)?;
         let identified = if byte & BY_BODY == 0 { Identified::ById } else { Identified::ByBody };
         if assurance == Assurance::D && identified == Identified::ById {
             return Err(Damage::Tag { field: "assurance", found: byte });
         }
-        Ok(Provenance::intern_known(source, key, assurance, identified)?)
+        let provenance = Provenance::intern_known(source, key, assurance, identified)?;
+        Ok((provenance, byte & TRACED != 0))
     }
 }

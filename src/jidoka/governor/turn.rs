@@ -92,8 +92,9 @@ impl<'a> Turn<'a> {
             action: (kind == ReceiptType::ActionGenerated).then(|| self.action(held.seq)),
             signal_seq: Some(held.accepted),
         };
+        let trace = held.signal.trace;
         let about = About::Signal(held.signal);
-        self.effects.drafts.push(Draft { gist, policy: None, facts: None, reason: None, about });
+        self.effects.drafts.push(Draft { gist, policy: None, facts: None, reason: None, about, trace });
     }
 
     /// Names the rule that settled the last signal.
@@ -174,7 +175,7 @@ impl<'a> Turn<'a> {
         let (time, success) = (self.time, kind.is_success());
         let gist = Gist { id, time, kind, before, after, success, action: None, signal_seq: None };
         let about = About::Governor { tenant: of.tenant.into(), sku: of.sku.into(), signal: None };
-        Draft { gist, policy: None, facts: None, reason: None, about }
+        Draft { gist, policy: None, facts: None, reason: None, about, trace: None }
     }
 
     /// A receipt for a governor that is now where the event brought it.
@@ -221,6 +222,7 @@ impl Draft {
         let Some(Flight { intent, .. }) = flight else { return };
         self.gist.action = Some(intent.action);
         self.gist.signal_seq = Some(intent.accepted);
+        self.trace = intent.signal.trace;
         if let About::Governor { signal, .. } = &mut self.about {
             *signal = Some(Earlier::new(&intent.signal));
         }

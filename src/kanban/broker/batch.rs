@@ -8,6 +8,7 @@ use super::trace::Trace;
 use crate::event::{EdgeName, Seq};
 use crate::sharing::partition_of;
 use crate::signal::Signal;
+use crate::trace::TraceContext;
 
 /// One message, ready to be published.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Message {
     /// The first signal in it.
     pub first: Seq,
     /// The trace that it belongs to.
-    pub traceparent: Option<Box<str>>,
+    pub trace: Option<TraceContext>,
     pub count: usize,
     pub body: Vec<u8>,
 }
@@ -34,18 +35,15 @@ struct Partition {
     /// Everything up to here is in a message.
     after: Seq,
     draft: Draft,
-    traceparent: Option<Box<str>>,
+    trace: Option<TraceContext>,
 }
 
 impl Batcher {
     /// Begins, in each partition, behind the signal that was sent last.
     #[must_use]
     pub fn new(edge: &EdgeName, behind: &[Seq]) -> Self {
-        let partitions = behind.iter().map(|after| Partition {
-            after: *after,
-            draft: Draft::default(),
-            traceparent: None,
-        });
+        let partitions =
+            behind.iter().map(|after| Partition { after: *after, draft: Draft::default(), trace: None });
         Self { edge: edge.clone(), trace: Trace::default(), partitions: partitions.collect() }
     }
 
@@ -57,7 +55,7 @@ impl Batcher {
         let full = if fits { None } else { self.seal(number) };
         let partition = &mut self.partitions[usize::from(number)];
         if partition.draft.is_empty() {
-            partition.traceparent = self.trace.of(signal);
+            partition.trace = self.trace.of(signal);
         }
         partition.draft.push(seq, signal);
         full
@@ -83,7 +81,7 @@ impl Batcher {
         let span = Span { after: partition.after, through };
         let origin = Origin { edge: self.edge.clone(), partition: number, span };
         partition.after = through;
-        let traceparent = partition.traceparent.take();
-        Some(Message { first, count, traceparent, body: partition.draft.seal(&origin), origin })
+        let trace = partition.trace.take();
+        Some(Message { first, count, trace, body: partition.draft.seal(&origin), origin })
     }
 }

@@ -101,7 +101,7 @@ impl Window {
 
     /// Gives a message to the connection.
     pub fn publish(&mut self, channel: &Channel, (topology, keys): (&Topology, &Keys), message: Message) {
-        let Message { origin, first, count, traceparent, body } = message;
+        let Message { origin, first, count, trace, body } = message;
         let bytes = body.len();
         let queue = topology.queue(origin.partition);
         let mut headers = FieldTable::default();
@@ -111,8 +111,8 @@ impl Window {
         headers.insert("gemba-through".into(), number(origin.span.through).into());
         headers.insert("gemba-count".into(), i64::try_from(count).unwrap_or(i64::MAX).into());
         vouch(&mut headers, keys, Statement::Signals(&origin, &body));
-        if let Some(traceparent) = traceparent {
-            headers.insert("traceparent".into(), AMQPValue::LongString((*traceparent).into()));
+        if let Some(trace) = trace {
+            headers.insert("traceparent".into(), AMQPValue::LongString(trace.to_string().into()));
         }
         let properties = BasicProperties::default()
             .with_content_type(CONTENT_TYPE.into())

@@ -22,6 +22,7 @@ use crate::event::{
 use crate::limits::{ADOPTED_BYTES_MAX, BODY_BYTES_MAX, PARTITIONS_MAX, RULES_BYTES_MAX};
 use crate::sharing::{Adopt, Hold, Shared, partition_number};
 use crate::signal::{Assurance, Identified, Illegal, Provenance, Rule, Severity, Signal, Text, Unchecked};
+use crate::trace::TraceContext;
 
 /// What a record is. The numbers are stored and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr)]
@@ -52,6 +53,9 @@ pub enum RecordKind {
 const MAYBE_TWICE: u8 = 1;
 const FAILED: u8 = 2;
 const WITHHELD: u8 = 4;
+
+/// Beside a signal's severity: the trace that it belongs to follows.
+const TRACED: u8 = 0x80;
 
 /// A span's place is a `u32`; this one says that the text itself follows.
 const OWNED: u32 = u32::MAX;
@@ -136,9 +140,13 @@ impl Encoder {
             short(out, &signal.provenance.key);
             self.provenance = Some(signal.provenance);
         }
-        let mut head = [RecordKind::Signal as u8, signal.severity as u8, 0, 0, 0, 0, 0, 0, 0, 0];
+        let traced = if signal.trace.is_some() { TRACED } else { 0 };
+        let mut head = [RecordKind::Signal as u8, signal.severity as u8 | traced, 0, 0, 0, 0, 0, 0, 0, 0];
         head[2..].copy_from_slice(&signal.digest.to_le_bytes());
         out.extend_from_slice(&head);
+        if let Some(trace) = signal.trace {
+            out.extend_from_slice(&trace.to_bytes());
+        }
         for name in signal.texts() {
             match name {
                 Text::Span { at, len } => {
@@ -326,11 +334,18 @@ impl<'a> Record<'a> {
 
     fn signal(&mut self) -> Result<Signal, Unreadable> {
         let provenance = self.provenance.ok_or(Unreadable::Unknown)?;
-        let severity = self.read(|record| Severity::from_repr(record.u8()?))?;
+        let flags = self.read(Reader::u8)?;
+        let severity = Severity::from_repr(flags & !TRACED).ok_or(Unreadable::Unknown)?;
         let digest = self.read(Reader::u64)?;
+        let trace = match flags & TRACED {
+            0 => None,
+            _ => Some(self.read(|record| TraceContext::from_bytes(record.chunk()?))?),
+        };
         let [id, tenant, sku, kind] = [self.text()?, self.text()?, self.text()?, self.text()?];
         let body = self.shared_bytes("body", BODY_BYTES_MAX)?;
-        Ok(Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check()?)
+        let mut signal = Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check()?;
+        signal.trace = trace;
+        Ok(signal)
     }
 
     fn outcome(&mut self, journal: JournalId) -> Result<Outcome, Unreadable> {

@@ -52,7 +52,7 @@ impl Drop for Counted<'_> {
 }
 
 impl Carry for Scripted {
-    fn carry<'a>(&'a self, order: &'a ActionRequest, _: Instant) -> Trying<'a> {
+    fn carry<'a>(&'a self, order: &'a ActionRequest, _: Option<TraceContext>, _: Instant) -> Trying<'a> {
         Box::pin(async move {
             let number = self.tries();
             self.asked.borrow_mut().push((Instant::now(), order.intent.action.seq.0));

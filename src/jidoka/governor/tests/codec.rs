@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::super::mailbox::Held;
 use super::super::state::State;
-use super::super::{Bare, Damage, encode_held};
+use super::super::{Bare, Damage, decode_signal, encode_held, encode_signal};
 use super::model::op;
 use super::*;
 use crate::jidoka::store::{Changes, Kept};
+use crate::trace::TraceContext;
 
 fn bytes(governor: &Governor) -> Vec<u8> {
     let mut out = Vec::new();
@@ -71,6 +72,25 @@ fn signals_that_wait_stand_by_themselves() {
     assert_eq!(join(&renamed).map(|_| ()), Err(Damage::Inconsistent), "under another number");
     let (alone, _) = rows(&Line::new(rules()).all(&[ACT]).governor);
     assert_eq!(bare.len(), alone.len(), "the governor is written without them");
+}
+
+#[test]
+fn a_signal_keeps_its_trace() {
+    let mut signal = signal(&subject(), "s-1", "cost.usage", Severity::Warning);
+    let stored = |signal: &Signal| {
+        let mut out = Vec::new();
+        encode_signal(&mut out, signal);
+        out
+    };
+    let bare = stored(&signal);
+    signal.trace = Some(TraceContext::begun(7, 9));
+    let traced = stored(&signal);
+    assert_eq!(traced.len(), bare.len() + TraceContext::BYTES);
+    assert_eq!(decode_signal(&bare).unwrap().trace, None);
+    assert_eq!(decode_signal(&traced).unwrap().trace, signal.trace);
+    // Not every 25 bytes are one.
+    let zero = [&traced[..bare.len()], &[0; TraceContext::BYTES]].concat();
+    assert_eq!(decode_signal(&zero).map(|_| ()), Err(Damage::Text { field: "trace" }));
 }
 
 const GOLDEN_HASH: u64 = 173_608_316_515_941_929;

@@ -1,6 +1,7 @@
 //! Any event, written and read.
 
 use super::*;
+use crate::trace::TraceContext;
 
 proptest! {
     #[test]
@@ -34,8 +35,9 @@ fn subject() -> impl Strategy<Value = Subject> {
 
 fn kind() -> impl Strategy<Value = Kind> {
     let names = [text().boxed(), name().boxed(), name().boxed(), text().boxed()];
-    let signal = (names.map(|name| (name, any::<bool>())), 0u8..3, 0u8..8, any::<u64>(), ".{0,60}");
-    let signal = signal.prop_map(|(names, severity, assurance, digest, rest)| {
+    let trace = prop::option::of((any::<u128>(), any::<u64>()));
+    let signal = (names.map(|name| (name, any::<bool>())), 0u8..3, 0u8..8, any::<u64>(), ".{0,60}", trace);
+    let signal = signal.prop_map(|(names, severity, assurance, digest, rest, trace)| {
         let mut body = rest;
         let mut texts = names.into_iter().map(|(name, spanned)| {
             if spanned {
@@ -54,7 +56,10 @@ fn kind() -> impl Strategy<Value = Kind> {
         let assurance = [Assurance::A, Assurance::B, Assurance::C, Assurance::D][usize::from(assurance % 4)];
         let severity = [Severity::Info, Severity::Warning, Severity::Critical][usize::from(severity)];
         let provenance = Provenance::intern_known("signals", "k1", assurance, identified).unwrap();
-        Kind::Signal(Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check().unwrap())
+        let unchecked = Unchecked { body, id, tenant, sku, kind, severity, provenance, digest };
+        let mut signal = unchecked.check().unwrap();
+        signal.trace = trace.map(|(id, span)| TraceContext::begun(id, span));
+        Kind::Signal(signal)
     });
     let signal = signal.boxed();
     let outcome = (subject(), any::<u64>(), prop::option::of(text()), any::<bool>());
