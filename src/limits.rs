@@ -177,6 +177,16 @@ pub const DRAFTS_LANE: usize = 32_768;
 pub const SPANS_LOOK: Duration = Duration::from_millis(50);
 /// A batch of spans that no receiver took in this time is lost.
 pub const SPANS_KEPT_FOR: Duration = Duration::from_mins(5);
+/// Samples of one request of remote write.
+pub const REMOTE_REQUEST_SAMPLES: usize = 2000;
+/// Samples that wait for their receiver: about 25 MB. The newest are kept.
+pub const REMOTE_SAMPLES_MAX: usize = 400_000;
+/// Older samples are not sent: a receiver takes none that old, and a backlog would delay what is worth something.
+pub const REMOTE_KEPT_FOR: Duration = Duration::from_mins(5);
+/// How long one request of remote write may take.
+pub const REMOTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Labels that a configuration gives to every series.
+pub const EXTERNAL_LABELS_MAX: usize = 32;
 /// Before receivers of telemetry that failed are asked again: at first, and at most.
 pub const TELEMETRY_PAUSE: Duration = Duration::from_secs(1);
 pub const TELEMETRY_PAUSE_MAX: Duration = Duration::from_secs(30);

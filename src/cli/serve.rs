@@ -260,7 +260,7 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
         },
         retention: Retention { age: config.dead_letter_age, count: config.dead_letter_count.into() },
         sharing: config.firestore.clone().map(sharing).transpose()?,
-        traces: config.opentelemetry.as_ref().map(|traces| telemetry::traces(traces, config)).transpose()?,
+        telemetry: telemetry::telemetry(config, secrets)?,
     })
 }
 

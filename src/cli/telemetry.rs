@@ -2,17 +2,62 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use data_encoding::BASE64;
 use hyper::Uri;
+use hyper::header::HeaderValue;
+use secrecy::ExposeSecret as _;
 
 use crate::config::secret::{Chooser, Kept, SecretRef};
-use crate::config::{Config, ConfigError, NodeRole, OpenTelemetry, OtlpProtocol, Place, TlsFiles};
+use crate::config::{
+    Config, ConfigError, Login, NodeRole, OpenTelemetry, OtlpProtocol, Place, Prometheus, Secrets, TlsFiles,
+};
 use crate::kaizen::otlp::Teller;
-use crate::line::traces;
+use crate::kaizen::remote_write::Version;
+use crate::line::settings::Telemetry;
+use crate::line::{remote_write, traces};
 use crate::net::client_tls::{ClientFiles, ClientTls};
 use crate::net::{otlp, tls};
 
+/// All of it.
+pub fn telemetry(config: &Config, secrets: &Secrets) -> Result<Telemetry, ConfigError> {
+    let traces = config.opentelemetry.as_ref().map(|section| traces(section, config));
+    let remote_write = config.prometheus.as_ref().map(|section| remote_write(section, secrets));
+    Ok(Telemetry { traces: traces.transpose()?, remote_write: remote_write.transpose()? })
+}
+
+/// Where samples go.
+fn remote_write(section: &Prometheus, secrets: &Secrets) -> Result<Arc<remote_write::Plan>, ConfigError> {
+    let secure = section.url.scheme_str() == Some("https");
+    let tls = secure.then(|| client_tls(&section.tls, "remote write", tls::HTTP)).transpose()?;
+    let value = |secret: &SecretRef, text: Vec<u8>| {
+        let value = HeaderValue::from_maybe_shared(Bytes::from(text));
+        let mut value = value.map_err(|_| secret.wrong("it cannot stand in a header field"))?;
+        value.set_sensitive(true);
+        Ok::<_, ConfigError>(value)
+    };
+    let authorization = match &section.login {
+        Login::None => None,
+        Login::Bearer(secret) => {
+            Some(value(secret, [b"Bearer ", secrets.get(secret)?.expose_secret()].concat())?)
+        }
+        Login::Basic { username, password } => {
+            let both = [username.as_bytes(), b":", secrets.get(password)?.expose_secret()].concat();
+            Some(value(password, format!("Basic {}", BASE64.encode(&both)).into_bytes())?)
+        }
+    };
+    Ok(Arc::new(remote_write::Plan {
+        url: section.url.clone(),
+        version: if section.only_first_version { Version::One } else { Version::Two },
+        interval: section.interval,
+        authorization,
+        labels: section.labels.clone(),
+        tls: tls.map(Arc::new),
+    }))
+}
+
 /// Which signals are traced, and where that is told.
-pub fn traces(traces: &OpenTelemetry, config: &Config) -> Result<Arc<traces::Plan>, ConfigError> {
+fn traces(traces: &OpenTelemetry, config: &Config) -> Result<Arc<traces::Plan>, ConfigError> {
     let protocols: &[&[u8]] = match traces.protocol {
         OtlpProtocol::Http => tls::HTTP,
         OtlpProtocol::Grpc => &[tls::H2],

@@ -1,6 +1,7 @@
 //! The keys, as they may stand in a file, a variable or a flag. One layer is read alone, so that each value still
 //! knows where it was written; [`super::Layers`] then looks through them in the order of precedence.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ const fn seconds(duration: Duration) -> u32 {
 }
 
 /// Tables of keys.
-pub const SECTIONS: [&str; 17] = [
+pub const SECTIONS: [&str; 19] = [
     "node",
     "ingress",
     "admin",
@@ -65,6 +66,8 @@ pub const SECTIONS: [&str; 17] = [
     "logging",
     "opentelemetry",
     "opentelemetry.tls",
+    "prometheus",
+    "prometheus.remote_write_tls",
     "state",
     "rabbitmq",
 ];
@@ -131,6 +134,7 @@ pub struct Layer {
     pub log: Log,
     pub logging: Logging,
     pub opentelemetry: OpenTelemetry,
+    pub prometheus: Prometheus,
     pub state: State,
     pub source: Vec<Spanned<Source>>,
     pub action: Vec<Spanned<Action>>,
@@ -321,6 +325,21 @@ pub struct OpenTelemetry {
     pub delay_ms: Key<Positive>,
     pub timeout_ms: Key<Positive>,
     pub tls: ClientTls,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prometheus {
+    pub remote_write_url: Key<String>,
+    pub remote_write_version: Key<Number<1, 2>>,
+    pub interval_seconds: Key<Positive>,
+    pub bearer_token_file: Key<FilePath>,
+    pub bearer_token_env: Key<String>,
+    pub username: Key<String>,
+    pub password_file: Key<FilePath>,
+    pub password_env: Key<String>,
+    pub external_labels: Key<BTreeMap<String, Spanned<String>>>,
+    pub remote_write_tls: ClientTls,
 }
 
 /// How a client that speaks TLS is trusted, and trusts.

@@ -85,7 +85,8 @@ impl Config {
         let broker = self.broker.iter().flat_map(|broker| {
             std::iter::once(&broker.password).chain(broker.keys.iter().map(|key| &key.secret))
         });
-        sources.chain(actions).chain(tokens).chain(proof).chain(broker)
+        let prometheus = self.prometheus.iter().filter_map(|prometheus| prometheus.login.secret());
+        sources.chain(actions).chain(tokens).chain(proof).chain(broker).chain(prometheus)
     }
 
     /// Reads all secrets.

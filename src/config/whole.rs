@@ -14,6 +14,7 @@ use super::layers::{Layers, Set, name};
 use super::logging::Logging;
 use super::opentelemetry::OpenTelemetry;
 use super::packs::Policy;
+use super::prometheus::Prometheus;
 use super::secret::{SecretRef, Written};
 use super::sources::Source;
 use super::state::Firestore;
@@ -65,6 +66,8 @@ pub struct Config {
     pub logging: Logging,
     /// `None`: nothing is traced.
     pub opentelemetry: Option<OpenTelemetry>,
+    /// `None`: samples are scraped, not sent.
+    pub prometheus: Option<Prometheus>,
     /// What sets nothing and was probably meant to.
     pub warnings: Vec<ConfigError>,
 }
@@ -134,6 +137,7 @@ impl Layers {
             core_dumps: self.or(|l| &l.node.core_dumps, "node.core_dumps", false).value,
             logging,
             opentelemetry: self.opentelemetry(profile, variable)?,
+            prometheus: self.prometheus(profile, &name)?,
             warnings: Vec::new(),
             name,
             origin,

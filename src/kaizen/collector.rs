@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use super::exposition::{Bucket, Format, Page};
+use super::exposition::{Bucket, Format, Page, Show};
 use super::metric::{Kind, Metric, Recorded, Stage};
 use super::readings::Readings;
 use super::recorder::{Counter, Exchange, Recorder, Set};
@@ -97,6 +97,17 @@ impl Collector {
     }
 
     pub(super) fn page_with(&self, registry: &Registry, readings: &Readings, format: Format) -> String {
+        let mut page = Page::new(format);
+        self.show_with(registry, readings, &mut page);
+        page.finish()
+    }
+
+    /// Shows the same to somebody else.
+    pub fn show(&self, readings: &Readings, to: &mut impl Show) {
+        self.show_with(registry::global(), readings, to);
+    }
+
+    fn show_with(&self, registry: &Registry, readings: &Readings, page: &mut impl Show) {
         let mut read = readings.clone();
         for counter in Counter::ALL {
             let (metric, labels) = counter.series();
@@ -106,11 +117,10 @@ impl Collector {
             let labels: Vec<&str> = labels.iter().map(|label| &**label).collect();
             read.count(metric, &labels, count);
         });
-        let mut page = Page::new(format);
         for metric in Metric::ALL {
             if let Kind::Histogram(recorded, bounds) = metric.declared().kind {
                 page.head(metric);
-                self.histograms(&mut page, metric, recorded, bounds);
+                self.histograms(page, metric, recorded, bounds);
                 continue;
             }
             let mut samples = read.of(metric).peekable();
@@ -120,11 +130,10 @@ impl Collector {
                 samples.for_each(|reading| page.sample(metric, &reading.labels, reading.value));
             }
         }
-        page.finish()
     }
 
     /// Shows a histogram, by stage where it has that label.
-    fn histograms(&self, page: &mut Page, metric: Metric, recorded: Recorded, bounds: &[f64]) {
+    fn histograms(&self, page: &mut impl Show, metric: Metric, recorded: Recorded, bounds: &[f64]) {
         let of = |stage: Stage| &self.total.stages[stage as usize];
         match recorded {
             Recorded::Stage(stage) => histogram(page, metric, &[], of(stage), bounds),
@@ -144,7 +153,13 @@ impl Collector {
     clippy::cast_sign_loss,
     reason = "bounds are small and positive, and a metric is a float"
 )]
-fn histogram(page: &mut Page, metric: Metric, labels: &[Box<str>], values: &Histogram<u64>, bounds: &[f64]) {
+fn histogram(
+    page: &mut impl Show,
+    metric: Metric,
+    labels: &[Box<str>],
+    values: &Histogram<u64>,
+    bounds: &[f64],
+) {
     let per_unit = metric.declared().unit.recorded();
     let upto = |bound: f64| values.count_between(0, (bound * per_unit).round() as u64);
     let buckets: Vec<Bucket> =

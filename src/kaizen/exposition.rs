@@ -64,6 +64,18 @@ fn thousandths(quality: &str) -> u32 {
     }
 }
 
+/// Takes what is shown, metric by metric.
+pub trait Show {
+    /// Begins a metric; its samples follow.
+    fn head(&mut self, metric: Metric);
+
+    /// A counter or gauge.
+    fn sample(&mut self, metric: Metric, labels: &[Box<str>], value: f64);
+
+    /// Of a histogram, with the buckets that have a bound.
+    fn histogram(&mut self, metric: Metric, labels: &[Box<str>], buckets: &[Bucket], count: u64, sum: f64);
+}
+
 /// A page that is being written.
 #[derive(Debug)]
 pub struct Page {
@@ -82,53 +94,6 @@ impl Page {
     #[must_use]
     pub fn new(format: Format) -> Self {
         Self { format, text: String::new() }
-    }
-
-    /// Begins a metric; its samples follow.
-    pub fn head(&mut self, metric: Metric) {
-        let declared = metric.declared();
-        let name = match (self.format, declared.kind) {
-            // OpenMetrics names the family without the suffix of its samples.
-            (Format::OpenMetrics, Kind::Counter) => declared.name.trim_end_matches("_total"),
-            (Format::Text | Format::OpenMetrics, _) => declared.name,
-        };
-        // Writing to a string cannot fail.
-        let _infallible = write!(self.text, "# HELP {name} ");
-        escape(&mut self.text, declared.help, self.format == Format::OpenMetrics);
-        let _infallible = writeln!(self.text, "\n# TYPE {name} {}", declared.kind.as_str());
-        if self.format == Format::OpenMetrics
-            && let Some(unit) = declared.unit.suffix()
-        {
-            let _infallible = writeln!(self.text, "# UNIT {name} {unit}");
-        }
-    }
-
-    /// A counter or gauge.
-    pub fn sample(&mut self, metric: Metric, labels: &[Box<str>], value: f64) {
-        self.series(metric, "", labels, None);
-        let _infallible = writeln!(self.text, " {value}");
-    }
-
-    /// Of a histogram, with the buckets that have a bound.
-    pub fn histogram(
-        &mut self,
-        metric: Metric,
-        labels: &[Box<str>],
-        buckets: &[Bucket],
-        count: u64,
-        sum: f64,
-    ) {
-        for bucket in buckets {
-            let bound = bound(bucket.bound, self.format);
-            self.series(metric, "_bucket", labels, Some(&bound));
-            let _infallible = writeln!(self.text, " {}", bucket.count);
-        }
-        self.series(metric, "_bucket", labels, Some("+Inf"));
-        let _infallible = writeln!(self.text, " {count}");
-        self.series(metric, "_sum", labels, None);
-        let _infallible = writeln!(self.text, " {sum}");
-        self.series(metric, "_count", labels, None);
-        let _infallible = writeln!(self.text, " {count}");
     }
 
     #[must_use]
@@ -159,10 +124,49 @@ impl Page {
     }
 }
 
+impl Show for Page {
+    fn head(&mut self, metric: Metric) {
+        let declared = metric.declared();
+        let name = match (self.format, declared.kind) {
+            // OpenMetrics names the family without the suffix of its samples.
+            (Format::OpenMetrics, Kind::Counter) => declared.name.trim_end_matches("_total"),
+            (Format::Text | Format::OpenMetrics, _) => declared.name,
+        };
+        // Writing to a string cannot fail.
+        let _infallible = write!(self.text, "# HELP {name} ");
+        escape(&mut self.text, declared.help, self.format == Format::OpenMetrics);
+        let _infallible = writeln!(self.text, "\n# TYPE {name} {}", declared.kind.as_str());
+        if self.format == Format::OpenMetrics
+            && let Some(unit) = declared.unit.suffix()
+        {
+            let _infallible = writeln!(self.text, "# UNIT {name} {unit}");
+        }
+    }
+
+    fn sample(&mut self, metric: Metric, labels: &[Box<str>], value: f64) {
+        self.series(metric, "", labels, None);
+        let _infallible = writeln!(self.text, " {value}");
+    }
+
+    fn histogram(&mut self, metric: Metric, labels: &[Box<str>], buckets: &[Bucket], count: u64, sum: f64) {
+        for bucket in buckets {
+            let bound = bound(bucket.bound, self.format);
+            self.series(metric, "_bucket", labels, Some(&bound));
+            let _infallible = writeln!(self.text, " {}", bucket.count);
+        }
+        self.series(metric, "_bucket", labels, Some("+Inf"));
+        let _infallible = writeln!(self.text, " {count}");
+        self.series(metric, "_sum", labels, None);
+        let _infallible = writeln!(self.text, " {sum}");
+        self.series(metric, "_count", labels, None);
+        let _infallible = writeln!(self.text, " {count}");
+    }
+}
+
 /// OpenMetrics 1.0, section "Considerations: Canonical Numbers": a float, with two digits of exponent where it is small.
 fn bound(bound: f64, format: Format) -> String {
     match format {
-        Format::Text => bound.to_string(),
+        Format::Text => bound_of_text(bound),
         Format::OpenMetrics if bound < 1e-4 => {
             let short = format!("{bound:e}");
             let (digits, exponent) = short.split_once("e-").unwrap_or((&short, "0"));
@@ -170,6 +174,11 @@ fn bound(bound: f64, format: Format) -> String {
         }
         Format::OpenMetrics => format!("{bound:?}"),
     }
+}
+
+/// As text 0.0.4 has it, and so a scraped series.
+pub fn bound_of_text(bound: f64) -> String {
+    bound.to_string()
 }
 
 /// The help of text 0.0.4 leaves quotes as they are.

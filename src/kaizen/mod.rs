@@ -13,17 +13,20 @@ pub mod otlp;
 mod readings;
 mod recorder;
 mod registry;
+pub mod remote_write;
 mod rules;
+mod samples;
 mod span;
 
 pub use collector::Collector;
 pub use dashboard::dashboard;
-pub use exposition::Format;
+pub use exposition::{Format, Show};
 pub use metric::{Declared, Kind, LabelName, Metric, Stage, Values};
 pub use monitored::{Monitored, Role};
 pub use readings::Readings;
 pub use recorder::{Counter, Recorder};
 pub use rules::file as rule_file;
+pub use samples::{Known, Sample, Series, Taking};
 pub use span::{Sampling, Span, SpanName, Tracer};
 
 #[cfg(test)]

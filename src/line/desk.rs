@@ -22,7 +22,7 @@ use crate::jidoka::action::Watch;
 use crate::jidoka::query::{Page, Query, Question};
 use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
-use crate::kaizen::{Collector, Format, Metric, Readings};
+use crate::kaizen::{Collector, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
 use crate::receipt::{Gist, ReceiptId, ReceiptType, StateName};
@@ -499,6 +499,17 @@ impl Line for Desk {
     }
 
     fn metrics(&self, format: Format) -> String {
+        self.0.collector.borrow().page(&self.readings(), format)
+    }
+}
+
+impl Desk {
+    /// Shows all metrics, with what is read for them now.
+    pub fn show(&self, to: &mut impl Show) {
+        self.0.collector.borrow().show(&self.readings(), to);
+    }
+
+    fn readings(&self) -> Readings {
         let Known { gauges: depths, health, restarts, decided, .. } = &self.0.known;
         let mut readings = Readings::default();
         read_lanes(depths, restarts, &mut readings);
@@ -515,6 +526,6 @@ impl Line for Desk {
             readings.count(Metric::ReloadFailures, &[], *self.0.reload_failures.borrow());
         }
         actions::read(&self.0.targets, &mut readings);
-        self.0.collector.borrow().page(&readings, format)
+        readings
     }
 }

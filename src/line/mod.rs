@@ -16,6 +16,7 @@ mod journal_thread;
 mod outbound;
 mod publishing;
 pub mod recovery;
+pub mod remote_write;
 mod running;
 mod serve;
 pub mod settings;

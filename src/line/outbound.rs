@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 use super::actions;
 use super::desk::{Desk, Known};
 use super::error::ServeError;
+use super::remote_write::RemoteWrite;
+use super::settings::Telemetry;
 use super::tasks::Tasks;
-use super::traces::{self, Traces};
+use super::traces::Traces;
 use super::wiring::OutboundEnds;
 use crate::jidoka::action::Targets;
 use crate::kaizen::Collector;
@@ -30,8 +32,7 @@ pub struct Plane {
     pub stop: Switch,
     /// What is seen of the journal's clock.
     pub clock: journal_clock::Marks,
-    /// Which signals are traced; `None`: nothing is.
-    pub traces: Option<Arc<traces::Plan>>,
+    pub telemetry: Telemetry,
 }
 
 /// What is done beside it.
@@ -52,26 +53,65 @@ pub struct Plan {
 pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
     on_runtime(async {
         let OutboundEnds { orders, bell, ordered, outcomes, operators } = plan.ends;
-        let Plane { listener, tokens, collector, stop, clock, traces } = plane;
+        let Plane { listener, tokens, collector, stop, clock, telemetry } = plane;
         let collector = Rc::new(RefCell::new(collector));
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
         let ready = plan.known.health.ready.clone();
         let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
         let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), Rc::clone(&collector), &stop)?;
         tasks.start("clock", tell_of_clock(clock));
-        tasks.start("reload", reload_on_order(desk, ready, plan.reload));
-        let traces = traces.as_ref().map(Traces::new);
-        if let Some(traces) = &traces {
-            tasks.start("traces", Rc::clone(traces).gather(Rc::clone(&collector)));
-            tasks.start("trace export", Rc::clone(traces).send());
-        }
+        tasks.start("reload", reload_on_order(desk.clone(), ready, plan.reload));
+        let telling = Telling::start(&telemetry, &collector, &desk, &mut tasks);
         let lanes = actions::Lanes { orders, bell, ordered, outcomes };
         let ended = tasks.beside(actions.run(lanes, plan.busy, stop)).await;
-        if let Some(traces) = traces {
-            traces.end(&collector).await;
-        }
+        telling.end(&collector).await;
         ended
     })
+}
+
+/// What is told to others, as long as the runtime works.
+struct Telling {
+    traces: Option<Rc<Traces>>,
+    remote_write: Option<Rc<RemoteWrite>>,
+}
+
+impl Telling {
+    fn start(
+        telemetry: &Telemetry,
+        collector: &Rc<RefCell<Collector>>,
+        desk: &Desk,
+        tasks: &mut Tasks,
+    ) -> Self {
+        let traces = telemetry.traces.as_ref().map(Traces::new);
+        if let Some(traces) = &traces {
+            tasks.start("traces", Rc::clone(traces).gather(Rc::clone(collector)));
+            tasks.start("trace export", Rc::clone(traces).send());
+        }
+        let remote_write = telemetry.remote_write.as_ref().map(|plan| {
+            let desk = desk.clone();
+            RemoteWrite::new(plan, Box::new(move |taking| desk.show(taking)))
+        });
+        if let Some(remote_write) = &remote_write {
+            tasks.start("samples", Rc::clone(remote_write).gather());
+            tasks.start("remote write", Rc::clone(remote_write).send());
+        }
+        Self { traces, remote_write }
+    }
+
+    /// The last of it, each as long as an end may wait.
+    async fn end(self, collector: &RefCell<Collector>) {
+        let traces = async {
+            if let Some(traces) = self.traces {
+                traces.end(collector).await;
+            }
+        };
+        let samples = async {
+            if let Some(remote_write) = self.remote_write {
+                remote_write.end().await;
+            }
+        };
+        tokio::join!(traces, samples);
+    }
 }
 
 /// How often is looked whether the line is ready.

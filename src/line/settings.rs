@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
-use super::traces;
+use super::{remote_write, traces};
 use crate::descriptors;
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
@@ -79,8 +79,16 @@ pub struct Settings {
     pub retention: Retention,
     /// Where processors share their state.
     pub sharing: Option<Sharing>,
+    pub telemetry: Telemetry,
+}
+
+/// What is told to others of the line.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
     /// Which signals are traced; `None`: nothing is.
     pub traces: Option<Arc<traces::Plan>>,
+    /// Where samples are sent; `None`: they are only scraped.
+    pub remote_write: Option<Arc<remote_write::Plan>>,
 }
 
 impl Settings {

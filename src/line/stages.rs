@@ -95,7 +95,7 @@ impl Line {
             wire(front::threads(settings), shards, Idle::sharing(threads, cores::processors()));
         let depths: Arc<[Gauge]> = gauges.into();
         let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
-        let sampling = settings.traces.as_ref().map(|plan| plan.sampling(lineage.id.0));
+        let sampling = settings.telemetry.traces.as_ref().map(|plan| plan.sampling(lineage.id.0));
         let mut collector = Collector::new().ok_or(ServeError::Histograms)?.tracing(sampling);
         let mut recorder = || collector.recorder().ok_or(ServeError::Histograms);
         let (tell, told) = mpsc::channel();
@@ -182,7 +182,7 @@ impl Line {
             collector,
             stop: stops.outbound.clone(),
             clock: health.journal.clock.clone(),
-            traces: settings.traces.clone(),
+            telemetry: settings.telemetry.clone(),
         };
         let plan = outbound::Plan {
             reload: Arc::clone(&orders.reload),

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::kaizen::otlp::{Answer, Moment, Teller};
 use crate::kaizen::{Collector, Metric, Sampling, Span};
-use crate::limits::{SPANS_KEPT_FOR, SPANS_LOOK, TELEMETRY_LAST, TELEMETRY_PAUSE, TELEMETRY_PAUSE_MAX};
-use crate::net::backoff::random;
+use crate::limits::{SPANS_KEPT_FOR, SPANS_LOOK, TELEMETRY_LAST};
+use crate::net::backoff::{pause, random};
 use crate::net::otlp::{self, Receiver};
 
 /// Which signals are traced, and how that is told.
@@ -173,7 +173,7 @@ impl Traces {
             }
             // Every receiver was asked.
             if failed % self.receivers.len() == 0 {
-                let rounds = failed / self.receivers.len();
+                let rounds = u32::try_from(failed / self.receivers.len()).unwrap_or(u32::MAX);
                 tokio::time::sleep(pause(rounds, after, random())).await;
             }
         }
@@ -255,13 +255,4 @@ impl Traces {
         self.count_lost(&self.counters.undelivered);
         self.counters.undelivered.increment(self.waiting.borrow_mut().drain(..).count() as u64);
     }
-}
-
-/// Before every receiver is asked again: doubled each round, half of it drawn; not sooner than one asked for.
-fn pause(rounds: usize, after: Option<Duration>, random: u64) -> Duration {
-    let doubled = u32::try_from(rounds.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-    let longest = TELEMETRY_PAUSE.saturating_mul(1 << doubled).min(TELEMETRY_PAUSE_MAX);
-    let drawn = ((longest.as_micros() / 2) * u128::from(random)) >> u64::BITS;
-    let pause = longest / 2 + Duration::from_micros(u64::try_from(drawn).unwrap_or(u64::MAX));
-    pause.max(after.unwrap_or_default().min(TELEMETRY_PAUSE_MAX))
 }

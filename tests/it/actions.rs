@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::node::{Node, PATIENCE};
-use crate::targets::{Both, Does, Seen, Target, Then};
+use crate::targets::{Does, Seen, Target, Then};
+use crate::tls::{Authority, served};
 
 const JSON: &str = "application/json";
 
@@ -440,47 +441,12 @@ fn private_addresses_are_not_called_unasked() {
     assert_eq!(target.connections(), 0);
 }
 
-/// A certificate for 127.0.0.1 from an authority of its own: the server's configuration, and the authority in PEM.
-fn authority() -> (Arc<rustls::ServerConfig>, String) {
-    use rustls::pki_types::PrivateKeyDer;
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::default();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, "an authority of tests");
-    let certificate = params.self_signed(&key).unwrap();
-    let pem = format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-        data_encoding::BASE64.encode(certificate.der())
-    );
-    let issuer = rcgen::Issuer::new(params, key);
-    let own = rcgen::KeyPair::generate().unwrap();
-    let leaf =
-        rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().signed_by(&own, &issuer).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(own.serialize_der()).unwrap())
-        .unwrap();
-    (Arc::new(config), pem)
-}
-
 #[test]
 fn tls_goes_only_to_whom_the_authority_vouches_for() {
-    let (config, pem) = authority();
-    let target = Target::wrapped(
-        |_| Does::Answer(200),
-        move |socket| {
-            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = rustls::StreamOwned::new(connection, socket);
-            // A caller that does not trust it breaks the handshake off.
-            stream.conn.complete_io(&mut stream.sock).ok()?;
-            Some(Box::new(stream) as Box<dyn Both>)
-        },
-    );
+    let authority = Authority::new();
+    let target = Target::wrapped(|_| Does::Answer(200), served(authority.server(false)));
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("ca.pem"), pem).unwrap();
+    std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
     let url = format!("https://{}/hook", target.address);
     let trusted = webhook("trusted", &url, "allow_private = true\nca_file = \"ca.pem\"");
     let untrusted = webhook("untrusted", &url, "allow_private = true");
@@ -499,8 +465,8 @@ fn tls_goes_only_to_whom_the_authority_vouches_for() {
 fn http2_is_spoken_where_the_target_offers_it() {
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioExecutor, TokioIo};
-    let (config, pem) = authority();
-    let mut config = Arc::unwrap_or_clone(config);
+    let authority = Authority::new();
+    let mut config = Arc::unwrap_or_clone(authority.server(false));
     config.alpn_protocols = vec![b"h2".into()];
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -523,7 +489,7 @@ fn http2_is_spoken_where_the_target_offers_it() {
         });
     });
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("ca.pem"), pem).unwrap();
+    std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
     let url = format!("https://{address}/hook");
     let node = node(dir.path(), &webhook("page", &url, "allow_private = true\nca_file = \"ca.pem\""));
     for id in ["s-1", "s-2"] {

@@ -28,6 +28,7 @@ mod plane;
 mod process;
 mod readme;
 mod refusals;
+mod remote_write;
 mod room;
 mod senders;
 mod shared;
@@ -42,4 +43,4 @@ mod support;
 mod traces;
 mod wire;
 
-use support::{http, node, otlp, program, rabbit, targets, tools};
+use support::{http, node, otlp, program, rabbit, targets, tls, tools};

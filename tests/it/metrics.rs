@@ -24,7 +24,7 @@ fn page(node: &Node, headers: &[&str]) -> Answer {
 }
 
 /// A program of Debian's package `prometheus`; `None` where it is not there.
-fn installed(program: &str) -> Option<PathBuf> {
+pub fn installed(program: &str) -> Option<PathBuf> {
     let path = target().join("prometheus/usr/bin").join(program);
     if path.exists() { Some(path) } else { missing(program, "tests/prometheus/install") }
 }
@@ -274,7 +274,7 @@ fn no_query_of_dashboard_or_rules_comes_back_empty() {
 }
 
 /// The value of the first series that Prometheus has.
-fn asked(prometheus: SocketAddr, query: &str) -> Option<String> {
+pub fn asked(prometheus: SocketAddr, query: &str) -> Option<String> {
     let query = query.bytes().fold(String::new(), |query, byte| query + &format!("%{byte:02x}"));
     let line = format!("GET /api/v1/query?query={query} HTTP/1.1");
     let answer = crate::http::try_exchange(prometheus, &raw(&line, &["connection: close"], b""))?;

@@ -17,4 +17,5 @@ pub mod program;
 pub mod rabbit;
 pub mod rng;
 pub mod targets;
+pub mod tls;
 pub mod tools;
