@@ -81,6 +81,7 @@ mod inside {
     pub mod logging;
     pub mod net;
     pub mod ring;
+    pub mod service_manager;
 
     // The line.
     pub mod andon;

@@ -71,13 +71,19 @@ fn run(config: &Config, orders: &SystemOrders) -> Result<(), Failure> {
     warn(config, &secrets);
     let settings = settings(config, &secrets)?;
     let tell = |notice: Notice<'_>| match notice {
-        Notice::Ready(addresses) => tell_of_start(config, addresses),
-        Notice::Restarting { stage, at } => tracing::warn!(
-            target: "gemba::line",
-            stage,
-            seq = at.map(|seq| seq.0),
-            "a stage panicked: the line is taken up from the journal"
-        ),
+        Notice::Ready(addresses) => {
+            tell_of_start(config, addresses);
+            orders.service.ready("takes signals");
+        }
+        Notice::Restarting { stage, at } => {
+            tracing::warn!(
+                target: "gemba::line",
+                stage,
+                seq = at.map(|seq| seq.0),
+                "a stage panicked: the line is taken up from the journal"
+            );
+            orders.service.status(&format!("{stage} panicked: the line is taken up from the journal"));
+        }
         Notice::Parked(seq) => tracing::error!(
             target: "gemba::jidoka",
             seq = seq.0,

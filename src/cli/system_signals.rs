@@ -12,6 +12,7 @@ use super::output::Failure;
 use crate::diagnostics;
 use crate::limits::PANIC_WAIT;
 use crate::line::SystemOrders;
+use crate::service_manager::ServiceManager;
 
 /// Exit code of a line that was not allowed to drain.
 const EXIT_UNDRAINED: i32 = 3;
@@ -20,7 +21,8 @@ const EXIT_DONE: i32 = 0;
 
 /// Catches SIGTERM, SIGINT and SIGHUP from here on. What comes before somebody listens is kept.
 pub fn catch() -> Result<SystemOrders, Failure> {
-    let orders = SystemOrders::default();
+    let service = ServiceManager::of(|name| std::env::var_os(name));
+    let orders = SystemOrders { service, ..SystemOrders::default() };
     let given = orders.clone();
     let (caught, is_caught) = mpsc::sync_channel(1);
     let failed = |error: io::Error| Failure::io(format!("signals cannot be caught: {error}"));
@@ -80,6 +82,7 @@ async fn hear(
                 exit(EXIT_UNDRAINED);
             }
             orders.drain.turn_on();
+            orders.service.stopping();
             tracing::info!(target: "gemba::line", "the system ends the node: it drains");
             if !orders.begun.is_on() {
                 // The start may wait for a file; nothing is begun that had to be ended in order.

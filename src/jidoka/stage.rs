@@ -278,6 +278,9 @@ impl Stage {
         let Some(governor) = self.roster.get_mut(at) else { return };
         let before = governor.state();
         crate::fault::point("K11");
+        while crate::fault::planted("shard-hangs") && matches!(event.kind, Kind::Signal(_)) {
+            std::thread::sleep(Duration::from_secs(1));
+        }
         if let Kind::Adopt(adopt) = &event.kind {
             self.adopt(at, adopt, &event);
         } else if !self.parked.is_empty() && self.parked.contains(&seq) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hdrhistogram::Histogram;
 
 use super::exposition::{Bucket, Format, Page, Show};
+use super::heartbeat::{Heartbeat, HeartbeatView};
 use super::metric::{Kind, Metric, Recorded, Stage};
 use super::readings::Readings;
 use super::recorder::{Counter, Exchange, Recorder, Set};
@@ -18,6 +19,7 @@ pub struct Collector {
     total: Box<Set>,
     sampling: Option<Sampling>,
     lanes: Vec<Arc<SpanLane>>,
+    beats: Vec<Arc<HeartbeatView>>,
 }
 
 /// Sets per thread: one in use, one on its way, one being merged.
@@ -29,7 +31,13 @@ impl Collector {
     pub fn new() -> Option<Self> {
         // Who counts from here on is counted.
         let _installed = registry::global();
-        Some(Self { exchanges: Vec::new(), total: Set::empty()?, sampling: None, lanes: Vec::new() })
+        Some(Self {
+            exchanges: Vec::new(),
+            total: Set::empty()?,
+            sampling: None,
+            lanes: Vec::new(),
+            beats: Vec::new(),
+        })
     }
 
     /// Has signals traced by those who are given a recorder from here on.
@@ -44,8 +52,8 @@ impl Collector {
     pub fn recorder(&mut self) -> Option<Recorder> {
         let exchange = Arc::new(Exchange::of(SPARE_SETS)?);
         self.exchanges.push(Arc::clone(&exchange));
-        let tracer = self.tracer();
-        Some(Recorder::new(Set::empty()?, exchange, tracer))
+        let (tracer, heartbeat) = (self.tracer(), self.heartbeat());
+        Some(Recorder::new(Set::empty()?, exchange, tracer, heartbeat))
     }
 
     /// Where one thread tells of traced signals; `None` where none are.
@@ -55,6 +63,20 @@ impl Collector {
         let lane = SpanLane::new();
         self.lanes.push(Arc::clone(&lane));
         Some(Tracer::new(sampling, lane))
+    }
+
+    /// For one thread that has no recorder.
+    #[must_use]
+    pub fn heartbeat(&mut self) -> Heartbeat {
+        let heartbeat = Heartbeat::new();
+        self.beats.push(heartbeat.beat());
+        heartbeat
+    }
+
+    /// Of every thread that was given a recorder or a heartbeat.
+    #[must_use]
+    pub fn beats(&self) -> Vec<Arc<HeartbeatView>> {
+        self.beats.clone()
     }
 
     /// Takes the spans that were told.

@@ -7,6 +7,7 @@
 mod collector;
 mod dashboard;
 mod exposition;
+mod heartbeat;
 mod metric;
 mod monitored;
 pub mod otlp;
@@ -21,6 +22,7 @@ mod span;
 pub use collector::Collector;
 pub use dashboard::dashboard;
 pub use exposition::{Format, Show};
+pub use heartbeat::{Heartbeat, HeartbeatView};
 pub use metric::{Declared, Kind, LabelName, Metric, Stage, Values};
 pub use monitored::{Monitored, Role};
 pub use readings::Readings;

@@ -7,6 +7,7 @@ use crossbeam::queue::ArrayQueue;
 use hdrhistogram::Histogram;
 use strum::{EnumCount, VariantArray};
 
+use super::heartbeat::Heartbeat;
 use super::metric::{Metric, Stage};
 use super::span::Tracer;
 use crate::case::Cause;
@@ -167,11 +168,17 @@ pub struct Recorder {
     exchange: Arc<Exchange>,
     handed: Instant,
     tracer: Option<Tracer>,
+    heartbeat: Heartbeat,
 }
 
 impl Recorder {
-    pub(super) fn new(set: Box<Set>, exchange: Arc<Exchange>, tracer: Option<Tracer>) -> Self {
-        Self { set, exchange, handed: clock::now(), tracer }
+    pub(super) fn new(
+        set: Box<Set>,
+        exchange: Arc<Exchange>,
+        tracer: Option<Tracer>,
+        heartbeat: Heartbeat,
+    ) -> Self {
+        Self { set, exchange, handed: clock::now(), tracer, heartbeat }
     }
 
     /// Where traced signals are told of; `None` where none are.
@@ -198,8 +205,10 @@ impl Recorder {
         self.set.counters[counter as usize] += by;
     }
 
-    /// Hands over once a second, and says whether it did. When the collector is behind, the set goes on filling.
+    /// Hands over once a second, and says whether it did. When the collector is behind, the set goes on filling. The thread that
+    /// calls it turns.
     pub fn flush_if_due(&mut self, now: Instant) -> bool {
+        self.heartbeat.turn(now);
         let is_due = now.saturating_duration_since(self.handed) >= EVERY;
         if is_due {
             self.handed = now;

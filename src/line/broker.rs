@@ -2,13 +2,15 @@
 //! its own: neither the hot threads nor the actions wait with it.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::error::ServeError;
 use super::sharing;
+use crate::clock;
 use crate::event::{Astray, Seq};
-use crate::kaizen::{Metric, Readings};
+use crate::kaizen::{Heartbeat, Metric, Readings};
 use crate::kanban::broker::consumer::{self, Consumer};
 use crate::kanban::broker::publisher::{self, Publisher};
 use crate::kanban::broker::queues::Queues;
@@ -26,23 +28,40 @@ pub enum Broker {
 }
 
 /// Runs the publisher until it is told to stop.
-pub fn publish(publisher: Publisher, stop: &publisher::Stop) -> Result<(), ServeError> {
-    Ok(runtime()?.block_on(publisher.run(stop))?)
+pub fn publish(publisher: Publisher, heartbeat: Heartbeat, stop: &publisher::Stop) -> Result<(), ServeError> {
+    Ok(runtime()?.block_on(beating(heartbeat, publisher.run(stop)))?)
 }
 
 /// Runs the consumer until it is told to stop, with what shares its state, if anything does.
 pub fn consume(
     consumer: Consumer,
+    heartbeat: Heartbeat,
     stop: &consumer::Stop,
     sharing: Option<(Box<Sharer>, mpsc::Receiver<Ask>)>,
 ) -> Result<(), ServeError> {
-    runtime()?.block_on(async {
+    let work = async {
         let Some((sharer, asked)) = sharing else {
             consumer.run(stop, None).await;
             return Ok(());
         };
         sharing::run(consumer, stop, *sharer, asked).await
-    })
+    };
+    runtime()?.block_on(beating(heartbeat, work))
+}
+
+/// Does the work, and notes meanwhile that the thread turns.
+async fn beating<T>(mut heartbeat: Heartbeat, work: impl Future<Output = T>) -> T {
+    let beat = async {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            heartbeat.turn(clock::now());
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        never = beat => never,
+    }
 }
 
 fn runtime() -> Result<tokio::runtime::LocalRuntime, ServeError> {

@@ -26,7 +26,7 @@ use crate::jidoka::ownership::PartitionOwnership;
 use crate::jidoka::rules::{Compiled, Rules, RulesSource};
 use crate::jidoka::stage as shard;
 use crate::jidoka::store::{self, Cases, Embedded, Followups, Keeper, Retiring};
-use crate::kaizen::Recorder;
+use crate::kaizen::Collector;
 use crate::kanban::stage as journal;
 use crate::proof::note::LocalSigner;
 use crate::ring::{Mark, Switch, Tide};
@@ -110,7 +110,7 @@ impl Recovered {
         ends: DecidingEnds,
         (marks, abandon, tell): (&journal::Marks, &Switch, &mpsc::Sender<Told>),
         (tenures, elsewhere): (Vec<PartitionOwnership>, Elsewhere),
-        mut recorder: impl FnMut() -> Result<Recorder, ServeError>,
+        collector: &mut Collector,
     ) -> Result<(Deciding, Decided), ServeError> {
         let Self { opened, rules, compiled, reader, followups, cases, marks: scribe_marks } = self;
         let Opened { store, governors, watermark, held, log, logged, rules: _ } = opened;
@@ -124,12 +124,19 @@ impl Recovered {
         let DecidingEnds { shards, scribe: (ports, sleeper), keeper } = ends;
         let ((batches, written, writer_sleeper), writer) = wire_log_writer(&sleeper);
         let (ended, told) = stop();
+        let heartbeat = collector.heartbeat();
         let log_writer = spawn("log-writer", tell, move || {
-            threads::log_writer(batches, written, &writer_sleeper, &told);
+            threads::log_writer(batches, written, heartbeat, &writer_sleeper, &told);
             Ok(())
         })?;
         let log_writer = (log_writer, ended);
-        let stage = scribe::Stage::new(log, logged, ports, scribe_marks.clone(), recorder()?);
+        let stage = scribe::Stage::new(
+            log,
+            logged,
+            ports,
+            scribe_marks.clone(),
+            collector.recorder().ok_or(ServeError::Histograms)?,
+        );
         let stage = stage.writing_by(writer);
         let (ended, told) = stop();
         let scribe = spawn("scribe", tell, move || Ok(threads::scribe(stage, &sleeper, &told)?))?;
@@ -141,7 +148,8 @@ impl Recovered {
             Keeper::new(store, ports, watermark, &held, (settled.clone(), scribe_marks.size.clone()))
                 .retiring(Retiring::new(settings.retention, marks.clock.time.clone()));
         let (ended, told) = stop();
-        let keeper = spawn("store", tell, move || Ok(threads::keeper(keeper, &sleeper, &told)?))?;
+        let heartbeat = collector.heartbeat();
+        let keeper = spawn("store", tell, move || Ok(threads::keeper(keeper, heartbeat, &sleeper, &told)?))?;
         let keeper = (keeper, ended);
 
         let (ended, told) = stop();
@@ -156,9 +164,16 @@ impl Recovered {
             };
             states.push(shard_marks.states.clone());
             let rules = (Arc::clone(&rules), Arc::clone(&compiled));
-            let mut stage = shard::Stage::new(number, rules, governors, lanes, shard_marks, recorder()?)
-                .parking(start.parked.clone())
-                .telling(marks.crowd.of(number));
+            let mut stage = shard::Stage::new(
+                number,
+                rules,
+                governors,
+                lanes,
+                shard_marks,
+                collector.recorder().ok_or(ServeError::Histograms)?,
+            )
+            .parking(start.parked.clone())
+            .telling(marks.crowd.of(number));
             if let Some(tenure) = tenures.next() {
                 stage = stage.sharing(tenure);
             }

@@ -16,7 +16,7 @@ use super::wiring::IngressEnds;
 use crate::disk::Disk;
 use crate::ingress::acceptor::Acceptor;
 use crate::ingress::stage as ingress;
-use crate::kaizen::Recorder;
+use crate::kaizen::{Collector, Heartbeat};
 use crate::kanban::broker::consumer::{self, Consumer, Lanes, Stop};
 use crate::kanban::broker::suspect::Suspect;
 use crate::kanban::broker::trouble::Trouble;
@@ -32,7 +32,7 @@ pub struct Front {
 
 enum Waiting {
     Http(Vec<ingress_threads::Start>, Option<Acceptor>),
-    Broker(Option<(Box<Consumer>, Stop, Shared)>),
+    Broker(Option<(Box<Consumer>, Heartbeat, Stop, Shared)>),
 }
 
 /// What shares the consumer's state, if anything does.
@@ -69,7 +69,7 @@ impl Front {
         mut ends: Vec<IngressEnds>,
         (drain, abandon, crowd, time): (&Switch, &Switch, &Crowd, &Mark),
         (broker, shared): (Option<Broker>, Shared),
-        recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
+        collector: &mut Collector,
     ) -> Result<(Self, Option<SocketAddr>), ServeError> {
         let (waiting, address) = match (&settings.role, broker, address) {
             (Role::Processor(_, link), Some(Broker::Consumer(marks)), _) => {
@@ -91,15 +91,21 @@ impl Front {
                         marks,
                     };
                     let stop = Stop { finish: drain.clone(), abandon: abandon.clone() };
-                    (Box::new(consumer), stop, shared)
+                    (Box::new(consumer), collector.heartbeat(), stop, shared)
                 });
                 (Waiting::Broker(waiting), None)
             }
             (_, _, address) => {
                 let address = address.unwrap_or(settings.data_plane.listen);
                 let orders = (drain, abandon, crowd, time);
-                let planned =
-                    ingress_threads::plan(&settings.data_plane, address, ends, orders, connections, recorder);
+                let planned = ingress_threads::plan(
+                    &settings.data_plane,
+                    address,
+                    ends,
+                    orders,
+                    connections,
+                    collector,
+                );
                 let (waiting, acceptor, at) = planned?;
                 (Waiting::Http(waiting, Some(acceptor)), Some(at))
             }
@@ -140,13 +146,14 @@ impl Front {
                 }
             }
             Waiting::Broker(waiting) => {
-                if let Some((mut consumer, stop, shared)) = waiting.take() {
+                if let Some((mut consumer, heartbeat, stop, shared)) = waiting.take() {
                     let taken = positions.iter();
                     consumer.taken = taken
                         .map(|(edge, partition, through)| ((edge.clone(), partition), through))
                         .collect();
-                    self.started
-                        .push(spawn("broker", tell, move || broker::consume(*consumer, &stop, shared))?);
+                    self.started.push(spawn("broker", tell, move || {
+                        broker::consume(*consumer, heartbeat, &stop, shared)
+                    })?);
                 }
             }
         }

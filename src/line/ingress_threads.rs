@@ -15,7 +15,7 @@ use crate::clock;
 use crate::ingress::acceptor::{Accepted, Acceptor, Thread};
 use crate::ingress::rate::Buckets;
 use crate::ingress::stage as ingress;
-use crate::kaizen::{Metric, Readings, Recorder};
+use crate::kaizen::{Collector, Metric, Readings, Recorder};
 use crate::net::listen::listen;
 use crate::ring::{Crowd, Mark, Occupancy, Switch};
 
@@ -34,7 +34,7 @@ pub fn plan(
     ends: Vec<IngressEnds>,
     (drain, abandon, crowd, time): (&Switch, &Switch, &Crowd, &Mark),
     connections: &Connections,
-    recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
+    collector: &mut Collector,
 ) -> Result<(Vec<Start>, Acceptor, SocketAddr), ServeError> {
     let listener = listen(address, "ingress.listen")?;
     let in_listener = |source| ServeError::Stage { stage: "ingress".into(), source };
@@ -58,7 +58,12 @@ pub fn plan(
             drain: drain.clone(),
             abandon: abandon.clone(),
         };
-        starts.push(Start { plan, ends, accepted, recorder: recorder()? });
+        starts.push(Start {
+            plan,
+            ends,
+            accepted,
+            recorder: collector.recorder().ok_or(ServeError::Histograms)?,
+        });
     }
     let acceptor = Acceptor {
         listener,

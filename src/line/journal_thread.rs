@@ -39,6 +39,8 @@ pub struct JournalPlan {
     pub marks: journal::Marks,
     pub recorder: Recorder,
     pub began: Mark,
+    /// The last event that was read at the start.
+    pub read: Mark,
     /// Of a node that shares the state of partitions.
     pub tenure: Option<Tenure>,
     pub ready: mpsc::Sender<Told>,
@@ -64,7 +66,10 @@ impl JournalPlan {
         let mut hand =
             |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed, &|| stop.abandon.is_on());
         let compiled = seen.as_ref().map(|seen| &*seen.compiled);
-        let over = || stop.abandon.is_on();
+        let over = |seq: Seq| {
+            self.read.publish(seq.0);
+            stop.abandon.is_on()
+        };
         let replayed =
             recovery::replay(&disk, &data_dir, watermark, &mut dedup, (shards, compiled), &mut hand, &over);
         let replayed = match replayed {

@@ -19,6 +19,7 @@ pub mod recovery;
 pub mod remote_write;
 mod running;
 mod serve;
+mod service;
 pub mod settings;
 mod sharing;
 mod stages;

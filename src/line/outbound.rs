@@ -18,11 +18,13 @@ use super::settings::Telemetry;
 use super::tasks::Tasks;
 use super::traces::Traces;
 use super::wiring::OutboundEnds;
+use crate::clock;
 use crate::jidoka::action::Targets;
-use crate::kaizen::Collector;
+use crate::kaizen::{Collector, Heartbeat};
 use crate::kanban::journal_clock;
 use crate::operator::{self, Line, Refused, Said, Tokens};
 use crate::ring::{Mark, Switch};
+use crate::service_manager::ServiceManager;
 
 /// What the operator plane of every role is given.
 pub struct Plane {
@@ -33,6 +35,8 @@ pub struct Plane {
     /// What is seen of the journal's clock.
     pub clock: journal_clock::Marks,
     pub telemetry: Telemetry,
+    pub heartbeat: Heartbeat,
+    pub service: ServiceManager,
 }
 
 /// What is done beside it.
@@ -53,14 +57,15 @@ pub struct Plan {
 pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
     on_runtime(async {
         let OutboundEnds { orders, bell, ordered, outcomes, operators } = plan.ends;
-        let Plane { listener, tokens, collector, stop, clock, telemetry } = plane;
+        let Plane { listener, tokens, collector, stop, clock, telemetry, heartbeat, service } = plane;
         let collector = Rc::new(RefCell::new(collector));
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
         let ready = plan.known.health.ready.clone();
         let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
-        let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), Rc::clone(&collector), &stop)?;
+        let mut tasks =
+            serve(listener, tokens, Rc::new(desk.clone()), (Rc::clone(&collector), heartbeat), &stop)?;
         tasks.start("clock", tell_of_clock(clock));
-        tasks.start("reload", reload_on_order(desk.clone(), ready, plan.reload));
+        tasks.start("reload", reload_on_order(desk.clone(), ready, plan.reload, service));
         let telling = Telling::start(&telemetry, &collector, &desk, &mut tasks);
         let lanes = actions::Lanes { orders, bell, ordered, outcomes };
         let ended = tasks.beside(actions.run(lanes, plan.busy, stop)).await;
@@ -138,24 +143,25 @@ fn serve(
     listener: TcpListener,
     tokens: Tokens,
     line: Rc<dyn Line>,
-    collector: Rc<RefCell<Collector>>,
+    (collector, heartbeat): (Rc<RefCell<Collector>>, Heartbeat),
     stop: &Switch,
 ) -> Result<Tasks, ServeError> {
     let plane = operator::serve(listener, Rc::new(tokens), line, stop.clone()).map_err(failed)?;
     let mut tasks = Tasks::new(stop.clone());
     tasks.start("operator", plane);
-    tasks.start("collect", collect(collector));
+    tasks.start("collect", collect(collector, heartbeat));
     Ok(tasks)
 }
 
 /// SIGHUP reads the policy packs anew, as a daemon's does its configuration. One that comes before the line is ready
 /// waits for it.
-async fn reload_on_order(desk: Desk, ready: Switch, order: Arc<Notify>) {
+async fn reload_on_order(desk: Desk, ready: Switch, order: Arc<Notify>, service: ServiceManager) {
     while !ready.is_on() {
         tokio::time::sleep(LOOK).await;
     }
     loop {
         order.notified().await;
+        service.reloading();
         let said = Said { actor: "SIGHUP".into(), reason: "the packs are read anew".into() };
         match desk.reload(said).await {
             Ok(None) => {
@@ -177,16 +183,17 @@ async fn reload_on_order(desk: Desk, ready: Switch, order: Arc<Notify>) {
                 "the policy packs are refused: the rules stay as they were"
             ),
         }
+        service.ready("takes signals");
     }
 }
 
 /// Says when the wall clock is not followed any more, and when it is again.
-async fn tell_of_clock(clock: journal_clock::Marks) {
+async fn tell_of_clock(seen: journal_clock::Marks) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let (mut told, mut known) = (false, 0);
     loop {
         second.tick().await;
-        let (doubt, doubts) = (clock.doubt(), clock.doubts());
+        let (doubt, doubts) = (seen.doubt(), seen.doubts());
         match doubt {
             Some(doubt) if !told => {
                 tracing::warn!(target: "gemba::kanban", reason = %doubt, "the wall clock is not followed");
@@ -204,10 +211,11 @@ async fn tell_of_clock(clock: journal_clock::Marks) {
     }
 }
 
-async fn collect(collector: Rc<RefCell<Collector>>) {
+async fn collect(collector: Rc<RefCell<Collector>>, mut heartbeat: Heartbeat) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     for ticks in 0u64.. {
         second.tick().await;
+        heartbeat.turn(clock::now());
         crate::fault::stumble("collect", ticks);
         collector.borrow_mut().collect();
     }

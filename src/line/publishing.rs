@@ -14,6 +14,7 @@ use super::start::Start;
 use super::{identity, recovery};
 use crate::clock::{self, Instant};
 use crate::event::{EdgeName, JournalId, Seq};
+use crate::kaizen::Heartbeat;
 use crate::kanban::broker::note::Note;
 use crate::kanban::broker::publisher::{self, Marks, Publisher, Source, Stop};
 use crate::kanban::broker::trouble::Trouble;
@@ -23,7 +24,7 @@ use crate::ring::{Bell, Switch};
 /// The publisher, before and after it is started.
 pub struct Publishing {
     /// Before the journal is ready there is nothing to publish.
-    waiting: Option<Box<Publisher>>,
+    waiting: Option<(Box<Publisher>, Heartbeat)>,
     thread: Option<JoinHandle<()>>,
     stop: Stop,
 }
@@ -35,6 +36,7 @@ impl Publishing {
         link: &Link,
         journal: JournalId,
         (lanes, marks): (&mut journal::Lanes, &journal::Marks),
+        heartbeat: Heartbeat,
     ) -> Result<(Self, Marks, Seq), ServeError> {
         let Start { settings, disk, .. } = start;
         let rung = Arc::new(Notify::new());
@@ -66,14 +68,14 @@ impl Publishing {
             marks: published.clone(),
         };
         let stop = Stop { finish: Switch::new(), abandon: Switch::new() };
-        Ok((Self { waiting: Some(Box::new(publisher)), thread: None, stop }, published, through))
+        Ok((Self { waiting: Some((Box::new(publisher), heartbeat)), thread: None, stop }, published, through))
     }
 
     /// The journal is ready.
     pub fn open(&mut self, tell: &mpsc::Sender<Told>) -> Result<(), ServeError> {
-        if let Some(publisher) = self.waiting.take() {
+        if let Some((publisher, heartbeat)) = self.waiting.take() {
             let stop = self.stop.clone();
-            self.thread = Some(spawn("broker", tell, move || broker::publish(*publisher, &stop))?);
+            self.thread = Some(spawn("broker", tell, move || broker::publish(*publisher, heartbeat, &stop))?);
         }
         Ok(())
     }

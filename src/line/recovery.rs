@@ -136,7 +136,7 @@ pub fn lineage(disk: &dyn Disk, data_dir: &Path) -> Result<Lineage, RecoveryErro
 }
 
 /// Reads the journal once: identities into the memory, events that the state has not seen to their shards by `hand`.
-/// Gives up when `over`.
+/// Gives up when `over`, which is asked with the first event of each frame.
 pub fn replay(
     disk: &Arc<dyn Disk>,
     data_dir: &Path,
@@ -144,7 +144,7 @@ pub fn replay(
     dedup: &mut Dedup,
     (shards, compiled): (usize, Option<&Compiled>),
     hand: &mut dyn FnMut(usize, Feed),
-    over: &dyn Fn() -> bool,
+    over: &dyn Fn(Seq) -> bool,
 ) -> Result<Replayed, RecoveryError> {
     let dir = journal_dir(data_dir);
     make_dir(&**disk, &dir).map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
@@ -154,7 +154,7 @@ pub fn replay(
     let mut rules = None;
     let mut positions = Positions::default();
     let end = recover(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
-        if over() {
+        if over(header.first) {
             return Err(RecoveryError::Abandoned);
         }
         // What is in this frame is handed over with the next one.

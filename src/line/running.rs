@@ -34,14 +34,16 @@ pub enum Told {
     },
 }
 
-/// Waits for what the threads tell; `ready` when the journal takes signals.
+/// Waits for what the threads tell, and takes a `look` in between; `ready` when the journal takes signals.
 pub fn watch(
     told: &mpsc::Receiver<Told>,
     drain: &Switch,
+    mut look: impl FnMut(),
     mut ready: impl FnMut(&Positions) -> Result<(), ServeError>,
 ) -> Ending {
     let mut is_ready = false;
     while !drain.is_on() {
+        look();
         match told.recv_timeout(Duration::from_millis(100)) {
             Ok(Told::Ready(positions)) => {
                 if let Err(error) = ready(&positions) {
@@ -165,13 +167,13 @@ mod tests {
         let ready = |_: &Positions| Ok(());
         drain.turn_on();
         tell.send(Told::Ready(Positions::default())).unwrap();
-        assert!(matches!(watch(&told, &drain, ready), Ending::WhileStarting), "nothing was opened");
+        assert!(matches!(watch(&told, &drain, || {}, ready), Ending::WhileStarting), "nothing was opened");
         let drain = Switch::new();
         let order = drain.clone();
         let opened = |_: &Positions| {
             order.turn_on();
             Ok(())
         };
-        assert!(matches!(watch(&told, &drain, opened), Ending::Drained));
+        assert!(matches!(watch(&told, &drain, || {}, opened), Ending::Drained));
     }
 }

@@ -16,6 +16,7 @@ use super::journal_thread::{JournalPlan, Seen, abort_on_panic};
 use super::publishing::Publishing;
 use super::recovery::{self, RecoveryError};
 use super::running::{Ending, Joining, Told, join, spawn, watch};
+use super::service::Service;
 use super::settings::{Link, ProofKeys, Role};
 use super::start::{Addresses, Start};
 use super::supervisor::Restarts;
@@ -24,7 +25,7 @@ use super::wiring::{DecidingEnds, Gauge, IngressEnds, Wiring, wire};
 use super::{cores, identity, outbound, sharing};
 use crate::clock;
 use crate::event::{JournalId, Seq};
-use crate::kaizen::{Collector, Recorder};
+use crate::kaizen::{Collector, Heartbeat};
 use crate::kanban::dedup::{Background, Dedup};
 use crate::kanban::journal_clock;
 use crate::kanban::share;
@@ -77,6 +78,7 @@ pub struct Line {
     journal: JoinHandle<()>,
     follower: Follower,
     outbound: JoinHandle<()>,
+    service: Service,
 }
 
 impl Line {
@@ -97,7 +99,6 @@ impl Line {
         let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
         let sampling = settings.telemetry.traces.as_ref().map(|plan| plan.sampling(lineage.id.0));
         let mut collector = Collector::new().ok_or(ServeError::Histograms)?.tracing(sampling);
-        let mut recorder = || collector.recorder().ok_or(ServeError::Histograms);
         let (tell, told) = mpsc::channel();
         let stops = Stops {
             drain: orders.drain.clone(),
@@ -106,7 +107,7 @@ impl Line {
             outbound: Switch::new(),
         };
         let zero = || Mark::new(0);
-        let busy = zero();
+        let (busy, read) = (zero(), zero());
         let marks = journal::Marks {
             crowd: Crowd::new(shards, settings.room),
             durable: zero(),
@@ -120,10 +121,19 @@ impl Line {
         };
         let Follows { follower, watermark, seen, decided, broker, log, state, shared } = match &settings.role
         {
-            Role::Edge(link) => by_publishing(start, link, lineage.id, (&mut lanes, &marks))?,
+            Role::Edge(link) => {
+                by_publishing(start, link, lineage.id, (&mut lanes, &marks), collector.heartbeat())?
+            }
             Role::All(keys) | Role::Processor(keys, _) => {
                 let link = (&stops, &busy, &tell);
-                by_deciding(start, (keys, lineage.id), (deciding, &mut ingress), &marks, link, &mut recorder)?
+                by_deciding(
+                    start,
+                    (keys, lineage.id),
+                    (deciding, &mut ingress),
+                    &marks,
+                    link,
+                    &mut collector,
+                )?
             }
         };
         let connections = Connections::new(settings.http_threads(), budget.connections);
@@ -154,7 +164,8 @@ impl Line {
             seen,
             lanes,
             marks,
-            recorder: recorder()?,
+            recorder: collector.recorder().ok_or(ServeError::Histograms)?,
+            read: read.clone(),
             began: health.began.clone(),
             tenure: state.as_ref().map(|marks| {
                 Tenure::new(u16::try_from(marks.terms.len()).unwrap_or(u16::MAX), marks.changed.clone())
@@ -171,11 +182,13 @@ impl Line {
             ingress,
             (&stops.drain, &stops.abandon, &health.journal.crowd, &health.journal.clock.time),
             (broker, shared),
-            &mut recorder,
+            &mut collector,
         )?;
         let listener = listen(addresses.admin, "admin.listen")?;
         let in_listener = |source| ServeError::Stage { stage: "outbound".into(), source };
         let addresses = Addresses { ingress: at, admin: listener.local_addr().map_err(in_listener)? };
+        let heartbeat = collector.heartbeat();
+        let service = Service::new(orders.service.clone(), collector.beats(), read);
         let plane = outbound::Plane {
             listener,
             tokens: settings.operators.tokens.clone(),
@@ -183,6 +196,8 @@ impl Line {
             stop: stops.outbound.clone(),
             clock: health.journal.clock.clone(),
             telemetry: settings.telemetry.clone(),
+            heartbeat,
+            service: orders.service.clone(),
         };
         let plan = outbound::Plan {
             reload: Arc::clone(&orders.reload),
@@ -212,6 +227,7 @@ impl Line {
             journal,
             follower,
             outbound,
+            service,
         })
     }
 
@@ -222,8 +238,10 @@ impl Line {
 
     /// Watches the stages until the line shall end or one of them does; `ready` when it works.
     pub fn run(&mut self, mut ready: impl FnMut()) -> Ending {
-        let Self { told, tell, stops, health, restarts, front, follower, .. } = self;
-        watch(told, &stops.drain, |positions| {
+        let Self { told, tell, stops, health, restarts, front, follower, service, .. } = self;
+        let is_ready = health.ready.clone();
+        let look = || if is_ready.is_on() { service.look_at_threads() } else { service.look_at_start() };
+        watch(told, &stops.drain, look, |positions| {
             if let Follower::Publishing(publishing) = follower {
                 publishing.open(tell)?;
             }
@@ -285,8 +303,9 @@ fn by_publishing(
     link: &Link,
     journal: JournalId,
     ends: (&mut journal::Lanes, &journal::Marks),
+    heartbeat: Heartbeat,
 ) -> Result<Follows, ServeError> {
-    let (publishing, marks, watermark) = Publishing::plan(start, link, journal, ends)?;
+    let (publishing, marks, watermark) = Publishing::plan(start, link, journal, ends, heartbeat)?;
     Ok(Follows {
         follower: Follower::Publishing(publishing),
         watermark,
@@ -306,7 +325,7 @@ fn by_deciding(
     (ends, ingress): (DecidingEnds, &mut Vec<IngressEnds>),
     marks: &journal::Marks,
     (stops, busy, tell): (&Stops, &Mark, &mpsc::Sender<Told>),
-    recorder: &mut impl FnMut() -> Result<Recorder, ServeError>,
+    collector: &mut Collector,
 ) -> Result<Follows, ServeError> {
     let settings = start.settings;
     let recovered = Recovered::open(start, keys, journal)?;
@@ -329,7 +348,7 @@ fn by_deciding(
     let log = (recovered.marks.checkpoint.clone(), recovered.marks.written.clone());
     let elsewhere = sharing::Elsewhere(asks.zip(state.clone()));
     let line = (marks, &stops.abandon, tell);
-    let (deciding, decided) = recovered.start(start, ends, line, (tenures, elsewhere), recorder)?;
+    let (deciding, decided) = recovered.start(start, ends, line, (tenures, elsewhere), collector)?;
     Ok(Follows {
         follower: Follower::Deciding(deciding),
         watermark,

@@ -13,6 +13,7 @@ use crate::descriptors::Budget;
 use crate::disk::Disk;
 use crate::event::Seq;
 use crate::ring::Switch;
+use crate::service_manager::ServiceManager;
 
 /// Where the line can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct SystemOrders {
     pub begun: Switch,
     /// Read the policy packs anew. An order that comes before the line is ready is kept.
     pub reload: Arc<Notify>,
+    /// Who runs the node, and is told of it.
+    pub service: ServiceManager,
 }
 
 /// What a run begins with.

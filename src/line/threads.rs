@@ -9,6 +9,7 @@ use crate::clock;
 use crate::event::UnixMillis;
 use crate::jidoka::stage as shard;
 use crate::jidoka::store::{Keeper, StoreError};
+use crate::kaizen::Heartbeat;
 use crate::kanban::journal::WriteError;
 use crate::kanban::stage::{self as journal, Fatal, Turn};
 use crate::limits::JOURNAL_SEAL_AFTER;
@@ -84,10 +85,12 @@ pub fn scribe(mut stage: scribe::Stage, sleeper: &Sleeper, stop: &Stop) -> Resul
 pub fn log_writer(
     mut batches: Receiver<Sealed>,
     mut written: Sender<Result<Sealed, LogError>>,
+    mut heartbeat: Heartbeat,
     sleeper: &Sleeper,
     stop: &Stop,
 ) {
     while !stop.abandon.is_on() && !stop.finish.is_on() {
+        heartbeat.turn(clock::now());
         if let Some(sealed) = batches.pop() {
             let result = sealed.write().map(|()| sealed);
             let pushed = written.push(result);
@@ -99,10 +102,16 @@ pub fn log_writer(
     }
 }
 
-pub fn keeper(mut keeper: Keeper, sleeper: &Sleeper, stop: &Stop) -> Result<(), StoreError> {
+pub fn keeper(
+    mut keeper: Keeper,
+    mut heartbeat: Heartbeat,
+    sleeper: &Sleeper,
+    stop: &Stop,
+) -> Result<(), StoreError> {
     /// Receipts are durable within milliseconds; nobody rings for it.
     const RECEIPTS: Duration = Duration::from_millis(10);
     while !stop.abandon.is_on() {
+        heartbeat.turn(clock::now());
         let worked = keeper.turn()?;
         let more = keeper.retire()?;
         if !worked {

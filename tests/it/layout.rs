@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 39] = [
+const MAY_KNOW: [(&str, &[&str]); 40] = [
     ("limits", &[]),
     ("trace", &[]),
     ("codec", &[]),
@@ -33,7 +33,8 @@ const MAY_KNOW: [(&str, &[&str]); 39] = [
     ("disk", &["clock", "descriptors", "limits"]),
     ("framed_log", &["codec", "disk"]),
     ("config", &["signal", "signature", "limits", "logging", "percent", "place"]),
-    ("kaizen", &["clock", "case", "limits", "trace", "variants"]),
+    ("kaizen", &["clock", "case", "limits", "ring", "trace", "variants"]),
+    ("service_manager", &[]),
     ("net", &["descriptors", "kaizen", "config", "clock", "limits", "percent"]),
     ("ingress", LINE),
     ("kanban", LINE),

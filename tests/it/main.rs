@@ -31,6 +31,7 @@ mod refusals;
 mod remote_write;
 mod room;
 mod senders;
+mod service;
 mod shared;
 mod signals;
 mod stops;

@@ -407,7 +407,7 @@ impl Line {
             &mut dedup,
             (plan.shards, Some(&compiled)),
             &mut hand,
-            &|| false,
+            &|_| false,
         )?;
         let Replayed { end, rules, positions } = replayed;
         recovery::check_end(data_dir, &end, watermark, newest)?;

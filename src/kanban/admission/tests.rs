@@ -48,7 +48,7 @@ pub fn start(disk: &Memory, now: Instant) -> Node {
     let mut dedup = Dedup::open(Arc::clone(&shared), &dir, settings, Background::Inline).unwrap();
     let nobody = &mut |_, _| {};
     let replayed =
-        recovery::replay(&shared, data_dir, Seq(0), &mut dedup, (0, None), nobody, &|| false).unwrap();
+        recovery::replay(&shared, data_dir, Seq(0), &mut dedup, (0, None), nobody, &|_| false).unwrap();
     let dir = recovery::journal_dir(data_dir);
     let kept_for = settings.horizon();
     let begin = Begin { last: replayed.end.time, boot_id: None, kept_for, look: look(NOW) };
@@ -91,7 +91,7 @@ fn positions(disk: &Memory) -> crate::kanban::positions::Positions {
     let dir = recovery::dedup_dir(Path::new(DATA));
     let mut dedup = Dedup::open(disk.copy().shared(), &dir, settings, Background::Inline).unwrap();
     let (shared, data_dir, nobody) = (disk.copy().shared(), Path::new(DATA), &mut |_, _| {});
-    recovery::replay(&shared, data_dir, Seq(0), &mut dedup, (0, None), nobody, &|| false).unwrap().positions
+    recovery::replay(&shared, data_dir, Seq(0), &mut dedup, (0, None), nobody, &|_| false).unwrap().positions
 }
 
 /// The numbers of each edge that are in the journal, in its order.
