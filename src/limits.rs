@@ -49,6 +49,17 @@ pub const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(50);
 
 /// Lines that wait for standard error; beyond, lines are lost and counted.
 pub const DIAGNOSTICS_HELD_MAX: usize = 1024;
+/// Lines that wait for one other destination of the log; beyond, lines are lost and counted.
+pub const LOG_LINES_HELD_MAX: usize = 4096;
+/// Files of the log that a configuration may name, and files that one of them wraps through.
+pub const LOG_FILES_MAX: usize = 8;
+pub const LOG_WRAPS_MAX: u32 = 1000;
+/// Bytes of one syslog message: what receivers should take (RFC 5425, 4.3.1).
+pub const SYSLOG_BYTES_MAX: usize = 8192;
+/// How long a syslog receiver is waited for, and the pause before it is connected to again: at first, and at most.
+pub const SYSLOG_TIMEOUT: Duration = Duration::from_secs(5);
+pub const SYSLOG_PAUSE: Duration = Duration::from_millis(200);
+pub const SYSLOG_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Bytes of one line; a panic's message may be of any length.
 pub const DIAGNOSTIC_BYTES_MAX: usize = 8 * 1024;
 /// At its end the process waits this long for whoever reads standard error.

@@ -75,11 +75,14 @@ impl ServiceManager {
 
     fn tell(&self, state: &str) {
         if let Some(socket) = &self.socket {
-            // It does not block; what is not taken is not told.
+            // It waits a moment at most; what is not taken is not told.
             let _told = socket.send(state.as_bytes());
         }
     }
 }
+
+/// A manager that is busy is waited for this long.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// `@` begins an abstract name; any other is a path.
 fn connected(name: &OsString) -> Option<UnixDatagram> {
@@ -89,7 +92,7 @@ fn connected(name: &OsString) -> Option<UnixDatagram> {
         _ => return None,
     };
     let socket = UnixDatagram::unbound().ok()?;
-    socket.set_nonblocking(true).ok()?;
+    socket.set_write_timeout(Some(PATIENCE)).ok()?;
     socket.connect_addr(&address.ok()?).ok()?;
     Some(socket)
 }

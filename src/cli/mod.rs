@@ -7,6 +7,7 @@ mod dead_letter;
 mod governor;
 mod journal;
 mod load;
+mod log;
 mod metrics;
 mod monitoring;
 mod output;
@@ -61,6 +62,9 @@ enum Command {
     /// Look at, replay and discard the dead letters of a running node
     #[command(subcommand, name = "deadletter")]
     DeadLetter(dead_letter::Command),
+    /// Look at what a running node tells of itself, and change it
+    #[command(subcommand)]
+    Log(log::Command),
     /// Print the reference of all metrics
     Metrics(metrics::Metrics),
     /// Print Prometheus rules for a node: objectives, how fast their budgets burn, and alerts
@@ -102,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Signal(command) => command.run(),
         Command::Governor(command) => command.run(),
         Command::DeadLetter(command) => command.run(),
+        Command::Log(command) => command.run(),
         Command::Metrics(metrics) => metrics.run(),
         Command::Rules(monitoring) => monitoring.rules(),
         Command::Dashboards(monitoring) => monitoring.dashboards(),

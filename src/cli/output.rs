@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::config::ConfigError;
 use crate::diagnostics;
 use crate::limits::DIAGNOSTICS_LAST;
-use crate::logging::is_order;
+use crate::logging::{self, is_order};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Failure {
         if !self.is_logged {
             self.say();
         }
-        diagnostics::flush(DIAGNOSTICS_LAST);
+        logging::flush(DIAGNOSTICS_LAST);
         ExitCode::from(self.exit)
     }
 

@@ -15,7 +15,6 @@ use crate::andon::log::LogError;
 use crate::config::{
     self, Config, ConfigError, LogFormat, MessageKey, Missing, NodeRole, QueueType, Secrets, TokenRole,
 };
-use crate::diagnostics;
 use crate::disk::{self, Closed, NotPrivate, RealDisk};
 use crate::ingress::client_address::TrustedProxies;
 use crate::ingress::stage::Source;
@@ -54,6 +53,7 @@ impl Serve {
                 LogFormat::Json => Format::Json,
             },
         });
+        logging::add(telemetry::destinations(&config)?);
         run(&config, orders).map_err(Failure::logged)
     }
 }
@@ -102,7 +102,7 @@ fn run(config: &Config, orders: &SystemOrders) -> Result<(), Failure> {
             tracing::info!(target: "gemba::line", "drained: everything accepted is durable, every decision has its receipt");
         }
     }
-    diagnostics::flush(DIAGNOSTICS_LAST);
+    logging::flush(DIAGNOSTICS_LAST);
     Ok(())
 }
 

@@ -9,9 +9,9 @@ use std::thread;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::Failure;
-use crate::diagnostics;
 use crate::limits::PANIC_WAIT;
 use crate::line::SystemOrders;
+use crate::logging;
 use crate::service_manager::ServiceManager;
 
 /// Exit code of a line that was not allowed to drain.
@@ -19,7 +19,7 @@ const EXIT_UNDRAINED: i32 = 3;
 /// Exit code of a node that had not begun.
 const EXIT_DONE: i32 = 0;
 
-/// Catches SIGTERM, SIGINT and SIGHUP from here on. What comes before somebody listens is kept.
+/// Catches SIGTERM, SIGINT, SIGHUP and SIGUSR1 from here on. What comes before somebody listens is kept.
 pub fn catch() -> Result<SystemOrders, Failure> {
     let service = ServiceManager::of(|name| std::env::var_os(name));
     let orders = SystemOrders { service, ..SystemOrders::default() };
@@ -50,13 +50,17 @@ fn listen(orders: &SystemOrders, caught: &mpsc::SyncSender<io::Result<()>>) -> i
         let mut hangup = signal(SignalKind::hangup())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut reopen = signal(SignalKind::user_defined1())?;
         // A write beyond a limit on the size of files then fails with EFBIG and says which file; uncaught, the signal
         // kills without a word.
         let _beyond_file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         // The one who waits for it is there.
         let _told = caught.send(Ok(()));
         let mut was_asked = false;
-        while hear(orders, [&mut terminate, &mut interrupt], &mut hangup, &mut was_asked).await.is_some() {}
+        while hear(orders, [&mut terminate, &mut interrupt], [&mut hangup, &mut reopen], &mut was_asked)
+            .await
+            .is_some()
+        {}
         Ok(())
     })
 }
@@ -65,7 +69,7 @@ fn listen(orders: &SystemOrders, caught: &mpsc::SyncSender<io::Result<()>>) -> i
 async fn hear(
     orders: &SystemOrders,
     end: [&mut Signal; 2],
-    hangup: &mut Signal,
+    [hangup, reopen]: [&mut Signal; 2],
     was_asked: &mut bool,
 ) -> Option<()> {
     let [terminate, interrupt] = end;
@@ -73,6 +77,10 @@ async fn hear(
         came = hangup.recv() => {
             came?;
             orders.reload.notify_one();
+        }
+        came = reopen.recv() => {
+            came?;
+            logging::reopen();
         }
         came = async { tokio::select! { came = terminate.recv() => came, came = interrupt.recv() => came } } => {
             came?;
@@ -94,6 +102,6 @@ async fn hear(
 }
 
 fn exit(code: i32) -> ! {
-    diagnostics::flush(PANIC_WAIT);
+    logging::flush(PANIC_WAIT);
     std::process::exit(code)
 }

@@ -1,5 +1,6 @@
 //! Where telemetry goes, in the line's terms.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,12 +11,14 @@ use secrecy::ExposeSecret as _;
 
 use crate::config::secret::{Chooser, Kept, SecretRef};
 use crate::config::{
-    Config, ConfigError, Login, NodeRole, OpenTelemetry, OtlpProtocol, Place, Prometheus, Secrets, TlsFiles,
+    Config, ConfigError, LogContent, LogFile, Login, NodeRole, OpenTelemetry, OtlpProtocol, Place,
+    Prometheus, Secrets, Syslog, SyslogFraming, SyslogTransport, TlsFiles,
 };
 use crate::kaizen::otlp::Teller;
 use crate::kaizen::remote_write::Version;
 use crate::line::settings::Telemetry;
 use crate::line::{remote_write, traces};
+use crate::logging::{self, Content, Destination, FilePlan, Framing, SyslogPlan, Transport};
 use crate::net::client_tls::{ClientFiles, ClientTls};
 use crate::net::{otlp, tls};
 
@@ -24,6 +27,55 @@ pub fn telemetry(config: &Config, secrets: &Secrets) -> Result<Telemetry, Config
     let traces = config.opentelemetry.as_ref().map(|section| traces(section, config));
     let remote_write = config.prometheus.as_ref().map(|section| remote_write(section, secrets));
     Ok(Telemetry { traces: traces.transpose()?, remote_write: remote_write.transpose()? })
+}
+
+/// Where events go beside standard error; each has a thread from here on.
+pub fn destinations(config: &Config) -> Result<Vec<Arc<Destination>>, ConfigError> {
+    let mut all = Vec::new();
+    for file in &config.logging.files {
+        let wrong =
+            |error: io::Error| ConfigError::new(&file.place, format!("{}: {error}", file.path.display()));
+        let LogFile { path, max_bytes, max_files, .. } = file.clone();
+        let writer = logging::LogFile::new(FilePlan { path, max_bytes, max_files }).map_err(wrong)?;
+        let content = match file.content {
+            LogContent::All => Content::All,
+            LogContent::Tls => Content::Tls,
+        };
+        all.push(Destination::start("log-file", "logs", content, writer).map_err(wrong)?);
+    }
+    if let Some(section) = &config.logging.syslog {
+        let writer = logging::Syslog::new(syslog(section, &config.name)?);
+        let started = Destination::start("syslog", "syslog", Content::All, writer);
+        all.push(started.map_err(|error| ConfigError::new(&section.place, error.to_string()))?);
+    }
+    Ok(all)
+}
+
+fn syslog(section: &Syslog, node: &str) -> Result<SyslogPlan, ConfigError> {
+    let address = section.address.clone();
+    let transport = match section.transport {
+        SyslogTransport::Unix => Transport::Unix(address.into()),
+        SyslogTransport::Udp => Transport::Udp(address),
+        SyslogTransport::Tcp => Transport::Tcp(address),
+        SyslogTransport::Tls => {
+            let tls = client_tls(&section.tls, "syslog", &[])?;
+            Transport::Tls(address, Arc::new(move || tls.current()))
+        }
+    };
+    // The machine's name; one that cannot stand there is not one (RFC 5424, 6.2.4).
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host =
+        Some(host.trim()).filter(|host| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic()));
+    Ok(SyslogPlan {
+        transport,
+        framing: match section.framing {
+            SyslogFraming::OctetCounting => Framing::OctetCounting,
+            SyslogFraming::Lf => Framing::LineFeed,
+        },
+        facility: section.facility,
+        app_name: section.app_name.clone(),
+        host: host.unwrap_or(node).to_owned(),
+    })
 }
 
 /// Where samples go.

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::limits::{
-    ACTION_TOTAL, DEDUP_SIGNALS_MIN, PARTITIONS_MAX, PREFETCH_MAX, SEGMENT_MIB_MAX, SPANS_MAX,
+    ACTION_TOTAL, DEDUP_SIGNALS_MIN, LOG_WRAPS_MAX, PARTITIONS_MAX, PREFETCH_MAX, SEGMENT_MIB_MAX, SPANS_MAX,
 };
 pub use crate::place::Number;
 use crate::place::{ConfigError, Kind, Text};
@@ -50,7 +50,7 @@ const fn seconds(duration: Duration) -> u32 {
 }
 
 /// Tables of keys.
-pub const SECTIONS: [&str; 19] = [
+pub const SECTIONS: [&str; 20] = [
     "node",
     "ingress",
     "admin",
@@ -64,6 +64,7 @@ pub const SECTIONS: [&str; 19] = [
     "receipt",
     "log",
     "logging",
+    "logging.syslog",
     "opentelemetry",
     "opentelemetry.tls",
     "prometheus",
@@ -72,8 +73,8 @@ pub const SECTIONS: [&str; 19] = [
     "rabbitmq",
 ];
 /// Lists of tables.
-pub const LISTS: [&str; 6] =
-    ["source", "source.key", "action", "admin.token", "policy.tenant", "rabbitmq.key"];
+pub const LISTS: [&str; 7] =
+    ["source", "source.key", "action", "admin.token", "policy.tenant", "rabbitmq.key", "logging.file"];
 
 impl Layer {
     /// Reads one layer.
@@ -301,6 +302,53 @@ pub struct Log {
 pub struct Logging {
     pub level: Key<String>,
     pub format: Key<LogFormat>,
+    pub file: Vec<Spanned<LogFile>>,
+    pub syslog: LogSyslog,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogFile {
+    pub path: Spanned<FilePath>,
+    pub content: Key<LogContent>,
+    pub max_bytes: Key<Number<1024, { u32::MAX }>>,
+    pub max_files: Key<Number<1, LOG_WRAPS_MAX>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogContent {
+    All,
+    Tls,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSyslog {
+    pub transport: Key<SyslogTransport>,
+    pub address: Key<String>,
+    pub facility: Key<String>,
+    pub app_name: Key<String>,
+    pub framing: Key<SyslogFraming>,
+    pub ca_file: Key<FilePath>,
+    pub cert_file: Key<FilePath>,
+    pub key_file: Key<FilePath>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum SyslogTransport {
+    Unix,
+    Udp,
+    Tcp,
+    Tls,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyslogFraming {
+    OctetCounting,
+    Lf,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

@@ -35,9 +35,13 @@ use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
 pub use broker::{Broker, MessageKey, Tls};
-pub use layer::{Entitled, LogFormat, NodeRole, OtlpProtocol, QueueType, TokenRole};
+pub use layer::{
+    Entitled, LogContent, LogFormat, NodeRole, OtlpProtocol, QueueType, SyslogFraming, SyslogTransport,
+    TokenRole,
+};
 use layer::{FilePath, Layer};
 use layers::Layers;
+pub use logging::{LogFile, Logging, Syslog};
 pub use opentelemetry::{OpenTelemetry, TlsFiles};
 pub use packs::PackFile;
 pub use prometheus::{Login, Prometheus};

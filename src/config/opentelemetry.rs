@@ -49,6 +49,19 @@ pub struct TlsFiles {
     pub key: Option<(PathBuf, Place)>,
 }
 
+impl TlsFiles {
+    /// A certificate has a key, and a key a certificate.
+    pub(super) fn whole(self) -> Result<Self, ConfigError> {
+        match (&self.cert, &self.key) {
+            (Some((_, place)), None) => Err(ConfigError::new(place, "the client's certificate has no key")
+                .hint("set `key_file` beside it")),
+            (None, Some((_, place))) => Err(ConfigError::new(place, "the client's key has no certificate")
+                .hint("set `cert_file` beside it")),
+            (Some(_), Some(_)) | (None, None) => Ok(self),
+        }
+    }
+}
+
 impl std::fmt::Debug for OpenTelemetry {
     /// URLs and headers may hold secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -276,13 +289,7 @@ impl Layers {
             cert: find(|tls| &tls.cert_file).or(named.cert),
             key: find(|tls| &tls.key_file).or(named.key),
         };
-        match (&files.cert, &files.key) {
-            (Some((_, place)), None) => Err(ConfigError::new(place, "the client's certificate has no key")
-                .hint("set `key_file` beside it")),
-            (None, Some((_, place))) => Err(ConfigError::new(place, "the client's key has no certificate")
-                .hint("set `cert_file` beside it")),
-            (Some(_), Some(_)) | (None, None) => Ok(files),
-        }
+        files.whole()
     }
 }
 

@@ -28,7 +28,9 @@ pub use monitored::{Monitored, Role};
 pub use readings::Readings;
 pub use recorder::{Counter, Recorder};
 pub use rules::file as rule_file;
-pub use samples::{Known, Sample, Series, Taking};
+#[cfg(test)]
+pub use samples::Series;
+pub use samples::{Known, Sample, Taking};
 pub use span::{Sampling, Span, SpanName, Tracer};
 
 #[cfg(test)]

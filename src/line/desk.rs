@@ -24,6 +24,7 @@ use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::kaizen::{Collector, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
+use crate::logging;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
 use crate::receipt::{Gist, ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender, Tide};
@@ -500,6 +501,18 @@ impl Line for Desk {
 
     fn metrics(&self, format: Format) -> String {
         self.0.collector.borrow().page(&self.readings(), format)
+    }
+
+    fn log_levels(&self) -> String {
+        logging::levels().to_string()
+    }
+
+    fn change_log_levels(&self, change: &str, said: Said) -> Result<String, String> {
+        let levels =
+            logging::change_levels(change).map_err(|wrong| format!("{}; {}", wrong.what, wrong.hint))?;
+        let Said { actor, reason } = said;
+        tracing::info!(target: "gemba::operator", %actor, reason = %reason, change, "levels of the log were changed");
+        Ok(levels.to_string())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -49,9 +50,14 @@ pub struct Start<'a> {
     pub restarts: Arc<Mutex<Restarts>>,
 }
 
+/// One step of a start may take so long: opening the state, or the log.
+const STEP: Duration = Duration::from_mins(5);
+
 impl Start<'_> {
-    /// Between the steps of a long start: shall it go on?
+    /// Between the steps of a long start: shall it go on? The service manager hears that it does.
     pub fn go_on(&self) -> Result<(), ServeError> {
+        self.orders.service.takes_longer(STEP, "starts");
+        self.orders.service.lives();
         if self.orders.drain.is_on() { Err(ServeError::ToldToEnd) } else { Ok(()) }
     }
 }

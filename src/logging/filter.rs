@@ -5,10 +5,11 @@ use std::fmt;
 use tracing::level_filters::LevelFilter;
 
 /// Targets of events, by layer. Those of libraries are never written: what they tell of may hold headers, and so tokens.
-pub const TARGETS: [&str; 10] = [
+pub const TARGETS: [&str; 11] = [
     "gemba::config",
     "gemba::disk",
     "gemba::net",
+    "gemba::tls",
     "gemba::ingress",
     "gemba::kanban",
     "gemba::jidoka",
@@ -17,6 +18,8 @@ pub const TARGETS: [&str; 10] = [
     "gemba::operator",
     "gemba::line",
 ];
+/// What is told of TLS towards others has a file of its own, where one is configured.
+pub const TLS: &str = "gemba::tls";
 /// Stands for all targets.
 const ROOT: &str = "gemba";
 const LEVELS: [(&str, LevelFilter); 6] = [
@@ -46,6 +49,12 @@ impl Filter {
     /// # Errors
     /// What is wrong with it, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, WrongFilter> {
+        let (all, named) = Self::read(text)?;
+        Ok(Self(named.map(|level| level.or(all).unwrap_or(LevelFilter::INFO))))
+    }
+
+    /// The level that stands alone, and those of targets.
+    fn read(text: &str) -> Result<(Option<LevelFilter>, [Option<LevelFilter>; TARGETS.len()]), WrongFilter> {
         let (mut all, mut named) = (None, [None; TARGETS.len()]);
         for part in text.split(',').map(str::trim) {
             let twice = || wrong(format!("`{part}` sets a level that was set before"), "keep one of the two");
@@ -66,7 +75,20 @@ impl Filter {
                 return Err(twice());
             }
         }
-        Ok(Self(named.map(|level| level.or(all).unwrap_or(LevelFilter::INFO))))
+        Ok((all, named))
+    }
+
+    /// The same but for what `text` names. A level that stands alone is that of every target that it does not name.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write instead.
+    pub fn changed(&self, text: &str) -> Result<Self, WrongFilter> {
+        let (all, named) = Self::read(text)?;
+        let mut levels = self.0;
+        for (level, named) in levels.iter_mut().zip(named) {
+            *level = named.or(all).unwrap_or(*level);
+        }
+        Ok(Self(levels))
     }
 
     /// What is written of a target.
@@ -78,6 +100,17 @@ impl Filter {
     /// The most that is written of any.
     pub(super) fn most(&self) -> LevelFilter {
         self.0.into_iter().max().unwrap_or(LevelFilter::OFF)
+    }
+}
+
+/// Every target with its level, as [`Filter::parse`] reads it.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (target, level)) in TARGETS.iter().zip(self.0).enumerate() {
+            let name = LEVELS.iter().find(|(_, known)| *known == level).map_or("off", |(name, _)| name);
+            write!(f, "{}{target}={name}", if number == 0 { "" } else { "," })?;
+        }
+        Ok(())
     }
 }
 
@@ -162,6 +195,20 @@ mod tests {
             assert_eq!(filter.level("gemba::kanbans"), LevelFilter::OFF, "{text}");
         }
         assert_eq!(Filter::parse("info"), Ok(Filter::default()));
+    }
+
+    #[test]
+    fn a_change_leaves_what_it_does_not_name() {
+        let filter = Filter::parse("warn,gemba::kanban=debug").unwrap();
+        let changed = filter.changed("gemba::line=trace").unwrap();
+        assert_eq!(changed.level("gemba::kanban"), LevelFilter::DEBUG);
+        assert_eq!(
+            (changed.level("gemba::line"), changed.level(TLS)),
+            (LevelFilter::TRACE, LevelFilter::WARN)
+        );
+        assert_eq!(filter.changed("error").unwrap(), Filter::parse("error").unwrap());
+        assert_eq!(Filter::parse(&changed.to_string()), Ok(changed));
+        assert!(filter.changed("gemba::lin=trace").unwrap_err().hint.contains("gemba::line"));
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn level_name(level: Level) -> &'static str {
 }
 
 /// RFC 3339 in UTC. A clock that stands outside its years shows the nearest that can be written.
-fn time(now: UnixMillis) -> String {
+pub(super) fn time(now: UnixMillis) -> String {
     let millis = i64::try_from(now.0.min(crate::clock::WALL_MILLIS_MAX)).unwrap_or_default();
     let time = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
     format!("{time:.3}")

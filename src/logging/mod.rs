@@ -7,8 +7,11 @@
 //! Each place of an event has a budget of lines, so that a fault that lasts, or somebody who provokes one, does not fill the
 //! log; what is beyond it is counted, and the next line of the place says how many were left out.
 
+mod destination;
+mod file;
 mod filter;
 mod format;
+mod syslog;
 #[cfg(test)]
 mod tests;
 
@@ -17,15 +20,21 @@ use std::io::{self, IsTerminal as _};
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread;
+use std::time::Duration;
 
 use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-pub use filter::Filter;
+use destination::Line;
+pub use destination::{Content, Destination};
+pub use file::{FilePlan, LogFile};
+use filter::TLS;
+pub use filter::{Filter, WrongFilter};
 use format::Stamp;
 pub use format::{Format, is_order};
+pub use syslog::{FACILITIES, Framing, Syslog, SyslogPlan, Transport};
 
 use crate::clock::{self, Instant};
 use crate::diagnostics;
@@ -68,7 +77,7 @@ pub fn tell_of_panics() {
     std::panic::set_hook(Box::new(|panic| {
         tell_of_panic(panic);
         // The process may abort right after.
-        diagnostics::flush(PANIC_WAIT);
+        flush(PANIC_WAIT);
     }));
 }
 
@@ -78,6 +87,52 @@ pub fn configure(settings: Settings) {
         *logger.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
         tracing::callsite::rebuild_interest_cache();
     }
+}
+
+/// Has events go to these, too, from here on.
+pub fn add(destinations: Vec<Arc<Destination>>) {
+    if let Some(logger) = LOGGER.get() {
+        logger.destinations.write().unwrap_or_else(PoisonError::into_inner).extend(destinations);
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
+/// Files are opened anew, and receivers connected to.
+pub fn reopen() {
+    if let Some(logger) = LOGGER.get() {
+        logger.destinations().iter().for_each(|destination| destination.reopen());
+    }
+}
+
+/// Waits until everything that was told is written or lost, at most so long.
+pub fn flush(limit: Duration) {
+    let until = std::time::Instant::now() + limit;
+    if let Some(logger) = LOGGER.get() {
+        let destinations = logger.destinations().clone();
+        for destination in &destinations {
+            destination.flush(until);
+        }
+    }
+    diagnostics::flush(until.saturating_duration_since(std::time::Instant::now()));
+}
+
+/// The levels that hold.
+#[must_use]
+pub fn levels() -> Filter {
+    LOGGER.get().map_or_else(Filter::default, |logger| logger.settings().filter.clone())
+}
+
+/// Changes levels, until the next start: those that `change` names, and for all others what held.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub fn change_levels(change: &str) -> Result<Filter, WrongFilter> {
+    let filter = levels().changed(change)?;
+    if let Some(logger) = LOGGER.get() {
+        logger.settings.write().unwrap_or_else(PoisonError::into_inner).filter = filter.clone();
+        tracing::callsite::rebuild_interest_cache();
+    }
+    Ok(filter)
 }
 
 /// Events that had no line, since their place had too many.
@@ -103,6 +158,7 @@ fn tell_of_panic(panic: &PanicHookInfo<'_>) {
 /// Writes events as lines.
 struct Logger {
     settings: RwLock<Settings>,
+    destinations: RwLock<Vec<Arc<Destination>>>,
     budgets: Mutex<Budgets>,
     wall: fn() -> UnixMillis,
     write: fn(String),
@@ -145,11 +201,26 @@ impl Budget {
 
 impl Logger {
     fn new(settings: Settings, wall: fn() -> UnixMillis, write: fn(String)) -> Self {
-        Self { settings: RwLock::new(settings), budgets: Mutex::default(), wall, write }
+        let (destinations, budgets) = (RwLock::default(), Mutex::default());
+        Self { settings: RwLock::new(settings), destinations, budgets, wall, write }
     }
 
     fn settings(&self) -> std::sync::RwLockReadGuard<'_, Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn destinations(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<Destination>>> {
+        self.destinations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what is told of TLS goes somewhere, whatever the levels say.
+    fn tells_of_tls(&self) -> bool {
+        self.destinations().iter().any(|destination| destination.content == Content::Tls)
+    }
+
+    /// Whether the levels let it through.
+    fn is_let_through(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.settings().filter.level(metadata.target())
     }
 
     fn budgets(&self) -> std::sync::MutexGuard<'_, Budgets> {
@@ -176,17 +247,42 @@ impl Subscriber for Logger {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.settings().filter.level(metadata.target())
+        let of_tls = || metadata.target() == TLS && *metadata.level() <= Level::DEBUG && self.tells_of_tls();
+        metadata.is_event() && (self.is_let_through(metadata) || of_tls())
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.settings().filter.most())
+        let most = self.settings().filter.most();
+        Some(if self.tells_of_tls() { most.max(LevelFilter::DEBUG) } else { most })
     }
 
     fn event(&self, event: &Event<'_>) {
-        if let Some(left_out) = self.take_line(event.metadata()) {
+        let metadata = event.metadata();
+        let Some(left_out) = self.take_line(metadata) else { return };
+        let stamp = Stamp { now: (self.wall)(), left_out };
+        let is_let_through = self.is_let_through(metadata);
+        if is_let_through {
             let format = self.settings().format;
-            (self.write)(format.line(event, Stamp { now: (self.wall)(), left_out }));
+            (self.write)(format.line(event, stamp));
+        }
+        let destinations = self.destinations();
+        if destinations.is_empty() {
+            return;
+        }
+        let line = Line {
+            now: stamp.now,
+            level: *metadata.level(),
+            target: metadata.target(),
+            json: Format::Json.line(event, stamp).into(),
+        };
+        for destination in destinations.iter() {
+            let takes = match destination.content {
+                Content::All => is_let_through,
+                Content::Tls => metadata.target() == TLS,
+            };
+            if takes {
+                destination.offer(&line);
+            }
         }
     }
 

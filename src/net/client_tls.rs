@@ -125,12 +125,12 @@ impl ClientTls {
         match self.files.read() {
             Ok(config) => {
                 (held.stamps, held.config, held.is_told) = (stamps, config, false);
-                tracing::info!(target: "gemba::net", whom, "files of TLS were read anew");
+                tracing::info!(target: "gemba::tls", whom, "files of TLS were read anew");
             }
             // The stamps stay, so that they are read again.
             Err(error) if !std::mem::replace(&mut held.is_told, true) => {
                 tracing::warn!(
-                    target: "gemba::net",
+                    target: "gemba::tls",
                     whom,
                     reason = %error,
                     "files of TLS changed and are not taken: those before them hold"

@@ -69,6 +69,14 @@ pub fn client_with(
     Ok(Arc::new(config))
 }
 
+/// A connection to `host` is encrypted.
+pub fn tell_of_handshake(host: &str, connection: &rustls::ClientConnection) {
+    let protocol = connection.protocol_version().and_then(|version| version.as_str());
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let resumed = connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+    tracing::debug!(target: "gemba::tls", host, protocol, suite, resumed, "a TLS handshake succeeded");
+}
+
 /// HTTP/2, as ALPN names it.
 pub const H2: &[u8] = b"h2";
 /// What an HTTP client offers.

@@ -54,6 +54,10 @@ pub trait Line {
     fn health(&self) -> Vec<StageHealth>;
     fn status(&self) -> NodeStatus;
     fn metrics(&self, format: Format) -> String;
+    /// The levels of the log, as its filter is written.
+    fn log_levels(&self) -> String;
+    /// Changes those that are named, until the next start. Says what is wrong with it, and what to write instead.
+    fn change_log_levels(&self, change: &str, said: Said) -> Result<String, String>;
 }
 
 /// What stands in the body of an operation.
@@ -62,6 +66,7 @@ pub(super) enum Body {
     Nothing,
     Reason,
     ReasonAndQuota,
+    ReasonAndLevel,
 }
 
 /// A request, read.
@@ -73,6 +78,8 @@ pub(super) struct Asked {
     /// Who orders, and why: of operations whose body has a reason.
     pub said: Option<Said>,
     pub quota_remaining: Option<u32>,
+    /// A change of the log's levels.
+    pub level: Option<String>,
     /// How the metrics are to be written.
     pub format: Format,
     /// May be told more than that the node is ready or not.
@@ -111,7 +118,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 21] = [
+pub static OPERATIONS: [Operation; 23] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -145,6 +152,30 @@ pub static OPERATIONS: [Operation; 21] = [
         parameters: &[],
         body: Body::Nothing,
         answer: |line, _| Box::pin(async move { shown(&line.status()) }),
+    },
+    Operation {
+        request: "GET /v1/log/level",
+        need: Need::Role(Role::Viewer),
+        command: Some("log show"),
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |line, _| Box::pin(async move { shown(&json!({"level": line.log_levels()})) }),
+    },
+    Operation {
+        request: "POST /v1/log/level",
+        need: Need::Role(Role::Admin),
+        command: Some("log level"),
+        parameters: &[],
+        body: Body::ReasonAndLevel,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let level = asked.level.as_deref();
+                let level = level.ok_or("`level` is missing: such as `gemba::kanban=debug`");
+                let level = level.map_err(|wrong| Failed::Wrong(wrong.into()))?;
+                let levels = line.change_log_levels(level, asked.said()?).map_err(Failed::Wrong)?;
+                shown(&json!({"level": levels}))
+            })
+        },
     },
     Operation {
         request: "GET /v1/signals/{tenant}/{id}",

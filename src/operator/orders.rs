@@ -19,6 +19,8 @@ struct Order {
     reason: Option<Value>,
     /// Of `quota` only.
     quota_remaining: Option<Value>,
+    /// Of levels of the log only.
+    level: Option<Value>,
 }
 
 /// Why a body is no order.
@@ -67,7 +69,8 @@ pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming)
         let unfit = |error| NoOrder::Wrong(format!("the body is not as it should be: {error}"));
         serde_json::from_slice(&bytes).map_err(unfit)?
     };
-    if is == Body::Nothing && (order.reason.is_some() || order.quota_remaining.is_some()) {
+    let says = order.reason.is_some() || order.quota_remaining.is_some() || order.level.is_some();
+    if is == Body::Nothing && says {
         return Err(NoOrder::Wrong("this request has no body".into()));
     }
     let reason = order.reason.as_ref().map(|reason| reason.as_str().ok_or(NOT_TEXT)).transpose();
@@ -79,6 +82,11 @@ pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming)
     if order.quota_remaining.is_some() && is != Body::ReasonAndQuota {
         return Err(NoOrder::Wrong("`quota_remaining` belongs to an order of quota".into()));
     }
+    if order.level.is_some() && is != Body::ReasonAndLevel {
+        return Err(NoOrder::Wrong("`level` belongs to a change of the log's levels".into()));
+    }
+    let level = order.level.map(|level| level.as_str().map(str::to_owned).ok_or("`level` must be text"));
+    asked.level = level.transpose().map_err(|what| NoOrder::Wrong(what.into()))?;
     asked.said = reason.map(|reason| Said { actor: actor.into(), reason: reason.into() });
     let count = |value: Value| value.as_u64().and_then(|count| count.try_into().ok());
     let quota = order.quota_remaining.map(|value| count(value).ok_or_else(not_a_count)).transpose();

@@ -27,7 +27,7 @@ const MAY_KNOW: [(&str, &[&str]); 40] = [
     ("clock", &["event", "limits"]),
     ("fault", &[]),
     ("diagnostics", &["limits"]),
-    ("logging", &["diagnostics", "event", "clock", "limits"]),
+    ("logging", &["diagnostics", "event", "clock", "kaizen", "limits"]),
     ("descriptors", &["limits"]),
     ("ring", &["clock"]),
     ("disk", &["clock", "descriptors", "limits"]),

@@ -20,6 +20,7 @@ mod limits;
 mod listening;
 mod load;
 mod logging;
+mod logs;
 mod metrics;
 mod not_signals;
 mod operator;
