@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_share_that_is_chosen_is_the_ratio() {
-        let sampling = |ratio| Sampling { ratio, trusts: true, slow: None, journal: 1 };
+        let sampling = |ratio| Sampling { ratio, trusts: true, slow: None, journal: 1, decides: true };
         let share = |ratio| {
             let chooser = Chooser::new(sampling(ratio));
             (0..200_000).filter(|_| chooser.choose(&HeaderMap::new()).is_recorded).count()
@@ -224,7 +224,7 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
         );
         let choose = |trusts, values: &[&str]| {
-            let sampling = Sampling { ratio: 0.0, trusts, slow: None, journal: 1 };
+            let sampling = Sampling { ratio: 0.0, trusts, slow: None, journal: 1, decides: true };
             let Choice { parent, link, is_recorded } = Chooser::new(sampling).choose(&headers(values));
             (parent.is_some(), link.is_some(), is_recorded)
         };

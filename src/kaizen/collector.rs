@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use super::exposition::{Bucket, Format, Page, Show};
+use super::exemplars::Exemplars;
+use super::exposition::{Bucket, Exemplar, Format, Page, Show};
 use super::heartbeat::{Heartbeat, HeartbeatView};
 use super::metric::{Kind, Metric, Recorded, Stage};
 use super::readings::Readings;
@@ -20,6 +21,7 @@ pub struct Collector {
     sampling: Option<Sampling>,
     lanes: Vec<Arc<SpanLane>>,
     beats: Vec<Arc<HeartbeatView>>,
+    exemplars: Exemplars,
 }
 
 /// Sets per thread: one in use, one on its way, one being merged.
@@ -37,6 +39,7 @@ impl Collector {
             sampling: None,
             lanes: Vec::new(),
             beats: Vec::new(),
+            exemplars: Exemplars::default(),
         })
     }
 
@@ -80,9 +83,12 @@ impl Collector {
     }
 
     /// Takes the spans that were told.
-    pub fn take_spans(&self, mut take: impl FnMut(Span)) {
+    pub fn take_spans(&mut self, mut take: impl FnMut(Span)) {
         for lane in &self.lanes {
             while let Some(span) = lane.pop() {
+                if let Some(sampling) = &self.sampling {
+                    self.exemplars.note(&span, sampling);
+                }
                 take(span);
             }
         }
@@ -158,11 +164,14 @@ impl Collector {
     fn histograms(&self, page: &mut impl Show, metric: Metric, recorded: Recorded, bounds: &[f64]) {
         let of = |stage: Stage| &self.total.stages[stage as usize];
         match recorded {
-            Recorded::Stage(stage) => histogram(page, metric, &[], of(stage), bounds),
-            Recorded::Batch => histogram(page, metric, &[], &self.total.batch, bounds),
+            Recorded::Stage(stage) => histogram(page, metric, &[], of(stage), bounds, &self.exemplars),
+            Recorded::Batch => {
+                histogram(page, metric, &[], &self.total.batch, bounds, &self.exemplars);
+            }
             Recorded::EachStage => {
                 for stage in Stage::ALL {
-                    histogram(page, metric, &[stage.into_str().into()], of(stage), bounds);
+                    let labels = [stage.into_str().into()];
+                    histogram(page, metric, &labels, of(stage), bounds, &self.exemplars);
                 }
             }
         }
@@ -181,13 +190,23 @@ fn histogram(
     labels: &[Box<str>],
     values: &Histogram<u64>,
     bounds: &[f64],
+    exemplars: &Exemplars,
 ) {
     let per_unit = metric.declared().unit.recorded();
     let upto = |bound: f64| values.count_between(0, (bound * per_unit).round() as u64);
-    let buckets: Vec<Bucket> =
-        bounds.iter().map(|bound| Bucket { bound: *bound, count: upto(*bound) }).collect();
+    let counts = bounds.iter().map(|bound| (*bound, upto(*bound))).chain([(f64::INFINITY, values.len())]);
+    let mut before = (f64::NEG_INFINITY, 0);
+    let buckets: Vec<Bucket> = counts
+        .map(|(bound, count)| {
+            let (above, others) = std::mem::replace(&mut before, (bound, count));
+            let is_in = |exemplar: &&Exemplar| exemplar.value > above && exemplar.value <= bound;
+            // A histogram tells values apart to a hundredth: one near a bound may have been counted on its other side.
+            let exemplar = exemplars.of(metric).find(is_in).filter(|_| count > others).cloned();
+            Bucket { bound, count, exemplar }
+        })
+        .collect();
     let sum: f64 =
         values.iter_recorded().map(|v| v.value_iterated_to() as f64 * v.count_at_value() as f64).sum();
     // Of no numbers the sum is -0.
-    page.histogram(metric, labels, &buckets, values.len(), sum / per_unit + 0.0);
+    page.histogram(metric, labels, &buckets, sum / per_unit + 0.0);
 }

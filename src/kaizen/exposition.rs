@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::metric::{Kind, Metric};
+use crate::trace::TraceContext;
 
 /// How a page is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,8 +73,8 @@ pub trait Show {
     /// A counter or gauge.
     fn sample(&mut self, metric: Metric, labels: &[Box<str>], value: f64);
 
-    /// Of a histogram, with the buckets that have a bound.
-    fn histogram(&mut self, metric: Metric, labels: &[Box<str>], buckets: &[Bucket], count: u64, sum: f64);
+    /// Of a histogram; the last bucket has no bound, and so counts all.
+    fn histogram(&mut self, metric: Metric, labels: &[Box<str>], buckets: &[Bucket], sum: f64);
 }
 
 /// A page that is being written.
@@ -83,11 +84,25 @@ pub struct Page {
     text: String,
 }
 
-/// One bucket: its upper bound in the metric's unit, and how many values are not above it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// One bucket: its upper bound in the metric's unit, how many values are not above it, and one that is in it and in no other.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bucket {
+    /// Infinite where there is none.
     pub bound: f64,
     pub count: u64,
+    pub exemplar: Option<Exemplar>,
+}
+
+/// A value whose trace was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    pub trace: TraceContext,
+    /// The number of the signal that its receipt is named after; `None` where none is made here.
+    pub receipt: Option<u64>,
+    /// In the metric's unit.
+    pub value: f64,
+    /// Milliseconds since 1970.
+    pub time: u64,
 }
 
 impl Page {
@@ -102,6 +117,17 @@ impl Page {
             self.text.push_str("# EOF\n");
         }
         self.text
+    }
+
+    /// OpenMetrics 1.0, section "Exemplars": at most 128 characters of names and values.
+    fn exemplar(&mut self, exemplar: &Exemplar) {
+        let Exemplar { trace, receipt, value, time } = exemplar;
+        let id = u128::from_be_bytes(trace.id());
+        let _infallible = write!(self.text, " # {{trace_id=\"{id:032x}\",span_id=\"{}\"", trace.span);
+        if let Some(seq) = receipt {
+            let _infallible = write!(self.text, ",receipt_id=\"r-{seq:016x}-00\"");
+        }
+        let _infallible = write!(self.text, "}} {value} {}.{:03}", time / 1000, time % 1000);
     }
 
     fn series(&mut self, metric: Metric, suffix: &str, labels: &[Box<str>], le: Option<&str>) {
@@ -148,24 +174,27 @@ impl Show for Page {
         let _infallible = writeln!(self.text, " {value}");
     }
 
-    fn histogram(&mut self, metric: Metric, labels: &[Box<str>], buckets: &[Bucket], count: u64, sum: f64) {
+    fn histogram(&mut self, metric: Metric, labels: &[Box<str>], buckets: &[Bucket], sum: f64) {
         for bucket in buckets {
             let bound = bound(bucket.bound, self.format);
             self.series(metric, "_bucket", labels, Some(&bound));
-            let _infallible = writeln!(self.text, " {}", bucket.count);
+            let _infallible = write!(self.text, " {}", bucket.count);
+            if let Some(exemplar) = bucket.exemplar.as_ref().filter(|_| self.format == Format::OpenMetrics) {
+                self.exemplar(exemplar);
+            }
+            self.text.push('\n');
         }
-        self.series(metric, "_bucket", labels, Some("+Inf"));
-        let _infallible = writeln!(self.text, " {count}");
         self.series(metric, "_sum", labels, None);
         let _infallible = writeln!(self.text, " {sum}");
         self.series(metric, "_count", labels, None);
-        let _infallible = writeln!(self.text, " {count}");
+        let _infallible = writeln!(self.text, " {}", buckets.last().map_or(0, |all| all.count));
     }
 }
 
 /// OpenMetrics 1.0, section "Considerations: Canonical Numbers": a float, with two digits of exponent where it is small.
 fn bound(bound: f64, format: Format) -> String {
     match format {
+        _ if bound.is_infinite() => "+Inf".into(),
         Format::Text => bound_of_text(bound),
         Format::OpenMetrics if bound < 1e-4 => {
             let short = format!("{bound:e}");
@@ -178,7 +207,7 @@ fn bound(bound: f64, format: Format) -> String {
 
 /// As text 0.0.4 has it, and so a scraped series.
 pub fn bound_of_text(bound: f64) -> String {
-    bound.to_string()
+    if bound.is_infinite() { "+Inf".into() } else { bound.to_string() }
 }
 
 /// The help of text 0.0.4 leaves quotes as they are.

@@ -6,6 +6,7 @@
 
 mod collector;
 mod dashboard;
+mod exemplars;
 mod exposition;
 mod heartbeat;
 mod metric;

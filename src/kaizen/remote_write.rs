@@ -175,8 +175,8 @@ mod tests {
         let mut taking = Known::default().take(&outer);
         taking.sample(Metric::QueueDepth, &[], 3.0);
         taking.sample(Metric::Signals, &["accepted".into()], 5.0);
-        let bucket = Bucket { bound: 0.0001, count: 1 };
-        taking.histogram(Metric::FsyncSeconds, &[], &[bucket], 2, 0.5);
+        let bucket = |bound, count| Bucket { bound, count, exemplar: None };
+        taking.histogram(Metric::FsyncSeconds, &[], &[bucket(0.0001, 1), bucket(f64::INFINITY, 2)], 0.5);
         let (taken, gone, known) = taking.end();
         assert!(gone.is_empty());
         let (_, gone, _) = known.take(&outer).end();

@@ -88,13 +88,12 @@ impl Show for Taking<'_> {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
-    fn histogram(&mut self, metric: Metric, labels: &[Box<str>], buckets: &[Bucket], count: u64, sum: f64) {
+    fn histogram(&mut self, metric: Metric, labels: &[Box<str>], buckets: &[Bucket], sum: f64) {
         for bucket in buckets {
             let bound = bound_of_text(bucket.bound);
             self.add(metric, "_bucket", labels, Some(&bound), bucket.count as f64);
         }
-        self.add(metric, "_bucket", labels, Some("+Inf"), count as f64);
         self.add(metric, "_sum", labels, None, sum);
-        self.add(metric, "_count", labels, None, count as f64);
+        self.add(metric, "_count", labels, None, buckets.last().map_or(0, |all| all.count) as f64);
     }
 }

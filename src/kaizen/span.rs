@@ -133,6 +133,8 @@ pub struct Sampling {
     pub slow: Option<Duration>,
     /// The journal's id, from which traces of what was not chosen are derived.
     pub journal: u64,
+    /// Signals are decided on here, so that each has a receipt.
+    pub decides: bool,
 }
 
 /// Spans on their way from one thread to their exporter.

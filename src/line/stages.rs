@@ -97,7 +97,7 @@ impl Line {
             wire(front::threads(settings), shards, Idle::sharing(threads, cores::processors()));
         let depths: Arc<[Gauge]> = gauges.into();
         let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
-        let sampling = settings.telemetry.traces.as_ref().map(|plan| plan.sampling(lineage.id.0));
+        let sampling = settings.telemetry.traces.as_ref().map(|plan| plan.sampling(lineage.id.0, shards > 0));
         let mut collector = Collector::new().ok_or(ServeError::Histograms)?.tracing(sampling);
         let (tell, told) = mpsc::channel();
         let stops = Stops {

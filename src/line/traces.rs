@@ -40,8 +40,8 @@ pub struct Plan {
 impl Plan {
     /// For those who choose.
     #[must_use]
-    pub fn sampling(&self, journal: u64) -> Sampling {
-        Sampling { ratio: self.ratio, trusts: self.trusts, slow: self.slow, journal }
+    pub fn sampling(&self, journal: u64, decides: bool) -> Sampling {
+        Sampling { ratio: self.ratio, trusts: self.trusts, slow: self.slow, journal, decides }
     }
 }
 
@@ -104,11 +104,11 @@ impl Traces {
         let mut look = tokio::time::interval(SPANS_LOOK);
         loop {
             look.tick().await;
-            self.take(&collector.borrow());
+            self.take(&mut collector.borrow_mut());
         }
     }
 
-    fn take(&self, collector: &Collector) {
+    fn take(&self, collector: &mut Collector) {
         let mut waiting = self.waiting.borrow_mut();
         let most = self.plan.queue_size.saturating_sub(self.sending.borrow().len());
         collector.take_spans(|span| {
@@ -235,7 +235,7 @@ impl Traces {
 
     /// The last of it, at an orderly end: what is not taken soon is lost.
     pub async fn end(&self, collector: &RefCell<Collector>) {
-        self.take(&collector.borrow());
+        self.take(&mut collector.borrow_mut());
         let last = async {
             loop {
                 if self.sending.borrow().is_empty() {

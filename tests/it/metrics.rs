@@ -123,7 +123,21 @@ fn the_strict_parser_of_others_reads_openmetrics() {
         return missing("target/prometheus", "tests/prometheus/install").unwrap_or_default();
     }
     let golden = std::fs::read_to_string(root().join("src/kaizen/tests/page.openmetrics.txt")).unwrap();
-    let live = page(&used(), &[OPEN_METRICS]).text();
+    let node = used();
+    let until = Instant::now() + PATIENCE;
+    // Latency leads to a trace and to a receipt.
+    let live = loop {
+        let live = page(&node, &[OPEN_METRICS]).text();
+        let exemplar = live
+            .lines()
+            .find(|line| line.starts_with("gemba_request_seconds_bucket") && line.contains(" # {"));
+        if exemplar.is_some_and(|line| line.contains("trace_id=") && line.contains("receipt_id=\"r-")) {
+            break live;
+        }
+        assert!(Instant::now() < until, "{live}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(!page(&node, &[]).text().contains(" # {"), "text 0.0.4 has none");
     for (text, is_golden) in [(&golden, true), (&live, false)] {
         let script = root().join("tests/prometheus/openmetrics.py");
         let output = fed(Command::new(&python).arg(script), text);
