@@ -212,6 +212,8 @@ pub const SPANS_MAX: u32 = 65_536;
 /// Receivers of traces, and header fields of each request to them.
 pub const OTLP_ENDPOINTS_MAX: usize = 8;
 pub const OTLP_HEADERS_MAX: usize = 32;
+/// Signals that failed or were slow, and were not chosen, of which one thread tells in a second.
+pub const UNCHOSEN_TRACES_PER_SECOND: u32 = 20;
 /// Signals of one request that are traced at most.
 pub const TRACED_SIGNALS_MAX: usize = 16;
 /// Spans of traced signals on their way from one thread to their exporter, which looks every 50 ms.

@@ -1,6 +1,7 @@
 //! Spans of traced signals: a stage that worked on one says so when it is done, to a bounded lane of its own from which they
 //! are exported. A stage never waits for that: without room a span is lost, and counted.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use crossbeam::queue::ArrayQueue;
 use strum::IntoStaticStr;
 
 use super::metric::Metric;
-use crate::clock::Instant;
-use crate::limits::SPANS_LANE;
+use crate::clock::{self, Instant};
+use crate::limits::{SPANS_LANE, UNCHOSEN_TRACES_PER_SECOND};
 use crate::trace::{SpanId, TraceContext};
 
 /// What a span is of. The numbers are part of its id.
@@ -161,15 +162,17 @@ impl std::fmt::Debug for SpanLane {
 }
 
 /// How one thread tells of traced signals.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Tracer {
     pub sampling: Sampling,
     lane: Arc<SpanLane>,
+    /// The second in which a trace was told of last that was not chosen, and how many were in it.
+    unchosen: Cell<(u64, u32)>,
 }
 
 impl Tracer {
     pub(super) fn new(sampling: Sampling, lane: Arc<SpanLane>) -> Self {
-        Self { sampling, lane }
+        Self { sampling, lane, unchosen: Cell::new((0, 0)) }
     }
 
     /// Of a trace that was chosen.
@@ -179,10 +182,15 @@ impl Tracer {
         }
     }
 
-    /// Whether what failed or was slow may be told of too: it leaves room for what was chosen.
-    #[must_use]
-    pub fn has_room_for_unchosen(&self) -> bool {
-        self.lane.spans.len() < SPANS_LANE / 2
+    /// Whether what failed or was slow may be told of, too. A backlog makes every signal slow: so many in a second say what there
+    /// is to say, and leave room for what was chosen.
+    fn may_tell_of_unchosen(&self) -> bool {
+        let now = clock::millis() / 1000;
+        let (second, told) = self.unchosen.get();
+        let told = if second == now { told } else { 0 };
+        let may = told < UNCHOSEN_TRACES_PER_SECOND && self.lane.spans.len() < SPANS_LANE / 2;
+        self.unchosen.set((now, told + u32::from(may)));
+        may
     }
 
     /// Whether that is slow.
@@ -191,11 +199,26 @@ impl Tracer {
         self.sampling.slow.is_some_and(|slow| took > slow)
     }
 
-    /// The trace to record for a signal that was not chosen, and failed or was slow; `None` where there is no room.
+    /// The trace to record for a signal that was not chosen, and failed or was slow; `None` where enough were.
     #[must_use]
     pub fn unchosen(&self, carried: Option<TraceContext>, seq: u64) -> Option<TraceContext> {
         let trace = carried.map(TraceContext::sampled);
-        self.has_room_for_unchosen()
+        self.may_tell_of_unchosen()
             .then(|| trace.unwrap_or_else(|| TraceContext::derived(self.sampling.journal, seq)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_in_which_everything_is_slow_is_told_of_in_part() {
+        let sampling = Sampling { ratio: 0.0, trusts: true, slow: None, journal: 1, decides: true };
+        let tracer = Tracer::new(sampling, SpanLane::new());
+        let told = (0..10_000).filter(|seq| tracer.unchosen(None, *seq).is_some()).count();
+        let most = UNCHOSEN_TRACES_PER_SECOND as usize;
+        // The second may have changed meanwhile.
+        assert!((most..=2 * most).contains(&told), "{told}");
     }
 }
