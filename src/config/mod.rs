@@ -41,7 +41,7 @@ pub use layer::{
 };
 use layer::{FilePath, Layer};
 use layers::Layers;
-pub use logging::{LogFile, Logging, Syslog};
+pub use logging::{LogFile, Syslog};
 pub use opentelemetry::{OpenTelemetry, TlsFiles};
 pub use packs::PackFile;
 pub use prometheus::{Login, Prometheus};

@@ -124,8 +124,8 @@ fn starts(metric: Metric) -> bool {
 pub enum Answer {
     /// So many of its samples were written.
     Written(u64),
-    /// The receiver speaks 1.0 only: the same again in that.
-    OtherVersion,
+    /// The same again in 1.0. It is certain that the receiver speaks that alone, or it may have refused the samples.
+    OtherVersion { is_certain: bool },
     /// It may be different the next time, and not sooner than the receiver asked for.
     Again(Option<Duration>),
     /// It would be the same the next time.
@@ -150,12 +150,13 @@ impl Answer {
     pub fn of(said: &Said, version: Version, count: u64, is_proven: bool) -> Self {
         match (said.status, version) {
             (200..=299, Version::One) => Self::Written(count),
-            (200..=299, Version::Two) if said.says_written => {
+            // A part may be written, and the rest refused by 400.
+            (200..=299 | 400, Version::Two) if said.says_written => {
                 Self::Written(said.samples.unwrap_or(0).min(count))
             }
             // One that knows only 1.0 takes it for an empty request of that, and says that all is well.
-            (200..=299 | 415, Version::Two) => Self::OtherVersion,
-            (400, Version::Two) if !is_proven => Self::OtherVersion,
+            (200..=299 | 415, Version::Two) => Self::OtherVersion { is_certain: true },
+            (400, Version::Two) if !is_proven => Self::OtherVersion { is_certain: false },
             (429 | 500..=599, _) => Self::Again(said.after),
             _ => Self::Refused,
         }
@@ -249,9 +250,13 @@ mod tests {
                         let said = Said { status, after, samples, says_written };
                         let expected = match (status, version, says_written) {
                             (200..=299, Version::One, _) => Answer::Written(10),
-                            (200..=299, Version::Two, true) => Answer::Written(samples.unwrap_or(0).min(10)),
-                            (200..=299 | 415, Version::Two, _) => Answer::OtherVersion,
-                            (400, Version::Two, _) if !is_proven => Answer::OtherVersion,
+                            (200..=299 | 400, Version::Two, true) => {
+                                Answer::Written(samples.unwrap_or(0).min(10))
+                            }
+                            (200..=299 | 415, Version::Two, _) => Answer::OtherVersion { is_certain: true },
+                            (400, Version::Two, _) if !is_proven => {
+                                Answer::OtherVersion { is_certain: false }
+                            }
                             (429 | 500..=599, ..) => Answer::Again(after),
                             _ => Answer::Refused,
                         };

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -43,6 +43,8 @@ impl std::fmt::Debug for Plan {
 
 /// Samples of one moment, as many as a request has.
 struct Part {
+    /// Tells it from the others.
+    number: u64,
     /// Milliseconds since 1970.
     time: i64,
     taken: Instant,
@@ -51,6 +53,9 @@ struct Part {
 
 /// Shows all metrics as they are now.
 pub type ShowAll = Box<dyn Fn(&mut Taking<'_>)>;
+
+/// When the process began to count: counters go on where the line is taken up again.
+static SINCE: OnceLock<i64> = OnceLock::new();
 
 /// Samples that wait, and where they go.
 pub struct RemoteWrite {
@@ -61,13 +66,17 @@ pub struct RemoteWrite {
     waiting: RefCell<VecDeque<Part>>,
     /// Samples in them.
     count: Cell<usize>,
+    /// Of the parts before.
+    parts: Cell<u64>,
     /// Of the samples before.
     last: Cell<i64>,
     /// When the process began to count.
     since: i64,
     version: Cell<Version>,
-    /// The receiver has said what it wrote.
+    /// The receiver has said what it wrote, or refuses in both versions.
     is_proven: Cell<bool>,
+    /// 1.0 is tried, since a request of 2.0 was answered by 400.
+    is_trial: Cell<bool>,
     is_failing: Cell<bool>,
     counters: Counters,
 }
@@ -101,10 +110,12 @@ impl RemoteWrite {
             known: RefCell::default(),
             waiting: RefCell::default(),
             count: Cell::new(0),
+            parts: Cell::new(0),
             last: Cell::new(0),
-            since: wall(),
+            since: *SINCE.get_or_init(wall),
             version: Cell::new(plan.version),
             is_proven: Cell::new(false),
+            is_trial: Cell::new(false),
             is_failing: Cell::new(false),
             counters,
         })
@@ -144,7 +155,9 @@ impl RemoteWrite {
         while !samples.is_empty() {
             let rest = samples.split_off(samples.len().min(REMOTE_REQUEST_SAMPLES));
             self.count.set(self.count.get() + samples.len());
-            waiting.push_back(Part { time, taken, samples: std::mem::replace(&mut samples, rest) });
+            let number = self.parts.get();
+            self.parts.set(number + 1);
+            waiting.push_back(Part { number, time, taken, samples: std::mem::replace(&mut samples, rest) });
         }
         while self.count.get() > REMOTE_SAMPLES_MAX
             && let Some(oldest) = waiting.pop_front()
@@ -175,7 +188,7 @@ impl RemoteWrite {
 
     /// Sends the oldest part that is not too old; `None` where nothing waits. What is to be sent again waits on.
     async fn send_first(&self) -> Option<Result<(), Option<Duration>>> {
-        let (request, time, count) = {
+        let (request, number, count) = {
             let mut waiting = self.waiting.borrow_mut();
             while let Some(part) = waiting.front()
                 && part.taken.elapsed() > REMOTE_KEPT_FOR
@@ -185,7 +198,7 @@ impl RemoteWrite {
             }
             let part = waiting.front()?;
             let body = self.version.get().request(&part.samples, part.time, self.since);
-            (compressed(&body), part.time, part.samples.len() as u64)
+            (compressed(&body), part.number, part.samples.len() as u64)
         };
         let version = self.version.get();
         let asked = self.poster.post(&self.plan.url, self.headers(version), request, REMOTE_TIMEOUT).await;
@@ -196,7 +209,10 @@ impl RemoteWrite {
         match answer {
             Answer::Written(written) => {
                 self.is_proven.set(version == Version::Two);
-                self.settle(time, |_| {
+                if self.is_trial.replace(false) {
+                    tell_of_version();
+                }
+                self.settle(number, |_| {
                     self.counters.sent.increment(written);
                     self.counters.rejected.increment(count - written);
                 });
@@ -204,26 +220,32 @@ impl RemoteWrite {
                     tracing::info!(target: "gemba::kaizen", "samples are taken again");
                 }
             }
-            Answer::OtherVersion => {
+            Answer::OtherVersion { is_certain } => {
                 self.version.set(Version::One);
-                tracing::info!(
-                    target: "gemba::kaizen",
-                    "the receiver of samples does not speak remote write 2.0: 1.0 is spoken from here on"
-                );
+                if is_certain {
+                    tell_of_version();
+                } else {
+                    self.is_trial.set(true);
+                }
             }
             Answer::Refused => {
-                let reason = asked.as_ref().map_or_else(Clone::clone, refused);
+                if self.is_trial.replace(false) {
+                    // The samples were at fault, not the version.
+                    self.version.set(Version::Two);
+                    self.is_proven.set(true);
+                }
+                let reason = asked.as_ref().map_or_else(Clone::clone, |reply| self.refused(reply));
                 tracing::warn!(
                     target: "gemba::kaizen",
                     reason,
                     hint = "check its address and what it asks of clients",
                     "the receiver refuses samples"
                 );
-                self.settle(time, |samples| self.counters.refused.increment(samples as u64));
+                self.settle(number, |samples| self.counters.refused.increment(samples as u64));
             }
             Answer::Again(after) => {
                 if !self.is_failing.replace(true) {
-                    let reason = asked.as_ref().map_or_else(Clone::clone, refused);
+                    let reason = asked.as_ref().map_or_else(Clone::clone, |reply| self.refused(reply));
                     tracing::warn!(target: "gemba::kaizen", reason, "samples are not taken");
                 }
                 return Some(Err(after));
@@ -232,10 +254,10 @@ impl RemoteWrite {
         Some(Ok(()))
     }
 
-    /// The part of that time at the front is done with; newer samples may have pushed it out meanwhile.
-    fn settle(&self, time: i64, count: impl FnOnce(usize)) {
+    /// This part is done with; newer samples may have pushed it out meanwhile, and then it is counted already.
+    fn settle(&self, number: u64, count: impl FnOnce(usize)) {
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.front().is_some_and(|part| part.time == time)
+        if waiting.front().is_some_and(|part| part.number == number)
             && let Some(part) = waiting.pop_front()
         {
             self.count.set(self.count.get() - part.samples.len());
@@ -253,6 +275,27 @@ impl RemoteWrite {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
         headers
+    }
+
+    /// Its status and what it says, for people; nothing is decided by that. A receiver that repeats what it was asked with is
+    /// not quoted.
+    fn refused(&self, reply: &Reply) -> String {
+        const SHOWN: usize = 200;
+        let status = reply.status.as_u16();
+        let text = String::from_utf8_lossy(&reply.body);
+        let secret =
+            self.plan.authorization.as_ref().and_then(|value| value.to_str().ok()?.split(' ').nth(1));
+        let path = self
+            .plan
+            .url
+            .path_and_query()
+            .map(hyper::http::uri::PathAndQuery::as_str)
+            .filter(|path| path.len() > 1);
+        if [secret, path].into_iter().flatten().any(|secret| text.contains(secret)) {
+            return format!("it answered {status}");
+        }
+        let text: String = text.chars().take(SHOWN).collect();
+        format!("it answered {status}: {}", text.trim())
     }
 
     /// The last of it, at an orderly end: the values as they are, and that every series has ended.
@@ -281,11 +324,11 @@ fn said(reply: &Reply) -> Said {
     }
 }
 
-/// Its status and what it says, for people; nothing is decided by that.
-fn refused(reply: &Reply) -> String {
-    const SHOWN: usize = 200;
-    let text: String = String::from_utf8_lossy(&reply.body).chars().take(SHOWN).collect();
-    format!("it answered {}: {}", reply.status.as_u16(), text.trim())
+fn tell_of_version() {
+    tracing::info!(
+        target: "gemba::kaizen",
+        "the receiver of samples does not speak remote write 2.0: 1.0 is spoken from here on"
+    );
 }
 
 /// In the block format.

@@ -149,7 +149,8 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// Opens a regular file to append to it, and cuts off a last line that has no end.
+/// Opens a regular file to append to it, and cuts off a last line that has no end. What is not a line of ours is ended instead: the
+/// file may have been somebody else's.
 fn open(path: &Path) -> io::Result<Opened> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW).bits().cast_signed();
     let mut options = OpenOptions::new();
@@ -159,25 +160,31 @@ fn open(path: &Path) -> io::Result<Opened> {
     if !found.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    let bytes = whole(&mut file, found.len())?;
-    if bytes < found.len() {
-        file.set_len(bytes)?;
+    let id = (found.dev(), found.ino());
+    let (whole, torn) = last_line(&mut file, found.len())?;
+    let mut bytes = found.len();
+    if OURS.starts_with(&torn) || torn.starts_with(OURS) {
+        file.set_len(whole)?;
+        bytes = whole;
+    } else {
+        file.write_all(b"\n")?;
+        bytes += 1;
     }
-    Ok(Opened { file, bytes, id: (found.dev(), found.ino()) })
+    Ok(Opened { file, bytes, id })
 }
 
-/// Bytes up to the end of the last whole line. A line longer than any of ours is left as it is.
-fn whole(file: &mut File, bytes: u64) -> io::Result<u64> {
+/// How every line of ours begins.
+const OURS: &[u8] = b"{\"ts\":\"";
+
+/// Bytes up to the end of the last whole line, and how what follows begins. Of a line longer than any of ours that is its middle.
+fn last_line(file: &mut File, bytes: u64) -> io::Result<(u64, Vec<u8>)> {
     let from = bytes.saturating_sub(TORN_BYTES_MAX);
     file.seek(SeekFrom::Start(from))?;
     let mut end = Vec::new();
     file.take(TORN_BYTES_MAX).read_to_end(&mut end)?;
-    let last = end.iter().rposition(|byte| *byte == b'\n');
-    Ok(match last {
-        Some(at) => from + at as u64 + 1,
-        None if from == 0 => 0,
-        None => bytes,
-    })
+    let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let torn = end[whole..].iter().take(OURS.len()).copied().collect();
+    Ok((from + whole as u64, torn))
 }
 
 #[cfg(test)]
@@ -234,7 +241,15 @@ mod tests {
     fn a_line_without_its_end_is_cut_off_and_never_read_with_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let path = plan(dir.path()).path;
-        for (left, whole) in [("{\"n\":1}\n{\"n\":", vec!["{\"n\":1}"]), ("{\"n\":", vec![]), ("", vec![])] {
+        for (left, whole) in [
+            ("{\"n\":1}\n{\"ts\":\"2026", vec!["{\"n\":1}"]),
+            ("{\"ts\":\"2026", vec![]),
+            ("{\"n\":1}\n{", vec!["{\"n\":1}"]),
+            ("", vec![]),
+            ("{\"n\":1}\n", vec!["{\"n\":1}"]),
+            // Nobody asked for this to be cut.
+            ("somebody's notes", vec!["somebody's notes"]),
+        ] {
             fs::write(&path, left).unwrap();
             assert_eq!(LogFile::new(plan(dir.path())).unwrap().write(&lines(7, 1)), 0);
             assert_eq!(read(&path), [whole, vec!["{\"n\":000007}"]].concat(), "{left}");

@@ -105,15 +105,14 @@ impl Connector {
         if !secure {
             return Ok(Stream::new(Box::new(stream), false));
         }
-        let tls = self.tls.ok_or(ConnectError::Tls(io::ErrorKind::Unsupported))?;
+        let config = self.tls.ok_or(ConnectError::Tls(io::ErrorKind::Unsupported))?;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
-        let stream = TlsConnector::from(tls).connect(name, stream).await;
+        let stream = TlsConnector::from(config).connect(name, stream).await;
         let stream = stream.map_err(|error| {
-            let why = untrusted(&error);
-            tracing::debug!(target: "gemba::tls", host, reason = %why, "a TLS handshake failed");
-            why
+            tls::tell_of_failure(host, &error);
+            untrusted(&error)
         })?;
-        super::tls::tell_of_handshake(host, stream.get_ref().1);
+        tls::tell_of_handshake(host, stream.get_ref().1);
         let h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
         Ok(Stream::new(Box::new(stream), h2))
     }

@@ -10,10 +10,11 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
+use tokio::time::{Instant, timeout_at};
 
 use super::client::{ConnectError, Connector};
 use super::client_tls::ClientTls;
@@ -87,14 +88,20 @@ impl Poster {
         *request.headers_mut() = headers;
         let agent = HeaderValue::from_static(concat!("gemba/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(header::USER_AGENT, agent);
+        let until = Instant::now() + limit;
         let http = self.client();
-        let asking = async {
-            let response = http.request(request).await.map_err(|error| failed(&error))?;
-            read(response).await
-        };
-        tokio::time::timeout(limit, asking)
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
+        let asked = timeout_at(until, http.request(request)).await;
+        let response = asked.map_err(|_| format!("no answer within {limit:?}"))?;
+        let response = response.map_err(|error| failed(&error))?;
+        let (head, mut body) = response.into_parts();
+        let mut reply = Reply { status: head.status, headers: head.headers, body: Bytes::new() };
+        let is_whole = timeout_at(until, read(&mut body, &mut reply)).await.unwrap_or(false);
+        // The status says what became of the request, whatever becomes of what stands behind it; but for gRPC, whose status is
+        // in the trailers.
+        match self.http {
+            Http::Two if !is_whole => Err("the answer broke off".into()),
+            Http::Any | Http::Two => Ok(reply),
+        }
     }
 
     /// Another configuration of TLS needs connections of its own.
@@ -123,28 +130,29 @@ impl Poster {
     }
 }
 
-async fn read(response: Response<Incoming>) -> Result<Reply, String> {
-    let (head, mut incoming) = response.into_parts();
-    let (mut headers, mut body) = (head.headers, BytesMut::new());
+/// Reads what stands behind the head; whether all of it, as far as it is wanted, came.
+async fn read(incoming: &mut Incoming, reply: &mut Reply) -> bool {
+    let mut body = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|_| "the connection broke before the answer's end".to_owned())?;
+        let Ok(frame) = frame else { return false };
         match frame.into_data() {
             Ok(data) => {
                 let room = REPLY_BYTES_MAX - body.len();
                 body.extend_from_slice(&data[..data.len().min(room)]);
+                reply.body = body.clone().freeze();
                 // What is longer is not read; the connection goes with it.
                 if body.len() == REPLY_BYTES_MAX {
-                    break;
+                    return true;
                 }
             }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
-                    headers.extend(trailers);
+                    reply.headers.extend(trailers);
                 }
             }
         }
     }
-    Ok(Reply { status: head.status, headers, body: body.freeze() })
+    true
 }
 
 fn failed(error: &legacy::Error) -> String {

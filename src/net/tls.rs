@@ -77,6 +77,11 @@ pub fn tell_of_handshake(host: &str, connection: &rustls::ClientConnection) {
     tracing::debug!(target: "gemba::tls", host, protocol, suite, resumed, "a TLS handshake succeeded");
 }
 
+/// A connection to `host` is not encrypted, and so is none.
+pub fn tell_of_failure(host: &str, error: &std::io::Error) {
+    tracing::debug!(target: "gemba::tls", host, %error, "a TLS handshake failed");
+}
+
 /// HTTP/2, as ALPN names it.
 pub const H2: &[u8] = b"h2";
 /// What an HTTP client offers.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::metrics::{asked, installed};
 use crate::node::{Node, PATIENCE, free_address, signal};
 use crate::program::Process;
-use crate::targets::{Does, Seen, Target};
+use crate::targets::{Does, Seen, Target, Then};
 use crate::tls::{Authority, served};
 
 const JSON: &str = "application/json";
@@ -150,6 +150,8 @@ fn a_receiver_of_version_2_is_spoken_to_in_it() {
 #[test]
 fn every_answer_of_a_receiver_is_counted() {
     const PARTLY: &str = "x-prometheus-remote-write-samples-written: 5\r\n";
+    const CUT: &[u8] =
+        b"HTTP/1.1 200 .\r\nx-prometheus-remote-write-samples-written: 1000000\r\ncontent-length: 9\r\n\r\n";
     for (answers, first, then, cause) in [
         // A part is written: what is not is never sent again.
         (Does::With(200, PARTLY), "2.0.0", "2.0.0", Some("rejected")),
@@ -157,6 +159,10 @@ fn every_answer_of_a_receiver_is_counted() {
         (Does::Answer(204), "2.0.0", "0.1.0", None),
         (Does::Answer(415), "2.0.0", "0.1.0", None),
         (Does::Answer(400), "2.0.0", "0.1.0", None),
+        // It wrote a part and refuses the rest: a receiver of 2.0 says so.
+        (Does::With(400, PARTLY), "2.0.0", "2.0.0", Some("rejected")),
+        // The status is said, and nothing behind it comes.
+        (Does::Raw(CUT, Then::Close), "2.0.0", "2.0.0", None),
         // Nothing is sent again that is refused, and sending goes on.
         (Does::Answer(409), "2.0.0", "2.0.0", Some("refused")),
         (Does::Answer(413), "2.0.0", "2.0.0", Some("refused")),
@@ -182,8 +188,22 @@ fn every_answer_of_a_receiver_is_counted() {
             assert_eq!(has, cause == Some(counted), "{answers:?}: {counted}");
         }
         let same = opened(&seen[0]) == opened(&seen[1]);
-        assert_eq!(same, cause.is_none() && first == then, "{answers:?}");
+        let is_taken = matches!(answers, Does::Raw(..));
+        assert_eq!(same, cause.is_none() && first == then && !is_taken, "{answers:?}");
     }
+}
+
+#[test]
+fn a_receiver_that_refuses_samples_in_both_versions_goes_on_to_be_spoken_to_in_the_newer() {
+    let target =
+        Target::start(|before| if before < 3 { Does::Answer(400) } else { Does::With(200, WRITTEN) });
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &section(&target.url(), ""));
+    let seen = target.wait_for(4);
+    let versions: Vec<&str> =
+        seen.iter().take(4).map(|request| request.header("x-prometheus-remote-write-version")).collect();
+    assert_eq!(versions, ["2.0.0", "0.1.0", "2.0.0", "2.0.0"]);
+    wait_until("they are counted", || sent(&node) > 0 && lost(&node, "refused") > 0);
 }
 
 #[test]

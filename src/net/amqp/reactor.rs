@@ -18,7 +18,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::net::Duplex;
+use crate::net::{Duplex, tls};
 
 /// The current tokio runtime, for the client library.
 pub fn runtime() -> Runtime<RuntimeParts<Tokio, Sockets>> {
@@ -32,12 +32,14 @@ pub type Connection = Compat<Box<dyn Duplex>>;
 pub async fn encrypted(
     stream: TcpStream,
     host: &str,
-    tls: Option<&Arc<ClientConfig>>,
+    config: Option<&Arc<ClientConfig>>,
 ) -> io::Result<Connection> {
-    let Some(tls) = tls else { return Ok(Compat::new(Box::new(stream))) };
+    let Some(config) = config else { return Ok(Compat::new(Box::new(stream))) };
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "its host is no name for a certificate"))?;
-    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+    let stream = stream.inspect_err(|error| tls::tell_of_failure(host, error))?;
+    tls::tell_of_handshake(host, stream.get_ref().1);
     Ok(Compat::new(Box::new(stream)))
 }
 
