@@ -6,6 +6,7 @@ mod configured;
 mod dead_letter;
 mod governor;
 mod journal;
+mod kaizen;
 mod load;
 mod metrics;
 mod monitoring;
@@ -62,6 +63,9 @@ enum Command {
     DeadLetter(dead_letter::Command),
     /// Print the reference of all metrics
     Metrics(metrics::Metrics),
+    /// Record what a running node measures, say what to improve next, and whether a change helped
+    #[command(subcommand)]
+    Kaizen(kaizen::Command),
     /// Print Prometheus rules for a node: objectives, how fast their budgets burn, and alerts
     Rules(monitoring::Monitoring),
     /// Print a Grafana dashboard for a node
@@ -101,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::Signal(command) => command.run(),
         Command::Governor(command) => command.run(),
         Command::DeadLetter(command) => command.run(),
+        Command::Kaizen(command) => command.run(),
         Command::Metrics(metrics) => metrics.run(),
         Command::Rules(monitoring) => monitoring.rules(),
         Command::Dashboards(monitoring) => monitoring.dashboards(),

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
@@ -261,7 +262,13 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
         },
         retention: Retention { age: config.dead_letter_age, count: config.dead_letter_count.into() },
         sharing: config.firestore.clone().map(sharing).transpose()?,
+        configuration: fingerprint(config),
     })
+}
+
+/// Two nodes of one version have the same if they are configured alike. Of a secret it knows where it is kept.
+fn fingerprint(config: &Config) -> String {
+    faster_hex::hex_string(digest(&SHA256, format!("{config:?}").as_bytes()).as_ref())
 }
 
 /// Read once now, so that a start says what is wrong with it.

@@ -13,6 +13,7 @@ mod readings;
 mod recorder;
 mod registry;
 mod rules;
+mod tenants;
 
 pub use collector::Collector;
 pub use dashboard::dashboard;
@@ -22,6 +23,7 @@ pub use monitored::{Monitored, Role};
 pub use readings::Readings;
 pub use recorder::{Counter, Recorder};
 pub use rules::file as rule_file;
+pub use tenants::Tally;
 
 #[cfg(test)]
 mod tests;

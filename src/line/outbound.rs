@@ -14,7 +14,8 @@ use super::actions;
 use super::desk::{Desk, Known};
 use super::error::ServeError;
 use super::tasks::Tasks;
-use super::wiring::OutboundEnds;
+use super::wiring::{Gauge, OutboundEnds};
+use crate::clock;
 use crate::jidoka::action::Targets;
 use crate::kaizen::Collector;
 use crate::kanban::journal_clock;
@@ -52,9 +53,9 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
         let Plane { listener, tokens, collector, stop, clock } = plane;
         let collector = Rc::new(RefCell::new(collector));
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
-        let ready = plan.known.health.ready.clone();
+        let (ready, gauges) = (plan.known.health.ready.clone(), Arc::clone(&plan.known.gauges));
         let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
-        let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), collector, &stop)?;
+        let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), (collector, gauges), &stop)?;
         tasks.start("clock", tell_of_clock(clock));
         tasks.start("reload", reload_on_order(desk, ready, plan.reload));
         let lanes = actions::Lanes { orders, bell, ordered, outcomes };
@@ -86,13 +87,13 @@ fn serve(
     listener: TcpListener,
     tokens: Tokens,
     line: Rc<dyn Line>,
-    collector: Rc<RefCell<Collector>>,
+    (collector, gauges): (Rc<RefCell<Collector>>, Arc<[Gauge]>),
     stop: &Switch,
 ) -> Result<Tasks, ServeError> {
     let plane = operator::serve(listener, Rc::new(tokens), line, stop.clone()).map_err(failed)?;
     let mut tasks = Tasks::new(stop.clone());
     tasks.start("operator", plane);
-    tasks.start("collect", collect(collector));
+    tasks.start("collect", collect(collector, gauges));
     Ok(tasks)
 }
 
@@ -152,11 +153,19 @@ async fn tell_of_clock(clock: journal_clock::Marks) {
     }
 }
 
-async fn collect(collector: Rc<RefCell<Collector>>) {
+/// Merges what the threads recorded, and looks how much waits in the lanes.
+async fn collect(collector: Rc<RefCell<Collector>>, gauges: Arc<[Gauge]>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut looked = clock::now();
     for ticks in 0u64.. {
         second.tick().await;
         crate::fault::stumble("collect", ticks);
-        collector.borrow_mut().collect();
+        let mut collector = collector.borrow_mut();
+        collector.collect();
+        let now = clock::now();
+        for (name, depth) in gauges.iter() {
+            collector.lane(name, depth() as u64, now.saturating_duration_since(looked));
+        }
+        looked = now;
     }
 }

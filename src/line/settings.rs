@@ -72,6 +72,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Where processors share their state.
     pub sharing: Option<Sharing>,
+    /// SHA-256 of the effective configuration, in hex; secrets are named in it and do not stand in it.
+    pub configuration: String,
 }
 
 impl Settings {

@@ -14,6 +14,7 @@ use super::terms::{Again, Filter, Refused, Reply, Said};
 use super::token::Role;
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
+use crate::improvement::Look;
 use crate::kaizen::Format;
 use crate::percent;
 use crate::receipt::ReceiptId;
@@ -53,6 +54,8 @@ pub trait Line {
     fn reload(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
     fn health(&self) -> Vec<StageHealth>;
     fn status(&self) -> NodeStatus;
+    /// What was measured since the start.
+    fn kaizen(&self) -> Look;
     fn metrics(&self, format: Format) -> String;
 }
 
@@ -111,7 +114,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 21] = [
+pub static OPERATIONS: [Operation; 22] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -312,6 +315,14 @@ pub static OPERATIONS: [Operation; 21] = [
         answer: |line, asked| {
             Box::pin(async move { shown(&line.discard(asked.case()?, asked.said()?).await?) })
         },
+    },
+    Operation {
+        request: "GET /v1/kaizen",
+        need: Need::Role(Role::Viewer),
+        command: Some("kaizen record"),
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |line, _| Box::pin(async move { shown(&line.kaizen()) }),
     },
     Operation {
         request: "GET /v1/policy",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 38] = [
+const MAY_KNOW: [(&str, &[&str]); 39] = [
     ("limits", &[]),
     ("codec", &[]),
     ("variants", &[]),
@@ -23,6 +23,7 @@ const MAY_KNOW: [(&str, &[&str]); 38] = [
     ("proof", &[]),
     ("case", &["event", "variants"]),
     ("view", &["signal"]),
+    ("improvement", &["variants"]),
     ("clock", &["event", "limits"]),
     ("fault", &[]),
     ("diagnostics", &["limits"]),
@@ -81,6 +82,7 @@ const LINE: &[&str] = &[
     "receipt",
     "proof",
     "view",
+    "improvement",
     "clock",
     "fault",
     "ring",
@@ -193,10 +195,11 @@ const OF_PARTS: [&str; 23] = [
 /// Fields that a struct has at most.
 const FIELDS_MAX: usize = 15;
 /// Structs that may have more, and why.
-const LARGE: [(&str, &str); 3] = [
+const LARGE: [(&str, &str); 4] = [
     ("Config", "one field for each thing that is configured"),
     ("Layer", "one field for each section"),
     ("RabbitMq", "one field for each key"),
+    ("Settings", "one field for each thing that the line is built from"),
 ];
 
 fn layer(name: &str) -> Layer {
