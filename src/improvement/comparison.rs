@@ -2,7 +2,7 @@
 //!
 //! Each measure is a series of samples. Mann and Whitney's test says whether the series differ, corrected for samples that
 //! depend on their neighbours, since what lasts for some seconds shows in several of them. Holm's correction holds the mistakes of
-//! all measures together at 5 %. A difference counts only beyond 5 %, beyond what either recording drifts within itself, and
+//! all measures together at 5 %. Series that lie far apart need no test. A difference counts only beyond 5 %, beyond what either recording drifts within itself, and
 //! if the interval of the ratio says so, too.
 
 use std::collections::BTreeSet;
@@ -61,7 +61,8 @@ pub struct Comparison {
 }
 
 /// How the verdicts are found, for people.
-const TEST: &str = "Mann-Whitney U over the samples, two-sided, corrected for autocorrelation, Holm-corrected at 5 %; ratio of medians with a 95 % bootstrap \
+const TEST: &str = "Mann-Whitney U over the samples, two-sided, corrected for autocorrelation, Holm-corrected at 5 %, \
+                    or series further apart than twice their spread; ratio of medians with a 95 % bootstrap \
                     interval; least effect 5 %, or the drift within a recording";
 const SIGNIFICANT: f64 = 0.05;
 const LEAST_EFFECT: f64 = 0.05;
@@ -231,7 +232,7 @@ fn judge(all: Vec<Series>) -> Vec<Measure> {
         let least_ratio = 1.0 + LEAST_EFFECT.max(drift(&old, least)).max(drift(&new, least));
         let grown = effect >= least_ratio && ratio_low > 1.0;
         let shrunk = effect <= 1.0 / least_ratio && ratio_high < 1.0;
-        let verdict = match (probability < SIGNIFICANT, grown, shrunk) {
+        let verdict = match (probability < SIGNIFICANT || are_apart(&old, &new, least), grown, shrunk) {
             (true, true, _) if more_is_better => Verdict::Better,
             (true, true, _) => Verdict::Worse,
             (true, _, true) if more_is_better => Verdict::Worse,
@@ -242,6 +243,25 @@ fn judge(all: Vec<Series>) -> Vec<Measure> {
         Measure { name, verdict, old, new, ratio, ratio_low, ratio_high, probability, least_ratio, unit }
     });
     judged.collect()
+}
+
+/// Whether two series lie so far apart that their order need not be judged: between the middle four fifths of both is more than
+/// twice (as ratios: the square of) what either spreads over. Short series of samples that depend on each other can show a
+/// change by a hundredfold no better than one by a tenth.
+fn are_apart(old: &[f64], new: &[f64], least: f64) -> bool {
+    let middle = |series: &[f64]| {
+        let mut sorted = series.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let cut = sorted.len() / 10;
+        let (low, high) = (sorted.get(cut), sorted.get(sorted.len().saturating_sub(cut + 1)));
+        (low.copied().unwrap_or_default() + least, high.copied().unwrap_or_default() + least)
+    };
+    let ((old_low, old_high), (new_low, new_high)) = (middle(old), middle(new));
+    if old_low <= 0.0 || new_low <= 0.0 {
+        return false;
+    }
+    let spread = (old_high / old_low).max(new_high / new_low);
+    (new_low / old_high).max(old_low / new_high) > spread.powi(2).max(1.0 + LEAST_EFFECT)
 }
 
 /// By how much the halves of one series differ: what a node does by itself is no effect of a change.
