@@ -126,7 +126,7 @@ fn a_slower_target_is_worse_and_a_faster_one_better() {
 }
 
 #[test]
-fn a_restart_ends_a_recording_and_an_idle_node_is_said_to_be_idle() {
+fn an_idle_node_is_said_to_be_idle_and_no_baseline_is_written_over() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start_in(dir.path(), &[]);
     let told = done(kaizen(&node, &["record", "idle.json", "--duration", "2"]), 0).stdout;
