@@ -55,6 +55,7 @@ mod inside {
     pub mod event;
     pub mod expression;
     pub mod ids;
+    pub mod improvement;
     pub mod limits;
     pub mod names;
     pub mod percent;

@@ -490,3 +490,8 @@ pub const FACT_BYTES_MAX: usize = 256;
 /// Milliseconds since 1970 at which a new journal may begin: from 2024, before any release, to the end of 2043. A journal's
 /// time never goes back, so one that begins by a clock which is decades ahead would stay ahead for centuries.
 pub const FIRST_STAMP_MILLIS: std::ops::Range<u64> = 1_704_067_200_000..2_335_219_200_000;
+
+/// Seconds of a recording for `gemba kaizen`: an hour is some megabytes, and what changes within it is more than one window.
+pub const RECORDING_SECONDS_MAX: u64 = 3600;
+/// A file that is read as a recording has at most this many bytes.
+pub const RECORDING_BYTES_MAX: u64 = 64 << 20;

@@ -64,6 +64,11 @@ impl Reach {
         Ok(Client { admin, token, runtime })
     }
 
+    /// The data directory of the configuration.
+    pub fn data_dir(&self) -> Result<PathBuf, Failure> {
+        Ok(self.configured.load(None)?.data_dir)
+    }
+
     /// Sends the operation of a command.
     pub fn send(&self, command: &str, sent: &Sent<'_>) -> Result<Value, Failure> {
         self.client()?.send(command, sent)

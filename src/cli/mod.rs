@@ -6,6 +6,7 @@ mod configured;
 mod dead_letter;
 mod governor;
 mod journal;
+mod kaizen;
 mod load;
 mod log;
 mod metrics;
@@ -67,6 +68,9 @@ enum Command {
     Log(log::Command),
     /// Print the reference of all metrics
     Metrics(metrics::Metrics),
+    /// Record what a running node measures, say what to improve next, and whether a change helped
+    #[command(subcommand)]
+    Kaizen(kaizen::Command),
     /// Print Prometheus rules for a node: objectives, how fast their budgets burn, and alerts
     Rules(monitoring::Monitoring),
     /// Print a Grafana dashboard for a node
@@ -107,6 +111,7 @@ pub fn run() -> ExitCode {
         Command::Governor(command) => command.run(),
         Command::DeadLetter(command) => command.run(),
         Command::Log(command) => command.run(),
+        Command::Kaizen(command) => command.run(),
         Command::Metrics(metrics) => metrics.run(),
         Command::Rules(monitoring) => monitoring.rules(),
         Command::Dashboards(monitoring) => monitoring.dashboards(),

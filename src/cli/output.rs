@@ -131,7 +131,7 @@ fn without_orders(text: &str) -> String {
 }
 
 /// One line, without orders to a terminal.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         if is_order(c) { plain.extend(c.escape_default()) } else { plain.push(c) }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use data_encoding::BASE64;
 use hyper::Uri;
@@ -26,7 +27,16 @@ use crate::net::{otlp, tls};
 pub fn telemetry(config: &Config, secrets: &Secrets) -> Result<Telemetry, ConfigError> {
     let traces = config.opentelemetry.as_ref().map(|section| traces(section, config));
     let remote_write = config.prometheus.as_ref().map(|section| remote_write(section, secrets));
-    Ok(Telemetry { traces: traces.transpose()?, remote_write: remote_write.transpose()? })
+    Ok(Telemetry {
+        traces: traces.transpose()?,
+        remote_write: remote_write.transpose()?,
+        configuration: fingerprint(config),
+    })
+}
+
+/// Two nodes of one version have the same if they are configured alike. Of a secret it knows where it is kept.
+fn fingerprint(config: &Config) -> String {
+    faster_hex::hex_string(digest(&SHA256, format!("{config:?}").as_bytes()).as_ref())
 }
 
 /// Where events go beside standard error; each has a thread from here on.

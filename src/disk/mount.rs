@@ -1,4 +1,4 @@
-//! What the mount of a directory does that an operator should know. Pure, but for [`discards`].
+//! What the mount of a directory does that an operator should know. Pure, but for [`discards`] and [`kind`].
 
 use std::path::{Path, PathBuf};
 
@@ -11,31 +11,52 @@ pub fn discards(dir: &Path) -> std::io::Result<Option<PathBuf>> {
     Ok(discards_in(&mounts, &dir.canonicalize()?))
 }
 
-/// The same, where `mounts` is what `/proc/self/mountinfo` says and `dir` is absolute without links.
-#[must_use]
-pub fn discards_in(mounts: &str, dir: &Path) -> Option<PathBuf> {
-    let mut holds: Option<(PathBuf, bool)> = None;
-    for (point, discards) in mounts.lines().filter_map(mount) {
-        // A later mount covers an earlier one at the same place.
-        let deeper = holds.as_ref().is_none_or(|(known, _)| point.starts_with(known));
-        if dir.starts_with(&point) && deeper {
-            holds = Some((point, discards));
-        }
-    }
-    holds.filter(|(_, discards)| *discards).map(|(point, _)| point)
+/// The kind of file system that holds `dir`, such as `ext4`.
+///
+/// # Errors
+/// When the mounts cannot be read.
+pub fn kind(dir: &Path) -> std::io::Result<Option<String>> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(holding(&mounts, &dir.canonicalize()?).map(|mount| mount.kind))
 }
 
-/// Mount point, and whether one of its options is `discard`. The options stand before and after the ` - `:
+/// The same as [`discards`], where `mounts` is what `/proc/self/mountinfo` says and `dir` is absolute without links.
+#[must_use]
+pub fn discards_in(mounts: &str, dir: &Path) -> Option<PathBuf> {
+    holding(mounts, dir).filter(|mount| mount.discards).map(|mount| mount.point)
+}
+
+struct Mount {
+    point: PathBuf,
+    kind: String,
+    discards: bool,
+}
+
+/// The mount that holds `dir`.
+fn holding(mounts: &str, dir: &Path) -> Option<Mount> {
+    let mut holds: Option<Mount> = None;
+    for mount in mounts.lines().filter_map(mount) {
+        // A later mount covers an earlier one at the same place.
+        let deeper = holds.as_ref().is_none_or(|known| mount.point.starts_with(&known.point));
+        if dir.starts_with(&mount.point) && deeper {
+            holds = Some(mount);
+        }
+    }
+    holds
+}
+
+/// Mount point, kind, and whether one of its options is `discard`. The options stand before and after the ` - `:
 /// `36 35 98:0 /root /mnt rw,noatime master:1 - ext4 /dev/sda1 rw,discard`.
-fn mount(line: &str) -> Option<(PathBuf, bool)> {
+fn mount(line: &str) -> Option<Mount> {
     let (mount, system) = line.split_once(" - ")?;
     let mut fields = mount.split(' ').skip(4);
     let (point, options) = (fields.next()?, fields.next()?);
+    let kind = system.split(' ').next().unwrap_or_default().to_owned();
     let of_system = system.split(' ').nth(2).unwrap_or_default();
     // `discard=async` of btrfs and bcachefs is done beside the commits.
     let is_discard = |option: &str| option == "discard" || option == "discard=sync";
     let discards = options.split(',').chain(of_system.split(',')).any(is_discard);
-    Some((PathBuf::from(unescaped(point)), discards))
+    Some(Mount { point: PathBuf::from(unescaped(point)), kind, discards })
 }
 
 /// Blanks, tabs, newlines and backslashes are written as three octal digits.
@@ -72,6 +93,8 @@ no mount at all
         assert_eq!(found("/srv/sync"), Some("/srv/sync".into()));
         assert_eq!(found("/srv/over/x"), None, "another file system was mounted over it");
         assert_eq!(discards_in("", Path::new("/x")), None);
+        let kind = |dir: &str| holding(MOUNTS, Path::new(dir)).map(|mount| mount.kind);
+        assert_eq!((kind("/srv/over/x"), kind("/data/fast")), (Some("tmpfs".into()), Some("xfs".into())));
     }
 
     #[test]

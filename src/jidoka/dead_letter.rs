@@ -50,6 +50,15 @@ pub enum CaseChange {
 }
 
 impl CaseChange {
+    /// Whether a case is opened.
+    #[must_use]
+    pub fn is_opened(&self) -> bool {
+        match self {
+            Self::Open { .. } => true,
+            Self::Close { .. } => false,
+        }
+    }
+
     #[must_use]
     pub fn case(&self) -> CaseId {
         match self {

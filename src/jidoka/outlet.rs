@@ -13,7 +13,7 @@ use super::store::{Changes, Commit, Followup};
 use super::timers::Timers;
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Note, RulesText, Seq, Timer, UnixMillis};
-use crate::kaizen::{Counter, Recorder, Span, SpanName, Stage as Measured};
+use crate::kaizen::{Counter, Recorder, Span, SpanName, Stage as Measured, Tally};
 use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE};
 use crate::receipt::{About, Draft, ReceiptType};
 use crate::ring::{Full, Mark, Sender};
@@ -176,8 +176,11 @@ impl Outlet {
 
     /// A case is opened or changed, for good.
     pub fn case(&mut self, change: CaseChange) {
-        if let CaseChange::Open { signal, why, .. } = &change {
+        if let CaseChange::Open { signal, why, undone, .. } = &change {
             self.uncommitted.case_bytes += signal.body().len();
+            if let Some(undone) = undone.as_deref().filter(|_| self.is_live) {
+                self.decisions.failed(&undone.pack, &undone.rule);
+            }
             self.recorder.count(Counter::dead(why.cause), 1);
         }
         self.uncommitted.cases.push(change);
@@ -254,6 +257,16 @@ impl Outlet {
 
     pub fn measure(&mut self, took: Duration) {
         self.recorder.record(Measured::Decide, took);
+    }
+
+    /// Whether measures are handed over now.
+    pub fn are_measures_due(&self, now: Instant) -> bool {
+        self.recorder.is_due(now)
+    }
+
+    /// What a tenant took; false where no more are taken before the next hand-over.
+    pub fn measure_tenant(&mut self, tenant: &str, tally: Tally) -> bool {
+        self.recorder.tenant(tenant, tally)
     }
 
     pub fn flush_measures(&mut self, now: Instant) {

@@ -15,6 +15,7 @@ use super::store::Kept;
 use super::tenants::Tenants;
 use crate::clock::Instant;
 use crate::event::{Seq, Timer, TimerKind, UnixMillis};
+use crate::kaizen::Tally;
 use crate::limits::{GOVERNOR_IDLE, GOVERNORS_LOOK, GOVERNORS_LOOKED_AT, GOVERNORS_ROUND};
 use crate::receipt::StateName;
 use crate::ring::{Corner, Mark};
@@ -161,6 +162,16 @@ impl Roster {
     /// An event of this tenant is about to be stepped.
     pub fn event_steps(&mut self, tenant: u32) {
         self.tenants.steps(tenant);
+    }
+
+    /// What a step of this tenant took.
+    pub fn tenant_took(&mut self, tenant: u32, tally: Tally) {
+        self.tenants.took(tenant, tally);
+    }
+
+    /// Tells what tenants took, until `tell` takes no more.
+    pub fn tell_tallies(&mut self, tell: impl FnMut(&str, Tally) -> bool) {
+        self.tenants.tell_tallies(tell);
     }
 
     /// A step was made, before which the governor was in this state.

@@ -21,7 +21,7 @@ use super::rules::{Compiled, Rules};
 use super::store::{Commit, Kept};
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, UnixMillis};
-use crate::kaizen::Recorder;
+use crate::kaizen::{Recorder, Tally};
 use crate::ring::{Corner, Mark, Receiver, Sender, WeighedReceiver};
 use crate::sharing::Adopt;
 
@@ -148,7 +148,11 @@ impl Stage {
 
     /// Takes what waits, and offers the timers that are due at the journal's `time`. Returns whether there was anything to do.
     pub fn turn(&mut self, now: Instant, time: UnixMillis) -> bool {
-        self.outlet.flush_measures(now);
+        if self.outlet.are_measures_due(now) {
+            let Self { roster, outlet, .. } = self;
+            roster.tell_tallies(|tenant, tally| outlet.measure_tenant(tenant, tally));
+            outlet.flush_measures(now);
+        }
         self.queries.answer(&self.inbox, Shown { roster: &self.roster, rules: &self.rules });
         if !self.hand_on() {
             return false;
@@ -159,7 +163,7 @@ impl Stage {
             let Some((tenant, ready)) = self.inbox.next() else { break };
             took = true;
             self.roster.event_steps(tenant);
-            self.step(ready, time);
+            self.step(tenant, ready, time);
             if self.is_blocked() {
                 break;
             }
@@ -261,7 +265,7 @@ impl Stage {
         self.outlet.emit(&mut self.effects);
     }
 
-    fn step(&mut self, Ready { at, event }: Ready, time: UnixMillis) {
+    fn step(&mut self, tenant: u32, Ready { at, event }: Ready, time: UnixMillis) {
         self.steps = self.steps.wrapping_add(1);
         let begun = self.steps.is_multiple_of(SAMPLE).then(clock::now);
         if let Kind::Signal(signal) = &event.kind {
@@ -274,7 +278,7 @@ impl Stage {
                 self.outlet.begin_step(Step { begun, waited });
             }
         }
-        let seq = event.seq;
+        let (seq, waited_milliseconds) = (event.seq, time.0.saturating_sub(event.time.0));
         let Some(governor) = self.roster.get_mut(at) else { return };
         let before = governor.state();
         crate::fault::point("K11");
@@ -296,6 +300,11 @@ impl Stage {
             }
         }
         self.roster.stepped(at, before);
+        // What is replayed was told before, and waited longer.
+        if self.outlet.is_live() {
+            let failures = self.effects.cases.iter().filter(|change| change.is_opened()).count() as u64;
+            self.roster.tenant_took(tenant, Tally { events: 1, waited_milliseconds, failures });
+        }
         self.release.emit(&mut self.effects, self.roster.get(at), seq, &mut self.outlet);
         self.outlet.decided(seq);
         self.outlet.begin_step(Step::default());

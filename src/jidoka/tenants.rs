@@ -5,6 +5,9 @@
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
+use std::collections::VecDeque;
+
+use crate::kaizen::Tally;
 use crate::limits::TENANT_EVENTS_MAX;
 use crate::ring::{Corner, Over, Used};
 
@@ -21,6 +24,10 @@ pub struct Tenants {
     /// Who must wait.
     crowded: Vec<u32>,
     round: Round,
+    /// Tenants whose tally was not told yet, in the order in which they came.
+    untold: VecDeque<u32>,
+    /// What those took that have left, and was not told.
+    departed: Tally,
 }
 
 /// A round over all tenants, some at each look: who uses more than the share that held when it began.
@@ -44,6 +51,8 @@ struct Tenant {
     /// What its signals take that wait.
     bytes: u64,
     is_crowded: bool,
+    /// What it took and was not told yet.
+    tally: Tally,
 }
 
 impl Tenants {
@@ -59,7 +68,14 @@ impl Tenants {
             self.judge(number);
             return number;
         }
-        let tenant = Tenant { name: name.into(), governors: 1, events: 0, bytes: 0, is_crowded: false };
+        let tenant = Tenant {
+            name: name.into(),
+            governors: 1,
+            events: 0,
+            bytes: 0,
+            is_crowded: false,
+            tally: Tally::default(),
+        };
         self.used.tenants += 1;
         let number = if let Some(number) = self.vacant.pop() {
             self.tenants[number as usize] = tenant;
@@ -89,6 +105,7 @@ impl Tenants {
         {
             corner.leave(&tenant.name);
         }
+        self.departed.add(std::mem::take(&mut tenant.tally));
         tenant.name = Box::default();
         self.vacant.push(number);
     }
@@ -112,6 +129,31 @@ impl Tenants {
     /// An event is about to be stepped.
     pub fn steps(&mut self, number: u32) {
         self.tenants[number as usize].events -= 1;
+    }
+
+    /// An event was stepped, with what it took.
+    pub fn took(&mut self, number: u32, tally: Tally) {
+        let known = &mut self.tenants[number as usize].tally;
+        if known.events == 0 {
+            self.untold.push_back(number);
+        }
+        known.add(tally);
+    }
+
+    /// Tells what tenants took, until `tell` takes no more; the rest is told the next time. Those that have left have no name.
+    pub fn tell_tallies(&mut self, mut tell: impl FnMut(&str, Tally) -> bool) {
+        if self.departed != Tally::default() && tell("", self.departed) {
+            self.departed = Tally::default();
+        }
+        while let Some(number) = self.untold.front() {
+            let tenant = &mut self.tenants[*number as usize];
+            // One that has left since stands here with nothing.
+            if tenant.tally != Tally::default() && !tell(&tenant.name, tenant.tally) {
+                return;
+            }
+            tenant.tally = Tally::default();
+            self.untold.pop_front();
+        }
     }
 
     /// Whether no event of it waits.

@@ -1,6 +1,8 @@
 //! Merges what the threads recorded, and writes the page.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
@@ -12,6 +14,8 @@ use super::readings::Readings;
 use super::recorder::{Counter, Exchange, Recorder, Set};
 use super::registry::{self, Registry};
 use super::span::{Sampling, Span, SpanLane, Tracer};
+use super::tenants::TopTenants;
+use crate::clock::{self, Instant};
 
 /// Merges and shows.
 #[derive(Debug)]
@@ -19,9 +23,27 @@ pub struct Collector {
     exchanges: Vec<Arc<Exchange>>,
     total: Box<Set>,
     sampling: Option<Sampling>,
-    lanes: Vec<Arc<SpanLane>>,
+    span_lanes: Vec<Arc<SpanLane>>,
     beats: Vec<Arc<HeartbeatView>>,
     exemplars: Exemplars,
+    tenants: TopTenants,
+    lanes: BTreeMap<Box<str>, Waiting>,
+    begun: Begun,
+}
+
+/// When the counts were 0.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    wall_milliseconds: u64,
+    at: Instant,
+}
+
+/// What waits in a lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    pub depth: u64,
+    /// Sum of depth times milliseconds.
+    pub milliseconds: u64,
 }
 
 /// Sets per thread: one in use, one on its way, one being merged.
@@ -37,9 +59,12 @@ impl Collector {
             exchanges: Vec::new(),
             total: Set::empty()?,
             sampling: None,
-            lanes: Vec::new(),
+            span_lanes: Vec::new(),
             beats: Vec::new(),
             exemplars: Exemplars::default(),
+            tenants: TopTenants::default(),
+            lanes: BTreeMap::new(),
+            begun: Begun { wall_milliseconds: clock::wall().0, at: clock::now() },
         })
     }
 
@@ -64,7 +89,7 @@ impl Collector {
     pub fn tracer(&mut self) -> Option<Tracer> {
         let sampling = self.sampling?;
         let lane = SpanLane::new();
-        self.lanes.push(Arc::clone(&lane));
+        self.span_lanes.push(Arc::clone(&lane));
         Some(Tracer::new(sampling, lane))
     }
 
@@ -84,7 +109,7 @@ impl Collector {
 
     /// Takes the spans that were told.
     pub fn take_spans(&mut self, mut take: impl FnMut(Span)) {
-        for lane in &self.lanes {
+        for lane in &self.span_lanes {
             while let Some(span) = lane.pop() {
                 if let Some(sampling) = &self.sampling {
                     self.exemplars.note(&span, sampling);
@@ -97,8 +122,48 @@ impl Collector {
     /// Merges what was handed over.
     pub fn collect(&mut self) {
         for exchange in &self.exchanges {
-            exchange.collect(|set| self.total.add(set));
+            exchange.collect(|set| {
+                self.total.add(set);
+                for (name, tally) in &set.tenants {
+                    self.tenants.add(name, *tally);
+                }
+            });
         }
+    }
+
+    /// A lane had this depth for so long.
+    pub fn lane(&mut self, name: &str, depth: u64, lasted: Duration) {
+        let milliseconds = depth * u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+        let known = self.lanes.get(name).copied().unwrap_or_default();
+        let waiting = Waiting { depth, milliseconds: known.milliseconds.saturating_add(milliseconds) };
+        self.lanes.insert(name.into(), waiting);
+    }
+
+    /// Lanes by name, as they were looked at.
+    pub fn lanes(&self) -> impl Iterator<Item = (&str, Waiting)> {
+        self.lanes.iter().map(|(name, waiting)| (&**name, *waiting))
+    }
+
+    #[must_use]
+    pub fn tenants(&self) -> &TopTenants {
+        &self.tenants
+    }
+
+    /// Occupied buckets of a stage: nanoseconds, and how many took them.
+    pub fn took(&self, stage: Stage) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.total.stages[stage as usize].iter_recorded();
+        recorded.map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+    }
+
+    /// Every series that is counted under names that the configuration gives.
+    pub fn counted_by_name(mut visit: impl FnMut(Metric, &[Box<str>], u64)) {
+        registry::global().visit(&mut visit);
+    }
+
+    /// When it began to count, in milliseconds since 1970, and how long ago that is.
+    #[must_use]
+    pub fn begun(&self) -> (u64, Duration) {
+        (self.begun.wall_milliseconds, clock::now().saturating_duration_since(self.begun.at))
     }
 
     /// Everything that was collected.

@@ -71,6 +71,20 @@ pub enum Stage {
 
 impl Stage {
     pub const ALL: [Self; Self::COUNT] = array(Self::VARIANTS);
+
+    /// One in this many is measured.
+    #[must_use]
+    pub fn sampled(self) -> u64 {
+        match self {
+            Self::Verify | Self::Parse | Self::Rate | Self::DecideWait | Self::Decide => 16,
+            Self::LaneWait
+            | Self::JournalWrite
+            | Self::Fsync
+            | Self::Receipt
+            | Self::ReceiptSync
+            | Self::Whole => 1,
+        }
+    }
 }
 
 /// The base unit. It is the end of the name, but for a name of the reference architecture.
@@ -240,6 +254,10 @@ table! {
         ["pack": Each("packs", PACKS), "rule": Each("rules", RULES), "decision": Of(&["act", "deny", "observe"])], Deciding,
         "Decisions on signals by the rule that made them; pack and rule are `none` where no rule applied.",
         "A rule that never decides is dead, or its condition is wrong.";
+    RuleFailures: Counter, "gemba_rule_failures_total", None,
+        ["pack": Each("packs", PACKS), "rule": Each("rules", RULES)], Deciding,
+        "Actions that a rule asked for and that failed, and signals that it could not decide.",
+        "A rise: `gemba deadletter list` says why; the rule's target, or its condition, is to mend.";
     AnswersDelayed: Counter, "gemba_answers_delayed_total", None, [], Ingress,
         "Refusals that waited because their sender was refused too much.",
         "Any rise: a sender that ignores `Retry-After`.";

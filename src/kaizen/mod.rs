@@ -19,6 +19,7 @@ pub mod remote_write;
 mod rules;
 mod samples;
 mod span;
+mod tenants;
 
 pub use collector::Collector;
 pub use dashboard::dashboard;
@@ -33,6 +34,7 @@ pub use rules::file as rule_file;
 pub use samples::Series;
 pub use samples::{Known, Sample, Taking};
 pub use span::{Sampling, Span, SpanName, Tracer};
+pub use tenants::Tally;
 
 #[cfg(test)]
 mod tests;

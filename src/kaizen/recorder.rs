@@ -10,6 +10,7 @@ use strum::{EnumCount, VariantArray};
 use super::heartbeat::Heartbeat;
 use super::metric::{Metric, Stage};
 use super::span::Tracer;
+use super::tenants::Tally;
 use crate::case::Cause;
 use crate::clock::{self, Instant};
 use crate::variants::array;
@@ -91,9 +92,14 @@ pub struct Set {
     pub stages: [Histogram<u64>; Stage::ALL.len()],
     pub batch: Histogram<u64>,
     pub counters: [u64; Counter::ALL.len()],
+    /// What tenants took; at most [`Set::TENANTS`].
+    pub tenants: Vec<(Box<str>, Tally)>,
 }
 
 impl Set {
+    /// Tenants that a thread tells of at once.
+    const TENANTS: usize = 1024;
+
     pub fn empty() -> Option<Box<Self>> {
         let histogram = || Histogram::new_with_bounds(1, NANOS_MAX, DIGITS).ok();
         let mut stages = Vec::with_capacity(Stage::ALL.len());
@@ -101,7 +107,8 @@ impl Set {
             stages.push(histogram()?);
         }
         let stages = stages.try_into().ok()?;
-        Some(Box::new(Self { stages, batch: histogram()?, counters: [0; Counter::ALL.len()] }))
+        let counters = [0; Counter::ALL.len()];
+        Some(Box::new(Self { stages, batch: histogram()?, counters, tenants: Vec::new() }))
     }
 
     /// Adds what a thread measured.
@@ -120,6 +127,7 @@ impl Set {
         self.stages.iter_mut().for_each(Histogram::reset);
         self.batch.reset();
         self.counters.fill(0);
+        self.tenants.clear();
     }
 }
 
@@ -205,16 +213,30 @@ impl Recorder {
         self.set.counters[counter as usize] += by;
     }
 
+    /// Counts what a tenant took. False where no more are told of before the next hand-over.
+    pub fn tenant(&mut self, name: &str, tally: Tally) -> bool {
+        let has_room = self.set.tenants.len() < Set::TENANTS;
+        if has_room {
+            self.set.tenants.push((name.into(), tally));
+        }
+        has_room
+    }
+
     /// Hands over once a second, and says whether it did. When the collector is behind, the set goes on filling. The thread that
     /// calls it turns.
     pub fn flush_if_due(&mut self, now: Instant) -> bool {
         self.heartbeat.turn(now);
-        let is_due = now.saturating_duration_since(self.handed) >= EVERY;
+        let is_due = self.is_due(now);
         if is_due {
             self.handed = now;
             self.flush();
         }
         is_due
+    }
+
+    /// Whether the next flush hands over.
+    pub fn is_due(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.handed) >= EVERY
     }
 
     pub fn flush(&mut self) {

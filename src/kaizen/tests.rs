@@ -180,7 +180,9 @@ fn golden(format: Format) -> String {
             });
             let values: Vec<&str> = values.collect();
             match (metric, declared.kind) {
-                (Metric::Decisions | Metric::SignatureRefusals, _) => metric.counter(&values).increment(5),
+                (Metric::Decisions | Metric::RuleFailures | Metric::SignatureRefusals, _) => {
+                    metric.counter(&values).increment(5);
+                }
                 (_, Kind::Histogram(..)) => {}
                 (metric, _) if counted.contains(&metric) => {}
                 (metric, _) => readings.set(metric, &values, 1.5),

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::actions;
 use super::answer::{answered, in_time};
 use super::health::Health;
+use super::measured;
 use super::settings::Rulebook;
 use super::sharing::{Elsewhere, Here};
 use super::supervisor::Restarts;
@@ -18,6 +19,7 @@ use super::wiring::{Gauge, OperatorEnds, read_lanes};
 use crate::andon::log::{LogError, Reader};
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
 use crate::event::{Command, Order, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
+use crate::improvement::{Look, NodeLook};
 use crate::jidoka::action::Watch;
 use crate::jidoka::query::{Page, Query, Question};
 use crate::jidoka::rules::Compiled;
@@ -35,6 +37,8 @@ use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalSt
 pub struct Known {
     /// Names of the sources, to find a signal by its id.
     pub sources: Vec<Box<str>>,
+    /// What does not change while the node runs.
+    pub node: NodeLook,
     pub gauges: Arc<[Gauge]>,
     pub health: Health,
     /// How often the line started again.
@@ -497,6 +501,13 @@ impl Line for Desk {
 
     fn health(&self) -> Vec<StageHealth> {
         self.0.known.health.stages()
+    }
+
+    fn kaizen(&self) -> Look {
+        let Known { node, decided, .. } = &self.0.known;
+        let rules = decided.as_ref().and_then(|decided| decided.compiled.holding());
+        let rules = rules.as_ref().map(|(since, rules)| (*since, &**rules));
+        measured::look(node, rules, &self.0.targets, &self.0.collector.borrow())
     }
 
     fn metrics(&self, format: Format) -> String {

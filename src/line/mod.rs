@@ -13,6 +13,8 @@ mod health;
 pub mod identity;
 mod ingress_threads;
 mod journal_thread;
+mod machine;
+mod measured;
 mod outbound;
 mod publishing;
 pub mod recovery;

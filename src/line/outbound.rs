@@ -17,7 +17,7 @@ use super::remote_write::RemoteWrite;
 use super::settings::Telemetry;
 use super::tasks::Tasks;
 use super::traces::Traces;
-use super::wiring::OutboundEnds;
+use super::wiring::{Gauge, OutboundEnds};
 use crate::clock;
 use crate::jidoka::action::Targets;
 use crate::kaizen::{Collector, Heartbeat};
@@ -60,10 +60,10 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
         let Plane { listener, tokens, collector, stop, clock, telemetry, heartbeat, service } = plane;
         let collector = Rc::new(RefCell::new(collector));
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
-        let ready = plan.known.health.ready.clone();
+        let (ready, gauges) = (plan.known.health.ready.clone(), Arc::clone(&plan.known.gauges));
         let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
-        let mut tasks =
-            serve(listener, tokens, Rc::new(desk.clone()), (Rc::clone(&collector), heartbeat), &stop)?;
+        let collecting = (Rc::clone(&collector), heartbeat, gauges);
+        let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), collecting, &stop)?;
         tasks.start("clock", tell_of_clock(clock));
         tasks.start("reload", reload_on_order(desk.clone(), ready, plan.reload, service));
         let telling = Telling::start(&telemetry, &collector, &desk, &mut tasks);
@@ -143,13 +143,13 @@ fn serve(
     listener: TcpListener,
     tokens: Tokens,
     line: Rc<dyn Line>,
-    (collector, heartbeat): (Rc<RefCell<Collector>>, Heartbeat),
+    (collector, heartbeat, gauges): (Rc<RefCell<Collector>>, Heartbeat, Arc<[Gauge]>),
     stop: &Switch,
 ) -> Result<Tasks, ServeError> {
     let plane = operator::serve(listener, Rc::new(tokens), line, stop.clone()).map_err(failed)?;
     let mut tasks = Tasks::new(stop.clone());
     tasks.start("operator", plane);
-    tasks.start("collect", collect(collector, heartbeat));
+    tasks.start("collect", collect(collector, heartbeat, gauges));
     Ok(tasks)
 }
 
@@ -211,12 +211,20 @@ async fn tell_of_clock(seen: journal_clock::Marks) {
     }
 }
 
-async fn collect(collector: Rc<RefCell<Collector>>, mut heartbeat: Heartbeat) {
+/// Merges what the threads recorded, and looks how much waits in the lanes.
+async fn collect(collector: Rc<RefCell<Collector>>, mut heartbeat: Heartbeat, gauges: Arc<[Gauge]>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut looked = clock::now();
     for ticks in 0u64.. {
         second.tick().await;
         heartbeat.turn(clock::now());
         crate::fault::stumble("collect", ticks);
-        collector.borrow_mut().collect();
+        let mut collector = collector.borrow_mut();
+        collector.collect();
+        let now = clock::now();
+        for (name, depth) in gauges.iter() {
+            collector.lane(name, depth() as u64, now.saturating_duration_since(looked));
+        }
+        looked = now;
     }
 }

@@ -89,6 +89,8 @@ pub struct Telemetry {
     pub traces: Option<Arc<traces::Plan>>,
     /// Where samples are sent; `None`: they are only scraped.
     pub remote_write: Option<Arc<remote_write::Plan>>,
+    /// SHA-256 of the effective configuration, in hex; secrets are named in it and do not stand in it.
+    pub configuration: String,
 }
 
 impl Settings {

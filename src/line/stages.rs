@@ -22,7 +22,7 @@ use super::start::{Addresses, Start};
 use super::supervisor::Restarts;
 use super::threads::Stop;
 use super::wiring::{DecidingEnds, Gauge, IngressEnds, Wiring, wire};
-use super::{cores, identity, outbound, sharing};
+use super::{cores, identity, measured, outbound, sharing};
 use crate::clock;
 use crate::event::{JournalId, Seq};
 use crate::kaizen::{Collector, Heartbeat};
@@ -205,6 +205,7 @@ impl Line {
             targets: Arc::clone(&settings.targets),
             known: Known {
                 sources: settings.source_names(),
+                node: measured::node(settings),
                 gauges: Arc::clone(&depths),
                 health: health.clone(),
                 restarts: Arc::clone(restarts),

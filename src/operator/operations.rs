@@ -14,6 +14,7 @@ use super::terms::{Again, Filter, Refused, Reply, Said};
 use super::token::Role;
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
+use crate::improvement::Look;
 use crate::kaizen::Format;
 use crate::percent;
 use crate::receipt::ReceiptId;
@@ -53,6 +54,8 @@ pub trait Line {
     fn reload(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
     fn health(&self) -> Vec<StageHealth>;
     fn status(&self) -> NodeStatus;
+    /// What was measured since the start.
+    fn kaizen(&self) -> Look;
     fn metrics(&self, format: Format) -> String;
     /// The levels of the log, as its filter is written.
     fn log_levels(&self) -> String;
@@ -118,7 +121,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 23] = [
+pub static OPERATIONS: [Operation; 24] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -345,6 +348,14 @@ pub static OPERATIONS: [Operation; 23] = [
         },
     },
     Operation {
+        request: "GET /v1/kaizen",
+        need: Need::Role(Role::Viewer),
+        command: Some("kaizen record"),
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |line, _| Box::pin(async move { shown(&line.kaizen()) }),
+    },
+    Operation {
         request: "GET /v1/policy",
         need: Need::Role(Role::Viewer),
         command: Some("policy show"),
@@ -535,10 +546,14 @@ mod tests {
             let (found, given) = find(&operation.method(), &path).unwrap_or_else(|_| panic!("{path}"));
             assert_eq!(found.request, operation.request, "{path}");
             assert!(given.iter().zip(["a/b", "c d"]).all(|(found, given)| found == given), "{path}");
-            let allowed = if operation.method() == Method::GET { "GET, HEAD" } else { "POST" };
-            for other in methods.iter().filter(|other| **other != operation.method()) {
+            // Those of the same path, each with a method of its own.
+            let of_path = || OPERATIONS.iter().filter(|other| other.path_to(&["a/b", "c d"]) == path);
+            let allowed: Vec<&str> = of_path()
+                .map(|other| if other.method() == Method::GET { "GET, HEAD" } else { "POST" })
+                .collect();
+            for other in methods.iter().filter(|other| of_path().all(|own| own.method() != **other)) {
                 let found = find(other, &path).map(|(found, _)| found.request);
-                assert_eq!(found, Err(NoOperation::Method(allowed.into())), "{other} {path}");
+                assert_eq!(found, Err(NoOperation::Method(allowed.join(", "))), "{other} {path}");
             }
         }
         for path in

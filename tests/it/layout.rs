@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 40] = [
+const MAY_KNOW: [(&str, &[&str]); 41] = [
     ("limits", &[]),
     ("trace", &[]),
     ("codec", &[]),
@@ -24,6 +24,7 @@ const MAY_KNOW: [(&str, &[&str]); 40] = [
     ("proof", &[]),
     ("case", &["event", "variants"]),
     ("view", &["signal"]),
+    ("improvement", &["variants"]),
     ("clock", &["event", "limits"]),
     ("fault", &[]),
     ("diagnostics", &["limits"]),
@@ -84,6 +85,7 @@ const LINE: &[&str] = &[
     "proof",
     "trace",
     "view",
+    "improvement",
     "clock",
     "fault",
     "ring",

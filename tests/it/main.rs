@@ -15,6 +15,7 @@ mod good_requests;
 mod governance;
 mod h2;
 mod hostile;
+mod kaizen;
 mod layout;
 mod limits;
 mod listening;

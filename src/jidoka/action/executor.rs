@@ -18,6 +18,7 @@ use super::carry::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::queue::{Queue, Waiting};
 use super::retry::{self, Miss};
+use super::tally::TargetTally;
 use super::trail::Trail;
 use crate::clock;
 use crate::event::{Failure, Outcome};
@@ -43,9 +44,15 @@ pub struct Watch {
     pub name: Arc<str>,
     gate: RefCell<Gate>,
     waiting: Cell<usize>,
+    tally: RefCell<TargetTally>,
 }
 
 impl Watch {
+    /// What became of its actions.
+    pub fn tally(&self) -> TargetTally {
+        self.tally.borrow().clone()
+    }
+
     /// Its breaker: 0 healthy, 1 testing, 2 halted.
     pub fn breaker(&self) -> u8 {
         self.gate.borrow().state(Instant::now())
@@ -100,7 +107,7 @@ impl Executor {
 
     pub fn add(&mut self, name: Arc<str>, carry: Rc<dyn Carry>, timeout: Duration, calls_max: usize) {
         let gate = RefCell::new(Gate::new(self.bounds, Instant::now()));
-        let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0) });
+        let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0), tally: RefCell::default() });
         let waiting = Queue::default();
         self.targets.push(Lane { watch, carry, timeout, calls_max, calls: 0, waiting });
     }
@@ -221,6 +228,10 @@ impl Executor {
     fn land(&mut self, Ended { target, pass, word, outcome }: Ended) -> Outcome {
         let lane = &mut self.targets[target];
         lane.calls -= 1;
+        if word == Word::Nothing {
+            lane.watch.tally.borrow_mut().turned_away += 1;
+        }
+        lane.watch.tally.borrow_mut().ended(outcome.result.is_ok());
         let succeeded = match word {
             Word::Well => Some(true),
             Word::Failing => Some(false),
@@ -243,6 +254,9 @@ impl Executor {
 
 impl Lane {
     fn turned_away(&self, order: &ActionRequest, why: &str) -> Outcome {
+        let mut tally = self.watch.tally.borrow_mut();
+        tally.turned_away += 1;
+        tally.ended(false);
         let why = format!("target `{}` {why}", self.watch.name);
         outcome(order, Err(Failure::withheld(shortened(why))))
     }
@@ -338,8 +352,11 @@ impl Call {
         left: Duration,
     ) -> Result<(), Miss> {
         let patience = self.timeout.min(left);
-        let until = Instant::now() + patience;
-        match tokio::time::timeout_at(until, self.carry.carry(order, trace, until)).await {
+        let begun = Instant::now();
+        let until = begun + patience;
+        let carried = tokio::time::timeout_at(until, self.carry.carry(order, trace, until)).await;
+        self.watch.tally.borrow_mut().tried(begun.elapsed(), matches!(carried, Ok(Ok(()))));
+        match carried {
             Ok(result) => result,
             // What is left of the action's time says nothing of the target.
             Err(_) if patience < self.timeout => {

@@ -12,6 +12,7 @@ mod log;
 mod payload;
 mod queue;
 mod retry;
+mod tally;
 mod targets;
 mod trail;
 pub mod webhook;
