@@ -12,9 +12,9 @@ use super::heartbeat::{Heartbeat, HeartbeatView};
 use super::metric::{Kind, Metric, Recorded, Stage};
 use super::readings::Readings;
 use super::recorder::{Counter, Exchange, Recorder, Set};
-use super::registry::{self, Registry};
+use super::registry::{self, OTHER, Registry};
 use super::span::{Sampling, Span, SpanLane, Tracer};
-use super::tenants::TopTenants;
+use super::tenants::{Tally, TopTenants};
 use crate::clock::{self, Instant};
 
 /// Merges and shows.
@@ -195,6 +195,30 @@ impl Collector {
         page.finish()
     }
 
+    /// The page of tenants: those that are told apart by their names, then the others together.
+    #[must_use]
+    pub fn tenants_page(&self, format: Format) -> String {
+        let mut others = self.tenants.others();
+        let mut told: Vec<(&str, Tally)> = Vec::new();
+        for (name, tally) in self.tenants.named() {
+            // A tenant of this very name cannot be told from the others.
+            if name == OTHER { others.add(tally) } else { told.push((name, tally)) }
+        }
+        told.sort_unstable_by_key(|(name, _)| *name);
+        told.push((OTHER, others));
+        let mut page = Page::new(format);
+        let mut show = |metric: Metric, of: fn(&Tally) -> f64| {
+            page.head(metric);
+            for (name, tally) in &told {
+                page.sample(metric, &[(*name).into()], of(tally));
+            }
+        };
+        show(Metric::TenantEvents, |tally| float(tally.events));
+        show(Metric::TenantWaited, |tally| float(tally.waited_milliseconds) / 1e3);
+        show(Metric::TenantFailures, |tally| float(tally.failures));
+        page.finish()
+    }
+
     /// Shows the same to somebody else.
     pub fn show(&self, readings: &Readings, to: &mut impl Show) {
         self.show_with(registry::global(), readings, to);
@@ -241,6 +265,11 @@ impl Collector {
             }
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn float(count: u64) -> f64 {
+    count as f64
 }
 
 #[expect(

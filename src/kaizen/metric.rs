@@ -3,6 +3,7 @@
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
+use super::tenants::TopTenants;
 use crate::variants::array;
 
 /// What is said of one metric.
@@ -126,6 +127,8 @@ pub enum At {
     Processor,
     /// Processors that share their state.
     Shared,
+    /// That decide, on the page of tenants alone.
+    Tenants,
 }
 
 impl At {
@@ -140,6 +143,7 @@ impl At {
             Self::Edge => "`edge`",
             Self::Processor => "`processor`",
             Self::Shared => "`processor` with shared state",
+            Self::Tenants => "`all`, `processor`; on `/metrics/tenants` alone",
         }
     }
 }
@@ -196,6 +200,8 @@ const LANES: usize = 512;
 const SOURCES: usize = 64;
 const PACKS: usize = 32;
 const RULES: usize = 512;
+/// With one for the others.
+const TENANTS: usize = TopTenants::MAX + 1;
 
 const LATENCY_MICROSECONDS: [f64; 7] = [100.0, 500.0, 1000.0, 5000.0, 10_000.0, 50_000.0, 100_000.0];
 const REQUEST_SECONDS: [f64; 11] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 1.0];
@@ -422,6 +428,15 @@ table! {
     StateUnshared: Gauge, "gemba_state_unshared_seconds", Seconds, [], Shared,
         "Time since the last round, while something is not shared.",
         "Above a few seconds: the store.";
+    TenantEvents: Counter, "gemba_tenant_events_total", None, ["tenant": Each("tenants", TENANTS)], Tenants,
+        "Signals, outcomes and orders of a tenant that its shard took.",
+        "The tenants with the most are told apart; the others are `other` together. One that left them begins anew at 0.";
+    TenantWaited: Counter, "gemba_tenant_waited_seconds_total", Seconds, ["tenant": Each("tenants", TENANTS)], Tenants,
+        "Time that a tenant's events waited, from the journal's stamp until their shard took them.",
+        "Divided by `gemba_tenant_events_total`: a tenant far above the others sends in bursts, or waits behind its own actions.";
+    TenantFailures: Counter, "gemba_tenant_failures_total", None, ["tenant": Each("tenants", TENANTS)], Tenants,
+        "Dead letters of a tenant.",
+        "A rise: `gemba deadletter list --tenant` says why.";
     SystemStatus: Gauge, "system_status", None, [], Every,
         "0 healthy, 1 degraded, 2 halted.",
         "Page on 1: `/readyz` says which stage, `gemba status` how the broker does. This version never says 2.";

@@ -41,7 +41,8 @@ impl Monitored {
             | (At::Deciding | At::Processor, Role::Edge)
             | (At::Broker | At::Edge | At::Processor, Role::All)
             | (At::Edge, Role::Processor { .. })
-            | (At::Shared, Role::All | Role::Edge) => false,
+            | (At::Shared, Role::All | Role::Edge)
+            | (At::Tenants, _) => false,
         }
     }
 

@@ -12,9 +12,9 @@ pub struct Tally {
     pub failures: u64,
 }
 
-/// Tenants that are told apart. Twice as many are counted before the smaller half joins the others, so that one pass over
-/// them pays for as many newcomers.
-const TENANTS: usize = 256;
+/// Tenants that stay apart when the smaller ones join the others: half of those that are counted, so that one pass over them
+/// pays for as many newcomers.
+const STAY: usize = TopTenants::MAX / 2;
 
 /// The tenants with the most events since the node started. One that joined the others begins anew when it comes again.
 #[derive(Debug, Default)]
@@ -32,6 +32,9 @@ impl Tally {
 }
 
 impl TopTenants {
+    /// Tenants that are told apart.
+    pub const MAX: usize = 512;
+
     /// One without a name is of tenants that are not told apart.
     pub fn add(&mut self, name: &str, tally: Tally) {
         if name.is_empty() {
@@ -40,7 +43,7 @@ impl TopTenants {
         if let Some(known) = self.named.get_mut(name) {
             return known.add(tally);
         }
-        if self.named.len() >= 2 * TENANTS {
+        if self.named.len() >= Self::MAX {
             self.join_smaller();
         }
         self.named.insert(name.into(), tally);
@@ -49,8 +52,8 @@ impl TopTenants {
     fn join_smaller(&mut self) {
         let mut events: Vec<u64> = self.named.values().map(|tally| tally.events).collect();
         events.sort_unstable_by(|a, b| b.cmp(a));
-        let least = events.get(TENANTS).copied().unwrap_or_default();
-        let mut room = TENANTS;
+        let least = events.get(STAY).copied().unwrap_or_default();
+        let mut room = STAY;
         let others = &mut self.others;
         self.named.retain(|_, tally| {
             let stays = tally.events > least && room > 0;
@@ -84,7 +87,7 @@ mod tests {
             top.add(&format!("small-{round}"), Tally { events: 1, waited_milliseconds: 2, failures: 0 });
             top.add("large", Tally { events: 3, waited_milliseconds: 1, failures: 1 });
         }
-        assert!(top.named().count() <= 2 * TENANTS);
+        assert!(top.named().count() <= TopTenants::MAX);
         let large = top.named().find(|(name, _)| *name == "large").map(|(_, tally)| tally);
         assert_eq!(large, Some(Tally { events: 15_000, waited_milliseconds: 5_000, failures: 5_000 }));
         let mut all = top.others();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use proptest::prelude::*;
 
+use super::metric::At;
 use super::recorder::{NANOS_MAX, Set};
 use super::registry::Registry;
 use super::*;
@@ -184,6 +185,8 @@ fn golden(format: Format) -> String {
                     metric.counter(&values).increment(5);
                 }
                 (_, Kind::Histogram(..)) => {}
+                // On a page of their own.
+                _ if declared.at == At::Tenants => {}
                 (metric, _) if counted.contains(&metric) => {}
                 (metric, _) => readings.set(metric, &values, 1.5),
             }
@@ -208,6 +211,48 @@ fn both_formats_are_as_they_were() {
             );
         }
     }
+}
+
+#[test]
+fn tenants_are_on_a_page_of_their_own_and_never_more_than_its_bound() {
+    let mut collector = Collector::new().unwrap();
+    let mut recorder = collector.recorder().unwrap();
+    let took = |events| Tally { events, waited_milliseconds: 1500 * events, failures: 1 };
+    for (tenant, events) in [("zeta", 2), ("acme", 1), ("other", 3), ("", 4)] {
+        assert!(recorder.tenant(tenant, took(events)));
+    }
+    recorder.flush();
+    collector.collect();
+    let page = collector.tenants_page(Format::Text);
+    let samples: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        samples,
+        [
+            "gemba_tenant_events_total{tenant=\"acme\"} 1",
+            "gemba_tenant_events_total{tenant=\"zeta\"} 2",
+            "gemba_tenant_events_total{tenant=\"other\"} 7",
+            "gemba_tenant_waited_seconds_total{tenant=\"acme\"} 1.5",
+            "gemba_tenant_waited_seconds_total{tenant=\"zeta\"} 3",
+            "gemba_tenant_waited_seconds_total{tenant=\"other\"} 10.5",
+            "gemba_tenant_failures_total{tenant=\"acme\"} 1",
+            "gemba_tenant_failures_total{tenant=\"zeta\"} 1",
+            "gemba_tenant_failures_total{tenant=\"other\"} 2",
+        ]
+    );
+    assert!(collector.tenants_page(Format::OpenMetrics).ends_with("# EOF\n"));
+    assert!(!collector.page(&Readings::default(), Format::Text).contains("gemba_tenant_"));
+
+    for number in 0..5_000 {
+        if !recorder.tenant(&format!("tenant-{number}"), took(1)) {
+            recorder.flush();
+            collector.collect();
+        }
+    }
+    recorder.flush();
+    collector.collect();
+    let page = collector.tenants_page(Format::Text);
+    let shown = page.lines().filter(|line| line.starts_with("gemba_tenant_events_total{")).count();
+    assert!(shown > 256 && shown <= Metric::TenantEvents.series_max(), "{shown}");
 }
 
 #[test]

@@ -514,6 +514,11 @@ impl Line for Desk {
         self.0.collector.borrow().page(&self.readings(), format)
     }
 
+    fn tenants_metrics(&self, format: Format) -> Result<String, Refused> {
+        self.0.decided()?;
+        Ok(self.0.collector.borrow().tenants_page(format))
+    }
+
     fn log_levels(&self) -> String {
         logging::levels().to_string()
     }

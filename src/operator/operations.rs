@@ -57,6 +57,8 @@ pub trait Line {
     /// What was measured since the start.
     fn kaizen(&self) -> Look;
     fn metrics(&self, format: Format) -> String;
+    /// Those of tenants, where they are decided on.
+    fn tenants_metrics(&self, format: Format) -> Result<String, Refused>;
     /// The levels of the log, as its filter is written.
     fn log_levels(&self) -> String;
     /// Changes those that are named, until the next start. Says what is wrong with it, and what to write instead.
@@ -121,7 +123,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 24] = [
+pub static OPERATIONS: [Operation; 25] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -146,6 +148,16 @@ pub static OPERATIONS: [Operation; 24] = [
         body: Body::Nothing,
         answer: |line, asked| {
             Box::pin(async move { Ok(Shown::Metrics(asked.format, line.metrics(asked.format))) })
+        },
+    },
+    Operation {
+        request: "GET /metrics/tenants",
+        need: Need::Role(Role::Viewer),
+        command: None,
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move { Ok(Shown::Metrics(asked.format, line.tenants_metrics(asked.format)?)) })
         },
     },
     Operation {

@@ -511,6 +511,11 @@ fn the_page_of_a_shipped_rule_is_sent_again_and_not_decided_anew() {
     let refused = post(&node, &format!("{path}/resend"), "operator", &json!({"reason": "x"}));
     assert_eq!(refused.status, 409, "{}", refused.text());
     assert_eq!(ordered(&node, &format!("{path}/dry-run"), &json!({}))["does"], "decide");
+
+    // A decision is counted where it is made: not when its event is replayed, and not when its action is sent again.
+    wait_until("failures are told", || node.ask("/metrics").text().contains("gemba_rule_failures_total{"));
+    let page = node.ask("/metrics").text();
+    assert!(!page.contains("decision=\"act\""), "{page}");
 }
 
 #[test]

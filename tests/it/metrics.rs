@@ -100,6 +100,27 @@ fn decisions_and_refused_signatures_are_counted_by_their_reasons() {
     assert!(node.metric("gemba_disk_free_bytes") > 0.0);
 }
 
+#[test]
+fn tenants_are_told_apart_to_a_viewer() {
+    let node = used();
+    let until = Instant::now() + PATIENCE;
+    let text = loop {
+        let answer = node.ask("/metrics/tenants");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        if answer.text().contains("gemba_tenant_events_total{tenant=\"acme\"} 1\n") {
+            break answer.text();
+        }
+        assert!(Instant::now() < until, "{}", answer.text());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(!node.ask("/metrics").text().contains("acme"), "who has no token learns no names");
+    let stranger = exchange(node.admin, &raw("GET /metrics/tenants HTTP/1.1", &["connection: close"], b""));
+    assert_eq!(stranger.status, 401);
+    let Some(promtool) = installed("promtool") else { return };
+    let output = fed(Command::new(&promtool).args(["check", "metrics"]), &text);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
 /// The reference architecture's name ends in an abbreviated unit, and stays.
 #[test]
 fn promtool_finds_fault_with_nothing_but_the_old_name() {
@@ -138,12 +159,18 @@ fn the_strict_parser_of_others_reads_openmetrics() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert!(!page(&node, &[]).text().contains(" # {"), "text 0.0.4 has none");
-    for (text, is_golden) in [(&golden, true), (&live, false)] {
+    let viewer = format!("authorization: Bearer {}", node.secret("admin.token"));
+    let headers = [OPEN_METRICS, viewer.as_str(), "connection: close"];
+    let tenants = exchange(node.admin, &raw("GET /metrics/tenants HTTP/1.1", &headers, b"")).text();
+    let (of_tenants, others): (Vec<Metric>, Vec<Metric>) =
+        Metric::ALL.into_iter().partition(|metric| metric.declared().name.starts_with("gemba_tenant_"));
+    assert_eq!(of_tenants.len(), 3);
+    for (text, metrics) in [(&golden, others), (&live, vec![]), (&tenants, of_tenants)] {
         let script = root().join("tests/prometheus/openmetrics.py");
         let output = fed(Command::new(&python).arg(script), text);
         assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
         let read = String::from_utf8(output.stdout).unwrap();
-        for metric in Metric::ALL.into_iter().filter(|_| is_golden) {
+        for metric in metrics {
             let declared = metric.declared();
             let family = match declared.kind {
                 Kind::Counter => declared.name.trim_end_matches("_total"),

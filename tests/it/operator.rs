@@ -73,6 +73,7 @@ fn every_route_answers_those_who_may_ask_and_no_one_else() {
         ("/v1/governors?tenant=acme", 200),
         ("/v1/governors/acme/vm", 200),
         ("/v1/governors/acme/unknown", 404),
+        ("/metrics/tenants", 200),
     ];
     for (path, status) in with_token {
         for token in &tokens {
@@ -577,6 +578,9 @@ fn an_edge_without_its_broker_accepts_and_is_degraded() {
     assert_eq!(node.ask("/readyz").status, 200);
     assert_eq!(node.post("application/json", signal("acme", "vm", "s-1").as_bytes()).status, 202);
     assert!(node.metric("system_status") > 0.5);
+    let tenants = node.ask("/metrics/tenants");
+    assert_eq!(tenants.status, 404, "it decides on none");
+    assert_problem("/metrics/tenants", &tenants);
 }
 
 /// Viewers ask for pages as fast as they can. Decisions go on, and pages are complete and in order.
