@@ -259,9 +259,9 @@ impl Outlet {
         self.recorder.record(Measured::Decide, took);
     }
 
-    /// Whether measures are handed over now.
-    pub fn are_measures_due(&self, now: Instant) -> bool {
-        self.recorder.is_due(now)
+    /// The shard comes round. Says whether measures are handed over now.
+    pub fn turn(&mut self, now: Instant) -> bool {
+        self.recorder.turn(now)
     }
 
     /// What a tenant took; false where no more are taken before the next hand-over.

@@ -148,7 +148,7 @@ impl Stage {
 
     /// Takes what waits, and offers the timers that are due at the journal's `time`. Returns whether there was anything to do.
     pub fn turn(&mut self, now: Instant, time: UnixMillis) -> bool {
-        if self.outlet.are_measures_due(now) {
+        if self.outlet.turn(now) {
             let Self { roster, outlet, .. } = self;
             roster.tell_tallies(|tenant, tally| outlet.measure_tenant(tenant, tally));
             outlet.flush_measures(now);

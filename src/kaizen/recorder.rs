@@ -222,11 +222,9 @@ impl Recorder {
         has_room
     }
 
-    /// Hands over once a second, and says whether it did. When the collector is behind, the set goes on filling. The thread that
-    /// calls it turns.
+    /// Turns, hands over once a second, and says whether it did. When the collector is behind, the set goes on filling.
     pub fn flush_if_due(&mut self, now: Instant) -> bool {
-        self.heartbeat.turn(now);
-        let is_due = self.is_due(now);
+        let is_due = self.turn(now);
         if is_due {
             self.handed = now;
             self.flush();
@@ -234,8 +232,9 @@ impl Recorder {
         is_due
     }
 
-    /// Whether the next flush hands over.
-    pub fn is_due(&self, now: Instant) -> bool {
+    /// The thread comes round. Says whether the next flush hands over.
+    pub fn turn(&mut self, now: Instant) -> bool {
+        self.heartbeat.turn(now);
         now.saturating_duration_since(self.handed) >= EVERY
     }
 

@@ -110,7 +110,8 @@ fn a_node_of_which_a_thread_hangs_gives_no_sign_of_life() {
     let ready = manager.wait_for("READY=1", 0);
     manager.wait_for("WATCHDOG=1", ready);
     assert_eq!(node.post(JSON, signal("acme", "vm", "s-1").as_bytes()).status, 202);
-    assert!(node.wait_for("a thread does not turn").contains("shard-"));
+    let told = node.wait_for("a thread does not turn");
+    assert!(told.contains("shard-"), "{told}");
     assert_eq!(manager.count("WATCHDOG=1", Duration::from_secs(3)), 0);
     node.kill();
 }
