@@ -24,6 +24,7 @@ mod serve;
 mod service;
 pub mod settings;
 mod sharing;
+mod sink_counters;
 mod stages;
 mod start;
 mod supervisor;

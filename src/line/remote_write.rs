@@ -12,9 +12,10 @@ use hyper::Uri;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
+use super::sink_counters::SinkCounters;
 use crate::clock;
 use crate::kaizen::remote_write::{Answer, STALE, Said, Version, WRITTEN};
-use crate::kaizen::{Known, Metric, Sample, Taking};
+use crate::kaizen::{Known, Sample, Taking};
 use crate::limits::{
     REMOTE_KEPT_FOR, REMOTE_REQUEST_SAMPLES, REMOTE_SAMPLES_MAX, REMOTE_TIMEOUT, SPANS_LOOK, TELEMETRY_LAST,
 };
@@ -78,31 +79,12 @@ pub struct RemoteWrite {
     /// 1.0 is tried, since a request of 2.0 was answered by 400.
     is_trial: Cell<bool>,
     is_failing: Cell<bool>,
-    counters: Counters,
-}
-
-/// What became of samples.
-struct Counters {
-    sent: metrics::Counter,
-    queue: metrics::Counter,
-    too_old: metrics::Counter,
-    refused: metrics::Counter,
-    rejected: metrics::Counter,
-    undelivered: metrics::Counter,
+    counters: SinkCounters,
 }
 
 impl RemoteWrite {
     #[must_use]
     pub fn new(plan: &Arc<Plan>, show: ShowAll) -> Rc<Self> {
-        let lost = |cause| Metric::TelemetryLost.counter(&["remote_write", cause]);
-        let counters = Counters {
-            sent: Metric::TelemetrySent.counter(&["remote_write"]),
-            queue: lost("queue"),
-            too_old: lost("too_old"),
-            refused: lost("refused"),
-            rejected: lost("rejected"),
-            undelivered: lost("undelivered"),
-        };
         Rc::new(Self {
             plan: Arc::clone(plan),
             show,
@@ -117,7 +99,7 @@ impl RemoteWrite {
             is_proven: Cell::new(false),
             is_trial: Cell::new(false),
             is_failing: Cell::new(false),
-            counters,
+            counters: SinkCounters::of("remote_write"),
         })
     }
 
@@ -344,6 +326,7 @@ fn wall() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kaizen::Metric;
 
     fn plan() -> Arc<Plan> {
         Arc::new(Plan {

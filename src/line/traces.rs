@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::sink_counters::SinkCounters;
 use crate::clock;
 use crate::kaizen::otlp::{Answer, Moment, Teller};
-use crate::kaizen::{Collector, Metric, Sampling, Span};
+use crate::kaizen::{Collector, Sampling, Span};
 use crate::limits::{SPANS_KEPT_FOR, SPANS_LOOK, TELEMETRY_LAST};
 use crate::net::backoff::{pause, random};
 use crate::net::otlp::{self, Receiver};
@@ -61,31 +62,12 @@ pub struct Traces {
     at: Cell<usize>,
     left_first: Cell<Option<Instant>>,
     is_failing: Cell<bool>,
-    counters: Counters,
-}
-
-/// What became of spans.
-struct Counters {
-    sent: metrics::Counter,
-    queue: metrics::Counter,
-    too_old: metrics::Counter,
-    refused: metrics::Counter,
-    rejected: metrics::Counter,
-    undelivered: metrics::Counter,
+    counters: SinkCounters,
 }
 
 impl Traces {
     #[must_use]
     pub fn new(plan: &Arc<Plan>) -> Rc<Self> {
-        let lost = |cause| Metric::TelemetryLost.counter(&["traces", cause]);
-        let counters = Counters {
-            sent: Metric::TelemetrySent.counter(&["traces"]),
-            queue: lost("queue"),
-            too_old: lost("too_old"),
-            refused: lost("refused"),
-            rejected: lost("rejected"),
-            undelivered: lost("undelivered"),
-        };
         Rc::new(Self {
             plan: Arc::clone(plan),
             receivers: plan.receivers.iter().map(|settings| Receiver::new(Arc::clone(settings))).collect(),
@@ -95,7 +77,7 @@ impl Traces {
             at: Cell::new(0),
             left_first: Cell::new(None),
             is_failing: Cell::new(false),
-            counters,
+            counters: SinkCounters::of("traces"),
         })
     }
 
