@@ -10,7 +10,7 @@ pub use crate::event::lanes::{Ack, Arrival, Feed, Forwarded, Note, Order, Part, 
 pub use crate::ids::{
     ActionId, EdgeName, Epoch, JournalId, Position, Seq, Subject, TimerKind, UnixMillis, Words,
 };
-use crate::limits::RULES_BYTES_MAX;
+use crate::limits::{FACTS_BYTES_MAX, RULES_BYTES_MAX};
 use crate::names::{Illegal, Rule};
 use crate::sharing::{Adopt, Hold, Shared};
 use crate::signal::Signal;
@@ -156,6 +156,33 @@ impl RulesText {
     }
 }
 
+/// The configuration of the node was changed while it ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconfigured {
+    changes: Box<str>,
+    /// Who changed it, and why.
+    pub actor: Words,
+    pub reason: Words,
+}
+
+impl Reconfigured {
+    /// `changes` is an object of canonical JSON.
+    ///
+    /// # Errors
+    /// [`Illegal`], when it is longer than a receipt keeps, or no object.
+    pub fn new(changes: Box<str>, actor: Words, reason: Words) -> Result<Self, Illegal> {
+        Rule::AtMost(FACTS_BYTES_MAX).check("changes", changes.as_bytes())?;
+        Rule::Object.check("changes", changes.as_bytes())?;
+        Ok(Self { changes, actor, reason })
+    }
+
+    /// What changed.
+    #[must_use]
+    pub fn changes(&self) -> &str {
+        &self.changes
+    }
+}
+
 /// A signal that cannot be decided on as it came over the broker. It becomes a dead letter.
 #[derive(Clone, Debug)]
 pub struct Stray {
@@ -220,6 +247,8 @@ pub enum Kind {
     Replay(Box<Replay>),
     /// The only kind that concerns every governor.
     Rules(Arc<RulesText>),
+    /// Concerns the node, and no governor.
+    Reconfigured(Arc<Reconfigured>),
     Stray(Box<Stray>),
     Position(Position),
     /// Of nodes that share the state of partitions. It concerns the governors of one partition.
@@ -248,7 +277,9 @@ impl Kind {
             Self::Timer(timer) => &timer.subject,
             Self::Command(command) => &command.subject,
             Self::Adopt(adopt) => &adopt.subject,
-            Self::Rules(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => return None,
+            Self::Rules(_) | Self::Reconfigured(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => {
+                return None;
+            }
         };
         Some((&subject.tenant, &subject.sku))
     }
@@ -264,7 +295,9 @@ impl Kind {
             Self::Timer(timer) => timer.subject.clone(),
             Self::Command(command) => command.subject.clone(),
             Self::Adopt(adopt) => adopt.subject.clone(),
-            Self::Rules(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => return None,
+            Self::Rules(_) | Self::Reconfigured(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => {
+                return None;
+            }
         })
     }
 
@@ -280,6 +313,7 @@ impl Kind {
             | Self::Timer(_)
             | Self::Command(_)
             | Self::Rules(_)
+            | Self::Reconfigured(_)
             | Self::Position(_)
             | Self::Hold(_)
             | Self::Shared(_) => 0,
@@ -295,6 +329,7 @@ impl Kind {
             Self::Command(_) => "command",
             Self::Replay(_) => "replay",
             Self::Rules(_) => "rules",
+            Self::Reconfigured(_) => "reconfigured",
             Self::Stray(_) => "stray",
             Self::Position(_) => "position",
             Self::Hold(_) => "hold",

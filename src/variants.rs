@@ -62,7 +62,7 @@ mod tests {
             "state: 0 Boot, 1 Stable, 2 ActionPending, 3 QuotaExhausted, 4 Degraded, 5 Halted",
             "receipt: 0 BootstrapTimeout, 1 ActionGenerated, 2 PolicyDenied, 3 ActionSuccessful, 4 ActionFailed, \
              5 JidokaHalt, 6 DeadletterSignal, 7 Observed, 8 QuotaExceeded, 9 DeferredDropped, 10 Entitlement, \
-             11 Operator, 12 PolicyChange, 13 KeyChange, 14 QuotaRestored, 15 BreakerTesting",
+             11 Operator, 12 PolicyChange, 13 KeyChange, 14 QuotaRestored, 15 BreakerTesting, 16 ConfigChange",
             "cause: 0 Sender, 1 Policy, 2 Target, 3 Us",
             "status: 0 Open, 1 Replayed, 2 Discarded",
             "astray: 0 Conflict, 1 SetAside, 2 Foreign, 3 Poison, 4 Unsigned, 5 UnknownKey, 6 WrongMac, 7 TooLong, \
@@ -73,7 +73,7 @@ mod tests {
             "assurance: 0 A, 1 B, 2 C, 3 D",
             "identified: 0 ById, 1 ByBody",
             "record: 0 Provenance, 1 Signal, 2 Outcome, 3 Timer, 4 Command, 5 Replay, 6 Rules, 7 Stray, 8 Position, \
-             9 NamedOutcome, 10 Hold, 11 Adopt, 12 Shared, 13 Resend",
+             9 NamedOutcome, 10 Hold, 11 Adopt, 12 Shared, 13 Resend, 14 Reconfigured",
         ];
         assert_eq!(stored.each_ref().map(String::as_str), golden);
     }

@@ -171,3 +171,54 @@ pub struct StageHealth {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
+
+/// A key of the configuration that holds otherwise. Of a secret only its name is told, of a URL only whom it names.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    pub key: String,
+    /// `null` where it was not set.
+    pub old: serde_json::Value,
+    /// `null` where it is not set any more.
+    pub new: serde_json::Value,
+}
+
+/// One key of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConfigEntry {
+    pub value: serde_json::Value,
+    /// File and line, variable or flag.
+    pub place: String,
+    /// SHA-256 of the certificate file that it names, as it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// The configuration that holds: every key that is set.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConfigView {
+    /// Names it, for `If-Match`.
+    pub etag: String,
+    /// How often it was read anew with a change since the start.
+    pub reloads: u64,
+    pub keys: std::collections::BTreeMap<String, ConfigEntry>,
+    /// Keys whose new values wait for the next start, as they were read last.
+    pub needs_restart: Vec<String>,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reloaded {
+    /// Whether anything holds otherwise.
+    pub changed: bool,
+    pub changes: Vec<Change>,
+    /// Keys whose new values wait for the next start.
+    pub needs_restart: Vec<String>,
+    /// Names what holds now.
+    pub etag: String,
+    /// The event of the change, and its receipt; an edge, which decides nothing, has none.
+    #[serde(flatten)]
+    pub ordered: Option<Ordered>,
+    /// Rules that changed hold from this event on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules_seq: Option<u64>,
+}

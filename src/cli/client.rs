@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{AUTHORIZATION, HOST, IF_MATCH};
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -83,11 +83,17 @@ pub struct Sent<'a> {
     /// What stands behind the `?`.
     pub query: &'a str,
     pub order: Option<&'a Value>,
+    /// What must hold for the order to be carried out.
+    pub if_match: Option<&'a str>,
 }
 
 impl Client {
     /// Sends the operation of a command.
-    pub fn send(&self, command: &str, Sent { parts, query, order }: &Sent<'_>) -> Result<Value, Failure> {
+    pub fn send(
+        &self,
+        command: &str,
+        Sent { parts, query, order, if_match }: &Sent<'_>,
+    ) -> Result<Value, Failure> {
         let operation = of_command(command);
         let operation =
             operation.ok_or_else(|| Failure::io(format!("{command} is no operation of a node")))?;
@@ -96,7 +102,9 @@ impl Client {
             path = path + "?" + query;
         }
         let body = order.map(serde_json::to_vec).transpose().map_err(Failure::io)?.unwrap_or_default();
-        self.exchange(Request::builder().method(operation.method()).uri(path), body.into())
+        let request = Request::builder().method(operation.method()).uri(path);
+        let request = if_match.iter().fold(request, |request, tag| request.header(IF_MATCH, *tag));
+        self.exchange(request, body.into())
     }
 
     fn exchange(&self, request: Builder, body: Bytes) -> Result<Value, Failure> {
@@ -115,9 +123,10 @@ impl Client {
         let told = format!("{admin} answered {}: {detail}", status.as_u16());
         // What is not so there is a failed check; what is wrong with the question, wrong use.
         Err(match status {
-            StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
-                Failure::check(told)
-            }
+            StatusCode::NOT_FOUND
+            | StatusCode::CONFLICT
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::UNPROCESSABLE_ENTITY => Failure::check(told),
             StatusCode::BAD_REQUEST => Failure::usage(told),
             StatusCode::UNAUTHORIZED => Failure::io(format!(
                 "{admin} answered 401: it does not know this token"

@@ -1,11 +1,12 @@
 //! `gemba config check`: everything that a start would refuse, without starting.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use super::client::{Reach, Sent};
 use super::output::{self, Failure};
-use super::serve;
+use super::{reload, roles, serve};
 use crate::config::{Flags, Missing};
 use crate::diagnostics::say;
 
@@ -18,26 +19,52 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the configuration of a running node: every key that is set, and where
+    Show {
+        #[command(flatten)]
+        reach: Reach,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
-        let Self::Check { file, json } = self;
-        let config = crate::config::load(Some(&file), std::env::vars_os(), &Flags::default())?;
-        let secrets = config.read_secrets(Missing::Assume)?;
-        serve::has_log_key(&config)?;
-        serve::settings(&config, &secrets)?;
-        for warning in config.warnings.iter().chain(&secrets.warnings) {
-            let hint = warning.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
-            say(&format!("warning: {warning}{hint}"));
+        match self {
+            Self::Check { file, json } => check(&file, json),
+            Self::Show { reach, json } => show(&reach, json),
         }
-        if json {
-            let sources: Vec<_> = config.sources.iter().map(|source| &source.name).collect();
-            return output::print_json(&serde_json::json!({
-                "file": file.to_string_lossy(), "ok": true, "name": config.name, "listen": config.listen,
-                "admin": config.admin_listen, "data_dir": config.data_dir.to_string_lossy(), "sources": sources,
-            }));
-        }
-        output::print(format!("{}: good\n", file.display()).as_bytes())
     }
+}
+
+fn check(file: &Path, json: bool) -> Result<(), Failure> {
+    let config = crate::config::load(Some(file), std::env::vars_os(), &Flags::default())?;
+    let secrets = config.read_secrets(Missing::Assume)?;
+    serve::has_log_key(&config)?;
+    roles::check(&config, &secrets)?;
+    for warning in config.warnings.iter().chain(&secrets.warnings) {
+        let hint = warning.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
+        say(&format!("warning: {warning}{hint}"));
+    }
+    if json {
+        let sources: Vec<_> = config.sources.iter().map(|source| &source.name).collect();
+        return output::print_json(&serde_json::json!({
+            "file": file.to_string_lossy(), "ok": true, "name": config.name, "listen": config.listen,
+            "admin": config.admin_listen, "data_dir": config.data_dir.to_string_lossy(), "sources": sources,
+        }));
+    }
+    output::print(format!("{}: good\n", file.display()).as_bytes())
+}
+
+fn show(reach: &Reach, json: bool) -> Result<(), Failure> {
+    let shown = reach.send("config show", &Sent::default())?;
+    if json {
+        return output::print_json(&shown);
+    }
+    let keys = shown.get("keys").and_then(serde_json::Value::as_object).into_iter().flatten();
+    let row = |(key, entry): (&String, &serde_json::Value)| {
+        [key.clone(), reload::shown(entry.get("value")), reload::shown(entry.get("place"))]
+    };
+    output::print_table(["KEY", "VALUE", "WHERE"], keys.map(row))
 }

@@ -23,12 +23,16 @@ impl Configured {
         self.config.is_some()
     }
 
+    /// The file that is named, by a flag or by the variable.
+    pub fn file(&self) -> Option<PathBuf> {
+        // As with every other variable, an empty one is not set.
+        let named = || std::env::var_os("GEMBA_CONFIG").filter(|named| !named.is_empty()).map(PathBuf::from);
+        self.config.clone().or_else(named)
+    }
+
     /// Reads it.
     pub fn load(&self, role: Option<String>) -> Result<Config, ConfigError> {
         let flags = Flags { role, data_dir: self.data_dir.clone() };
-        // As with every other variable, an empty one is not set.
-        let named = || std::env::var_os("GEMBA_CONFIG").filter(|named| !named.is_empty()).map(PathBuf::from);
-        let file = self.config.clone().or_else(named);
-        crate::config::load(file.as_deref(), std::env::vars_os(), &flags)
+        crate::config::load(self.file().as_deref(), std::env::vars_os(), &flags)
     }
 }

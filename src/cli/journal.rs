@@ -253,6 +253,7 @@ fn print_event(seq: Seq, time: u64, kind: &Kind) -> Result<(), Failure> {
         | Kind::Command(_)
         | Kind::Replay(_)
         | Kind::Rules(_)
+        | Kind::Reconfigured(_)
         | Kind::Stray(_)
         | Kind::Position(_)
         | Kind::Hold(_)

@@ -12,9 +12,13 @@ mod log;
 mod metrics;
 mod monitoring;
 mod output;
+mod parts;
 mod policy;
 mod privacy;
 mod progress;
+mod reload;
+mod reloader;
+mod roles;
 mod rules;
 mod serve;
 mod sign;
@@ -52,6 +56,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Have a running node read its configuration anew
+    Reload(reload::Reload),
     /// Say how a running node does
     Status(status::Status),
     /// Look at a signal of a running node
@@ -106,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Load(load) => load.run(),
         Command::Sign(sign) => sign.run(),
         Command::Config(command) => command.run(),
+        Command::Reload(reload) => reload.run(),
         Command::Status(status) => status.run(),
         Command::Signal(command) => command.run(),
         Command::Governor(command) => command.run(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::{Config, ConfigError, Entitled, PackFile};
 use crate::jidoka::rules::{EntitlementDefault, PackSource, RulesSource};
 use crate::limits::{MAILBOX_BYTES_MAX, SHARED_MAILBOX_BYTES, SHARED_MAILBOX_MAX};
-use crate::line::settings::Rulebook;
+use crate::line::live::Rulebook;
 
 /// The rules that are configured, checked, and how to read their packs anew.
 ///

@@ -5,33 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::configured::Configured;
 use super::output::Failure;
-use super::targets::{broker, targets};
-use super::{privacy, rules, telemetry};
+use super::parts::parts;
+use super::privacy;
+use super::reloader::Reloader;
+use super::roles::{role, sharing};
+use super::telemetry::{self, Destinations};
 use crate::andon::log::LogError;
-use crate::config::{
-    self, Config, ConfigError, LogFormat, MessageKey, Missing, NodeRole, QueueType, Secrets, TokenRole,
-};
+use crate::config::{Config, ConfigError, Missing, Secrets};
 use crate::disk::{self, Closed, NotPrivate, RealDisk};
 use crate::ingress::client_address::TrustedProxies;
-use crate::ingress::stage::Source;
 use crate::jidoka::store::Retention;
-use crate::kanban::broker::mac::Keys;
-use crate::kanban::broker::topology::{Kind, Topology};
 use crate::kanban::dedup;
 use crate::limits::DIAGNOSTICS_LAST;
+use crate::line::live::{Configuration, Live};
 use crate::line::recovery::RecoveryError;
-use crate::line::settings::{DataPlane, Link, LogSeed, OperatorPlane, ProofKeys, Role, Settings, Sharing};
+use crate::line::settings::{DataPlane, Role, Settings};
 use crate::line::{self, Addresses, Bounds, Ended, Notice, ServeError, SystemOrders};
-use crate::logging::{self, Format};
-use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
-use crate::operator::{self, Token, Tokens};
+use crate::logging;
 use crate::ring::Room;
-use crate::signal::{Fixed, Name};
-use crate::signature::Keyring;
 
 #[derive(Args, Debug)]
 pub struct Serve {
@@ -44,21 +38,31 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(self, orders: &SystemOrders) -> Result<(), Failure> {
-        let config = self.configured.load(self.role)?;
-        logging::configure(logging::Settings {
-            filter: config.logging.filter.clone(),
-            format: match config.logging.format {
-                LogFormat::Auto => Format::of_stderr(),
-                LogFormat::Text => Format::Text,
-                LogFormat::Json => Format::Json,
-            },
-        });
-        logging::add(telemetry::destinations(&config)?);
-        run(&config, orders).map_err(Failure::logged)
+        let config = self.configured.load(self.role.clone())?;
+        logging::configure(telemetry::log_settings(&config));
+        let destinations = telemetry::destinations(&config, |_| None)?;
+        logging::send_to(destinations.values().cloned().collect());
+        self.run_with(&config, destinations, orders).map_err(Failure::logged)
+    }
+
+    fn run_with(
+        self,
+        config: &Config,
+        destinations: Destinations,
+        orders: &SystemOrders,
+    ) -> Result<(), Failure> {
+        let secrets = read_secrets(config)?;
+        let parts = parts(config, &secrets)?;
+        let reloader =
+            Reloader::new(self.configured, self.role, (config.clone(), secrets.clone()), parts, destinations);
+        let reloader = Arc::new(reloader);
+        let settings = settings(config, &secrets, reloader.live().clone(), Arc::new(reloader))?;
+        run(config, &settings, orders)
     }
 }
 
-fn run(config: &Config, orders: &SystemOrders) -> Result<(), Failure> {
+/// Makes the secrets that are missing, where they may be made, and reads all.
+fn read_secrets(config: &Config) -> Result<Secrets, Failure> {
     if config.core_dumps {
         privacy::open_memory();
     }
@@ -69,7 +73,10 @@ fn run(config: &Config, orders: &SystemOrders) -> Result<(), Failure> {
     }
     let secrets = config.read_secrets(Missing::Refuse)?;
     warn(config, &secrets);
-    let settings = settings(config, &secrets)?;
+    Ok(secrets)
+}
+
+fn run(config: &Config, settings: &Settings, orders: &SystemOrders) -> Result<(), Failure> {
     let tell = |notice: Notice<'_>| match notice {
         Notice::Ready(addresses) => {
             tell_of_start(config, addresses);
@@ -90,7 +97,7 @@ fn run(config: &Config, orders: &SystemOrders) -> Result<(), Failure> {
             "deciding on an event panicked twice: its signal becomes a dead letter"
         ),
     };
-    let ended = line::serve(&settings, orders, tell).map_err(Failure::from)?;
+    let ended = line::serve(settings, orders, tell).map_err(Failure::from)?;
     match (ended, &settings.role) {
         (Ended::WhileStarting, _) => {
             tracing::info!(target: "gemba::line", "ended while starting: nothing was taken, the next start goes on");
@@ -217,22 +224,13 @@ fn warn(config: &Config, secrets: &Secrets) {
 }
 
 /// Puts everything into the line's terms.
-pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure> {
+fn settings(
+    config: &Config,
+    secrets: &Secrets,
+    live: Live,
+    configuration: Arc<dyn Configuration>,
+) -> Result<Settings, ConfigError> {
     let cores = line::processors();
-    let token = |token: &config::Token| {
-        let role = match token.role {
-            TokenRole::Viewer => operator::Role::Viewer,
-            TokenRole::Operator => operator::Role::Operator,
-            TokenRole::Admin => operator::Role::Admin,
-        };
-        Ok(Token::new(&token.name, role, secrets.get(&token.secret)?.expose_secret()))
-    };
-    let tokens = config.tokens.iter().map(token).collect::<Result<_, ConfigError>>()?;
-    let sources = config
-        .sources
-        .iter()
-        .map(|source| self::source(source, secrets))
-        .collect::<Result<_, ConfigError>>()?;
     Ok(Settings {
         name: config.name.clone(),
         role: role(config, secrets)?,
@@ -244,19 +242,17 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
             idle_seconds: config.connections.idle_seconds,
             connection_seconds: config.connections.age_seconds,
             trusted_proxies: TrustedProxies::new(config.connections.trusted_proxies.clone()),
-            sources: Arc::new(sources),
             rate_per_second: config.rate_per_second,
             rate_burst: config.rate_burst,
         },
-        operators: OperatorPlane { listen: config.admin_listen, tokens: Tokens::new(tokens) },
+        admin_listen: config.admin_listen,
+        live,
+        watch: config.watch,
+        configuration,
         shards: cores.div_ceil(2),
-        rulebook: Arc::new(rules::rulebook(config)?),
-        targets: Arc::new(targets(config, secrets)?),
         dedup: dedup::Settings {
             capacity: config.dedup_signals,
-            // At least as long as a signature can be repeated: from one end of its tolerance to the other.
-            horizon_millis: (config.sources.iter().map(|source| 2 * millis(source.tolerance)))
-                .fold(millis(config.dedup_horizon), u64::max),
+            horizon_millis: config.identities_kept_for().as_millis().try_into().unwrap_or(u64::MAX),
         },
         room: Room { bytes: config.waiting_bytes, governors: config.governors.into() },
         bounds: Bounds {
@@ -266,120 +262,7 @@ pub fn settings(config: &Config, secrets: &Secrets) -> Result<Settings, Failure>
         },
         retention: Retention { age: config.dead_letter_age, count: config.dead_letter_count.into() },
         sharing: config.firestore.clone().map(sharing).transpose()?,
-        telemetry: telemetry::telemetry(config, secrets)?,
     })
-}
-
-/// Read once now, so that a start says what is wrong with it.
-fn sharing(firestore: config::Firestore) -> Result<Sharing, ConfigError> {
-    let open = move || {
-        let endpoint = match &firestore.credentials {
-            config::Credentials::Emulator(host) => Endpoint::Emulator(host.clone()),
-            config::Credentials::Machine => Endpoint::google(Credentials::metadata()),
-            config::Credentials::KeyFile(file) => {
-                let account = ServiceAccount::parse(file.read()?.expose_secret());
-                let account = account.map_err(|why| ConfigError::new(&file.place, why.to_string()))?;
-                Endpoint::google(Credentials::ServiceAccount(account))
-            }
-        };
-        let config::Firestore { project, database, place, .. } = &firestore;
-        let site = Site { project: project.clone(), database: database.clone(), endpoint };
-        Firestore::new(site).map_err(|why| ConfigError::new(place, why.to_string()))
-    };
-    open()?;
-    Ok(Sharing(Box::new(open)))
-}
-
-/// What the node does, with what, and over which queues.
-fn role(config: &Config, secrets: &Secrets) -> Result<Role, ConfigError> {
-    let keys = config.proof.as_ref().map(|proof| proof_keys(proof, secrets)).transpose()?;
-    let configured = config.broker.as_ref().filter(|_| config.role != NodeRole::All);
-    let link = configured.map(|broker| link(broker, secrets)).transpose()?;
-    match (config.role, keys, link) {
-        (NodeRole::All, Some(keys), _) => Ok(Role::All(keys)),
-        (NodeRole::Edge, _, Some(link)) => Ok(Role::Edge(link)),
-        (NodeRole::Processor, Some(keys), Some(link)) => Ok(Role::Processor(keys, link)),
-        _ => unreachable!("the configuration has what its role needs"),
-    }
-}
-
-fn proof_keys(proof: &config::Proof, secrets: &Secrets) -> Result<ProofKeys, ConfigError> {
-    let seed = secrets.get(&proof.log_key)?;
-    let log_seed = LogSeed::from_hex(seed.expose_secret()).ok_or_else(|| {
-        ConfigError::new(&proof.log_key.place, "the log's signing key: it is not 32 bytes in hex")
-            .hint(proof.log_key.advice())
-    })?;
-    Ok(ProofKeys { receipt_secret: secrets.get(&proof.receipt_secret)?, log_seed })
-}
-
-fn link(configured: &config::Broker, secrets: &Secrets) -> Result<Link, ConfigError> {
-    let queues = &configured.queues;
-    Ok(Link {
-        keys: message_keys(configured, secrets)?,
-        broker: broker(configured, secrets)?,
-        topology: Topology {
-            name: queues.name.clone(),
-            partitions: queues.partitions,
-            durable: queues.durable,
-            kind: match queues.kind {
-                QueueType::Quorum => Kind::Quorum { group_size: queues.group_size },
-                QueueType::Classic => Kind::Classic,
-            },
-        },
-        consumed: queues.consumed.clone(),
-        prefetch: queues.prefetch,
-        adopt: queues.adopt,
-    })
-}
-
-/// What messages are vouched for with. In the `dev` profile, which alone may have no key, it is derived from what both sides
-/// have: the broker's password.
-fn message_keys(configured: &config::Broker, secrets: &Secrets) -> Result<Keys, ConfigError> {
-    let line = &configured.queues.name;
-    let named = |key: &MessageKey| {
-        let name = Name::read("key", &key.name);
-        let name = name.map_err(|illegal| ConfigError::new(&key.secret.place, illegal.to_string()))?;
-        Ok::<_, ConfigError>((name, secrets.get(&key.secret)?))
-    };
-    let read = configured.keys.iter().map(named).collect::<Result<Vec<_>, _>>()?;
-    let mut keys = read.iter().map(|(name, secret)| (name.clone(), secret.expose_secret()));
-    if let Some(first) = keys.next() {
-        return Ok(Keys::new(line, first, keys));
-    }
-    let password = secrets.get(&configured.password)?;
-    Keys::derived(line, password.expose_secret())
-        .map_err(|illegal| ConfigError::new(&configured.password.place, illegal.to_string()))
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn source(source: &config::Source, secrets: &Secrets) -> Result<Source, ConfigError> {
-    let fixed = Fixed {
-        tenant: source.tenant.as_deref().map(Into::into),
-        sku: source.sku.as_deref().map(Into::into),
-        control: source.control,
-        binary: source.binary,
-    };
-    Ok(Source::new(&source.name, keyring(source, secrets)?, fixed))
-}
-
-/// The keys of a source.
-pub fn keyring(source: &config::Source, secrets: &Secrets) -> Result<Keyring, ConfigError> {
-    let read = |key: &config::SourceKey| Ok((key.name.clone(), secrets.get(&key.secret)?));
-    let keys =
-        source.keys.iter().map(read).collect::<Result<Vec<(String, SecretSlice<u8>)>, ConfigError>>()?;
-    let keys: Vec<(&str, &[u8])> =
-        keys.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())).collect();
-    // Each alone first, so that an error names the one that is wrong.
-    for (key, named) in source.keys.iter().zip(&keys) {
-        Keyring::new(&source.name, source.scheme, &[*named], source.tolerance.as_secs())
-            .map_err(|why| key.secret.wrong(why).hint(key.secret.advice()))?;
-    }
-    let keyring = Keyring::new(&source.name, source.scheme, &keys, source.tolerance.as_secs())
-        .map_err(|why| ConfigError::new(&source.place, format!("source `{}`: {why}", source.name)))?;
-    Ok(if source.binary { keyring.knowing_bodies() } else { keyring })
 }
 
 /// The data directory that a command about a stopped node means.

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::configured::Configured;
 use super::output::{self, Failure};
-use super::serve::keyring;
+use super::parts::keyring;
 use crate::clock;
 use crate::config::secret::Chooser;
 use crate::config::{Secrets, file};

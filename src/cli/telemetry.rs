@@ -1,9 +1,9 @@
 //! Where telemetry goes, in the line's terms.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use data_encoding::BASE64;
 use hyper::Uri;
@@ -12,14 +12,14 @@ use secrecy::ExposeSecret as _;
 
 use crate::config::secret::{Chooser, Kept, SecretRef};
 use crate::config::{
-    Config, ConfigError, LogContent, LogFile, Login, NodeRole, OpenTelemetry, OtlpProtocol, Place,
-    Prometheus, Secrets, Syslog, SyslogFraming, SyslogTransport, TlsFiles,
+    self, Config, ConfigError, LogContent, LogFile, LogFormat, Login, NodeRole, OpenTelemetry, OtlpProtocol,
+    Place, Prometheus, Secrets, Syslog, SyslogFraming, SyslogTransport, TlsFiles,
 };
 use crate::kaizen::otlp::Teller;
 use crate::kaizen::remote_write::Version;
-use crate::line::settings::Telemetry;
+use crate::line::live::Telemetry;
 use crate::line::{remote_write, traces};
-use crate::logging::{self, Content, Destination, FilePlan, Framing, SyslogPlan, Transport};
+use crate::logging::{self, Content, Destination, FilePlan, Format, Framing, SyslogPlan, Transport};
 use crate::net::client_tls::{ClientFiles, ClientTls};
 use crate::net::{otlp, tls};
 
@@ -30,35 +30,73 @@ pub fn telemetry(config: &Config, secrets: &Secrets) -> Result<Telemetry, Config
     Ok(Telemetry {
         traces: traces.transpose()?,
         remote_write: remote_write.transpose()?,
-        configuration: fingerprint(config),
+        configuration: config.effective.fingerprint(),
     })
 }
 
-/// Two nodes of one version have the same if they are configured alike. Of a secret it knows where it is kept.
-fn fingerprint(config: &Config) -> String {
-    faster_hex::hex_string(digest(&SHA256, format!("{config:?}").as_bytes()).as_ref())
+/// Where events go beside standard error, by the keys that say so.
+pub type Destinations = BTreeMap<String, Arc<Destination>>;
+
+/// All of them; each that is not `known` has a thread from here on.
+pub fn destinations(
+    config: &Config,
+    known: impl Fn(&str) -> Option<Arc<Destination>>,
+) -> Result<Destinations, ConfigError> {
+    let mut all = Destinations::new();
+    let added = add_destinations(config, &known, &mut all);
+    if added.is_err() {
+        // Nobody will send anything to those that were started.
+        all.iter().filter(|(key, _)| known(key).is_none()).for_each(|(_, started)| started.end());
+    }
+    added.map(|()| all)
 }
 
-/// Where events go beside standard error; each has a thread from here on.
-pub fn destinations(config: &Config) -> Result<Vec<Arc<Destination>>, ConfigError> {
-    let mut all = Vec::new();
+fn add_destinations(
+    config: &Config,
+    known: &impl Fn(&str) -> Option<Arc<Destination>>,
+    all: &mut Destinations,
+) -> Result<(), ConfigError> {
     for file in &config.logging.files {
         let wrong =
             |error: io::Error| ConfigError::new(&file.place, format!("{}: {error}", file.path.display()));
-        let LogFile { path, max_bytes, max_files, .. } = file.clone();
-        let writer = logging::LogFile::new(FilePlan { path, max_bytes, max_files }).map_err(wrong)?;
-        let content = match file.content {
-            LogContent::All => Content::All,
-            LogContent::Tls => Content::Tls,
+        let key = config::log_file_key(&file.path);
+        let destination = if let Some(known) = known(&key) {
+            known
+        } else {
+            let LogFile { path, max_bytes, max_files, .. } = file.clone();
+            let writer = logging::LogFile::new(FilePlan { path, max_bytes, max_files }).map_err(wrong)?;
+            let content = match file.content {
+                LogContent::All => Content::All,
+                LogContent::Tls => Content::Tls,
+            };
+            Destination::start("log-file", "logs", content, writer).map_err(wrong)?
         };
-        all.push(Destination::start("log-file", "logs", content, writer).map_err(wrong)?);
+        all.insert(key, destination);
     }
     if let Some(section) = &config.logging.syslog {
-        let writer = logging::Syslog::new(syslog(section, &config.name)?);
-        let started = Destination::start("syslog", "syslog", Content::All, writer);
-        all.push(started.map_err(|error| ConfigError::new(&section.place, error.to_string()))?);
+        let key = "logging.syslog".to_owned();
+        let destination = if let Some(known) = known(&key) {
+            known
+        } else {
+            let writer = logging::Syslog::new(syslog(section, &config.name)?);
+            Destination::start("syslog", "syslog", Content::All, writer)
+                .map_err(|error| ConfigError::new(&section.place, error.to_string()))?
+        };
+        all.insert(key, destination);
     }
-    Ok(all)
+    Ok(())
+}
+
+/// What is logged, and how.
+pub fn log_settings(config: &Config) -> logging::Settings {
+    logging::Settings {
+        filter: config.logging.filter.clone(),
+        format: match config.logging.format {
+            LogFormat::Auto => Format::of_stderr(),
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        },
+    }
 }
 
 fn syslog(section: &Syslog, node: &str) -> Result<SyslogPlan, ConfigError> {

@@ -50,7 +50,7 @@ const fn seconds(duration: Duration) -> u32 {
 }
 
 /// Tables of keys.
-pub const SECTIONS: [&str; 20] = [
+pub const SECTIONS: [&str; 21] = [
     "node",
     "ingress",
     "admin",
@@ -69,6 +69,7 @@ pub const SECTIONS: [&str; 20] = [
     "opentelemetry.tls",
     "prometheus",
     "prometheus.remote_write_tls",
+    "reload",
     "state",
     "rabbitmq",
 ];
@@ -136,6 +137,7 @@ pub struct Layer {
     pub logging: Logging,
     pub opentelemetry: OpenTelemetry,
     pub prometheus: Prometheus,
+    pub reload: Reload,
     pub state: State,
     pub source: Vec<Spanned<Source>>,
     pub action: Vec<Spanned<Action>>,
@@ -405,6 +407,13 @@ pub enum OtlpProtocol {
     Http,
     #[serde(rename = "grpc")]
     Grpc,
+}
+
+/// How the configuration is read anew.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reload {
+    pub watch_seconds: Key<Count>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -7,6 +7,7 @@
 mod access;
 mod actions;
 mod broker;
+mod effective;
 mod environment;
 pub mod file;
 mod ingress;
@@ -35,6 +36,7 @@ use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
 pub use broker::{Broker, MessageKey, Tls};
+pub use effective::{Applies, Changed, Effective, Entry, log_file_key};
 pub use layer::{
     Entitled, LogContent, LogFormat, NodeRole, OtlpProtocol, QueueType, SyslogFraming, SyslogTransport,
     TokenRole,
@@ -89,13 +91,14 @@ pub fn load(
         let set = variables.iter().find(|(set, _)| set == name);
         set.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
     };
+    let effective = Effective::of(&layers);
     let config = Layers(layers).config(&variable)?;
     let is_named = |name: &str| {
         config.secrets().any(|secret| matches!(&secret.kept, Kept::Variable(kept) if kept == name))
     };
     let mut warnings = environment::warnings(&variables, is_named);
     warnings.extend(config.policy.unused_files());
-    Ok(Config { warnings, ..config })
+    Ok(Config { warnings, effective, ..config })
 }
 
 impl Flags {

@@ -7,13 +7,14 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret as _, SecretSlice};
 use zeroize::Zeroizing;
 
+use super::effective::{Applies, section_applies as applies};
 use super::layer::{NodeRole, Profile};
 use super::secret::{Kept, SecretRef};
 use super::whole::Config;
 use crate::place::ConfigError;
 
 /// Secrets as they were read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Secrets {
     read: Vec<(SecretRef, SecretSlice<u8>)>,
     /// What works and should not stay so.
@@ -47,6 +48,36 @@ impl Secrets {
             None => secret.read(),
         }
     }
+
+    /// What each of them was when it was read before, if it was.
+    fn before<'s>(&'s self, secret: &SecretRef) -> Option<&'s SecretSlice<u8>> {
+        self.read.iter().find(|(read, _)| read.what == secret.what).map(|(_, read)| read)
+    }
+
+    /// The secrets of `config` that are others now than when they were read before: what each is for, and when another one
+    /// is used.
+    #[must_use]
+    pub fn changed(&self, new: &Self, config: &Config) -> Vec<(String, Applies)> {
+        let is_other = |secret: &SecretRef| {
+            let (before, now) = (self.before(secret), new.before(secret));
+            before.zip(now).is_some_and(|(before, now)| before.expose_secret() != now.expose_secret())
+        };
+        let changed = config.secrets_by_section().filter(|(_, secret)| is_other(secret));
+        changed.map(|(section, secret)| (format!("{section} ({})", secret.what), applies(section))).collect()
+    }
+
+    /// What holds once `new` was read: those that only a start takes stay.
+    #[must_use]
+    pub fn reloaded(&self, mut new: Self, config: &Config) -> Self {
+        for (section, secret) in config.secrets_by_section() {
+            let held = self.before(secret).filter(|_| applies(section) == Applies::AtStart);
+            let read = new.read.iter_mut().find(|(read, _)| read.what == secret.what);
+            if let (Some(held), Some((_, read))) = (held, read) {
+                *read = held.clone();
+            }
+        }
+        new
+    }
 }
 
 impl Config {
@@ -78,15 +109,33 @@ impl Config {
 
     /// Every secret but that of another service's own file format.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        self.secrets_by_section().map(|(_, secret)| secret)
+    }
+
+    /// The same, each with the section that names it.
+    fn secrets_by_section(&self) -> impl Iterator<Item = (&'static str, &SecretRef)> {
+        let of = |section| move |secret| (section, secret);
         let sources = self.sources.iter().flat_map(|source| &source.keys).map(|key| &key.secret);
         let actions = self.actions.iter().filter_map(|action| action.kind.secret());
         let tokens = self.tokens.iter().map(|token| &token.secret);
-        let proof = self.proof.iter().flat_map(|proof| [&proof.receipt_secret, &proof.log_key]);
+        let proof =
+            self.proof.iter().flat_map(|proof| [("receipt", &proof.receipt_secret), ("log", &proof.log_key)]);
         let broker = self.broker.iter().flat_map(|broker| {
             std::iter::once(&broker.password).chain(broker.keys.iter().map(|key| &key.secret))
         });
         let prometheus = self.prometheus.iter().filter_map(|prometheus| prometheus.login.secret());
-        sources.chain(actions).chain(tokens).chain(proof).chain(broker).chain(prometheus)
+        let sources =
+            sources.map(of("source")).chain(actions.map(of("action"))).chain(tokens.map(of("admin.token")));
+        sources.chain(proof).chain(broker.map(of("rabbitmq"))).chain(prometheus.map(of("prometheus")))
+    }
+
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let secrets = self.secrets().filter_map(|secret| secret.path().map(Path::to_owned));
+        let mut files: Vec<PathBuf> = self.effective.files().chain(secrets).collect();
+        files.sort_unstable();
+        files.dedup();
+        files.into_iter()
     }
 
     /// Reads all secrets.

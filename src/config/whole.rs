@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::actions::Action;
 use super::broker::Broker;
+use super::effective::Effective;
 use super::ingress::Connections;
 use super::layer::{Backend, Entitled, FilePath, Key, Layer, NodeRole, Positive, Profile};
 use super::layers::{Layers, Set, name};
@@ -68,8 +69,12 @@ pub struct Config {
     pub opentelemetry: Option<OpenTelemetry>,
     /// `None`: samples are scraped, not sent.
     pub prometheus: Option<Prometheus>,
+    /// How often is looked whether a file changed; `None`: never.
+    pub watch: Option<Duration>,
     /// What sets nothing and was probably meant to.
     pub warnings: Vec<ConfigError>,
+    /// What is set, flat.
+    pub effective: Effective,
 }
 
 /// What receipts and log are signed with.
@@ -87,6 +92,60 @@ pub struct Governor {
     pub mailbox: usize,
     pub breaker_failures: u32,
     pub breaker_reset: Duration,
+}
+
+impl Config {
+    /// Whether `key` is another one in `new`, and is one on which the meaning of others rests: a node must be started for those.
+    #[must_use]
+    pub fn rests_on(&self, new: &Self, key: &str) -> bool {
+        match key {
+            "node.role" => self.role != new.role,
+            "node.profile" => self.profile != new.profile,
+            "node.data_dir" => self.data_dir != new.data_dir,
+            _ => false,
+        }
+    }
+
+    /// How long identities are remembered: at least as long as a signature can be repeated, from one end of its tolerance to the
+    /// other.
+    #[must_use]
+    pub fn identities_kept_for(&self) -> Duration {
+        let repeatable = self.sources.iter().map(|source| 2 * source.tolerance);
+        repeatable.fold(self.dedup_horizon, Duration::max)
+    }
+
+    /// What holds once `new` was read while the node runs: of keys that only a start takes, the values stay.
+    #[must_use]
+    pub fn reloaded(&self, new: Self) -> Self {
+        let effective = self.effective.reloaded(&new.effective);
+        let Self {
+            tokens,
+            entitled,
+            governor,
+            policy,
+            actions,
+            sources,
+            logging,
+            opentelemetry,
+            prometheus,
+            warnings,
+            ..
+        } = new;
+        Self {
+            tokens,
+            entitled,
+            governor,
+            policy,
+            actions,
+            sources,
+            logging,
+            opentelemetry,
+            prometheus,
+            warnings,
+            effective,
+            ..self.clone()
+        }
+    }
 }
 
 impl Layers {
@@ -138,7 +197,11 @@ impl Layers {
             logging,
             opentelemetry: self.opentelemetry(profile, variable)?,
             prometheus: self.prometheus(profile, &name)?,
+            watch: Some(self.number(|l| &l.reload.watch_seconds, 0))
+                .filter(|seconds| *seconds > 0)
+                .map(|seconds| Duration::from_secs(seconds.into())),
             warnings: Vec::new(),
+            effective: Effective::default(),
             name,
             origin,
             profile,

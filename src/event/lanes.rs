@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Astray, Command, Event, Outcome, Position, Replay, RulesText, Seq, Timer};
+use super::{Astray, Command, Event, Outcome, Position, Reconfigured, Replay, RulesText, Seq, Timer};
 use crate::receipt::Draft;
 use crate::sharing::{Adopted, Cut, Shared, Taken};
 use crate::signal::{Signal, Signals};
@@ -53,6 +53,7 @@ pub enum Order {
     Command(Box<Command>),
     Replay(Box<Replay>),
     Rules(Arc<RulesText>),
+    Reconfigured(Arc<Reconfigured>),
 }
 
 /// The journal's answer to one [`Arrival::Signals`]; acks return in the order of the arrivals of a lane.

@@ -137,10 +137,10 @@ impl Refused {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let errors = match self {
             Self::Unfit(unfit) => {
-                unfit.items().map(|(index, why)| ItemProblem { index, detail: why.to_string() }).collect()
+                unfit.items().map(|(index, why)| ItemProblem::at(index, why.to_string())).collect()
             }
             Self::Conflict { index: Some(index), seq } => {
-                vec![ItemProblem { index: *index as usize, detail: conflict(*seq) }]
+                vec![ItemProblem::at(*index as usize, conflict(*seq))]
             }
             Self::NoSuchPath
             | Self::NoSuchSource

@@ -20,7 +20,7 @@ use super::body;
 use super::connection::{Answer, Watch};
 use super::guard::Turn;
 use super::outbox::{self, SharedOutbox};
-use super::stage::{Ingress, Source};
+use super::stage::{Ingress, Source, SourceInUse};
 use super::traced::Traced;
 use crate::clock::{self, Instant};
 use crate::kaizen::Stage as Measured;
@@ -155,12 +155,16 @@ where
     check_head(&head.headers)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let form = Form::of(content_type, &head.headers, source.fixed.binary).map_err(Refused::Form)?;
-    let body = read_body(ingress, watch, client, source, incoming).await?;
+    let body = read_body(ingress, watch, client, &source, incoming).await?;
     crate::fault::point("K3");
-    check_body(ingress, watch, client, source, &head.headers, form, body)
+    // A key that was withdrawn while the body came is no key any more.
+    let is_binary = source.fixed.binary;
+    let source = ingress.source(&source.name).filter(|now| now.fixed.binary == is_binary);
+    let source = source.ok_or(Refused::NoSuchSource)?;
+    check_body(ingress, watch, client, &source, &head.headers, form, body)
 }
 
-fn route<'a>(ingress: &'a Ingress, method: &Method, uri: &Uri) -> Result<&'a Source, Refused> {
+fn route(ingress: &Ingress, method: &Method, uri: &Uri) -> Result<SourceInUse, Refused> {
     let path = uri.path();
     if path.len() + uri.query().map_or(0, str::len) > limits::URL_BYTES_MAX {
         return Err(Refused::Url);

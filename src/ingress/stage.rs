@@ -35,7 +35,7 @@ use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
 use crate::kaizen::{Counter, Metric, Recorder, Stage as Measured};
 use crate::limits;
-use crate::ring::{Bell, Crowd, Mark, Receiver, Sender, Switch};
+use crate::ring::{Bell, Changes, Crowd, Current, Mark, Receiver, Sender, Switch};
 use crate::signal::{Fixed, Signals};
 use crate::signature::{Keyring, Now, Refusal, RefusalName};
 
@@ -63,12 +63,31 @@ impl Source {
     }
 }
 
+/// Sources as a thread looked them up; so, requests count them for this thread alone.
+#[derive(Debug)]
+struct LookedUp(Arc<Vec<Source>>);
+
+/// A source that a request has to do with.
+#[derive(Debug)]
+pub struct SourceInUse {
+    sources: Rc<LookedUp>,
+    at: usize,
+}
+
+impl std::ops::Deref for SourceInUse {
+    type Target = Source;
+
+    fn deref(&self) -> &Source {
+        &self.sources.0[self.at]
+    }
+}
+
 /// What one thread is given.
 #[derive(Debug)]
 pub struct Plan {
     /// Connections that all threads together may hold.
     pub connections_max: usize,
-    pub sources: Arc<Vec<Source>>,
+    pub sources: Current<Vec<Source>>,
     /// Rates of all threads.
     pub buckets: Arc<Buckets>,
     /// Tenants who must wait.
@@ -121,7 +140,8 @@ impl Ends {
 
 /// Everything that one thread's requests share.
 pub struct Ingress {
-    sources: Arc<Vec<Source>>,
+    changes: Changes<Vec<Source>>,
+    sources: RefCell<Rc<LookedUp>>,
     /// For what has not been verified and what nobody takes.
     pub memory: Rc<MemoryBudget>,
     pub admission: Admission,
@@ -141,8 +161,7 @@ pub struct Ingress {
     time: Mark,
     unix_seconds: Cell<Now>,
     sample: Cell<u32>,
-    /// Where signals are traced.
-    chooser: Option<Chooser>,
+    chooser: Chooser,
     acked_now: Cell<u64>,
     acked_per_second: Cell<u64>,
     draining: Cell<bool>,
@@ -159,9 +178,9 @@ impl Ingress {
     fn new(plan: &Plan, ends: Rc<Ends>) -> Self {
         let seconds = Rc::default();
         let memory = MemoryBudget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads);
-        let chooser = ends.recorder.borrow().tracer().map(|tracer| Chooser::new(tracer.sampling));
         Self {
-            sources: Arc::clone(&plan.sources),
+            changes: plan.sources.changes(),
+            sources: RefCell::new(Rc::new(LookedUp(plan.sources.get()))),
             admission: Admission::new(
                 plan.connections_max / plan.threads,
                 (plan.idle_seconds, plan.connection_seconds),
@@ -183,7 +202,7 @@ impl Ingress {
             time: plan.time.clone(),
             unix_seconds: Cell::new(now(&plan.time)),
             sample: Cell::new(0),
-            chooser,
+            chooser: Chooser::new(),
             acked_now: Cell::new(0),
             acked_per_second: Cell::new(0),
             draining: Cell::new(false),
@@ -214,9 +233,15 @@ impl Ingress {
         self.draining.get()
     }
 
+    /// The source of this name, as it is configured now.
     #[must_use]
-    pub fn source(&self, name: &str) -> Option<&Source> {
-        self.sources.iter().find(|source| *source.name == *name)
+    pub fn source(&self, name: &str) -> Option<SourceInUse> {
+        if let Some(changed) = self.changes.take() {
+            self.sources.replace(Rc::new(LookedUp(changed)));
+        }
+        let sources = Rc::clone(&self.sources.borrow());
+        let at = sources.0.iter().position(|source| *source.name == *name)?;
+        Some(SourceInUse { sources, at })
     }
 
     pub fn count(&self, counter: Counter, by: u64) {
@@ -239,7 +264,8 @@ impl Ingress {
 
     /// Which trace a request belongs to; `None` where none is recorded.
     pub fn choose(&self, headers: &HeaderMap) -> Option<Choice> {
-        self.chooser.as_ref().map(|chooser| chooser.choose(headers))
+        let recorder = self.ends.recorder.borrow();
+        recorder.tracing().map(|(_, sampling)| self.chooser.choose(sampling, headers))
     }
 
     /// When a body of so many bytes, all of which have come, may be checked.

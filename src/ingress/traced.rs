@@ -15,7 +15,8 @@ use crate::trace::{SpanId, TraceContext};
 /// Chooses requests of one thread.
 #[derive(Debug)]
 pub struct Chooser {
-    sampling: Sampling,
+    /// Of the last draw.
+    ratio: Cell<f64>,
     /// Requests that are passed over before the next is chosen.
     passes: Cell<u64>,
 }
@@ -46,28 +47,32 @@ pub struct Traced {
 
 impl Chooser {
     #[must_use]
-    pub fn new(sampling: Sampling) -> Self {
-        Self { sampling, passes: Cell::new(passes(sampling.ratio, random())) }
+    pub fn new() -> Self {
+        Self { ratio: Cell::new(0.0), passes: Cell::new(passes(0.0, 0)) }
     }
 
     /// A sender that is trusted says by its flag; for any other the ratio does.
     #[must_use]
-    pub fn choose(&self, headers: &HeaderMap) -> Choice {
+    pub fn choose(&self, sampling: Sampling, headers: &HeaderMap) -> Choice {
         let mut said = headers.get_all("traceparent").iter();
         // Two of them are none (W3C Trace Context level 2, section 4.3).
         let said = said.next().filter(|_| said.next().is_none());
         let said = said.and_then(|said| TraceContext::parse(said.as_bytes()));
         match said {
-            Some(parent) if self.sampling.trusts => {
+            Some(parent) if sampling.trusts => {
                 Choice { parent: said, link: None, is_recorded: parent.is_sampled() }
             }
-            link => Choice { parent: None, link, is_recorded: self.draws() },
+            link => Choice { parent: None, link, is_recorded: self.draws(sampling.ratio) },
         }
     }
 
-    fn draws(&self) -> bool {
+    #[expect(clippy::float_cmp, reason = "the ratio is the same or another one")]
+    fn draws(&self, ratio: f64) -> bool {
+        if self.ratio.replace(ratio) != ratio {
+            self.passes.set(passes(ratio, random()));
+        }
         let left = self.passes.get().checked_sub(1);
-        self.passes.set(left.unwrap_or_else(|| passes(self.sampling.ratio, random())));
+        self.passes.set(left.unwrap_or_else(|| passes(ratio, random())));
         left.is_none()
     }
 }
@@ -200,8 +205,11 @@ mod tests {
     fn the_share_that_is_chosen_is_the_ratio() {
         let sampling = |ratio| Sampling { ratio, trusts: true, slow: None, journal: 1, decides: true };
         let share = |ratio| {
-            let chooser = Chooser::new(sampling(ratio));
-            (0..200_000).filter(|_| chooser.choose(&HeaderMap::new()).is_recorded).count()
+            let chooser = Chooser::new();
+            // What was drawn for another ratio counts for nothing.
+            let _drawn = chooser.choose(sampling(0.5), &HeaderMap::new());
+            let chosen = |_: &u32| chooser.choose(sampling(ratio), &HeaderMap::new()).is_recorded;
+            (0..200_000).filter(chosen).count()
         };
         assert_eq!((share(0.0), share(1.0)), (0, 200_000));
         // Six standard deviations of a binomial count.
@@ -225,7 +233,7 @@ mod tests {
         );
         let choose = |trusts, values: &[&str]| {
             let sampling = Sampling { ratio: 0.0, trusts, slow: None, journal: 1, decides: true };
-            let Choice { parent, link, is_recorded } = Chooser::new(sampling).choose(&headers(values));
+            let Choice { parent, link, is_recorded } = Chooser::new().choose(sampling, &headers(values));
             (parent.is_some(), link.is_some(), is_recorded)
         };
         assert_eq!(choose(true, &[on]), (true, false, true));

@@ -60,7 +60,8 @@ impl Decisions {
             | ReceiptType::PolicyChange
             | ReceiptType::KeyChange
             | ReceiptType::QuotaRestored
-            | ReceiptType::BreakerTesting => return,
+            | ReceiptType::BreakerTesting
+            | ReceiptType::ConfigChange => return,
         };
         match &draft.policy {
             Some(policy) => self.of(policy).decisions[decision] += 1,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::fair_queue::FairQueue;
-use crate::event::{Event, Feed, RulesText, Seq};
+use crate::event::{Event, Feed, Reconfigured, RulesText, Seq};
 use crate::limits::{FAIR_QUEUE_BYTES_MAX, FAIR_QUEUE_EVENTS_MAX};
 use crate::ring::WeighedReceiver;
 use crate::sharing::{Hold, Shared};
@@ -13,6 +13,7 @@ use crate::sharing::{Hold, Shared};
 #[derive(Debug)]
 pub enum Barrier {
     Rules(Event, Arc<RulesText>),
+    Reconfigured(Event, Arc<Reconfigured>),
     Live,
     /// A partition is held from this event on.
     Hold(Seq, Hold),
@@ -88,7 +89,7 @@ impl Inbox {
     /// Every event of this shard up to here was stepped.
     pub fn stepped(&self) -> Seq {
         let held = match &self.barrier {
-            Some(Barrier::Rules(event, _)) => Some(event.seq),
+            Some(Barrier::Rules(event, _) | Barrier::Reconfigured(event, _)) => Some(event.seq),
             Some(Barrier::Hold(seq, _) | Barrier::Shared(seq, _)) => Some(*seq),
             Some(Barrier::Live | Barrier::Cut(_)) | None => None,
         };

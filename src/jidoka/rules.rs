@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Pack, Policies, PolicySet};
-use crate::event::{Event, JournalId, RulesText, Seq, UnixMillis};
+use crate::event::{Event, JournalId, Reconfigured, RulesText, Seq};
 use crate::limits::{self, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
 use crate::place::{ConfigError, Place, nearest};
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptId, ReceiptType, StateName};
@@ -273,7 +273,7 @@ impl Rules {
                 let content_hash = pack.content_hash;
                 Arc::new(Policy { pack: pack.name.clone(), rule: "*".into(), content_hash })
             });
-            node_draft(event.seq, event.time, ordinal, policy, &reason)
+            Draft { policy, ..node_draft(event, ordinal, ReceiptType::PolicyChange, &reason) }
         };
         (0..=u8::MAX).zip(changes).map(draft).collect()
     }
@@ -281,19 +281,27 @@ impl Rules {
 
 const _: () = assert!(PACKS_MAX * 2 < u8::MAX as usize, "an event names its receipts by one byte");
 
+/// The receipt of a change of the configuration.
+#[must_use]
+pub fn reconfigured(event: &Event, change: &Reconfigured) -> Draft {
+    let reason = format!("by {}: {}", change.actor, change.reason);
+    let facts = Some(change.changes().into());
+    Draft { facts, ..node_draft(event, 0, ReceiptType::ConfigChange, &reason) }
+}
+
 /// A receipt about the node itself.
-fn node_draft(seq: Seq, time: UnixMillis, ordinal: u8, policy: Option<Arc<Policy>>, reason: &str) -> Draft {
+fn node_draft(event: &Event, ordinal: u8, kind: ReceiptType, reason: &str) -> Draft {
     let gist = Gist {
-        id: ReceiptId { seq, ordinal },
-        time,
-        kind: ReceiptType::PolicyChange,
+        id: ReceiptId { seq: event.seq, ordinal },
+        time: event.time,
+        kind,
         before: StateName::Stable,
         after: StateName::Stable,
         success: true,
         action: None,
         signal_seq: None,
     };
-    Draft { gist, policy, facts: None, reason: Some(reason.into()), about: About::Node, trace: None }
+    Draft { gist, policy: None, facts: None, reason: Some(reason.into()), about: About::Node, trace: None }
 }
 
 /// Rules that were compiled lately, so that each text is compiled once and off the shards' path; and which hold.

@@ -17,7 +17,7 @@ use super::ownership::PartitionOwnership;
 use super::query::{Queries, Query, Shown};
 use super::release::ReleasePolicy;
 use super::roster::Roster;
-use super::rules::{Compiled, Rules};
+use super::rules::{self, Compiled, Rules};
 use super::store::{Commit, Kept};
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, UnixMillis};
@@ -226,6 +226,10 @@ impl Stage {
                     self.inbox.wait_behind_all(barrier);
                 }
             }
+            Kind::Reconfigured(change) => {
+                let change = Arc::clone(change);
+                self.inbox.wait_behind_all(Barrier::Reconfigured(event, change));
+            }
             Kind::Hold(hold) => self.inbox.wait_behind_all(Barrier::Hold(event.seq, *hold)),
             Kind::Shared(shared) => {
                 self.inbox.wait_behind_all(Barrier::Shared(event.seq, shared.clone()));
@@ -340,6 +344,13 @@ impl Stage {
                 self.outlet.decided(seq);
             }
             Barrier::Rules(event, text) => self.change_rules(&event, text),
+            Barrier::Reconfigured(event, change) => {
+                // As with rules, one shard speaks for all.
+                if self.shard == 0 {
+                    self.outlet.draft(rules::reconfigured(&event, &change));
+                }
+                self.outlet.decided(event.seq);
+            }
         }
     }
 

@@ -71,7 +71,7 @@ impl WhatIf {
             }
             Kind::Command(_) => self.apply(event.time, event.kind.clone(), None, got),
             // They belong to what was decided then.
-            Kind::Outcome(_) | Kind::Timer(_) | Kind::Rules(_) | Kind::Stray(_) | Kind::Position(_)
+            Kind::Outcome(_) | Kind::Timer(_) | Kind::Rules(_) | Kind::Reconfigured(_) | Kind::Stray(_) | Kind::Position(_)
             // Governors that came from the shared store are decided on from their first signal here.
             | Kind::Hold(_) | Kind::Adopt(_) | Kind::Shared(_) => {}
         }

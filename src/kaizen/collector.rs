@@ -16,13 +16,14 @@ use super::registry::{self, OTHER, Registry};
 use super::span::{Sampling, Span, SpanLane, Tracer};
 use super::tenants::{Tally, TopTenants};
 use crate::clock::{self, Instant};
+use crate::ring::Current;
 
 /// Merges and shows.
 #[derive(Debug)]
 pub struct Collector {
     exchanges: Vec<Arc<Exchange>>,
     total: Box<Set>,
-    sampling: Option<Sampling>,
+    sampling: Current<Option<Sampling>>,
     span_lanes: Vec<Arc<SpanLane>>,
     beats: Vec<Arc<HeartbeatView>>,
     exemplars: Exemplars,
@@ -58,7 +59,7 @@ impl Collector {
         Some(Self {
             exchanges: Vec::new(),
             total: Set::empty()?,
-            sampling: None,
+            sampling: Current::new(Arc::new(None)),
             span_lanes: Vec::new(),
             beats: Vec::new(),
             exemplars: Exemplars::default(),
@@ -68,9 +69,9 @@ impl Collector {
         })
     }
 
-    /// Has signals traced by those who are given a recorder from here on.
+    /// Has signals traced, as long as there is a sampling, by those who are given a recorder from here on.
     #[must_use]
-    pub fn tracing(mut self, sampling: Option<Sampling>) -> Self {
+    pub fn tracing(mut self, sampling: Current<Option<Sampling>>) -> Self {
         self.sampling = sampling;
         self
     }
@@ -84,13 +85,12 @@ impl Collector {
         Some(Recorder::new(Set::empty()?, exchange, tracer, heartbeat))
     }
 
-    /// Where one thread tells of traced signals; `None` where none are.
+    /// Where one thread tells of traced signals.
     #[must_use]
-    pub fn tracer(&mut self) -> Option<Tracer> {
-        let sampling = self.sampling?;
+    pub fn tracer(&mut self) -> Tracer {
         let lane = SpanLane::new();
         self.span_lanes.push(Arc::clone(&lane));
-        Some(Tracer::new(sampling, lane))
+        Tracer::new(&self.sampling, lane)
     }
 
     /// For one thread that has no recorder.
@@ -109,9 +109,10 @@ impl Collector {
 
     /// Takes the spans that were told.
     pub fn take_spans(&mut self, mut take: impl FnMut(Span)) {
+        let sampling = self.sampling.get();
         for lane in &self.span_lanes {
             while let Some(span) = lane.pop() {
-                if let Some(sampling) = &self.sampling {
+                if let Some(sampling) = &*sampling {
                     self.exemplars.note(&span, sampling);
                 }
                 take(span);

@@ -338,6 +338,9 @@ table! {
         "`queue`: the receiver is slower than it is sent to, or away. `too_old`: it was away for long. `refused`: it answers that it never \
          takes them. `rejected`: it took only a part. `undelivered`: the node ended first. `write`: a closed pipe or a full disk. \
          `repeated`: look for the line that has `left_out`.";
+    Reloads: Counter, "gemba_config_reloads_total", None, ["result": Of(&["changed", "unchanged", "refused"])], Every,
+        "Readings of the configuration of the running node, by how they ended.",
+        "`refused`: what held holds on; the log and the answer say what is wrong.";
     Restarts: Counter, "gemba_restarts_total", None, [], Every,
         "Times that the line was taken up again after a stage panicked.",
         "Any rise: read the log, report it.";

@@ -9,7 +9,7 @@ use strum::{EnumCount, VariantArray};
 
 use super::heartbeat::Heartbeat;
 use super::metric::{Metric, Stage};
-use super::span::Tracer;
+use super::span::{Sampling, Tracer};
 use super::tenants::Tally;
 use crate::case::Cause;
 use crate::clock::{self, Instant};
@@ -175,24 +175,25 @@ pub struct Recorder {
     set: Box<Set>,
     exchange: Arc<Exchange>,
     handed: Instant,
-    tracer: Option<Tracer>,
+    tracer: Tracer,
     heartbeat: Heartbeat,
 }
 
 impl Recorder {
-    pub(super) fn new(
-        set: Box<Set>,
-        exchange: Arc<Exchange>,
-        tracer: Option<Tracer>,
-        heartbeat: Heartbeat,
-    ) -> Self {
+    pub(super) fn new(set: Box<Set>, exchange: Arc<Exchange>, tracer: Tracer, heartbeat: Heartbeat) -> Self {
         Self { set, exchange, handed: clock::now(), tracer, heartbeat }
     }
 
-    /// Where traced signals are told of; `None` where none are.
+    /// Where traced signals are told of; `None` while none are.
     #[must_use]
     pub fn tracer(&self) -> Option<&Tracer> {
-        self.tracer.as_ref()
+        self.tracing().map(|(tracer, _)| tracer)
+    }
+
+    /// The same, and which are.
+    #[must_use]
+    pub fn tracing(&self) -> Option<(&Tracer, Sampling)> {
+        Some(&self.tracer).zip(self.tracer.sampling())
     }
 
     pub fn record(&mut self, stage: Stage, took: Duration) {

@@ -2,7 +2,7 @@
 //! are exported. A stage never waits for that: without room a span is lost, and counted.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
@@ -11,6 +11,7 @@ use strum::IntoStaticStr;
 use super::metric::Metric;
 use crate::clock::{self, Instant};
 use crate::limits::{SPANS_LANE, UNCHOSEN_TRACES_PER_SECOND};
+use crate::ring::{Changes, Current};
 use crate::trace::{SpanId, TraceContext};
 
 /// What a span is of. The numbers are part of its id.
@@ -140,46 +141,66 @@ pub struct Sampling {
 
 /// Spans on their way from one thread to their exporter.
 pub(super) struct SpanLane {
-    spans: ArrayQueue<Span>,
+    /// Made for the first span: most nodes have none.
+    spans: OnceLock<ArrayQueue<Span>>,
     lost: metrics::Counter,
 }
 
 impl SpanLane {
     pub fn new() -> Arc<Self> {
         let lost = Metric::TelemetryLost.counter(&["traces", "queue"]);
-        Arc::new(Self { spans: ArrayQueue::new(SPANS_LANE), lost })
+        Arc::new(Self { spans: OnceLock::new(), lost })
+    }
+
+    fn push(&self, span: Span) {
+        if self.spans.get_or_init(|| ArrayQueue::new(SPANS_LANE)).push(span).is_err() {
+            self.lost.increment(1);
+        }
     }
 
     pub fn pop(&self) -> Option<Span> {
-        self.spans.pop()
+        self.spans.get()?.pop()
+    }
+
+    fn len(&self) -> usize {
+        self.spans.get().map_or(0, ArrayQueue::len)
     }
 }
 
 impl std::fmt::Debug for SpanLane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SpanLane").field("spans", &self.spans.len()).finish_non_exhaustive()
+        f.debug_struct("SpanLane").field("spans", &self.len()).finish_non_exhaustive()
     }
 }
 
 /// How one thread tells of traced signals.
 #[derive(Debug)]
 pub struct Tracer {
-    pub sampling: Sampling,
+    changes: Changes<Option<Sampling>>,
+    /// As it was looked up last.
+    sampling: Cell<Option<Sampling>>,
     lane: Arc<SpanLane>,
     /// The second in which a trace was told of last that was not chosen, and how many were in it.
     unchosen: Cell<(u64, u32)>,
 }
 
 impl Tracer {
-    pub(super) fn new(sampling: Sampling, lane: Arc<SpanLane>) -> Self {
-        Self { sampling, lane, unchosen: Cell::new((0, 0)) }
+    pub(super) fn new(sampling: &Current<Option<Sampling>>, lane: Arc<SpanLane>) -> Self {
+        let changes = sampling.changes();
+        Self { changes, sampling: Cell::new(None), lane, unchosen: Cell::new((0, 0)) }
+    }
+
+    /// Which signals are traced now; `None`: nothing is.
+    pub fn sampling(&self) -> Option<Sampling> {
+        if let Some(changed) = self.changes.take() {
+            self.sampling.set(*changed);
+        }
+        self.sampling.get()
     }
 
     /// Of a trace that was chosen.
     pub fn tell(&self, span: Span) {
-        if self.lane.spans.push(span).is_err() {
-            self.lane.lost.increment(1);
-        }
+        self.lane.push(span);
     }
 
     /// Whether what failed or was slow may be told of, too. A backlog makes every signal slow: so many in a second say what there
@@ -188,7 +209,7 @@ impl Tracer {
         let now = clock::millis() / 1000;
         let (second, told) = self.unchosen.get();
         let told = if second == now { told } else { 0 };
-        let may = told < UNCHOSEN_TRACES_PER_SECOND && self.lane.spans.len() < SPANS_LANE / 2;
+        let may = told < UNCHOSEN_TRACES_PER_SECOND && self.lane.len() < SPANS_LANE / 2;
         self.unchosen.set((now, told + u32::from(may)));
         may
     }
@@ -196,15 +217,15 @@ impl Tracer {
     /// Whether that is slow.
     #[must_use]
     pub fn is_slow(&self, took: Duration) -> bool {
-        self.sampling.slow.is_some_and(|slow| took > slow)
+        self.sampling.get().and_then(|sampling| sampling.slow).is_some_and(|slow| took > slow)
     }
 
     /// The trace to record for a signal that was not chosen, and failed or was slow; `None` where enough were.
     #[must_use]
     pub fn unchosen(&self, carried: Option<TraceContext>, seq: u64) -> Option<TraceContext> {
         let trace = carried.map(TraceContext::sampled);
-        self.may_tell_of_unchosen()
-            .then(|| trace.unwrap_or_else(|| TraceContext::derived(self.sampling.journal, seq)))
+        let journal = self.sampling.get()?.journal;
+        self.may_tell_of_unchosen().then(|| trace.unwrap_or_else(|| TraceContext::derived(journal, seq)))
     }
 }
 
@@ -215,7 +236,8 @@ mod tests {
     #[test]
     fn a_backlog_in_which_everything_is_slow_is_told_of_in_part() {
         let sampling = Sampling { ratio: 0.0, trusts: true, slow: None, journal: 1, decides: true };
-        let tracer = Tracer::new(sampling, SpanLane::new());
+        let tracer = Tracer::new(&Current::new(Arc::new(Some(sampling))), SpanLane::new());
+        assert_eq!(tracer.sampling(), Some(sampling));
         let told = (0..10_000).filter(|seq| tracer.unchosen(None, *seq).is_some()).count();
         let most = UNCHOSEN_TRACES_PER_SECOND as usize;
         // The second may have changed meanwhile.

@@ -260,9 +260,9 @@ impl Stage {
         self.recorder.record(Measured::Fsync, synced - written);
         self.recorder.record_batch(u64::from(count));
         for (seq, trace) in self.outlet.take_traced() {
-            if let Some(tracer) = self.recorder.tracer() {
+            if let Some((tracer, sampling)) = self.recorder.tracing() {
                 // An edge and its processor both have one.
-                let numbers = (tracer.sampling.journal, seq.0);
+                let numbers = (sampling.journal, seq.0);
                 let span = Span::below(trace, SpanName::Journal, numbers, (begun, synced));
                 tracer.tell(span.with("gemba.seq", seq.0).with("gemba.batch", u64::from(count)));
             }
@@ -333,6 +333,7 @@ impl Stage {
             Order::Command(command) => Kind::Command(command),
             Order::Replay(replay) => Kind::Replay(replay),
             Order::Rules(rules) => Kind::Rules(rules),
+            Order::Reconfigured(change) => Kind::Reconfigured(change),
         })
     }
 

@@ -12,7 +12,8 @@ use crate::event::{Arrival, Outcome};
 use crate::jidoka::action::{Executor, Targets, Watch};
 use crate::jidoka::governor::ActionRequest;
 use crate::kaizen::{Collector, Counter, Metric, Readings};
-use crate::ring::{Bell, Full, Mark, Receiver, Sender, Switch};
+use crate::net::backoff::random;
+use crate::ring::{Bell, Changes, Current, Full, Mark, Receiver, Sender, Switch};
 
 /// What orders come on, and where outcomes go.
 pub struct Lanes {
@@ -25,33 +26,51 @@ pub struct Lanes {
 /// Carries out orders and reports how they ended.
 pub struct Actions {
     executor: Executor,
+    targets: Changes<Targets>,
+    watches: Watches,
     collector: Rc<RefCell<Collector>>,
 }
+
+/// What may be seen of the targets that there are now.
+pub type Watches = Rc<RefCell<Vec<Rc<Watch>>>>;
 
 /// Without orders and outcomes the loop looks again after so long, for an order to end.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Actions {
     #[must_use]
-    pub fn new(targets: &Targets, collector: Rc<RefCell<Collector>>) -> Self {
+    pub fn new(targets: &Current<Targets>, collector: Rc<RefCell<Collector>>) -> Self {
         let tracer = collector.borrow_mut().tracer();
-        Self { executor: targets.executor().tracing(tracer), collector }
+        let executor = Executor::new(random).tracing(tracer);
+        let mut actions = Self { executor, targets: targets.changes(), watches: Rc::default(), collector };
+        actions.look_at_targets();
+        actions
     }
 
     /// What the operator plane may see of the targets.
     #[must_use]
-    pub fn watches(&self) -> Vec<Rc<Watch>> {
-        self.executor.watches()
+    pub fn watches(&self) -> Watches {
+        Rc::clone(&self.watches)
+    }
+
+    /// Goes on with other targets, if others hold now.
+    fn look_at_targets(&mut self) {
+        if let Some(targets) = self.targets.take() {
+            targets.equip(&mut self.executor);
+            self.watches.replace(self.executor.watches());
+        }
     }
 
     /// Runs until `stop`.
-    pub async fn run(self, lanes: Lanes, busy: Mark, stop: Switch) {
-        let Self { mut executor, collector } = self;
+    pub async fn run(mut self, lanes: Lanes, busy: Mark, stop: Switch) {
+        let collector = Rc::clone(&self.collector);
         let Lanes { mut orders, bell, ordered, outcomes } = lanes;
         let mut report = Report { outcomes, collector, stop, rang: true };
         while !report.stop.is_on() {
             // Said before the lanes are empty, so that nothing is ever in neither place.
             busy.publish(u64::MAX);
+            self.look_at_targets();
+            let executor = &mut self.executor;
             for lane in &mut orders {
                 while let Some(order) = lane.pop() {
                     executor.submit(order);

@@ -98,7 +98,7 @@ impl Recovered {
         Seen {
             newest: self.opened.logged.iter().map(|id| id.seq).max(),
             stored: self.opened.rules.clone(),
-            configured: settings.rulebook.configured().to_text(),
+            configured: settings.live.rulebook.get().configured().to_text(),
             compiled: Arc::clone(&self.compiled),
         }
     }
@@ -183,16 +183,7 @@ impl Recovered {
                 Ok(())
             })?);
         }
-        let decided = Decided {
-            reader,
-            followups,
-            cases,
-            states,
-            rulebook: Arc::clone(&settings.rulebook),
-            compiled,
-            elsewhere,
-            settled,
-        };
+        let decided = Decided { reader, followups, cases, states, compiled, elsewhere, settled };
         Ok((Deciding { shards: (shard_threads, ended), scribe, log_writer, keeper }, decided))
     }
 }

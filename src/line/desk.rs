@@ -6,37 +6,42 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::actions;
+use super::actions::{self, Watches};
 use super::answer::{answered, in_time};
 use super::health::Health;
+use super::live::{Configuration, Live, Prepared};
 use super::measured;
-use super::settings::Rulebook;
 use super::sharing::{Elsewhere, Here};
 use super::supervisor::Restarts;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
 use crate::andon::log::{LogError, Reader};
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
-use crate::event::{Command, Order, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
+use crate::event::{Command, Order, Reconfigured, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
 use crate::improvement::{Look, NodeLook};
-use crate::jidoka::action::Watch;
 use crate::jidoka::query::{Page, Query, Question};
 use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::kaizen::{Collector, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
+use crate::limits::FACTS_BYTES_MAX;
 use crate::logging;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
+use crate::place::ConfigError;
 use crate::receipt::{Gist, ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
-use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
+use crate::view::{
+    Change, ConfigView, DryRun, GovernorView, NodeStatus, Ordered, Reloaded, RulesView, SignalStatus,
+    StageHealth,
+};
 
 /// What is known of the line outside its threads.
 pub struct Known {
-    /// Names of the sources, to find a signal by its id.
-    pub sources: Vec<Box<str>>,
+    pub live: Live,
+    pub configuration: Arc<dyn Configuration>,
     /// What does not change while the node runs.
     pub node: NodeLook,
     pub gauges: Arc<[Gauge]>,
@@ -53,7 +58,6 @@ pub struct Decided {
     pub followups: Followups,
     pub cases: Cases,
     pub states: Vec<[Mark; 6]>,
-    pub rulebook: Arc<Rulebook>,
     pub compiled: Arc<Compiled>,
     pub elsewhere: Elsewhere,
     /// Events up to here are in the store.
@@ -69,11 +73,28 @@ struct Inner {
     journal: RefCell<Sender<journal::Query>>,
     orders: RefCell<Sender<journal::Ordered>>,
     shards: Vec<RefCell<Sender<Query>>>,
-    targets: Vec<Rc<Watch>>,
+    targets: Watches,
     collector: Rc<RefCell<Collector>>,
     /// Cases that are on their way through the line again, by the event that sent them; the store does not know yet.
     replaying: RefCell<HashMap<CaseId, Seq>>,
     reload_failures: RefCell<u64>,
+    reloads: Reloads,
+    /// Held by the one who reads the configuration anew.
+    reloading: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Readings of the configuration, by how they ended.
+struct Reloads {
+    changed: metrics::Counter,
+    unchanged: metrics::Counter,
+    refused: metrics::Counter,
+}
+
+impl Default for Reloads {
+    fn default() -> Self {
+        let of = |result| Metric::Reloads.counter(&[result]);
+        Self { changed: of("changed"), unchanged: of("unchanged"), refused: of("refused") }
+    }
 }
 
 /// Why a case is not ordered on.
@@ -106,7 +127,7 @@ impl Desk {
     pub fn new(
         known: Known,
         ends: OperatorEnds,
-        targets: Vec<Rc<Watch>>,
+        targets: Watches,
         collector: Rc<RefCell<Collector>>,
     ) -> Self {
         Self(Rc::new(Inner {
@@ -118,6 +139,8 @@ impl Desk {
             collector,
             replaying: RefCell::default(),
             reload_failures: RefCell::default(),
+            reloads: Reloads::default(),
+            reloading: Arc::default(),
         }))
     }
 
@@ -317,9 +340,9 @@ impl Inner {
         Ok(ordered(seq, 0))
     }
 
-    async fn reload(&self, said: Said) -> Result<Option<(Ordered, RulesView)>, Refused> {
+    async fn reload_policy(&self, said: Said) -> Result<Option<(Ordered, RulesView)>, Refused> {
         let decided = self.decided()?;
-        let (rulebook, compiled) = (Arc::clone(&decided.rulebook), Arc::clone(&decided.compiled));
+        let (rulebook, compiled) = (self.known.live.rulebook.get(), Arc::clone(&decided.compiled));
         // Read, checked and compiled apart; the shards find it done.
         let read = tokio::task::spawn_blocking(move || {
             let text = rulebook.reread()?.to_text();
@@ -334,8 +357,15 @@ impl Inner {
                 return Err(Refused::Wrong(format!("{error}{hint}")));
             }
         };
+        let Some(seq) = self.order_rules(text, said).await? else { return Ok(None) };
+        let (since, rules) = decided.compiled.holding().ok_or(Refused::Unavailable)?;
+        Ok(Some((ordered(seq, 0), rules.view(since))))
+    }
+
+    /// Has these rules hold, unless they do.
+    async fn order_rules(&self, text: Box<str>, said: Said) -> Result<Option<Seq>, Refused> {
         self.ask_all(Seq(0), |answer| Question::Passed { answer }).await?;
-        let (_, holding) = decided.compiled.holding().ok_or(Refused::Unavailable)?;
+        let (_, holding) = self.decided()?.compiled.holding().ok_or(Refused::Unavailable)?;
         if holding.source.to_text() == text {
             return Ok(None);
         }
@@ -344,8 +374,131 @@ impl Inner {
         let rules = Arc::new(rules.map_err(|illegal| Refused::Wrong(illegal.to_string()))?);
         let seq = answered(self.offer(Order::Rules(rules))?).await?;
         self.ask_all(seq, |answer| Question::Passed { answer }).await?;
-        let (since, rules) = decided.compiled.holding().ok_or(Refused::Unavailable)?;
-        Ok(Some((ordered(seq, 0), rules.view(since))))
+        Ok(Some(seq))
+    }
+
+    /// Reads the configuration anew: all of it holds, or nothing changes.
+    async fn reload(self: &Rc<Self>, said: Said, if_match: Option<String>) -> Result<Reloaded, Refused> {
+        let busy = |_| Refused::Conflict("the configuration is being read already".into());
+        let one = Arc::clone(&self.reloading).try_lock_owned().map_err(busy)?;
+        let configuration = Arc::clone(&self.known.configuration);
+        let tag = configuration.tag();
+        if if_match
+            .is_some_and(|wanted| !wanted.split(',').map(str::trim).any(|one| one == "*" || one == tag))
+        {
+            return Err(Refused::Stale(tag));
+        }
+        let compiled = self.known.decided.as_ref().map(|decided| Arc::clone(&decided.compiled));
+        // Apart: files may be slow, and rules take long to compile.
+        let read = tokio::task::spawn_blocking(move || {
+            let prepared = configuration.read()?;
+            if let Some(compiled) = compiled {
+                compiled.of(&prepared.rulebook().configured().to_text()).map_err(|error| vec![error])?;
+            }
+            Ok::<_, Vec<ConfigError>>(prepared)
+        });
+        let prepared = match read.await.map_err(|_| Refused::Unavailable)? {
+            Ok(prepared) => prepared,
+            Err(errors) => {
+                self.reloads.refused.increment(1);
+                let refused = Refused::Invalid(errors);
+                tracing::warn!(
+                    target: "gemba::config",
+                    actor = %said.actor,
+                    reason = %refused,
+                    "a configuration is refused: what held holds on"
+                );
+                return Err(refused);
+            }
+        };
+        let inner = Rc::clone(self);
+        // Apart, since what was begun is brought to its end when the operator has long been told that there was no answer.
+        let holding = tokio::task::spawn_local(async move {
+            let _one = one;
+            inner.hold(prepared, said).await
+        });
+        in_time(holding).await?.map_err(|_| Refused::Unavailable)?
+    }
+
+    /// Has a configuration hold that is right. That it does is durable first: what has no receipt does not happen.
+    async fn hold(&self, prepared: Box<dyn Prepared>, said: Said) -> Result<Reloaded, Refused> {
+        let (changes, needs_restart) = (prepared.changes().to_vec(), prepared.waits().to_vec());
+        let changed = !changes.is_empty();
+        let rules = prepared.rulebook().configured().to_text();
+        let mut ordered = None;
+        if changed && self.known.decided.is_some() {
+            let Said { actor, reason } = said.clone();
+            let change = Reconfigured::new(told(&changes, &needs_restart), actor, reason);
+            let change = Arc::new(change.map_err(|illegal| Refused::Wrong(illegal.to_string()))?);
+            let seq = self.offer(Order::Reconfigured(change))?.await.map_err(|_| Refused::Unavailable)?;
+            ordered = Some(self::ordered(seq, 0));
+        }
+        prepared.commit();
+        let counter = if changed { &self.reloads.changed } else { &self.reloads.unchanged };
+        counter.increment(1);
+        let rules_seq = self.follow(ordered.as_ref(), rules, said.clone()).await.inspect_err(|_| {
+            tracing::warn!(
+                target: "gemba::config",
+                actor = %said.actor,
+                hint = "use `gemba reload` again",
+                "the configuration holds, but perhaps not its rules: the line does not answer"
+            );
+        })?;
+        tracing::info!(
+            target: "gemba::config",
+            actor = %said.actor,
+            reason = %said.reason,
+            changes = changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>().join(", "),
+            needs_restart = needs_restart.join(", "),
+            receipt_id = ordered.as_ref().map(|ordered| ordered.receipt_id.as_str()),
+            "the configuration was read anew"
+        );
+        let etag = self.known.configuration.tag();
+        let rules_seq = rules_seq.map(|seq| seq.0);
+        Ok(Reloaded { changed, changes, needs_restart, etag, ordered, rules_seq })
+    }
+
+    /// Has the rules of a configuration hold, and waits until every governor goes by it; from which event on, if others held before.
+    async fn follow(
+        &self,
+        ordered: Option<&Ordered>,
+        rules: Box<str>,
+        said: Said,
+    ) -> Result<Option<Seq>, Refused> {
+        if self.known.decided.is_none() {
+            return Ok(None);
+        }
+        let seq = self.order_rules(rules, said).await?;
+        if let Some(ordered) = ordered {
+            self.ask_all(Seq(ordered.seq), |answer| Question::Passed { answer }).await?;
+        }
+        Ok(seq)
+    }
+}
+
+/// What a receipt tells of changes: as many of them as it has room for, and how many there are more.
+fn told(changes: &[Change], needs_restart: &[String]) -> Box<str> {
+    let tell = |told: &[Value]| {
+        let (more, needs_restart) = (changes.len() - told.len(), needs_restart.len());
+        serde_json::json!({"changes": told, "more": more, "needs_restart": needs_restart}).to_string()
+    };
+    let mut all = Vec::new();
+    for Change { key, old, new } in changes {
+        all.push(serde_json::json!({"key": key, "new": in_receipt(new), "old": in_receipt(old)}));
+        if tell(&all).len() > FACTS_BYTES_MAX {
+            all.pop();
+        }
+    }
+    tell(&all).into()
+}
+
+/// Numbers that are not whole stand in a receipt as they are written: there are several ways to write one.
+fn in_receipt(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => number.to_string().into(),
+        Value::Array(all) => all.iter().map(in_receipt).collect(),
+        Value::Object(all) => all.iter().map(|(key, value)| (key.clone(), in_receipt(value))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
@@ -396,7 +549,7 @@ impl Line for Desk {
         let seen = known.iter().map(|known| &known.source);
         let sources: BTreeSet<Box<str>> = match source {
             Some(source) => [source.into()].into(),
-            None => self.0.known.sources.iter().chain(seen).cloned().collect(),
+            None => self.0.known.live.source_names().into_iter().chain(seen.cloned()).collect(),
         };
         let identities = sources.iter().map(|source| Fingerprint::of_id(source, tenant, id)).collect();
         self.reply(|inner| async move {
@@ -491,8 +644,16 @@ impl Line for Desk {
         })
     }
 
-    fn reload(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>> {
-        self.reply(|inner| async move { inner.reload(said).await })
+    fn reload_policy(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>> {
+        self.reply(|inner| async move { inner.reload_policy(said).await })
+    }
+
+    fn configuration(&self) -> ConfigView {
+        self.0.known.configuration.view()
+    }
+
+    fn reload(&self, said: Said, if_match: Option<String>) -> Reply<Reloaded> {
+        self.reply(|inner| async move { inner.reload(said, if_match).await })
     }
 
     fn status(&self) -> NodeStatus {
@@ -504,10 +665,12 @@ impl Line for Desk {
     }
 
     fn kaizen(&self) -> Look {
-        let Known { node, decided, .. } = &self.0.known;
+        let Known { node, decided, live, .. } = &self.0.known;
+        let configuration = live.telemetry.get().configuration.clone();
+        let node = NodeLook { configuration, ..node.clone() };
         let rules = decided.as_ref().and_then(|decided| decided.compiled.holding());
         let rules = rules.as_ref().map(|(since, rules)| (*since, &**rules));
-        measured::look(node, rules, &self.0.targets, &self.0.collector.borrow())
+        measured::look(&node, rules, &self.0.targets.borrow(), &self.0.collector.borrow())
     }
 
     fn metrics(&self, format: Format) -> String {
@@ -533,6 +696,12 @@ impl Line for Desk {
 }
 
 impl Desk {
+    /// Whether a file of the configuration is another one than when it was read. Looked at apart: a directory may be slow.
+    pub async fn has_changed_files(&self) -> bool {
+        let configuration = Arc::clone(&self.0.known.configuration);
+        tokio::task::spawn_blocking(move || configuration.has_changed()).await.unwrap_or(false)
+    }
+
     /// Shows all metrics, with what is read for them now.
     pub fn show(&self, to: &mut impl Show) {
         self.0.collector.borrow().show(&self.readings(), to);
@@ -554,7 +723,7 @@ impl Desk {
             }
             readings.count(Metric::ReloadFailures, &[], *self.0.reload_failures.borrow());
         }
-        actions::read(&self.0.targets, &mut readings);
+        actions::read(&self.0.targets.borrow(), &mut readings);
         readings
     }
 }

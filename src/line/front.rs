@@ -99,7 +99,7 @@ impl Front {
                 let address = address.unwrap_or(settings.data_plane.listen);
                 let orders = (drain, abandon, crowd, time);
                 let planned = ingress_threads::plan(
-                    &settings.data_plane,
+                    (&settings.data_plane, &settings.live.sources),
                     address,
                     ends,
                     orders,

@@ -14,10 +14,10 @@ use super::wiring::IngressEnds;
 use crate::clock;
 use crate::ingress::acceptor::{Accepted, Acceptor, Thread};
 use crate::ingress::rate::Buckets;
-use crate::ingress::stage as ingress;
+use crate::ingress::stage::{self as ingress, Source};
 use crate::kaizen::{Collector, Metric, Readings, Recorder};
 use crate::net::listen::listen;
-use crate::ring::{Crowd, Mark, Occupancy, Switch};
+use crate::ring::{Crowd, Current, Mark, Occupancy, Switch};
 
 /// What one thread starts with.
 pub struct Start {
@@ -29,7 +29,7 @@ pub struct Start {
 
 /// Listens, and plans one thread for each of `ends` and the one that accepts for them.
 pub fn plan(
-    settings: &DataPlane,
+    (settings, sources): (&DataPlane, &Current<Vec<Source>>),
     address: SocketAddr,
     ends: Vec<IngressEnds>,
     (drain, abandon, crowd, time): (&Switch, &Switch, &Crowd, &Mark),
@@ -47,7 +47,7 @@ pub fn plan(
         ways.push(way);
         let plan = ingress::Plan {
             connections_max: connections.max,
-            sources: Arc::clone(&settings.sources),
+            sources: sources.clone(),
             buckets: Arc::clone(&buckets),
             crowd: crowd.clone(),
             time: time.clone(),

@@ -19,7 +19,6 @@ pub fn node(settings: &Settings) -> NodeLook {
         name: settings.name.clone(),
         role: settings.role.as_str().into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        configuration: settings.telemetry.configuration.clone(),
         machine: machine::look(&settings.data_dir),
         ..NodeLook::default()
     }

@@ -13,38 +13,40 @@ use tokio::sync::Notify;
 use super::actions;
 use super::desk::{Desk, Known};
 use super::error::ServeError;
-use super::remote_write::RemoteWrite;
-use super::settings::Telemetry;
+use super::live::Telemetry;
 use super::tasks::Tasks;
-use super::traces::Traces;
+use super::telling::{Telling, Tracing};
 use super::wiring::{Gauge, OutboundEnds};
 use crate::clock;
 use crate::jidoka::action::Targets;
 use crate::kaizen::{Collector, Heartbeat};
 use crate::kanban::journal_clock;
 use crate::operator::{self, Line, Refused, Said, Tokens};
-use crate::ring::{Mark, Switch};
+use crate::ring::{Current, Mark, Switch};
 use crate::service_manager::ServiceManager;
 
 /// What the operator plane of every role is given.
 pub struct Plane {
     pub listener: TcpListener,
-    pub tokens: Tokens,
+    pub tokens: Current<Tokens>,
     pub collector: Collector,
     pub stop: Switch,
     /// What is seen of the journal's clock.
     pub clock: journal_clock::Marks,
-    pub telemetry: Telemetry,
+    pub telemetry: Current<Telemetry>,
+    pub tracing: Tracing,
     pub heartbeat: Heartbeat,
     pub service: ServiceManager,
 }
 
 /// What is done beside it.
 pub struct Plan {
-    /// The system's orders to read the policy packs anew.
+    /// The system's orders to read the configuration anew.
     pub reload: Arc<Notify>,
     pub ends: OutboundEnds,
-    pub targets: Arc<Targets>,
+    pub targets: Current<Targets>,
+    /// How often is looked whether a file of the configuration changed; `None`: never.
+    pub watch: Option<Duration>,
     pub known: Known,
     /// Orders that are being carried out.
     pub busy: Mark,
@@ -57,7 +59,8 @@ pub struct Plan {
 pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
     on_runtime(async {
         let OutboundEnds { orders, bell, ordered, outcomes, operators } = plan.ends;
-        let Plane { listener, tokens, collector, stop, clock, telemetry, heartbeat, service } = plane;
+        let Plane { listener, tokens, collector, stop, clock, telemetry, tracing, heartbeat, service } =
+            plane;
         let collector = Rc::new(RefCell::new(collector));
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
         let (ready, gauges) = (plan.known.health.ready.clone(), Arc::clone(&plan.known.gauges));
@@ -65,58 +68,14 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
         let collecting = (Rc::clone(&collector), heartbeat, gauges);
         let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), collecting, &stop)?;
         tasks.start("clock", tell_of_clock(clock));
-        tasks.start("reload", reload_on_order(desk.clone(), ready, plan.reload, service));
-        let telling = Telling::start(&telemetry, &collector, &desk, &mut tasks);
+        tasks.start("reload", reload_on_order(desk.clone(), ready, (plan.reload, plan.watch), service));
+        let telling = Telling::new(tracing, &collector, &desk);
+        tasks.start("telemetry", Rc::clone(&telling).tell(telemetry));
         let lanes = actions::Lanes { orders, bell, ordered, outcomes };
         let ended = tasks.beside(actions.run(lanes, plan.busy, stop)).await;
-        telling.end(&collector).await;
+        telling.end().await;
         ended
     })
-}
-
-/// What is told to others, as long as the runtime works.
-struct Telling {
-    traces: Option<Rc<Traces>>,
-    remote_write: Option<Rc<RemoteWrite>>,
-}
-
-impl Telling {
-    fn start(
-        telemetry: &Telemetry,
-        collector: &Rc<RefCell<Collector>>,
-        desk: &Desk,
-        tasks: &mut Tasks,
-    ) -> Self {
-        let traces = telemetry.traces.as_ref().map(Traces::new);
-        if let Some(traces) = &traces {
-            tasks.start("traces", Rc::clone(traces).gather(Rc::clone(collector)));
-            tasks.start("trace export", Rc::clone(traces).send());
-        }
-        let remote_write = telemetry.remote_write.as_ref().map(|plan| {
-            let desk = desk.clone();
-            RemoteWrite::new(plan, Box::new(move |taking| desk.show(taking)))
-        });
-        if let Some(remote_write) = &remote_write {
-            tasks.start("samples", Rc::clone(remote_write).gather());
-            tasks.start("remote write", Rc::clone(remote_write).send());
-        }
-        Self { traces, remote_write }
-    }
-
-    /// The last of it, each as long as an end may wait.
-    async fn end(self, collector: &RefCell<Collector>) {
-        let traces = async {
-            if let Some(traces) = self.traces {
-                traces.end(collector).await;
-            }
-        };
-        let samples = async {
-            if let Some(remote_write) = self.remote_write {
-                remote_write.end().await;
-            }
-        };
-        tokio::join!(traces, samples);
-    }
 }
 
 /// How often is looked whether the line is ready.
@@ -141,49 +100,66 @@ fn failed(source: io::Error) -> ServeError {
 /// The operator plane, and the merging of what the threads recorded.
 fn serve(
     listener: TcpListener,
-    tokens: Tokens,
+    tokens: Current<Tokens>,
     line: Rc<dyn Line>,
     (collector, heartbeat, gauges): (Rc<RefCell<Collector>>, Heartbeat, Arc<[Gauge]>),
     stop: &Switch,
 ) -> Result<Tasks, ServeError> {
-    let plane = operator::serve(listener, Rc::new(tokens), line, stop.clone()).map_err(failed)?;
+    let plane = operator::serve(listener, tokens, line, stop.clone()).map_err(failed)?;
     let mut tasks = Tasks::new(stop.clone());
     tasks.start("operator", plane);
     tasks.start("collect", collect(collector, heartbeat, gauges));
     Ok(tasks)
 }
 
-/// SIGHUP reads the policy packs anew, as a daemon's does its configuration. One that comes before the line is ready
-/// waits for it.
-async fn reload_on_order(desk: Desk, ready: Switch, order: Arc<Notify>, service: ServiceManager) {
+/// SIGHUP reads the configuration anew, as a daemon's does; so does a file of it that changed, where files are watched. An
+/// order that comes before the line is ready waits for it.
+async fn reload_on_order(
+    desk: Desk,
+    ready: Switch,
+    (order, watch): (Arc<Notify>, Option<Duration>),
+    service: ServiceManager,
+) {
     while !ready.is_on() {
         tokio::time::sleep(LOOK).await;
     }
     loop {
-        order.notified().await;
+        let actor = tokio::select! {
+            () = order.notified() => "SIGHUP",
+            () = file_changes(&desk, watch) => "watch",
+        };
         service.reloading();
-        let said = Said { actor: "SIGHUP".into(), reason: "the packs are read anew".into() };
-        match desk.reload(said).await {
-            Ok(None) => {
-                tracing::info!(target: "gemba::jidoka", "the policy packs were read: the rules are as they were");
-            }
-            Ok(Some((ordered, _))) => {
-                tracing::info!(target: "gemba::jidoka", seq = ordered.seq, "the policy packs were read: new rules hold");
-            }
-            Err(Refused::Unavailable) => tracing::warn!(
-                target: "gemba::jidoka",
-                hint = "send the signal again",
-                "the policy packs were not read: the line takes no new rules now"
-            ),
+        let said = Said { actor: actor.into(), reason: "the configuration is read anew".into() };
+        match desk.reload(said, None).await {
+            // What holds, and what is refused, is told where that is found.
+            Ok(_) | Err(Refused::Invalid(_)) => {}
             Err(
-                why @ (Refused::Missing(_) | Refused::Conflict(_) | Refused::NotOwned(_) | Refused::Wrong(_)),
+                why @ (Refused::Unavailable
+                | Refused::Missing(_)
+                | Refused::Conflict(_)
+                | Refused::Stale(_)
+                | Refused::NotOwned(_)
+                | Refused::Wrong(_)),
             ) => tracing::warn!(
-                target: "gemba::jidoka",
+                target: "gemba::config",
+                actor,
                 reason = %why,
-                "the policy packs are refused: the rules stay as they were"
+                hint = "send SIGHUP again, or use `gemba reload`",
+                "the configuration was not read anew"
             ),
         }
         service.ready("takes signals");
+    }
+}
+
+/// Waits until a file of the configuration is another one.
+async fn file_changes(desk: &Desk, watch: Option<Duration>) {
+    let Some(watch) = watch else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(watch).await;
+        if desk.has_changed_files().await {
+            return;
+        }
     }
 }
 

@@ -177,6 +177,7 @@ pub fn replay(
                 | Kind::Command(_)
                 | Kind::Replay(_)
                 | Kind::Rules(_)
+                | Kind::Reconfigured(_)
                 | Kind::Stray(_)
                 | Kind::Hold(_)
                 | Kind::Adopt(_)

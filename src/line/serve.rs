@@ -82,7 +82,7 @@ pub fn serve(
     }
     let mut parked = Parked::read(&*disk, &journal_dir(&data_dir)).map_err(in_data_dir)?;
     let restarts = Arc::new(Mutex::new(Restarts::default()));
-    let mut addresses = Addresses { ingress: None, admin: settings.operators.listen };
+    let mut addresses = Addresses { ingress: None, admin: settings.admin_listen };
     loop {
         let start = Start {
             settings,

@@ -3,23 +3,20 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
-use super::{remote_write, traces};
+use super::live::{Configuration, Live};
 use crate::descriptors;
 use crate::ingress::client_address::TrustedProxies;
-use crate::ingress::stage::Source;
-use crate::jidoka::action::Targets;
-use crate::jidoka::rules::RulesSource;
 use crate::jidoka::store::Retention;
 use crate::kanban::broker::mac::Keys;
 use crate::kanban::broker::topology::Topology;
 use crate::kanban::dedup;
 use crate::net::amqp::Broker;
 use crate::net::firestore::Firestore;
-use crate::operator::Tokens;
 use crate::place::ConfigError;
 use crate::ring::Room;
 
@@ -43,18 +40,10 @@ pub struct DataPlane {
     pub connection_seconds: u32,
     /// Who is believed about its clients' addresses.
     pub trusted_proxies: TrustedProxies,
-    pub sources: Arc<Vec<Source>>,
     /// Signals per second and tenant.
     pub rate_per_second: NonZeroU32,
     /// Signals of one tenant at once.
     pub rate_burst: u32,
-}
-
-/// How operators are served.
-#[derive(Debug)]
-pub struct OperatorPlane {
-    pub listen: SocketAddr,
-    pub tokens: Tokens,
 }
 
 /// Everything that [`super::serve`] needs.
@@ -67,10 +56,13 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub data_plane: DataPlane,
     pub shards: usize,
-    pub operators: OperatorPlane,
-    pub rulebook: Arc<Rulebook>,
-    /// Where actions go.
-    pub targets: Arc<Targets>,
+    /// Where operators are served.
+    pub admin_listen: SocketAddr,
+    pub live: Live,
+    /// How often is looked whether a file of the configuration changed; `None`: never.
+    pub watch: Option<Duration>,
+    /// What the parts of it were made of, and how it is read anew.
+    pub configuration: Arc<dyn Configuration>,
     pub dedup: dedup::Settings,
     pub bounds: Bounds,
     /// Memory that tenants share.
@@ -79,18 +71,6 @@ pub struct Settings {
     pub retention: Retention,
     /// Where processors share their state.
     pub sharing: Option<Sharing>,
-    pub telemetry: Telemetry,
-}
-
-/// What is told to others of the line.
-#[derive(Clone, Debug)]
-pub struct Telemetry {
-    /// Which signals are traced; `None`: nothing is.
-    pub traces: Option<Arc<traces::Plan>>,
-    /// Where samples are sent; `None`: they are only scraped.
-    pub remote_write: Option<Arc<remote_write::Plan>>,
-    /// SHA-256 of the effective configuration, in hex; secrets are named in it and do not stand in it.
-    pub configuration: String,
 }
 
 impl Settings {
@@ -124,22 +104,16 @@ impl Settings {
     /// What the node needs file descriptors for.
     #[must_use]
     pub fn needs(&self) -> descriptors::Needs {
-        let ingress_threads = self.http_threads();
+        let (ingress_threads, targets) = (self.http_threads(), self.live.targets.get());
         descriptors::Needs {
             inherited: descriptors::open_now(),
             // Signals, operators with actions, and the broker.
             runtimes: ingress_threads + 3,
-            targets: self.targets.targets.iter().filter(|target| target.kind.is_remote()).count(),
+            targets: targets.targets.iter().filter(|target| target.kind.is_remote()).count(),
             ingress_threads,
-            broker: self.targets.broker.is_some() || !matches!(self.role, Role::All(_)),
+            broker: targets.broker.is_some() || !matches!(self.role, Role::All(_)),
             shared_state: self.sharing.is_some(),
         }
-    }
-
-    /// To find a signal by its id.
-    #[must_use]
-    pub fn source_names(&self) -> Vec<Box<str>> {
-        self.data_plane.sources.iter().map(|source| source.name.clone()).collect()
     }
 }
 
@@ -203,45 +177,6 @@ impl Sharing {
 impl std::fmt::Debug for Sharing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sharing").finish_non_exhaustive()
-    }
-}
-
-/// The configured rules, and how to read them anew.
-pub struct Rulebook {
-    read: Box<Reread>,
-    /// As they were read last, without error.
-    configured: Mutex<RulesSource>,
-}
-
-type Reread = dyn Fn() -> Result<RulesSource, ConfigError> + Send + Sync;
-
-impl Rulebook {
-    #[must_use]
-    pub fn new(configured: RulesSource, read: Box<Reread>) -> Self {
-        Self { read, configured: Mutex::new(configured) }
-    }
-
-    /// What holds where the journal says nothing else.
-    #[must_use]
-    pub fn configured(&self) -> RulesSource {
-        self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Reads the files again, and checks what they say. What was configured stays so on an error.
-    ///
-    /// # Errors
-    /// The first thing that is wrong, with its place.
-    pub fn reread(&self) -> Result<RulesSource, ConfigError> {
-        let source = (self.read)()?;
-        source.clone().compile()?;
-        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = source.clone();
-        Ok(source)
-    }
-}
-
-impl std::fmt::Debug for Rulebook {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rulebook").finish_non_exhaustive()
     }
 }
 

@@ -20,6 +20,7 @@ use super::service::Service;
 use super::settings::{Link, ProofKeys, Role};
 use super::start::{Addresses, Start};
 use super::supervisor::Restarts;
+use super::telling::Tracing;
 use super::threads::Stop;
 use super::wiring::{DecidingEnds, Gauge, IngressEnds, Wiring, wire};
 use super::{cores, identity, measured, outbound, sharing};
@@ -97,8 +98,8 @@ impl Line {
             wire(front::threads(settings), shards, Idle::sharing(threads, cores::processors()));
         let depths: Arc<[Gauge]> = gauges.into();
         let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
-        let sampling = settings.telemetry.traces.as_ref().map(|plan| plan.sampling(lineage.id.0, shards > 0));
-        let mut collector = Collector::new().ok_or(ServeError::Histograms)?.tracing(sampling);
+        let tracing = Tracing::new(lineage.id.0, shards > 0);
+        let mut collector = Collector::new().ok_or(ServeError::Histograms)?.tracing(tracing.sampling.clone());
         let (tell, told) = mpsc::channel();
         let stops = Stops {
             drain: orders.drain.clone(),
@@ -191,20 +192,23 @@ impl Line {
         let service = Service::new(orders.service.clone(), collector.beats(), read);
         let plane = outbound::Plane {
             listener,
-            tokens: settings.operators.tokens.clone(),
+            tokens: settings.live.tokens.clone(),
             collector,
             stop: stops.outbound.clone(),
             clock: health.journal.clock.clone(),
-            telemetry: settings.telemetry.clone(),
+            telemetry: settings.live.telemetry.clone(),
+            tracing,
             heartbeat,
             service: orders.service.clone(),
         };
         let plan = outbound::Plan {
             reload: Arc::clone(&orders.reload),
             ends: outbound,
-            targets: Arc::clone(&settings.targets),
+            targets: settings.live.targets.clone(),
+            watch: settings.watch,
             known: Known {
-                sources: settings.source_names(),
+                live: settings.live.clone(),
+                configuration: Arc::clone(&settings.configuration),
                 node: measured::node(settings),
                 gauges: Arc::clone(&depths),
                 health: health.clone(),

@@ -56,6 +56,8 @@ struct Queue {
     /// Lines that were lost and not yet told of.
     lost: u64,
     reopens: bool,
+    /// It ends once everything was written.
+    ends: bool,
 }
 
 /// Lines that are written at once.
@@ -108,6 +110,12 @@ impl Destination {
         self.changed.notify_all();
     }
 
+    /// It takes no more: its thread ends when it has written what waits.
+    pub fn end(&self) {
+        self.queue().ends = true;
+        self.changed.notify_all();
+    }
+
     /// Waits until everything was written or lost, at most until then.
     pub fn flush(&self, until: Instant) {
         let waiting = |queue: &mut Queue| queue.writing || !queue.lines.is_empty();
@@ -120,8 +128,11 @@ impl Destination {
         let mut lines = Vec::new();
         loop {
             let mut queue = self.queue();
-            while queue.lines.is_empty() && !queue.reopens {
+            while queue.lines.is_empty() && !queue.reopens && !queue.ends {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            if queue.lines.is_empty() && queue.ends {
+                return;
             }
             let reopens = std::mem::take(&mut queue.reopens);
             let count = queue.lines.len().min(TOGETHER);

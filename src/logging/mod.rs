@@ -89,11 +89,17 @@ pub fn configure(settings: Settings) {
     }
 }
 
-/// Has events go to these, too, from here on.
-pub fn add(destinations: Vec<Arc<Destination>>) {
+/// Has events go to these beside standard error, from here on, and to no others.
+pub fn send_to(destinations: Vec<Arc<Destination>>) {
     if let Some(logger) = LOGGER.get() {
-        logger.destinations.write().unwrap_or_else(PoisonError::into_inner).extend(destinations);
+        let new = destinations.clone();
+        let old = std::mem::replace(
+            &mut *logger.destinations.write().unwrap_or_else(PoisonError::into_inner),
+            destinations,
+        );
         tracing::callsite::rebuild_interest_cache();
+        let left = old.iter().filter(|old| !new.iter().any(|new| Arc::ptr_eq(old, new)));
+        left.for_each(|old| old.end());
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Rule {
     Inside,
     /// At most so many bytes.
     AtMost(usize),
+    /// An object of JSON.
+    Object,
     /// A number below this.
     Below(u64),
 }
@@ -50,6 +52,7 @@ impl fmt::Display for Rule {
             Self::Printable => write!(f, "must have 1 to {ID_BYTES_MAX} printable ASCII characters"),
             Self::Inside => f.write_str("must lie inside the signal's body"),
             Self::AtMost(bytes) => write!(f, "must have at most {bytes} bytes"),
+            Self::Object => f.write_str("must be an object of JSON"),
             Self::Below(bound) => write!(f, "must be below {bound}"),
         }
     }
@@ -76,6 +79,9 @@ impl Rule {
                 (1..=ID_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(|b| (b' '..=b'~').contains(b))
             }
             Self::AtMost(most) => bytes.len() <= most,
+            Self::Object => {
+                serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes).is_ok()
+            }
             Self::Inside | Self::Below(_) => false,
         };
         let text = std::str::from_utf8(bytes).ok().filter(|_| fits);

@@ -9,17 +9,30 @@ use serde::Serialize;
 pub struct Problem {
     pub status: StatusCode,
     pub detail: String,
-    /// What is wrong with single items of a batch.
+    /// What is wrong with single items.
     pub errors: Vec<ItemProblem>,
     /// Seconds.
     pub retry_after: Option<u32>,
 }
 
-/// What is wrong with one item of a batch.
-#[derive(Clone, Debug, Serialize)]
+/// What is wrong with one item: of a batch, by its index; of a configuration, by its place.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ItemProblem {
-    pub index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     pub detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl ItemProblem {
+    /// Of a batch.
+    #[must_use]
+    pub fn at(index: usize, detail: String) -> Self {
+        Self { index: Some(index), detail, ..Self::default() }
+    }
 }
 
 impl Problem {

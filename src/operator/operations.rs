@@ -18,7 +18,9 @@ use crate::improvement::Look;
 use crate::kaizen::Format;
 use crate::percent;
 use crate::receipt::ReceiptId;
-use crate::view::{DryRun, GovernorView, NodeStatus, Ordered, RulesView, SignalStatus, StageHealth};
+use crate::view::{
+    ConfigView, DryRun, GovernorView, NodeStatus, Ordered, Reloaded, RulesView, SignalStatus, StageHealth,
+};
 
 /// What may be asked of the plane.
 pub struct Operation {
@@ -51,7 +53,11 @@ pub trait Line {
     fn discard(&self, id: CaseId, said: Said) -> Reply<Ordered>;
     fn rules(&self) -> Reply<RulesView>;
     /// Reads the policy packs anew; `None` when nothing changed.
-    fn reload(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
+    fn reload_policy(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
+    /// The configuration that holds.
+    fn configuration(&self) -> ConfigView;
+    /// Reads the whole configuration anew, if the one that holds is named in `if_match`.
+    fn reload(&self, said: Said, if_match: Option<String>) -> Reply<Reloaded>;
     fn health(&self) -> Vec<StageHealth>;
     fn status(&self) -> NodeStatus;
     /// What was measured since the start.
@@ -89,11 +95,15 @@ pub(super) struct Asked {
     pub format: Format,
     /// May be told more than that the node is ready or not.
     pub is_trusted: bool,
+    /// What must hold for an order to be carried out.
+    pub if_match: Option<String>,
 }
 
 /// What is answered with 200, or with 503 by a node that is not ready.
 pub(super) enum Shown {
     Json(Vec<u8>),
+    /// With the `ETag` of what it shows.
+    Tagged(Vec<u8>, String),
     NotReady(Vec<u8>),
     Metrics(Format, String),
 }
@@ -123,7 +133,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 25] = [
+pub static OPERATIONS: [Operation; 27] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -368,6 +378,32 @@ pub static OPERATIONS: [Operation; 25] = [
         answer: |line, _| Box::pin(async move { shown(&line.kaizen()) }),
     },
     Operation {
+        request: "GET /v1/config",
+        need: Need::Role(Role::Viewer),
+        command: Some("config show"),
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |line, _| {
+            Box::pin(async move {
+                let view = line.configuration();
+                Ok(Shown::Tagged(to_json(&view)?, view.etag))
+            })
+        },
+    },
+    Operation {
+        request: "POST /v1/reload",
+        need: Need::Role(Role::Admin),
+        command: Some("reload"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let reloaded = line.reload(asked.said()?, asked.if_match.clone()).await?;
+                Ok(Shown::Tagged(to_json(&reloaded)?, reloaded.etag))
+            })
+        },
+    },
+    Operation {
         request: "GET /v1/policy",
         need: Need::Role(Role::Viewer),
         command: Some("policy show"),
@@ -383,7 +419,7 @@ pub static OPERATIONS: [Operation; 25] = [
         body: Body::Reason,
         answer: |line, asked| {
             Box::pin(async move {
-                shown(&match line.reload(asked.said()?).await? {
+                shown(&match line.reload_policy(asked.said()?).await? {
                     None => json!({"changed": false}),
                     Some((ordered, rules)) => json!({
                         "changed": true, "seq": ordered.seq, "receipt_id": ordered.receipt_id, "policy": rules,

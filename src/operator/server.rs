@@ -13,8 +13,8 @@ use flate2::write::GzEncoder;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT,
-    HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPECT,
+    HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -34,9 +34,10 @@ use super::token::Tokens;
 use crate::kaizen::Format;
 use crate::limits;
 use crate::net::listen::AsyncAcceptor;
-use crate::net::problem::Problem;
+use crate::net::problem::{ItemProblem, Problem};
 use crate::net::{address, host};
-use crate::ring::Switch;
+use crate::place::ConfigError;
+use crate::ring::{Current, Switch};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -46,7 +47,7 @@ type Answer = Response<Full<Bytes>>;
 /// When the listener cannot be waited for.
 pub fn serve(
     listener: TcpListener,
-    tokens: Rc<Tokens>,
+    tokens: Current<Tokens>,
     line: Rc<dyn Line>,
     stop: Switch,
 ) -> io::Result<impl Future<Output = ()>> {
@@ -57,7 +58,7 @@ pub fn serve(
 /// What all connections share.
 #[derive(Clone)]
 struct Plane {
-    tokens: Rc<Tokens>,
+    tokens: Current<Tokens>,
     line: Rc<dyn Line>,
     seats: Rc<RefCell<Seats>>,
 }
@@ -173,7 +174,8 @@ impl Connection {
         let Ok(bearer) = bearer(&request.headers) else {
             return problem(StatusCode::BAD_REQUEST, "the field `authorization` is duplicated");
         };
-        let asker = match authorize(&self.plane.tokens, self.peer, operation.need, bearer) {
+        let tokens = self.plane.tokens.get();
+        let asker = match authorize(&tokens, self.peer, operation.need, bearer) {
             Ok(asker) => asker,
             Err(denied) => return denial(denied),
         };
@@ -190,7 +192,9 @@ impl Connection {
             Err(what) => return problem(StatusCode::BAD_REQUEST, &what),
         };
         let format = Format::accepted(&list(&request.headers, ACCEPT));
-        let mut asked = Asked { parts, query, format, is_trusted: asker.is_trusted, ..Asked::default() };
+        let if_match = request.headers.contains_key(IF_MATCH).then(|| list(&request.headers, IF_MATCH));
+        let mut asked =
+            Asked { parts, query, format, is_trusted: asker.is_trusted, if_match, ..Asked::default() };
         if request.method == Method::POST {
             // Every order needs a role, so somebody is known here.
             let actor = asker.token.map_or("", |token| &*token.name);
@@ -260,12 +264,29 @@ fn not_found(none: &NoOperation) -> Answer {
 fn refusal(refused: &Refused, method: &Method) -> Answer {
     let status = match refused {
         Refused::Unavailable => return again(&refused.to_string()),
+        Refused::Invalid(errors) => return invalid(refused, errors),
+        Refused::Stale(_) => StatusCode::PRECONDITION_FAILED,
         Refused::NotOwned(_) if method != Method::POST => StatusCode::NOT_FOUND,
         Refused::Missing(_) => StatusCode::NOT_FOUND,
         Refused::Conflict(_) | Refused::NotOwned(_) => StatusCode::CONFLICT,
         Refused::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
     };
     problem(status, &refused.to_string())
+}
+
+/// Names everything that is wrong.
+fn invalid(refused: &Refused, errors: &[ConfigError]) -> Answer {
+    let mut told = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, refused.to_string());
+    told.errors = errors
+        .iter()
+        .map(|ConfigError { place, what, hint }| ItemProblem {
+            place: Some(place.to_string()),
+            detail: what.clone(),
+            hint: hint.clone(),
+            ..ItemProblem::default()
+        })
+        .collect();
+    body(told.status, "application/problem+json", told.to_json())
 }
 
 fn denial(denied: Denied) -> Answer {
@@ -329,6 +350,13 @@ fn gzip(text: &[u8]) -> io::Result<Vec<u8>> {
 fn show(shown: Shown, takes_gzip: bool) -> Answer {
     match shown {
         Shown::Json(json) => body(StatusCode::OK, "application/json", json.into()),
+        Shown::Tagged(json, tag) => {
+            let mut answer = body(StatusCode::OK, "application/json", json.into());
+            if let Ok(tag) = HeaderValue::from_str(&tag) {
+                answer.headers_mut().insert(ETAG, tag);
+            }
+            answer
+        }
         Shown::NotReady(json) => body(StatusCode::SERVICE_UNAVAILABLE, "application/json", json.into()),
         Shown::Metrics(format, text) => page(format, text, takes_gzip),
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::event::Words;
+use crate::place::ConfigError;
 
 /// An answer that is being made.
 pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, Refused>>>>;
@@ -48,7 +49,25 @@ pub enum Refused {
     /// Another node decides on it.
     #[error("{0}")]
     NotOwned(String),
+    /// Another configuration holds than the one that the order is about.
+    #[error("another configuration holds: {0}")]
+    Stale(String),
     /// What the order names is wrong.
     #[error("{0}")]
     Wrong(String),
+    /// What was read is wrong.
+    #[error("the configuration is refused, and what held holds on: {}", first(.0))]
+    Invalid(Vec<ConfigError>),
+}
+
+/// The first of what is wrong, with what to do, and how much more there is.
+fn first(errors: &[ConfigError]) -> String {
+    let first = errors.first().map_or_else(String::new, |error| {
+        let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+        format!("{error}{hint}")
+    });
+    match errors.len() {
+        0 | 1 => first,
+        count => format!("{first} (and {} more)", count - 1),
+    }
 }

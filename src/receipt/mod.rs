@@ -130,6 +130,8 @@ pub enum ReceiptType {
     QuotaRestored = 14,
     /// The breaker's time is over and `halted` left: one probe may pass.
     BreakerTesting = 15,
+    /// The configuration of the node was changed while it ran.
+    ConfigChange = 16,
 }
 
 impl ReceiptType {
@@ -161,7 +163,8 @@ impl ReceiptType {
             | Self::PolicyChange
             | Self::KeyChange
             | Self::QuotaRestored
-            | Self::BreakerTesting => true,
+            | Self::BreakerTesting
+            | Self::ConfigChange => true,
         }
     }
 }

@@ -315,7 +315,7 @@ fn what_does_not_fit_a_rule_is_replayed_under_better_rules() {
     // SIGHUP is the same, and the rules outlive the process.
     std::fs::write(dir.path().join("pack.toml"), pack(&[rule("never", "true", "deny")])).unwrap();
     node.signal("HUP");
-    node.wait_for("the policy packs were read: new rules hold");
+    node.wait_for("the configuration was read anew");
     accept(&node, "vm-9", "s-9");
     assert_eq!(types(&receipts(&node, "s-9", 1)), ["policy_denied"]);
     node.kill();

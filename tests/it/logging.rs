@@ -37,7 +37,7 @@ fn every_line_of_a_node_whose_log_is_no_terminal_is_an_event_in_json() {
     serve.arg("serve").env("GEMBA_NODE_NAME", "x").env("GEMBA_NODE__DATA_DIR", named);
     let mut node = Node::start_command(dir.path(), serve);
     node.signal("HUP");
-    node.wait_for("the policy packs were read");
+    node.wait_for("the configuration was read anew");
     assert!(node.terminate().success());
     let events = events(&node.everything_said());
     let with =

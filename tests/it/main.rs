@@ -30,6 +30,7 @@ mod plane;
 mod process;
 mod readme;
 mod refusals;
+mod reload;
 mod remote_write;
 mod room;
 mod senders;

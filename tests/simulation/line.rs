@@ -10,8 +10,8 @@ use gemba::andon::stage as scribe;
 use gemba::clock::{Instant, Look};
 use gemba::disk::{Disk, Disposer, make_dir};
 use gemba::event::{
-    Ack, Arrival, Command, Failure, Feed, JournalId, Note, Order, Outcome, Replay, RulesText, Seq, Subject,
-    UnixMillis, Verb,
+    Ack, Arrival, Command, Failure, Feed, JournalId, Note, Order, Outcome, Reconfigured, Replay, RulesText,
+    Seq, Subject, UnixMillis, Verb,
 };
 use gemba::framed_log::FrameSeed;
 use gemba::jidoka::governor::ActionRequest;
@@ -466,7 +466,12 @@ impl Line {
     /// An operator orders something.
     pub fn command(&mut self, plan: &Plan, store: &SimStore, rng: &mut Rng) {
         let open = store.open_cases();
-        let order = match rng.below(10) {
+        let order = match rng.below(11) {
+            10 => {
+                let (actor, reason) = ("root".into(), "simulated".into());
+                let change = Reconfigured::new(r#"{"changes":[]}"#.into(), actor, reason);
+                Order::Reconfigured(Arc::new(change.unwrap()))
+            }
             0..=1 if !plan.other_rules.is_empty() => {
                 new_rules(&plan.other_rules[rng.index(plan.other_rules.len())])
             }

@@ -29,7 +29,6 @@ use crate::trace::TraceContext;
 
 /// Carries out orders, each on its target.
 pub struct Executor {
-    bounds: Bounds,
     random: fn() -> u64,
     targets: Vec<Lane>,
     calls: JoinSet<Ended>,
@@ -72,6 +71,16 @@ struct Lane {
     calls_max: usize,
     calls: usize,
     waiting: Queue,
+    /// It takes orders; one that does not ends with those that it has.
+    is_configured: bool,
+}
+
+/// A target as it is configured, and how it is called.
+pub struct Equipped {
+    pub name: Arc<str>,
+    pub carry: Rc<dyn Carry>,
+    pub timeout: Duration,
+    pub calls_max: usize,
 }
 
 struct Ended {
@@ -93,28 +102,46 @@ enum Word {
 }
 
 impl Executor {
-    pub fn new(bounds: Bounds, random: fn() -> u64) -> Self {
+    pub fn new(random: fn() -> u64) -> Self {
         let (calls, settled) = (JoinSet::new(), VecDeque::new());
-        Self { bounds, random, targets: Vec::new(), calls, settled, tracer: None }
+        Self { random, targets: Vec::new(), calls, settled, tracer: None }
     }
 
     /// Tells of actions of traced signals, and of all that fail.
     #[must_use]
-    pub fn tracing(mut self, tracer: Option<Tracer>) -> Self {
-        self.tracer = tracer.map(Rc::new);
+    pub fn tracing(mut self, tracer: Tracer) -> Self {
+        self.tracer = Some(Rc::new(tracer));
         self
     }
 
-    pub fn add(&mut self, name: Arc<str>, carry: Rc<dyn Carry>, timeout: Duration, calls_max: usize) {
-        let gate = RefCell::new(Gate::new(self.bounds, Instant::now()));
-        let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0), tally: RefCell::default() });
-        let waiting = Queue::default();
-        self.targets.push(Lane { watch, carry, timeout, calls_max, calls: 0, waiting });
+    /// Goes on with these targets. One that was there keeps its breaker and what waits for it; calls that are under way end as they
+    /// began. One that is left out takes no new orders.
+    pub fn equip(&mut self, bounds: Bounds, targets: Vec<Equipped>) {
+        self.targets.iter_mut().for_each(|lane| lane.is_configured = false);
+        for Equipped { name, carry, timeout, calls_max } in targets {
+            let known = self.targets.iter_mut().find(|lane| lane.watch.name == name);
+            if let Some(lane) = known {
+                lane.watch.gate.borrow_mut().rebound(bounds);
+                (lane.carry, lane.timeout, lane.calls_max) = (carry, timeout, calls_max);
+                lane.is_configured = true;
+                continue;
+            }
+            let gate = RefCell::new(Gate::new(bounds, Instant::now()));
+            let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0), tally: RefCell::default() });
+            let waiting = Queue::default();
+            let lane = Lane { watch, carry, timeout, calls_max, calls: 0, waiting, is_configured: true };
+            // Calls know their target by its place.
+            match self.targets.iter_mut().find(|lane| lane.is_over()) {
+                Some(over) => *over = lane,
+                None => self.targets.push(lane),
+            }
+        }
     }
 
-    /// What others may see of all targets.
+    /// What others may see of the targets that are configured.
     pub fn watches(&self) -> Vec<Rc<Watch>> {
-        self.targets.iter().map(|lane| Rc::clone(&lane.watch)).collect()
+        let configured = self.targets.iter().filter(|lane| lane.is_configured);
+        configured.map(|lane| Rc::clone(&lane.watch)).collect()
     }
 
     /// Orders that have no outcome yet, and outcomes that nobody took.
@@ -126,7 +153,7 @@ impl Executor {
     /// Takes an order. Its outcome comes from [`Executor::next`] or [`Executor::ended`].
     pub fn submit(&mut self, order: ActionRequest) {
         let now = Instant::now();
-        let named = |lane: &Lane| lane.watch.name == order.intent.name;
+        let named = |lane: &Lane| lane.is_configured && lane.watch.name == order.intent.name;
         let Some(target) = self.targets.iter().position(named) else {
             let why = format!("no action `{}` is configured", order.intent.name);
             return self.settled.push_back(outcome(&order, Err(Failure::withheld(why))));
@@ -216,7 +243,7 @@ impl Executor {
             carry: Rc::clone(&lane.carry),
             timeout: lane.timeout,
             random: self.random,
-            tracer: self.tracer.clone(),
+            tracer: self.tracer.clone().filter(|tracer| tracer.sampling().is_some()),
         };
         self.calls.spawn_local(async move {
             let (result, word) = call.run(&waiting).await;
@@ -253,6 +280,11 @@ impl Executor {
 }
 
 impl Lane {
+    /// Nothing has to do with it any more.
+    fn is_over(&self) -> bool {
+        !self.is_configured && self.calls == 0 && self.waiting.is_empty()
+    }
+
     fn turned_away(&self, order: &ActionRequest, why: &str) -> Outcome {
         let mut tally = self.watch.tally.borrow_mut();
         tally.turned_away += 1;

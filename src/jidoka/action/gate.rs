@@ -51,6 +51,11 @@ impl Gate {
         Self { bounds, breaker: Breaker::HEALTHY, probe_at: now, era: 0 }
     }
 
+    /// Other bounds hold from here on; a gate that is shut stays so until its time.
+    pub fn rebound(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     /// Whether a call would pass.
     pub fn look(&self, now: Instant) -> Result<(), Shut> {
         match self.breaker {

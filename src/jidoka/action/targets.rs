@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::carry::Carry;
-use super::executor::Executor;
+use super::executor::{Equipped, Executor};
 use super::gate::Bounds;
 use super::{amqp, log, webhook};
 use crate::limits::{LOG_LINES_MAX, TARGET_CALLS_MAX};
@@ -53,10 +53,9 @@ impl Kind {
 }
 
 impl Targets {
-    /// An executor for them; its connections are made when they are needed.
-    #[must_use]
-    pub fn executor(&self) -> Executor {
-        let mut executor = Executor::new(self.bounds, random);
+    /// Has an executor go on with them; connections are made when they are needed.
+    pub fn equip(&self, executor: &mut Executor) {
+        let mut equipped = Vec::new();
         let stdout = log::Writer::new();
         let link = self.broker.as_ref().map(|broker| Rc::new(amqp::Link::new(broker.clone(), random)));
         for Target { name, kind, timeout } in &self.targets {
@@ -71,8 +70,8 @@ impl Targets {
                 // The configuration names a broker for every such action.
                 (Kind::Amqp(_), None) => continue,
             };
-            executor.add(Arc::clone(name), carry, *timeout, calls_max);
+            equipped.push(Equipped { name: Arc::clone(name), carry, timeout: *timeout, calls_max });
         }
-        executor
+        executor.equip(self.bounds, equipped);
     }
 }

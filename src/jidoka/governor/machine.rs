@@ -304,7 +304,12 @@ impl Governor {
             Kind::Command(command) => self.on_command(&command, &mut turn),
             Kind::Stray(stray) => self.on_stray(*stray, &mut turn),
             // The shard's own, which change what the next events are stepped under, or by whom, and the journal's.
-            Kind::Rules(_) | Kind::Position(_) | Kind::Hold(_) | Kind::Adopt(_) | Kind::Shared(_) => {}
+            Kind::Rules(_)
+            | Kind::Reconfigured(_)
+            | Kind::Position(_)
+            | Kind::Hold(_)
+            | Kind::Adopt(_)
+            | Kind::Shared(_) => {}
         }
         debug_assert!(self.known.is_consistent(), "a state that must not be: {self:?}");
     }
@@ -322,6 +327,7 @@ impl Governor {
             | Kind::Timer(_)
             | Kind::Command(_)
             | Kind::Rules(_)
+            | Kind::Reconfigured(_)
             | Kind::Position(_)
             | Kind::Hold(_)
             | Kind::Adopt(_)

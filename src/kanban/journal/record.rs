@@ -16,10 +16,10 @@ use strum::VariantArray;
 
 use crate::codec::Reader;
 use crate::event::{
-    ActionId, Astray, Command, EdgeName, Failure, JournalId, Kind, Outcome, Position, Replay, Resend,
-    RulesText, Seq, Stray, Subject, Timer, TimerKind, Verb, VerbName, Words,
+    ActionId, Astray, Command, EdgeName, Failure, JournalId, Kind, Outcome, Position, Reconfigured, Replay,
+    Resend, RulesText, Seq, Stray, Subject, Timer, TimerKind, Verb, VerbName, Words,
 };
-use crate::limits::{ADOPTED_BYTES_MAX, BODY_BYTES_MAX, PARTITIONS_MAX, RULES_BYTES_MAX};
+use crate::limits::{ADOPTED_BYTES_MAX, BODY_BYTES_MAX, FACTS_BYTES_MAX, PARTITIONS_MAX, RULES_BYTES_MAX};
 use crate::sharing::{Adopt, Hold, Shared, partition_number};
 use crate::signal::{Assurance, Identified, Illegal, Provenance, Rule, Severity, Signal, Text, Unchecked};
 use crate::trace::TraceContext;
@@ -47,6 +47,7 @@ pub enum RecordKind {
     Shared = 12,
     /// A replay that sends an action again.
     Resend = 13,
+    Reconfigured = 14,
 }
 
 // Flags of an outcome.
@@ -97,6 +98,12 @@ impl Encoder {
                 long(out, &rules.actor);
                 long(out, &rules.reason);
                 bytes(out, rules.text().as_bytes());
+            }
+            Kind::Reconfigured(change) => {
+                out.push(RecordKind::Reconfigured as u8);
+                long(out, &change.actor);
+                long(out, &change.reason);
+                bytes(out, change.changes().as_bytes());
             }
             Kind::Stray(stray) => {
                 out.extend_from_slice(&[RecordKind::Stray as u8, stray.why as u8]);
@@ -305,6 +312,7 @@ impl<'a> Record<'a> {
                 RecordKind::Replay => Kind::Replay(Box::new(self.replay(false)?)),
                 RecordKind::Resend => Kind::Replay(Box::new(self.replay(true)?)),
                 RecordKind::Rules => Kind::Rules(Arc::new(self.rules()?)),
+                RecordKind::Reconfigured => Kind::Reconfigured(Arc::new(self.reconfigured()?)),
                 RecordKind::Stray => Kind::Stray(Box::new(self.stray()?)),
                 RecordKind::Position => Kind::Position(self.position()?),
                 RecordKind::Hold => Kind::Hold(self.hold()?),
@@ -420,6 +428,13 @@ impl<'a> Record<'a> {
         let text = self.shared_bytes("rules", RULES_BYTES_MAX)?;
         let text = str::from_utf8(&text).map_err(|_| Unreadable::Unknown)?;
         Ok(RulesText::new(text.into(), actor, reason)?)
+    }
+
+    fn reconfigured(&mut self) -> Result<Reconfigured, Unreadable> {
+        let (actor, reason) = (self.words("actor")?, self.words("reason")?);
+        let changes = self.shared_bytes("changes", FACTS_BYTES_MAX)?;
+        let changes = str::from_utf8(&changes).map_err(|_| Unreadable::Unknown)?;
+        Ok(Reconfigured::new(changes.into(), actor, reason)?)
     }
 
     fn hold(&mut self) -> Result<Hold, Unreadable> {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use gemba::event::{Astray, Event, Kind, RulesText, Seq};
 use gemba::jidoka::governor::{Effects, Governor, key};
-use gemba::jidoka::rules::{Compiled, Rules};
+use gemba::jidoka::rules::{self, Compiled, Rules};
 use gemba::kanban::journal::record::Decoder;
 use gemba::kanban::journal::{self, Damage, End, scan};
 use gemba::line::recovery::journal_dir;
 use gemba::receipt::canonical::{Fields, context};
 use gemba::receipt::{Draft, ReceiptId, ReceiptType};
 use gemba::sharing::Shared;
-use gemba::signal::Fingerprint;
+use gemba::signal::{Fingerprint, Signal};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::cases::Cases;
@@ -91,6 +91,11 @@ pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
     Ok(decided)
 }
 
+fn twice(signal: &Signal, first: Seq, second: Seq) -> Result<(), Failure> {
+    let name = format!("{}/{}", signal.tenant(), signal.id());
+    violation("O2", format!("{name} is {first} and {second}"))
+}
+
 fn parked(evidence: &Evidence<'_>) -> Result<HashSet<Seq>, Failure> {
     let path = journal_dir(evidence.data_dir).join("parked");
     let unreadable = |why: &dyn std::fmt::Display| Failure::Unreadable(format!("{}: {why}", path.display()));
@@ -116,12 +121,15 @@ impl Decided {
                 self.orders.insert(seq);
                 return self.switch(evidence, &event, text);
             }
+            Kind::Reconfigured(change) => {
+                self.orders.insert(seq);
+                return self.receipts(&key("", ""), seq, &[rules::reconfigured(&event, change)]);
+            }
             Kind::Signal(signal) => {
                 if let Some(first) = self.identities.insert(signal.identity, seq)
                     && !self.comes_again(first)
                 {
-                    let name = format!("{}/{}", signal.tenant(), signal.id());
-                    return violation("O2", format!("{name} is {first} and {seq}"));
+                    return twice(signal, first, seq);
                 }
                 self.signals.insert((signal.tenant().to_owned(), signal.id().to_owned()), seq);
             }
@@ -135,8 +143,7 @@ impl Decided {
                 if stray.why != Astray::Conflict
                     && let Some(first) = self.identities.insert(stray.signal.identity, seq)
                 {
-                    let name = format!("{}/{}", stray.signal.tenant(), stray.signal.id());
-                    return violation("O2", format!("{name} is {first} and {seq}"));
+                    return twice(&stray.signal, first, seq);
                 }
             }
             Kind::Position(_) => return Ok(()),

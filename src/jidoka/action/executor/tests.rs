@@ -79,12 +79,17 @@ fn longest() -> u64 {
 }
 
 fn executor(targets: &[(&str, &Rc<Scripted>)]) -> Executor {
-    let mut executor = Executor::new(BOUNDS, longest);
-    for (name, target) in targets {
-        let carry: Rc<dyn Carry> = Rc::<Scripted>::clone(target);
-        executor.add((*name).into(), carry, 10 * SECOND, 16);
-    }
+    let mut executor = Executor::new(longest);
+    equip(&mut executor, targets);
     executor
+}
+
+fn equip(executor: &mut Executor, targets: &[(&str, &Rc<Scripted>)]) {
+    let equipped = |(name, target): &(&str, &Rc<Scripted>)| {
+        let carry: Rc<dyn Carry> = Rc::<Scripted>::clone(target);
+        Equipped { name: (*name).into(), carry, timeout: 10 * SECOND, calls_max: 16 }
+    };
+    executor.equip(BOUNDS, targets.iter().map(equipped).collect());
 }
 
 fn reason(outcome: &Outcome) -> (&str, bool) {
@@ -397,5 +402,48 @@ fn an_order_for_an_action_that_is_not_configured_any_more_is_told() {
         let mut executor = executor(&[]);
         executor.submit(order("gone", 1, SIGNAL));
         assert_eq!(reason(&executor.next().await), ("no action `gone` is configured", false));
+    });
+}
+
+#[test]
+fn other_targets_take_new_orders_and_calls_under_way_end_as_they_began() {
+    paused(async {
+        let slow = Scripted::new(&[Does::AnswerAfter(5 * SECOND)]);
+        let (moved, second) = (Scripted::new(&[Does::Answer(204)]), Scripted::new(&[Does::Answer(204)]));
+        let mut executor = executor(&[("page", &slow), ("mail", &slow)]);
+        executor.submit(order("page", 1, SIGNAL));
+        executor.submit(order("mail", 2, SIGNAL));
+        tokio::time::sleep(SECOND).await;
+        equip(&mut executor, &[("page", &moved)]);
+        assert_eq!(executor.watches().len(), 1);
+        executor.submit(order("mail", 3, SIGNAL));
+        let refused = executor.next().await;
+        assert_eq!(reason(&refused), ("no action `mail` is configured", false));
+        executor.submit(order("page", 4, SIGNAL));
+        assert_eq!(executor.next().await.action.seq.0, 4, "the new one answers first");
+        for _ in [1, 2] {
+            assert_eq!(executor.next().await.result, Ok(()));
+        }
+        assert_eq!((slow.tries(), moved.tries(), executor.under_way()), (2, 1, 0));
+        // Its place is free for another one.
+        equip(&mut executor, &[("page", &moved), ("chat", &second)]);
+        assert_eq!(executor.targets.len(), 2);
+        executor.submit(order("chat", 5, SIGNAL));
+        assert_eq!((executor.next().await.result, second.tries()), (Ok(()), 1));
+    });
+}
+
+#[test]
+fn a_breaker_stays_open_when_its_target_is_configured_anew() {
+    paused(async {
+        let target = Scripted::new(&[ASKS_FOR_MORE]);
+        let mut executor = executor(&[("page", &target)]);
+        for seq in 0..5 {
+            executor.submit(order("page", seq, SIGNAL));
+            assert!(executor.next().await.result.is_err());
+        }
+        let open = executor.watches()[0].breaker();
+        equip(&mut executor, &[("page", &target)]);
+        assert_eq!((executor.watches()[0].breaker(), open), (open, 2));
     });
 }

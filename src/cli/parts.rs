@@ -1,0 +1,134 @@
+//! The parts of a node that a reload replaces, made from the configuration.
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretSlice};
+
+use super::targets::targets;
+use super::{rules, telemetry};
+use crate::config::{self, Config, ConfigError, Secrets, TokenRole};
+use crate::ingress::stage::Source;
+use crate::jidoka::action::Targets;
+use crate::line::live::{Live, Rulebook, Telemetry};
+use crate::operator::{self, Token, Tokens};
+use crate::ring::Current;
+use crate::signal::Fixed;
+use crate::signature::Keyring;
+
+/// Each as it was made for one configuration.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    sources: Arc<Vec<Source>>,
+    tokens: Arc<Tokens>,
+    targets: Arc<Targets>,
+    pub rulebook: Arc<Rulebook>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// Makes all of them.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn parts(config: &Config, secrets: &Secrets) -> Result<Parts, ConfigError> {
+    let tokens = config.tokens.iter().map(|token| self::token(token, secrets));
+    let sources = config.sources.iter().map(|source| self::source(source, secrets));
+    Ok(Parts {
+        sources: Arc::new(sources.collect::<Result<_, ConfigError>>()?),
+        tokens: Arc::new(Tokens::new(tokens.collect::<Result<_, ConfigError>>()?)),
+        targets: Arc::new(targets(config, secrets)?),
+        rulebook: Arc::new(rules::rulebook(config)?),
+        telemetry: Arc::new(telemetry::telemetry(config, secrets)?),
+    })
+}
+
+impl Parts {
+    /// For a node that starts with them.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        Live {
+            sources: Current::new(Arc::clone(&self.sources)),
+            tokens: Current::new(Arc::clone(&self.tokens)),
+            targets: Current::new(Arc::clone(&self.targets)),
+            rulebook: Current::new(Arc::clone(&self.rulebook)),
+            telemetry: Current::new(Arc::clone(&self.telemetry)),
+        }
+    }
+
+    /// The same, with the parts of `old` where no key of theirs is changed: whoever uses them goes on undisturbed.
+    #[must_use]
+    pub fn keeping(self, old: &Self, is_changed: impl Fn(&str) -> bool) -> Self {
+        fn kept<T>(keep: bool, old: &T, new: T) -> T
+        where
+            T: Clone,
+        {
+            if keep { old.clone() } else { new }
+        }
+        let Self { sources, tokens, targets, rulebook, telemetry } = self;
+        // A try of an action goes by the bounds of its governor, too.
+        let targets_stay = !is_changed("action") && !is_changed("governor");
+        let Telemetry { traces, remote_write, configuration } = &*telemetry;
+        let telemetry = Telemetry {
+            traces: kept(!is_changed("opentelemetry"), &old.telemetry.traces, traces.clone()),
+            remote_write: kept(!is_changed("prometheus"), &old.telemetry.remote_write, remote_write.clone()),
+            configuration: configuration.clone(),
+        };
+        Self {
+            sources: kept(!is_changed("source"), &old.sources, sources),
+            tokens: kept(!is_changed("admin.token"), &old.tokens, tokens),
+            targets: kept(targets_stay, &old.targets, targets),
+            rulebook,
+            telemetry: Arc::new(telemetry),
+        }
+    }
+
+    /// They hold from here on, in place of `old`.
+    pub fn replace(&self, old: &Self, live: &Live) {
+        fn replace<T>(old: &Arc<T>, new: &Arc<T>, current: &Current<T>) {
+            if !Arc::ptr_eq(old, new) {
+                current.replace(Arc::clone(new));
+            }
+        }
+        // Rules may ask for new targets: those come first.
+        replace(&old.targets, &self.targets, &live.targets);
+        replace(&old.rulebook, &self.rulebook, &live.rulebook);
+        replace(&old.tokens, &self.tokens, &live.tokens);
+        replace(&old.sources, &self.sources, &live.sources);
+        replace(&old.telemetry, &self.telemetry, &live.telemetry);
+    }
+}
+
+fn token(token: &config::Token, secrets: &Secrets) -> Result<Token, ConfigError> {
+    let role = match token.role {
+        TokenRole::Viewer => operator::Role::Viewer,
+        TokenRole::Operator => operator::Role::Operator,
+        TokenRole::Admin => operator::Role::Admin,
+    };
+    Ok(Token::new(&token.name, role, secrets.get(&token.secret)?.expose_secret()))
+}
+
+fn source(source: &config::Source, secrets: &Secrets) -> Result<Source, ConfigError> {
+    let fixed = Fixed {
+        tenant: source.tenant.as_deref().map(Into::into),
+        sku: source.sku.as_deref().map(Into::into),
+        control: source.control,
+        binary: source.binary,
+    };
+    Ok(Source::new(&source.name, keyring(source, secrets)?, fixed))
+}
+
+/// The keys of a source.
+pub fn keyring(source: &config::Source, secrets: &Secrets) -> Result<Keyring, ConfigError> {
+    let read = |key: &config::SourceKey| Ok((key.name.clone(), secrets.get(&key.secret)?));
+    let keys =
+        source.keys.iter().map(read).collect::<Result<Vec<(String, SecretSlice<u8>)>, ConfigError>>()?;
+    let keys: Vec<(&str, &[u8])> =
+        keys.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())).collect();
+    // Each alone first, so that an error names the one that is wrong.
+    for (key, named) in source.keys.iter().zip(&keys) {
+        Keyring::new(&source.name, source.scheme, &[*named], source.tolerance.as_secs())
+            .map_err(|why| key.secret.wrong(why).hint(key.secret.advice()))?;
+    }
+    let keyring = Keyring::new(&source.name, source.scheme, &keys, source.tolerance.as_secs())
+        .map_err(|why| ConfigError::new(&source.place, format!("source `{}`: {why}", source.name)))?;
+    Ok(if source.binary { keyring.knowing_bodies() } else { keyring })
+}

@@ -1,0 +1,63 @@
+//! `gemba reload`: has a running node read its configuration anew.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::client::{Reach, Sent};
+use super::output::{self, Failure, cell};
+
+#[derive(Args, Debug)]
+pub struct Reload {
+    /// Why; it stands in the receipt
+    #[arg(long)]
+    reason: String,
+    /// Do it only if this configuration holds, as `gemba config show --json` names it in `etag`
+    #[arg(long, value_name = "ETAG")]
+    if_match: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Reload {
+    pub fn run(self) -> Result<(), Failure> {
+        let order = json!({"reason": self.reason});
+        let if_match = self.if_match.as_deref();
+        let done = self.reach.send("reload", &Sent { order: Some(&order), if_match, ..Sent::default() })?;
+        if self.json {
+            return output::print_json(&done);
+        }
+        if done.get("changed") == Some(&Value::Bool(true)) {
+            let changes = done.get("changes").and_then(Value::as_array).into_iter().flatten();
+            let row = |change: &Value| ["key", "old", "new"].map(|name| shown(change.get(name)));
+            output::print_table(["KEY", "BEFORE", "NOW"], changes.map(row))?;
+            if let Some(receipt) = done.get("receipt_id") {
+                output::print(format!("receipt {}\n", cell(Some(receipt))).as_bytes())?;
+            }
+        } else {
+            output::print(b"nothing changed\n")?;
+        }
+        let waits: Vec<String> = done
+            .get("needs_restart")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(|key| cell(Some(key)))
+            .collect();
+        if waits.is_empty() {
+            return Ok(());
+        }
+        output::print(format!("waits for the next start: {}\n", waits.join(", ")).as_bytes())
+    }
+}
+
+/// What is not set has no cell; a list or a table is JSON.
+pub fn shown(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::Array(_) | Value::Object(_)) => cell(Some(&Value::from(value.map(ToString::to_string)))),
+        Some(Value::Null) | None => "-".to_owned(),
+        value => cell(value),
+    }
+}

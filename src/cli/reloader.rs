@@ -1,0 +1,308 @@
+//! The configuration of a running node, and how it is read anew: all of it is read and checked, and what changed holds at once, or
+//! nothing does.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::configured::Configured;
+use super::parts::{Parts, parts};
+use super::roles;
+use super::telemetry::{self, Destinations};
+use crate::config::{Applies, Changed, Config, ConfigError, Entry, Missing, Place, Secrets};
+use crate::jidoka::rules::RulesSource;
+use crate::line::live::{Configuration, Live, Prepared, Rulebook};
+use crate::logging::{self, Destination};
+use crate::view::{Change, ConfigEntry, ConfigView};
+
+/// Reads the configuration of a running node anew.
+pub struct Reloader {
+    configured: Configured,
+    role: Option<String>,
+    live: Live,
+    /// How long identities are remembered since the start.
+    kept_for: Duration,
+    running: Mutex<Arc<Running>>,
+    files: Mutex<Files>,
+}
+
+/// What holds, and what it was made of.
+struct Running {
+    config: Config,
+    secrets: Secrets,
+    parts: Parts,
+    destinations: Destinations,
+    /// Keys whose new values wait for the next start.
+    waits: Vec<String>,
+    reloads: u64,
+}
+
+/// The files that were read, as they were then.
+#[derive(Default)]
+struct Files {
+    seen: Vec<(PathBuf, Stamp)>,
+    /// They were otherwise when they were looked at last; what is still being written is not read.
+    unread: Option<Vec<(PathBuf, Stamp)>>,
+}
+
+/// What tells a file from another one, or from another version of it; of none, nothing. A symbolic link is followed: the files of a
+/// `ConfigMap` are replaced by changing one.
+type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
+
+fn stamp(path: &PathBuf) -> Stamp {
+    let found = fs::metadata(path).ok()?;
+    let (written, changed) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
+    Some((found.dev(), found.ino(), found.size(), written, changed))
+}
+
+impl Reloader {
+    /// For a node that runs with this.
+    pub fn new(
+        configured: Configured,
+        role: Option<String>,
+        (config, secrets): (Config, Secrets),
+        parts: Parts,
+        destinations: Destinations,
+    ) -> Self {
+        let (live, kept_for) = (parts.live(), config.identities_kept_for());
+        let waits = Vec::new();
+        let running = Running { config, secrets, parts, destinations, waits, reloads: 0 };
+        let reloader = Self {
+            configured,
+            role,
+            live,
+            kept_for,
+            running: Mutex::new(Arc::new(running)),
+            files: Mutex::default(),
+        };
+        let seen = reloader.stamps(&reloader.running().config);
+        reloader.files().seen = seen;
+        reloader
+    }
+
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    fn running(&self) -> Arc<Running> {
+        Arc::clone(&self.running.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stamps(&self, config: &Config) -> Vec<(PathBuf, Stamp)> {
+        let named = self.configured.file().into_iter().chain(config.files());
+        named.map(|path| (path.clone(), stamp(&path))).collect()
+    }
+
+    fn prepare(self: &Arc<Self>) -> Result<Next, Vec<ConfigError>> {
+        let one = |error: ConfigError| vec![error];
+        let new = self.configured.load(self.role.clone()).map_err(one)?;
+        let running = self.running();
+        let differs = running.config.effective.changes(&new.effective);
+        let is_fixed = |change: &&Changed| running.config.rests_on(&new, &change.key);
+        let fixed: Vec<ConfigError> = differs.iter().filter(is_fixed).map(fixed).collect();
+        if !fixed.is_empty() {
+            return Err(fixed);
+        }
+        let made = new.create_secrets();
+        made.map_err(|error| one(ConfigError::new(&Place::named("node.data_dir"), error.to_string())))?;
+        let waits = differs.iter().filter(|change| change.applies == Applies::AtStart);
+        let mut waits: Vec<String> = waits.map(|change| change.key.clone()).collect();
+        let mut changes: Vec<Change> =
+            differs.iter().filter(|change| change.applies == Applies::AtOnce).map(shown).collect();
+        // What waits for the next start has to be right, too.
+        let all = new.read_secrets(Missing::Refuse).map_err(one)?;
+        roles::check(&new, &all).map_err(one)?;
+        let config = running.config.reloaded(new);
+        let secrets = config.read_secrets(Missing::Refuse).map_err(one)?;
+        for (what, applies) in running.secrets.changed(&secrets, &config) {
+            match applies {
+                Applies::AtOnce => changes.push(content(what)),
+                Applies::AtStart => waits.push(what),
+            }
+        }
+        let parts = parts(&config, &secrets).map_err(one)?;
+        fits(self.kept_for, &config).map_err(one)?;
+        changes.extend(changed_packs(&running.parts.rulebook.configured(), &parts.rulebook.configured()));
+        let is_changed = |of: &str| changes.iter().any(|change| change.key.starts_with(of));
+        let destinations = telemetry::destinations(&config, |of| {
+            running.destinations.get(of).filter(|_| !is_changed(of)).cloned()
+        });
+        let destinations = destinations.map_err(one)?;
+        let parts = parts.keeping(&running.parts, is_changed);
+        let secrets = running.secrets.reloaded(secrets, &config);
+        let is_new =
+            |new: &&Arc<Destination>| !running.destinations.values().any(|old| Arc::ptr_eq(old, new));
+        let started = Started(destinations.values().filter(is_new).cloned().collect());
+        let reloader = Arc::clone(self);
+        Ok(Next { reloader, config, secrets, parts, destinations, started, changes, waits })
+    }
+}
+
+/// Whether a memory of identities that keeps them `kept` is long enough for every source.
+fn fits(kept: Duration, next: &Config) -> Result<(), ConfigError> {
+    let needed = next.identities_kept_for();
+    let Some(source) = next.sources.iter().max_by_key(|source| source.tolerance).filter(|_| needed > kept)
+    else {
+        return Ok(());
+    };
+    let what = format!(
+        "source `{}`: its signatures may be repeated for {} s, and identities are remembered for the {} s of this start",
+        source.name,
+        needed.as_secs(),
+        kept.as_secs()
+    );
+    Err(ConfigError::new(&source.place, what)
+        .hint("start the node again, or give the source a smaller `tolerance_seconds`"))
+}
+
+fn fixed(change: &Changed) -> ConfigError {
+    let place = change.after.as_ref().map_or(change.key.as_str(), |entry| &entry.place);
+    ConfigError::new(&Place::named(place), format!("`{}` cannot change while the node runs", change.key))
+        .hint("start the node again, or leave it as it was")
+}
+
+fn shown(change: &Changed) -> Change {
+    let value = |entry: &Option<Entry>| {
+        let entry = entry.as_ref()?;
+        Some(match &entry.content {
+            Some(sha256) => serde_json::json!({"file": entry.shown, "sha256": sha256}),
+            None => entry.shown.clone(),
+        })
+    };
+    let or_null = |entry| value(entry).unwrap_or_default();
+    Change { key: change.key.clone(), old: or_null(&change.before), new: or_null(&change.after) }
+}
+
+/// Of a secret is told that it is another one.
+fn content(what: String) -> Change {
+    Change { key: what, old: "one secret".into(), new: "another secret".into() }
+}
+
+/// Packs of which another text holds, by their files.
+fn changed_packs(before: &RulesSource, after: &RulesSource) -> Vec<Change> {
+    let hash = |rules: &RulesSource, file: &str| {
+        let pack = rules.packs.iter().find(|pack| pack.file == file)?;
+        Some(faster_hex::hex_string(digest(&SHA256, pack.text.as_bytes()).as_ref()))
+    };
+    let mut files: Vec<&str> =
+        before.packs.iter().chain(&after.packs).map(|pack| pack.file.as_str()).collect();
+    files.sort_unstable();
+    files.dedup();
+    let change = |file: &str| {
+        let (old, new) = (hash(before, file), hash(after, file));
+        let key = format!("policy.packs[{file}]");
+        (old != new).then(|| Change { key, old: old.into(), new: new.into() })
+    };
+    files.into_iter().filter_map(change).collect()
+}
+
+impl Configuration for Arc<Reloader> {
+    fn read(&self) -> Result<Box<dyn Prepared>, Vec<ConfigError>> {
+        Ok(Box::new(self.prepare()?))
+    }
+
+    fn has_changed(&self) -> bool {
+        let now = self.stamps(&self.running().config);
+        let mut files = self.files();
+        if now == files.seen {
+            files.unread = None;
+            return false;
+        }
+        if files.unread.as_ref() != Some(&now) {
+            files.unread = Some(now);
+            return false;
+        }
+        files.seen = now;
+        files.unread = None;
+        true
+    }
+
+    fn view(&self) -> ConfigView {
+        let etag = self.tag();
+        let running = self.running();
+        let keys = running.config.effective.entries().map(|(key, entry)| {
+            let (value, place) = (entry.shown.clone(), entry.place.clone());
+            (key.to_owned(), ConfigEntry { value, place, sha256: entry.content.clone() })
+        });
+        ConfigView {
+            etag,
+            reloads: running.reloads,
+            keys: keys.collect(),
+            needs_restart: running.waits.clone(),
+        }
+    }
+
+    fn tag(&self) -> String {
+        let running = self.running();
+        let (hash, reloads) = (running.config.effective.fingerprint(), running.reloads);
+        format!("\"{}-{reloads}\"", &hash[..16])
+    }
+}
+
+impl std::fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reloader").field("live", &self.live).finish_non_exhaustive()
+    }
+}
+
+/// A configuration that was read and is right.
+struct Next {
+    reloader: Arc<Reloader>,
+    config: Config,
+    secrets: Secrets,
+    parts: Parts,
+    destinations: Destinations,
+    started: Started,
+    changes: Vec<Change>,
+    waits: Vec<String>,
+}
+
+/// Destinations of a configuration that does not hold yet; they end with it.
+struct Started(Vec<Arc<Destination>>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|destination| destination.end());
+    }
+}
+
+impl Prepared for Next {
+    fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    fn waits(&self) -> &[String] {
+        &self.waits
+    }
+
+    fn rulebook(&self) -> &Arc<Rulebook> {
+        &self.parts.rulebook
+    }
+
+    fn commit(self: Box<Self>) {
+        let Self { reloader, config, secrets, parts, destinations, mut started, changes, waits } = *self;
+        started.0.clear();
+        let seen = reloader.stamps(&config);
+        let running = reloader.running();
+        parts.replace(&running.parts, &reloader.live);
+        let is_changed = |of: &str| changes.iter().any(|change| change.key.starts_with(of));
+        if is_changed("logging.level") || is_changed("logging.format") {
+            // A level that an operator changed stays as long as the configured one does.
+            logging::configure(telemetry::log_settings(&config));
+        }
+        logging::send_to(destinations.values().cloned().collect());
+        let reloads = running.reloads + u64::from(!changes.is_empty());
+        let next = Running { config, secrets, parts, destinations, waits, reloads };
+        *reloader.running.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        reloader.files().seen = seen;
+    }
+}

@@ -1,0 +1,101 @@
+//! What a node's role needs, in the line's terms: keys of receipts and log, the broker, the shared state.
+
+use secrecy::ExposeSecret as _;
+
+use super::parts::parts;
+use super::targets::broker;
+use crate::config::{self, Config, ConfigError, MessageKey, NodeRole, QueueType, Secrets};
+use crate::kanban::broker::mac::Keys;
+use crate::kanban::broker::topology::{Kind, Topology};
+use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Sharing};
+use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
+use crate::signal::Name;
+
+/// Everything that a start would refuse.
+pub fn check(config: &Config, secrets: &Secrets) -> Result<(), ConfigError> {
+    parts(config, secrets)?;
+    role(config, secrets)?;
+    config.firestore.clone().map(sharing).transpose()?;
+    Ok(())
+}
+
+/// Read once now, so that a start says what is wrong with it.
+pub fn sharing(firestore: config::Firestore) -> Result<Sharing, ConfigError> {
+    let open = move || {
+        let endpoint = match &firestore.credentials {
+            config::Credentials::Emulator(host) => Endpoint::Emulator(host.clone()),
+            config::Credentials::Machine => Endpoint::google(Credentials::metadata()),
+            config::Credentials::KeyFile(file) => {
+                let account = ServiceAccount::parse(file.read()?.expose_secret());
+                let account = account.map_err(|why| ConfigError::new(&file.place, why.to_string()))?;
+                Endpoint::google(Credentials::ServiceAccount(account))
+            }
+        };
+        let config::Firestore { project, database, place, .. } = &firestore;
+        let site = Site { project: project.clone(), database: database.clone(), endpoint };
+        Firestore::new(site).map_err(|why| ConfigError::new(place, why.to_string()))
+    };
+    open()?;
+    Ok(Sharing(Box::new(open)))
+}
+
+/// What the node does, with what, and over which queues.
+pub fn role(config: &Config, secrets: &Secrets) -> Result<Role, ConfigError> {
+    let keys = config.proof.as_ref().map(|proof| proof_keys(proof, secrets)).transpose()?;
+    let configured = config.broker.as_ref().filter(|_| config.role != NodeRole::All);
+    let link = configured.map(|broker| link(broker, secrets)).transpose()?;
+    match (config.role, keys, link) {
+        (NodeRole::All, Some(keys), _) => Ok(Role::All(keys)),
+        (NodeRole::Edge, _, Some(link)) => Ok(Role::Edge(link)),
+        (NodeRole::Processor, Some(keys), Some(link)) => Ok(Role::Processor(keys, link)),
+        _ => unreachable!("the configuration has what its role needs"),
+    }
+}
+
+fn proof_keys(proof: &config::Proof, secrets: &Secrets) -> Result<ProofKeys, ConfigError> {
+    let seed = secrets.get(&proof.log_key)?;
+    let log_seed = LogSeed::from_hex(seed.expose_secret()).ok_or_else(|| {
+        ConfigError::new(&proof.log_key.place, "the log's signing key: it is not 32 bytes in hex")
+            .hint(proof.log_key.advice())
+    })?;
+    Ok(ProofKeys { receipt_secret: secrets.get(&proof.receipt_secret)?, log_seed })
+}
+
+fn link(configured: &config::Broker, secrets: &Secrets) -> Result<Link, ConfigError> {
+    let queues = &configured.queues;
+    Ok(Link {
+        keys: message_keys(configured, secrets)?,
+        broker: broker(configured, secrets)?,
+        topology: Topology {
+            name: queues.name.clone(),
+            partitions: queues.partitions,
+            durable: queues.durable,
+            kind: match queues.kind {
+                QueueType::Quorum => Kind::Quorum { group_size: queues.group_size },
+                QueueType::Classic => Kind::Classic,
+            },
+        },
+        consumed: queues.consumed.clone(),
+        prefetch: queues.prefetch,
+        adopt: queues.adopt,
+    })
+}
+
+/// What messages are vouched for with. In the `dev` profile, which alone may have no key, it is derived from what both sides
+/// have: the broker's password.
+fn message_keys(configured: &config::Broker, secrets: &Secrets) -> Result<Keys, ConfigError> {
+    let line = &configured.queues.name;
+    let named = |key: &MessageKey| {
+        let name = Name::read("key", &key.name);
+        let name = name.map_err(|illegal| ConfigError::new(&key.secret.place, illegal.to_string()))?;
+        Ok::<_, ConfigError>((name, secrets.get(&key.secret)?))
+    };
+    let read = configured.keys.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+    let mut keys = read.iter().map(|(name, secret)| (name.clone(), secret.expose_secret()));
+    if let Some(first) = keys.next() {
+        return Ok(Keys::new(line, first, keys));
+    }
+    let password = secrets.get(&configured.password)?;
+    Keys::derived(line, password.expose_secret())
+        .map_err(|illegal| ConfigError::new(&configured.password.place, illegal.to_string()))
+}

@@ -1,0 +1,118 @@
+//! What may change while the line runs. Whoever uses a part looks it up; a reload replaces all parts that changed at once,
+//! and a line that is taken up again begins with what holds.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{remote_write, traces};
+use crate::ingress::stage::Source;
+use crate::jidoka::action::Targets;
+use crate::jidoka::rules::RulesSource;
+use crate::operator::Tokens;
+use crate::place::ConfigError;
+use crate::ring::Current;
+use crate::view::{Change, ConfigView};
+
+/// The parts that a reload replaces. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// Who may send, and with which keys.
+    pub sources: Current<Vec<Source>>,
+    /// Who may ask and order.
+    pub tokens: Current<Tokens>,
+    /// Where actions go.
+    pub targets: Current<Targets>,
+    pub rulebook: Current<Rulebook>,
+    pub telemetry: Current<Telemetry>,
+}
+
+impl Live {
+    /// To find a signal by its id.
+    #[must_use]
+    pub fn source_names(&self) -> Vec<Box<str>> {
+        self.sources.get().iter().map(|source| source.name.clone()).collect()
+    }
+}
+
+/// What is told to others of the line.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// Which signals are traced; `None`: nothing is.
+    pub traces: Option<Arc<traces::Plan>>,
+    /// Where samples are sent; `None`: they are only scraped.
+    pub remote_write: Option<Arc<remote_write::Plan>>,
+    /// SHA-256 of the effective configuration, in hex; secrets are named in it and do not stand in it.
+    pub configuration: String,
+}
+
+/// The configured rules, and how to read them anew.
+pub struct Rulebook {
+    read: Box<Reread>,
+    /// As they were read last, without error.
+    configured: Mutex<RulesSource>,
+}
+
+type Reread = dyn Fn() -> Result<RulesSource, ConfigError> + Send + Sync;
+
+impl Rulebook {
+    #[must_use]
+    pub fn new(configured: RulesSource, read: Box<Reread>) -> Self {
+        Self { read, configured: Mutex::new(configured) }
+    }
+
+    /// What holds where the journal says nothing else.
+    #[must_use]
+    pub fn configured(&self) -> RulesSource {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files again, and checks what they say. What was configured stays so on an error.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn reread(&self) -> Result<RulesSource, ConfigError> {
+        let source = (self.read)()?;
+        source.clone().compile()?;
+        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = source.clone();
+        Ok(source)
+    }
+}
+
+impl std::fmt::Debug for Rulebook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rulebook").finish_non_exhaustive()
+    }
+}
+
+/// What a node is told, and how it is told anew.
+pub trait Configuration: fmt::Debug + Send + Sync {
+    /// Reads everything again and checks it; nothing holds yet.
+    ///
+    /// # Errors
+    /// Everything that was found to be wrong.
+    fn read(&self) -> Result<Box<dyn Prepared>, Vec<ConfigError>>;
+
+    /// Whether a file is another one than when it was read last; such a change is told once. A look at each file's state.
+    fn has_changed(&self) -> bool;
+
+    /// What holds.
+    fn view(&self) -> ConfigView;
+
+    /// Names what holds, for `If-Match` (RFC 9110, section 13.1.1).
+    fn tag(&self) -> String;
+}
+
+/// A configuration that was read, and is right.
+pub trait Prepared: Send {
+    /// What holds otherwise as soon as it is committed.
+    fn changes(&self) -> &[Change];
+
+    /// Keys whose new values wait for the next start.
+    fn waits(&self) -> &[String];
+
+    /// The rules that it asks for.
+    fn rulebook(&self) -> &Arc<Rulebook>;
+
+    /// From here on it holds.
+    fn commit(self: Box<Self>);
+}
