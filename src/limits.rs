@@ -495,3 +495,16 @@ pub const FIRST_STAMP_MILLIS: std::ops::Range<u64> = 1_704_067_200_000..2_335_21
 pub const RECORDING_SECONDS_MAX: u64 = 3600;
 /// A file that is read as a recording has at most this many bytes.
 pub const RECORDING_BYTES_MAX: u64 = 64 << 20;
+
+/// Seconds between two looks of `gemba top`: a node collects what its threads count once a second.
+pub const TOP_INTERVAL_SECONDS: std::ops::RangeInclusive<f64> = 0.2..=60.0;
+/// The shortest window of its rates: within less, a thread may have handed over nothing, or twice.
+pub const TOP_WINDOW_MIN: Duration = Duration::from_secs(2);
+/// Looks that it holds: those of the shortest window at the shortest interval.
+pub const TOP_LOOKS_MAX: usize = 12;
+/// Keys, looks and signals that wait until it has drawn.
+pub const TOP_EVENTS_MAX: usize = 16;
+/// Rows of a table that it prints; all of them are in its JSON.
+pub const TOP_ROWS_PRINTED: usize = 20;
+/// What is left to a view that was told to end, until it is ended: its terminal may take nothing.
+pub const TOP_ENDS_WITHIN: Duration = Duration::from_secs(2);

@@ -89,11 +89,23 @@ pub struct Sent<'a> {
 
 impl Client {
     /// Sends the operation of a command.
-    pub fn send(
+    pub fn send(&self, command: &str, sent: &Sent<'_>) -> Result<Value, Failure> {
+        let body = self.exchange(command, sent)?;
+        serde_json::from_slice(&body).map_err(|_| self.no_json(StatusCode::OK))
+    }
+
+    /// The same, of an operation that answers with text.
+    pub fn text(&self, command: &str) -> Result<String, Failure> {
+        let body = self.exchange(command, &Sent::default())?;
+        String::from_utf8(body.into())
+            .map_err(|_| Failure::io(format!("{} answered what is not UTF-8", self.admin)))
+    }
+
+    fn exchange(
         &self,
         command: &str,
         Sent { parts, query, order, if_match }: &Sent<'_>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Bytes, Failure> {
         let operation = of_command(command);
         let operation =
             operation.ok_or_else(|| Failure::io(format!("{command} is no operation of a node")))?;
@@ -104,21 +116,16 @@ impl Client {
         let body = order.map(serde_json::to_vec).transpose().map_err(Failure::io)?.unwrap_or_default();
         let request = Request::builder().method(operation.method()).uri(path);
         let request = if_match.iter().fold(request, |request, tag| request.header(IF_MATCH, *tag));
-        self.exchange(request, body.into())
-    }
-
-    fn exchange(&self, request: Builder, body: Bytes) -> Result<Value, Failure> {
         let Self { admin, token, runtime } = self;
+        let body = Bytes::from(body);
         let asked = async { tokio::time::timeout(ANSWER_WAIT, ask(admin, request, body, token)).await };
         let (status, body) = runtime
             .block_on(asked)
             .map_err(|_| Failure::io(format!("{admin} did not answer within {ANSWER_WAIT:?}")))??;
-        let value: Value = serde_json::from_slice(&body).map_err(|_| {
-            Failure::io(format!("{admin} answered {status} and no JSON: is it a gemba operator plane?"))
-        })?;
         if status.is_success() {
-            return Ok(value);
+            return Ok(body);
         }
+        let value: Value = serde_json::from_slice(&body).map_err(|_| self.no_json(status))?;
         let detail = value.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
         let told = format!("{admin} answered {}: {detail}", status.as_u16());
         // What is not so there is a failed check; what is wrong with the question, wrong use.
@@ -139,6 +146,11 @@ impl Client {
             }
             _ => Failure::io(told),
         })
+    }
+
+    fn no_json(&self, status: StatusCode) -> Failure {
+        let admin = &self.admin;
+        Failure::io(format!("{admin} answered {status} and no JSON: is it a gemba operator plane?"))
     }
 }
 

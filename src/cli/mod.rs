@@ -27,6 +27,7 @@ mod status;
 mod system_signals;
 mod targets;
 mod telemetry;
+mod top;
 
 use std::process::ExitCode;
 
@@ -77,6 +78,8 @@ enum Command {
     /// Record what a running node measures, say what to improve next, and whether a change helped
     #[command(subcommand)]
     Kaizen(kaizen::Command),
+    /// Watch a running node in this terminal: its line, its stages, tenants, rules and targets
+    Top(top::Top),
     /// Print Prometheus rules for a node: objectives, how fast their budgets burn, and alerts
     Rules(monitoring::Monitoring),
     /// Print a Grafana dashboard for a node
@@ -119,6 +122,7 @@ pub fn run() -> ExitCode {
         Command::DeadLetter(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Kaizen(command) => command.run(),
+        Command::Top(top) => top.run(),
         Command::Metrics(metrics) => metrics.run(),
         Command::Rules(monitoring) => monitoring.rules(),
         Command::Dashboards(monitoring) => monitoring.dashboards(),

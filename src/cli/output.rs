@@ -97,10 +97,16 @@ impl From<ConfigError> for Failure {
 
 /// Prints to standard output; a reader that went away is no failure.
 pub fn print(text: &[u8]) -> Result<(), Failure> {
+    print_to_reader(text).map(|_| ())
+}
+
+/// The same, and says whether there is still a reader: for a command that would go on for ever.
+pub fn print_to_reader(text: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::io(error)),
     }
 }
 

@@ -17,6 +17,7 @@ mod statistics;
 
 pub use comparison::{Comparison, Verdict};
 pub use look::{LaneLook, Look, Machine, NodeLook, RuleLook, StageLook, TargetLook, TenantLook};
+pub use numbers::{float, seconds};
 pub use page::page;
 pub use ranking::Report;
 pub use recording::{Recorder, Recording};

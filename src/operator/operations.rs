@@ -153,7 +153,7 @@ pub static OPERATIONS: [Operation; 27] = [
     Operation {
         request: "GET /metrics",
         need: Need::LoopbackOr(Role::Viewer),
-        command: None,
+        command: Some("top"),
         parameters: &[],
         body: Body::Nothing,
         answer: |line, asked| {

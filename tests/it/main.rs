@@ -44,7 +44,8 @@ mod streams;
 mod supervision;
 #[path = "../support/mod.rs"]
 mod support;
+mod top;
 mod traces;
 mod wire;
 
-use support::{http, node, otlp, program, rabbit, targets, tls, tools};
+use support::{http, node, otlp, program, pty, rabbit, targets, tls, tools};

@@ -14,6 +14,7 @@ pub mod node;
 pub mod oracles;
 pub mod otlp;
 pub mod program;
+pub mod pty;
 pub mod rabbit;
 pub mod rng;
 pub mod targets;
