@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gemba::improvement::{Look, NodeLook, TenantLook};
 use serde_json::Value;
@@ -91,7 +92,7 @@ fn one_look_at_a_node_at_work_has_its_rates() {
     );
     // Without a terminal the same as text.
     let (told, _) = done(of_node(&node, &[]), 0);
-    for words in [" ready\n", "\nLINE\n", "\nSTAGES\n", "\nTENANTS\n", "\nrates over "] {
+    for words in ["  ready  disk free ", "\nLINE\n", "\nSTAGES\n", "\nTENANTS\n", "\nrates over "] {
         assert!(told.contains(words), "{words:?} is not in\n{told}");
     }
     drop(loaded);
@@ -149,6 +150,16 @@ fn a_view_that_is_ended_gives_the_terminal_back() {
         assert_eq!(pty.ended().code(), Some(code), "{:?}", pty.written());
         is_given_back(&pty);
     }
+    // A terminal that takes nothing holds nobody up.
+    let mut pty = Pty::start_unread(&of_node(&node, &["--interval", "0.2"]), (200, 60));
+    wait_until("it is drawn on", || !pty.is_cooked());
+    for columns in 160..200 {
+        pty.resize((columns, 60));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-s", "TERM", &pty.id().to_string()]).status().unwrap().success());
+    assert_eq!(pty.ended().code(), Some(143));
+    assert!(pty.is_cooked());
     let mut pty = Pty::start(&of_node(&node, &[]), (80, 24));
     pty.wait_for(&["q end"]);
     pty.press("\x03");
@@ -242,7 +253,7 @@ fn hostile_names_silence_and_a_new_start_are_told_without_harm() {
         assert!(told.contains("日本") && told.contains("50"), "{told}");
     }
     let mut pty = Pty::start(&top(dir.path(), admin, &token, &["--interval", "0.2"]), (100, 30));
-    pty.wait_for(&["t\\u{1b}]0;owned\\u{7}\\u{9b}31m", "q end"]);
+    pty.wait_for(&["t\\u{1b}]0;owned\\u{7}", "q end"]);
     *does.lock().unwrap() = Plane::Away;
     pty.wait_for(&["no answer since "]);
     *does.lock().unwrap() = Plane::Runs(2);

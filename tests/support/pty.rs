@@ -20,6 +20,20 @@ pub struct Pty {
 impl Pty {
     /// Runs a command as the leader of a terminal of this many columns and rows.
     pub fn start(command: &Command, size: (u16, u16)) -> Self {
+        let pty = Self::start_unread(command, size);
+        let (mut read, to) = (pty.master.try_clone().unwrap(), Arc::clone(&pty.written));
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            // It ends with an error once nobody has the other side.
+            while let Ok(count @ 1..) = read.read(&mut piece) {
+                to.lock().unwrap().extend_from_slice(&piece[..count]);
+            }
+        });
+        pty
+    }
+
+    /// The same; nobody reads what is written to it, so that it soon takes nothing more.
+    pub fn start_unread(command: &Command, size: (u16, u16)) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -39,16 +53,7 @@ impl Pty {
         }
         leader.current_dir(command.get_current_dir().unwrap());
         let child = leader.stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap();
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let (mut read, to) = (master.try_clone().unwrap(), Arc::clone(&written));
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            // It ends with an error once nobody has the other side.
-            while let Ok(count @ 1..) = read.read(&mut piece) {
-                to.lock().unwrap().extend_from_slice(&piece[..count]);
-            }
-        });
-        Self { master, written, child }
+        Self { master, written: Arc::default(), child }
     }
 
     pub fn id(&self) -> u32 {

@@ -65,7 +65,8 @@ fn answers(started: u64, seconds: u64) -> Answers {
     let page = format!(
         "queue_depth 8\ngemba_waiting_bytes 2048\ngemba_receipts_total {}\ngemba_disk_free_bytes 1073741824\n\
          gemba_dead_letters_open{{cause=\"target\"}} 4\ngemba_dead_letters_open{{cause=\"us\"}} 0\n\
-         gemba_target_breaker{{target=\"pager\"}} 2\n",
+         gemba_target_breaker{{target=\"pager\"}} 2\n\
+         gemba_governors{{state=\"stable\"}} 9\ngemba_governors{{state=\"halted\"}} 3\n",
         5000 + 120 * seconds
     );
     let status = StatusAnswer { ready: true, ..StatusAnswer::default() };
@@ -183,8 +184,8 @@ fn a_view_fits_into_a_terminal_of_the_usual_size() {
     let lines = drawn(&view(), &mut ScreenState::default(), (80, 24));
     let text = lines.join("\n");
     for word in [
-        "node-1  all  0.1.0  up 12 s  ready",
-        "accepted 100/s  failures 3.0/s  waiting 8 (2.0 KiB)  dead letters 4 (target 4)",
+        "node-1  all  0.1.0  up 12 s  ready  disk free 1.0 GiB",
+        "accepted 100/s  failures 3.0/s  waiting 8 (2.0 KiB)  dead letters 4  halted 3",
         "LINE",
         "STAGES",
         "SIGNALS",
@@ -289,7 +290,7 @@ fn silence_and_what_is_not_ready_are_told_in_color_or_without() {
         terminal.draw(|frame| draw(frame.buffer_mut(), scene, &mut state)).unwrap();
         let cells = terminal.backend().buffer().content();
         let text: String = cells.iter().map(ratatui_core::buffer::Cell::symbol).collect();
-        assert!(text.contains("NOT READY  journal: the disk is full"), "{text}");
+        assert!(text.contains("NOT READY  disk free 1.0 GiB  journal: the disk is full"), "{text}");
         assert!(text.contains("no answer since 1 min 15 s: refused\\u{1b}[2J"), "{text}");
         let is_colored = cells.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset);
         assert_eq!(is_colored, has_color);
@@ -362,7 +363,10 @@ fn an_edge_and_a_processor_show_their_broker_and_partitions() {
 #[test]
 fn a_snapshot_has_all_tables_and_says_what_it_leaves_out() {
     let text = snapshot(&view());
-    assert!(text.starts_with("node-1  all  0.1.0  up 12 s  ready\naccepted 100/s"), "{text}");
+    assert!(
+        text.starts_with("node-1  all  0.1.0  up 12 s  ready  disk free 1.0 GiB\naccepted 100/s"),
+        "{text}"
+    );
     for word in
         ["\nrates over 2.0 s\n", "\nTENANTS\nTENANT", "and 11 more: see --json", "\nTARGETS\n", "pager"]
     {

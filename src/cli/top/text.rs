@@ -1,7 +1,7 @@
 //! A view as plain lines: the head that the live view has, too, and the tables below each other.
 
 use super::super::output::plain;
-use super::table::{Tone, TopTable, amount, padded, shown, size, tables};
+use super::table::{Tone, TopTable, amount, cut, padded, shown, size, tables};
 use super::view::TopView;
 use crate::limits::TOP_ROWS_PRINTED;
 
@@ -13,12 +13,13 @@ pub fn head(view: &TopView) -> Vec<Vec<(String, Tone)>> {
     let ready =
         if node.ready { ("ready".to_owned(), Tone::Good) } else { ("NOT READY".to_owned(), Tone::Bad) };
     let mut first = vec![
-        plainly(shown(&node.name)),
+        plainly(cut(&shown(&node.name), NAME_WIDTH_MAX)),
         plainly(shown(&node.role)),
         plainly(shown(&node.version)),
         plainly(format!("up {}", lasted(node.up_seconds))),
         ready,
     ];
+    first.extend(view.disk_free_bytes.map(|free| plainly(format!("disk free {}", size(free)))));
     first.extend(node.reasons.iter().map(|reason| (shown(reason), Tone::Warning)));
     let accepted = view.signals.iter().find(|of| of.result == "accepted").map(|of| of.per_second);
     let mut second = Vec::new();
@@ -26,18 +27,25 @@ pub fn head(view: &TopView) -> Vec<Vec<(String, Tone)>> {
     let failing = if view.failures_per_second > 0.0 { Tone::Warning } else { Tone::Plain };
     second.push((format!("failures {}/s", amount(view.failures_per_second)), failing));
     if let Some(waiting) = view.waiting.signals {
-        let bytes = view.waiting.bytes.map_or_else(String::new, |bytes| format!(" ({})", size(bytes)));
+        let bytes = view.waiting.bytes.filter(|bytes| *bytes > 0);
+        let bytes = bytes.map_or_else(String::new, |bytes| format!(" ({})", size(bytes)));
         second.push(plainly(format!("waiting {waiting}{bytes}")));
     }
     let open: u64 = view.dead_letters.open.values().sum();
+    let tone = if open > 0 { Tone::Warning } else { Tone::Plain };
     if !view.dead_letters.open.is_empty() {
-        let causes = view.dead_letters.open.iter().filter(|(_, count)| **count > 0);
-        let causes: Vec<String> = causes.map(|(cause, count)| format!("{} {count}", shown(cause))).collect();
-        let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
-        let tone = if open > 0 { Tone::Warning } else { Tone::Plain };
-        second.push((format!("dead letters {open}{causes}"), tone));
+        second.push((format!("dead letters {open}"), tone));
     }
-    second.extend(view.disk_free_bytes.map(|free| plainly(format!("disk free {}", size(free)))));
+    for (state, tone) in [("halted", Tone::Bad), ("degraded", Tone::Warning)] {
+        let count = view.governors.get(state).copied().filter(|count| *count > 0);
+        second.extend(count.map(|count| (format!("{state} {count}"), tone)));
+    }
+    // Whose the dead letters are to mend is the first that may be cut off.
+    let causes = view.dead_letters.open.iter().filter(|(_, count)| **count > 0);
+    let causes: Vec<String> = causes.map(|(cause, count)| format!("{} {count}", shown(cause))).collect();
+    if !causes.is_empty() {
+        second.push((format!("({})", causes.join(", ")), tone));
+    }
     let mut lines = vec![first, second];
     let third = distributed(view);
     if !third.is_empty() {
@@ -45,6 +53,9 @@ pub fn head(view: &TopView) -> Vec<Vec<(String, Tone)>> {
     }
     lines
 }
+
+/// A longer name of a node is cut, so that what follows it is seen.
+const NAME_WIDTH_MAX: usize = 24;
 
 /// What only a node of several has to say.
 fn distributed(view: &TopView) -> Vec<(String, Tone)> {
