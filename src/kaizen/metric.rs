@@ -52,7 +52,7 @@ pub enum Stage {
     Parse,
     /// Spending the tenants' rate; one request in 16.
     Rate,
-    /// From the offer to the journal until it begins to write.
+    /// From the offer to the journal until it begins to write; one request in 16.
     LaneWait,
     /// Writing one frame.
     JournalWrite,
@@ -77,13 +77,8 @@ impl Stage {
     #[must_use]
     pub fn sampled(self) -> u64 {
         match self {
-            Self::Verify | Self::Parse | Self::Rate | Self::DecideWait | Self::Decide => 16,
-            Self::LaneWait
-            | Self::JournalWrite
-            | Self::Fsync
-            | Self::Receipt
-            | Self::ReceiptSync
-            | Self::Whole => 1,
+            Self::Verify | Self::Parse | Self::Rate | Self::LaneWait | Self::DecideWait | Self::Decide => 16,
+            Self::JournalWrite | Self::Fsync | Self::Receipt | Self::ReceiptSync | Self::Whole => 1,
         }
     }
 }
