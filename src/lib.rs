@@ -66,6 +66,7 @@ mod inside {
     pub mod sharing;
     pub mod signal;
     pub mod signature;
+    pub mod tapped;
     pub mod trace;
     pub mod variants;
     pub mod view;

@@ -485,6 +485,19 @@ pub const FACTS_BYTES_MAX: usize = 2048;
 /// What it shows of one text, list or object among them, in bytes.
 pub const FACT_BYTES_MAX: usize = 256;
 
+/// Viewers that may look at signals at once (`gemba tap`), and what waits for one of them; a signal that waits keeps its request's body.
+pub const TAPS_MAX: usize = 4;
+pub const TAP_LANE: usize = 64;
+/// Signals that a shard hands to viewers in one second: enough to read, and nothing beside what it decides.
+pub const TAPPED_PER_SECOND: u32 = 100;
+/// A look that nobody asks for by then ends.
+pub const TAP_KEPT_FOR: Duration = Duration::from_secs(10);
+/// Signals of one answer, and the longest one whose body is shown.
+pub const TAP_PAGE: usize = 32;
+pub const TAP_BODY_BYTES: usize = 16 * 1024;
+/// Fields that the configuration has masked.
+pub const TAP_MASKS_MAX: usize = 64;
+
 // Time.
 
 /// Milliseconds since 1970 at which a new journal may begin: from 2024, before any release, to the end of 2043. A journal's

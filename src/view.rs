@@ -222,3 +222,38 @@ pub struct Reloaded {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules_seq: Option<u64>,
 }
+
+/// Signals as they were decided, for who looks.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TapView {
+    /// Names the look, to ask for more.
+    pub look: String,
+    pub signals: Vec<TappedView>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TappedView {
+    pub seq: u64,
+    /// Milliseconds since 1970.
+    pub time: u64,
+    /// The type of its receipt.
+    pub result: &'static str,
+    pub receipt_id: String,
+    pub source: Box<str>,
+    pub key: Box<str>,
+    pub tenant: Box<str>,
+    pub sku: Box<str>,
+    pub id: Box<str>,
+    pub r#type: Box<str>,
+    /// `null` where no rule decided.
+    pub pack: Option<Box<str>>,
+    pub rule: Option<Box<str>>,
+    pub reason: Option<Box<str>>,
+    /// Length of its body.
+    pub bytes: usize,
+    /// Its body without secrets; `null` where it is too long to be shown, or no JSON.
+    pub signal: Option<serde_json::Value>,
+    /// Signals of its shard before it that were asked for, too, and are not shown.
+    pub passed_over: u64,
+}

@@ -25,6 +25,7 @@ mod sign;
 mod signal;
 mod status;
 mod system_signals;
+mod tap;
 mod targets;
 mod telemetry;
 mod top;
@@ -73,6 +74,8 @@ enum Command {
     /// Look at what a running node tells of itself, and change it
     #[command(subcommand)]
     Log(log::Command),
+    /// Show signals of a running node as they are decided, without their secrets
+    Tap(tap::Tap),
     /// Print the reference of all metrics
     Metrics(metrics::Metrics),
     /// Record what a running node measures, say what to improve next, and whether a change helped
@@ -123,6 +126,7 @@ pub fn run() -> ExitCode {
         Command::Log(command) => command.run(),
         Command::Kaizen(command) => command.run(),
         Command::Top(top) => top.run(),
+        Command::Tap(tap) => tap.run(),
         Command::Metrics(metrics) => metrics.run(),
         Command::Rules(monitoring) => monitoring.rules(),
         Command::Dashboards(monitoring) => monitoring.dashboards(),

@@ -14,6 +14,7 @@ use crate::operator::{self, Token, Tokens};
 use crate::ring::Current;
 use crate::signal::Fixed;
 use crate::signature::Keyring;
+use crate::tapped::TapRules;
 
 /// Each as it was made for one configuration.
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ pub struct Parts {
     targets: Arc<Targets>,
     pub rulebook: Arc<Rulebook>,
     telemetry: Arc<Telemetry>,
+    tap: Arc<TapRules>,
 }
 
 /// Makes all of them.
@@ -38,6 +40,7 @@ pub fn parts(config: &Config, secrets: &Secrets) -> Result<Parts, ConfigError> {
         targets: Arc::new(targets(config, secrets)?),
         rulebook: Arc::new(rules::rulebook(config)?),
         telemetry: Arc::new(telemetry::telemetry(config, secrets)?),
+        tap: Arc::new(config.tap.clone()),
     })
 }
 
@@ -51,6 +54,7 @@ impl Parts {
             targets: Current::new(Arc::clone(&self.targets)),
             rulebook: Current::new(Arc::clone(&self.rulebook)),
             telemetry: Current::new(Arc::clone(&self.telemetry)),
+            tap: Current::new(Arc::clone(&self.tap)),
         }
     }
 
@@ -63,7 +67,7 @@ impl Parts {
         {
             if keep { old.clone() } else { new }
         }
-        let Self { sources, tokens, targets, rulebook, telemetry } = self;
+        let Self { sources, tokens, targets, rulebook, telemetry, tap } = self;
         // A try of an action goes by the bounds of its governor, too.
         let targets_stay = !is_changed("action") && !is_changed("governor");
         let Telemetry { traces, remote_write, configuration } = &*telemetry;
@@ -78,6 +82,7 @@ impl Parts {
             targets: kept(targets_stay, &old.targets, targets),
             rulebook,
             telemetry: Arc::new(telemetry),
+            tap,
         }
     }
 
@@ -94,6 +99,7 @@ impl Parts {
         replace(&old.tokens, &self.tokens, &live.tokens);
         replace(&old.sources, &self.sources, &live.sources);
         replace(&old.telemetry, &self.telemetry, &live.telemetry);
+        replace(&old.tap, &self.tap, &live.tap);
     }
 }
 

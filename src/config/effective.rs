@@ -25,7 +25,7 @@ pub enum Applies {
 }
 
 /// Sections and lists of which another value holds at once.
-const AT_ONCE: [&str; 15] = [
+const AT_ONCE: [&str; 16] = [
     "admin.token",
     "entitlement",
     "governor",
@@ -41,6 +41,7 @@ const AT_ONCE: [&str; 15] = [
     "source",
     "source.key",
     "action",
+    "tap",
 ];
 /// Those that stay as they are until the next start.
 const AT_START: [&str; 13] = [

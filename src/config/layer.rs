@@ -50,7 +50,7 @@ const fn seconds(duration: Duration) -> u32 {
 }
 
 /// Tables of keys.
-pub const SECTIONS: [&str; 21] = [
+pub const SECTIONS: [&str; 22] = [
     "node",
     "ingress",
     "admin",
@@ -70,6 +70,7 @@ pub const SECTIONS: [&str; 21] = [
     "prometheus",
     "prometheus.remote_write_tls",
     "reload",
+    "tap",
     "state",
     "rabbitmq",
 ];
@@ -138,6 +139,7 @@ pub struct Layer {
     pub opentelemetry: OpenTelemetry,
     pub prometheus: Prometheus,
     pub reload: Reload,
+    pub tap: Tap,
     pub state: State,
     pub source: Vec<Spanned<Source>>,
     pub action: Vec<Spanned<Action>>,
@@ -407,6 +409,14 @@ pub enum OtlpProtocol {
     Http,
     #[serde(rename = "grpc")]
     Grpc,
+}
+
+/// What viewers see of signals.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tap {
+    pub allowed: Key<bool>,
+    pub mask: Key<Vec<Spanned<String>>>,
 }
 
 /// How the configuration is read anew.

@@ -21,6 +21,7 @@ pub mod secret;
 mod secrets;
 mod sources;
 mod state;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod tokens;

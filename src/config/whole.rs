@@ -21,6 +21,7 @@ use super::sources::Source;
 use super::state::Firestore;
 use super::tokens::Token;
 use crate::place::{ConfigError, Place};
+use crate::tapped::TapRules;
 
 /// Everything that a node is told, checked; the secrets are only named.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub struct Config {
     pub opentelemetry: Option<OpenTelemetry>,
     /// `None`: samples are scraped, not sent.
     pub prometheus: Option<Prometheus>,
+    /// What viewers see of signals.
+    pub tap: TapRules,
     /// How often is looked whether a file changed; `None`: never.
     pub watch: Option<Duration>,
     /// What sets nothing and was probably meant to.
@@ -128,6 +131,7 @@ impl Config {
             logging,
             opentelemetry,
             prometheus,
+            tap,
             warnings,
             ..
         } = new;
@@ -141,6 +145,7 @@ impl Config {
             logging,
             opentelemetry,
             prometheus,
+            tap,
             warnings,
             effective,
             ..self.clone()
@@ -197,6 +202,7 @@ impl Layers {
             logging,
             opentelemetry: self.opentelemetry(profile, variable)?,
             prometheus: self.prometheus(profile, &name)?,
+            tap: self.tap(profile)?,
             watch: Some(self.number(|l| &l.reload.watch_seconds, 0))
                 .filter(|seconds| *seconds > 0)
                 .map(|seconds| Duration::from_secs(seconds.into())),

@@ -20,6 +20,7 @@ mod roster;
 pub mod rules;
 pub mod stage;
 pub mod store;
+pub mod tap;
 mod tenants;
 pub mod timers;
 pub mod what_if;

@@ -10,6 +10,7 @@ use super::dead_letter::CaseChange;
 use super::decisions::Decisions;
 use super::governor::{ActionRequest, Arm, Effects, Intent};
 use super::store::{Changes, Commit, Followup};
+use super::tap::{Spout, Taps};
 use super::timers::Timers;
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Note, RulesText, Seq, Timer, UnixMillis};
@@ -37,6 +38,8 @@ pub struct Outlet {
     recorder: Recorder,
     decisions: Decisions,
     step: Step,
+    /// Where viewers look.
+    spout: Spout,
 }
 
 /// The step whose effects come next, for the traces of its signals.
@@ -88,7 +91,13 @@ impl Outlet {
             recorder,
             decisions: Decisions::default(),
             step: Step::default(),
+            spout: Taps::default().spout(),
         }
+    }
+
+    /// Viewers look here.
+    pub fn tap(&mut self, spout: Spout) {
+        self.spout = spout;
     }
 
     pub fn is_live(&self) -> bool {
@@ -126,6 +135,7 @@ impl Outlet {
         // What is replayed was counted and told of when it was decided.
         if self.is_live {
             self.decisions.count(&draft);
+            self.spout.look(&draft);
             self.trace(&mut draft);
         } else {
             draft.trace = None;

@@ -19,6 +19,7 @@ use super::release::ReleasePolicy;
 use super::roster::Roster;
 use super::rules::{self, Compiled, Rules};
 use super::store::{Commit, Kept};
+use super::tap::Spout;
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, UnixMillis};
 use crate::kaizen::{Recorder, Tally};
@@ -119,6 +120,13 @@ impl Stage {
     #[must_use]
     pub fn telling(mut self, crowd: Corner) -> Self {
         self.roster.tell(crowd);
+        self
+    }
+
+    /// Has viewers look at what it decides.
+    #[must_use]
+    pub fn tapped(mut self, spout: Spout) -> Self {
+        self.outlet.tap(spout);
         self
     }
 

@@ -26,6 +26,7 @@ use crate::jidoka::ownership::PartitionOwnership;
 use crate::jidoka::rules::{Compiled, Rules, RulesSource};
 use crate::jidoka::stage as shard;
 use crate::jidoka::store::{self, Cases, Embedded, Followups, Keeper, Retiring};
+use crate::jidoka::tap::Taps;
 use crate::kaizen::Collector;
 use crate::kanban::stage as journal;
 use crate::proof::note::LocalSigner;
@@ -154,6 +155,7 @@ impl Recovered {
 
         let (ended, told) = stop();
         let (mut shard_threads, mut states) = (Vec::new(), Vec::new());
+        let taps = Taps::default();
         let owned = by_shard(governors, shards.len());
         let mut tenures = tenures.into_iter();
         for (number, ((lanes, sleeper), governors)) in shards.into_iter().zip(owned).enumerate() {
@@ -173,6 +175,7 @@ impl Recovered {
                 collector.recorder().ok_or(ServeError::Histograms)?,
             )
             .parking(start.parked.clone())
+            .tapped(taps.spout())
             .telling(marks.crowd.of(number));
             if let Some(tenure) = tenures.next() {
                 stage = stage.sharing(tenure);
@@ -183,7 +186,7 @@ impl Recovered {
                 Ok(())
             })?);
         }
-        let decided = Decided { reader, followups, cases, states, compiled, elsewhere, settled };
+        let decided = Decided { reader, followups, cases, states, compiled, elsewhere, settled, taps };
         Ok((Deciding { shards: (shard_threads, ended), scribe, log_writer, keeper }, decided))
     }
 }

@@ -19,23 +19,27 @@ use super::supervisor::Restarts;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
 use crate::andon::log::{LogError, Reader};
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
+use crate::clock;
 use crate::event::{Command, Order, Reconfigured, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
 use crate::improvement::{Look, NodeLook};
 use crate::jidoka::query::{Page, Query, Question};
 use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
+use crate::jidoka::tap::{Tapped, Taps, TooMany};
 use crate::kaizen::{Collector, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
-use crate::limits::FACTS_BYTES_MAX;
+use crate::limits::{FACTS_BYTES_MAX, TAP_BODY_BYTES, TAP_PAGE, TAPS_MAX};
 use crate::logging;
+use crate::net::backoff::random;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
 use crate::place::ConfigError;
 use crate::receipt::{Gist, ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
+use crate::tapped::{Mask, TapAsked};
 use crate::view::{
     Change, ConfigView, DryRun, GovernorView, NodeStatus, Ordered, Reloaded, RulesView, SignalStatus,
-    StageHealth,
+    StageHealth, TapView, TappedView,
 };
 
 /// What is known of the line outside its threads.
@@ -62,6 +66,8 @@ pub struct Decided {
     pub elsewhere: Elsewhere,
     /// Events up to here are in the store.
     pub settled: Tide,
+    /// Viewers that look at what is decided.
+    pub taps: Taps,
 }
 
 /// Cheap to clone: one desk for the whole plane.
@@ -458,6 +464,31 @@ impl Inner {
         Ok(Reloaded { changed, changes, needs_restart, etag, ordered, rules_seq })
     }
 
+    fn tap(&self, asked: TapAsked) -> Result<TapView, Refused> {
+        let taps = &self.decided()?.taps;
+        let rules = self.known.live.tap.get();
+        if !rules.is_allowed {
+            return Err(Refused::Forbidden("viewers may not look at signals here: `tap.allowed` says so"));
+        }
+        let now = clock::now();
+        let number = match asked {
+            TapAsked::Next(number) => number,
+            TapAsked::Begin(filter) => {
+                let number = random();
+                let busy = |TooMany| {
+                    Refused::Conflict(format!("{TAPS_MAX} viewers look already; one that leaves makes room"))
+                };
+                taps.begin(number, filter, now).map_err(busy)?;
+                number
+            }
+        };
+        let taken = taps.take(number, TAP_PAGE, now);
+        let taken = taken
+            .ok_or(Refused::Missing("there is no such look, or nobody asked for it in time: begin anew"))?;
+        let signals = taken.iter().map(|tapped| shown(tapped, &rules.mask)).collect();
+        Ok(TapView { look: format!("{number:016x}"), signals })
+    }
+
     /// Has the rules of a configuration hold, and waits until every governor goes by it; from which event on, if others held before.
     async fn follow(
         &self,
@@ -473,6 +504,35 @@ impl Inner {
             self.ask_all(Seq(ordered.seq), |answer| Question::Passed { answer }).await?;
         }
         Ok(seq)
+    }
+}
+
+/// A signal without its secrets.
+fn shown(tapped: &Tapped, mask: &Mask) -> TappedView {
+    let Tapped { gist, policy, reason, signal, passed_over } = tapped;
+    let body = signal.body();
+    // In binary mode it may be anything; what is no JSON has no fields that could be masked.
+    let mut shown = (body.len() <= TAP_BODY_BYTES).then(|| serde_json::from_slice(body).ok()).flatten();
+    if let Some(shown) = &mut shown {
+        mask.apply(shown);
+    }
+    TappedView {
+        seq: gist.id.seq.0,
+        time: gist.time.0,
+        result: gist.kind.into_str(),
+        receipt_id: gist.id.to_string(),
+        source: signal.provenance.source.clone(),
+        key: signal.provenance.key.clone(),
+        tenant: signal.tenant().into(),
+        sku: signal.sku().into(),
+        id: signal.id().into(),
+        r#type: signal.kind().into(),
+        pack: policy.as_ref().map(|policy| policy.pack.clone()),
+        rule: policy.as_ref().map(|policy| policy.rule.clone()),
+        reason: reason.as_deref().map(Into::into),
+        bytes: body.len(),
+        signal: shown,
+        passed_over: *passed_over,
     }
 }
 
@@ -656,6 +716,10 @@ impl Line for Desk {
         self.reply(|inner| async move { inner.reload(said, if_match).await })
     }
 
+    fn tap(&self, asked: TapAsked) -> Result<TapView, Refused> {
+        self.0.tap(asked)
+    }
+
     fn status(&self) -> NodeStatus {
         self.0.known.health.node()
     }
@@ -700,6 +764,13 @@ impl Desk {
     pub async fn has_changed_files(&self) -> bool {
         let configuration = Arc::clone(&self.0.known.configuration);
         tokio::task::spawn_blocking(move || configuration.has_changed()).await.unwrap_or(false)
+    }
+
+    /// Ends looks at signals that nobody asks for any more.
+    pub fn end_forgotten_looks(&self) {
+        if let Some(decided) = &self.0.known.decided {
+            decided.taps.end_forgotten(clock::now());
+        }
     }
 
     /// Shows all metrics, with what is read for them now.

@@ -11,6 +11,7 @@ use crate::jidoka::rules::RulesSource;
 use crate::operator::Tokens;
 use crate::place::ConfigError;
 use crate::ring::Current;
+use crate::tapped::TapRules;
 use crate::view::{Change, ConfigView};
 
 /// The parts that a reload replaces. Cheap to clone.
@@ -24,6 +25,8 @@ pub struct Live {
     pub targets: Current<Targets>,
     pub rulebook: Current<Rulebook>,
     pub telemetry: Current<Telemetry>,
+    /// Whether viewers may look at signals, and what they do not see.
+    pub tap: Current<TapRules>,
 }
 
 impl Live {

@@ -68,6 +68,7 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
         let collecting = (Rc::clone(&collector), heartbeat, gauges);
         let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), collecting, &stop)?;
         tasks.start("clock", tell_of_clock(clock));
+        tasks.start("looks", end_forgotten_looks(desk.clone()));
         tasks.start("reload", reload_on_order(desk.clone(), ready, (plan.reload, plan.watch), service));
         let telling = Telling::new(tracing, &collector, &desk);
         tasks.start("telemetry", Rc::clone(&telling).tell(telemetry));
@@ -136,6 +137,7 @@ async fn reload_on_order(
             Err(
                 why @ (Refused::Unavailable
                 | Refused::Missing(_)
+                | Refused::Forbidden(_)
                 | Refused::Conflict(_)
                 | Refused::Stale(_)
                 | Refused::NotOwned(_)
@@ -160,6 +162,14 @@ async fn file_changes(desk: &Desk, watch: Option<Duration>) {
         if desk.has_changed_files().await {
             return;
         }
+    }
+}
+
+async fn end_forgotten_looks(desk: Desk) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        desk.end_forgotten_looks();
     }
 }
 

@@ -18,8 +18,10 @@ use crate::improvement::Look;
 use crate::kaizen::Format;
 use crate::percent;
 use crate::receipt::ReceiptId;
+use crate::tapped::TapAsked;
 use crate::view::{
     ConfigView, DryRun, GovernorView, NodeStatus, Ordered, Reloaded, RulesView, SignalStatus, StageHealth,
+    TapView,
 };
 
 /// What may be asked of the plane.
@@ -58,6 +60,8 @@ pub trait Line {
     fn configuration(&self) -> ConfigView;
     /// Reads the whole configuration anew, if the one that holds is named in `if_match`.
     fn reload(&self, said: Said, if_match: Option<String>) -> Reply<Reloaded>;
+    /// Signals as they are decided, for who looks.
+    fn tap(&self, asked: TapAsked) -> Result<TapView, Refused>;
     fn health(&self) -> Vec<StageHealth>;
     fn status(&self) -> NodeStatus;
     /// What was measured since the start.
@@ -133,7 +137,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 27] = [
+pub static OPERATIONS: [Operation; 28] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -376,6 +380,19 @@ pub static OPERATIONS: [Operation; 27] = [
         parameters: &[],
         body: Body::Nothing,
         answer: |line, _| Box::pin(async move { shown(&line.kaizen()) }),
+    },
+    Operation {
+        request: "GET /v1/tap",
+        need: Need::Role(Role::Viewer),
+        command: Some("tap"),
+        parameters: &["source", "tenant", "rule", "result", "look"],
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let wanted = query::tap(&asked.query).map_err(Failed::Wrong)?;
+                shown(&line.tap(wanted)?)
+            })
+        },
     },
     Operation {
         request: "GET /v1/config",

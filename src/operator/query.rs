@@ -6,6 +6,8 @@ use crate::event::{Seq, Subject};
 use crate::limits;
 use crate::names::Rule;
 use crate::percent;
+use crate::receipt::ReceiptType;
+use crate::tapped::{TapAsked, TapFilter};
 use crate::variants;
 
 /// The parameters of a request, each once.
@@ -80,6 +82,29 @@ pub fn dead_letters(query: &Query) -> Result<(CaseFilter, Seq, usize), String> {
     let CaseId(after) = after.map_err(|error| format!("`after`: {error}"))?.unwrap_or(CaseId(Seq(0)));
     Ok((filter, after, limit(query)?))
 }
+
+/// Which signals are looked at; or the look that goes on, which has a filter already.
+pub fn tap(query: &Query) -> Result<TapAsked, String> {
+    if let Some(look) = query.get("look") {
+        if query.0.len() > 1 {
+            return Err("`look` stands alone: it has its filter already".into());
+        }
+        let fits = look.len() == 16 && look.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(look, 16).ok().filter(|_| fits);
+        return number.map(TapAsked::Next).ok_or_else(|| "`look` must be the one of an answer before".into());
+    }
+    let result = query.get("result").map(|value| variants::named(value, &ReceiptType::ALL));
+    let rule = query.get("rule").map(|rule| Rule::AtMost(RULE_BYTES).check("rule", rule.as_bytes()));
+    Ok(TapAsked::Begin(TapFilter {
+        source: source(query)?.map(Into::into),
+        tenant: query.get("tenant").map(tenant).transpose()?.map(Into::into),
+        rule: rule.transpose().map_err(|illegal| illegal.to_string())?.map(Into::into),
+        result: result.transpose().map_err(|error| format!("`result` {error}"))?,
+    }))
+}
+
+/// A pack's and a rule's name with a slash between.
+const RULE_BYTES: usize = 2 * limits::NAME_BYTES_MAX + 1;
 
 fn limit(query: &Query) -> Result<usize, String> {
     let Some(value) = query.get("limit") else { return Ok(limits::GOVERNORS_LISTED_MAX) };

@@ -265,6 +265,7 @@ fn refusal(refused: &Refused, method: &Method) -> Answer {
     let status = match refused {
         Refused::Unavailable => return again(&refused.to_string()),
         Refused::Invalid(errors) => return invalid(refused, errors),
+        Refused::Forbidden(_) => StatusCode::FORBIDDEN,
         Refused::Stale(_) => StatusCode::PRECONDITION_FAILED,
         Refused::NotOwned(_) if method != Method::POST => StatusCode::NOT_FOUND,
         Refused::Missing(_) => StatusCode::NOT_FOUND,

@@ -46,6 +46,9 @@ pub enum Refused {
     /// The order does not fit what is there.
     #[error("{0}")]
     Conflict(String),
+    /// Nobody may, here.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// Another node decides on it.
     #[error("{0}")]
     NotOwned(String),

@@ -16,7 +16,7 @@ pub mod commitment;
 use std::fmt;
 use std::sync::Arc;
 
-use strum::{EnumCount, FromRepr, IntoStaticStr, VariantArray};
+use strum::{EnumCount, EnumString, FromRepr, IntoStaticStr, VariantArray};
 
 pub use crate::ids::{ActionId, JournalId, Seq, UnixMillis};
 use crate::signal::Signal;
@@ -93,7 +93,19 @@ impl StateName {
 
 /// What kind of decision a receipt proves. The numbers are part of the stored format and never change.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumCount, FromRepr, IntoStaticStr, VariantArray,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    EnumCount,
+    EnumString,
+    FromRepr,
+    IntoStaticStr,
+    VariantArray,
 )]
 #[strum(serialize_all = "snake_case")]
 #[repr(u8)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 41] = [
+const MAY_KNOW: [(&str, &[&str]); 42] = [
     ("limits", &[]),
     ("trace", &[]),
     ("codec", &[]),
@@ -24,6 +24,7 @@ const MAY_KNOW: [(&str, &[&str]); 41] = [
     ("proof", &[]),
     ("case", &["event", "variants"]),
     ("view", &["signal"]),
+    ("tapped", &["receipt"]),
     ("improvement", &["variants"]),
     ("clock", &["event", "limits"]),
     ("fault", &[]),
@@ -33,7 +34,7 @@ const MAY_KNOW: [(&str, &[&str]); 41] = [
     ("ring", &["clock"]),
     ("disk", &["clock", "descriptors", "limits"]),
     ("framed_log", &["codec", "disk"]),
-    ("config", &["signal", "signature", "limits", "logging", "percent", "place"]),
+    ("config", &["signal", "signature", "limits", "logging", "percent", "place", "tapped"]),
     ("kaizen", &["clock", "case", "limits", "ring", "trace", "variants"]),
     ("service_manager", &[]),
     ("net", &["descriptors", "kaizen", "config", "clock", "limits", "percent"]),
@@ -84,6 +85,7 @@ const LINE: &[&str] = &[
     "receipt",
     "proof",
     "trace",
+    "tapped",
     "view",
     "improvement",
     "clock",

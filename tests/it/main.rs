@@ -44,6 +44,7 @@ mod streams;
 mod supervision;
 #[path = "../support/mod.rs"]
 mod support;
+mod tap;
 mod top;
 mod traces;
 mod wire;
