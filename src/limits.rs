@@ -54,6 +54,18 @@ pub const LOG_LINES_HELD_MAX: usize = 4096;
 /// Files of the log that a configuration may name, and files that one of them wraps through.
 pub const LOG_FILES_MAX: usize = 8;
 pub const LOG_WRAPS_MAX: u32 = 1000;
+/// Bytes of one line of an audit file, so that the last one is found from the end: a record of the log has 64 KiB, and JSON takes
+/// up to six bytes for one of them.
+pub const AUDIT_LINE_BYTES_MAX: usize = 512 * 1024;
+/// How often is looked whether the log has grown: an audit file is read by people and shippers, who do not wait for a line.
+pub const AUDIT_LOOK: Duration = Duration::from_millis(250);
+/// Entries of the log that are looked through before an order to end is heard.
+pub const AUDIT_ENTRIES_ROUND: u64 = 65_536;
+/// Entries of which none is written, before it is kept that they need not be read again: some seconds of reading.
+pub const AUDIT_ENTRIES_NOTED: u64 = 1 << 20;
+/// How long the end of the line waits for audit files that are behind the log; the next start writes the rest. With what the
+/// line takes before it this is less than the ten seconds after which `docker stop` kills.
+pub const AUDIT_END_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of one syslog message: what receivers should take (RFC 5425, 4.3.1).
 pub const SYSLOG_BYTES_MAX: usize = 8192;
 /// How long a syslog receiver is waited for, and the pause before it is connected to again: at first, and at most.
@@ -205,6 +217,10 @@ pub const TELEMETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub const TELEMETRY_LAST: Duration = Duration::from_secs(1);
 /// A longer file is no list of certificates.
 pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Characters of a name in a certificate that the log shows: real ones have some tens.
+pub const CERTIFICATE_NAME_MAX: usize = 256;
+/// Before its end a certificate of this node is warned of when it is loaded: long enough to renew it by hand.
+pub const CERTIFICATE_WARNED: Duration = Duration::from_hours(30 * 24);
 /// Files of TLS are looked at no more often than this.
 pub const TLS_FILES_LOOK: Duration = Duration::from_secs(10);
 /// Spans that may wait for their receiver, whatever is configured: about 100 MB.

@@ -1,4 +1,6 @@
-//! Andon: what was decided, made visible and provable. The transparency log and the scribe that writes it.
+//! Andon: what was decided, made visible and provable. The transparency log, the scribe that writes it, and the
+//! audit file that follows it.
 
+pub mod audit;
 pub mod log;
 pub mod stage;

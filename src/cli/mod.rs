@@ -1,5 +1,6 @@
 //! The commands. One file each; every one ends with 0 done, 1 failed check, 2 usage or configuration, 3 I/O.
 
+mod audit_files;
 mod client;
 mod config;
 mod configured;

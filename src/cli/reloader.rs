@@ -133,15 +133,16 @@ impl Reloader {
         fits(self.kept_for, &config).map_err(one)?;
         changes.extend(changed_packs(&running.parts.rulebook.configured(), &parts.rulebook.configured()));
         let is_changed = |of: &str| changes.iter().any(|change| change.key.starts_with(of));
-        let destinations = telemetry::destinations(&config, |of| {
-            running.destinations.get(of).filter(|_| !is_changed(of)).cloned()
-        });
-        let destinations = destinations.map_err(one)?;
-        let parts = parts.keeping(&running.parts, is_changed);
-        let secrets = running.secrets.reloaded(secrets, &config);
+        let known = |of: &str| running.destinations.get(of).filter(|_| !is_changed(of)).cloned();
+        let mut destinations = Destinations::new();
+        let added = telemetry::log_files(&config, &known, &mut destinations)
+            .and_then(|()| telemetry::syslog_receiver(&config, &known, &mut destinations));
         let is_new =
             |new: &&Arc<Destination>| !running.destinations.values().any(|old| Arc::ptr_eq(old, new));
         let started = Started(destinations.values().filter(is_new).cloned().collect());
+        added.map_err(one)?;
+        let parts = parts.keeping(&running.parts, is_changed);
+        let secrets = running.secrets.reloaded(secrets, &config);
         let reloader = Arc::clone(self);
         Ok(Next { reloader, config, secrets, parts, destinations, started, changes, waits })
     }

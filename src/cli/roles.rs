@@ -2,6 +2,7 @@
 
 use secrecy::ExposeSecret as _;
 
+use super::audit_files::audit;
 use super::parts::parts;
 use super::targets::broker;
 use crate::config::{self, Config, ConfigError, MessageKey, NodeRole, QueueType, Secrets};
@@ -41,7 +42,7 @@ pub fn sharing(firestore: config::Firestore) -> Result<Sharing, ConfigError> {
 
 /// What the node does, with what, and over which queues.
 pub fn role(config: &Config, secrets: &Secrets) -> Result<Role, ConfigError> {
-    let keys = config.proof.as_ref().map(|proof| proof_keys(proof, secrets)).transpose()?;
+    let keys = config.proof.as_ref().map(|proof| proof_keys(proof, config, secrets)).transpose()?;
     let configured = config.broker.as_ref().filter(|_| config.role != NodeRole::All);
     let link = configured.map(|broker| link(broker, secrets)).transpose()?;
     match (config.role, keys, link) {
@@ -52,13 +53,13 @@ pub fn role(config: &Config, secrets: &Secrets) -> Result<Role, ConfigError> {
     }
 }
 
-fn proof_keys(proof: &config::Proof, secrets: &Secrets) -> Result<ProofKeys, ConfigError> {
+fn proof_keys(proof: &config::Proof, config: &Config, secrets: &Secrets) -> Result<ProofKeys, ConfigError> {
     let seed = secrets.get(&proof.log_key)?;
     let log_seed = LogSeed::from_hex(seed.expose_secret()).ok_or_else(|| {
         ConfigError::new(&proof.log_key.place, "the log's signing key: it is not 32 bytes in hex")
             .hint(proof.log_key.advice())
     })?;
-    Ok(ProofKeys { receipt_secret: secrets.get(&proof.receipt_secret)?, log_seed })
+    Ok(ProofKeys { receipt_secret: secrets.get(&proof.receipt_secret)?, log_seed, audit: audit(config) })
 }
 
 fn link(configured: &config::Broker, secrets: &Secrets) -> Result<Link, ConfigError> {

@@ -9,10 +9,10 @@ use clap::Args;
 use super::configured::Configured;
 use super::output::Failure;
 use super::parts::parts;
-use super::privacy;
 use super::reloader::Reloader;
 use super::roles::{role, sharing};
 use super::telemetry::{self, Destinations};
+use super::{audit_files, privacy};
 use crate::andon::log::LogError;
 use crate::config::{Config, ConfigError, Missing, Secrets};
 use crate::disk::{self, Closed, NotPrivate, RealDisk};
@@ -40,8 +40,12 @@ impl Serve {
     pub fn run(self, orders: &SystemOrders) -> Result<(), Failure> {
         let config = self.configured.load(self.role.clone())?;
         logging::configure(telemetry::log_settings(&config));
-        let destinations = telemetry::destinations(&config, |_| None)?;
+        let mut destinations = Destinations::new();
+        telemetry::log_files(&config, &|_: &str| None, &mut destinations)?;
         logging::send_to(destinations.values().cloned().collect());
+        telemetry::syslog_receiver(&config, &|_: &str| None, &mut destinations)?;
+        logging::send_to(destinations.values().cloned().collect());
+        audit_files::look_at_audit_files(&config)?;
         self.run_with(&config, destinations, orders).map_err(Failure::logged)
     }
 
@@ -145,6 +149,7 @@ impl From<ServeError> for Failure {
             | ServeError::Clock
             | ServeError::BeginsNow { .. }
             | ServeError::Recovery(RecoveryError::Log(LogError::OtherKey { .. }))
+            | ServeError::Audit(_)
             | ServeError::Odd { .. } => Self::usage(error.to_string()),
             ServeError::TooOften { .. } => Self::check(error.to_string()),
             ServeError::DataDir { .. }

@@ -37,26 +37,18 @@ pub fn telemetry(config: &Config, secrets: &Secrets) -> Result<Telemetry, Config
 /// Where events go beside standard error, by the keys that say so.
 pub type Destinations = BTreeMap<String, Arc<Destination>>;
 
-/// All of them; each that is not `known` has a thread from here on.
-pub fn destinations(
-    config: &Config,
-    known: impl Fn(&str) -> Option<Arc<Destination>>,
-) -> Result<Destinations, ConfigError> {
-    let mut all = Destinations::new();
-    let added = add_destinations(config, &known, &mut all);
-    if added.is_err() {
-        // Nobody will send anything to those that were started.
-        all.iter().filter(|(key, _)| known(key).is_none()).for_each(|(_, started)| started.end());
-    }
-    added.map(|()| all)
-}
-
-fn add_destinations(
+/// Adds the files that events go to; each that is not `known` has a thread from here on.
+pub fn log_files(
     config: &Config,
     known: &impl Fn(&str) -> Option<Arc<Destination>>,
     all: &mut Destinations,
 ) -> Result<(), ConfigError> {
     for file in &config.logging.files {
+        let content = match file.content {
+            LogContent::All => Content::All,
+            LogContent::Tls => Content::Tls,
+            LogContent::Audit => continue,
+        };
         let wrong =
             |error: io::Error| ConfigError::new(&file.place, format!("{}: {error}", file.path.display()));
         let key = config::log_file_key(&file.path);
@@ -65,25 +57,29 @@ fn add_destinations(
         } else {
             let LogFile { path, max_bytes, max_files, .. } = file.clone();
             let writer = logging::LogFile::new(FilePlan { path, max_bytes, max_files }).map_err(wrong)?;
-            let content = match file.content {
-                LogContent::All => Content::All,
-                LogContent::Tls => Content::Tls,
-            };
             Destination::start("log-file", "logs", content, writer).map_err(wrong)?
         };
         all.insert(key, destination);
     }
-    if let Some(section) = &config.logging.syslog {
-        let key = "logging.syslog".to_owned();
-        let destination = if let Some(known) = known(&key) {
-            known
-        } else {
-            let writer = logging::Syslog::new(syslog(section, &config.name)?);
-            Destination::start("syslog", "syslog", Content::All, writer)
-                .map_err(|error| ConfigError::new(&section.place, error.to_string()))?
-        };
-        all.insert(key, destination);
-    }
+    Ok(())
+}
+
+/// Adds the receiver of syslog. What is told of its certificate goes to the files.
+pub fn syslog_receiver(
+    config: &Config,
+    known: &impl Fn(&str) -> Option<Arc<Destination>>,
+    all: &mut Destinations,
+) -> Result<(), ConfigError> {
+    let Some(section) = &config.logging.syslog else { return Ok(()) };
+    let key = "logging.syslog".to_owned();
+    let destination = if let Some(known) = known(&key) {
+        known
+    } else {
+        let writer = logging::Syslog::new(syslog(section, &config.name)?);
+        Destination::start("syslog", "syslog", Content::All, writer)
+            .map_err(|error| ConfigError::new(&section.place, error.to_string()))?
+    };
+    all.insert(key, destination);
     Ok(())
 }
 

@@ -196,16 +196,28 @@ impl Effective {
             key: key.clone(),
             before: self.0.get(key).cloned(),
             after: new.0.get(key).cloned(),
-            applies: applies(key),
+            applies: self.applies(new, key),
         };
         changed.map(change).collect()
+    }
+
+    /// When another value of a key holds. A file that follows the log is opened with the log.
+    fn applies(&self, new: &Self, key: &str) -> Applies {
+        let file = key.starts_with("logging.file[").then(|| key.rsplit_once('.')).flatten();
+        let is_audit = |set: &Self, file: &str| {
+            set.0.get(&format!("{file}.content")).is_some_and(|entry| entry.value == "audit")
+        };
+        match file {
+            Some((file, _)) if is_audit(self, file) || is_audit(new, file) => Applies::AtStart,
+            Some(_) | None => applies(key),
+        }
     }
 
     /// What holds once `new` was read: all of it but for what waits for the next start.
     #[must_use]
     pub fn reloaded(&self, new: &Self) -> Self {
         let of = |set: &Self, wanted: Applies| {
-            let kept = set.0.iter().filter(|(key, _)| applies(key) == wanted);
+            let kept = set.0.iter().filter(|(key, _)| self.applies(new, key) == wanted);
             kept.map(|(key, entry)| (key.clone(), entry.clone())).collect::<Vec<_>>()
         };
         Self(of(self, Applies::AtStart).into_iter().chain(of(new, Applies::AtOnce)).collect())
@@ -370,6 +382,21 @@ mod tests {
         let waits: Vec<_> = held.changes(&new).into_iter().map(|change| change.key).collect();
         assert_eq!(waits, ["dedup.hours", "ingress.threads", "node.name"], "they wait until the next start");
         assert_eq!(new.changes(&new), []);
+    }
+
+    #[test]
+    fn an_audit_file_waits_for_the_next_start_and_others_do_not() {
+        let file = |content: &str| format!("[[logging.file]]\npath = \"a.log\"\ncontent = \"{content}\"\n");
+        let when = |old: &str, new: &str| {
+            let (old, new) = (effective(&[&file(old)]), effective(&[&file(new)]));
+            let changed = old.changes(&new).remove(0);
+            let waits = !old.reloaded(&new).changes(&new).is_empty();
+            (changed.key, changed.applies, waits)
+        };
+        let key = || "logging.file[a.log].content".to_owned();
+        assert_eq!(when("all", "tls"), (key(), Applies::AtOnce, false));
+        assert_eq!(when("all", "audit"), (key(), Applies::AtStart, true));
+        assert_eq!(when("audit", "all"), (key(), Applies::AtStart, true));
     }
 
     #[test]

@@ -315,6 +315,7 @@ pub struct Logging {
 pub struct LogFile {
     pub path: Spanned<FilePath>,
     pub content: Key<LogContent>,
+    pub receipts: Key<LogReceipts>,
     pub max_bytes: Key<Number<1024, { u32::MAX }>>,
     pub max_files: Key<Number<1, LOG_WRAPS_MAX>>,
 }
@@ -323,7 +324,15 @@ pub struct LogFile {
 #[serde(rename_all = "lowercase")]
 pub enum LogContent {
     All,
+    Audit,
     Tls,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogReceipts {
+    All,
+    Acts,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::layer::{self, LogContent, LogFormat, SyslogFraming, SyslogTransport};
+use super::layer::{self, LogContent, LogFormat, LogReceipts, SyslogFraming, SyslogTransport};
 use super::layers::{Layers, Set, optional, place_of, set};
 use super::opentelemetry::TlsFiles;
 use crate::limits::LOG_FILES_MAX;
@@ -23,6 +23,8 @@ pub struct Logging {
 pub struct LogFile {
     pub path: PathBuf,
     pub content: LogContent,
+    /// Of the content `audit`.
+    pub receipts: LogReceipts,
     pub max_bytes: u64,
     pub max_files: u32,
     pub place: Place,
@@ -61,16 +63,23 @@ impl Layers {
     fn log_files(&self) -> Result<Vec<LogFile>, ConfigError> {
         let mut files: Vec<LogFile> = Vec::new();
         for (text, table) in self.tables(|l| &l.logging.file) {
-            let layer::LogFile { path, content, max_bytes, max_files } = table.get_ref();
+            let layer::LogFile { path, content, receipts, max_bytes, max_files } = table.get_ref();
             let place = place_of(text, table);
             let path = set(text, path).value.0;
             if files.iter().any(|other| other.path == path) {
                 let what = format!("{} is written twice", path.display());
                 return Err(ConfigError::new(&place, what).hint("give each file a path of its own"));
             }
+            let content = optional(text, content.as_ref()).map_or(LogContent::All, |set| set.value);
+            let receipts = optional(text, receipts.as_ref());
+            if let Some(set) = receipts.as_ref().filter(|_| content != LogContent::Audit) {
+                let what = "`receipts` means nothing without `content = \"audit\"`";
+                return Err(ConfigError::new(&set.place, what).hint("remove it, or write that content"));
+            }
             files.push(LogFile {
                 path,
-                content: optional(text, content.as_ref()).map_or(LogContent::All, |set| set.value),
+                content,
+                receipts: receipts.map_or(LogReceipts::All, |set| set.value),
                 max_bytes: optional(text, max_bytes.as_ref()).map_or(MAX_BYTES, |set| set.value.0).into(),
                 max_files: optional(text, max_files.as_ref()).map_or(MAX_FILES, |set| set.value.0),
                 place,

@@ -39,8 +39,8 @@ pub use actions::{Action, ActionKind, Webhook};
 pub use broker::{Broker, MessageKey, Tls};
 pub use effective::{Applies, Changed, Effective, Entry, log_file_key};
 pub use layer::{
-    Entitled, LogContent, LogFormat, NodeRole, OtlpProtocol, QueueType, SyslogFraming, SyslogTransport,
-    TokenRole,
+    Entitled, LogContent, LogFormat, LogReceipts, NodeRole, OtlpProtocol, QueueType, SyslogFraming,
+    SyslogTransport, TokenRole,
 };
 use layer::{FilePath, Layer};
 use layers::Layers;

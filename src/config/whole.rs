@@ -10,9 +10,9 @@ use super::actions::Action;
 use super::broker::Broker;
 use super::effective::Effective;
 use super::ingress::Connections;
-use super::layer::{Backend, Entitled, FilePath, Key, Layer, NodeRole, Positive, Profile};
+use super::layer::{Backend, Entitled, FilePath, Key, Layer, LogContent, NodeRole, Positive, Profile};
 use super::layers::{Layers, Set, name};
-use super::logging::Logging;
+use super::logging::{LogFile, Logging};
 use super::opentelemetry::OpenTelemetry;
 use super::packs::Policy;
 use super::prometheus::Prometheus;
@@ -135,6 +135,13 @@ impl Config {
             warnings,
             ..
         } = new;
+        // A file that follows the log is opened with the log.
+        let is_audit = |file: &&LogFile| file.content == LogContent::Audit;
+        let follows =
+            |file: &LogFile| self.logging.files.iter().filter(is_audit).any(|audit| audit.path == file.path);
+        let others = logging.files.iter().filter(|file| !is_audit(file) && !follows(file));
+        let files = others.chain(self.logging.files.iter().filter(is_audit)).cloned().collect();
+        let logging = Logging { files, ..logging };
         Self {
             tokens,
             entitled,

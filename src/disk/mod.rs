@@ -13,6 +13,7 @@ pub mod mount;
 mod private;
 mod real;
 mod storage;
+mod wrapping;
 
 use std::io;
 use std::path::Path;
@@ -23,6 +24,7 @@ pub use disposer::{Disposer, set_aside};
 pub use private::{Closed, NotPrivate, keep_private};
 pub use real::{DataLock, RealDisk, instead_of_a_directory};
 pub use storage::{Disk, File};
+pub use wrapping::{FileId, numbered, open_lines, wrap};
 
 /// Makes bytes durable that were read from `at` and may be in the page cache only. A sync alone proves nothing: it
 /// speaks of pages that are dirty, and after a failed write-back they are clean. Written again they are dirty, so the

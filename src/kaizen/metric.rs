@@ -301,6 +301,9 @@ table! {
     CheckpointAge: Gauge, "gemba_checkpoint_age_seconds", Seconds, [], Deciding,
         "Time since the last signed checkpoint.",
         "Grows on an idle node: alert only while signals come.";
+    AuditLag: Gauge, "gemba_audit_lag_receipts", None, [], Deciding,
+        "Receipts in the transparency log that are not in each audit file yet; 0 where none is configured.",
+        "Above 0 for minutes: a file cannot be written, or receipts come faster than its disk takes them. operations.md, The audit file.";
     ClockOffset: Gauge, "gemba_clock_offset_seconds", Seconds, [], Every,
         "Wall clock minus the journal's time.",
         "Near 0. See operations.md, A clock that jumps.";

@@ -132,12 +132,20 @@ impl Bad {
     }
 }
 
-const ALERTS: [Alert; 20] = [
+const ALERTS: [Alert; 21] = [
     alert("GembaUnwell", Metric::SystemStatus, "NAME", Bad::Above(0.0), "1m", Severity::Critical),
     alert(
         "GembaRestarted",
         Metric::Restarts,
         "increase(NAME[10m])",
+        Bad::Above(0.0),
+        "0m",
+        Severity::Warning,
+    ),
+    alert(
+        "GembaAuditLags",
+        Metric::AuditLag,
+        "min_over_time(NAME[15m])",
         Bad::Above(0.0),
         "0m",
         Severity::Warning,

@@ -16,6 +16,7 @@ use super::sharing::Elsewhere;
 use super::start::Start;
 use super::threads::{self, Stop};
 use super::wiring::{DecidingEnds, wire_log_writer};
+use crate::andon::audit::{AuditFollower, AuditLag};
 use crate::andon::log::{Log, Reader, ReceiptKey, SEGMENT_BYTES};
 use crate::andon::stage as scribe;
 use crate::clock;
@@ -42,6 +43,7 @@ pub struct Recovered {
     cases: Cases,
     /// What the scribe will tell.
     pub marks: scribe::Marks,
+    audit: Vec<AuditFollower>,
 }
 
 /// The threads of a run.
@@ -50,6 +52,7 @@ pub struct Deciding {
     scribe: (JoinHandle<()>, Stop),
     log_writer: (JoinHandle<()>, Stop),
     keeper: (JoinHandle<()>, Stop),
+    audit: (Vec<JoinHandle<()>>, Stop),
 }
 
 impl Recovered {
@@ -78,7 +81,13 @@ impl Recovered {
         compiled.hold(opened.watermark, &rules);
         let zero = || Mark::new(0);
         let marks = scribe::Marks { size: zero(), written: zero(), checkpoint: Mark::new(clock::millis()) };
-        Ok(Self { opened, rules, compiled, reader, followups, cases, marks })
+        let audit = keys.audit.iter().map(|plan| {
+            let data_dir = (Arc::clone(disk), settings.data_dir.as_path());
+            let mut follower = AuditFollower::new(plan.clone(), reader.clone(), marks.size.clone(), data_dir);
+            follower.resume().map(|()| follower)
+        });
+        let audit = audit.collect::<Result<_, _>>()?;
+        Ok(Self { opened, rules, compiled, reader, followups, cases, marks, audit })
     }
 
     /// Events up to here are in the state.
@@ -104,6 +113,12 @@ impl Recovered {
         }
     }
 
+    /// How far audit files are behind the log.
+    #[must_use]
+    pub fn audit_lag(&self) -> AuditLag {
+        AuditLag::new(self.marks.size.clone(), &self.audit)
+    }
+
     /// Starts the threads; `tenures` has one for each shard where the state is shared. Returns what operators may see.
     pub fn start(
         self,
@@ -113,7 +128,7 @@ impl Recovered {
         (tenures, elsewhere): (Vec<PartitionOwnership>, Elsewhere),
         collector: &mut Collector,
     ) -> Result<(Deciding, Decided), ServeError> {
-        let Self { opened, rules, compiled, reader, followups, cases, marks: scribe_marks } = self;
+        let Self { opened, rules, compiled, reader, followups, cases, marks: scribe_marks, audit } = self;
         let Opened { store, governors, watermark, held, log, logged, rules: _ } = opened;
         let settings = start.settings;
         // One half for the thread, one for who ends it.
@@ -142,6 +157,16 @@ impl Recovered {
         let (ended, told) = stop();
         let scribe = spawn("scribe", tell, move || Ok(threads::scribe(stage, &sleeper, &told)?))?;
         let scribe = (scribe, ended);
+
+        let (ended, told) = stop();
+        let audit = audit.into_iter().map(|follower| {
+            let told = told.clone();
+            spawn("audit", tell, move || {
+                threads::audit(follower, &told);
+                Ok(())
+            })
+        });
+        let audit = (audit.collect::<Result<_, _>>()?, ended);
 
         let (ports, sleeper) = keeper;
         let settled = Tide::of(marks.settled.clone());
@@ -187,7 +212,7 @@ impl Recovered {
             })?);
         }
         let decided = Decided { reader, followups, cases, states, compiled, elsewhere, settled, taps };
-        Ok((Deciding { shards: (shard_threads, ended), scribe, log_writer, keeper }, decided))
+        Ok((Deciding { shards: (shard_threads, ended), scribe, log_writer, keeper, audit }, decided))
     }
 }
 
@@ -203,12 +228,17 @@ impl Deciding {
             stop.finish.turn_on();
             joining.join(thread);
         }
+        let (files, stop) = self.audit;
+        stop.finish.turn_on();
+        for file in files {
+            joining.join(file);
+        }
     }
 
     /// Waits for threads that were abandoned.
     pub fn abandoned(self) {
         let rest = [self.scribe, self.log_writer, self.keeper].map(|(thread, _)| thread);
-        self.shards.0.into_iter().chain(rest).for_each(join);
+        self.shards.0.into_iter().chain(rest).chain(self.audit.0).for_each(join);
     }
 }
 

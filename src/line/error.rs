@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::recovery::RecoveryError;
 use super::supervisor::RESTARTS_MAX;
+use crate::andon::audit::AuditError;
 use crate::andon::log::LogError;
 use crate::descriptors::{self, TooFew};
 use crate::event::{Seq, UnixMillis};
@@ -46,6 +47,8 @@ pub enum ServeError {
     Journal(#[from] Fatal),
     #[error("the transparency log stopped: {0}")]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error("the state store stopped: {0}")]
     Store(#[from] StoreError),
     #[error("the publisher stopped: {0}")]
@@ -103,6 +106,7 @@ impl ServeError {
             ),
             Self::Recovery(RecoveryError::Log(LogError::OtherKey { .. })) => Some(LOG_KEY),
             Self::BeginsNow { .. } => Some("set the clock of the machine, and start again"),
+            Self::Audit(error) => Some(error.hint()),
             Self::Odd { .. } => Some(
                 "move it away and start again, after putting back what it stands for; to keep data on another disk, mount that, or \
                  set `node.data_dir`: what a link leads to is neither locked nor closed to others",

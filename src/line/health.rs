@@ -3,6 +3,7 @@
 use super::broker::Broker;
 use super::ingress_threads::Connections;
 use super::sharing;
+use crate::andon::audit::AuditLag;
 use crate::clock;
 use crate::diagnostics;
 use crate::event::Seq;
@@ -22,6 +23,8 @@ pub struct Health {
     pub journal: journal::Marks,
     /// When the last checkpoint was signed, by [`clock::millis`]; an edge has none.
     pub checkpoint: Option<Mark>,
+    /// An edge has none.
+    pub audit: Option<AuditLag>,
     /// Bytes written, by file.
     pub written: Vec<(&'static str, Mark)>,
     pub ready: Switch,
@@ -94,6 +97,9 @@ impl Health {
         if let Some(checkpoint) = &self.checkpoint {
             let age = clock::millis().saturating_sub(checkpoint.read()) as f64 / 1000.0;
             readings.set(Metric::CheckpointAge, &[], age);
+        }
+        if let Some(audit) = &self.audit {
+            readings.count(Metric::AuditLag, &[], audit.receipts());
         }
         for (file, mark) in &self.written {
             readings.count(Metric::DiskWritten, &[*file], mark.read());

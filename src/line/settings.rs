@@ -9,6 +9,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretBox, SecretSlice};
 
 use super::live::{Configuration, Live};
+use crate::andon::audit::AuditPlan;
 use crate::descriptors;
 use crate::ingress::client_address::TrustedProxies;
 use crate::jidoka::store::Retention;
@@ -128,12 +129,14 @@ pub enum Role {
     Processor(ProofKeys, Link),
 }
 
-/// What receipts and log are signed with.
+/// What receipts and log are signed with, and where receipts are written beside the log.
 #[derive(Debug)]
 pub struct ProofKeys {
     /// Secret of the receipts' HMAC.
     pub receipt_secret: SecretSlice<u8>,
     pub log_seed: LogSeed,
+    /// Files that have the receipts.
+    pub audit: Vec<AuditPlan>,
 }
 
 impl Role {

@@ -24,6 +24,7 @@ use super::telling::Tracing;
 use super::threads::Stop;
 use super::wiring::{DecidingEnds, Gauge, IngressEnds, Wiring, wire};
 use super::{cores, identity, measured, outbound, sharing};
+use crate::andon::audit::AuditLag;
 use crate::clock;
 use crate::event::{JournalId, Seq};
 use crate::kaizen::{Collector, Heartbeat};
@@ -60,6 +61,7 @@ struct Follows {
     broker: Option<Broker>,
     /// When the last checkpoint was signed, and how much the log has written.
     log: Option<(Mark, Mark)>,
+    audit: Option<AuditLag>,
     /// Of a processor that shares its state.
     state: Option<share::Marks>,
     shared: Shared,
@@ -120,23 +122,23 @@ impl Line {
             clock: journal_clock::Marks::default(),
             drain: stops.drain.clone(),
         };
-        let Follows { follower, watermark, seen, decided, broker, log, state, shared } = match &settings.role
-        {
-            Role::Edge(link) => {
-                by_publishing(start, link, lineage.id, (&mut lanes, &marks), collector.heartbeat())?
-            }
-            Role::All(keys) | Role::Processor(keys, _) => {
-                let link = (&stops, &busy, &tell);
-                by_deciding(
-                    start,
-                    (keys, lineage.id),
-                    (deciding, &mut ingress),
-                    &marks,
-                    link,
-                    &mut collector,
-                )?
-            }
-        };
+        let Follows { follower, watermark, seen, decided, broker, log, audit, state, shared } =
+            match &settings.role {
+                Role::Edge(link) => {
+                    by_publishing(start, link, lineage.id, (&mut lanes, &marks), collector.heartbeat())?
+                }
+                Role::All(keys) | Role::Processor(keys, _) => {
+                    let link = (&stops, &busy, &tell);
+                    by_deciding(
+                        start,
+                        (keys, lineage.id),
+                        (deciding, &mut ingress),
+                        &marks,
+                        link,
+                        &mut collector,
+                    )?
+                }
+            };
         let connections = Connections::new(settings.http_threads(), budget.connections);
         let mut written = vec![("journal", marks.written.clone())];
         written.extend(log.as_ref().map(|(_, written)| ("log", written.clone())));
@@ -145,6 +147,7 @@ impl Line {
             role: settings.role.as_str(),
             journal: marks.clone(),
             checkpoint: log.map(|(checkpoint, _)| checkpoint),
+            audit,
             written,
             ready: Switch::new(),
             began: zero(),
@@ -318,6 +321,7 @@ fn by_publishing(
         decided: None,
         broker: Some(Broker::Publisher(marks)),
         log: None,
+        audit: None,
         state: None,
         shared: None,
     })
@@ -351,6 +355,7 @@ fn by_deciding(
     };
     let (watermark, seen) = (recovered.watermark(), recovered.seen(settings));
     let log = (recovered.marks.checkpoint.clone(), recovered.marks.written.clone());
+    let audit = recovered.audit_lag();
     let elsewhere = sharing::Elsewhere(asks.zip(state.clone()));
     let line = (marks, &stops.abandon, tell);
     let (deciding, decided) = recovered.start(start, ends, line, (tenures, elsewhere), collector)?;
@@ -361,6 +366,7 @@ fn by_deciding(
         decided: Some(decided),
         broker: front::broker_marks(settings),
         log: Some(log),
+        audit: Some(audit),
         state,
         shared,
     })

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::andon::audit::AuditFollower;
 use crate::andon::log::{LogError, Sealed};
 use crate::andon::stage as scribe;
 use crate::clock;
@@ -12,7 +13,7 @@ use crate::jidoka::store::{Keeper, StoreError};
 use crate::kaizen::Heartbeat;
 use crate::kanban::journal::WriteError;
 use crate::kanban::stage::{self as journal, Fatal, Turn};
-use crate::limits::JOURNAL_SEAL_AFTER;
+use crate::limits::{AUDIT_END_WAIT, AUDIT_LOOK, JOURNAL_SEAL_AFTER};
 use crate::ring::{Mark, Receiver, Sender, Sleeper, Switch};
 
 /// How a stage is told to end.
@@ -124,3 +125,28 @@ pub fn keeper(
     }
     Ok(())
 }
+
+/// Writes an audit file. It has no heartbeat: a disk that hangs under it must not look like a line that does not turn.
+pub fn audit(mut follower: AuditFollower, stop: &Stop) {
+    let mut give_up = None;
+    while !stop.abandon.is_on() {
+        // Asked before the look: what is in the log by then is written.
+        let is_last = stop.finish.is_on();
+        let now = clock::now();
+        let worked = follower.turn(now);
+        if is_last {
+            let is_over = now >= *give_up.get_or_insert(now + AUDIT_END_WAIT);
+            if follower.is_level() || follower.is_failing() || is_over {
+                return follower.end();
+            }
+        } else if !worked {
+            let until = now + AUDIT_LOOK;
+            while clock::now() < until && !stop.finish.is_on() && !stop.abandon.is_on() {
+                std::thread::sleep(AUDIT_STEP);
+            }
+        }
+    }
+}
+
+/// Orders to end are heard within this.
+const AUDIT_STEP: Duration = Duration::from_millis(25);

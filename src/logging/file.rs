@@ -2,15 +2,12 @@
 //! are `name.1`, `name.2` and so on. A line is written whole or not at all: what a full disk cuts off is taken back, and what a
 //! crash left without its end is cut off at the next start.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use super::destination::{Line, Write};
+use crate::disk::{FileId, open_lines, wrap};
 
 /// Where lines go, and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +24,7 @@ struct Opened {
     file: File,
     bytes: u64,
     /// What the name stood for when it was opened.
-    id: (u64, u64),
+    id: FileId,
 }
 
 /// Writes one file after the other.
@@ -52,7 +49,7 @@ impl LogFile {
     /// The open file; another one where somebody has renamed or removed it.
     fn opened(&mut self) -> io::Result<&mut Opened> {
         let is_there = self.opened.as_ref().is_some_and(|opened| {
-            fs::metadata(&self.plan.path).is_ok_and(|found| (found.dev(), found.ino()) == opened.id)
+            fs::metadata(&self.plan.path).is_ok_and(|found| FileId::new(&found) == opened.id)
         });
         if !is_there {
             self.opened = None;
@@ -80,7 +77,8 @@ impl LogFile {
                 count += 1;
             }
             if count == 0 {
-                self.wrap()?;
+                self.opened = None;
+                wrap(&self.plan.path, self.plan.max_files)?;
                 continue;
             }
             opened.append(&text)?;
@@ -88,22 +86,6 @@ impl LogFile {
             rest = &rest[count..];
         }
         Ok(())
-    }
-
-    /// The open file becomes the first of the older ones; the oldest goes.
-    fn wrap(&mut self) -> io::Result<()> {
-        self.opened = None;
-        let path = &self.plan.path;
-        if self.plan.max_files <= 1 {
-            return fs::remove_file(path);
-        }
-        for number in (1..self.plan.max_files - 1).rev() {
-            match fs::rename(numbered(path, number), numbered(path, number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-        }
-        fs::rename(path, numbered(path, 1))
     }
 }
 
@@ -143,24 +125,11 @@ impl Opened {
     }
 }
 
-fn numbered(path: &Path, number: u32) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(format!(".{number}"));
-    name.into()
-}
-
 /// Opens a regular file to append to it, and cuts off a last line that has no end. What is not a line of ours is ended instead: the
 /// file may have been somebody else's.
 fn open(path: &Path) -> io::Result<Opened> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW).bits().cast_signed();
-    let mut options = OpenOptions::new();
-    let options = options.read(true).append(true).create(true).mode(0o600).custom_flags(flags);
-    let mut file = options.open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let id = (found.dev(), found.ino());
+    let (mut file, found) = open_lines(path, true)?;
+    let id = FileId::new(&found);
     let (whole, torn) = last_line(&mut file, found.len())?;
     let mut bytes = found.len();
     if OURS.starts_with(&torn) || torn.starts_with(OURS) {
@@ -194,6 +163,7 @@ mod tests {
     use tracing::Level;
 
     use super::*;
+    use crate::disk::numbered;
     use crate::event::UnixMillis;
 
     fn lines(from: u32, count: u32) -> Vec<Line> {

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::ExposeSecret;
 
+use super::certificate::CertificateFacts;
 use super::tls;
 use crate::clock::{self, Instant};
 use crate::config::secret::SecretRef;
@@ -33,7 +36,7 @@ pub struct ClientFiles {
 impl ClientFiles {
     /// # Errors
     /// What is wrong, and where that file is named.
-    pub fn read(&self) -> Result<Arc<ClientConfig>, ConfigError> {
+    pub fn read(&self) -> Result<Loaded, ConfigError> {
         let whom = &self.whom;
         let read = |(path, place): &(PathBuf, Place)| {
             let content = file::content(path, CA_BYTES_MAX);
@@ -43,13 +46,42 @@ impl ClientFiles {
         let cert = self.identity.as_ref().map(|(cert, _)| read(cert)).transpose()?;
         let key = self.identity.as_ref().map(|(_, key)| key.read()).transpose()?;
         let identity = cert.as_deref().zip(key.as_ref().map(ExposeSecret::expose_secret));
-        tls::client_with(ca.as_deref(), identity, self.protocols).map_err(|why| {
+        let config = tls::client_with(ca.as_deref(), identity, self.protocols).map_err(|why| {
             let place = match (&why, &self.identity, &self.ca) {
                 (tls::TlsError::Identity(_), Some(((_, place), _)), _) | (_, _, Some((_, place))) => place,
                 (_, _, None) => &self.place,
             };
             ConfigError::new(place, format!("{whom}: {why}"))
-        })
+        })?;
+        let own = cert.as_deref().and_then(|pem| CertificateDer::pem_slice_iter(pem).next()?.ok());
+        Ok(Loaded { config, own: own.as_ref().and_then(CertificateFacts::read) })
+    }
+
+    /// The client's own certificate was loaded, where it has one.
+    fn tell(&self, own: Option<&CertificateFacts>) {
+        let Some(own) = own else { return };
+        let CertificateFacts { subject, issuer, serial, not_after, .. } = own;
+        let whom = self.whom.as_str();
+        tracing::info!(
+            target: "gemba::tls",
+            whom,
+            subject,
+            issuer,
+            serial,
+            not_after,
+            "a certificate of this node was loaded"
+        );
+        if own.ends_soon(clock::wall()) {
+            tracing::warn!(
+                target: "gemba::tls",
+                whom,
+                subject,
+                issuer,
+                serial,
+                not_after,
+                "a certificate of this node ends within 30 days, or has ended: renew it"
+            );
+        }
     }
 
     fn stamps(&self) -> [Option<Stamp>; 3] {
@@ -57,6 +89,14 @@ impl ClientFiles {
         let key = self.identity.as_ref().and_then(|(_, key)| key.path());
         [self.ca.as_ref().map(|(path, _)| path.as_path()), cert, key].map(|path| path.and_then(Stamp::of))
     }
+}
+
+/// What the files gave.
+#[derive(Debug)]
+pub struct Loaded {
+    config: Arc<ClientConfig>,
+    /// What the client's own certificate says, where it has one that can be read.
+    own: Option<CertificateFacts>,
 }
 
 /// What tells one content of a file from another.
@@ -100,7 +140,8 @@ impl ClientTls {
     pub fn new(files: ClientFiles) -> Result<Self, ConfigError> {
         // Looked at before they are read: what changes in between is seen at the next look.
         let stamps = files.stamps();
-        let config = files.read()?;
+        let Loaded { config, own } = files.read()?;
+        files.tell(own.as_ref());
         let held = Mutex::new(Held { config, stamps, looked: clock::now(), is_told: false });
         Ok(Self { files, held })
     }
@@ -123,9 +164,10 @@ impl ClientTls {
         }
         let whom = self.files.whom.as_str();
         match self.files.read() {
-            Ok(config) => {
+            Ok(Loaded { config, own }) => {
                 (held.stamps, held.config, held.is_told) = (stamps, config, false);
                 tracing::info!(target: "gemba::tls", whom, "files of TLS were read anew");
+                self.files.tell(own.as_ref());
             }
             // The stamps stay, so that they are read again.
             Err(error) if !std::mem::replace(&mut held.is_told, true) => {

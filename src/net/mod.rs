@@ -4,6 +4,7 @@ pub mod address;
 pub mod amqp;
 pub mod answer;
 pub mod backoff;
+pub mod certificate;
 pub mod client;
 pub mod client_tls;
 mod duplex;

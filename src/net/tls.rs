@@ -7,6 +7,9 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use tracing::Level;
+
+use super::certificate::CertificateFacts;
 
 /// Why no client can be made.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +74,26 @@ pub fn client_with(
 
 /// A connection to `host` is encrypted.
 pub fn tell_of_handshake(host: &str, connection: &rustls::ClientConnection) {
+    if !tracing::event_enabled!(target: "gemba::tls", Level::DEBUG) {
+        return;
+    }
     let protocol = connection.protocol_version().and_then(|version| version.as_str());
     let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
     let resumed = connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
-    tracing::debug!(target: "gemba::tls", host, protocol, suite, resumed, "a TLS handshake succeeded");
+    let peer = connection.peer_certificates().and_then(|chain| CertificateFacts::read(chain.first()?));
+    let peer = peer.as_ref();
+    tracing::debug!(
+        target: "gemba::tls",
+        host,
+        protocol,
+        suite,
+        resumed,
+        subject = peer.map(|peer| peer.subject.as_str()),
+        issuer = peer.map(|peer| peer.issuer.as_str()),
+        serial = peer.map(|peer| peer.serial.as_str()),
+        not_after = peer.map(|peer| peer.not_after.as_str()),
+        "a TLS handshake succeeded"
+    );
 }
 
 /// A connection to `host` is not encrypted, and so is none.

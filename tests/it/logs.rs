@@ -134,12 +134,16 @@ fn levels_change_while_the_node_runs() {
 fn handshakes_have_a_file_of_their_own_whatever_the_levels_say() {
     let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
     std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
-    let target = Target::wrapped(|_| Does::Answer(200), served(authority.server(false)));
+    let soon = (jiff::Timestamp::now() + Duration::from_hours(10 * 24)).to_string()[..10].to_owned();
+    let part = |from: usize, to: usize| soon[from..to].parse::<u8>().unwrap();
+    let until = (2000 + i32::from(part(2, 4)), part(5, 7), part(8, 10));
+    authority.write_until(dir.path(), "client", &["n1"], until);
+    let target = Target::wrapped(|_| Does::Answer(200), served(authority.server(true)));
     let section = format!(
         "[logging]\nlevel = \"error\"\n[[logging.file]]\npath = \"tls.log\"\ncontent = \"tls\"\n\
          [[logging.file]]\npath = \"gemba.log\"\n\
          [prometheus]\nremote_write_url = \"https://{0}/hook\"\ninterval_seconds = 1\n\
-         [prometheus.remote_write_tls]\nca_file = \"ca.pem\"\n[opentelemetry]\nendpoints = [\"https://{0}\"]\ndelay_ms = 50\n",
+         [prometheus.remote_write_tls]\nca_file = \"ca.pem\"\ncert_file = \"client.crt\"\nkey_file = \"client.key\"\n[opentelemetry]\nendpoints = [\"https://{0}\"]\ndelay_ms = 50\n",
         target.address
     );
     std::fs::write(dir.path().join("gemba.toml"), format!("[node]\nprofile = \"dev\"\n{section}")).unwrap();
@@ -152,6 +156,14 @@ fn handshakes_have_a_file_of_their_own_whatever_the_levels_say() {
     wait_until("the handshake is told", || told("a TLS handshake succeeded").is_some());
     let event = told("a TLS handshake succeeded").unwrap();
     assert_eq!((&event["host"], &event["protocol"]), (&"127.0.0.1".into(), &"TLSv1_3".into()), "{event}");
+    let of = |event: &Value| [&event["subject"], &event["issuer"], &event["not_after"]].map(Value::clone);
+    assert_eq!(of(&event), ["CN=127.0.0.1", "CN=an authority of tests", "2096-02-29T00:00:00Z"], "{event}");
+    assert!(event["serial"].as_str().is_some_and(|serial| !serial.is_empty()), "{event}");
+    let loaded = told("a certificate of this node was loaded").unwrap();
+    let ends = format!("{soon}T00:00:00Z");
+    assert_eq!(of(&loaded), ["CN=n1", "CN=an authority of tests", &ends], "{loaded}");
+    let warned = told("a certificate of this node ends within 30 days, or has ended: renew it").unwrap();
+    assert_eq!((of(&warned), &warned["whom"]), (of(&loaded), &"remote write".into()));
     assert!(events(&path).iter().all(|event| event["target"] == "gemba::tls"));
     assert!(events(&dir.path().join("gemba.log")).is_empty(), "the levels let nothing through");
 }

@@ -21,6 +21,9 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64.encode(der))
 }
 
+/// Long after any test.
+const FAR: (i32, u8, u8) = (2096, 2, 29);
+
 impl Authority {
     pub fn new() -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
@@ -36,16 +39,25 @@ impl Authority {
         pem("CERTIFICATE", &self.certificate)
     }
 
-    fn pair(&self, names: &[&str]) -> (CertificateDer<'static>, Vec<u8>) {
+    fn pair(&self, names: &[&str], until: (i32, u8, u8)) -> (CertificateDer<'static>, Vec<u8>) {
         let key = rcgen::KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let leaf = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let name = names.concat();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.not_after = rcgen::date_time_ymd(until.0, until.1, until.2);
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
         (leaf.der().clone(), key.serialize_der())
     }
 
     /// Writes `name.crt` and `name.key`, for whoever is called one of `names`.
     pub fn write(&self, dir: &Path, name: &str, names: &[&str]) {
-        let (certificate, key) = self.pair(names);
+        self.write_until(dir, name, names, FAR);
+    }
+
+    /// The same, of certificates that end on a day.
+    pub fn write_until(&self, dir: &Path, name: &str, names: &[&str], until: (i32, u8, u8)) {
+        let (certificate, key) = self.pair(names, until);
         std::fs::write(dir.join(format!("{name}.crt")), pem("CERTIFICATE", &certificate)).unwrap();
         let mut options = std::fs::OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600);
@@ -69,7 +81,7 @@ impl Authority {
         } else {
             config.with_no_client_auth()
         };
-        let (certificate, key) = self.pair(&["127.0.0.1"]);
+        let (certificate, key) = self.pair(&["127.0.0.1"], FAR);
         let key = PrivateKeyDer::try_from(key).unwrap();
         Arc::new(config.with_single_cert(vec![certificate], key).unwrap())
     }

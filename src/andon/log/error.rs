@@ -22,6 +22,8 @@ pub enum LogError {
     Broken { path: PathBuf },
     #[error("{path}: it has format version {version}; this program reads a different one")]
     Version { path: PathBuf, version: u32 },
+    #[error("{path}: the transparency log has no entry {log_index}")]
+    NoEntry { path: PathBuf, log_index: u64 },
     #[error("the system gives no randomness")]
     Random,
 }

@@ -32,6 +32,8 @@ pub struct Segment {
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     offset: u64,
+    /// Index in the log of its first entry.
+    first: u64,
     lowest: u64,
     highest: u64,
 }
@@ -60,13 +62,24 @@ impl Segment {
                 last.lowest = last.lowest.min(header.lowest);
                 last.highest = last.highest.max(header.highest);
             }
-            _ => stretches.push(Stretch { offset, lowest: header.lowest, highest: header.highest }),
+            _ => {
+                let frame::Header { first, lowest, highest, .. } = *header;
+                stretches.push(Stretch { offset, first, lowest, highest });
+            }
         }
     }
 
     #[must_use]
     pub fn was_walked(&self) -> bool {
         self.stretches.is_some()
+    }
+
+    /// Where the stretch begins that has this entry of the log; `None` where the segment has it not, or was not walked.
+    #[must_use]
+    pub fn stretch_of(&self, log_index: u64) -> Option<u64> {
+        let stretches = self.stretches.as_deref().filter(|_| log_index < self.entries)?;
+        let behind = stretches.partition_point(|stretch| stretch.first <= log_index);
+        stretches.get(behind.checked_sub(1)?).map(|stretch| stretch.offset)
     }
 
     /// Where the stretches begin and end whose bounds are `wanted`.
@@ -104,6 +117,19 @@ impl Index {
         self.segments.entry(segment).or_insert_with(|| Segment::empty(header.first)).add(offset, header);
         self.size = Some(header.first + u64::from(header.count));
         self.checkpoint = note;
+    }
+
+    /// The first entry of the log that is there.
+    #[must_use]
+    pub fn begins(&self) -> u64 {
+        self.segments.values().next().map_or(0, |segment| segment.begins)
+    }
+
+    /// The segment that has this entry of the log, if it is there, and where its stretch begins, if that is known.
+    pub(super) fn find(&self, log_index: u64) -> Option<(u64, Option<u64>)> {
+        let begun = self.segments.iter().rev().find(|(_, segment)| segment.begins <= log_index);
+        let (number, segment) = begun.filter(|_| self.size.is_some_and(|size| log_index < size))?;
+        Some((*number, segment.stretch_of(log_index)))
     }
 
     /// The segments whose bounds are `wanted` or not known.

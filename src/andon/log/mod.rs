@@ -16,10 +16,12 @@ mod salts;
 mod sealed;
 pub mod segment;
 mod tail;
+mod walk;
 mod writer;
 
 pub use batch::ReceiptKey;
 pub use error::LogError;
-pub use reader::Reader;
+pub use reader::{Found, Reader};
 pub use sealed::Sealed;
+pub use walk::{LogWalk, LoggedBatch};
 pub use writer::{Log, SEGMENT_BYTES};

@@ -44,10 +44,18 @@ impl std::fmt::Debug for Reader {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub gist: Gist,
+    pub log_index: u64,
     /// It is about a signal itself, and final for it.
     pub of_signal: bool,
     /// The whole receipt, canonical JSON.
     pub json: Vec<u8>,
+}
+
+/// A segment that is read frame by frame.
+pub(super) struct SegmentFrames {
+    pub path: PathBuf,
+    pub file: Arc<dyn File>,
+    pub frames: Frames<frame::Header>,
 }
 
 /// Shown a record: its frame, its place in the frame, itself, and where the frame stands.
@@ -67,6 +75,36 @@ impl Reader {
         Self { disk, dir, seed, index, recent: Arc::default(), origin: signer.name().into() }
     }
 
+    /// The log's name.
+    #[must_use]
+    pub fn origin(&self) -> &Arc<str> {
+        &self.origin
+    }
+
+    /// The first entry that is there, and how many the log has.
+    #[must_use]
+    pub fn entries(&self) -> (u64, u64) {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        (index.begins(), index.size().unwrap_or_default())
+    }
+
+    /// The segment that has this entry, and its frames from one on that stands not far before it.
+    pub(super) fn segment_with(&self, log_index: u64) -> Result<SegmentFrames, LogError> {
+        let find = || self.index.read().unwrap_or_else(PoisonError::into_inner).find(log_index);
+        let missing = || LogError::NoEntry { path: self.dir.clone(), log_index };
+        let (number, known) = find().ok_or_else(missing)?;
+        let path = segment::path(&self.dir, number);
+        let file = self.disk.open(&path).map_err(LogError::io(&path))?;
+        let offset = if let Some(offset) = known {
+            offset
+        } else {
+            let walked = self.index_segment(number, &*file, &path)?;
+            walked.stretch_of(log_index).ok_or_else(missing)?
+        };
+        let frames = Frames::new(self.seed, FrameOffset { segment: number, offset }, PIECES);
+        Ok(SegmentFrames { path, file, frames })
+    }
+
     /// The receipt of this name.
     pub fn receipt(&self, id: ReceiptId) -> Result<Option<Found>, LogError> {
         Ok(self.receipts_of(id.seq)?.into_iter().find(|found| found.gist.id == id))
@@ -79,7 +117,7 @@ impl Reader {
             let held = self.held(segment, file, place)?;
             for (index, record) in held.of(seq) {
                 let fields = canonical::load(record.compact).ok_or_else(|| unreadable(place))?;
-                found.push(self.prove(&fields, &held.header, index, record, place)?);
+                found.push(prove(&fields, (&held.header, &self.origin), index, record, place)?);
             }
             Ok(held.header.frame_bytes() as u64)
         })?;
@@ -99,35 +137,6 @@ impl Reader {
             Ok(())
         })?;
         Ok(logged)
-    }
-
-    fn prove(
-        &self,
-        fields: &Fields<'_>,
-        header: &frame::Header,
-        index: u64,
-        record: Record<'_>,
-        place: &Place,
-    ) -> Result<Found, LogError> {
-        let log_index = header.first + index;
-        let mut context = Vec::with_capacity(512);
-        canonical::context(fields, &mut context);
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, &context).as_ref());
-        if receipt_entry(record.salt, &hash, record.signature) != *record.entry {
-            return Err(unreadable(place));
-        }
-        let logged = Logged {
-            hash: &hash,
-            signature: record.signature,
-            salt: record.salt,
-            key_id: &faster_hex::hex_string(&header.key),
-            log_index,
-            log_origin: &self.origin,
-        };
-        let mut json = Vec::with_capacity(1024);
-        canonical::receipt(fields, &logged, &mut json);
-        Ok(Found { gist: fields.gist, of_signal: fields.origin.is_some(), json })
     }
 
     /// The frame at `place`, from memory if it was asked for lately.
@@ -205,17 +214,48 @@ impl Reader {
     }
 }
 
-struct Place {
-    path: PathBuf,
-    offset: u64,
+/// The receipt of a record that stands at `index` in a frame.
+pub(super) fn prove(
+    fields: &Fields<'_>,
+    (header, origin): (&frame::Header, &str),
+    index: u64,
+    record: Record<'_>,
+    place: &Place,
+) -> Result<Found, LogError> {
+    let log_index = header.first + index;
+    let mut context = Vec::with_capacity(512);
+    canonical::context(fields, &mut context);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, &context).as_ref());
+    if receipt_entry(record.salt, &hash, record.signature) != *record.entry {
+        return Err(unreadable(place));
+    }
+    let logged = Logged {
+        hash: &hash,
+        signature: record.signature,
+        salt: record.salt,
+        key_id: &faster_hex::hex_string(&header.key),
+        log_index,
+        log_origin: origin,
+    };
+    let mut json = Vec::with_capacity(1024);
+    canonical::receipt(fields, &logged, &mut json);
+    Ok(Found { gist: fields.gist, log_index, of_signal: fields.origin.is_some(), json })
 }
 
-fn lost(place: &Place) -> LogError {
+/// Where a frame stands.
+#[derive(Debug)]
+pub struct Place {
+    pub path: PathBuf,
+    pub offset: u64,
+}
+
+pub(super) fn lost(place: &Place) -> LogError {
     let what = "a frame that was committed does not hold any more";
     LogError::Damaged { path: place.path.clone(), offset: place.offset, what }
 }
 
-fn unreadable(place: &Place) -> LogError {
+pub(super) fn unreadable(place: &Place) -> LogError {
     let what = "a receipt does not give the entry that was logged for it";
     LogError::Damaged { path: place.path.clone(), offset: place.offset, what }
 }

@@ -1,0 +1,126 @@
+//! The log in its own order, frame by frame, beside its writer. One frame is in memory at a time. The index, which the writer
+//! changes under a lock, is asked once for each segment and not for each frame.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::LogError;
+use super::frame;
+use super::reader::{Found, Place, Reader, SegmentFrames, lost, prove, unreadable};
+use crate::receipt::ReceiptType;
+use crate::receipt::canonical;
+use crate::receipt::commitment::EntryType;
+
+/// Reads on from an entry of the log.
+pub struct LogWalk {
+    reader: Reader,
+    /// The entry that comes next.
+    next: u64,
+    open: Option<SegmentFrames>,
+}
+
+/// One frame of the log.
+pub struct LoggedBatch {
+    header: frame::Header,
+    bytes: Bytes,
+    place: Place,
+    origin: Arc<str>,
+}
+
+impl LogWalk {
+    #[must_use]
+    pub fn new(reader: Reader, next: u64) -> Self {
+        Self { reader, next, open: None }
+    }
+
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Goes on from this entry.
+    pub fn seek(&mut self, next: u64) {
+        (self.next, self.open) = (next, None);
+    }
+
+    /// The frame with the next entry; `None` where that is beyond the `size` of the log, which only shows what was committed.
+    pub fn next(&mut self, size: u64) -> Result<Option<LoggedBatch>, LogError> {
+        if self.next >= size {
+            return Ok(None);
+        }
+        if let Some(open) = &mut self.open
+            && let Some(batch) = next_in(open, self.next, self.reader.origin())?
+        {
+            self.next = batch.end();
+            return Ok(Some(batch));
+        }
+        // It stands in a different segment.
+        let open = self.open.insert(self.reader.segment_with(self.next)?);
+        let batch = next_in(open, self.next, self.reader.origin())?;
+        let batch = batch
+            .ok_or_else(|| lost(&Place { path: open.path.clone(), offset: open.frames.place().offset }))?;
+        self.next = batch.end();
+        Ok(Some(batch))
+    }
+}
+
+/// The frame with the entry `next`; frames before it are left out.
+fn next_in(
+    SegmentFrames { path, file, frames }: &mut SegmentFrames,
+    next: u64,
+    origin: &Arc<str>,
+) -> Result<Option<LoggedBatch>, LogError> {
+    loop {
+        let place = Place { path: path.clone(), offset: frames.place().offset };
+        let found = frames.next(&**file, |header| header.first <= next).map_err(LogError::io(path))?;
+        let Some((header, bytes)) = found else { return Ok(None) };
+        let batch = LoggedBatch { header, bytes, place, origin: Arc::clone(origin) };
+        if batch.end() > next {
+            return Ok(Some(batch));
+        }
+    }
+}
+
+impl LoggedBatch {
+    /// The entry that follows it.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.header.first + u64::from(self.header.count)
+    }
+
+    /// Its receipts of the types that are `wanted`, from this entry on, each proven. The entries of the log about itself are none.
+    pub fn receipts(
+        &self,
+        from: u64,
+        wanted: impl Fn(ReceiptType) -> bool,
+    ) -> impl Iterator<Item = Result<Found, LogError>> {
+        let mut rest = self.bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
+        let one = move |index: u32| {
+            let Some((record, behind)) = frame::record(rest) else { return Some(Err(lost(&self.place))) };
+            rest = behind;
+            let is_receipt = record.entry.first() == Some(&(EntryType::Receipt as u8));
+            if !is_receipt || self.header.first + u64::from(index) < from {
+                return None;
+            }
+            let Some(fields) = canonical::load(record.compact) else {
+                return Some(Err(unreadable(&self.place)));
+            };
+            let of = (&self.header, &*self.origin);
+            wanted(fields.gist.kind).then(|| prove(&fields, of, index.into(), record, &self.place))
+        };
+        (0..self.header.count).filter_map(one)
+    }
+}
+
+impl std::fmt::Debug for LogWalk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogWalk").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for LoggedBatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoggedBatch").field("place", &self.place).finish_non_exhaustive()
+    }
+}
