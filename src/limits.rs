@@ -230,6 +230,9 @@ pub const OTLP_ENDPOINTS_MAX: usize = 8;
 pub const OTLP_HEADERS_MAX: usize = 32;
 /// Signals that failed or were slow, and were not chosen, of which one thread tells in a second.
 pub const UNCHOSEN_TRACES_PER_SECOND: u32 = 20;
+/// Requests that one ingress thread chooses in a second where spans are written into the log: more than a person sends by hand, and a
+/// node under load writes some tens of lines and traces nothing else.
+pub const LOGGED_TRACES_PER_SECOND: u32 = 5;
 /// Signals of one request that are traced at most.
 pub const TRACED_SIGNALS_MAX: usize = 16;
 /// Spans of traced signals on their way from one thread to their exporter, which looks every 50 ms.

@@ -8,8 +8,8 @@ use crate::config::{Config, ConfigError, LogContent, LogFile, LogReceipts, NodeR
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn look_at_audit_files(config: &Config) -> Result<(), ConfigError> {
-    let files = config.logging.files.iter().filter(|file| file.content == LogContent::Audit);
-    files.map(|file| look_at(file, config.role)).collect()
+    let mut files = config.logging.files.iter().filter(|file| file.content == LogContent::Audit);
+    files.try_for_each(|file| look_at(file, config.role))
 }
 
 fn look_at(file: &LogFile, role: NodeRole) -> Result<(), ConfigError> {

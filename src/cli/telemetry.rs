@@ -87,6 +87,7 @@ pub fn syslog_receiver(
 pub fn log_settings(config: &Config) -> logging::Settings {
     logging::Settings {
         filter: config.logging.filter.clone(),
+        stderr: config.logging.stderr,
         format: match config.logging.format {
             LogFormat::Auto => Format::of_stderr(),
             LogFormat::Text => Format::Text,
@@ -175,6 +176,7 @@ fn traces(traces: &OpenTelemetry, config: &Config) -> Result<Arc<traces::Plan>, 
         ratio: traces.ratio,
         trusts: traces.trusts,
         slow: traces.slow,
+        logs: traces.log,
         receivers: traces.endpoints.iter().map(receiver).collect(),
         teller: Teller::new(&traces.service, &config.name, role, &traces.attributes),
         batch_size: traces.batch_size,

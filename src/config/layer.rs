@@ -305,6 +305,7 @@ pub struct Log {
 #[serde(default, deny_unknown_fields)]
 pub struct Logging {
     pub level: Key<String>,
+    pub stderr_level: Key<String>,
     pub format: Key<LogFormat>,
     pub file: Vec<Spanned<LogFile>>,
     pub syslog: LogSyslog,
@@ -376,6 +377,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenTelemetry {
+    pub log: Key<bool>,
     pub endpoints: Key<Vec<String>>,
     pub protocol: Key<OtlpProtocol>,
     pub sample_ratio: Key<f64>,

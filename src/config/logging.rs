@@ -2,17 +2,21 @@
 
 use std::path::PathBuf;
 
+use tracing::level_filters::LevelFilter;
+
 use super::layer::{self, LogContent, LogFormat, LogReceipts, SyslogFraming, SyslogTransport};
 use super::layers::{Layers, Set, optional, place_of, set};
 use super::opentelemetry::TlsFiles;
 use crate::limits::LOG_FILES_MAX;
-use crate::logging::{FACILITIES, Filter};
+use crate::logging::{self, FACILITIES, Filter, WrongFilter};
 use crate::place::{ConfigError, Place};
 
 /// What is logged, how, and where beside standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
     pub filter: Filter,
+    /// Standard error shows no more than this, whatever the levels let through.
+    pub stderr: LevelFilter,
     pub format: LogFormat,
     pub files: Vec<LogFile>,
     pub syslog: Option<Syslog>,
@@ -50,14 +54,18 @@ fn file(set: Option<Set<layer::FilePath>>) -> Option<(PathBuf, Place)> {
     set.map(|set| (set.value.0, set.place))
 }
 
+fn wrong_level(set: &Set<String>, wrong: WrongFilter) -> ConfigError {
+    ConfigError::new(&set.place, format!("`{}`: {}", set.key, wrong.what)).hint(wrong.hint)
+}
+
 impl Layers {
     pub(super) fn logging(&self) -> Result<Logging, ConfigError> {
         let level = self.or(|l| &l.logging.level, "logging.level", "info".into());
-        let filter = Filter::parse(&level.value).map_err(|wrong| {
-            ConfigError::new(&level.place, format!("`{}`: {}", level.key, wrong.what)).hint(wrong.hint)
-        })?;
+        let filter = Filter::parse(&level.value).map_err(|wrong| wrong_level(&level, wrong))?;
+        let stderr = self.or(|l| &l.logging.stderr_level, "logging.stderr_level", "trace".into());
+        let stderr = logging::level(&stderr.value).map_err(|wrong| wrong_level(&stderr, wrong))?;
         let format = self.or(|l| &l.logging.format, "logging.format", LogFormat::Auto).value;
-        Ok(Logging { filter, format, files: self.log_files()?, syslog: self.syslog()? })
+        Ok(Logging { filter, stderr, format, files: self.log_files()?, syslog: self.syslog()? })
     }
 
     fn log_files(&self) -> Result<Vec<LogFile>, ConfigError> {

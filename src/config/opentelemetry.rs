@@ -16,6 +16,8 @@ use crate::place::{ConfigError, Place};
 /// Where traces go, and which signals are traced.
 #[derive(Clone)]
 pub struct OpenTelemetry {
+    /// Each span is an event of the log, too.
+    pub log: bool,
     /// The first takes them; each later one where those before it do not.
     pub endpoints: Vec<Uri>,
     pub protocol: OtlpProtocol,
@@ -127,9 +129,11 @@ impl Layers {
         if is("OTEL_SDK_DISABLED", "true")? || is("OTEL_TRACES_EXPORTER", "none")? {
             return Ok(None);
         }
+        let to_console = is("OTEL_TRACES_EXPORTER", "console")?;
+        let log = self.or(|l| &l.opentelemetry.log, "opentelemetry.log", to_console).value;
         let protocol = self.protocol(&variables)?;
         let endpoints = self.endpoints(protocol, &variables)?;
-        if endpoints.is_empty() {
+        if endpoints.is_empty() && !log {
             return Ok(None);
         }
         let number = |own: Option<u32>, names: &[&'static str], default| {
@@ -180,6 +184,7 @@ impl Layers {
         };
         let tls = self.tls_files(|l| &l.opentelemetry.tls, named)?;
         Ok(Some(OpenTelemetry {
+            log,
             endpoints,
             protocol,
             tls,

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use hyper::HeaderMap;
 
 use crate::clock::Instant;
-use crate::kaizen::{Sampling, Span, SpanName, Tracer};
+use crate::kaizen::{PerSecond, Sampling, Span, SpanName, Tracer};
 use crate::limits::TRACED_SIGNALS_MAX;
 use crate::net::backoff::random;
 use crate::signal::{Name, Signals};
@@ -19,6 +19,7 @@ pub struct Chooser {
     ratio: Cell<f64>,
     /// Requests that are passed over before the next is chosen.
     passes: Cell<u64>,
+    chosen: PerSecond,
 }
 
 /// What is known of a request's trace before its signature is checked.
@@ -48,7 +49,7 @@ pub struct Traced {
 impl Chooser {
     #[must_use]
     pub fn new() -> Self {
-        Self { ratio: Cell::new(0.0), passes: Cell::new(passes(0.0, 0)) }
+        Self { ratio: Cell::new(0.0), passes: Cell::new(passes(0.0, 0)), chosen: PerSecond::default() }
     }
 
     /// A sender that is trusted says by its flag; for any other the ratio does.
@@ -62,18 +63,19 @@ impl Chooser {
             Some(parent) if sampling.trusts => {
                 Choice { parent: said, link: None, is_recorded: parent.is_sampled() }
             }
-            link => Choice { parent: None, link, is_recorded: self.draws(sampling.ratio) },
+            link => Choice { parent: None, link, is_recorded: self.draws(sampling) },
         }
     }
 
     #[expect(clippy::float_cmp, reason = "the ratio is the same or another one")]
-    fn draws(&self, ratio: f64) -> bool {
+    fn draws(&self, sampling: Sampling) -> bool {
+        let ratio = sampling.ratio;
         if self.ratio.replace(ratio) != ratio {
             self.passes.set(passes(ratio, random()));
         }
         let left = self.passes.get().checked_sub(1);
         self.passes.set(left.unwrap_or_else(|| passes(ratio, random())));
-        left.is_none()
+        left.is_none() && sampling.most_per_second.is_none_or(|most| self.chosen.takes(most))
     }
 }
 
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_share_that_is_chosen_is_the_ratio() {
-        let sampling = |ratio| Sampling { ratio, trusts: true, slow: None, journal: 1, decides: true };
+        let sampling = |ratio| Sampling { ratio, trusts: true, ..Sampling::default() };
         let share = |ratio| {
             let chooser = Chooser::new();
             // What was drawn for another ratio counts for nothing.
@@ -212,6 +214,10 @@ mod tests {
             (0..200_000).filter(chosen).count()
         };
         assert_eq!((share(0.0), share(1.0)), (0, 200_000));
+        // A log is read by people: what is chosen for it has a bound.
+        let (chooser, bounded) = (Chooser::new(), Sampling { most_per_second: Some(5), ..sampling(1.0) });
+        let chosen = (0..200_000).filter(|_| chooser.choose(bounded, &HeaderMap::new()).is_recorded).count();
+        assert!(chosen >= 5 && chosen % 5 == 0 && chosen < 5000, "{chosen}");
         // Six standard deviations of a binomial count.
         for (ratio, expected, spread) in [(0.01, 2000, 270), (0.25, 50_000, 1170)] {
             assert!(share(ratio).abs_diff(expected) < spread, "{ratio}");
@@ -232,7 +238,7 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
         );
         let choose = |trusts, values: &[&str]| {
-            let sampling = Sampling { ratio: 0.0, trusts, slow: None, journal: 1, decides: true };
+            let sampling = Sampling { trusts, ..Sampling::default() };
             let Choice { parent, link, is_recorded } = Chooser::new().choose(sampling, &headers(values));
             (parent.is_some(), link.is_some(), is_recorded)
         };

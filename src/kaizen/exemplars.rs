@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn the_newest_of_a_bucket_names_its_trace_and_its_receipt() {
-        let sampling = Sampling { ratio: 1.0, trusts: true, slow: None, journal: 1, decides: true };
+        let sampling = Sampling { ratio: 1.0, trusts: true, decides: true, ..Sampling::default() };
         let mut exemplars = Exemplars::default();
         let now = clock::now();
         for (millis, seq) in [(3, 41), (4, 42), (200, 43), (5000, 44)] {

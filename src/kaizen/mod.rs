@@ -12,6 +12,7 @@ mod heartbeat;
 mod metric;
 mod monitored;
 pub mod otlp;
+mod per_second;
 mod readings;
 mod recorder;
 mod registry;
@@ -27,13 +28,14 @@ pub use exposition::{Format, Show};
 pub use heartbeat::{Heartbeat, HeartbeatView};
 pub use metric::{Declared, Kind, LabelName, Metric, Stage, Values};
 pub use monitored::{Monitored, Role};
+pub use per_second::PerSecond;
 pub use readings::Readings;
 pub use recorder::{Counter, Recorder};
 pub use rules::file as rule_file;
 #[cfg(test)]
 pub use samples::Series;
 pub use samples::{Known, Sample, Taking};
-pub use span::{Sampling, Span, SpanName, Tracer};
+pub use span::{Sampling, Span, SpanName, SpanValue, Tracer};
 pub use tenants::Tally;
 
 #[cfg(test)]

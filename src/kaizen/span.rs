@@ -9,7 +9,8 @@ use crossbeam::queue::ArrayQueue;
 use strum::IntoStaticStr;
 
 use super::metric::Metric;
-use crate::clock::{self, Instant};
+use super::per_second::PerSecond;
+use crate::clock::Instant;
 use crate::limits::{SPANS_LANE, UNCHOSEN_TRACES_PER_SECOND};
 use crate::ring::{Changes, Current};
 use crate::trace::{SpanId, TraceContext};
@@ -125,7 +126,7 @@ impl From<bool> for SpanValue {
 }
 
 /// Which signals are traced.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sampling {
     /// The share of requests that is traced, where no sender says which.
     pub ratio: f64,
@@ -137,6 +138,8 @@ pub struct Sampling {
     pub journal: u64,
     /// Signals are decided on here, so that each has a receipt.
     pub decides: bool,
+    /// Requests that one thread chooses in a second by itself; `None`: the ratio alone says.
+    pub most_per_second: Option<u32>,
 }
 
 /// Spans on their way from one thread to their exporter.
@@ -180,14 +183,14 @@ pub struct Tracer {
     /// As it was looked up last.
     sampling: Cell<Option<Sampling>>,
     lane: Arc<SpanLane>,
-    /// The second in which a trace was told of last that was not chosen, and how many were in it.
-    unchosen: Cell<(u64, u32)>,
+    /// Traces that are told of and were not chosen.
+    unchosen: PerSecond,
 }
 
 impl Tracer {
     pub(super) fn new(sampling: &Current<Option<Sampling>>, lane: Arc<SpanLane>) -> Self {
         let changes = sampling.changes();
-        Self { changes, sampling: Cell::new(None), lane, unchosen: Cell::new((0, 0)) }
+        Self { changes, sampling: Cell::new(None), lane, unchosen: PerSecond::default() }
     }
 
     /// Which signals are traced now; `None`: nothing is.
@@ -206,12 +209,7 @@ impl Tracer {
     /// Whether what failed or was slow may be told of, too. A backlog makes every signal slow: so many in a second say what there
     /// is to say, and leave room for what was chosen.
     fn may_tell_of_unchosen(&self) -> bool {
-        let now = clock::millis() / 1000;
-        let (second, told) = self.unchosen.get();
-        let told = if second == now { told } else { 0 };
-        let may = told < UNCHOSEN_TRACES_PER_SECOND && self.lane.len() < SPANS_LANE / 2;
-        self.unchosen.set((now, told + u32::from(may)));
-        may
+        self.lane.len() < SPANS_LANE / 2 && self.unchosen.takes(UNCHOSEN_TRACES_PER_SECOND)
     }
 
     /// Whether that is slow.
@@ -235,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_backlog_in_which_everything_is_slow_is_told_of_in_part() {
-        let sampling = Sampling { ratio: 0.0, trusts: true, slow: None, journal: 1, decides: true };
+        let sampling = Sampling { trusts: true, journal: 1, decides: true, ..Sampling::default() };
         let tracer = Tracer::new(&Current::new(Arc::new(Some(sampling))), SpanLane::new());
         assert_eq!(tracer.sampling(), Some(sampling));
         let told = (0..10_000).filter(|seq| tracer.unchosen(None, *seq).is_some()).count();

@@ -32,6 +32,7 @@ mod supervisor;
 mod tasks;
 mod telling;
 mod threads;
+mod trace_log;
 pub mod traces;
 mod wiring;
 

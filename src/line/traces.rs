@@ -11,10 +11,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::sink_counters::SinkCounters;
+use super::trace_log;
 use crate::clock;
 use crate::kaizen::otlp::{Answer, Moment, Teller};
 use crate::kaizen::{Collector, Sampling, Span};
-use crate::limits::{SPANS_KEPT_FOR, SPANS_LOOK, TELEMETRY_LAST};
+use crate::limits::{LOGGED_TRACES_PER_SECOND, SPANS_KEPT_FOR, SPANS_LOOK, TELEMETRY_LAST};
 use crate::net::backoff::{pause, random};
 use crate::net::otlp::{self, Receiver};
 
@@ -27,7 +28,9 @@ pub struct Plan {
     pub trusts: bool,
     /// What takes longer is traced in any case; `None`: nothing is.
     pub slow: Option<Duration>,
-    /// The first takes them; each later one where those before it do not.
+    /// Each span is an event of the log, too.
+    pub logs: bool,
+    /// The first takes them; each later one where those before it do not. Without any, spans are in the log alone.
     pub receivers: Vec<Arc<otlp::Settings>>,
     pub teller: Teller,
     /// Spans of one request.
@@ -42,7 +45,15 @@ impl Plan {
     /// For those who choose.
     #[must_use]
     pub fn sampling(&self, journal: u64, decides: bool) -> Sampling {
-        Sampling { ratio: self.ratio, trusts: self.trusts, slow: self.slow, journal, decides }
+        let most_per_second = self.logs.then_some(LOGGED_TRACES_PER_SECOND);
+        Sampling {
+            ratio: self.ratio,
+            trusts: self.trusts,
+            slow: self.slow,
+            journal,
+            decides,
+            most_per_second,
+        }
     }
 }
 
@@ -94,7 +105,12 @@ impl Traces {
         let mut waiting = self.waiting.borrow_mut();
         let most = self.plan.queue_size.saturating_sub(self.sending.borrow().len());
         collector.take_spans(|span| {
-            if waiting.len() < most {
+            if self.plan.logs {
+                trace_log::write(&span);
+            }
+            if self.receivers.is_empty() {
+                self.counters.sent.increment(1);
+            } else if waiting.len() < most {
                 waiting.push_back(span);
             } else {
                 self.counters.queue.increment(1);

@@ -5,7 +5,7 @@ use std::fmt;
 use tracing::level_filters::LevelFilter;
 
 /// Targets of events, by layer. Those of libraries are never written: what they tell of may hold headers, and so tokens.
-pub const TARGETS: [&str; 11] = [
+pub const TARGETS: [&str; 12] = [
     "gemba::config",
     "gemba::disk",
     "gemba::net",
@@ -15,6 +15,7 @@ pub const TARGETS: [&str; 11] = [
     "gemba::jidoka",
     "gemba::andon",
     "gemba::kaizen",
+    "gemba::traces",
     "gemba::operator",
     "gemba::line",
 ];
@@ -135,7 +136,11 @@ fn find(level: &str) -> Option<LevelFilter> {
     LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(level)).map(|(_, level)| *level)
 }
 
-fn level(text: &str) -> Result<LevelFilter, WrongFilter> {
+/// Reads one level.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn level(text: &str) -> Result<LevelFilter, WrongFilter> {
     let names = LEVELS.map(|(name, _)| name).join(", ");
     find(text).ok_or_else(|| wrong(format!("`{text}` is not a level"), format!("a level is one of {names}")))
 }

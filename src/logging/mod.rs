@@ -31,7 +31,7 @@ use destination::Line;
 pub use destination::{Content, Destination};
 pub use file::{FilePlan, LogFile};
 use filter::TLS;
-pub use filter::{Filter, WrongFilter};
+pub use filter::{Filter, WrongFilter, level};
 use format::Stamp;
 pub use format::{Format, is_order};
 pub use syslog::{FACILITIES, Framing, Syslog, SyslogPlan, Transport};
@@ -47,13 +47,15 @@ static LOGGER: OnceLock<Arc<Logger>> = OnceLock::new();
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub filter: Filter,
+    /// Standard error shows no more than this of what the filter lets through; other destinations have all of it.
+    pub stderr: LevelFilter,
     pub format: Format,
 }
 
 impl Default for Settings {
     /// What holds until the configuration is read, and of commands that read none.
     fn default() -> Self {
-        Self { filter: Filter::default(), format: Format::of_stderr() }
+        Self { filter: Filter::default(), stderr: LevelFilter::TRACE, format: Format::of_stderr() }
     }
 }
 
@@ -268,8 +270,10 @@ impl Subscriber for Logger {
         let stamp = Stamp { now: (self.wall)(), left_out };
         let is_let_through = self.is_let_through(metadata);
         if is_let_through {
-            let format = self.settings().format;
-            (self.write)(format.line(event, stamp));
+            let Settings { stderr, format, .. } = *self.settings();
+            if *metadata.level() <= stderr {
+                (self.write)(format.line(event, stamp));
+            }
         }
         let destinations = self.destinations();
         if destinations.is_empty() {

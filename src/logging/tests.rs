@@ -14,7 +14,7 @@ thread_local! {
 }
 
 fn logger(filter: &str, format: Format) -> Arc<Logger> {
-    let settings = Settings { filter: Filter::parse(filter).unwrap(), format };
+    let settings = Settings { filter: Filter::parse(filter).unwrap(), stderr: LevelFilter::TRACE, format };
     let wall = || UnixMillis(1_700_000_000_007);
     Arc::new(Logger::new(settings, wall, |line| LINES.with_borrow_mut(|lines| lines.push(line))))
 }
@@ -171,6 +171,36 @@ fn what_is_left_out_is_not_even_evaluated() {
         assert_eq!(lines.iter().map(target).collect::<Vec<_>>(), targets, "{filter}");
         assert_eq!(evaluated.get(), times, "{filter}");
     }
+}
+
+#[test]
+fn standard_error_may_show_less_than_other_destinations() {
+    let Logger { settings, wall, write, .. } = Arc::into_inner(logger("info", Format::Json)).unwrap();
+    let settings = Settings { stderr: LevelFilter::WARN, ..settings.into_inner().unwrap() };
+    let (sender, taken) = std::sync::mpsc::channel();
+    let destination = Destination::start("test", "test", Content::All, Keeper(sender)).unwrap();
+    let logger = Logger::new(settings, wall, write);
+    logger.destinations.write().unwrap().push(Arc::clone(&destination));
+    with_default(logger, || {
+        tracing::info!(target: "gemba::line", "the node takes signals");
+        tracing::warn!(target: "gemba::line", "a warning");
+        tracing::debug!(target: "gemba::line", "a detail");
+    });
+    destination.flush(std::time::Instant::now() + Duration::from_mins(1));
+    let lines = LINES.take();
+    assert!(matches!(&lines[..], [line] if line.contains("a warning")), "{lines:?}");
+    assert_eq!(taken.try_iter().count(), 2);
+}
+
+/// Hands on every line.
+struct Keeper(std::sync::mpsc::Sender<Line>);
+
+impl destination::Write for Keeper {
+    fn write(&mut self, lines: &[Line]) -> usize {
+        lines.iter().filter(|line| self.0.send((*line).clone()).is_err()).count()
+    }
+
+    fn reopen(&mut self) {}
 }
 
 #[test]

@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::node::{Node, READY, signal};
 use crate::program::{command, ends};
 
-const TARGETS: [&str; 10] =
-    ["config", "disk", "net", "ingress", "kanban", "jidoka", "andon", "kaizen", "operator", "line"];
+const TARGETS: [&str; 11] =
+    ["config", "disk", "net", "ingress", "kanban", "jidoka", "andon", "kaizen", "traces", "operator", "line"];
 
 /// Every line of a log is an event with the five fields; all of them.
 fn events(said: &str) -> Vec<Value> {

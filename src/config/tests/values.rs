@@ -16,6 +16,11 @@ fn an_unknown_key_is_told_with_line_and_nearest_name() {
         ("[kanban]\nbackend = \"journl\"\n", ":2: `journl` is not a value of `kanban.backend`", "`journal`"),
         ("[logging]\nformat = \"jsn\"\n", ":2: `jsn` is not a value of `logging.format`", "`json`"),
         ("[logging]\nlevel = \"loud\"\n", ":2: `logging.level`: `loud` is not a level", "info"),
+        (
+            "[logging]\nstderr_level = \"info,gemba::line=warn\"\n",
+            ":2: `logging.stderr_level`: `info,gemba::line=warn` is not a level",
+            "one of off",
+        ),
         ("[logging]\nlevels = \"info\"\n", ":2: unknown key `logging.levels`", "`logging.level`"),
         ("[governor]\nzzzzzzzzz = 1\n", ":2: unknown key `governor.zzzzzzzzz`", "`boot_timeout_seconds`"),
     ];
