@@ -29,7 +29,7 @@ pub fn targets(config: &Config, secrets: &Secrets) -> Result<Targets, ConfigErro
     };
     Ok(Targets {
         targets: config.actions.iter().map(target).collect::<Result<_, ConfigError>>()?,
-        broker: config.broker.as_ref().map(|configured| broker(configured, secrets)).transpose()?,
+        broker: config.broker_in_use().map(|configured| broker(configured, secrets)).transpose()?,
         bounds: Bounds { failures: config.governor.breaker_failures, reset: config.governor.breaker_reset },
     })
 }

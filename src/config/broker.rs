@@ -64,6 +64,8 @@ pub struct Queues {
 /// The port of AMQP, where a host says none; and over TLS.
 const AMQP_PORT: u16 = 5672;
 const AMQPS_PORT: u16 = 5671;
+/// The user that RabbitMQ has after its installation, and that user's password; it is let in from the same machine alone.
+const GUEST: &str = "guest";
 /// The longest name of a queue, what is put behind it included.
 const QUEUE_BYTES_MAX: usize = 200;
 
@@ -73,6 +75,7 @@ impl Layers {
         profile: Profile,
         role: &Set<NodeRole>,
         actions: &[Action],
+        default_file: &dyn Fn(&str) -> Option<PathBuf>,
     ) -> Result<Option<Broker>, ConfigError> {
         let Some(place) = self.written() else { return no_broker(role, actions) };
         let missing = |key: &str| ConfigError::new(&place, format!("`rabbitmq.{key}` is missing"));
@@ -83,12 +86,16 @@ impl Layers {
         let username = self.find(|layer| &layer.rabbitmq.username).ok_or_else(|| missing("username"))?.value;
         let file = self.find(|layer| &layer.rabbitmq.password_file);
         let variable = self.find(|layer| &layer.rabbitmq.password_env);
-        if file.is_none() && variable.is_none() {
+        // In development, a RabbitMQ as it is after its installation.
+        let usual = if username == GUEST { default_file("rabbitmq.password") } else { None };
+        let is_usual = file.is_none() && variable.is_none();
+        if is_usual && usual.is_none() {
             return Err(missing("password_file").hint("`rabbitmq.password_env` names a variable instead"));
         }
         let what = ("the broker's password", "rabbitmq.password_file", Written::Hex);
-        let password = self.secret((file, variable), None, None, what)?;
-        let password = SecretRef { chosen_by: Chooser::Peer, ..password };
+        let password = self.secret((file, variable), None, usual, what)?;
+        let chosen_by = if is_usual { Chooser::PeerAtFirst(GUEST) } else { Chooser::Peer };
+        let password = SecretRef { chosen_by, ..password };
         let vhost = self.find(|layer| &layer.rabbitmq.vhost).map_or_else(|| "/".to_owned(), |set| set.value);
         let (queues, keys) = (self.queues(profile)?, self.message_keys(profile, role, &place)?);
         Ok(Some(Broker { hosts, vhost, username, password, tls, queues, keys }))

@@ -42,6 +42,8 @@ pub enum Chooser {
     Node(&'static str),
     /// Whoever runs what the node logs in to.
     Peer,
+    /// The same; as it is installed, that takes this one.
+    PeerAtFirst(&'static str),
 }
 
 /// How a created secret is written.
@@ -96,7 +98,7 @@ impl SecretRef {
         let secret = match self.chosen_by {
             Chooser::Us(_) | Chooser::Node(_) => bytes.trim_ascii_end(),
             // A password may end in a space, but not in the end of a file's line.
-            Chooser::Peer => {
+            Chooser::Peer | Chooser::PeerAtFirst(_) => {
                 let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
                 line.strip_suffix(b"\r").unwrap_or(line)
             }
@@ -104,7 +106,10 @@ impl SecretRef {
         if secret.is_empty() {
             return Err(self.unfit("it is empty").hint(self.advice()));
         }
-        let is_ours = self.chosen_by != Chooser::Peer;
+        let is_ours = match self.chosen_by {
+            Chooser::Us(_) | Chooser::Node(_) => true,
+            Chooser::Peer | Chooser::PeerAtFirst(_) => false,
+        };
         if is_ours && PUBLISHED.contains(&secret) {
             let wrong = "it is the published fallback of the reference architecture";
             return Err(self.unfit(wrong).hint(self.advice()));
@@ -153,16 +158,25 @@ impl SecretRef {
                 format!("set {name} to what the node has, or {found}")
             }
             (Chooser::Node(found), Kept::File(_)) => found.to_owned(),
-            (Chooser::Peer, _) => "write what the other side has given this node".to_owned(),
+            (Chooser::Peer | Chooser::PeerAtFirst(_), _) => {
+                "write what the other side has given this node".to_owned()
+            }
         }
     }
 
-    /// The file that the start makes it in, if it is ours to choose, to be under `data_dir`, and does not exist.
+    /// The file that the start makes it in, if it is ours to choose or known, to be under `data_dir`, and does not exist.
     #[must_use]
     pub fn missing(&self, data_dir: &Path) -> Option<&Path> {
         match (self.chosen_by, &self.kept) {
-            (Chooser::Us(_), Kept::File(path)) if path.starts_with(data_dir) && !path.exists() => Some(path),
-            (Chooser::Us(_) | Chooser::Node(_) | Chooser::Peer, Kept::File(_) | Kept::Variable(_)) => None,
+            (Chooser::Us(_) | Chooser::PeerAtFirst(_), Kept::File(path))
+                if path.starts_with(data_dir) && !path.exists() =>
+            {
+                Some(path)
+            }
+            (
+                Chooser::Us(_) | Chooser::Node(_) | Chooser::Peer | Chooser::PeerAtFirst(_),
+                Kept::File(_) | Kept::Variable(_),
+            ) => None,
         }
     }
 
@@ -180,7 +194,7 @@ impl SecretRef {
         Ok(Some(path.to_owned()))
     }
 
-    /// A secret as it would be made.
+    /// A secret as it would be made: a random one, or the one that is known.
     ///
     /// # Errors
     /// When the system gives no random bytes.
@@ -189,6 +203,7 @@ impl SecretRef {
         rand::fill(&mut *bytes).map_err(|_| self.wrong("the system gives no random bytes"))?;
         let text = match self.chosen_by {
             Chooser::Us(Written::Whsec) => format!("whsec_{}", data_encoding::BASE64.encode(&*bytes)),
+            Chooser::PeerAtFirst(known) => known.to_owned(),
             Chooser::Us(Written::Hex) | Chooser::Node(_) | Chooser::Peer => faster_hex::hex_string(&*bytes),
         };
         Ok(Zeroizing::new(text.into_bytes()))

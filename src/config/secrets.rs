@@ -120,7 +120,7 @@ impl Config {
         let tokens = self.tokens.iter().map(|token| &token.secret);
         let proof =
             self.proof.iter().flat_map(|proof| [("receipt", &proof.receipt_secret), ("log", &proof.log_key)]);
-        let broker = self.broker.iter().flat_map(|broker| {
+        let broker = self.broker_in_use().into_iter().flat_map(|broker| {
             std::iter::once(&broker.password).chain(broker.keys.iter().map(|key| &key.secret))
         });
         let prometheus = self.prometheus.iter().filter_map(|prometheus| prometheus.login.secret());
@@ -166,7 +166,7 @@ impl Config {
 
     /// Says that messages are vouched for with the broker's password.
     fn derived_key(&self) -> Option<ConfigError> {
-        let broker = self.broker.as_ref().filter(|broker| broker.keys.is_empty())?;
+        let broker = self.broker_in_use().filter(|broker| broker.keys.is_empty())?;
         let what = "`rabbitmq.key` is missing: the key of messages is derived from the broker's password, so whoever may \
                     log in to the broker could forge one";
         (self.role != NodeRole::All).then(|| {
@@ -176,7 +176,7 @@ impl Config {
     }
 
     fn weak_password(&self, secrets: &Secrets) -> Result<Option<ConfigError>, ConfigError> {
-        let Some(broker) = self.broker.as_ref().filter(|_| self.profile != Profile::Dev) else {
+        let Some(broker) = self.broker_in_use().filter(|_| self.profile != Profile::Dev) else {
             return Ok(None);
         };
         let password = secrets.get(&broker.password)?;

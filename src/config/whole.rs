@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::actions::Action;
+use super::actions::{Action, ActionKind};
 use super::broker::Broker;
 use super::effective::Effective;
 use super::ingress::Connections;
@@ -56,7 +56,7 @@ pub struct Config {
     pub governor: Governor,
     pub policy: Policy,
     pub actions: Vec<Action>,
-    /// Where `amqp` actions are published, and what stands between edges and processors.
+    /// Where `amqp` actions are published, and what stands between edges and processors; see [`Self::broker_in_use`].
     pub broker: Option<Broker>,
     /// Where processors share their state.
     pub firestore: Option<Firestore>,
@@ -78,6 +78,16 @@ pub struct Config {
     pub warnings: Vec<ConfigError>,
     /// What is set, flat.
     pub effective: Effective,
+}
+
+impl Config {
+    /// The broker, where this node has something to say to it. A node with the role `all` and without an `amqp` action has not: one
+    /// file serves every role.
+    #[must_use]
+    pub fn broker_in_use(&self) -> Option<&Broker> {
+        let publishes = || self.actions.iter().any(|action| matches!(action.kind, ActionKind::Amqp { .. }));
+        self.broker.as_ref().filter(|_| self.role != NodeRole::All || publishes())
+    }
 }
 
 /// What receipts and log are signed with.
@@ -177,7 +187,12 @@ impl Layers {
             // Its signals were verified where they were accepted.
             NodeRole::Processor => Vec::new(),
         };
-        let actions = self.actions(default_file)?;
+        // An edge decides on nothing, so it needs neither what actions are signed with nor the packs.
+        let decides = role.value != NodeRole::Edge;
+        let (mut actions, mut policy) = (self.actions(default_file)?, self.policy()?);
+        if !decides {
+            (actions, policy) = (Vec::new(), Policy::default());
+        }
         let (listen, admin_listen) = self.addresses(role.value)?;
         Ok(Config {
             listen,
@@ -198,12 +213,12 @@ impl Layers {
             rate_per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN),
             rate_burst: self.number(|l| &l.rate_limit.burst, per_second),
             governor: self.governor(),
-            policy: self.policy()?,
-            broker: self.broker(profile, &role, &actions)?,
+            policy,
+            broker: self.broker(profile, &role, &actions, default_file)?,
             firestore: self.state(profile, &role, variable)?,
             actions,
             sources,
-            proof: (role.value != NodeRole::Edge).then(|| self.proof(default_file, variable)).transpose()?,
+            proof: decides.then(|| self.proof(default_file, variable)).transpose()?,
             role: role.value,
             core_dumps: self.or(|l| &l.node.core_dumps, "node.core_dumps", false).value,
             logging,

@@ -405,7 +405,8 @@ fn a_check_and_a_start_refuse_the_same() {
     let broker = |password: &str| {
         let password = write(&dir.path().join(format!("password-{}", password.len())), password);
         format!(
-            "[rabbitmq]\nhosts = [\"127.0.0.1:1\"]\nusername = \"guest\"\npassword_file = \"{password}\"\n"
+            "[[action]]\nname = \"queue\"\nkind = \"amqp\"\nrouting_key = \"q\"\n\
+             [rabbitmq]\nhosts = [\"127.0.0.1:1\"]\nusername = \"guest\"\npassword_file = \"{password}\"\n"
         )
     };
     let same = format!(

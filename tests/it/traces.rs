@@ -272,6 +272,47 @@ fn a_receiver_that_hangs_costs_spans_and_nothing_else() {
 }
 
 #[test]
+fn without_a_receiver_spans_are_lines_of_the_log() {
+    // The built-in configuration.
+    let mut node = Node::start_with(&[("GEMBA_INGRESS__THREADS", "1")]);
+    let seq = send(&node, "no.rule", "s-1", &[]);
+    node.decided("acme", "s-1");
+    // What a person sends is seen; of a load, a part.
+    let begun = Instant::now();
+    for number in 0..500 {
+        send(&node, "no.rule", &format!("load-{number}"), &[]);
+    }
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
+    assert!(node.terminate().success());
+    let said = node.everything_said();
+    let events = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let spans: Vec<Value> = events.filter(|event| event["message"] == "a span ended").collect();
+    let of_one = |span: &Value, seq: u64| {
+        let attributes = span["attributes"].as_str().unwrap();
+        attributes.split(' ').any(|attribute| attribute == format!("gemba.seq={seq}"))
+    };
+    let is_first = |span: &&Value| span["span"] == "gemba.receive" && of_one(span, seq);
+    let receive = spans.iter().find(is_first).unwrap_or_else(|| panic!("{said}"));
+    for name in ["gemba.verify", "gemba.journal", "gemba.decide", "gemba.receipt"] {
+        let is_below = |span: &&Value| span["span"] == name && span["trace"] == receive["trace"];
+        let span = spans.iter().find(is_below).unwrap_or_else(|| panic!("{name}: {said}"));
+        assert_eq!(span["parent"], receive["id"], "{name}");
+        assert_eq!((&span["level"], &span["target"]), (&"debug".into(), &"gemba::traces".into()));
+    }
+    let chosen = spans.iter().filter(|span| span["span"] == "gemba.receive").count();
+    assert!(chosen <= 5 * seconds && chosen < 500, "{chosen} in {seconds} s");
+    // The line of a failure says why.
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(|_| Does::Answer(400));
+    let mut node =
+        self::node(dir.path(), &target, "log = true\n[logging]\nformat = \"text\"\nlevel = \"debug\"");
+    send(&node, "hook", "s-1", &[]);
+    ended(&node, "s-1");
+    let line = node.wait_for("span=gemba.act");
+    assert!(line.contains("gemba::traces: a span ended") && line.contains(": it answered 400"), "{line}");
+}
+
+#[test]
 fn the_variables_of_the_specification_hold_where_the_file_says_nothing() {
     let Some(receiver) = Receiver::start(&["http"]) else { return };
     let start = |variables: &[(&str, &str)]| {
@@ -305,6 +346,14 @@ fn the_variables_of_the_specification_hold_where_the_file_says_nothing() {
     let is_exact = |told: &[Value]| told.iter().any(|span| span["headers"]["path"] == "/exactly/this");
     receiver.wait_for("the exact path", is_exact);
     assert!(seq > 0);
+    let mut node = start(&[("OTEL_TRACES_EXPORTER", "console"), ("GEMBA_OPENTELEMETRY__LOG", "false")]);
+    send(&node, "no.rule", "s-1", &[("traceparent", SENDERS)]);
+    node.decided("acme", "s-1");
+    assert!(node.terminate().success());
+    assert!(
+        !node.everything_said().contains("a span ended"),
+        "what is set is stronger than a variable of others"
+    );
     for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
         let node = start(&[off, ("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]);
         send(&node, "no.rule", "s-1", &[("traceparent", SENDERS)]);

@@ -7,6 +7,9 @@ use secrecy::ExposeSecret as _;
 use super::super::secret::{Chooser, Kept, SecretRef, Written};
 use super::*;
 
+/// An action that needs the broker.
+const PUBLISHES: &str = "[[action]]\nname = \"queue\"\nkind = \"amqp\"\nrouting_key = \"q\"\n";
+
 fn secret_in(dir: &Path, content: &[u8], mode: u32, chosen_by: Chooser) -> Result<Vec<u8>, String> {
     let path = dir.join("a.secret");
     std::fs::write(&path, content).unwrap();
@@ -139,9 +142,10 @@ fn a_secret_has_one_use() {
     const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     let coded = format!("whsec_{}", data_encoding::BASE64.encode(KEY.as_bytes()));
     let hook = format!("{HOOK}url = \"https://a.b/\"\nsecret_file = \"FILE\"\n");
-    let broker = format!("{BROKER}password_file = \"FILE\"\n");
-    let messages =
-        format!("{BROKER}password_env = \"PATH\"\n[[rabbitmq.key]]\nname = \"m\"\nsecret_file = \"FILE\"\n");
+    let broker = format!("{PUBLISHES}{BROKER}password_file = \"FILE\"\n");
+    let messages = format!(
+        "{PUBLISHES}{BROKER}password_env = \"PATH\"\n[[rabbitmq.key]]\nname = \"m\"\nsecret_file = \"FILE\"\n"
+    );
     let sections = [
         (
             "[[source]]\nname = \"b\"\nscheme = \"hmac\"\nsecret_file = \"FILE\"\n",
@@ -223,13 +227,58 @@ fn a_missing_secret_is_made_in_the_form_of_its_scheme() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().display();
     let broker = format!(
-        "{DEV}data_dir = \"{data_dir}\"\n[rabbitmq]\nhosts = [\"a\"]\nusername = \"u\"\npassword_file = \"{data_dir}/p\"\n"
+        "{PUBLISHES}{DEV}data_dir = \"{data_dir}\"\n[rabbitmq]\nhosts = [\"a\"]\nusername = \"u\"\n\
+         password_file = \"{data_dir}/p\"\n"
     );
     let config = load_text(&broker, &[]).unwrap();
     config.create_secrets().unwrap();
     assert!(!dir.path().join("p").exists());
     let error = config.read_secrets(Missing::Refuse).unwrap_err();
     assert_eq!(error.hint.as_deref(), Some("write what the other side has given this node"), "{error}");
+}
+
+/// The built-in configuration names a RabbitMQ as it is after its installation.
+#[test]
+fn in_development_the_password_of_a_fresh_broker_is_written_down_where_a_broker_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = |role: &str| Flags { role: Some(role.into()), data_dir: Some(dir.path().into()) };
+    let password = dir.path().join("rabbitmq.password");
+    for (role, is_made) in [("all", false), ("edge", true), ("processor", true)] {
+        let config = load(None, set(&[]), &flags(role)).unwrap();
+        config.create_secrets().unwrap();
+        config.read_secrets(Missing::Refuse).unwrap();
+        assert_eq!(password.exists(), is_made, "{role}");
+    }
+    assert_eq!(std::fs::read_to_string(&password).unwrap(), "guest\n");
+    // Of any other user, a password is known to nobody here.
+    let (what, _) = complaint(&format!("{PUBLISHES}{BROKER}{DEV}"), &[]);
+    assert!(what.ends_with("`rabbitmq.password_file` is missing"), "{what}");
+}
+
+/// One file serves every role: nobody needs a secret of what another role does.
+#[test]
+fn a_role_needs_its_own_secrets_alone() {
+    let names = |file: &str, role: &str| {
+        let flags = Flags { role: Some(role.into()), data_dir: None };
+        let config = load(Some(Path::new(file)), set(&[]), &flags).unwrap();
+        let mut names: Vec<String> = config
+            .secrets()
+            .map(|secret| secret.path().unwrap().file_name().unwrap().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names.join(" ")
+    };
+    for (role, expected) in [
+        ("all", "admin.token log.key notify.secret receipt.secret signals.secret webhooks.secret"),
+        ("edge", "admin.token messages.key rabbitmq.password signals.secret webhooks.secret"),
+        ("processor", "admin.token log.key messages.key notify.secret rabbitmq.password receipt.secret"),
+    ] {
+        assert_eq!(names("config/staging.toml", role), expected);
+        assert_eq!(names("config/prod.toml", role).replace(" dashboards.token", ""), expected);
+    }
+    let flags = Flags { role: Some("edge".into()), data_dir: None };
+    let edge = load(Some(Path::new("config/prod.toml")), set(&[]), &flags).unwrap();
+    assert!(edge.actions.is_empty() && edge.policy.packs.is_empty(), "an edge decides on nothing");
 }
 
 #[test]
