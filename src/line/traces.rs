@@ -109,8 +109,9 @@ impl Traces {
                 trace_log::write(&span);
             }
             if self.receivers.is_empty() {
-                self.counters.sent.increment(1);
-            } else if waiting.len() < most {
+                return;
+            }
+            if waiting.len() < most {
                 waiting.push_back(span);
             } else {
                 self.counters.queue.increment(1);

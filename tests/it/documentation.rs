@@ -49,11 +49,16 @@ fn keys(source: &str, section: &str, name: &str, found: &mut Vec<String>) {
     }
 }
 
+/// Every key that there is.
+pub fn known_keys() -> Vec<String> {
+    let mut known = Vec::new();
+    keys(&read("src/config/layer.rs"), "", "Layer", &mut known);
+    known
+}
+
 #[test]
 fn every_key_of_the_configuration_is_described() {
-    let source = read("src/config/layer.rs");
-    let mut known = Vec::new();
-    keys(&source, "", "Layer", &mut known);
+    let known = known_keys();
     for key in [
         "node.name",
         "admin.token.role",

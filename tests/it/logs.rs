@@ -3,17 +3,16 @@
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::node::{Node, PATIENCE, free_address, signal};
-use crate::program::{PROGRAM, Process, command};
+use crate::node::{Node, PATIENCE, signal};
+use crate::program::{Process, command};
+use crate::rsyslog::Rsyslog;
 use crate::targets::{Does, Target};
 use crate::tls::{Authority, served};
-use crate::tools::missing;
 
 const JSON: &str = "application/json";
 
@@ -180,76 +179,11 @@ fn a_file_that_cannot_be_opened_stops_the_start() {
     assert!(said.contains("gemba.toml:3") && said.contains("missing/gemba.log"), "{said}");
 }
 
-/// rsyslog, listening in every way.
-struct Rsyslog {
-    process: Process,
-    dir: tempfile::TempDir,
-    udp: u16,
-    tcp: u16,
-    tls: u16,
-}
-
-impl Rsyslog {
-    fn start(authority: &Authority) -> Option<Self> {
-        let home: PathBuf = Path::new(PROGRAM).ancestors().nth(2).unwrap().join("rsyslog");
-        let rsyslogd = home.join("usr/sbin/rsyslogd");
-        if !rsyslogd.exists() {
-            return missing("rsyslog", "tests/rsyslog/install");
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path().display();
-        let [udp, tcp, tls] = [(); 3].map(|()| free_address().port());
-        std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
-        authority.write(dir.path(), "server", &["127.0.0.1"]);
-        let config = format!(
-            r#"global(workDirectory="{at}" maxMessageSize="64k" DefaultNetstreamDriverCAFile="{at}/ca.pem"
-  DefaultNetstreamDriverCertFile="{at}/server.crt" DefaultNetstreamDriverKeyFile="{at}/server.key")
-module(load="imudp")
-module(load="imptcp")
-module(load="imuxsock" SysSock.Use="off")
-module(load="imtcp" StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid")
-template(name="line" type="string" string="%inputname% %syslogfacility-text%.%syslogseverity-text% %app-name% %msgid% %msg%\n")
-input(type="imudp" address="127.0.0.1" port="{udp}" name="udp")
-input(type="imptcp" address="127.0.0.1" port="{tcp}" name="tcp")
-input(type="imtcp" address="127.0.0.1" port="{tls}" name="tls")
-input(type="imuxsock" socket="{at}/log" useSpecialParser="off" ruleset="all")
-ruleset(name="all") {{ action(type="omfile" file="{at}/out" template="line") }}
-action(type="omfile" file="{at}/out" template="line")
-"#
-        );
-        std::fs::write(dir.path().join("rsyslog.conf"), config).unwrap();
-        let mut command = Command::new(rsyslogd);
-        let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
-        let libraries: Vec<String> =
-            libraries.iter().map(|path| home.join(path).display().to_string()).collect();
-        command.env("LD_LIBRARY_PATH", libraries.join(":"));
-        command
-            .arg("-n")
-            .arg("-f")
-            .arg(dir.path().join("rsyslog.conf"))
-            .arg("-i")
-            .arg(dir.path().join("pid"));
-        command.arg("-M").arg(home.join("usr/lib/x86_64-linux-gnu/rsyslog"));
-        let process = Process::spawn(command, PATIENCE);
-        let rsyslog = Self { process, dir, udp, tcp, tls };
-        wait_until("rsyslog listens", || {
-            rsyslog.dir.path().join("log").exists()
-                && [tcp, tls].iter().all(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok())
-        });
-        Some(rsyslog)
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.dir.path().join("out")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-}
-
 #[test]
 fn rsyslog_takes_every_line_whole_over_every_transport() {
     let authority = Authority::new();
-    let Some(mut rsyslog) = Rsyslog::start(&authority) else { return };
-    let socket = rsyslog.dir.path().join("log").display().to_string();
+    let Some(rsyslog) = Rsyslog::start(&authority) else { return };
+    let socket = rsyslog.socket().display().to_string();
     for (transport, address, framing) in [
         ("unix", socket, "octet-counting"),
         ("udp", format!("127.0.0.1:{}", rsyslog.udp), "octet-counting"),
@@ -304,7 +238,6 @@ fn rsyslog_takes_every_line_whole_over_every_transport() {
         }
         assert!(lines.iter().any(|line| line.contains("levels of the log were changed")), "{lines:#?}");
     }
-    rsyslog.process.kill();
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod operator;
 mod parts;
 mod plane;
 mod process;
+mod profiles;
 mod readme;
 mod refusals;
 mod reload;
@@ -50,4 +51,4 @@ mod top;
 mod traces;
 mod wire;
 
-use support::{http, node, otlp, program, pty, rabbit, targets, tls, tools};
+use support::{http, node, otlp, program, prometheus, pty, rabbit, rsyslog, targets, tls, tools};

@@ -12,6 +12,7 @@ use gemba::kaizen::{Kind, Metric};
 use crate::http::{Answer, exchange};
 use crate::node::{Node, PATIENCE, free_address, signal};
 use crate::program::{PROGRAM, Process, bare};
+use crate::prometheus::installed;
 use crate::tools::missing;
 use crate::wire::raw;
 
@@ -21,12 +22,6 @@ const OPEN_METRICS: &str = "accept: application/openmetrics-text; version=1.0.0"
 fn page(node: &Node, headers: &[&str]) -> Answer {
     let headers: Vec<&str> = headers.iter().copied().chain(["connection: close"]).collect();
     exchange(node.admin, &raw("GET /metrics HTTP/1.1", &headers, b""))
-}
-
-/// A program of Debian's package `prometheus`; `None` where it is not there.
-pub fn installed(program: &str) -> Option<PathBuf> {
-    let path = target().join("prometheus/usr/bin").join(program);
-    if path.exists() { Some(path) } else { missing(program, "tests/prometheus/install") }
 }
 
 /// What a command says of `input`.
@@ -315,7 +310,7 @@ fn no_query_of_dashboard_or_rules_comes_back_empty() {
 }
 
 /// The value of the first series that Prometheus has.
-pub fn asked(prometheus: SocketAddr, query: &str) -> Option<String> {
+fn asked(prometheus: SocketAddr, query: &str) -> Option<String> {
     let query = query.bytes().fold(String::new(), |query, byte| query + &format!("%{byte:02x}"));
     let line = format!("GET /api/v1/query?query={query} HTTP/1.1");
     let answer = crate::http::try_exchange(prometheus, &raw(&line, &["connection: close"], b""))?;

@@ -1,12 +1,10 @@
 //! Samples that are sent to Prometheus: what arrives, which version is spoken, and what receivers make of them.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::metrics::{asked, installed};
-use crate::node::{Node, PATIENCE, free_address, signal};
-use crate::program::Process;
+use crate::node::{Node, PATIENCE, signal};
+use crate::prometheus::Prometheus;
 use crate::targets::{Does, Seen, Target, Then};
 use crate::tls::{Authority, served};
 
@@ -51,32 +49,23 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 
 #[test]
 fn samples_arrive_at_a_prometheus_and_end_with_the_node() {
-    let Some(prometheus) = installed("prometheus") else { return };
-    let (dir, address) = (tempfile::tempdir().unwrap(), free_address());
-    std::fs::write(dir.path().join("prometheus.yml"), "global: {}\n").unwrap();
-    let mut command = Command::new(prometheus);
-    command.current_dir(dir.path()).args([
-        "--config.file=prometheus.yml",
-        "--storage.tsdb.path=data",
-        "--web.enable-remote-write-receiver",
-        &format!("--web.listen-address={address}"),
-    ]);
-    let _prometheus = Process::spawn(command, PATIENCE);
+    let Some(prometheus) = Prometheus::start(None) else { return };
+    let dir = tempfile::tempdir().unwrap();
     let labels = "external_labels = { cluster = \"eu\", job = \"governance\" }";
-    let mut node = node(dir.path(), &section(&format!("http://{address}/api/v1/write"), labels));
+    let mut node = node(dir.path(), &section(&format!("http://{}/api/v1/write", prometheus.address), labels));
     assert_eq!(node.post(JSON, signal("acme", "vm", "s-1").as_bytes()).status, 202);
     let query = "gemba_signals_total{result=\"accepted\",cluster=\"eu\",job=\"governance\",instance=\"n1\"}";
-    wait_until(query, || asked(address, query).as_deref() == Some("1"));
+    wait_until(query, || prometheus.asked(query).as_deref() == Some("1"));
     let bucket = "gemba_request_seconds_bucket{le=\"+Inf\"}";
-    wait_until(bucket, || asked(address, bucket).as_deref() == Some("1"));
+    wait_until(bucket, || prometheus.asked(bucket).as_deref() == Some("1"));
     assert_eq!(["queue", "refused", "rejected", "too_old"].map(|cause| lost(&node, cause)), [0; 4]);
     assert!(node.terminate().success());
     // This Prometheus knows 1.0 alone, and the node found out.
     assert!(node.everything_said().contains("1.0 is spoken from here on"));
     // Not after five minutes, but now: the node said that every series ended.
-    wait_until("the series end", || asked(address, query).is_none() && asked(address, bucket).is_none());
+    wait_until("the series end", || prometheus.asked(query).is_none() && prometheus.asked(bucket).is_none());
     let ended = format!("last_over_time({query}[10m])");
-    assert_eq!(asked(address, &ended).as_deref(), Some("1"), "it was there");
+    assert_eq!(prometheus.asked(&ended).as_deref(), Some("1"), "it was there");
 }
 
 /// The fields of a message of protobuf that have bytes, by number.

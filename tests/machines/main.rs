@@ -13,6 +13,7 @@ mod line;
 mod outages;
 #[cfg(feature = "faults")]
 mod planted;
+mod profiles;
 mod proxy;
 mod restarts;
 mod secure;
@@ -23,4 +24,6 @@ mod support;
 mod topology;
 mod traces;
 
-use support::{checker, firestore_fake, http, node, otlp, program, rabbit, targets, tools};
+use support::{
+    checker, firestore_fake, http, node, otlp, program, prometheus, rabbit, rsyslog, targets, tls, tools,
+};

@@ -1,9 +1,9 @@
 """A receiver of OTLP that answers as its script says and prints what it took: a line of JSON for each span.
 
-receiver.py http|grpc [ANSWER...] [--tls CERT KEY CA]
+receiver.py http|grpc [ANSWER...] [--tls CERT KEY [CA]]
 
 The first line is the port. An answer is a status of HTTP or the name of one of gRPC, `partial:N`, or `hang`; what comes after the
-last of them is taken. With --tls, clients must have a certificate of CA.
+last of them is taken. With CA, clients must have a certificate of it.
 """
 
 import base64
@@ -133,8 +133,9 @@ if protocol == "http":
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls[0], tls[1])
-        context.load_verify_locations(tls[2])
-        context.verify_mode = ssl.CERT_REQUIRED
+        if len(tls) > 2:
+            context.load_verify_locations(tls[2])
+            context.verify_mode = ssl.CERT_REQUIRED
         server.socket = context.wrap_socket(server.socket, server_side=True)
     print(server.server_address[1], flush=True)
     server.serve_forever()
@@ -142,8 +143,8 @@ else:
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), compression=grpc.Compression.NoCompression)
     service_grpc.add_TraceServiceServicer_to_server(OverGrpc(), server)
     if tls:
-        cert, key, ca = (open(path, "rb").read() for path in tls)
-        credentials = grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=True)
+        cert, key, *ca = (open(path, "rb").read() for path in tls)
+        credentials = grpc.ssl_server_credentials([(key, cert)], ca[0] if ca else None, require_client_auth=bool(ca))
         port = server.add_secure_port("127.0.0.1:0", credentials)
     else:
         port = server.add_insecure_port("127.0.0.1:0")

@@ -86,15 +86,24 @@ impl Node {
             .env("GEMBA_INGRESS__LISTEN", ingress.to_string())
             .env("GEMBA_ADMIN__LISTEN", admin.to_string())
             .stderr(stderr);
-        let mut process = Process::spawn(command, PATIENCE);
+        Self::quiet(Process::spawn(command, PATIENCE), [ingress, admin], dir, &dir.join("data"))
+    }
+
+    /// The node that a process becomes, which may say nothing of it.
+    pub fn quiet(
+        mut process: Process,
+        [ingress, admin]: [SocketAddr; 2],
+        dir: &Path,
+        secrets: &Path,
+    ) -> Self {
         let until = Instant::now() + PATIENCE;
         while !is_ready(admin) {
+            assert!(!process.has_ended(), "the node has ended: {:#?}", process.everything_said());
             assert!(Instant::now() < until, "the node is not ready");
-            assert!(!process.has_ended(), "the node has ended");
             std::thread::sleep(Duration::from_millis(5));
         }
-        let (recovery, dir) = (process.age(), dir.to_owned());
-        Self { data: dir.join("data"), dir, ingress, admin, recovery, process, owned: None }
+        let (recovery, dir, data) = (process.age(), dir.to_owned(), secrets.to_owned());
+        Self { data, dir, ingress, admin, recovery, process, owned: None }
     }
 
     /// Waits for a line on standard error that has `words` in it.

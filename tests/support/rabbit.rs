@@ -42,11 +42,17 @@ impl Broker {
 
     /// One more node of the cluster that begins with this one.
     pub fn joined(&self) -> Self {
+        self.joined_with(|_| String::new())
+    }
+
+    /// The same, with more configuration, which is told the directory.
+    pub fn joined_with(&self, more: impl FnOnce(&Path) -> String) -> Self {
         let broker = Self { dir: tempfile::tempdir().unwrap(), port: free_ports(3) };
         std::fs::write(broker.password(), PASSWORD).unwrap();
         std::fs::set_permissions(broker.password(), std::fs::Permissions::from_mode(0o600)).unwrap();
         let seed = format!("{} {}\n", self.dir.path().display(), self.port);
         std::fs::write(broker.dir.path().join("cluster"), seed).unwrap();
+        std::fs::write(broker.dir.path().join("more.conf"), more(broker.dir.path())).unwrap();
         broker.run("start");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/join");
         let ports = [broker.port, self.port].map(|port| port.to_string());
@@ -105,6 +111,16 @@ impl Broker {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/ctl");
         let ran = Command::new(path).arg(self.dir.path()).arg(self.port.to_string()).args(arguments).status();
         assert!(ran.unwrap().success(), "rabbitmqctl {arguments:?}");
+    }
+
+    /// What the broker tells of itself by its own command.
+    pub fn listed(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/ctl");
+        let mut command = Command::new(path);
+        command.arg(self.dir.path()).arg(self.port.to_string()).args(arguments).args(["--formatter", "json"]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "rabbitmqctl {arguments:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Messages that wait in a queue.
