@@ -15,6 +15,9 @@ pub enum Command {
     /// Check a configuration file and the secrets that it names
     Check {
         file: PathBuf,
+        /// As a node with this role would start: all, edge or processor
+        #[arg(long)]
+        role: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -32,14 +35,15 @@ pub enum Command {
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Check { file, json } => check(&file, json),
+            Self::Check { file, role, json } => check(&file, role, json),
             Self::Show { reach, json } => show(&reach, json),
         }
     }
 }
 
-fn check(file: &Path, json: bool) -> Result<(), Failure> {
-    let config = crate::config::load(Some(file), std::env::vars_os(), &Flags::default())?;
+fn check(file: &Path, role: Option<String>, json: bool) -> Result<(), Failure> {
+    let flags = Flags { role, ..Flags::default() };
+    let config = crate::config::load(Some(file), std::env::vars_os(), &flags)?;
     let secrets = config.read_secrets(Missing::Assume)?;
     serve::has_log_key(&config)?;
     roles::check(&config, &secrets)?;

@@ -104,6 +104,9 @@ impl Site {
         std::os::unix::fs::symlink(root().join("config"), home.join("config")).unwrap();
         let planes = [free_address(), free_address()];
         std::fs::write(home.join("gemba.toml"), self.placed(&home, planes)).unwrap();
+        let mut check = bare(PROGRAM, &home);
+        let checked = check.args(["config", "check", "gemba.toml", "--role", role]).output().unwrap();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
         let mut command = bare(PROGRAM, &home);
         command.args(["serve", "--config", "gemba.toml", "--role", role]);
         command
