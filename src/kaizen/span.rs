@@ -142,31 +142,28 @@ pub struct Sampling {
     pub most_per_second: Option<u32>,
 }
 
-/// Spans on their way from one thread to their exporter.
-pub(super) struct SpanLane {
-    /// Made for the first span: most nodes have none.
-    spans: OnceLock<ArrayQueue<Span>>,
-    lost: metrics::Counter,
-}
+/// Spans on their way from one thread to their exporter. A node that traces nothing has neither room for them nor a count.
+pub(super) struct SpanLane(OnceLock<(ArrayQueue<Span>, metrics::Counter)>);
 
 impl SpanLane {
     pub fn new() -> Arc<Self> {
-        let lost = Metric::TelemetryLost.counter(&["traces", "queue"]);
-        Arc::new(Self { spans: OnceLock::new(), lost })
+        Arc::new(Self(OnceLock::new()))
     }
 
     fn push(&self, span: Span) {
-        if self.spans.get_or_init(|| ArrayQueue::new(SPANS_LANE)).push(span).is_err() {
-            self.lost.increment(1);
+        let made = || (ArrayQueue::new(SPANS_LANE), Metric::TelemetryLost.counter(&["traces", "queue"]));
+        let (spans, lost) = self.0.get_or_init(made);
+        if spans.push(span).is_err() {
+            lost.increment(1);
         }
     }
 
     pub fn pop(&self) -> Option<Span> {
-        self.spans.get()?.pop()
+        self.0.get()?.0.pop()
     }
 
     fn len(&self) -> usize {
-        self.spans.get().map_or(0, ArrayQueue::len)
+        self.0.get().map_or(0, |(spans, _)| spans.len())
     }
 }
 
