@@ -15,7 +15,7 @@ pub fn look_at_audit_files(config: &Config) -> Result<(), ConfigError> {
 fn look_at(file: &LogFile, role: NodeRole) -> Result<(), ConfigError> {
     match role {
         NodeRole::Edge => {
-            tracing::warn!(
+            tracing::info!(
                 target: "gemba::config",
                 place = %file.place,
                 path = %file.path.display(),

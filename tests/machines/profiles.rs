@@ -197,6 +197,10 @@ fn has(events: &[Value], message: &str) -> bool {
 const READY: &str = "the node takes signals";
 const DRAINED: &str = "drained: everything accepted is durable, every decision has its receipt";
 
+fn has_type(receipts: &[Value], kind: &str) -> bool {
+    receipts.iter().any(|receipt| receipt["receipt_type"] == kind)
+}
+
 /// A file of the log: for its node alone, and whole.
 fn file_of_log(path: &Path) -> Vec<Value> {
     assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -425,7 +429,7 @@ fn production_runs_as_it_stands() {
     wait_for_samples(&prometheus, "prod", "prod-edge", ACCEPTED, accepted + 1);
     wait_for_samples(&prometheus, "prod", "prod-processor", DECIDED, accepted + 1);
     wait_for_trace(&receiver, "prod-edge", "prod-processor");
-    for node in [edge, processor] {
+    for (node, is_processor) in [(edge, false), (processor, true)] {
         let log = node.dir.join("log/tls_validation.log");
         let said = ended(node, &expected);
         assert!(
@@ -435,6 +439,17 @@ fn production_runs_as_it_stands() {
         let handshakes = file_of_log(&log);
         assert!(handshakes.iter().all(|event| event["target"] == "gemba::tls"), "{handshakes:#?}");
         assert!(has(&handshakes, "a TLS handshake succeeded"), "{handshakes:#?}");
+        // Each receipt once, where signals are decided.
+        let audit = log.with_file_name("audit.log");
+        assert_eq!(audit.exists(), is_processor);
+        if is_processor {
+            let receipts = file_of_log(&audit);
+            let places: Vec<u64> =
+                receipts.iter().map(|receipt| receipt["log_index"].as_u64().unwrap()).collect();
+            // The first entry of a log says whose it is.
+            assert_eq!(places, (1..=receipts.len() as u64).collect::<Vec<_>>());
+            assert!(receipts.len() as u64 > accepted && has_type(&receipts, "action_successful"));
+        }
     }
     for node in ["prod-all", "prod-edge", "prod-processor"] {
         let name = format!("\"name\":\"{node}\"");
