@@ -10,6 +10,7 @@ mod journal;
 mod kaizen;
 mod load;
 mod log;
+mod message_keys;
 mod metrics;
 mod monitoring;
 mod output;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretSlice};
 
+use super::message_keys::message_keys;
 use super::targets::targets;
 use super::{rules, telemetry};
-use crate::config::{self, Config, ConfigError, Secrets, TokenRole};
+use crate::config::{self, Config, ConfigError, NodeRole, Secrets, TokenRole};
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
+use crate::kanban::broker::mac::Keys;
 use crate::line::live::{Live, Rulebook, Telemetry};
 use crate::operator::{self, Token, Tokens};
 use crate::ring::Current;
@@ -25,6 +27,7 @@ pub struct Parts {
     pub rulebook: Arc<Rulebook>,
     telemetry: Arc<Telemetry>,
     tap: Arc<TapRules>,
+    message_keys: Option<Arc<Keys>>,
 }
 
 /// Makes all of them.
@@ -34,6 +37,8 @@ pub struct Parts {
 pub fn parts(config: &Config, secrets: &Secrets) -> Result<Parts, ConfigError> {
     let tokens = config.tokens.iter().map(|token| self::token(token, secrets));
     let sources = config.sources.iter().map(|source| self::source(source, secrets));
+    let broker = config.broker.as_ref().filter(|_| config.role != NodeRole::All);
+    let keys = broker.map(|broker| message_keys(broker, secrets));
     Ok(Parts {
         sources: Arc::new(sources.collect::<Result<_, ConfigError>>()?),
         tokens: Arc::new(Tokens::new(tokens.collect::<Result<_, ConfigError>>()?)),
@@ -41,6 +46,7 @@ pub fn parts(config: &Config, secrets: &Secrets) -> Result<Parts, ConfigError> {
         rulebook: Arc::new(rules::rulebook(config)?),
         telemetry: Arc::new(telemetry::telemetry(config, secrets)?),
         tap: Arc::new(config.tap.clone()),
+        message_keys: keys.transpose()?.map(Arc::new),
     })
 }
 
@@ -55,6 +61,7 @@ impl Parts {
             rulebook: Current::new(Arc::clone(&self.rulebook)),
             telemetry: Current::new(Arc::clone(&self.telemetry)),
             tap: Current::new(Arc::clone(&self.tap)),
+            message_keys: self.message_keys.clone().map(Current::new),
         }
     }
 
@@ -67,7 +74,7 @@ impl Parts {
         {
             if keep { old.clone() } else { new }
         }
-        let Self { sources, tokens, targets, rulebook, telemetry, tap } = self;
+        let Self { sources, tokens, targets, rulebook, telemetry, tap, message_keys } = self;
         // A try of an action goes by the bounds of its governor, too.
         let targets_stay = !is_changed("action") && !is_changed("governor");
         let Telemetry { traces, remote_write, configuration } = &*telemetry;
@@ -83,6 +90,7 @@ impl Parts {
             rulebook,
             telemetry: Arc::new(telemetry),
             tap,
+            message_keys: kept(!is_changed("rabbitmq.key"), &old.message_keys, message_keys),
         }
     }
 
@@ -100,6 +108,11 @@ impl Parts {
         replace(&old.sources, &self.sources, &live.sources);
         replace(&old.telemetry, &self.telemetry, &live.telemetry);
         replace(&old.tap, &self.tap, &live.tap);
+        if let (Some(old), Some(new), Some(current)) =
+            (&old.message_keys, &self.message_keys, &live.message_keys)
+        {
+            replace(old, new, current);
+        }
     }
 }
 

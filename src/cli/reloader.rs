@@ -13,7 +13,9 @@ use super::configured::Configured;
 use super::parts::{Parts, parts};
 use super::roles;
 use super::telemetry::{self, Destinations};
-use crate::config::{Applies, Changed, Config, ConfigError, Entry, Missing, Place, Secrets};
+use crate::config::{
+    Action, ActionKind, Applies, Changed, Config, ConfigError, Entry, Missing, Place, Secrets,
+};
 use crate::jidoka::rules::RulesSource;
 use crate::line::live::{Configuration, Live, Prepared, Rulebook};
 use crate::logging::{self, Destination};
@@ -131,6 +133,7 @@ impl Reloader {
         }
         let parts = parts(&config, &secrets).map_err(one)?;
         fits(self.kept_for, &config).map_err(one)?;
+        has_broker(&config).map_err(one)?;
         changes.extend(changed_packs(&running.parts.rulebook.configured(), &parts.rulebook.configured()));
         let is_changed = |of: &str| changes.iter().any(|change| change.key.starts_with(of));
         let known = |of: &str| running.destinations.get(of).filter(|_| !is_changed(of)).cloned();
@@ -163,6 +166,18 @@ fn fits(kept: Duration, next: &Config) -> Result<(), ConfigError> {
     );
     Err(ConfigError::new(&source.place, what)
         .hint("start the node again, or give the source a smaller `tolerance_seconds`"))
+}
+
+/// Whether there is a broker for every action that publishes to one: a section that is new holds from the next start on.
+fn has_broker(next: &Config) -> Result<(), ConfigError> {
+    let publishes = |action: &&Action| matches!(action.kind, ActionKind::Amqp { .. });
+    match next.actions.iter().find(publishes).filter(|_| next.broker.is_none()) {
+        Some(action) => {
+            let what = format!("action `{}` needs `[rabbitmq]`, which this start does not have", action.name);
+            Err(ConfigError::new(&action.place, what).hint("start the node again"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn fixed(change: &Changed) -> ConfigError {
@@ -296,10 +311,12 @@ impl Prepared for Next {
         let running = reloader.running();
         parts.replace(&running.parts, &reloader.live);
         let is_changed = |of: &str| changes.iter().any(|change| change.key.starts_with(of));
-        if is_changed("logging.level") || is_changed("logging.format") {
+        let mut settings = telemetry::log_settings(&config);
+        if !is_changed("logging.level") {
             // A level that an operator changed stays as long as the configured one does.
-            logging::configure(telemetry::log_settings(&config));
+            settings.filter = logging::levels();
         }
+        logging::configure(settings);
         logging::send_to(destinations.values().cloned().collect());
         let reloads = running.reloads + u64::from(!changes.is_empty());
         let next = Running { config, secrets, parts, destinations, waits, reloads };

@@ -5,17 +5,18 @@ use secrecy::ExposeSecret as _;
 use super::audit_files::audit;
 use super::parts::parts;
 use super::targets::broker;
-use crate::config::{self, Config, ConfigError, MessageKey, NodeRole, QueueType, Secrets};
+use crate::config::{self, Config, ConfigError, NodeRole, QueueType, Secrets};
 use crate::kanban::broker::mac::Keys;
 use crate::kanban::broker::topology::{Kind, Topology};
+use crate::line::live::Live;
 use crate::line::settings::{Link, LogSeed, ProofKeys, Role, Sharing};
 use crate::net::firestore::{Credentials, Endpoint, Firestore, ServiceAccount, Site};
-use crate::signal::Name;
+use crate::ring::Current;
 
 /// Everything that a start would refuse.
 pub fn check(config: &Config, secrets: &Secrets) -> Result<(), ConfigError> {
-    parts(config, secrets)?;
-    role(config, secrets)?;
+    let live = parts(config, secrets)?.live();
+    role(config, secrets, &live)?;
     config.firestore.clone().map(sharing).transpose()?;
     Ok(())
 }
@@ -41,10 +42,10 @@ pub fn sharing(firestore: config::Firestore) -> Result<Sharing, ConfigError> {
 }
 
 /// What the node does, with what, and over which queues.
-pub fn role(config: &Config, secrets: &Secrets) -> Result<Role, ConfigError> {
+pub fn role(config: &Config, secrets: &Secrets, live: &Live) -> Result<Role, ConfigError> {
     let keys = config.proof.as_ref().map(|proof| proof_keys(proof, config, secrets)).transpose()?;
-    let configured = config.broker.as_ref().filter(|_| config.role != NodeRole::All);
-    let link = configured.map(|broker| link(broker, secrets)).transpose()?;
+    let configured = config.broker.as_ref().zip(live.message_keys.clone());
+    let link = configured.map(|(broker, keys)| link(broker, secrets, keys)).transpose()?;
     match (config.role, keys, link) {
         (NodeRole::All, Some(keys), _) => Ok(Role::All(keys)),
         (NodeRole::Edge, _, Some(link)) => Ok(Role::Edge(link)),
@@ -62,10 +63,10 @@ fn proof_keys(proof: &config::Proof, config: &Config, secrets: &Secrets) -> Resu
     Ok(ProofKeys { receipt_secret: secrets.get(&proof.receipt_secret)?, log_seed, audit: audit(config) })
 }
 
-fn link(configured: &config::Broker, secrets: &Secrets) -> Result<Link, ConfigError> {
+fn link(configured: &config::Broker, secrets: &Secrets, keys: Current<Keys>) -> Result<Link, ConfigError> {
     let queues = &configured.queues;
     Ok(Link {
-        keys: message_keys(configured, secrets)?,
+        keys,
         broker: broker(configured, secrets)?,
         topology: Topology {
             name: queues.name.clone(),
@@ -80,23 +81,4 @@ fn link(configured: &config::Broker, secrets: &Secrets) -> Result<Link, ConfigEr
         prefetch: queues.prefetch,
         adopt: queues.adopt,
     })
-}
-
-/// What messages are vouched for with. In the `dev` profile, which alone may have no key, it is derived from what both sides
-/// have: the broker's password.
-fn message_keys(configured: &config::Broker, secrets: &Secrets) -> Result<Keys, ConfigError> {
-    let line = &configured.queues.name;
-    let named = |key: &MessageKey| {
-        let name = Name::read("key", &key.name);
-        let name = name.map_err(|illegal| ConfigError::new(&key.secret.place, illegal.to_string()))?;
-        Ok::<_, ConfigError>((name, secrets.get(&key.secret)?))
-    };
-    let read = configured.keys.iter().map(named).collect::<Result<Vec<_>, _>>()?;
-    let mut keys = read.iter().map(|(name, secret)| (name.clone(), secret.expose_secret()));
-    if let Some(first) = keys.next() {
-        return Ok(Keys::new(line, first, keys));
-    }
-    let password = secrets.get(&configured.password)?;
-    Keys::derived(line, password.expose_secret())
-        .map_err(|illegal| ConfigError::new(&configured.password.place, illegal.to_string()))
 }

@@ -238,7 +238,7 @@ fn settings(
     let cores = line::processors();
     Ok(Settings {
         name: config.name.clone(),
-        role: role(config, secrets)?,
+        role: role(config, secrets, &live)?,
         origin: format!("{}/{}", config.origin, config.name),
         data_dir: config.data_dir.clone(),
         data_plane: DataPlane {

@@ -25,7 +25,7 @@ pub enum Applies {
 }
 
 /// Sections and lists of which another value holds at once.
-const AT_ONCE: [&str; 16] = [
+const AT_ONCE: [&str; 17] = [
     "admin.token",
     "entitlement",
     "governor",
@@ -42,9 +42,10 @@ const AT_ONCE: [&str; 16] = [
     "source.key",
     "action",
     "tap",
+    "rabbitmq.key",
 ];
 /// Those that stay as they are until the next start.
-const AT_START: [&str; 13] = [
+const AT_START: [&str; 12] = [
     "node",
     "ingress",
     "admin",
@@ -57,7 +58,6 @@ const AT_START: [&str; 13] = [
     "reload",
     "state",
     "rabbitmq",
-    "rabbitmq.key",
 ];
 /// One key's value.
 #[derive(Clone, Debug, PartialEq)]
@@ -337,7 +337,8 @@ mod tests {
             ("log.key_file", Applies::AtStart),
             ("logging.level", Applies::AtOnce),
             ("logging.file[/var/log/a_b_.log].max_files", Applies::AtOnce),
-            ("rabbitmq.key[a].secret_file", Applies::AtStart),
+            ("rabbitmq.key[a].secret_file", Applies::AtOnce),
+            ("rabbitmq.hosts", Applies::AtStart),
             ("prometheus.external_labels.cluster", Applies::AtOnce),
         ] {
             assert_eq!(applies(key), when, "{key}");

@@ -51,7 +51,8 @@ impl Secrets {
 
     /// What each of them was when it was read before, if it was.
     fn before<'s>(&'s self, secret: &SecretRef) -> Option<&'s SecretSlice<u8>> {
-        self.read.iter().find(|(read, _)| read.what == secret.what).map(|(_, read)| read)
+        let is_it = |read: &SecretRef| (&read.what, &read.kept) == (&secret.what, &secret.kept);
+        self.read.iter().find(|(read, _)| is_it(read)).map(|(_, read)| read)
     }
 
     /// The secrets of `config` that are others now than when they were read before: what each is for, and when another one
@@ -71,7 +72,8 @@ impl Secrets {
     pub fn reloaded(&self, mut new: Self, config: &Config) -> Self {
         for (section, secret) in config.secrets_by_section() {
             let held = self.before(secret).filter(|_| applies(section) == Applies::AtStart);
-            let read = new.read.iter_mut().find(|(read, _)| read.what == secret.what);
+            let is_it = |read: &SecretRef| (&read.what, &read.kept) == (&secret.what, &secret.kept);
+            let read = new.read.iter_mut().find(|(read, _)| is_it(read));
             if let (Some(held), Some((_, read))) = (held, read) {
                 *read = held.clone();
             }
@@ -121,12 +123,13 @@ impl Config {
         let proof =
             self.proof.iter().flat_map(|proof| [("receipt", &proof.receipt_secret), ("log", &proof.log_key)]);
         let broker = self.broker_in_use().into_iter().flat_map(|broker| {
-            std::iter::once(&broker.password).chain(broker.keys.iter().map(|key| &key.secret))
+            let keys = broker.keys.iter().map(|key| ("rabbitmq.key", &key.secret));
+            std::iter::once(("rabbitmq", &broker.password)).chain(keys)
         });
         let prometheus = self.prometheus.iter().filter_map(|prometheus| prometheus.login.secret());
         let sources =
             sources.map(of("source")).chain(actions.map(of("action"))).chain(tokens.map(of("admin.token")));
-        sources.chain(proof).chain(broker.map(of("rabbitmq"))).chain(prometheus.map(of("prometheus")))
+        sources.chain(proof).chain(broker).chain(prometheus.map(of("prometheus")))
     }
 
     /// Every file that it names.

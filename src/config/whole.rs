@@ -143,8 +143,13 @@ impl Config {
             prometheus,
             tap,
             warnings,
+            broker,
             ..
         } = new;
+        let broker = self.broker.clone().map(|held| match broker {
+            Some(new) => Broker { keys: new.keys, ..held },
+            None => held,
+        });
         // A file that follows the log is opened with the log.
         let is_audit = |file: &&LogFile| file.content == LogContent::Audit;
         let follows =
@@ -158,6 +163,7 @@ impl Config {
             governor,
             policy,
             actions,
+            broker,
             sources,
             logging,
             opentelemetry,

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::clock::{self, Instant};
+use crate::clock::Instant;
+use crate::kaizen::PerSecond;
 use crate::limits::{TAP_KEPT_FOR, TAP_LANE, TAPPED_PER_SECOND, TAPS_MAX};
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptType};
 use crate::ring::{Changes, Current};
@@ -115,7 +116,7 @@ impl Taps {
         Spout {
             changes: self.current.changes(),
             taps: Arc::default(),
-            handed: Cell::new((0, 0)),
+            handed: PerSecond::default(),
             passed_over: Cell::new(0),
         }
     }
@@ -126,8 +127,7 @@ impl Taps {
 pub struct Spout {
     changes: Changes<Vec<Arc<Tap>>>,
     taps: Arc<Vec<Arc<Tap>>>,
-    /// The second in which one was handed over last, and how many were in it.
-    handed: Cell<(u64, u32)>,
+    handed: PerSecond,
     passed_over: Cell<u64>,
 }
 
@@ -150,7 +150,7 @@ impl Spout {
             if !takes(&tap.filter, signal, gist.kind, policy.as_deref()) {
                 continue;
             }
-            if !self.has_turn() || tap.lane.is_full() {
+            if !self.handed.takes(TAPPED_PER_SECOND) || tap.lane.is_full() {
                 self.passed_over.set(self.passed_over.get() + 1);
                 continue;
             }
@@ -163,21 +163,12 @@ impl Spout {
             }
         }
     }
-
-    /// So many in a second are handed over; the rest is passed over.
-    fn has_turn(&self) -> bool {
-        let now = clock::millis() / 1000;
-        let (second, handed) = self.handed.get();
-        let handed = if second == now { handed } else { 0 };
-        let has_turn = handed < TAPPED_PER_SECOND;
-        self.handed.set((now, handed + u32::from(has_turn)));
-        has_turn
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::event::{Seq, UnixMillis};
     use crate::receipt::{ReceiptId, StateName};
     use crate::signal::{Assurance, Provenance, Severity, Text, Unchecked};

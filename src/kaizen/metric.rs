@@ -408,6 +408,10 @@ table! {
     QueueConsumers: Gauge, "gemba_broker_queue_consumers", None, ["partition": Each("partitions", PARTITIONS)], Broker,
         "Nodes that take from a partition's queue; absent while the broker is away.",
         "Page on 0 for more than a minute: the partition's processor is dead, or no `rabbitmq.consume` names it.";
+    ProcessorsAlive: Gauge, "gemba_processors_alive", None, [], Broker,
+        "Processors that stand in line for the queues, as this node sees them: those of the partition that has most; absent while the broker is \
+         away.",
+        "Less than you run: one is dead or has lost the broker. Nodes that see different numbers are cut off from one another.";
     PartitionOwned: Gauge, "gemba_broker_partition_owned", None, ["partition": Each("partitions", PARTITIONS)], Processor,
         "1 where a partition's messages come to this node.",
         "Over all processors the sum of each partition is 1.";

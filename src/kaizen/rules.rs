@@ -132,7 +132,7 @@ impl Bad {
     }
 }
 
-const ALERTS: [Alert; 21] = [
+const ALERTS: [Alert; 22] = [
     alert("GembaUnwell", Metric::SystemStatus, "NAME", Bad::Above(0.0), "1m", Severity::Critical),
     alert(
         "GembaRestarted",
@@ -206,6 +206,14 @@ const ALERTS: [Alert; 21] = [
         "GembaReloadRefused",
         Metric::ReloadFailures,
         "increase(NAME[15m])",
+        Bad::Above(0.0),
+        "0m",
+        Severity::Warning,
+    ),
+    alert(
+        "GembaConfigurationRefused",
+        Metric::Reloads,
+        "increase(NAME{result=\"refused\"}[15m])",
         Bad::Above(0.0),
         "0m",
         Severity::Warning,

@@ -170,6 +170,7 @@ impl Broker {
                 for queue in &partitions {
                     read_queue(queue, readings);
                 }
+                read_processors(&partitions, readings);
             }
             BrokerView::Processor {
                 connected,
@@ -187,6 +188,7 @@ impl Broker {
                 count(Metric::BrokerUnacknowledged, unacknowledged_messages);
                 count(Metric::BrokerRepeated, repeated_messages);
                 count(Metric::BrokerMissing, missing_signals);
+                read_processors(partitions.iter().map(|partition| &partition.queue), readings);
                 for PartitionView { consumed, owned, queue } in partitions {
                     read_queue(&queue, readings);
                     if consumed {
@@ -205,6 +207,13 @@ fn queues(queues: &Queues) -> impl Iterator<Item = QueueView> {
         queue_messages: seen.map(|queue| queue.messages),
         queue_consumers: seen.map(|queue| queue.consumers),
     })
+}
+
+/// Each processor stands in line for every partition that it may take.
+fn read_processors<'q>(queues: impl IntoIterator<Item = &'q QueueView>, readings: &mut Readings) {
+    if let Some(most) = queues.into_iter().filter_map(|queue| queue.queue_consumers).max() {
+        readings.count(Metric::ProcessorsAlive, &[], most);
+    }
 }
 
 /// What is not known is not shown.

@@ -8,6 +8,7 @@ use super::{remote_write, traces};
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
+use crate::kanban::broker::mac::Keys;
 use crate::operator::Tokens;
 use crate::place::ConfigError;
 use crate::ring::Current;
@@ -27,6 +28,8 @@ pub struct Live {
     pub telemetry: Current<Telemetry>,
     /// Whether viewers may look at signals, and what they do not see.
     pub tap: Current<TapRules>,
+    /// What messages of the broker are vouched for with, where this node takes or sends any.
+    pub message_keys: Option<Current<Keys>>,
 }
 
 impl Live {

@@ -19,7 +19,7 @@ use crate::kanban::dedup;
 use crate::net::amqp::Broker;
 use crate::net::firestore::Firestore;
 use crate::place::ConfigError;
-use crate::ring::Room;
+use crate::ring::{Current, Room};
 
 /// How much the journal may take.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +156,7 @@ pub struct Link {
     pub broker: Broker,
     pub topology: Topology,
     /// What messages are vouched for with.
-    pub keys: Keys,
+    pub keys: Current<Keys>,
     /// Partitions that a processor takes from.
     pub consumed: Vec<u16>,
     pub prefetch: u16,

@@ -31,14 +31,25 @@ impl Machine {
         variables: &[(&'static str, &'static str)],
     ) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let config = format!(
-            "[node]\nname = \"{name}\"\nprofile = \"dev\"\nrole = \"{role}\"\n[rate_limit]\nper_second = 1000000\n{rabbit}"
-        );
-        std::fs::write(home.path().join("gemba.toml"), config).unwrap();
+        std::fs::write(home.path().join("gemba.toml"), Self::config(role, name, rabbit)).unwrap();
         let variables = [&[("GEMBA_CONFIG", "gemba.toml")], variables].concat();
         let mut machine = Self { home, node: None, variables };
         machine.up();
         machine
+    }
+
+    fn config(role: &str, name: &str, rabbit: &str) -> String {
+        format!(
+            "[node]\nname = \"{name}\"\nprofile = \"dev\"\nrole = \"{role}\"\n[rate_limit]\nper_second = 1000000\n{rabbit}"
+        )
+    }
+
+    /// Has it read another configuration while it runs.
+    pub fn reload(&self, role: &str, name: &str, rabbit: &str) {
+        std::fs::write(self.home.path().join("gemba.toml"), Self::config(role, name, rabbit)).unwrap();
+        let answer = self.order("/v1/reload", r#"{"reason":"a test"}"#);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["needs_restart"], serde_json::json!([]));
     }
 
     pub fn up(&mut self) {

@@ -259,6 +259,25 @@ fn wait_for_samples(prometheus: &Prometheus, environment: &str, node: &str, metr
     });
 }
 
+/// Every panel of the dashboard that the program makes for this node shows something.
+fn no_panel_is_empty(prometheus: &Prometheus, node: &Node, role: &str, name: &str) {
+    let mut command = bare(PROGRAM, &node.dir);
+    command.env("GEMBA_NODE__ROLE", role).args(["dashboards", "--config", "gemba.toml"]);
+    let made = command.stdout(std::process::Stdio::piped()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let dashboard: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let queries = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let queries = queries.map(|target| target["expr"].as_str().unwrap());
+    // What rules record is recorded by a Prometheus that has the rules.
+    let queries: Vec<&str> = queries.filter(|query| !query.contains("gemba:")).collect();
+    assert!(queries.len() > 30, "{role}: {}", queries.len());
+    for query in queries {
+        let query = query.replace("$job", ".*").replace("$instance", name).replace("$__rate_interval", "1m");
+        wait_until(&query, || prometheus.asked(&query).is_some());
+    }
+}
+
 const ACCEPTED: &str = "gemba_signals_total{result=\"accepted\"";
 const DECIDED: &str = "gemba_decisions_total{decision=~\".+\"";
 
@@ -347,6 +366,8 @@ fn staging_runs_as_it_stands() {
     wait_for_samples(&prometheus, "staging", "staging-edge", ACCEPTED, accepted + 1);
     wait_for_samples(&prometheus, "staging", "staging-processor", DECIDED, accepted + 1);
     wait_for_trace(&receiver, "staging-edge", "staging-processor");
+    no_panel_is_empty(&prometheus, &edge, "edge", "staging-edge");
+    no_panel_is_empty(&prometheus, &processor, "processor", "staging-processor");
     for node in [edge, processor] {
         let log = node.dir.join("log/staging.log");
         let said = ended(node, &[]);

@@ -352,13 +352,27 @@ fn a_key_of_messages_is_replaced_while_signals_flow() {
     for round in 0..6 {
         assert!(sender.batch(round % 2, &edges[round % 2], 20));
     }
+    // Where the old one goes, while both run.
+    edges[0].reload("edge", "edge-a", &with(&[&new, &old]));
+    for round in 0..6 {
+        assert!(sender.batch(round % 2, &edges[round % 2], 20));
+    }
+    sender.wait_until_taken(&[&processor]);
+    processor.reload("processor", "processor-1", &with(&[&new]));
+    edges[1].reload("edge", "edge-b", &with(&[&new]));
+    for round in 0..6 {
+        assert!(sender.batch(round % 2, &edges[round % 2], 20));
+    }
     sender.wait_until_taken(&[&processor]);
     assert_eq!(cases(&processor).len(), 0);
+    edges[0].reload("edge", "edge-a", &with(&[&old]));
+    assert!(Sender::new(4).batch(3, &edges[0], 1));
+    wait_until("the old key is none any more", || cases(&processor).len() == 1);
     let mut stranger = Machine::start("edge", "edge-c", &with(&[&none]));
     assert!(Sender::new(4).batch(2, &stranger, 1));
-    wait_until("it is seen", || cases(&processor).len() == 1);
+    wait_until("it is seen", || cases(&processor).len() == 2);
     assert!(cases(&processor)[0]["detail"].as_str().unwrap().contains("`rabbitmq.key` differs"));
-    assert_eq!(processor.node().metric("gemba_broker_rejected_messages_total{cause=\"unknown_key\"}"), 1.0);
+    assert_eq!(processor.node().metric("gemba_broker_rejected_messages_total{cause=\"unknown_key\"}"), 2.0);
     for machine in edges.iter_mut().chain([&mut stranger, &mut processor]) {
         machine.terminate();
     }

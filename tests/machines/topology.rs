@@ -198,6 +198,8 @@ fn a_partition_that_nobody_takes_is_seen_by_those_that_live() {
     // It dies, and only the edge is left to say so.
     processor.kill();
     wait_until("its death is seen", || sees(&edge, "consumers", 0, 0));
+    let alive = |machine: &Machine| machine.node().metric("gemba_processors_alive");
+    assert!(alive(&edge) < 0.5);
     says(&edge, 0, "nobody takes it");
     processor.up();
     wait_until("it is back", || sees(&edge, "consumers", 0, 1));
@@ -211,6 +213,9 @@ fn a_partition_that_nobody_takes_is_seen_by_those_that_live() {
     });
     broker.run("start");
     wait_until("it is known again", || sees(&edge, "consumers", 0, 1));
+    for machine in [&edge, &processor] {
+        wait_until("each sees one processor", || (alive(machine) - 1.0).abs() < 0.5);
+    }
     processor.terminate();
     let mut both = Machine::start("processor", "processor-2", &rabbit);
     wait_until("all is well", || edge.node().metric("system_status") < 0.5);

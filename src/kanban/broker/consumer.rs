@@ -47,13 +47,14 @@ use super::topology::Topology;
 use crate::kanban::share::Sharer;
 use crate::net::amqp::{Broker, Open};
 use crate::net::backoff::Backoff;
+use crate::ring::Current;
 
 /// What the consumer is given.
 pub struct Consumer {
     pub name: String,
     pub broker: Broker,
     pub topology: Topology,
-    pub keys: Keys,
+    pub keys: Current<Keys>,
     /// Partitions that this node takes from.
     pub consumed: Vec<u16>,
     pub prefetch: u16,

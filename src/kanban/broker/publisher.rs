@@ -33,7 +33,7 @@ use crate::kanban::journal::{Damage, Tail};
 use crate::limits::CONFIRM_PROGRESS;
 use crate::net::amqp::{Broker, Open, said};
 use crate::net::backoff::Backoff;
-use crate::ring::{Bell, Mark};
+use crate::ring::{Bell, Current, Mark};
 
 /// Why nothing more can be published: restart is recovery.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ pub struct Publisher {
     pub source: Source,
     pub broker: Broker,
     pub topology: Topology,
-    pub keys: Keys,
+    pub keys: Current<Keys>,
     /// Name and id of this edge's journal.
     pub edge: EdgeName,
     pub confirmed: Confirmed,
@@ -214,7 +214,7 @@ impl Publisher {
                 let Some(message) = backlog.next(durable, |partition| !window.holds(partition))? else {
                     break;
                 };
-                window.publish(channel, (&self.topology, &self.keys), message);
+                window.publish(channel, (&self.topology, &self.keys.get()), message);
             }
             if window.is_empty() {
                 progress = Instant::now();

@@ -1,5 +1,7 @@
 //! From signals to messages and back, under every delivery that a broker may make.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -12,6 +14,7 @@ use super::message::{self, Draft, MESSAGE_MAX, Origin, Span, Unreadable};
 use super::order::{Order, Verdict};
 use crate::event::{Astray, EdgeName, Seq};
 use crate::limits::{BODY_BYTES_MAX, ID_BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_SIGNALS_MAX, NAME_BYTES_MAX};
+use crate::ring::Current;
 use crate::sharing::partition_of;
 use crate::signal::{Assurance, Provenance, Severity, Signal, Text, Unchecked};
 
@@ -230,8 +233,8 @@ fn what_never_comes_is_left_behind_and_named() {
     assert_eq!(order.skip(), None);
 }
 
-pub fn keys() -> Keys {
-    Keys::derived("q", b"0123456789abcdef01234567").unwrap()
+pub fn keys() -> Current<Keys> {
+    Current::new(Arc::new(Keys::derived("q", b"0123456789abcdef01234567").unwrap()))
 }
 
 pub fn delivered(origin: &Origin, body: &[u8]) -> BasicProperties {
@@ -241,7 +244,7 @@ pub fn delivered(origin: &Origin, body: &[u8]) -> BasicProperties {
     headers.insert("gemba-partition".into(), AMQPValue::LongInt(origin.partition.into()));
     headers.insert("gemba-after".into(), number(origin.span.after));
     headers.insert("gemba-through".into(), number(origin.span.through));
-    delivery::vouch(&mut headers, &keys(), Statement::Signals(origin, body));
+    delivery::vouch(&mut headers, &keys().get(), Statement::Signals(origin, body));
     BasicProperties::default().with_content_type(message::CONTENT_TYPE.into()).with_headers(headers)
 }
 
@@ -270,13 +273,16 @@ fn the_longest_message_of_an_edge_is_taken_and_a_longer_one_is_not_looked_at() {
     for (mut draft, signals) in [(draft, 256), (single, 1)] {
         let body = draft.seal(&origin);
         assert!(body.len() <= MESSAGE_MAX, "{}", body.len());
-        assert_eq!(delivery::prove((&delivered(&origin, &body), &body), 0, &keys()), Ok(origin.clone()));
+        assert_eq!(
+            delivery::prove((&delivered(&origin, &body), &body), 0, &keys().get()),
+            Ok(origin.clone())
+        );
         assert_eq!(message::open(&origin, &body.into(), None).unwrap().len(), signals);
     }
     let longer = vec![0; MESSAGE_MAX + 1];
     let properties = delivered(&origin, &longer);
-    assert_eq!(delivery::prove((&properties, &longer), 0, &keys()), Err(Astray::TooLong));
-    assert_eq!(delivery::prove((&delivered(&origin, b""), b""), 1, &keys()), Err(Astray::Misrouted));
+    assert_eq!(delivery::prove((&properties, &longer), 0, &keys().get()), Err(Astray::TooLong));
+    assert_eq!(delivery::prove((&delivered(&origin, b""), b""), 1, &keys().get()), Err(Astray::Misrouted));
 }
 
 #[test]
@@ -311,7 +317,7 @@ proptest! {
         let properties = BasicProperties::default()
             .with_content_type(message::CONTENT_TYPE.into())
             .with_headers(headers);
-        let refused = delivery::prove((&properties, b"body"), 0, &keys()).unwrap_err();
+        let refused = delivery::prove((&properties, b"body"), 0, &keys().get()).unwrap_err();
         prop_assert!(matches!(refused, Astray::Foreign | Astray::UnknownKey | Astray::WrongMac));
     }
 }

@@ -13,19 +13,23 @@ use crate::kanban::broker::mac::{Keys, Statement};
 use crate::kanban::broker::queues::{Queue, look};
 use crate::kanban::broker::topology::{PERSISTENT, Topology};
 use crate::net::amqp::Open;
+use crate::ring::Current;
 
 /// A channel for questions and nudges.
 pub struct Control<'a> {
     open: &'a Open,
     topology: &'a Topology,
-    keys: &'a Keys,
+    keys: &'a Current<Keys>,
     channel: Channel,
     /// This processor stands among the others for as long as this lives.
     stands: Option<lapin::Consumer>,
 }
 
 impl<'a> Control<'a> {
-    pub async fn open(open: &'a Open, (topology, keys): (&'a Topology, &'a Keys)) -> Result<Self, String> {
+    pub async fn open(
+        open: &'a Open,
+        (topology, keys): (&'a Topology, &'a Current<Keys>),
+    ) -> Result<Self, String> {
         let channel = with_deadline("opens no channel", open.connection.create_channel()).await?;
         Ok(Self { open, topology, keys, channel, stands: None })
     }
@@ -58,7 +62,7 @@ impl<'a> Control<'a> {
     pub async fn nudge(&self, partition: u16) -> Result<(), String> {
         let queue = self.topology.queue(partition);
         let mut headers = FieldTable::default();
-        vouch(&mut headers, self.keys, Statement::Nudge(partition));
+        vouch(&mut headers, &self.keys.get(), Statement::Nudge(partition));
         let properties = BasicProperties::default()
             .with_type(NUDGE.into())
             .with_headers(headers)

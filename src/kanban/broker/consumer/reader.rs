@@ -12,6 +12,7 @@ use crate::event::{Astray, Part, Position, Seq};
 use crate::kanban::broker::delivery::{foreign, is_nudge, prove, prove_nudge};
 use crate::kanban::broker::mac::Keys;
 use crate::kanban::broker::message::{self, Origin};
+use crate::ring::Current;
 use crate::signal::{Provenance, Signal};
 
 /// A message of an edge.
@@ -49,7 +50,7 @@ pub enum Content {
 
 /// Reads deliveries.
 pub struct Reader<'a> {
-    keys: &'a Keys,
+    keys: &'a Current<Keys>,
     marks: &'a Marks,
     /// Where the last signals came from.
     provenance: Option<&'static Provenance>,
@@ -57,7 +58,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     #[must_use]
-    pub fn new(keys: &'a Keys, marks: &'a Marks) -> Self {
+    pub fn new(keys: &'a Current<Keys>, marks: &'a Marks) -> Self {
         Self { keys, marks, provenance: None }
     }
 
@@ -72,12 +73,12 @@ impl<'a> Reader<'a> {
         forbidden: impl FnOnce(&Bytes) -> Result<bool, String>,
     ) -> Result<Content, String> {
         if is_nudge(properties) {
-            return Ok(match prove_nudge(properties, tag.partition, self.keys) {
+            return Ok(match prove_nudge(properties, tag.partition, &self.keys.get()) {
                 Ok(()) => Content::Nudge,
                 Err(why) => self.reject((properties, &body), tag, why),
             });
         }
-        let origin = match prove((properties, &body), tag.partition, self.keys) {
+        let origin = match prove((properties, &body), tag.partition, &self.keys.get()) {
             Ok(origin) => origin,
             Err(why) => return Ok(self.reject((properties, &body), tag, why)),
         };
@@ -204,7 +205,7 @@ mod tests {
     fn a_nudge_is_believed_with_a_key() {
         let (marks, keys) = (marks(), keys());
         let mut headers = FieldTable::default();
-        vouch(&mut headers, &keys, Statement::Nudge(0));
+        vouch(&mut headers, &keys.get(), Statement::Nudge(0));
         let nudge = BasicProperties::default().with_type(NUDGE.into()).with_headers(headers);
         let mut reader = Reader::new(&keys, &marks);
         let mut read = |tag| reader.read((&nudge, Bytes::new()), tag, false, false, |_| Ok(false)).unwrap();

@@ -29,6 +29,7 @@ use crate::kanban::broker::order::Verdict;
 use crate::kanban::broker::stop::{LOOK_AGAIN, Stop};
 use crate::kanban::broker::suspect::Suspect;
 use crate::limits::{ACK_AFTER, SHARE_PAUSE, SILENCE_MAX};
+use crate::ring::Current;
 
 /// How often the queues are asked how much waits in them.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -64,7 +65,7 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn new(
         (subscriptions, control): (Subscriptions<'a>, Control<'a>),
-        (keys, consumed, adopt): (&'a Keys, &'a [u16], bool),
+        (keys, consumed, adopt): (&'a Current<Keys>, &'a [u16], bool),
         (lanes, offsets, suspect): (&'a mut Lanes, &'a mut EdgeOffsets, &'a mut Suspect),
         (ownership, marks): (&'a Ownership, &'a Marks),
     ) -> Self {
