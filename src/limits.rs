@@ -507,6 +507,8 @@ pub const FACT_BYTES_MAX: usize = 256;
 /// Viewers that may look at signals at once (`gemba tap`), and what waits for one of them; a signal that waits keeps its request's body.
 pub const TAPS_MAX: usize = 4;
 pub const TAP_LANE: usize = 64;
+/// Looks of one token.
+pub const TAPS_OF_ONE: usize = 2;
 /// Signals that a shard hands to viewers in one second: enough to read, and nothing beside what it decides.
 pub const TAPPED_PER_SECOND: u32 = 100;
 /// A look that nobody asks for by then ends.

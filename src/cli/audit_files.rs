@@ -3,16 +3,16 @@
 use crate::andon::audit::{AuditError, AuditFile, AuditPlan, AuditSelection};
 use crate::config::{Config, ConfigError, LogContent, LogFile, LogReceipts, NodeRole};
 
-/// What is wrong with audit files is told at the start.
+/// What is wrong with those of these files that are audit files.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.
-pub fn look_at_audit_files(config: &Config) -> Result<(), ConfigError> {
-    let mut files = config.logging.files.iter().filter(|file| file.content == LogContent::Audit);
-    files.try_for_each(|file| look_at(file, config.role))
+pub fn look_at<'f>(files: impl IntoIterator<Item = &'f LogFile>, role: NodeRole) -> Result<(), ConfigError> {
+    let mut files = files.into_iter().filter(|file| file.content == LogContent::Audit);
+    files.try_for_each(|file| look_at_one(file, role))
 }
 
-fn look_at(file: &LogFile, role: NodeRole) -> Result<(), ConfigError> {
+fn look_at_one(file: &LogFile, role: NodeRole) -> Result<(), ConfigError> {
     match role {
         NodeRole::Edge => {
             tracing::info!(

@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::client::{Reach, Sent};
 use super::output::{self, Failure};
-use super::{reload, roles, serve};
+use super::{audit_files, reload, roles, serve};
 use crate::config::{Flags, Missing};
 use crate::diagnostics::say;
 
@@ -47,6 +47,7 @@ fn check(file: &Path, role: Option<String>, json: bool) -> Result<(), Failure> {
     let secrets = config.read_secrets(Missing::Assume)?;
     serve::has_log_key(&config)?;
     roles::check(&config, &secrets)?;
+    audit_files::look_at(&config.logging.files, config.role)?;
     for warning in config.warnings.iter().chain(&secrets.warnings) {
         let hint = warning.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
         say(&format!("warning: {warning}{hint}"));

@@ -45,6 +45,12 @@ impl Failure {
         &self.what
     }
 
+    /// The same, with more to say.
+    pub fn adding(mut self, more: &str) -> Self {
+        self.what = format!("{}; {more}", self.what);
+        self
+    }
+
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -24,8 +24,17 @@ pub struct Reload {
 impl Reload {
     pub fn run(self) -> Result<(), Failure> {
         let order = json!({"reason": self.reason});
-        let if_match = self.if_match.as_deref();
-        let done = self.reach.send("reload", &Sent { order: Some(&order), if_match, ..Sent::default() })?;
+        // A shell takes the quotes that are a part of the tag.
+        let quoted = |tag: &str| {
+            if tag == "*" || tag.starts_with('"') { tag.to_owned() } else { format!("\"{tag}\"") }
+        };
+        let if_match = self.if_match.as_deref().map(quoted);
+        let if_match = if_match.as_deref();
+        // It reads the configuration, too, to find the node.
+        let client = self.reach.client();
+        let client =
+            client.map_err(|failure| failure.adding("the node was not asked: what held holds on"))?;
+        let done = client.send("reload", &Sent { order: Some(&order), if_match, ..Sent::default() })?;
         if self.json {
             return output::print_json(&done);
         }
@@ -37,7 +46,7 @@ impl Reload {
                 output::print(format!("receipt {}\n", cell(Some(receipt))).as_bytes())?;
             }
         } else {
-            output::print(b"nothing changed\n")?;
+            output::print(b"nothing changes now\n")?;
         }
         let waits: Vec<String> = done
             .get("needs_restart")

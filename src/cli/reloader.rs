@@ -11,10 +11,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::configured::Configured;
 use super::parts::{Parts, parts};
-use super::roles;
 use super::telemetry::{self, Destinations};
+use super::{audit_files, roles};
 use crate::config::{
-    Action, ActionKind, Applies, Changed, Config, ConfigError, Entry, Missing, Place, Secrets,
+    Action, ActionKind, Applies, Changed, Config, ConfigError, Entry, LogFile, Missing, Place, SecretChange,
+    Secrets,
 };
 use crate::jidoka::rules::RulesSource;
 use crate::line::live::{Configuration, Live, Prepared, Rulebook};
@@ -40,6 +41,8 @@ struct Running {
     destinations: Destinations,
     /// Keys whose new values wait for the next start.
     waits: Vec<String>,
+    /// Of what was read, what waits included, and of the rules' packs.
+    fingerprint: String,
     reloads: u64,
 }
 
@@ -47,6 +50,8 @@ struct Running {
 #[derive(Default)]
 struct Files {
     seen: Vec<(PathBuf, Stamp)>,
+    /// What the configuration names that was read last, whether it holds or was refused.
+    named: Vec<PathBuf>,
     /// They were otherwise when they were looked at last; what is still being written is not read.
     unread: Option<Vec<(PathBuf, Stamp)>>,
 }
@@ -71,8 +76,8 @@ impl Reloader {
         destinations: Destinations,
     ) -> Self {
         let (live, kept_for) = (parts.live(), config.identities_kept_for());
-        let waits = Vec::new();
-        let running = Running { config, secrets, parts, destinations, waits, reloads: 0 };
+        let (waits, fingerprint) = (Vec::new(), config.effective.fingerprint());
+        let running = Running { config, secrets, parts, destinations, waits, fingerprint, reloads: 0 };
         let reloader = Self {
             configured,
             role,
@@ -81,7 +86,8 @@ impl Reloader {
             running: Mutex::new(Arc::new(running)),
             files: Mutex::default(),
         };
-        let seen = reloader.stamps(&reloader.running().config);
+        reloader.names(reloader.running().config.files());
+        let seen = reloader.stamps();
         reloader.files().seen = seen;
         reloader
     }
@@ -99,14 +105,38 @@ impl Reloader {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stamps(&self, config: &Config) -> Vec<(PathBuf, Stamp)> {
-        let named = self.configured.file().into_iter().chain(config.files());
-        named.map(|path| (path.clone(), stamp(&path))).collect()
+    /// These are looked at from here on, beside what holds.
+    fn names(&self, files: impl Iterator<Item = PathBuf>) {
+        let held: Vec<PathBuf> = self.running().config.files().collect();
+        let mut named: Vec<PathBuf> = self.configured.file().into_iter().chain(held).chain(files).collect();
+        named.sort_unstable();
+        named.dedup();
+        self.files().named = named;
+    }
+
+    fn stamps(&self) -> Vec<(PathBuf, Stamp)> {
+        let named = self.files().named.clone();
+        named.into_iter().map(|path| (path.clone(), stamp(&path))).collect()
+    }
+
+    /// Reads and checks. What the files are is noted before they are read: one that changes meanwhile is read again.
+    fn read_once(self: &Arc<Self>) -> Result<Next, Vec<ConfigError>> {
+        let before = self.stamps();
+        let next = self.prepare();
+        let known = |path: &PathBuf| before.iter().find(|(known, _)| known == path).map(|(_, stamp)| *stamp);
+        let seen = self.stamps().into_iter().map(|(path, now)| {
+            let stamp = known(&path).unwrap_or(now);
+            (path, stamp)
+        });
+        let seen = seen.collect();
+        self.files().seen = seen;
+        next
     }
 
     fn prepare(self: &Arc<Self>) -> Result<Next, Vec<ConfigError>> {
         let one = |error: ConfigError| vec![error];
         let new = self.configured.load(self.role.clone()).map_err(one)?;
+        self.names(new.files());
         let running = self.running();
         let differs = running.config.effective.changes(&new.effective);
         let is_fixed = |change: &&Changed| running.config.rests_on(&new, &change.key);
@@ -123,12 +153,16 @@ impl Reloader {
         // What waits for the next start has to be right, too.
         let all = new.read_secrets(Missing::Refuse).map_err(one)?;
         roles::check(&new, &all).map_err(one)?;
+        let fingerprint = new.effective.fingerprint();
+        let followed = |file: &&LogFile| running.config.logging.files.iter().any(|old| old.path == file.path);
+        let new_files = new.logging.files.iter().filter(|file| !followed(file));
+        audit_files::look_at(new_files, new.role).map_err(one)?;
         let config = running.config.reloaded(new);
         let secrets = config.read_secrets(Missing::Refuse).map_err(one)?;
-        for (what, applies) in running.secrets.changed(&secrets, &config) {
-            match applies {
-                Applies::AtOnce => changes.push(content(what)),
-                Applies::AtStart => waits.push(what),
+        for change in running.secrets.changed(&running.config, &secrets, &config) {
+            match change.applies {
+                Applies::AtOnce => changes.push(content(change)),
+                Applies::AtStart => waits.push(change.key),
             }
         }
         let parts = parts(&config, &secrets).map_err(one)?;
@@ -147,7 +181,7 @@ impl Reloader {
         let parts = parts.keeping(&running.parts, is_changed);
         let secrets = running.secrets.reloaded(secrets, &config);
         let reloader = Arc::clone(self);
-        Ok(Next { reloader, config, secrets, parts, destinations, started, changes, waits })
+        Ok(Next { reloader, config, secrets, parts, destinations, started, changes, waits, fingerprint })
     }
 }
 
@@ -199,8 +233,9 @@ fn shown(change: &Changed) -> Change {
 }
 
 /// Of a secret is told that it is another one.
-fn content(what: String) -> Change {
-    Change { key: what, old: "one secret".into(), new: "another secret".into() }
+fn content(SecretChange { key, was_there, is_there, .. }: SecretChange) -> Change {
+    let shown = |is_there: bool, what: &str| if is_there { what.into() } else { serde_json::Value::Null };
+    Change { key, old: shown(was_there, "one secret"), new: shown(is_there, "another secret") }
 }
 
 /// Packs of which another text holds, by their files.
@@ -223,11 +258,11 @@ fn changed_packs(before: &RulesSource, after: &RulesSource) -> Vec<Change> {
 
 impl Configuration for Arc<Reloader> {
     fn read(&self) -> Result<Box<dyn Prepared>, Vec<ConfigError>> {
-        Ok(Box::new(self.prepare()?))
+        Ok(Box::new(self.read_once()?))
     }
 
     fn has_changed(&self) -> bool {
-        let now = self.stamps(&self.running().config);
+        let now = self.stamps();
         let mut files = self.files();
         if now == files.seen {
             files.unread = None;
@@ -237,7 +272,6 @@ impl Configuration for Arc<Reloader> {
             files.unread = Some(now);
             return false;
         }
-        files.seen = now;
         files.unread = None;
         true
     }
@@ -259,8 +293,10 @@ impl Configuration for Arc<Reloader> {
 
     fn tag(&self) -> String {
         let running = self.running();
-        let (hash, reloads) = (running.config.effective.fingerprint(), running.reloads);
-        format!("\"{}-{reloads}\"", &hash[..16])
+        let rules = running.parts.rulebook.configured().to_text();
+        let both = format!("{}{rules}", running.fingerprint);
+        let hash = faster_hex::hex_string(digest(&SHA256, both.as_bytes()).as_ref());
+        format!("\"{}-{}\"", &hash[..16], running.reloads)
     }
 }
 
@@ -280,6 +316,7 @@ struct Next {
     started: Started,
     changes: Vec<Change>,
     waits: Vec<String>,
+    fingerprint: String,
 }
 
 /// Destinations of a configuration that does not hold yet; they end with it.
@@ -305,9 +342,9 @@ impl Prepared for Next {
     }
 
     fn commit(self: Box<Self>) {
-        let Self { reloader, config, secrets, parts, destinations, mut started, changes, waits } = *self;
+        let Self { reloader, config, secrets, parts, destinations, mut started, changes, waits, fingerprint } =
+            *self;
         started.0.clear();
-        let seen = reloader.stamps(&config);
         let running = reloader.running();
         parts.replace(&running.parts, &reloader.live);
         let is_changed = |of: &str| changes.iter().any(|change| change.key.starts_with(of));
@@ -319,8 +356,7 @@ impl Prepared for Next {
         logging::configure(settings);
         logging::send_to(destinations.values().cloned().collect());
         let reloads = running.reloads + u64::from(!changes.is_empty());
-        let next = Running { config, secrets, parts, destinations, waits, reloads };
+        let next = Running { config, secrets, parts, destinations, waits, fingerprint, reloads };
         *reloader.running.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        reloader.files().seen = seen;
     }
 }

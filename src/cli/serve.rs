@@ -45,7 +45,7 @@ impl Serve {
         logging::send_to(destinations.values().cloned().collect());
         telemetry::syslog_receiver(&config, &|_: &str| None, &mut destinations)?;
         logging::send_to(destinations.values().cloned().collect());
-        audit_files::look_at_audit_files(&config)?;
+        audit_files::look_at(&config.logging.files, config.role)?;
         self.run_with(&config, destinations, orders).map_err(Failure::logged)
     }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod actions;
+mod apart;
 mod broker;
 mod effective;
 mod environment;
@@ -49,7 +50,7 @@ pub use opentelemetry::{OpenTelemetry, TlsFiles};
 pub use packs::PackFile;
 pub use prometheus::{Login, Prometheus};
 use secret::Kept;
-pub use secrets::{Missing, Secrets};
+pub use secrets::{Missing, SecretChange, Secrets};
 pub use sources::{Source, SourceKey};
 pub use state::{Credentials, Firestore};
 pub use tokens::Token;
@@ -99,7 +100,9 @@ pub fn load(
     };
     let mut warnings = environment::warnings(&variables, is_named);
     warnings.extend(config.policy.unused_files());
-    Ok(Config { warnings, effective, ..config })
+    let config = Config { warnings, effective, ..config };
+    config.has_log_apart(file)?;
+    Ok(config)
 }
 
 impl Flags {

@@ -21,6 +21,23 @@ pub struct Secrets {
     pub warnings: Vec<ConfigError>,
 }
 
+/// A secret that is another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretChange {
+    /// The section that names it, and what it is for.
+    pub key: String,
+    pub applies: Applies,
+    pub was_there: bool,
+    pub is_there: bool,
+}
+
+impl SecretChange {
+    fn of(section: &str, secret: &SecretRef, (was_there, is_there): (bool, bool)) -> Self {
+        let key = format!("{section} ({})", secret.what);
+        Self { key, applies: applies(section), was_there, is_there }
+    }
+}
+
 /// What becomes of secrets that a start in the `dev` profile would make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -55,16 +72,31 @@ impl Secrets {
         self.read.iter().find(|(read, _)| is_it(read)).map(|(_, read)| read)
     }
 
-    /// The secrets of `config` that are others now than when they were read before: what each is for, and when another one
-    /// is used.
+    /// The secrets that are others now than when they were read before, and those that came or went without a key that says so:
+    /// of files that are used because they are there.
     #[must_use]
-    pub fn changed(&self, new: &Self, config: &Config) -> Vec<(String, Applies)> {
-        let is_other = |secret: &SecretRef| {
-            let (before, now) = (self.before(secret), new.before(secret));
-            before.zip(now).is_some_and(|(before, now)| before.expose_secret() != now.expose_secret())
+    pub fn changed(&self, config: &Config, new: &Self, next: &Config) -> Vec<SecretChange> {
+        let is_named = |config: &Config, secret: &SecretRef| {
+            secret.path().is_none_or(|path| config.effective.files().any(|named| named == path))
         };
-        let changed = config.secrets_by_section().filter(|(_, secret)| is_other(secret));
-        changed.map(|(section, secret)| (format!("{section} ({})", secret.what), applies(section))).collect()
+        let mut changed = Vec::new();
+        for (section, secret) in next.secrets_by_section() {
+            let (before, now) = (self.before(secret), new.before(secret));
+            let is_other = match (before, now) {
+                (Some(before), Some(now)) => before.expose_secret() != now.expose_secret(),
+                (None, _) => !is_named(next, secret),
+                (Some(_), None) => false,
+            };
+            if is_other {
+                changed.push(SecretChange::of(section, secret, (before.is_some(), true)));
+            }
+        }
+        for (section, secret) in config.secrets_by_section() {
+            if new.before(secret).is_none() && !is_named(config, secret) {
+                changed.push(SecretChange::of(section, secret, (true, false)));
+            }
+        }
+        changed
     }
 
     /// What holds once `new` was read: those that only a start takes stay.

@@ -8,7 +8,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::clock::Instant;
 use crate::kaizen::PerSecond;
-use crate::limits::{TAP_KEPT_FOR, TAP_LANE, TAPPED_PER_SECOND, TAPS_MAX};
+use crate::limits::{TAP_KEPT_FOR, TAP_LANE, TAPPED_PER_SECOND, TAPS_MAX, TAPS_OF_ONE};
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptType};
 use crate::ring::{Changes, Current};
 use crate::signal::Signal;
@@ -43,6 +43,8 @@ pub struct Tapped {
 #[derive(Debug)]
 struct Tap {
     number: u64,
+    /// The token of who looks.
+    by: Box<str>,
     filter: TapFilter,
     lane: ArrayQueue<Box<Tapped>>,
 }
@@ -72,22 +74,24 @@ impl Taps {
     ///
     /// # Errors
     /// When as many look as may.
-    pub fn begin(&self, number: u64, filter: TapFilter, now: Instant) -> Result<(), TooMany> {
+    pub fn begin(&self, number: u64, by: &str, filter: TapFilter, now: Instant) -> Result<(), TooMany> {
         self.end_forgotten(now);
         let mut asked = self.asked();
-        if asked.len() >= TAPS_MAX {
+        let own = asked.iter().filter(|(tap, _)| *tap.by == *by).count();
+        if asked.len() >= TAPS_MAX || own >= TAPS_OF_ONE {
             return Err(TooMany);
         }
-        asked.push((Arc::new(Tap { number, filter, lane: ArrayQueue::new(TAP_LANE) }), now));
+        let lane = ArrayQueue::new(TAP_LANE);
+        asked.push((Arc::new(Tap { number, by: by.into(), filter, lane }), now));
         self.show(&asked);
         Ok(())
     }
 
     /// What a look was handed since it was asked last, at most `most` signals; `None` where there is no such look.
     #[must_use]
-    pub fn take(&self, number: u64, most: usize, now: Instant) -> Option<Vec<Tapped>> {
+    pub fn take(&self, number: u64, by: &str, most: usize, now: Instant) -> Option<Vec<Tapped>> {
         let mut asked = self.asked();
-        let (tap, last) = asked.iter_mut().find(|(tap, _)| tap.number == number)?;
+        let (tap, last) = asked.iter_mut().find(|(tap, _)| tap.number == number && *tap.by == *by)?;
         *last = now;
         Some(std::iter::from_fn(|| tap.lane.pop()).take(most).map(|tapped| *tapped).collect())
     }
@@ -113,12 +117,7 @@ impl Taps {
     /// For one shard.
     #[must_use]
     pub fn spout(&self) -> Spout {
-        Spout {
-            changes: self.current.changes(),
-            taps: Arc::default(),
-            handed: PerSecond::default(),
-            passed_over: Cell::new(0),
-        }
+        Spout { changes: self.current.changes(), looks: Vec::new() }
     }
 }
 
@@ -126,9 +125,38 @@ impl Taps {
 #[derive(Debug)]
 pub struct Spout {
     changes: Changes<Vec<Arc<Tap>>>,
-    taps: Arc<Vec<Arc<Tap>>>,
+    looks: Vec<SpoutLook>,
+}
+
+/// What one shard has handed to one look. Each has bounds of its own: who asks for everything takes nothing from who asks for little.
+#[derive(Debug)]
+struct SpoutLook {
+    tap: Arc<Tap>,
     handed: PerSecond,
     passed_over: Cell<u64>,
+}
+
+impl SpoutLook {
+    fn new(tap: &Arc<Tap>) -> Self {
+        Self { tap: Arc::clone(tap), handed: PerSecond::default(), passed_over: Cell::new(0) }
+    }
+
+    fn offer(&self, signal: &Signal, draft: &Draft) {
+        let Draft { gist, policy, reason, .. } = draft;
+        if !takes(&self.tap.filter, signal, gist.kind, policy.as_deref()) {
+            return;
+        }
+        if self.tap.lane.is_full() || !self.handed.takes(TAPPED_PER_SECOND) {
+            return self.passed_over.set(self.passed_over.get() + 1);
+        }
+        let passed_over = self.passed_over.replace(0);
+        let (policy, reason, signal) = (policy.clone(), reason.clone(), signal.clone());
+        let tapped = Box::new(Tapped { gist: *gist, policy, reason, signal, passed_over });
+        // Another shard may have taken the last place.
+        if let Err(tapped) = self.tap.lane.push(tapped) {
+            self.passed_over.set(tapped.passed_over + 1);
+        }
+    }
 }
 
 impl Spout {
@@ -136,31 +164,13 @@ impl Spout {
     #[inline]
     pub fn look(&mut self, draft: &Draft) {
         if let Some(taps) = self.changes.take() {
-            self.taps = taps;
+            self.looks.retain(|look| taps.iter().any(|tap| Arc::ptr_eq(tap, &look.tap)));
+            let known = |tap: &&Arc<Tap>| !self.looks.iter().any(|look| Arc::ptr_eq(tap, &look.tap));
+            let new: Vec<SpoutLook> = taps.iter().filter(known).map(SpoutLook::new).collect();
+            self.looks.extend(new);
         }
-        if !self.taps.is_empty() {
-            self.offer(draft);
-        }
-    }
-
-    fn offer(&self, draft: &Draft) {
-        let About::Signal(signal) = &draft.about else { return };
-        let Draft { gist, policy, reason, .. } = draft;
-        for tap in &*self.taps {
-            if !takes(&tap.filter, signal, gist.kind, policy.as_deref()) {
-                continue;
-            }
-            if !self.handed.takes(TAPPED_PER_SECOND) || tap.lane.is_full() {
-                self.passed_over.set(self.passed_over.get() + 1);
-                continue;
-            }
-            let passed_over = self.passed_over.replace(0);
-            let (policy, reason, signal) = (policy.clone(), reason.clone(), signal.clone());
-            // Only this shard's viewers fill it; one that is full by now passes this one over.
-            let tapped = Box::new(Tapped { gist: *gist, policy, reason, signal, passed_over });
-            if let Err(tapped) = tap.lane.push(tapped) {
-                self.passed_over.set(tapped.passed_over + 1);
-            }
+        if let (false, About::Signal(signal)) = (self.looks.is_empty(), &draft.about) {
+            self.looks.iter().for_each(|look| look.offer(signal, draft));
         }
     }
 }
@@ -202,11 +212,11 @@ mod tests {
     fn taken(filter: TapFilter, drafts: &[Draft]) -> usize {
         let (taps, now) = (Taps::default(), clock::now());
         let mut spout = taps.spout();
-        taps.begin(1, filter, now).unwrap();
+        taps.begin(1, "eve", filter, now).unwrap();
         for draft in drafts {
             spout.look(draft);
         }
-        taps.take(1, usize::MAX, now).unwrap().len()
+        taps.take(1, "eve", usize::MAX, now).unwrap().len()
     }
 
     #[test]
@@ -236,31 +246,52 @@ mod tests {
         let (taps, now) = (Taps::default(), clock::now());
         let mut spout = taps.spout();
         spout.look(&draft("a", None, ReceiptType::Observed));
-        taps.begin(1, TapFilter::default(), now).unwrap();
+        taps.begin(1, "eve", TapFilter::default(), now).unwrap();
         let most = 4 * TAPPED_PER_SECOND as usize;
         for _ in 0..most {
             spout.look(&draft("a", None, ReceiptType::Observed));
         }
-        let first = taps.take(1, usize::MAX, now).unwrap();
+        let first = taps.take(1, "eve", usize::MAX, now).unwrap();
         assert!(first.len() <= TAP_LANE.min(2 * TAPPED_PER_SECOND as usize), "{}", first.len());
         // A second may have passed meanwhile.
         std::thread::sleep(std::time::Duration::from_secs(1));
         spout.look(&draft("a", None, ReceiptType::Observed));
-        let next = taps.take(1, usize::MAX, now).unwrap();
+        let next = taps.take(1, "eve", usize::MAX, now).unwrap();
         let counted: u64 = first.iter().chain(&next).map(|tapped| tapped.passed_over).sum();
         assert_eq!(first.len() + next.len() + usize::try_from(counted).unwrap(), most + 1);
     }
 
     #[test]
+    fn a_look_at_everything_takes_nothing_from_one_at_a_quiet_tenant() {
+        let (taps, now) = (Taps::default(), clock::now());
+        let mut spout = taps.spout();
+        taps.begin(1, "eve", TapFilter::default(), now).unwrap();
+        taps.begin(2, "bob", TapFilter { tenant: Some("quiet".into()), ..TapFilter::default() }, now)
+            .unwrap();
+        for number in 0..10_000 {
+            let tenant = if number % 1000 == 0 { "quiet" } else { "loud" };
+            spout.look(&draft(tenant, None, ReceiptType::Observed));
+        }
+        let quiet = taps.take(2, "bob", usize::MAX, now).unwrap();
+        assert_eq!((quiet.len(), quiet.iter().map(|tapped| tapped.passed_over).sum::<u64>()), (10, 0));
+        assert!(taps.take(2, "eve", 1, now).is_none(), "a look is its viewer's own");
+    }
+
+    #[test]
     fn a_look_that_nobody_asks_for_ends_and_makes_room() {
         let (taps, now) = (Taps::default(), clock::now());
+        let by = |number: u64| ["a", "b", "c"][usize::try_from(number).unwrap() / TAPS_OF_ONE];
         for number in 0..TAPS_MAX as u64 {
-            taps.begin(number, TapFilter::default(), now).unwrap();
+            taps.begin(number, by(number), TapFilter::default(), now).unwrap();
         }
-        assert_eq!(taps.begin(99, TapFilter::default(), now), Err(TooMany));
+        assert_eq!(taps.begin(99, "c", TapFilter::default(), now), Err(TooMany));
         let later = now + TAP_KEPT_FOR;
-        assert!(taps.take(0, 1, later).is_some());
-        taps.begin(99, TapFilter::default(), later).unwrap();
-        assert!(taps.take(1, 1, later).is_none() && taps.take(0, 1, later).is_some());
+        assert!(taps.take(0, "a", 1, later).is_some());
+        taps.begin(99, "c", TapFilter::default(), later).unwrap();
+        assert!(taps.take(1, "a", 1, later).is_none() && taps.take(0, "a", 1, later).is_some());
+        for number in 100..99 + TAPS_OF_ONE as u64 {
+            taps.begin(number, "c", TapFilter::default(), later).unwrap();
+        }
+        assert_eq!(taps.begin(200, "c", TapFilter::default(), later), Err(TooMany), "one viewer has not all");
     }
 }

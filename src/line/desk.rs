@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -28,7 +29,7 @@ use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::jidoka::tap::{Tapped, Taps, TooMany};
 use crate::kaizen::{Collector, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
-use crate::limits::{FACTS_BYTES_MAX, TAP_BODY_BYTES, TAP_PAGE, TAPS_MAX};
+use crate::limits::{FACTS_BYTES_MAX, TAP_BODY_BYTES, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
 use crate::logging;
 use crate::net::backoff::random;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
@@ -103,6 +104,8 @@ impl Default for Reloads {
     }
 }
 
+/// Why a configuration is not read.
+const BUSY: &str = "the configuration is being read already: ask again when that has ended";
 /// Why a case is not ordered on.
 const REPLAYED: &str = "it is being replayed";
 const NO_CASE: &str =
@@ -348,6 +351,8 @@ impl Inner {
 
     async fn reload_policy(&self, said: Said) -> Result<Option<(Ordered, RulesView)>, Refused> {
         let decided = self.decided()?;
+        // A reload of the whole configuration beside it would order rules of its own.
+        let _one = self.reloading.try_lock().map_err(|_| Refused::Conflict(BUSY.into()))?;
         let (rulebook, compiled) = (self.known.live.rulebook.get(), Arc::clone(&decided.compiled));
         // Read, checked and compiled apart; the shards find it done.
         let read = tokio::task::spawn_blocking(move || {
@@ -385,8 +390,23 @@ impl Inner {
 
     /// Reads the configuration anew: all of it holds, or nothing changes.
     async fn reload(self: &Rc<Self>, said: Said, if_match: Option<String>) -> Result<Reloaded, Refused> {
-        let busy = |_| Refused::Conflict("the configuration is being read already".into());
-        let one = Arc::clone(&self.reloading).try_lock_owned().map_err(busy)?;
+        let one = Arc::clone(&self.reloading).try_lock_owned();
+        let one = one.map_err(|_| Refused::Conflict(BUSY.into()))?;
+        self.read_and_hold(one, said, if_match).await
+    }
+
+    /// The same as soon as nobody else does: a file that changed, and a signal, are not sent again.
+    async fn reload_next(self: &Rc<Self>, said: Said) -> Result<Reloaded, Refused> {
+        let one = Arc::clone(&self.reloading).lock_owned().await;
+        self.read_and_hold(one, said, None).await
+    }
+
+    async fn read_and_hold(
+        self: &Rc<Self>,
+        one: tokio::sync::OwnedMutexGuard<()>,
+        said: Said,
+        if_match: Option<String>,
+    ) -> Result<Reloaded, Refused> {
         let configuration = Arc::clone(&self.known.configuration);
         let tag = configuration.tag();
         if if_match
@@ -407,14 +427,17 @@ impl Inner {
             Ok(prepared) => prepared,
             Err(errors) => {
                 self.reloads.refused.increment(1);
-                let refused = Refused::Invalid(errors);
-                tracing::warn!(
-                    target: "gemba::config",
-                    actor = %said.actor,
-                    reason = %refused,
-                    "a configuration is refused: what held holds on"
-                );
-                return Err(refused);
+                for ConfigError { place, what, hint } in &errors {
+                    tracing::warn!(
+                        target: "gemba::config",
+                        actor = %said.actor,
+                        %place,
+                        reason = what,
+                        hint,
+                        "a configuration is refused: what held holds on"
+                    );
+                }
+                return Err(Refused::Invalid(errors));
             }
         };
         let inner = Rc::clone(self);
@@ -464,11 +487,13 @@ impl Inner {
         Ok(Reloaded { changed, changes, needs_restart, etag, ordered, rules_seq })
     }
 
-    fn tap(&self, asked: TapAsked) -> Result<TapView, Refused> {
+    fn tap(&self, asked: TapAsked, by: &str) -> Result<TapView, Refused> {
         let taps = &self.decided()?.taps;
         let rules = self.known.live.tap.get();
         if !rules.is_allowed {
-            return Err(Refused::Forbidden("viewers may not look at signals here: `tap.allowed` says so"));
+            return Err(Refused::Forbidden(
+                "viewers may not look at signals here: to allow it, set `tap.allowed = true` and reload",
+            ));
         }
         let now = clock::now();
         let number = match asked {
@@ -476,13 +501,15 @@ impl Inner {
             TapAsked::Begin(filter) => {
                 let number = random();
                 let busy = |TooMany| {
-                    Refused::Conflict(format!("{TAPS_MAX} viewers look already; one that leaves makes room"))
+                    Refused::Conflict(format!(
+                        "as many viewers look already as may, or as many of this token: {TAPS_MAX} and {TAPS_OF_ONE}; one that leaves makes room"
+                    ))
                 };
-                taps.begin(number, filter, now).map_err(busy)?;
+                taps.begin(number, by, filter, now).map_err(busy)?;
                 number
             }
         };
-        let taken = taps.take(number, TAP_PAGE, now);
+        let taken = taps.take(number, by, TAP_PAGE, now);
         let taken = taken
             .ok_or(Refused::Missing("there is no such look, or nobody asked for it in time: begin anew"))?;
         let signals = taken.iter().map(|tapped| shown(tapped, &rules.mask)).collect();
@@ -538,13 +565,26 @@ fn shown(tapped: &Tapped, mask: &Mask) -> TappedView {
 
 /// What a receipt tells of changes: as many of them as it has room for, and how many there are more.
 fn told(changes: &[Change], needs_restart: &[String]) -> Box<str> {
+    let whole = changes.iter().map(|change| in_receipt(&serde_json::json!(change))).collect::<Vec<_>>();
+    let hash = digest(&SHA256, Value::from(whole).to_string().as_bytes());
+    let hash = faster_hex::hex_string(hash.as_ref());
     let tell = |told: &[Value]| {
         let (more, needs_restart) = (changes.len() - told.len(), needs_restart.len());
-        serde_json::json!({"changes": told, "more": more, "needs_restart": needs_restart}).to_string()
+        let told = serde_json::json!({"changes": told, "more": more, "needs_restart": needs_restart, "sha256": hash});
+        told.to_string()
     };
+    // Who may do what comes first; where room ends, a change has no values.
+    let is_right = |change: &&Change| {
+        ["admin.token", "source", "rabbitmq.key"].iter().any(|of| change.key.starts_with(of))
+    };
+    let (rights, others): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(is_right);
     let mut all = Vec::new();
-    for Change { key, old, new } in changes {
+    for Change { key, old, new } in rights.into_iter().chain(others) {
         all.push(serde_json::json!({"key": key, "new": in_receipt(new), "old": in_receipt(old)}));
+        if tell(&all).len() > FACTS_BYTES_MAX {
+            all.pop();
+            all.push(serde_json::json!({"key": key}));
+        }
         if tell(&all).len() > FACTS_BYTES_MAX {
             all.pop();
         }
@@ -716,8 +756,8 @@ impl Line for Desk {
         self.reply(|inner| async move { inner.reload(said, if_match).await })
     }
 
-    fn tap(&self, asked: TapAsked) -> Result<TapView, Refused> {
-        self.0.tap(asked)
+    fn tap(&self, asked: TapAsked, by: &str) -> Result<TapView, Refused> {
+        self.0.tap(asked, by)
     }
 
     fn status(&self) -> NodeStatus {
@@ -760,6 +800,11 @@ impl Line for Desk {
 }
 
 impl Desk {
+    /// Reads the configuration anew, as soon as nobody else does.
+    pub async fn reload_next(&self, said: Said) -> Result<Reloaded, Refused> {
+        self.0.reload_next(said).await
+    }
+
     /// Whether a file of the configuration is another one than when it was read. Looked at apart: a directory may be slow.
     pub async fn has_changed_files(&self) -> bool {
         let configuration = Arc::clone(&self.0.known.configuration);

@@ -131,7 +131,7 @@ async fn reload_on_order(
         };
         service.reloading();
         let said = Said { actor: actor.into(), reason: "the configuration is read anew".into() };
-        match desk.reload(said, None).await {
+        match desk.reload_next(said).await {
             // What holds, and what is refused, is told where that is found.
             Ok(_) | Err(Refused::Invalid(_)) => {}
             Err(

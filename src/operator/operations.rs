@@ -61,7 +61,7 @@ pub trait Line {
     /// Reads the whole configuration anew, if the one that holds is named in `if_match`.
     fn reload(&self, said: Said, if_match: Option<String>) -> Reply<Reloaded>;
     /// Signals as they are decided, for who looks.
-    fn tap(&self, asked: TapAsked) -> Result<TapView, Refused>;
+    fn tap(&self, asked: TapAsked, by: &str) -> Result<TapView, Refused>;
     fn health(&self) -> Vec<StageHealth>;
     fn status(&self) -> NodeStatus;
     /// What was measured since the start.
@@ -101,6 +101,8 @@ pub(super) struct Asked {
     pub is_trusted: bool,
     /// What must hold for an order to be carried out.
     pub if_match: Option<String>,
+    /// The name of the token of who asks; empty without one.
+    pub by: String,
 }
 
 /// What is answered with 200, or with 503 by a node that is not ready.
@@ -390,7 +392,7 @@ pub static OPERATIONS: [Operation; 28] = [
         answer: |line, asked| {
             Box::pin(async move {
                 let wanted = query::tap(&asked.query).map_err(Failed::Wrong)?;
-                shown(&line.tap(wanted)?)
+                shown(&line.tap(wanted, &asked.by)?)
             })
         },
     },

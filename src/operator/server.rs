@@ -192,9 +192,17 @@ impl Connection {
             Err(what) => return problem(StatusCode::BAD_REQUEST, &what),
         };
         let format = Format::accepted(&list(&request.headers, ACCEPT));
+        let by = asker.token.map_or("", |token| &*token.name);
         let if_match = request.headers.contains_key(IF_MATCH).then(|| list(&request.headers, IF_MATCH));
-        let mut asked =
-            Asked { parts, query, format, is_trusted: asker.is_trusted, if_match, ..Asked::default() };
+        let mut asked = Asked {
+            parts,
+            query,
+            format,
+            is_trusted: asker.is_trusted,
+            if_match,
+            by: by.into(),
+            ..Asked::default()
+        };
         if request.method == Method::POST {
             // Every order needs a role, so somebody is known here.
             let actor = asker.token.map_or("", |token| &*token.name);

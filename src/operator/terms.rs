@@ -53,7 +53,9 @@ pub enum Refused {
     #[error("{0}")]
     NotOwned(String),
     /// Another configuration holds than the one that the order is about.
-    #[error("another configuration holds: {0}")]
+    #[error(
+        "another configuration holds, {0}: look at what changed (`gemba config show`), and ask with its tag"
+    )]
     Stale(String),
     /// What the order names is wrong.
     #[error("{0}")]

@@ -89,6 +89,11 @@ fn gemba(node: &Node, words: &[&str]) -> Output {
     command.args(words).args(["--admin", &node.admin.to_string()]).output().unwrap()
 }
 
+fn gemba_offline(node: &Node, words: &[&str]) -> Output {
+    let mut command = command(&node.dir);
+    command.stdout(std::process::Stdio::piped()).args(words).output().unwrap()
+}
+
 const OLD: &str = "an old secret of a source, long enough";
 const NEW: &str = "a new secret of a source, long enough";
 
@@ -245,7 +250,10 @@ fn what_needs_a_restart_is_named_until_there_is_one() {
     let out = (out.status.code(), String::from_utf8(out.stdout).unwrap());
     assert_eq!(
         out,
-        (Some(0), "nothing changed\nwaits for the next start: dedup.hours, rate_limit.per_second\n".into())
+        (
+            Some(0),
+            "nothing changes now\nwaits for the next start: dedup.hours, rate_limit.per_second\n".into()
+        )
     );
     assert!(node.terminate().success());
     let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
@@ -280,6 +288,13 @@ fn an_order_names_the_configuration_that_it_is_about() {
     assert_eq!(post(&node, &["if-match: *"]).status, 200);
     let out = gemba(&node, &["reload", "--reason", "why", "--if-match", &tag]);
     assert_eq!(out.status.code(), Some(1), "{out:?}");
+    // A shell takes the quotes away.
+    let tag = node.ask("/v1/config").json()["etag"].as_str().unwrap().trim_matches('"').to_owned();
+    assert!(gemba(&node, &["reload", "--reason", "why", "--if-match", &tag]).status.success());
+    // What waits for the next start is a change of what was read.
+    write(dir.path(), &format!("{SIGNALS}[governor]\nquota = 3\n[dedup]\nhours = 90\n"));
+    assert!(gemba(&node, &["reload", "--reason", "why", "--if-match", &tag]).status.success());
+    assert_eq!(gemba(&node, &["reload", "--reason", "why", "--if-match", &tag]).status.code(), Some(1));
     // Who may, and why.
     for (token, body, status) in
         [("wrong", r#"{"reason":"x"}"#, 401), (&*node.secret("admin.token"), "{}", 400)]
@@ -475,6 +490,103 @@ fn sighup_and_a_changed_file_read_it_anew() {
     assert!(node.terminate().success());
     // A change that is wrong is told once, however often it is looked at.
     assert_eq!(node.everything_said().matches("a configuration is refused").count(), 1);
+}
+
+/// In development, a file is a key because it is there.
+#[test]
+fn a_key_that_is_used_because_its_file_is_there_goes_with_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    secret(dir.path(), "new.secret", NEW);
+    let more = "[[source.key]]\nname = \"new\"\nsecret_file = \"new.secret\"\n";
+    let node = node(dir.path(), SIGNALS);
+    let made = node.secret("signals.secret");
+    write(dir.path(), &format!("{SIGNALS}{more}"));
+    reload(&node);
+    assert_eq!(status(&node, "/v1/signals", &made, "s-1"), 202);
+    std::fs::rename(node.file("signals.secret"), dir.path().join("away")).unwrap();
+    let done = reload(&node);
+    assert_eq!(keys(&done["changes"]), ["source (the secret of source `signals`)"], "{done}");
+    assert_eq!(done["changes"][0]["new"], Value::Null);
+    assert_eq!(status(&node, "/v1/signals", &made, "s-2"), 401);
+    assert_eq!(status(&node, "/v1/signals", NEW, "s-3"), 202);
+    // The first token is there as long as no other is written down.
+    let root = node.secret("admin.token");
+    let ops = "[[admin.token]]\nname = \"ops\"\nrole = \"admin\"\ntoken_file = \"ops.token\"\n";
+    secret(dir.path(), "ops.token", "a token of operations, long enough");
+    write(dir.path(), &format!("{SIGNALS}{more}{ops}"));
+    let done = reload(&node);
+    assert!(done["changes"].as_array().unwrap().iter().any(|change| change["new"].is_null()), "{done}");
+    assert_eq!(ask_as(&node, "GET /v1/config", &root, &[], "").status, 401);
+}
+
+#[test]
+fn a_log_is_written_to_no_file_that_a_node_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), SIGNALS);
+    std::os::unix::fs::symlink(dir.path().join("data"), dir.path().join("elsewhere")).unwrap();
+    for (path, what) in [
+        ("data/journal/0000000000000000.journal", "it is in `node.data_dir`"),
+        ("data/admin.token", "it is in `node.data_dir`"),
+        ("elsewhere/new.log", "it is in `node.data_dir`"),
+        ("gemba.toml", "the node reads this file"),
+        ("a.log\"\n[[logging.file]]\npath = \"./a.log", "it is written twice"),
+        ("a.log\"\n[[logging.file]]\npath = \"a.log.1", "it is what another one becomes"),
+        ("a[.log", "its name has a bracket"),
+    ] {
+        write(dir.path(), &format!("{SIGNALS}[[logging.file]]\npath = \"{path}\"\nmax_bytes = 1024\n"));
+        let answer = post(&node, &[]);
+        assert_eq!(answer.status, 422, "{path}: {answer:?}");
+        assert!(answer.text().contains(what), "{path}: {answer:?}");
+        let check = gemba_offline(&node, &["config", "check", "gemba.toml"]);
+        assert_eq!(check.status.code(), Some(2), "{path}: {check:?}");
+    }
+    assert_eq!(post(&node, &[]).status, 422);
+    assert_eq!(node.post(JSON, signal("acme", "vm", "s-1").as_bytes()).status, 202);
+}
+
+#[test]
+fn a_receipt_names_who_may_do_what_before_all_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), SIGNALS);
+    let mut config = SIGNALS.to_owned();
+    for number in 0..40 {
+        config += &format!("[[action]]\nname = \"a-long-name-of-an-action-{number}\"\nkind = \"log\"\n");
+    }
+    secret(dir.path(), "evil.token", "a token of somebody, long enough");
+    config += "[[admin.token]]\nname = \"admin\"\nrole = \"admin\"\n\
+               [[admin.token]]\nname = \"evil\"\nrole = \"admin\"\ntoken_file = \"evil.token\"\n";
+    write(dir.path(), &config);
+    let done = reload(&node);
+    let facts = receipt(&node, &done)["facts"].clone();
+    assert!(facts.to_string().contains("admin.token[evil].role"), "{facts}");
+    let told = facts["changes"].as_array().unwrap().len() as u64;
+    assert_eq!(told + facts["more"].as_u64().unwrap(), done["changes"].as_array().unwrap().len() as u64);
+    assert!(facts["more"].as_u64().unwrap() > 0 && facts.to_string().len() <= 2048);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let watched = format!("{SIGNALS}[reload]\nwatch_seconds = 1\n");
+    let mut node = node(dir.path(), &watched);
+    // Another version within the time of a reload, again and again.
+    for round in 0..8u32 {
+        write(dir.path(), &format!("{watched}[governor]\nquota = {}\n", 10 + round));
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| post(&node, &[]).status);
+            std::thread::sleep(Duration::from_millis(u64::from(round) * 3));
+            write(dir.path(), &format!("{watched}[governor]\nquota = {}\n", 100 + round));
+            assert!(matches!(asked.join().unwrap(), 200 | 409 | 422));
+        });
+        let holds = || node.ask("/v1/config").json()["keys"]["governor.quota"]["value"] == 100 + round;
+        wait_until("what the file says holds", holds);
+    }
+    // A file that only a refused configuration names is looked at, too.
+    let other = "[[source]]\nname = \"other\"\nscheme = \"hmac\"\nsecret_file = \"other.secret\"\n";
+    write(dir.path(), &format!("{watched}{other}"));
+    node.wait_for("a configuration is refused");
+    secret(dir.path(), "other.secret", NEW);
+    wait_until("it is read again", || status(&node, "/v1/sources/other", NEW, "s-1") == 202);
 }
 
 #[test]
