@@ -319,6 +319,9 @@ table! {
     DiskWritten: Counter, "gemba_disk_written_bytes_total", Bytes, ["file": Of(&["journal", "log"])], Every,
         "Bytes written to journal and log.",
         "The slope sizes the disk.";
+    IdentitiesBytes: Gauge, "gemba_identities_bytes", Bytes, [], Every,
+        "Memory that the identities on disk take, 2.1 bytes each; while some are merged, twice as much for them.",
+        "Grows for `dedup.hours`, at most half as long again, and then stays while as many signals come: give the node memory for it.";
     Connections: Gauge, "gemba_connections", None, [], Ingress,
         "Open connections of the data plane.",
         "Near `gemba_connections_max`: raise the limit of open files.";

@@ -27,6 +27,8 @@ pub struct Health {
     pub audit: Option<AuditLag>,
     /// Bytes written, by file.
     pub written: Vec<(&'static str, Mark)>,
+    /// Bytes of memory that the identities on disk take.
+    pub identities: Mark,
     pub ready: Switch,
     /// The journal's last event when the line began, with the order that it begins with.
     pub began: Mark,
@@ -94,6 +96,7 @@ impl Health {
         readings.count(Metric::ClockDoubted, &[], clock.doubt().is_some().into());
         readings.count(Metric::ClockDoubts, &[], clock.doubts());
         readings.count(Metric::DiskFree, &[], self.journal.disk_free.read());
+        readings.count(Metric::IdentitiesBytes, &[], self.identities.read());
         if let Some(checkpoint) = &self.checkpoint {
             let age = clock::millis().saturating_sub(checkpoint.read()) as f64 / 1000.0;
             readings.set(Metric::CheckpointAge, &[], age);

@@ -142,6 +142,9 @@ impl Line {
         let connections = Connections::new(settings.http_threads(), budget.connections);
         let mut written = vec![("journal", marks.written.clone())];
         written.extend(log.as_ref().map(|(_, written)| ("log", written.clone())));
+        let dedup_dir = recovery::dedup_dir(&settings.data_dir);
+        let dedup = Dedup::open(Arc::clone(disk), &dedup_dir, settings.dedup, Background::Thread);
+        let dedup = dedup.map_err(RecoveryError::from)?;
         let health = Health {
             name: settings.name.as_str().into(),
             role: settings.role.as_str(),
@@ -149,21 +152,20 @@ impl Line {
             checkpoint: log.map(|(checkpoint, _)| checkpoint),
             audit,
             written,
+            identities: dedup.archive_memory(),
             ready: Switch::new(),
             began: zero(),
             broker: broker.clone(),
             state: state.clone(),
             connections,
         };
-        let dedup_dir = recovery::dedup_dir(&settings.data_dir);
-        let dedup = Dedup::open(Arc::clone(disk), &dedup_dir, settings.dedup, Background::Thread);
         let plan = JournalPlan {
             disk: Arc::clone(disk),
             data_dir: settings.data_dir.clone(),
             lineage,
             bounds: settings.bounds,
             kept_for: settings.dedup.horizon(),
-            dedup: dedup.map_err(RecoveryError::from)?,
+            dedup,
             watermark,
             seen,
             lanes,

@@ -202,6 +202,11 @@ impl Build {
         })
     }
 
+    /// Memory that the run takes which it becomes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        run::memory_bytes(&self.fence, &self.filter)
+    }
+
     /// Writes the next piece; returns true when all pieces are written, and then [`Build::finish`] is due.
     pub(super) fn step(&mut self) -> Result<bool, ArchiveError> {
         let mut piece = Vec::with_capacity(PIECE_BYTES);

@@ -115,6 +115,7 @@ pub struct Dedup {
     /// What [`Dedup::begin_after`] decides on.
     surplus: Vec<PathBuf>,
     damage: Option<ArchiveError>,
+    archive_memory: Mark,
 }
 
 impl std::fmt::Debug for Dedup {
@@ -141,6 +142,7 @@ impl Dedup {
         let block_len = settings.capacity.div_ceil(DEDUP_BLOCKS).max(1);
         let worker = Worker::new(Arc::clone(&disk), dir, settings.horizon_millis, &found);
         let Published { runs, through: archived } = worker.published();
+        let archive_memory = worker.memory().clone();
         let hands = match background {
             #[cfg(feature = "inside")]
             Background::Inline => Hands::Inline(Box::new(worker)),
@@ -158,7 +160,14 @@ impl Dedup {
             hands,
             surplus: found.surplus,
             damage: found.damage,
+            archive_memory,
         })
+    }
+
+    /// Bytes of memory that the identities on disk take, from now on.
+    #[must_use]
+    pub fn archive_memory(&self) -> Mark {
+        self.archive_memory.clone()
     }
 
     /// Whether archive and a journal that begins with event `first` hold every identity between them.

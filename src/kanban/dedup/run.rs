@@ -247,6 +247,11 @@ impl Run {
         Ok(Self::new(header, path.to_owned(), file, fence, filter))
     }
 
+    /// Memory that it takes as long as it can be asked.
+    pub(super) fn memory_bytes(&self) -> usize {
+        memory_bytes(&self.fence, &self.filter)
+    }
+
     #[inline]
     pub(super) fn may_hold(&self, question: &Question) -> bool {
         self.filter.may_hold(question)
@@ -314,6 +319,10 @@ impl Run {
     fn damaged(&self) -> ArchiveError {
         ArchiveError::Damaged { path: self.path.clone(), why: "a page of identities is damaged" }
     }
+}
+
+pub(super) fn memory_bytes(fence: &[u128], filter: &Filter) -> usize {
+    fence.len() * FENCE_BYTES + filter.len() * LINE_BYTES
 }
 
 /// Shows a part of a file item by item and returns its checksum; what is cut off shows in that.

@@ -183,6 +183,27 @@ fn a_thread_does_the_same() {
 }
 
 #[test]
+fn the_memory_of_identities_on_disk_is_counted_across_merges_and_starts() {
+    let memory = Memory::default();
+    let settings = Settings { capacity: 4000, horizon_millis: u64::MAX };
+    let open = || Dedup::open(memory.shared(), Path::new(DIR), settings, Background::Inline).unwrap();
+    let mut dedup = open();
+    let counted = dedup.archive_memory();
+    assert_eq!(counted.read(), 0);
+    for n in 1..=16_001 {
+        dedup.insert(identity(n), n, Seq(n), at(n));
+        dedup.turn(Seq(n), at(n)).unwrap();
+    }
+    let most = counted.read();
+    finish(&mut dedup, Seq(16_001), at(16_001));
+    let bytes = counted.read();
+    assert!((33_600..34_400).contains(&bytes), "2.1 bytes for each of 16,000: {bytes}");
+    assert!(most > bytes && most <= 2 * bytes, "while they are merged, {most}");
+    drop(dedup);
+    assert_eq!(open().archive_memory().read(), bytes);
+}
+
+#[test]
 fn a_filter_passes_one_in_a_thousand_without_cause() {
     let key = |n: u64| {
         let hash = xxhash_rust::xxh3::xxh3_128(&n.to_le_bytes());

@@ -63,6 +63,8 @@ pub(super) struct Worker {
     /// Files of old runs for new ones.
     spares: Vec<PathBuf>,
     old_blocks: Vec<Arc<Block>>,
+    /// Bytes of memory that the runs take, those that are being written included.
+    memory: Mark,
 }
 
 impl std::fmt::Debug for Worker {
@@ -77,7 +79,7 @@ impl std::fmt::Debug for Worker {
 impl Worker {
     /// Goes on with the runs in `dir`, from the oldest to the newest.
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, horizon_millis: u64, found: &Found) -> Self {
-        Self {
+        let worker = Self {
             runs: found.runs.clone(),
             through: found.through,
             disk,
@@ -89,7 +91,22 @@ impl Worker {
             old_runs: VecDeque::new(),
             spares: found.spares.clone(),
             old_blocks: Vec::new(),
-        }
+            memory: Mark::new(0),
+        };
+        worker.count();
+        worker
+    }
+
+    /// Bytes of memory that the runs take.
+    pub(super) fn memory(&self) -> &Mark {
+        &self.memory
+    }
+
+    fn count(&self) {
+        let runs = self.runs.iter().chain(&self.old_runs).map(|run| run.memory_bytes());
+        let merges = self.merges.iter().map(|merge| &merge.build);
+        let builds = merges.chain(&self.build).map(Build::memory_bytes);
+        self.memory.publish(runs.chain(builds).sum::<usize>() as u64);
     }
 
     pub(super) fn published(&self) -> Published {
@@ -108,6 +125,12 @@ impl Worker {
 
     /// The next piece of work.
     pub(super) fn step(&mut self, now: UnixMillis) -> Result<Step, ArchiveError> {
+        let step = self.work_on(now);
+        self.count();
+        step
+    }
+
+    fn work_on(&mut self, now: UnixMillis) -> Result<Step, ArchiveError> {
         self.give_up_runs()?;
         self.old_blocks.retain(|block| Arc::strong_count(block) > 1);
         if self.forget(now) {
