@@ -27,6 +27,7 @@ use gemba::jidoka::ownership::PartitionOwnership;
 use gemba::jidoka::rules::{Compiled, Rules, RulesSource};
 use gemba::jidoka::stage::{Lanes, Marks, Stage};
 use gemba::jidoka::store::Commit;
+use gemba::jidoka::tap::{Spout, Taps};
 use gemba::kaizen::Collector;
 use gemba::kanban::dedup::{Background, Dedup, Settings};
 use gemba::kanban::journal::{Damage, Spares, Writer, scan};
@@ -34,10 +35,11 @@ use gemba::proof::tree::{Tree, leaf_hash};
 use gemba::receipt::Draft;
 use gemba::receipt::canonical::{Fields, context, store};
 use gemba::receipt::commitment::receipt_entry;
-use gemba::ring::{Bell, Mark, Receiver, WeighedSender, lane, weighed_lane};
+use gemba::ring::{Bell, Current, Mark, Receiver, Updates, WeighedSender, lane, weighed_lane};
 use gemba::sharing::{RowCut, Shared};
 use gemba::signal::{Fixed, Form, Signal, Signals, parse};
 use gemba::signature::{Keyring, Scheme, Verified};
+use gemba::tapped::TapFilter;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -331,9 +333,52 @@ fn hash_alone(text: [u8; 64]) {
     }
 }
 
+// What each request pays for being able to reload: a look whether another value holds.
+#[library_benchmark]
+#[bench::same(Current::new(Arc::new(1)).updates())]
+fn reload_look(updates: Updates<u64>) -> Updates<u64> {
+    black_box(updates.take());
+    for _ in 0..TIMES {
+        black_box(black_box(&updates).take());
+    }
+    updates
+}
+
+fn tapped(viewers: u64) -> (Taps, Spout, Vec<Draft>) {
+    let (taps, now) = (Taps::default(), gemba::clock::now());
+    for viewer in 0..viewers {
+        let filter = TapFilter { tenant: Some("tenant-043".into()), ..TapFilter::default() };
+        taps.begin(viewer, "viewer", filter, now).unwrap();
+    }
+    let spout = taps.spout();
+    (taps, spout, drafts())
+}
+
+// What each decision pays for `gemba tap`.
+#[library_benchmark]
+#[bench::nobody_looks(tapped(0))]
+#[bench::one_looks_for_others(tapped(1))]
+fn tap_look((taps, mut spout, drafts): (Taps, Spout, Vec<Draft>)) -> (Taps, Spout, Vec<Draft>) {
+    for draft in &drafts {
+        spout.look(black_box(draft));
+    }
+    (taps, spout, drafts)
+}
+
 library_benchmark_group!(
     name = inner_loops,
-    benchmarks =
-        [verify, parse_signal, dedup, journal_append, step, turn, receipt, receipt_bytes, hash_alone]
+    benchmarks = [
+        reload_look,
+        tap_look,
+        verify,
+        parse_signal,
+        dedup,
+        journal_append,
+        step,
+        turn,
+        receipt,
+        receipt_bytes,
+        hash_alone
+    ]
 );
 main!(library_benchmark_groups = inner_loops);

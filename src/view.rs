@@ -174,7 +174,7 @@ pub struct StageHealth {
 
 /// A key of the configuration that holds otherwise. Of a secret only its name is told, of a URL only whom it names.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Change {
+pub struct SettingChange {
     pub key: String,
     /// `null` where it was not set.
     pub old: serde_json::Value,
@@ -210,7 +210,7 @@ pub struct ConfigView {
 pub struct Reloaded {
     /// Whether anything holds otherwise.
     pub changed: bool,
-    pub changes: Vec<Change>,
+    pub changes: Vec<SettingChange>,
     /// Keys whose new values wait for the next start.
     pub needs_restart: Vec<String>,
     /// Names what holds now.

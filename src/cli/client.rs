@@ -134,9 +134,6 @@ impl Client {
             | StatusCode::CONFLICT
             | StatusCode::PRECONDITION_FAILED
             | StatusCode::UNPROCESSABLE_ENTITY => Failure::check(told),
-            StatusCode::FORBIDDEN if detail.contains("role") => {
-                Failure::usage(told).hint("name the file of a token with that role with --token-file")
-            }
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Failure::usage(told),
             StatusCode::UNAUTHORIZED => Failure::io(format!(
                 "{admin} answered 401: it does not know this token"

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::client::{Reach, Sent};
-use super::output::{self, Failure};
-use super::{audit_files, reload, roles, serve};
+use super::output::{self, Failure, cell};
+use super::{audit_files, roles, serve};
 use crate::config::{Flags, Missing};
 use crate::diagnostics::say;
 
@@ -69,7 +69,7 @@ fn show(reach: &Reach, json: bool) -> Result<(), Failure> {
     }
     let keys = shown.get("keys").and_then(serde_json::Value::as_object).into_iter().flatten();
     let row = |(key, entry): (&String, &serde_json::Value)| {
-        [key.clone(), reload::shown(entry.get("value")), reload::shown(entry.get("place"))]
+        [key.clone(), cell(entry.get("value")), cell(entry.get("place"))]
     };
     output::print_table(["KEY", "VALUE", "WHERE"], keys.map(row))
 }

@@ -65,7 +65,7 @@ impl Parts {
         }
     }
 
-    /// The same, with the parts of `old` where no key of theirs is changed: whoever uses them goes on undisturbed.
+    /// The same, but a part of which no key changed is that of `old`: whoever uses it is not disturbed.
     #[must_use]
     pub fn keeping(self, old: &Self, is_changed: impl Fn(&str) -> bool) -> Self {
         fn kept<T>(keep: bool, old: &T, new: T) -> T

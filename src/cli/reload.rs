@@ -40,7 +40,7 @@ impl Reload {
         }
         if done.get("changed") == Some(&Value::Bool(true)) {
             let changes = done.get("changes").and_then(Value::as_array).into_iter().flatten();
-            let row = |change: &Value| ["key", "old", "new"].map(|name| shown(change.get(name)));
+            let row = |change: &Value| ["key", "old", "new"].map(|name| cell(change.get(name)));
             output::print_table(["KEY", "BEFORE", "NOW"], changes.map(row))?;
             if let Some(receipt) = done.get("receipt_id") {
                 output::print(format!("receipt {}\n", cell(Some(receipt))).as_bytes())?;
@@ -59,14 +59,5 @@ impl Reload {
             return Ok(());
         }
         output::print(format!("waits for the next start: {}\n", waits.join(", ")).as_bytes())
-    }
-}
-
-/// What is not set has no cell; a list or a table is JSON.
-pub fn shown(value: Option<&Value>) -> String {
-    match value {
-        Some(Value::Array(_) | Value::Object(_)) => cell(Some(&Value::from(value.map(ToString::to_string)))),
-        Some(Value::Null) | None => "-".to_owned(),
-        value => cell(value),
     }
 }

@@ -1,8 +1,6 @@
 //! The configuration of a running node, and how it is read anew: all of it is read and checked, and what changed holds at once, or
 //! nothing does.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,14 +11,15 @@ use super::configured::Configured;
 use super::parts::{Parts, parts};
 use super::telemetry::{self, Destinations};
 use super::{audit_files, roles};
+use crate::config::file::Stamp;
 use crate::config::{
-    Action, ActionKind, Applies, Changed, Config, ConfigError, Entry, LogFile, Missing, Place, SecretChange,
-    Secrets,
+    Action, ActionKind, Applies, ChangedSetting, Config, ConfigError, LogFile, Missing, Place, SecretChange,
+    Secrets, Setting,
 };
 use crate::jidoka::rules::RulesSource;
 use crate::line::live::{Configuration, Live, Prepared, Rulebook};
 use crate::logging::{self, Destination};
-use crate::view::{Change, ConfigEntry, ConfigView};
+use crate::view::{ConfigEntry, ConfigView, SettingChange};
 
 /// Reads the configuration of a running node anew.
 pub struct Reloader {
@@ -49,22 +48,15 @@ struct Running {
 /// The files that were read, as they were then.
 #[derive(Default)]
 struct Files {
-    seen: Vec<(PathBuf, Stamp)>,
+    seen: Seen,
     /// What the configuration names that was read last, whether it holds or was refused.
     named: Vec<PathBuf>,
     /// They were otherwise when they were looked at last; what is still being written is not read.
-    unread: Option<Vec<(PathBuf, Stamp)>>,
+    unread: Option<Seen>,
 }
 
-/// What tells a file from another one, or from another version of it; of none, nothing. A symbolic link is followed: the files of a
-/// `ConfigMap` are replaced by changing one.
-type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
-
-fn stamp(path: &PathBuf) -> Stamp {
-    let found = fs::metadata(path).ok()?;
-    let (written, changed) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
-    Some((found.dev(), found.ino(), found.size(), written, changed))
-}
+/// The files, and what they are; of one that is missing, nothing.
+type Seen = Vec<(PathBuf, Option<Stamp>)>;
 
 impl Reloader {
     /// For a node that runs with this.
@@ -114,9 +106,13 @@ impl Reloader {
         self.files().named = named;
     }
 
-    fn stamps(&self) -> Vec<(PathBuf, Stamp)> {
+    fn stamps(&self) -> Seen {
         let named = self.files().named.clone();
-        named.into_iter().map(|path| (path.clone(), stamp(&path))).collect()
+        let stamped = |path: PathBuf| {
+            let stamp = Stamp::of(&path);
+            (path, stamp)
+        };
+        named.into_iter().map(stamped).collect()
     }
 
     /// Reads and checks. What the files are is noted before they are read: one that changes meanwhile is read again.
@@ -139,7 +135,7 @@ impl Reloader {
         self.names(new.files());
         let running = self.running();
         let differs = running.config.effective.changes(&new.effective);
-        let is_fixed = |change: &&Changed| running.config.rests_on(&new, &change.key);
+        let is_fixed = |change: &&ChangedSetting| running.config.rests_on(&new, &change.key);
         let fixed: Vec<ConfigError> = differs.iter().filter(is_fixed).map(fixed).collect();
         if !fixed.is_empty() {
             return Err(fixed);
@@ -148,7 +144,7 @@ impl Reloader {
         made.map_err(|error| one(ConfigError::new(&Place::named("node.data_dir"), error.to_string())))?;
         let waits = differs.iter().filter(|change| change.applies == Applies::AtStart);
         let mut waits: Vec<String> = waits.map(|change| change.key.clone()).collect();
-        let mut changes: Vec<Change> =
+        let mut changes: Vec<SettingChange> =
             differs.iter().filter(|change| change.applies == Applies::AtOnce).map(shown).collect();
         // What waits for the next start has to be right, too.
         let all = new.read_secrets(Missing::Refuse).map_err(one)?;
@@ -214,14 +210,14 @@ fn has_broker(next: &Config) -> Result<(), ConfigError> {
     }
 }
 
-fn fixed(change: &Changed) -> ConfigError {
+fn fixed(change: &ChangedSetting) -> ConfigError {
     let place = change.after.as_ref().map_or(change.key.as_str(), |entry| &entry.place);
     ConfigError::new(&Place::named(place), format!("`{}` cannot change while the node runs", change.key))
         .hint("start the node again, or leave it as it was")
 }
 
-fn shown(change: &Changed) -> Change {
-    let value = |entry: &Option<Entry>| {
+fn shown(change: &ChangedSetting) -> SettingChange {
+    let value = |entry: &Option<Setting>| {
         let entry = entry.as_ref()?;
         Some(match &entry.content {
             Some(sha256) => serde_json::json!({"file": entry.shown, "sha256": sha256}),
@@ -229,17 +225,17 @@ fn shown(change: &Changed) -> Change {
         })
     };
     let or_null = |entry| value(entry).unwrap_or_default();
-    Change { key: change.key.clone(), old: or_null(&change.before), new: or_null(&change.after) }
+    SettingChange { key: change.key.clone(), old: or_null(&change.before), new: or_null(&change.after) }
 }
 
 /// Of a secret is told that it is another one.
-fn content(SecretChange { key, was_there, is_there, .. }: SecretChange) -> Change {
+fn content(SecretChange { key, was_there, is_there, .. }: SecretChange) -> SettingChange {
     let shown = |is_there: bool, what: &str| if is_there { what.into() } else { serde_json::Value::Null };
-    Change { key, old: shown(was_there, "one secret"), new: shown(is_there, "another secret") }
+    SettingChange { key, old: shown(was_there, "one secret"), new: shown(is_there, "another secret") }
 }
 
 /// Packs of which another text holds, by their files.
-fn changed_packs(before: &RulesSource, after: &RulesSource) -> Vec<Change> {
+fn changed_packs(before: &RulesSource, after: &RulesSource) -> Vec<SettingChange> {
     let hash = |rules: &RulesSource, file: &str| {
         let pack = rules.packs.iter().find(|pack| pack.file == file)?;
         Some(faster_hex::hex_string(digest(&SHA256, pack.text.as_bytes()).as_ref()))
@@ -251,13 +247,13 @@ fn changed_packs(before: &RulesSource, after: &RulesSource) -> Vec<Change> {
     let change = |file: &str| {
         let (old, new) = (hash(before, file), hash(after, file));
         let key = format!("policy.packs[{file}]");
-        (old != new).then(|| Change { key, old: old.into(), new: new.into() })
+        (old != new).then(|| SettingChange { key, old: old.into(), new: new.into() })
     };
     files.into_iter().filter_map(change).collect()
 }
 
-impl Configuration for Arc<Reloader> {
-    fn read(&self) -> Result<Box<dyn Prepared>, Vec<ConfigError>> {
+impl Configuration for Reloader {
+    fn read(self: Arc<Self>) -> Result<Box<dyn Prepared>, Vec<ConfigError>> {
         Ok(Box::new(self.read_once()?))
     }
 
@@ -314,7 +310,7 @@ struct Next {
     parts: Parts,
     destinations: Destinations,
     started: Started,
-    changes: Vec<Change>,
+    changes: Vec<SettingChange>,
     waits: Vec<String>,
     fingerprint: String,
 }
@@ -329,7 +325,7 @@ impl Drop for Started {
 }
 
 impl Prepared for Next {
-    fn changes(&self) -> &[Change] {
+    fn changes(&self) -> &[SettingChange] {
         &self.changes
     }
 

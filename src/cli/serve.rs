@@ -60,7 +60,7 @@ impl Serve {
         let reloader =
             Reloader::new(self.configured, self.role, (config.clone(), secrets.clone()), parts, destinations);
         let reloader = Arc::new(reloader);
-        let settings = settings(config, &secrets, reloader.live().clone(), Arc::new(reloader))?;
+        let settings = settings(config, &secrets, reloader.live().clone(), reloader)?;
         run(config, &settings, orders)
     }
 }

@@ -23,7 +23,7 @@ pub struct Tap {
     /// Only signals with a receipt of this type, such as `policy_denied`
     #[arg(long)]
     result: Option<String>,
-    /// End after so many signals
+    /// End after this number of signals
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     #[command(flatten)]

@@ -11,57 +11,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file;
-use super::layer::{LISTS, Layer};
+use super::layer::{Applies, Layer, applies, is_list};
 use crate::limits::CA_BYTES_MAX;
 use crate::place::Text;
 
-/// When another value of a key holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applies {
-    /// When the configuration is read anew.
-    AtOnce,
-    /// When the node is started.
-    AtStart,
-}
-
-/// Sections and lists of which another value holds at once.
-const AT_ONCE: [&str; 17] = [
-    "admin.token",
-    "entitlement",
-    "governor",
-    "policy",
-    "policy.tenant",
-    "logging",
-    "logging.file",
-    "logging.syslog",
-    "opentelemetry",
-    "opentelemetry.tls",
-    "prometheus",
-    "prometheus.remote_write_tls",
-    "source",
-    "source.key",
-    "action",
-    "tap",
-    "rabbitmq.key",
-];
-/// Those that stay as they are until the next start.
-const AT_START: [&str; 12] = [
-    "node",
-    "ingress",
-    "admin",
-    "kanban",
-    "dedup",
-    "dead_letters",
-    "rate_limit",
-    "receipt",
-    "log",
-    "reload",
-    "state",
-    "rabbitmq",
-];
 /// One key's value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct Setting {
     /// As it is written.
     value: Value,
     /// The same, without what may be a secret.
@@ -74,7 +30,7 @@ pub struct Entry {
 
 /// What is set.
 #[derive(Clone, Default)]
-pub struct Effective(BTreeMap<String, Entry>);
+pub struct Effective(BTreeMap<String, Setting>);
 
 impl std::fmt::Debug for Effective {
     /// A URL may be a secret.
@@ -87,10 +43,10 @@ impl std::fmt::Debug for Effective {
 
 /// A key with another value than before.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Changed {
+pub struct ChangedSetting {
     pub key: String,
-    pub before: Option<Entry>,
-    pub after: Option<Entry>,
+    pub before: Option<Setting>,
+    pub after: Option<Setting>,
     pub applies: Applies,
 }
 
@@ -126,7 +82,7 @@ impl Effective {
     fn add_value(&mut self, text: &Text, key: &str, value: &Spanned<DeValue<'_>>) {
         match value.get_ref() {
             DeValue::Table(table) => self.add_table(text, key, table),
-            DeValue::Array(elements) if LISTS.contains(&plain(key).as_str()) => {
+            DeValue::Array(elements) if is_list(&plain(key)) => {
                 for (number, element) in elements.iter().enumerate() {
                     if let DeValue::Table(table) = element.get_ref() {
                         let name = name_of(table).unwrap_or_else(|| number.to_string());
@@ -148,11 +104,11 @@ impl Effective {
             .map(|content| faster_hex::hex_string(digest(&SHA256, &content).as_ref()));
         let shown =
             if is_named("url") || is_named(".endpoints") { without_secrets(&value) } else { value.clone() };
-        self.0.entry(key.to_owned()).or_insert(Entry { value, shown, content, place });
+        self.0.entry(key.to_owned()).or_insert(Setting { value, shown, content, place });
     }
 
     /// Every key that is set, in their order.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Setting)> {
         self.0.iter().map(|(key, entry)| (key.as_str(), entry))
     }
 
@@ -160,7 +116,7 @@ impl Effective {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut hash = Context::new(&SHA256);
-        for (key, Entry { value, content, .. }) in &self.0 {
+        for (key, Setting { value, content, .. }) in &self.0 {
             hash.update(serde_json::json!([key, value, content]).to_string().as_bytes());
         }
         faster_hex::hex_string(hash.finish().as_ref())
@@ -183,7 +139,7 @@ impl Effective {
 
     /// What is set otherwise in `new`.
     #[must_use]
-    pub fn changes(&self, new: &Self) -> Vec<Changed> {
+    pub fn changes(&self, new: &Self) -> Vec<ChangedSetting> {
         let is_same = |key: &String| match (self.0.get(key), new.0.get(key)) {
             (Some(before), Some(after)) => (&before.value, &before.content) == (&after.value, &after.content),
             (before, after) => before.is_none() && after.is_none(),
@@ -192,7 +148,7 @@ impl Effective {
         keys.sort_unstable();
         keys.dedup();
         let changed = keys.into_iter().filter(|key| !is_same(key));
-        let change = |key: &String| Changed {
+        let change = |key: &String| ChangedSetting {
             key: key.clone(),
             before: self.0.get(key).cloned(),
             after: new.0.get(key).cloned(),
@@ -209,7 +165,7 @@ impl Effective {
         };
         match file {
             Some((file, _)) if is_audit(self, file) || is_audit(new, file) => Applies::AtStart,
-            Some(_) | None => applies(key),
+            Some(_) | None => applies(&plain(key)),
         }
     }
 
@@ -222,19 +178,6 @@ impl Effective {
         };
         Self(of(self, Applies::AtStart).into_iter().chain(of(new, Applies::AtOnce)).collect())
     }
-}
-
-/// When another value of a key in this section holds.
-pub fn section_applies(section: &str) -> Applies {
-    if AT_ONCE.contains(&section) { Applies::AtOnce } else { Applies::AtStart }
-}
-
-/// When another value of this key holds.
-fn applies(key: &str) -> Applies {
-    let key = plain(key);
-    let is_in = |section: &&&str| key.strip_prefix(**section).is_some_and(|rest| rest.starts_with('.'));
-    let longest = |sections: &[&str]| sections.iter().filter(is_in).map(|section| section.len()).max();
-    if longest(&AT_ONCE) > longest(&AT_START) { Applies::AtOnce } else { Applies::AtStart }
 }
 
 /// Without the names of tables in lists.
@@ -307,7 +250,6 @@ fn without_secrets(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layer::SECTIONS;
     use super::*;
 
     fn effective(layers: &[&str]) -> Effective {
@@ -323,12 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn every_section_says_when_another_value_holds() {
-        let mut known: Vec<&str> = AT_ONCE.into_iter().chain(AT_START).collect();
-        let mut all: Vec<&str> = SECTIONS.into_iter().chain(LISTS).collect();
-        known.sort_unstable();
-        all.sort_unstable();
-        assert_eq!(known, all);
+    fn the_innermost_table_says_when_another_value_of_a_key_holds() {
         for (key, when) in [
             ("source[signals].secret_file", Applies::AtOnce),
             ("source[a].key[b].secret_env", Applies::AtOnce),
@@ -341,7 +278,7 @@ mod tests {
             ("rabbitmq.hosts", Applies::AtStart),
             ("prometheus.external_labels.cluster", Applies::AtOnce),
         ] {
-            assert_eq!(applies(key), when, "{key}");
+            assert_eq!(applies(&plain(key)), when, "{key}");
         }
     }
 

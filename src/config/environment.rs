@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use super::layer::{LISTS, Layer, SECTIONS, list_hint};
+use super::layer::{Layer, is_list, is_section, list_hint, lists, sections};
 use crate::place::{ConfigError, Place, Text, quoted};
 
 const PREFIX: &str = "GEMBA_";
@@ -52,7 +52,7 @@ pub fn warnings(variables: &[(OsString, OsString)], is_named: impl Fn(&str) -> b
     names.sort_unstable();
     let valid: Vec<String> = valid();
     // Lists of tables have no variable; who tries to set one is told what to do instead.
-    let lists = LISTS.map(|list| (variable(list), list_hint(list).unwrap_or_default()));
+    let lists = lists().map(|list| (variable(list), list_hint(list).unwrap_or_default()));
     let named = |valid: &String| (valid.clone(), format!("the nearest valid name is {valid}"));
     let candidates: Vec<(String, String)> = valid.iter().map(named).chain(lists).collect();
     let warning = |name: &str| {
@@ -99,13 +99,13 @@ fn variable(key: &str) -> String {
 /// Every variable that sets something.
 pub(super) fn valid() -> Vec<String> {
     let mut names = vec![OTHERS[0].to_owned()];
-    for section in SECTIONS {
+    for section in sections() {
         // The reader knows its keys: it lists them where one is unknown.
         let unknown = toml::from_str::<Layer>(&format!("[{section}]\n\"\" = 0\n"));
         let told = unknown.err().map(|error| error.message().to_owned()).unwrap_or_default();
         let keys = told.split('`').skip(1).step_by(2).filter(|key| !key.is_empty());
         let keys = keys.map(|key| format!("{section}.{key}"));
-        let is_table = |key: &str| LISTS.contains(&key) || SECTIONS.contains(&key);
+        let is_table = |key: &str| is_list(key) || is_section(key);
         names.extend(keys.filter(|key| !is_table(key)).map(|key| variable(&key)));
     }
     names

@@ -49,34 +49,82 @@ const fn seconds(duration: Duration) -> u32 {
     duration.as_secs() as u32
 }
 
-/// Tables of keys.
-pub const SECTIONS: [&str; 22] = [
-    "node",
-    "ingress",
-    "admin",
-    "kanban",
-    "dedup",
-    "dead_letters",
-    "entitlement",
-    "rate_limit",
-    "governor",
-    "policy",
-    "receipt",
-    "log",
-    "logging",
-    "logging.syslog",
-    "opentelemetry",
-    "opentelemetry.tls",
-    "prometheus",
-    "prometheus.remote_write_tls",
-    "reload",
-    "tap",
-    "state",
-    "rabbitmq",
+/// When another value of a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applies {
+    /// When the configuration is read anew.
+    AtOnce,
+    /// When the node is started.
+    AtStart,
+}
+
+/// Tables of keys, and when another value of such a key holds.
+const SECTIONS: [(&str, Applies); 22] = [
+    ("node", Applies::AtStart),
+    ("ingress", Applies::AtStart),
+    ("admin", Applies::AtStart),
+    ("kanban", Applies::AtStart),
+    ("dedup", Applies::AtStart),
+    ("dead_letters", Applies::AtStart),
+    ("entitlement", Applies::AtOnce),
+    ("rate_limit", Applies::AtStart),
+    ("governor", Applies::AtOnce),
+    ("policy", Applies::AtOnce),
+    ("receipt", Applies::AtStart),
+    ("log", Applies::AtStart),
+    ("logging", Applies::AtOnce),
+    ("logging.syslog", Applies::AtOnce),
+    ("opentelemetry", Applies::AtOnce),
+    ("opentelemetry.tls", Applies::AtOnce),
+    ("prometheus", Applies::AtOnce),
+    ("prometheus.remote_write_tls", Applies::AtOnce),
+    ("reload", Applies::AtStart),
+    ("tap", Applies::AtOnce),
+    ("state", Applies::AtStart),
+    ("rabbitmq", Applies::AtStart),
 ];
-/// Lists of tables.
-pub const LISTS: [&str; 7] =
-    ["source", "source.key", "action", "admin.token", "policy.tenant", "rabbitmq.key", "logging.file"];
+/// The same of lists of tables.
+const LISTS: [(&str, Applies); 7] = [
+    ("source", Applies::AtOnce),
+    ("source.key", Applies::AtOnce),
+    ("action", Applies::AtOnce),
+    ("admin.token", Applies::AtOnce),
+    ("policy.tenant", Applies::AtOnce),
+    ("rabbitmq.key", Applies::AtOnce),
+    ("logging.file", Applies::AtOnce),
+];
+
+/// The names of all tables of keys.
+pub fn sections() -> impl Iterator<Item = &'static str> {
+    SECTIONS.into_iter().map(|(section, _)| section)
+}
+
+/// The names of all lists of tables.
+pub fn lists() -> impl Iterator<Item = &'static str> {
+    LISTS.into_iter().map(|(list, _)| list)
+}
+
+pub fn is_section(key: &str) -> bool {
+    sections().any(|section| section == key)
+}
+
+pub fn is_list(key: &str) -> bool {
+    lists().any(|list| list == key)
+}
+
+/// When another value of a key in this table, or list of tables, holds.
+pub fn section_applies(section: &str) -> Applies {
+    let known = SECTIONS.into_iter().chain(LISTS).find(|(known, _)| *known == section);
+    known.map_or(Applies::AtStart, |(_, applies)| applies)
+}
+
+/// When another value of this key holds; it is written without the names of tables in lists. The innermost table says it.
+pub fn applies(key: &str) -> Applies {
+    let is_in = |section: &str| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+    let innermost =
+        sections().chain(lists()).filter(|section| is_in(section)).max_by_key(|section| section.len());
+    innermost.map_or(Applies::AtStart, section_applies)
+}
 
 impl Layer {
     /// Reads one layer.
@@ -90,10 +138,10 @@ impl Layer {
         for value in text.values() {
             let key = value.key.as_str();
             let expected = match (&value.kind, value.is_element) {
-                (Kind::List, false) | (Kind::Table, true) if LISTS.contains(&key) => continue,
-                (Kind::Table, false) if SECTIONS.contains(&key) => continue,
-                _ if LISTS.contains(&key) => format!("a list of tables, written [[{key}]]"),
-                _ if SECTIONS.contains(&key) => format!("a table, written [{key}]"),
+                (Kind::List, false) | (Kind::Table, true) if is_list(key) => continue,
+                (Kind::Table, false) if is_section(key) => continue,
+                _ if is_list(key) => format!("a list of tables, written [[{key}]]"),
+                _ if is_section(key) => format!("a table, written [{key}]"),
                 _ => continue,
             };
             let error = text.must_be(value, &expected);
@@ -115,7 +163,7 @@ pub fn list_hint(key: &str) -> Option<String> {
         "source" | "source.key" | "action" => Some("secret_env"),
         _ => None,
     };
-    let list = LISTS.contains(&key).then(|| format!("write [[{key}]] into a file; no variable sets it"))?;
+    let list = is_list(key).then(|| format!("write [[{key}]] into a file; no variable sets it"))?;
     let secret = secret.map(|secret| format!(", but its `{secret}` may name one that holds the secret"));
     Some(list + &secret.unwrap_or_default())
 }

@@ -38,9 +38,9 @@ use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
 pub use broker::{Broker, MessageKey, Tls};
-pub use effective::{Applies, Changed, Effective, Entry, log_file_key};
+pub use effective::{ChangedSetting, Effective, Setting, log_file_key};
 pub use layer::{
-    Entitled, LogContent, LogFormat, LogReceipts, NodeRole, OtlpProtocol, QueueType, SyslogFraming,
+    Applies, Entitled, LogContent, LogFormat, LogReceipts, NodeRole, OtlpProtocol, QueueType, SyslogFraming,
     SyslogTransport, TokenRole,
 };
 use layer::{FilePath, Layer};

@@ -7,8 +7,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret as _, SecretSlice};
 use zeroize::Zeroizing;
 
-use super::effective::{Applies, section_applies as applies};
-use super::layer::{NodeRole, Profile};
+use super::layer::{Applies, NodeRole, Profile, section_applies as applies};
 use super::secret::{Kept, SecretRef};
 use super::whole::Config;
 use crate::place::ConfigError;

@@ -131,22 +131,7 @@ impl Config {
     #[must_use]
     pub fn reloaded(&self, new: Self) -> Self {
         let effective = self.effective.reloaded(&new.effective);
-        let Self {
-            tokens,
-            entitled,
-            governor,
-            policy,
-            actions,
-            sources,
-            logging,
-            opentelemetry,
-            prometheus,
-            tap,
-            warnings,
-            broker,
-            ..
-        } = new;
-        let broker = self.broker.clone().map(|held| match broker {
+        let broker = self.broker.clone().map(|held| match new.broker {
             Some(new) => Broker { keys: new.keys, ..held },
             None => held,
         });
@@ -154,22 +139,21 @@ impl Config {
         let is_audit = |file: &&LogFile| file.content == LogContent::Audit;
         let follows =
             |file: &LogFile| self.logging.files.iter().filter(is_audit).any(|audit| audit.path == file.path);
-        let others = logging.files.iter().filter(|file| !is_audit(file) && !follows(file));
+        let others = new.logging.files.iter().filter(|file| !is_audit(file) && !follows(file));
         let files = others.chain(self.logging.files.iter().filter(is_audit)).cloned().collect();
-        let logging = Logging { files, ..logging };
         Self {
-            tokens,
-            entitled,
-            governor,
-            policy,
-            actions,
+            tokens: new.tokens,
+            entitled: new.entitled,
+            governor: new.governor,
+            policy: new.policy,
+            actions: new.actions,
+            sources: new.sources,
+            logging: Logging { files, ..new.logging },
+            opentelemetry: new.opentelemetry,
+            prometheus: new.prometheus,
+            tap: new.tap,
+            warnings: new.warnings,
             broker,
-            sources,
-            logging,
-            opentelemetry,
-            prometheus,
-            tap,
-            warnings,
             effective,
             ..self.clone()
         }

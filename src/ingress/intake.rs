@@ -158,9 +158,7 @@ where
     let body = read_body(ingress, watch, client, &source, incoming).await?;
     crate::fault::point("K3");
     // A key that was withdrawn while the body came is no key any more.
-    let is_binary = source.fixed.binary;
-    let source = ingress.source(&source.name).filter(|now| now.fixed.binary == is_binary);
-    let source = source.ok_or(Refused::NoSuchSource)?;
+    let source = ingress.same_source(source).ok_or(Refused::NoSuchSource)?;
     check_body(ingress, watch, client, &source, &head.headers, form, body)
 }
 

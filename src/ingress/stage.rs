@@ -35,7 +35,7 @@ use crate::clock::{self, Instant};
 use crate::event::{Ack, Arrival};
 use crate::kaizen::{Counter, Metric, Recorder, Stage as Measured};
 use crate::limits;
-use crate::ring::{Bell, Changes, Crowd, Current, Mark, Receiver, Sender, Switch};
+use crate::ring::{Bell, Crowd, Current, Mark, Receiver, Sender, Switch, Updates};
 use crate::signal::{Fixed, Signals};
 use crate::signature::{Keyring, Now, Refusal, RefusalName};
 
@@ -66,6 +66,13 @@ impl Source {
 /// Sources as a thread looked them up; so, requests count them for this thread alone.
 #[derive(Debug)]
 struct LookedUp(Arc<Vec<Source>>);
+
+impl LookedUp {
+    fn find(self: Rc<Self>, name: &str) -> Option<SourceInUse> {
+        let at = self.0.iter().position(|source| *source.name == *name)?;
+        Some(SourceInUse { sources: self, at })
+    }
+}
 
 /// A source that a request has to do with.
 #[derive(Debug)]
@@ -140,7 +147,7 @@ impl Ends {
 
 /// Everything that one thread's requests share.
 pub struct Ingress {
-    changes: Changes<Vec<Source>>,
+    updates: Updates<Vec<Source>>,
     sources: RefCell<Rc<LookedUp>>,
     /// For what has not been verified and what nobody takes.
     pub memory: Rc<MemoryBudget>,
@@ -179,7 +186,7 @@ impl Ingress {
         let seconds = Rc::default();
         let memory = MemoryBudget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads);
         Self {
-            changes: plan.sources.changes(),
+            updates: plan.sources.updates(),
             sources: RefCell::new(Rc::new(LookedUp(plan.sources.get()))),
             admission: Admission::new(
                 plan.connections_max / plan.threads,
@@ -236,12 +243,24 @@ impl Ingress {
     /// The source of this name, as it is configured now.
     #[must_use]
     pub fn source(&self, name: &str) -> Option<SourceInUse> {
-        if let Some(changed) = self.changes.take() {
+        self.sources_now().find(name)
+    }
+
+    /// The same source, as it is configured now; one that reads bodies in another mode is another source.
+    #[must_use]
+    pub fn same_source(&self, source: SourceInUse) -> Option<SourceInUse> {
+        let now = self.sources_now();
+        if Rc::ptr_eq(&now, &source.sources) {
+            return Some(source);
+        }
+        now.find(&source.name).filter(|now| now.fixed.binary == source.fixed.binary)
+    }
+
+    fn sources_now(&self) -> Rc<LookedUp> {
+        if let Some(changed) = self.updates.take() {
             self.sources.replace(Rc::new(LookedUp(changed)));
         }
-        let sources = Rc::clone(&self.sources.borrow());
-        let at = sources.0.iter().position(|source| *source.name == *name)?;
-        Some(SourceInUse { sources, at })
+        Rc::clone(&self.sources.borrow())
     }
 
     pub fn count(&self, counter: Counter, by: u64) {

@@ -8,11 +8,12 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::clock::Instant;
 use crate::kaizen::PerSecond;
-use crate::limits::{TAP_KEPT_FOR, TAP_LANE, TAPPED_PER_SECOND, TAPS_MAX, TAPS_OF_ONE};
+use crate::limits::{TAP_BODY_BYTES, TAP_KEPT_FOR, TAP_LANE, TAPPED_PER_SECOND, TAPS_MAX, TAPS_OF_ONE};
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptType};
-use crate::ring::{Changes, Current};
+use crate::ring::{Current, Updates};
 use crate::signal::Signal;
-use crate::tapped::TapFilter;
+use crate::tapped::{Mask, TapFilter};
+use crate::view::TappedView;
 
 fn takes(filter: &TapFilter, signal: &Signal, kind: ReceiptType, policy: Option<&Policy>) -> bool {
     let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
@@ -39,9 +40,41 @@ pub struct Tapped {
     pub passed_over: u64,
 }
 
+impl Tapped {
+    /// Without its secrets.
+    #[must_use]
+    pub fn view(&self, mask: &Mask) -> TappedView {
+        let Self { gist, policy, reason, signal, passed_over } = self;
+        let body = signal.body();
+        // In binary mode it may be anything; what is no JSON has no fields that could be masked.
+        let mut shown = (body.len() <= TAP_BODY_BYTES).then(|| serde_json::from_slice(body).ok()).flatten();
+        if let Some(shown) = &mut shown {
+            mask.apply(shown);
+        }
+        TappedView {
+            seq: gist.id.seq.0,
+            time: gist.time.0,
+            result: gist.kind.into_str(),
+            receipt_id: gist.id.to_string(),
+            source: signal.provenance.source.clone(),
+            key: signal.provenance.key.clone(),
+            tenant: signal.tenant().into(),
+            sku: signal.sku().into(),
+            id: signal.id().into(),
+            r#type: signal.kind().into(),
+            pack: policy.as_ref().map(|policy| policy.pack.clone()),
+            rule: policy.as_ref().map(|policy| policy.rule.clone()),
+            reason: reason.as_deref().map(Into::into),
+            bytes: body.len(),
+            signal: shown,
+            passed_over: *passed_over,
+        }
+    }
+}
+
 /// One viewer's look.
 #[derive(Debug)]
-struct Tap {
+struct TapLook {
     number: u64,
     /// The token of who looks.
     by: Box<str>,
@@ -50,13 +83,13 @@ struct Tap {
 }
 
 /// A look, and when it was asked last.
-type Asked = (Arc<Tap>, Instant);
+type AskedLook = (Arc<TapLook>, Instant);
 
 /// All looks of a node; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Taps {
-    current: Current<Vec<Arc<Tap>>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    current: Current<Vec<Arc<TapLook>>>,
+    asked: Arc<Mutex<Vec<AskedLook>>>,
 }
 
 /// As many viewers look as may.
@@ -82,7 +115,7 @@ impl Taps {
             return Err(TooMany);
         }
         let lane = ArrayQueue::new(TAP_LANE);
-        asked.push((Arc::new(Tap { number, by: by.into(), filter, lane }), now));
+        asked.push((Arc::new(TapLook { number, by: by.into(), filter, lane }), now));
         self.show(&asked);
         Ok(())
     }
@@ -106,38 +139,38 @@ impl Taps {
         }
     }
 
-    fn asked(&self) -> std::sync::MutexGuard<'_, Vec<Asked>> {
+    fn asked(&self) -> std::sync::MutexGuard<'_, Vec<AskedLook>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, asked: &[Asked]) {
+    fn show(&self, asked: &[AskedLook]) {
         self.current.replace(Arc::new(asked.iter().map(|(tap, _)| Arc::clone(tap)).collect()));
     }
 
     /// For one shard.
     #[must_use]
     pub fn spout(&self) -> Spout {
-        Spout { changes: self.current.changes(), looks: Vec::new() }
+        Spout { updates: self.current.updates(), looks: Vec::new() }
     }
 }
 
 /// Where one shard hands signals over.
 #[derive(Debug)]
 pub struct Spout {
-    changes: Changes<Vec<Arc<Tap>>>,
+    updates: Updates<Vec<Arc<TapLook>>>,
     looks: Vec<SpoutLook>,
 }
 
 /// What one shard has handed to one look. Each has bounds of its own: who asks for everything takes nothing from who asks for little.
 #[derive(Debug)]
 struct SpoutLook {
-    tap: Arc<Tap>,
+    tap: Arc<TapLook>,
     handed: PerSecond,
     passed_over: Cell<u64>,
 }
 
 impl SpoutLook {
-    fn new(tap: &Arc<Tap>) -> Self {
+    fn new(tap: &Arc<TapLook>) -> Self {
         Self { tap: Arc::clone(tap), handed: PerSecond::default(), passed_over: Cell::new(0) }
     }
 
@@ -163,9 +196,9 @@ impl Spout {
     /// Hands a decided signal to each look that wants it.
     #[inline]
     pub fn look(&mut self, draft: &Draft) {
-        if let Some(taps) = self.changes.take() {
+        if let Some(taps) = self.updates.take() {
             self.looks.retain(|look| taps.iter().any(|tap| Arc::ptr_eq(tap, &look.tap)));
-            let known = |tap: &&Arc<Tap>| !self.looks.iter().any(|look| Arc::ptr_eq(tap, &look.tap));
+            let known = |tap: &&Arc<TapLook>| !self.looks.iter().any(|look| Arc::ptr_eq(tap, &look.tap));
             let new: Vec<SpoutLook> = taps.iter().filter(known).map(SpoutLook::new).collect();
             self.looks.extend(new);
         }

@@ -12,7 +12,7 @@ use super::metric::Metric;
 use super::per_second::PerSecond;
 use crate::clock::Instant;
 use crate::limits::{SPANS_LANE, UNCHOSEN_TRACES_PER_SECOND};
-use crate::ring::{Changes, Current};
+use crate::ring::{Current, Updates};
 use crate::trace::{SpanId, TraceContext};
 
 /// What a span is of. The numbers are part of its id.
@@ -176,7 +176,7 @@ impl std::fmt::Debug for SpanLane {
 /// How one thread tells of traced signals.
 #[derive(Debug)]
 pub struct Tracer {
-    changes: Changes<Option<Sampling>>,
+    updates: Updates<Option<Sampling>>,
     /// As it was looked up last.
     sampling: Cell<Option<Sampling>>,
     lane: Arc<SpanLane>,
@@ -186,13 +186,13 @@ pub struct Tracer {
 
 impl Tracer {
     pub(super) fn new(sampling: &Current<Option<Sampling>>, lane: Arc<SpanLane>) -> Self {
-        let changes = sampling.changes();
-        Self { changes, sampling: Cell::new(None), lane, unchosen: PerSecond::default() }
+        let updates = sampling.updates();
+        Self { updates, sampling: Cell::new(None), lane, unchosen: PerSecond::default() }
     }
 
     /// Which signals are traced now; `None`: nothing is.
     pub fn sampling(&self) -> Option<Sampling> {
-        if let Some(changed) = self.changes.take() {
+        if let Some(changed) = self.updates.take() {
             self.sampling.set(*changed);
         }
         self.sampling.get()

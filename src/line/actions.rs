@@ -13,7 +13,7 @@ use crate::jidoka::action::{Executor, Targets, Watch};
 use crate::jidoka::governor::ActionRequest;
 use crate::kaizen::{Collector, Counter, Metric, Readings};
 use crate::net::backoff::random;
-use crate::ring::{Bell, Changes, Current, Full, Mark, Receiver, Sender, Switch};
+use crate::ring::{Bell, Current, Full, Mark, Receiver, Sender, Switch, Updates};
 
 /// What orders come on, and where outcomes go.
 pub struct Lanes {
@@ -26,7 +26,7 @@ pub struct Lanes {
 /// Carries out orders and reports how they ended.
 pub struct Actions {
     executor: Executor,
-    targets: Changes<Targets>,
+    targets: Updates<Targets>,
     watches: Watches,
     collector: Rc<RefCell<Collector>>,
 }
@@ -42,7 +42,7 @@ impl Actions {
     pub fn new(targets: &Current<Targets>, collector: Rc<RefCell<Collector>>) -> Self {
         let tracer = collector.borrow_mut().tracer();
         let executor = Executor::new(random).tracing(tracer);
-        let mut actions = Self { executor, targets: targets.changes(), watches: Rc::default(), collector };
+        let mut actions = Self { executor, targets: targets.updates(), watches: Rc::default(), collector };
         actions.look_at_targets();
         actions
     }

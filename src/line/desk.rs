@@ -6,14 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::digest::{SHA256, digest};
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::actions::{self, Watches};
 use super::answer::{answered, in_time};
 use super::health::Health;
-use super::live::{Configuration, Live, Prepared};
+use super::live::{self, Configuration, Live, Prepared};
 use super::measured;
 use super::sharing::{Elsewhere, Here};
 use super::supervisor::Restarts;
@@ -26,10 +24,10 @@ use crate::improvement::{Look, NodeLook};
 use crate::jidoka::query::{Page, Query, Question};
 use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
-use crate::jidoka::tap::{Tapped, Taps, TooMany};
+use crate::jidoka::tap::{Taps, TooMany};
 use crate::kaizen::{Collector, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
-use crate::limits::{FACTS_BYTES_MAX, TAP_BODY_BYTES, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
+use crate::limits::{TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
 use crate::logging;
 use crate::net::backoff::random;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
@@ -37,10 +35,10 @@ use crate::place::ConfigError;
 use crate::receipt::{Gist, ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
-use crate::tapped::{Mask, TapAsked};
+use crate::tapped::TapAsked;
 use crate::view::{
-    Change, ConfigView, DryRun, GovernorView, NodeStatus, Ordered, Reloaded, RulesView, SignalStatus,
-    StageHealth, TapView, TappedView,
+    ConfigView, DryRun, GovernorView, NodeStatus, Ordered, Reloaded, RulesView, SignalStatus, StageHealth,
+    TapView,
 };
 
 /// What is known of the line outside its threads.
@@ -457,7 +455,7 @@ impl Inner {
         let mut ordered = None;
         if changed && self.known.decided.is_some() {
             let Said { actor, reason } = said.clone();
-            let change = Reconfigured::new(told(&changes, &needs_restart), actor, reason);
+            let change = Reconfigured::new(live::facts(&changes, &needs_restart), actor, reason);
             let change = Arc::new(change.map_err(|illegal| Refused::Wrong(illegal.to_string()))?);
             let seq = self.offer(Order::Reconfigured(change))?.await.map_err(|_| Refused::Unavailable)?;
             ordered = Some(self::ordered(seq, 0));
@@ -512,7 +510,7 @@ impl Inner {
         let taken = taps.take(number, by, TAP_PAGE, now);
         let taken = taken
             .ok_or(Refused::Missing("there is no such look, or nobody asked for it in time: begin anew"))?;
-        let signals = taken.iter().map(|tapped| shown(tapped, &rules.mask)).collect();
+        let signals = taken.iter().map(|tapped| tapped.view(&rules.mask)).collect();
         Ok(TapView { look: format!("{number:016x}"), signals })
     }
 
@@ -531,74 +529,6 @@ impl Inner {
             self.ask_all(Seq(ordered.seq), |answer| Question::Passed { answer }).await?;
         }
         Ok(seq)
-    }
-}
-
-/// A signal without its secrets.
-fn shown(tapped: &Tapped, mask: &Mask) -> TappedView {
-    let Tapped { gist, policy, reason, signal, passed_over } = tapped;
-    let body = signal.body();
-    // In binary mode it may be anything; what is no JSON has no fields that could be masked.
-    let mut shown = (body.len() <= TAP_BODY_BYTES).then(|| serde_json::from_slice(body).ok()).flatten();
-    if let Some(shown) = &mut shown {
-        mask.apply(shown);
-    }
-    TappedView {
-        seq: gist.id.seq.0,
-        time: gist.time.0,
-        result: gist.kind.into_str(),
-        receipt_id: gist.id.to_string(),
-        source: signal.provenance.source.clone(),
-        key: signal.provenance.key.clone(),
-        tenant: signal.tenant().into(),
-        sku: signal.sku().into(),
-        id: signal.id().into(),
-        r#type: signal.kind().into(),
-        pack: policy.as_ref().map(|policy| policy.pack.clone()),
-        rule: policy.as_ref().map(|policy| policy.rule.clone()),
-        reason: reason.as_deref().map(Into::into),
-        bytes: body.len(),
-        signal: shown,
-        passed_over: *passed_over,
-    }
-}
-
-/// What a receipt tells of changes: as many of them as it has room for, and how many there are more.
-fn told(changes: &[Change], needs_restart: &[String]) -> Box<str> {
-    let whole = changes.iter().map(|change| in_receipt(&serde_json::json!(change))).collect::<Vec<_>>();
-    let hash = digest(&SHA256, Value::from(whole).to_string().as_bytes());
-    let hash = faster_hex::hex_string(hash.as_ref());
-    let tell = |told: &[Value]| {
-        let (more, needs_restart) = (changes.len() - told.len(), needs_restart.len());
-        let told = serde_json::json!({"changes": told, "more": more, "needs_restart": needs_restart, "sha256": hash});
-        told.to_string()
-    };
-    // Who may do what comes first; where room ends, a change has no values.
-    let is_right = |change: &&Change| {
-        ["admin.token", "source", "rabbitmq.key"].iter().any(|of| change.key.starts_with(of))
-    };
-    let (rights, others): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(is_right);
-    let mut all = Vec::new();
-    for Change { key, old, new } in rights.into_iter().chain(others) {
-        all.push(serde_json::json!({"key": key, "new": in_receipt(new), "old": in_receipt(old)}));
-        if tell(&all).len() > FACTS_BYTES_MAX {
-            all.pop();
-            all.push(serde_json::json!({"key": key}));
-        }
-        if tell(&all).len() > FACTS_BYTES_MAX {
-            all.pop();
-        }
-    }
-    tell(&all).into()
-}
-
-/// Numbers that are not whole stand in a receipt as they are written: there are several ways to write one.
-fn in_receipt(value: &Value) -> Value {
-    match value {
-        Value::Number(number) if number.is_f64() => number.to_string().into(),
-        Value::Array(all) => all.iter().map(in_receipt).collect(),
-        Value::Object(all) => all.iter().map(|(key, value)| (key.clone(), in_receipt(value))).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 

@@ -4,16 +4,20 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::Value;
+
 use super::{remote_write, traces};
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
 use crate::kanban::broker::mac::Keys;
+use crate::limits::FACTS_BYTES_MAX;
 use crate::operator::Tokens;
 use crate::place::ConfigError;
 use crate::ring::Current;
 use crate::tapped::TapRules;
-use crate::view::{Change, ConfigView};
+use crate::view::{ConfigView, SettingChange};
 
 /// The parts that a reload replaces. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -96,7 +100,7 @@ pub trait Configuration: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Everything that was found to be wrong.
-    fn read(&self) -> Result<Box<dyn Prepared>, Vec<ConfigError>>;
+    fn read(self: Arc<Self>) -> Result<Box<dyn Prepared>, Vec<ConfigError>>;
 
     /// Whether a file is another one than when it was read last; such a change is told once. A look at each file's state.
     fn has_changed(&self) -> bool;
@@ -111,7 +115,7 @@ pub trait Configuration: fmt::Debug + Send + Sync {
 /// A configuration that was read, and is right.
 pub trait Prepared: Send {
     /// What holds otherwise as soon as it is committed.
-    fn changes(&self) -> &[Change];
+    fn changes(&self) -> &[SettingChange];
 
     /// Keys whose new values wait for the next start.
     fn waits(&self) -> &[String];
@@ -121,4 +125,43 @@ pub trait Prepared: Send {
 
     /// From here on it holds.
     fn commit(self: Box<Self>);
+}
+
+/// What a receipt tells of changes: as many of them as it has room for, and how many there are more.
+pub fn facts(changes: &[SettingChange], needs_restart: &[String]) -> Box<str> {
+    let whole = changes.iter().map(|change| in_receipt(&serde_json::json!(change))).collect::<Vec<_>>();
+    let hash = digest(&SHA256, Value::from(whole).to_string().as_bytes());
+    let hash = faster_hex::hex_string(hash.as_ref());
+    let tell = |told: &[Value]| {
+        let (more, needs_restart) = (changes.len() - told.len(), needs_restart.len());
+        let told = serde_json::json!({"changes": told, "more": more, "needs_restart": needs_restart, "sha256": hash});
+        told.to_string()
+    };
+    // Who may do what comes first; where room ends, a change has no values.
+    let is_right = |change: &&SettingChange| {
+        ["admin.token", "source", "rabbitmq.key"].iter().any(|of| change.key.starts_with(of))
+    };
+    let (rights, others): (Vec<&SettingChange>, Vec<&SettingChange>) = changes.iter().partition(is_right);
+    let mut all = Vec::new();
+    for SettingChange { key, old, new } in rights.into_iter().chain(others) {
+        all.push(serde_json::json!({"key": key, "new": in_receipt(new), "old": in_receipt(old)}));
+        if tell(&all).len() > FACTS_BYTES_MAX {
+            all.pop();
+            all.push(serde_json::json!({"key": key}));
+        }
+        if tell(&all).len() > FACTS_BYTES_MAX {
+            all.pop();
+        }
+    }
+    tell(&all).into()
+}
+
+/// Numbers that are not whole stand in a receipt as they are written: there are several ways to write one.
+fn in_receipt(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => number.to_string().into(),
+        Value::Array(all) => all.iter().map(in_receipt).collect(),
+        Value::Object(all) => all.iter().map(|(key, value)| (key.clone(), in_receipt(value))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
 }

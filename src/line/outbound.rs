@@ -125,9 +125,10 @@ async fn reload_on_order(
         tokio::time::sleep(LOOK).await;
     }
     loop {
+        // No token has such a name.
         let actor = tokio::select! {
             () = order.notified() => "SIGHUP",
-            () = file_changes(&desk, watch) => "watch",
+            () = file_changes(&desk, watch) => "a changed file",
         };
         service.reloading();
         let said = Said { actor: actor.into(), reason: "the configuration is read anew".into() };

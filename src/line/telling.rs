@@ -46,7 +46,7 @@ pub struct Telling {
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Work without an end.
-type Endless = Pin<Box<dyn Future<Output = ()>>>;
+type Forever = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Telling {
     #[must_use]
@@ -57,11 +57,11 @@ impl Telling {
 
     /// Goes by what is configured, for ever.
     pub async fn tell(self: Rc<Self>, telemetry: Current<Telemetry>) {
-        let changes = telemetry.changes();
-        let (mut plans, mut tracing, mut writing): (_, Endless, Endless) =
+        let updates = telemetry.updates();
+        let (mut plans, mut tracing, mut writing): (_, Forever, Forever) =
             ((None, None), Box::pin(std::future::pending()), Box::pin(std::future::pending()));
         loop {
-            if let Some(changed) = changes.take() {
+            if let Some(changed) = updates.take() {
                 let Telemetry { traces, remote_write, configuration: _ } = &*changed;
                 if !is_same(plans.0.as_ref(), traces.as_ref()) {
                     drop(tracing);
@@ -82,7 +82,7 @@ impl Telling {
     }
 
     /// Spans that the receivers of before did not take go to them for a last time.
-    async fn trace_by(&self, plan: Option<&Arc<traces::Plan>>) -> Endless {
+    async fn trace_by(&self, plan: Option<&Arc<traces::Plan>>) -> Forever {
         self.tracing.follow(plan.map(|plan| &**plan));
         self.end_traces().await;
         let traces = plan.map(Traces::new);
@@ -98,7 +98,7 @@ impl Telling {
         })
     }
 
-    async fn write_by(&self, plan: Option<&Arc<remote_write::Plan>>) -> Endless {
+    async fn write_by(&self, plan: Option<&Arc<remote_write::Plan>>) -> Forever {
         self.end_samples().await;
         let remote_write = plan.map(|plan| {
             let desk = self.desk.clone();

@@ -13,16 +13,16 @@ pub fn write(span: &Span) {
         trace = faster_hex::hex_string(&span.trace.id()),
         id = faster_hex::hex_string(&span.id.to_bytes()),
         parent = span.parent.map(|parent| faster_hex::hex_string(&parent.to_bytes())),
-        attributes = %Attributes(span),
+        attributes = %SpanAttributes(span),
         reason = span.failed.as_deref(),
         "a span ended"
     );
 }
 
 /// What is said of a span, as `name=value` with a space between.
-struct Attributes<'a>(&'a Span);
+struct SpanAttributes<'a>(&'a Span);
 
-impl fmt::Display for Attributes<'_> {
+impl fmt::Display for SpanAttributes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (name, value)) in self.0.attributes.iter().enumerate() {
             let between = if at == 0 { "" } else { " " };

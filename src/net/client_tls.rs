@@ -2,8 +2,7 @@
 //! not watched, since a mounted secret is replaced by a link that no watch sees. Files that do not fit together, as in the
 //! middle of a replacement, are not taken: what was read last without error stays, and they are read again.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ClientConfig;
@@ -14,8 +13,9 @@ use secrecy::ExposeSecret;
 use super::certificate::CertificateFacts;
 use super::tls;
 use crate::clock::{self, Instant};
+use crate::config::file::{self, Stamp};
 use crate::config::secret::SecretRef;
-use crate::config::{ConfigError, Place, file};
+use crate::config::{ConfigError, Place};
 use crate::limits::{CA_BYTES_MAX, TLS_FILES_LOOK};
 
 /// The files, and what of TLS the client offers.
@@ -36,7 +36,7 @@ pub struct ClientFiles {
 impl ClientFiles {
     /// # Errors
     /// What is wrong, and where that file is named.
-    pub fn read(&self) -> Result<Loaded, ConfigError> {
+    pub fn read(&self) -> Result<LoadedTls, ConfigError> {
         let whom = &self.whom;
         let read = |(path, place): &(PathBuf, Place)| {
             let content = file::content(path, CA_BYTES_MAX);
@@ -54,7 +54,7 @@ impl ClientFiles {
             ConfigError::new(place, format!("{whom}: {why}"))
         })?;
         let own = cert.as_deref().and_then(|pem| CertificateDer::pem_slice_iter(pem).next()?.ok());
-        Ok(Loaded { config, own: own.as_ref().and_then(CertificateFacts::read) })
+        Ok(LoadedTls { config, own: own.as_ref().and_then(CertificateFacts::read) })
     }
 
     /// The client's own certificate was loaded, where it has one.
@@ -93,29 +93,10 @@ impl ClientFiles {
 
 /// What the files gave.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedTls {
     config: Arc<ClientConfig>,
     /// What the client's own certificate says, where it has one that can be read.
     own: Option<CertificateFacts>,
-}
-
-/// What tells one content of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    file: (u64, u64),
-    bytes: u64,
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let found = std::fs::metadata(path).ok()?;
-        Some(Self {
-            file: (found.dev(), found.ino()),
-            bytes: found.size(),
-            changed: (found.mtime(), found.mtime_nsec()),
-        })
-    }
 }
 
 /// The configuration that holds, and the files that it came from.
@@ -140,7 +121,7 @@ impl ClientTls {
     pub fn new(files: ClientFiles) -> Result<Self, ConfigError> {
         // Looked at before they are read: what changes in between is seen at the next look.
         let stamps = files.stamps();
-        let Loaded { config, own } = files.read()?;
+        let LoadedTls { config, own } = files.read()?;
         files.tell(own.as_ref());
         let held = Mutex::new(Held { config, stamps, looked: clock::now(), is_told: false });
         Ok(Self { files, held })
@@ -164,7 +145,7 @@ impl ClientTls {
         }
         let whom = self.files.whom.as_str();
         match self.files.read() {
-            Ok(Loaded { config, own }) => {
+            Ok(LoadedTls { config, own }) => {
                 (held.stamps, held.config, held.is_told) = (stamps, config, false);
                 tracing::info!(target: "gemba::tls", whom, "files of TLS were read anew");
                 self.files.tell(own.as_ref());
@@ -187,6 +168,7 @@ impl ClientTls {
 mod tests {
     use std::fs;
     use std::os::unix::fs::OpenOptionsExt as _;
+    use std::path::Path;
 
     use super::*;
     use crate::config::secret::{Chooser, Kept};

@@ -300,9 +300,10 @@ fn invalid(refused: &Refused, errors: &[ConfigError]) -> Answer {
 
 fn denial(denied: Denied) -> Answer {
     match denied {
-        Denied::Lesser(needed) => {
-            problem(StatusCode::FORBIDDEN, &format!("the role {} is needed", needed.into_str()))
-        }
+        Denied::Lesser(needed) => problem(
+            StatusCode::FORBIDDEN,
+            &format!("the role {} is needed: use a token that has it", needed.into_str()),
+        ),
         Denied::NoToken => unauthorized("a bearer token is needed", "Bearer"),
         Denied::Unknown => {
             unauthorized("this bearer token is not one of this node's", "Bearer error=\"invalid_token\"")

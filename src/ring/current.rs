@@ -47,20 +47,20 @@ impl<T: ?Sized> Current<T> {
 
     /// Tells one thread when another value holds.
     #[must_use]
-    pub fn changes(&self) -> Changes<T> {
-        Changes { current: self.clone(), seen: Cell::new(u64::MAX) }
+    pub fn updates(&self) -> Updates<T> {
+        Updates { current: self.clone(), seen: Cell::new(u64::MAX) }
     }
 }
 
 /// What one thread has seen of a [`Current`] value.
 #[derive(Debug)]
-pub struct Changes<T: ?Sized> {
+pub struct Updates<T: ?Sized> {
     current: Current<T>,
     /// The version that it has taken; none at first.
     seen: Cell<u64>,
 }
 
-impl<T: ?Sized> Changes<T> {
+impl<T: ?Sized> Updates<T> {
     /// The value that holds now, if it was not taken before.
     pub fn take(&self) -> Option<Arc<T>> {
         if self.current.version.read() == self.seen.get() {
@@ -79,13 +79,13 @@ mod tests {
     #[test]
     fn each_value_is_taken_once_by_whoever_looks() {
         let current = Current::new(Arc::new(1));
-        let changes = current.changes();
-        assert_eq!(changes.take().as_deref(), Some(&1), "the first is new to whoever begins");
-        assert_eq!(changes.take(), None);
+        let updates = current.updates();
+        assert_eq!(updates.take().as_deref(), Some(&1), "the first is new to whoever begins");
+        assert_eq!(updates.take(), None);
         current.replace(Arc::new(2));
         current.replace(Arc::new(3));
-        assert_eq!((changes.take().as_deref(), changes.take()), (Some(&3), None));
-        assert_eq!((*current.get(), current.changes().take().as_deref()), (3, Some(&3)));
+        assert_eq!((updates.take().as_deref(), updates.take()), (Some(&3), None));
+        assert_eq!((*current.get(), current.updates().take().as_deref()), (3, Some(&3)));
     }
 
     #[test]
@@ -93,12 +93,12 @@ mod tests {
         let current = Current::new(Arc::new(0u64));
         let writer = current.clone();
         let writing = std::thread::spawn(move || (1..=10_000).for_each(|n| writer.replace(Arc::new(n))));
-        let changes = current.changes();
+        let updates = current.updates();
         let mut last = None;
         while last != Some(10_000) {
-            let Some(value) = changes.take() else { continue };
+            let Some(value) = updates.take() else { continue };
             assert!(last < Some(*value), "{value} after {last:?}");
-            assert_eq!(changes.seen.get(), *value, "a version comes with its own value");
+            assert_eq!(updates.seen.get(), *value, "a version comes with its own value");
             last = Some(*value);
         }
         writing.join().unwrap();

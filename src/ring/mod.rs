@@ -23,7 +23,7 @@ pub use bell::{Bell, Idle, Sleeper};
 #[cfg(not(loom))]
 pub use crowd::{Corner, Crowd, Over, Room, Spent, Used};
 #[cfg(not(loom))]
-pub use current::{Changes, Current};
+pub use current::{Current, Updates};
 pub use lane::{Full, Receiver, Sender, lane};
 pub use mark::{Mark, Occupancy, Seat, Switch};
 #[cfg(not(loom))]

@@ -141,6 +141,8 @@ fn lines_now(path: &Path) -> usize {
     older.chain([path.to_owned()]).map(count).sum()
 }
 
+const GOES_ON: &str = "the audit file was moved away, removed or emptied: it goes on after what was written";
+
 #[test]
 fn a_file_that_is_moved_away_goes_on_and_what_differs_from_the_log_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -156,13 +158,12 @@ fn a_file_that_is_moved_away_goes_on_and_what_differs_from_the_log_stops_the_sta
     wait_until("the file is there again", || path.exists());
     post(&node, "b", 10);
     assert!(node.terminate().success());
+    assert!(node.everything_said().contains(GOES_ON), "it is told while the node runs");
     std::fs::rename(&path, &second).unwrap();
     let mut node = start(dir.path());
     post(&node, "c", 10);
     assert!(node.terminate().success());
-    assert!(
-        node.everything_said().contains("the audit file was moved away: it goes on after what was written")
-    );
+    assert!(node.everything_said().contains(GOES_ON));
     let all = [lines(&first), lines(&second), lines(&path)].concat();
     assert_eq!(names(&all), logged(&node.file("")));
     assert_eq!(lines(&path).len(), 10);

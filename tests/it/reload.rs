@@ -478,7 +478,7 @@ fn sighup_and_a_changed_file_read_it_anew() {
     let mut node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
     mount("v2", &format!("{watched}[governor]\nquota = 3\n"));
     let said = node.wait_for("the configuration was read anew");
-    assert!(said.contains("\"actor\":\"watch\"") && said.contains("governor.quota"), "{said}");
+    assert!(said.contains("\"actor\":\"a changed file\"") && said.contains("governor.quota"), "{said}");
     mount("v3", &format!("{watched}[governor]\nquota = \"many\"\n"));
     let said = node.wait_for("a configuration is refused");
     assert!(said.contains("governor.quota"), "{said}");

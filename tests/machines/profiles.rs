@@ -287,6 +287,20 @@ fn decisions(node: &Node) -> u64 {
     counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
 }
 
+/// Signals that an edge takes are decided on by a processor; how many it accepted.
+fn decides_beside(edge: &Node, processor: &Node) -> u64 {
+    let accepted = load(edge, &[]);
+    assert_eq!(signal(edge, processor), ["action_generated", "action_successful"]);
+    wait_until("everything is decided on", || decisions(processor) > accepted);
+    accepted
+}
+
+fn has_one_queue(broker: &Broker, kind: &str, durable: bool) {
+    let (names, same) = queues(broker, &["type", "durable"]);
+    assert_eq!(names, ["tai2030.signals"]);
+    assert_eq!(same, [serde_json::json!([kind, durable])]);
+}
+
 #[test]
 fn development_runs_as_it_stands() {
     let Some(broker) = Broker::start() else { return };
@@ -308,14 +322,8 @@ fn development_runs_as_it_stands() {
     }
 
     let (edge, processor) = (site.start("edge", "dev-edge"), site.start("processor", "dev-processor"));
-    let accepted = load(&edge, &[]);
-    assert_eq!(signal(&edge, &processor), ["action_generated", "action_successful"]);
-    wait_until("everything is decided on", || decisions(&processor) > accepted);
-    let (names, same) = queues(&broker, &["type", "durable"]);
-    assert_eq!(
-        (names, same),
-        (vec!["tai2030.signals".to_owned()], vec![serde_json::json!(["classic", false])])
-    );
+    decides_beside(&edge, &processor);
+    has_one_queue(&broker, "classic", false);
     assert_eq!(prefetch(&broker), [10]);
     // Their key is derived from a password that everybody knows.
     let expected = ["this should not stay so"];
@@ -354,14 +362,8 @@ fn staging_runs_as_it_stands() {
     site.write_password();
     let (edge, processor) =
         (site.start("edge", "staging-edge"), site.start("processor", "staging-processor"));
-    let accepted = load(&edge, &[]);
-    assert_eq!(signal(&edge, &processor), ["action_generated", "action_successful"]);
-    wait_until("everything is decided on", || decisions(&processor) > accepted);
-    let (names, same) = queues(&broker, &["type", "durable"]);
-    assert_eq!(
-        (names, same),
-        (vec!["tai2030.signals".to_owned()], vec![serde_json::json!(["quorum", true])])
-    );
+    let accepted = decides_beside(&edge, &processor);
+    has_one_queue(&broker, "quorum", true);
     assert_eq!(prefetch(&broker), [50]);
     wait_for_samples(&prometheus, "staging", "staging-edge", ACCEPTED, accepted + 1);
     wait_for_samples(&prometheus, "staging", "staging-processor", DECIDED, accepted + 1);
@@ -436,9 +438,7 @@ fn production_runs_as_it_stands() {
 
     site.write_password();
     let (edge, processor) = (site.start("edge", "prod-edge"), site.start("processor", "prod-processor"));
-    let accepted = load(&edge, &[]);
-    assert_eq!(signal(&edge, &processor), ["action_generated", "action_successful"]);
-    wait_until("everything is decided on", || decisions(&processor) > accepted);
+    let accepted = decides_beside(&edge, &processor);
     let (names, same) = queues(&broker, &["type", "durable"]);
     let expected_names: Vec<String> =
         (0..8).map(|partition| format!("tai2030.signals.{partition}")).collect();

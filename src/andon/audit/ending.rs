@@ -25,7 +25,7 @@ pub struct FileEnd {
 
 /// What is read of a line to go on after it.
 #[derive(Deserialize)]
-struct Line {
+struct AuditLine {
     log_index: u64,
     log_origin: String,
 }
@@ -67,6 +67,6 @@ pub fn ending(file: &File, bytes: u64) -> io::Result<Option<FileEnd>> {
 }
 
 fn last_line(line: &[u8]) -> Option<LastLine> {
-    let Line { log_index, log_origin } = serde_json::from_slice(line).ok()?;
+    let AuditLine { log_index, log_origin } = serde_json::from_slice(line).ok()?;
     Some(LastLine { entry: WrittenEntry::new(log_index, line), log_origin })
 }

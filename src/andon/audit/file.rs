@@ -93,7 +93,7 @@ impl AuditFile {
         Ok(None)
     }
 
-    /// Whether so many bytes more fit into it.
+    /// Whether it has room for `bytes` more.
     #[must_use]
     pub fn fits(&self, bytes: usize) -> bool {
         let written = self.open.as_ref().map_or(0, |open| open.bytes);

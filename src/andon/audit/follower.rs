@@ -22,7 +22,7 @@ pub struct AuditFollower {
     walk: LogWalk,
     file: AuditFile,
     kept: PositionFile,
-    marks: Marks,
+    marks: AuditMarks,
     /// `None` until it was found out where to go on.
     position: Option<AuditPosition>,
     /// What is kept of it.
@@ -32,7 +32,7 @@ pub struct AuditFollower {
 }
 
 #[derive(Debug)]
-struct Marks {
+struct AuditMarks {
     /// Entries of the log that are committed.
     size: Mark,
     /// Those that are in the file, or left out on purpose.
@@ -89,7 +89,7 @@ impl AuditFollower {
             walk: LogWalk::new(reader, 0),
             file: AuditFile::new(plan),
             kept,
-            marks: Marks { size, through: Mark::new(0) },
+            marks: AuditMarks { size, through: Mark::new(0) },
             position: None,
             noted: None,
             lines: Lines::default(),
@@ -180,6 +180,19 @@ impl AuditFollower {
         tracing::warn!(target: "gemba::andon", %path, %error, hint, "the audit file cannot be written");
     }
 
+    /// The position says where to go on.
+    fn tell_gone(&self, position: AuditPosition) {
+        let hint = "to write all of it anew, stop the node and remove the file and `kept`";
+        tracing::info!(
+            target: "gemba::andon",
+            path = %self.file.plan().path.display(),
+            kept = %self.kept.path().display(),
+            log_index = position.through,
+            hint,
+            "the audit file was moved away, removed or emptied: it goes on after what was written"
+        );
+    }
+
     fn round(&mut self) -> Result<bool, AuditError> {
         self.open()?;
         let Some(AuditPosition { through: begun, .. }) = self.position else { return Ok(false) };
@@ -205,7 +218,9 @@ impl AuditFollower {
         let Some(AuditOpened { last, is_same }) = self.file.look()? else { return Ok(()) };
         let Some(position) = self.position else { return self.begin(last) };
         let Some(entry) = last.map(|line| line.entry) else {
-            // It was moved away, removed or emptied: the position says where to go on.
+            if position.through > 0 {
+                self.tell_gone(position);
+            }
             return Ok(());
         };
         if position.last == Some(entry) {
@@ -248,15 +263,7 @@ impl AuditFollower {
         let mut position = kept.filter(kept_holds).unwrap_or(known);
         self.compare(&path, position, (begins, size))?;
         if !is_there && position.through > 0 {
-            let (log_index, hint) = (position.through, "to write all of it anew, remove `kept`, too");
-            tracing::info!(
-                target: "gemba::andon",
-                path = %path.display(),
-                kept = %self.kept.path().display(),
-                log_index,
-                hint,
-                "the audit file was moved away: it goes on after what was written"
-            );
+            self.tell_gone(position);
         }
         if position.through < begins {
             tracing::warn!(

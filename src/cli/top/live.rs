@@ -15,7 +15,7 @@ use super::super::output::Failure;
 use super::answers::Answers;
 use super::history::History;
 use super::screen::{Scene, draw};
-use super::state::{Asked, ScreenState};
+use super::state::{ScreenState, TopAsked};
 use super::table::tables;
 use super::terminal::{Screen, TakenTerminal, give_back_keys};
 use super::view::TopView;
@@ -40,7 +40,7 @@ const REDRAW: Duration = Duration::from_secs(1);
 pub fn run(client: Client, first: Answers, interval: Duration, has_color: bool) -> Result<(), Failure> {
     let (sender, heard) = sync_channel(TOP_EVENTS_MAX);
     hear_signals(sender.clone()).map_err(Failure::io)?;
-    let mut live = Live::new(first, interval, has_color);
+    let mut live = LiveView::new(first, interval, has_color);
     let taken = TakenTerminal::take().map_err(Failure::io)?;
     let mut terminal = Terminal::new(Screen::new()).map_err(Failure::io)?;
     let keys = sender.clone();
@@ -51,7 +51,7 @@ pub fn run(client: Client, first: Answers, interval: Duration, has_color: bool) 
     ended
 }
 
-struct Live {
+struct LiveView {
     history: History,
     view: Option<TopView>,
     state: ScreenState,
@@ -60,7 +60,7 @@ struct Live {
     has_color: bool,
 }
 
-impl Live {
+impl LiveView {
     fn new(first: Answers, interval: Duration, has_color: bool) -> Self {
         let mut history = History::new(interval);
         history.add(first);
@@ -76,10 +76,10 @@ impl Live {
                     let there = self.view.as_ref().map(tables).unwrap_or_default();
                     self.state.press(key, &there)
                 }
-                Ok(Heard::Resized) | Err(RecvTimeoutError::Timeout) => Asked::Redraw,
+                Ok(Heard::Resized) | Err(RecvTimeoutError::Timeout) => TopAsked::Redraw,
                 Ok(Heard::Look(look)) => {
                     self.look(*look);
-                    Asked::Redraw
+                    TopAsked::Redraw
                 }
                 Ok(Heard::Ended(exit, why)) => return Err(Failure::ended(exit, why)),
                 Ok(Heard::Lost(error)) => return Err(Failure::io(error)),
@@ -87,7 +87,7 @@ impl Live {
                     return Err(Failure::io("the view hears nothing more"));
                 }
             };
-            if asked == Asked::Quit {
+            if asked == TopAsked::Quit {
                 return Ok(());
             }
         }

@@ -57,7 +57,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// An answer, or that there was none.
 #[derive(Serialize)]
-struct Line<'a> {
+struct TopLine<'a> {
     answered: bool,
     #[serde(flatten)]
     view: &'a view::TopView,
@@ -94,7 +94,7 @@ impl Top {
     fn print_json(&self, client: &Client, first: Answers) -> Result<(), Failure> {
         let print = |history: &History| match history.view() {
             Some(view) => {
-                let line = output::json_line(&Line { answered: true, view: &view })?;
+                let line = output::json_line(&TopLine { answered: true, view: &view })?;
                 output::print_to_reader((line + "\n").as_bytes())
             }
             None => Ok(true),

@@ -20,7 +20,7 @@ struct TableState {
 
 /// What a key asks of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum TopAsked {
     Redraw,
     Quit,
     Nothing,
@@ -62,15 +62,15 @@ impl ScreenState {
     }
 
     /// A key was pressed while these tables were there.
-    pub fn press(&mut self, key: KeyEvent, there: &[TopTable]) -> Asked {
+    pub fn press(&mut self, key: KeyEvent, there: &[TopTable]) -> TopAsked {
         if key.kind == KeyEventKind::Release {
-            return Asked::Nothing;
+            return TopAsked::Nothing;
         }
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
         match key.code {
-            KeyCode::Char('c') if is_control => return Asked::Quit,
-            KeyCode::Char('q') | KeyCode::Esc => return Asked::Quit,
+            KeyCode::Char('c') if is_control => return TopAsked::Quit,
+            KeyCode::Char('q') | KeyCode::Esc => return TopAsked::Quit,
             KeyCode::Char('p') => self.paused = !self.paused,
             KeyCode::Char('?' | 'h') => self.help = !self.help,
             KeyCode::Tab | KeyCode::Right => self.choose(there, 1),
@@ -82,9 +82,9 @@ impl ScreenState {
             KeyCode::PageUp => self.scroll(|offset| offset.saturating_sub(PAGE)),
             KeyCode::Home => self.scroll(|_| 0),
             KeyCode::End => self.scroll(|_| usize::MAX - PAGE),
-            _ => return Asked::Nothing,
+            _ => return TopAsked::Nothing,
         }
-        Asked::Redraw
+        TopAsked::Redraw
     }
 
     fn choose(&mut self, there: &[TopTable], step: usize) {

@@ -7,7 +7,7 @@ use super::answers::{Answers, StageAnswer, StatusAnswer};
 use super::history::History;
 use super::metrics_page::MetricsPage;
 use super::screen::{Scene, draw};
-use super::state::{Asked, ScreenState};
+use super::state::{ScreenState, TopAsked};
 use super::table::{TableKind, tables};
 use super::text::{lasted, snapshot};
 use super::view::TopView;
@@ -77,7 +77,7 @@ fn view() -> TopView {
     TopView::new(&answers(1, 10), &answers(1, 12))
 }
 
-fn press(state: &mut ScreenState, view: &TopView, code: KeyCode) -> Asked {
+fn press(state: &mut ScreenState, view: &TopView, code: KeyCode) -> TopAsked {
     state.press(KeyEvent::new(code, KeyModifiers::NONE), &tables(view))
 }
 
@@ -246,7 +246,7 @@ fn keys_choose_scroll_sort_pause_and_end() {
     let shown = |state: &mut ScreenState| drawn(&view, state, (80, 24)).join("\n");
     assert!(shown(&mut state).contains("tenant-00"));
     for _ in 0..5 {
-        assert_eq!(press(&mut state, &view, KeyCode::Down), Asked::Redraw);
+        assert_eq!(press(&mut state, &view, KeyCode::Down), TopAsked::Redraw);
     }
     let scrolled = shown(&mut state);
     assert!(!scrolled.contains("tenant-00") && scrolled.contains("tenant-05"), "{scrolled}");
@@ -268,13 +268,13 @@ fn keys_choose_scroll_sort_pause_and_end() {
     assert!(state.is_paused() && shown(&mut state).contains("PAUSED"));
     press(&mut state, &view, KeyCode::Char('?'));
     assert!(shown(&mut state).contains("Ctrl-C"));
-    assert_eq!(press(&mut state, &view, KeyCode::Char('x')), Asked::Nothing);
-    assert_eq!(press(&mut state, &view, KeyCode::Char('c')), Asked::Nothing);
+    assert_eq!(press(&mut state, &view, KeyCode::Char('x')), TopAsked::Nothing);
+    assert_eq!(press(&mut state, &view, KeyCode::Char('c')), TopAsked::Nothing);
     for code in [KeyCode::Char('q'), KeyCode::Esc] {
-        assert_eq!(press(&mut state, &view, code), Asked::Quit);
+        assert_eq!(press(&mut state, &view, code), TopAsked::Quit);
     }
     let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-    assert_eq!(state.press(interrupt, &[]), Asked::Quit);
+    assert_eq!(state.press(interrupt, &[]), TopAsked::Quit);
 }
 
 #[test]
