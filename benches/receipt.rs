@@ -53,7 +53,7 @@ fn draft(n: u64) -> Draft {
         action: None,
         signal_seq: Some(Seq(n)),
     };
-    Draft { gist, policy: None, facts: None, reason: None, about: About::Signal(signal), trace: None }
+    Draft { gist, policy: None, facts: None, reason: None, about: About::Signal(signal) }
 }
 
 #[divan::bench]

@@ -260,7 +260,7 @@ impl Stage {
                             continue;
                         }
                         self.log.append(&draft)?;
-                        if let Some(trace) = draft.trace.filter(TraceContext::is_sampled) {
+                        if let Some(trace) = draft.trace().filter(TraceContext::is_sampled) {
                             self.traced.push(Traced { trace, receipt: draft.gist.id, drafted: clock::now() });
                         }
                         if crate::fault::planted("log-size-ahead") {

@@ -115,12 +115,13 @@ impl Choice {
         let signals = signals.as_mut_slice();
         for (index, signal) in signals.iter_mut().enumerate() {
             let is_recorded = self.is_recorded && index < TRACED_SIGNALS_MAX;
-            signal.trace = match (self.parent, is_recorded) {
+            let trace = match (self.parent, is_recorded) {
                 (Some(parent), true) => SpanId::new(random()).map(|span| parent.under(span)),
                 (Some(parent), false) => Some(parent.unsampled()),
                 (None, true) => Some(drawn()),
                 (None, false) => break,
             };
+            signal.set_trace(trace);
             if let Some(trace) = signal.recorded() {
                 let (tenant, sku) = signal.names();
                 told.push((trace, tenant, sku));

@@ -138,7 +138,7 @@ impl Outlet {
             self.spout.look(&draft);
             self.trace(&mut draft);
         } else {
-            draft.trace = None;
+            draft.set_trace(None);
         }
         self.uncommitted.followups.extend(Followup::of(&draft));
         self.notes.push(Note::Draft(draft));
@@ -158,15 +158,16 @@ impl Outlet {
     fn trace(&mut self, draft: &mut Draft) {
         let Some(tracer) = self.recorder.tracer() else { return };
         let Some(accepted) = draft.gist.signal_seq else { return };
-        let recorded = draft.trace.is_some_and(|trace| trace.is_sampled());
+        let carried = draft.trace();
+        let recorded = carried.is_some_and(|trace| trace.is_sampled());
         let failed = matches!(draft.gist.kind, ReceiptType::DeadletterSignal | ReceiptType::ActionFailed);
         if !recorded {
             if !failed && !tracer.is_slow(self.step.waited) {
                 return;
             }
-            draft.trace = tracer.unchosen(draft.trace, accepted.0);
+            draft.set_trace(tracer.unchosen(carried, accepted.0));
         }
-        let (Some(trace), About::Signal(signal)) = (draft.trace, &draft.about) else { return };
+        let (Some(trace), About::Signal(signal)) = (draft.trace(), &draft.about) else { return };
         let ended = clock::now();
         let id = draft.gist.id;
         let times = (self.step.begun.unwrap_or(ended), ended);

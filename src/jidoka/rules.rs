@@ -301,7 +301,7 @@ fn node_draft(event: &Event, ordinal: u8, kind: ReceiptType, reason: &str) -> Dr
         action: None,
         signal_seq: None,
     };
-    Draft { gist, policy: None, facts: None, reason: Some(reason.into()), about: About::Node, trace: None }
+    Draft { gist, policy: None, facts: None, reason: Some(reason.into()), about: About::Node }
 }
 
 /// Rules that were compiled lately, so that each text is compiled once and off the shards' path; and which hold.

@@ -239,7 +239,7 @@ mod tests {
         let policy =
             rule.map(|rule| Arc::new(Policy { pack: "p".into(), rule: rule.into(), content_hash: [0; 32] }));
         let about = About::Signal(signal(tenant));
-        Draft { gist, policy, facts: None, reason: None, about, trace: None }
+        Draft { gist, policy, facts: None, reason: None, about }
     }
 
     fn taken(filter: TapFilter, drafts: &[Draft]) -> usize {

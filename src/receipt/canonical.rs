@@ -35,7 +35,7 @@ pub struct Fields<'a> {
 }
 
 impl<'a> From<&'a Draft> for Fields<'a> {
-    fn from(Draft { gist, policy, facts, reason, about, trace: _ }: &'a Draft) -> Self {
+    fn from(Draft { gist, policy, facts, reason, about }: &'a Draft) -> Self {
         let (signal, tenant, sku, origin) = match about {
             About::Signal(signal) => {
                 let from = signal.provenance;
@@ -43,7 +43,7 @@ impl<'a> From<&'a Draft> for Fields<'a> {
                 let named = Earlier { id: signal.id(), hash: signal.hash() };
                 (Some(named), signal.tenant(), signal.sku(), origin)
             }
-            About::Governor { tenant, sku, signal } => {
+            About::Governor { tenant, sku, signal, trace: _ } => {
                 let signal = signal.as_ref().map(|Earlier { id, hash }| Earlier { id: &**id, hash: *hash });
                 (signal, &**tenant, &**sku, None)
             }

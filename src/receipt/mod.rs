@@ -226,6 +226,8 @@ pub enum About {
         sku: Box<str>,
         /// The signal that the event settles, if it settles one.
         signal: Option<Earlier>,
+        /// The trace of that signal; no part of the receipt.
+        trace: Option<TraceContext>,
     },
     /// The node itself; such a receipt names no tenant, no SKU and no states.
     Node,
@@ -261,8 +263,30 @@ pub struct Draft {
     pub reason: Option<Arc<str>>,
     /// Signal, governor or node.
     pub about: About,
+}
+
+// A draft is moved some ten times on its way, and a longer one at twice the cost.
+const _: () = assert!(size_of::<Draft>() <= 256);
+
+impl Draft {
     /// The trace of the signal that it settles; no part of the receipt.
-    pub trace: Option<TraceContext>,
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        match &self.about {
+            About::Signal(signal) => signal.trace(),
+            About::Governor { trace, .. } => *trace,
+            About::Node => None,
+        }
+    }
+
+    /// From here on the signal that it settles belongs to this one.
+    pub fn set_trace(&mut self, new: Option<TraceContext>) {
+        match &mut self.about {
+            About::Signal(signal) => signal.set_trace(new),
+            About::Governor { trace, .. } => *trace = new,
+            About::Node => {}
+        }
+    }
 }
 
 #[cfg(test)]

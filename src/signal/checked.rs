@@ -38,8 +38,8 @@ pub struct Signal {
     pub identity: Fingerprint,
     /// xxh3 of everything that was said, to tell a repeat from a conflict.
     pub digest: u64,
-    /// The trace that it belongs to; no part of what was said.
-    pub trace: Option<TraceContext>,
+    /// Apart, since few signals have one and each is moved often.
+    trace: Option<Box<TraceContext>>,
 }
 
 /// What somebody says of a signal.
@@ -130,10 +130,19 @@ impl Signal {
         self.body = Bytes::copy_from_slice(&self.body);
         self
     }
+    /// The trace that it belongs to; no part of what was said.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.trace.as_deref().copied()
+    }
+    /// From here on it belongs to this one.
+    pub fn set_trace(&mut self, trace: Option<TraceContext>) {
+        self.trace = trace.map(Box::new);
+    }
     /// The trace that it belongs to, if that is recorded.
     #[must_use]
     pub fn recorded(&self) -> Option<TraceContext> {
-        self.trace.filter(TraceContext::is_sampled)
+        self.trace().filter(TraceContext::is_sampled)
     }
     /// SHA-256 of the body.
     #[must_use]

@@ -39,14 +39,7 @@ fn draft(seq: u64, kind: ReceiptType) -> Draft {
         action: None,
         signal_seq: None,
     };
-    Draft {
-        gist,
-        policy: None,
-        facts: None,
-        reason: Some("a \"reason\"\n".into()),
-        about: About::Node,
-        trace: None,
-    }
+    Draft { gist, policy: None, facts: None, reason: Some("a \"reason\"\n".into()), about: About::Node }
 }
 
 impl Bench {
@@ -56,7 +49,7 @@ impl Bench {
         Self { dir, log, size: Mark::new(0), seq: 0 }
     }
 
-    /// Logs so many receipts, some of each frame's length.
+    /// Logs `count` receipts, in frames of one to four.
     fn log(&mut self, count: u64) {
         let log = self.log.as_mut().unwrap();
         for number in 0..count {

@@ -30,7 +30,7 @@ impl<'a> Trail<'a> {
 
     /// What the target is told at the try of this number: the span of that try, where it is recorded.
     pub fn trace_of(&self, number: u32) -> Option<TraceContext> {
-        let trace = self.order.intent.signal.trace?;
+        let trace = self.order.intent.signal.trace()?;
         Some(if trace.is_sampled() { trace.under(self.span_of(trace, number)) } else { trace })
     }
 
@@ -48,7 +48,7 @@ impl<'a> Trail<'a> {
     /// The action that was ordered at `since` has ended.
     pub fn end(self, since: Instant, failure: Option<&Failure>) {
         let intent = &self.order.intent;
-        let carried = intent.signal.trace;
+        let carried = intent.signal.trace();
         let trace = match (carried.filter(TraceContext::is_sampled), failure) {
             (Some(trace), _) => trace,
             (None, Some(_)) => match self.tracer.unchosen(carried, intent.accepted.0) {

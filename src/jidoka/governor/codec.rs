@@ -193,11 +193,11 @@ pub fn encode_signal(out: &mut Vec<u8>, signal: &Signal) {
         Identified::ById => 0,
         Identified::ByBody => BY_BODY,
     };
-    let traced = if signal.trace.is_some() { TRACED } else { 0 };
+    let traced = if signal.trace().is_some() { TRACED } else { 0 };
     out.push(signal.provenance.assurance as u8 | by_body | traced);
     out.extend_from_slice(&signal.identity.0);
     put_u64(out, signal.digest);
-    if let Some(trace) = signal.trace {
+    if let Some(trace) = signal.trace() {
         out.extend_from_slice(&trace.to_bytes());
     }
 }
@@ -395,7 +395,7 @@ impl<'a> Reader<'a> {
         signal.identity = identity;
         if traced {
             let trace = TraceContext::from_bytes(&self.array("trace")?);
-            signal.trace = Some(trace.ok_or(Damage::Text { field: "trace" })?);
+            signal.set_trace(Some(trace.ok_or(Damage::Text { field: "trace" })?));
         }
         Ok(signal)
     }

@@ -92,9 +92,8 @@ impl<'a> Turn<'a> {
             action: (kind == ReceiptType::ActionGenerated).then(|| self.action(held.seq)),
             signal_seq: Some(held.accepted),
         };
-        let trace = held.signal.trace;
         let about = About::Signal(held.signal);
-        self.effects.drafts.push(Draft { gist, policy: None, facts: None, reason: None, about, trace });
+        self.effects.drafts.push(Draft { gist, policy: None, facts: None, reason: None, about });
     }
 
     /// Names the rule that settled the last signal.
@@ -174,8 +173,9 @@ impl<'a> Turn<'a> {
         self.ordinal += 1;
         let (time, success) = (self.time, kind.is_success());
         let gist = Gist { id, time, kind, before, after, success, action: None, signal_seq: None };
-        let about = About::Governor { tenant: of.tenant.into(), sku: of.sku.into(), signal: None };
-        Draft { gist, policy: None, facts: None, reason: None, about, trace: None }
+        let about =
+            About::Governor { tenant: of.tenant.into(), sku: of.sku.into(), signal: None, trace: None };
+        Draft { gist, policy: None, facts: None, reason: None, about }
     }
 
     /// A receipt for a governor that is now where the event brought it.
@@ -222,9 +222,8 @@ impl Draft {
         let Some(Flight { intent, .. }) = flight else { return };
         self.gist.action = Some(intent.action);
         self.gist.signal_seq = Some(intent.accepted);
-        self.trace = intent.signal.trace;
-        if let About::Governor { signal, .. } = &mut self.about {
-            *signal = Some(Earlier::new(&intent.signal));
+        if let About::Governor { signal, trace, .. } = &mut self.about {
+            (*signal, *trace) = (Some(Earlier::new(&intent.signal)), intent.signal.trace());
         }
     }
 }

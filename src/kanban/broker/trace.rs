@@ -28,8 +28,8 @@ impl Trace {
     /// What the signal says, where it is one.
     #[must_use]
     pub fn of(&self, signal: &Signal) -> Option<TraceContext> {
-        if signal.trace.is_some() {
-            return signal.trace;
+        if signal.trace().is_some() {
+            return signal.trace();
         }
         let mut facts = Facts::new();
         // In binary mode the attributes are not in the body.
@@ -67,7 +67,7 @@ mod tests {
             assert_eq!(trace.of(&signal(&format!(r#"{{"id":"a","traceparent":{wrong}}}"#))), None, "{wrong}");
         }
         // What it was carried here with is nearer.
-        traced.trace = Some(TraceContext::begun(7, 9));
-        assert_eq!(trace.of(&traced), traced.trace);
+        traced.set_trace(Some(TraceContext::begun(7, 9)));
+        assert_eq!(trace.of(&traced), traced.trace());
     }
 }

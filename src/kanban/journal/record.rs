@@ -147,11 +147,11 @@ impl Encoder {
             short(out, &signal.provenance.key);
             self.provenance = Some(signal.provenance);
         }
-        let traced = if signal.trace.is_some() { TRACED } else { 0 };
+        let traced = if signal.trace().is_some() { TRACED } else { 0 };
         let mut head = [RecordKind::Signal as u8, signal.severity as u8 | traced, 0, 0, 0, 0, 0, 0, 0, 0];
         head[2..].copy_from_slice(&signal.digest.to_le_bytes());
         out.extend_from_slice(&head);
-        if let Some(trace) = signal.trace {
+        if let Some(trace) = signal.trace() {
             out.extend_from_slice(&trace.to_bytes());
         }
         for name in signal.texts() {
@@ -352,7 +352,7 @@ impl<'a> Record<'a> {
         let [id, tenant, sku, kind] = [self.text()?, self.text()?, self.text()?, self.text()?];
         let body = self.shared_bytes("body", BODY_BYTES_MAX)?;
         let mut signal = Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check()?;
-        signal.trace = trace;
+        signal.set_trace(trace);
         Ok(signal)
     }
 

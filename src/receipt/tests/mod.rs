@@ -104,7 +104,6 @@ fn decided() -> Draft {
         facts: Some(r#"{"memory.spend_24h":81.25,"signal.data.spend":81}"#.into()),
         reason: Some("80 % of \"budget\" \\ spent\n\t\u{1} é 😀".into()),
         about: About::Signal(signal()),
-        trace: None,
     }
 }
 
@@ -120,8 +119,8 @@ const SETTLED: Gist = Gist {
 };
 
 fn settled(signal: Option<Earlier>) -> Draft {
-    let about = About::Governor { tenant: "acme".into(), sku: "vm".into(), signal };
-    Draft { gist: SETTLED, policy: None, facts: None, reason: None, about, trace: None }
+    let about = About::Governor { tenant: "acme".into(), sku: "vm".into(), signal, trace: None };
+    Draft { gist: SETTLED, policy: None, facts: None, reason: None, about }
 }
 
 fn hex(bytes: &[u8]) -> String {

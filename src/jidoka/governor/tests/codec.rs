@@ -83,11 +83,11 @@ fn a_signal_keeps_its_trace() {
         out
     };
     let bare = stored(&signal);
-    signal.trace = Some(TraceContext::begun(7, 9));
+    signal.set_trace(Some(TraceContext::begun(7, 9)));
     let traced = stored(&signal);
     assert_eq!(traced.len(), bare.len() + TraceContext::BYTES);
-    assert_eq!(decode_signal(&bare).unwrap().trace, None);
-    assert_eq!(decode_signal(&traced).unwrap().trace, signal.trace);
+    assert_eq!(decode_signal(&bare).unwrap().trace(), None);
+    assert_eq!(decode_signal(&traced).unwrap().trace(), signal.trace());
     // Not every 25 bytes are one.
     let zero = [&traced[..bare.len()], &[0; TraceContext::BYTES]].concat();
     assert_eq!(decode_signal(&zero).map(|_| ()), Err(Damage::Text { field: "trace" }));

@@ -58,7 +58,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         let provenance = Provenance::intern_known("signals", "k1", assurance, identified).unwrap();
         let unchecked = Unchecked { body, id, tenant, sku, kind, severity, provenance, digest };
         let mut signal = unchecked.check().unwrap();
-        signal.trace = trace.map(|(id, span)| TraceContext::begun(id, span));
+        signal.set_trace(trace.map(|(id, span)| TraceContext::begun(id, span)));
         Kind::Signal(signal)
     });
     let signal = signal.boxed();
