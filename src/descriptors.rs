@@ -35,6 +35,8 @@ pub struct Needs {
 pub struct Budget {
     /// Connections of the data plane, all together.
     pub connections: usize,
+    /// Targets that there are enough for, those of the start included: a reload may add some.
+    pub targets: usize,
 }
 
 /// The limit leaves too few for connections.
@@ -69,7 +71,8 @@ impl Budget {
             return Err(TooFew { limit, needed });
         }
         let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved);
-        Ok(Self { connections: left.min(limits::CONNECTIONS_MAX) })
+        let connections = left.min(limits::CONNECTIONS_MAX);
+        Ok(Self { connections, targets: targets + (left - connections) / limits::TARGET_DESCRIPTORS })
     }
 }
 
@@ -147,6 +150,10 @@ mod tests {
         assert_eq!(connections(u64::MAX, small), Ok(limits::CONNECTIONS_MAX));
         let called = Needs { targets: 4, ..small };
         assert_eq!(connections(1024, called), Ok(usual - 4 * limits::TARGET_DESCRIPTORS));
+        let targets = |limit, needs| Budget::divide(limit, needs).map(|budget| budget.targets);
+        assert_eq!(targets(1024, called), Ok(4), "connections have the rest");
+        let more = Budget::divide(1 << 20, called).unwrap().targets;
+        assert_eq!(targets(1 << 20, Needs { targets: more, ..called }), Ok(more));
         let left = Needs { inherited: 100, ..small };
         assert_eq!(connections(1024, left), Ok(usual - 100));
         let edge = Needs { broker: true, shared_state: true, ..small };

@@ -13,7 +13,7 @@ use crate::jidoka::action::Targets;
 use crate::kanban::broker::mac::Keys;
 use crate::line::live::{Live, Rulebook, Telemetry};
 use crate::operator::{self, Token, Tokens};
-use crate::ring::Current;
+use crate::ring::{Current, Mark};
 use crate::signal::Fixed;
 use crate::signature::Keyring;
 use crate::tapped::TapRules;
@@ -58,11 +58,18 @@ impl Parts {
             sources: Current::new(Arc::clone(&self.sources)),
             tokens: Current::new(Arc::clone(&self.tokens)),
             targets: Current::new(Arc::clone(&self.targets)),
+            target_room: Mark::new(0),
             rulebook: Current::new(Arc::clone(&self.rulebook)),
             telemetry: Current::new(Arc::clone(&self.telemetry)),
             tap: Current::new(Arc::clone(&self.tap)),
             message_keys: self.message_keys.clone().map(Current::new),
         }
+    }
+
+    /// Targets over a connection.
+    #[must_use]
+    pub fn remote_targets(&self) -> usize {
+        self.targets.remote()
     }
 
     /// The same, but a part of which no key changed is that of `old`: whoever uses it is not disturbed.

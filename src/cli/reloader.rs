@@ -164,6 +164,7 @@ impl Reloader {
         let parts = parts(&config, &secrets).map_err(one)?;
         fits(self.kept_for, &config).map_err(one)?;
         has_broker(&config).map_err(one)?;
+        has_descriptors(&config, parts.remote_targets(), self.live.target_room.read()).map_err(one)?;
         changes.extend(changed_packs(&running.parts.rulebook.configured(), &parts.rulebook.configured()));
         let is_changed = |of: &str| changes.iter().any(|change| change.key.starts_with(of));
         let known = |of: &str| running.destinations.get(of).filter(|_| !is_changed(of)).cloned();
@@ -196,6 +197,19 @@ fn fits(kept: Duration, next: &Config) -> Result<(), ConfigError> {
     );
     Err(ConfigError::new(&source.place, what)
         .hint("start the node again, or give the source a smaller `tolerance_seconds`"))
+}
+
+/// Whether the start left file descriptors for so many targets.
+fn has_descriptors(next: &Config, targets: usize, room: u64) -> Result<(), ConfigError> {
+    match next.actions.last() {
+        Some(action) if targets as u64 > room => {
+            let what =
+                format!("{targets} actions call a target, and this start has file descriptors for {room}");
+            let hint = "raise the limit of open files (RLIMIT_NOFILE) and start the node again";
+            Err(ConfigError::new(&action.place, what).hint(hint))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Whether there is a broker for every action that publishes to one: a section that is new holds from the next start on.

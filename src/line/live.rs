@@ -15,7 +15,7 @@ use crate::kanban::broker::mac::Keys;
 use crate::limits::FACTS_BYTES_MAX;
 use crate::operator::Tokens;
 use crate::place::ConfigError;
-use crate::ring::Current;
+use crate::ring::{Current, Mark};
 use crate::tapped::TapRules;
 use crate::view::{ConfigView, SettingChange};
 
@@ -28,6 +28,8 @@ pub struct Live {
     pub tokens: Current<Tokens>,
     /// Where actions go.
     pub targets: Current<Targets>,
+    /// Targets over a connection that the start left file descriptors for.
+    pub target_room: Mark,
     pub rulebook: Current<Rulebook>,
     pub telemetry: Current<Telemetry>,
     /// Whether viewers may look at signals, and what they do not see.

@@ -48,6 +48,7 @@ pub fn serve(
         return Err(ServeError::Clock);
     }
     let budget = Budget::divide(descriptors::raise(), settings.needs())?;
+    settings.live.target_room.publish(budget.targets as u64);
     let data_dir = settings.data_dir.clone();
     let in_data_dir = |source| ServeError::DataDir { path: data_dir.clone(), source };
     make_dir(&RealDisk, &data_dir).map_err(in_data_dir)?;

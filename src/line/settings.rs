@@ -110,7 +110,7 @@ impl Settings {
             inherited: descriptors::open_now(),
             // Signals, operators with actions, and the broker.
             runtimes: ingress_threads + 3,
-            targets: targets.targets.iter().filter(|target| target.kind.is_remote()).count(),
+            targets: targets.remote(),
             ingress_threads,
             broker: targets.broker.is_some() || !matches!(self.role, Role::All(_)),
             shared_state: self.sharing.is_some(),

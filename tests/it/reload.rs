@@ -11,7 +11,7 @@ use crate::actions::ended;
 use crate::http::{Answer, exchange, read_answer};
 use crate::node::{Node, signal};
 use crate::otlp::Receiver;
-use crate::program::command;
+use crate::program::{PROGRAM, command, command_of};
 use crate::signals::wait_until;
 use crate::targets::{Does, Target};
 use crate::wire::{connect, raw, send};
@@ -605,4 +605,33 @@ fn an_edge_reads_its_sources_anew_and_has_no_receipt_for_it() {
     let done = reload(&node);
     assert_eq!((&done["changed"], done.get("receipt_id")), (&json!(true), None), "{done}");
     assert_eq!(status(&node, "/v1/sources/other", NEW, "s-1"), 202);
+}
+
+/// Connections of clients have what the start left over, so a new target would take what journal and state need.
+#[test]
+fn more_targets_than_there_are_descriptors_for_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let action = |number: u32| {
+        format!(
+            "[[action]]\nname = \"a{number}\"\nkind = \"webhook\"\nurl = \"https://example.com/{number}\"\n"
+        )
+    };
+    write(dir.path(), &format!("{SIGNALS}{}", action(1)));
+    let start = |limit: u32| {
+        let mut command = command_of("sh", dir.path());
+        command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" serve"), PROGRAM]);
+        command.env("GEMBA_CONFIG", "gemba.toml").env("GEMBA_INGRESS__THREADS", "2");
+        Node::start_command(dir.path(), command)
+    };
+    let mut node = start(1000);
+    write(dir.path(), &format!("{SIGNALS}{}{}", action(1), action(2)));
+    let refused = post(&node, &[]);
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let told = refused.text();
+    assert!(told.contains("2 actions call a target") && told.contains("RLIMIT_NOFILE"), "{told}");
+    assert!(node.terminate().success());
+    write(dir.path(), &format!("{SIGNALS}{}", action(1)));
+    let node = start(20_000);
+    write(dir.path(), &format!("{SIGNALS}{}{}", action(1), action(2)));
+    assert_eq!(reload(&node)["changed"], true);
 }

@@ -53,6 +53,12 @@ impl Kind {
 }
 
 impl Targets {
+    /// How many are called over a connection.
+    #[must_use]
+    pub fn remote(&self) -> usize {
+        self.targets.iter().filter(|target| target.kind.is_remote()).count()
+    }
+
     /// Has an executor go on with them; connections are made when they are needed.
     pub fn equip(&self, executor: &mut Executor) {
         let mut equipped = Vec::new();
