@@ -154,12 +154,13 @@ fn without_a_descriptor_connections_are_refused_and_files_wait() {
     let mut node = node_with_limits(dir.path(), 4096, 4096);
     let mut honest = connect(node.ingress);
     assert_eq!(post_batch(&node, &mut honest, 0), 202);
-    let (old, mut fillers) = exhaust(&node);
+    let pid = Pid::from_raw(node.pid().try_into().unwrap());
     for address in [node.ingress, node.admin] {
+        let (old, mut fillers) = exhaust(&node);
         let (mut closed, mut taken) = (0, 0);
         while closed < 20 {
             let mut refused = connect(address);
-            refused.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+            refused.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
             // An end or a reset; a connection that nobody takes from the queue would wait.
             match refused.read(&mut [0]) {
                 Ok(0) => closed += 1,
@@ -172,12 +173,14 @@ fn without_a_descriptor_connections_are_refused_and_files_wait() {
                 }
             }
         }
+        // A file of the node waits 10 s at most.
+        prlimit(pid, Resource::Nofile, old).unwrap();
     }
+    let (old, fillers) = exhaust(&node);
     let posting = std::thread::scope(|scope| {
         let posting =
             scope.spawn(|| (1..=40).map(|number| post_batch(&node, &mut honest, number)).collect::<Vec<_>>());
         std::thread::sleep(Duration::from_secs(2));
-        let pid = Pid::from_raw(node.pid().try_into().unwrap());
         prlimit(pid, Resource::Nofile, old).unwrap();
         posting.join().unwrap()
     });

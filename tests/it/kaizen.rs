@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gemba::improvement::{self, BaselineKey, TenantLook};
 use serde_json::{Value, json};
@@ -37,12 +37,15 @@ fn under_signals(node: &Node, command: Command, kind: &str, run: &str) -> Output
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for number in 0.. {
+            // By the clock, so that a busy machine sends as many as a quiet one.
+            let begun = Instant::now();
+            for number in 0u32.. {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
                 actions::ask_for(node, kind, &format!("{run}-{number}"));
-                std::thread::sleep(Duration::from_millis(25));
+                let next = begun + number * Duration::from_millis(50);
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
             }
         });
         let output = done(command, 0);
