@@ -63,6 +63,14 @@ pub const AUDIT_LOOK: Duration = Duration::from_millis(250);
 pub const AUDIT_ENTRIES_ROUND: u64 = 65_536;
 /// Entries of which none is written, before it is kept that they need not be read again: some seconds of reading.
 pub const AUDIT_ENTRIES_NOTED: u64 = 1 << 20;
+/// Entries of the log that one search looks through: some tens of milliseconds of reading.
+pub const SEARCH_ENTRIES: u64 = 50_000;
+/// Segments that one search walks whole, since nobody has asked for them since the start: as many times 64 MiB.
+pub const SEARCH_SEGMENTS: u64 = 4;
+/// A receipt has the time of its event, and stands in the log where that was decided: so much later at most, as searches count.
+pub const SEARCH_SLACK_MILLIS: u64 = 60 * 60 * 1000;
+/// Searches at the same time; the others wait.
+pub const SEARCHES_MAX: usize = 2;
 /// How long the end of the line waits for audit files that are behind the log; the next start writes the rest. With what the
 /// line takes before it this is less than the ten seconds after which `docker stop` kills.
 pub const AUDIT_END_WAIT: Duration = Duration::from_secs(1);

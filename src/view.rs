@@ -24,6 +24,78 @@ pub struct SignalStatus {
     pub receipts: Vec<String>,
 }
 
+/// Receipts that were asked for, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptPage {
+    /// Each as canonical JSON, whose bytes must not change.
+    pub receipts: Vec<Vec<u8>>,
+    /// Where the next page goes on; `None` where nothing older is left.
+    pub next: Option<u64>,
+}
+
+/// What became of a signal, in the order in which it was decided.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Story {
+    pub tenant: Box<str>,
+    pub id: Box<str>,
+    /// As that of the signal.
+    pub status: &'static str,
+    pub source: Box<str>,
+    /// Its number in the journal.
+    pub seq: u64,
+    /// Ids of its receipts.
+    pub receipts: Vec<String>,
+    /// `null` until it is decided.
+    pub signal: Option<StorySignal>,
+    pub steps: Vec<StoryStep>,
+}
+
+/// What the receipts say of a signal itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StorySignal {
+    pub sku: String,
+    /// SHA-256 of its bytes as they stood in the signed body, in hex.
+    pub sha256: String,
+    /// How its source signs; `null` where this node has no such source.
+    pub scheme: Option<&'static str>,
+    /// The key that verified it.
+    pub source_key: String,
+    /// What the signature proves: `A` to `D`.
+    pub assurance: String,
+}
+
+/// One receipt of a signal.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StoryStep {
+    /// Milliseconds since 1970.
+    pub time: u64,
+    pub receipt_type: &'static str,
+    pub success: bool,
+    pub state_before: &'static str,
+    pub state_after: &'static str,
+    /// The rule that decided; `null` where none did.
+    pub rule: Option<StoryRule>,
+    pub reason: Option<String>,
+    /// Who ordered it; `null` where nobody did.
+    pub who: Option<String>,
+    /// What the rule has read.
+    pub facts: Option<serde_json::Value>,
+    pub action_id: Option<String>,
+    pub receipt_id: String,
+    pub log_index: u64,
+}
+
+/// A rule that decided.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StoryRule {
+    pub pack: String,
+    pub rule: String,
+    /// SHA-256 of the pack's text, in hex.
+    pub content_hash: String,
+    /// As the pack has it; `null` where the pack was changed since.
+    pub text: Option<serde_json::Value>,
+}
+
 /// What a replay would do now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DryRun {

@@ -18,6 +18,7 @@ mod parts;
 mod policy;
 mod privacy;
 mod progress;
+mod receipts;
 mod reload;
 mod reloader;
 mod roles;
@@ -64,9 +65,14 @@ enum Command {
     Reload(reload::Reload),
     /// Say how a running node does
     Status(status::Status),
-    /// Look at a signal of a running node
+    /// Tell the story of a signal of a running node
     #[command(subcommand)]
     Signal(signal::Command),
+    /// Look at the receipts of a running node
+    #[command(subcommand)]
+    Receipts(receipts::Command),
+    /// Show what people, rules and configuration changed, the newest first
+    Audit(receipts::Audit),
     /// Look at and steer the governors of a running node
     #[command(subcommand)]
     Governor(governor::Command),
@@ -123,6 +129,8 @@ pub fn run() -> ExitCode {
         Command::Reload(reload) => reload.run(),
         Command::Status(status) => status.run(),
         Command::Signal(command) => command.run(),
+        Command::Receipts(command) => command.run(),
+        Command::Audit(audit) => audit.run(),
         Command::Governor(command) => command.run(),
         Command::DeadLetter(command) => command.run(),
         Command::Log(command) => command.run(),

@@ -160,6 +160,13 @@ pub fn cell(value: Option<&serde_json::Value>) -> String {
     }
 }
 
+/// Milliseconds since 1970 as a time, in UTC.
+pub fn moment(millis: Option<&serde_json::Value>) -> String {
+    let time = millis.and_then(serde_json::Value::as_i64);
+    let time = time.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    time.map_or_else(|| "-".into(), |time| format!("{time:.3}"))
+}
+
 /// A plain table: a heading and rows.
 pub fn print_table<const N: usize>(
     heading: [&str; N],

@@ -4,12 +4,12 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::client::{Reach, Sent};
-use super::output::{self, Failure, cell};
+use super::output::{self, Failure, cell, moment};
 use crate::percent::encode;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show whether a signal is decided, and its receipts
+    /// Tell a signal's story: what was verified, decided, by which rule and why, done, and which receipts prove it
     Show {
         tenant: String,
         /// The sender's id
@@ -25,20 +25,68 @@ pub enum Command {
     },
 }
 
-const HEADING: [&str; 4] = ["STATUS", "SOURCE", "SEQ", "RECEIPTS"];
-
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
         let Self::Show { tenant, id, source, reach, json } = self;
         let query = source.map_or_else(String::new, |source| format!("source={}", encode(&source)));
         let sent = Sent { parts: &[&tenant, &id], query: &query, ..Sent::default() };
-        let signal = reach.send("signal show", &sent)?;
+        let story = reach.send("signal show", &sent)?;
         if json {
-            return output::print_json(&signal);
+            return output::print_json(&story);
         }
-        let receipts = signal.get("receipts").and_then(Value::as_array);
-        let receipts: Vec<&str> = receipts.into_iter().flatten().filter_map(Value::as_str).collect();
-        let [status, source, seq] = ["status", "source", "seq"].map(|key| cell(signal.get(key)));
-        output::print_table(HEADING, [[status, source, seq, receipts.join(" ")]])
+        output::print(told(&story).as_bytes())
     }
+}
+
+/// The story in lines: the signal, then each receipt with what it rests on below it.
+fn told(story: &Value) -> String {
+    let said = |name: &str| cell(story.get(name));
+    let mut text = format!(
+        "{}/{} from {}: {} (seq {})\n",
+        said("tenant"),
+        said("id"),
+        said("source"),
+        said("status"),
+        said("seq")
+    );
+    if let Some(signal) = story.get("signal").filter(|signal| signal.is_object()) {
+        let said = |name: &str| cell(signal.get(name));
+        let scheme = signal.get("scheme").and_then(Value::as_str).map(|scheme| format!(" by {scheme}"));
+        text += &format!(
+            "  sku {}, verified{} with key {}, assurance {}\n  sha256 {}\n",
+            said("sku"),
+            scheme.unwrap_or_default(),
+            said("source_key"),
+            said("assurance"),
+            said("sha256")
+        );
+    }
+    let steps = story.get("steps").and_then(Value::as_array).into_iter().flatten();
+    steps.for_each(|step| tell_step(step, &mut text));
+    text
+}
+
+fn tell_step(step: &Value, text: &mut String) {
+    let said = |name: &str| cell(step.get(name));
+    let has = |name: &str| step.get(name).is_some_and(|value| !value.is_null());
+    let states = if step.get("state_before") == step.get("state_after") {
+        said("state_after")
+    } else {
+        format!("{} -> {}", said("state_before"), said("state_after"))
+    };
+    let time = moment(step.get("time"));
+    text.push_str(&format!("{time} {} ({states})\n", said("receipt_type")));
+    if let Some(rule) = step.get("rule").filter(|rule| rule.is_object()) {
+        let when = rule.get("text").and_then(|text| text.get("when"));
+        let when = when.map_or_else(|| "its pack was changed since".to_owned(), |when| cell(Some(when)));
+        text.push_str(&format!("  rule {}/{}: {when}\n", cell(rule.get("pack")), cell(rule.get("rule"))));
+    }
+    for (name, what) in
+        [("reason", "because"), ("who", "ordered by"), ("facts", "it read"), ("action_id", "action")]
+    {
+        if has(name) {
+            text.push_str(&format!("  {what} {}\n", said(name)));
+        }
+    }
+    text.push_str(&format!("  receipt {}, log index {}\n", said("receipt_id"), said("log_index")));
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, Reach, Sent};
-use super::output::{self, Failure, cell};
+use super::output::{self, Failure, cell, moment};
 use crate::percent;
 
 #[derive(Args, Debug)]
@@ -75,8 +75,7 @@ fn ask(client: &Client, query: &str) -> Result<Value, Failure> {
 /// One signal on a line: when, whose, what it is, what was decided and by which rule, and what it says.
 fn line(signal: &Value) -> String {
     let said = |name: &str| cell(signal.get(name));
-    let time = signal.get("time").and_then(Value::as_i64);
-    let time = time.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).unwrap_or_default();
+    let time = moment(signal.get("time"));
     let rule = match (signal.get("pack"), signal.get("rule")) {
         (Some(Value::String(_)), Some(Value::String(_))) => format!(" by {}/{}", said("pack"), said("rule")),
         _ => String::new(),
@@ -95,5 +94,5 @@ fn line(signal: &Value) -> String {
     };
     let [source, tenant, sku, id, kind, result] =
         ["source", "tenant", "sku", "id", "type", "result"].map(said);
-    format!("{time:.3} {source} {tenant}/{sku} {id} {kind}: {result}{rule}{reason}{passed_over} {what}")
+    format!("{time} {source} {tenant}/{sku} {id} {kind}: {result}{rule}{reason}{passed_over} {what}")
 }

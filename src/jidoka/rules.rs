@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Pack, Policies, PolicySet};
@@ -46,6 +47,15 @@ pub struct Rules {
     pub action_deadline: Duration,
     /// What they were made of.
     pub source: RulesSource,
+}
+
+impl Rules {
+    /// The text of the pack with this SHA-256, in hex, where it holds.
+    #[must_use]
+    pub fn pack_text(&self, content_hash: &str) -> Option<&str> {
+        let hash = |text: &str| faster_hex::hex_string(digest(&SHA256, text.as_bytes()).as_ref());
+        self.source.packs.iter().map(|pack| pack.text.as_str()).find(|text| hash(text) == content_hash)
+    }
 }
 
 /// A policy pack's text and the file it came from.

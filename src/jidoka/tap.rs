@@ -9,6 +9,7 @@ use crossbeam::queue::ArrayQueue;
 use crate::clock::Instant;
 use crate::kaizen::PerSecond;
 use crate::limits::{TAP_BODY_BYTES, TAP_KEPT_FOR, TAP_LANE, TAPPED_PER_SECOND, TAPS_MAX, TAPS_OF_ONE};
+use crate::receipt::filter::is_rule;
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptType};
 use crate::ring::{Current, Updates};
 use crate::signal::Signal;
@@ -17,12 +18,10 @@ use crate::view::TappedView;
 
 fn takes(filter: &TapFilter, signal: &Signal, kind: ReceiptType, policy: Option<&Policy>) -> bool {
     let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-    let by_rule = filter.rule.as_deref().is_none_or(|wanted| {
-        policy.is_some_and(|Policy { pack, rule, .. }| match wanted.split_once('/') {
-            Some((of, id)) => of == &**pack && id == &**rule,
-            None => wanted == &**rule,
-        })
-    });
+    let by_rule = filter
+        .rule
+        .as_deref()
+        .is_none_or(|wanted| policy.is_some_and(|Policy { pack, rule, .. }| is_rule(wanted, pack, rule)));
     is(&filter.source, &signal.provenance.source)
         && is(&filter.tenant, signal.tenant())
         && filter.result.is_none_or(|wanted| wanted == kind)

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::actions::{self, Watches};
 use super::answer::{answered, in_time};
@@ -14,9 +14,10 @@ use super::health::Health;
 use super::live::{self, Configuration, Live, Prepared};
 use super::measured;
 use super::sharing::{Elsewhere, Here};
+use super::story;
 use super::supervisor::Restarts;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
-use crate::andon::log::{LogError, Reader};
+use crate::andon::log::{LogError, LoggedReceipt, Reader, SearchPage};
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
 use crate::clock;
 use crate::event::{Command, Order, Reconfigured, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
@@ -27,18 +28,19 @@ use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::jidoka::tap::{Taps, TooMany};
 use crate::kaizen::{Collector, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
-use crate::limits::{TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
+use crate::limits::{SEARCHES_MAX, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
 use crate::logging;
 use crate::net::backoff::random;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
 use crate::place::ConfigError;
-use crate::receipt::{Gist, ReceiptId, ReceiptType, StateName};
+use crate::receipt::filter::ReceiptFilter;
+use crate::receipt::{ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::tapped::TapAsked;
 use crate::view::{
-    ConfigView, DryRun, GovernorView, NodeStatus, Ordered, Reloaded, RulesView, SignalStatus, StageHealth,
-    TapView,
+    ConfigView, DryRun, GovernorView, NodeStatus, Ordered, ReceiptPage, Reloaded, RulesView, SignalStatus,
+    StageHealth, Story, TapView,
 };
 
 /// What is known of the line outside its threads.
@@ -86,6 +88,8 @@ struct Inner {
     reloads: Reloads,
     /// Held by the one who reads the configuration anew.
     reloading: Arc<tokio::sync::Mutex<()>>,
+    /// Turns to search the log.
+    searches: Arc<Semaphore>,
 }
 
 /// Readings of the configuration, by how they ended.
@@ -148,6 +152,7 @@ impl Desk {
             reload_failures: RefCell::default(),
             reloads: Reloads::default(),
             reloading: Arc::default(),
+            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
         }))
     }
 
@@ -542,6 +547,17 @@ fn unreadable(error: &LogError) -> Refused {
     Refused::Unavailable
 }
 
+/// Every receipt that is about the signal `seq`, in the order of their events.
+fn receipts_about(reader: &Reader, followups: &Followups, seq: Seq) -> Result<Vec<LoggedReceipt>, Refused> {
+    let later = followups.of(seq).map_err(|_| Refused::Unavailable)?;
+    let mut receipts = Vec::new();
+    for event in std::iter::once(seq).chain(later) {
+        let found = reader.receipts_of(event).map_err(|error| unreadable(&error))?;
+        receipts.extend(found.into_iter().filter(|found| found.gist.signal_seq == Some(seq)));
+    }
+    Ok(receipts)
+}
+
 /// What the log knows of one signal.
 fn status(
     reader: &Reader,
@@ -549,21 +565,11 @@ fn status(
     source: Box<str>,
     seq: Seq,
 ) -> Result<SignalStatus, Refused> {
-    let mut receipts = Vec::new();
-    let mut dead = false;
-    let later = followups.of(seq).map_err(|_| Refused::Unavailable)?;
-    for event in std::iter::once(seq).chain(later) {
-        for found in reader.receipts_of(event).map_err(|error| unreadable(&error))? {
-            let Gist { id, kind, signal_seq, .. } = found.gist;
-            if signal_seq == Some(seq) {
-                // After a replay the newest final receipt counts.
-                if id.ordinal == 0 && found.of_signal {
-                    dead = kind == ReceiptType::DeadletterSignal;
-                }
-                receipts.push(id.to_string());
-            }
-        }
-    }
+    let receipts = receipts_about(reader, followups, seq)?;
+    // After a replay the newest final receipt counts.
+    let last = receipts.iter().rfind(|found| found.gist.id.ordinal == 0 && found.of_signal);
+    let dead = last.is_some_and(|last| last.gist.kind == ReceiptType::DeadletterSignal);
+    let receipts: Vec<String> = receipts.iter().map(|found| found.gist.id.to_string()).collect();
     let status = match (receipts.is_empty(), dead) {
         (true, _) => "accepted",
         (false, true) => "dead_lettered",
@@ -599,6 +605,39 @@ impl Line for Desk {
                 Some(decided) => status(&decided.reader, &decided.followups, source, seq),
                 None => Ok(SignalStatus { status: "accepted", source, seq: seq.0, receipts: Vec::new() }),
             }
+        })
+    }
+
+    fn story(&self, tenant: &str, id: &str, source: Option<&str>) -> Reply<Story> {
+        let (tenant, id): (Box<str>, Box<str>) = (tenant.into(), id.into());
+        let status = self.signal(&tenant, &id, source);
+        self.reply(|inner| async move {
+            let status = status.await?;
+            let Some(Decided { reader, followups, compiled, .. }) = &inner.known.decided else {
+                return Ok(story::told((tenant, id), status, &[], None, None));
+            };
+            let receipts = receipts_about(reader, followups, Seq(status.seq))?;
+            let rules = compiled.holding().map(|(_, rules)| rules);
+            let sources = inner.known.live.sources.get();
+            let scheme = sources.iter().find(|source| source.name == status.source);
+            let scheme = scheme.map(|source| source.keyring.scheme().into());
+            Ok(story::told((tenant, id), status, &receipts, scheme, rules.as_deref()))
+        })
+    }
+
+    fn receipts(&self, filter: ReceiptFilter, after: Option<u64>, limit: usize) -> Reply<ReceiptPage> {
+        self.reply(|inner| async move {
+            let reader = inner.decided()?.reader.clone();
+            let turn = in_time(Arc::clone(&inner.searches).acquire_owned()).await?;
+            let turn = turn.map_err(|_| Refused::Unavailable)?;
+            // Apart: it may read much of the disk.
+            let searched = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                reader.search(&filter, after, limit)
+            });
+            let found = searched.await.map_err(|_| Refused::Unavailable)?;
+            let SearchPage { found, next } = found.map_err(|error| unreadable(&error))?;
+            Ok(ReceiptPage { receipts: found.into_iter().map(|found| found.json).collect(), next })
         })
     }
 

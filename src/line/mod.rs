@@ -28,6 +28,7 @@ mod sharing;
 mod sink_counters;
 mod stages;
 mod start;
+mod story;
 mod supervisor;
 mod tasks;
 mod telling;

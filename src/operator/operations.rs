@@ -17,11 +17,12 @@ use crate::event::{Seq, Subject, Verb};
 use crate::improvement::Look;
 use crate::kaizen::Format;
 use crate::percent;
-use crate::receipt::ReceiptId;
+use crate::receipt::filter::{ReceiptFilter, ReceiptTypes};
+use crate::receipt::{ReceiptId, ReceiptType};
 use crate::tapped::TapAsked;
 use crate::view::{
-    ConfigView, DryRun, GovernorView, NodeStatus, Ordered, Reloaded, RulesView, SignalStatus, StageHealth,
-    TapView,
+    ConfigView, DryRun, GovernorView, NodeStatus, Ordered, ReceiptPage, Reloaded, RulesView, SignalStatus,
+    StageHealth, Story, TapView,
 };
 
 /// What may be asked of the plane.
@@ -41,6 +42,10 @@ pub struct Operation {
 pub trait Line {
     /// The signal of this tenant and id, from this source if one is named.
     fn signal(&self, tenant: &str, id: &str, source: Option<&str>) -> Reply<SignalStatus>;
+    /// The same in order, with what its receipts say.
+    fn story(&self, tenant: &str, id: &str, source: Option<&str>) -> Reply<Story>;
+    /// Receipts that the filter takes, the newest first, at most `limit`; those before the entry `after` of the log.
+    fn receipts(&self, filter: ReceiptFilter, after: Option<u64>, limit: usize) -> Reply<ReceiptPage>;
     /// The receipt's canonical JSON.
     fn receipt(&self, id: ReceiptId) -> Reply<Vec<u8>>;
     fn governor(&self, subject: Subject) -> Reply<GovernorView>;
@@ -139,7 +144,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 28] = [
+pub static OPERATIONS: [Operation; 31] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -211,7 +216,7 @@ pub static OPERATIONS: [Operation; 28] = [
     Operation {
         request: "GET /v1/signals/{tenant}/{id}",
         need: Need::Role(Role::Viewer),
-        command: Some("signal show"),
+        command: None,
         parameters: &["source"],
         body: Body::Nothing,
         answer: |line, asked| {
@@ -219,6 +224,48 @@ pub static OPERATIONS: [Operation; 28] = [
                 let tenant = query::tenant(asked.part(0)).map_err(Failed::Wrong)?;
                 let source = query::source(&asked.query).map_err(Failed::Wrong)?;
                 shown(&line.signal(tenant, asked.part(1), source).await?)
+            })
+        },
+    },
+    Operation {
+        request: "GET /v1/signals/{tenant}/{id}/story",
+        need: Need::Role(Role::Viewer),
+        command: Some("signal show"),
+        parameters: &["source"],
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let tenant = query::tenant(asked.part(0)).map_err(Failed::Wrong)?;
+                let source = query::source(&asked.query).map_err(Failed::Wrong)?;
+                shown(&line.story(tenant, asked.part(1), source).await?)
+            })
+        },
+    },
+    Operation {
+        request: "GET /v1/receipts",
+        need: Need::Role(Role::Viewer),
+        command: Some("receipts list"),
+        parameters: &["type", "tenant", "sku", "rule", "since", "until", "limit", "after"],
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let all = ReceiptTypes::of(ReceiptType::ALL);
+                let (filter, after, limit) = query::receipts(&asked.query, all).map_err(Failed::Wrong)?;
+                Ok(Shown::Json(page(&line.receipts(filter, after, limit).await?)))
+            })
+        },
+    },
+    Operation {
+        request: "GET /v1/audit",
+        need: Need::Role(Role::Viewer),
+        command: Some("audit"),
+        parameters: &["type", "tenant", "sku", "who", "since", "until", "limit", "after"],
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let acts = ReceiptTypes::acts();
+                let (filter, after, limit) = query::receipts(&asked.query, acts).map_err(Failed::Wrong)?;
+                Ok(Shown::Json(page(&line.receipts(filter, after, limit).await?)))
             })
         },
     },
@@ -455,6 +502,12 @@ fn shown<T: Serialize>(value: &T) -> Result<Shown, Failed> {
 
 fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, Failed> {
     serde_json::to_vec(value).map_err(|_| Failed::Refused(Refused::Unavailable))
+}
+
+/// A page of receipts. Each stands in it byte for byte: its hash is of these bytes.
+fn page(found: &ReceiptPage) -> Vec<u8> {
+    let next = found.next.map_or_else(|| "null".to_owned(), |next| format!("\"{next}\""));
+    [b"{\"next\":", next.as_bytes(), b",\"receipts\":[", &found.receipts.join(&b","[..]), b"]}"].concat()
 }
 
 fn wrong(error: &impl ToString) -> Failed {

@@ -2,11 +2,12 @@
 
 use super::terms::Filter;
 use crate::case::{CaseFilter, CaseId, Cause, Status};
-use crate::event::{Seq, Subject};
+use crate::event::{Seq, Subject, UnixMillis};
 use crate::limits;
 use crate::names::Rule;
 use crate::percent;
 use crate::receipt::ReceiptType;
+use crate::receipt::filter::{ReceiptFilter, ReceiptTypes};
 use crate::tapped::{TapAsked, TapFilter};
 use crate::variants;
 
@@ -81,6 +82,53 @@ pub fn dead_letters(query: &Query) -> Result<(CaseFilter, Seq, usize), String> {
     let after = query.get("after").map(str::parse).transpose();
     let CaseId(after) = after.map_err(|error| format!("`after`: {error}"))?.unwrap_or(CaseId(Seq(0)));
     Ok((filter, after, limit(query)?))
+}
+
+/// A filter of receipts of the types that are `known` here, the page before an entry of the log, and its length.
+pub fn receipts(query: &Query, known: ReceiptTypes) -> Result<(ReceiptFilter, Option<u64>, usize), String> {
+    let mut filter = ReceiptFilter::of(known);
+    if let Some(types) = query.get("type") {
+        let types = types.split(',').map(|kind| variants::named(kind, &ReceiptType::ALL));
+        let types = types.collect::<Result<Vec<_>, _>>().map_err(|error| format!("`type` {error}"))?;
+        if let Some(other) = types.iter().find(|kind| !known.has(**kind)) {
+            let known = ReceiptType::ALL.into_iter().filter(|kind| known.has(*kind));
+            let known: Vec<&str> = known.map(ReceiptType::into_str).collect();
+            return Err(format!(
+                "`type` {} is not shown here; known: {}",
+                other.into_str(),
+                known.join(", ")
+            ));
+        }
+        filter.types = ReceiptTypes::of(types);
+    }
+    let text = |name: &'static str, bytes| {
+        let given = query.get(name).map(|value| Rule::AtMost(bytes).check(name, value.as_bytes()));
+        given.transpose().map_err(|illegal| illegal.to_string()).map(|text| text.map(Into::into))
+    };
+    filter.tenant = query.get("tenant").map(tenant).transpose()?.map(Into::into);
+    filter.sku = text("sku", limits::NAME_BYTES_MAX)?;
+    filter.rule = text("rule", RULE_BYTES)?;
+    filter.who = text("who", limits::NAME_BYTES_MAX)?;
+    filter.since = time(query, "since")?;
+    filter.until = time(query, "until")?;
+    let after = query.get("after").map(|after| {
+        let plain = after.bytes().all(|byte| byte.is_ascii_digit()).then(|| after.parse().ok()).flatten();
+        plain.ok_or("`after` must be the `next` of an answer")
+    });
+    Ok((filter, after.transpose()?, limit(query)?))
+}
+
+/// Milliseconds since 1970, or a time as RFC 3339 writes it.
+fn time(query: &Query, name: &str) -> Result<Option<UnixMillis>, String> {
+    let Some(value) = query.get(name) else { return Ok(None) };
+    let millis = if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        value.parse().ok()
+    } else {
+        value.parse().ok().and_then(|time: jiff::Timestamp| u64::try_from(time.as_millisecond()).ok())
+    };
+    let wrong =
+        || format!("`{name}` must be a time such as 2026-11-29T12:00:00Z, or milliseconds since 1970");
+    millis.map(|millis| Some(UnixMillis(millis))).ok_or_else(wrong)
 }
 
 /// Which signals are looked at; or the look that goes on, which has a filter already.

@@ -303,6 +303,15 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes().get(..usize::from(len)).unwrap_or_default());
 }
 
+/// The type that a compact form says; `None` when the bytes are not one of this version.
+#[must_use]
+pub fn kind(bytes: &[u8]) -> Option<ReceiptType> {
+    match bytes {
+        [VERSION, _, _, kind, ..] => ReceiptType::from_repr(*kind),
+        _ => None,
+    }
+}
+
 /// Reads the compact form; `None` when the bytes are not one of this version.
 #[must_use]
 pub fn load(bytes: &[u8]) -> Option<Fields<'_>> {

@@ -12,6 +12,7 @@
 
 pub mod canonical;
 pub mod commitment;
+pub mod filter;
 
 use std::fmt;
 use std::sync::Arc;

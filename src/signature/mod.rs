@@ -31,6 +31,7 @@ use aws_lc_rs::hmac as mac;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use serde::Deserialize;
+use strum::IntoStaticStr;
 use zeroize::Zeroizing;
 
 use key::Key;
@@ -42,8 +43,9 @@ use crate::names::Identified;
 use crate::names::{Assurance, Provenance};
 
 /// How a source signs. The names are those of the configuration.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Scheme {
     /// `x-signature`: hex HMAC-SHA256 over the raw body.
     Hmac,
@@ -187,6 +189,12 @@ impl Keyring {
             }
         };
         Ok(Verified { body, provenance: key.provenance, beside: key.beside })
+    }
+
+    /// How its source signs.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The headers that make a request of `body`; `id` and time are used by the schemes that sign them.

@@ -40,6 +40,7 @@ mod service;
 mod shared;
 mod signals;
 mod stops;
+mod story;
 mod strangers;
 mod streams;
 #[cfg(feature = "faults")]

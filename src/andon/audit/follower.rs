@@ -9,7 +9,7 @@ use super::error::AuditError;
 use super::file::{AuditFile, AuditOpened};
 use super::plan::AuditPlan;
 use super::position::{AuditPosition, PositionFile, WrittenEntry};
-use crate::andon::log::{Found, LogWalk, LoggedBatch, Reader};
+use crate::andon::log::{LogWalk, LoggedBatch, LoggedReceipt, Reader};
 use crate::clock::Instant;
 use crate::disk::{Disk, PIECE_BYTES};
 use crate::limits::{AUDIT_ENTRIES_NOTED, AUDIT_ENTRIES_ROUND};
@@ -310,7 +310,7 @@ impl AuditFollower {
         Ok(())
     }
 
-    fn push(&mut self, found: &Found) -> Result<(), AuditError> {
+    fn push(&mut self, found: &LoggedReceipt) -> Result<(), AuditError> {
         let length = self.lines.text.len() + found.json.len() + 1;
         if !self.lines.text.is_empty() && (length > PIECE_BYTES || !self.file.fits(length)) {
             self.flush()?;
@@ -351,6 +351,6 @@ impl AuditFollower {
     }
 }
 
-fn written(found: &Found) -> WrittenEntry {
+fn written(found: &LoggedReceipt) -> WrittenEntry {
     WrittenEntry::new(found.log_index, &found.json)
 }

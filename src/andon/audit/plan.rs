@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::receipt::ReceiptType;
+use crate::receipt::filter::ReceiptTypes;
 
 /// One audit file, and those that it wraps through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,31 +28,7 @@ impl AuditSelection {
     pub fn takes(self, kind: ReceiptType) -> bool {
         match self {
             Self::All => true,
-            Self::Acts => is_act(kind),
+            Self::Acts => ReceiptTypes::acts().has(kind),
         }
-    }
-}
-
-/// Whether it tells of a change of what is decided from there on: by an operator, by entitlements, rules and keys, and by the
-/// breaker, which halts the line and lets it go. The others tell of one signal, or of a clock that ran out.
-fn is_act(kind: ReceiptType) -> bool {
-    match kind {
-        ReceiptType::JidokaHalt
-        | ReceiptType::BreakerTesting
-        | ReceiptType::Entitlement
-        | ReceiptType::Operator
-        | ReceiptType::PolicyChange
-        | ReceiptType::ConfigChange
-        | ReceiptType::KeyChange => true,
-        ReceiptType::BootstrapTimeout
-        | ReceiptType::ActionGenerated
-        | ReceiptType::PolicyDenied
-        | ReceiptType::ActionSuccessful
-        | ReceiptType::ActionFailed
-        | ReceiptType::DeadletterSignal
-        | ReceiptType::Observed
-        | ReceiptType::QuotaExceeded
-        | ReceiptType::DeferredDropped
-        | ReceiptType::QuotaRestored => false,
     }
 }

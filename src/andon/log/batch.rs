@@ -10,6 +10,7 @@ use crate::proof::tree::{Hash, leaf_hash};
 use crate::receipt::Draft;
 use crate::receipt::canonical::{Fields, context, store};
 use crate::receipt::commitment::{control_entry, receipt_entry};
+use crate::receipt::filter::ReceiptTypes;
 
 /// The HMAC key of receipts, with its name.
 pub struct ReceiptKey {
@@ -48,6 +49,8 @@ pub struct OpenBatch {
     /// Bounds of the events' numbers.
     lowest: u64,
     highest: u64,
+    /// Types of its receipts.
+    types: ReceiptTypes,
 }
 
 impl OpenBatch {
@@ -62,6 +65,7 @@ impl OpenBatch {
             count: 0,
             lowest: u64::MAX,
             highest: 0,
+            types: ReceiptTypes::NONE,
         }
     }
 
@@ -114,12 +118,13 @@ impl OpenBatch {
         self.count += 1;
         self.lowest = self.lowest.min(draft.gist.id.seq.0);
         self.highest = self.highest.max(draft.gist.id.seq.0);
+        self.types = self.types.with(draft.gist.kind);
         Ok(leaf_hash(&entry))
     }
 
     /// Ends the batch with the signed note. `size` and `root` are those of the tree with its records. Returns what its header
-    /// says, as far as the batch knows it, and the frame.
-    pub fn close(&mut self, note: &str, size: u64, root: Hash) -> (frame::Header, Vec<u8>) {
+    /// says, as far as the batch knows it, the types of its receipts, and the frame.
+    pub fn close(&mut self, note: &str, size: u64, root: Hash) -> (frame::Header, ReceiptTypes, Vec<u8>) {
         self.frame.extend_from_slice(note.as_bytes());
         let header = frame::Header {
             crc: 0,
@@ -134,7 +139,8 @@ impl OpenBatch {
             root,
         };
         (self.count, self.lowest, self.highest) = (0, u64::MAX, 0);
-        (header, std::mem::replace(&mut self.frame, std::mem::take(&mut self.spare)))
+        let types = std::mem::replace(&mut self.types, ReceiptTypes::NONE);
+        (header, types, std::mem::replace(&mut self.frame, std::mem::take(&mut self.spare)))
     }
 
     /// Takes the buffer of a frame that was written.

@@ -16,7 +16,9 @@ use bytes::BufMut;
 use crate::codec::Reader;
 use crate::framed_log;
 use crate::proof::tree::Hash;
-use crate::receipt::commitment::ENTRY_BYTES;
+use crate::receipt::canonical;
+use crate::receipt::commitment::{ENTRY_BYTES, EntryType};
+use crate::receipt::filter::ReceiptTypes;
 
 pub const HEADER_BYTES: usize = 6 * 4 + 4 * 8 + 32;
 
@@ -120,6 +122,14 @@ pub fn records<'a>(header: &Header, mut bytes: &'a [u8]) -> impl Iterator<Item =
         bytes = rest;
         Some(record)
     })
+}
+
+/// The types of the receipts in a frame's bytes behind its header.
+#[must_use]
+pub fn types(header: &Header, bytes: &[u8]) -> ReceiptTypes {
+    let receipts =
+        records(header, bytes).filter(|record| record.entry.first() == Some(&(EntryType::Receipt as u8)));
+    ReceiptTypes::of(receipts.filter_map(|record| canonical::kind(record.compact)))
 }
 
 /// The record at the beginning of `bytes`, and what follows it.

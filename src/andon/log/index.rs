@@ -1,9 +1,11 @@
 //! What is known of the committed log. It is sparse, one entry per stretch of 64 KiB.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::frame;
 use crate::framed_log::Header as _;
+use crate::receipt::filter::ReceiptTypes;
 
 const STRETCH_BYTES: u64 = 64 * 1024;
 
@@ -36,6 +38,18 @@ struct Stretch {
     first: u64,
     lowest: u64,
     highest: u64,
+    /// Types of its receipts.
+    types: ReceiptTypes,
+}
+
+/// Where a part of a segment begins that may have what is searched for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub segment: u64,
+    /// `None` where the segment was not walked.
+    pub offset: Option<u64>,
+    /// Index in the log of its first entry, and of the first one behind it.
+    pub entries: Range<u64>,
 }
 
 impl Segment {
@@ -51,7 +65,7 @@ impl Segment {
         (self.begins, self.entries)
     }
 
-    pub fn add(&mut self, offset: u64, header: &frame::Header) {
+    pub fn add(&mut self, offset: u64, header: &frame::Header, types: ReceiptTypes) {
         self.lowest = self.lowest.min(header.lowest);
         self.highest = self.highest.max(header.highest);
         self.end = offset + header.frame_bytes() as u64;
@@ -61,10 +75,11 @@ impl Segment {
             Some(last) if offset < last.offset + STRETCH_BYTES => {
                 last.lowest = last.lowest.min(header.lowest);
                 last.highest = last.highest.max(header.highest);
+                last.types = last.types.or(types);
             }
             _ => {
                 let frame::Header { first, lowest, highest, .. } = *header;
-                stretches.push(Stretch { offset, first, lowest, highest });
+                stretches.push(Stretch { offset, first, lowest, highest, types });
             }
         }
     }
@@ -80,6 +95,15 @@ impl Segment {
         let stretches = self.stretches.as_deref().filter(|_| log_index < self.entries)?;
         let behind = stretches.partition_point(|stretch| stretch.first <= log_index);
         stretches.get(behind.checked_sub(1)?).map(|stretch| stretch.offset)
+    }
+
+    /// The last stretch that begins before the entry `end` of the log and has one of these types.
+    fn stretch_before(&self, end: u64, types: ReceiptTypes) -> Option<(u64, Range<u64>)> {
+        let stretches = self.stretches.as_deref()?;
+        let behind = stretches.partition_point(|stretch| stretch.first < end);
+        let at = stretches[..behind].iter().rposition(|stretch| !stretch.types.and(types).is_empty())?;
+        let next = stretches.get(at + 1).map_or(self.entries, |next| next.first);
+        Some((stretches[at].offset, stretches[at].first..next))
     }
 
     /// Where the stretches begin and end whose bounds are `wanted`.
@@ -113,8 +137,15 @@ impl Index {
         }
     }
 
-    pub(super) fn committed(&mut self, segment: u64, offset: u64, header: &frame::Header, note: String) {
-        self.segments.entry(segment).or_insert_with(|| Segment::empty(header.first)).add(offset, header);
+    pub(super) fn committed(
+        &mut self,
+        (segment, offset): (u64, u64),
+        header: &frame::Header,
+        types: ReceiptTypes,
+        note: String,
+    ) {
+        let segment = self.segments.entry(segment).or_insert_with(|| Segment::empty(header.first));
+        segment.add(offset, header, types);
         self.size = Some(header.first + u64::from(header.count));
         self.checkpoint = note;
     }
@@ -130,6 +161,21 @@ impl Index {
         let begun = self.segments.iter().rev().find(|(_, segment)| segment.begins <= log_index);
         let (number, segment) = begun.filter(|_| self.size.is_some_and(|size| log_index < size))?;
         Some((*number, segment.stretch_of(log_index)))
+    }
+
+    /// The last part that begins before the entry `end` of the log and may have receipts of these types; `None` where no part
+    /// has. A segment that was not walked may have any.
+    pub(super) fn part_before(&self, end: u64, types: ReceiptTypes) -> Option<Part> {
+        self.segments.iter().rev().filter(|(_, segment)| segment.begins < end).find_map(
+            |(number, segment)| {
+                if !segment.was_walked() {
+                    let next = self.begin_of(number + 1).unwrap_or(end);
+                    return Some(Part { segment: *number, offset: None, entries: segment.begins..next });
+                }
+                let (offset, entries) = segment.stretch_before(end, types)?;
+                Some(Part { segment: *number, offset: Some(offset), entries })
+            },
+        )
     }
 
     /// The segments whose bounds are `wanted` or not known.

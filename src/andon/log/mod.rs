@@ -14,6 +14,7 @@ mod reader;
 mod recent;
 mod salts;
 mod sealed;
+mod search;
 pub mod segment;
 mod tail;
 mod walk;
@@ -21,7 +22,8 @@ mod writer;
 
 pub use batch::ReceiptKey;
 pub use error::LogError;
-pub use reader::{Found, Reader};
+pub use reader::{LoggedReceipt, Reader};
 pub use sealed::Sealed;
+pub use search::SearchPage;
 pub use walk::{LogWalk, LoggedBatch};
 pub use writer::{Log, SEGMENT_BYTES};

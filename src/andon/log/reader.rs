@@ -21,6 +21,7 @@ use crate::framed_log::{FrameOffset, FrameSeed, Frames, Header as _, PIECES};
 use crate::proof::note::Signer;
 use crate::receipt::canonical::{self, Fields, Logged};
 use crate::receipt::commitment::receipt_entry;
+use crate::receipt::filter;
 use crate::receipt::{Gist, ReceiptId};
 
 /// Sees what was committed; cheap to clone, for any thread.
@@ -42,11 +43,13 @@ impl std::fmt::Debug for Reader {
 
 /// One receipt of the log, proven against its entry.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct LoggedReceipt {
     pub gist: Gist,
     pub log_index: u64,
     /// It is about a signal itself, and final for it.
     pub of_signal: bool,
+    /// Who ordered what it tells of, where somebody did.
+    pub actor: Option<Box<str>>,
     /// The whole receipt, canonical JSON.
     pub json: Vec<u8>,
 }
@@ -105,13 +108,31 @@ impl Reader {
         Ok(SegmentFrames { path, file, frames })
     }
 
+    /// The frames of a segment from this place on.
+    pub(super) fn open_at(&self, at: FrameOffset) -> Result<SegmentFrames, LogError> {
+        let path = segment::path(&self.dir, at.segment);
+        let file = self.disk.open(&path).map_err(LogError::io(&path))?;
+        Ok(SegmentFrames { path, file, frames: Frames::new(self.seed, at, PIECES) })
+    }
+
+    pub(super) fn index(&self) -> &RwLock<Index> {
+        &self.index
+    }
+
+    /// Walks a segment of which only the beginning is known.
+    pub(super) fn know_segment(&self, number: u64) -> Result<(), LogError> {
+        let path = segment::path(&self.dir, number);
+        let file = self.disk.open(&path).map_err(LogError::io(&path))?;
+        self.index_segment(number, &*file, &path).map(drop)
+    }
+
     /// The receipt of this name.
-    pub fn receipt(&self, id: ReceiptId) -> Result<Option<Found>, LogError> {
+    pub fn receipt(&self, id: ReceiptId) -> Result<Option<LoggedReceipt>, LogError> {
         Ok(self.receipts_of(id.seq)?.into_iter().find(|found| found.gist.id == id))
     }
 
     /// All receipts that the event `seq` caused, in the order of the log.
-    pub fn receipts_of(&self, seq: Seq) -> Result<Vec<Found>, LogError> {
+    pub fn receipts_of(&self, seq: Seq) -> Result<Vec<LoggedReceipt>, LogError> {
         let mut found = Vec::new();
         self.frames(|lowest, highest| (lowest..=highest).contains(&seq.0), &mut |segment, file, place| {
             let held = self.held(segment, file, place)?;
@@ -201,8 +222,9 @@ impl Reader {
         loop {
             let offset = frames.place().offset;
             let found = frames.next(file, |_| true).map_err(LogError::io(path))?;
-            let Some((header, _)) = found else { break };
-            segment.add(offset, &header);
+            let Some((header, frame)) = found else { break };
+            let records = frame.get(frame::HEADER_BYTES..).unwrap_or_default();
+            segment.add(offset, &header, frame::types(&header, records));
         }
         // The segment after it says how far it went.
         if ends.is_some_and(|ends| segment.entries() != (begins, ends)) {
@@ -221,7 +243,7 @@ pub(super) fn prove(
     index: u64,
     record: Record<'_>,
     place: &Place,
-) -> Result<Found, LogError> {
+) -> Result<LoggedReceipt, LogError> {
     let log_index = header.first + index;
     let mut context = Vec::with_capacity(512);
     canonical::context(fields, &mut context);
@@ -240,7 +262,8 @@ pub(super) fn prove(
     };
     let mut json = Vec::with_capacity(1024);
     canonical::receipt(fields, &logged, &mut json);
-    Ok(Found { gist: fields.gist, log_index, of_signal: fields.origin.is_some(), json })
+    let actor = filter::actor(fields).map(Into::into);
+    Ok(LoggedReceipt { gist: fields.gist, log_index, of_signal: fields.origin.is_some(), actor, json })
 }
 
 /// Where a frame stands.

@@ -4,11 +4,14 @@ use super::error::LogError;
 use super::frame;
 use super::index::Index;
 use super::tail::Tail;
+use crate::receipt::filter::ReceiptTypes;
 
 pub struct Sealed {
     /// Where it stands.
     at: Tail,
     header: frame::Header,
+    /// Of its receipts.
+    types: ReceiptTypes,
     note: String,
     bytes: Vec<u8>,
 }
@@ -21,8 +24,13 @@ impl std::fmt::Debug for Sealed {
 
 impl Sealed {
     #[must_use]
-    pub(super) fn new(at: Tail, header: frame::Header, note: String, bytes: Vec<u8>) -> Self {
-        Self { at, header, note, bytes }
+    pub(super) fn new(
+        at: Tail,
+        (header, types): (frame::Header, ReceiptTypes),
+        note: String,
+        bytes: Vec<u8>,
+    ) -> Self {
+        Self { at, header, types, note, bytes }
     }
 
     /// Entries in the log with this batch.
@@ -38,7 +46,8 @@ impl Sealed {
     /// Shows the batch to readers. Returns its buffer.
     pub(super) fn show(self, index: &mut Index) -> Vec<u8> {
         let place = self.at.end.place();
-        index.committed(place.segment, place.offset, &self.header, self.note);
+        let at = (place.segment, place.offset);
+        index.committed(at, &self.header, self.types, self.note);
         self.bytes
     }
 }

@@ -158,7 +158,7 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
     let file = disk.open(path).map_err(LogError::io(path))?;
     let scanned = scan(&*file, path, |offset, header, records| {
         let note = frame::note(header, records).unwrap_or_default();
-        index.committed(*last, offset, header, note.to_owned());
+        index.committed((*last, offset), header, frame::types(header, records), note.to_owned());
     })?;
     if index.checkpoint().is_empty()
         && let Some((number, path)) = segments.range(..*last).next_back()
@@ -167,7 +167,7 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, signer: &dyn Signer) -> Result<O
         let file = disk.open(path).map_err(LogError::io(path))?;
         scan(&*file, path, |offset, header, records| {
             let note = frame::note(header, records).unwrap_or_default();
-            index.committed(*number, offset, header, note.to_owned());
+            index.committed((*number, offset), header, frame::types(header, records), note.to_owned());
         })?;
     }
     if let Some(size) = index.size() {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::LogError;
-use super::frame;
-use super::reader::{Found, Place, Reader, SegmentFrames, lost, prove, unreadable};
+use super::frame::{self, Record};
+use super::reader::{LoggedReceipt, Place, Reader, SegmentFrames, lost, prove, unreadable};
 use crate::receipt::ReceiptType;
-use crate::receipt::canonical;
+use crate::receipt::canonical::{self, Fields};
 use crate::receipt::commitment::EntryType;
 
 /// Reads on from an entry of the log.
@@ -66,19 +66,28 @@ impl LogWalk {
 }
 
 /// The frame with the entry `next`; frames before it are left out.
-fn next_in(
-    SegmentFrames { path, file, frames }: &mut SegmentFrames,
-    next: u64,
-    origin: &Arc<str>,
-) -> Result<Option<LoggedBatch>, LogError> {
+fn next_in(open: &mut SegmentFrames, next: u64, origin: &Arc<str>) -> Result<Option<LoggedBatch>, LogError> {
     loop {
-        let place = Place { path: path.clone(), offset: frames.place().offset };
-        let found = frames.next(&**file, |header| header.first <= next).map_err(LogError::io(path))?;
-        let Some((header, bytes)) = found else { return Ok(None) };
-        let batch = LoggedBatch { header, bytes, place, origin: Arc::clone(origin) };
-        if batch.end() > next {
-            return Ok(Some(batch));
+        match open.next_before(next + 1, origin)? {
+            Some(batch) if batch.end() > next => return Ok(Some(batch)),
+            Some(_) => {}
+            None => return Ok(None),
         }
+    }
+}
+
+impl SegmentFrames {
+    /// The next frame, if it begins before the entry `end` of the log.
+    pub(super) fn next_before(
+        &mut self,
+        end: u64,
+        origin: &Arc<str>,
+    ) -> Result<Option<LoggedBatch>, LogError> {
+        let Self { path, file, frames } = self;
+        let place = Place { path: path.clone(), offset: frames.place().offset };
+        let found = frames.next(&**file, |header| header.first < end).map_err(LogError::io(path))?;
+        let batch = |(header, bytes)| LoggedBatch { header, bytes, place, origin: Arc::clone(origin) };
+        Ok(found.map(batch))
     }
 }
 
@@ -94,7 +103,7 @@ impl LoggedBatch {
         &self,
         from: u64,
         wanted: impl Fn(ReceiptType) -> bool,
-    ) -> impl Iterator<Item = Result<Found, LogError>> {
+    ) -> impl Iterator<Item = Result<LoggedReceipt, LogError>> {
         let mut rest = self.bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
         let one = move |index: u32| {
             let Some((record, behind)) = frame::record(rest) else { return Some(Err(lost(&self.place))) };
@@ -103,13 +112,38 @@ impl LoggedBatch {
             if !is_receipt || self.header.first + u64::from(index) < from {
                 return None;
             }
-            let Some(fields) = canonical::load(record.compact) else {
-                return Some(Err(unreadable(&self.place)));
+            let fields = match self.fields(record) {
+                Ok(fields) => fields,
+                Err(error) => return Some(Err(error)),
             };
-            let of = (&self.header, &*self.origin);
-            wanted(fields.gist.kind).then(|| prove(&fields, of, index.into(), record, &self.place))
+            wanted(fields.gist.kind)
+                .then(|| self.prove(&fields, self.header.first + u64::from(index), record))
         };
         (0..self.header.count).filter_map(one)
+    }
+
+    /// Its receipts as they are stored, before the entry `end` of the log, each with its index there. The entries of the log
+    /// about itself are none.
+    pub(super) fn stored(&self, end: u64) -> Vec<(u64, Record<'_>)> {
+        let body = self.bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
+        let all = (self.header.first..end).zip(frame::records(&self.header, body));
+        all.filter(|(_, record)| record.entry.first() == Some(&(EntryType::Receipt as u8))).collect()
+    }
+
+    /// The fields of a stored receipt.
+    pub(super) fn fields<'a>(&self, record: Record<'a>) -> Result<Fields<'a>, LogError> {
+        canonical::load(record.compact).ok_or_else(|| unreadable(&self.place))
+    }
+
+    /// The receipt of a record that stands at `log_index`.
+    pub(super) fn prove(
+        &self,
+        fields: &Fields<'_>,
+        log_index: u64,
+        record: Record<'_>,
+    ) -> Result<LoggedReceipt, LogError> {
+        let (of, at) = ((&self.header, &*self.origin), log_index - self.header.first);
+        prove(fields, of, at, record, &self.place)
     }
 }
 

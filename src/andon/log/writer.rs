@@ -133,10 +133,10 @@ impl Log {
         }
         let (size, root) = (self.tree.size(), self.tree.root());
         let note = checkpoint(&*self.signer, size, &root);
-        let (header, mut frame) = self.batch.close(&note, size, root);
+        let (header, types, mut frame) = self.batch.close(&note, size, root);
         let (at, header) = self.chain.seal(header, &mut frame);
         self.sealed.clone_from(&self.tree);
-        Ok(Some(Sealed::new(at, header, note, frame)))
+        Ok(Some(Sealed::new(at, (header, types), note, frame)))
     }
 
     /// Shows a batch that was written.

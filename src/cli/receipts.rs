@@ -1,0 +1,199 @@
+//! `gemba receipts` and `gemba audit`: receipts of a running node's log, the newest first.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::client::{Client, Reach, Sent};
+use super::output::{self, Failure, cell, moment};
+use crate::clock;
+use crate::percent::encode;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List receipts, the newest first
+    List {
+        /// Only those of this rule: its id, or PACK/ID
+        #[arg(long)]
+        rule: Option<String>,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        reach: Reach,
+        /// Print JSON, one receipt a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What people, rules and configuration changed, the newest first
+#[derive(Args, Debug)]
+pub struct Audit {
+    /// Only what this actor ordered: the name of a token
+    #[arg(long, value_name = "ACTOR")]
+    who: Option<String>,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON, one receipt a line
+    #[arg(long)]
+    json: bool,
+    /// Print comma-separated values (RFC 4180)
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+/// Which receipts.
+#[derive(Args, Debug)]
+pub struct Which {
+    /// Only these types, such as `operator` or `policy_change,config_change`
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    #[arg(long)]
+    tenant: Option<String>,
+    #[arg(long)]
+    sku: Option<String>,
+    /// Since this time: 2026-11-29T12:00:00Z, or so long ago: 15m, 24h, 7d
+    #[arg(long, value_name = "TIME", value_parser = point)]
+    since: Option<u64>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = point)]
+    until: Option<u64>,
+    /// Show this many at most
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+/// A time in milliseconds since 1970, as it is written, or as it was so long ago.
+fn point(text: &str) -> Result<u64, String> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return u64::try_from(time.as_millisecond()).map_err(|_| "it is before 1970".to_owned());
+    }
+    let ago = || {
+        let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let millis = match unit {
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        count.parse::<u64>().ok()?.checked_mul(millis)
+    };
+    let ago =
+        ago().ok_or("it is no time, such as 2026-11-29T12:00:00Z, and not so long ago, such as 24h or 7d")?;
+    Ok(clock::wall().0.saturating_sub(ago))
+}
+
+/// Receipts of one answer.
+const PAGE: usize = 1000;
+const RECEIPTS: [&str; 7] = ["TIME", "TYPE", "TENANT", "SKU", "SIGNAL", "RULE", "RECEIPT"];
+const ACTS: [&str; 7] = ["TIME", "TYPE", "TENANT", "SKU", "REASON", "RECEIPT", "LOG INDEX"];
+
+impl Command {
+    pub fn run(self) -> Result<(), Failure> {
+        let Self::List { rule, which, reach, json } = self;
+        let receipts = which.ask(&reach.client()?, "receipts list", ("rule", rule.as_deref()))?;
+        if json {
+            return print_lines(&receipts);
+        }
+        let row = |receipt: &Value| {
+            let rule = receipt
+                .get("policy")
+                .filter(|policy| policy.is_object())
+                .map(|policy| format!("{}/{}", cell(policy.get("pack")), cell(policy.get("rule"))));
+            let [kind, tenant, sku, signal, id] =
+                ["receipt_type", "tenant", "sku", "signal_id", "receipt_id"]
+                    .map(|name| cell(receipt.get(name)));
+            [
+                moment(receipt.get("timestamp")),
+                kind,
+                tenant,
+                sku,
+                signal,
+                rule.unwrap_or_else(|| "-".into()),
+                id,
+            ]
+        };
+        output::print_table(RECEIPTS, receipts.iter().map(row))
+    }
+}
+
+impl Audit {
+    pub fn run(self) -> Result<(), Failure> {
+        let acts = self.which.ask(&self.reach.client()?, "audit", ("who", self.who.as_deref()))?;
+        if self.json {
+            return print_lines(&acts);
+        }
+        if self.csv {
+            let mut text = ACTS.join(",").to_ascii_lowercase().replace(' ', "_") + "\r\n";
+            for act in acts.iter().map(row_of_act) {
+                // Writing to text does not fail.
+                let _ = write!(text, "{}\r\n", act.map(|value| quoted(&value)).join(","));
+            }
+            return output::print(text.as_bytes());
+        }
+        output::print_table(ACTS, acts.iter().map(row_of_act))
+    }
+}
+
+fn row_of_act(act: &Value) -> [String; 7] {
+    let [kind, tenant, sku, reason, id, index] =
+        ["receipt_type", "tenant", "sku", "reason", "receipt_id", "log_index"]
+            .map(|name| cell(act.get(name)));
+    [moment(act.get("timestamp")), kind, tenant, sku, reason, id, index]
+}
+
+/// A value in quotes. A table's program takes one that begins like a formula for one, so such a one begins with an apostrophe.
+fn quoted(value: &str) -> String {
+    let guard =
+        if value.starts_with(['=', '+', '@', '\t', '\r']) || (value.starts_with('-') && value.len() > 1) {
+            "'"
+        } else {
+            ""
+        };
+    format!("\"{guard}{}\"", value.replace('"', "\"\""))
+}
+
+fn print_lines(receipts: &[Value]) -> Result<(), Failure> {
+    for receipt in receipts {
+        if !output::print_to_reader((output::json_line(receipt)? + "\n").as_bytes())? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Which {
+    /// Asks page by page until there are enough.
+    fn ask(&self, client: &Client, command: &str, more: (&str, Option<&str>)) -> Result<Vec<Value>, Failure> {
+        let (since, until) =
+            (self.since.map(|time| time.to_string()), self.until.map(|time| time.to_string()));
+        let given = [
+            more,
+            ("type", self.kind.as_deref()),
+            ("tenant", self.tenant.as_deref()),
+            ("sku", self.sku.as_deref()),
+            ("since", since.as_deref()),
+            ("until", until.as_deref()),
+        ];
+        let given = given.iter().filter_map(|(name, value)| Some(format!("{name}={}", encode((*value)?))));
+        let query: String = given.map(|pair| pair + "&").collect();
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let mut found: Vec<Value> = Vec::new();
+        let mut after = String::new();
+        loop {
+            let query = format!("{query}limit={}{after}", (limit - found.len()).min(PAGE));
+            let mut page = client.send(command, &Sent { query: &query, ..Sent::default() })?;
+            if let Some(Value::Array(receipts)) = page.get_mut("receipts").map(Value::take) {
+                found.extend(receipts);
+            }
+            match page.get("next").and_then(Value::as_str) {
+                Some(next) if found.len() < limit => after = format!("&after={next}"),
+                Some(_) | None => return Ok(found),
+            }
+        }
+    }
+}
