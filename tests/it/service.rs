@@ -176,7 +176,7 @@ fn what_the_container_is_built_of_is_there() {
             count += 1;
         }
     }
-    assert!(count >= 6);
+    assert!(count >= 5);
     let version = text.lines().find_map(|line| line.strip_prefix("FROM docker.io/library/rust:")).unwrap();
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let needed =
