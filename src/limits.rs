@@ -69,8 +69,8 @@ pub const SEARCH_ENTRIES: u64 = 50_000;
 pub const SEARCH_SEGMENTS: u64 = 4;
 /// A receipt has the time of its event, and stands in the log where that was decided: so much later at most, as searches count.
 pub const SEARCH_SLACK_MILLIS: u64 = 60 * 60 * 1000;
-/// Searches at the same time; the others wait.
-pub const SEARCHES_MAX: usize = 2;
+/// After a search the next one waits as many times as long as that took: searches take half of one processor at most.
+pub const SEARCH_REST: u32 = 1;
 /// How long the end of the line waits for audit files that are behind the log; the next start writes the rest. With what the
 /// line takes before it this is less than the ten seconds after which `docker stop` kills.
 pub const AUDIT_END_WAIT: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::client::{Reach, Sent};
-use super::output::{self, Failure, cell, moment};
+use super::output::{self, Failure, cell, moment, plain};
 use crate::percent::encode;
 
 #[derive(Debug, Subcommand)]
@@ -78,7 +78,11 @@ fn tell_step(step: &Value, text: &mut String) {
     text.push_str(&format!("{time} {} ({states})\n", said("receipt_type")));
     if let Some(rule) = step.get("rule").filter(|rule| rule.is_object()) {
         let when = rule.get("text").and_then(|text| text.get("when"));
-        let when = when.map_or_else(|| "its pack was changed since".to_owned(), |when| cell(Some(when)));
+        // It may stand on several lines of its pack.
+        let when = when
+            .and_then(Value::as_str)
+            .map(|when| plain(&when.split_whitespace().collect::<Vec<_>>().join(" ")));
+        let when = when.unwrap_or_else(|| "its pack was changed since".to_owned());
         text.push_str(&format!("  rule {}/{}: {when}\n", cell(rule.get("pack")), cell(rule.get("rule"))));
     }
     for (name, what) in

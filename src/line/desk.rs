@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::actions::{self, Watches};
 use super::answer::{answered, in_time};
@@ -28,7 +28,7 @@ use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::jidoka::tap::{Taps, TooMany};
 use crate::kaizen::{Collector, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
-use crate::limits::{SEARCHES_MAX, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
+use crate::limits::{SEARCH_REST, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
 use crate::logging;
 use crate::net::backoff::random;
 use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
@@ -88,8 +88,8 @@ struct Inner {
     reloads: Reloads,
     /// Held by the one who reads the configuration anew.
     reloading: Arc<tokio::sync::Mutex<()>>,
-    /// Turns to search the log.
-    searches: Arc<Semaphore>,
+    /// Held by the one who searches the log.
+    searching: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Readings of the configuration, by how they ended.
@@ -152,7 +152,7 @@ impl Desk {
             reload_failures: RefCell::default(),
             reloads: Reloads::default(),
             reloading: Arc::default(),
-            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            searching: Arc::default(),
         }))
     }
 
@@ -613,29 +613,41 @@ impl Line for Desk {
         let status = self.signal(&tenant, &id, source);
         self.reply(|inner| async move {
             let status = status.await?;
-            let Some(Decided { reader, followups, compiled, .. }) = &inner.known.decided else {
+            let Some(decided) = &inner.known.decided else {
                 return Ok(story::told((tenant, id), status, &[], None, None));
             };
-            let receipts = receipts_about(reader, followups, Seq(status.seq))?;
-            let rules = compiled.holding().map(|(_, rules)| rules);
+            let (reader, followups) = (decided.reader.clone(), decided.followups.clone());
+            let rules = decided.compiled.holding().map(|(_, rules)| rules);
             let sources = inner.known.live.sources.get();
             let scheme = sources.iter().find(|source| source.name == status.source);
             let scheme = scheme.map(|source| source.keyring.scheme().into());
-            Ok(story::told((tenant, id), status, &receipts, scheme, rules.as_deref()))
+            // Apart: there may be many receipts, and packs are read for them.
+            let told = tokio::task::spawn_blocking(move || {
+                let receipts = receipts_about(&reader, &followups, Seq(status.seq))?;
+                Ok(story::told((tenant, id), status, &receipts, scheme, rules.as_deref()))
+            });
+            told.await.map_err(|_| Refused::Unavailable)?
         })
     }
 
     fn receipts(&self, filter: ReceiptFilter, after: Option<u64>, limit: usize) -> Reply<ReceiptPage> {
         self.reply(|inner| async move {
             let reader = inner.decided()?.reader.clone();
-            let turn = in_time(Arc::clone(&inner.searches).acquire_owned()).await?;
-            let turn = turn.map_err(|_| Refused::Unavailable)?;
-            // Apart: it may read much of the disk.
+            let turn = in_time(Arc::clone(&inner.searching).lock_owned()).await?;
+            // Apart: it may read much of the disk. Whoever asked may have gone: the next one waits all the same.
             let searched = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                reader.search(&filter, after, limit)
+                let begun = clock::now();
+                (reader.search(&filter, after, limit), clock::now() - begun)
             });
-            let found = searched.await.map_err(|_| Refused::Unavailable)?;
+            let (tell, answer) = oneshot::channel();
+            tokio::task::spawn_local(async move {
+                let Ok((found, took)) = searched.await else { return };
+                // Nobody may wait for it any more.
+                let _gone = tell.send(found);
+                tokio::time::sleep(took * SEARCH_REST).await;
+                drop(turn);
+            });
+            let found = in_time(answer).await?.map_err(|_| Refused::Unavailable)?;
             let SearchPage { found, next } = found.map_err(|error| unreadable(&error))?;
             Ok(ReceiptPage { receipts: found.into_iter().map(|found| found.json).collect(), next })
         })

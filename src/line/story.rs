@@ -26,17 +26,18 @@ pub fn told(
         source_key: text(receipt, "source_key").unwrap_or_default(),
         assurance: text(receipt, "assurance").unwrap_or_default(),
     });
-    let steps = read.iter().map(|(found, receipt)| step(found, receipt, rules)).collect();
+    let mut packs = Packs { rules, read: Vec::new() };
+    let steps = read.iter().map(|(found, receipt)| step(found, receipt, &mut packs)).collect();
     Story { tenant, id, status, source, seq, receipts, signal, steps }
 }
 
-fn step(found: &LoggedReceipt, receipt: &Value, rules: Option<&Rules>) -> StoryStep {
+fn step(found: &LoggedReceipt, receipt: &Value, packs: &mut Packs<'_>) -> StoryStep {
     let gist = found.gist;
     let policy = receipt.get("policy").filter(|policy| policy.is_object());
     let rule = policy.map(|policy| {
         let named = |name| text(policy, name).unwrap_or_default();
         let (pack, rule, content_hash) = (named("pack"), named("rule"), named("content_hash"));
-        let text = rules.and_then(|rules| rule_text(rules, &content_hash, &rule));
+        let text = packs.rule_text(&content_hash, &rule);
         StoryRule { pack, rule, content_hash, text }
     });
     StoryStep {
@@ -59,10 +60,23 @@ fn text(of: &Value, name: &str) -> Option<String> {
     of.get(name)?.as_str().map(str::to_owned)
 }
 
-/// A rule as its pack has it, where that pack holds.
-fn rule_text(rules: &Rules, content_hash: &str, rule: &str) -> Option<Value> {
-    let pack = rules.pack_text(content_hash)?;
-    let pack: Value = toml::from_str(pack).ok()?;
-    let rules = pack.get("rule")?.as_array()?;
-    rules.iter().find(|table| text(table, "id").as_deref() == Some(rule)).cloned()
+/// Packs that hold, each read once for a story.
+struct Packs<'r> {
+    rules: Option<&'r Rules>,
+    /// By content hash; `None` where the pack does not hold.
+    read: Vec<(String, Option<Value>)>,
+}
+
+impl Packs<'_> {
+    /// A rule as its pack has it, where that pack holds.
+    fn rule_text(&mut self, content_hash: &str, rule: &str) -> Option<Value> {
+        if !self.read.iter().any(|(hash, _)| hash == content_hash) {
+            let text = self.rules.and_then(|rules| rules.pack_text(content_hash));
+            let pack = text.and_then(|text| toml::from_str(text).ok());
+            self.read.push((content_hash.to_owned(), pack));
+        }
+        let (_, pack) = self.read.iter().find(|(hash, _)| hash == content_hash)?;
+        let rules = pack.as_ref()?.get("rule")?.as_array()?;
+        rules.iter().find(|table| text(table, "id").as_deref() == Some(rule)).cloned()
+    }
 }
