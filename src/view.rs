@@ -277,6 +277,16 @@ pub struct ConfigView {
     pub needs_restart: Vec<String>,
 }
 
+/// The levels of the log after a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogLevels {
+    /// Each target and its level, as `logging.level` is written.
+    pub level: String,
+    /// The event of the change, and its receipt; none where nothing changed, and at an edge, which decides nothing.
+    #[serde(flatten)]
+    pub ordered: Option<Ordered>,
+}
+
 /// What a reload did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reloaded {

@@ -39,8 +39,8 @@ use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::tapped::TapAsked;
 use crate::view::{
-    ConfigView, DryRun, GovernorView, NodeStatus, Ordered, ReceiptPage, Reloaded, RulesView, SignalStatus,
-    StageHealth, Story, TapView,
+    ConfigView, DryRun, GovernorView, LogLevels, NodeStatus, Ordered, ReceiptPage, Reloaded, RulesView,
+    SettingChange, SignalStatus, StageHealth, Story, TapView,
 };
 
 /// What is known of the line outside its threads.
@@ -452,19 +452,28 @@ impl Inner {
         in_time(holding).await?.map_err(|_| Refused::Unavailable)?
     }
 
+    /// Makes a change of the configuration durable, with its receipt, where there is one and this node decides.
+    async fn order_change(
+        &self,
+        changes: &[SettingChange],
+        needs_restart: &[String],
+        Said { actor, reason }: Said,
+    ) -> Result<Option<Ordered>, Refused> {
+        if changes.is_empty() || self.known.decided.is_none() {
+            return Ok(None);
+        }
+        let change = Reconfigured::new(live::facts(changes, needs_restart), actor, reason);
+        let change = Arc::new(change.map_err(|illegal| Refused::Wrong(illegal.to_string()))?);
+        let seq = self.offer(Order::Reconfigured(change))?.await.map_err(|_| Refused::Unavailable)?;
+        Ok(Some(ordered(seq, 0)))
+    }
+
     /// Has a configuration hold that is right. That it does is durable first: what has no receipt does not happen.
     async fn hold(&self, prepared: Box<dyn Prepared>, said: Said) -> Result<Reloaded, Refused> {
         let (changes, needs_restart) = (prepared.changes().to_vec(), prepared.waits().to_vec());
         let changed = !changes.is_empty();
         let rules = prepared.rulebook().configured().to_text();
-        let mut ordered = None;
-        if changed && self.known.decided.is_some() {
-            let Said { actor, reason } = said.clone();
-            let change = Reconfigured::new(live::facts(&changes, &needs_restart), actor, reason);
-            let change = Arc::new(change.map_err(|illegal| Refused::Wrong(illegal.to_string()))?);
-            let seq = self.offer(Order::Reconfigured(change))?.await.map_err(|_| Refused::Unavailable)?;
-            ordered = Some(self::ordered(seq, 0));
-        }
+        let ordered = self.order_change(&changes, &needs_restart, said.clone()).await?;
         prepared.commit();
         let counter = if changed { &self.reloads.changed } else { &self.reloads.unchanged };
         counter.increment(1);
@@ -771,12 +780,30 @@ impl Line for Desk {
         logging::levels().to_string()
     }
 
-    fn change_log_levels(&self, change: &str, said: Said) -> Result<String, String> {
-        let levels =
-            logging::change_levels(change).map_err(|wrong| format!("{}; {}", wrong.what, wrong.hint))?;
-        let Said { actor, reason } = said;
-        tracing::info!(target: "gemba::operator", %actor, reason = %reason, change, "levels of the log were changed");
-        Ok(levels.to_string())
+    fn change_log_levels(&self, change: &str, said: Said) -> Reply<LogLevels> {
+        let change = change.to_owned();
+        self.reply(|inner| async move {
+            // A reload beside it would set levels, too.
+            let one = Arc::clone(&inner.reloading).try_lock_owned();
+            let one = one.map_err(|_| Refused::Conflict(BUSY.into()))?;
+            let before = logging::levels();
+            let after = before.changed(&change);
+            let after =
+                after.map_err(|wrong| Refused::Wrong(format!("{}; {}", wrong.what, wrong.hint)))?;
+            // Apart, since what was begun is brought to its end when the operator has long been told that there was no answer.
+            let changing = tokio::task::spawn_local(async move {
+                let _one = one;
+                let (key, old, new) = ("logging.level".into(), before.to_string(), after.to_string());
+                let changes: &[_] = &[SettingChange { key, old: old.into(), new: new.clone().into() }];
+                let changes = if before == after { &[] } else { changes };
+                let ordered = inner.order_change(changes, &[], said.clone()).await?;
+                logging::set_levels(after);
+                let Said { actor, reason } = said;
+                tracing::info!(target: "gemba::operator", %actor, reason = %reason, change, "levels of the log were changed");
+                Ok(LogLevels { level: new, ordered })
+            });
+            in_time(changing).await?.map_err(|_| Refused::Unavailable)?
+        })
     }
 }
 

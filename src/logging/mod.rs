@@ -130,17 +130,12 @@ pub fn levels() -> Filter {
     LOGGER.get().map_or_else(Filter::default, |logger| logger.settings().filter.clone())
 }
 
-/// Changes levels, until the next start: those that `change` names, and for all others what held.
-///
-/// # Errors
-/// What is wrong with it, and what to write instead.
-pub fn change_levels(change: &str) -> Result<Filter, WrongFilter> {
-    let filter = levels().changed(change)?;
+/// These levels hold, until the next start.
+pub fn set_levels(filter: Filter) {
     if let Some(logger) = LOGGER.get() {
-        logger.settings.write().unwrap_or_else(PoisonError::into_inner).filter = filter.clone();
+        logger.settings.write().unwrap_or_else(PoisonError::into_inner).filter = filter;
         tracing::callsite::rebuild_interest_cache();
     }
-    Ok(filter)
 }
 
 /// Events that had no line, since their place had too many.

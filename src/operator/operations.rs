@@ -21,8 +21,8 @@ use crate::receipt::filter::{ReceiptFilter, ReceiptTypes};
 use crate::receipt::{ReceiptId, ReceiptType};
 use crate::tapped::TapAsked;
 use crate::view::{
-    ConfigView, DryRun, GovernorView, NodeStatus, Ordered, ReceiptPage, Reloaded, RulesView, SignalStatus,
-    StageHealth, Story, TapView,
+    ConfigView, DryRun, GovernorView, LogLevels, NodeStatus, Ordered, ReceiptPage, Reloaded, RulesView,
+    SignalStatus, StageHealth, Story, TapView,
 };
 
 /// What may be asked of the plane.
@@ -76,8 +76,8 @@ pub trait Line {
     fn tenants_metrics(&self, format: Format) -> Result<String, Refused>;
     /// The levels of the log, as its filter is written.
     fn log_levels(&self) -> String;
-    /// Changes those that are named, until the next start. Says what is wrong with it, and what to write instead.
-    fn change_log_levels(&self, change: &str, said: Said) -> Result<String, String>;
+    /// Changes those that are named, until the next start.
+    fn change_log_levels(&self, change: &str, said: Said) -> Reply<LogLevels>;
 }
 
 /// What stands in the body of an operation.
@@ -208,8 +208,10 @@ pub static OPERATIONS: [Operation; 31] = [
                 let level = asked.level.as_deref();
                 let level = level.ok_or("`level` is missing: such as `gemba::kanban=debug`");
                 let level = level.map_err(|wrong| Failed::Wrong(wrong.into()))?;
-                let levels = line.change_log_levels(level, asked.said()?).map_err(Failed::Wrong)?;
-                shown(&json!({"level": levels}))
+                match line.change_log_levels(level, asked.said()?).await {
+                    Err(Refused::Wrong(what)) => Err(Failed::Wrong(what)),
+                    levels => shown(&levels?),
+                }
             })
         },
     },

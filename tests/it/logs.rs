@@ -120,6 +120,16 @@ fn levels_change_while_the_node_runs() {
     assert_eq!(level(&said, "gemba::kanban").as_deref(), Some("debug"));
     assert_eq!(level(&said, "gemba::line").as_deref(), Some("info"));
     assert!(node.wait_for("levels of the log were changed").contains("a test"));
+    // Who turns it down leaves a proof.
+    wait_until("the receipt is in the log", || {
+        let acts = node.ask("/v1/audit?type=config_change").json();
+        acts["receipts"].as_array().unwrap().len() == 1
+    });
+    let act = &node.ask("/v1/audit?type=config_change").json()["receipts"][0];
+    assert_eq!(act["reason"], "by root: a test", "{act}");
+    let change = &act["facts"]["changes"][0];
+    assert_eq!(change["key"], "logging.level");
+    assert!(change["new"].as_str().unwrap().contains("gemba::kanban=debug"), "{act}");
     let wrong = change_levels(&node, "gemba::kanbn=debug");
     assert!(!wrong.status.success());
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("the nearest target is `gemba::kanban`"));
