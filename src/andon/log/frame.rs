@@ -93,6 +93,14 @@ pub struct Record<'a> {
     pub compact: &'a [u8],
 }
 
+impl Record<'_> {
+    /// Whether it is a receipt, and no entry of the log about itself.
+    #[must_use]
+    pub fn is_receipt(&self) -> bool {
+        self.entry.first() == Some(&(EntryType::Receipt as u8))
+    }
+}
+
 pub fn push_record(
     out: &mut Vec<u8>,
     entry: &[u8; ENTRY_BYTES],
@@ -127,8 +135,7 @@ pub fn records<'a>(header: &Header, mut bytes: &'a [u8]) -> impl Iterator<Item =
 /// The types of the receipts in a frame's bytes behind its header.
 #[must_use]
 pub fn types(header: &Header, bytes: &[u8]) -> ReceiptTypes {
-    let receipts =
-        records(header, bytes).filter(|record| record.entry.first() == Some(&(EntryType::Receipt as u8)));
+    let receipts = records(header, bytes).filter(Record::is_receipt);
     ReceiptTypes::of(receipts.filter_map(|record| canonical::kind(record.compact)))
 }
 

@@ -44,7 +44,7 @@ struct Stretch {
 
 /// Where a part of a segment begins that may have what is searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct LogPart {
     pub segment: u64,
     /// `None` where the segment was not walked.
     pub offset: Option<u64>,
@@ -165,15 +165,15 @@ impl Index {
 
     /// The last part that begins before the entry `end` of the log and may have receipts of these types; `None` where no part
     /// has. A segment that was not walked may have any.
-    pub(super) fn part_before(&self, end: u64, types: ReceiptTypes) -> Option<Part> {
+    pub(super) fn part_before(&self, end: u64, types: ReceiptTypes) -> Option<LogPart> {
         self.segments.iter().rev().filter(|(_, segment)| segment.begins < end).find_map(
             |(number, segment)| {
                 if !segment.was_walked() {
                     let next = self.begin_of(number + 1).unwrap_or(end);
-                    return Some(Part { segment: *number, offset: None, entries: segment.begins..next });
+                    return Some(LogPart { segment: *number, offset: None, entries: segment.begins..next });
                 }
                 let (offset, entries) = segment.stretch_before(end, types)?;
-                Some(Part { segment: *number, offset: Some(offset), entries })
+                Some(LogPart { segment: *number, offset: Some(offset), entries })
             },
         )
     }

@@ -95,17 +95,12 @@ impl Reader {
     pub(super) fn segment_with(&self, log_index: u64) -> Result<SegmentFrames, LogError> {
         let find = || self.index.read().unwrap_or_else(PoisonError::into_inner).find(log_index);
         let missing = || LogError::NoEntry { path: self.dir.clone(), log_index };
-        let (number, known) = find().ok_or_else(missing)?;
-        let path = segment::path(&self.dir, number);
-        let file = self.disk.open(&path).map_err(LogError::io(&path))?;
-        let offset = if let Some(offset) = known {
-            offset
-        } else {
-            let walked = self.index_segment(number, &*file, &path)?;
-            walked.stretch_of(log_index).ok_or_else(missing)?
+        let (segment, known) = find().ok_or_else(missing)?;
+        let offset = match known {
+            Some(offset) => offset,
+            None => self.know_segment(segment)?.stretch_of(log_index).ok_or_else(missing)?,
         };
-        let frames = Frames::new(self.seed, FrameOffset { segment: number, offset }, PIECES);
-        Ok(SegmentFrames { path, file, frames })
+        self.open_at(FrameOffset { segment, offset })
     }
 
     /// The frames of a segment from this place on.
@@ -120,10 +115,10 @@ impl Reader {
     }
 
     /// Walks a segment of which only the beginning is known.
-    pub(super) fn know_segment(&self, number: u64) -> Result<(), LogError> {
+    pub(super) fn know_segment(&self, number: u64) -> Result<Segment, LogError> {
         let path = segment::path(&self.dir, number);
         let file = self.disk.open(&path).map_err(LogError::io(&path))?;
-        self.index_segment(number, &*file, &path).map(drop)
+        self.index_segment(number, &*file, &path)
     }
 
     /// The receipt of this name.

@@ -5,7 +5,7 @@
 use std::sync::PoisonError;
 
 use super::error::LogError;
-use super::index::Part;
+use super::index::LogPart;
 use super::reader::{LoggedReceipt, Reader};
 use super::walk::LoggedBatch;
 use crate::framed_log::FrameOffset;
@@ -23,7 +23,7 @@ pub struct SearchPage {
 }
 
 /// What a search may read yet.
-struct Budget {
+struct SearchBudget {
     entries: u64,
     segments: u64,
 }
@@ -43,10 +43,10 @@ impl Reader {
         let (begins, size) = self.entries();
         let mut end = before.unwrap_or(size).min(size);
         let mut found = Vec::new();
-        let mut budget = Budget { entries: SEARCH_ENTRIES, segments: SEARCH_SEGMENTS };
+        let mut budget = SearchBudget { entries: SEARCH_ENTRIES, segments: SEARCH_SEGMENTS };
         let oldest = filter.since.map(|since| UnixMillis(since.0.saturating_sub(SEARCH_SLACK_MILLIS)));
         while end > begins {
-            let Some(Part { segment, offset, entries }) = self.part_before(end, filter) else { break };
+            let Some(LogPart { segment, offset, entries }) = self.part_before(end, filter) else { break };
             end = end.min(entries.end);
             if budget.entries == 0 || (offset.is_none() && budget.segments == 0) {
                 return Ok(SearchPage { found, next: Some(end) });
@@ -56,12 +56,12 @@ impl Reader {
                 self.know_segment(segment)?;
                 continue;
             };
-            let mut newest = UnixMillis(0);
+            let mut newest = None;
             for batch in self.batches(FrameOffset { segment, offset }, end)?.iter().rev() {
                 for (log_index, record) in batch.stored(end).into_iter().rev() {
                     budget.entries = budget.entries.saturating_sub(1);
                     let fields = batch.fields(record)?;
-                    newest = newest.max(fields.gist.time);
+                    newest = newest.max(Some(fields.gist.time));
                     if filter.takes(&fields) {
                         found.push(batch.prove(&fields, log_index, record)?);
                         if found.len() >= limit {
@@ -71,7 +71,7 @@ impl Reader {
                 }
             }
             // What is older than that is not asked for.
-            if oldest.is_some_and(|oldest| newest < oldest) {
+            if oldest.zip(newest).is_some_and(|(oldest, newest)| newest < oldest) {
                 break;
             }
             end = entries.start;
@@ -79,7 +79,7 @@ impl Reader {
         Ok(SearchPage { found, next: None })
     }
 
-    fn part_before(&self, end: u64, filter: &ReceiptFilter) -> Option<Part> {
+    fn part_before(&self, end: u64, filter: &ReceiptFilter) -> Option<LogPart> {
         self.index().read().unwrap_or_else(PoisonError::into_inner).part_before(end, filter.types)
     }
 
@@ -223,7 +223,7 @@ mod tests {
         let next = page.next.expect("it ends before the beginning");
         assert!(page.found.is_empty() && next > count / 4 && next < count / 2, "{next}");
         assert_eq!(log.reader().search(&nobody, Some(next), 10).unwrap().next, None);
-        // Of segments that nobody has asked for, so many are walked at once.
+        // One search walks a bounded number of segments that nobody has asked for since the start.
         drop(log);
         let log = open(dir.path(), 1 << 20);
         let first = log.reader().search(&of(ReceiptType::Operator), None, 10).unwrap();

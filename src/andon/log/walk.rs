@@ -10,7 +10,6 @@ use super::frame::{self, Record};
 use super::reader::{LoggedReceipt, Place, Reader, SegmentFrames, lost, prove, unreadable};
 use crate::receipt::ReceiptType;
 use crate::receipt::canonical::{self, Fields};
-use crate::receipt::commitment::EntryType;
 
 /// Reads on from an entry of the log.
 pub struct LogWalk {
@@ -108,8 +107,7 @@ impl LoggedBatch {
         let one = move |index: u32| {
             let Some((record, behind)) = frame::record(rest) else { return Some(Err(lost(&self.place))) };
             rest = behind;
-            let is_receipt = record.entry.first() == Some(&(EntryType::Receipt as u8));
-            if !is_receipt || self.header.first + u64::from(index) < from {
+            if !record.is_receipt() || self.header.first + u64::from(index) < from {
                 return None;
             }
             let fields = match self.fields(record) {
@@ -127,7 +125,7 @@ impl LoggedBatch {
     pub(super) fn stored(&self, end: u64) -> Vec<(u64, Record<'_>)> {
         let body = self.bytes.get(frame::HEADER_BYTES..).unwrap_or_default();
         let all = (self.header.first..end).zip(frame::records(&self.header, body));
-        all.filter(|(_, record)| record.entry.first() == Some(&(EntryType::Receipt as u8))).collect()
+        all.filter(|(_, record)| record.is_receipt()).collect()
     }
 
     /// The fields of a stored receipt.
