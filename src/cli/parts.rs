@@ -72,7 +72,7 @@ impl Parts {
         self.targets.remote()
     }
 
-    /// The same, but a part of which no key changed is that of `old`: whoever uses it is not disturbed.
+    /// Takes every part of which no key changed from `old`, so that its users are not disturbed.
     #[must_use]
     pub fn keeping(self, old: &Self, is_changed: impl Fn(&str) -> bool) -> Self {
         fn kept<T>(keep: bool, old: &T, new: T) -> T

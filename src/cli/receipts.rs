@@ -55,7 +55,7 @@ pub struct Which {
     tenant: Option<String>,
     #[arg(long)]
     sku: Option<String>,
-    /// Since this time: 2026-11-29T12:00:00Z, or so long ago: 15m, 24h, 7d
+    /// Since this time, such as 2026-11-29T12:00:00Z, or since this age: 15m, 24h, 7d
     #[arg(long, value_name = "TIME", value_parser = point)]
     since: Option<u64>,
     /// Before this time
@@ -66,12 +66,12 @@ pub struct Which {
     limit: u32,
 }
 
-/// A time in milliseconds since 1970, as it is written, or as it was so long ago.
+/// Reads a time (RFC 3339), or an age such as `24h`, which counts back from now. Milliseconds since 1970.
 fn point(text: &str) -> Result<u64, String> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return u64::try_from(time.as_millisecond()).map_err(|_| "it is before 1970".to_owned());
     }
-    let ago = || {
+    let age = || {
         let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
         let millis = match unit {
             "s" => 1000,
@@ -82,9 +82,9 @@ fn point(text: &str) -> Result<u64, String> {
         };
         count.parse::<u64>().ok()?.checked_mul(millis)
     };
-    let ago =
-        ago().ok_or("it is no time, such as 2026-11-29T12:00:00Z, and not so long ago, such as 24h or 7d")?;
-    Ok(clock::wall().0.saturating_sub(ago))
+    let age =
+        age().ok_or("it is neither a time, such as 2026-11-29T12:00:00Z, nor an age, such as 24h or 7d")?;
+    Ok(clock::wall().0.saturating_sub(age))
 }
 
 /// Receipts of one answer.

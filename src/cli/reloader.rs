@@ -11,7 +11,7 @@ use super::configured::Configured;
 use super::parts::{Parts, parts};
 use super::telemetry::{self, Destinations};
 use super::{audit_files, roles};
-use crate::config::file::Stamp;
+use crate::config::file::FileStamp;
 use crate::config::{
     Action, ActionKind, Applies, ChangedSetting, Config, ConfigError, LogFile, Missing, Place, SecretChange,
     Secrets, Setting,
@@ -48,15 +48,15 @@ struct Running {
 /// The files that were read, as they were then.
 #[derive(Default)]
 struct Files {
-    seen: Seen,
+    seen: SeenFiles,
     /// What the configuration names that was read last, whether it holds or was refused.
     named: Vec<PathBuf>,
     /// They were otherwise when they were looked at last; what is still being written is not read.
-    unread: Option<Seen>,
+    unread: Option<SeenFiles>,
 }
 
 /// The files, and what they are; of one that is missing, nothing.
-type Seen = Vec<(PathBuf, Option<Stamp>)>;
+type SeenFiles = Vec<(PathBuf, Option<FileStamp>)>;
 
 impl Reloader {
     /// For a node that runs with this.
@@ -106,10 +106,10 @@ impl Reloader {
         self.files().named = named;
     }
 
-    fn stamps(&self) -> Seen {
+    fn stamps(&self) -> SeenFiles {
         let named = self.files().named.clone();
         let stamped = |path: PathBuf| {
-            let stamp = Stamp::of(&path);
+            let stamp = FileStamp::of(&path);
             (path, stamp)
         };
         named.into_iter().map(stamped).collect()

@@ -14,14 +14,14 @@ use crate::limits::PIPE_WAIT;
 /// What tells a file from another one, or from another version of it. A symbolic link is followed: the files of a `ConfigMap` are
 /// replaced by changing one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct FileStamp {
     file: (u64, u64),
     bytes: u64,
     written: (i64, i64),
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     /// Of a file that is there.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {

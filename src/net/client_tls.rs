@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use super::certificate::CertificateFacts;
 use super::tls;
 use crate::clock::{self, Instant};
-use crate::config::file::{self, Stamp};
+use crate::config::file::{self, FileStamp};
 use crate::config::secret::SecretRef;
 use crate::config::{ConfigError, Place};
 use crate::limits::{CA_BYTES_MAX, TLS_FILES_LOOK};
@@ -84,10 +84,10 @@ impl ClientFiles {
         }
     }
 
-    fn stamps(&self) -> [Option<Stamp>; 3] {
+    fn stamps(&self) -> [Option<FileStamp>; 3] {
         let cert = self.identity.as_ref().map(|((path, _), _)| path.as_path());
         let key = self.identity.as_ref().and_then(|(_, key)| key.path());
-        [self.ca.as_ref().map(|(path, _)| path.as_path()), cert, key].map(|path| path.and_then(Stamp::of))
+        [self.ca.as_ref().map(|(path, _)| path.as_path()), cert, key].map(|path| path.and_then(FileStamp::of))
     }
 }
 
@@ -109,7 +109,7 @@ pub struct ClientTls {
 #[derive(Debug)]
 struct Held {
     config: Arc<ClientConfig>,
-    stamps: [Option<Stamp>; 3],
+    stamps: [Option<FileStamp>; 3],
     looked: Instant,
     /// It was said that the files are not taken.
     is_told: bool,

@@ -249,13 +249,7 @@ pub static OPERATIONS: [Operation; 31] = [
         command: Some("receipts list"),
         parameters: &["type", "tenant", "sku", "rule", "since", "until", "limit", "after"],
         body: Body::Nothing,
-        answer: |line, asked| {
-            Box::pin(async move {
-                let all = ReceiptTypes::of(ReceiptType::ALL);
-                let (filter, after, limit) = query::receipts(&asked.query, all).map_err(Failed::Wrong)?;
-                Ok(Shown::Json(page(&line.receipts(filter, after, limit).await?)))
-            })
-        },
+        answer: |line, asked| list_receipts(line, asked, ReceiptTypes::of(ReceiptType::ALL)),
     },
     Operation {
         request: "GET /v1/audit",
@@ -263,13 +257,7 @@ pub static OPERATIONS: [Operation; 31] = [
         command: Some("audit"),
         parameters: &["type", "tenant", "sku", "who", "since", "until", "limit", "after"],
         body: Body::Nothing,
-        answer: |line, asked| {
-            Box::pin(async move {
-                let acts = ReceiptTypes::acts();
-                let (filter, after, limit) = query::receipts(&asked.query, acts).map_err(Failed::Wrong)?;
-                Ok(Shown::Json(page(&line.receipts(filter, after, limit).await?)))
-            })
-        },
+        answer: |line, asked| list_receipts(line, asked, ReceiptTypes::acts()),
     },
     Operation {
         request: "GET /v1/receipts/{id}",
@@ -504,6 +492,14 @@ fn shown<T: Serialize>(value: &T) -> Result<Shown, Failed> {
 
 fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, Failed> {
     serde_json::to_vec(value).map_err(|_| Failed::Refused(Refused::Unavailable))
+}
+
+/// Answers with a page of receipts of these types.
+fn list_receipts<'a>(line: &'a dyn Line, asked: &'a Asked, types: ReceiptTypes) -> Answering<'a> {
+    Box::pin(async move {
+        let (filter, after, limit) = query::receipts(&asked.query, types).map_err(Failed::Wrong)?;
+        Ok(Shown::Json(page(&line.receipts(filter, after, limit).await?)))
+    })
 }
 
 /// A page of receipts. Each stands in it byte for byte: its hash is of these bytes.
