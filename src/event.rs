@@ -26,6 +26,27 @@ pub struct Outcome {
     pub result: Result<(), Failure>,
     /// True when a crash between intent and outcome may have repeated the call.
     pub maybe_twice: bool,
+    /// What its receipt tells of the calls; `None` where the target was not called.
+    pub tries: Option<Tries>,
+}
+
+/// The calls of an action's target, as a small object of canonical JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tries(Box<str>);
+
+impl Tries {
+    /// # Errors
+    /// [`Illegal`], when it is longer than a receipt keeps, or no object.
+    pub fn new(text: Box<str>) -> Result<Self, Illegal> {
+        Rule::AtMost(FACTS_BYTES_MAX).check("tries", text.as_bytes())?;
+        Rule::Object.check("tries", text.as_bytes())?;
+        Ok(Self(text))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Why an action was not done.

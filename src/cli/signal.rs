@@ -85,10 +85,22 @@ fn tell_step(step: &Value, text: &mut String) {
         let when = when.unwrap_or_else(|| "its pack was changed since".to_owned());
         text.push_str(&format!("  rule {}/{}: {when}\n", cell(rule.get("pack")), cell(rule.get("rule"))));
     }
+    let calls = step.get("facts").and_then(|facts| facts.get("calls")).and_then(Value::as_array);
+    for call in calls.into_iter().flatten() {
+        let said = |name: &str| cell(call.get(name));
+        let ended =
+            if call.get("missed").is_some_and(Value::is_null) { "done".to_owned() } else { said("missed") };
+        text.push_str(&format!(
+            "  call {} after {} ms, {} ms: {ended}\n",
+            said("call"),
+            said("after_ms"),
+            said("took_ms")
+        ));
+    }
     for (name, what) in
         [("reason", "because"), ("who", "ordered by"), ("facts", "it read"), ("action_id", "action")]
     {
-        if has(name) {
+        if has(name) && !(name == "facts" && calls.is_some()) {
             text.push_str(&format!("  {what} {}\n", said(name)));
         }
     }

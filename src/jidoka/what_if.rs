@@ -105,7 +105,13 @@ impl WhatIf {
                 }
             }
             next = intent.map(|intent| {
-                let outcome = Outcome { subject, action: intent.action, result: Ok(()), maybe_twice: false };
+                let outcome = Outcome {
+                    subject,
+                    action: intent.action,
+                    result: Ok(()),
+                    maybe_twice: false,
+                    tries: None,
+                };
                 (Kind::Outcome(Box::new(outcome)), None)
             });
         }

@@ -88,8 +88,14 @@ fn a_signals_story_tells_its_rule_its_action_and_its_proof() {
     let told = said(&node, &["signal", "show", "acme", "s-1"]);
     let first = "acme/s-1 from signals: decided (seq ";
     assert!(told.starts_with(first), "{told}");
-    for part in ["verified by hmac with key", "rule test/note: true", "because tested", "log index", &sha256]
-    {
+    for part in [
+        "verified by hmac with key",
+        "rule test/note: true",
+        "because tested",
+        "call 1 after",
+        "log index",
+        &sha256,
+    ] {
         assert!(told.contains(part), "no {part} in: {told}");
     }
     let printed: Value =
@@ -126,6 +132,9 @@ fn a_dead_letters_story_has_the_order_that_closed_it() {
     let last = &story["steps"][2];
     assert_eq!((&last["receipt_type"], &last["who"]), (&json!("operator"), &json!("root")), "{story}");
     assert!(story["steps"][1]["reason"].as_str().unwrap().contains("400"), "{story}");
+    let calls = &story["steps"][1]["facts"];
+    assert_eq!((&calls["count"], &calls["calls"][0]["call"]), (&json!(1), &json!(1)), "{story}");
+    assert!(calls["calls"][0]["missed"].as_str().unwrap().contains("400"), "{story}");
     assert!(said(&node, &["signal", "show", "acme", "s-1"]).contains("ordered by root"));
 }
 

@@ -184,7 +184,8 @@ impl Behind {
                     true => Err(Failure::asked("the target refused")),
                     false => Ok(()),
                 };
-                let outcome = Outcome { subject, action: intent.action, result, maybe_twice };
+                let tries = Some(gemba::event::Tries::new("{\"count\":1}".into()).unwrap());
+                let outcome = Outcome { subject, action: intent.action, result, maybe_twice, tries };
                 self.under_way.push_back((time.millis + rng.below(200), outcome));
             }
         }

@@ -20,8 +20,9 @@ use super::queue::{Queue, Waiting};
 use super::retry::{self, Miss};
 use super::tally::TargetTally;
 use super::trail::Trail;
+use super::tries::Tried;
 use crate::clock;
-use crate::event::{Failure, Outcome};
+use crate::event::{Failure, Outcome, Subject, Tries};
 use crate::jidoka::governor::ActionRequest;
 use crate::kaizen::Tracer;
 use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX};
@@ -156,7 +157,7 @@ impl Executor {
         let named = |lane: &Lane| lane.is_configured && lane.watch.name == order.intent.name;
         let Some(target) = self.targets.iter().position(named) else {
             let why = format!("no action `{}` is configured", order.intent.name);
-            return self.settled.push_back(outcome(&order, Err(Failure::withheld(why))));
+            return self.settled.push_back(outcome(&order, Err(Failure::withheld(why)), None));
         };
         let lane = &mut self.targets[target];
         let waiting = Waiting { order, until: now + ACTION_TOTAL, since: clock::now() };
@@ -246,8 +247,9 @@ impl Executor {
             tracer: self.tracer.clone().filter(|tracer| tracer.sampling().is_some()),
         };
         self.calls.spawn_local(async move {
-            let (result, word) = call.run(&waiting).await;
-            Ended { target, pass, word, outcome: outcome(&waiting.order, result) }
+            let mut tried = Tried::default();
+            let (result, word) = call.run(&waiting, &mut tried).await;
+            Ended { target, pass, word, outcome: outcome(&waiting.order, result, tried.told()) }
         });
     }
 
@@ -290,7 +292,7 @@ impl Lane {
         tally.turned_away += 1;
         tally.ended(false);
         let why = format!("target `{}` {why}", self.watch.name);
-        outcome(order, Err(Failure::withheld(shortened(why))))
+        outcome(order, Err(Failure::withheld(shortened(why))), None)
     }
 }
 
@@ -322,10 +324,14 @@ struct Call {
 }
 
 impl Call {
-    async fn run(&self, Waiting { order, until, since }: &Waiting) -> (Result<(), Failure>, Word) {
+    async fn run(
+        &self,
+        Waiting { order, until, since }: &Waiting,
+        tried: &mut Tried,
+    ) -> (Result<(), Failure>, Word) {
         crate::fault::point("K13");
         let mut trail = self.tracer.as_deref().map(|tracer| Trail::new(tracer, &self.watch.name, order));
-        let result = self.tries(order, *until, trail.as_mut()).await;
+        let result = self.tries((order, *since), *until, trail.as_mut(), tried).await;
         crate::fault::point("K14");
         if let Some(trail) = trail {
             trail.end(*since, result.0.as_ref().err());
@@ -335,9 +341,10 @@ impl Call {
 
     async fn tries(
         &self,
-        order: &ActionRequest,
+        (order, since): (&ActionRequest, clock::Instant),
         until: Instant,
         mut trail: Option<&mut Trail<'_>>,
+        told: &mut Tried,
     ) -> (Result<(), Failure>, Word) {
         let left = || until.saturating_duration_since(Instant::now());
         let name = &self.watch.name;
@@ -351,6 +358,7 @@ impl Call {
             let trace = trail.as_ref().and_then(|trail| trail.trace_of(tries));
             let begun = clock::now();
             let tried = self.one(order, trace, left()).await;
+            told.add(begun - since, clock::now() - begun, tried.as_ref().err().map(Miss::why));
             if let Some(trail) = &mut trail {
                 trail.tried(begun, tried.as_ref().err());
             }
@@ -414,9 +422,9 @@ fn no_room() -> String {
     format!("had no room within {} s", ACTION_TOTAL.as_secs())
 }
 
-fn outcome(order: &ActionRequest, result: Result<(), Failure>) -> Outcome {
-    let signal = &order.intent.signal;
-    Outcome { subject: signal.into(), action: order.intent.action, result, maybe_twice: order.maybe_twice }
+fn outcome(order: &ActionRequest, result: Result<(), Failure>, tries: Option<Tries>) -> Outcome {
+    let (subject, action) = (Subject::from(&order.intent.signal), order.intent.action);
+    Outcome { subject, action, result, maybe_twice: order.maybe_twice, tries }
 }
 
 fn shortened(mut why: String) -> String {

@@ -15,6 +15,7 @@ mod retry;
 mod tally;
 mod targets;
 mod trail;
+mod tries;
 pub mod webhook;
 
 pub use executor::{Executor, Watch};

@@ -588,6 +588,7 @@ impl Governor {
             Err(failure) if failure.asked => (Ended::Failed, Some(&*failure.reason)),
             Err(failure) => (Ended::Withheld, Some(&*failure.reason)),
         };
+        let first = turn.next_draft();
         match answer {
             OnOutcome::Succeed | OnOutcome::Fail => {
                 self.finish(ended, joined(&[error, twice]), turn);
@@ -603,6 +604,7 @@ impl Governor {
                 turn.draft(draft);
             }
         }
+        turn.tell_tries(first, outcome.tries.as_ref());
     }
 
     /// The action in flight ended; the breaker counts how.

@@ -6,7 +6,7 @@ use super::effects::{ActionRequest, Arm, Effects};
 use super::mailbox::Held;
 use super::state::Flight;
 use crate::case::{CaseId, Cause, Undone};
-use crate::event::{ActionId, Resend, Seq, UnixMillis};
+use crate::event::{ActionId, Resend, Seq, Tries, UnixMillis};
 use crate::jidoka::dead_letter::{CaseChange, Closing, Why};
 use crate::jidoka::policy::{Room, Ruling, Unfit};
 use crate::jidoka::rules::Rules;
@@ -176,6 +176,18 @@ impl<'a> Turn<'a> {
         let about =
             About::Governor { tenant: of.tenant.into(), sku: of.sku.into(), signal: None, trace: None };
         Draft { gist, policy: None, facts: None, reason: None, about }
+    }
+
+    /// Where the next receipt will stand.
+    pub fn next_draft(&self) -> usize {
+        self.effects.drafts.len()
+    }
+
+    /// The receipt of an outcome, which stands at `at`, tells of the calls.
+    pub fn tell_tries(&mut self, at: usize, tries: Option<&Tries>) {
+        if let (Some(draft), Some(tries)) = (self.effects.drafts.get_mut(at), tries) {
+            draft.facts = Some(tries.as_str().into());
+        }
     }
 
     /// A receipt for a governor that is now where the event brought it.

@@ -17,7 +17,7 @@ use strum::VariantArray;
 use crate::codec::Reader;
 use crate::event::{
     ActionId, Astray, Command, EdgeName, Failure, JournalId, Kind, Outcome, Position, Reconfigured, Replay,
-    Resend, RulesText, Seq, Stray, Subject, Timer, TimerKind, Verb, VerbName, Words,
+    Resend, RulesText, Seq, Stray, Subject, Timer, TimerKind, Tries, Verb, VerbName, Words,
 };
 use crate::limits::{ADOPTED_BYTES_MAX, BODY_BYTES_MAX, FACTS_BYTES_MAX, PARTITIONS_MAX, RULES_BYTES_MAX};
 use crate::sharing::{Adopt, Hold, Shared, partition_number};
@@ -54,6 +54,7 @@ pub enum RecordKind {
 const MAYBE_TWICE: u8 = 1;
 const FAILED: u8 = 2;
 const WITHHELD: u8 = 4;
+const TRIED: u8 = 8;
 
 /// Beside a signal's severity: the trace that it belongs to follows.
 const TRACED: u8 = 0x80;
@@ -181,10 +182,18 @@ fn outcome(out: &mut Vec<u8>, outcome: &Outcome) {
     subject(out, &outcome.subject);
     out.extend_from_slice(&seq.0.to_le_bytes());
     let withheld = outcome.result.as_ref().is_err_and(|failure| !failure.asked);
-    let flags = [(outcome.maybe_twice, MAYBE_TWICE), (outcome.result.is_err(), FAILED), (withheld, WITHHELD)];
+    let flags = [
+        (outcome.maybe_twice, MAYBE_TWICE),
+        (outcome.result.is_err(), FAILED),
+        (withheld, WITHHELD),
+        (outcome.tries.is_some(), TRIED),
+    ];
     out.push(flags.into_iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum());
     if let Err(failure) = &outcome.result {
         long(out, &failure.reason);
+    }
+    if let Some(tries) = &outcome.tries {
+        bytes(out, tries.as_str().as_bytes());
     }
 }
 
@@ -364,7 +373,11 @@ impl<'a> Record<'a> {
             0 => Ok(()),
             _ => Err(Failure { reason: self.words("reason")?, asked: flags & WITHHELD == 0 }),
         };
-        Ok(Outcome { subject, action, result, maybe_twice: flags & MAYBE_TWICE != 0 })
+        let tries = match flags & TRIED {
+            0 => None,
+            _ => Some(Tries::new(self.facts("tries")?)?),
+        };
+        Ok(Outcome { subject, action, result, maybe_twice: flags & MAYBE_TWICE != 0, tries })
     }
 
     fn timer(&mut self) -> Result<Timer, Unreadable> {
@@ -432,9 +445,13 @@ impl<'a> Record<'a> {
 
     fn reconfigured(&mut self) -> Result<Reconfigured, Unreadable> {
         let (actor, reason) = (self.words("actor")?, self.words("reason")?);
-        let changes = self.shared_bytes("changes", FACTS_BYTES_MAX)?;
-        let changes = str::from_utf8(&changes).map_err(|_| Unreadable::Unknown)?;
-        Ok(Reconfigured::new(changes.into(), actor, reason)?)
+        Ok(Reconfigured::new(self.facts("changes")?, actor, reason)?)
+    }
+
+    /// What a receipt keeps as it is.
+    fn facts(&mut self, field: &'static str) -> Result<Box<str>, Unreadable> {
+        let facts = self.shared_bytes(field, FACTS_BYTES_MAX)?;
+        str::from_utf8(&facts).map(Into::into).map_err(|_| Unreadable::Unknown)
     }
 
     fn hold(&mut self) -> Result<Hold, Unreadable> {

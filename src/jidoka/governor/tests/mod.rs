@@ -143,7 +143,7 @@ impl Line {
         self.time = self.time.plus_seconds(1);
         let subject = subject();
         let outcome = |subject, action, result: Result<(), Failure>| {
-            Kind::Outcome(Box::new(Outcome { subject, action, result, maybe_twice: false }))
+            Kind::Outcome(Box::new(Outcome { subject, action, result, maybe_twice: false, tries: None }))
         };
         let in_flight = self.governor.in_flight().map_or(STRAY, |intent| intent.action);
         let kind = match op {

@@ -32,6 +32,7 @@ fn every_kind_reads_back_as_it_was_written() {
         action: ActionId { journal: JournalId(7), seq: Seq(5) },
         result: Err(Failure::withheld("the breaker stands open")),
         maybe_twice: true,
+        tries: Some(Tries::new("{\"calls\":[],\"count\":0}".into()).unwrap()),
     };
     let timer = Timer { subject: subject.clone(), kind: TimerKind::BreakerReset, armed: Seq(3) };
     let command =
@@ -212,7 +213,8 @@ fn records_are_stored_as_ever() {
     let stored = [&b"\x01\x02\x63\0\0\0\0\0\0\0"[..], texts, b"\x3b\0\0\0", body].concat();
     let outcome = |journal, result| {
         let action = ActionId { journal: JournalId(journal), seq: Seq(5) };
-        Kind::Outcome(Box::new(Outcome { subject: subject.clone(), action, result, maybe_twice: true }))
+        let subject = subject.clone();
+        Kind::Outcome(Box::new(Outcome { subject, action, result, maybe_twice: true, tries: None }))
     };
     let command = |verb| {
         let (actor, reason) = ("root".into(), "why".into());

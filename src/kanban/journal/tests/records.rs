@@ -70,6 +70,7 @@ fn kind() -> impl Strategy<Value = Kind> {
             action: ActionId { journal: JournalId(action % 3), seq: Seq(action) },
             result,
             maybe_twice,
+            tries: maybe_twice.then(|| crate::event::Tries::new("{\"count\":1}".into()).unwrap()),
         }))
     });
     let timer = (subject(), 0usize..4, any::<u64>()).prop_map(|(subject, kind, armed)| {
