@@ -50,6 +50,7 @@
 #[path = ""]
 mod inside {
     // Words: pure; no I/O, clock, randomness or threads.
+    pub mod alert;
     pub mod case;
     pub mod codec;
     pub mod event;

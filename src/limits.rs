@@ -512,6 +512,11 @@ pub const FACTS_BYTES_MAX: usize = 2048;
 /// What it shows of one text, list or object among them, in bytes.
 pub const FACT_BYTES_MAX: usize = 256;
 
+/// An alarm as the journal keeps it, in bytes of JSON: a few texts of [`REASON_BYTES_MAX`], each byte of which may be escaped.
+pub const ALARM_BYTES_MAX: usize = 64 * 1024;
+/// Alerts that are listed in one notification; how many there are is said beside them.
+pub const NOTICE_ALERTS_MAX: usize = 20;
+
 /// Viewers that may look at signals at once (`gemba tap`), and what waits for one of them; a signal that waits keeps its request's body.
 pub const TAPS_MAX: usize = 4;
 pub const TAP_LANE: usize = 64;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 42] = [
+const MAY_KNOW: [(&str, &[&str]); 43] = [
     ("limits", &[]),
     ("trace", &[]),
     ("codec", &[]),
@@ -22,6 +22,7 @@ const MAY_KNOW: [(&str, &[&str]); 42] = [
     ("sharing", &["ids", "signal", "limits"]),
     ("receipt", &["ids", "signal", "codec", "trace", "variants"]),
     ("proof", &[]),
+    ("alert", &["expression", "ids", "limits", "variants"]),
     ("case", &["event", "variants"]),
     ("view", &["signal"]),
     ("tapped", &["receipt"]),
@@ -69,6 +70,7 @@ const MAY_KNOW: [(&str, &[&str]); 42] = [
 
 /// What a layer may know: words and ground, never another layer.
 const LINE: &[&str] = &[
+    "alert",
     "limits",
     "codec",
     "variants",

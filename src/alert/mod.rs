@@ -1,0 +1,16 @@
+//! What people are told of, in the words that stages, channels and operators share, and the machine that says when whom.
+//!
+//! A *cause* holds or is over: a rule that fired, a breaker that opened, a node whose disk is nearly full. Whoever sees it writes an
+//! [`Alarm`] into the journal. [`Alerts`] is the one machine of a node that reads alarms: it opens, groups, notifies,
+//! escalates and resolves. It is pure; time, operators' orders and what became of notifications are alarms like any other, so a
+//! restart loses no resolve and sends no page twice (promises P2, P8).
+
+mod alarm;
+mod cause;
+mod notice;
+mod routes;
+
+pub use alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder};
+pub use cause::{AlertCause, AlertId, CauseKind, Importance, NotAnAlertId};
+pub use notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
+pub use routes::{AlertFilter, AlertRoute, GroupBy, QuietHours, RouteSource, Routes, RoutesSource};
