@@ -376,6 +376,9 @@ pub const ACTION_PAUSE: Duration = Duration::from_millis(250);
 pub const ACTION_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a target's reply that are read, so that its connection can be used again.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a reply that are kept: receivers of notifications name an error, or what they made, in a few hundred.
+pub const REPLY_KEPT_BYTES_MAX: usize = 4096;
+const _: () = assert!(REPLY_KEPT_BYTES_MAX <= REPLY_BYTES_MAX);
 /// Calls of one target under way at a time.
 pub const TARGET_CALLS_MAX: usize = 16;
 /// Lines of one `log` action under way at a time: they share one write.
@@ -516,6 +519,46 @@ pub const FACT_BYTES_MAX: usize = 256;
 pub const ALARM_BYTES_MAX: usize = 64 * 1024;
 /// Alerts that are listed in one notification; how many there are is said beside them.
 pub const NOTICE_ALERTS_MAX: usize = 20;
+
+// Channels of notifications.
+
+/// Notifications that wait for one channel, each with its listed alerts: with more, those that are alike become one. There are nine
+/// kinds of likeness, so this bound is reached by none that cannot be kept.
+pub const CHANNEL_WAITING_MAX: usize = 64;
+/// The same of text messages, of which an hour has eleven.
+pub const CHANNEL_SMS_WAITING_MAX: usize = 9;
+const _: () = assert!(CHANNEL_SMS_WAITING_MAX <= CHANNEL_WAITING_MAX && CHANNEL_SMS_WAITING_MAX >= 9);
+/// Notifications of one channel that have no end yet, those that became part of another one included: a name each. What comes beyond
+/// them fails at once.
+pub const CHANNEL_NAMES_MAX: usize = 16_384;
+/// One try of a notification. A mail server may look at its sender for some seconds before it greets him.
+pub const CHANNEL_TRY: Duration = Duration::from_secs(30);
+/// The pause after the first failure of a channel doubles up to the longest, which is what PagerDuty asks for.
+pub const CHANNEL_PAUSE: Duration = Duration::from_secs(1);
+pub const CHANNEL_PAUSE_MAX: Duration = Duration::from_mins(5);
+/// A receiver may ask for a pause of at most this: it decides when it is asked again, not whether.
+pub const CHANNEL_RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+/// Lines of a reply of a mail server, and bytes of one of them (RFC 5321, 4.5.3.1.5, has 512).
+pub const SMTP_REPLY_LINES_MAX: usize = 64;
+pub const SMTP_LINE_BYTES_MAX: usize = 2048;
+/// Characters of the summary of an event of PagerDuty; with more it is refused.
+pub const PAGERDUTY_SUMMARY_CHARS: usize = 1024;
+/// Bytes of its details: an event may have 512 KB, and nobody reads so much at night.
+pub const PAGERDUTY_DETAILS_BYTES: usize = 64 * 1024;
+/// Characters of a section of a message of Slack, sections, and characters of all of them: it refuses messages of a little more than
+/// 13,000, far below the limits that it names.
+pub const SLACK_SECTION_CHARS: usize = 3000;
+pub const SLACK_SECTIONS: usize = 10;
+pub const SLACK_CHARS: usize = 12_000;
+/// Characters of the text beside them, which is shown in lists and where the sections are refused.
+pub const SLACK_TEXT_CHARS: usize = 3000;
+/// Units of one segment of a text message, in the alphabet of GSM and in UCS-2.
+pub const SMS_GSM_SEPTETS: usize = 160;
+pub const SMS_UCS2_UNITS: usize = 70;
+/// Characters of the subject of a mail.
+pub const MAIL_SUBJECT_CHARS: usize = 200;
+/// Lines that wait to be appended to the file of a channel.
+pub const CHANNEL_FILE_LINES_MAX: usize = 16;
 
 /// Viewers that may look at signals at once (`gemba tap`), and what waits for one of them; a signal that waits keeps its request's body.
 pub const TAPS_MAX: usize = 4;

@@ -12,6 +12,7 @@ use crate::jidoka::action::webhook::Endpoint;
 use crate::jidoka::action::{Bounds, Kind, Target, Targets};
 use crate::limits::CA_BYTES_MAX;
 use crate::net::amqp;
+use crate::net::caller::CallTarget;
 use crate::net::tls::{self, TlsError};
 use crate::signature::Signer;
 
@@ -41,14 +42,14 @@ fn endpoint(webhook: &Webhook, action: &Action, secrets: &Secrets) -> Result<End
         ConfigError::new(&webhook.secret.place, format!("action `{name}`: {why}"))
             .hint(webhook.secret.advice())
     })?;
-    Ok(Endpoint {
+    let to = CallTarget {
         url: webhook.url.clone(),
-        signer,
         tls: (webhook.url.scheme_str() == Some("https"))
             .then(|| trusting(webhook.ca_file.as_ref(), &format!("action `{name}`"), place, tls::HTTP))
             .transpose()?,
         allow_private: webhook.allow_private,
-    })
+    };
+    Ok(Endpoint { to, signer })
 }
 
 fn trusting(

@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::answer::Answer;
 use super::{Duplex, egress, tls};
@@ -89,33 +90,59 @@ impl Connector {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let addresses = resolve(host, port).await?;
-        if !self.allow_private {
-            // A name that leads inside and outside is a mistake or an attack: nothing of it is called.
-            for address in &addresses {
-                let address = address.ip();
-                if let Some(kind) = egress::refused(address) {
-                    return Err(ConnectError::Refused { address, kind });
-                }
-            }
-        }
-        let stream = first_of(&addresses, until).await?;
-        // A body follows its head at once.
-        let _as_it_is = stream.set_nodelay(true);
+        let stream = connect((host, port), self.allow_private, until).await?;
         if !secure {
             return Ok(Stream::new(Box::new(stream), false));
         }
         let config = self.tls.ok_or(ConnectError::Tls(io::ErrorKind::Unsupported))?;
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
-        let stream = TlsConnector::from(config).connect(name, stream).await;
-        let stream = stream.map_err(|error| {
-            tls::tell_of_failure(host, &error);
-            untrusted(&error)
-        })?;
-        tls::tell_of_handshake(host, stream.get_ref().1);
+        let stream = encrypt(config, host, stream).await?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
         Ok(Stream::new(Box::new(stream), h2))
     }
+}
+
+/// A connection to one address of a host, each of which may be called.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn connect(
+    (host, port): (&str, u16),
+    allow_private: bool,
+    until: Instant,
+) -> Result<TcpStream, ConnectError> {
+    let addresses = resolve(host, port).await?;
+    if !allow_private {
+        // A name that leads inside and outside is a mistake or an attack: nothing of it is called.
+        for address in &addresses {
+            let address = address.ip();
+            if let Some(kind) = egress::refused(address) {
+                return Err(ConnectError::Refused { address, kind });
+            }
+        }
+    }
+    let stream = first_of(&addresses, until).await?;
+    // A body follows its head at once.
+    let _as_it_is = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// TLS over a connection to `host`, whose certificate must name it.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn encrypt(
+    config: Arc<ClientConfig>,
+    host: &str,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
+    let stream = TlsConnector::from(config).connect(name, stream).await;
+    let stream = stream.map_err(|error| {
+        tls::tell_of_failure(host, &error);
+        untrusted(&error)
+    })?;
+    tls::tell_of_handshake(host, stream.get_ref().1);
+    Ok(stream)
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {

@@ -4,6 +4,7 @@ pub mod address;
 pub mod amqp;
 pub mod answer;
 pub mod backoff;
+pub mod caller;
 pub mod certificate;
 pub mod client;
 pub mod client_tls;
@@ -16,6 +17,8 @@ pub mod otlp;
 pub mod plane;
 pub mod post;
 pub mod problem;
+pub mod retry;
+pub mod smtp;
 pub mod strict;
 pub mod tls;
 

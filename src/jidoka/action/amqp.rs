@@ -18,10 +18,11 @@ use tokio::time::Instant;
 
 use super::carry::{Carry, Trying};
 use super::payload;
-use super::retry::{self, Miss};
+use super::retry;
 use crate::jidoka::governor::ActionRequest;
 use crate::limits::ACTION_TOTAL;
 use crate::net::amqp::{self, Broker, said};
+use crate::net::retry::Miss;
 use crate::trace::TraceContext;
 
 /// Where a message is published.

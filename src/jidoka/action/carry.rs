@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
-use super::retry::Miss;
 use crate::jidoka::governor::ActionRequest;
+use crate::net::retry::Miss;
 use crate::trace::TraceContext;
 
 /// One try.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::carry::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::queue::{Queue, Waiting};
-use super::retry::{self, Miss};
+use super::retry;
 use super::tally::TargetTally;
 use super::trail::Trail;
 use super::tries::Tried;
@@ -26,6 +26,7 @@ use crate::event::{Failure, Outcome, Subject, Tries};
 use crate::jidoka::governor::ActionRequest;
 use crate::kaizen::Tracer;
 use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX};
+use crate::net::retry::Miss;
 use crate::trace::TraceContext;
 
 /// Carries out orders, each on its target.

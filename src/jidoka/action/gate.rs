@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::breaker::Breaker;
-use super::retry;
+use crate::net::retry::part;
 
 /// When a gate shuts, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Gate {
         let shut = self.breaker.failure(self.bounds.failures);
         if shut {
             self.era += 1;
-            self.probe_at = now + self.bounds.reset + retry::part(self.bounds.reset / 10, random);
+            self.probe_at = now + self.bounds.reset + part(self.bounds.reset / 10, random);
         }
         shut
     }

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::carry::{Carry, Trying};
 use super::payload;
-use super::retry::Miss;
 use crate::jidoka::governor::ActionRequest;
 use crate::limits::LOG_LINES_MAX;
+use crate::net::retry::Miss;
 use crate::trace::TraceContext;
 
 struct Line {

@@ -1,11 +1,11 @@
 //! What the trace of an action says: the action, and each of its tries. It is told when the action has ended, so that one which
 //! failed is told of although its signal was not chosen.
 
-use super::retry::Miss;
 use crate::clock::{self, Instant};
 use crate::event::Failure;
 use crate::jidoka::governor::ActionRequest;
 use crate::kaizen::{Span, SpanName, Tracer};
+use crate::net::retry::Miss;
 use crate::trace::TraceContext;
 
 /// The tries of one action so far.

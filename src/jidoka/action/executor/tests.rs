@@ -10,6 +10,7 @@ use super::super::carry::Trying;
 use super::super::payload::tests::{SIGNAL, order};
 use super::*;
 use crate::limits::TARGET_WAITING_MAX;
+use crate::net::retry::judge;
 
 const BOUNDS: Bounds = Bounds { failures: 5, reset: Duration::from_mins(1) };
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,8 +62,8 @@ impl Carry for Scripted {
             let _counted = Counted(&self.under_way);
             let now = std::time::SystemTime::UNIX_EPOCH;
             match self.script[number.min(self.script.len() - 1)] {
-                Does::Answer(status) => retry::judge(status, None, now),
-                Does::AskFor(time) => retry::judge(429, Some(&time.as_secs().to_string()), now),
+                Does::Answer(status) => judge(status, None, now),
+                Does::AskFor(time) => judge(429, Some(&time.as_secs().to_string()), now),
                 Does::Hang => std::future::pending().await,
                 Does::AnswerAfter(time) => {
                     tokio::time::sleep(time).await;
