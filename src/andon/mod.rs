@@ -2,5 +2,6 @@
 //! audit file that follows it.
 
 pub mod audit;
+pub mod channel;
 pub mod log;
 pub mod stage;

@@ -27,7 +27,9 @@ impl Backoff {
     }
 }
 
-fn pause_between((first, most): (Duration, Duration), failed: u32, random: u64) -> Duration {
+/// Before what failed so often is tried again: the first pause, doubled each time up to the longest.
+#[must_use]
+pub fn pause_between((first, most): (Duration, Duration), failed: u32, random: u64) -> Duration {
     let longest = first.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(most);
     let drawn = ((longest.as_micros() / 2) * u128::from(random)) >> u64::BITS;
     longest / 2 + Duration::from_micros(u64::try_from(drawn).unwrap_or(u64::MAX))

@@ -1,0 +1,161 @@
+//! `alertmanager`: alerts of a group, to every member of a cluster of Alertmanager (API version 2). A member that has them is not
+//! told again when another one has to be. An alert that is firing ends there by itself unless it is told again, which the group's
+//! repetition does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hyper::header::{self, HeaderValue};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::delivery::{Deliver, Delivered, Delivering, Delivery};
+use super::http::{ChannelCaller, JSON, judge};
+use super::text::{link, plain, time};
+use crate::alert::{ListedAlert, Notice};
+use crate::ids::UnixMillis;
+use crate::net::caller::CallTarget;
+
+/// A cluster of Alertmanager.
+#[derive(Clone)]
+pub struct Alertmanager {
+    /// Each member, with the path `/api/v2/alerts`.
+    pub members: Vec<CallTarget>,
+    pub authorization: Option<HeaderValue>,
+    /// How often a group that is firing is told again.
+    pub repeat: Duration,
+}
+
+impl std::fmt::Debug for Alertmanager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Alertmanager").field("repeat", &self.repeat).finish_non_exhaustive()
+    }
+}
+
+pub struct AlertmanagerChannel {
+    members: Vec<ChannelCaller>,
+    authorization: Option<HeaderValue>,
+    repeat: Duration,
+    board: Option<Box<str>>,
+}
+
+impl AlertmanagerChannel {
+    pub fn new(configured: &Alertmanager, board: Option<Box<str>>) -> Self {
+        let members = configured.members.iter().map(ChannelCaller::new).collect();
+        let Alertmanager { authorization, repeat, .. } = configured.clone();
+        Self { members, authorization, repeat, board }
+    }
+}
+
+impl Deliver for AlertmanagerChannel {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a> {
+        Box::pin(async move {
+            let body = alerts(&delivery.notice, self.repeat, self.board.as_deref()).to_string();
+            let mut missed = None;
+            for (number, member) in self.members.iter().enumerate() {
+                let part = format!("member {number}");
+                if delivery.is_finished(&part) {
+                    continue;
+                }
+                let headers = self.authorization.iter().map(|value| (header::AUTHORIZATION, value.clone()));
+                // A member that hangs leaves time for those after it.
+                let left = until.saturating_duration_since(Instant::now());
+                let share = left / u32::try_from(self.members.len() - number).unwrap_or(u32::MAX);
+                let by = Instant::now() + share;
+                let replied = member.post(None, JSON, headers.collect(), body.clone().into_bytes(), by).await;
+                let told = replied.map_err(|error| error.miss).and_then(|replied| judge(&replied, "", &[]));
+                match told {
+                    Ok(()) => delivery.finish(&part),
+                    Err(miss) => missed = Some(miss),
+                }
+            }
+            missed.map_or_else(|| Ok(Delivered::once()), Err)
+        })
+    }
+}
+
+/// The shortest time for which an alert is firing there: Alertmanager's own `resolve_timeout`.
+const FIRING_MIN: Duration = Duration::from_mins(5);
+
+fn alerts(notice: &Notice, repeat: Duration, board: Option<&str>) -> Value {
+    let span = repeat.saturating_mul(2).max(FIRING_MIN);
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let end = UnixMillis(notice.time.0.saturating_add(span));
+    let alerts = notice.alerts.iter().map(|alert| {
+        let mut shown = json!({
+            "labels": labels(alert, &notice.node),
+            "annotations": annotations(alert),
+            "startsAt": time(alert.since),
+            "endsAt": time(alert.ended.unwrap_or(end)),
+        });
+        if let Some(url) = link(board, alert.id) {
+            shown["generatorURL"] = url.into();
+        }
+        shown
+    });
+    alerts.collect()
+}
+
+/// What makes it the same alert: nothing that changes while it is open, and no label without a value.
+pub fn labels(alert: &ListedAlert, node: &str) -> BTreeMap<&'static str, String> {
+    let mut labels = BTreeMap::new();
+    let mut add = |name, value: &str| {
+        if !value.is_empty() {
+            labels.insert(name, plain(value));
+        }
+    };
+    add("alertname", alert.kind.into());
+    add("severity", alert.importance.into());
+    add("name", &alert.name);
+    if alert.kind.is_of_node() {
+        add("node", node);
+    }
+    let others = [
+        ("tenant", &alert.tenant),
+        ("sku", &alert.sku),
+        ("source", &alert.source),
+        ("assurance", &alert.assurance),
+        ("owner", &alert.owner),
+        ("target", &alert.target),
+    ];
+    for (name, value) in others {
+        add(name, value.as_deref().unwrap_or_default());
+    }
+    labels
+}
+
+pub fn annotations(alert: &ListedAlert) -> Value {
+    let mut annotations = json!({ "summary": plain(&alert.message), "receipt": &*alert.receipt });
+    if alert.members > 0 {
+        annotations["governors"] = alert.members.to_string().into();
+    }
+    if let Some(signal) = &alert.signal {
+        annotations["signal"] = plain(signal).into();
+    }
+    annotations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::notice;
+    use super::*;
+
+    #[test]
+    fn alerts_have_the_form_of_version_2() {
+        let mut notice = notice("disk", 2);
+        notice.alerts[1].ended = Some(UnixMillis(1_800_000_060_000));
+        let alerts = alerts(&notice, Duration::from_hours(4), Some("https://gemba.example.com"));
+        let golden = include_str!("golden/alertmanager.json");
+        assert_eq!(alerts, serde_json::from_str::<Value>(golden).unwrap(), "{alerts:#}");
+    }
+
+    #[test]
+    fn a_firing_alert_outlives_its_repetition() {
+        let notice = notice("disk", 1);
+        for (repeat, minutes) in [(1, 5), (2, 5), (240, 480)] {
+            let alerts = alerts(&notice, Duration::from_mins(repeat), None);
+            let expected = time(UnixMillis(notice.time.0 + minutes * 60_000));
+            assert_eq!(alerts[0]["endsAt"], expected.as_str());
+        }
+    }
+}

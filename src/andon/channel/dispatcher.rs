@@ -1,0 +1,449 @@
+//! Takes notices at once, and has each channel deliver its own by a task of its own.
+//!
+//! A channel that fails is asked again after a pause that doubles, by one try at a time; each notice has such a pause, too, so that
+//! one which a receiver cannot take does not keep others from it. What a receiver asks for by `Retry-After` holds for the whole
+//! channel, and is no failure.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Datelike as _};
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::delivery::{Deliver, Delivered, Delivery};
+use super::queue::{Queue, Waiting};
+use super::rate::{Rate, RateLimit};
+use super::settings::{Channel, Channels};
+use crate::alert::{Alarm, Notice, NoticeId};
+use crate::clock;
+use crate::limits::{
+    CHANNEL_NAMES_MAX, CHANNEL_PAUSE, CHANNEL_PAUSE_MAX, CHANNEL_RETRY_AFTER_MAX, CHANNEL_TRY,
+};
+use crate::net::backoff::pause_between;
+use crate::net::retry::Miss;
+
+/// Delivers notices until it is dropped.
+pub struct Dispatcher {
+    random: fn() -> u64,
+    lanes: Vec<Rc<Lane>>,
+    tasks: JoinSet<()>,
+    ended: Rc<Ended>,
+}
+
+/// A channel as it is configured, and how it delivers.
+pub struct EquippedChannel {
+    pub name: Arc<str>,
+    pub deliver: Rc<dyn Deliver>,
+    pub rate: RateLimit,
+    pub waiting_max: usize,
+    pub give_up: Duration,
+}
+
+/// What others may see of a channel.
+#[derive(Debug)]
+pub struct ChannelWatch {
+    pub name: Arc<str>,
+    waiting: Cell<usize>,
+    sent: Cell<u64>,
+    failed: Cell<u64>,
+    rate_limited: Cell<u64>,
+    breaker: Cell<u8>,
+}
+
+impl ChannelWatch {
+    /// Notices without an end.
+    pub fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
+
+    /// Notices that were delivered.
+    pub fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    /// Notices that failed, or were replaced by newer ones.
+    pub fn failed(&self) -> u64 {
+        self.failed.get()
+    }
+
+    /// How often the receiver asked for a pause.
+    pub fn rate_limited(&self) -> u64 {
+        self.rate_limited.get()
+    }
+
+    /// 0 healthy, 1 it failed and is tried, 2 it failed and is left alone.
+    pub fn breaker(&self) -> u8 {
+        self.breaker.get()
+    }
+}
+
+/// What became of notices, until it is taken.
+#[derive(Default)]
+struct Ended {
+    alarms: RefCell<VecDeque<Alarm>>,
+    news: Notify,
+}
+
+impl Ended {
+    fn push(&self, notice: NoticeId, tries: u32, result: Result<Option<String>, &str>) {
+        let (failed, reference) = match result {
+            Ok(reference) => (None, reference.map(Into::into)),
+            Err(why) => (Some(why.into()), None),
+        };
+        self.alarms.borrow_mut().push_back(Alarm::Notified { notice, failed, reference, tries });
+        self.news.notify_one();
+    }
+}
+
+/// A channel and what waits for it.
+struct Lane {
+    watch: Rc<ChannelWatch>,
+    ended: Rc<Ended>,
+    random: fn() -> u64,
+    deliver: RefCell<Rc<dyn Deliver>>,
+    queue: RefCell<Queue>,
+    rate: RefCell<Rate>,
+    give_up: Cell<Duration>,
+    /// Tries that failed in a row.
+    failing: Cell<u32>,
+    /// No try is made before this.
+    pause_until: Cell<Instant>,
+    /// Notices that are being tried.
+    trying: Cell<usize>,
+    is_configured: Cell<bool>,
+    changed: Notify,
+}
+
+/// A channel that failed so often in a row was away; one that failed less often may have been sent what it cannot take.
+const OUTAGE_TRIES: u32 = 3;
+
+/// What a channel does next.
+enum Turn {
+    Try(Box<Waiting>),
+    Wait(Option<Instant>),
+    Over,
+}
+
+impl Dispatcher {
+    /// Must be made and used on a runtime whose tasks are local.
+    pub fn new(random: fn() -> u64) -> Self {
+        Self { random, lanes: Vec::new(), tasks: JoinSet::new(), ended: Rc::default() }
+    }
+
+    /// Goes on with these channels. One that was there keeps its queue; a try that is under way ends as it began. One that is left out
+    /// takes no new notices.
+    pub fn equip(&mut self, channels: &Channels) {
+        let board = channels.external_url.as_deref();
+        let equipped = channels.channels.iter().map(|channel| {
+            let Channel { name, kind, rate, give_up } = channel;
+            EquippedChannel {
+                name: Arc::clone(name),
+                deliver: kind.deliverer(board),
+                rate: rate.clone(),
+                waiting_max: kind.waiting_max(),
+                give_up: *give_up,
+            }
+        });
+        self.equip_with(equipped.collect());
+    }
+
+    fn equip_with(&mut self, channels: Vec<EquippedChannel>) {
+        self.lanes.retain(|lane| !lane.is_over());
+        for lane in &self.lanes {
+            lane.is_configured.set(false);
+        }
+        for channel in channels {
+            match self.lanes.iter().find(|lane| lane.watch.name == channel.name) {
+                Some(lane) => lane.equip(channel),
+                None => self.start(channel),
+            }
+        }
+        for lane in &self.lanes {
+            lane.changed.notify_one();
+        }
+    }
+
+    fn start(&mut self, channel: EquippedChannel) {
+        let EquippedChannel { name, deliver, rate, waiting_max, give_up } = channel;
+        let watch = ChannelWatch {
+            name,
+            waiting: Cell::new(0),
+            sent: Cell::new(0),
+            failed: Cell::new(0),
+            rate_limited: Cell::new(0),
+            breaker: Cell::new(0),
+        };
+        let lane = Rc::new(Lane {
+            watch: Rc::new(watch),
+            ended: Rc::clone(&self.ended),
+            random: self.random,
+            deliver: RefCell::new(deliver),
+            queue: RefCell::new(Queue::new(waiting_max)),
+            rate: RefCell::new(Rate::new(rate)),
+            give_up: Cell::new(give_up),
+            failing: Cell::new(0),
+            pause_until: Cell::new(Instant::now()),
+            trying: Cell::new(0),
+            is_configured: Cell::new(true),
+            changed: Notify::new(),
+        });
+        self.lanes.push(Rc::clone(&lane));
+        self.tasks.spawn_local(lane.run());
+    }
+
+    /// Takes a notice. Its end comes from [`Dispatcher::next`] or [`Dispatcher::ended`].
+    pub fn submit(&mut self, notice: Notice) {
+        let named = |lane: &&Rc<Lane>| lane.is_configured.get() && *lane.watch.name == *notice.id.channel;
+        let Some(lane) = self.lanes.iter().find(named) else {
+            let why = format!("no channel `{}` is configured", notice.id.channel);
+            return self.ended.push(notice.id, 0, Err(&why));
+        };
+        lane.take(notice);
+    }
+
+    /// An end that is there already.
+    pub fn ended(&mut self) -> Option<Alarm> {
+        while let Some(joined) = self.tasks.try_join_next() {
+            checked(joined);
+        }
+        self.ended.alarms.borrow_mut().pop_front()
+    }
+
+    /// The next end; never, while nothing is under way. May be given up at any time.
+    pub async fn next(&mut self) -> Alarm {
+        loop {
+            if let Some(alarm) = self.ended() {
+                return alarm;
+            }
+            tokio::select! {
+                () = self.ended.news.notified() => {}
+                Some(joined) = self.tasks.join_next() => checked(joined),
+            }
+        }
+    }
+
+    /// Notices that have no end yet, and ends that nobody took.
+    pub fn under_way(&self) -> usize {
+        let without: usize = self.lanes.iter().map(|lane| lane.names()).sum();
+        without + self.ended.alarms.borrow().len()
+    }
+
+    /// What others may see of the channels that are configured.
+    pub fn watches(&self) -> Vec<Rc<ChannelWatch>> {
+        let configured = self.lanes.iter().filter(|lane| lane.is_configured.get());
+        configured.map(|lane| Rc::clone(&lane.watch)).collect()
+    }
+}
+
+/// A mistake of ours ends the runtime, and the supervisor takes the line up again.
+fn checked(joined: Result<(), JoinError>) {
+    if let Err(error) = joined
+        && error.is_panic()
+    {
+        resume_unwind(error.into_panic());
+    }
+}
+
+/// The calendar month in UTC.
+fn month() -> u32 {
+    let wall = i64::try_from(clock::wall().0).ok().and_then(DateTime::from_timestamp_millis);
+    let wall = wall.unwrap_or_default();
+    wall.year().unsigned_abs() * 12 + wall.month0()
+}
+
+impl Lane {
+    fn equip(&self, channel: EquippedChannel) {
+        let EquippedChannel { name: _, deliver, rate, waiting_max, give_up } = channel;
+        self.deliver.replace(deliver);
+        self.rate.borrow_mut().limit(rate);
+        self.queue.borrow_mut().bound(waiting_max);
+        self.give_up.set(give_up);
+        // It may be better now.
+        self.pause_until.set(Instant::now());
+        self.is_configured.set(true);
+    }
+
+    fn names(&self) -> usize {
+        self.queue.borrow().names() + self.trying.get()
+    }
+
+    fn is_over(&self) -> bool {
+        !self.is_configured.get() && self.names() == 0
+    }
+
+    fn take(&self, notice: Notice) {
+        let now = Instant::now();
+        if self.names() >= CHANNEL_NAMES_MAX {
+            let why = format!("its channel has {CHANNEL_NAMES_MAX} notifications without an end already");
+            self.end([notice.id], 0, &Err(&why));
+            return;
+        }
+        // After a restart it has what was left to it, and a try in any case.
+        let age = Duration::from_millis(clock::wall().0.saturating_sub(notice.time.0));
+        let left = self.give_up.get().saturating_sub(age).max(CHANNEL_PAUSE_MAX);
+        let replaced = self.queue.borrow_mut().push(Delivery::new(notice), now + left, now);
+        if let Some(replaced) = replaced {
+            self.replaced(replaced);
+        }
+        self.seen();
+        self.changed.notify_one();
+    }
+
+    fn replaced(&self, waiting: Waiting) {
+        self.end(waiting.delivery.covers, waiting.tries, &Err("replaced by a newer one"));
+    }
+
+    fn end(
+        &self,
+        notices: impl IntoIterator<Item = NoticeId>,
+        tries: u32,
+        result: &Result<Option<String>, &str>,
+    ) {
+        let count = if result.is_ok() { &self.watch.sent } else { &self.watch.failed };
+        for notice in notices {
+            count.set(count.get() + 1);
+            self.ended.push(notice, tries, result.clone());
+        }
+    }
+
+    fn seen(&self) {
+        self.watch.waiting.set(self.names());
+        let failing = self.failing.get() > 0;
+        let trying = self.trying.get() > 0;
+        self.watch.breaker.set(if !failing {
+            0
+        } else if trying {
+            1
+        } else {
+            2
+        });
+    }
+
+    async fn run(self: Rc<Self>) {
+        loop {
+            let turn = self.turn(Instant::now());
+            self.seen();
+            match turn {
+                Turn::Over => return,
+                Turn::Wait(None) => self.changed.notified().await,
+                Turn::Wait(Some(until)) => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = sleep_until(until) => {}
+                },
+                Turn::Try(mut waiting) => {
+                    let deliver = Rc::clone(&self.deliver.borrow());
+                    let until = Instant::now() + CHANNEL_TRY;
+                    let trying = deliver.deliver(&mut waiting.delivery, until);
+                    // One that knows its result by then is heard first.
+                    let result = timeout_at(until + Duration::from_secs(1), trying).await;
+                    let late = || Miss::again(format!("no answer within {} s", CHANNEL_TRY.as_secs()));
+                    let result = result.unwrap_or_else(|_| Err(late()));
+                    self.trying.set(0);
+                    self.land(*waiting, result, Instant::now());
+                }
+            }
+        }
+    }
+
+    fn turn(&self, now: Instant) -> Turn {
+        let mut queue = self.queue.borrow_mut();
+        while let Some(late) = queue.overdue(now) {
+            let why = late.why.map_or_else(
+                || "given up before its turn came".to_owned(),
+                |why| format!("given up after {} tries: {why}", late.tries),
+            );
+            self.end(late.delivery.covers, late.tries, &Err(&why));
+        }
+        if queue.is_empty() {
+            return if self.is_configured.get() { Turn::Wait(None) } else { Turn::Over };
+        }
+        if !self.rate.borrow().has_month(month()) {
+            let why = "the messages of this month are used up";
+            while let Some(waiting) = queue.pop(now, false) {
+                self.end(waiting.delivery.covers, waiting.tries, &Err(why));
+            }
+        }
+        let free = self.rate.borrow().free_at(now).max(Some(self.pause_until.get()).filter(|at| *at > now));
+        let is_failing = self.failing.get() > 0;
+        let ready = if free.is_none() { queue.pop(now, is_failing) } else { None };
+        if let Some(waiting) = ready {
+            self.trying.set(waiting.covers().len());
+            return Turn::Try(Box::new(waiting));
+        }
+        let due = queue.due_at().max(free);
+        Turn::Wait(due.into_iter().chain(queue.ends_at()).min())
+    }
+
+    /// A try ended.
+    fn land(&self, mut waiting: Waiting, result: Result<Delivered, Miss>, now: Instant) {
+        waiting.tries += 1;
+        let miss = match result {
+            Ok(Delivered { reference, calls, messages }) => {
+                self.works(now);
+                self.rate.borrow_mut().sent(calls, messages, now, month());
+                // A digest is nobody's first message.
+                let reference = reference.filter(|_| !waiting.delivery.is_digest());
+                return self.end(waiting.delivery.covers, waiting.tries, &Ok(reference));
+            }
+            Err(miss) => miss,
+        };
+        match miss {
+            Miss::Refused { why } => {
+                self.works(now);
+                self.end(waiting.delivery.covers, waiting.tries, &Err(&why));
+            }
+            Miss::Final { why } => {
+                self.fails(&why, now);
+                self.end(waiting.delivery.covers, waiting.tries, &Err(&why));
+            }
+            Miss::Again { why, after } => {
+                if let Some(after) = after {
+                    self.watch.rate_limited.set(self.watch.rate_limited.get() + 1);
+                    self.pause_until.set(now + after.min(CHANNEL_RETRY_AFTER_MAX));
+                } else {
+                    self.fails(&why, now);
+                    waiting.not_before = now + self.pause(waiting.tries);
+                }
+                waiting.why = Some(why);
+                let replaced = self.queue.borrow_mut().put_back(waiting);
+                if let Some(replaced) = replaced {
+                    self.replaced(replaced);
+                }
+            }
+        }
+    }
+
+    fn pause(&self, failed: u32) -> Duration {
+        pause_between((CHANNEL_PAUSE, CHANNEL_PAUSE_MAX), failed, (self.random)())
+    }
+
+    fn fails(&self, why: &str, now: Instant) {
+        let failing = self.failing.get().saturating_add(1);
+        self.failing.set(failing);
+        self.pause_until.set(now + self.pause(failing));
+        if failing == 1 {
+            let channel = &*self.watch.name;
+            tracing::warn!(target: "gemba::andon", channel, reason = why, "a channel of notifications fails");
+        }
+    }
+
+    fn works(&self, now: Instant) {
+        let failed = self.failing.replace(0);
+        if failed >= OUTAGE_TRIES {
+            self.queue.borrow_mut().hurry(now);
+        }
+        if failed > 0 {
+            let channel = &*self.watch.name;
+            tracing::info!(target: "gemba::andon", channel, "a channel of notifications works again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Channels as they are configured. Secrets are values that print nothing.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::alertmanager::{Alertmanager, AlertmanagerChannel};
+use super::delivery::Deliver;
+use super::email::{Email, EmailChannel};
+use super::file::{AlertFile, FileChannel};
+use super::log::LogChannel;
+use super::pagerduty::{PagerDuty, PagerDutyChannel};
+use super::rate::RateLimit;
+use super::slack::{Slack, SlackChannel};
+use super::sms::{Sms, SmsChannel};
+use super::webhook::{AlertWebhook, WebhookChannel};
+use crate::limits::{CHANNEL_SMS_WAITING_MAX, CHANNEL_WAITING_MAX};
+
+/// Everything that people are told by.
+#[derive(Clone, Debug, Default)]
+pub struct Channels {
+    pub channels: Vec<Channel>,
+    /// Base of the board's address, for links.
+    pub external_url: Option<Box<str>>,
+}
+
+/// A way to tell people.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub name: Arc<str>,
+    pub kind: ChannelKind,
+    pub rate: RateLimit,
+    /// A notice that could not be delivered by then has failed.
+    pub give_up: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub enum ChannelKind {
+    PagerDuty(PagerDuty),
+    Slack(Slack),
+    Email(Email),
+    Sms(Sms),
+    Webhook(AlertWebhook),
+    Alertmanager(Alertmanager),
+    /// A line of the node's own log.
+    Log,
+    File(AlertFile),
+}
+
+impl ChannelKind {
+    /// Notices that may wait before they become one.
+    #[must_use]
+    pub fn waiting_max(&self) -> usize {
+        match self {
+            Self::Sms(_) => CHANNEL_SMS_WAITING_MAX,
+            Self::PagerDuty(_)
+            | Self::Slack(_)
+            | Self::Email(_)
+            | Self::Webhook(_)
+            | Self::Alertmanager(_)
+            | Self::Log
+            | Self::File(_) => CHANNEL_WAITING_MAX,
+        }
+    }
+
+    /// How it delivers.
+    pub fn deliverer(&self, board: Option<&str>) -> Rc<dyn Deliver> {
+        let board = board.map(Into::into);
+        match self {
+            Self::PagerDuty(configured) => Rc::new(PagerDutyChannel::new(configured, board)),
+            Self::Slack(configured) => Rc::new(SlackChannel::new(configured, board)),
+            Self::Email(configured) => Rc::new(EmailChannel::new(configured, board)),
+            Self::Sms(configured) => Rc::new(SmsChannel::new(configured)),
+            Self::Webhook(configured) => Rc::new(WebhookChannel::new(configured, board)),
+            Self::Alertmanager(configured) => Rc::new(AlertmanagerChannel::new(configured, board)),
+            Self::Log => Rc::new(LogChannel),
+            Self::File(configured) => Rc::new(FileChannel::new(configured, board)),
+        }
+    }
+}

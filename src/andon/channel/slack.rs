@@ -1,0 +1,339 @@
+//! `slack`: an incoming webhook, or a bot. A bot edits the message of a group when it changes, and tells the change in its thread;
+//! what was answered to the first message, `channel:ts`, names it.
+
+use hyper::header;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::delivery::{Deliver, Delivered, Delivering, Delivery};
+use super::http::{ChannelCaller, JSON, judge, path_of, secret_header, told};
+use super::text::{cut, line, link, link_of, title, unlisted};
+use crate::alert::{Notice, NoticeKind};
+use crate::limits::{SLACK_CHARS, SLACK_SECTION_CHARS, SLACK_SECTIONS, SLACK_TEXT_CHARS};
+use crate::net::caller::{CallTarget, Replied};
+use crate::net::retry::Miss;
+
+/// A workspace of Slack.
+#[derive(Clone, Debug)]
+pub enum Slack {
+    /// An incoming webhook; its URL is a secret.
+    Webhook(CallTarget),
+    Bot {
+        /// `https://slack.com/api`.
+        api: CallTarget,
+        token: SecretString,
+        /// A channel's name or id.
+        channel: String,
+    },
+}
+
+pub struct SlackChannel {
+    caller: ChannelCaller,
+    configured: Slack,
+    board: Option<Box<str>>,
+}
+
+impl SlackChannel {
+    pub fn new(configured: &Slack, board: Option<Box<str>>) -> Self {
+        let (Slack::Webhook(to) | Slack::Bot { api: to, .. }) = configured;
+        Self { caller: ChannelCaller::new(to), configured: configured.clone(), board }
+    }
+
+    async fn by_webhook(&self, to: &CallTarget, notice: &Notice, until: Instant) -> Result<Delivered, Miss> {
+        let mut calls = 0;
+        for with_blocks in [true, false] {
+            calls += 1;
+            let body = message(notice, self.board.as_deref(), with_blocks).to_string().into_bytes();
+            let replied = self.caller.post(None, JSON, Vec::new(), body, until).await;
+            let replied = replied.map_err(|error| error.miss)?;
+            let said = String::from_utf8_lossy(&replied.body);
+            if with_blocks && replied.status == 400 && is_about_blocks(&said) {
+                continue;
+            }
+            judge(&replied, &said, &path_of(&to.url))?;
+            break;
+        }
+        Ok(Delivered { reference: None, calls, messages: calls })
+    }
+
+    /// Calls a method of the API; what it answered, or its error.
+    async fn call(
+        &self,
+        method: &str,
+        token: &SecretString,
+        body: &Value,
+        until: Instant,
+    ) -> Result<Result<Value, String>, Miss> {
+        let token = token.expose_secret();
+        let bearer = secret_header(&format!("Bearer {token}"))?;
+        let headers = vec![(header::AUTHORIZATION, bearer)];
+        let (url, body) = (self.caller.below(method)?, body.to_string().into_bytes());
+        let replied =
+            self.caller.post(Some(url), "application/json; charset=utf-8", headers, body, until).await;
+        let replied = replied.map_err(|error| error.miss)?;
+        judge(&replied, "", &[])?;
+        answer(&replied, token)
+    }
+
+    async fn by_bot(
+        &self,
+        (token, channel): (&SecretString, &str),
+        delivery: &mut Delivery,
+        until: Instant,
+    ) -> Result<Delivered, Miss> {
+        let mut calls = 0;
+        let notice = delivery.notice.clone();
+        if let Some((channel, ts)) = notice.reference.as_deref().and_then(|text| text.split_once(':')) {
+            if !delivery.is_finished("edit") {
+                let to = [("channel", channel), ("ts", ts)];
+                match self.say("chat.update", token, &to, &notice, until, &mut calls).await {
+                    Ok(_) => delivery.finish("edit"),
+                    // It was deleted, or is too old to be edited: there is a new one.
+                    Err(Miss::Refused { .. }) => delivery.finish("gone"),
+                    Err(miss) => return Err(miss),
+                }
+            }
+            if !delivery.is_finished("gone") {
+                let text = escape(&title(&notice), SLACK_TEXT_CHARS);
+                let body = json!({ "channel": channel, "thread_ts": ts, "text": text });
+                calls += 1;
+                self.call("chat.postMessage", token, &body, until).await?.map_err(refused)?;
+                return Ok(Delivered { reference: notice.reference.map(Into::into), calls, messages: calls });
+            }
+        }
+        let answered =
+            self.say("chat.postMessage", token, &[("channel", channel)], &notice, until, &mut calls).await?;
+        let named = answered["channel"].as_str().zip(answered["ts"].as_str());
+        let reference = named.map(|(channel, ts)| format!("{channel}:{ts}"));
+        Ok(Delivered { reference, calls, messages: calls })
+    }
+
+    /// The whole message; as plain text where its sections are refused.
+    async fn say(
+        &self,
+        method: &str,
+        token: &SecretString,
+        to: &[(&str, &str)],
+        notice: &Notice,
+        until: Instant,
+        calls: &mut u32,
+    ) -> Result<Value, Miss> {
+        let with = |with_blocks| {
+            let mut body = message(notice, self.board.as_deref(), with_blocks);
+            for (name, value) in to {
+                body[*name] = (*value).into();
+            }
+            body
+        };
+        *calls += 1;
+        match self.call(method, token, &with(true), until).await? {
+            Err(error) if is_about_blocks(&error) => {
+                *calls += 1;
+                self.call(method, token, &with(false), until).await?.map_err(refused)
+            }
+            answered => answered.map_err(refused),
+        }
+    }
+}
+
+impl Deliver for SlackChannel {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a> {
+        Box::pin(async move {
+            match &self.configured {
+                Slack::Webhook(to) => self.by_webhook(to, &delivery.notice, until).await,
+                Slack::Bot { token, channel, .. } => self.by_bot((token, channel), delivery, until).await,
+            }
+        })
+    }
+}
+
+fn refused(error: impl std::fmt::Display) -> Miss {
+    Miss::refused(format!("Slack answered `{error}`"))
+}
+
+fn is_about_blocks(said: &str) -> bool {
+    ["msg_blocks_too_long", "invalid_blocks"].iter().any(|error| said.contains(error))
+}
+
+/// A 200 may be an error: one of this message, unless it is of the workspace or passes.
+fn answer(replied: &Replied, token: &str) -> Result<Result<Value, String>, Miss> {
+    let Ok(answered) = serde_json::from_slice::<Value>(&replied.body) else {
+        // What is longer than what is kept of a reply was a success: errors are short.
+        return if replied.body.first() == Some(&b'{') && replied.body.starts_with(b"{\"ok\":true") {
+            Ok(Ok(Value::Null))
+        } else {
+            Err(Miss::again("Slack answered 200 without JSON"))
+        };
+    };
+    if answered["ok"] == true {
+        return Ok(Ok(answered));
+    }
+    let error = told(answered["error"].as_str().unwrap_or("no error"), &[token]);
+    let why = format!("Slack answered `{error}`");
+    match error.as_str() {
+        "ratelimited"
+        | "rate_limited"
+        | "fatal_error"
+        | "internal_error"
+        | "request_timeout"
+        | "service_unavailable"
+        | "team_added_to_org" => Err(Miss::again(why)),
+        "invalid_auth"
+        | "not_authed"
+        | "token_revoked"
+        | "token_expired"
+        | "account_inactive"
+        | "missing_scope"
+        | "not_allowed_token_type"
+        | "channel_not_found"
+        | "not_in_channel"
+        | "is_archived" => Err(Miss::r#final(why)),
+        _ => Ok(Err(error)),
+    }
+}
+
+/// As Slack wants text, cut where what is escaped has more characters than that.
+fn escape(text: &str, chars: usize) -> String {
+    let mut out = String::new();
+    let (mut count, mut fits) = (0, 0);
+    for char in text.chars() {
+        let escaped = match char {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            _ => "",
+        };
+        count += escaped.len().max(1);
+        if count > chars {
+            out.truncate(fits);
+            out.push('…');
+            return out;
+        }
+        if escaped.is_empty() {
+            out.push(char);
+        } else {
+            out.push_str(escaped);
+        }
+        // The sign of the cut has room after this.
+        if count < chars {
+            fits = out.len();
+        }
+    }
+    out
+}
+
+fn message(notice: &Notice, board: Option<&str>, with_blocks: bool) -> Value {
+    let title = title(notice);
+    let text = escape(&title, SLACK_TEXT_CHARS);
+    if !with_blocks {
+        return json!({ "text": text });
+    }
+    let sections: Vec<Value> = sections(notice, &title, board).iter().map(|text| section(text)).collect();
+    json!({ "text": text, "blocks": sections })
+}
+
+fn section(text: &str) -> Value {
+    json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } })
+}
+
+/// Texts of the sections: the title, the alerts that have room, and how many more there are.
+fn sections(notice: &Notice, title: &str, board: Option<&str>) -> Vec<String> {
+    const MORE: usize = 200;
+    let mut sections = vec![format!("*{}*", escape(title, SLACK_SECTION_CHARS - 2))];
+    if let (NoticeKind::Acknowledged, Some((_, reason))) = (notice.tells, &notice.acknowledged) {
+        sections.push(escape(&super::text::plain(reason), SLACK_SECTION_CHARS));
+    }
+    let mut chars: usize = sections.iter().map(|section| section.chars().count()).sum();
+    let mut current = String::new();
+    let mut listed = 0;
+    for alert in &notice.alerts {
+        let row = escape(&cut(&line(alert), 500), 600);
+        let link = link(board, alert.id).filter(|link| !link.contains(['<', '>', '|']));
+        let row = link
+            .map_or_else(|| format!("• {row}\n"), |link| format!("• {row} <{}|board>\n", escape(&link, 400)));
+        let count = row.chars().count();
+        if chars + count + MORE > SLACK_CHARS {
+            break;
+        }
+        if current.chars().count() + count > SLACK_SECTION_CHARS {
+            // One section is left for the last alerts, and one for what has no room.
+            if sections.len() + 2 >= SLACK_SECTIONS {
+                break;
+            }
+            sections.push(std::mem::take(&mut current));
+        }
+        chars += count;
+        current.push_str(&row);
+        listed += 1;
+    }
+    if !current.is_empty() {
+        sections.push(current);
+    }
+    let more = unlisted(notice, listed);
+    if more > 0 {
+        let board = link_of(board, notice).filter(|link| link.chars().count() < MORE / 2);
+        sections.push(match board.filter(|link| !link.contains(['<', '>', '|'])) {
+            Some(link) => format!("and {more} more on the <{}|board>", escape(&link, MORE - 60)),
+            None => format!("and {more} more"),
+        });
+    }
+    sections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::notice;
+    use super::*;
+
+    #[test]
+    fn a_message_stays_within_the_limits_whatever_the_texts_are() {
+        for text in ["x", "&", "<", "ü", "\u{1f525}", "a b "] {
+            for (alerts, length) in [(0, 1), (1, 10), (20, 100), (20, 1000), (20, 20_000)] {
+                let mut notice = notice("disk", alerts);
+                notice.firing = 1000;
+                notice.summary = text.repeat(length).into();
+                for alert in &mut notice.alerts {
+                    alert.message = text.repeat(length).into();
+                }
+                let body = message(&notice, Some("https://gemba.example.com"), true);
+                let blocks = body["blocks"].as_array().unwrap();
+                assert!(blocks.len() <= SLACK_SECTIONS, "{} sections", blocks.len());
+                let mut all = 0;
+                for block in blocks {
+                    let text = block["text"]["text"].as_str().unwrap();
+                    assert!(!text.is_empty() && text.chars().count() <= SLACK_SECTION_CHARS);
+                    all += text.chars().count();
+                }
+                assert!(all <= SLACK_CHARS, "{all}");
+                assert!(body["text"].as_str().unwrap().chars().count() <= SLACK_TEXT_CHARS);
+                let last = blocks.last().unwrap()["text"]["text"].as_str().unwrap();
+                assert!(last.starts_with("and ") && last.contains(" more"), "{last}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_text_is_markup() {
+        assert_eq!(escape("<!channel> & <@U1>", 100), "&lt;!channel&gt; &amp; &lt;@U1&gt;");
+        assert_eq!(escape("<<", 8), "&lt;&lt;");
+        assert_eq!(escape("<<<", 8), "&lt;…");
+        assert_eq!(escape("abc", 3), "abc");
+        assert_eq!(escape("abcd", 3), "ab…");
+    }
+
+    #[test]
+    fn a_200_may_be_an_error_of_three_kinds() {
+        let said = |body: &str| {
+            let replied = Replied { status: 200, retry_after: None, body: body.to_owned().into() };
+            answer(&replied, "xoxb-secret")
+        };
+        assert!(matches!(said(r#"{"ok":true,"ts":"1.2"}"#), Ok(Ok(_))));
+        assert_eq!(said(r#"{"ok":false,"error":"message_not_found"}"#), Ok(Err("message_not_found".into())));
+        assert!(matches!(said(r#"{"ok":false,"error":"ratelimited"}"#), Err(Miss::Again { .. })));
+        assert!(matches!(said(r#"{"ok":false,"error":"invalid_auth"}"#), Err(Miss::Final { .. })));
+        assert!(matches!(said("<html>"), Err(Miss::Again { .. })));
+        let repeated = said(r#"{"ok":false,"error":"bad xoxb-secret"}"#);
+        assert_eq!(repeated, Ok(Err("bad (secret)".into())));
+    }
+}
