@@ -1,0 +1,81 @@
+//! Slack in both styles: an incoming webhook answers in plain text, the API answers 200 whatever happened.
+
+use gemba::alert::NoticeKind::{Firing, Resolved};
+use gemba::andon::channel::{ChannelKind, Slack};
+
+use crate::fake::Fake;
+use crate::{deliver, notice, target};
+
+#[test]
+fn a_webhook_that_refuses_sections_gets_plain_text_once() {
+    let fake = Fake::start(|asked| {
+        let message = asked.json();
+        assert!(message["text"].as_str().unwrap().contains("&lt;&amp;&gt;"));
+        if message["blocks"].is_array() {
+            (400, "", "msg_blocks_too_long".into())
+        } else {
+            (200, "", "ok".into())
+        }
+    });
+    let kind = || ChannelKind::Slack(Slack::Webhook(target(&fake.url("/services/T0/B0/verysecretpart"))));
+    assert_eq!(deliver(kind(), vec![notice("a", "chat", Firing, 1)]), [(None, None, 1)]);
+    assert_eq!(fake.asked().len(), 2);
+    let refuses = Fake::start(|asked| (404, "", format!("no_service {}", asked.path)));
+    let kind = ChannelKind::Slack(Slack::Webhook(target(&refuses.url("/services/T0/B0/verysecretpart"))));
+    let shown = format!("{kind:?}");
+    let ends = deliver(kind, vec![notice("a", "chat", Firing, 1)]);
+    let failed = ends[0].0.clone().unwrap();
+    assert!(failed.contains("no_service"), "{failed}");
+    assert!(!failed.contains("verysecretpart") && !shown.contains("verysecretpart"), "{failed} {shown}");
+}
+
+/// The API: messages that may be edited, 429 first.
+fn api() -> Fake {
+    let mut asked_before = 0;
+    Fake::start(move |asked| {
+        asked_before += 1;
+        assert_eq!(asked.header("authorization"), "Bearer xoxb-secret");
+        let message = asked.json();
+        let answer = match (asked_before, asked.path.as_str()) {
+            (1, _) => return (429, "retry-after: 1\r\n", r#"{"ok":false,"error":"ratelimited"}"#.into()),
+            (_, "/api/chat.update") if message["ts"] == "17.5" => r#"{"ok":true,"channel":"C1","ts":"17.5"}"#,
+            (_, "/api/chat.update") => r#"{"ok":false,"error":"message_not_found"}"#,
+            (_, "/api/chat.postMessage") if message["channel"] == "archived" => {
+                r#"{"ok":false,"error":"is_archived"}"#
+            }
+            (_, "/api/chat.postMessage") => r#"{"ok":true,"channel":"C1","ts":"17.5"}"#,
+            _ => r#"{"ok":false,"error":"unknown_method"}"#,
+        };
+        (200, "", answer.into())
+    })
+}
+
+fn bot(fake: &Fake, channel: &str) -> ChannelKind {
+    let api = target(&fake.url("/api"));
+    ChannelKind::Slack(Slack::Bot { api, token: "xoxb-secret".into(), channel: channel.into() })
+}
+
+#[test]
+fn a_bot_edits_its_message_and_tells_the_change_in_a_thread() {
+    let fake = api();
+    let ends = deliver(bot(&fake, "alerts"), vec![notice("a", "chat", Firing, 1)]);
+    assert_eq!(ends, [(None, Some("C1:17.5".into()), 2)]);
+    let mut end = notice("a", "chat", Resolved, 2);
+    end.reference = Some("C1:17.5".into());
+    assert_eq!(deliver(bot(&fake, "alerts"), vec![end.clone()])[0].0, None);
+    let asked = fake.asked();
+    let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
+    let (post, update) = ("/api/chat.postMessage", "/api/chat.update");
+    assert_eq!(paths, [post, post, update, post]);
+    assert_eq!(asked[3].json()["thread_ts"], "17.5");
+    // One that was deleted is written anew.
+    end.reference = Some("C1:gone".into());
+    assert_eq!(deliver(bot(&fake, "alerts"), vec![end])[0].1.as_deref(), Some("C1:17.5"));
+}
+
+#[test]
+fn a_200_may_be_a_failure() {
+    let fake = api();
+    let ends = deliver(bot(&fake, "archived"), vec![notice("a", "chat", Firing, 1)]);
+    assert_eq!(ends, [(Some("Slack answered `is_archived`".into()), None, 2)]);
+}
