@@ -38,7 +38,7 @@ fn fake(mut first: Vec<Answer>) -> (Fake, Incidents) {
             }
             // Of a key that is not open they are dropped without a word.
             "acknowledge" => {
-                open.get_mut(&key).map(|state| *state = "acknowledged".into());
+                open.entry(key).and_modify(|state| *state = "acknowledged".into());
             }
             "resolve" => {
                 open.remove(&key);

@@ -70,7 +70,7 @@ fn a_receiver_that_hangs_keeps_no_other_channel_waiting() {
     let lines = |name: &str| {
         let text = std::fs::read_to_string(dir.path().join(name)).unwrap();
         text.lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].to_string())
+            .filter(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].is_string())
             .count()
     };
     assert_eq!((lines("old.jsonl"), lines("alerts.jsonl")), (3, 2));

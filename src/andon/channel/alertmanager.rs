@@ -13,7 +13,7 @@ use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge};
 use super::text::{link, plain, time};
 use crate::alert::{ListedAlert, Notice};
-use crate::ids::UnixMillis;
+use crate::event::UnixMillis;
 use crate::net::caller::CallTarget;
 
 /// A cluster of Alertmanager.

@@ -1,7 +1,7 @@
 //! A notice for tests of this module.
 
 use crate::alert::{AlertId, CauseKind, Importance, ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
-use crate::ids::UnixMillis;
+use crate::event::UnixMillis;
 
 fn id(name: &str, number: u8) -> AlertId {
     let mut id = [number; 16];

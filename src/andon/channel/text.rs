@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat};
 
 use crate::alert::{AlertId, ListedAlert, Notice, NoticeKind};
-use crate::ids::UnixMillis;
+use crate::event::UnixMillis;
 
 /// Without line breaks and other control characters.
 pub fn plain(text: &str) -> String {

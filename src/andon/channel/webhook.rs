@@ -106,7 +106,7 @@ fn body(notice: &Notice, board: Option<&str>) -> Value {
 mod tests {
     use super::super::tests::notice;
     use super::*;
-    use crate::ids::UnixMillis;
+    use crate::event::UnixMillis;
 
     #[test]
     fn a_body_has_the_form_of_version_4() {
