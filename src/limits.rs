@@ -517,6 +517,15 @@ pub const FACT_BYTES_MAX: usize = 256;
 
 /// An alarm as the journal keeps it, in bytes of JSON: a few texts of [`REASON_BYTES_MAX`], each byte of which may be escaped.
 pub const ALARM_BYTES_MAX: usize = 64 * 1024;
+/// Channels that are configured; each has a queue and a connection of its own.
+pub const CHANNELS_MAX: usize = 32;
+/// Recipients of one channel: each is a reply of the mail server, or a message that costs money.
+pub const MAIL_RECIPIENTS_MAX: usize = 20;
+pub const SMS_RECIPIENTS_MAX: usize = 10;
+/// Members of a cluster of Alertmanager, each of which is told.
+pub const ALERTMANAGERS_MAX: usize = 5;
+/// Routes of alerts: each alert tries them one after the other.
+pub const ALERT_ROUTES_MAX: usize = 64;
 /// Alerts that are listed in one notification; how many there are is said beside them.
 pub const NOTICE_ALERTS_MAX: usize = 20;
 

@@ -250,6 +250,17 @@ impl Routes {
         }
     }
 
+    /// The routes that are looked at for an alert, and whether they fit: up to the first that does.
+    pub fn looked_at<'a>(&'a self, alert: &'a ListedAlert) -> impl Iterator<Item = (&'a RouteSource, bool)> {
+        let fits = self.filters.iter().map(|filter| filter.holds(alert));
+        let mut is_found = false;
+        self.source.routes.iter().zip(fits).take_while(move |(_, fits)| {
+            let before = is_found;
+            is_found |= *fits;
+            !before
+        })
+    }
+
     /// What alerts of one group have in common.
     #[must_use]
     pub fn group(&self, route: &AlertRoute, alert: &ListedAlert) -> Vec<Box<str>> {

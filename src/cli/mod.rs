@@ -1,6 +1,7 @@
 //! The commands. One file each; every one ends with 0 done, 1 failed check, 2 usage or configuration, 3 I/O.
 
 mod audit_files;
+mod channels;
 mod client;
 mod config;
 mod configured;
@@ -22,6 +23,7 @@ mod receipts;
 mod reload;
 mod reloader;
 mod roles;
+mod route;
 mod rules;
 mod serve;
 mod sign;
@@ -98,6 +100,9 @@ enum Command {
     /// Check, test and compare policy packs
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Look at the routes of alerts
+    #[command(subcommand)]
+    Route(route::Command),
     /// Look at and mend the journal of a stopped node
     #[command(subcommand)]
     Journal(journal::Command),
@@ -141,6 +146,7 @@ pub fn run() -> ExitCode {
         Command::Rules(monitoring) => monitoring.rules(),
         Command::Dashboards(monitoring) => monitoring.dashboards(),
         Command::Policy(command) => command.run(),
+        Command::Route(command) => command.run(),
         Command::Journal(command) => command.run(),
         Command::Completions { shell } => completions(shell),
         Command::Man => manual(),

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::message_keys::message_keys;
 use super::targets::targets;
-use super::{rules, telemetry};
+use super::{channels, rules, telemetry};
 use crate::config::{self, Config, ConfigError, NodeRole, Secrets, TokenRole};
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
@@ -39,6 +39,7 @@ pub fn parts(config: &Config, secrets: &Secrets) -> Result<Parts, ConfigError> {
     let sources = config.sources.iter().map(|source| self::source(source, secrets));
     let broker = config.broker.as_ref().filter(|_| config.role != NodeRole::All);
     let keys = broker.map(|broker| message_keys(broker, secrets));
+    channels::check(config, secrets)?;
     Ok(Parts {
         sources: Arc::new(sources.collect::<Result<_, ConfigError>>()?),
         tokens: Arc::new(Tokens::new(tokens.collect::<Result<_, ConfigError>>()?)),

@@ -53,6 +53,7 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
         packs,
         everyone,
         tenants,
+        alerts: config.alerts.routes.clone(),
         ..RulesSource::default()
     })
 }

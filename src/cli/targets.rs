@@ -52,7 +52,8 @@ fn endpoint(webhook: &Webhook, action: &Action, secrets: &Secrets) -> Result<End
     Ok(Endpoint { to, signer })
 }
 
-fn trusting(
+/// Whom a client believes: the system's roots, and those of a file.
+pub fn trusting(
     ca_file: Option<&(PathBuf, Place)>,
     whom: &str,
     place: &Place,

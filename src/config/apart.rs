@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::channels::{Channel, ChannelKind};
 use super::logging::LogFile;
 use super::whole::Config;
 use crate::place::ConfigError;
@@ -42,6 +43,38 @@ impl Config {
             };
             return Err(ConfigError::new(&file.place, format!("{}: {what}", file.path.display()))
                 .hint("give each file of the log a path of its own, in a directory for logs"));
+        }
+        self.has_channels_apart(&data_dir, &read)
+    }
+
+    /// The same of files of channels.
+    fn has_channels_apart(&self, data_dir: &Path, read: &[PathBuf]) -> Result<(), ConfigError> {
+        let written = |channel: &Channel| match &channel.kind {
+            ChannelKind::File { path } => Some(whole_path(path)),
+            ChannelKind::PagerDuty { .. }
+            | ChannelKind::Slack(_)
+            | ChannelKind::Email(_)
+            | ChannelKind::Sms(_)
+            | ChannelKind::Webhook { .. }
+            | ChannelKind::Alertmanager { .. }
+            | ChannelKind::Log => None,
+        };
+        for (number, channel) in self.channels.iter().enumerate() {
+            let Some(path) = written(channel) else { continue };
+            let what = if path.starts_with(data_dir) {
+                "it is in `node.data_dir`, which holds the journal, the log and secrets"
+            } else if read.contains(&path) {
+                "the node reads this file"
+            } else if self.logging.files.iter().any(|file| whole_path(&file.path) == path) {
+                "it is a file of the log"
+            } else if self.channels[..number].iter().any(|other| written(other).as_ref() == Some(&path)) {
+                "another channel writes it"
+            } else {
+                continue;
+            };
+            let what = format!("the file of channel `{}`, {}: {what}", channel.name, path.display());
+            return Err(ConfigError::new(&channel.place, what)
+                .hint("give it a path of its own, in a directory for logs"));
         }
         Ok(())
     }

@@ -102,8 +102,8 @@ impl Effective {
             .flatten()
             .and_then(|path| file::content(&path, CA_BYTES_MAX).ok())
             .map(|content| faster_hex::hex_string(digest(&SHA256, &content).as_ref()));
-        let shown =
-            if is_named("url") || is_named(".endpoints") { without_secrets(&value) } else { value.clone() };
+        let is_url = ["url", ".urls", ".endpoints", ".smtp"].into_iter().any(is_named);
+        let shown = if is_url { without_secrets(&value) } else { value.clone() };
         self.0.entry(key.to_owned()).or_insert(Setting { value, shown, content, place });
     }
 

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error as _, Unexpected};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::alert::{GroupBy, Importance};
 use crate::limits::{
     ACTION_TOTAL, DEDUP_SIGNALS_MIN, LOG_WRAPS_MAX, PARTITIONS_MAX, PREFETCH_MAX, SEGMENT_MIB_MAX, SPANS_MAX,
 };
@@ -59,7 +60,7 @@ pub enum Applies {
 }
 
 /// Tables of keys, and when another value of such a key holds.
-const SECTIONS: [(&str, Applies); 22] = [
+const SECTIONS: [(&str, Applies); 23] = [
     ("node", Applies::AtStart),
     ("ingress", Applies::AtStart),
     ("admin", Applies::AtStart),
@@ -69,6 +70,7 @@ const SECTIONS: [(&str, Applies); 22] = [
     ("entitlement", Applies::AtOnce),
     ("rate_limit", Applies::AtStart),
     ("governor", Applies::AtOnce),
+    ("alerts", Applies::AtOnce),
     ("policy", Applies::AtOnce),
     ("receipt", Applies::AtStart),
     ("log", Applies::AtStart),
@@ -84,10 +86,12 @@ const SECTIONS: [(&str, Applies); 22] = [
     ("rabbitmq", Applies::AtStart),
 ];
 /// The same of lists of tables.
-const LISTS: [(&str, Applies); 7] = [
+const LISTS: [(&str, Applies); 9] = [
     ("source", Applies::AtOnce),
     ("source.key", Applies::AtOnce),
     ("action", Applies::AtOnce),
+    ("channel", Applies::AtOnce),
+    ("alerts.route", Applies::AtOnce),
     ("admin.token", Applies::AtOnce),
     ("policy.tenant", Applies::AtOnce),
     ("rabbitmq.key", Applies::AtOnce),
@@ -191,6 +195,8 @@ pub struct Layer {
     pub state: State,
     pub source: Vec<Spanned<Source>>,
     pub action: Vec<Spanned<Action>>,
+    pub channel: Vec<Spanned<Channel>>,
+    pub alerts: AlertKeys,
     pub rabbitmq: RabbitMq,
 }
 
@@ -515,6 +521,7 @@ pub struct Source {
     pub tenant: Key<String>,
     pub sku: Key<String>,
     pub tolerance_seconds: Key<Count>,
+    pub heartbeat_seconds: Key<Number<10, 604_800>>,
     #[serde(default)]
     pub control: bool,
     pub binary: Key<bool>,
@@ -550,6 +557,110 @@ pub enum ActionKind {
     Log,
     Webhook,
     Amqp,
+}
+
+/// How people are told of alerts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    pub name: Spanned<String>,
+    pub kind: Spanned<ChannelKind>,
+    pub timeout_seconds: Key<TrySeconds>,
+    pub give_up_after_hours: Key<Number<1, 168>>,
+    pub allow_private: Key<bool>,
+    pub ca_file: Key<FilePath>,
+    pub url: Key<String>,
+    pub routing_key_file: Key<FilePath>,
+    pub routing_key_env: Key<String>,
+    pub webhook_url_file: Key<FilePath>,
+    pub webhook_url_env: Key<String>,
+    pub token_file: Key<FilePath>,
+    pub token_env: Key<String>,
+    pub channel: Key<String>,
+    pub smtp: Key<String>,
+    pub password_file: Key<FilePath>,
+    pub password_env: Key<String>,
+    pub account: Key<String>,
+    pub from: Key<String>,
+    pub to: Key<Vec<Spanned<String>>>,
+    pub monthly_max: Key<Positive>,
+    pub secret_file: Key<FilePath>,
+    pub secret_env: Key<String>,
+    pub urls: Key<Vec<Spanned<String>>>,
+    pub bearer_token_file: Key<FilePath>,
+    pub bearer_token_env: Key<String>,
+    pub path: Key<FilePath>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelKind {
+    PagerDuty,
+    Slack,
+    Email,
+    Sms,
+    Webhook,
+    Alertmanager,
+    Log,
+    File,
+}
+
+/// Who is told of what.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlertKeys {
+    pub critical: Key<Vec<Spanned<String>>>,
+    pub warning: Key<Vec<Spanned<String>>>,
+    pub info: Key<Vec<Spanned<String>>>,
+    pub group_by: Key<Vec<Spanned<GroupBy>>>,
+    pub group_wait_seconds: Key<GroupWait>,
+    pub group_interval_seconds: Key<GroupInterval>,
+    pub repeat_hours: Key<RepeatHours>,
+    pub external_url: Key<String>,
+    pub dead_letters_per_minute: Key<Count>,
+    pub severity: Key<BTreeMap<String, Spanned<KindSeverity>>>,
+    pub route: Vec<Spanned<RouteKeys>>,
+}
+
+/// How long alerts of one group are collected, how long until the group is told again when it changed, and when it did not.
+pub type GroupWait = Number<0, 3600>;
+pub type GroupInterval = Number<1, 86_400>;
+pub type RepeatHours = Number<1, 720>;
+
+/// A way that goes before the list of a severity.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteKeys {
+    pub when: Spanned<String>,
+    pub channels: Spanned<Vec<Spanned<String>>>,
+    pub group_wait_seconds: Key<GroupWait>,
+    pub group_interval_seconds: Key<GroupInterval>,
+    pub repeat_hours: Key<RepeatHours>,
+    /// A week at most.
+    pub escalate_after_minutes: Key<Number<1, 10_080>>,
+    pub escalate_to: Key<Vec<Spanned<String>>>,
+    pub quiet_hours: Key<String>,
+}
+
+/// How urgent alerts of one kind are, or that there are none.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum KindSeverity {
+    Info,
+    Warning,
+    Critical,
+    Off,
+}
+
+impl KindSeverity {
+    pub fn importance(self) -> Option<Importance> {
+        match self {
+            Self::Info => Some(Importance::Info),
+            Self::Warning => Some(Importance::Warning),
+            Self::Critical => Some(Importance::Critical),
+            Self::Off => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -6,8 +6,11 @@
 
 mod access;
 mod actions;
+mod alerts;
 mod apart;
 mod broker;
+mod channel_keys;
+mod channels;
 mod effective;
 mod environment;
 pub mod file;
@@ -18,6 +21,7 @@ mod logging;
 mod opentelemetry;
 mod packs;
 mod prometheus;
+mod recipients;
 pub mod secret;
 mod secrets;
 mod sources;
@@ -37,7 +41,9 @@ use crate::limits::CONFIG_BYTES_MAX;
 use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
+pub use alerts::AlertSettings;
 pub use broker::{Broker, MessageKey, Tls};
+pub use channels::{Channel, ChannelKind, HiddenUrl, Mail, SlackLogin, Sms, Smtp};
 pub use effective::{ChangedSetting, Effective, Setting, log_file_key};
 pub use layer::{
     Applies, Entitled, LogContent, LogFormat, LogReceipts, NodeRole, OtlpProtocol, QueueType, SyslogFraming,
@@ -100,6 +106,7 @@ pub fn load(
     };
     let mut warnings = environment::warnings(&variables, is_named);
     warnings.extend(config.policy.unused_files());
+    warnings.extend(config.unheard_alerts());
     let config = Config { warnings, effective, ..config };
     config.has_log_apart(file)?;
     Ok(config)

@@ -7,6 +7,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret as _, SecretSlice};
 use zeroize::Zeroizing;
 
+use super::channels::channel_secrets;
 use super::layer::{Applies, NodeRole, Profile, section_applies as applies};
 use super::secret::{Kept, SecretRef};
 use super::whole::Config;
@@ -160,6 +161,8 @@ impl Config {
         let prometheus = self.prometheus.iter().filter_map(|prometheus| prometheus.login.secret());
         let sources =
             sources.map(of("source")).chain(actions.map(of("action"))).chain(tokens.map(of("admin.token")));
+        let channels = channel_secrets(&self.channels).into_iter().map(of("channel"));
+        let sources = sources.chain(channels);
         sources.chain(proof).chain(broker).chain(prometheus.map(of("prometheus")))
     }
 

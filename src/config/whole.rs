@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::actions::{Action, ActionKind};
+use super::alerts::AlertSettings;
 use super::broker::Broker;
+use super::channels::Channel;
 use super::effective::Effective;
 use super::ingress::Connections;
 use super::layer::{Backend, Entitled, FilePath, Key, Layer, LogContent, NodeRole, Positive, Profile};
@@ -56,6 +58,10 @@ pub struct Config {
     pub governor: Governor,
     pub policy: Policy,
     pub actions: Vec<Action>,
+    /// Where people are told of alerts, the built-in one included; none on an edge.
+    pub channels: Vec<Channel>,
+    /// Who is told of what.
+    pub alerts: AlertSettings,
     /// Where `amqp` actions are published, and what stands between edges and processors; see [`Self::broker_in_use`].
     pub broker: Option<Broker>,
     /// Where processors share their state.
@@ -87,6 +93,31 @@ impl Config {
     pub fn broker_in_use(&self) -> Option<&Broker> {
         let publishes = || self.actions.iter().any(|action| matches!(action.kind, ActionKind::Amqp { .. }));
         self.broker.as_ref().filter(|_| self.role != NodeRole::All || publishes())
+    }
+}
+
+impl Config {
+    /// In production, critical alerts of which nobody is called.
+    #[must_use]
+    pub fn unheard_alerts(&self) -> Option<ConfigError> {
+        let is_told = |name: &String| {
+            let mut channels = self.channels.iter();
+            channels.any(|channel| channel.name == *name && channel.kind.reaches_people())
+        };
+        let critical = &self.alerts.routes.critical;
+        let is_heard = self.profile != Profile::Prod || self.role == NodeRole::Edge;
+        if is_heard || critical.iter().any(is_told) {
+            return None;
+        }
+        let place = self.alerts.critical_place.clone();
+        let place = place.unwrap_or_else(|| Place::named("alerts.critical"));
+        Some(
+            ConfigError::new(
+                &place,
+                "nobody is called for critical alerts: they go to the log and to files alone",
+            )
+            .hint("configure a [[channel]] that reaches people, and name it in `alerts.critical`"),
+        )
     }
 }
 
@@ -147,6 +178,8 @@ impl Config {
             governor: new.governor,
             policy: new.policy,
             actions: new.actions,
+            channels: new.channels,
+            alerts: new.alerts,
             sources: new.sources,
             logging: Logging { files, ..new.logging },
             opentelemetry: new.opentelemetry,
@@ -180,8 +213,11 @@ impl Layers {
         // An edge decides on nothing, so it needs neither what actions are signed with nor the packs.
         let decides = role.value != NodeRole::Edge;
         let (mut actions, mut policy) = (self.actions(default_file)?, self.policy()?);
+        let mut channels = self.channels()?;
+        let mut alerts = self.alerts(&channels)?;
         if !decides {
             (actions, policy) = (Vec::new(), Policy::default());
+            (channels, alerts) = (Vec::new(), AlertSettings::default());
         }
         let (listen, admin_listen) = self.addresses(role.value)?;
         Ok(Config {
@@ -207,6 +243,8 @@ impl Layers {
             broker: self.broker(profile, &role, &actions, default_file)?,
             firestore: self.state(profile, &role, variable)?,
             actions,
+            channels,
+            alerts,
             sources,
             proof: decides.then(|| self.proof(default_file, variable)).transpose()?,
             role: role.value,

@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Pack, Policies, PolicySet};
+use crate::alert::{Routes, RoutesSource};
 use crate::event::{Event, JournalId, Reconfigured, RulesText, Seq};
 use crate::limits::{self, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
 use crate::place::{ConfigError, Place, nearest};
@@ -33,6 +34,8 @@ pub struct Rules {
     /// Whose numbers name the actions.
     pub journal: JournalId,
     pub policies: Policies,
+    /// Who is told of alerts.
+    pub routes: Arc<Routes>,
     pub entitlement: EntitlementDefault,
     pub boot_timeout: Duration,
     /// Actions that one governor may generate in one window.
@@ -86,6 +89,9 @@ pub struct RulesSource {
     /// The packs of every tenant that has none of its own, by place in `packs`.
     pub everyone: Vec<usize>,
     pub tenants: BTreeMap<String, Vec<usize>>,
+    /// Who is told of alerts. A journal that is older than alerts says nothing of it.
+    #[serde(default)]
+    pub alerts: RoutesSource,
 }
 
 impl Default for RulesSource {
@@ -104,6 +110,7 @@ impl Default for RulesSource {
             packs: Vec::new(),
             everyone: Vec::new(),
             tenants: BTreeMap::new(),
+            alerts: RoutesSource::default(),
         }
     }
 }
@@ -163,7 +170,11 @@ impl RulesSource {
         let tenants =
             tenants.map(|(tenant, chosen)| Ok((tenant.as_str().into(), set(&packs, chosen, &self)?)));
         let tenants = tenants.collect::<Result<_, ConfigError>>()?;
-        Ok(Rules::new(self, Policies { everyone, tenants }))
+        let routes = Routes::compile(self.alerts.clone()).map_err(|(at, wrong)| {
+            let place = Place::named(&format!("alerts.route[{at}].when:{}:{}", wrong.line, wrong.column));
+            ConfigError { hint: wrong.hint, ..ConfigError::new(&place, wrong.what) }
+        })?;
+        Ok(Rules::new(self, Policies { everyone, tenants }, Arc::new(routes)))
     }
 
     fn pack(&self, source: &PackSource) -> Result<Arc<Pack>, ConfigError> {
@@ -205,16 +216,17 @@ fn set(packs: &[Arc<Pack>], chosen: &[usize], source: &RulesSource) -> Result<Ar
 
 impl Default for Rules {
     fn default() -> Self {
-        Self::new(RulesSource::default(), Policies::default())
+        Self::new(RulesSource::default(), Policies::default(), Arc::default())
     }
 }
 
 impl Rules {
-    fn new(source: RulesSource, policies: Policies) -> Self {
+    fn new(source: RulesSource, policies: Policies, routes: Arc<Routes>) -> Self {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Self {
             journal: JournalId::default(),
             policies,
+            routes,
             entitlement: source.entitlement,
             boot_timeout: seconds(source.boot_timeout_seconds),
             quota: source.quota,
@@ -357,5 +369,35 @@ impl Compiled {
     /// The rules that hold, and since when.
     pub fn holding(&self) -> Option<(Seq, Arc<Rules>)> {
         self.holding.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::RouteSource;
+
+    #[test]
+    fn an_older_journals_rules_tell_nobody_of_alerts() {
+        let mut old: serde_json::Value = serde_json::from_str(&RulesSource::before_any()).unwrap();
+        assert!(old.as_object_mut().unwrap().remove("alerts").is_some());
+        let read = RulesSource::from_text(&old.to_string()).unwrap();
+        assert_eq!(read, RulesSource::default());
+        let rules = read.compile().unwrap();
+        assert_eq!(rules.routes.source(), &RoutesSource::default());
+    }
+
+    #[test]
+    fn routes_are_a_part_of_the_rules() {
+        let route = |when: &str| {
+            let routes = vec![RouteSource { when: when.into(), ..RouteSource::default() }];
+            let alerts = RoutesSource { routes, ..RoutesSource::default() };
+            RulesSource { alerts, ..RulesSource::default() }
+        };
+        let source = route("alert.tenant == 'acme'");
+        let rules = Rules::from_text(&source.to_text()).unwrap();
+        assert_eq!(rules.routes.source(), &source.alerts);
+        let error = route("alert.tenants == 'acme'").compile().unwrap_err();
+        assert!(error.to_string().starts_with("alerts.route[0].when:1:1: "), "{error}");
     }
 }

@@ -35,7 +35,7 @@ const MAY_KNOW: [(&str, &[&str]); 43] = [
     ("ring", &["clock"]),
     ("disk", &["clock", "descriptors", "limits"]),
     ("framed_log", &["codec", "disk"]),
-    ("config", &["signal", "signature", "limits", "logging", "percent", "place", "tapped"]),
+    ("config", &["alert", "signal", "signature", "limits", "logging", "percent", "place", "tapped"]),
     ("kaizen", &["clock", "case", "limits", "ring", "trace", "variants"]),
     ("service_manager", &[]),
     ("net", &["descriptors", "event", "kaizen", "config", "clock", "limits", "percent"]),
@@ -202,10 +202,11 @@ const OF_PARTS: [&str; 23] = [
 /// Fields that a struct has at most.
 const FIELDS_MAX: usize = 15;
 /// Structs that may have more, and why.
-const LARGE: [(&str, &str); 3] = [
+const LARGE: [(&str, &str); 4] = [
     ("Config", "one field for each thing that is configured"),
     ("Layer", "one field for each section"),
     ("RabbitMq", "one field for each key"),
+    ("Channel", "one field for each key"),
 ];
 
 fn layer(name: &str) -> Layer {

@@ -35,6 +35,7 @@ mod refusals;
 mod reload;
 mod remote_write;
 mod room;
+mod routes;
 mod senders;
 mod service;
 mod shared;

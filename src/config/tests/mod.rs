@@ -1,5 +1,7 @@
 //! The configuration as a whole; its parts in the files beside this one.
 
+mod alerts;
+mod channels;
 mod secrets;
 mod values;
 

@@ -243,6 +243,7 @@ fn no_hint_names_a_variable_that_fails() {
         ("GEMBA_SOURCE_KEY", "[[source.key]]", Some("`secret_env`")),
         ("GEMBA_ACTIONS", "[[action]]", Some("`secret_env`")),
         ("GEMBA_POLICY_TENANT", "[[policy.tenant]]", None),
+        ("GEMBA_CHANNELS", "[[channel]]", None),
     ] {
         let config = load(None, set(&[(name, "x")]), &Flags::default()).unwrap();
         let [warning] = config.warnings.as_slice() else { panic!("{name}: {:?}", config.warnings) };
@@ -307,6 +308,11 @@ fn the_range_that_an_error_tells_is_the_range_that_is_taken() {
         (edge, "prefetch", 1, 10_000),
         (edge, "group_size", 1, 99),
         (source, "tolerance_seconds", 0, most),
+        (source, "heartbeat_seconds", 10, 604_800),
+        ("[alerts]\n", "group_wait_seconds", 0, 3600),
+        ("[alerts]\n", "group_interval_seconds", 1, 86_400),
+        ("[alerts]\n", "repeat_hours", 1, 720),
+        ("[alerts]\n", "dead_letters_per_minute", 0, most),
         (hook.as_str(), "timeout_seconds", 1, 60),
     ] {
         let text = |value: &str| format!("{DEV}{section}{key} = {value}\n");
