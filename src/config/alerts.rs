@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
-use super::channels::{BUILT_IN_CHANNEL, Channel, http_url};
+use super::channels::{BUILT_IN_CHANNEL, Channel};
 use super::layer::{self, Key, Layer};
 use super::layers::{Layers, Set, optional, place_of, set};
+use super::receivers::http_url;
 use crate::alert::{AlertFilter, CauseKind, GroupBy, Importance, QuietHours, RouteSource, RoutesSource};
 use crate::limits::ALERT_ROUTES_MAX;
 use crate::place::{ConfigError, Place, Text, nearest};
@@ -83,11 +84,9 @@ impl Layers {
         Ok(Some(parts))
     }
 
-    /// How urgent alerts of single kinds are. A kind is looked for in each layer: a variable or a file may say one.
+    /// How urgent alerts of single kinds are. Each kind is a key of its own, so that a variable may say one of them.
     fn importance(&self) -> Result<BTreeMap<CauseKind, Option<Importance>>, ConfigError> {
-        let found = self.0.iter().find_map(|(text, layer)| Some((text, layer.alerts.severity.as_ref()?)));
-        let Some((text, table)) = found else { return Ok(BTreeMap::new()) };
-        let one = |(name, severity): (&String, &Spanned<layer::KindSeverity>)| {
+        let one = |text: &Text, name: &String, severity: &Spanned<layer::KindSeverity>| {
             let kind: CauseKind = name.parse().map_err(|_| {
                 let place = text.place(&severity.span());
                 let error =
@@ -100,7 +99,13 @@ impl Layers {
             })?;
             Ok((kind, severity.get_ref().importance()))
         };
-        table.get_ref().iter().map(one).collect()
+        // The strongest layer comes last.
+        let layers = self.0.iter().rev();
+        let tables = layers.filter_map(|(text, layer)| Some((text, layer.alerts.severity.as_ref()?)));
+        let each = tables.flat_map(|(text, table)| {
+            table.get_ref().iter().map(move |(name, severity)| one(text, name, severity))
+        });
+        each.collect()
     }
 
     fn routes(&self, known: &[&str]) -> Result<Vec<RouteSource>, ConfigError> {

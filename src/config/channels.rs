@@ -10,12 +10,12 @@ use toml::Spanned;
 use super::channel_keys::{kind_name, refuse_keys_of_others};
 use super::layer::{self, Key};
 use super::layers::{Layers, Set, name, optional, place_of, set, twice};
+use super::receivers::{HiddenUrl, Smtp, http_url, smtp_server};
 use super::recipients::{mail_address, phone_number, recipients};
 use super::secret::{Chooser, SecretRef, Written};
 use crate::limits::{
     ACTION_TRY_SECONDS, ALERTMANAGERS_MAX, CHANNELS_MAX, MAIL_RECIPIENTS_MAX, SMS_RECIPIENTS_MAX,
 };
-use crate::percent;
 use crate::place::{ConfigError, Place, Text};
 
 /// One way to tell people.
@@ -45,30 +45,6 @@ pub enum ChannelKind {
     File { path: PathBuf },
 }
 
-/// A URL may be a secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HiddenUrl(pub Uri);
-
-impl HiddenUrl {
-    /// One that is kept as a secret.
-    ///
-    /// # Errors
-    /// What is wrong with it, without the text.
-    pub fn read(text: &str, allow_private: bool) -> Result<Self, String> {
-        let url = http_url(text)?;
-        if url.scheme_str() == Some("http") && !allow_private {
-            return Err("it would be called without TLS".into());
-        }
-        Ok(Self(url))
-    }
-}
-
-impl std::fmt::Debug for HiddenUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
-    }
-}
-
 /// How Slack is told.
 #[derive(Clone, Debug)]
 pub enum SlackLogin {
@@ -83,16 +59,6 @@ pub struct Mail {
     pub server: Smtp,
     pub from: String,
     pub to: Vec<String>,
-}
-
-/// A mail server, and who says to be there.
-#[derive(Clone, Debug)]
-pub struct Smtp {
-    pub host: String,
-    pub port: u16,
-    /// TLS from the first byte; otherwise by STARTTLS, without which nothing is sent.
-    pub implicit_tls: bool,
-    pub login: Option<(String, SecretRef)>,
 }
 
 #[derive(Clone, Debug)]
@@ -177,9 +143,6 @@ const SMS_MONTHLY_MAX: u32 = 200;
 const PAGERDUTY_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 const SLACK_API: &str = "https://slack.com/api/";
 const TWILIO_API: &str = "https://api.twilio.com/";
-/// Ports of mail submission: RFC 8314, 7.3, and RFC 6409, 3.1.
-const SMTPS_PORT: u16 = 465;
-const SUBMISSION_PORT: u16 = 587;
 /// Names of Slack's channels have up to 80 characters, and a `#` may stand before them.
 const SLACK_CHANNEL_MAX: usize = 81;
 
@@ -348,7 +311,7 @@ impl Table<'_> {
         let channel = self.channel;
         let smtp = self.required(channel.smtp.as_ref(), "smtp")?;
         let at = smtp.place.clone();
-        let (server, user) = smtp.map(|text| smtp_url(&text))?;
+        let (server, user) = smtp.map(|text| smtp_server(&text))?;
         let keys = (&channel.password_file, &channel.password_env);
         let is_set = keys.0.is_some() || keys.1.is_some();
         let login = match user {
@@ -449,54 +412,4 @@ impl Table<'_> {
         }
         Ok(HiddenUrl(url))
     }
-}
-
-/// Says nothing of the text: it may hold a secret.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn http_url(text: &str) -> Result<Uri, String> {
-    const FORM: &str = "this is not a URL of the form https://host/path";
-    let url: Uri = text.parse().map_err(|_| FORM.to_owned())?;
-    if !matches!(url.scheme_str(), Some("https" | "http")) || url.host().is_none_or(str::is_empty) {
-        return Err(FORM.into());
-    }
-    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("a URL with a user and a password is not called".into());
-    }
-    Ok(url)
-}
-
-/// A mail server, and its user. Says nothing of the text.
-fn smtp_url(text: &str) -> Result<(Smtp, Option<String>), String> {
-    const FORM: &str = "this is not a mail server of the form smtps://user@mail.example.com or smtp://…";
-    let url: Uri = text.parse().map_err(|_| FORM.to_owned())?;
-    let implicit_tls = match url.scheme_str() {
-        Some("smtps") => true,
-        Some("smtp") => false,
-        _ => return Err(FORM.into()),
-    };
-    let is_bare = url.path_and_query().is_none_or(|rest| matches!(rest.as_str(), "" | "/"));
-    let (Some(host), Some(authority), true) = (url.host(), url.authority(), is_bare) else {
-        return Err(FORM.into());
-    };
-    if host.is_empty() {
-        return Err(FORM.into());
-    }
-    let user = authority.as_str().rsplit_once('@').map(|(user, _)| user);
-    let user = match user {
-        Some(user) if user.contains(':') => {
-            return Err("the password belongs into `password_file`, not into the URL".into());
-        }
-        Some(user) => {
-            let user = percent::decode(user.as_bytes()).filter(|user| !user.is_empty());
-            let user = user.filter(|user| !user.contains(char::is_control));
-            Some(user.ok_or_else(|| FORM.to_owned())?)
-        }
-        None => None,
-    };
-    let usual = if implicit_tls { SMTPS_PORT } else { SUBMISSION_PORT };
-    let port = url.port_u16().unwrap_or(usual);
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok((Smtp { host, port, implicit_tls, login: None }, user))
 }

@@ -21,6 +21,7 @@ mod logging;
 mod opentelemetry;
 mod packs;
 mod prometheus;
+mod receivers;
 mod recipients;
 pub mod secret;
 mod secrets;
@@ -43,7 +44,7 @@ pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
 pub use alerts::AlertSettings;
 pub use broker::{Broker, MessageKey, Tls};
-pub use channels::{Channel, ChannelKind, HiddenUrl, Mail, SlackLogin, Sms, Smtp};
+pub use channels::{Channel, ChannelKind, Mail, SlackLogin, Sms};
 pub use effective::{ChangedSetting, Effective, Setting, log_file_key};
 pub use layer::{
     Applies, Entitled, LogContent, LogFormat, LogReceipts, NodeRole, OtlpProtocol, QueueType, SyslogFraming,
@@ -55,6 +56,7 @@ pub use logging::{LogFile, Syslog};
 pub use opentelemetry::{OpenTelemetry, TlsFiles};
 pub use packs::PackFile;
 pub use prometheus::{Login, Prometheus};
+pub use receivers::{HiddenUrl, Smtp};
 use secret::Kept;
 pub use secrets::{Missing, SecretChange, Secrets};
 pub use sources::{Source, SourceKey};

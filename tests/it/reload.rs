@@ -635,3 +635,38 @@ fn more_targets_than_there_are_descriptors_for_are_refused() {
     write(dir.path(), &format!("{SIGNALS}{}{}", action(1), action(2)));
     assert_eq!(reload(&node)["changed"], true);
 }
+
+#[test]
+fn channels_and_routes_of_alerts_change_and_tell_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = "0123456789abcdef0123456789abcdef";
+    secret(dir.path(), "pager.key", key);
+    let node = node(dir.path(), SIGNALS);
+    let channels = "[[channel]]\nname = \"oncall\"\nkind = \"pagerduty\"\nrouting_key_file = \"pager.key\"\n\
+                    url = \"https://pager.example.com/t0ken\"\n";
+    let with = |critical: &str| format!("{SIGNALS}{channels}[alerts]\ncritical = [\"{critical}\"]\n");
+    write(&node.dir, &with("oncal"));
+    let refused = post(&node, &[]);
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let told = refused.json().to_string();
+    assert!(told.contains("no [[channel]] is named `oncal`") && told.contains("`oncall`"), "{told}");
+    write(&node.dir, &with("oncall"));
+    let done = reload(&node);
+    let changed = keys(&done["changes"]);
+    for key in ["alerts.critical", "channel[oncall].kind", "channel[oncall].routing_key_file"] {
+        assert!(changed.contains(&key), "{changed:?}");
+    }
+    assert_eq!(done["needs_restart"], json!([]), "all of it holds at once");
+    let receipt = receipt(&node, &done).to_string();
+    let shown = String::from_utf8(gemba(&node, &["config", "show", "--json"]).stdout).unwrap();
+    assert!(shown.contains("channel[oncall].url"), "{shown}");
+    // Another key in the same file is a change, too.
+    secret(&node.dir, "pager.key", &key.replace('0', "9"));
+    let again = reload(&node);
+    assert_eq!(keys(&again["changes"]), ["channel (the routing key of channel `oncall`)"]);
+    for told in [done.to_string(), again.to_string(), receipt, shown] {
+        assert!(!told.contains("t0ken") && !told.contains(key), "{told}");
+    }
+    secret(&node.dir, "pager.key", "short");
+    assert!(post(&node, &[]).json().to_string().contains("it is not 32 letters and digits"));
+}

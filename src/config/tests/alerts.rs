@@ -66,6 +66,10 @@ fn alerts_and_their_routes_are_read() {
     let variable =
         load_text(&format!("{CHANNELS}{DEV}"), &[("GEMBA_ALERTS__CRITICAL", "[\"notes\"]")]).unwrap();
     assert_eq!(variable.alerts.routes.critical, ["notes"]);
+    let file = format!("[alerts.severity]\nrestart = \"info\"\ndisk_low = \"info\"\n{DEV}");
+    let both = load_text(&file, &[("GEMBA_ALERTS__SEVERITY__DISK_LOW", "off")]).unwrap();
+    let severities = [(CauseKind::Restart, Some(Importance::Info)), (CauseKind::DiskLow, None)];
+    assert_eq!(both.alerts.routes.importance, severities.into(), "each kind is a key of its own");
 }
 
 #[test]
