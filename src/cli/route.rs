@@ -203,10 +203,14 @@ fn rows(said: &Value) -> Vec<[String; 2]> {
         Some(0) | None => {}
         Some(rest) => rows.push(["later routes".into(), format!("{rest}, not looked at")]),
     }
-    let group = list(said.get("group"));
-    let group: Vec<String> = group.iter().map(|part| cell(Some(part))).collect();
+    let mut group: Vec<String> =
+        list(said.get("group")).iter().map(|part| cell(Some(part))).filter(|part| !part.is_empty()).collect();
+    // Where no route fits, the way has the name of the severity.
+    group.dedup();
+    let way = of(said, "route");
+    let way = if way.starts_with("route[") { way } else { format!("no route fits: `alerts.{way}`") };
     let minutes = said.get("repeat_minutes").and_then(Value::as_u64).unwrap_or_default();
-    rows.push(["way".into(), of(said, "route")]);
+    rows.push(["way".into(), way]);
     rows.push(["channels".into(), named(said.get("channels"))]);
     rows.push(["told together".into(), plain(&group.join(", "))]);
     rows.push([
