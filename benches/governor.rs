@@ -219,6 +219,7 @@ fn decide_shipped_packs(bencher: Bencher) {
                 quota_remaining: 1000,
                 testing: false,
                 failures: 0,
+                open: &[],
             };
             let _decided =
                 divan::black_box(rules.policies.of("acme").decide(&question, &mut memory, &mut room));

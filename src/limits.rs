@@ -177,6 +177,8 @@ pub const EXAMPLE_TIMES_MAX: u32 = 1000;
 pub const MEMORIES_MAX: usize = 64;
 /// The longest window of a memory: 400 days.
 pub const MEMORY_WINDOW_SECONDS_MAX: u32 = 400 * 86_400;
+/// The longest time after which the alert of a rule ends by itself: 30 days. What nobody looked at for longer is closed by hand.
+pub const ALERT_MINUTES_MAX: u32 = 30 * 24 * 60;
 /// The rules of a node as the journal keeps them: bounds and the text of every pack. Far below a frame.
 pub const RULES_BYTES_MAX: usize = 512 * 1024;
 const _: () = assert!(RULES_BYTES_MAX < FRAME_BYTES_MAX - FRAME_BYTES_SOFT);

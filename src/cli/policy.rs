@@ -156,12 +156,13 @@ fn check(files: &[PathBuf], configured: &Configured, json: bool) -> Result<(), F
     let packs = packs(files, configured)?;
     let hash = |pack: &Pack| faster_hex::hex_string(&pack.content_hash);
     let examples = |pack: &Pack| pack.rules.iter().map(|rule| rule.examples.len()).sum::<usize>();
+    let alerts = |pack: &Pack| pack.rules.iter().filter(|rule| rule.alert.is_some()).count();
     if json {
         let shown: Vec<_> = packs
             .iter()
             .map(|pack| {
-                json!({"name": pack.name, "rules": pack.rules.len(), "memories": pack.memories.len(),
-                       "examples": examples(pack), "content_hash": hash(pack)})
+                json!({"name": pack.name, "rules": pack.rules.len(), "alerts": alerts(pack),
+                       "memories": pack.memories.len(), "examples": examples(pack), "content_hash": hash(pack)})
             })
             .collect();
         return output::print_json(&shown);
@@ -171,12 +172,16 @@ fn check(files: &[PathBuf], configured: &Configured, json: bool) -> Result<(), F
         [
             pack.name.to_string(),
             rules.to_string(),
+            alerts(pack).to_string(),
             memories.to_string(),
             examples(pack).to_string(),
             hash(pack),
         ]
     };
-    output::print_table(["PACK", "RULES", "MEMORIES", "EXAMPLES", "CONTENT HASH"], packs.iter().map(row))
+    output::print_table(
+        ["PACK", "RULES", "ALERTS", "MEMORIES", "EXAMPLES", "CONTENT HASH"],
+        packs.iter().map(row),
+    )
 }
 
 /// An example that did not come out as it says.
@@ -191,6 +196,8 @@ struct Miss {
     decided: &'static str,
     by: Option<Box<str>>,
     detail: Option<Box<str>>,
+    /// What is wrong with the alert, where the decision is right.
+    alert: Option<String>,
 }
 
 impl Miss {
@@ -205,6 +212,7 @@ impl Miss {
             decided: outcome.decided.into_str(),
             by: outcome.rule,
             detail: outcome.detail.as_deref().map(Into::into),
+            alert: outcome.alert,
         }
     }
 
@@ -213,6 +221,9 @@ impl Miss {
         let by = self.by.as_ref().map_or_else(|| "no rule".to_owned(), |by| format!("`{by}`"));
         let detail = self.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
         let which = if *signal > 1 { format!("signal {signal}: ") } else { String::new() };
+        if let Some(alert) = &self.alert {
+            return format!("{place}: {pack}/{rule}: {which}{alert}\n");
+        }
         format!("{place}: {pack}/{rule}: {which}expected `{expected}`, got `{decided}` by {by}{detail}\n")
     }
 }

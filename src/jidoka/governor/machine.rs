@@ -452,6 +452,7 @@ impl Governor {
             quota_remaining: self.known.quota.remaining(turn.rules()),
             testing: self.known.breaker == Breaker::HalfOpen,
             failures: self.known.breaker.failures(),
+            open: &[],
         }
     }
 

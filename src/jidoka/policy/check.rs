@@ -10,15 +10,17 @@ use serde::Deserialize;
 use toml::Spanned;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::alert::RuleAlert;
 use super::example::{Example, ExampleText};
 use super::facts::{DOCUMENT, Known, names};
 use super::memory::{CellId, Kind};
 use super::pack::{Declared, Pack, Rule, Verdict};
 use super::ruling::Ruling;
+use crate::alert::Importance;
 use crate::expression::{Expression, Names, Type, Wrong};
 use crate::limits::{
-    EXAMPLES_MAX, ID_BYTES_MAX, MEMORIES_MAX, MEMORY_WINDOW_SECONDS_MAX, NAME_BYTES_MAX, PACK_BYTES_MAX,
-    REASON_BYTES_MAX, RULES_MAX,
+    ALERT_MINUTES_MAX, EXAMPLES_MAX, ID_BYTES_MAX, MEMORIES_MAX, MEMORY_WINDOW_SECONDS_MAX, NAME_BYTES_MAX,
+    PACK_BYTES_MAX, REASON_BYTES_MAX, RULES_MAX,
 };
 use crate::place::{ConfigError, Number, Text};
 use crate::receipt::Policy;
@@ -47,6 +49,11 @@ struct RuleText {
     decide: Spanned<Verdict>,
     action: Option<Spanned<String>>,
     reason: Spanned<String>,
+    alert: Option<Spanned<Importance>>,
+    message: Option<Spanned<String>>,
+    owner: Option<Spanned<String>>,
+    resolve: Option<Spanned<String>>,
+    resolve_after_minutes: Option<Spanned<Number<1, ALERT_MINUTES_MAX>>>,
     #[serde(default)]
     example: Vec<Spanned<ExampleText>>,
 }
@@ -220,18 +227,65 @@ impl Checker {
         }
         let types = self.types(&read.types)?;
         let when = self.expression(&read.when, &format!("`when` of rule `{id}`"), Type::Bool)?;
+        let alert = self.alert(&id, &read)?;
         let names: Vec<&str> = memories.iter().map(|memory| &*memory.name).collect();
         let mut examples = Vec::new();
         for example in read.example {
             let place = self.text.place(&example.span());
-            examples.push(Example::check(example.into_inner(), place, &names)?);
+            let example = Example::check(example.into_inner(), place, &names)?;
+            if example.expect_resolved.is_some()
+                && !alert.as_ref().is_some_and(|alert| alert.resolve.is_some())
+            {
+                let error = ConfigError::new(&example.place, "`expect_resolved` is for rules with `resolve`");
+                return Err(error.hint("give the rule an `alert` and a `resolve`, or leave it out"));
+            }
+            examples.push(example);
         }
         let ruling = Ruling { policy: self.policy(&id), reason: reason.as_str().into() };
         let mut reads = when.slots().to_vec();
         reads.retain(|slot| self.names.path(*slot) != DOCUMENT);
         reads.sort_by(|one, other| self.names.path(*one).cmp(self.names.path(*other)));
         reads.dedup();
-        Ok(Rule { id, types, verdict, action, ruling, examples, when, reads })
+        Ok(Rule { id, types, verdict, action, ruling, alert, examples, when, reads })
+    }
+
+    /// The alert that a rule raises, if it says so.
+    fn alert(&mut self, id: &str, read: &RuleText) -> Result<Option<RuleAlert>, ConfigError> {
+        let minutes = read.resolve_after_minutes.as_ref().map(|minutes| self.text.place(&minutes.span()));
+        let Some(importance) = &read.alert else {
+            let place = |text: &Option<Spanned<String>>| {
+                text.as_ref().map(|text| self.text.within(&text.span(), 1, 1))
+            };
+            let given = [
+                ("message", place(&read.message)),
+                ("owner", place(&read.owner)),
+                ("resolve", place(&read.resolve)),
+                ("resolve_after_minutes", minutes),
+            ];
+            let first = given.into_iter().find_map(|(key, place)| Some((key, place?)));
+            let Some((key, place)) = first else { return Ok(None) };
+            let error = ConfigError::new(&place, format!("`{key}` is for rules with `alert`"));
+            return Err(error.hint("add `alert = \"info\"`, `\"warning\"` or `\"critical\"` to the rule"));
+        };
+        if let (Some(_), Some(place)) = (&read.resolve, &minutes) {
+            let error = ConfigError::new(place, "the alert has a `resolve` already");
+            return Err(error.hint("keep one of `resolve` and `resolve_after_minutes`"));
+        }
+        let mut compile = |key: &str, text: &Option<Spanned<String>>, wanted| {
+            let of = format!("`{key}` of rule `{id}`");
+            text.as_ref().map(|text| self.expression(text, &of, wanted)).transpose()
+        };
+        let message = compile("message", &read.message, Type::String)?;
+        let owner = compile("owner", &read.owner, Type::String)?;
+        let resolve = compile("resolve", &read.resolve, Type::Bool)?;
+        Ok(Some(RuleAlert {
+            name: format!("{}/{id}", self.name).into(),
+            importance: *importance.get_ref(),
+            message,
+            owner,
+            resolve,
+            minutes: read.resolve_after_minutes.as_ref().map_or(0, |minutes| minutes.get_ref().0),
+        }))
     }
 
     fn types(&self, types: &[Spanned<String>]) -> Result<Vec<Box<str>>, ConfigError> {

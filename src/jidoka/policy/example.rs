@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use strum::IntoStaticStr;
 
+use crate::alert::Importance;
 use crate::event::UnixMillis;
 use crate::expression::duration_millis;
 use crate::limits::{EXAMPLE_SIGNALS_MAX, EXAMPLE_TIMES_MAX};
@@ -22,6 +23,11 @@ pub struct ExampleText {
     expect: Expected,
     /// The rule that decides, or `none`; without it, this one if it decides so.
     rule: Option<String>,
+    /// The alert that the last signal raises.
+    expect_alert: Option<ExpectedAlert>,
+    expect_message: Option<String>,
+    /// Whether the alert of the rule beside the example, open from the begin on, is over by the last signal.
+    expect_resolved: Option<bool>,
     /// RFC 3339; of a sequence, when it begins.
     now: Option<String>,
     /// What the memories held before the first signal.
@@ -97,6 +103,28 @@ pub enum Expected {
     Error,
 }
 
+/// The alert that an example expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectedAlert {
+    None,
+    Info,
+    Warning,
+    Critical,
+}
+
+impl From<Option<Importance>> for ExpectedAlert {
+    fn from(raised: Option<Importance>) -> Self {
+        match raised {
+            None => Self::None,
+            Some(Importance::Info) => Self::Info,
+            Some(Importance::Warning) => Self::Warning,
+            Some(Importance::Critical) => Self::Critical,
+        }
+    }
+}
+
 /// A checked example.
 #[derive(Debug)]
 pub struct Example {
@@ -107,6 +135,10 @@ pub struct Example {
     /// By place among the pack's memories.
     pub memory: Vec<(usize, f64)>,
     pub governor: GovernorText,
+    /// Of the last signal.
+    pub expect_alert: Option<ExpectedAlert>,
+    pub expect_message: Option<Box<str>>,
+    pub expect_resolved: Option<bool>,
 }
 
 /// One signal of an example.
@@ -141,7 +173,16 @@ impl Example {
             }
         };
         let steps = steps(&read, now).map_err(wrong)?;
-        Ok(Self { place, steps, now, memory, governor: read.governor })
+        Ok(Self {
+            steps,
+            now,
+            memory,
+            governor: read.governor,
+            expect_alert: read.expect_alert,
+            expect_message: read.expect_message.map(Into::into),
+            expect_resolved: read.expect_resolved,
+            place,
+        })
     }
 
     /// The type of the signal that `expect` is about.

@@ -21,6 +21,8 @@ pub struct Question<'a> {
     pub testing: bool,
     /// Failed actions since the last success.
     pub failures: u32,
+    /// Rules (`pack/rule`) whose alert is open for this governor. No expression sees it.
+    pub open: &'a [Box<str>],
 }
 
 /// Names that do not stand in the body.

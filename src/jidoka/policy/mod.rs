@@ -3,6 +3,7 @@
 //! the same signal, state and memory give the same decision (promise P8), and an expression that fails is an answer of
 //! its own, never taken as false.
 
+mod alert;
 mod check;
 pub mod example;
 mod facts;
@@ -17,6 +18,7 @@ mod shown;
 mod tests;
 pub mod trial;
 
+pub use alert::Firing;
 pub use facts::Question;
 pub use memory::Memory;
 pub use pack::Pack;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use strum::IntoStaticStr;
 
+use super::alert::RuleAlert;
 use super::example::Example;
 use super::facts::Known;
 use super::memory::{CellId, Kind};
@@ -47,6 +48,8 @@ pub struct Rule {
     /// What to do, where the verdict is to act; and where that is written.
     pub action: Option<(Arc<str>, Place)>,
     pub ruling: Ruling,
+    /// Raised whenever it decides, whatever its verdict.
+    pub alert: Option<RuleAlert>,
     pub examples: Vec<Example>,
     pub when: Expression,
     /// What it asks for, by name; without the whole of the sender's data.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 
+use super::alert::{Firing, RuleAlert};
 use super::facts::{Filler, Question};
 use super::memory::{CellId, Entry, Memory, Overflow};
 use super::pack::{Declared, Pack, Rule, Verdict};
@@ -11,6 +12,7 @@ use super::ruling::{Decision, Unfit};
 use super::shown::shown;
 use crate::event::UnixMillis;
 use crate::expression::{Facts, Fault, Slot, Steps, Value};
+use crate::receipt::Policy;
 
 /// Room that evaluations use one after the other, so that none allocates.
 #[derive(Debug, Default)]
@@ -19,6 +21,10 @@ pub struct Room {
     entries: Vec<Entry>,
     /// What the rule that decided has read, until somebody takes it.
     pub shown: Option<Box<str>>,
+    /// The alert of the rule that decided, until somebody takes it.
+    pub alert: Option<Firing>,
+    /// Rules of [`Question::open`] whose alert is over by this signal, until somebody takes them.
+    pub resolved: Vec<Arc<Policy>>,
 }
 
 /// The packs of a node: those of everyone, and those of tenants that have their own.
@@ -60,6 +66,19 @@ struct Group {
     rules: Vec<usize>,
     /// A memory counts signals of this type.
     counts: bool,
+    /// What alerts of these rules need; `None` where none reads or resolves anything.
+    alerts: Option<Box<GroupAlerts>>,
+}
+
+/// Filled only when a rule with an alert decides or may be over, so that every other signal costs what it cost without.
+#[derive(Debug)]
+struct GroupAlerts {
+    /// What their expressions read and the rules do not.
+    filler: Filler,
+    /// The same of memories, by place in the pack.
+    memories: Vec<usize>,
+    /// Rules with a `resolve`, by place in the pack.
+    resolves: Vec<usize>,
 }
 
 impl PolicySet {
@@ -86,7 +105,8 @@ impl PolicySet {
         &self.packs
     }
 
-    /// What the first rule that holds says, and the memory with this signal in it.
+    /// What the first rule that holds says, and the memory with this signal in it. The room tells what the rule has read,
+    /// its alert, and which alerts are over.
     ///
     /// # Errors
     /// [`Unfit`]; the memory is as it was.
@@ -102,7 +122,7 @@ impl PolicySet {
         })
     }
 
-    /// Only the memory with this signal in it.
+    /// Only the memory with this signal in it, and which alerts are over.
     ///
     /// # Errors
     /// [`Unfit`]; the memory is as it was.
@@ -135,21 +155,38 @@ impl PolicySet {
     ) -> Result<Option<&'p Rule>, Unfit> {
         room.entries.clear();
         room.shown = None;
+        room.alert = None;
+        room.resolved.clear();
         let mut found = None;
+        // Of their own, so that no alert makes a signal a dead letter.
+        let mut alert_steps = Steps::default();
         // One budget for all rules, so that a signal costs what one may cost.
         let mut steps = Steps::default();
         for group in self.groups(question.signal.kind()) {
             let open = decides && found.is_none();
-            if !open && !group.counts {
+            if !open && !group.counts && (question.open.is_empty() || group.alerts.is_none()) {
                 continue;
             }
             let mut facts: Facts<'_> = std::mem::take(&mut room.facts);
             let asked = Asked { pack: &self.packs[group.pack], group, question, decides: open };
             let held = asked.first(&mut facts, memory.as_deref_mut(), &mut room.entries, &mut steps);
+            if let Ok(held) = &held {
+                if let Some(rule) = held {
+                    room.shown = Some(shown(asked.pack, &rule.reads, &facts));
+                }
+                let fires = held.filter(|rule| rule.alert.is_some());
+                if fires.is_some() || !question.open.is_empty() {
+                    asked.alerts(fires, &mut facts, memory.as_deref_mut(), &mut alert_steps, room);
+                }
+            }
             room.facts = facts.recycle();
-            if let Some((rule, shown)) = held? {
-                found = Some(rule);
-                room.shown = Some(shown);
+            match held {
+                Ok(held) => found = found.or(held),
+                Err(unfit) => {
+                    room.alert = None;
+                    room.resolved.clear();
+                    return Err(unfit);
+                }
             }
         }
         if !room.entries.is_empty() {
@@ -207,7 +244,27 @@ impl Group {
             .collect();
         let counts = memories.iter().any(|(_, counts)| *counts);
         let filler = Filler::new(&pack.names, &pack.known, &slots);
-        (counts || !rules.is_empty()).then_some(Self { pack: at, filler, memories, rules, counts })
+        let alerts = GroupAlerts::of(pack, &rules, &slots, &memories).map(Box::new);
+        (counts || !rules.is_empty()).then_some(Self { pack: at, filler, memories, rules, counts, alerts })
+    }
+}
+
+impl GroupAlerts {
+    /// `read` and `remembered` is what the rules have by then.
+    fn of(pack: &Pack, rules: &[usize], read: &[Slot], remembered: &[(usize, bool)]) -> Option<Self> {
+        let alerts = rules.iter().filter_map(|at| Some((*at, pack.rules[*at].alert.as_ref()?)));
+        let resolves: Vec<usize> =
+            alerts.clone().filter(|(_, alert)| alert.resolve.is_some()).map(|(at, _)| at).collect();
+        let slots: Vec<Slot> = alerts.flat_map(|(_, alert)| alert.slots()).copied().collect();
+        if slots.is_empty() && resolves.is_empty() {
+            return None;
+        }
+        let memories = pack.memories.iter().enumerate();
+        let is_new = |at: usize| remembered.iter().all(|(each, _)| *each != at);
+        let memories = memories.filter(|(at, memory)| slots.contains(&memory.slot) && is_new(*at));
+        let memories = memories.map(|(at, _)| at).collect();
+        let slots: Vec<Slot> = slots.into_iter().filter(|slot| !read.contains(slot)).collect();
+        Some(Self { filler: Filler::new(&pack.names, &pack.known, &slots), memories, resolves })
     }
 }
 
@@ -227,24 +284,20 @@ impl<'p, 'q> Asked<'p, 'q> {
         mut memory: Option<&mut Memory>,
         entries: &mut Vec<Entry>,
         steps: &mut Steps,
-    ) -> Result<Option<(&'p Rule, Box<str>)>, Unfit> {
+    ) -> Result<Option<&'p Rule>, Unfit> {
         if let Err(fault) = self.group.filler.fill(self.question, facts) {
             return Err(Unfit::new(&self.pack.policy, &fault));
         }
         for (at, counts) in &self.group.memories {
             let declared = &self.pack.memories[*at];
             let adds = if *counts { declared.adds(facts, steps)? } else { None };
-            let (kind, window) = (declared.kind, declared.window_millis);
-            let held = match &mut memory {
-                Some(memory) => memory.read(declared.id, kind, window, self.question.now, adds),
-                None => Memory::default().read(declared.id, kind, window, self.question.now, adds),
-            };
-            match held {
+            match declared.holds(&mut memory, self.question.now, adds) {
                 Ok(Some(value)) => facts.set(declared.slot, Value::Double(value)),
                 Ok(None) => {}
                 Err(Overflow) => return Err(declared.overflows()),
             }
-            entries.extend(adds.map(|value| Entry { id: declared.id, kind, window_millis: window, value }));
+            let (id, kind, window_millis) = (declared.id, declared.kind, declared.window_millis);
+            entries.extend(adds.map(|value| Entry { id, kind, window_millis, value }));
         }
         if !self.decides {
             return Ok(None);
@@ -252,16 +305,77 @@ impl<'p, 'q> Asked<'p, 'q> {
         for at in &self.group.rules {
             let rule = &self.pack.rules[*at];
             match rule.when.holds(facts, steps) {
-                Ok(true) => return Ok(Some((rule, shown(self.pack, &rule.reads, facts)))),
+                Ok(true) => return Ok(Some(rule)),
                 Ok(false) => {}
                 Err(fault) => return Err(Unfit::new(&rule.ruling.policy, &fault)),
             }
         }
         Ok(None)
     }
+
+    /// What the alert of the rule that decided says, and which open ones are over.
+    #[cold]
+    fn alerts(
+        &self,
+        fires: Option<&Rule>,
+        facts: &mut Facts<'q>,
+        memory: Option<&mut Memory>,
+        steps: &mut Steps,
+        room: &mut Room,
+    ) {
+        let is_open = |rule: &&Rule| {
+            let named = |alert: &RuleAlert| self.question.open.contains(&alert.name);
+            rule.alert.as_ref().is_some_and(named)
+        };
+        let resolves = self.group.alerts.iter().flat_map(|alerts| &alerts.resolves);
+        let resolves = resolves.map(|at| &self.pack.rules[*at]);
+        // What fires in the same signal is not over.
+        let mut may_end =
+            resolves.filter(|rule| fires.is_none_or(|fires| fires.id != rule.id)).filter(is_open).peekable();
+        if fires.is_none() && may_end.peek().is_none() {
+            return;
+        }
+        let filled = self.fill_for_alerts(facts, memory);
+        let facts = filled.as_ref().map(|()| &*facts);
+        if let Some(rule) = fires {
+            room.alert = rule.alert.as_ref().map(|alert| alert.fire(&rule.ruling, facts, steps));
+        }
+        if let Ok(facts) = facts {
+            let over =
+                may_end.filter(|rule| rule.alert.as_ref().is_some_and(|alert| alert.is_over(facts, steps)));
+            room.resolved.extend(over.map(|rule| Arc::clone(&rule.ruling.policy)));
+        }
+    }
+
+    /// Fills what expressions of alerts read and the rules did not.
+    fn fill_for_alerts(&self, facts: &mut Facts<'q>, mut memory: Option<&mut Memory>) -> Result<(), Fault> {
+        let Some(alerts) = &self.group.alerts else { return Ok(()) };
+        alerts.filler.fill(self.question, facts)?;
+        for at in &alerts.memories {
+            let declared = &self.pack.memories[*at];
+            // One that overflows is not there.
+            if let Ok(Some(value)) = declared.holds(&mut memory, self.question.now, None) {
+                facts.set(declared.slot, Value::Double(value));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Declared {
+    /// What a rule sees of it, with what the signal adds.
+    fn holds(
+        &self,
+        memory: &mut Option<&mut Memory>,
+        now: UnixMillis,
+        adds: Option<f64>,
+    ) -> Result<Option<f64>, Overflow> {
+        match memory {
+            Some(memory) => memory.read(self.id, self.kind, self.window_millis, now, adds),
+            None => Memory::default().read(self.id, self.kind, self.window_millis, now, adds),
+        }
+    }
+
     /// What the signal adds; `None` when it is not counted.
     fn adds(&self, facts: &Facts<'_>, steps: &mut Steps) -> Result<Option<f64>, Unfit> {
         let wrong = |fault: Fault| Unfit::new(&self.policy, &fault);

@@ -43,6 +43,7 @@ fn question(signal: &Signal, hour: u64) -> Question<'_> {
         quota_remaining: 7,
         testing: false,
         failures: 2,
+        open: &[],
     }
 }
 
@@ -445,3 +446,5 @@ fn what_is_shown_of_the_facts_is_bounded_whatever_a_sender_writes() {
     assert_eq!(value["truncated"], true);
     assert_eq!(serde_jcs::to_string(&value).unwrap(), shown);
 }
+
+mod alerts;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::example::{Example, Expected, SentSignal};
+use super::example::{Example, Expected, ExpectedAlert, SentSignal};
 use super::facts::Question;
 use super::memory::{Entry, Kind, Memory};
 use super::pack::{Declared, Pack, Rule};
@@ -10,7 +10,7 @@ use super::ruling::Decision;
 use super::set::{PolicySet, Room};
 use crate::event::UnixMillis;
 use crate::place::Place;
-use crate::receipt::StateName;
+use crate::receipt::{Policy, StateName};
 
 /// What came out of a pack's examples.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ pub struct Outcome {
     pub rule: Option<Box<str>>,
     /// Why it failed, where it did.
     pub detail: Option<Arc<str>>,
+    /// What is wrong with the alert, where the decision is right.
+    pub alert: Option<String>,
     pub passed: bool,
 }
 
@@ -50,6 +52,8 @@ pub enum Untested {
     Fires(Box<str>),
     /// That this rule leaves a signal of its types alone.
     Passes(Box<str>),
+    /// That the alert of this rule is over.
+    Resolves(Box<str>),
     /// What this memory holds of signals that came before: its types, window, `of` and `when`.
     Memory(Box<str>),
 }
@@ -61,6 +65,7 @@ impl std::fmt::Display for Untested {
             Self::Passes(rule) => {
                 write!(f, "rule `{rule}`: no example in which it leaves a signal of its types alone")
             }
+            Self::Resolves(rule) => write!(f, "rule `{rule}`: no example with `expect_resolved = true`"),
             Self::Memory(name) => write!(f, "memory `{name}`: no example with `signals` that it counts"),
         }
     }
@@ -71,7 +76,7 @@ impl std::fmt::Display for Untested {
 pub fn run(pack: &Arc<Pack>) -> Trial {
     let mut trial = Trial::default();
     for rule in &pack.rules {
-        let (mut fires, mut passes) = (false, false);
+        let (mut fires, mut passes, mut resolves) = (false, false, false);
         for example in &rule.examples {
             let outcome = try_out(example, rule, pack);
             if !outcome.passed {
@@ -80,6 +85,7 @@ pub fn run(pack: &Arc<Pack>) -> Trial {
                 continue;
             }
             trial.passed += 1;
+            resolves |= example.expect_resolved == Some(true);
             if outcome.decided == Expected::Error {
                 continue;
             }
@@ -94,6 +100,9 @@ pub fn run(pack: &Arc<Pack>) -> Trial {
         // One that reads nothing holds always, or never.
         if !passes && !rule.when.slots().is_empty() {
             trial.untested.push(Untested::Passes(rule.id.clone()));
+        }
+        if !resolves && rule.alert.as_ref().is_some_and(|alert| alert.resolve.is_some()) {
+            trial.untested.push(Untested::Resolves(rule.id.clone()));
         }
     }
     let examples = pack.rules.iter().flat_map(|rule| &rule.examples);
@@ -114,10 +123,14 @@ fn try_out(example: &Example, of: &Rule, pack: &Arc<Pack>) -> Outcome {
             remember(memory, declared, *value, example.now);
         }
     }
+    let mut open: Vec<Box<str>> = Vec::new();
+    if example.expect_resolved.is_some() {
+        open.extend(of.alert.as_ref().map(|alert| alert.name.clone()));
+    }
     let mut last = None;
     for (at, step) in example.steps.iter().enumerate() {
         for _ in 0..step.times {
-            let outcome = decide(example, (at + 1, step), of, &set, &mut memory);
+            let outcome = decide(example, (at + 1, step), of, &set, (&mut memory, &mut open));
             if !outcome.passed {
                 return outcome;
             }
@@ -130,6 +143,7 @@ fn try_out(example: &Example, of: &Rule, pack: &Arc<Pack>) -> Outcome {
         decided: Expected::Observe,
         rule: None,
         detail: None,
+        alert: None,
         passed: false,
     })
 }
@@ -139,7 +153,7 @@ fn decide(
     (number, step): (usize, &SentSignal),
     of: &Rule,
     set: &PolicySet,
-    memory: &mut Option<Box<Memory>>,
+    (memory, open): (&mut Option<Box<Memory>>, &mut Vec<Box<str>>),
 ) -> Outcome {
     let degraded = example.governor.degraded.unwrap_or_default();
     let question = Question {
@@ -150,8 +164,10 @@ fn decide(
         quota_remaining: example.governor.quota_remaining.unwrap_or(1000),
         testing: example.governor.testing.unwrap_or_default(),
         failures: example.governor.failures.unwrap_or_default(),
+        open,
     };
-    let (decided, rule, detail) = match set.decide(&question, memory, &mut Room::default()) {
+    let mut room = Room::default();
+    let (decided, rule, detail) = match set.decide(&question, memory, &mut room) {
         Ok(Decision::Observe(ruling)) => {
             (Expected::Observe, ruling.map(|ruling| ruling.policy.rule.clone()), None)
         }
@@ -166,8 +182,47 @@ fn decide(
         None if own => rule.as_deref() == Some(&*of.id),
         None => true,
     };
-    let passed = as_expected && by_whom;
-    Outcome { signal: number, expected: step.expect, decided, rule, detail, passed }
+    let is_last = number == example.steps.len();
+    let alert = if as_expected && by_whom { misses(example, of, &room, is_last) } else { None };
+    let passed = as_expected && by_whom && alert.is_none();
+    let name = |policy: &Policy| -> Box<str> { format!("{}/{}", policy.pack, policy.rule).into() };
+    open.retain(|open| !room.resolved.iter().any(|policy| name(policy) == *open));
+    if let Some(name) = room.alert.as_ref().map(|firing| name(&firing.policy)) {
+        open.retain(|open| *open != name);
+        open.push(name);
+    }
+    Outcome { signal: number, expected: step.expect, decided, rule, detail, alert, passed }
+}
+
+/// What is not with the alert as the example says. A message that cannot be made is always told: a node would show the
+/// reason in its place, and nobody would learn of the mistake.
+fn misses(example: &Example, of: &Rule, room: &Room, is_last: bool) -> Option<String> {
+    let raised = room.alert.as_ref();
+    let message = raised.map(|firing| &*firing.message);
+    let expected = example.expect_message.as_deref().filter(|_| is_last);
+    if let (Some(firing), None) = (raised, expected)
+        && let Some(why) = &firing.unmade
+    {
+        return Some(format!("the message of `{}` could not be made: {why}", firing.policy.rule));
+    }
+    if !is_last {
+        return None;
+    }
+    let found = ExpectedAlert::from(raised.map(|firing| firing.importance));
+    if let Some(expected) = example.expect_alert.filter(|expected| *expected != found) {
+        return Some(format!("expected the alert `{}`, got `{}`", expected.into_str(), found.into_str()));
+    }
+    if let Some(expected) = expected.filter(|expected| message != Some(expected)) {
+        return Some(match message {
+            Some(message) => format!("expected the message {expected:?}, got {message:?}"),
+            None => format!("expected the message {expected:?}, got no alert"),
+        });
+    }
+    let resolved = room.resolved.iter().any(|policy| *policy.rule == *of.id);
+    example.expect_resolved.filter(|expected| *expected != resolved).map(|expected| {
+        let word = |is_over| if is_over { "over" } else { "not over" };
+        format!("expected the alert to be {}, and it is {}", word(expected), word(resolved))
+    })
 }
 
 /// What the memory held before the first signal.
