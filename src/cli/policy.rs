@@ -289,6 +289,9 @@ struct Diff {
 struct Report {
     signals: u64,
     differ: u64,
+    /// Signals that raise an alert by one side only.
+    alerts_new: u64,
+    alerts_gone: u64,
     first: Option<Seq>,
     last: Option<Seq>,
     changes: BTreeMap<Change, Count>,
@@ -418,6 +421,11 @@ impl Diff {
                 && before != after
             {
                 self.report.differ += 1;
+                match (before.alert, after.alert) {
+                    (None, Some(_)) => self.report.alerts_new += 1,
+                    (Some(_), None) => self.report.alerts_gone += 1,
+                    (None, None) | (Some(_), Some(_)) => {}
+                }
                 let Subject { tenant, sku } = subject;
                 let change = Change { tenant: (*tenant).into(), sku: (*sku).into(), before, after };
                 let count = self.report.changes.entry(change).or_insert(Count { signals: 0, first: seq });
@@ -433,7 +441,8 @@ impl Report {
         if json {
             let verdict = |verdict: &Verdict| {
                 let (pack, rule) = verdict.rule.as_ref().map(|(pack, rule)| (pack, rule)).unzip();
-                json!({"receipt_type": verdict.receipt_type, "pack": pack, "rule": rule, "action": verdict.action})
+                json!({"receipt_type": verdict.receipt_type, "pack": pack, "rule": rule, "action": verdict.action,
+                       "alert": verdict.alert})
             };
             let change = |(change, count): (&Change, &Count)| {
                 json!({"tenant": change.tenant, "sku": change.sku, "before": verdict(&change.before),
@@ -442,13 +451,18 @@ impl Report {
             let changes: Vec<_> = self.changes.iter().map(change).collect();
             return output::print_json(&json!({
                 "first_seq": self.first.map(|seq| seq.0), "last_seq": self.last.map(|seq| seq.0),
-                "signals": self.signals, "differ": self.differ, "changes": changes,
+                "signals": self.signals, "differ": self.differ, "alerts_new": self.alerts_new,
+                "alerts_gone": self.alerts_gone, "changes": changes,
             }));
         }
         let shown = |verdict: &Verdict| {
             let rule = verdict.rule.as_ref().map(|(pack, rule)| format!(" {pack}/{rule}"));
             let action = verdict.action.as_ref().map(|action| format!(" → {action}"));
-            format!("{}{}{}", verdict.receipt_type, rule.unwrap_or_default(), action.unwrap_or_default())
+            let alert = verdict.alert.map(|alert| format!(", alert {}", alert.into_str()));
+            [Some(verdict.receipt_type.to_owned()), rule, action, alert]
+                .into_iter()
+                .flatten()
+                .collect::<String>()
         };
         let row = |(change, count): (&Change, &Count)| {
             let (before, after) = (shown(&change.before), shown(&change.after));
@@ -461,6 +475,11 @@ impl Report {
         }
         output::print(
             format!("{} of {} signals are decided otherwise\n", self.differ, self.signals).as_bytes(),
-        )
+        )?;
+        let (new, gone) = (self.alerts_new, self.alerts_gone);
+        if (new, gone) == (0, 0) {
+            return Ok(());
+        }
+        output::print(format!("{new} signals would newly raise an alert, {gone} no longer\n").as_bytes())
     }
 }

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::governor::{Effects, Governor, key};
+use super::policy::PolicySet;
 use super::rules::Rules;
 use super::timers::Timers;
+use crate::alert::Importance;
 use crate::event::{Event, Kind, Outcome, Seq, Subject, UnixMillis};
 use crate::receipt::{About, Draft, ReceiptType};
 
@@ -18,6 +20,8 @@ pub struct Verdict {
     /// Pack and rule, where one decided.
     pub rule: Option<(Box<str>, Box<str>)>,
     pub action: Option<Box<str>>,
+    /// How urgent the alert is that the rule raises.
+    pub alert: Option<Importance>,
 }
 
 /// A signal that got something.
@@ -100,7 +104,8 @@ impl WhatIf {
             for draft in self.effects.drafts.drain(..) {
                 if let Some(of) = settled(&draft).and_then(|seq| self.waiting.remove(&seq)) {
                     let acted = action.as_ref().filter(|(seq, _)| *seq == draft.gist.id.seq);
-                    let verdict = verdict(&draft, acted.map(|(_, name)| name.clone()));
+                    let policies = self.rules.policies.of(&subject.tenant);
+                    let verdict = verdict(&draft, acted.map(|(_, name)| name.clone()), policies);
                     got.push(Settled { seq: of, subject: subject.clone(), verdict });
                 }
             }
@@ -125,9 +130,13 @@ fn settled(draft: &Draft) -> Option<Seq> {
         .then_some(draft.gist.id.seq)
 }
 
-fn verdict(draft: &Draft, action: Option<Box<str>>) -> Verdict {
+fn verdict(draft: &Draft, action: Option<Box<str>>, policies: &PolicySet) -> Verdict {
+    // A dead letter names the rule that failed, which raises nothing.
+    let decided = draft.gist.kind != ReceiptType::DeadletterSignal;
+    let alert = draft.policy.as_ref().filter(|_| decided).and_then(|policy| policies.alert(policy));
+    let alert = alert.map(|alert| alert.importance);
     let rule = draft.policy.as_ref().map(|policy| (policy.pack.clone(), policy.rule.clone()));
-    Verdict { receipt_type: draft.gist.kind.into_str(), rule, action }
+    Verdict { receipt_type: draft.gist.kind.into_str(), rule, action, alert }
 }
 
 #[cfg(test)]
@@ -143,6 +152,22 @@ mod tests {
         );
         let pack = Pack::parse("p.toml", &pack).unwrap();
         Kind::Signal(pack.rules[0].examples[0].steps[0].signal.clone())
+    }
+
+    #[test]
+    fn a_verdict_tells_of_the_alert_of_the_rule_that_decided() {
+        let alert = |when: &str| {
+            let pack = format!(
+                "name = 'p'\n[[rule]]\nid = 'r'\nwhen = '{when}'\ndecide = 'deny'\nreason = 'no'\nalert = 'critical'\n"
+            );
+            let rules = RulesSource::default().with_pack("p.toml", &pack).compile().unwrap();
+            let (mut what_if, mut got) = (WhatIf::new(Arc::new(rules)), Vec::new());
+            what_if.step(&Event { seq: Seq(7), time: UnixMillis(0), kind: signal("a") }, &mut got);
+            (got[0].verdict.receipt_type, got[0].verdict.alert)
+        };
+        assert_eq!(alert("true"), ("policy_denied", Some(Importance::Critical)));
+        assert_eq!(alert("false"), ("observed", None));
+        assert_eq!(alert("signal.data.x == 1.0"), ("deadletter_signal", None));
     }
 
     #[test]

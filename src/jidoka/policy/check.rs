@@ -233,8 +233,7 @@ impl Checker {
         for example in read.example {
             let place = self.text.place(&example.span());
             let example = Example::check(example.into_inner(), place, &names)?;
-            if example.expect_resolved.is_some()
-                && !alert.as_ref().is_some_and(|alert| alert.resolve.is_some())
+            if example.expect_resolved.is_some() && alert.as_ref().is_none_or(|alert| alert.resolve.is_none())
             {
                 let error = ConfigError::new(&example.place, "`expect_resolved` is for rules with `resolve`");
                 return Err(error.hint("give the rule an `alert` and a `resolve`, or leave it out"));

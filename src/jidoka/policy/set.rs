@@ -135,6 +135,13 @@ impl PolicySet {
         self.first(question, memory, room, false).map(|_| ())
     }
 
+    /// The alert that this rule raises.
+    #[must_use]
+    pub fn alert(&self, policy: &Policy) -> Option<&RuleAlert> {
+        let pack = self.packs.iter().find(|pack| pack.name == policy.pack)?;
+        pack.rules.iter().find(|rule| rule.id == policy.rule)?.alert.as_ref()
+    }
+
     /// Whether every rule reads of this memory what it would read of none.
     #[must_use]
     pub fn is_blank(&self, memory: &Memory, now: UnixMillis) -> bool {
