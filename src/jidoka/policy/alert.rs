@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::ruling::Ruling;
 use crate::alert::Importance;
+use crate::event::Words;
 use crate::expression::{Expression, Facts, Fault, Slot, Steps, Value};
-use crate::ids::Words;
 use crate::receipt::Policy;
 
 /// The alert that a rule raises whenever it decides.
