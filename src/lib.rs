@@ -51,6 +51,7 @@
 mod inside {
     // Words: pure; no I/O, clock, randomness or threads.
     pub mod alert;
+    pub mod board_view;
     pub mod case;
     pub mod codec;
     pub mod event;

@@ -432,6 +432,23 @@ pub const OPERATOR_IDLE_SECONDS: u32 = 15;
 /// An operator's request, from its head to its answer: the body, and the longest wait for a stage.
 pub const OPERATOR_ANSWER_SECONDS: u32 = 30;
 
+/// Streams of the board at once. They hold no connection of operators: whoever watches keeps nobody from ordering.
+pub const BOARD_VIEWERS_MAX: usize = 64;
+/// The board is looked at this often while somebody watches, so it changes at most 4 times a second.
+pub const BOARD_LOOK: Duration = Duration::from_millis(250);
+/// Changes of the board that a viewer who lost its connection can be given: four minutes of the busiest board.
+pub const BOARD_CHANGES: usize = 1024;
+/// Bytes of those, whatever their number.
+pub const BOARD_CHANGES_BYTES: usize = 4 * 1024 * 1024;
+/// The stream has a comment this often: proxies end a response through which nothing comes.
+pub const BOARD_COMMENT: Duration = Duration::from_secs(15);
+/// A viewer of the board that took nothing for so long is left. Something comes each second.
+pub const BOARD_SLOW_SECONDS: u32 = 15;
+/// Sessions of the board, 80 bytes each. One more ends the oldest of the token with the most.
+pub const BOARD_SESSIONS_MAX: usize = 256;
+/// A session of the board: a working day.
+pub const BOARD_SESSION: Duration = Duration::from_hours(12);
+
 // Expressions of policy packs and mappings.
 
 /// Source of one expression, in bytes. A rule fits in a line or two; the parser's stack grows with the text.

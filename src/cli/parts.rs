@@ -60,6 +60,7 @@ impl Parts {
             tokens: Current::new(Arc::clone(&self.tokens)),
             targets: Current::new(Arc::clone(&self.targets)),
             target_room: Mark::new(0),
+            sessions: operator::BoardSessions::default(),
             rulebook: Current::new(Arc::clone(&self.rulebook)),
             telemetry: Current::new(Arc::clone(&self.telemetry)),
             tap: Current::new(Arc::clone(&self.tap)),

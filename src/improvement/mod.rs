@@ -16,7 +16,7 @@ mod spread;
 mod statistics;
 
 pub use comparison::{Comparison, Verdict};
-pub use look::{LaneLook, Look, Machine, NodeLook, RuleLook, StageLook, TargetLook, TenantLook};
+pub use look::{LaneLook, Look, Machine, NodeLook, RuleLook, StageLook, TargetLook, TenantLook, is_failure};
 pub use numbers::{float, seconds};
 pub use page::page;
 pub use ranking::Report;

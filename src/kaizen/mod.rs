@@ -29,7 +29,7 @@ pub use heartbeat::{Heartbeat, HeartbeatView};
 pub use metric::{Declared, Kind, LabelName, Metric, Stage, Values};
 pub use monitored::{Monitored, Role};
 pub use per_second::PerSecond;
-pub use readings::Readings;
+pub use readings::{Reading, Readings};
 pub use recorder::{Counter, Recorder};
 pub use rules::file as rule_file;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::actions::{self, Watches};
 use super::answer::{answered, in_time};
+use super::board::BoardWatch;
 use super::health::Health;
 use super::live::{self, Configuration, Live, Prepared};
 use super::measured;
@@ -18,6 +19,7 @@ use super::story;
 use super::supervisor::Restarts;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
 use crate::andon::log::{LogError, LoggedReceipt, Reader, SearchPage};
+use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Found, Status};
 use crate::clock;
 use crate::event::{Command, Order, Reconfigured, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
@@ -90,6 +92,7 @@ struct Inner {
     reloading: Arc<tokio::sync::Mutex<()>>,
     /// Held by the one who searches the log.
     searching: Arc<tokio::sync::Mutex<()>>,
+    board: RefCell<BoardWatch>,
 }
 
 /// Readings of the configuration, by how they ended.
@@ -153,6 +156,7 @@ impl Desk {
             reloads: Reloads::default(),
             reloading: Arc::default(),
             searching: Arc::default(),
+            board: RefCell::default(),
         }))
     }
 
@@ -765,6 +769,11 @@ impl Line for Desk {
         let rules = decided.as_ref().and_then(|decided| decided.compiled.holding());
         let rules = rules.as_ref().map(|(since, rules)| (*since, &**rules));
         measured::look(&node, rules, &self.0.targets.borrow(), &self.0.collector.borrow())
+    }
+
+    fn board(&self) -> BoardView {
+        let (Known { node, health, .. }, readings) = (&self.0.known, self.readings());
+        self.0.board.borrow_mut().look(node, health, &self.0.collector.borrow(), &readings)
     }
 
     fn metrics(&self, format: Format) -> String {

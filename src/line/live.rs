@@ -13,7 +13,7 @@ use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
 use crate::kanban::broker::mac::Keys;
 use crate::limits::FACTS_BYTES_MAX;
-use crate::operator::Tokens;
+use crate::operator::{BoardSessions, Tokens};
 use crate::place::ConfigError;
 use crate::ring::{Current, Mark};
 use crate::tapped::TapRules;
@@ -26,6 +26,8 @@ pub struct Live {
     pub sources: Current<Vec<Source>>,
     /// Who may ask and order.
     pub tokens: Current<Tokens>,
+    /// Who has shown a token to the board. A reload that withdraws the token ends the session.
+    pub sessions: BoardSessions,
     /// Where actions go.
     pub targets: Current<Targets>,
     /// Targets over a connection that the start left file descriptors for.

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::jidoka::action::Targets;
 use crate::kaizen::{Collector, Heartbeat};
 use crate::kanban::journal_clock;
-use crate::operator::{self, Line, Refused, Said, Tokens};
+use crate::operator::{self, BoardSessions, Line, Refused, Said, Tokens};
 use crate::ring::{Current, Mark, Switch};
 use crate::service_manager::ServiceManager;
 
@@ -64,9 +64,10 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
         let collector = Rc::new(RefCell::new(collector));
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
         let (ready, gauges) = (plan.known.health.ready.clone(), Arc::clone(&plan.known.gauges));
+        let sessions = plan.known.live.sessions.clone();
         let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
         let collecting = (Rc::clone(&collector), heartbeat, gauges);
-        let mut tasks = serve(listener, tokens, Rc::new(desk.clone()), collecting, &stop)?;
+        let mut tasks = serve(listener, (tokens, sessions), Rc::new(desk.clone()), collecting, &stop)?;
         tasks.start("clock", tell_of_clock(clock));
         tasks.start("looks", end_forgotten_looks(desk.clone()));
         tasks.start("reload", reload_on_order(desk.clone(), ready, (plan.reload, plan.watch), service));
@@ -101,12 +102,12 @@ fn failed(source: io::Error) -> ServeError {
 /// The operator plane, and the merging of what the threads recorded.
 fn serve(
     listener: TcpListener,
-    tokens: Current<Tokens>,
+    access: (Current<Tokens>, BoardSessions),
     line: Rc<dyn Line>,
     (collector, heartbeat, gauges): (Rc<RefCell<Collector>>, Heartbeat, Arc<[Gauge]>),
     stop: &Switch,
 ) -> Result<Tasks, ServeError> {
-    let plane = operator::serve(listener, tokens, line, stop.clone()).map_err(failed)?;
+    let plane = operator::serve(listener, access, line, stop.clone()).map_err(failed)?;
     let mut tasks = Tasks::new(stop.clone());
     tasks.start("operator", plane);
     tasks.start("collect", collect(collector, heartbeat, gauges));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::token::{Role, Token, Tokens};
+use super::token::{Role, Token};
 use crate::net::address;
 
 /// What a route asks of who asks.
@@ -13,6 +13,15 @@ pub enum Need {
     /// This role, or to be this machine.
     LoopbackOr(Role),
     Role(Role),
+}
+
+/// What who asks has shown.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'t> {
+    Nothing,
+    /// A token that is not one of ours.
+    Unknown,
+    Token(&'t Token),
 }
 
 /// Who asks.
@@ -33,14 +42,13 @@ pub enum Denied {
     Lesser(Role),
 }
 
-/// Whether `peer`, who shows this `bearer` token, has what is needed.
-pub fn authorize<'t>(
-    tokens: &'t Tokens,
-    peer: IpAddr,
-    need: Need,
-    bearer: Option<&[u8]>,
-) -> Result<Asker<'t>, Denied> {
-    let token = bearer.and_then(|bearer| tokens.find(bearer));
+/// Whether `peer`, who presents this, has what is needed.
+pub fn authorize<'t>(peer: IpAddr, need: Need, presented: Presented<'t>) -> Result<Asker<'t>, Denied> {
+    let (token, missing) = match presented {
+        Presented::Nothing => (None, Denied::NoToken),
+        Presented::Unknown => (None, Denied::Unknown),
+        Presented::Token(token) => (Some(token), Denied::NoToken),
+    };
     let is_trusted = token.is_some() || address::is_loopback(peer);
     let needed = match need {
         Need::Nothing => return Ok(Asker { token, is_trusted }),
@@ -50,13 +58,13 @@ pub fn authorize<'t>(
     match token {
         Some(found) if found.role >= needed => Ok(Asker { token, is_trusted }),
         Some(_) => Err(Denied::Lesser(needed)),
-        None if bearer.is_some() => Err(Denied::Unknown),
-        None => Err(Denied::NoToken),
+        None => Err(missing),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::token::Tokens;
     use super::*;
 
     fn asked(peer: &str, need: Need, bearer: Option<&[u8]>) -> Result<bool, Denied> {
@@ -64,7 +72,9 @@ mod tests {
             Token::new("eve", Role::Viewer, b"view-token"),
             Token::new("root", Role::Admin, b"root-token"),
         ]);
-        authorize(&tokens, peer.parse().unwrap(), need, bearer).map(|asker| asker.is_trusted)
+        let known = |bearer: &[u8]| tokens.find(bearer).map_or(Presented::Unknown, Presented::Token);
+        let presented = bearer.map_or(Presented::Nothing, known);
+        authorize(peer.parse().unwrap(), need, presented).map(|asker| asker.is_trusted)
     }
 
     const OWN: [&str; 4] = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"];

@@ -4,6 +4,8 @@
 //! [`Line`], which the assembly hands over.
 
 mod access;
+mod answers;
+mod board;
 pub mod operations;
 mod orders;
 mod query;
@@ -13,6 +15,7 @@ mod strict_socket;
 mod terms;
 pub mod token;
 
+pub use board::BoardSessions;
 pub use operations::Line;
 pub use server::serve;
 pub use terms::{Again, Filter, Refused, Reply, Said};

@@ -9,9 +9,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::Need;
+use super::board::{BoardFile, BoardRoute};
 use super::query::{self, Query};
 use super::terms::{Again, Filter, Refused, Reply, Said};
 use super::token::Role;
+use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
 use crate::improvement::Look;
@@ -69,6 +71,8 @@ pub trait Line {
     fn tap(&self, asked: TapAsked, by: &str) -> Result<TapView, Refused>;
     fn health(&self) -> Vec<StageHealth>;
     fn status(&self) -> NodeStatus;
+    /// What the board shows now.
+    fn board(&self) -> BoardView;
     /// What was measured since the start.
     fn kaizen(&self) -> Look;
     fn metrics(&self, format: Format) -> String;
@@ -87,6 +91,8 @@ pub(super) enum Body {
     Reason,
     ReasonAndQuota,
     ReasonAndLevel,
+    /// For a session of the board.
+    Token,
 }
 
 /// A request, read.
@@ -117,6 +123,8 @@ pub(super) enum Shown {
     Tagged(Vec<u8>, String),
     NotReady(Vec<u8>),
     Metrics(Format, String),
+    /// Something that the plane has, and not the line.
+    Board(BoardRoute),
 }
 
 /// Why nothing is shown.
@@ -144,7 +152,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 31] = [
+pub static OPERATIONS: [Operation; 39] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -180,6 +188,70 @@ pub static OPERATIONS: [Operation; 31] = [
         answer: |line, asked| {
             Box::pin(async move { Ok(Shown::Metrics(asked.format, line.tenants_metrics(asked.format)?)) })
         },
+    },
+    Operation {
+        request: "GET /board",
+        need: Need::Nothing,
+        command: None,
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::Board)) }),
+    },
+    Operation {
+        request: "GET /board/board.css",
+        need: Need::Nothing,
+        command: None,
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::File(BoardFile::Style))) }),
+    },
+    Operation {
+        request: "GET /board/board.js",
+        need: Need::Nothing,
+        command: None,
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::File(BoardFile::Script))) }),
+    },
+    Operation {
+        request: "GET /board/board.svg",
+        need: Need::Nothing,
+        command: None,
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::File(BoardFile::Icon))) }),
+    },
+    Operation {
+        request: "GET /board/events",
+        need: Need::Role(Role::Viewer),
+        command: None,
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::Events)) }),
+    },
+    Operation {
+        request: "GET /board/session",
+        need: Need::Role(Role::Viewer),
+        command: None,
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::Session)) }),
+    },
+    Operation {
+        request: "POST /board/session",
+        need: Need::Nothing,
+        command: None,
+        parameters: &[],
+        body: Body::Token,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::OpenSession)) }),
+    },
+    Operation {
+        request: "DELETE /board/session",
+        need: Need::Nothing,
+        command: None,
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::EndSession)) }),
     },
     Operation {
         request: "GET /v1/status",
@@ -553,7 +625,11 @@ impl Operation {
     /// Of the table's requests; each has a method.
     #[must_use]
     pub fn method(&self) -> Method {
-        if self.request.starts_with("POST ") { Method::POST } else { Method::GET }
+        match self.request.split_once(' ') {
+            Some(("POST", _)) => Method::POST,
+            Some(("DELETE", _)) => Method::DELETE,
+            Some(_) | None => Method::GET,
+        }
     }
 
     /// With the parts in braces.
@@ -593,6 +669,11 @@ impl Operation {
         self.parameters
     }
 
+    /// Whether its answer goes on.
+    pub(super) fn is_watched(&self) -> bool {
+        self.request == "GET /board/events"
+    }
+
     /// What its body must be.
     pub(super) fn body(&self) -> Body {
         self.body
@@ -620,9 +701,14 @@ pub(super) fn find(method: &Method, path: &str) -> Result<(&'static Operation, V
         if *method == own || (*method == Method::HEAD && own == Method::GET) {
             return Ok((operation, given));
         }
-        allowed.push(if own == Method::GET { "GET, HEAD" } else { "POST" });
+        allowed.push(allowing(&own).to_owned());
     }
     Err(if allowed.is_empty() { NoOperation::NotFound } else { NoOperation::Method(allowed.join(", ")) })
+}
+
+/// As `Allow` names it.
+fn allowing(method: &Method) -> &str {
+    if *method == Method::GET { "GET, HEAD" } else { method.as_str() }
 }
 
 #[cfg(test)]
@@ -666,9 +752,8 @@ mod tests {
             assert!(given.iter().zip(["a/b", "c d"]).all(|(found, given)| found == given), "{path}");
             // Those of the same path, each with a method of its own.
             let of_path = || OPERATIONS.iter().filter(|other| other.path_to(&["a/b", "c d"]) == path);
-            let allowed: Vec<&str> = of_path()
-                .map(|other| if other.method() == Method::GET { "GET, HEAD" } else { "POST" })
-                .collect();
+            let allowed: Vec<Method> = of_path().map(Operation::method).collect();
+            let allowed: Vec<&str> = allowed.iter().map(allowing).collect();
             for other in methods.iter().filter(|other| of_path().all(|own| own.method() != **other)) {
                 let found = find(other, &path).map(|(found, _)| found.request);
                 assert_eq!(found, Err(NoOperation::Method(allowed.join(", "))), "{other} {path}");
@@ -686,7 +771,7 @@ mod tests {
     #[test]
     fn what_changes_something_needs_a_role_and_a_reason() {
         for operation in &OPERATIONS {
-            let is_order = operation.body != Body::Nothing;
+            let is_order = !matches!(operation.body, Body::Nothing | Body::Token);
             let needed = match operation.need {
                 Need::Role(role) => role,
                 Need::Nothing | Need::LoopbackOr(_) => Role::Viewer,

@@ -22,6 +22,8 @@ pub enum Kind {
     General,
     /// Only whether the node lives and is ready.
     Health,
+    /// It watches the board: counted there, it holds no place of those who ask and order.
+    Board,
 }
 
 /// A place at the plane.
@@ -70,6 +72,13 @@ impl Seats {
             }
         }
         kind
+    }
+
+    /// The connection watches the board from here on, and gives its place to others.
+    pub fn watch(&mut self, id: u64) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.seat.id == id) {
+            held.seat.kind = Kind::Board;
+        }
     }
 
     /// The connection has ended.

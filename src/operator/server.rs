@@ -2,29 +2,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPECT,
-    HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, ETAG, EXPECT, HeaderMap, HeaderValue,
+    IF_MATCH, TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::access::{Denied, Need, authorize};
-use super::operations::{Asked, Failed, Line, NoOperation, Shown, find};
+use super::access::{Denied, Need, Presented, authorize};
+use super::answers::{Answer, again, body, compressed, list, problem, takes_gzip, unauthorized};
+use super::board::{Board, BoardAsker, BoardRoute, BoardSessions, Credential};
+use super::operations::{Asked, Body, Failed, Line, NoOperation, Shown, find};
 use super::orders;
 use super::query::Query;
 use super::seats::{Kind, Seat, Seats};
@@ -33,13 +32,12 @@ use super::terms::Refused;
 use super::token::Tokens;
 use crate::kaizen::Format;
 use crate::limits;
+use crate::net::backoff::random;
 use crate::net::listen::AsyncAcceptor;
 use crate::net::problem::{ItemProblem, Problem};
 use crate::net::{address, host};
 use crate::place::ConfigError;
 use crate::ring::{Current, Switch};
-
-type Answer = Response<Full<Bytes>>;
 
 /// Serves until `stop`.
 ///
@@ -47,12 +45,21 @@ type Answer = Response<Full<Bytes>>;
 /// When the listener cannot be waited for.
 pub fn serve(
     listener: TcpListener,
-    tokens: Current<Tokens>,
+    (tokens, sessions): (Current<Tokens>, BoardSessions),
     line: Rc<dyn Line>,
     stop: Switch,
 ) -> io::Result<impl Future<Output = ()>> {
+    let port = listener.local_addr()?.port();
     let listener = AsyncAcceptor::new(listener)?;
-    Ok(accept(listener, Plane { tokens, line, seats: Rc::default() }, stop))
+    let board = Rc::new(Board::new(tokens.clone(), sessions, port, random()));
+    let plane = Plane { tokens, line, seats: Rc::default(), board };
+    Ok(async move {
+        let telling = Rc::clone(&plane.board).run(Rc::clone(&plane.line));
+        tokio::select! {
+            () = accept(listener, plane, stop) => {}
+            () = telling => {}
+        }
+    })
 }
 
 /// What all connections share.
@@ -61,6 +68,7 @@ struct Plane {
     tokens: Current<Tokens>,
     line: Rc<dyn Line>,
     seats: Rc<RefCell<Seats>>,
+    board: Rc<Board>,
 }
 
 /// Orders to end are heard within this.
@@ -88,7 +96,7 @@ fn connected(plane: &Plane, socket: TcpStream, peer: IpAddr) {
         plane: plane.clone(),
         peer,
         begun: now,
-        until: Cell::new(now + seconds(patience(seat.kind))),
+        until: Rc::new(Cell::new(now + seconds(patience(seat.kind)))),
         kind: Cell::new(seat.kind),
         seat,
     });
@@ -104,7 +112,7 @@ struct Connection {
     kind: Cell<Kind>,
     begun: Instant,
     /// It ends by then, whatever it does: each request and each answer moves this on.
-    until: Cell<Instant>,
+    until: Rc<Cell<Instant>>,
 }
 
 impl Drop for Connection {
@@ -142,7 +150,10 @@ impl Connection {
         self.until.set(Instant::now() + seconds(limits::OPERATOR_ANSWER_SECONDS));
         let mut answer = self.answer_to(request).await;
         let now = Instant::now();
-        let is_last = self.kind.get() == Kind::Health || now - self.begun >= CONNECTION_LIFE;
+        let is_last = match self.kind.get() {
+            Kind::Health | Kind::Board => true,
+            Kind::General => now - self.begun >= CONNECTION_LIFE,
+        };
         if is_last {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -175,15 +186,23 @@ impl Connection {
             return problem(StatusCode::BAD_REQUEST, "the field `authorization` is duplicated");
         };
         let tokens = self.plane.tokens.get();
-        let asker = match authorize(&tokens, self.peer, operation.need, bearer) {
+        let (presented, credential) = self.presented(&tokens, bearer, &request.headers);
+        let asker = match authorize(self.peer, operation.need, presented) {
             Ok(asker) => asker,
             Err(denied) => return denial(denied),
         };
-        // Being on this machine is no right to a seat: a token is.
-        if let Some(token) = asker.token {
+        if let Some(Credential::Session(_)) = credential
+            && let Some(refused) = self.plane.board.refuse_foreign(&request.method, &request.headers)
+        {
+            return refused;
+        }
+        // Being on this machine is no right to a seat: a token is. Who watches the board needs none.
+        if let Some(token) = asker.token
+            && !operation.is_watched()
+        {
             self.kind.set(self.plane.seats.borrow_mut().trust(self.seat.id, token.role));
         }
-        if self.kind.get() == Kind::Health && operation.need != Need::Nothing {
+        if self.kind.get() == Kind::Health && operation.need != Need::Nothing && !operation.is_watched() {
             let detail = "too many connections of operators are open; this one answers /livez and /readyz";
             return again(detail);
         }
@@ -203,7 +222,7 @@ impl Connection {
             by: by.into(),
             ..Asked::default()
         };
-        if request.method == Method::POST {
+        if request.method == Method::POST && operation.body() != Body::Token {
             // Every order needs a role, so somebody is known here.
             let actor = asker.token.map_or("", |token| &*token.name);
             if let Err(why) = orders::read(&mut asked, operation.body(), actor, body).await {
@@ -211,10 +230,45 @@ impl Connection {
             }
         }
         match operation.answer(&*self.plane.line, &asked).await {
+            Ok(Shown::Board(route)) => {
+                let asker = BoardAsker { headers: &request.headers, token: asker.token, credential };
+                self.board(route, asker, body).await
+            }
             Ok(shown) => show(shown, takes_gzip(&list(&request.headers, ACCEPT_ENCODING))),
             Err(Failed::Wrong(what)) => problem(StatusCode::BAD_REQUEST, &what),
             Err(Failed::Refused(why)) => refusal(&why, &request.method),
         }
+    }
+}
+
+impl Connection {
+    /// What who asks has shown: a token, or the cookie of a session. A token comes first.
+    fn presented<'t>(
+        &self,
+        tokens: &'t Tokens,
+        bearer: Option<&[u8]>,
+        headers: &HeaderMap,
+    ) -> (Presented<'t>, Option<Credential>) {
+        match bearer.map(|bearer| tokens.find(bearer)) {
+            Some(Some(token)) => (Presented::Token(token), Some(Credential::Token(token.digest))),
+            Some(None) => (Presented::Unknown, None),
+            None => match self.plane.board.token(headers, tokens) {
+                Some((token, credential)) => (Presented::Token(token), Some(credential)),
+                None => (Presented::Nothing, None),
+            },
+        }
+    }
+
+    async fn board(&self, route: BoardRoute, asker: BoardAsker<'_>, sent: &mut Incoming) -> Answer {
+        let until = Rc::clone(&self.until);
+        // Each event that is taken shows that somebody is there.
+        let taken = Box::new(move || until.set(Instant::now() + seconds(limits::BOARD_SLOW_SECONDS)));
+        let answer = self.plane.board.answer(route, &*self.plane.line, asker, sent, taken).await;
+        if route == BoardRoute::Events && answer.status() == StatusCode::OK {
+            self.plane.seats.borrow_mut().watch(self.seat.id);
+            self.kind.set(Kind::Board);
+        }
+        answer
     }
 }
 
@@ -223,6 +277,7 @@ fn patience(kind: Kind) -> u32 {
     match kind {
         Kind::General => limits::OPERATOR_IDLE_SECONDS,
         Kind::Health => limits::HEALTH_SECONDS,
+        Kind::Board => limits::BOARD_SLOW_SECONDS,
     }
 }
 
@@ -311,52 +366,6 @@ fn denial(denied: Denied) -> Answer {
     }
 }
 
-/// RFC 6750, section 3.1: only a token that is wrong has an error code.
-fn unauthorized(detail: &str, challenge: &'static str) -> Answer {
-    let mut answer = problem(StatusCode::UNAUTHORIZED, detail);
-    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    answer
-}
-
-fn again(detail: &str) -> Answer {
-    let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
-}
-
-/// The values of a field that may stand several times (RFC 9110, section 5.3); what is not text is left out.
-fn list(headers: &HeaderMap, name: HeaderName) -> String {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    values.join(",")
-}
-
-/// Whether an `Accept-Encoding` field names gzip (RFC 9110, section 12.5.3).
-fn takes_gzip(accept: &str) -> bool {
-    accept.split(',').any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-        name.trim().eq_ignore_ascii_case("gzip") && weight.is_some_and(|weight| weight > 0.0)
-    })
-}
-
-/// The page of metrics, in the form that was asked for.
-fn page(format: Format, text: String, takes_gzip: bool) -> Answer {
-    let gzipped = takes_gzip.then(|| gzip(text.as_bytes())).and_then(Result::ok);
-    let is_gzipped = gzipped.is_some();
-    let mut answer = body(StatusCode::OK, format.content_type(), gzipped.unwrap_or(text.into_bytes()).into());
-    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
-    if is_gzipped {
-        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    answer
-}
-
-fn gzip(text: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text)?;
-    encoder.finish()
-}
-
 fn show(shown: Shown, takes_gzip: bool) -> Answer {
     match shown {
         Shown::Json(json) => body(StatusCode::OK, "application/json", json.into()),
@@ -368,17 +377,8 @@ fn show(shown: Shown, takes_gzip: bool) -> Answer {
             answer
         }
         Shown::NotReady(json) => body(StatusCode::SERVICE_UNAVAILABLE, "application/json", json.into()),
-        Shown::Metrics(format, text) => page(format, text, takes_gzip),
+        // The plane has answered that.
+        Shown::Board(_) => problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        Shown::Metrics(format, text) => compressed(format.content_type(), text.into_bytes(), takes_gzip),
     }
-}
-
-fn problem(status: StatusCode, detail: &str) -> Answer {
-    body(status, "application/problem+json", Problem::new(status, detail).to_json())
-}
-
-fn body(status: StatusCode, content_type: &'static str, bytes: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(bytes));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 43] = [
+const MAY_KNOW: [(&str, &[&str]); 44] = [
     ("limits", &[]),
     ("trace", &[]),
     ("codec", &[]),
@@ -25,6 +25,7 @@ const MAY_KNOW: [(&str, &[&str]); 43] = [
     ("alert", &["expression", "ids", "limits", "variants"]),
     ("case", &["event", "variants"]),
     ("view", &["signal"]),
+    ("board_view", &["view"]),
     ("tapped", &["receipt"]),
     ("improvement", &["variants"]),
     ("clock", &["event", "limits"]),
@@ -71,6 +72,7 @@ const MAY_KNOW: [(&str, &[&str]); 43] = [
 /// What a layer may know: words and ground, never another layer.
 const LINE: &[&str] = &[
     "alert",
+    "board_view",
     "limits",
     "codec",
     "variants",

@@ -6,6 +6,7 @@
 mod actions;
 mod audit;
 mod bad_requests;
+mod board;
 mod broker;
 mod clock;
 mod descriptors;

@@ -1,0 +1,587 @@
+// The board: follows the stream of one node, and asks for details when somebody wants them.
+// Everything that a signal brings becomes text, never markup.
+
+const at = (id) => document.getElementById(id);
+const STALE_MS = 5000;
+const PAGE = 50;
+
+let board = null; // What the node shows, with every change since.
+let role = null; // Of the session; null without one.
+let heard = 0; // When something last came.
+let skew = 0; // The node's clock minus this one.
+let last = null; // Id of the last event.
+let failed = 0; // Connections that failed in a row.
+let listening = null; // The open stream, to end it.
+
+// Elements -----------------------------------------------------------------
+
+function make(tag, properties = {}, ...inside) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") element.className = value;
+    else if (name === "level") element.dataset.level = value;
+    else if (name === "press") element.addEventListener("click", value);
+    else element.setAttribute(name, value);
+  }
+  for (const part of inside) {
+    if (part !== null && part !== undefined) element.append(part instanceof Node ? part : String(part));
+  }
+  return element;
+}
+
+function fill(element, ...inside) {
+  element.replaceChildren(...inside.filter((part) => part !== null && part !== undefined));
+}
+
+// Changes what is there into what is wanted, so that focus, selection and scrolled places stay. Not for what listens to events.
+function renew(element, ...inside) {
+  const wanted = inside.filter((part) => part !== null && part !== undefined);
+  while (element.childNodes.length > wanted.length) element.lastChild.remove();
+  wanted.forEach((part, index) => {
+    const there = element.childNodes[index];
+    if (!there) element.append(part);
+    else if (there.nodeName !== part.nodeName) there.replaceWith(part);
+    else if (part.nodeType === Node.TEXT_NODE) {
+      if (there.data !== part.data) there.data = part.data;
+    } else {
+      for (const { name } of [...there.attributes]) if (!part.hasAttribute(name)) there.removeAttribute(name);
+      for (const { name, value } of part.attributes) if (there.getAttribute(name) !== value) there.setAttribute(name, value);
+      renew(there, ...part.childNodes);
+    }
+  });
+}
+
+const marked = (level, text) => make("span", { class: "mark", level }, text);
+
+function facts(list, pairs) {
+  const wanted = pairs.flatMap(([term, value, level]) => [
+    make("dt", {}, term),
+    make("dd", {}, level ? marked(level, value) : value),
+  ]);
+  renew(list, ...wanted);
+}
+
+function table(label, heads, rows) {
+  const numeric = (text) => /^[0-9]/.test(text);
+  const cell = (tag, content, index) => {
+    const isNumber = rows.length > 0 && rows.every((row) => typeof row[index] === "string" && numeric(row[index]));
+    const properties = isNumber ? { class: "number" } : {};
+    if (tag === "th") properties.scope = "col";
+    return make(tag, properties, content);
+  };
+  const body = rows.map((row) => make("tr", {}, ...row.map((content, index) => cell("td", content, index))));
+  return make("div", { class: "table", tabindex: "0", role: "region", "aria-label": `Table: ${label}` },
+    make("table", {},
+      make("thead", {}, make("tr", {}, ...heads.map((head, index) => cell("th", head, index)))),
+      make("tbody", {}, ...body)));
+}
+
+// Words --------------------------------------------------------------------
+
+const count = (number) => Number(number ?? 0).toLocaleString("en");
+const words = (name) => String(name).replaceAll("_", " ");
+
+function took(micros) {
+  if (micros < 1000) return `${micros} µs`;
+  if (micros < 1e6) return `${(micros / 1000).toFixed(micros < 10000 ? 1 : 0)} ms`;
+  return `${(micros / 1e6).toFixed(1)} s`;
+}
+
+function age(then) {
+  const seconds = Math.max(0, Math.round((Date.now() + skew - then) / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+function bytes(number) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (number >= 1024 && unit < units.length - 1) { number /= 1024; unit += 1; }
+  return `${unit ? number.toFixed(1) : number} ${units[unit]}`;
+}
+
+const moment = (millis) => new Date(millis).toISOString().replace("T", " ").replace("Z", " UTC");
+
+// The node -----------------------------------------------------------------
+
+async function ask(method, path, body) {
+  const headers = { "x-gemba-board": "1" };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
+  const said = await answer.json().catch(() => ({}));
+  if (answer.ok) return said;
+  if (answer.status === 401 && path !== "/board/session") logIn("The session has ended. Show the token again.");
+  const place = (said.errors ?? []).map((error) => error.detail).join("; ");
+  const error = new Error([said.detail ?? `The node answers ${answer.status}.`, place].filter(Boolean).join(" "));
+  error.status = answer.status;
+  throw error;
+}
+
+const path = (...parts) => `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
+
+// The stream ---------------------------------------------------------------
+
+function patch(old, change) {
+  const whole = old !== null && typeof old === "object" && !Array.isArray(old) ? { ...old } : {};
+  for (const [name, value] of Object.entries(change)) {
+    if (value === null) delete whole[name];
+    else whole[name] = typeof value === "object" && !Array.isArray(value) ? patch(whole[name], value) : value;
+  }
+  return whole;
+}
+
+function take(event) {
+  heard = performance.now();
+  if (event.id) last = event.id;
+  const data = JSON.parse(event.data);
+  if (event.name === "snapshot") board = data;
+  else if (event.name === "change" && board) board = patch(board, data);
+  else if (event.name === "stale") throw new Error(data.reason);
+  skew = board.time - Date.now();
+  failed = 0;
+  draw();
+}
+
+// Reads events as the HTML standard has them, section 9.2.6.
+async function read(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  let event = { name: "message", data: "", id: "" };
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += value;
+    const lines = text.split("\n");
+    text = lines.pop();
+    for (const line of lines) {
+      const [, field, data] = /^([^:]*):? ?(.*)$/.exec(line) ?? [];
+      if (line === "") {
+        if (event.data) take(event);
+        event = { name: "message", data: "", id: "" };
+      } else if (field === "event") event.name = data;
+      else if (field === "data") event.data += data;
+      else if (field === "id") event.id = data;
+    }
+  }
+}
+
+async function follow() {
+  while (role !== null) {
+    listening = new AbortController();
+    let why = "the stream has ended";
+    try {
+      const headers = last ? { "last-event-id": last } : {};
+      const answer = await fetch("/board/events", { headers, cache: "no-store", signal: listening.signal });
+      if (answer.status === 401) return logIn("The session has ended. Show the token again.");
+      if (answer.ok) await read(answer.body);
+      else why = (await answer.json().catch(() => ({}))).detail ?? `the node answers ${answer.status}`;
+    } catch (error) {
+      why = error.message || "the node cannot be reached";
+    }
+    if (role === null) return;
+    stale(why);
+    failed += 1;
+    const pause = Math.min(30000, 500 * 2 ** Math.min(failed, 6)) * (0.75 + Math.random() / 2);
+    await new Promise((wake) => setTimeout(wake, pause));
+  }
+}
+
+function stale(why) {
+  const since = board ? `, as of ${age(board.time)} ago` : "";
+  at("stale").textContent = `Stale${since}: ${why}`;
+  at("stale").hidden = false;
+  document.body.classList.add("stale");
+}
+
+setInterval(() => {
+  if (role === null || !board) return;
+  if (performance.now() - heard > STALE_MS) stale("nothing came from the node for 5 s");
+  drawAges();
+}, 1000);
+
+// The board ----------------------------------------------------------------
+
+const STATIONS = [
+  ["ingress", "arrivals"], ["broker", null], ["journal", "events"], ["shards", "drafts"], ["scribe", "intents"],
+  ["outbound", null], ["state", null], ["clock", null],
+];
+
+const LEVELS = { healthy: "good", testing: "warn", halted: "bad", degraded: "bad", stable: "good", critical: "bad", warning: "warn" };
+
+function level() {
+  if (!board.node.ready) return ["bad", "Stopped"];
+  const worst = board.alerts.some((alert) => alert.severity === "critical" && !alert.silenced);
+  const halted = Object.values(board.targets).some((target) => target.breaker !== "healthy");
+  const called = board.alerts.some((alert) => !alert.silenced);
+  if (worst) return ["bad", "Alert"];
+  if (board.node.condition !== "healthy" || halted || called) return ["warn", "Degraded"];
+  return ["good", "Running"];
+}
+
+function draw() {
+  at("stale").hidden = true;
+  document.body.classList.remove("stale");
+  const [lamp, said] = level();
+  if (at("lamp").textContent !== said) at("lamp").textContent = said;
+  at("lamp").dataset.level = lamp;
+  at("name").textContent = board.node.name;
+  document.title = `${said} · ${board.node.name} · Gemba board`;
+  drawLine();
+  drawAlerts();
+  drawCards();
+  drawAges();
+}
+
+function drawAges() {
+  const { node, changed, work } = board;
+  at("node").textContent = `${node.role} · ${node.version} · last change ${age(changed)} ago`;
+  const checkpoint = document.getElementById("checkpoint");
+  if (checkpoint && work.checkpoint) checkpoint.textContent = age(work.checkpoint);
+  for (const since of document.querySelectorAll("[data-since]")) since.textContent = age(Number(since.dataset.since));
+}
+
+// Shards, scribe and outbound have no health of their own: they are there where their lanes are.
+function stations() {
+  const has = (name) => board.stages[name] ?? (
+    (name === "shards" || name === "scribe") && board.lanes.drafts || name === "outbound" && board.lanes.intents ? { ok: true } : null);
+  return STATIONS.map(([name, lane]) => [name, lane, has(name)]).filter(([, , stage]) => stage);
+}
+
+function drawLine() {
+  const parts = [];
+  for (const [name, lane, stage] of stations()) {
+    const quiet = stage.ok && stage.reason;
+    const state = make("li", { class: name === "clock" || name === "state" ? "station beside" : "station", level: stage.ok ? (quiet ? "warn" : "good") : "bad" },
+      make("strong", {}, name), make("span", {}, stage.ok ? (quiet ? stage.reason : "running") : `stopped: ${stage.reason ?? ""}`));
+    parts.push(state);
+    const edge = lane && board.lanes[lane];
+    if (edge) {
+      const meter = make("meter", { min: "0", max: String(edge.capacity), value: String(edge.depth), high: String(edge.capacity * 0.8),
+        low: String(edge.capacity * 0.5), optimum: "0", "aria-label": `${lane}: ${edge.depth} of ${edge.capacity}` });
+      parts.push(make("li", { class: "lane" }, make("strong", {}, `${edge.per_second === undefined ? "–" : count(edge.per_second)}/s`),
+        make("span", { class: "arrow" }), meter, `${lane}: ${count(edge.depth)} of ${count(edge.capacity)}`));
+    }
+  }
+  renew(at("line"), ...parts);
+}
+
+let drawnAlerts = "";
+
+function drawAlerts() {
+  const drawn = JSON.stringify([board.alerts, role]);
+  if (drawn === drawnAlerts) return;
+  drawnAlerts = drawn;
+  at("silence").hidden = !mayOrder();
+  if (board.alerts.length === 0) return fill(at("alerts"), make("li", { class: "quiet" }, "No alert is open."));
+  fill(at("alerts"), ...board.alerts.slice(0, 200).map((alert) => {
+    const of = alert.tenant ? [alert.tenant, alert.sku].filter(Boolean).join("/") : "";
+    const told = alert.channels.map((channel) => `${channel.channel} ${words(channel.state)}`).join(", ");
+    const details = [
+      alert.state, alert.silenced ? "silenced" : "", of, alert.members > 1 ? `${count(alert.members)} members` : "",
+      alert.acknowledged_by ? `acknowledged by ${alert.acknowledged_by}` : "", alert.end_known ? "" : "no end is known: close it by hand",
+      told ? `told: ${told}` : "", `route ${alert.route}`, alert.receipt ? `receipt ${alert.receipt}` : "",
+    ].filter(Boolean).join(" · ");
+    const since = make("span", { "data-since": String(alert.since_ms) }, age(alert.since_ms));
+    const item = make("li", { class: "alert", level: LEVELS[alert.severity] ?? "good" },
+      make("strong", {}, `${alert.severity}: ${words(alert.kind)} ${alert.name}`), " for ", since,
+      make("p", {}, alert.message), make("p", { class: "quiet" }, details));
+    if (mayOrder() && !alert.acknowledged_by) {
+      item.append(make("div", { class: "buttons" }, make("button", { type: "button", press: () => acknowledge(alert) }, "Acknowledge…")));
+    }
+    return item;
+  }));
+}
+
+function drawCards() {
+  const { latency, governors = {}, dead_letters: dead = {}, targets, work } = board;
+  const timed = Object.entries(latency);
+  renew(at("latency"), timed.length === 0 ? make("p", { class: "quiet" }, "Nothing was timed in the last seconds.")
+    : table("Latency", ["", "p50", "p99", "p99.9"], timed.map(([name, value]) => [words(name), took(value.p50), took(value.p99), took(value.p999)])));
+  const states = Object.entries(governors).map(([state, number]) => {
+    const bad = number > 0 && (state === "halted" || state === "degraded");
+    return [words(state), count(number), bad ? "bad" : null];
+  });
+  facts(at("governors"), states.length ? states : [["This node decides nothing.", ""]]);
+  const cases = Object.entries(dead).map(([cause, number]) => [cause === "us" ? "this node" : words(cause), count(number), number > 0 ? "warn" : null]);
+  facts(at("dead"), cases.length ? cases : [["This node decides nothing.", ""]]);
+  const aims = Object.entries(targets);
+  renew(at("targets"), aims.length === 0 ? make("p", { class: "quiet" }, "No target is configured.")
+    : table("Targets", ["target", "breaker", "waiting"], aims.map(([name, target]) => [name, marked(LEVELS[target.breaker], target.breaker), count(target.waiting)])));
+  const rate = (number) => (number === undefined ? "–" : `${count(number)}/s`);
+  facts(at("work"), [
+    ["accepted", rate(work.accepted_per_second)], ["refused", rate(work.refused_per_second), work.refused_per_second > 0 ? "warn" : null],
+    ["last event", count(work.durable_seq)], ["waiting signals", bytes(work.waiting_bytes)], ["disk free", bytes(work.disk_free_bytes)],
+    ["checkpoint age", work.checkpoint ? make("span", { id: "checkpoint" }, age(work.checkpoint)) : "none"],
+    ["restarts of the line", count(work.restarts), work.restarts > 0 ? "warn" : null], ["started", `${age(board.node.started)} ago`],
+  ]);
+  const parts = board.broker?.partitions ?? [];
+  at("nodes").hidden = parts.length === 0;
+  renew(at("partitions"), parts.length === 0 ? null : table("Partitions", ["partition", "taken by", "waiting"], parts.map((part) => [
+    count(part.partition), part.owned ? "this node" : part.queue_consumers === 0 ? marked("bad", "nobody") : "a processor",
+    part.queue_messages === null || part.queue_messages === undefined ? "–" : count(part.queue_messages)])));
+}
+
+// Details ------------------------------------------------------------------
+
+const mayOrder = () => role === "operator" || role === "admin";
+
+async function show() {
+  const [where, ...parts] = location.hash.replace(/^#\/?/, "").split("/").map((part) => decodeURIComponent(part));
+  const view = { governors: showGovernors, governor: showGovernor, deadletters: showDeadLetters, deadletter: showDeadLetter, story: showStory }[where];
+  at("detail").hidden = !view;
+  at("board").hidden = Boolean(view) || role === null;
+  if (!view || role === null) return;
+  fill(at("detail-body"), make("p", { class: "quiet" }, "Asking the node."));
+  try {
+    await view(...parts);
+  } catch (error) {
+    title("Not found");
+    fill(at("detail-body"), make("p", { role: "alert" }, error.message));
+  }
+  at("detail-title").focus();
+}
+
+const title = (text) => { at("detail-title").textContent = text; };
+const link = (text, ...parts) => make("a", { href: `#${path(...parts)}` }, text);
+
+async function showGovernors(tenant = "", after = "") {
+  title(tenant ? `Governors of ${tenant}` : "Governors");
+  const query = new URLSearchParams({ limit: String(PAGE) });
+  if (tenant) query.set("tenant", tenant);
+  if (after) query.set("after", after);
+  const { governors, next } = await ask("GET", `/v1/governors?${query}`);
+  const rows = governors.map((one) => [
+    link(one.tenant, "governors", one.tenant), link(one.sku, "governor", one.tenant, one.sku), marked(LEVELS[one.state] ?? "warn", words(one.state)),
+    marked(LEVELS[one.breaker] ?? "good", one.breaker), count(one.mailbox_depth), count(one.quota_remaining)]);
+  fill(at("detail-body"), rows.length ? table("Governors", ["tenant", "SKU", "state", "breaker", "waiting", "quota left"], rows)
+    : make("p", { class: "quiet" }, "There are none here."), next ? link("Next page", "governors", tenant, next) : null);
+}
+
+async function showGovernor(tenant, sku) {
+  const [governor, audit] = await Promise.all([
+    ask("GET", path("v1", "governors", tenant, sku)),
+    ask("GET", `/v1/audit?${new URLSearchParams({ tenant, sku, limit: "10" })}`).catch(() => ({ receipts: [] }))]);
+  title(`${tenant} / ${sku}`);
+  const list = make("dl", { class: "facts" });
+  facts(list, governorFacts(governor));
+  const orders = ["halt", "resume", "entitle", "revoke", "quota"].map((verb) =>
+    make("button", { type: "button", press: () => govern(tenant, sku, verb) }, `${verb[0].toUpperCase()}${verb.slice(1)}…`));
+  const before = (audit.receipts ?? []).map((receipt) => [moment(receipt.timestamp), words(receipt.receipt_type),
+    receipt.reason ?? "–", receipt.receipt_id]);
+  fill(at("detail-body"), list, mayOrder() ? make("div", { class: "buttons" }, ...orders) : null,
+    make("h3", {}, "Who ordered what, and why"),
+    before.length ? table("Orders", ["time", "what", "who and why", "receipt"], before) : make("p", { class: "quiet" }, "Nobody ordered anything."),
+    link(`All governors of ${tenant}`, "governors", tenant));
+}
+
+const governorFacts = (governor) => [
+  ["state", words(governor.state), LEVELS[governor.state] ?? "warn"], ["breaker", governor.breaker, LEVELS[governor.breaker] ?? "good"],
+  ["signals that wait", count(governor.mailbox_depth)], ["quota left", count(governor.quota_remaining)],
+  ["action in flight", governor.in_flight_action ?? "none"], ["last event", count(governor.last_seq)]];
+
+async function showDeadLetters(after = "") {
+  title("Open dead letters");
+  const query = new URLSearchParams({ status: "open", limit: String(PAGE) });
+  if (after) query.set("after", after);
+  const { count: all, deadletters, next } = await ask("GET", `/v1/deadletters?${query}`);
+  const rows = deadletters.map((one) => [link(one.id, "deadletter", one.id), one.signal_id, words(one.cause), `${one.tenant}/${one.sku}`, one.last?.detail ?? one.detail]);
+  fill(at("detail-body"), make("p", {}, all === null ? "There are more than were counted." : `${count(all)} are open.`),
+    rows.length ? table("Dead letters", ["case", "signal", "cause", "governor", "reason"], rows) : null, next ? link("Next page", "deadletters", next) : null);
+}
+
+async function showDeadLetter(id) {
+  const one = await ask("GET", path("v1", "deadletters", id));
+  title(`Dead letter ${id}`);
+  const { signal, last } = one;
+  const list = make("dl", { class: "facts" });
+  facts(list, [
+    ["status", one.status, one.status === "open" ? "warn" : "good"], ["cause", words(one.cause)], ["why", one.detail],
+    ["when", moment(one.time)], ["after its last replay", last ? `${words(last.cause)}: ${last.detail}` : "–"], ["replays", count(one.replays)],
+    ["governor's state then", words(one.state)], ["signal", one.signal_id], ["type", one.type], ["source", one.source], ["number", count(one.seq)],
+    ["action", one.action ? `${one.action.name}, by rule ${one.action.pack}/${one.action.rule}: ${one.action.reason}` : "none failed"]]);
+  const orders = ["replay", "discard"].map((verb) => make("button", { type: "button", press: () => settle(one, verb) }, `${verb[0].toUpperCase()}${verb.slice(1)}…`));
+  fill(at("detail-body"), list, mayOrder() && one.status === "open" ? make("div", { class: "buttons" }, ...orders) : null,
+    link(`Governor ${one.tenant} / ${one.sku}`, "governor", one.tenant, one.sku), make("h3", {}, "Signal"),
+    make("pre", { tabindex: "0", role: "region", "aria-label": "Signal" }, typeof signal === "string" ? signal : JSON.stringify(signal, null, 2)));
+}
+
+async function showStory(tenant, id) {
+  const story = await ask("GET", path("v1", "signals", tenant, id, "story"));
+  title(`Signal ${tenant} / ${id}`);
+  const list = make("dl", { class: "facts" });
+  const signal = story.signal ?? {};
+  facts(list, [["status", words(story.status)], ["source", story.source], ["number", count(story.seq)], ["SKU", signal.sku ?? "–"],
+    ["signed with", signal.source_key ?? "–"], ["scheme", signal.scheme ?? "–"], ["assurance", signal.assurance ?? "–"], ["SHA-256", signal.sha256 ?? "–"]]);
+  const steps = story.steps.map((step) => make("li", {},
+    make("strong", {}, words(step.receipt_type)), ` · ${moment(step.time)} · ${words(step.state_before)} → ${words(step.state_after)}`,
+    step.rule ? make("p", {}, `rule ${step.rule.pack}/${step.rule.rule}`) : null, step.reason ? make("p", {}, step.reason) : null,
+    step.who ? make("p", {}, `ordered by ${step.who}`) : null, step.action_id ? make("p", {}, `action ${step.action_id}`) : null,
+    make("p", { class: "quiet" }, `receipt ${step.receipt_id}, entry ${step.log_index} of the log`)));
+  fill(at("detail-body"), list, make("ol", { class: "steps" }, ...steps), signal.sku ? link(`Governor ${tenant} / ${signal.sku}`, "governor", tenant, signal.sku) : null);
+}
+
+// Orders -------------------------------------------------------------------
+
+let send = null; // Sends the order that the dialogue is about.
+
+function order(name, concerns, fields, sender) {
+  send = sender;
+  at("order-title").textContent = name;
+  fill(at("order-concerns"), ...concerns);
+  fill(at("order-fields"), ...fields);
+  at("order-reason").value = "";
+  at("order-error").textContent = "";
+  at("order-send").disabled = false;
+  at("order").showModal();
+  (fields.find((field) => field.tagName === "INPUT") ?? at("order-reason")).focus();
+}
+
+function concern(text, pairs) {
+  const list = make("dl", { class: "facts" });
+  facts(list, pairs);
+  return [make("p", {}, text), list];
+}
+
+at("order-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const reason = at("order-reason").value.trim();
+  if (!reason) { at("order-error").textContent = "Say why: the reason stands in the receipt."; return; }
+  at("order-send").disabled = true;
+  try {
+    await send(reason);
+    at("order").close();
+    await show();
+  } catch (error) {
+    at("order-error").textContent = error.message;
+    at("order-send").disabled = false;
+  }
+});
+at("order-cancel").addEventListener("click", () => at("order").close());
+
+// What it concerns is asked for when it is ordered: the page may be old.
+async function govern(tenant, sku, verb) {
+  const governor = await ask("GET", path("v1", "governors", tenant, sku)).catch(() => null);
+  const concerns = concern(`This concerns the governor ${tenant} / ${sku} as it is now:`, governor ? governorFacts(governor) : [["state", "not known yet"]]);
+  const quota = [make("label", { for: "order-quota" }, "Actions left in this window"),
+    make("input", { id: "order-quota", type: "number", min: "0", max: "4294967295", required: "" })];
+  order(`${verb[0].toUpperCase()}${verb.slice(1)} ${tenant} / ${sku}`, concerns, verb === "quota" ? quota : [], (reason) => {
+    const body = verb === "quota" ? { reason, quota_remaining: Number(at("order-quota").value) } : { reason };
+    return ask("POST", path("v1", "governors", tenant, sku, verb), body);
+  });
+}
+
+async function settle(one, verb) {
+  const governor = await ask("GET", path("v1", "governors", one.tenant, one.sku)).catch(() => null);
+  const concerns = concern(`This concerns one signal of ${one.tenant} / ${one.sku}:`, governor ? governorFacts(governor) : [["governor", "not known here"]]);
+  if (verb === "replay") {
+    const trial = await ask("POST", path("v1", "deadletters", one.id, "dry-run")).catch(() => null);
+    if (trial) {
+      const actions = trial.actions.length ? trial.actions.join(", ") : "none";
+      concerns.push(make("p", {}, `A replay would ${trial.does} it: ${words(trial.state_before)} → ${words(trial.state_after)}; actions: ${actions}.`));
+    }
+  }
+  order(`${verb[0].toUpperCase()}${verb.slice(1)} ${one.id}`, concerns, [], (reason) => ask("POST", path("v1", "deadletters", one.id, verb), { reason }));
+}
+
+function acknowledge(alert) {
+  const concerns = concern("From here on nobody else is called for this alert:", [
+    ["alert", `${words(alert.kind)} ${alert.name}`], ["members", count(alert.members)], ["told", alert.channels.map((channel) => channel.channel).join(", ") || "nobody"]]);
+  order("Acknowledge", concerns, [], (reason) => ask("POST", path("v1", "alerts", alert.id, "acknowledge"), { reason }));
+}
+
+at("silence").addEventListener("click", () => {
+  const fields = [make("label", { for: "order-when" }, "Which alerts, as CEL over alert"), make("input", { id: "order-when", required: "", spellcheck: "false", autocomplete: "off", placeholder: "alert.tenant == 'acme'" }),
+    make("label", { for: "order-minutes" }, "For how many minutes"), make("input", { id: "order-minutes", type: "number", min: "1", required: "" })];
+  const concerns = concern("Nobody is called for what fits, until it ends:", [["open alerts now", count(board.alerts.length)]]);
+  order("Silence", concerns, fields, (reason) => ask("POST", "/v1/silences", { when: at("order-when").value, minutes: Number(at("order-minutes").value), reason }));
+});
+
+// The session --------------------------------------------------------------
+
+function logIn(why = "") {
+  role = null;
+  listening?.abort();
+  for (const id of ["board", "detail", "search", "logout", "stale"]) at(id).hidden = true;
+  document.body.classList.remove("stale");
+  at("lamp").textContent = "Not logged in";
+  at("lamp").dataset.level = "unknown";
+  at("login").hidden = false;
+  at("login-error").textContent = why;
+  at("token").focus();
+}
+
+function begin(session) {
+  role = session.role;
+  at("login").hidden = true;
+  for (const id of ["search", "logout"]) at(id).hidden = false;
+  at("logout").textContent = `Log out ${session.name} (${session.role})`;
+  drawnAlerts = "";
+  last = null;
+  show();
+  follow();
+}
+
+at("login-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  at("login-error").textContent = "";
+  try {
+    const session = await ask("POST", "/board/session", { token: at("token").value.trim() });
+    at("token").value = "";
+    begin(session);
+  } catch (error) {
+    at("login-error").textContent = error.message;
+  }
+});
+
+at("logout").addEventListener("click", async () => {
+  await ask("DELETE", "/board/session").catch(() => null);
+  logIn();
+});
+
+at("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const query = at("query").value.trim();
+  const [tenant, ...sku] = query.split("/");
+  if (/^d-[0-9a-f]{16}$/.test(query)) location.hash = path("deadletter", query);
+  else if (sku.length) location.hash = path("governor", tenant, sku.join("/"));
+  else if (tenant) location.hash = path("governors", tenant);
+});
+
+at("story").addEventListener("submit", (event) => {
+  event.preventDefault();
+  location.hash = path("story", at("story-tenant").value.trim(), at("story-id").value.trim());
+});
+
+// Keys and colours ---------------------------------------------------------
+
+addEventListener("hashchange", show);
+addEventListener("keydown", (event) => {
+  const types = ["INPUT", "TEXTAREA", "SELECT"].includes(event.target.tagName);
+  if (event.key === "/" && !types && !event.ctrlKey && !event.metaKey && !event.altKey && role !== null && !at("order").open) {
+    event.preventDefault();
+    at("query").focus();
+  } else if (event.key === "Escape" && !at("order").open) {
+    if (types) event.target.blur();
+    else if (!at("detail").hidden) location.hash = "/";
+  }
+});
+
+const THEMES = ["system", "light", "dark"];
+
+function paint(theme) {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  at("theme").textContent = `Theme: ${theme}`;
+}
+
+let theme = THEMES.includes(localStorage.getItem("gemba-theme")) ? localStorage.getItem("gemba-theme") : "system";
+paint(theme);
+at("theme").addEventListener("click", () => {
+  theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+  localStorage.setItem("gemba-theme", theme);
+  paint(theme);
+});
+
+ask("GET", "/board/session").then(begin, () => logIn());

@@ -1,0 +1,138 @@
+//! The board as plain text, for a terminal without a browser.
+
+use std::fmt::Write as _;
+
+use crate::board_view::{BoardLatency, BoardView};
+
+/// Control characters of a signal do nothing to a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+/// An age in the largest unit that fits.
+fn age(now: u64, then: u64) -> String {
+    let seconds = now.saturating_sub(then) / 1000;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Microseconds as people read them.
+fn took(micros: u64) -> String {
+    match micros {
+        0..1000 => format!("{micros} µs"),
+        1000..10_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
+        10_000..1_000_000 => format!("{} ms", micros / 1000),
+        _ => format!("{} s", micros / 1_000_000),
+    }
+}
+
+/// The whole board.
+pub fn text(view: &BoardView) -> String {
+    let mut out = String::new();
+    let node = &view.node;
+    let since = age(view.time, view.changed);
+    let ready = if node.ready { "ready" } else { "not ready" };
+    // Writing into a string does not fail.
+    let _ = writeln!(
+        out,
+        "{} ({}, gemba {}): {ready}, {}; last change {since} ago\n",
+        plain(&node.name),
+        node.role,
+        node.version,
+        node.condition
+    );
+    let _ = writeln!(out, "stages");
+    for (name, stage) in &view.stages {
+        let state = if stage.ok { "ok" } else { "STOPPED" };
+        let _ =
+            writeln!(out, "  {name:<12} {state:<8} {}", plain(stage.reason.as_deref().unwrap_or_default()));
+    }
+    let _ = writeln!(out, "\nlanes             waiting / capacity    each second");
+    for (name, lane) in &view.lanes {
+        let rate = lane.per_second.map_or_else(|| "-".into(), |rate| rate.to_string());
+        let _ = writeln!(out, "  {name:<12} {:>10} / {:<10} {rate:>12}", lane.depth, lane.capacity);
+    }
+    if !view.latency.is_empty() {
+        let _ = writeln!(out, "\nlatency              p50        p99      p99.9");
+    }
+    for (name, BoardLatency { p50, p99, p999 }) in &view.latency {
+        let _ = writeln!(out, "  {name:<12} {:>9}  {:>9}  {:>9}", took(*p50), took(*p99), took(*p999));
+    }
+    let listed = |out: &mut String, title: &str, counts: &std::collections::BTreeMap<Box<str>, u64>| {
+        if !counts.is_empty() {
+            let counts: Vec<String> =
+                counts.iter().map(|(name, count)| format!("{} {count}", plain(name))).collect();
+            let _ = writeln!(out, "\n{title}: {}", counts.join(", "));
+        }
+    };
+    listed(&mut out, "governors", &view.governors);
+    listed(&mut out, "open dead letters", &view.dead_letters);
+    if !view.targets.is_empty() {
+        let _ = writeln!(out, "\ntargets");
+    }
+    for (name, target) in &view.targets {
+        let _ = writeln!(out, "  {:<24} {:<8} {} waiting", plain(name), target.breaker, target.waiting);
+    }
+    let _ = writeln!(out, "\nalerts: {}", if view.alerts.is_empty() { "none" } else { "" });
+    for alert in &view.alerts {
+        let of = alert.tenant.as_deref().unwrap_or_default();
+        let sku = alert.sku.as_deref().map_or_else(String::new, |sku| format!("/{sku}"));
+        let silenced = if alert.silenced { ", silenced" } else { "" };
+        let _ = writeln!(
+            out,
+            "  {} {} {} since {}{silenced}: {} {}{}",
+            alert.severity,
+            alert.state,
+            plain(&alert.name),
+            age(view.time, alert.since_ms),
+            plain(&alert.message),
+            plain(of),
+            plain(&sku)
+        );
+    }
+    let checkpoint = view.work.checkpoint.map_or_else(|| "none".into(), |at| age(view.time, at) + " old");
+    let _ = writeln!(
+        out,
+        "\nlast event {}, checkpoint {checkpoint}, {} restarts",
+        view.work.durable_seq, view.work.restarts
+    );
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board_view::{BoardAlert, BoardNode, BoardStage, BoardTarget};
+
+    #[test]
+    fn what_stopped_is_said_and_nothing_moves_the_terminal() {
+        let view = BoardView {
+            node: BoardNode {
+                name: "n".into(),
+                role: "all".into(),
+                condition: "degraded",
+                ..BoardNode::default()
+            },
+            time: 7_200_000,
+            changed: 60_000,
+            stages: [("journal".into(), BoardStage { ok: false, reason: Some("the disk is full".into()) })]
+                .into(),
+            targets: [("page".into(), BoardTarget { breaker: "halted", waiting: 3 })].into(),
+            alerts: vec![BoardAlert { message: "a\u{1b}[2Jb".into(), ..BoardAlert::default() }],
+            ..BoardView::default()
+        };
+        let text = text(&view);
+        for said in [
+            "not ready, degraded; last change 1 h ago",
+            "journal      STOPPED  the disk is full",
+            "halted   3 waiting",
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        assert!(!text.contains('\u{1b}') && text.contains("a\u{fffd}[2Jb"));
+    }
+}
