@@ -52,8 +52,10 @@ const RATE_SECONDS: usize = 5;
 const LATENCY_WINDOW: Duration = Duration::from_secs(10);
 /// After so long without a look, what was counted before says nothing about now.
 const FORGOTTEN: Duration = Duration::from_secs(30);
-/// Lanes as they are named, their capacity, and the count of what passes them.
-const LANES: [(&str, usize, fn(&Counted) -> u64); 4] = [
+/// The lanes between two stages: their name, the capacity of one, and the count of what passes them.
+type Between = (&'static str, usize, fn(&Counted) -> u64);
+
+const LANES: [Between; 4] = [
     ("arrivals", ARRIVALS_LANE, |counted| counted.journalled),
     ("events", EVENTS_LANE, |counted| counted.decided),
     ("drafts", DRAFTS_LANE, |counted| counted.receipts),

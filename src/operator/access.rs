@@ -43,7 +43,7 @@ pub enum Denied {
 }
 
 /// Whether `peer`, who presents this, has what is needed.
-pub fn authorize<'t>(peer: IpAddr, need: Need, presented: Presented<'t>) -> Result<Asker<'t>, Denied> {
+pub fn authorize(peer: IpAddr, need: Need, presented: Presented<'_>) -> Result<Asker<'_>, Denied> {
     let (token, missing) = match presented {
         Presented::Nothing => (None, Denied::NoToken),
         Presented::Unknown => (None, Denied::Unknown),

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::access::{Denied, Need, Presented, authorize};
 use super::answers::{Answer, again, body, compressed, list, problem, takes_gzip, unauthorized};
-use super::board::{Board, BoardAsker, BoardRoute, BoardSessions, Credential};
+use super::board::{Board, BoardAsker, BoardRoute, BoardSessions, Credential, refuse_foreign};
 use super::operations::{Asked, Body, Failed, Line, NoOperation, Shown, find};
 use super::orders;
 use super::query::Query;
@@ -192,7 +192,7 @@ impl Connection {
             Err(denied) => return denial(denied),
         };
         if let Some(Credential::Session(_)) = credential
-            && let Some(refused) = self.plane.board.refuse_foreign(&request.method, &request.headers)
+            && let Some(refused) = refuse_foreign(&request.method, &request.headers)
         {
             return refused;
         }

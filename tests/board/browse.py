@@ -185,6 +185,53 @@ def orders_and_keys(browser):
     watcher.context.close()
 
 
+def alerts_are_shown(browser):
+    """Alerts as the stream tells them, of every kind and with hostile text; then the stream breaks."""
+    alert = {
+        "id": "a-1", "kind": "breaker_open", "name": HOSTILE, "severity": "critical", "state": "open", "silenced": False, "tenant": "acme",
+        "sku": "vm", "message": HOSTILE, "since_ms": 0, "members": 400, "end_known": False, "acknowledged_by": None, "route": "critical",
+        "channels": [{"channel": "oncall", "state": "told"}], "receipt": "r-0000000000000002-00",
+    }
+    others = [
+        {**alert, "id": "a-2", "severity": "warning", "silenced": True, "end_known": True, "members": 1, "tenant": None, "sku": None},
+        {**alert, "id": "a-3", "severity": "info", "acknowledged_by": "eve", "sku": None},
+    ]
+    for scheme in ("light", "dark"):
+        look = Look(browser, viewport={"width": 1280, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+        request = urllib.request.Request(f"{NODE}/board", headers={"authorization": f"Bearer {os.environ['GEMBA_VIEWER']}", "accept": "application/json"})
+        with urllib.request.urlopen(request) as answer:
+            board = json.load(answer)
+        board["alerts"] = [alert, *others]
+        board["stages"]["journal"] = {"ok": False, "reason": f"the disk is full {HOSTILE}"}
+        told = f"id: 1-1\nevent: snapshot\ndata: {json.dumps(board)}\n\n"
+        look.page.route("**/board/events", lambda route: route.fulfill(content_type="text/event-stream", body=told))
+        look.log_in(os.environ["GEMBA_OPERATOR"])
+        expect(look.page.locator("#alerts .alert")).to_have_count(3)
+        expect(look.page.locator("#alerts")).to_contain_text(HOSTILE)
+        expect(look.page.get_by_role("button", name="Acknowledge…")).to_have_count(2)
+        expect(look.page.locator("#line")).to_contain_text(f"stopped: the disk is full {HOSTILE}")
+        expect(look.page.locator("#stale")).to_contain_text("the stream has ended")
+        look.is_well(f"alerts, {scheme}")
+        look.shoot(f"alerts-{scheme}")
+        with look.page.expect_request("**/v1/alerts/a-1/acknowledge") as asked:
+            look.page.get_by_role("button", name="Acknowledge…").first.click()
+            expect(look.page.locator("#order-concerns")).to_contain_text("400")
+            look.page.fill("#order-reason", "I look")
+            look.page.locator("#order-send").click()
+        if asked.value.post_data_json != {"reason": "I look"}:
+            fail(f"an acknowledgement says {asked.value.post_data}")
+        look.page.keyboard.press("Escape")
+        with look.page.expect_request("**/v1/silences") as asked:
+            look.page.get_by_role("button", name="Silence…").click()
+            look.page.fill("#order-when", "alert.tenant == 'acme'")
+            look.page.fill("#order-minutes", "30")
+            look.page.fill("#order-reason", "a deployment")
+            look.page.locator("#order-send").click()
+        if asked.value.post_data_json != {"when": "alert.tenant == 'acme'", "minutes": 30, "reason": "a deployment"}:
+            fail(f"a silence says {asked.value.post_data}")
+        look.context.close()
+
+
 def other_pages_order_nothing(browser):
     """A page of a different origin, in the browser of somebody who is logged in."""
     look = Look(browser, viewport={"width": 1280, "height": 900})
@@ -216,7 +263,7 @@ def other_pages_order_nothing(browser):
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-dev-shm-usage"])
-    for part in (everywhere, hostile_text_is_text, orders_and_keys, other_pages_order_nothing):
+    for part in (everywhere, hostile_text_is_text, orders_and_keys, alerts_are_shown, other_pages_order_nothing):
         part(browser)
         print(part.__name__, "passed", file=sys.stderr)
     browser.close()

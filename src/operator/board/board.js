@@ -203,10 +203,15 @@ setInterval(() => {
 
 // The board ----------------------------------------------------------------
 
-const STATIONS = [
-  ["ingress", "arrivals"], ["broker", null], ["journal", "events"], ["shards", "drafts"], ["scribe", "intents"],
-  ["outbound", null], ["state", null], ["clock", null],
-];
+// In the order in which a signal passes them. Beside them stand those that it does not pass.
+const STATIONS = {
+  all: ["ingress", "journal", "shards", "scribe", "outbound"],
+  edge: ["ingress", "journal", "broker"],
+  processor: ["broker", "journal", "shards", "scribe", "outbound"],
+};
+const BESIDE = ["state", "clock"];
+// The lane that leads to a station, in words: intents come from the shards, past the scribe.
+const LANES = { journal: ["arrivals", "arrivals"], shards: ["events", "events"], scribe: ["drafts", "drafts"], outbound: ["intents", "intents of the shards"] };
 
 const LEVELS = { healthy: "good", testing: "warn", halted: "bad", degraded: "bad", stable: "good", critical: "bad", warning: "warn" };
 
@@ -242,29 +247,29 @@ function drawAges() {
   for (const since of document.querySelectorAll("[data-since]")) since.textContent = age(Number(since.dataset.since));
 }
 
-// Shards, scribe and outbound have no health of their own: they are there where their lanes are.
-function stations() {
-  const has = (name) => board.stages[name] ?? (
-    (name === "shards" || name === "scribe") && board.lanes.drafts || name === "outbound" && board.lanes.intents ? { ok: true } : null);
-  return STATIONS.map(([name, lane]) => [name, lane, has(name)]).filter(([, , stage]) => stage);
+// Shards, scribe and outbound have no health of their own: they run as long as the node tells anything.
+function station(name, beside) {
+  const stage = board.stages[name] ?? { ok: true };
+  const doubted = stage.ok && stage.reason;
+  const said = stage.ok ? stage.reason ?? "running" : `stopped: ${stage.reason ?? ""}`;
+  return make("li", { class: beside ? "station beside" : "station", level: stage.ok ? (doubted ? "warn" : "good") : "bad" },
+    make("strong", {}, name), make("span", {}, said));
+}
+
+function lane(name) {
+  const [key, said] = LANES[name] ?? [];
+  const edge = board.lanes[key];
+  if (!edge) return null;
+  const meter = make("meter", { min: "0", max: String(edge.capacity), value: String(edge.depth), high: String(edge.capacity * 0.8),
+    low: String(edge.capacity * 0.5), optimum: "0", "aria-label": `${key}: ${edge.depth} of ${edge.capacity}` });
+  return make("li", { class: "lane" }, make("strong", {}, `${edge.per_second === undefined ? "–" : count(edge.per_second)}/s`),
+    make("span", { class: "arrow" }), meter, `${said}: ${count(edge.depth)} of ${count(edge.capacity)}`);
 }
 
 function drawLine() {
-  const parts = [];
-  for (const [name, lane, stage] of stations()) {
-    const quiet = stage.ok && stage.reason;
-    const state = make("li", { class: name === "clock" || name === "state" ? "station beside" : "station", level: stage.ok ? (quiet ? "warn" : "good") : "bad" },
-      make("strong", {}, name), make("span", {}, stage.ok ? (quiet ? stage.reason : "running") : `stopped: ${stage.reason ?? ""}`));
-    parts.push(state);
-    const edge = lane && board.lanes[lane];
-    if (edge) {
-      const meter = make("meter", { min: "0", max: String(edge.capacity), value: String(edge.depth), high: String(edge.capacity * 0.8),
-        low: String(edge.capacity * 0.5), optimum: "0", "aria-label": `${lane}: ${edge.depth} of ${edge.capacity}` });
-      parts.push(make("li", { class: "lane" }, make("strong", {}, `${edge.per_second === undefined ? "–" : count(edge.per_second)}/s`),
-        make("span", { class: "arrow" }), meter, `${lane}: ${count(edge.depth)} of ${count(edge.capacity)}`));
-    }
-  }
-  renew(at("line"), ...parts);
+  const stations = STATIONS[board.node.role] ?? STATIONS.all;
+  const beside = BESIDE.filter((name) => board.stages[name]);
+  renew(at("line"), ...stations.flatMap((name) => [lane(name), station(name, false)]), ...beside.map((name) => station(name, true)));
 }
 
 let drawnAlerts = "";
@@ -276,16 +281,16 @@ function drawAlerts() {
   at("silence").hidden = !mayOrder();
   if (board.alerts.length === 0) return fill(at("alerts"), make("li", { class: "quiet" }, "No alert is open."));
   fill(at("alerts"), ...board.alerts.slice(0, 200).map((alert) => {
-    const of = alert.tenant ? [alert.tenant, alert.sku].filter(Boolean).join("/") : "";
+    const of = !alert.tenant ? null : alert.sku ? link(`${alert.tenant}/${alert.sku}`, "governor", alert.tenant, alert.sku) : link(alert.tenant, "governors", alert.tenant);
     const told = alert.channels.map((channel) => `${channel.channel} ${words(channel.state)}`).join(", ");
     const details = [
-      alert.state, alert.silenced ? "silenced" : "", of, alert.members > 1 ? `${count(alert.members)} members` : "",
+      alert.state, alert.silenced ? "silenced" : "", alert.members > 1 ? `${count(alert.members)} members` : "",
       alert.acknowledged_by ? `acknowledged by ${alert.acknowledged_by}` : "", alert.end_known ? "" : "no end is known: close it by hand",
       told ? `told: ${told}` : "", `route ${alert.route}`, alert.receipt ? `receipt ${alert.receipt}` : "",
     ].filter(Boolean).join(" · ");
     const since = make("span", { "data-since": String(alert.since_ms) }, age(alert.since_ms));
     const item = make("li", { class: "alert", level: LEVELS[alert.severity] ?? "good" },
-      make("strong", {}, `${alert.severity}: ${words(alert.kind)} ${alert.name}`), " for ", since,
+      make("strong", {}, `${alert.severity}: ${words(alert.kind)} ${alert.name}`), " for ", since, of && " · ", of,
       make("p", {}, alert.message), make("p", { class: "quiet" }, details));
     if (mayOrder() && !alert.acknowledged_by) {
       item.append(make("div", { class: "buttons" }, make("button", { type: "button", press: () => acknowledge(alert) }, "Acknowledge…")));
@@ -298,7 +303,7 @@ function drawCards() {
   const { latency, governors = {}, dead_letters: dead = {}, targets, work } = board;
   const timed = Object.entries(latency);
   renew(at("latency"), timed.length === 0 ? make("p", { class: "quiet" }, "Nothing was timed in the last seconds.")
-    : table("Latency", ["", "p50", "p99", "p99.9"], timed.map(([name, value]) => [words(name), took(value.p50), took(value.p99), took(value.p999)])));
+    : table("Latency", ["of", "p50", "p99", "p99.9"], timed.map(([name, value]) => [words(name), took(value.p50), took(value.p99), took(value.p999)])));
   const states = Object.entries(governors).map(([state, number]) => {
     const bad = number > 0 && (state === "halted" || state === "degraded");
     return [words(state), count(number), bad ? "bad" : null];

@@ -189,7 +189,12 @@ pub struct BoardStream {
 
 impl Drop for BoardStream {
     fn drop(&mut self) {
-        self.feed.0.borrow_mut().viewers.remove(&self.id);
+        let mut told = self.feed.0.borrow_mut();
+        told.viewers.remove(&self.id);
+        if !self.is_over {
+            // What it was still to be told: one that is slow is left without a word.
+            told.lost.increment((told.number + 1).saturating_sub(self.next));
+        }
     }
 }
 

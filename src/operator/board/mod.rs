@@ -89,13 +89,6 @@ impl Board {
         self.sessions.find(self.cookie(headers)?.as_bytes(), tokens, clock::now())
     }
 
-    /// Whether a request that rests on a cookie may be carried out. Nobody else's page can read an answer, so reading is free.
-    pub fn refuse_foreign(&self, method: &Method, headers: &HeaderMap) -> Option<Answer> {
-        let is_order = *method != Method::GET && *method != Method::HEAD;
-        let foreign = if is_order { origin::check(headers).err() } else { None };
-        foreign.map(|foreign| problem(StatusCode::FORBIDDEN, &foreign.to_string()))
-    }
-
     /// Answers; `taken` is called whenever something of a stream is taken.
     pub async fn answer(
         &self,
@@ -198,6 +191,13 @@ impl Board {
         let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(name, _)| *name == self.cookie).map(|(_, secret)| secret.into())
     }
+}
+
+/// Refuses a request that rests on a cookie and may not be the board's own. Nobody else's page can read an answer, so reading is free.
+pub fn refuse_foreign(method: &Method, headers: &HeaderMap) -> Option<Answer> {
+    let is_order = *method != Method::GET && *method != Method::HEAD;
+    let foreign = if is_order { origin::check(headers).err() } else { None };
+    foreign.map(|foreign| problem(StatusCode::FORBIDDEN, &foreign.to_string()))
 }
 
 /// The page, the same as text, or as JSON.
