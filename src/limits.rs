@@ -440,6 +440,8 @@ pub const BOARD_LOOK: Duration = Duration::from_millis(250);
 pub const BOARD_CHANGES: usize = 1024;
 /// Bytes of those, whatever their number.
 pub const BOARD_CHANGES_BYTES: usize = 4 * 1024 * 1024;
+/// A board on which nothing changes tells the time this often, so its viewers know that the node lives.
+pub const BOARD_LIFE: Duration = Duration::from_secs(1);
 /// The stream has a comment this often: proxies end a response through which nothing comes.
 pub const BOARD_COMMENT: Duration = Duration::from_secs(15);
 /// A viewer of the board that took nothing for so long is left. Something comes each second.

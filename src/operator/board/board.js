@@ -192,6 +192,9 @@ function stale(why) {
   const since = board ? `, as of ${age(board.time)} ago` : "";
   at("stale").textContent = `Stale${since}: ${why}`;
   at("stale").hidden = false;
+  // What was true then may not be true now.
+  at("lamp").textContent = "Stale";
+  at("lamp").dataset.level = "unknown";
   document.body.classList.add("stale");
 }
 
@@ -213,7 +216,7 @@ const BESIDE = ["state", "clock"];
 // The lane that leads to a station, in words: intents come from the shards, past the scribe.
 const LANES = { journal: ["arrivals", "arrivals"], shards: ["events", "events"], scribe: ["drafts", "drafts"], outbound: ["intents", "intents of the shards"] };
 
-const LEVELS = { healthy: "good", testing: "warn", halted: "bad", degraded: "bad", stable: "good", critical: "bad", warning: "warn" };
+const LEVELS = { healthy: "good", testing: "warn", halted: "bad", degraded: "bad", stable: "good", critical: "bad", warning: "warn", info: "note" };
 
 function level() {
   if (!board.node.ready) return ["bad", "Stopped"];
@@ -286,10 +289,10 @@ function drawAlerts() {
     const details = [
       alert.state, alert.silenced ? "silenced" : "", alert.members > 1 ? `${count(alert.members)} members` : "",
       alert.acknowledged_by ? `acknowledged by ${alert.acknowledged_by}` : "", alert.end_known ? "" : "no end is known: close it by hand",
-      told ? `told: ${told}` : "", `route ${alert.route}`, alert.receipt ? `receipt ${alert.receipt}` : "",
+      told ? `channels: ${told}` : "", `route ${alert.route}`, alert.receipt ? `receipt ${alert.receipt}` : "",
     ].filter(Boolean).join(" · ");
     const since = make("span", { "data-since": String(alert.since_ms) }, age(alert.since_ms));
-    const item = make("li", { class: "alert", level: LEVELS[alert.severity] ?? "good" },
+    const item = make("li", { class: "alert", level: LEVELS[alert.severity] ?? "note" },
       make("strong", {}, `${alert.severity}: ${words(alert.kind)} ${alert.name}`), " for ", since, of && " · ", of,
       make("p", {}, alert.message), make("p", { class: "quiet" }, details));
     if (mayOrder() && !alert.acknowledged_by) {

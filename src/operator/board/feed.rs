@@ -17,7 +17,7 @@ use super::sessions::Credential;
 use crate::board_view::BoardView;
 use crate::clock::Instant;
 use crate::kaizen::Metric;
-use crate::limits::{BOARD_CHANGES, BOARD_CHANGES_BYTES, BOARD_COMMENT, BOARD_VIEWERS_MAX};
+use crate::limits::{BOARD_CHANGES, BOARD_CHANGES_BYTES, BOARD_COMMENT, BOARD_LIFE, BOARD_VIEWERS_MAX};
 
 /// What all viewers are told. Cheap to clone, for one thread.
 #[derive(Clone)]
@@ -33,6 +33,7 @@ struct Told {
     changes: VecDeque<Bytes>,
     changes_bytes: usize,
     snapshot: Option<Bytes>,
+    told: Option<Instant>,
     commented: Option<Instant>,
     viewers: BTreeMap<u64, BoardViewer>,
     admitted: u64,
@@ -64,6 +65,7 @@ impl BoardFeed {
             changes: VecDeque::new(),
             changes_bytes: 0,
             snapshot: None,
+            told: None,
             commented: None,
             viewers: BTreeMap::new(),
             admitted: 0,
@@ -116,9 +118,13 @@ impl BoardFeed {
 impl Told {
     fn tell(&mut self, board: Map<String, Value>, now: Instant) {
         let change = patch(&self.board, &board);
-        if change.is_empty() {
+        // Time alone shows that the node lives, and that is told once a second.
+        let is_time_alone = change.keys().all(|member| member == "time");
+        let is_soon = self.told.is_some_and(|at| now.saturating_duration_since(at) < BOARD_LIFE);
+        if change.is_empty() || is_time_alone && is_soon {
             return;
         }
+        self.told = Some(now);
         self.board = board;
         self.snapshot = None;
         self.number += 1;
@@ -273,6 +279,12 @@ mod tests {
     use crate::limits::BOARD_VIEWERS_MAX;
     use serde_json::json;
 
+    /// The moment 0 of these tests.
+    fn begin() -> Instant {
+        static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *BEGIN.get_or_init(clock::now)
+    }
+
     fn feed(times: std::ops::RangeInclusive<u64>) -> BoardFeed {
         let feed = BoardFeed::new(7);
         told(&feed, times);
@@ -281,7 +293,10 @@ mod tests {
 
     fn told(feed: &BoardFeed, times: std::ops::RangeInclusive<u64>) {
         for time in times {
-            feed.tell(&BoardView { time, ..BoardView::default() }, clock::now());
+            feed.tell(
+                &BoardView { time, ..BoardView::default() },
+                begin() + BOARD_LIFE * u32::try_from(time).unwrap(),
+            );
         }
     }
 
@@ -323,6 +338,20 @@ mod tests {
         for other in ["8-3", "7-6", "7", "7-", "-3", "x-3", "7-18446744073709551615"] {
             assert!(taken(&mut watch(&feed, Some(other))).contains("event: snapshot"), "{other}");
         }
+    }
+
+    #[test]
+    fn time_alone_is_told_once_a_second_and_the_rest_at_once() {
+        let feed = feed(1..=1);
+        let mut viewer = watch(&feed, None);
+        assert!(taken(&mut viewer).contains("snapshot"));
+        let now = begin() + BOARD_LIFE + BOARD_LIFE / 2;
+        feed.tell(&BoardView { time: 2, ..BoardView::default() }, now);
+        assert_eq!(taken(&mut viewer), "");
+        feed.tell(&BoardView { time: 3, changed: 3, ..BoardView::default() }, now);
+        assert!(taken(&mut viewer).contains("{\"changed\":3,\"time\":3}"));
+        feed.tell(&BoardView { time: 4, changed: 3, ..BoardView::default() }, now + BOARD_LIFE);
+        assert!(taken(&mut viewer).contains("{\"time\":4}"));
     }
 
     #[test]
