@@ -56,6 +56,9 @@ const POLICY: HeaderName = HeaderName::from_static("content-security-policy");
 const NO_TOKEN: &str = "what the board shows needs a token: `authorization: Bearer TOKEN`";
 const TOO_MANY: &str = "as many viewers watch the board as may; ask again, or use `gemba top`";
 
+/// One look in so many is made while nobody watches.
+const UNWATCHED: u64 = 4;
+
 /// The body of a request for a session.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,13 +72,16 @@ impl Board {
         Self { tokens, sessions, feed: BoardFeed::new(life), cookie: format!("gemba_board_{port}") }
     }
 
-    /// Looks at the line and tells viewers, while there are any.
+    /// Looks at the line and tells viewers. Without any it looks once a second, to know since when things are as they are.
     pub async fn run(self: Rc<Self>, line: Rc<dyn Line>) {
         let mut look = tokio::time::interval(BOARD_LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        for looks in 0u64.. {
             look.tick().await;
             if self.feed.is_unwatched() {
+                if looks % UNWATCHED == 0 {
+                    line.board();
+                }
                 continue;
             }
             let (tokens, now) = (self.tokens.get(), clock::now());
