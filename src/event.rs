@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use strum::{EnumCount, FromRepr, IntoStaticStr, VariantArray};
 
+use crate::alert::Alarm;
 pub use crate::event::lanes::{Ack, Arrival, Feed, Forwarded, Note, Order, Part, Shed};
 pub use crate::ids::{
     ActionId, EdgeName, Epoch, JournalId, Position, Seq, Subject, TimerKind, UnixMillis, Words,
@@ -276,6 +277,8 @@ pub enum Kind {
     Hold(Hold),
     Adopt(Box<Adopt>),
     Shared(Box<Shared>),
+    /// Concerns the alerts of the node, and the governor that it names.
+    Alarm(Arc<Alarm>),
 }
 
 /// A journalled fact: durable, numbered, stamped.
@@ -298,6 +301,7 @@ impl Kind {
             Self::Timer(timer) => &timer.subject,
             Self::Command(command) => &command.subject,
             Self::Adopt(adopt) => &adopt.subject,
+            Self::Alarm(alarm) => alarm.governor()?,
             Self::Rules(_) | Self::Reconfigured(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => {
                 return None;
             }
@@ -316,6 +320,7 @@ impl Kind {
             Self::Timer(timer) => timer.subject.clone(),
             Self::Command(command) => command.subject.clone(),
             Self::Adopt(adopt) => adopt.subject.clone(),
+            Self::Alarm(alarm) => alarm.governor()?.clone(),
             Self::Rules(_) | Self::Reconfigured(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => {
                 return None;
             }
@@ -337,7 +342,8 @@ impl Kind {
             | Self::Reconfigured(_)
             | Self::Position(_)
             | Self::Hold(_)
-            | Self::Shared(_) => 0,
+            | Self::Shared(_)
+            | Self::Alarm(_) => 0,
         }
     }
 
@@ -356,6 +362,7 @@ impl Kind {
             Self::Hold(_) => "hold",
             Self::Adopt(_) => "adopt",
             Self::Shared(_) => "shared",
+            Self::Alarm(_) => "alarm",
         }
     }
 }

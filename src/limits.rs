@@ -538,6 +538,35 @@ pub const FACT_BYTES_MAX: usize = 256;
 
 /// An alarm as the journal keeps it, in bytes of JSON: a few texts of [`REASON_BYTES_MAX`], each byte of which may be escaped.
 pub const ALARM_BYTES_MAX: usize = 64 * 1024;
+/// Causes that one governor tells of at once: its three own, and rules.
+pub const GOVERNOR_ALARMS_MAX: usize = 16;
+/// A cause that holds still is told again after this time, so that an alert of a rule has the newest values and its end can wait for it.
+pub const ALARM_AGAIN: Duration = Duration::from_mins(1);
+/// Alarms of one shard that wait for the journal. One that finds no room is told again when its cause holds again, or after a start.
+pub const ALARMS_WAITING_MAX: usize = 16_384;
+/// Notifications on their way to the channels.
+pub const NOTICES_LANE: usize = 1024;
+/// Alerts that are open at once. More are not opened, and are counted; some 2 KiB each.
+pub const ALERTS_MAX: usize = 20_000;
+/// Alerts that ended and are shown, and for how long.
+pub const ALERTS_ENDED_MAX: usize = 1_000;
+pub const ALERTS_ENDED_FOR: Duration = Duration::from_hours(24);
+/// Governors that an alert names; how many there are more is counted.
+pub const ALERT_MEMBERS_MAX: usize = 256;
+/// Silences that hold at once: each is asked of each new alert.
+pub const SILENCES_MAX: usize = 100;
+/// Causes of the node itself that hold at once: its targets, stages and a few more.
+pub const CAUSES_OF_NODE_MAX: usize = 512;
+/// How long a silence may last: what lasts longer is a change of the routes.
+pub const SILENCE_MINUTES_MAX: u64 = 30 * 24 * 60;
+/// Alerts that the board shows; `gemba alert list` has the others.
+pub const BOARD_ALERTS_MAX: usize = 200;
+/// Alerts that one answer lists.
+pub const ALERTS_LISTED_MAX: usize = 1_000;
+/// Notifications of one group and channel that are known to have no outcome; older ones are forgotten.
+pub const NOTICES_PENDING_MAX: usize = 8;
+/// Groups, ends and silences that one event deals with. Each leaves at most two receipts, and an event names its receipts by one byte.
+pub const TICK_GROUPS_MAX: usize = 64;
 /// Channels that are configured; each has a queue and a connection of its own.
 pub const CHANNELS_MAX: usize = 32;
 /// Recipients of one channel: each is a reply of the mail server, or a message that costs money.
@@ -561,8 +590,6 @@ const _: () = assert!(CHANNEL_SMS_WAITING_MAX <= CHANNEL_WAITING_MAX && CHANNEL_
 /// Notifications of one channel that have no end yet, those that became part of another one included: a name each. What comes beyond
 /// them fails at once.
 pub const CHANNEL_NAMES_MAX: usize = 16_384;
-/// One try of a notification. A mail server may look at its sender for some seconds before it greets him.
-pub const CHANNEL_TRY: Duration = Duration::from_secs(30);
 /// The pause after the first failure of a channel doubles up to the longest, which is what PagerDuty asks for.
 pub const CHANNEL_PAUSE: Duration = Duration::from_secs(1);
 pub const CHANNEL_PAUSE_MAX: Duration = Duration::from_mins(5);

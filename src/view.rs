@@ -71,8 +71,9 @@ pub struct StoryStep {
     pub time: u64,
     pub receipt_type: &'static str,
     pub success: bool,
-    pub state_before: &'static str,
-    pub state_after: &'static str,
+    /// `null` where the receipt is about an alert, as is `state_after`.
+    pub state_before: Option<&'static str>,
+    pub state_after: Option<&'static str>,
     /// The rule that decided; `null` where none did.
     pub rule: Option<StoryRule>,
     pub reason: Option<String>,
@@ -338,4 +339,70 @@ pub struct TappedView {
     pub signal: Option<serde_json::Value>,
     /// Signals of its shard before it that were asked for, too, and are not shown.
     pub passed_over: u64,
+}
+
+/// An alert, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AlertView {
+    pub id: String,
+    pub kind: &'static str,
+    /// Rule, target, stage, source or channel; may be empty.
+    pub name: Box<str>,
+    pub severity: &'static str,
+    /// `open`, `notified`, `acknowledged` or `resolved`.
+    pub state: &'static str,
+    pub silenced: bool,
+    /// `null` of the node's own.
+    pub tenant: Option<Box<str>>,
+    pub sku: Option<Box<str>>,
+    pub message: Box<str>,
+    pub since_ms: u64,
+    pub ended_ms: Option<u64>,
+    /// Governors that are affected beside its own, and those that are named.
+    pub members: u32,
+    pub named_members: Vec<String>,
+    /// False: no end is known, and it is closed by hand.
+    pub end_known: bool,
+    pub ends_ms: Option<u64>,
+    pub acknowledged_by: Option<Box<str>>,
+    pub acknowledged_reason: Option<Box<str>>,
+    pub owner: Option<Box<str>>,
+    /// The sender's id of the signal that caused it.
+    pub signal: Option<Box<str>>,
+    pub group: String,
+    pub route: Option<Box<str>>,
+    pub channels: Vec<ChannelToldView>,
+    /// Of its opening.
+    pub receipt: Box<str>,
+}
+
+/// What one channel was told of an alert's group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChannelToldView {
+    pub channel: Box<str>,
+    /// `pending`, `told` or `not_told`.
+    pub state: &'static str,
+}
+
+/// A silence, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SilenceView {
+    /// The event that began it.
+    pub id: u64,
+    pub when: Box<str>,
+    pub since_ms: u64,
+    pub until_ms: u64,
+    pub by: Box<str>,
+    pub reason: Box<str>,
+    /// Open alerts that it holds back.
+    pub alerts: usize,
+}
+
+/// What an order on alerts led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AlertOrdered {
+    pub seq: u64,
+    pub receipt_id: String,
+    /// The alert that it is about, as it is now.
+    pub alert: Option<AlertView>,
 }

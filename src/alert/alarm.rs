@@ -25,7 +25,16 @@ pub enum Alarm {
     /// A silence ends before its time. It is named by the event that began it.
     EndSilence { silence: Seq, by: Words, reason: Words },
     /// What became of a notification.
-    Notified { notice: NoticeId, failed: Option<Words>, reference: Option<Words>, tries: u32 },
+    Notified {
+        notice: NoticeId,
+        failed: Option<Words>,
+        reference: Option<Words>,
+        tries: u32,
+        /// A newer notification of its group took its place, which says nothing of the channel.
+        replaced: bool,
+        /// It failed, and the channel may have told it all the same.
+        maybe: bool,
+    },
 }
 
 /// A cause holds.
@@ -60,6 +69,9 @@ pub struct AlertLabels {
     /// The action whose target fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Box<str>>,
+    /// Its rule says when it is over.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resolves: bool,
 }
 
 /// A silence as it is ordered.
@@ -122,6 +134,10 @@ enum Stored {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reference: Option<Box<str>>,
         tries: u32,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        replaced: bool,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        maybe: bool,
     },
 }
 
@@ -215,11 +231,13 @@ impl Alarm {
             Self::EndSilence { silence, by, reason } => {
                 Stored::EndSilence { silence: silence.0, by: text(by), reason: text(reason) }
             }
-            Self::Notified { notice, failed, reference, tries } => Stored::Notified {
+            Self::Notified { notice, failed, reference, tries, replaced, maybe } => Stored::Notified {
                 notice: notice.clone(),
                 failed: failed.as_ref().map(text),
                 reference: reference.as_ref().map(text),
                 tries: *tries,
+                replaced: *replaced,
+                maybe: *maybe,
             },
         };
         // Nothing in it can fail to be written.
@@ -262,11 +280,13 @@ impl Alarm {
                 by: words("by", &by)?,
                 reason: words("reason", &reason)?,
             },
-            Stored::Notified { notice, failed, reference, tries } => Self::Notified {
+            Stored::Notified { notice, failed, reference, tries, replaced, maybe } => Self::Notified {
                 notice,
                 failed: failed.map(|text| words("failed", &text)).transpose()?,
                 reference: reference.map(|text| words("reference", &text)).transpose()?,
                 tries,
+                replaced,
+                maybe,
             },
         })
     }

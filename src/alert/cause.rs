@@ -88,12 +88,10 @@ pub enum CauseKind {
     BrokerAway = 9,
     /// The shared state is away. Over when it is back.
     SharedStateAway = 10,
-    /// A source sent nothing for longer than its `heartbeat_seconds`. Over with its next signal.
-    HeartbeatMissed = 11,
-    /// Notifications of a channel fail. Over with the next one that arrives.
-    ChannelFailing = 12,
+    /// Notifications of a channel fail. Over with the next one that arrives, or an hour after the last that did not.
+    ChannelFailing = 11,
     /// An operator asked for one, to see that people are reached. Closed by hand.
-    Test = 13,
+    Test = 12,
 }
 
 impl CauseKind {
@@ -112,7 +110,6 @@ impl CauseKind {
             | Self::DeadLetters
             | Self::Restart
             | Self::BrokerAway
-            | Self::HeartbeatMissed
             | Self::ChannelFailing => Importance::Warning,
             Self::Halt | Self::QuotaExhausted | Self::Test => Importance::Info,
         }
@@ -132,7 +129,6 @@ impl CauseKind {
             | Self::DiskLow
             | Self::BrokerAway
             | Self::SharedStateAway
-            | Self::HeartbeatMissed
             | Self::ChannelFailing => true,
             Self::Rule | Self::Test => false,
         }
@@ -150,7 +146,6 @@ impl CauseKind {
             | Self::DiskLow
             | Self::BrokerAway
             | Self::SharedStateAway
-            | Self::HeartbeatMissed
             | Self::ChannelFailing
             | Self::Test => true,
         }

@@ -7,10 +7,17 @@
 
 mod alarm;
 mod cause;
+mod machine;
 mod notice;
 mod routes;
+mod state;
+#[cfg(test)]
+mod tests;
 
 pub use alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder};
-pub use cause::{AlertCause, AlertId, CauseKind, Importance, NotAnAlertId};
-pub use notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
+pub use cause::{AlertCause, AlertId, CauseKind, Importance};
+pub use machine::{AlertEffects, AlertRow, Alerts};
+#[cfg(any(test, feature = "inside"))]
+pub use notice::NoticeReason;
+pub use notice::{ListedAlert, Notice, NoticeId, NoticeKind};
 pub use routes::{AlertFilter, AlertRoute, GroupBy, QuietHours, RouteSource, Routes, RoutesSource};

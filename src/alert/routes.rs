@@ -205,12 +205,12 @@ impl Routes {
         &self.source
     }
 
-    /// How urgent an alert of this kind is; `None`: there are none of it. Of a rule, the rule says it.
+    /// How urgent an alert of this kind is; `None`: there are none of it. Of a rule or a test, that says it.
     #[must_use]
     pub fn importance(&self, kind: CauseKind, said: Importance) -> Option<Importance> {
         match self.source.importance.get(&kind) {
             Some(configured) => *configured,
-            None if kind == CauseKind::Rule => Some(said),
+            None if matches!(kind, CauseKind::Rule | CauseKind::Test) => Some(said),
             None => Some(kind.importance()),
         }
     }

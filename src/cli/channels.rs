@@ -1,20 +1,183 @@
-//! What secrets of channels have to be, as far as that is known without calling anybody.
+//! The configured channels in the line's terms, and what their secrets have to be, as far as that is known without calling anybody.
 
-use secrecy::ExposeSecret as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::HeaderValue;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::targets::trusting;
-use crate::config::{
-    Channel, ChannelKind, Config, ConfigError, HiddenUrl, Secrets, SlackLogin, secret::SecretRef,
+use crate::andon::channel::{
+    self, AlertFile, AlertWebhook, Alertmanager, Channels, Email, PagerDuty, RateLimit, Slack, Sms,
+    mail_address,
 };
+use crate::config::{
+    Channel, ChannelKind, Config, ConfigError, HiddenUrl, Mail, Secrets, SlackLogin, secret::SecretRef,
+};
+use crate::net::caller::CallTarget;
+use crate::net::smtp::{SmtpSecurity, SmtpServer};
 use crate::net::tls;
 use crate::signature::Signer;
+
+/// Everything that people are told by.
+///
+/// # Errors
+/// The first secret, or file of roots, that cannot be meant.
+pub fn channels(config: &Config, secrets: &Secrets) -> Result<Channels, ConfigError> {
+    check(config, secrets)?;
+    let one = |configured: &Channel| {
+        let of = Of { configured, secrets };
+        Ok(channel::Channel {
+            name: configured.name.as_str().into(),
+            kind: of.kind(config.alerts.routes.repeat_minutes)?,
+            rate: match &configured.kind {
+                ChannelKind::Slack(_) => RateLimit::slack(),
+                ChannelKind::Sms(sms) => RateLimit::sms(sms.monthly_max),
+                ChannelKind::PagerDuty { .. }
+                | ChannelKind::Email(_)
+                | ChannelKind::Webhook { .. }
+                | ChannelKind::Alertmanager { .. }
+                | ChannelKind::Log
+                | ChannelKind::File { .. } => RateLimit::default(),
+            },
+            timeout: configured.timeout,
+            give_up: configured.give_up_after,
+        })
+    };
+    Ok(Channels {
+        channels: config.channels.iter().map(one).collect::<Result<_, ConfigError>>()?,
+        external_url: config.alerts.external_url.as_deref().map(Into::into),
+        dead_letters_per_minute: config.alerts.dead_letters_per_minute,
+    })
+}
+
+/// One configured channel, and where its secret is.
+struct Of<'a> {
+    configured: &'a Channel,
+    secrets: &'a Secrets,
+}
+
+impl Of<'_> {
+    fn kind(&self, repeat_minutes: u32) -> Result<channel::ChannelKind, ConfigError> {
+        Ok(match &self.configured.kind {
+            ChannelKind::PagerDuty { url, routing_key } => channel::ChannelKind::PagerDuty(PagerDuty {
+                to: self.target(url)?,
+                routing_key: self.secret(routing_key)?,
+            }),
+            ChannelKind::Slack(SlackLogin::Webhook { url }) => {
+                let text = self.secret(url)?;
+                let read = HiddenUrl::read(text.expose_secret(), self.configured.allow_private);
+                let read = read.map_err(|why| url.wrong(why).hint("copy the URL of the incoming webhook"))?;
+                channel::ChannelKind::Slack(Slack::Webhook(self.target(&read)?))
+            }
+            ChannelKind::Slack(SlackLogin::Bot { api, token, channel }) => {
+                channel::ChannelKind::Slack(Slack::Bot {
+                    api: self.target(api)?,
+                    token: self.secret(token)?,
+                    channel: channel.clone(),
+                })
+            }
+            ChannelKind::Email(mail) => channel::ChannelKind::Email(self.email(mail)?),
+            ChannelKind::Sms(sms) => {
+                // The account stands in the path, as the API has it.
+                let base = sms.url.0.to_string();
+                let url = format!(
+                    "{}/2010-04-01/Accounts/{}/Messages.json",
+                    base.trim_end_matches('/'),
+                    sms.account
+                );
+                let url = url.parse().map_err(|_| {
+                    ConfigError::new(&self.configured.place, "its `account` makes no URL of the API")
+                })?;
+                channel::ChannelKind::Sms(Sms {
+                    to: self.target(&HiddenUrl(url))?,
+                    user: sms.account.clone(),
+                    token: self.secret(&sms.token)?,
+                    from: sms.from.clone(),
+                    recipients: sms.to.clone(),
+                })
+            }
+            ChannelKind::Webhook { url, secret } => {
+                let signer = Signer::new(self.secrets.get(secret)?.expose_secret());
+                let signer = signer.map_err(|why| secret.wrong(why).hint(secret.advice()))?;
+                channel::ChannelKind::Webhook(AlertWebhook {
+                    to: self.target(url)?,
+                    signer: Arc::new(signer),
+                })
+            }
+            ChannelKind::Alertmanager { urls, bearer_token } => {
+                let authorization = bearer_token.as_ref().map(|token| {
+                    let text = format!("Bearer {}", self.secret(token)?.expose_secret());
+                    let mut value = HeaderValue::from_str(&text)
+                        .map_err(|_| token.wrong("it is not one word of printable ASCII"))?;
+                    value.set_sensitive(true);
+                    Ok::<_, ConfigError>(value)
+                });
+                channel::ChannelKind::Alertmanager(Alertmanager {
+                    members: urls.iter().map(|url| self.target(url)).collect::<Result<_, _>>()?,
+                    authorization: authorization.transpose()?,
+                    repeat: Duration::from_secs(u64::from(repeat_minutes) * 60),
+                })
+            }
+            ChannelKind::Log => channel::ChannelKind::Log,
+            ChannelKind::File { path } => channel::ChannelKind::File(AlertFile { path: path.clone() }),
+        })
+    }
+
+    fn whom(&self) -> String {
+        format!("channel `{}`", self.configured.name)
+    }
+
+    fn tls(&self, protocols: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, ConfigError> {
+        let Channel { ca_file, place, .. } = self.configured;
+        trusting(ca_file.as_ref(), &self.whom(), place, protocols)
+    }
+
+    fn target(&self, HiddenUrl(url): &HiddenUrl) -> Result<CallTarget, ConfigError> {
+        let is_https = url.scheme_str() == Some("https");
+        Ok(CallTarget {
+            url: url.clone(),
+            tls: is_https.then(|| self.tls(tls::HTTP)).transpose()?,
+            allow_private: self.configured.allow_private,
+        })
+    }
+
+    fn secret(&self, secret: &SecretRef) -> Result<SecretString, ConfigError> {
+        let read = self.secrets.get(secret)?;
+        let text = String::from_utf8(read.expose_secret().to_vec());
+        text.map(SecretString::from).map_err(|_| secret.wrong("it is not UTF-8").hint(secret.advice()))
+    }
+
+    fn email(&self, Mail { server, from, to }: &Mail) -> Result<Email, ConfigError> {
+        let address = |text: &String| {
+            mail_address(text)
+                .map_err(|why| ConfigError::new(&self.configured.place, format!("{}: {why}", self.whom())))
+        };
+        let login = server
+            .login
+            .as_ref()
+            .map(|(user, password)| Ok::<_, ConfigError>((user.clone(), self.secret(password)?)));
+        Ok(Email {
+            server: SmtpServer {
+                host: server.host.clone(),
+                port: server.port,
+                security: if server.implicit_tls { SmtpSecurity::Implicit } else { SmtpSecurity::StartTls },
+                tls: self.tls(&[])?,
+                allow_private: self.configured.allow_private,
+                login: login.transpose()?,
+            },
+            from: address(from)?,
+            to: to.iter().map(address).collect::<Result<_, _>>()?,
+        })
+    }
+}
 
 /// Letters and digits of an integration key of `PagerDuty`.
 const ROUTING_KEY_LENGTH: usize = 32;
 
 /// # Errors
 /// The first secret, or file of roots, that cannot be meant.
-pub fn check(config: &Config, secrets: &Secrets) -> Result<(), ConfigError> {
+fn check(config: &Config, secrets: &Secrets) -> Result<(), ConfigError> {
     config.channels.iter().try_for_each(|channel| {
         if channel.ca_file.is_some() {
             let whom = format!("channel `{}`", channel.name);

@@ -258,7 +258,8 @@ fn print_event(seq: Seq, time: u64, kind: &Kind) -> Result<(), Failure> {
         | Kind::Position(_)
         | Kind::Hold(_)
         | Kind::Adopt(_)
-        | Kind::Shared(_) => None,
+        | Kind::Shared(_)
+        | Kind::Alarm(_) => None,
     };
     let line = Line {
         seq: seq.0,

@@ -1,5 +1,6 @@
 //! The commands. One file each; every one ends with 0 done, 1 failed check, 2 usage or configuration, 3 I/O.
 
+mod alert;
 mod audit_files;
 mod channels;
 mod client;
@@ -73,6 +74,12 @@ enum Command {
     /// Look at the receipts of a running node
     #[command(subcommand)]
     Receipts(receipts::Command),
+    /// See what people are told of, acknowledge it, close it
+    #[command(subcommand)]
+    Alert(alert::Command),
+    /// Hold back calls for a time
+    #[command(subcommand)]
+    Silence(alert::Silence),
     /// Show what people, rules and configuration changed, the newest first
     Audit(receipts::Audit),
     /// Look at and steer the governors of a running node
@@ -135,6 +142,8 @@ pub fn run() -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Signal(command) => command.run(),
         Command::Receipts(command) => command.run(),
+        Command::Alert(command) => command.run(),
+        Command::Silence(command) => command.run(),
         Command::Audit(audit) => audit.run(),
         Command::Governor(command) => command.run(),
         Command::DeadLetter(command) => command.run(),

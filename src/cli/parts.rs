@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use super::message_keys::message_keys;
 use super::targets::targets;
 use super::{channels, rules, telemetry};
+use crate::andon::channel::Channels;
 use crate::config::{self, Config, ConfigError, NodeRole, Secrets, TokenRole};
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
@@ -24,6 +25,7 @@ pub struct Parts {
     sources: Arc<Vec<Source>>,
     tokens: Arc<Tokens>,
     targets: Arc<Targets>,
+    channels: Arc<Channels>,
     pub rulebook: Arc<Rulebook>,
     telemetry: Arc<Telemetry>,
     tap: Arc<TapRules>,
@@ -39,11 +41,11 @@ pub fn parts(config: &Config, secrets: &Secrets) -> Result<Parts, ConfigError> {
     let sources = config.sources.iter().map(|source| self::source(source, secrets));
     let broker = config.broker.as_ref().filter(|_| config.role != NodeRole::All);
     let keys = broker.map(|broker| message_keys(broker, secrets));
-    channels::check(config, secrets)?;
     Ok(Parts {
         sources: Arc::new(sources.collect::<Result<_, ConfigError>>()?),
         tokens: Arc::new(Tokens::new(tokens.collect::<Result<_, ConfigError>>()?)),
         targets: Arc::new(targets(config, secrets)?),
+        channels: Arc::new(channels::channels(config, secrets)?),
         rulebook: Arc::new(rules::rulebook(config)?),
         telemetry: Arc::new(telemetry::telemetry(config, secrets)?),
         tap: Arc::new(config.tap.clone()),
@@ -59,6 +61,7 @@ impl Parts {
             sources: Current::new(Arc::clone(&self.sources)),
             tokens: Current::new(Arc::clone(&self.tokens)),
             targets: Current::new(Arc::clone(&self.targets)),
+            channels: Current::new(Arc::clone(&self.channels)),
             target_room: Mark::new(0),
             sessions: operator::BoardSessions::default(),
             rulebook: Current::new(Arc::clone(&self.rulebook)),
@@ -83,9 +86,10 @@ impl Parts {
         {
             if keep { old.clone() } else { new }
         }
-        let Self { sources, tokens, targets, rulebook, telemetry, tap, message_keys } = self;
+        let Self { sources, tokens, targets, channels, rulebook, telemetry, tap, message_keys } = self;
         // A try of an action goes by the bounds of its governor, too.
         let targets_stay = !is_changed("action") && !is_changed("governor");
+        let channels_stay = !is_changed("channel") && !is_changed("alerts");
         let Telemetry { traces, remote_write, configuration } = &*telemetry;
         let telemetry = Telemetry {
             traces: kept(!is_changed("opentelemetry"), &old.telemetry.traces, traces.clone()),
@@ -96,6 +100,7 @@ impl Parts {
             sources: kept(!is_changed("source"), &old.sources, sources),
             tokens: kept(!is_changed("admin.token"), &old.tokens, tokens),
             targets: kept(targets_stay, &old.targets, targets),
+            channels: kept(channels_stay, &old.channels, channels),
             rulebook,
             telemetry: Arc::new(telemetry),
             tap,
@@ -112,6 +117,7 @@ impl Parts {
         }
         // Rules may ask for new targets: those come first.
         replace(&old.targets, &self.targets, &live.targets);
+        replace(&old.channels, &self.channels, &live.channels);
         replace(&old.rulebook, &self.rulebook, &live.rulebook);
         replace(&old.tokens, &self.tokens, &live.tokens);
         replace(&old.sources, &self.sources, &live.sources);

@@ -69,13 +69,15 @@ fn told(story: &Value) -> String {
 fn tell_step(step: &Value, text: &mut String) {
     let said = |name: &str| cell(step.get(name));
     let has = |name: &str| step.get(name).is_some_and(|value| !value.is_null());
-    let states = if step.get("state_before") == step.get("state_after") {
-        said("state_after")
+    let states = if !has("state_after") {
+        String::new()
+    } else if step.get("state_before") == step.get("state_after") {
+        format!(" ({})", said("state_after"))
     } else {
-        format!("{} -> {}", said("state_before"), said("state_after"))
+        format!(" ({} -> {})", said("state_before"), said("state_after"))
     };
     let time = moment(step.get("time"));
-    text.push_str(&format!("{time} {} ({states})\n", said("receipt_type")));
+    text.push_str(&format!("{time} {}{states}\n", said("receipt_type")));
     if let Some(rule) = step.get("rule").filter(|rule| rule.is_object()) {
         let when = rule.get("text").and_then(|text| text.get("when"));
         // It may stand on several lines of its pack.
@@ -97,8 +99,10 @@ fn tell_step(step: &Value, text: &mut String) {
             said("took_ms")
         ));
     }
+    // A receipt of a decision has states, and facts that were read for it.
+    let facts = if has("state_after") { "it read" } else { "it says" };
     for (name, what) in
-        [("reason", "because"), ("who", "ordered by"), ("facts", "it read"), ("action_id", "action")]
+        [("reason", "because"), ("who", "ordered by"), ("facts", facts), ("action_id", "action")]
     {
         if has(name) && !(name == "facts" && calls.is_some()) {
             text.push_str(&format!("  {what} {}\n", said(name)));

@@ -521,7 +521,6 @@ pub struct Source {
     pub tenant: Key<String>,
     pub sku: Key<String>,
     pub tolerance_seconds: Key<Count>,
-    pub heartbeat_seconds: Key<Number<10, 604_800>>,
     #[serde(default)]
     pub control: bool,
     pub binary: Key<bool>,

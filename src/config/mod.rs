@@ -42,9 +42,8 @@ use crate::limits::CONFIG_BYTES_MAX;
 use crate::place::{self, Text};
 pub use crate::place::{ConfigError, Place};
 pub use actions::{Action, ActionKind, Webhook};
-pub use alerts::AlertSettings;
 pub use broker::{Broker, MessageKey, Tls};
-pub use channels::{Channel, ChannelKind, Mail, SlackLogin, Sms};
+pub use channels::{Channel, ChannelKind, Mail, SlackLogin};
 pub use effective::{ChangedSetting, Effective, Setting, log_file_key};
 pub use layer::{
     Applies, Entitled, LogContent, LogFormat, LogReceipts, NodeRole, OtlpProtocol, QueueType, SyslogFraming,
@@ -56,7 +55,7 @@ pub use logging::{LogFile, Syslog};
 pub use opentelemetry::{OpenTelemetry, TlsFiles};
 pub use packs::PackFile;
 pub use prometheus::{Login, Prometheus};
-pub use receivers::{HiddenUrl, Smtp};
+pub use receivers::HiddenUrl;
 use secret::Kept;
 pub use secrets::{Missing, SecretChange, Secrets};
 pub use sources::{Source, SourceKey};

@@ -20,8 +20,6 @@ pub struct Source {
     pub tenant: Option<String>,
     pub sku: Option<String>,
     pub tolerance: Duration,
-    /// It is expected to send at least this often.
-    pub heartbeat: Option<Duration>,
     pub control: bool,
     /// CloudEvents in binary mode are taken; only with a fixed tenant.
     pub binary: bool,
@@ -57,7 +55,6 @@ impl Layers {
                 tenant: None,
                 sku: None,
                 tolerance: Duration::from_secs(TOLERANCE_SECONDS.into()),
-                heartbeat: None,
                 control: false,
                 binary: false,
                 place: self.file(),
@@ -128,8 +125,6 @@ impl Layers {
             tenant: part(&source.tenant)?,
             sku: part(&source.sku)?,
             tolerance: Duration::from_secs(tolerance.into()),
-            heartbeat: optional(text, source.heartbeat_seconds.as_ref())
-                .map(|set| Duration::from_secs(set.value.0.into())),
             control: source.control,
             binary,
             place: here.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Astray, Command, Event, Outcome, Position, Reconfigured, Replay, RulesText, Seq, Timer};
+use crate::alert::Alarm;
 use crate::receipt::Draft;
 use crate::sharing::{Adopted, Cut, Shared, Taken};
 use crate::signal::{Signal, Signals};
@@ -21,6 +22,7 @@ pub enum Arrival {
     Taken(Box<Taken>),
     Adopted(Box<Adopted>),
     Shared(Box<Shared>),
+    Alarm(Arc<Alarm>),
     /// Everything up to here is to be shared: the shards are told, the answer is [`Ack::Cut`].
     Cut,
 }
@@ -54,6 +56,7 @@ pub enum Order {
     Replay(Box<Replay>),
     Rules(Arc<RulesText>),
     Reconfigured(Arc<Reconfigured>),
+    Alarm(Arc<Alarm>),
 }
 
 /// The journal's answer to one [`Arrival::Signals`]; acks return in the order of the arrivals of a lane.

@@ -61,7 +61,14 @@ impl Decisions {
             | ReceiptType::KeyChange
             | ReceiptType::QuotaRestored
             | ReceiptType::BreakerTesting
-            | ReceiptType::ConfigChange => return,
+            | ReceiptType::ConfigChange
+            | ReceiptType::AlertOpened
+            | ReceiptType::AlertNotified
+            | ReceiptType::AlertFailed
+            | ReceiptType::AlertAcknowledged
+            | ReceiptType::AlertSilenced
+            | ReceiptType::AlertEscalated
+            | ReceiptType::AlertResolved => return,
         };
         match &draft.policy {
             Some(policy) => self.of(policy).decisions[decision] += 1,

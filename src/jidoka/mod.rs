@@ -4,6 +4,7 @@
 //! need not replay the whole journal.
 
 pub mod action;
+pub mod alerts;
 pub mod breaker;
 pub mod dead_letter;
 mod decisions;

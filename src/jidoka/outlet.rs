@@ -12,10 +12,11 @@ use super::governor::{ActionRequest, Arm, Effects, Intent};
 use super::store::{Changes, Commit, Followup};
 use super::tap::{Spout, Taps};
 use super::timers::Timers;
+use crate::alert::{Alarm, AlertRow};
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Note, RulesText, Seq, Timer, UnixMillis};
 use crate::kaizen::{Counter, Recorder, Span, SpanName, Stage as Measured, Tally};
-use crate::limits::{CASE_BYTES_HELD_MAX, DRAFTS_LANE};
+use crate::limits::{ALARMS_WAITING_MAX, CASE_BYTES_HELD_MAX, DRAFTS_LANE};
 use crate::receipt::{About, Draft, ReceiptType};
 use crate::ring::{Full, Mark, Sender};
 
@@ -24,6 +25,8 @@ pub struct Outlet {
     notes: Outgoing<Note>,
     orders: Outgoing<ActionRequest>,
     arrivals: Sender<Arrival>,
+    /// Alarms that found no room in `arrivals`.
+    alarms: VecDeque<Alarm>,
     commits: Sender<Commit>,
     /// Commits so far.
     committed: u64,
@@ -66,6 +69,7 @@ struct Uncommitted {
     /// Bodies held in `cases`.
     case_bytes: usize,
     rules: Vec<(Seq, Arc<RulesText>)>,
+    alerts: Vec<AlertRow>,
 }
 
 /// Receipts that wait for the scribe before it is woken.
@@ -81,6 +85,7 @@ impl Outlet {
             notes: Outgoing::new(notes),
             orders: Outgoing::new(orders),
             arrivals,
+            alarms: VecDeque::new(),
             commits,
             committed: 0,
             timers: Timers::default(),
@@ -124,6 +129,12 @@ impl Outlet {
         effects.timers.drain(..).for_each(|arm| self.arm(arm));
         effects.drafts.drain(..).for_each(|draft| self.draft(draft));
         effects.cases.drain(..).for_each(|change| self.case(change));
+        // During a replay they left before; what the journal does not know is told when that is over.
+        for alarm in effects.alarms.drain(..) {
+            if self.is_live {
+                self.alarm(alarm);
+            }
+        }
         for request in effects.requests.drain(..) {
             if self.is_live {
                 self.order(request);
@@ -217,6 +228,27 @@ impl Outlet {
         self.decisions.forget_rules();
     }
 
+    /// Tells the alerts of the node, through the journal.
+    pub fn alarm(&mut self, alarm: Alarm) {
+        if self.alarms.len() < ALARMS_WAITING_MAX {
+            self.alarms.push_back(alarm);
+        }
+    }
+
+    /// Offers a tick of the alerts to the journal. False where there is no room.
+    pub fn tick(&mut self) -> bool {
+        let has_room = self.alarms.is_empty() && self.arrivals.room() > 0;
+        if has_room {
+            self.alarm(Alarm::Tick);
+        }
+        has_room
+    }
+
+    /// Rows of alerts for the next commit.
+    pub fn alert_rows(&mut self, rows: Vec<AlertRow>) {
+        self.uncommitted.alerts.extend(rows);
+    }
+
     pub fn arm(&mut self, arm: Arm) {
         self.timers.arm(arm);
     }
@@ -230,6 +262,13 @@ impl Outlet {
     /// Offers the timers that are due at the journal's `time` to the journal.
     pub fn fire(&mut self, time: UnixMillis) {
         let mut rings = false;
+        while self.arrivals.room() > 0
+            && let Some(alarm) = self.alarms.pop_front()
+        {
+            let pushed = self.arrivals.push(Arrival::Alarm(Arc::new(alarm)));
+            assert!(pushed.is_ok(), "there was room, and only this thread pushes");
+            rings = true;
+        }
         while self.arrivals.room() > 0
             && let Some(timer) = self.timers.due(time)
         {
@@ -366,6 +405,7 @@ impl Uncommitted {
             changes.case(change);
         }
         self.case_bytes = 0;
+        changes.alerts(std::mem::take(&mut self.alerts));
         for (seq, text) in self.rules.drain(..) {
             changes.rules_from(seq, text.text());
         }

@@ -3,6 +3,7 @@
 
 use tokio::sync::oneshot;
 
+use super::alerts::{AlertDesk, AlertsAsked, AlertsSeen};
 use super::breaker::Breaker;
 pub use super::directory::Page;
 use super::governor::{Effects, Governor};
@@ -42,6 +43,11 @@ pub enum Question {
         now: UnixMillis,
         answer: oneshot::Sender<DryRun>,
     },
+    /// Of the shard that has the alerts.
+    Alerts {
+        asked: AlertsAsked,
+        answer: oneshot::Sender<AlertsSeen>,
+    },
 }
 
 impl Question {
@@ -51,6 +57,7 @@ impl Question {
             Self::One { answer, .. } => answer.is_closed(),
             Self::Many { answer, .. } => answer.is_closed(),
             Self::DryRun { answer, .. } => answer.is_closed(),
+            Self::Alerts { answer, .. } => answer.is_closed(),
         }
     }
 }
@@ -69,6 +76,7 @@ pub struct Queries {
 pub struct Shown<'a> {
     pub roster: &'a Roster,
     pub rules: &'a Rules,
+    pub alerts: Option<&'a AlertDesk>,
 }
 
 /// A page that is being put together.
@@ -122,6 +130,11 @@ impl Queries {
                 Question::DryRun { replay, now, answer } => {
                     let _gone = answer.send(shown.dry_run(*replay, now));
                     left = left.saturating_sub(SLICE / 8);
+                }
+                Question::Alerts { asked, answer } => {
+                    let seen = shown.alerts.map(|alerts| alerts.seen(asked)).unwrap_or_default();
+                    let _gone = answer.send(seen);
+                    left = left.saturating_sub(SLICE / 2);
                 }
             }
         }

@@ -82,6 +82,7 @@ impl ReleasePolicy {
             Self::AtOnce(_) => {
                 for governor in roster.iter() {
                     governor.timers().for_each(|arm| outlet.arm(arm));
+                    governor.untold_alarms().into_iter().for_each(|alarm| outlet.alarm(alarm));
                     governor.in_flight().cloned().into_iter().for_each(|intent| outlet.order_again(intent));
                 }
             }

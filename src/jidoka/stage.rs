@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alerts::AlertDesk;
 use super::governor::ActionRequest;
 use super::governor::{Effects, Governor};
 use super::inbox::{Barrier, Inbox, Ready};
@@ -20,6 +21,7 @@ use super::roster::Roster;
 use super::rules::{self, Compiled, Rules};
 use super::store::{Commit, Kept};
 use super::tap::Spout;
+use crate::alert::Alarm;
 use crate::clock::{self, Instant};
 use crate::event::{Arrival, Event, Feed, Kind, Note, RulesText, Seq, UnixMillis};
 use crate::kaizen::{Recorder, Tally};
@@ -59,6 +61,8 @@ pub struct Stage {
     release: ReleasePolicy,
     outlet: Outlet,
     queries: Queries,
+    /// Of the shard that has them.
+    alerts: Option<Box<AlertDesk>>,
     /// Room for what a step asks for.
     effects: Effects,
     /// Events on which the decision panicked twice.
@@ -103,6 +107,7 @@ impl Stage {
             release: ReleasePolicy::default(),
             outlet: Outlet::new((notes, orders), (arrivals, commits), (decided, recorder)),
             queries: Queries::new(queries),
+            alerts: None,
             effects: Effects::default(),
             parked: HashSet::new(),
             steps: 0,
@@ -127,6 +132,13 @@ impl Stage {
     #[must_use]
     pub fn tapped(mut self, spout: Spout) -> Self {
         self.outlet.tap(spout);
+        self
+    }
+
+    /// Has the alerts of the node.
+    #[must_use]
+    pub fn alerting(mut self, alerts: AlertDesk) -> Self {
+        self.alerts = Some(Box::new(alerts));
         self
     }
 
@@ -161,7 +173,10 @@ impl Stage {
             roster.tell_tallies(|tenant, tally| outlet.measure_tenant(tenant, tally));
             outlet.flush_measures(now);
         }
-        self.queries.answer(&self.inbox, Shown { roster: &self.roster, rules: &self.rules });
+        self.queries.answer(
+            &self.inbox,
+            Shown { roster: &self.roster, rules: &self.rules, alerts: self.alerts.as_deref() },
+        );
         if !self.hand_on() {
             return false;
         }
@@ -187,6 +202,12 @@ impl Stage {
             self.roster.publish_states();
         }
         if self.outlet.is_live() {
+            if let Some(alerts) = &mut self.alerts
+                && alerts.turn(time)
+                && !self.outlet.tick()
+            {
+                alerts.not_ticked();
+            }
             self.outlet.fire(time);
             self.look_for_idle(now, time);
         }
@@ -218,6 +239,9 @@ impl Stage {
 
     fn take_event(&mut self, event: Event) {
         self.inbox.taken(event.seq);
+        if let Kind::Alarm(alarm) = &event.kind {
+            return self.take_alarm(&event, alarm);
+        }
         if self.release.is_elsewhere(&event.kind) {
             if let Kind::Stray(_) = event.kind {
                 self.set_apart(event);
@@ -249,11 +273,25 @@ impl Stage {
             | Kind::Replay(_)
             | Kind::Stray(_)
             | Kind::Position(_)
-            | Kind::Adopt(_) => {
+            | Kind::Adopt(_)
+            | Kind::Alarm(_) => {
                 let Some(at) = self.find_or_admit(&event) else { return };
                 let tenant = self.roster.event_waits(at);
                 self.inbox.wait(tenant, Ready { at, event });
             }
+        }
+    }
+
+    /// The alerts are told at once, and the governor that it names in its turn. One that is gone needs to hear nothing.
+    fn take_alarm(&mut self, event: &Event, alarm: &Alarm) {
+        if let Some(alerts) = &mut self.alerts {
+            alerts.step(event, alarm, &self.rules, &mut self.outlet);
+            self.outlet.alert_rows(alerts.drain_changed());
+        }
+        let own = event.subject().and_then(|(tenant, sku)| self.roster.find(tenant, sku));
+        if let Some(at) = own {
+            let tenant = self.roster.event_waits(at);
+            self.inbox.wait(tenant, Ready { at, event: event.clone() });
         }
     }
 
@@ -332,6 +370,9 @@ impl Stage {
         let (Ok(adopted), Some(governor)) = (adopted, self.roster.get_mut(at)) else { return };
         *governor = adopted;
         governor.timers().for_each(|arm| self.outlet.arm(arm));
+        if self.outlet.is_live() {
+            governor.untold_alarms().into_iter().for_each(|alarm| self.outlet.alarm(alarm));
+        }
         if self.outlet.is_live()
             && let Some(intent) = governor.in_flight().cloned()
         {
@@ -341,7 +382,12 @@ impl Stage {
 
     fn pass(&mut self, barrier: Barrier) {
         match barrier {
-            Barrier::Live => self.release.go_live(&self.roster, &mut self.outlet),
+            Barrier::Live => {
+                self.release.go_live(&self.roster, &mut self.outlet);
+                if let Some(alerts) = &mut self.alerts {
+                    alerts.go_live();
+                }
+            }
             Barrier::Cut(through) => self.release.cut(through, &mut self.roster),
             Barrier::Hold(seq, hold) => {
                 self.release.hold(hold, &mut self.roster, &mut self.outlet);

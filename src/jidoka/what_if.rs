@@ -77,7 +77,9 @@ impl WhatIf {
             // They belong to what was decided then.
             Kind::Outcome(_) | Kind::Timer(_) | Kind::Rules(_) | Kind::Reconfigured(_) | Kind::Stray(_) | Kind::Position(_)
             // Governors that came from the shared store are decided on from their first signal here.
-            | Kind::Hold(_) | Kind::Adopt(_) | Kind::Shared(_) => {}
+            | Kind::Hold(_) | Kind::Adopt(_) | Kind::Shared(_)
+            // Nobody is told of what might have been.
+            | Kind::Alarm(_) => {}
         }
     }
 

@@ -190,6 +190,8 @@ impl Kind {
 /// Bounds of labels.
 const PARTITIONS: usize = 256;
 const TARGETS: usize = 64;
+/// As many as may be configured.
+const CHANNELS: usize = crate::limits::CHANNELS_MAX;
 const LANES: usize = 512;
 
 const SOURCES: usize = 64;
@@ -373,6 +375,23 @@ table! {
         "Actions that wait because 16 calls of their target are under way.",
         "Rises with a target that is slow, or a tenant that orders more than it can do. Other targets are not delayed. With fewer \
          than 16 governors a hanging target shows as `gemba_governors{state=\"action_pending\"}` and `gemba_waiting_bytes`.";
+    Alerts: Gauge, "gemba_alerts", None,
+        ["state": Of(&["open", "notified", "acknowledged"]), "severity": Of(&["info", "warning", "critical"])], Deciding,
+        "Alerts that are open, by their state and severity.",
+        "`gemba alert list` shows them. `open` for longer than `alerts.group_wait_seconds`: silenced, or behind a target's alert.";
+    Notifications: Counter, "gemba_notifications_total", None,
+        ["channel": Each("channels", CHANNELS), "result": Of(&["sent", "failed", "rate_limited"])], Deciding,
+        "Notifications that a channel took, those that it did not take in the end, and how often its receiver asked for a pause.",
+        "`failed` grows: the reasons stand on the `alert_failed` receipts.";
+    AlertsRefused: Counter, "gemba_alerts_refused_total", None, [], Deciding,
+        "Alerts that were not opened, since 20,000 are open.",
+        "Anything but 0: find out what raises so many, and have its rule name fewer things.";
+    NotificationsWaiting: Gauge, "gemba_notifications_waiting", None, ["channel": Each("channels", CHANNELS)], Deciding,
+        "Notifications without an end yet.",
+        "Grows: the channel fails, or its rate is lower than what there is to tell; beyond its bound they become digests.";
+    ChannelBreaker: Gauge, "gemba_channel_breaker", None, ["channel": Each("channels", CHANNELS)], Deciding,
+        "A channel of notifications: 0 healthy, 1 it failed and is tried, 2 it failed and is left alone.",
+        "2: read the reason in the log and on the `alert_failed` receipts.";
     BrokerConnected: Gauge, "gemba_broker_connected", None, [], Broker,
         "1 while there is a connection to the broker.",
         "0 for more than a minute: look at the broker and the network.";

@@ -26,6 +26,49 @@ pub fn shard_of(tenant: &str, shards: usize) -> usize {
     usize::try_from(xxh3_64(tenant.as_bytes()) % shards as u64).unwrap_or(0)
 }
 
+/// The shard that has the alerts of the node.
+pub const ALERTS_SHARD: usize = 0;
+
+/// The shards that an event goes to: its governor's, that of the alerts, or all.
+#[derive(Clone, Debug)]
+pub enum ToShards {
+    One(usize),
+    Two(usize, usize),
+    All(std::ops::Range<usize>),
+}
+
+impl Iterator for ToShards {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        match self {
+            Self::One(shard) => {
+                let shard = *shard;
+                *self = Self::All(0..0);
+                Some(shard)
+            }
+            Self::Two(first, second) => {
+                let (first, second) = (*first, *second);
+                *self = Self::One(second);
+                Some(first)
+            }
+            Self::All(shards) => shards.next(),
+        }
+    }
+}
+
+/// Where an event goes.
+#[must_use]
+pub fn shards_of(event: &Event, shards: usize) -> ToShards {
+    let own = event.subject().map(|(tenant, _)| shard_of(tenant, shards));
+    match (&event.kind, own) {
+        (Kind::Alarm(_), None | Some(ALERTS_SHARD)) => ToShards::One(ALERTS_SHARD),
+        (Kind::Alarm(_), Some(own)) => ToShards::Two(ALERTS_SHARD, own),
+        (_, Some(own)) => ToShards::One(own),
+        (_, None) => ToShards::All(0..shards),
+    }
+}
+
 /// The shards' lanes, and what waits for room in them.
 #[derive(Debug)]
 pub struct Outlet {
@@ -70,14 +113,16 @@ impl Outlet {
             return;
         }
         let seq = event.seq;
-        match event.subject() {
-            Some((tenant, _)) => {
-                if let Some(changed) = &self.changed {
-                    changed.publish(seq.0);
-                }
-                self.staged.push_back((shard_of(tenant, shards), Feed::Event(event)));
+        if event.subject().is_some()
+            && let Some(changed) = &self.changed
+        {
+            changed.publish(seq.0);
+        }
+        match shards_of(&event, shards) {
+            ToShards::One(shard) => self.staged.push_back((shard, Feed::Event(event))),
+            many @ (ToShards::Two(..) | ToShards::All(_)) => {
+                self.staged.extend(many.map(|shard| (shard, Feed::Event(event.clone()))));
             }
-            None => self.staged.extend((0..shards).map(|shard| (shard, Feed::Event(event.clone())))),
         }
         if crate::fault::planted("order-swapped") && self.staged.len() > 1 && seq.0.is_multiple_of(5) {
             let last = self.staged.len() - 1;

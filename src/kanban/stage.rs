@@ -12,7 +12,7 @@ use super::admission::Admission;
 use super::dedup::{ArchiveError, Dedup};
 use super::journal::{WriteError, Writer};
 use super::journal_clock::{self, JournalClock};
-pub use super::outlet::shard_of;
+pub use super::outlet::{ALERTS_SHARD, shard_of, shards_of};
 use super::outlet::{Frame, Outlet};
 pub use super::ports::Port;
 use super::ports::Ports;
@@ -315,7 +315,7 @@ impl Stage {
             Arrival::Adopted(adopted) => self.admission.adopt(*adopted, &mut frame),
             Arrival::Shared(shared) => self.admission.settle(*shared, &mut frame),
             Arrival::Cut => self.admission.cut(&mut frame),
-            inner @ (Arrival::Outcome(_) | Arrival::Timer(_)) => {
+            inner @ (Arrival::Outcome(_) | Arrival::Timer(_) | Arrival::Alarm(_)) => {
                 self.take_inner(inner);
                 return Ok(());
             }
@@ -334,6 +334,7 @@ impl Stage {
             Order::Replay(replay) => Kind::Replay(replay),
             Order::Rules(rules) => Kind::Rules(rules),
             Order::Reconfigured(change) => Kind::Reconfigured(change),
+            Order::Alarm(alarm) => Kind::Alarm(alarm),
         })
     }
 
@@ -341,6 +342,7 @@ impl Stage {
         self.append(match arrival {
             Arrival::Outcome(outcome) => Kind::Outcome(outcome),
             Arrival::Timer(timer) => Kind::Timer(timer),
+            Arrival::Alarm(alarm) => Kind::Alarm(alarm),
             Arrival::Signals(..)
             | Arrival::Forwarded(_)
             | Arrival::Taken(_)

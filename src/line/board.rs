@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::health::Health;
-use crate::board_view::{BoardLane, BoardLatency, BoardNode, BoardStage, BoardTarget, BoardView, BoardWork};
+use crate::board_view::{
+    BoardAlert, BoardChannel, BoardLane, BoardLatency, BoardNode, BoardStage, BoardTarget, BoardView,
+    BoardWork,
+};
 use crate::clock::{self, Instant};
 use crate::improvement::{NodeLook, Spread, is_failure};
 use crate::kaizen::{Collector, Counter, Metric, Readings, Stage};
 use crate::limits::{ARRIVALS_LANE, DRAFTS_LANE, EVENTS_LANE, INTENTS_LANE};
+use crate::view::{AlertView, ChannelToldView};
 
 /// Remembers what was counted before, to tell what happens now.
 #[derive(Default)]
@@ -62,14 +66,39 @@ const LANES: [Between; 4] = [
     ("intents", INTENTS_LANE, |counted| counted.actions),
 ];
 
+/// An alert, as the board shows it.
+#[must_use]
+pub fn alert(alert: &AlertView) -> BoardAlert {
+    let channel =
+        |told: &ChannelToldView| BoardChannel { channel: told.channel.clone(), state: told.state.into() };
+    BoardAlert {
+        id: alert.id.as_str().into(),
+        kind: alert.kind.into(),
+        name: alert.name.clone(),
+        severity: alert.severity.into(),
+        state: alert.state.into(),
+        silenced: alert.silenced,
+        tenant: alert.tenant.clone(),
+        sku: alert.sku.clone(),
+        message: alert.message.clone(),
+        since_ms: alert.since_ms,
+        members: alert.members.into(),
+        end_known: alert.end_known,
+        acknowledged_by: alert.acknowledged_by.clone(),
+        route: alert.route.clone().unwrap_or_default(),
+        channels: alert.channels.iter().map(channel).collect(),
+        receipt: Some(alert.receipt.clone()),
+    }
+}
+
 impl BoardWatch {
     /// One look at the line.
     pub fn look(
         &mut self,
-        node: &NodeLook,
-        health: &Health,
+        (node, health): (&NodeLook, &Health),
         collector: &Collector,
         readings: &Readings,
+        alerts: Vec<BoardAlert>,
     ) -> BoardView {
         let now = clock::now();
         let counted = Counted::new(now, health, collector);
@@ -110,8 +139,7 @@ impl BoardWatch {
                 restarts: one(readings, Metric::Restarts),
                 checkpoint: self.checkpoint(health),
             },
-            // The machine of alerts has none yet.
-            alerts: Vec::new(),
+            alerts,
             broker: status.broker,
             state: status.state,
         };

@@ -22,6 +22,7 @@ use crate::andon::stage as scribe;
 use crate::clock;
 use crate::disk::make_dir;
 use crate::event::{JournalId, Seq};
+use crate::jidoka::alerts::{AlertDesk, NoticeLane};
 use crate::jidoka::governor::Governor;
 use crate::jidoka::ownership::PartitionOwnership;
 use crate::jidoka::rules::{Compiled, Rules, RulesSource};
@@ -44,6 +45,8 @@ pub struct Recovered {
     /// What the scribe will tell.
     pub marks: scribe::Marks,
     audit: Vec<AuditFollower>,
+    alerts: AlertDesk,
+    notices: NoticeLane,
 }
 
 /// The threads of a run.
@@ -87,7 +90,11 @@ impl Recovered {
             follower.resume().map(|()| follower)
         });
         let audit = audit.collect::<Result<_, _>>()?;
-        Ok(Self { opened, rules, compiled, reader, followups, cases, marks, audit })
+        let notices = NoticeLane::default();
+        let origin = settings.origin.strip_suffix(&settings.name).unwrap_or(&settings.origin);
+        let alerts = AlertDesk::new(origin, &settings.name, &opened.alerts, notices.clone());
+        let alerts = alerts.map_err(|(key, why)| RecoveryError::Alert { path: state_dir, key, why })?;
+        Ok(Self { opened, rules, compiled, reader, followups, cases, marks, audit, alerts, notices })
     }
 
     /// Events up to here are in the state.
@@ -128,8 +135,20 @@ impl Recovered {
         (tenures, elsewhere): (Vec<PartitionOwnership>, Elsewhere),
         collector: &mut Collector,
     ) -> Result<(Deciding, Decided), ServeError> {
-        let Self { opened, rules, compiled, reader, followups, cases, marks: scribe_marks, audit } = self;
-        let Opened { store, governors, watermark, held, log, logged, rules: _ } = opened;
+        let Self {
+            opened,
+            rules,
+            compiled,
+            reader,
+            followups,
+            cases,
+            marks: scribe_marks,
+            audit,
+            alerts,
+            notices,
+        } = self;
+        let mut alerts = Some(alerts);
+        let Opened { store, governors, watermark, held, log, logged, rules: _, alerts: _ } = opened;
         let settings = start.settings;
         // One half for the thread, one for who ends it.
         let stop = || {
@@ -202,6 +221,11 @@ impl Recovered {
             .parking(start.parked.clone())
             .tapped(taps.spout())
             .telling(marks.crowd.of(number));
+            if number == journal::ALERTS_SHARD
+                && let Some(alerts) = alerts.take()
+            {
+                stage = stage.alerting(alerts);
+            }
             if let Some(tenure) = tenures.next() {
                 stage = stage.sharing(tenure);
             }
@@ -211,7 +235,8 @@ impl Recovered {
                 Ok(())
             })?);
         }
-        let decided = Decided { reader, followups, cases, states, compiled, elsewhere, settled, taps };
+        let decided =
+            Decided { reader, followups, cases, states, compiled, elsewhere, settled, taps, notices };
         Ok((Deciding { shards: (shard_threads, ended), scribe, log_writer, keeper, audit }, decided))
     }
 }

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 use super::actions::{self, Watches};
+use super::alert_orders::{self, AlertLine};
 use super::answer::{answered, in_time};
-use super::board::BoardWatch;
+use super::board::{self, BoardWatch};
+use super::channels::{self, ChannelWatches};
 use super::health::Health;
 use super::live::{self, Configuration, Live, Prepared};
 use super::measured;
@@ -18,22 +20,24 @@ use super::sharing::{Elsewhere, Here};
 use super::story;
 use super::supervisor::Restarts;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
+use crate::alert::{Alarm, AlertId};
 use crate::andon::log::{LogError, LoggedReceipt, Reader, SearchPage};
 use crate::board_view::BoardView;
-use crate::case::{Case, CaseFilter, CaseId, Found, Status};
+use crate::case::{Case, CaseFilter, CaseId, Cause, Found, Status};
 use crate::clock;
 use crate::event::{Command, Order, Reconfigured, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
 use crate::improvement::{Look, NodeLook};
+use crate::jidoka::alerts::{AlertsAsked, AlertsSeen, NoticeLane};
 use crate::jidoka::query::{Page, Query, Question};
 use crate::jidoka::rules::Compiled;
 use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::jidoka::tap::{Taps, TooMany};
-use crate::kaizen::{Collector, Format, Metric, Readings, Show};
+use crate::kaizen::{Collector, Counter, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
-use crate::limits::{SEARCH_REST, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
+use crate::limits::{BOARD_ALERTS_MAX, SEARCH_REST, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
 use crate::logging;
 use crate::net::backoff::random;
-use crate::operator::{Again, Filter, Line, Refused, Reply, Said};
+use crate::operator::{Again, AlertOrder, Filter, Line, Refused, Reply, Said};
 use crate::place::ConfigError;
 use crate::receipt::filter::ReceiptFilter;
 use crate::receipt::{ReceiptId, ReceiptType, StateName};
@@ -41,8 +45,8 @@ use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::tapped::TapAsked;
 use crate::view::{
-    ConfigView, DryRun, GovernorView, LogLevels, NodeStatus, Ordered, ReceiptPage, Reloaded, RulesView,
-    SettingChange, SignalStatus, StageHealth, Story, TapView,
+    AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, LogLevels, NodeStatus, Ordered, ReceiptPage,
+    Reloaded, RulesView, SettingChange, SignalStatus, SilenceView, StageHealth, Story, TapView,
 };
 
 /// What is known of the line outside its threads.
@@ -71,6 +75,8 @@ pub struct Decided {
     pub settled: Tide,
     /// Viewers that look at what is decided.
     pub taps: Taps,
+    /// What people are to be told.
+    pub notices: NoticeLane,
 }
 
 /// Cheap to clone: one desk for the whole plane.
@@ -83,6 +89,9 @@ struct Inner {
     orders: RefCell<Sender<journal::Ordered>>,
     shards: Vec<RefCell<Sender<Query>>>,
     targets: Watches,
+    channels: ChannelWatches,
+    /// Alerts as they were seen last.
+    alerts: RefCell<AlertsSeen>,
     collector: Rc<RefCell<Collector>>,
     /// Cases that are on their way through the line again, by the event that sent them; the store does not know yet.
     replaying: RefCell<HashMap<CaseId, Seq>>,
@@ -150,6 +159,8 @@ impl Desk {
             orders: RefCell::new(ends.orders),
             shards: ends.shards.into_iter().map(RefCell::new).collect(),
             targets,
+            channels: ChannelWatches::default(),
+            alerts: RefCell::default(),
             collector,
             replaying: RefCell::default(),
             reload_failures: RefCell::default(),
@@ -729,6 +740,27 @@ impl Line for Desk {
         self.reply(|inner| async move { inner.discard(id, said).await })
     }
 
+    fn alerts(&self, state: Option<&str>, importance: Option<&str>) -> Reply<Vec<AlertView>> {
+        let (desk, state, importance) =
+            (self.clone(), state.map(str::to_owned), importance.map(str::to_owned));
+        Box::pin(async move { alert_orders::alerts(&desk, state.as_deref(), importance.as_deref()).await })
+    }
+
+    fn alert(&self, id: AlertId) -> Reply<AlertView> {
+        let desk = self.clone();
+        Box::pin(async move { alert_orders::alert(&desk, id, Seq(0)).await })
+    }
+
+    fn silences(&self) -> Reply<Vec<SilenceView>> {
+        let desk = self.clone();
+        Box::pin(async move { Ok(desk.ask_alerts(Seq(0), AlertsAsked::default()).await?.silences) })
+    }
+
+    fn order_alert(&self, order: AlertOrder, said: Said) -> Reply<AlertOrdered> {
+        let desk = self.clone();
+        Box::pin(async move { alert_orders::order(&desk, order, said).await })
+    }
+
     fn rules(&self) -> Reply<RulesView> {
         self.reply(|inner| async move {
             let compiled = &inner.decided()?.compiled;
@@ -773,7 +805,10 @@ impl Line for Desk {
 
     fn board(&self) -> BoardView {
         let (Known { node, health, .. }, readings) = (&self.0.known, self.readings());
-        self.0.board.borrow_mut().look(node, health, &self.0.collector.borrow(), &readings)
+        let seen = self.0.alerts.borrow();
+        let open = seen.alerts.iter().filter(|alert| alert.ended_ms.is_none());
+        let alerts = open.take(BOARD_ALERTS_MAX).map(board::alert).collect();
+        self.0.board.borrow_mut().look((node, health), &self.0.collector.borrow(), &readings, alerts)
     }
 
     fn metrics(&self, format: Format) -> String {
@@ -816,7 +851,61 @@ impl Line for Desk {
     }
 }
 
+impl AlertLine for Desk {
+    fn notices(&self) -> Result<NoticeLane, Refused> {
+        Ok(self.0.decided()?.notices.clone())
+    }
+
+    fn journal_time(&self) -> UnixMillis {
+        UnixMillis(self.0.known.health.journal.clock.time.read())
+    }
+
+    async fn alarm(&self, alarm: Arc<Alarm>) -> Result<Seq, Refused> {
+        answered(self.0.offer(Order::Alarm(alarm))?).await
+    }
+
+    async fn ask_alerts(&self, after: Seq, asked: AlertsAsked) -> Result<AlertsSeen, Refused> {
+        self.0.decided()?;
+        let after = self.0.behind_the_start(after)?;
+        let lane = self.0.shards.get(journal::ALERTS_SHARD).ok_or(Refused::Unavailable)?;
+        let (tell, answer) = oneshot::channel();
+        send(lane, Query { after, question: Question::Alerts { asked, answer: tell } })?;
+        answered(answer).await
+    }
+}
+
 impl Desk {
+    /// Where those who tell people show how they do.
+    pub fn channel_watches(&self) -> ChannelWatches {
+        Rc::clone(&self.0.channels)
+    }
+
+    /// Alerts as they are now, for those who need not have the newest.
+    pub fn saw_alerts(&self, seen: AlertsSeen) {
+        *self.0.alerts.borrow_mut() = seen;
+    }
+
+    /// Dead letters since the start.
+    pub fn dead_letters_so_far(&self) -> u64 {
+        let collector = self.0.collector.borrow();
+        Cause::ALL.into_iter().map(|cause| collector.counted(Counter::dead(cause))).sum()
+    }
+
+    /// How the parts of the node do.
+    pub fn health(&self) -> &Health {
+        &self.0.known.health
+    }
+
+    /// What may be seen of the targets.
+    pub fn targets(&self) -> Watches {
+        Rc::clone(&self.0.targets)
+    }
+
+    /// How often the line started again.
+    pub fn restarts(&self) -> u64 {
+        self.0.known.restarts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).total()
+    }
+
     /// Reads the configuration anew, as soon as nobody else does.
     pub async fn reload_next(&self, said: Said) -> Result<Reloaded, Refused> {
         self.0.reload_next(said).await
@@ -857,6 +946,7 @@ impl Desk {
             readings.count(Metric::ReloadFailures, &[], *self.0.reload_failures.borrow());
         }
         actions::read(&self.0.targets.borrow(), &mut readings);
+        channels::read(&self.0.channels.borrow(), &self.0.alerts.borrow(), &mut readings);
         readings
     }
 }

@@ -29,6 +29,8 @@ pub struct Health {
     pub written: Vec<(&'static str, Mark)>,
     /// Bytes of memory that the identities on disk take.
     pub identities: Mark,
+    /// Below this much free disk space signals are refused.
+    pub low_water_bytes: u64,
     pub ready: Switch,
     /// The journal's last event when the line began, with the order that it begins with.
     pub began: Mark,

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::{remote_write, traces};
+use crate::andon::channel::Channels;
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
@@ -30,6 +31,8 @@ pub struct Live {
     pub sessions: BoardSessions,
     /// Where actions go.
     pub targets: Current<Targets>,
+    /// How people are told.
+    pub channels: Current<Channels>,
     /// Targets over a connection that the start left file descriptors for.
     pub target_room: Mark,
     pub rulebook: Current<Rulebook>,

@@ -1,10 +1,14 @@
 //! The assembly: the only module that knows every stage. Lanes, threads, recovery, drain.
 
 mod actions;
+mod alert_orders;
+mod alerting;
 mod answer;
 mod board;
 mod broker;
+mod causes;
 mod cgroup;
+mod channels;
 mod cores;
 mod deciding;
 mod desk;

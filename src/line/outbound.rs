@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::actions;
+use super::alert_orders::AlertLine as _;
 use super::desk::{Desk, Known};
 use super::error::ServeError;
 use super::live::Telemetry;
 use super::tasks::Tasks;
 use super::telling::{Telling, Tracing};
 use super::wiring::{Gauge, OutboundEnds};
+use super::{actions, alerting};
 use crate::clock;
 use crate::jidoka::action::Targets;
 use crate::kaizen::{Collector, Heartbeat};
@@ -65,12 +66,18 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
         let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
         let (ready, gauges) = (plan.known.health.ready.clone(), Arc::clone(&plan.known.gauges));
         let sessions = plan.known.live.sessions.clone();
+        let channels = plan.known.live.channels.clone();
         let desk = Desk::new(plan.known, operators, actions.watches(), Rc::clone(&collector));
         let collecting = (Rc::clone(&collector), heartbeat, gauges);
         let mut tasks = serve(listener, (tokens, sessions), Rc::new(desk.clone()), collecting, &stop)?;
         tasks.start("clock", tell_of_clock(clock));
         tasks.start("looks", end_forgotten_looks(desk.clone()));
         tasks.start("reload", reload_on_order(desk.clone(), ready, (plan.reload, plan.watch), service));
+        if let Ok(notices) = desk.notices() {
+            tasks.start("causes", alerting::watch(desk.clone(), channels.clone()));
+            let telling = alerting::tell(desk.clone(), notices, channels, desk.channel_watches());
+            tasks.start("notices", telling);
+        }
         let telling = Telling::new(tracing, &collector, &desk);
         tasks.start("telemetry", Rc::clone(&telling).tell(telemetry));
         let lanes = actions::Lanes { orders, bell, ordered, outcomes };

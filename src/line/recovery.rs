@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::alert::NotAnAlarm;
 use crate::andon::log::{Log, LogError};
 use crate::disk::{Disk, make_dir};
 use crate::event::{Astray, Event, Feed, Kind, RulesText, Seq, UnixMillis};
@@ -15,7 +16,7 @@ use crate::kanban::dedup::{ArchiveError, Dedup};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{self, Damage, End, Lineage, Spares, WriteError, Writer, recover, segments};
 use crate::kanban::positions::Positions;
-use crate::kanban::stage::shard_of;
+use crate::kanban::stage::shards_of;
 use crate::place::ConfigError;
 use crate::receipt::ReceiptId;
 use crate::ring::{Full, WeighedSender};
@@ -35,6 +36,10 @@ pub enum RecoveryError {
     Log(#[from] LogError),
     #[error("the rules of event {seq} do not compile: {source}")]
     Rules { seq: Seq, source: ConfigError },
+    #[error(
+        "{path}: alert {key:?} is {why}; restore the state from a backup; while the journal is complete, it can be moved away and is rebuilt"
+    )]
+    Alert { path: PathBuf, key: String, why: NotAnAlarm },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     /// Not an error: nobody waits for it any more.
@@ -64,6 +69,8 @@ pub struct Opened {
     pub rules: Option<Box<str>>,
     /// Partitions that were held there.
     pub held: Vec<u16>,
+    /// Rows of the alerts.
+    pub alerts: Vec<(String, Vec<u8>)>,
     pub log: Log,
     /// Receipts that the replay will make again.
     pub logged: HashSet<ReceiptId>,
@@ -103,7 +110,8 @@ pub fn has_journal(disk: &dyn Disk, data_dir: &Path) -> Result<bool, RecoveryErr
 /// Takes up state and log.
 pub fn open(data_dir: &Path, store: Box<dyn StateStore>, log: Log) -> Result<Opened, RecoveryError> {
     let mut governors = Vec::new();
-    let Loaded { watermark, log_size, rules, held } = store.load(&mut |governor| governors.push(governor))?;
+    let Loaded { watermark, log_size, rules, held, alerts } =
+        store.load(&mut |governor| governors.push(governor))?;
     // The log may lack receipts that the replay makes again, but none that were durable before a commit of the state.
     if log.size() < log_size {
         let path = log_dir(data_dir);
@@ -112,7 +120,7 @@ pub fn open(data_dir: &Path, store: Box<dyn StateStore>, log: Log) -> Result<Ope
     // A signal that waits in a mailbox is numbered below the watermark, and its receipt is still to come.
     let oldest = governors.iter().filter_map(Governor::oldest_waiting).map(|seq| Seq(seq.0 - 1)).min();
     let logged = log.logged_after(oldest.map_or(watermark, |oldest| oldest.min(watermark)).0)?;
-    Ok(Opened { store, governors, watermark, rules, held, log, logged })
+    Ok(Opened { store, governors, watermark, rules, held, alerts, log, logged })
 }
 
 /// What the journal said.
@@ -181,7 +189,8 @@ pub fn replay(
                 | Kind::Stray(_)
                 | Kind::Hold(_)
                 | Kind::Adopt(_)
-                | Kind::Shared(_) => {}
+                | Kind::Shared(_)
+                | Kind::Alarm(_) => {}
             }
             if seq > watermark && shards > 0 && !matches!(kind, Kind::Position(_)) {
                 if let Kind::Rules(text) = &kind {
@@ -190,10 +199,7 @@ pub fn replay(
                     rules = Some(Arc::clone(text));
                 }
                 let event = Event { seq, time: header.time, kind };
-                match event.subject() {
-                    Some((tenant, _)) => hand(shard_of(tenant, shards), Feed::Event(event)),
-                    None => (0..shards).for_each(|shard| hand(shard, Feed::Event(event.clone()))),
-                }
+                shards_of(&event, shards).for_each(|shard| hand(shard, Feed::Event(event.clone())));
             }
             seq = seq.next();
         }

@@ -153,6 +153,7 @@ impl Line {
             audit,
             written,
             identities: dedup.archive_memory(),
+            low_water_bytes: settings.bounds.low_water_bytes,
             ready: Switch::new(),
             began: zero(),
             broker: broker.clone(),

@@ -21,6 +21,19 @@ pub enum Assurance {
     D = 3,
 }
 
+impl Assurance {
+    /// Its letter, as receipts have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
+        }
+    }
+}
+
 /// What makes a source's signals the same signal. Its number is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromRepr, VariantArray)]
 #[repr(u8)]

@@ -46,70 +46,6 @@ impl std::fmt::Debug for SmtpServer {
     }
 }
 
-/// What the URL of a mail server says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SmtpUrl {
-    pub security: SmtpSecurity,
-    pub host: String,
-    pub port: u16,
-    pub user: Option<String>,
-}
-
-/// The URL names no mail server.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotSmtpUrl {
-    #[error("a mail server's URL begins with `smtps://` (TLS from the start) or `smtp://` (STARTTLS)")]
-    Scheme,
-    #[error("the URL has a password; it belongs into a file of its own")]
-    Password,
-    #[error("the user in the URL is not percent-encoded UTF-8")]
-    User,
-    #[error("the URL names no host, or no port from 1 to 65535")]
-    Host,
-    #[error("there is something after the host")]
-    Path,
-}
-
-impl SmtpUrl {
-    /// Reads `smtps://user@host:port`; user and port may be left out.
-    ///
-    /// # Errors
-    /// [`NotSmtpUrl`].
-    pub fn read(text: &str) -> Result<Self, NotSmtpUrl> {
-        let (security, rest, usual) = match (text.strip_prefix("smtps://"), text.strip_prefix("smtp://")) {
-            (Some(rest), _) => (SmtpSecurity::Implicit, rest, 465),
-            (None, Some(rest)) => (SmtpSecurity::StartTls, rest, 587),
-            (None, None) => return Err(NotSmtpUrl::Scheme),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.contains(['/', '?', '#']) {
-            return Err(NotSmtpUrl::Path);
-        }
-        let (user, place) = match rest.rsplit_once('@') {
-            Some((user, _)) if user.contains(':') => return Err(NotSmtpUrl::Password),
-            Some((user, place)) => {
-                let user = crate::percent::decode(user.as_bytes()).filter(|user| !user.is_empty());
-                (Some(user.ok_or(NotSmtpUrl::User)?), place)
-            }
-            None => (None, rest),
-        };
-        // The rules of a host are those of HTTP.
-        let authority: hyper::http::uri::Authority = place.parse().map_err(|_| NotSmtpUrl::Host)?;
-        let has_port = place.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-        let port = match (authority.port_u16(), has_port) {
-            (Some(port), _) if port > 0 => port,
-            (None, false) => usual,
-            (Some(_) | None, _) => return Err(NotSmtpUrl::Host),
-        };
-        let host = authority.host();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() {
-            return Err(NotSmtpUrl::Host);
-        }
-        Ok(Self { security, host: host.to_owned(), port, user })
-    }
-}
-
 /// A message and for whom it is: addresses in ASCII without a line break.
 #[derive(Clone, Copy, Debug)]
 pub struct Submission<'a> {
@@ -329,33 +265,6 @@ fn stuffed(message: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_says_how_the_session_is_encrypted() {
-        let read = |text| SmtpUrl::read(text).map(|url| (url.security, url.host, url.port, url.user));
-        let table = [
-            ("smtps://mail.example.com", Ok((SmtpSecurity::Implicit, "mail.example.com", 465, None))),
-            ("smtp://mail.example.com/", Ok((SmtpSecurity::StartTls, "mail.example.com", 587, None))),
-            ("smtp://a%40b@[::1]:25", Ok((SmtpSecurity::StartTls, "::1", 25, Some("a@b")))),
-            ("smtp://[::1]", Ok((SmtpSecurity::StartTls, "::1", 587, None))),
-            ("http://mail.example.com", Err(NotSmtpUrl::Scheme)),
-            ("mail.example.com", Err(NotSmtpUrl::Scheme)),
-            ("smtp://user:secret@mail.example.com", Err(NotSmtpUrl::Password)),
-            ("smtp://@mail.example.com", Err(NotSmtpUrl::User)),
-            ("smtp://%zz@mail.example.com", Err(NotSmtpUrl::User)),
-            ("smtp://", Err(NotSmtpUrl::Host)),
-            ("smtp://mail.example.com:0", Err(NotSmtpUrl::Host)),
-            ("smtp://mail.example.com:99999", Err(NotSmtpUrl::Host)),
-            ("smtp://mail example.com", Err(NotSmtpUrl::Host)),
-            ("smtp://mail.example.com/inbox", Err(NotSmtpUrl::Path)),
-        ];
-        for (text, expected) in table {
-            let expected = expected.map(|(security, host, port, user)| {
-                (security, host.to_owned(), port, user.map(str::to_owned))
-            });
-            assert_eq!(read(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn no_line_of_a_message_ends_it() {

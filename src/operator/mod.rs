@@ -18,5 +18,5 @@ pub mod token;
 pub use board::BoardSessions;
 pub use operations::Line;
 pub use server::serve;
-pub use terms::{Again, Filter, Refused, Reply, Said};
+pub use terms::{Again, AlertOrder, Filter, Refused, Reply, Said};
 pub use token::{Role, Token, Tokens};

@@ -11,8 +11,9 @@ use serde_json::json;
 use super::access::Need;
 use super::board::{BoardFile, BoardRoute};
 use super::query::{self, Query};
-use super::terms::{Again, Filter, Refused, Reply, Said};
+use super::terms::{Again, AlertOrder, Filter, Refused, Reply, Said};
 use super::token::Role;
+use crate::alert::{AlertId, Importance};
 use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
@@ -22,9 +23,10 @@ use crate::percent;
 use crate::receipt::filter::{ReceiptFilter, ReceiptTypes};
 use crate::receipt::{ReceiptId, ReceiptType};
 use crate::tapped::TapAsked;
+use crate::variants;
 use crate::view::{
-    ConfigView, DryRun, GovernorView, LogLevels, NodeStatus, Ordered, ReceiptPage, Reloaded, RulesView,
-    SignalStatus, StageHealth, Story, TapView,
+    AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, LogLevels, NodeStatus, Ordered, ReceiptPage,
+    Reloaded, RulesView, SignalStatus, SilenceView, StageHealth, Story, TapView,
 };
 
 /// What may be asked of the plane.
@@ -60,6 +62,11 @@ pub trait Line {
     fn dry_run(&self, id: CaseId) -> Reply<DryRun>;
     fn replay(&self, id: CaseId, said: Said, how: Again) -> Reply<Ordered>;
     fn discard(&self, id: CaseId, said: Said) -> Reply<Ordered>;
+    /// Alerts in this state and of this severity, the open ones first, the newest first among each.
+    fn alerts(&self, state: Option<&str>, importance: Option<&str>) -> Reply<Vec<AlertView>>;
+    fn alert(&self, id: AlertId) -> Reply<AlertView>;
+    fn silences(&self) -> Reply<Vec<SilenceView>>;
+    fn order_alert(&self, order: AlertOrder, said: Said) -> Reply<AlertOrdered>;
     fn rules(&self) -> Reply<RulesView>;
     /// Reads the policy packs anew; `None` when nothing changed.
     fn reload_policy(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
@@ -91,6 +98,10 @@ pub(super) enum Body {
     Reason,
     ReasonAndQuota,
     ReasonAndLevel,
+    /// Which alerts, for how long, and why.
+    Silence,
+    /// How urgent, its name, and why.
+    TestAlert,
     /// For a session of the board.
     Token,
 }
@@ -106,6 +117,12 @@ pub(super) struct Asked {
     pub quota_remaining: Option<u32>,
     /// A change of the log's levels.
     pub level: Option<String>,
+    /// Of a silence: which alerts, and for how long.
+    pub when: Option<String>,
+    pub minutes: Option<u64>,
+    /// Of a test of alerts.
+    pub severity: Option<String>,
+    pub name: Option<String>,
     /// How the metrics are to be written.
     pub format: Format,
     /// May be told more than that the node is ready or not.
@@ -152,7 +169,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 39] = [
+pub static OPERATIONS: [Operation; 47] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -485,6 +502,111 @@ pub static OPERATIONS: [Operation; 39] = [
         },
     },
     Operation {
+        request: "GET /v1/alerts",
+        need: Need::Role(Role::Viewer),
+        command: Some("alert list"),
+        parameters: &["state", "severity"],
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let (state, severity) = query::alerts(&asked.query).map_err(Failed::Wrong)?;
+                shown(&json!({"alerts": line.alerts(state, severity).await?}))
+            })
+        },
+    },
+    Operation {
+        request: "POST /v1/alerts",
+        need: Need::Role(Role::Operator),
+        command: Some("alert test"),
+        parameters: &[],
+        body: Body::TestAlert,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let severity = asked.severity.as_deref().unwrap_or(Importance::Info.into_str());
+                let importance = variants::named(severity, &Importance::ALL);
+                let importance = importance.map_err(|error| Failed::Wrong(format!("`severity` {error}")))?;
+                let name = asked.name.clone().unwrap_or_default();
+                shown(&line.order_alert(AlertOrder::Test { importance, name }, asked.said()?).await?)
+            })
+        },
+    },
+    Operation {
+        request: "GET /v1/alerts/{id}",
+        need: Need::Role(Role::Viewer),
+        command: Some("alert show"),
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |line, asked| Box::pin(async move { shown(&line.alert(asked.alert()?).await?) }),
+    },
+    Operation {
+        request: "POST /v1/alerts/{id}/acknowledge",
+        need: Need::Role(Role::Operator),
+        command: Some("alert acknowledge"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| {
+            Box::pin(async move {
+                shown(&line.order_alert(AlertOrder::Acknowledge(asked.alert()?), asked.said()?).await?)
+            })
+        },
+    },
+    Operation {
+        request: "POST /v1/alerts/{id}/resolve",
+        need: Need::Role(Role::Operator),
+        command: Some("alert resolve"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| {
+            Box::pin(async move {
+                shown(&line.order_alert(AlertOrder::Resolve(asked.alert()?), asked.said()?).await?)
+            })
+        },
+    },
+    Operation {
+        request: "GET /v1/silences",
+        need: Need::Role(Role::Viewer),
+        command: Some("silence list"),
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |line, _| Box::pin(async move { shown(&json!({"silences": line.silences().await?})) }),
+    },
+    Operation {
+        request: "POST /v1/silences",
+        need: Need::Role(Role::Operator),
+        command: Some("silence add"),
+        parameters: &[],
+        body: Body::Silence,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let missing = |what: &str| Failed::Wrong(what.into());
+                let when = asked.when.clone();
+                let when =
+                    when.ok_or_else(|| missing("`when` is missing: which alerts, as CEL over `alert`"))?;
+                let minutes = asked.minutes.ok_or_else(|| missing("`minutes` is missing: a silence ends"))?;
+                match line.order_alert(AlertOrder::Silence { when, minutes }, asked.said()?).await {
+                    Err(Refused::Wrong(what)) => Err(Failed::Wrong(what)),
+                    ordered => shown(&ordered?),
+                }
+            })
+        },
+    },
+    Operation {
+        request: "POST /v1/silences/{id}/end",
+        need: Need::Role(Role::Operator),
+        command: Some("silence end"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let plain = asked.part(0).bytes().all(|byte| byte.is_ascii_digit());
+                let id = plain.then(|| asked.part(0).parse().ok()).flatten().map(Seq);
+                let id =
+                    id.ok_or_else(|| Failed::Wrong("a silence is named by a number, its `id`".into()))?;
+                shown(&line.order_alert(AlertOrder::EndSilence(id), asked.said()?).await?)
+            })
+        },
+    },
+    Operation {
         request: "GET /v1/kaizen",
         need: Need::Role(Role::Viewer),
         command: Some("kaizen record"),
@@ -610,6 +732,10 @@ impl Asked {
 
     fn subject(&self) -> Result<Subject, Failed> {
         Subject::read(self.part(0), self.part(1)).map_err(|error| wrong(&error))
+    }
+
+    fn alert(&self) -> Result<AlertId, Failed> {
+        self.part(0).parse().map_err(|error| wrong(&error))
     }
 
     fn case(&self) -> Result<CaseId, Failed> {

@@ -21,6 +21,12 @@ struct Order {
     quota_remaining: Option<Value>,
     /// Of levels of the log only.
     level: Option<Value>,
+    /// Of silences only.
+    when: Option<Value>,
+    minutes: Option<Value>,
+    /// Of tests of alerts only.
+    severity: Option<Value>,
+    name: Option<Value>,
 }
 
 /// Why a body is no order.
@@ -69,7 +75,13 @@ pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming)
         let unfit = |error| NoOrder::Wrong(format!("the body is not as it should be: {error}"));
         serde_json::from_slice(&bytes).map_err(unfit)?
     };
-    let says = order.reason.is_some() || order.quota_remaining.is_some() || order.level.is_some();
+    let of_silence = order.when.is_some() || order.minutes.is_some();
+    let of_test = order.severity.is_some() || order.name.is_some();
+    let says = order.reason.is_some()
+        || order.quota_remaining.is_some()
+        || order.level.is_some()
+        || of_silence
+        || of_test;
     if is == Body::Nothing && says {
         return Err(NoOrder::Wrong("this request has no body".into()));
     }
@@ -85,6 +97,27 @@ pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming)
     if order.level.is_some() && is != Body::ReasonAndLevel {
         return Err(NoOrder::Wrong("`level` belongs to a change of the log's levels".into()));
     }
+    if of_silence && is != Body::Silence {
+        return Err(NoOrder::Wrong("`when` and `minutes` belong to a silence".into()));
+    }
+    if of_test && is != Body::TestAlert {
+        return Err(NoOrder::Wrong("`severity` and `name` belong to a test of alerts".into()));
+    }
+    let text = |value: Option<Value>, name: &str| {
+        let text = value.map(|value| value.as_str().map(str::to_owned).ok_or(()));
+        let text = text.transpose().map_err(|()| NoOrder::Wrong(format!("`{name}` must be text")))?;
+        match text {
+            Some(text) if text.len() > REASON_BYTES_MAX => {
+                Err(NoOrder::Wrong(format!("`{name}` has at most {REASON_BYTES_MAX} bytes")))
+            }
+            text => Ok(text),
+        }
+    };
+    asked.when = text(order.when, "when")?;
+    asked.severity = text(order.severity, "severity")?;
+    asked.name = text(order.name, "name")?;
+    let minutes = order.minutes.map(|value| value.as_u64().ok_or("`minutes` must be a whole number"));
+    asked.minutes = minutes.transpose().map_err(|what| NoOrder::Wrong(what.into()))?;
     let level = order.level.map(|level| level.as_str().map(str::to_owned).ok_or("`level` must be text"));
     asked.level = level.transpose().map_err(|what| NoOrder::Wrong(what.into()))?;
     asked.said = reason.map(|reason| Said { actor: actor.into(), reason: reason.into() });

@@ -1,6 +1,7 @@
 //! What stands behind the `?` of a list.
 
 use super::terms::Filter;
+use crate::alert::Importance;
 use crate::case::{CaseFilter, CaseId, Cause, Status};
 use crate::event::{Seq, Subject, UnixMillis};
 use crate::limits;
@@ -130,6 +131,19 @@ fn time(query: &Query, name: &str) -> Result<Option<UnixMillis>, String> {
         || format!("`{name}` must be a time such as 2026-11-29T12:00:00Z, or milliseconds since 1970");
     millis.map(|millis| Some(UnixMillis(millis))).ok_or_else(wrong)
 }
+
+/// Alerts in which state, and of which severity.
+pub fn alerts(query: &Query) -> Result<(Option<&str>, Option<&str>), String> {
+    let state = query.get("state");
+    if let Some(wrong) = state.filter(|state| !ALERT_STATES.contains(state)) {
+        return Err(format!("`state` is {wrong:?}; it must be one of {}", ALERT_STATES.join(", ")));
+    }
+    let severity = query.get("severity").map(|value| variants::named(value, &Importance::ALL)).transpose();
+    let severity = severity.map_err(|error| format!("`severity` {error}"))?;
+    Ok((state, severity.map(|severity| severity.into_str())))
+}
+
+const ALERT_STATES: [&str; 4] = ["open", "notified", "acknowledged", "resolved"];
 
 /// Which signals are looked at; or the look that goes on, which has a filter already.
 pub fn tap(query: &Query) -> Result<TapAsked, String> {

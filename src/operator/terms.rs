@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::event::Words;
+use crate::alert::{AlertId, Importance};
+use crate::event::{Seq, Words};
 use crate::place::ConfigError;
 
 /// An answer that is being made.
@@ -25,6 +26,25 @@ pub enum Again {
     Replay,
     /// Only where an action failed.
     Resend,
+}
+
+/// What is ordered of alerts and silences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlertOrder {
+    Acknowledge(AlertId),
+    Resolve(AlertId),
+    /// An alert that is none, to see who is reached.
+    Test {
+        importance: Importance,
+        name: String,
+    },
+    /// `when` is CEL over `alert`.
+    Silence {
+        when: String,
+        minutes: u64,
+    },
+    /// By the event that began it.
+    EndSilence(Seq),
 }
 
 /// Who orders, and why.

@@ -150,8 +150,9 @@ fn render(fields: &Fields<'_>, logged: Option<&Logged<'_>>, out: &mut Vec<u8>) {
     member(out, br#","sku":"#, of_governor.then_some(sku));
     member(out, br#","source":"#, origin.map(|(source, _, _)| source));
     member(out, br#","source_key":"#, origin.map(|(_, key, _)| key));
-    member(out, br#","state_after":"#, of_governor.then_some(after.into_str()));
-    member(out, br#","state_before":"#, of_governor.then_some(before.into_str()));
+    let has_states = of_governor && !kind.is_of_alert();
+    member(out, br#","state_after":"#, has_states.then_some(after.into_str()));
+    member(out, br#","state_before":"#, has_states.then_some(before.into_str()));
     out.extend_from_slice(if *success { br#","success":true"# } else { br#","success":false"# });
     member(out, br#","tenant":"#, of_governor.then_some(tenant));
     number(out, br#","timestamp":"#, time.0);

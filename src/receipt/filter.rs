@@ -21,8 +21,8 @@ impl ReceiptTypes {
     }
 
     /// All that tell of a change of what is decided from there on: by an operator, by entitlements, rules, keys and
-    /// configuration, and by the breaker, which halts the line and lets it go. The others tell of one signal, or of a clock
-    /// that ran out.
+    /// configuration, and by the breaker, which halts the line and lets it go; and of alerts, and who was told of them. The
+    /// others tell of one signal, or of a clock that ran out.
     #[must_use]
     pub fn acts() -> Self {
         Self::of(ReceiptType::ALL.into_iter().filter(|kind| is_act(*kind)))
@@ -67,7 +67,14 @@ fn is_act(kind: ReceiptType) -> bool {
         | ReceiptType::Operator
         | ReceiptType::PolicyChange
         | ReceiptType::ConfigChange
-        | ReceiptType::KeyChange => true,
+        | ReceiptType::KeyChange
+        | ReceiptType::AlertOpened
+        | ReceiptType::AlertNotified
+        | ReceiptType::AlertFailed
+        | ReceiptType::AlertAcknowledged
+        | ReceiptType::AlertSilenced
+        | ReceiptType::AlertEscalated
+        | ReceiptType::AlertResolved => true,
         ReceiptType::BootstrapTimeout
         | ReceiptType::ActionGenerated
         | ReceiptType::PolicyDenied
@@ -141,6 +148,11 @@ pub fn actor<'a>(fields: &Fields<'a>) -> Option<&'a str> {
     let said = match fields.gist.kind {
         ReceiptType::JidokaHalt => reason.strip_prefix("halt by ")?,
         ReceiptType::ConfigChange => reason.strip_prefix("by ")?,
+        ReceiptType::AlertAcknowledged => reason.strip_prefix("acknowledged by ")?,
+        ReceiptType::AlertResolved => reason.strip_prefix("resolved by ")?,
+        ReceiptType::AlertSilenced => {
+            reason.strip_prefix("silenced by ").or_else(|| reason.strip_prefix("silence ended by "))?
+        }
         ReceiptType::Operator | ReceiptType::PolicyChange => reason.split_once(" by ")?.1,
         ReceiptType::BootstrapTimeout
         | ReceiptType::ActionGenerated
@@ -154,7 +166,11 @@ pub fn actor<'a>(fields: &Fields<'a>) -> Option<&'a str> {
         | ReceiptType::Entitlement
         | ReceiptType::KeyChange
         | ReceiptType::QuotaRestored
-        | ReceiptType::BreakerTesting => return None,
+        | ReceiptType::BreakerTesting
+        | ReceiptType::AlertOpened
+        | ReceiptType::AlertNotified
+        | ReceiptType::AlertFailed
+        | ReceiptType::AlertEscalated => return None,
     };
     said.split_once(": ").map(|(actor, _)| actor)
 }

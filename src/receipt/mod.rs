@@ -145,6 +145,20 @@ pub enum ReceiptType {
     BreakerTesting = 15,
     /// The configuration of the node was changed while it ran.
     ConfigChange = 16,
+    /// A cause holds that people are to know of.
+    AlertOpened = 17,
+    /// A channel took a notification.
+    AlertNotified = 18,
+    /// A channel did not take a notification, and is not asked again.
+    AlertFailed = 19,
+    /// Somebody takes care of it.
+    AlertAcknowledged = 20,
+    /// A silence began, ended, or held a notification back.
+    AlertSilenced = 21,
+    /// Nobody acknowledged it in time, and others were called.
+    AlertEscalated = 22,
+    /// Its cause is over, or somebody says so.
+    AlertResolved = 23,
 }
 
 impl ReceiptType {
@@ -167,7 +181,8 @@ impl ReceiptType {
             | Self::JidokaHalt
             | Self::DeadletterSignal
             | Self::QuotaExceeded
-            | Self::DeferredDropped => false,
+            | Self::DeferredDropped
+            | Self::AlertFailed => false,
             Self::ActionGenerated
             | Self::ActionSuccessful
             | Self::Observed
@@ -177,7 +192,44 @@ impl ReceiptType {
             | Self::KeyChange
             | Self::QuotaRestored
             | Self::BreakerTesting
-            | Self::ConfigChange => true,
+            | Self::ConfigChange
+            | Self::AlertOpened
+            | Self::AlertNotified
+            | Self::AlertAcknowledged
+            | Self::AlertSilenced
+            | Self::AlertEscalated
+            | Self::AlertResolved => true,
+        }
+    }
+
+    /// Whether it tells of an alert. Such a receipt shows no states, since nothing is decided on.
+    #[must_use]
+    pub fn is_of_alert(self) -> bool {
+        match self {
+            Self::AlertOpened
+            | Self::AlertNotified
+            | Self::AlertFailed
+            | Self::AlertAcknowledged
+            | Self::AlertSilenced
+            | Self::AlertEscalated
+            | Self::AlertResolved => true,
+            Self::BootstrapTimeout
+            | Self::ActionGenerated
+            | Self::PolicyDenied
+            | Self::ActionSuccessful
+            | Self::ActionFailed
+            | Self::JidokaHalt
+            | Self::DeadletterSignal
+            | Self::Observed
+            | Self::QuotaExceeded
+            | Self::DeferredDropped
+            | Self::Entitlement
+            | Self::Operator
+            | Self::PolicyChange
+            | Self::KeyChange
+            | Self::QuotaRestored
+            | Self::BreakerTesting
+            | Self::ConfigChange => false,
         }
     }
 }

@@ -31,7 +31,8 @@ fn target(url: &str) -> CallTarget {
 }
 
 fn channel(name: &str, kind: ChannelKind) -> Channel {
-    Channel { name: name.into(), kind, rate: RateLimit::default(), give_up: Duration::from_hours(24) }
+    let (rate, timeout) = (RateLimit::default(), Duration::from_secs(10));
+    Channel { name: name.into(), kind, rate, timeout, give_up: Duration::from_hours(24) }
 }
 
 /// A group's name.
@@ -92,7 +93,8 @@ fn on_runtime<T>(work: impl Future<Output = T>) -> T {
 
 fn dispatcher(channels: Vec<Channel>) -> Dispatcher {
     let mut dispatcher = Dispatcher::new(|| 0);
-    dispatcher.equip(&Channels { channels, external_url: Some("https://gemba.example.com".into()) });
+    let external_url = Some("https://gemba.example.com".into());
+    dispatcher.equip(&Channels { channels, external_url, dead_letters_per_minute: 0 });
     dispatcher
 }
 

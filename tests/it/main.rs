@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod actions;
+mod alerts;
 mod audit;
 mod bad_requests;
 mod board;

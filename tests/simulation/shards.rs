@@ -13,7 +13,7 @@ use gemba::jidoka::rules::{Compiled, Rules};
 use gemba::jidoka::stage as shard;
 use gemba::jidoka::store::Commit;
 use gemba::kaizen::Collector;
-use gemba::kanban::stage::shard_of;
+use gemba::kanban::stage::shards_of;
 use gemba::limits::QUERIES_LANE;
 use gemba::receipt::ReceiptId;
 use gemba::receipt::canonical::{Fields, context};
@@ -97,13 +97,8 @@ fn decide(journal: &[Event], shards: usize) -> (Decided, usize) {
     let mut all: Vec<Ends> = (0..shards).map(|number| ends(number, &compiled, &mut collector)).collect();
     let last = journal.last().map_or(Seq(0), |event| event.seq);
     for event in journal {
-        match event.subject() {
-            Some((tenant, _)) => all[shard_of(tenant, shards)].feeds.push_back(Feed::Event(event.clone())),
-            None => {
-                for ends in &mut all {
-                    ends.feeds.push_back(Feed::Event(event.clone()));
-                }
-            }
+        for shard in shards_of(event, shards) {
+            all[shard].feeds.push_back(Feed::Event(event.clone()));
         }
         if event.seq.0.is_multiple_of(50) || event.seq == last {
             for ends in &mut all {

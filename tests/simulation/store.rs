@@ -115,7 +115,7 @@ impl StateStore for SimStore {
         durable.load(visit)?;
         let Stored { watermark, rules, .. } = &durable.stored;
         let (watermark, log_size) = (*watermark, durable.log_size);
-        Ok(Loaded { watermark, log_size, rules: rules.clone(), held: Vec::new() })
+        Ok(Loaded { watermark, log_size, rules: rules.clone(), held: Vec::new(), alerts: Vec::new() })
     }
 
     fn commit(&mut self, changes: &Changes, watermark: Seq) -> Result<(), StoreError> {

@@ -22,9 +22,7 @@ use super::rate::{Rate, RateLimit};
 use super::settings::{Channel, Channels};
 use crate::alert::{Alarm, Notice, NoticeId};
 use crate::clock;
-use crate::limits::{
-    CHANNEL_NAMES_MAX, CHANNEL_PAUSE, CHANNEL_PAUSE_MAX, CHANNEL_RETRY_AFTER_MAX, CHANNEL_TRY,
-};
+use crate::limits::{CHANNEL_NAMES_MAX, CHANNEL_PAUSE, CHANNEL_PAUSE_MAX, CHANNEL_RETRY_AFTER_MAX};
 use crate::net::backoff::pause_between;
 use crate::net::retry::Miss;
 
@@ -42,6 +40,7 @@ pub struct EquippedChannel {
     pub deliver: Rc<dyn Deliver>,
     pub rate: RateLimit,
     pub waiting_max: usize,
+    pub timeout: Duration,
     pub give_up: Duration,
 }
 
@@ -91,13 +90,41 @@ struct Ended {
 }
 
 impl Ended {
-    fn push(&self, notice: NoticeId, tries: u32, result: Result<Option<String>, &str>) {
-        let (failed, reference) = match result {
-            Ok(reference) => (None, reference.map(Into::into)),
-            Err(why) => (Some(why.into()), None),
+    fn push(&self, notice: NoticeId, end: &NoticeEnd<'_>) {
+        let (failed, reference) = match &end.result {
+            Ok(reference) => (None, reference.as_deref().map(Into::into)),
+            Err(why) => (Some((*why).into()), None),
         };
-        self.alarms.borrow_mut().push_back(Alarm::Notified { notice, failed, reference, tries });
+        let &NoticeEnd { tries, replaced, maybe, .. } = end;
+        let ended = Alarm::Notified { notice, failed, reference, tries, replaced, maybe };
+        self.alarms.borrow_mut().push_back(ended);
         self.news.notify_one();
+    }
+}
+
+/// How a notice ended.
+struct NoticeEnd<'a> {
+    result: Result<Option<String>, &'a str>,
+    tries: u32,
+    /// A newer one of its group took its place.
+    replaced: bool,
+    /// It failed, and the receiver may have it all the same.
+    maybe: bool,
+}
+
+impl<'a> NoticeEnd<'a> {
+    fn failed(why: &'a str, tries: u32, maybe: bool) -> Self {
+        Self { result: Err(why), tries, replaced: false, maybe }
+    }
+
+    /// One that waits no more. A try whose answer did not come may have been heard.
+    fn of(waiting: &Waiting, why: &'a str) -> Self {
+        Self::failed(why, waiting.tries, waiting.tries > 0 || waiting.delivery.notice.maybe_twice)
+    }
+
+    /// One that the receiver refused. Only of the first try it is known that nothing else was heard.
+    fn refused(waiting: &Waiting, why: &'a str) -> Self {
+        Self::failed(why, waiting.tries, waiting.tries > 1 || waiting.delivery.notice.maybe_twice)
     }
 }
 
@@ -109,6 +136,7 @@ struct Lane {
     deliver: RefCell<Rc<dyn Deliver>>,
     queue: RefCell<Queue>,
     rate: RefCell<Rate>,
+    timeout: Cell<Duration>,
     give_up: Cell<Duration>,
     /// Tries that failed in a row.
     failing: Cell<u32>,
@@ -141,12 +169,13 @@ impl Dispatcher {
     pub fn equip(&mut self, channels: &Channels) {
         let board = channels.external_url.as_deref();
         let equipped = channels.channels.iter().map(|channel| {
-            let Channel { name, kind, rate, give_up } = channel;
+            let Channel { name, kind, rate, timeout, give_up } = channel;
             EquippedChannel {
                 name: Arc::clone(name),
                 deliver: kind.deliverer(board),
                 rate: rate.clone(),
                 waiting_max: kind.waiting_max(),
+                timeout: *timeout,
                 give_up: *give_up,
             }
         });
@@ -170,7 +199,7 @@ impl Dispatcher {
     }
 
     fn start(&mut self, channel: EquippedChannel) {
-        let EquippedChannel { name, deliver, rate, waiting_max, give_up } = channel;
+        let EquippedChannel { name, deliver, rate, waiting_max, timeout, give_up } = channel;
         let watch = ChannelWatch {
             name,
             waiting: Cell::new(0),
@@ -186,6 +215,7 @@ impl Dispatcher {
             deliver: RefCell::new(deliver),
             queue: RefCell::new(Queue::new(waiting_max)),
             rate: RefCell::new(Rate::new(rate)),
+            timeout: Cell::new(timeout),
             give_up: Cell::new(give_up),
             failing: Cell::new(0),
             pause_until: Cell::new(Instant::now()),
@@ -202,7 +232,7 @@ impl Dispatcher {
         let named = |lane: &&Rc<Lane>| lane.is_configured.get() && *lane.watch.name == *notice.id.channel;
         let Some(lane) = self.lanes.iter().find(named) else {
             let why = format!("no channel `{}` is configured", notice.id.channel);
-            return self.ended.push(notice.id, 0, Err(&why));
+            return self.ended.push(notice.id, &NoticeEnd::failed(&why, 0, notice.maybe_twice));
         };
         lane.take(notice);
     }
@@ -229,6 +259,7 @@ impl Dispatcher {
     }
 
     /// Notices that have no end yet, and ends that nobody took.
+    #[cfg(any(test, feature = "inside"))]
     pub fn under_way(&self) -> usize {
         let without: usize = self.lanes.iter().map(|lane| lane.names()).sum();
         without + self.ended.alarms.borrow().len()
@@ -259,10 +290,11 @@ fn month() -> u32 {
 
 impl Lane {
     fn equip(&self, channel: EquippedChannel) {
-        let EquippedChannel { name: _, deliver, rate, waiting_max, give_up } = channel;
+        let EquippedChannel { name: _, deliver, rate, waiting_max, timeout, give_up } = channel;
         self.deliver.replace(deliver);
         self.rate.borrow_mut().limit(rate);
         self.queue.borrow_mut().bound(waiting_max);
+        self.timeout.set(timeout);
         self.give_up.set(give_up);
         // It may be better now.
         self.pause_until.set(Instant::now());
@@ -281,7 +313,7 @@ impl Lane {
         let now = Instant::now();
         if self.names() >= CHANNEL_NAMES_MAX {
             let why = format!("its channel has {CHANNEL_NAMES_MAX} notifications without an end already");
-            self.end([notice.id], 0, &Err(&why));
+            self.end([notice.id], &NoticeEnd::failed(&why, 0, notice.maybe_twice));
             return;
         }
         // After a restart it has what was left to it, and a try in any case.
@@ -289,26 +321,22 @@ impl Lane {
         let left = self.give_up.get().saturating_sub(age).max(CHANNEL_PAUSE_MAX);
         let replaced = self.queue.borrow_mut().push(Delivery::new(notice), now + left, now);
         if let Some(replaced) = replaced {
-            self.replaced(replaced);
+            self.replaced(&replaced);
         }
         self.seen();
         self.changed.notify_one();
     }
 
-    fn replaced(&self, waiting: Waiting) {
-        self.end(waiting.delivery.covers, waiting.tries, &Err("replaced by a newer one"));
+    fn replaced(&self, waiting: &Waiting) {
+        let end = NoticeEnd { replaced: true, ..NoticeEnd::of(waiting, "replaced by a newer one") };
+        self.end(waiting.delivery.covers.clone(), &end);
     }
 
-    fn end(
-        &self,
-        notices: impl IntoIterator<Item = NoticeId>,
-        tries: u32,
-        result: &Result<Option<String>, &str>,
-    ) {
-        let count = if result.is_ok() { &self.watch.sent } else { &self.watch.failed };
+    fn end(&self, notices: impl IntoIterator<Item = NoticeId>, end: &NoticeEnd<'_>) {
+        let count = if end.result.is_ok() { &self.watch.sent } else { &self.watch.failed };
         for notice in notices {
             count.set(count.get() + 1);
-            self.ended.push(notice, tries, result.clone());
+            self.ended.push(notice, end);
         }
     }
 
@@ -338,11 +366,12 @@ impl Lane {
                 },
                 Turn::Try(mut waiting) => {
                     let deliver = Rc::clone(&self.deliver.borrow());
-                    let until = Instant::now() + CHANNEL_TRY;
+                    let timeout = self.timeout.get();
+                    let until = Instant::now() + timeout;
                     let trying = deliver.deliver(&mut waiting.delivery, until);
                     // One that knows its result by then is heard first.
                     let result = timeout_at(until + Duration::from_secs(1), trying).await;
-                    let late = || Miss::again(format!("no answer within {} s", CHANNEL_TRY.as_secs()));
+                    let late = || Miss::again(format!("no answer within {} s", timeout.as_secs()));
                     let result = result.unwrap_or_else(|_| Err(late()));
                     self.trying.set(0);
                     self.land(*waiting, result, Instant::now());
@@ -354,11 +383,11 @@ impl Lane {
     fn turn(&self, now: Instant) -> Turn {
         let mut queue = self.queue.borrow_mut();
         while let Some(late) = queue.overdue(now) {
-            let why = late.why.map_or_else(
+            let why = late.why.as_ref().map_or_else(
                 || "given up before its turn came".to_owned(),
                 |why| format!("given up after {} tries: {why}", late.tries),
             );
-            self.end(late.delivery.covers, late.tries, &Err(&why));
+            self.end(late.delivery.covers.clone(), &NoticeEnd::of(&late, &why));
         }
         if queue.is_empty() {
             return if self.is_configured.get() { Turn::Wait(None) } else { Turn::Over };
@@ -366,7 +395,7 @@ impl Lane {
         if !self.rate.borrow().has_month(month()) {
             let why = "the messages of this month are used up";
             while let Some(waiting) = queue.pop(now, false) {
-                self.end(waiting.delivery.covers, waiting.tries, &Err(why));
+                self.end(waiting.delivery.covers.clone(), &NoticeEnd::of(&waiting, why));
             }
         }
         let free = self.rate.borrow().free_at(now).max(Some(self.pause_until.get()).filter(|at| *at > now));
@@ -389,18 +418,20 @@ impl Lane {
                 self.rate.borrow_mut().sent(calls, messages, now, month());
                 // A digest is nobody's first message.
                 let reference = reference.filter(|_| !waiting.delivery.is_digest());
-                return self.end(waiting.delivery.covers, waiting.tries, &Ok(reference));
+                let (result, tries) = (Ok(reference), waiting.tries);
+                let end = NoticeEnd { result, tries, replaced: false, maybe: false };
+                return self.end(waiting.delivery.covers, &end);
             }
             Err(miss) => miss,
         };
         match miss {
             Miss::Refused { why } => {
                 self.works(now);
-                self.end(waiting.delivery.covers, waiting.tries, &Err(&why));
+                self.end(waiting.delivery.covers.clone(), &NoticeEnd::refused(&waiting, &why));
             }
             Miss::Final { why } => {
                 self.fails(&why, now);
-                self.end(waiting.delivery.covers, waiting.tries, &Err(&why));
+                self.end(waiting.delivery.covers.clone(), &NoticeEnd::refused(&waiting, &why));
             }
             Miss::Again { why, after } => {
                 if let Some(after) = after {
@@ -413,7 +444,7 @@ impl Lane {
                 waiting.why = Some(why);
                 let replaced = self.queue.borrow_mut().put_back(waiting);
                 if let Some(replaced) = replaced {
-                    self.replaced(replaced);
+                    self.replaced(&replaced);
                 }
             }
         }

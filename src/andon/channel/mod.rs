@@ -26,7 +26,7 @@ mod tests;
 
 pub use alertmanager::Alertmanager;
 pub use dispatcher::{ChannelWatch, Dispatcher};
-pub use email::{Email, NotMailAddress, mail_address};
+pub use email::{Email, mail_address};
 pub use file::AlertFile;
 pub use pagerduty::PagerDuty;
 pub use rate::RateLimit;

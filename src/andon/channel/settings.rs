@@ -22,6 +22,8 @@ pub struct Channels {
     pub channels: Vec<Channel>,
     /// Base of the board's address, for links.
     pub external_url: Option<Box<str>>,
+    /// More dead letters within a minute are an alert; 0: none are.
+    pub dead_letters_per_minute: u32,
 }
 
 /// A way to tell people.
@@ -30,6 +32,8 @@ pub struct Channel {
     pub name: Arc<str>,
     pub kind: ChannelKind,
     pub rate: RateLimit,
+    /// Of one try.
+    pub timeout: Duration,
     /// A notice that could not be delivered by then has failed.
     pub give_up: Duration,
 }

@@ -157,7 +157,7 @@ mod tests {
         let mut log = open(dir.path(), 16 * 1024);
         let count = 400;
         let kind =
-            |seq: u64| ReceiptType::ALL[usize::try_from(seq * seq % 31).unwrap() % ReceiptType::ALL.len()];
+            |seq: u64| ReceiptType::ALL[usize::try_from(seq * 7 % 31).unwrap() % ReceiptType::ALL.len()];
         let tenant = |seq: u64| ["a", "b", "c"][usize::try_from(seq / 5).unwrap() % 3];
         for seq in 1..=count {
             log.append(&draft(seq, kind(seq), tenant(seq))).unwrap();

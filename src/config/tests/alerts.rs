@@ -222,20 +222,6 @@ fn in_production_somebody_must_be_called() {
     assert_eq!(warns("staging", ""), Vec::<String>::new());
 }
 
-#[test]
-fn a_source_may_be_expected_to_send() {
-    let source = "[[source]]\nname = \"a\"\nscheme = \"hmac\"\n";
-    let heartbeat = |keys: &str| {
-        let config = load_text(&format!("{DEV}{source}{keys}"), &[]).map_err(|error| error.what)?;
-        Ok::<_, String>(config.sources[0].heartbeat.map(|every| every.as_secs()))
-    };
-    assert_eq!(heartbeat(""), Ok(None));
-    assert_eq!(heartbeat("heartbeat_seconds = 10\n"), Ok(Some(10)));
-    assert_eq!(heartbeat("heartbeat_seconds = 604800\n"), Ok(Some(604_800)));
-    let range = "must be a whole number from 10 to 604800, and this is 9";
-    assert!(heartbeat("heartbeat_seconds = 9\n").unwrap_err().ends_with(range));
-}
-
 /// A shipped configuration with the examples that stand in it as comments.
 fn with_examples(file: &str) -> Config {
     let is_set = |line: &str| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::alarms::{self, GovernorAlarms};
 use super::armed::Armed;
 use super::effects::Intent;
 use super::known::{Known, key};
@@ -23,7 +24,9 @@ use crate::signal::{
 };
 use crate::trace::TraceContext;
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
+/// Before governors told of themselves.
+const WITHOUT_ALARMS: u8 = 4;
 /// Beside an assurance class: the signal is known by its body.
 const BY_BODY: u8 = 0x80;
 /// Beside an assurance class: the trace that the signal belongs to stands at its end.
@@ -36,7 +39,7 @@ pub enum Damage {
     Short { field: &'static str },
     #[error("has {count} bytes too many")]
     Trailing { count: usize },
-    #[error("is version {found}, and this program reads version {VERSION}")]
+    #[error("is version {found}, and this program reads versions {WITHOUT_ALARMS} and {VERSION}")]
     Version { found: u8 },
     #[error("has no meaning for {found} in {field}")]
     Tag { field: &'static str, found: u8 },
@@ -67,6 +70,9 @@ pub fn encode(known: &Known, out: &mut Vec<u8>) {
     // At most `MEMORIES_MAX` cells of some 300 bytes.
     let len = u16::try_from(out.len() - at - 2).unwrap_or(u16::MAX);
     out[at..at + 2].copy_from_slice(&len.to_le_bytes());
+    let alarms = alarms::encode(known.alarms.as_deref());
+    put_len(out, alarms.len());
+    out.extend_from_slice(&alarms);
 }
 
 /// Appends a signal that waits as `Reader::held` reads it.
@@ -258,7 +264,7 @@ impl<'a> Reader<'a> {
     /// What a governor knows, and how many signals wait and follow.
     pub fn known(&mut self) -> Result<(Known, usize), Damage> {
         let found = self.u8("version")?;
-        if found != VERSION {
+        if found != VERSION && found != WITHOUT_ALARMS {
             return Err(Damage::Version { found });
         }
         let tenant = self.name("tenant")?;
@@ -281,6 +287,7 @@ impl<'a> Reader<'a> {
             quota,
             state,
             memory: self.memory()?,
+            alarms: if found == WITHOUT_ALARMS { None } else { self.alarms()? },
         };
         Ok((known, lacks))
     }
@@ -342,6 +349,15 @@ impl<'a> Reader<'a> {
         let memory =
             Memory::decode(self.bytes(len.into(), "memory")?).ok_or(Damage::Text { field: "memory" })?;
         Ok((memory.cells() > 0).then(|| Box::new(memory)))
+    }
+
+    fn alarms(&mut self) -> Result<Option<Box<GovernorAlarms>>, Damage> {
+        let len = self.u32("alarms")? as usize;
+        if len == 0 {
+            return Ok(None);
+        }
+        let alarms = alarms::decode(self.bytes(len, "alarms")?).ok_or(Damage::Text { field: "alarms" })?;
+        Ok(Some(Box::new(alarms)))
     }
 
     fn halted_by(&mut self) -> Result<HaltedBy, Damage> {

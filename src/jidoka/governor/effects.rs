@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::alert::Alarm;
 use crate::event::{ActionId, Seq, Subject, TimerKind, UnixMillis};
 use crate::jidoka::dead_letter::CaseChange;
 use crate::jidoka::policy::Room;
@@ -16,6 +17,8 @@ pub struct Effects {
     pub requests: Vec<ActionRequest>,
     pub timers: Vec<Arm>,
     pub cases: Vec<CaseChange>,
+    /// What the alerts of the node are told.
+    pub alarms: Vec<Alarm>,
     /// No effect, but where rules are evaluated.
     pub room: Room,
 }
@@ -28,6 +31,7 @@ impl Effects {
         self.requests.clear();
         self.timers.clear();
         self.cases.clear();
+        self.alarms.clear();
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a governor knows, as data: the machine changes it, the codec writes it down.
 
+use super::alarms::GovernorAlarms;
 use super::armed::Armed;
 use super::quota::Quota;
 use super::state::{HaltedBy, State};
@@ -26,6 +27,8 @@ pub struct Known {
     pub last_signal: UnixMillis,
     /// What the packs ask to be remembered; there is none before a signal that one counts.
     pub memory: Option<Box<Memory>>,
+    /// What it told of itself; none where nothing is wrong.
+    pub alarms: Option<Box<GovernorAlarms>>,
 }
 
 impl Known {
@@ -44,6 +47,7 @@ impl Known {
             last_seq: Seq(0),
             last_signal: UnixMillis(0),
             memory: None,
+            alarms: None,
         }
     }
 
@@ -57,7 +61,10 @@ impl Known {
 
     /// Whether it is where a new one is that need not wait for its entitlement, but for its memory.
     pub fn is_at_first(&self) -> bool {
-        matches!(self.state, State::Stable) && self.breaker == Breaker::HEALTHY && self.quota == Quota::Full
+        matches!(self.state, State::Stable)
+            && self.breaker == Breaker::HEALTHY
+            && self.quota == Quota::Full
+            && self.alarms.as_deref().is_none_or(GovernorAlarms::is_spent)
     }
 
     /// What must hold between two events, beyond what the types say.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::alarms::{GovernorAlarms, Holding};
 use super::armed::Armed;
 use super::codec;
 use super::effects::{ActionRequest, Arm, Effects, Intent};
@@ -12,6 +13,7 @@ use super::reason;
 use super::state::{Flight, Halted, HaltedBy, State};
 use super::table::{self, OnEntitlement, OnOrder, OnOutcome, OnSignal, OnTimer};
 use super::turn::{Ended, Turn, Whose, joined, said};
+use crate::alert::{Alarm, AlertLabels, CauseKind};
 use crate::case::Cause;
 use crate::event::{
     Astray, Command, Event, Kind, Outcome, Replay, Resend, Seq, Stray, Subject, Timer, TimerKind, UnixMillis,
@@ -52,6 +54,12 @@ impl Governor {
     #[must_use]
     pub fn renamed(known: Known, by: Seq, time: UnixMillis, rules: &Rules) -> Self {
         let mut known = known;
+        if let Some(alarms) = &mut known.alarms {
+            alarms.forget_told();
+            if alarms.is_empty() {
+                known.alarms = None;
+            }
+        }
         known.last_seq = by;
         known.quota.armed_by(by);
         let renamed = |flight: &mut Flight| {
@@ -303,6 +311,7 @@ impl Governor {
             Kind::Timer(timer) => self.on_timer(&timer, &mut turn),
             Kind::Command(command) => self.on_command(&command, &mut turn),
             Kind::Stray(stray) => self.on_stray(*stray, &mut turn),
+            Kind::Alarm(alarm) => self.alarms(|alarms, _| alarms.journalled(&alarm)),
             // The shard's own, which change what the next events are stepped under, or by whom, and the journal's.
             Kind::Rules(_)
             | Kind::Reconfigured(_)
@@ -311,6 +320,7 @@ impl Governor {
             | Kind::Adopt(_)
             | Kind::Shared(_) => {}
         }
+        self.look_at_causes(&mut turn);
         debug_assert!(self.known.is_consistent(), "a state that must not be: {self:?}");
     }
 
@@ -331,7 +341,8 @@ impl Governor {
             | Kind::Position(_)
             | Kind::Hold(_)
             | Kind::Adopt(_)
-            | Kind::Shared(_) => return,
+            | Kind::Shared(_)
+            | Kind::Alarm(_) => return,
         };
         let mut turn = Turn::new(event.seq, event.time, rules, effects);
         let held = Held { seq: event.seq, accepted, signal };
@@ -426,9 +437,12 @@ impl Governor {
             return self.exceed(held, turn);
         }
         let state = self.state();
-        let question = self.question(&held.signal, turn);
+        let open = self.open_rules();
+        let question = self.question(&held.signal, &open, turn);
         let policies = turn.rules().policies.of(self.tenant());
-        match policies.decide(&question, &mut self.known.memory, turn.room()) {
+        let decided = policies.decide(&question, &mut self.known.memory, turn.room());
+        self.tell_of_rules(&held, turn);
+        match decided {
             Ok(Decision::Observe(ruling)) => {
                 turn.settle(held, ReceiptType::Observed, state, state);
                 turn.by(ruling);
@@ -443,7 +457,7 @@ impl Governor {
     }
 
     /// What the rules may look at.
-    fn question<'a>(&self, signal: &'a Signal, turn: &Turn) -> Question<'a> {
+    fn question<'a>(&self, signal: &'a Signal, open: &'a [Box<str>], turn: &Turn) -> Question<'a> {
         Question {
             signal,
             now: turn.time(),
@@ -452,7 +466,7 @@ impl Governor {
             quota_remaining: self.known.quota.remaining(turn.rules()),
             testing: self.known.breaker == Breaker::HalfOpen,
             failures: self.known.breaker.failures(),
-            open: &[],
+            open,
         }
     }
 
@@ -460,14 +474,19 @@ impl Governor {
     /// not decided on, but what is counted of them counts.
     fn exceed(&mut self, held: Held, turn: &mut Turn) {
         let before = self.state();
-        let question = self.question(&held.signal, turn);
+        let open = self.open_rules();
+        let question = self.question(&held.signal, &open, turn);
         let policies = turn.rules().policies.of(self.tenant());
-        if let Err(unfit) = policies.remember(&question, &mut self.known.memory, turn.room()) {
+        let remembered = policies.remember(&question, &mut self.known.memory, turn.room());
+        self.tell_of_rules(&held, turn);
+        if let Err(unfit) = remembered {
             return turn.unfit(held, before, unfit);
         }
         self.set_quota(0, turn);
         if before == StateName::Stable {
             self.known.state = State::QuotaExhausted;
+            let message = format!("{}/{}: no action is left in its window", self.tenant(), self.sku());
+            self.tell(CauseKind::QuotaExhausted, message, AlertLabels::default(), turn);
         }
         turn.settle(held, ReceiptType::QuotaExceeded, before, self.state());
     }
@@ -633,6 +652,15 @@ impl Governor {
         draft.reason = Some(reason::BREAKER_OPENED.into());
         draft.cause_by(flight);
         turn.draft(draft);
+        let target: Option<Box<str>> = flight.map(|flight| (*flight.intent.name).into());
+        let of = target.as_deref().map_or(String::new(), |target| format!(" of `{target}`"));
+        let message = format!("{}/{}: actions{of} fail, its breaker is open", self.tenant(), self.sku());
+        self.tell(
+            CauseKind::GovernorBreaker,
+            message,
+            AlertLabels { target, ..AlertLabels::default() },
+            turn,
+        );
     }
 
     /// The action that was out when an operator halted ended.
@@ -723,8 +751,108 @@ impl Governor {
         let (flight, waiting) = self.leave_for(State::Stable);
         let by = HaltedBy::Operator { flight: flight.map(Box::new) };
         self.known.state = State::Halted(Halted { since, by });
+        let message = format!("{}/{}: {}", self.tenant(), self.sku(), said.as_deref().unwrap_or("halted"));
+        self.tell(CauseKind::Halt, message, AlertLabels::default(), turn);
         turn.moved(self.whose(), ReceiptType::JidokaHalt, before, said);
         self.drain(waiting, turn);
+    }
+
+    /// What it told of itself, to be changed; nothing is kept where nothing is left.
+    fn alarms<T>(&mut self, change: impl FnOnce(&mut GovernorAlarms, &Subject) -> T) -> T {
+        let subject = self.subject();
+        let alarms = self.known.alarms.get_or_insert_default();
+        let changed = change(alarms, &subject);
+        if alarms.is_empty() {
+            self.known.alarms = None;
+        }
+        changed
+    }
+
+    /// A cause holds that people are told of.
+    fn tell(&mut self, kind: CauseKind, message: String, labels: AlertLabels, turn: &mut Turn) {
+        let now = turn.time();
+        let holding = Holding {
+            kind,
+            name: "".into(),
+            importance: kind.importance(),
+            message: message.into(),
+            labels,
+            minutes: 0,
+        };
+        turn.alarm(self.alarms(|alarms, subject| alarms.raise(subject, holding, now)));
+    }
+
+    /// Rules whose alert is open.
+    fn open_rules(&self) -> Vec<Box<str>> {
+        let alarms = self.known.alarms.as_deref();
+        alarms.into_iter().flat_map(GovernorAlarms::open_rules).map(Into::into).collect()
+    }
+
+    /// What the rules say of alerts by this signal.
+    fn tell_of_rules(&mut self, held: &Held, turn: &mut Turn) {
+        let room = turn.room();
+        if room.alert.is_none() && room.resolved.is_empty() {
+            return;
+        }
+        let (firing, resolved) = (room.alert.take(), std::mem::take(&mut room.resolved));
+        for policy in resolved {
+            let rule = format!("{}/{}", policy.pack, policy.rule);
+            turn.alarm(self.alarms(|alarms, subject| alarms.end(subject, CauseKind::Rule, &rule)));
+        }
+        let Some(firing) = firing else { return };
+        let (now, rule) = (turn.time(), format!("{}/{}", firing.policy.pack, firing.policy.rule));
+        if self.known.alarms.as_deref().is_some_and(|alarms| alarms.was_told_lately(&rule, now)) {
+            return;
+        }
+        let signal = &held.signal;
+        let hash = faster_hex::hex_string(&signal.hash());
+        let assurance = signal.provenance.assurance.as_str();
+        let labels = AlertLabels {
+            signal: Some((held.accepted.0, signal.id().into(), hash.into())),
+            source: Some(signal.provenance.source.clone()),
+            assurance: Some(assurance.into()),
+            owner: firing.owner.as_deref().map(Into::into),
+            target: None,
+            resolves: firing.resolves,
+        };
+        let holding = Holding {
+            kind: CauseKind::Rule,
+            name: rule.into(),
+            importance: firing.importance,
+            message: firing.message,
+            labels,
+            minutes: firing.minutes,
+        };
+        turn.alarm(self.alarms(|alarms, subject| alarms.raise(subject, holding, now)));
+    }
+
+    /// What was told and holds no more.
+    fn look_at_causes(&mut self, turn: &mut Turn) {
+        let Some(alarms) = &self.known.alarms else { return };
+        let halted = match &self.known.state {
+            State::Halted(halted) => matches!(halted.by, HaltedBy::Operator { .. }),
+            State::Boot(_)
+            | State::Stable
+            | State::ActionPending(_)
+            | State::QuotaExhausted
+            | State::Degraded => false,
+        };
+        let holds = [
+            (CauseKind::GovernorBreaker, !matches!(self.known.breaker, Breaker::Closed { .. })),
+            (CauseKind::Halt, halted),
+            (CauseKind::QuotaExhausted, matches!(self.known.state, State::QuotaExhausted)),
+        ];
+        for (kind, _) in
+            holds.into_iter().filter(|(kind, holds)| !holds && alarms.has(*kind)).collect::<Vec<_>>()
+        {
+            turn.alarm(self.alarms(|alarms, subject| alarms.end(subject, kind, "")));
+        }
+    }
+
+    /// What the journal does not know yet of what it told.
+    #[must_use]
+    pub fn untold_alarms(&self) -> Vec<Alarm> {
+        self.known.alarms.as_deref().map(|alarms| alarms.untold(&self.subject())).unwrap_or_default()
     }
 
     fn resume(&mut self) {

@@ -5,6 +5,7 @@
 //! Every accepted signal gets exactly one final receipt, named by the signal's own number and ordinal 0, whether it
 //! is decided at once or after it waited. What outcomes, timers and operators cause is named by their own number.
 
+mod alarms;
 mod armed;
 mod bare;
 mod codec;

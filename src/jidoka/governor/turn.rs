@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::effects::{ActionRequest, Arm, Effects};
 use super::mailbox::Held;
 use super::state::Flight;
+use crate::alert::Alarm;
 use crate::case::{CaseId, Cause, Undone};
 use crate::event::{ActionId, Resend, Seq, Tries, UnixMillis};
 use crate::jidoka::dead_letter::{CaseChange, Closing, Why};
@@ -55,6 +56,11 @@ impl<'a> Turn<'a> {
 
     pub fn arm(&mut self, arm: Arm) {
         self.effects.timers.push(arm);
+    }
+
+    /// The alerts of the node are told, where there is something to tell.
+    pub fn alarm(&mut self, alarm: Option<Alarm>) {
+        self.effects.alarms.extend(alarm);
     }
 
     pub fn order(&mut self, request: ActionRequest) {

@@ -35,6 +35,8 @@ pub struct Firing {
     pub owner: Option<Words>,
     /// As [`RuleAlert::minutes`].
     pub minutes: u32,
+    /// Its rule says when it is over.
+    pub resolves: bool,
     /// Why the message is the rule's reason, where one was written.
     pub unmade: Option<Unmade>,
 }
@@ -75,6 +77,7 @@ impl RuleAlert {
             message,
             owner: self.owner.as_ref().and_then(|owner| text(owner).ok()).map(Words::from),
             minutes: self.minutes,
+            resolves: self.resolve.is_some(),
             unmade,
         }
     }

@@ -127,12 +127,7 @@ fn value<'a>(given: Given, question: &Question<'a>) -> Value<'a> {
         Given::Failures => Value::Double(question.failures.into()),
         Given::SourceName => text(&signal.provenance.source),
         Given::SourceKey => text(&signal.provenance.key),
-        Given::Assurance => text(match signal.provenance.assurance {
-            Assurance::A => "A",
-            Assurance::B => "B",
-            Assurance::C => "C",
-            Assurance::D => "D",
-        }),
+        Given::Assurance => text(signal.provenance.assurance.as_str()),
     }
 }
 

@@ -18,7 +18,6 @@ mod shown;
 mod tests;
 pub mod trial;
 
-pub use alert::Firing;
 pub use facts::Question;
 pub use memory::Memory;
 pub use pack::Pack;

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 
+use crate::alert::AlertRow;
 use crate::event::Seq;
 use crate::jidoka::dead_letter::CaseChange;
 use crate::jidoka::governor::{Governor, encode_held};
@@ -37,6 +38,7 @@ pub struct Changes {
     forgotten: Vec<Box<str>>,
     held: Option<Vec<u16>>,
     log_size: u64,
+    alerts: Vec<AlertRow>,
 }
 
 impl Changes {
@@ -111,6 +113,16 @@ impl Changes {
     /// Takes down the rules that hold from `seq` on.
     pub fn rules_from(&mut self, seq: Seq, text: &str) {
         self.rules.push((seq, text.into()));
+    }
+
+    /// Takes down what changed of the alerts.
+    pub fn alerts(&mut self, rows: Vec<AlertRow>) {
+        self.alerts.extend(rows);
+    }
+
+    /// Rows of alerts by their keys, in the order in which they were taken down; those that are gone have none.
+    pub fn alert_rows(&self) -> &[AlertRow] {
+        &self.alerts
     }
 
     pub fn case(&mut self, change: CaseChange) {

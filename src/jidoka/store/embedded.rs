@@ -32,6 +32,7 @@ pub struct Embedded {
     cases: Cases,
     /// Texts by the number of the event from which they hold: those of the watermark, and later ones.
     rules: Keyspace,
+    alerts: Keyspace,
     meta: Keyspace,
     watermark: Seq,
 }
@@ -56,6 +57,7 @@ impl Embedded {
             followups: keyspace("followups")?,
             cases: Cases::open(dir, &database, options)?,
             rules: keyspace("rules")?,
+            alerts: keyspace("alerts")?,
             meta: keyspace("meta")?,
             database,
             watermark: Seq(0),
@@ -86,6 +88,15 @@ impl Embedded {
             Ok((Seq(u64::from_be_bytes(key)), text.into()))
         };
         self.rules.iter().map(row).collect()
+    }
+
+    fn alert_rows(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let damaged = || StoreError::Meta { path: self.path.clone(), what: "key of an alert" };
+        let row = |row: fjall::Guard| {
+            let (key, value) = row.into_inner().map_err(|error| wrapped(&self.path, "read", error))?;
+            Ok((String::from_utf8(key.to_vec()).map_err(|_| damaged())?, value.to_vec()))
+        };
+        self.alerts.iter().map(row).collect()
     }
 
     /// A number beside the governors; 0 in a new store.
@@ -119,6 +130,7 @@ impl StateStore for Embedded {
             log_size: self.number(LOG_SIZE, "size of the transparency log")?,
             rules: rules.pop().map(|(_, text)| text),
             held: held.unwrap_or_default(),
+            alerts: self.alert_rows()?,
         })
     }
 
@@ -162,6 +174,12 @@ impl StateStore for Embedded {
         if let Some(held) = changes.held() {
             let held: Vec<u8> = held.iter().flat_map(|partition| partition.to_le_bytes()).collect();
             batch.insert(&self.meta, HELD, held);
+        }
+        for (key, row) in changes.alert_rows() {
+            match row {
+                Some(row) => batch.insert(&self.alerts, key.as_bytes(), row.as_slice()),
+                None => batch.remove(&self.alerts, key.as_bytes()),
+            }
         }
         batch.insert(&self.meta, LOG_SIZE, changes.log_size().to_be_bytes());
         batch.insert(&self.meta, WATERMARK, watermark.0.to_be_bytes());

@@ -30,4 +30,6 @@ pub struct Loaded {
     pub rules: Option<Box<str>>,
     /// Partitions that the node held at the watermark.
     pub held: Vec<u16>,
+    /// Rows of the alerts, by their keys.
+    pub alerts: Vec<(String, Vec<u8>)>,
 }

@@ -14,12 +14,15 @@ use strum::FromRepr;
 #[cfg(test)]
 use strum::VariantArray;
 
+use crate::alert::Alarm;
 use crate::codec::Reader;
 use crate::event::{
     ActionId, Astray, Command, EdgeName, Failure, JournalId, Kind, Outcome, Position, Reconfigured, Replay,
     Resend, RulesText, Seq, Stray, Subject, Timer, TimerKind, Tries, Verb, VerbName, Words,
 };
-use crate::limits::{ADOPTED_BYTES_MAX, BODY_BYTES_MAX, FACTS_BYTES_MAX, PARTITIONS_MAX, RULES_BYTES_MAX};
+use crate::limits::{
+    ADOPTED_BYTES_MAX, ALARM_BYTES_MAX, BODY_BYTES_MAX, FACTS_BYTES_MAX, PARTITIONS_MAX, RULES_BYTES_MAX,
+};
 use crate::sharing::{Adopt, Hold, Shared, partition_number};
 use crate::signal::{Assurance, Identified, Illegal, Provenance, Rule, Severity, Signal, Text, Unchecked};
 use crate::trace::TraceContext;
@@ -48,6 +51,7 @@ pub enum RecordKind {
     /// A replay that sends an action again.
     Resend = 13,
     Reconfigured = 14,
+    Alarm = 15,
 }
 
 // Flags of an outcome.
@@ -105,6 +109,10 @@ impl Encoder {
                 long(out, &change.actor);
                 long(out, &change.reason);
                 bytes(out, change.changes().as_bytes());
+            }
+            Kind::Alarm(alarm) => {
+                out.push(RecordKind::Alarm as u8);
+                bytes(out, &alarm.to_json());
             }
             Kind::Stray(stray) => {
                 out.extend_from_slice(&[RecordKind::Stray as u8, stray.why as u8]);
@@ -322,6 +330,7 @@ impl<'a> Record<'a> {
                 RecordKind::Resend => Kind::Replay(Box::new(self.replay(true)?)),
                 RecordKind::Rules => Kind::Rules(Arc::new(self.rules()?)),
                 RecordKind::Reconfigured => Kind::Reconfigured(Arc::new(self.reconfigured()?)),
+                RecordKind::Alarm => Kind::Alarm(Arc::new(self.alarm()?)),
                 RecordKind::Stray => Kind::Stray(Box::new(self.stray()?)),
                 RecordKind::Position => Kind::Position(self.position()?),
                 RecordKind::Hold => Kind::Hold(self.hold()?),
@@ -446,6 +455,11 @@ impl<'a> Record<'a> {
     fn reconfigured(&mut self) -> Result<Reconfigured, Unreadable> {
         let (actor, reason) = (self.words("actor")?, self.words("reason")?);
         Ok(Reconfigured::new(self.facts("changes")?, actor, reason)?)
+    }
+
+    fn alarm(&mut self) -> Result<Alarm, Unreadable> {
+        let stored = self.shared_bytes("alarm", ALARM_BYTES_MAX)?;
+        Alarm::from_json(&stored).map_err(|_| Unreadable::Unknown)
     }
 
     /// What a receipt keeps as it is.

@@ -153,7 +153,8 @@ impl Decided {
                 return Ok(());
             }
             Kind::Shared(shared) => return self.share(evidence, shared),
-            Kind::Outcome(_) | Kind::Timer(_) | Kind::Adopt(_) => {}
+            // The governor that it names steps it; what the alerts make of it is not looked at here.
+            Kind::Outcome(_) | Kind::Timer(_) | Kind::Adopt(_) | Kind::Alarm(_) => {}
         }
         let (tenant, sku) = event.subject().unwrap_or_default();
         let holds = self.tenure.holds(tenant);

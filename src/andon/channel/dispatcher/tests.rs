@@ -7,6 +7,7 @@ use super::super::tests::notice;
 use super::*;
 use crate::alert::{Importance, NoticeKind};
 
+const TIMEOUT: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +64,7 @@ impl Deliver for Scripted {
 
 fn channel(name: &str, deliver: &Rc<Scripted>, rate: RateLimit) -> EquippedChannel {
     let deliver = Rc::clone(deliver) as Rc<dyn Deliver>;
-    EquippedChannel { name: name.into(), deliver, rate, waiting_max: 9, give_up: DAY }
+    EquippedChannel { name: name.into(), deliver, rate, waiting_max: 9, timeout: TIMEOUT, give_up: DAY }
 }
 
 fn equipped(channels: &[(&str, &Rc<Scripted>)]) -> Dispatcher {
@@ -88,7 +89,7 @@ fn run<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn told(alarm: Alarm) -> (NoticeId, Option<String>, Option<String>, u32) {
-    let Alarm::Notified { notice, failed, reference, tries } = alarm else { panic!("{alarm:?}") };
+    let Alarm::Notified { notice, failed, reference, tries, .. } = alarm else { panic!("{alarm:?}") };
     (notice, failed.map(|text| text.to_string()), reference.map(|text| text.to_string()), tries)
 }
 

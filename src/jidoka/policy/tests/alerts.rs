@@ -1,5 +1,6 @@
 //! Rules that alert: what a pack may say of it, what is raised with a decision, and when it is over.
 
+use super::super::alert::Firing;
 use super::*;
 use crate::alert::Importance;
 use crate::limits::REASON_BYTES_MAX;

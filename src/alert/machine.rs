@@ -1,0 +1,1031 @@
+//! The machine: one alarm in, receipts and notifications out. Pure.
+//!
+//! An alert is `open` until it stood in a notification, then `notified`, `acknowledged` where somebody said so, and `resolved` when its
+//! cause is over. Alerts that have a route, an importance and what `alerts.group_by` names in common are one group, and are told
+//! together: `group_wait_seconds` after the first, then at most every `group_interval_seconds`. A silence holds back that something is
+//! told to fire. It never holds back the end of what was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder, wrong};
+use super::cause::{AlertCause, AlertId, CauseKind, Importance};
+use super::notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
+use super::routes::{AlertFilter, Routes};
+use super::state::{Alert, AlertSaid, Group, Pending, Recipient, StoredSilence};
+use crate::ids::{Seq, Subject, UnixMillis, Words};
+use crate::limits::{
+    ALERT_MEMBERS_MAX, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX, NOTICE_ALERTS_MAX,
+    NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
+};
+use crate::receipt::{About, Draft, Earlier, Gist, ReceiptId, ReceiptType, StateName};
+use crate::view::{AlertView, ChannelToldView, SilenceView};
+
+/// What a step asks for.
+#[derive(Debug, Default)]
+pub struct AlertEffects {
+    pub drafts: Vec<Draft>,
+    pub notices: Vec<Notice>,
+}
+
+/// A row for the store: its key, and what it holds; `None` removes it.
+pub type AlertRow = (String, Option<Vec<u8>>);
+
+/// All alerts of a node.
+#[derive(Debug)]
+pub struct Alerts {
+    origin: Box<str>,
+    node: Arc<str>,
+    last: Seq,
+    alerts: BTreeMap<AlertId, Alert>,
+    /// Alerts that ended, by when.
+    ended: BTreeSet<(UnixMillis, AlertId)>,
+    groups: BTreeMap<AlertId, Group>,
+    /// The alerts of each group that are open, and those that ended since it was told last.
+    members: BTreeMap<AlertId, BTreeSet<AlertId>>,
+    silences: BTreeMap<u64, Silence>,
+    /// What is to be done when.
+    due: BTreeSet<(UnixMillis, Due)>,
+    /// Targets whose breaker is open.
+    targets: BTreeSet<Box<str>>,
+    changed: BTreeSet<Key>,
+    /// Alerts that were not opened, since there are as many as may be.
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Silence {
+    stored: StoredSilence,
+    filter: AlertFilter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Flush(AlertId),
+    Repeat(AlertId),
+    Escalate(AlertId),
+    End(AlertId),
+    SilenceEnds(u64),
+    /// The oldest of those that ended is not shown any more.
+    Forget(AlertId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Alert(AlertId),
+    Group(AlertId),
+    Silence(u64),
+}
+
+/// One alarm's passage.
+struct Step<'a> {
+    seq: Seq,
+    time: UnixMillis,
+    ordinal: u8,
+    routes: &'a Routes,
+    effects: &'a mut AlertEffects,
+}
+
+/// A channel of which nothing is known for so long after it failed is not said to fail any more.
+const FAILING_MINUTES: u32 = 60;
+
+fn after(time: UnixMillis, seconds: u64) -> UnixMillis {
+    UnixMillis(time.0.saturating_add(seconds.saturating_mul(1000)))
+}
+
+impl Alerts {
+    /// None. `origin` is that of the log without the node's name, `node` that name.
+    #[must_use]
+    pub fn new(origin: &str, node: &str) -> Self {
+        Self {
+            origin: origin.into(),
+            node: node.into(),
+            last: Seq(0),
+            alerts: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            members: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            due: BTreeSet::new(),
+            targets: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            refused: 0,
+        }
+    }
+
+    /// Takes a row that [`Alerts::drain_changed`] gave. All rows come before the first step.
+    ///
+    /// # Errors
+    /// [`NotAnAlarm`], where another version wrote it.
+    pub fn restore(&mut self, key: &str, row: &[u8]) -> Result<(), NotAnAlarm> {
+        let (of, name) = key.split_once('/').unwrap_or((key, ""));
+        match of {
+            "alert" => {
+                let id: AlertId = name.parse().map_err(wrong)?;
+                let alert = Alert::from_row(row)?;
+                self.keep(id, alert);
+            }
+            "group" => {
+                let id: AlertId = name.parse().map_err(wrong)?;
+                let group: Group = serde_json::from_slice(row).map_err(wrong)?;
+                for (due, what) in [
+                    (group.flush_at, Due::Flush(id)),
+                    (group.repeat_at, Due::Repeat(id)),
+                    (group.escalate_at, Due::Escalate(id)),
+                ] {
+                    self.due.extend(due.map(|due| (UnixMillis(due), what)));
+                }
+                self.groups.insert(id, group);
+            }
+            "silence" => {
+                let seq: u64 = name.parse().map_err(wrong)?;
+                let stored: StoredSilence = serde_json::from_slice(row).map_err(wrong)?;
+                let filter = AlertFilter::compile(&stored.when).map_err(|error| wrong(error.to_string()))?;
+                self.due.insert((UnixMillis(stored.until), Due::SilenceEnds(seq)));
+                self.silences.insert(seq, Silence { stored, filter });
+            }
+            "last" => self.last = Seq(serde_json::from_slice(row).map_err(wrong)?),
+            _ => return Err(wrong(format!("there is no row {key:?}"))),
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, id: AlertId, alert: Alert) {
+        if let Some(ended) = alert.ended {
+            self.ended.insert((ended, id));
+            self.due.insert((after(ended, ALERTS_ENDED_FOR.as_secs()), Due::Forget(id)));
+        } else {
+            self.due.extend(alert.ends_at.map(|at| (at, Due::End(id))));
+            if alert.cause.kind == CauseKind::TargetBreaker {
+                self.targets.insert(alert.cause.name.clone());
+            }
+        }
+        self.members.entry(alert.group).or_default().insert(id);
+        self.alerts.insert(id, alert);
+    }
+
+    /// The last event that was stepped.
+    #[cfg(test)]
+    #[must_use]
+    pub fn last(&self) -> Seq {
+        self.last
+    }
+
+    /// When a [`Alarm::Tick`] has something to do.
+    #[must_use]
+    pub fn due(&self) -> Option<UnixMillis> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Alerts that were not opened, since there are [`ALERTS_MAX`].
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Rows that changed since the last time.
+    pub fn drain_changed(&mut self) -> Vec<AlertRow> {
+        let changed = std::mem::take(&mut self.changed);
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let last = ("last".to_owned(), serde_json::to_vec(&self.last.0).ok());
+        let row = |key: Key| match key {
+            Key::Alert(id) => (format!("alert/{id}"), self.alerts.get(&id).map(Alert::to_row)),
+            Key::Group(id) => {
+                (format!("group/{id}"), self.groups.get(&id).and_then(|group| serde_json::to_vec(group).ok()))
+            }
+            Key::Silence(seq) => {
+                let stored = self.silences.get(&seq).map(|silence| &silence.stored);
+                (format!("silence/{seq}"), stored.and_then(|stored| serde_json::to_vec(stored).ok()))
+            }
+        };
+        changed.into_iter().map(row).chain([last]).collect()
+    }
+
+    /// Notifications that have no outcome yet, in the order of each channel. After a start they are asked for again.
+    #[must_use]
+    pub fn pending(&self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for (id, group) in &self.groups {
+            for (channel, recipient) in &group.channels {
+                for pending in &recipient.pending {
+                    let mut notice = self.notice(*id, group, channel, pending, UnixMillis(pending.since));
+                    notice.maybe_twice = true;
+                    if crate::fault::planted("page-twice") {
+                        notice.id.step += 1000;
+                    }
+                    notices.push(notice);
+                }
+            }
+        }
+        notices
+    }
+
+    /// Applies one alarm. One at or before the last one changes nothing.
+    pub fn step(
+        &mut self,
+        (seq, time): (Seq, UnixMillis),
+        alarm: &Alarm,
+        routes: &Routes,
+        effects: &mut AlertEffects,
+    ) {
+        if seq <= self.last {
+            return;
+        }
+        self.last = seq;
+        let mut step = Step { seq, time, ordinal: 0, routes, effects };
+        match alarm {
+            Alarm::Raise(raise) => self.raise(raise, &mut step),
+            Alarm::End(cause) => {
+                let id = AlertId::of(&self.origin, &self.node, cause);
+                self.end(id, "the cause is over", &mut step);
+            }
+            Alarm::Tick => {}
+            Alarm::Acknowledge { alert, by, reason } => self.acknowledge(*alert, by, reason, &mut step),
+            Alarm::Resolve { alert, by, reason } => {
+                self.end(*alert, &format!("resolved by {by}: {reason}"), &mut step);
+            }
+            Alarm::Silence(order) => self.silence(order, &mut step),
+            Alarm::EndSilence { silence, by, reason } => {
+                self.end_silence(silence.0, &format!("silence ended by {by}: {reason}"), &mut step);
+            }
+            Alarm::Notified { notice, failed, reference, tries, replaced, maybe } => {
+                let result = failed.as_ref().map_or(Ok(reference.as_ref()), Err);
+                self.notified(notice, (result, *replaced, *maybe), *tries, &mut step);
+            }
+        }
+        self.pass_time(&mut step);
+    }
+
+    fn raise(&mut self, raise: &Raise, step: &mut Step<'_>) {
+        let Some(importance) = step.routes.importance(raise.cause.kind, raise.importance) else { return };
+        let id = AlertId::of(&self.origin, &self.node, &raise.cause);
+        let ends_at = (raise.minutes > 0).then(|| after(step.time, u64::from(raise.minutes) * 60));
+        if let Some(alert) = self.alerts.get_mut(&id).filter(|alert| alert.is_open()) {
+            if let Some(before) = std::mem::replace(&mut alert.ends_at, ends_at) {
+                self.due.remove(&(before, Due::End(id)));
+            }
+            self.due.extend(ends_at.map(|at| (at, Due::End(id))));
+            // A sentence with the newest values, for whoever looks; it alone is no reason to call again.
+            alert.message = (&*raise.message).into();
+            if let Some(member) = &raise.member {
+                add_member(alert, member);
+            }
+            self.changed.insert(Key::Alert(id));
+            return;
+        }
+        if self.alerts.len() - self.ended.len() >= ALERTS_MAX {
+            self.refused += 1;
+            return;
+        }
+        self.forget(id);
+        let receipt = ReceiptId { seq: step.seq, ordinal: step.ordinal };
+        let mut alert = Alert {
+            cause: raise.cause.clone(),
+            importance,
+            message: (&*raise.message).into(),
+            labels: raise.labels.clone(),
+            since: step.time,
+            receipt: receipt.to_string().into(),
+            group: id,
+            members: BTreeSet::new(),
+            members_in_all: 0,
+            ends_at,
+            notified: false,
+            acknowledged: None,
+            silences: BTreeSet::new(),
+            ended: None,
+        };
+        if let Some(member) = &raise.member {
+            add_member(&mut alert, member);
+        }
+        let listed = alert.listed(id);
+        let fits = self.silences.iter().filter(|(_, silence)| silence.filter.holds(&listed));
+        alert.silences = fits.map(|(seq, _)| *seq).collect();
+        let route = step.routes.find(&listed);
+        let parts = step.routes.group(&route, &listed);
+        let group = AlertId::hash(
+            &[&*self.origin, "group"]
+                .into_iter()
+                .chain(parts.iter().map(|part| &**part))
+                .collect::<Vec<&str>>(),
+        );
+        alert.group = group;
+        step.alert(ReceiptType::AlertOpened, (id, &alert), &alert.message);
+        self.join_target(&mut alert);
+        self.keep(id, alert);
+        self.changed.insert(Key::Alert(id));
+        let begun = Group {
+            since: step.time.0,
+            route,
+            step: 0,
+            flush_at: None,
+            flushed: None,
+            repeat_at: None,
+            escalate_at: None,
+            escalated: false,
+            held_back: false,
+            channels: BTreeMap::new(),
+        };
+        self.groups.entry(group).or_insert(begun);
+        self.call_for_flush(group, step.time);
+    }
+
+    /// A governor whose target's breaker is open is a member of that target's alert, and not told of by itself.
+    fn join_target(&mut self, alert: &mut Alert) {
+        if alert.cause.kind == CauseKind::TargetBreaker {
+            let target = alert.cause.name.clone();
+            for behind in self.alerts.values().filter(|behind| is_behind(behind, &target)) {
+                if let Some(member) = &behind.cause.subject {
+                    add_member(alert, member);
+                }
+            }
+        } else if alert.cause.kind == CauseKind::GovernorBreaker
+            && let Some((target, member)) = alert.labels.target.as_deref().zip(alert.cause.subject.as_ref())
+            && self.targets.contains(target)
+        {
+            let cause = AlertCause { kind: CauseKind::TargetBreaker, subject: None, name: target.into() };
+            let of = AlertId::of(&self.origin, &self.node, &cause);
+            if let Some(open) = self.alerts.get_mut(&of) {
+                add_member(open, member);
+                self.changed.insert(Key::Alert(of));
+            }
+        }
+    }
+
+    /// The end of an alert, if it is open.
+    fn end(&mut self, id: AlertId, reason: &str, step: &mut Step<'_>) {
+        let Some(alert) = self.alerts.get_mut(&id).filter(|alert| alert.is_open()) else { return };
+        if let Some(at) = alert.ends_at.take() {
+            self.due.remove(&(at, Due::End(id)));
+        }
+        alert.ended = Some(step.time);
+        step.alert(ReceiptType::AlertResolved, (id, alert), reason);
+        let group = alert.group;
+        let target = (alert.cause.kind == CauseKind::TargetBreaker).then(|| alert.cause.name.clone());
+        self.ended.insert((step.time, id));
+        self.due.insert((after(step.time, ALERTS_ENDED_FOR.as_secs()), Due::Forget(id)));
+        self.changed.insert(Key::Alert(id));
+        self.call_for_flush(group, step.time);
+        if let Some(target) = target {
+            self.targets.remove(&target);
+            // Those that were told of with it, and do not end with it, are told of by themselves.
+            let behind = self.alerts.values().filter(|behind| is_behind(behind, &target));
+            let groups: BTreeSet<AlertId> = behind.map(|behind| behind.group).collect();
+            for group in groups {
+                self.call_for_flush(group, step.time);
+            }
+        }
+        while self.ended.len() > ALERTS_ENDED_MAX
+            && let Some((_, oldest)) = self.ended.first().copied()
+        {
+            self.forget(oldest);
+        }
+    }
+
+    /// An alert that ended is not shown any more.
+    fn forget(&mut self, id: AlertId) {
+        let Some(ended) = self.alerts.get(&id).and_then(|alert| alert.ended) else { return };
+        let Some(alert) = self.alerts.remove(&id) else { return };
+        self.ended.remove(&(ended, id));
+        self.due.remove(&(after(ended, ALERTS_ENDED_FOR.as_secs()), Due::Forget(id)));
+        if let Some(members) = self.members.get_mut(&alert.group) {
+            members.remove(&id);
+            if members.is_empty() {
+                self.members.remove(&alert.group);
+            }
+        }
+        self.changed.insert(Key::Alert(id));
+    }
+
+    fn acknowledge(&mut self, id: AlertId, by: &Words, reason: &Words, step: &mut Step<'_>) {
+        let Some(alert) = self.alerts.get_mut(&id).filter(|alert| alert.is_open()) else { return };
+        let said = AlertSaid { by: (&**by).into(), reason: (&**reason).into(), time: step.time.0 };
+        alert.acknowledged = Some(said);
+        step.alert(ReceiptType::AlertAcknowledged, (id, alert), &format!("acknowledged by {by}: {reason}"));
+        self.changed.insert(Key::Alert(id));
+        let group_id = alert.group;
+        if self.firing(group_id).any(|(_, alert)| alert.acknowledged.is_none()) {
+            return;
+        }
+        // Nobody else is called, and those who were hear of it.
+        self.set_due(group_id, |group| {
+            (group.repeat_at, group.escalate_at) = (None, None);
+        });
+        let Some(group) = self.groups.get(&group_id) else { return };
+        let told = group.channels.iter().filter(|(_, recipient)| recipient.is_owed());
+        let told: Vec<Box<str>> = told.map(|(channel, _)| channel.clone()).collect();
+        self.send(group_id, &told, (NoticeKind::Acknowledged, NoticeReason::Acknowledged), step);
+    }
+
+    fn silence(&mut self, order: &SilenceOrder, step: &mut Step<'_>) {
+        if self.silences.len() >= SILENCES_MAX || order.until <= step.time {
+            return;
+        }
+        // What is journalled was compiled before.
+        let Ok(filter) = AlertFilter::compile(&order.when) else { return };
+        let seq = step.seq.0;
+        let mut held_back = 0;
+        for (id, alert) in self.alerts.iter_mut().filter(|(_, alert)| alert.is_open()) {
+            if filter.holds(&alert.listed(*id)) {
+                alert.silences.insert(seq);
+                self.changed.insert(Key::Alert(*id));
+                held_back += 1;
+            }
+        }
+        let stored = StoredSilence {
+            when: (&*order.when).into(),
+            since: step.time.0,
+            until: order.until.0,
+            by: (&*order.by).into(),
+            reason: (&*order.reason).into(),
+            held_back,
+        };
+        let facts = serde_json::json!({
+            "alerts": held_back, "silence": seq, "until": order.until.0, "when": cut(&order.when, 512),
+        });
+        step.node(ReceiptType::AlertSilenced, &format!("silenced by {}: {}", order.by, order.reason), &facts);
+        self.due.insert((order.until, Due::SilenceEnds(seq)));
+        self.changed.insert(Key::Silence(seq));
+        self.silences.insert(seq, Silence { stored, filter });
+    }
+
+    fn end_silence(&mut self, seq: u64, reason: &str, step: &mut Step<'_>) {
+        let Some(Silence { stored, .. }) = self.silences.remove(&seq) else { return };
+        self.due.remove(&(UnixMillis(stored.until), Due::SilenceEnds(seq)));
+        self.changed.insert(Key::Silence(seq));
+        let facts = serde_json::json!({"alerts": stored.held_back, "silence": seq});
+        step.node(ReceiptType::AlertSilenced, reason, &facts);
+        let mut groups = BTreeSet::new();
+        for (id, alert) in &mut self.alerts {
+            if alert.silences.remove(&seq) {
+                self.changed.insert(Key::Alert(*id));
+                groups.insert(alert.group);
+            }
+        }
+        for group in groups {
+            self.set_due(group, |group| group.held_back = false);
+            self.call_for_flush(group, step.time);
+        }
+    }
+
+    /// The open alerts of a group.
+    fn firing(&self, group: AlertId) -> impl Iterator<Item = (AlertId, &Alert)> {
+        let members = self.members.get(&group).into_iter().flatten();
+        members.filter_map(|id| Some((*id, self.alerts.get(id)?))).filter(|(_, alert)| alert.is_open())
+    }
+
+    /// Whether it would be told that this alert fires.
+    fn is_told(&self, alert: &Alert) -> bool {
+        let behind = alert.cause.kind == CauseKind::GovernorBreaker
+            && alert.labels.target.as_deref().is_some_and(|target| self.targets.contains(target));
+        alert.silences.is_empty() && !behind
+    }
+
+    /// Changes a group, and keeps its times among those that are due.
+    fn set_due(&mut self, id: AlertId, change: impl FnOnce(&mut Group)) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let times = |group: &Group| {
+            [
+                (group.flush_at, Due::Flush(id)),
+                (group.repeat_at, Due::Repeat(id)),
+                (group.escalate_at, Due::Escalate(id)),
+            ]
+        };
+        for (at, due) in times(group) {
+            if let Some(at) = at {
+                self.due.remove(&(UnixMillis(at), due));
+            }
+        }
+        change(group);
+        for (at, due) in times(group) {
+            self.due.extend(at.map(|at| (UnixMillis(at), due)));
+        }
+        self.changed.insert(Key::Group(id));
+    }
+
+    /// Something of the group is to be told, in its time.
+    fn call_for_flush(&mut self, id: AlertId, now: UnixMillis) {
+        self.set_due(id, |group| {
+            let seconds = |seconds: u32| u64::from(seconds) * 1000;
+            let at = match group.flushed {
+                Some(flushed) => now.0.max(flushed.saturating_add(seconds(group.route.interval))),
+                None => now.0.saturating_add(seconds(group.route.wait)),
+            };
+            group.flush_at = Some(group.flush_at.map_or(at, |known| known.min(at)));
+        });
+    }
+
+    /// Does what is due, a bounded part of it: the rest is due at once.
+    fn pass_time(&mut self, step: &mut Step<'_>) {
+        for _ in 0..TICK_GROUPS_MAX {
+            let Some((_, due)) = self.due.first().copied().filter(|(at, _)| *at <= step.time) else { return };
+            match due {
+                Due::Flush(group) => {
+                    self.set_due(group, |group| group.flush_at = None);
+                    self.flush(group, step);
+                }
+                Due::Repeat(group) => {
+                    self.set_due(group, |group| group.repeat_at = None);
+                    self.tell_firing(group, NoticeReason::Repeat, step);
+                }
+                Due::Escalate(group) => {
+                    self.set_due(group, |group| group.escalate_at = None);
+                    self.escalate(group, step);
+                }
+                Due::End(alert) => self.end(alert, "it was not raised again in time", step),
+                Due::SilenceEnds(silence) => self.end_silence(silence, "the silence is over", step),
+                Due::Forget(alert) => self.forget(alert),
+            }
+            // Whatever it was, it is done.
+            if let Some(first) = self.due.first().copied()
+                && first.1 == due
+                && first.0 <= step.time
+            {
+                self.due.remove(&first);
+            }
+        }
+    }
+
+    fn flush(&mut self, id: AlertId, step: &mut Step<'_>) {
+        let Some(group) = self.groups.get(&id) else { return };
+        if self.firing(id).next().is_none() {
+            let told = group.channels.iter().filter(|(_, recipient)| recipient.is_owed());
+            let mut told: Vec<Box<str>> = told.map(|(channel, _)| channel.clone()).collect();
+            if crate::fault::planted("end-before-trigger") {
+                told.clone_from(&group.route.channels);
+            }
+            if crate::fault::planted("silence-swallows-end") && !self.silences.is_empty() {
+                told.clear();
+            }
+            self.send(id, &told, (NoticeKind::Resolved, NoticeReason::Resolved), step);
+            self.set_due(id, |group| {
+                (group.repeat_at, group.escalate_at) = (None, None);
+            });
+            return self.leave_if_over(id);
+        }
+        let is_new = self.firing(id).any(|(_, alert)| !alert.notified && self.is_told(alert));
+        let members = self.members.get(&id).into_iter().flatten();
+        let ended = members.filter_map(|id| self.alerts.get(id));
+        let flushed = group.flushed.unwrap_or(0);
+        let has_ended = ended
+            .filter(|alert| alert.notified)
+            .filter_map(|alert| alert.ended)
+            .any(|ended| ended.0 > flushed);
+        let reason = match (group.flushed, is_new, has_ended) {
+            (None, true, _) => NoticeReason::First,
+            (Some(_), true, _) | (Some(_), false, true) => NoticeReason::Changed,
+            (None, false, _) | (Some(_), false, false) => return self.hold_back(id, step),
+        };
+        self.tell_firing(id, reason, step);
+    }
+
+    /// All of a group is silenced: a receipt says so, once.
+    fn hold_back(&mut self, id: AlertId, step: &mut Step<'_>) {
+        let silenced = self.firing(id).filter(|(_, alert)| !alert.silences.is_empty()).count();
+        let Some(group) = self.groups.get(&id).filter(|group| !group.held_back && silenced > 0) else {
+            return;
+        };
+        let facts =
+            serde_json::json!({"alerts": silenced, "group": id.to_string(), "route": group.route.name});
+        step.node(ReceiptType::AlertSilenced, "a silence held the notification back", &facts);
+        self.set_due(id, |group| group.held_back = true);
+    }
+
+    fn tell_firing(&mut self, id: AlertId, reason: NoticeReason, step: &mut Step<'_>) {
+        let told: Vec<AlertId> =
+            self.firing(id).filter(|(_, alert)| self.is_told(alert)).map(|(id, _)| id).collect();
+        let Some(group) = self.groups.get(&id) else { return };
+        if told.is_empty() {
+            return;
+        }
+        // People sleep; nobody is woken by what can wait.
+        if let Some(left) = group.route.quiet.and_then(|quiet| quiet.left(step.time.0)) {
+            return self.set_due(id, |group| group.flush_at = Some(step.time.0 + left));
+        }
+        let is_acknowledged =
+            told.iter().all(|id| self.alerts.get(id).is_some_and(|alert| alert.acknowledged.is_some()));
+        if reason == NoticeReason::Repeat && is_acknowledged {
+            return;
+        }
+        for alert in &told {
+            if let Some(known) = self.alerts.get_mut(alert)
+                && !std::mem::replace(&mut known.notified, true)
+            {
+                self.changed.insert(Key::Alert(*alert));
+            }
+        }
+        let mut channels = group.route.channels.clone();
+        if group.escalated {
+            channels.extend(group.route.escalate_to.iter().cloned());
+        }
+        self.send(id, &channels, (NoticeKind::Firing, reason), step);
+        self.set_due(id, |group| {
+            group.flushed = Some(step.time.0);
+            group.held_back = false;
+            let minutes = |minutes: u32| Some(step.time.0 + u64::from(minutes) * 60_000);
+            group.repeat_at = minutes(group.route.repeat);
+            if group.route.escalate_after > 0
+                && !group.escalated
+                && group.escalate_at.is_none()
+                && !is_acknowledged
+            {
+                group.escalate_at = minutes(group.route.escalate_after);
+            }
+        });
+    }
+
+    fn escalate(&mut self, id: AlertId, step: &mut Step<'_>) {
+        let waits = self.firing(id).filter(|(_, alert)| self.is_told(alert) && alert.acknowledged.is_none());
+        let waits = waits.count();
+        let Some(group) = self.groups.get(&id).filter(|_| waits > 0) else { return };
+        let (channels, minutes) = (group.route.escalate_to.clone(), group.route.escalate_after);
+        let facts = serde_json::json!({
+            "alerts": waits, "channels": &channels, "group": id.to_string(), "route": &group.route.name,
+        });
+        let reason = format!("nobody acknowledged it within {minutes} minutes");
+        step.node(ReceiptType::AlertEscalated, &reason, &facts);
+        self.set_due(id, |group| group.escalated = true);
+        self.send(id, &channels, (NoticeKind::Firing, NoticeReason::Escalation), step);
+    }
+
+    /// Asks channels for a notification, each once.
+    fn send(
+        &mut self,
+        id: AlertId,
+        channels: &[Box<str>],
+        (kind, reason): (NoticeKind, NoticeReason),
+        step: &mut Step<'_>,
+    ) {
+        let mut channels: Vec<Box<str>> = channels.to_vec();
+        channels.sort_unstable();
+        channels.dedup();
+        let failing = self.groups_failing_channel(id);
+        if let Some(failing) = failing {
+            channels.retain(|channel| *channel != failing);
+            if channels.is_empty() && kind == NoticeKind::Firing {
+                let others = step.routes.source().channels.iter();
+                channels.extend(
+                    others.filter(|name| **name != *failing).take(1).map(|name| name.as_str().into()),
+                );
+            }
+        }
+        if channels.is_empty() {
+            return;
+        }
+        let mut number = 0;
+        self.set_due(id, |group| {
+            group.step += 1;
+            number = group.step;
+        });
+        for channel in channels {
+            let Some(group) = self.groups.get_mut(&id) else { return };
+            let pending = Pending { since: group.since, step: number, kind, reason };
+            let recipient = group.channels.entry(channel.clone()).or_default();
+            if recipient.pending.len() == NOTICES_PENDING_MAX {
+                recipient.pending.remove(0);
+            }
+            recipient.pending.push(pending.clone());
+            let Some(group) = self.groups.get(&id) else { return };
+            let notice = self.notice(id, group, &channel, &pending, step.time);
+            step.effects.notices.push(notice);
+        }
+    }
+
+    /// The channel whose failing the group tells of: it is not told by that channel.
+    fn groups_failing_channel(&self, id: AlertId) -> Option<Box<str>> {
+        let (_, alert) = self.members.get(&id)?.iter().find_map(|id| Some((*id, self.alerts.get(id)?)))?;
+        (alert.cause.kind == CauseKind::ChannelFailing).then(|| alert.cause.name.clone())
+    }
+
+    fn notice(
+        &self,
+        id: AlertId,
+        group: &Group,
+        channel: &str,
+        pending: &Pending,
+        time: UnixMillis,
+    ) -> Notice {
+        let members = self.members.get(&id).into_iter().flatten();
+        let mut all: Vec<(AlertId, &Alert)> =
+            members.filter_map(|id| Some((*id, self.alerts.get(id)?))).collect();
+        all.retain(|(_, alert)| {
+            alert.notified && alert.ended.is_none_or(|ended| ended.0 >= group.since) && self.shows(alert)
+        });
+        let firing = all.iter().filter(|(_, alert)| alert.is_open()).count();
+        let resolved = all.len() - firing;
+        all.sort_unstable_by_key(|(_, alert)| (alert.ended.is_some(), std::cmp::Reverse(alert.since)));
+        let tenants: BTreeSet<&str> = all
+            .iter()
+            .filter_map(|(_, alert)| alert.cause.subject.as_ref())
+            .map(|subject| &*subject.tenant)
+            .collect();
+        let newest = all.first().map(|(_, alert)| *alert);
+        let message = newest.map_or("", |alert| &*alert.message);
+        let count = if pending.kind == NoticeKind::Resolved { resolved } else { firing };
+        let summary = match count {
+            0 | 1 => message.to_owned(),
+            many if tenants.len() > 1 => format!("{many} alerts of {} tenants: {message}", tenants.len()),
+            many => format!("{many} alerts: {message}"),
+        };
+        let said =
+            all.iter().filter_map(|(_, alert)| alert.acknowledged.as_ref()).max_by_key(|said| said.time);
+        let listed = all.iter().take(NOTICE_ALERTS_MAX).map(|(id, alert)| alert.listed(*id));
+        let reference = group.channels.get(channel).and_then(|recipient| recipient.reference.clone());
+        Notice {
+            id: NoticeId { group: id, since: pending.since, step: pending.step, channel: channel.into() },
+            tells: pending.kind,
+            reason: pending.reason,
+            importance: all.iter().map(|(_, alert)| alert.importance).max().unwrap_or(Importance::Info),
+            kind: newest.map_or(CauseKind::Test, |alert| alert.cause.kind),
+            name: newest.map(|alert| alert.cause.name.clone()).unwrap_or_default(),
+            summary: summary.replace(['\r', '\n'], " ").into(),
+            alerts: listed.collect::<Vec<ListedAlert>>(),
+            firing: u32::try_from(firing).unwrap_or(u32::MAX),
+            resolved: u32::try_from(resolved).unwrap_or(u32::MAX),
+            acknowledged: said.map(|said| (said.by.clone(), said.reason.clone())),
+            reference,
+            node: Arc::clone(&self.node),
+            time,
+            maybe_twice: false,
+        }
+    }
+
+    fn shows(&self, alert: &Alert) -> bool {
+        !alert.is_open() || self.is_told(alert)
+    }
+
+    /// What became of a notification.
+    fn notified(
+        &mut self,
+        notice: &NoticeId,
+        (result, replaced, maybe): (Result<Option<&Words>, &Words>, bool, bool),
+        tries: u32,
+        step: &mut Step<'_>,
+    ) {
+        let failed = result.err();
+        let Some(group) = self.groups.get_mut(&notice.group) else { return };
+        let Some(recipient) = group.channels.get_mut(&notice.channel) else { return };
+        let is_it = |pending: &Pending| pending.since == notice.since && pending.step == notice.step;
+        let Some(at) = recipient.pending.iter().position(is_it) else { return };
+        let pending = recipient.pending.remove(at);
+        // Who may have heard of it hears of its end.
+        if failed.is_some() && maybe && pending.kind == NoticeKind::Firing {
+            recipient.told = true;
+        }
+        if failed.is_none() {
+            match pending.kind {
+                NoticeKind::Firing => recipient.told = true,
+                NoticeKind::Resolved => recipient.told = false,
+                NoticeKind::Acknowledged => {}
+            }
+            if let Ok(Some(reference)) = result {
+                recipient.reference.get_or_insert_with(|| (&**reference).into());
+            }
+            if !recipient.told && recipient.pending.is_empty() {
+                recipient.reference = None;
+            }
+        }
+        self.changed.insert(Key::Group(notice.group));
+        let kind = if failed.is_some() { ReceiptType::AlertFailed } else { ReceiptType::AlertNotified };
+        let members = self.members.get(&notice.group).into_iter().flatten();
+        let newest = members.filter_map(|id| Some((*id, self.alerts.get(id)?)));
+        let newest = newest.max_by_key(|(_, alert)| (alert.is_open(), alert.since));
+        let facts = serde_json::json!({
+            "alert": newest.map(|(id, _)| id.to_string()),
+            "alerts": self.firing(notice.group).count(),
+            "channel": &notice.channel,
+            "group": notice.group.to_string(),
+            "notice": notice.to_string(),
+            "tells": pending.kind,
+            "tries": tries,
+            "why": pending.reason,
+        });
+        let reason = match failed {
+            Some(why) => format!("{} was not told: {why}", notice.channel),
+            None => format!("{} was told", notice.channel),
+        };
+        step.about(kind, newest.map(|(_, alert)| alert), &reason, &facts);
+        self.leave_if_over(notice.group);
+        if !replaced {
+            self.judge_channel(&notice.channel, failed, step);
+        }
+    }
+
+    /// A channel that fails is a cause itself.
+    fn judge_channel(&mut self, channel: &str, failed: Option<&Words>, step: &mut Step<'_>) {
+        let cause = AlertCause { kind: CauseKind::ChannelFailing, subject: None, name: channel.into() };
+        if let Some(why) = failed {
+            let message = Words::from(format!("notifications of channel `{channel}` fail: {why}"));
+            let (importance, labels) = (CauseKind::ChannelFailing.importance(), AlertLabels::default());
+            let minutes = FAILING_MINUTES;
+            self.raise(&Raise { cause, importance, message, member: None, labels, minutes }, step);
+        } else {
+            let id = AlertId::of(&self.origin, &self.node, &cause);
+            self.end(id, "a notification of the channel arrived", step);
+        }
+    }
+
+    /// A group that has nothing to tell any more begins anew with its next alert.
+    fn leave_if_over(&mut self, id: AlertId) {
+        let Some(group) = self.groups.get(&id) else { return };
+        let waits = group.flush_at.is_some() || group.channels.values().any(|each| !each.pending.is_empty());
+        if waits || self.firing(id).next().is_some() {
+            return;
+        }
+        self.set_due(id, |group| {
+            (group.flush_at, group.repeat_at, group.escalate_at) = (None, None, None);
+        });
+        self.groups.remove(&id);
+        self.changed.insert(Key::Group(id));
+    }
+}
+
+impl Recipient {
+    /// It was told that the group fires, or will have been; and it was not asked to tell the end.
+    fn is_owed(&self) -> bool {
+        let newest = self.pending.iter().rev().find(|pending| pending.kind != NoticeKind::Acknowledged);
+        newest.map_or(self.told, |pending| pending.kind == NoticeKind::Firing)
+    }
+}
+
+impl Alerts {
+    /// What people are shown: open ones first, the newest first among each.
+    pub fn views(&self) -> impl Iterator<Item = AlertView> {
+        let mut all: Vec<(&AlertId, &Alert)> = self.alerts.iter().collect();
+        all.sort_unstable_by_key(|(id, alert)| (alert.ended.is_some(), std::cmp::Reverse(alert.since), **id));
+        all.into_iter().map(|(id, alert)| self.view(*id, alert))
+    }
+
+    /// One alert, as it is shown.
+    #[must_use]
+    pub fn find(&self, id: AlertId) -> Option<AlertView> {
+        self.alerts.get(&id).map(|alert| self.view(id, alert))
+    }
+
+    /// The silences that hold, oldest first.
+    #[must_use]
+    pub fn silences(&self) -> Vec<SilenceView> {
+        let view = |(seq, silence): (&u64, &Silence)| {
+            let StoredSilence { when, since, until, by, reason, .. } = &silence.stored;
+            let fits = self.alerts.values().filter(|alert| alert.is_open() && alert.silences.contains(seq));
+            SilenceView {
+                id: *seq,
+                when: when.clone(),
+                since_ms: *since,
+                until_ms: *until,
+                by: by.clone(),
+                reason: reason.clone(),
+                alerts: fits.count(),
+            }
+        };
+        self.silences.iter().map(view).collect()
+    }
+
+    /// Open ones of the node itself, by kind and name.
+    #[must_use]
+    pub fn open_of_node(&self) -> Vec<(CauseKind, Box<str>)> {
+        let open = self.alerts.values().filter(|alert| alert.is_open() && alert.cause.subject.is_none());
+        open.map(|alert| (alert.cause.kind, alert.cause.name.clone())).collect()
+    }
+
+    /// Whether there is room for one more silence.
+    #[must_use]
+    pub fn takes_silences(&self) -> bool {
+        self.silences.len() < SILENCES_MAX
+    }
+
+    /// Open alerts by their state and importance: `(state, importance, how many)`.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let mut counts = BTreeMap::new();
+        for alert in self.alerts.values().filter(|alert| alert.is_open()) {
+            *counts.entry((state(alert), alert.importance.into_str())).or_default() += 1;
+        }
+        counts
+    }
+
+    fn view(&self, id: AlertId, alert: &Alert) -> AlertView {
+        let group = self.groups.get(&alert.group);
+        let subject = alert.cause.subject.as_ref();
+        let channel = |name: &str, recipient: &Recipient| ChannelToldView {
+            channel: name.into(),
+            state: match (recipient.pending.is_empty(), recipient.told) {
+                (false, _) => "pending",
+                (true, true) => "told",
+                (true, false) => "not_told",
+            },
+        };
+        AlertView {
+            id: id.to_string(),
+            kind: alert.cause.kind.into_str(),
+            name: alert.cause.name.clone(),
+            severity: alert.importance.into_str(),
+            state: state(alert),
+            silenced: alert.is_open() && !alert.silences.is_empty(),
+            tenant: subject.map(|subject| (*subject.tenant).into()),
+            sku: subject.map(|subject| (*subject.sku).into()),
+            message: alert.message.clone(),
+            since_ms: alert.since.0,
+            ended_ms: alert.ended.map(|ended| ended.0),
+            members: alert.members_in_all,
+            named_members: alert.members.iter().map(|(tenant, sku)| format!("{tenant}/{sku}")).collect(),
+            end_known: alert.cause.kind.has_end() || alert.ends_at.is_some() || alert.labels.resolves,
+            ends_ms: alert.ends_at.map(|at| at.0),
+            acknowledged_by: alert.acknowledged.as_ref().map(|said| said.by.clone()),
+            acknowledged_reason: alert.acknowledged.as_ref().map(|said| said.reason.clone()),
+            owner: alert.labels.owner.clone(),
+            signal: alert.labels.signal.as_ref().map(|(_, id, _)| id.clone()),
+            group: alert.group.to_string(),
+            route: group.map(|group| group.route.name.clone()),
+            channels: group
+                .into_iter()
+                .flat_map(|group| &group.channels)
+                .map(|(name, recipient)| channel(name, recipient))
+                .collect(),
+            receipt: alert.receipt.clone(),
+        }
+    }
+}
+
+fn state(alert: &Alert) -> &'static str {
+    match (alert.is_open(), &alert.acknowledged, alert.notified) {
+        (false, _, _) => "resolved",
+        (true, Some(_), _) => "acknowledged",
+        (true, None, true) => "notified",
+        (true, None, false) => "open",
+    }
+}
+
+fn is_behind(alert: &Alert, target: &str) -> bool {
+    alert.is_open()
+        && alert.cause.kind == CauseKind::GovernorBreaker
+        && alert.labels.target.as_deref() == Some(target)
+}
+
+fn add_member(alert: &mut Alert, member: &Subject) {
+    let member = ((*member.tenant).into(), (*member.sku).into());
+    if alert.members.contains(&member) {
+        return;
+    }
+    // Beyond the bound a member that comes back is counted again.
+    alert.members_in_all = alert.members_in_all.saturating_add(1);
+    if alert.members.len() < ALERT_MEMBERS_MAX {
+        alert.members.insert(member);
+    }
+}
+
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+impl Step<'_> {
+    /// A receipt about one alert.
+    fn alert(&mut self, kind: ReceiptType, (id, alert): (AlertId, &Alert), reason: &str) {
+        let facts = serde_json::json!({
+            "alert": id.to_string(),
+            "group": alert.group.to_string(),
+            "kind": alert.cause.kind,
+            "name": cut(&alert.cause.name, 256),
+            "owner": alert.labels.owner.as_deref().map(|owner| cut(owner, 256)),
+            "severity": alert.importance,
+        });
+        self.about(kind, Some(alert), reason, &facts);
+    }
+
+    /// A receipt about many alerts, or none.
+    fn node(&mut self, kind: ReceiptType, reason: &str, facts: &serde_json::Value) {
+        self.about(kind, None, reason, facts);
+    }
+
+    fn about(&mut self, kind: ReceiptType, alert: Option<&Alert>, reason: &str, facts: &serde_json::Value) {
+        let id = ReceiptId { seq: self.seq, ordinal: self.ordinal };
+        // A step leaves some hundred receipts at most: `TICK_GROUPS_MAX`.
+        self.ordinal = self.ordinal.saturating_add(1);
+        let caused = alert.and_then(|alert| alert.labels.signal.as_ref());
+        let signal_seq = caused.map(|(seq, _, _)| Seq(*seq));
+        let signal = caused.and_then(|(_, id, hex)| {
+            let mut hash = [0; 32];
+            faster_hex::hex_decode(hex.as_bytes(), &mut hash).ok()?;
+            Some(Earlier { id: id.clone(), hash })
+        });
+        // Such receipts show no states.
+        let (before, after) = (StateName::Stable, StateName::Stable);
+        let (time, success) = (self.time, kind.is_success());
+        let gist = Gist { id, time, kind, before, after, success, action: None, signal_seq };
+        let subject = alert.and_then(|alert| alert.cause.subject.as_ref());
+        let about = match subject {
+            Some(subject) => About::Governor {
+                tenant: (*subject.tenant).into(),
+                sku: (*subject.sku).into(),
+                signal,
+                trace: None,
+            },
+            None => About::Node,
+        };
+        let facts = serde_jcs::to_string(facts).ok().map(Into::into);
+        let reason = Some(Words::from(reason)).map(|reason| (&*reason).into());
+        self.effects.drafts.push(Draft { gist, policy: None, facts, reason, about });
+    }
+}

@@ -1,0 +1,194 @@
+//! What the machine of alerts knows, as the store keeps it: one row for each alert, group and silence. JSON, since there are few and
+//! they change seldom; names of fields never change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::alarm::{AlertLabels, NotAnAlarm, StoredCause, read_subject, wrong};
+use super::cause::{AlertCause, AlertId, Importance};
+use super::notice::{ListedAlert, NoticeKind, NoticeReason};
+use super::routes::AlertRoute;
+use crate::ids::{Subject, UnixMillis};
+
+/// What somebody said of an alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertSaid {
+    pub by: Box<str>,
+    pub reason: Box<str>,
+    /// Milliseconds since 1970.
+    pub time: u64,
+}
+
+/// An alert that is open, or ended lately.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    pub cause: AlertCause,
+    pub importance: Importance,
+    pub message: Box<str>,
+    pub labels: AlertLabels,
+    pub since: UnixMillis,
+    /// Receipt of its opening.
+    pub receipt: Box<str>,
+    pub group: AlertId,
+    /// Governors that are affected, beside its own; those that are named, and how many there are.
+    pub members: BTreeSet<(Box<str>, Box<str>)>,
+    pub members_in_all: u32,
+    /// It ends then by itself.
+    pub ends_at: Option<UnixMillis>,
+    /// It has stood in a notification.
+    pub notified: bool,
+    pub acknowledged: Option<AlertSaid>,
+    /// Silences that fit, by the event that began each.
+    pub silences: BTreeSet<u64>,
+    pub ended: Option<UnixMillis>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredAlert {
+    cause: StoredCause,
+    importance: Importance,
+    message: Box<str>,
+    labels: AlertLabels,
+    since: u64,
+    receipt: Box<str>,
+    group: AlertId,
+    members: BTreeSet<(Box<str>, Box<str>)>,
+    members_in_all: u32,
+    ends_at: Option<u64>,
+    notified: bool,
+    acknowledged: Option<AlertSaid>,
+    silences: BTreeSet<u64>,
+    ended: Option<u64>,
+}
+
+impl Alert {
+    pub fn is_open(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// As notifications and conditions see it.
+    pub fn listed(&self, id: AlertId) -> ListedAlert {
+        let subject = self.cause.subject.as_ref();
+        let AlertLabels { signal, source, assurance, owner, target, resolves: _ } = &self.labels;
+        ListedAlert {
+            id,
+            importance: self.importance,
+            kind: self.cause.kind,
+            name: self.cause.name.clone(),
+            tenant: subject.map(|subject| (*subject.tenant).into()),
+            sku: subject.map(|subject| (*subject.sku).into()),
+            message: self.message.clone(),
+            since: self.since,
+            ended: self.ended,
+            members: self.members_in_all,
+            signal: signal.as_ref().map(|(_, id, _)| id.clone()),
+            source: source.clone(),
+            assurance: assurance.clone(),
+            owner: owner.clone(),
+            target: target.clone(),
+            receipt: self.receipt.clone(),
+        }
+    }
+
+    pub fn to_row(&self) -> Vec<u8> {
+        let stored = StoredAlert {
+            cause: (&self.cause).into(),
+            importance: self.importance,
+            message: self.message.clone(),
+            labels: self.labels.clone(),
+            since: self.since.0,
+            receipt: self.receipt.clone(),
+            group: self.group,
+            members: self.members.clone(),
+            members_in_all: self.members_in_all,
+            ends_at: self.ends_at.map(|time| time.0),
+            notified: self.notified,
+            acknowledged: self.acknowledged.clone(),
+            silences: self.silences.clone(),
+            ended: self.ended.map(|time| time.0),
+        };
+        serde_json::to_vec(&stored).unwrap_or_default()
+    }
+
+    pub fn from_row(row: &[u8]) -> Result<Self, NotAnAlarm> {
+        let stored: StoredAlert = serde_json::from_slice(row).map_err(wrong)?;
+        for member in &stored.members {
+            let _checked: Subject = read_subject(member)?;
+        }
+        Ok(Self {
+            cause: stored.cause.try_into()?,
+            importance: stored.importance,
+            message: stored.message,
+            labels: stored.labels,
+            since: UnixMillis(stored.since),
+            receipt: stored.receipt,
+            group: stored.group,
+            members: stored.members,
+            members_in_all: stored.members_in_all,
+            ends_at: stored.ends_at.map(UnixMillis),
+            notified: stored.notified,
+            acknowledged: stored.acknowledged,
+            silences: stored.silences,
+            ended: stored.ended.map(UnixMillis),
+        })
+    }
+}
+
+/// Alerts that are told together. Which they are stands with the alerts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// When it began, in milliseconds since 1970; a part of the names of its notifications.
+    pub since: u64,
+    pub route: AlertRoute,
+    /// Notifications so far.
+    pub step: u32,
+    /// Something is to be told then.
+    pub flush_at: Option<u64>,
+    /// When it was told last.
+    pub flushed: Option<u64>,
+    pub repeat_at: Option<u64>,
+    pub escalate_at: Option<u64>,
+    pub escalated: bool,
+    /// Silences held all of it back, and a receipt says so.
+    pub held_back: bool,
+    pub channels: BTreeMap<Box<str>, Recipient>,
+}
+
+/// What one channel was told of a group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipient {
+    /// It was told that the group fires, and not yet that it does not.
+    pub told: bool,
+    /// What it answered to the first notification.
+    pub reference: Option<Box<str>>,
+    /// Notifications without an outcome, oldest first.
+    pub pending: Vec<Pending>,
+}
+
+/// A notification that was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pending {
+    pub since: u64,
+    pub step: u32,
+    pub kind: NoticeKind,
+    pub reason: NoticeReason,
+}
+
+/// A silence as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredSilence {
+    pub when: Box<str>,
+    pub since: u64,
+    pub until: u64,
+    pub by: Box<str>,
+    pub reason: Box<str>,
+    /// Alerts that it held back.
+    pub held_back: u32,
+}

@@ -1,0 +1,157 @@
+//! The alerts of the node, in the one shard that has them. They are stepped when they are taken from the lane: an alarm waits for no
+//! governor, and none waits for it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::outlet::Outlet;
+use super::rules::Rules;
+use crate::alert::{Alarm, AlertEffects, AlertId, AlertRow, Alerts, CauseKind, NotAnAlarm, Notice};
+use crate::event::{Event, UnixMillis};
+use crate::limits::NOTICES_LANE;
+use crate::view::{AlertView, SilenceView};
+
+/// Notifications on their way to the channels. Cheap to clone; few come, so a lock is no burden.
+#[derive(Clone, Debug, Default)]
+pub struct NoticeLane(Arc<(Mutex<VecDeque<Notice>>, Notify)>);
+
+impl NoticeLane {
+    /// Puts in as many as there is room for.
+    fn push(&self, waiting: &mut VecDeque<Notice>) {
+        let (lane, bell) = &*self.0;
+        let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = lane.len();
+        while lane.len() < NOTICES_LANE
+            && let Some(notice) = waiting.pop_front()
+        {
+            lane.push_back(notice);
+        }
+        if lane.len() > before {
+            bell.notify_one();
+        }
+    }
+
+    /// The next one; waits until there is one. May be given up at any time.
+    pub async fn next(&self) -> Notice {
+        let (lane, bell) = &*self.0;
+        loop {
+            let next = lane.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            match next {
+                Some(notice) => return notice,
+                None => bell.notified().await,
+            }
+        }
+    }
+}
+
+/// The alerts, and what they ask for.
+#[derive(Debug)]
+pub struct AlertDesk {
+    alerts: Alerts,
+    effects: AlertEffects,
+    lane: NoticeLane,
+    waiting: VecDeque<Notice>,
+    /// A tick is on its way through the journal.
+    ticks: bool,
+    is_live: bool,
+}
+
+/// What is asked of the alerts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AlertsAsked {
+    pub id: Option<AlertId>,
+    pub limit: usize,
+}
+
+/// What is known of the alerts.
+#[derive(Clone, Debug, Default)]
+pub struct AlertsSeen {
+    pub alerts: Vec<AlertView>,
+    pub silences: Vec<SilenceView>,
+    /// Open ones by state and importance.
+    pub counts: Vec<(&'static str, &'static str, u64)>,
+    /// Not opened, since there are as many as may be.
+    pub refused: u64,
+    pub takes_silences: bool,
+    /// Open ones of the node itself, by kind and name.
+    pub open_of_node: Vec<(CauseKind, Box<str>)>,
+}
+
+impl AlertDesk {
+    /// As the store has them.
+    ///
+    /// # Errors
+    /// A row that this version does not read, with its key.
+    pub fn new(
+        origin: &str,
+        node: &str,
+        rows: &[(String, Vec<u8>)],
+        lane: NoticeLane,
+    ) -> Result<Self, (String, NotAnAlarm)> {
+        let mut alerts = Alerts::new(origin, node);
+        for (key, row) in rows {
+            alerts.restore(key, row).map_err(|why| (key.clone(), why))?;
+        }
+        let (effects, waiting) = (AlertEffects::default(), VecDeque::new());
+        Ok(Self { alerts, effects, lane, waiting, ticks: false, is_live: false })
+    }
+
+    /// Applies an alarm.
+    pub fn step(&mut self, event: &Event, alarm: &Alarm, rules: &Rules, outlet: &mut Outlet) {
+        if matches!(alarm, Alarm::Tick) {
+            self.ticks = false;
+        }
+        self.alerts.step((event.seq, event.time), alarm, &rules.routes, &mut self.effects);
+        self.effects.drafts.drain(..).for_each(|draft| outlet.draft(draft));
+        if self.is_live {
+            self.waiting.extend(self.effects.notices.drain(..));
+        }
+        // During a replay they were asked for before; those without an outcome are asked for when it is over.
+        self.effects.notices.clear();
+    }
+
+    /// The replay is over: notifications without an outcome are asked for again.
+    pub fn go_live(&mut self) {
+        self.is_live = true;
+        self.waiting.extend(self.alerts.pending());
+    }
+
+    /// Hands on what waits, and says whether time is to be journalled: something is due.
+    pub fn turn(&mut self, time: UnixMillis) -> bool {
+        if !self.waiting.is_empty() {
+            self.lane.push(&mut self.waiting);
+        }
+        let is_due = self.is_live && !self.ticks && self.alerts.due().is_some_and(|due| due <= time);
+        self.ticks |= is_due;
+        is_due
+    }
+
+    /// The tick found no room.
+    pub fn not_ticked(&mut self) {
+        self.ticks = false;
+    }
+
+    pub fn drain_changed(&mut self) -> Vec<AlertRow> {
+        self.alerts.drain_changed()
+    }
+
+    /// As operators are shown them.
+    #[must_use]
+    pub fn seen(&self, asked: AlertsAsked) -> AlertsSeen {
+        let alerts = match asked.id {
+            Some(id) => self.alerts.find(id).into_iter().collect(),
+            None if asked.limit == 0 => Vec::new(),
+            None => self.alerts.views().take(asked.limit).collect(),
+        };
+        AlertsSeen {
+            alerts,
+            silences: self.alerts.silences(),
+            counts: self.alerts.counts().into_iter().map(|((state, of), count)| (state, of, count)).collect(),
+            refused: self.alerts.refused(),
+            takes_silences: self.alerts.takes_silences(),
+            open_of_node: self.alerts.open_of_node(),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What a governor has told of itself, and what the journal knows of that. An alarm that left and was not journalled when the process
+//! ended is told again; so one crash loses no alert, and none stays open because its end was lost.
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::{Alarm, AlertCause, AlertLabels, CauseKind, Importance, Raise};
+use crate::event::{Subject, UnixMillis, Words};
+use crate::limits::{ALARM_AGAIN, GOVERNOR_ALARMS_MAX};
+
+/// Causes of one governor that hold, or of whose end the journal does not know yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GovernorAlarms(Vec<GovernorAlarm>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GovernorAlarm {
+    kind: CauseKind,
+    /// A rule's `pack/rule`; else empty.
+    name: Box<str>,
+    /// It holds.
+    on: bool,
+    /// The journal knows that it holds.
+    told: bool,
+    /// When it was told last, in milliseconds since 1970.
+    last: u64,
+    importance: Importance,
+    message: Box<str>,
+    labels: AlertLabels,
+    minutes: u32,
+}
+
+/// What is told of a cause that holds.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    pub kind: CauseKind,
+    pub name: Box<str>,
+    pub importance: Importance,
+    pub message: Words,
+    pub labels: AlertLabels,
+    pub minutes: u32,
+}
+
+impl GovernorAlarms {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether nothing is lost with it: it only says when something was told last.
+    pub fn is_spent(&self) -> bool {
+        let spent =
+            |alarm: &GovernorAlarm| alarm.kind == CauseKind::Rule && alarm.told && !alarm.labels.resolves;
+        self.0.iter().all(spent)
+    }
+
+    /// Whether as far as is known this cause holds.
+    pub fn has(&self, kind: CauseKind) -> bool {
+        self.0.iter().any(|alarm| alarm.kind == kind && alarm.on)
+    }
+
+    /// Whether it was told lately that this rule fired.
+    pub fn was_told_lately(&self, rule: &str, now: UnixMillis) -> bool {
+        let known = self.0.iter().find(|alarm| alarm.kind == CauseKind::Rule && *alarm.name == *rule);
+        known.is_some_and(|known| known.on && !is_due(known.last, now))
+    }
+
+    /// Rules whose alert is open, as `pack/rule`.
+    pub fn open_rules(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|alarm| alarm.kind == CauseKind::Rule && alarm.on).map(|alarm| &*alarm.name)
+    }
+
+    /// A cause holds. Returns what is to be journalled: nothing where that was told lately.
+    pub fn raise(&mut self, subject: &Subject, holding: Holding, now: UnixMillis) -> Option<Alarm> {
+        let Holding { kind, name, importance, message, labels, minutes } = holding;
+        let known = self.0.iter().position(|alarm| alarm.kind == kind && alarm.name == name);
+        if let Some(known) = known.map(|at| &mut self.0[at]) {
+            if known.on && !is_due(known.last, now) {
+                return None;
+            }
+            (known.on, known.told, known.last, known.importance) = (true, false, now.0, importance);
+            (known.message, known.labels, known.minutes) = ((&*message).into(), labels, minutes);
+            return Some(known.raised(subject));
+        }
+        if self.0.len() == GOVERNOR_ALARMS_MAX {
+            // One whose end is not its own makes room: it is told again when it holds again.
+            let oldest = self.0.iter().position(|alarm| alarm.kind == CauseKind::Rule && alarm.told);
+            self.0.remove(oldest?);
+        }
+        let message: Box<str> = (&*message).into();
+        let alarm = GovernorAlarm {
+            kind,
+            name,
+            on: true,
+            told: false,
+            last: now.0,
+            importance,
+            message,
+            labels,
+            minutes,
+        };
+        let raised = alarm.raised(subject);
+        self.0.push(alarm);
+        Some(raised)
+    }
+
+    /// A cause is over. Returns what is to be journalled.
+    pub fn end(&mut self, subject: &Subject, kind: CauseKind, name: &str) -> Option<Alarm> {
+        let known = self.0.iter_mut().find(|alarm| alarm.kind == kind && *alarm.name == *name)?;
+        if !std::mem::take(&mut known.on) {
+            return None;
+        }
+        Some(known.ended(subject))
+    }
+
+    /// The journal knows of this alarm.
+    pub fn journalled(&mut self, alarm: &Alarm) {
+        let (cause, raised) = match alarm {
+            Alarm::Raise(raise) => (&raise.cause, true),
+            Alarm::End(cause) => (cause, false),
+            Alarm::Tick
+            | Alarm::Acknowledge { .. }
+            | Alarm::Resolve { .. }
+            | Alarm::Silence(_)
+            | Alarm::EndSilence { .. }
+            | Alarm::Notified { .. } => return,
+        };
+        let is_it = |alarm: &GovernorAlarm| alarm.kind == cause.kind && alarm.name == cause.name;
+        if raised {
+            if let Some(known) = self.0.iter_mut().find(|alarm| is_it(alarm)) {
+                known.told = true;
+                // Only what is told again needs its sentence.
+                known.message = "".into();
+            }
+        } else {
+            self.0.retain(|alarm| !is_it(alarm) || alarm.on);
+        }
+    }
+
+    /// Nothing of it is known to the journal that it is told to from now on.
+    pub fn forget_told(&mut self) {
+        self.0.retain(|alarm| alarm.on);
+        self.0.iter_mut().for_each(|alarm| alarm.told = false);
+    }
+
+    /// What the journal does not know yet.
+    pub fn untold(&self, subject: &Subject) -> Vec<Alarm> {
+        let untold = self.0.iter().filter(|alarm| !alarm.on || !alarm.told);
+        untold.map(|alarm| if alarm.on { alarm.raised(subject) } else { alarm.ended(subject) }).collect()
+    }
+}
+
+impl GovernorAlarm {
+    fn cause(&self, subject: &Subject) -> AlertCause {
+        AlertCause { kind: self.kind, subject: Some(subject.clone()), name: self.name.clone() }
+    }
+
+    fn raised(&self, subject: &Subject) -> Alarm {
+        let message = match &*self.message {
+            "" => format!("{}/{}: {} holds still", subject.tenant, subject.sku, self.kind.into_str()).into(),
+            message => message.into(),
+        };
+        Alarm::Raise(Box::new(Raise {
+            cause: self.cause(subject),
+            importance: self.importance,
+            message,
+            member: None,
+            labels: self.labels.clone(),
+            minutes: self.minutes,
+        }))
+    }
+
+    fn ended(&self, subject: &Subject) -> Alarm {
+        Alarm::End(self.cause(subject))
+    }
+}
+
+fn is_due(last: u64, now: UnixMillis) -> bool {
+    u128::from(now.0.saturating_sub(last)) >= ALARM_AGAIN.as_millis()
+}
+
+/// As a row has them; empty for none.
+pub fn encode(alarms: Option<&GovernorAlarms>) -> Vec<u8> {
+    match alarms {
+        Some(alarms) if !alarms.is_empty() => serde_json::to_vec(alarms).unwrap_or_default(),
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// Reads what [`encode`] wrote, where that is not nothing.
+pub fn decode(bytes: &[u8]) -> Option<GovernorAlarms> {
+    let alarms: GovernorAlarms = serde_json::from_slice(bytes).ok()?;
+    (alarms.0.len() <= GOVERNOR_ALARMS_MAX && !alarms.is_empty()).then_some(alarms)
+}

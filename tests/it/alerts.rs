@@ -1,0 +1,217 @@
+//! Alerts, from what causes them to who is told, with a node that ends in between.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::http::{Answer, exchange};
+use crate::node::Node;
+use crate::signals::wait_until;
+use crate::targets::{Does, Target};
+use crate::wire::raw;
+
+const PACK: &str = r#"
+name = "cost"
+[[rule]]
+id = "budget"
+types = ["cost"]
+when = "signal.data.spend > 100.0"
+decide = "observe"
+reason = "over the budget"
+alert = "critical"
+message = "signal.tenant + ' spent ' + string(signal.data.spend)"
+owner = "signal.data.owner"
+resolve = "signal.data.spend <= 100.0"
+"#;
+
+/// A node that tells a file and a webhook of critical alerts, and the file of all others, without waiting.
+fn node(dir: &Path, url: &str) -> Node {
+    let secret = format!("whsec_{}", data_encoding::BASE64.encode(&[7; 32]));
+    let path = dir.join("hook.secret");
+    std::fs::write(&path, secret).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(dir.join("cost.toml"), PACK).unwrap();
+    let config = format!(
+        r#"[node]
+profile = "dev"
+[policy]
+packs = ["cost.toml"]
+[[channel]]
+name = "book"
+kind = "file"
+path = "alerts.jsonl"
+[[channel]]
+name = "hook"
+kind = "webhook"
+url = "{url}"
+allow_private = true
+secret_file = "hook.secret"
+[alerts]
+critical = ["hook", "book"]
+warning = ["book"]
+info = ["book"]
+group_wait_seconds = 0
+group_interval_seconds = 1
+"#
+    );
+    std::fs::write(dir.join("gemba.toml"), config).unwrap();
+    started(dir)
+}
+
+fn started(dir: &Path) -> Node {
+    Node::start_in(dir, &[("GEMBA_CONFIG", "gemba.toml")])
+}
+
+/// Killed, and started again.
+fn again(node: Node) -> Node {
+    let dir = node.dir.clone();
+    node.killed();
+    started(&dir)
+}
+
+fn told(dir: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(dir.join("alerts.jsonl")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn order(node: &Node, path: &str, body: &Value) -> Answer {
+    let token = node.secret("admin.token");
+    let body = body.to_string();
+    let head = [
+        format!("authorization: Bearer {token}"),
+        format!("content-length: {}", body.len()),
+        "connection: close".into(),
+    ];
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    exchange(node.admin, &raw(&format!("POST {path} HTTP/1.1"), &head, body.as_bytes()))
+}
+
+fn alerts(node: &Node, query: &str) -> Vec<Value> {
+    node.ask(&format!("/v1/alerts?{query}")).json()["alerts"].as_array().unwrap().clone()
+}
+
+fn spend(node: &Node, id: &str, spend: f64) {
+    let data = format!(r#"{{"spend":{spend:?},"owner":"ann"}}"#);
+    let body = format!(r#"{{"id":"{id}","tenant":"acme","sku":"vm","type":"cost","data":{data}}}"#);
+    assert_eq!(node.post("application/json", body.as_bytes()).status, 202);
+}
+
+fn types(node: &Node) -> Vec<String> {
+    let receipts = node.ask("/v1/receipts?limit=100").json()["receipts"].clone();
+    let types = receipts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|receipt| receipt["receipt_type"].as_str().unwrap().to_owned());
+    let mut types: Vec<String> = types.filter(|kind| kind.starts_with("alert_")).collect();
+    types.reverse();
+    types
+}
+
+#[test]
+fn a_rule_calls_people_once_and_says_when_it_is_over() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &target.url());
+    spend(&node, "s-1", 50.0);
+    spend(&node, "s-2", 150.5);
+    spend(&node, "s-3", 160.0);
+    wait_until("the file was told", || told(dir.path()).len() == 1);
+    let open = alerts(&node, "severity=critical");
+    assert_eq!(open.len(), 1, "{open:?}");
+    let alert = &open[0];
+    assert_eq!(
+        (&alert["kind"], &alert["name"], &alert["message"], &alert["owner"], &alert["signal"]),
+        (&json!("rule"), &json!("cost/budget"), &json!("acme spent 150.5"), &json!("ann"), &json!("s-2"))
+    );
+    wait_until("both channels were told", || {
+        let alert = &alerts(&node, "state=notified")[0];
+        alert["channels"].as_array().unwrap().iter().filter(|channel| channel["state"] == "told").count() == 2
+    });
+    let id = alert["id"].as_str().unwrap();
+    let acknowledged = order(&node, &format!("/v1/alerts/{id}/acknowledge"), &json!({"reason": "on it"}));
+    assert_eq!(acknowledged.status, 200, "{}", acknowledged.text());
+    assert_eq!(acknowledged.json()["alert"]["state"], "acknowledged");
+    spend(&node, "s-4", 90.0);
+    wait_until("it is over", || alerts(&node, "state=resolved").len() == 1);
+    let hooked = || -> Vec<Value> {
+        target.seen().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
+    };
+    wait_until("everybody heard of the end", || {
+        told(dir.path()).iter().any(|line| line["tells"] == "resolved")
+            && hooked().last().is_some_and(|last| last["status"] == "resolved")
+    });
+    let hooked = hooked();
+    assert_eq!((&hooked[0]["version"], &hooked[0]["status"]), (&json!("4"), &json!("firing")), "{hooked:?}");
+    wait_until("the receipts are there", || {
+        types(&node).iter().filter(|kind| *kind == "alert_notified").count() >= 4
+    });
+    let types = types(&node);
+    for kind in ["alert_opened", "alert_acknowledged", "alert_resolved"] {
+        assert_eq!(types.iter().filter(|each| *each == kind).count(), 1, "{kind}: {types:?}");
+    }
+    wait_until("its story tells who was told", || {
+        let story = node.ask("/v1/signals/acme/s-2/story").json();
+        let steps = story["steps"].as_array().unwrap();
+        let steps: Vec<&str> = steps.iter().map(|step| step["receipt_type"].as_str().unwrap()).collect();
+        steps.starts_with(&["observed", "alert_opened", "alert_notified"])
+    });
+    assert!(order(&node, &format!("/v1/alerts/{id}/resolve"), &json!({"reason": "x"})).status == 409);
+}
+
+#[test]
+fn a_kill_between_the_call_and_its_outcome_loses_no_end() {
+    let target = Target::start(|_| Does::Hang);
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &target.url());
+    spend(&node, "s-1", 150.0);
+    wait_until("the hook is called", || !target.seen().is_empty());
+    let first = target.seen()[0].header("webhook-id").to_owned();
+    let node = again(node);
+    wait_until("the hook is called again", || target.seen().len() >= 2);
+    assert_eq!(target.seen()[1].header("webhook-id"), first, "under the same name");
+    assert_eq!(alerts(&node, "").len(), 1);
+    spend(&node, "s-2", 10.0);
+    wait_until("it is over", || alerts(&node, "state=resolved").len() == 1);
+    wait_until("the file hears of the end", || {
+        told(dir.path()).iter().any(|line| line["tells"] == "resolved")
+    });
+    let fires = told(dir.path()).iter().filter(|line| line["tells"] == "firing").count();
+    assert!(fires <= 2, "at most once more, after the kill: {fires}");
+}
+
+#[test]
+fn a_halt_is_an_alert_until_it_is_resumed_and_a_silence_holds_it_back() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &target.url());
+    let silence = json!({"when": "alert.kind == 'halt'", "minutes": 5, "reason": "a drill"});
+    let answer = order(&node, "/v1/silences", &silence);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let id = answer.json()["seq"].clone();
+    for wrong in [
+        json!({"when": "alert.nobody == 1", "minutes": 5, "reason": "x"}),
+        json!({"when": "true", "minutes": 0, "reason": "x"}),
+        json!({"when": "true", "reason": "x"}),
+        json!({"when": "true", "minutes": 5}),
+    ] {
+        assert_eq!(order(&node, "/v1/silences", &wrong).status, 400, "{wrong}");
+    }
+    order(&node, "/v1/governors/acme/vm/halt", &json!({"reason": "too dear"}));
+    wait_until("it is an alert", || alerts(&node, "").len() == 1);
+    let alert = &alerts(&node, "")[0];
+    assert_eq!((&alert["silenced"], &alert["state"]), (&json!(true), &json!("open")), "{alert}");
+    assert!(alert["message"].as_str().unwrap().contains("too dear"), "{alert}");
+    assert_eq!(node.ask("/v1/silences").json()["silences"][0]["alerts"], 1);
+    order(&node, &format!("/v1/silences/{id}/end"), &json!({"reason": "over"}));
+    wait_until("the file is told", || told(dir.path()).len() == 1);
+    let node = again(node);
+    order(&node, "/v1/governors/acme/vm/resume", &json!({"reason": "cheap again"}));
+    wait_until("it is over", || alerts(&node, "state=resolved").len() == 1);
+    wait_until("the file hears of the end", || {
+        told(dir.path()).iter().any(|line| line["tells"] == "resolved")
+    });
+    let audit = node.ask("/v1/audit?type=alert_silenced").json()["receipts"].clone();
+    assert!(audit.as_array().unwrap().len() >= 2, "{audit}");
+}
