@@ -601,8 +601,15 @@ impl Alerts {
             return;
         }
         // People sleep; nobody is woken by what can wait.
-        if let Some(left) = group.route.quiet.and_then(|quiet| quiet.left(step.time.0)) {
-            return self.set_due(id, |group| group.flush_at = Some(step.time.0 + left));
+        if let Some(left) = group.quiet(step.time) {
+            return self.set_due(id, |group| match reason {
+                NoticeReason::Repeat => group.repeat_at = Some(step.time.0 + left),
+                NoticeReason::First
+                | NoticeReason::Changed
+                | NoticeReason::Escalation
+                | NoticeReason::Resolved
+                | NoticeReason::Acknowledged => group.flush_at = Some(step.time.0 + left),
+            });
         }
         let is_acknowledged =
             told.iter().all(|id| self.alerts.get(id).is_some_and(|alert| alert.acknowledged.is_some()));
@@ -640,6 +647,9 @@ impl Alerts {
         let waits = self.firing(id).filter(|(_, alert)| self.is_told(alert) && alert.acknowledged.is_none());
         let waits = waits.count();
         let Some(group) = self.groups.get(&id).filter(|_| waits > 0) else { return };
+        if let Some(left) = group.quiet(step.time) {
+            return self.set_due(id, |group| group.escalate_at = Some(step.time.0 + left));
+        }
         let (channels, minutes) = (group.route.escalate_to.clone(), group.route.escalate_after);
         let facts = serde_json::json!({
             "alerts": waits, "channels": &channels, "group": id.to_string(), "route": &group.route.name,
@@ -851,10 +861,17 @@ impl Recipient {
 }
 
 impl Alerts {
-    /// What people are shown: open ones first, the newest first among each.
-    pub fn views(&self) -> impl Iterator<Item = AlertView> {
+    /// What people are shown, at most so many: open ones first, the newest first among each.
+    pub fn views(&self, most: usize) -> impl Iterator<Item = AlertView> {
         let mut all: Vec<(&AlertId, &Alert)> = self.alerts.iter().collect();
-        all.sort_unstable_by_key(|(id, alert)| (alert.ended.is_some(), std::cmp::Reverse(alert.since), **id));
+        let order =
+            |(id, alert): &(&AlertId, &Alert)| (alert.ended.is_some(), std::cmp::Reverse(alert.since), **id);
+        // There may be many more than are shown.
+        if most < all.len() {
+            all.select_nth_unstable_by_key(most, order);
+            all.truncate(most);
+        }
+        all.sort_unstable_by_key(order);
         all.into_iter().map(|(id, alert)| self.view(*id, alert))
     }
 

@@ -158,6 +158,13 @@ pub struct Group {
     pub channels: BTreeMap<Box<str>, Recipient>,
 }
 
+impl Group {
+    /// Milliseconds for which nobody is to be called, if this is such an hour.
+    pub fn quiet(&self, time: UnixMillis) -> Option<u64> {
+        self.route.quiet.and_then(|quiet| quiet.left(time.0))
+    }
+}
+
 /// What one channel was told of a group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -90,7 +90,7 @@ fn point(text: &str) -> Result<u64, String> {
 /// Receipts of one answer.
 const PAGE: usize = 1000;
 const RECEIPTS: [&str; 7] = ["TIME", "TYPE", "TENANT", "SKU", "SIGNAL", "RULE", "RECEIPT"];
-const ACTS: [&str; 7] = ["TIME", "TYPE", "TENANT", "SKU", "REASON", "RECEIPT", "LOG INDEX"];
+const ACTS: [&str; 8] = ["TIME", "TYPE", "TENANT", "SKU", "WHAT", "REASON", "RECEIPT", "LOG INDEX"];
 
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
@@ -139,11 +139,41 @@ impl Audit {
     }
 }
 
-fn row_of_act(act: &Value) -> [String; 7] {
+/// What an act is about, beside its governor: the keys that changed, a pack, an alert, a channel, a signal.
+fn what(act: &Value) -> String {
+    let facts = act.get("facts");
+    let fact = |name: &str| facts.and_then(|facts| facts.get(name)).filter(|value| !value.is_null());
+    if let Some(changes) = fact("changes").and_then(Value::as_array) {
+        let change = |change: &Value| {
+            format!("{}: {} -> {}", cell(change.get("key")), cell(change.get("old")), cell(change.get("new")))
+        };
+        let told: Vec<String> = changes.iter().take(CHANGES_SHOWN).map(change).collect();
+        let more = if changes.len() > CHANGES_SHOWN { ", …" } else { "" };
+        return told.join(", ") + more;
+    }
+    if let Some(pack) = act.get("policy").and_then(|policy| policy.get("pack")) {
+        return format!("pack {}", cell(Some(pack)));
+    }
+    for (name, of) in [("channel", "channel"), ("name", "alert"), ("silence", "silence")] {
+        if let Some(value) = fact(name) {
+            let kind = fact("kind").map_or(String::new(), |kind| cell(Some(kind)) + " ");
+            return format!("{of} {kind}{}", cell(Some(value)));
+        }
+    }
+    match act.get("signal_id").filter(|id| !id.is_null()).or_else(|| act.get("signal_seq")) {
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(signal) => format!("signal {}", cell(Some(signal))),
+    }
+}
+
+/// Changes of one act that a table has room for.
+const CHANGES_SHOWN: usize = 3;
+
+fn row_of_act(act: &Value) -> [String; 8] {
     let [kind, tenant, sku, reason, id, index] =
         ["receipt_type", "tenant", "sku", "reason", "receipt_id", "log_index"]
             .map(|name| cell(act.get(name)));
-    [moment(act.get("timestamp")), kind, tenant, sku, reason, id, index]
+    [moment(act.get("timestamp")), kind, tenant, sku, what(act), reason, id, index]
 }
 
 /// A value in quotes. A table's program takes one that begins like a formula for one, so such a one begins with an apostrophe.

@@ -143,7 +143,7 @@ impl AlertDesk {
         let alerts = match asked.id {
             Some(id) => self.alerts.find(id).into_iter().collect(),
             None if asked.limit == 0 => Vec::new(),
-            None => self.alerts.views().take(asked.limit).collect(),
+            None => self.alerts.views(asked.limit).collect(),
         };
         AlertsSeen {
             alerts,

@@ -69,9 +69,13 @@ pub async fn order(line: &impl AlertLine, order: AlertOrder, said: Said) -> Resu
             (Alarm::EndSilence { silence, by, reason }, None)
         }
     };
+    let is_silence = matches!(alarm, Alarm::Silence(_));
     let seq = line.alarm(Arc::new(alarm)).await?;
     // Answered when it holds.
-    line.ask_alerts(seq, AlertsAsked::default()).await?;
+    let seen = line.ask_alerts(seq, AlertsAsked::default()).await?;
+    if is_silence && !seen.silences.iter().any(|silence| silence.id == seq.0) {
+        return Err(Refused::Conflict("others took the last places for silences: end one".into()));
+    }
     let alert = match of {
         Some(id) => Some(alert(line, id, seq).await?),
         None => None,

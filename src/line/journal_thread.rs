@@ -84,7 +84,8 @@ impl JournalPlan {
         let begins_with = match seen {
             Some(Seen { stored, configured, .. }) => {
                 let holding = replayed.rules.map(|rules| rules.text().into()).or(stored);
-                let (actor, reason) = ("configuration".into(), "start".into());
+                // No token has such a name.
+                let (actor, reason) = ("the configuration".into(), "start".into());
                 let changes = holding.as_ref() != Some(&configured);
                 changes.then(|| RulesText::new(configured, actor, reason)).transpose()?
             }

@@ -103,6 +103,9 @@ pub fn receipts(query: &Query, known: ReceiptTypes) -> Result<(ReceiptFilter, Op
         filter.types = ReceiptTypes::of(types);
     }
     let text = |name: &'static str, bytes| {
+        if query.get(name).is_some_and(str::is_empty) {
+            return Err(format!("`{name}` is empty"));
+        }
         let given = query.get(name).map(|value| Rule::AtMost(bytes).check(name, value.as_bytes()));
         given.transpose().map_err(|illegal| illegal.to_string()).map(|text| text.map(Into::into))
     };

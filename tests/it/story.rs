@@ -195,6 +195,8 @@ fn receipts_are_listed_by_what_they_say_the_newest_first() {
         "limit=0",
         "limit=1001",
         "tenant=A%20b",
+        "sku=",
+        "rule=",
         "who=root",
         "type=operator&type=observed",
     ] {
@@ -251,8 +253,10 @@ fn an_audit_tells_who_did_what_and_why_and_nothing_of_signals() {
         "{table}"
     );
     assert!(!table.contains('\u{202e}'));
+    assert!(run(&["--type", "config_change"]).contains("governor.quota: 10 -> "), "what changed");
+    assert_eq!(ask("/v1/audit?who=", "eve.token").status, 400);
     let csv = run(&["--csv", "--tenant", "acme"]);
-    assert!(csv.starts_with("time,type,tenant,sku,reason,receipt,log_index\r\n"), "{csv}");
+    assert!(csv.starts_with("time,type,tenant,sku,what,reason,receipt,log_index\r\n"), "{csv}");
     assert!(csv.contains("\"halt by eve: =cmd|' /C calc'!A0 by root: \"\"quoted\"\", and"), "{csv}");
     let lines = run(&["--json"]);
     assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["log_index"].is_u64()));
