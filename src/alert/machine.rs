@@ -15,7 +15,7 @@ use super::routes::{AlertFilter, Routes};
 use super::state::{Alert, AlertSaid, Group, Pending, Recipient, StoredSilence};
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{
-    ALERT_MEMBERS_MAX, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX, NOTICE_ALERTS_MAX,
+    ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX, NOTICE_ALERTS_MAX,
     NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
 };
 use crate::receipt::{About, Draft, Earlier, Gist, ReceiptId, ReceiptType, StateName};
@@ -210,7 +210,7 @@ impl Alerts {
         for (id, group) in &self.groups {
             for (channel, recipient) in &group.channels {
                 for pending in &recipient.pending {
-                    let mut notice = self.notice(*id, group, channel, pending, UnixMillis(pending.since));
+                    let mut notice = self.notice(*id, group, channel, pending, UnixMillis(pending.asked));
                     notice.maybe_twice = true;
                     if crate::fault::planted("page-twice") {
                         notice.id.step += 1000;
@@ -261,7 +261,9 @@ impl Alerts {
     fn raise(&mut self, raise: &Raise, step: &mut Step<'_>) {
         let Some(importance) = step.routes.importance(raise.cause.kind, raise.importance) else { return };
         let id = AlertId::of(&self.origin, &self.node, &raise.cause);
-        let ends_at = (raise.minutes > 0).then(|| after(step.time, u64::from(raise.minutes) * 60));
+        // What holds still is told again once in a while: its end waits for that.
+        let seconds = u64::from(raise.minutes) * 60 + ALARM_AGAIN.as_secs();
+        let ends_at = (raise.minutes > 0).then(|| after(step.time, seconds));
         if let Some(alert) = self.alerts.get_mut(&id).filter(|alert| alert.is_open()) {
             if let Some(before) = std::mem::replace(&mut alert.ends_at, ends_at) {
                 self.due.remove(&(before, Due::End(id)));
@@ -275,7 +277,9 @@ impl Alerts {
             self.changed.insert(Key::Alert(id));
             return;
         }
-        if self.alerts.len() - self.ended.len() >= ALERTS_MAX {
+        // Those of the node have their place, however many a sender raises: they are few.
+        let takes_room = !raise.cause.kind.is_of_node() || raise.cause.kind == CauseKind::Test;
+        if takes_room && self.alerts.len() - self.ended.len() >= ALERTS_MAX {
             self.refused += 1;
             return;
         }
@@ -402,11 +406,11 @@ impl Alerts {
     fn acknowledge(&mut self, id: AlertId, by: &Words, reason: &Words, step: &mut Step<'_>) {
         let Some(alert) = self.alerts.get_mut(&id).filter(|alert| alert.is_open()) else { return };
         let said = AlertSaid { by: (&**by).into(), reason: (&**reason).into(), time: step.time.0 };
-        alert.acknowledged = Some(said);
+        let is_known = alert.acknowledged.replace(said).is_some();
         step.alert(ReceiptType::AlertAcknowledged, (id, alert), &format!("acknowledged by {by}: {reason}"));
         self.changed.insert(Key::Alert(id));
         let group_id = alert.group;
-        if self.firing(group_id).any(|(_, alert)| alert.acknowledged.is_none()) {
+        if is_known || self.firing(group_id).any(|(_, alert)| alert.acknowledged.is_none()) {
             return;
         }
         // Nobody else is called, and those who were hear of it.
@@ -465,7 +469,16 @@ impl Alerts {
             }
         }
         for group in groups {
-            self.set_due(group, |group| group.held_back = false);
+            // Times that came while it held are made up for.
+            self.set_due(group, |group| {
+                group.held_back = false;
+                if group.flushed.is_some() {
+                    group.repeat_at.get_or_insert(step.time.0);
+                    if group.route.escalate_after > 0 && !group.escalated {
+                        group.escalate_at.get_or_insert(step.time.0);
+                    }
+                }
+            });
             self.call_for_flush(group, step.time);
         }
     }
@@ -550,7 +563,8 @@ impl Alerts {
 
     fn flush(&mut self, id: AlertId, step: &mut Step<'_>) {
         let Some(group) = self.groups.get(&id) else { return };
-        if self.firing(id).next().is_none() {
+        // What is silenced, or stands behind its target, and was never told does not keep the end of the others.
+        if !self.firing(id).any(|(_, alert)| alert.notified || self.is_told(alert)) {
             let told = group.channels.iter().filter(|(_, recipient)| recipient.is_owed());
             let mut told: Vec<Box<str>> = told.map(|(channel, _)| channel.clone()).collect();
             if crate::fault::planted("end-before-trigger") {
@@ -561,8 +575,9 @@ impl Alerts {
             }
             self.send(id, &told, (NoticeKind::Resolved, NoticeReason::Resolved), step);
             self.set_due(id, |group| {
-                (group.repeat_at, group.escalate_at) = (None, None);
+                (group.repeat_at, group.escalate_at, group.escalated) = (None, None, false);
             });
+            self.hold_back(id, step);
             return self.leave_if_over(id);
         }
         let is_new = self.firing(id).any(|(_, alert)| !alert.notified && self.is_told(alert));
@@ -671,14 +686,12 @@ impl Alerts {
         let mut channels: Vec<Box<str>> = channels.to_vec();
         channels.sort_unstable();
         channels.dedup();
-        let failing = self.groups_failing_channel(id);
-        if let Some(failing) = failing {
-            channels.retain(|channel| *channel != failing);
+        let failing = self.failing_channels(id);
+        if !failing.is_empty() {
+            channels.retain(|channel| !failing.contains(channel));
             if channels.is_empty() && kind == NoticeKind::Firing {
-                let others = step.routes.source().channels.iter();
-                channels.extend(
-                    others.filter(|name| **name != *failing).take(1).map(|name| name.as_str().into()),
-                );
+                let others = step.routes.source().channels.iter().map(|name| Box::<str>::from(name.as_str()));
+                channels.extend(others.filter(|name| !failing.contains(name)).take(1));
             }
         }
         if channels.is_empty() {
@@ -691,10 +704,13 @@ impl Alerts {
         });
         for channel in channels {
             let Some(group) = self.groups.get_mut(&id) else { return };
-            let pending = Pending { since: group.since, step: number, kind, reason };
+            let pending = Pending { since: group.since, step: number, kind, reason, asked: step.time.0 };
             let recipient = group.channels.entry(channel.clone()).or_default();
-            if recipient.pending.len() == NOTICES_PENDING_MAX {
-                recipient.pending.remove(0);
+            // Whoever may have heard of one that is forgotten hears of the end.
+            if recipient.pending.len() == NOTICES_PENDING_MAX
+                && recipient.pending.remove(0).kind == NoticeKind::Firing
+            {
+                recipient.told = true;
             }
             recipient.pending.push(pending.clone());
             let Some(group) = self.groups.get(&id) else { return };
@@ -703,10 +719,10 @@ impl Alerts {
         }
     }
 
-    /// The channel whose failing the group tells of: it is not told by that channel.
-    fn groups_failing_channel(&self, id: AlertId) -> Option<Box<str>> {
-        let (_, alert) = self.members.get(&id)?.iter().find_map(|id| Some((*id, self.alerts.get(id)?)))?;
-        (alert.cause.kind == CauseKind::ChannelFailing).then(|| alert.cause.name.clone())
+    /// Channels of whose failing the group tells: they are not told by themselves.
+    fn failing_channels(&self, id: AlertId) -> BTreeSet<Box<str>> {
+        let failing = self.firing(id).filter(|(_, alert)| alert.cause.kind == CauseKind::ChannelFailing);
+        failing.map(|(_, alert)| alert.cause.name.clone()).collect()
     }
 
     fn notice(

@@ -185,6 +185,8 @@ pub struct Pending {
     pub step: u32,
     pub kind: NoticeKind,
     pub reason: NoticeReason,
+    /// When it was asked for.
+    pub asked: u64,
 }
 
 /// A silence as it is kept.

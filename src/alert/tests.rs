@@ -352,6 +352,61 @@ fn who_is_not_acknowledged_goes_further() {
 }
 
 #[test]
+fn times_that_came_in_a_silence_are_made_up_for() {
+    let mut world = World::new(routes(|routes| {
+        routes.routes.push(RouteSource {
+            when: "true".into(),
+            channels: vec!["chat".into()],
+            escalate_after_minutes: 1,
+            escalate_to: vec!["pager".into()],
+            ..RouteSource::default()
+        });
+    }));
+    world.step(&raise(rule("acme"), Importance::Warning));
+    world.pass(5 * SECOND);
+    world.step(&silence(&world, "true", 2));
+    world.pass(MINUTE + 30 * SECOND);
+    assert_eq!(world.told(), [("chat", NoticeReason::First)]);
+    world.pass(MINUTE);
+    assert!(world.told().contains(&("pager", NoticeReason::Escalation)), "{:?}", world.told());
+}
+
+#[test]
+fn a_silenced_neighbour_keeps_nobodys_end() {
+    let mut world = World::new(routes(|routes| routes.group_by = vec![GroupBy::Kind]));
+    world.step(&raise(rule("acme"), Importance::Warning));
+    world.pass(5 * SECOND);
+    world.step(&silence(&world, "alert.tenant == 'globex'", 600));
+    world.step(&raise(rule("globex"), Importance::Warning));
+    world.pass(2 * MINUTE);
+    world.step(&Alarm::End(rule("acme")));
+    world.pass(2 * MINUTE);
+    assert_eq!(world.told(), [("chat", NoticeReason::First), ("chat", NoticeReason::Resolved)]);
+    world.pass(600 * MINUTE);
+    assert_eq!(
+        world.told()[2..3],
+        [("chat", NoticeReason::Changed)],
+        "the other one, when its silence is over"
+    );
+}
+
+#[test]
+fn acknowledging_again_and_again_loses_no_end() {
+    let mut world = World::new(routes(|_| {}));
+    world.answers = false;
+    world.step(&raise(rule("acme"), Importance::Warning));
+    world.pass(5 * SECOND);
+    for _ in 0..20 {
+        world.step(&acknowledge(world.id()));
+    }
+    assert_eq!(world.sent.len(), 2, "the second acknowledgement is no news");
+    world.answer(None);
+    world.step(&Alarm::End(rule("acme")));
+    world.pass(MINUTE);
+    assert_eq!(world.told()[2..], [("chat", NoticeReason::Resolved)]);
+}
+
+#[test]
 fn an_acknowledgement_in_time_calls_nobody_else() {
     let mut world = World::new(routes(|routes| {
         routes.routes.push(RouteSource {

@@ -30,6 +30,9 @@ struct GovernorAlarm {
     minutes: u32,
 }
 
+/// Causes that are not of rules: breaker, halt, quota.
+const OWN_KINDS: usize = 3;
+
 /// What is told of a cause that holds.
 #[derive(Clone, Debug)]
 pub struct Holding {
@@ -81,9 +84,14 @@ impl GovernorAlarms {
             (known.message, known.labels, known.minutes) = ((&*message).into(), labels, minutes);
             return Some(known.raised(subject));
         }
-        if self.0.len() == GOVERNOR_ALARMS_MAX {
+        // Rules leave room for the governor's own.
+        let most =
+            if kind == CauseKind::Rule { GOVERNOR_ALARMS_MAX - OWN_KINDS } else { GOVERNOR_ALARMS_MAX };
+        if self.0.len() >= most {
             // One whose end is not its own makes room: it is told again when it holds again.
-            let oldest = self.0.iter().position(|alarm| alarm.kind == CauseKind::Rule && alarm.told);
+            let is_spent =
+                |alarm: &GovernorAlarm| alarm.kind == CauseKind::Rule && alarm.told && !alarm.labels.resolves;
+            let oldest = self.0.iter().position(is_spent);
             self.0.remove(oldest?);
         }
         let message: Box<str> = (&*message).into();
