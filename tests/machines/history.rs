@@ -45,7 +45,8 @@ impl History {
                 let take = |_, header: &_, bytes: &[u8]| {
                     for record in records(header, bytes) {
                         let Some(fields) = canonical::load(record.compact) else { continue };
-                        if fields.tenant.is_empty() {
+                        // What is told of alerts has no states.
+                        if fields.tenant.is_empty() || fields.gist.kind.is_of_alert() {
                             continue;
                         }
                         let partition = partition_of(fields.tenant, partitions);
