@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{FromRepr, VariantArray};
 
 pub use crate::ids::words::{EdgeName, Words};
@@ -11,7 +12,7 @@ use crate::signal::Signal;
 mod words;
 
 /// Position in the one order of the node. Starts at 1, grows by one per event, is never reused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Seq(pub u64);
 
 impl Seq {
@@ -33,7 +34,7 @@ impl fmt::Display for Seq {
 pub struct Epoch(pub u32);
 
 /// Wall clock, milliseconds since 1970 (UTC). The journal's stamps never go back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
@@ -56,6 +57,20 @@ impl Subject {
     /// [`Illegal`].
     pub fn read(tenant: &str, sku: &str) -> Result<Self, Illegal> {
         Ok(Self { tenant: Name::read("tenant", tenant)?, sku: Name::read("sku", sku)? })
+    }
+}
+
+/// Tenant and SKU, as a list of two.
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&*self.tenant, &*self.sku).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (tenant, sku) = <(Box<str>, Box<str>)>::deserialize(deserializer)?;
+        Self::read(&tenant, &sku).map_err(serde::de::Error::custom)
     }
 }
 

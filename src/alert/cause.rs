@@ -153,12 +153,15 @@ impl CauseKind {
 }
 
 /// A condition, not an occurrence: what holds again is the same cause.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AlertCause {
     pub kind: CauseKind,
     /// Whose it is; `None` of what concerns the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
     /// Rule (`pack/rule`), target, stage, source or channel; empty where the kind says all.
+    #[serde(default)]
     pub name: Box<str>,
 }
 
@@ -213,14 +216,6 @@ impl FromStr for AlertId {
             Some(Ok(_)) => Ok(Self(id)),
             Some(Err(_)) | None => Err(NotAnAlertId),
         }
-    }
-}
-
-impl TryFrom<String> for AlertId {
-    type Error = NotAnAlertId;
-
-    fn try_from(text: String) -> Result<Self, NotAnAlertId> {
-        text.parse()
     }
 }
 

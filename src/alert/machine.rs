@@ -8,11 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder, wrong};
 use super::cause::{AlertCause, AlertId, CauseKind, Importance};
 use super::notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
 use super::routes::{AlertFilter, Routes};
-use super::state::{Alert, AlertSaid, Group, Pending, Recipient, StoredSilence};
+use super::state::{Alert, AlertSaid, Due, Group, Pending, Recipient, StoredSilence};
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{
     ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX, NOTICE_ALERTS_MAX,
@@ -41,7 +43,7 @@ pub struct Alerts {
     /// Alerts that ended, by when.
     ended: BTreeSet<(UnixMillis, AlertId)>,
     groups: BTreeMap<AlertId, Group>,
-    /// The alerts of each group that are open, and those that ended since it was told last.
+    /// The alerts of each group: open ones, and those that ended and are still shown.
     members: BTreeMap<AlertId, BTreeSet<AlertId>>,
     silences: BTreeMap<u64, Silence>,
     /// What is to be done when.
@@ -49,7 +51,7 @@ pub struct Alerts {
     /// Targets whose breaker is open.
     targets: BTreeSet<Box<str>>,
     changed: BTreeSet<Key>,
-    /// Alerts that were not opened, since there are as many as may be.
+    /// Alerts that were not opened, since there are [`ALERTS_MAX`].
     refused: u64,
 }
 
@@ -57,17 +59,6 @@ pub struct Alerts {
 struct Silence {
     stored: StoredSilence,
     filter: AlertFilter,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    Flush(AlertId),
-    Repeat(AlertId),
-    Escalate(AlertId),
-    End(AlertId),
-    SilenceEnds(u64),
-    /// The oldest of those that ended is not shown any more.
-    Forget(AlertId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +77,7 @@ struct Step<'a> {
     effects: &'a mut AlertEffects,
 }
 
-/// A channel of which nothing is known for so long after it failed is not said to fail any more.
+/// Minutes after its last failure after which a channel is no longer said to fail.
 const FAILING_MINUTES: u32 = 60;
 
 fn after(time: UnixMillis, seconds: u64) -> UnixMillis {
@@ -122,19 +113,12 @@ impl Alerts {
         match of {
             "alert" => {
                 let id: AlertId = name.parse().map_err(wrong)?;
-                let alert = Alert::from_row(row)?;
-                self.keep(id, alert);
+                self.keep(id, serde_json::from_slice(row).map_err(wrong)?);
             }
             "group" => {
                 let id: AlertId = name.parse().map_err(wrong)?;
                 let group: Group = serde_json::from_slice(row).map_err(wrong)?;
-                for (due, what) in [
-                    (group.flush_at, Due::Flush(id)),
-                    (group.repeat_at, Due::Repeat(id)),
-                    (group.escalate_at, Due::Escalate(id)),
-                ] {
-                    self.due.extend(due.map(|due| (UnixMillis(due), what)));
-                }
+                self.due.extend(group.times(id));
                 self.groups.insert(id, group);
             }
             "silence" => {
@@ -189,18 +173,16 @@ impl Alerts {
         if changed.is_empty() {
             return Vec::new();
         }
-        let last = ("last".to_owned(), serde_json::to_vec(&self.last.0).ok());
-        let row = |key: Key| match key {
-            Key::Alert(id) => (format!("alert/{id}"), self.alerts.get(&id).map(Alert::to_row)),
-            Key::Group(id) => {
-                (format!("group/{id}"), self.groups.get(&id).and_then(|group| serde_json::to_vec(group).ok()))
-            }
+        let of_key = |key: Key| match key {
+            Key::Alert(id) => (format!("alert/{id}"), row(self.alerts.get(&id))),
+            Key::Group(id) => (format!("group/{id}"), row(self.groups.get(&id))),
             Key::Silence(seq) => {
                 let stored = self.silences.get(&seq).map(|silence| &silence.stored);
-                (format!("silence/{seq}"), stored.and_then(|stored| serde_json::to_vec(stored).ok()))
+                (format!("silence/{seq}"), row(stored))
             }
         };
-        changed.into_iter().map(row).chain([last]).collect()
+        let last = ("last".to_owned(), row(Some(&self.last)));
+        changed.into_iter().map(of_key).chain([last]).collect()
     }
 
     /// Notifications that have no outcome yet, in the order of each channel. After a start they are asked for again.
@@ -210,7 +192,7 @@ impl Alerts {
         for (id, group) in &self.groups {
             for (channel, recipient) in &group.channels {
                 for pending in &recipient.pending {
-                    let mut notice = self.notice(*id, group, channel, pending, UnixMillis(pending.asked));
+                    let mut notice = for_channel(self.notice(*id, group.since, pending), channel, recipient);
                     notice.maybe_twice = true;
                     if crate::fault::planted("page-twice") {
                         notice.id.step += 1000;
@@ -238,7 +220,7 @@ impl Alerts {
         match alarm {
             Alarm::Raise(raise) => self.raise(raise, &mut step),
             Alarm::End(cause) => {
-                let id = AlertId::of(&self.origin, &self.node, cause);
+                let id = self.id(cause);
                 self.end(id, "the cause is over", &mut step);
             }
             Alarm::Tick => {}
@@ -258,9 +240,13 @@ impl Alerts {
         self.pass_time(&mut step);
     }
 
+    fn id(&self, cause: &AlertCause) -> AlertId {
+        AlertId::of(&self.origin, &self.node, cause)
+    }
+
     fn raise(&mut self, raise: &Raise, step: &mut Step<'_>) {
         let Some(importance) = step.routes.importance(raise.cause.kind, raise.importance) else { return };
-        let id = AlertId::of(&self.origin, &self.node, &raise.cause);
+        let id = self.id(&raise.cause);
         // What holds still is told again once in a while: its end waits for that.
         let seconds = u64::from(raise.minutes) * 60 + ALARM_AGAIN.as_secs();
         let ends_at = (raise.minutes > 0).then(|| after(step.time, seconds));
@@ -269,7 +255,7 @@ impl Alerts {
                 self.due.remove(&(before, Due::End(id)));
             }
             self.due.extend(ends_at.map(|at| (at, Due::End(id))));
-            // A sentence with the newest values, for whoever looks; it alone is no reason to call again.
+            // The newest values are shown. They are not told: that would be a call for nothing new.
             alert.message = (&*raise.message).into();
             if let Some(member) = &raise.member {
                 add_member(alert, member);
@@ -309,12 +295,10 @@ impl Alerts {
         alert.silences = fits.map(|(seq, _)| *seq).collect();
         let route = step.routes.find(&listed);
         let parts = step.routes.group(&route, &listed);
-        let group = AlertId::hash(
-            &[&*self.origin, "group"]
-                .into_iter()
-                .chain(parts.iter().map(|part| &**part))
-                .collect::<Vec<&str>>(),
-        );
+        // With the route's channels: who is told by a route that was changed is not who was told by the old one.
+        let (channels, escalate_to) = (route.channels.join(","), route.escalate_to.join(","));
+        let named = [&*self.origin, "group", &*channels, &*escalate_to].into_iter();
+        let group = AlertId::hash(&named.chain(parts.iter().map(|part| &**part)).collect::<Vec<_>>());
         alert.group = group;
         step.alert(ReceiptType::AlertOpened, (id, &alert), &alert.message);
         self.join_target(&mut alert);
@@ -350,7 +334,7 @@ impl Alerts {
             && self.targets.contains(target)
         {
             let cause = AlertCause { kind: CauseKind::TargetBreaker, subject: None, name: target.into() };
-            let of = AlertId::of(&self.origin, &self.node, &cause);
+            let of = self.id(&cause);
             if let Some(open) = self.alerts.get_mut(&of) {
                 add_member(open, member);
                 self.changed.insert(Key::Alert(of));
@@ -417,10 +401,8 @@ impl Alerts {
         self.set_due(group_id, |group| {
             (group.repeat_at, group.escalate_at) = (None, None);
         });
-        let Some(group) = self.groups.get(&group_id) else { return };
-        let told = group.channels.iter().filter(|(_, recipient)| recipient.is_owed());
-        let told: Vec<Box<str>> = told.map(|(channel, _)| channel.clone()).collect();
-        self.send(group_id, &told, (NoticeKind::Acknowledged, NoticeReason::Acknowledged), step);
+        let Some(owed) = self.groups.get(&group_id).map(Group::owed) else { return };
+        self.send(group_id, &owed, (NoticeKind::Acknowledged, NoticeReason::Acknowledged), step);
     }
 
     fn silence(&mut self, order: &SilenceOrder, step: &mut Step<'_>) {
@@ -483,10 +465,15 @@ impl Alerts {
         }
     }
 
+    /// The alerts of a group, those that ended and are still shown included.
+    fn all_of(&self, group: AlertId) -> impl Iterator<Item = (AlertId, &Alert)> {
+        let members = self.members.get(&group).into_iter().flatten();
+        members.filter_map(|id| Some((*id, self.alerts.get(id)?)))
+    }
+
     /// The open alerts of a group.
     fn firing(&self, group: AlertId) -> impl Iterator<Item = (AlertId, &Alert)> {
-        let members = self.members.get(&group).into_iter().flatten();
-        members.filter_map(|id| Some((*id, self.alerts.get(id)?))).filter(|(_, alert)| alert.is_open())
+        self.all_of(group).filter(|(_, alert)| alert.is_open())
     }
 
     /// Whether it would be told that this alert fires.
@@ -499,22 +486,11 @@ impl Alerts {
     /// Changes a group, and keeps its times among those that are due.
     fn set_due(&mut self, id: AlertId, change: impl FnOnce(&mut Group)) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        let times = |group: &Group| {
-            [
-                (group.flush_at, Due::Flush(id)),
-                (group.repeat_at, Due::Repeat(id)),
-                (group.escalate_at, Due::Escalate(id)),
-            ]
-        };
-        for (at, due) in times(group) {
-            if let Some(at) = at {
-                self.due.remove(&(UnixMillis(at), due));
-            }
+        for time in group.times(id) {
+            self.due.remove(&time);
         }
         change(group);
-        for (at, due) in times(group) {
-            self.due.extend(at.map(|at| (UnixMillis(at), due)));
-        }
+        self.due.extend(group.times(id));
         self.changed.insert(Key::Group(id));
     }
 
@@ -533,7 +509,9 @@ impl Alerts {
     /// Does what is due, a bounded part of it: the rest is due at once.
     fn pass_time(&mut self, step: &mut Step<'_>) {
         for _ in 0..TICK_GROUPS_MAX {
-            let Some((_, due)) = self.due.first().copied().filter(|(at, _)| *at <= step.time) else { return };
+            let Some(first) = self.due.first().copied().filter(|(at, _)| *at <= step.time) else { return };
+            self.due.remove(&first);
+            let (_, due) = first;
             match due {
                 Due::Flush(group) => {
                     self.set_due(group, |group| group.flush_at = None);
@@ -551,29 +529,21 @@ impl Alerts {
                 Due::SilenceEnds(silence) => self.end_silence(silence, "the silence is over", step),
                 Due::Forget(alert) => self.forget(alert),
             }
-            // Whatever it was, it is done.
-            if let Some(first) = self.due.first().copied()
-                && first.1 == due
-                && first.0 <= step.time
-            {
-                self.due.remove(&first);
-            }
         }
     }
 
     fn flush(&mut self, id: AlertId, step: &mut Step<'_>) {
         let Some(group) = self.groups.get(&id) else { return };
-        // What is silenced, or stands behind its target, and was never told does not keep the end of the others.
+        // An alert that nobody was told of, and that nobody would be told of now, does not delay the end of the others.
         if !self.firing(id).any(|(_, alert)| alert.notified || self.is_told(alert)) {
-            let told = group.channels.iter().filter(|(_, recipient)| recipient.is_owed());
-            let mut told: Vec<Box<str>> = told.map(|(channel, _)| channel.clone()).collect();
+            let mut owed = group.owed();
             if crate::fault::planted("end-before-trigger") {
-                told.clone_from(&group.route.channels);
+                owed.clone_from(&group.route.channels);
             }
             if crate::fault::planted("silence-swallows-end") && !self.silences.is_empty() {
-                told.clear();
+                owed.clear();
             }
-            self.send(id, &told, (NoticeKind::Resolved, NoticeReason::Resolved), step);
+            self.send(id, &owed, (NoticeKind::Resolved, NoticeReason::Resolved), step);
             self.set_due(id, |group| {
                 (group.repeat_at, group.escalate_at, group.escalated) = (None, None, false);
             });
@@ -581,13 +551,9 @@ impl Alerts {
             return self.leave_if_over(id);
         }
         let is_new = self.firing(id).any(|(_, alert)| !alert.notified && self.is_told(alert));
-        let members = self.members.get(&id).into_iter().flatten();
-        let ended = members.filter_map(|id| self.alerts.get(id));
         let flushed = group.flushed.unwrap_or(0);
-        let has_ended = ended
-            .filter(|alert| alert.notified)
-            .filter_map(|alert| alert.ended)
-            .any(|ended| ended.0 > flushed);
+        let ended = self.all_of(id).filter(|(_, alert)| alert.notified).filter_map(|(_, alert)| alert.ended);
+        let has_ended = ended.into_iter().any(|ended| ended.0 > flushed);
         let reason = match (group.flushed, is_new, has_ended) {
             (None, true, _) => NoticeReason::First,
             (Some(_), true, _) | (Some(_), false, true) => NoticeReason::Changed,
@@ -702,9 +668,11 @@ impl Alerts {
             group.step += 1;
             number = group.step;
         });
+        let Some(since) = self.groups.get(&id).map(|group| group.since) else { return };
+        let pending = Pending { since, step: number, kind, reason, asked: step.time.0 };
+        let notice = self.notice(id, since, &pending);
         for channel in channels {
             let Some(group) = self.groups.get_mut(&id) else { return };
-            let pending = Pending { since: group.since, step: number, kind, reason, asked: step.time.0 };
             let recipient = group.channels.entry(channel.clone()).or_default();
             // Whoever may have heard of one that is forgotten hears of the end.
             if recipient.pending.len() == NOTICES_PENDING_MAX
@@ -713,9 +681,7 @@ impl Alerts {
                 recipient.told = true;
             }
             recipient.pending.push(pending.clone());
-            let Some(group) = self.groups.get(&id) else { return };
-            let notice = self.notice(id, group, &channel, &pending, step.time);
-            step.effects.notices.push(notice);
+            step.effects.notices.push(for_channel(notice.clone(), &channel, recipient));
         }
     }
 
@@ -725,20 +691,12 @@ impl Alerts {
         failing.map(|(_, alert)| alert.cause.name.clone()).collect()
     }
 
-    fn notice(
-        &self,
-        id: AlertId,
-        group: &Group,
-        channel: &str,
-        pending: &Pending,
-        time: UnixMillis,
-    ) -> Notice {
-        let members = self.members.get(&id).into_iter().flatten();
-        let mut all: Vec<(AlertId, &Alert)> =
-            members.filter_map(|id| Some((*id, self.alerts.get(id)?))).collect();
-        all.retain(|(_, alert)| {
-            alert.notified && alert.ended.is_none_or(|ended| ended.0 >= group.since) && self.shows(alert)
-        });
+    /// What is told of a group that began at `since`, whichever channel tells it.
+    fn notice(&self, id: AlertId, since: u64, pending: &Pending) -> Notice {
+        let is_shown = |alert: &Alert| {
+            alert.notified && alert.ended.map_or_else(|| self.is_told(alert), |ended| ended.0 >= since)
+        };
+        let mut all: Vec<(AlertId, &Alert)> = self.all_of(id).filter(|(_, alert)| is_shown(alert)).collect();
         let firing = all.iter().filter(|(_, alert)| alert.is_open()).count();
         let resolved = all.len() - firing;
         all.sort_unstable_by_key(|(_, alert)| (alert.ended.is_some(), std::cmp::Reverse(alert.since)));
@@ -758,9 +716,8 @@ impl Alerts {
         let said =
             all.iter().filter_map(|(_, alert)| alert.acknowledged.as_ref()).max_by_key(|said| said.time);
         let listed = all.iter().take(NOTICE_ALERTS_MAX).map(|(id, alert)| alert.listed(*id));
-        let reference = group.channels.get(channel).and_then(|recipient| recipient.reference.clone());
         Notice {
-            id: NoticeId { group: id, since: pending.since, step: pending.step, channel: channel.into() },
+            id: NoticeId { group: id, since: pending.since, step: pending.step, channel: "".into() },
             tells: pending.kind,
             reason: pending.reason,
             importance: all.iter().map(|(_, alert)| alert.importance).max().unwrap_or(Importance::Info),
@@ -771,15 +728,11 @@ impl Alerts {
             firing: u32::try_from(firing).unwrap_or(u32::MAX),
             resolved: u32::try_from(resolved).unwrap_or(u32::MAX),
             acknowledged: said.map(|said| (said.by.clone(), said.reason.clone())),
-            reference,
+            reference: None,
             node: Arc::clone(&self.node),
-            time,
+            time: UnixMillis(pending.asked),
             maybe_twice: false,
         }
-    }
-
-    fn shows(&self, alert: &Alert) -> bool {
-        !alert.is_open() || self.is_told(alert)
     }
 
     /// What became of a notification.
@@ -797,10 +750,9 @@ impl Alerts {
         let Some(at) = recipient.pending.iter().position(is_it) else { return };
         let pending = recipient.pending.remove(at);
         // Who may have heard of it hears of its end.
-        if failed.is_some() && maybe && pending.kind == NoticeKind::Firing {
-            recipient.told = true;
-        }
-        if failed.is_none() {
+        if failed.is_some() {
+            recipient.told |= maybe && pending.kind == NoticeKind::Firing;
+        } else {
             match pending.kind {
                 NoticeKind::Firing => recipient.told = true,
                 NoticeKind::Resolved => recipient.told = false,
@@ -815,9 +767,7 @@ impl Alerts {
         }
         self.changed.insert(Key::Group(notice.group));
         let kind = if failed.is_some() { ReceiptType::AlertFailed } else { ReceiptType::AlertNotified };
-        let members = self.members.get(&notice.group).into_iter().flatten();
-        let newest = members.filter_map(|id| Some((*id, self.alerts.get(id)?)));
-        let newest = newest.max_by_key(|(_, alert)| (alert.is_open(), alert.since));
+        let newest = self.all_of(notice.group).max_by_key(|(_, alert)| (alert.is_open(), alert.since));
         let facts = serde_json::json!({
             "alert": newest.map(|(id, _)| id.to_string()),
             "alerts": self.firing(notice.group).count(),
@@ -848,7 +798,7 @@ impl Alerts {
             let minutes = FAILING_MINUTES;
             self.raise(&Raise { cause, importance, message, member: None, labels, minutes }, step);
         } else {
-            let id = AlertId::of(&self.origin, &self.node, &cause);
+            let id = self.id(&cause);
             self.end(id, "a notification of the channel arrived", step);
         }
     }
@@ -868,16 +818,8 @@ impl Alerts {
     }
 }
 
-impl Recipient {
-    /// It was told that the group fires, or will have been; and it was not asked to tell the end.
-    fn is_owed(&self) -> bool {
-        let newest = self.pending.iter().rev().find(|pending| pending.kind != NoticeKind::Acknowledged);
-        newest.map_or(self.told, |pending| pending.kind == NoticeKind::Firing)
-    }
-}
-
 impl Alerts {
-    /// What people are shown, at most so many: open ones first, the newest first among each.
+    /// At most `most` alerts as people are shown them: open ones first, the newest first among each.
     pub fn views(&self, most: usize) -> impl Iterator<Item = AlertView> {
         let mut all: Vec<(&AlertId, &Alert)> = self.alerts.iter().collect();
         let order =
@@ -980,6 +922,17 @@ impl Alerts {
             receipt: alert.receipt.clone(),
         }
     }
+}
+
+/// Nothing that is kept can fail to be written.
+fn row<T: Serialize>(of: Option<&T>) -> Option<Vec<u8>> {
+    of.and_then(|of| serde_json::to_vec(of).ok())
+}
+
+fn for_channel(mut notice: Notice, channel: &str, recipient: &Recipient) -> Notice {
+    notice.id.channel = channel.into();
+    notice.reference.clone_from(&recipient.reference);
+    notice
 }
 
 fn state(alert: &Alert) -> &'static str {

@@ -69,7 +69,7 @@ pub struct Notice {
     pub summary: Box<str>,
     /// Newest first, at most [`NOTICE_ALERTS_MAX`](crate::limits::NOTICE_ALERTS_MAX).
     pub alerts: Vec<ListedAlert>,
-    /// Alerts of the group that are open, and that ended since the last notification; those that are not listed included.
+    /// Alerts of the group that are open, and that ended since the group began; those that are not listed included.
     pub firing: u32,
     pub resolved: u32,
     /// Who acknowledged it, with the reason.

@@ -265,9 +265,6 @@ impl Routes {
     #[must_use]
     pub fn group(&self, route: &AlertRoute, alert: &ListedAlert) -> Vec<Box<str>> {
         let mut parts: Vec<Box<str>> = vec![route.name.clone(), alert.importance.into_str().into()];
-        // Alerts by a route that was changed are not told to those of the old one.
-        parts.push(route.channels.join(",").into());
-        parts.push(route.escalate_to.join(",").into());
         for by in &self.source.group_by {
             let part: Box<str> = match by {
                 GroupBy::Kind => alert.kind.into_str().into(),

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::alarm::{AlertLabels, NotAnAlarm, StoredCause, read_subject, wrong};
+use super::alarm::AlertLabels;
 use super::cause::{AlertCause, AlertId, Importance};
 use super::notice::{ListedAlert, NoticeKind, NoticeReason};
 use super::routes::AlertRoute;
-use crate::ids::{Subject, UnixMillis};
+use crate::ids::UnixMillis;
 
 /// What somebody said of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,8 @@ pub struct AlertSaid {
 }
 
 /// An alert that is open, or ended lately.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Alert {
     pub cause: AlertCause,
     pub importance: Importance,
@@ -43,25 +44,6 @@ pub struct Alert {
     /// Silences that fit, by the event that began each.
     pub silences: BTreeSet<u64>,
     pub ended: Option<UnixMillis>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredAlert {
-    cause: StoredCause,
-    importance: Importance,
-    message: Box<str>,
-    labels: AlertLabels,
-    since: u64,
-    receipt: Box<str>,
-    group: AlertId,
-    members: BTreeSet<(Box<str>, Box<str>)>,
-    members_in_all: u32,
-    ends_at: Option<u64>,
-    notified: bool,
-    acknowledged: Option<AlertSaid>,
-    silences: BTreeSet<u64>,
-    ended: Option<u64>,
 }
 
 impl Alert {
@@ -92,49 +74,6 @@ impl Alert {
             receipt: self.receipt.clone(),
         }
     }
-
-    pub fn to_row(&self) -> Vec<u8> {
-        let stored = StoredAlert {
-            cause: (&self.cause).into(),
-            importance: self.importance,
-            message: self.message.clone(),
-            labels: self.labels.clone(),
-            since: self.since.0,
-            receipt: self.receipt.clone(),
-            group: self.group,
-            members: self.members.clone(),
-            members_in_all: self.members_in_all,
-            ends_at: self.ends_at.map(|time| time.0),
-            notified: self.notified,
-            acknowledged: self.acknowledged.clone(),
-            silences: self.silences.clone(),
-            ended: self.ended.map(|time| time.0),
-        };
-        serde_json::to_vec(&stored).unwrap_or_default()
-    }
-
-    pub fn from_row(row: &[u8]) -> Result<Self, NotAnAlarm> {
-        let stored: StoredAlert = serde_json::from_slice(row).map_err(wrong)?;
-        for member in &stored.members {
-            let _checked: Subject = read_subject(member)?;
-        }
-        Ok(Self {
-            cause: stored.cause.try_into()?,
-            importance: stored.importance,
-            message: stored.message,
-            labels: stored.labels,
-            since: UnixMillis(stored.since),
-            receipt: stored.receipt,
-            group: stored.group,
-            members: stored.members,
-            members_in_all: stored.members_in_all,
-            ends_at: stored.ends_at.map(UnixMillis),
-            notified: stored.notified,
-            acknowledged: stored.acknowledged,
-            silences: stored.silences,
-            ended: stored.ended.map(UnixMillis),
-        })
-    }
 }
 
 /// Alerts that are told together. Which they are stands with the alerts.
@@ -159,6 +98,22 @@ pub struct Group {
 }
 
 impl Group {
+    /// When something is to be done.
+    pub fn times(&self, id: AlertId) -> impl Iterator<Item = (UnixMillis, Due)> + use<> {
+        let times = [
+            (self.flush_at, Due::Flush(id)),
+            (self.repeat_at, Due::Repeat(id)),
+            (self.escalate_at, Due::Escalate(id)),
+        ];
+        times.into_iter().filter_map(|(at, due)| Some((UnixMillis(at?), due)))
+    }
+
+    /// Channels that are to hear what becomes of it.
+    pub fn owed(&self) -> Vec<Box<str>> {
+        let owed = self.channels.iter().filter(|(_, recipient)| recipient.is_owed());
+        owed.map(|(channel, _)| channel.clone()).collect()
+    }
+
     /// Milliseconds for which nobody is to be called, if this is such an hour.
     pub fn quiet(&self, time: UnixMillis) -> Option<u64> {
         self.route.quiet.and_then(|quiet| quiet.left(time.0))
@@ -175,6 +130,14 @@ pub struct Recipient {
     pub reference: Option<Box<str>>,
     /// Notifications without an outcome, oldest first.
     pub pending: Vec<Pending>,
+}
+
+impl Recipient {
+    /// It was told that the group fires, or will have been; and it was not asked to tell the end.
+    fn is_owed(&self) -> bool {
+        let newest = self.pending.iter().rev().find(|pending| pending.kind != NoticeKind::Acknowledged);
+        newest.map_or(self.told, |pending| pending.kind == NoticeKind::Firing)
+    }
 }
 
 /// A notification that was asked for.
@@ -200,4 +163,16 @@ pub struct StoredSilence {
     pub reason: Box<str>,
     /// Alerts that it held back.
     pub held_back: u32,
+}
+
+/// What is to be done at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    Flush(AlertId),
+    Repeat(AlertId),
+    Escalate(AlertId),
+    End(AlertId),
+    SilenceEnds(u64),
+    /// An alert that ended is not shown any more.
+    Forget(AlertId),
 }

@@ -430,6 +430,13 @@ fn a_route_that_changes_leaves_what_is_open_to_the_old_one() {
     world.step(&raise(rule("acme"), Importance::Warning));
     world.pass(5 * SECOND);
     world.routes = routes(|routes| routes.warning = vec!["pager".into()]);
+    world.step(&raise(rule("globex"), Importance::Warning));
+    world.pass(MINUTE);
+    assert_eq!(world.told()[1..], [("pager", NoticeReason::First)], "a new one goes by the new route");
+    world.step(&Alarm::End(rule("globex")));
+    world.pass(MINUTE);
+    assert_eq!(world.told()[2..], [("pager", NoticeReason::Resolved)]);
+    world.sent.truncate(1);
     world.step(&Alarm::End(rule("acme")));
     world.pass(MINUTE);
     assert_eq!(world.told(), [("chat", NoticeReason::First), ("chat", NoticeReason::Resolved)]);
@@ -494,6 +501,80 @@ fn what_ends_by_time_ends_by_itself() {
     world.pass(2 * MINUTE);
     assert_eq!(world.alerts.views(usize::MAX).next().unwrap().state, "resolved");
     assert_eq!(world.told().last(), Some(&("chat", NoticeReason::Resolved)));
+}
+
+/// The stored bytes of every alarm: a journal that exists is read by every later version.
+#[test]
+fn alarms_are_stored_as_ever() {
+    let notice = NoticeId { group: AlertId([7; 16]), since: 5, step: 2, channel: "chat".into() };
+    let (by, reason) = (|| "ann".into(), || "why".into());
+    let labels = AlertLabels {
+        signal: Some((9, "s-1".into(), "ab".into())),
+        source: Some("signals".into()),
+        assurance: Some("B".into()),
+        owner: Some("ann".into()),
+        target: Some("page".into()),
+        resolves: true,
+    };
+    let whole = Raise {
+        cause: rule("acme"),
+        importance: Importance::Critical,
+        message: "m".into(),
+        member: Subject::read("globex", "vm").ok(),
+        labels,
+        minutes: 3,
+    };
+    let id = "07070707070707070707070707070707";
+    let golden: Vec<(Alarm, String)> = vec![
+        (
+            Alarm::Raise(Box::new(whole)),
+            r#"{"raise":{"cause":{"kind":"rule","subject":["acme","vm"],"name":"cost/budget"},"importance":"critical","message":"m","member":["globex","vm"],"labels":{"signal":[9,"s-1","ab"],"source":"signals","assurance":"B","owner":"ann","target":"page","resolves":true},"minutes":3}}"#.into(),
+        ),
+        (
+            raise(cause(CauseKind::DiskLow, "", ""), Importance::Info),
+            r#"{"raise":{"cause":{"kind":"disk_low","name":""},"importance":"info","message":"disk_low ","labels":{},"minutes":0}}"#.into(),
+        ),
+        (Alarm::End(cause(CauseKind::Test, "", "x")), r#"{"end":{"kind":"test","name":"x"}}"#.into()),
+        (Alarm::Tick, r#""tick""#.into()),
+        (
+            Alarm::Acknowledge { alert: AlertId([7; 16]), by: by(), reason: reason() },
+            format!(r#"{{"acknowledge":{{"alert":"{id}","by":"ann","reason":"why"}}}}"#),
+        ),
+        (
+            Alarm::Resolve { alert: AlertId([7; 16]), by: by(), reason: reason() },
+            format!(r#"{{"resolve":{{"alert":"{id}","by":"ann","reason":"why"}}}}"#),
+        ),
+        (
+            Alarm::Silence(Box::new(SilenceOrder { when: "true".into(), until: UnixMillis(4), by: by(), reason: reason() })),
+            r#"{"silence":{"when":"true","until":4,"by":"ann","reason":"why"}}"#.into(),
+        ),
+        (
+            Alarm::EndSilence { silence: Seq(6), by: by(), reason: reason() },
+            r#"{"end_silence":{"silence":6,"by":"ann","reason":"why"}}"#.into(),
+        ),
+        (
+            Alarm::Notified { notice: notice.clone(), failed: None, reference: Some("r".into()), tries: 1, replaced: false, maybe: false },
+            format!(r#"{{"notified":{{"notice":{{"group":"{id}","since":5,"step":2,"channel":"chat"}},"reference":"r","tries":1}}}}"#),
+        ),
+        (
+            Alarm::Notified { notice, failed: Some("no".into()), reference: None, tries: 2, replaced: true, maybe: true },
+            format!(r#"{{"notified":{{"notice":{{"group":"{id}","since":5,"step":2,"channel":"chat"}},"failed":"no","tries":2,"replaced":true,"maybe":true}}}}"#),
+        ),
+    ];
+    for (alarm, stored) in golden {
+        assert_eq!(String::from_utf8(alarm.to_json()).unwrap(), stored);
+        assert_eq!(Alarm::from_json(stored.as_bytes()), Ok(alarm));
+    }
+    let long = "x".repeat(2000);
+    for wrong in [
+        r#"{"nothing":{}}"#,
+        r#"{"end":{"kind":"test","name":"x","more":1}}"#,
+        r#"{"end":{"kind":"test","subject":["ACME","vm"],"name":"x"}}"#,
+        r#"{"resolve":{"alert":"07","by":"ann","reason":"why"}}"#,
+        &format!(r#"{{"end_silence":{{"silence":6,"by":"ann","reason":"{long}"}}}}"#),
+    ] {
+        assert!(Alarm::from_json(wrong.as_bytes()).is_err(), "{wrong}");
+    }
 }
 
 #[derive(Clone, Debug)]

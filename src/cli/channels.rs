@@ -24,8 +24,8 @@ use crate::signature::Signer;
 /// # Errors
 /// The first secret, or file of roots, that cannot be meant.
 pub fn channels(config: &Config, secrets: &Secrets) -> Result<Channels, ConfigError> {
-    check(config, secrets)?;
     let one = |configured: &Channel| {
+        check(&configured.kind, secrets)?;
         let of = Of { configured, secrets };
         Ok(channel::Channel {
             name: configured.name.as_str().into(),
@@ -175,36 +175,17 @@ impl Of<'_> {
 /// Letters and digits of an integration key of `PagerDuty`.
 const ROUTING_KEY_LENGTH: usize = 32;
 
-/// # Errors
-/// The first secret, or file of roots, that cannot be meant.
-fn check(config: &Config, secrets: &Secrets) -> Result<(), ConfigError> {
-    config.channels.iter().try_for_each(|channel| {
-        if channel.ca_file.is_some() {
-            let whom = format!("channel `{}`", channel.name);
-            trusting(channel.ca_file.as_ref(), &whom, &channel.place, tls::HTTP)?;
-        }
-        channel.kind.secret().map_or(Ok(()), |secret| one(channel, secret, secrets))
-    })
-}
-
-fn one(channel: &Channel, secret: &SecretRef, secrets: &Secrets) -> Result<(), ConfigError> {
+/// Whether a secret can be what it is for, where nothing else reads it before a call.
+fn check(kind: &ChannelKind, secrets: &Secrets) -> Result<(), ConfigError> {
+    let Some(secret) = kind.secret() else { return Ok(()) };
     let read = secrets.get(secret)?;
     let read = read.expose_secret();
     let is_word = !read.is_empty() && read.iter().all(u8::is_ascii_graphic);
-    let wrong = match &channel.kind {
+    let wrong = match kind {
         ChannelKind::PagerDuty { .. } => {
             let fits = read.len() == ROUTING_KEY_LENGTH && read.iter().all(u8::is_ascii_alphanumeric);
             let wrong = format!("it is not {ROUTING_KEY_LENGTH} letters and digits");
             (!fits).then_some((wrong, "copy the integration key of Events API v2"))
-        }
-        ChannelKind::Slack(SlackLogin::Webhook { .. }) => {
-            let url = std::str::from_utf8(read).map_err(|_| "it is not UTF-8".to_owned());
-            let url = url.and_then(|url| HiddenUrl::read(url, channel.allow_private));
-            url.err().map(|why| (why, "copy the URL of the incoming webhook"))
-        }
-        ChannelKind::Webhook { .. } => {
-            let signer = Signer::new(read);
-            return signer.map(|_| ()).map_err(|why| secret.wrong(why).hint(secret.advice()));
         }
         ChannelKind::Email(_) => {
             let is_text = std::str::from_utf8(read).is_ok_and(|text| !text.contains(char::is_control));
@@ -215,7 +196,11 @@ fn one(channel: &Channel, secret: &SecretRef, secrets: &Secrets) -> Result<(), C
         | ChannelKind::Alertmanager { .. } => {
             (!is_word).then(|| ("it is not one word of printable ASCII".into(), "copy the token as it is"))
         }
-        ChannelKind::Log | ChannelKind::File { .. } => None,
+        // Each is read whole where its channel is made.
+        ChannelKind::Slack(SlackLogin::Webhook { .. })
+        | ChannelKind::Webhook { .. }
+        | ChannelKind::Log
+        | ChannelKind::File { .. } => None,
     };
     wrong.map_or(Ok(()), |(why, hint)| Err(secret.wrong(why).hint(hint)))
 }
@@ -245,7 +230,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let config = load(Some(&file), std::iter::empty(), &Flags::default()).unwrap();
         let secrets = config.read_secrets(Missing::Assume).map_err(|error| error.what)?;
-        check(&config, &secrets).map_err(|error| {
+        channels(&config, &secrets).map(|_| ()).map_err(|error| {
             assert!(error.hint.is_some(), "{error}");
             error.what
         })

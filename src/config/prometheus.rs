@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::layer::Profile;
 use super::layers::Layers;
 use super::opentelemetry::TlsFiles;
+use super::receivers::http_url_or;
 use super::secret::{Chooser, SecretRef, Written};
 use crate::limits::EXTERNAL_LABELS_MAX;
 use crate::place::{ConfigError, Place};
@@ -151,13 +152,6 @@ fn is_label(name: &str) -> bool {
 
 /// Says nothing of the text: it may hold a secret.
 fn url_of(text: &str) -> Result<Uri, String> {
-    const FORM: &str = "this is not a URL of the form https://host/api/v1/write";
-    let url: Uri = text.parse().map_err(|_| FORM.to_owned())?;
-    if !matches!(url.scheme_str(), Some("https" | "http")) || url.host().is_none_or(str::is_empty) {
-        return Err(FORM.into());
-    }
-    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("the user belongs into `username`, and the password into `password_file`".into());
-    }
-    Ok(url)
+    let other_form = "this is not a URL of the form https://host/api/v1/write";
+    http_url_or(text, (other_form, "the user belongs into `username`, and the password into `password_file`"))
 }

@@ -47,13 +47,22 @@ const SUBMISSION_PORT: u16 = 587;
 /// # Errors
 /// What is wrong with it.
 pub fn http_url(text: &str) -> Result<Uri, String> {
-    const FORM: &str = "this is not a URL of the form https://host/path";
-    let url: Uri = text.parse().map_err(|_| FORM.to_owned())?;
+    let words =
+        ("this is not a URL of the form https://host/path", "a URL with a user and a password is not called");
+    http_url_or(text, words)
+}
+
+/// The same, with the words for text of a different form, and for a URL with a user.
+///
+/// # Errors
+/// One of the words.
+pub fn http_url_or(text: &str, (other_form, with_user): (&str, &str)) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|_| other_form.to_owned())?;
     if !matches!(url.scheme_str(), Some("https" | "http")) || url.host().is_none_or(str::is_empty) {
-        return Err(FORM.into());
+        return Err(other_form.into());
     }
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("a URL with a user and a password is not called".into());
+        return Err(with_user.into());
     }
     Ok(url)
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Deref;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::limits::REASON_BYTES_MAX;
 use crate::names::{Illegal, Rule};
 
@@ -20,6 +22,19 @@ impl Words {
     /// [`Illegal`] when they are longer than any that were written.
     pub fn read(field: &'static str, text: &str) -> Result<Self, Illegal> {
         Rule::AtMost(REASON_BYTES_MAX).check(field, text.as_bytes()).map(|text| Self(text.into()))
+    }
+}
+
+impl Serialize for Words {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<str>::deserialize(deserializer)?;
+        Self::read("text", &text).map_err(serde::de::Error::custom)
     }
 }
 

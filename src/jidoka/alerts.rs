@@ -55,7 +55,6 @@ pub struct AlertDesk {
     waiting: VecDeque<Notice>,
     /// A tick is on its way through the journal.
     ticks: bool,
-    is_live: bool,
 }
 
 /// What is asked of the alerts.
@@ -95,7 +94,7 @@ impl AlertDesk {
             alerts.restore(key, row).map_err(|why| (key.clone(), why))?;
         }
         let (effects, waiting) = (AlertEffects::default(), VecDeque::new());
-        Ok(Self { alerts, effects, lane, waiting, ticks: false, is_live: false })
+        Ok(Self { alerts, effects, lane, waiting, ticks: false })
     }
 
     /// Applies an alarm.
@@ -105,7 +104,7 @@ impl AlertDesk {
         }
         self.alerts.step((event.seq, event.time), alarm, &rules.routes, &mut self.effects);
         self.effects.drafts.drain(..).for_each(|draft| outlet.draft(draft));
-        if self.is_live {
+        if outlet.is_live() {
             self.waiting.extend(self.effects.notices.drain(..));
         }
         // During a replay they were asked for before; those without an outcome are asked for when it is over.
@@ -114,16 +113,15 @@ impl AlertDesk {
 
     /// The replay is over: notifications without an outcome are asked for again.
     pub fn go_live(&mut self) {
-        self.is_live = true;
         self.waiting.extend(self.alerts.pending());
     }
 
-    /// Hands on what waits, and says whether time is to be journalled: something is due.
+    /// Hands on what waits, and says whether time is to be journalled: something is due. Not during a replay.
     pub fn turn(&mut self, time: UnixMillis) -> bool {
         if !self.waiting.is_empty() {
             self.lane.push(&mut self.waiting);
         }
-        let is_due = self.is_live && !self.ticks && self.alerts.due().is_some_and(|due| due <= time);
+        let is_due = !self.ticks && self.alerts.due().is_some_and(|due| due <= time);
         self.ticks |= is_due;
         is_due
     }

@@ -195,6 +195,10 @@ impl Stage {
             took = true;
             self.pass(barrier);
         }
+        // Once a turn, however many alarms changed the same alert in it; and before any commit that counts them.
+        if let Some(alerts) = &mut self.alerts {
+            self.outlet.alert_rows(alerts.drain_changed());
+        }
         self.release.commit_if_asked(&self.inbox, &mut self.roster, &mut self.outlet);
         self.hand_on();
         self.outlet.wake();
@@ -239,10 +243,9 @@ impl Stage {
 
     fn take_event(&mut self, event: Event) {
         self.inbox.taken(event.seq);
-        if let Kind::Alarm(alarm) = &event.kind {
-            return self.take_alarm(&event, alarm);
-        }
-        if self.release.is_elsewhere(&event.kind) {
+        // The alerts are the node's, wherever the governor is.
+        let is_alarm = matches!(event.kind, Kind::Alarm(_));
+        if !is_alarm && self.release.is_elsewhere(&event.kind) {
             if let Kind::Stray(_) = event.kind {
                 self.set_apart(event);
             }
@@ -262,6 +265,7 @@ impl Stage {
                 let change = Arc::clone(change);
                 self.inbox.wait_behind_all(Barrier::Reconfigured(event, change));
             }
+            Kind::Alarm(alarm) => self.take_alarm(&event, alarm),
             Kind::Hold(hold) => self.inbox.wait_behind_all(Barrier::Hold(event.seq, *hold)),
             Kind::Shared(shared) => {
                 self.inbox.wait_behind_all(Barrier::Shared(event.seq, shared.clone()));
@@ -273,8 +277,7 @@ impl Stage {
             | Kind::Replay(_)
             | Kind::Stray(_)
             | Kind::Position(_)
-            | Kind::Adopt(_)
-            | Kind::Alarm(_) => {
+            | Kind::Adopt(_) => {
                 let Some(at) = self.find_or_admit(&event) else { return };
                 let tenant = self.roster.event_waits(at);
                 self.inbox.wait(tenant, Ready { at, event });
@@ -286,7 +289,6 @@ impl Stage {
     fn take_alarm(&mut self, event: &Event, alarm: &Alarm) {
         if let Some(alerts) = &mut self.alerts {
             alerts.step(event, alarm, &self.rules, &mut self.outlet);
-            self.outlet.alert_rows(alerts.drain_changed());
         }
         let own = event.subject().and_then(|(tenant, sku)| self.roster.find(tenant, sku));
         if let Some(at) = own {
@@ -372,11 +374,7 @@ impl Stage {
         governor.timers().for_each(|arm| self.outlet.arm(arm));
         if self.outlet.is_live() {
             governor.untold_alarms().into_iter().for_each(|alarm| self.outlet.alarm(alarm));
-        }
-        if self.outlet.is_live()
-            && let Some(intent) = governor.in_flight().cloned()
-        {
-            self.outlet.order_again(intent);
+            governor.in_flight().cloned().into_iter().for_each(|intent| self.outlet.order_again(intent));
         }
     }
 

@@ -385,7 +385,7 @@ table! {
         "`failed` grows: the reasons stand on the `alert_failed` receipts.";
     AlertsRefused: Counter, "gemba_alerts_refused_total", None, [], Deciding,
         "Alerts that were not opened, since 20,000 are open.",
-        "Anything but 0: find out what raises so many, and have its rule name fewer things.";
+        "Not 0: a rule raises alerts for too many governors. `gemba alert list` shows which; narrow it.";
     NotificationsWaiting: Gauge, "gemba_notifications_waiting", None, ["channel": Each("channels", CHANNELS)], Deciding,
         "Notifications without an end yet.",
         "Grows: the channel fails, or its rate is lower than what there is to tell; beyond its bound they become digests.";
