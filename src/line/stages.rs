@@ -100,7 +100,7 @@ impl Line {
             wire(front::threads(settings), shards, Idle::sharing(threads, cores::processors()));
         let depths: Arc<[Gauge]> = gauges.into();
         let lineage = recovery::lineage(&**disk, &settings.data_dir)?;
-        let tracing = Tracing::new(lineage.id.0, shards > 0);
+        let tracing = Tracing::new(lineage.id.0, shards > 0, &settings.live.telemetry.get());
         let mut collector = Collector::new().ok_or(ServeError::Histograms)?.tracing(tracing.sampling.clone());
         let (tell, told) = mpsc::channel();
         let stops = Stops {

@@ -21,10 +21,13 @@ pub struct Tracing {
 }
 
 impl Tracing {
-    /// Nothing is traced yet. `journal` is the journal's id, from which traces are named; signals are decided on here, or not.
+    /// By what is configured at the start: an action that is ordered again leaves before the telemetry task first looks.
+    /// `journal` is the journal's id, from which traces are named; signals are decided on here, or not.
     #[must_use]
-    pub fn new(journal: u64, decides: bool) -> Self {
-        Self { sampling: Current::new(Arc::new(None)), journal, decides }
+    pub fn new(journal: u64, decides: bool, telemetry: &Telemetry) -> Self {
+        let tracing = Self { sampling: Current::new(Arc::new(None)), journal, decides };
+        tracing.follow(telemetry.traces.as_deref());
+        tracing
     }
 
     fn follow(&self, plan: Option<&traces::Plan>) {
