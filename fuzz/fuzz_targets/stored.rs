@@ -12,9 +12,14 @@ fuzz_target!(|input: &[u8]| {
     match which % 3 {
         0 => {
             let Ok(governor) = Governor::decode(bytes) else { return };
+            let mut written = Vec::new();
+            governor.encode(&mut written);
+            // What an older version wrote is written as this one writes it.
+            let known = if bytes.first() == written.first() { bytes } else { &written };
+            assert_eq!(known, written);
             let mut again = Vec::new();
-            governor.encode(&mut again);
-            assert_eq!(bytes, again);
+            Governor::decode(known).expect("what is written can be read").encode(&mut again);
+            assert_eq!(known, again);
         }
         1 => {
             let Some(fields) = canonical::load(bytes) else { return };

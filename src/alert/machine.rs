@@ -295,7 +295,7 @@ impl Alerts {
         alert.silences = fits.map(|(seq, _)| *seq).collect();
         let route = step.routes.find(&listed);
         let parts = step.routes.group(&route, &listed);
-        // With the route's channels: who is told by a route that was changed is not who was told by the old one.
+        // With the route's channels: those whom a changed route tells form a group of their own.
         let (channels, escalate_to) = (route.channels.join(","), route.escalate_to.join(","));
         let named = [&*self.origin, "group", &*channels, &*escalate_to].into_iter();
         let group = AlertId::hash(&named.chain(parts.iter().map(|part| &**part)).collect::<Vec<_>>());

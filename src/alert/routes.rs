@@ -205,7 +205,7 @@ impl Routes {
         &self.source
     }
 
-    /// How urgent an alert of this kind is; `None`: there are none of it. Of a rule or a test, that says it.
+    /// How urgent an alert of this kind is. A rule or a test says it itself, as `said`. `None`: alerts of this kind are off.
     #[must_use]
     pub fn importance(&self, kind: CauseKind, said: Importance) -> Option<Importance> {
         match self.source.importance.get(&kind) {

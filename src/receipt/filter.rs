@@ -20,9 +20,9 @@ impl ReceiptTypes {
         kinds.into_iter().fold(Self::NONE, Self::with)
     }
 
-    /// All that tell of a change of what is decided from there on: by an operator, by entitlements, rules, keys and
-    /// configuration, and by the breaker, which halts the line and lets it go; and of alerts, and who was told of them. The
-    /// others tell of one signal, or of a clock that ran out.
+    /// What changes what is decided from there on, and what is told of it. The first are acts of operators, entitlements, rules,
+    /// keys and configuration, and breakers, which halt the line and let it go. The second are alerts, and who was told of them.
+    /// The other receipts tell of one signal, or of a clock that ran out.
     #[must_use]
     pub fn acts() -> Self {
         Self::of(ReceiptType::ALL.into_iter().filter(|kind| is_act(*kind)))

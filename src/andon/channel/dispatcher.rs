@@ -1,8 +1,8 @@
 //! Takes notices at once, and has each channel deliver its own by a task of its own.
 //!
-//! A channel that fails is asked again after a pause that doubles, by one try at a time; each notice has such a pause, too, so that
-//! one which a receiver cannot take does not keep others from it. What a receiver asks for by `Retry-After` holds for the whole
-//! channel, and is no failure.
+//! A channel that fails is asked again after a pause that doubles, by one try at a time. Each notice has such a pause, too: one
+//! that its receiver cannot take holds up no other. What a receiver asks for by `Retry-After` holds for the whole channel, and is
+//! no failure.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! `email`: one mail to all recipients of a channel. Mails of one group are a thread: each has an id of its own, made from its
-//! notice's, and refers to a root, made from the group, that no mail has.
+//! `email`: one mail to all recipients of a channel. Mails of one group are a thread. Each has an id of its own, made from its
+//! notice's id. All refer to a root id, which is made from the group, and which no mail has.
 //!
 //! A recipient whom the server refuses does not keep the mail from the others; one for whom it has no room now is served later.
 

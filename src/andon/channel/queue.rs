@@ -1,8 +1,8 @@
 //! Notices that wait for one channel. Pure; the time is given.
 //!
 //! The most urgent one is next, and among these the one that came first. A newer notice of a group takes the place of one that waits.
-//! Beyond the bound those that are alike, the least urgent first, become one: a storm is a few messages, and each of its notices
-//! ends with the one that it became part of.
+//! Beyond the bound those that are alike become one, the least urgent first. So a storm is a few messages. Each of its notices ends
+//! with the one that it became part of.
 
 use tokio::time::Instant;
 
