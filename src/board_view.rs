@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::view::{BrokerView, StateView};
+use crate::view::{BrokerView, HaltView, StateView};
 
 /// A node at one moment. What its role does not have, or what is not known yet, is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -29,6 +29,8 @@ pub struct BoardView {
     pub dead_letters: BTreeMap<Box<str>, u64>,
     pub work: BoardWork,
     pub alerts: Vec<BoardAlert>,
+    /// What operators halted that is more than one governor.
+    pub halts: Vec<HaltView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker: Option<BrokerView>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -56,6 +56,7 @@ mod inside {
     pub mod codec;
     pub mod event;
     pub mod expression;
+    pub mod halt;
     pub mod ids;
     pub mod improvement;
     pub mod limits;

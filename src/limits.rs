@@ -179,6 +179,8 @@ pub const MEMORIES_MAX: usize = 64;
 pub const MEMORY_WINDOW_SECONDS_MAX: u32 = 400 * 86_400;
 /// The longest time after which the alert of a rule ends by itself: 30 days. What nobody looked at for longer is closed by hand.
 pub const ALERT_MINUTES_MAX: u32 = 30 * 24 * 60;
+/// Halts of tenants, targets and the line that hold at once: what people keep in mind.
+pub const HALTS_MAX: usize = 32;
 /// The rules of a node as the journal keeps them: bounds and the text of every pack. Far below a frame.
 pub const RULES_BYTES_MAX: usize = 512 * 1024;
 const _: () = assert!(RULES_BYTES_MAX < FRAME_BYTES_MAX - FRAME_BYTES_SOFT);
@@ -315,6 +317,13 @@ pub const REASON_BYTES_MAX: usize = 1024;
 
 /// Body of an operator's order: a reason and a number.
 pub const ORDER_BYTES_MAX: usize = 8 * 1024;
+/// Orders that wait for a second person, and those of one person among them: what people look through.
+pub const REQUESTS_MAX: usize = 64;
+pub const REQUESTS_OF_ONE: usize = 16;
+/// After so long an order that nobody approved lapses: who approves should know why it was asked for.
+pub const REQUEST_SECONDS: u32 = 3600;
+/// Governors that are counted before a halt: some pages, each a moment's work.
+pub const REACH_GOVERNORS_MAX: usize = 100_000;
 /// Governors in one answer to an operator.
 pub const GOVERNORS_LISTED_MAX: usize = 1_000;
 /// Bodies that may wait in one governor's mailbox, in bytes: 1,024 signals of 1 KiB, or the four largest.

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::halt::Halt;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GovernorView {
     pub tenant: Box<str>,
@@ -12,6 +14,53 @@ pub struct GovernorView {
     pub breaker: &'static str,
     pub mailbox_depth: usize,
     pub last_seq: u64,
+    /// Who halted it, its tenant, or the line, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halt: Option<HaltView>,
+}
+
+/// A halt that an operator ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HaltView {
+    /// `governor`, `tenant`, `target` or `line`.
+    pub scope: &'static str,
+    /// The tenant or the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Box<str>>,
+    pub who: Box<str>,
+    pub reason: Box<str>,
+    /// Milliseconds since 1970.
+    pub since_ms: u64,
+}
+
+impl From<&Halt> for HaltView {
+    fn from(Halt { scope, by, since }: &Halt) -> Self {
+        Self {
+            scope: scope.kind(),
+            name: scope.name().map(Into::into),
+            who: (*by.actor).into(),
+            reason: (*by.reason).into(),
+            since_ms: since.0,
+        }
+    }
+}
+
+/// What a halt holds up, or would.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReachView {
+    /// Governors that are there now; those to come are halted, too.
+    pub governors: u64,
+    /// There are more governors than were counted, and more of what follows.
+    pub more: bool,
+    /// Signals that wait in these governors: they become dead letters when their turn comes.
+    pub waiting: u64,
+    /// Actions that are out: they end as they may.
+    pub in_flight: u64,
+    /// Of a target: rules that ask for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    /// The halt, where one holds.
+    pub halt: Option<HaltView>,
 }
 
 /// What became of a signal.

@@ -70,7 +70,7 @@ pub enum CauseKind {
     Rule = 0,
     /// Actions of a governor failed until its breaker opened. Over when the breaker closes.
     GovernorBreaker = 1,
-    /// An operator halted a governor. Over when it is resumed.
+    /// An operator halted a governor, a tenant, a target or the line. Over when it is resumed.
     Halt = 2,
     /// Calls of a target failed until its breaker opened. Over when the breaker closes.
     TargetBreaker = 3,
@@ -133,23 +133,6 @@ impl CauseKind {
             Self::Rule | Self::Test => false,
         }
     }
-
-    /// Whether it is of one node, and not of a governor that another node may take over.
-    #[must_use]
-    pub fn is_of_node(self) -> bool {
-        match self {
-            Self::Rule | Self::GovernorBreaker | Self::Halt | Self::QuotaExhausted => false,
-            Self::TargetBreaker
-            | Self::DeadLetters
-            | Self::StageNotReady
-            | Self::Restart
-            | Self::DiskLow
-            | Self::BrokerAway
-            | Self::SharedStateAway
-            | Self::ChannelFailing
-            | Self::Test => true,
-        }
-    }
 }
 
 /// A condition, not an occurrence: what holds again is the same cause.
@@ -160,9 +143,17 @@ pub struct AlertCause {
     /// Whose it is; `None` of what concerns the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
-    /// Rule (`pack/rule`), target, stage, source or channel; empty where the kind says all.
+    /// Rule (`pack/rule`), target, stage, source, channel or what is halted; empty where the kind says all.
     #[serde(default)]
     pub name: Box<str>,
+}
+
+impl AlertCause {
+    /// Whether it is of one node, and not of a governor that another node may take over.
+    #[must_use]
+    pub fn is_of_node(&self) -> bool {
+        self.subject.is_none()
+    }
 }
 
 /// The name of an alert, and of a group of them: the first half of SHA-256 over what makes it one, each part after its length. The same
@@ -174,7 +165,7 @@ impl AlertId {
     /// `origin` is that of the log; `node` the name of this one.
     #[must_use]
     pub fn of(origin: &str, node: &str, cause: &AlertCause) -> Self {
-        let node = if cause.kind.is_of_node() { node } else { "" };
+        let node = if cause.is_of_node() { node } else { "" };
         let (tenant, sku) =
             cause.subject.as_ref().map_or(("", ""), |subject| (&*subject.tenant, &*subject.sku));
         Self::hash(&[origin, node, tenant, sku, cause.kind.into_str(), &cause.name])

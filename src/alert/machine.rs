@@ -264,7 +264,7 @@ impl Alerts {
             return;
         }
         // Those of the node have their place, however many a sender raises: they are few.
-        let takes_room = !raise.cause.kind.is_of_node() || raise.cause.kind == CauseKind::Test;
+        let takes_room = !raise.cause.is_of_node() || raise.cause.kind == CauseKind::Test;
         if takes_room && self.alerts.len() - self.ended.len() >= ALERTS_MAX {
             self.refused += 1;
             return;
@@ -861,7 +861,7 @@ impl Alerts {
     /// Open ones of the node itself, by kind and name.
     #[must_use]
     pub fn open_of_node(&self) -> Vec<(CauseKind, Box<str>)> {
-        let open = self.alerts.values().filter(|alert| alert.is_open() && alert.cause.subject.is_none());
+        let open = self.alerts.values().filter(|alert| alert.is_open() && alert.cause.is_of_node());
         open.map(|alert| (alert.cause.kind, alert.cause.name.clone())).collect()
     }
 

@@ -122,10 +122,15 @@ impl Client {
         let (status, body) = runtime
             .block_on(asked)
             .map_err(|_| Failure::io(format!("{admin} did not answer within {ANSWER_WAIT:?}")))??;
-        if status.is_success() {
+        if status == StatusCode::OK {
             return Ok(body);
         }
         let value: Value = serde_json::from_slice(&body).map_err(|_| self.no_json(status))?;
+        if status == StatusCode::ACCEPTED {
+            let id = value.pointer("/request/id").and_then(Value::as_str).unwrap_or("?");
+            return Err(Failure::check(format!("nothing is changed yet: the order waits as request {id}"))
+                .hint(format!("somebody else approves it: gemba request approve {id} --reason …")));
+        }
         let detail = value.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
         let told = format!("{admin} answered {}: {detail}", status.as_u16());
         // What is not so there is a failed check; what is wrong with the question, wrong use.

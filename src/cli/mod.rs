@@ -8,6 +8,7 @@ mod config;
 mod configured;
 mod dead_letter;
 mod governor;
+mod halt;
 mod journal;
 mod kaizen;
 mod load;
@@ -23,6 +24,7 @@ mod progress;
 mod receipts;
 mod reload;
 mod reloader;
+mod request;
 mod roles;
 mod route;
 mod rules;
@@ -85,6 +87,21 @@ enum Command {
     /// Look at and steer the governors of a running node
     #[command(subcommand)]
     Governor(governor::Command),
+    /// Look at what operators halted, and at what a halt would hold up
+    #[command(subcommand)]
+    Halt(halt::Command),
+    /// Halt or resume the whole line of a running node
+    #[command(subcommand)]
+    Line(halt::Line),
+    /// Halt or resume one tenant of a running node
+    #[command(subcommand)]
+    Tenant(halt::Tenant),
+    /// Halt or resume one target of a running node
+    #[command(subcommand)]
+    Target(halt::Target),
+    /// Look at orders that wait for a second person, approve and refuse them
+    #[command(subcommand)]
+    Request(request::Command),
     /// Look at, replay and discard the dead letters of a running node
     #[command(subcommand, name = "deadletter")]
     DeadLetter(dead_letter::Command),
@@ -146,6 +163,11 @@ pub fn run() -> ExitCode {
         Command::Silence(command) => command.run(),
         Command::Audit(audit) => audit.run(),
         Command::Governor(command) => command.run(),
+        Command::Halt(command) => command.run(),
+        Command::Line(command) => command.run(),
+        Command::Tenant(command) => command.run(),
+        Command::Target(command) => command.run(),
+        Command::Request(command) => command.run(),
         Command::DeadLetter(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Kaizen(command) => command.run(),

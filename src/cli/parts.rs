@@ -13,7 +13,8 @@ use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::kanban::broker::mac::Keys;
 use crate::line::live::{Live, Rulebook, Telemetry};
-use crate::operator::{self, Token, Tokens};
+use crate::operator::{self, Role, Token, Tokens, operations};
+use crate::place::nearest;
 use crate::ring::{Current, Mark};
 use crate::signal::Fixed;
 use crate::signature::Keyring;
@@ -43,7 +44,7 @@ pub fn parts(config: &Config, secrets: &Secrets) -> Result<Parts, ConfigError> {
     let keys = broker.map(|broker| message_keys(broker, secrets));
     Ok(Parts {
         sources: Arc::new(sources.collect::<Result<_, ConfigError>>()?),
-        tokens: Arc::new(Tokens::new(tokens.collect::<Result<_, ConfigError>>()?)),
+        tokens: Arc::new(with_second(tokens.collect::<Result<_, ConfigError>>()?, &config.needs_second)?),
         targets: Arc::new(targets(config, secrets)?),
         channels: Arc::new(channels::channels(config, secrets)?),
         rulebook: Arc::new(rules::rulebook(config)?),
@@ -88,6 +89,7 @@ impl Parts {
         }
         let Self { sources, tokens, targets, channels, rulebook, telemetry, tap, message_keys } = self;
         // A try of an action goes by the bounds of its governor, too.
+        let tokens_stay = !is_changed("admin.token") && !is_changed("operator");
         let targets_stay = !is_changed("action") && !is_changed("governor");
         let channels_stay = !is_changed("channel") && !is_changed("alerts");
         let Telemetry { traces, remote_write, configuration } = &*telemetry;
@@ -98,7 +100,7 @@ impl Parts {
         };
         Self {
             sources: kept(!is_changed("source"), &old.sources, sources),
-            tokens: kept(!is_changed("admin.token"), &old.tokens, tokens),
+            tokens: kept(tokens_stay, &old.tokens, tokens),
             targets: kept(targets_stay, &old.targets, targets),
             channels: kept(channels_stay, &old.channels, channels),
             rulebook,
@@ -138,6 +140,31 @@ fn token(token: &config::Token, secrets: &Secrets) -> Result<Token, ConfigError>
         TokenRole::Admin => operator::Role::Admin,
     };
     Ok(Token::new(&token.name, role, secrets.get(&token.secret)?.expose_secret()))
+}
+
+/// The tokens, and which orders one of them alone cannot give. Where nobody could approve one, it would never be carried out.
+fn with_second(tokens: Vec<Token>, needs_second: &[config::NeedsSecond]) -> Result<Tokens, ConfigError> {
+    let known: Vec<&'static str> = operations::orders().collect();
+    let mut commands = Vec::new();
+    for (command, place) in needs_second {
+        let Some(order) = known.iter().find(|known| **known == command.as_str()) else {
+            let error = ConfigError::new(place, format!("`{command}` is not the command of an order"));
+            return Err(match nearest(command, &known) {
+                Some(name) => error.hint(format!("the nearest one is `{name}`")),
+                None => error.hint(format!("known: {}", known.join(", "))),
+            });
+        };
+        let role = operations::of_command(order).map_or(Role::Admin, |operation| operation.need.role());
+        if tokens.iter().filter(|token| token.role >= role).count() < 2 {
+            let what = format!(
+                "`{order}` needs two persons, and fewer than two tokens have the role {}",
+                role.into_str()
+            );
+            return Err(ConfigError::new(place, what).hint("add an [[admin.token]] of another person"));
+        }
+        commands.push(*order);
+    }
+    Ok(Tokens::new(tokens).needing_second(commands))
 }
 
 fn source(source: &config::Source, secrets: &Secrets) -> Result<Source, ConfigError> {

@@ -60,7 +60,7 @@ pub enum Applies {
 }
 
 /// Tables of keys, and when another value of such a key holds.
-const SECTIONS: [(&str, Applies); 23] = [
+const SECTIONS: [(&str, Applies); 24] = [
     ("node", Applies::AtStart),
     ("ingress", Applies::AtStart),
     ("admin", Applies::AtStart),
@@ -82,6 +82,7 @@ const SECTIONS: [(&str, Applies); 23] = [
     ("prometheus.remote_write_tls", Applies::AtOnce),
     ("reload", Applies::AtStart),
     ("tap", Applies::AtOnce),
+    ("operator", Applies::AtOnce),
     ("state", Applies::AtStart),
     ("rabbitmq", Applies::AtStart),
 ];
@@ -192,6 +193,7 @@ pub struct Layer {
     pub prometheus: Prometheus,
     pub reload: Reload,
     pub tap: Tap,
+    pub operator: Operator,
     pub state: State,
     pub source: Vec<Spanned<Source>>,
     pub action: Vec<Spanned<Action>>,
@@ -482,6 +484,13 @@ pub enum OtlpProtocol {
 pub struct Tap {
     pub allowed: Key<bool>,
     pub mask: Key<Vec<Spanned<String>>>,
+}
+
+/// What operators may order.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Operator {
+    pub needs_second: Key<Vec<Spanned<String>>>,
 }
 
 /// How the configuration is read anew.

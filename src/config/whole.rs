@@ -16,6 +16,7 @@ use super::layer::{Backend, Entitled, FilePath, Key, Layer, LogContent, NodeRole
 use super::layers::{Layers, Set, name};
 use super::logging::{LogFile, Logging};
 use super::opentelemetry::OpenTelemetry;
+use super::operator::NeedsSecond;
 use super::packs::Policy;
 use super::prometheus::Prometheus;
 use super::secret::{SecretRef, Written};
@@ -78,6 +79,8 @@ pub struct Config {
     pub prometheus: Option<Prometheus>,
     /// What viewers see of signals.
     pub tap: TapRules,
+    /// Orders that need two persons.
+    pub needs_second: Vec<NeedsSecond>,
     /// How often is looked whether a file changed; `None`: never.
     pub watch: Option<Duration>,
     /// What sets nothing and was probably meant to.
@@ -185,6 +188,7 @@ impl Config {
             opentelemetry: new.opentelemetry,
             prometheus: new.prometheus,
             tap: new.tap,
+            needs_second: new.needs_second,
             warnings: new.warnings,
             broker,
             effective,
@@ -253,6 +257,7 @@ impl Layers {
             opentelemetry: self.opentelemetry(profile, variable)?,
             prometheus: self.prometheus(profile, &name)?,
             tap: self.tap(profile)?,
+            needs_second: self.needs_second(),
             watch: Some(self.number(|l| &l.reload.watch_seconds, 0))
                 .filter(|seconds| *seconds > 0)
                 .map(|seconds| Duration::from_secs(seconds.into())),

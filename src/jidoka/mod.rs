@@ -11,6 +11,7 @@ mod decisions;
 mod directory;
 pub mod fair_queue;
 pub mod governor;
+mod halts;
 mod inbox;
 mod outlet;
 pub mod ownership;

@@ -13,7 +13,7 @@ use super::rules::Rules;
 use crate::event::{Event, Kind, Replay, Seq, Subject, UnixMillis};
 use crate::limits::{GOVERNORS_LISTED_MAX, QUERIES_LANE};
 use crate::ring::Receiver;
-use crate::view::{DryRun, GovernorView, Transition};
+use crate::view::{DryRun, GovernorView, HaltView, Transition};
 
 /// A question to a shard. It is answered when the shard has stepped every event up to a number.
 #[derive(Debug)]
@@ -219,6 +219,15 @@ impl Shown<'_> {
         }
     }
 
+    fn halt_of(&self, governor: &Governor) -> Option<HaltView> {
+        if let Some(halt) = self.rules.halts.of_tenant(governor.tenant()) {
+            return Some(halt.into());
+        }
+        let (order, since) = (governor.halt_order()?, governor.halted_since()?);
+        let (who, reason) = ((*order.actor).into(), (*order.reason).into());
+        Some(HaltView { scope: "governor", name: None, who, reason, since_ms: since.0 })
+    }
+
     fn view(&self, governor: &Governor) -> GovernorView {
         GovernorView {
             tenant: governor.tenant().into(),
@@ -233,6 +242,7 @@ impl Shown<'_> {
             },
             mailbox_depth: governor.waiting(),
             last_seq: governor.last_seq().0,
+            halt: self.halt_of(governor),
         }
     }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use super::halts::Halts;
 use super::policy::{Pack, Policies, PolicySet};
 use crate::alert::{Routes, RoutesSource};
 use crate::event::{Event, JournalId, Reconfigured, RulesText, Seq};
-use crate::limits::{self, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
+use crate::halt::{Halt, HaltScope};
+use crate::limits::{self, HALTS_MAX, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
 use crate::place::{ConfigError, Place, nearest};
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptId, ReceiptType, StateName};
 use crate::view::{PackView, RulesView};
@@ -36,6 +38,8 @@ pub struct Rules {
     pub policies: Policies,
     /// Who is told of alerts.
     pub routes: Arc<Routes>,
+    /// What operators stopped that is more than one governor.
+    pub halts: Halts,
     pub entitlement: EntitlementDefault,
     pub boot_timeout: Duration,
     /// Actions that one governor may generate in one window.
@@ -59,6 +63,19 @@ impl Rules {
         let hash = |text: &str| faster_hex::hex_string(digest(&SHA256, text.as_bytes()).as_ref());
         self.source.packs.iter().map(|pack| pack.text.as_str()).find(|text| hash(text) == content_hash)
     }
+}
+
+/// Why a halt does not begin or end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoHalt {
+    #[error("{0} is halted already")]
+    Already(HaltScope),
+    #[error("{0} is not halted")]
+    None(HaltScope),
+    #[error("no [[action]] is named `{0}`")]
+    NoTarget(Box<str>),
+    #[error("{HALTS_MAX} halts hold, and no more can: end one that is over")]
+    TooMany,
 }
 
 /// A policy pack's text and the file it came from.
@@ -92,6 +109,9 @@ pub struct RulesSource {
     /// Who is told of alerts. A journal that is older than alerts says nothing of it.
     #[serde(default)]
     pub alerts: RoutesSource,
+    /// Of operators; a configuration has none. The newest is last, each scope once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub halts: Vec<Halt>,
 }
 
 impl Default for RulesSource {
@@ -111,11 +131,54 @@ impl Default for RulesSource {
             everyone: Vec::new(),
             tenants: BTreeMap::new(),
             alerts: RoutesSource::default(),
+            halts: Vec::new(),
         }
     }
 }
 
 impl RulesSource {
+    /// The same, under the halts that hold: what is configured says nothing of them.
+    #[must_use]
+    pub fn under(self, halts: Vec<Halt>) -> Self {
+        Self { halts, ..self }
+    }
+
+    /// The same, with one more halt.
+    ///
+    /// # Errors
+    /// [`NoHalt`].
+    pub fn halting(mut self, halt: Halt) -> Result<Self, NoHalt> {
+        if self.is_halted(&halt.scope) {
+            return Err(NoHalt::Already(halt.scope));
+        }
+        if let HaltScope::Target(target) = &halt.scope
+            && !self.actions.iter().any(|known| **known == **target)
+        {
+            return Err(NoHalt::NoTarget(target.clone()));
+        }
+        if self.halts.len() == HALTS_MAX {
+            return Err(NoHalt::TooMany);
+        }
+        self.halts.push(halt);
+        Ok(self)
+    }
+
+    /// The same, without this halt.
+    ///
+    /// # Errors
+    /// [`NoHalt`].
+    pub fn resuming(mut self, scope: HaltScope) -> Result<Self, NoHalt> {
+        if !self.is_halted(&scope) {
+            return Err(NoHalt::None(scope));
+        }
+        self.halts.retain(|halt| halt.scope != scope);
+        Ok(self)
+    }
+
+    fn is_halted(&self, scope: &HaltScope) -> bool {
+        self.halts.iter().any(|halt| halt.scope == *scope)
+    }
+
     /// The same with one more pack for every tenant that has none of its own.
     #[must_use]
     pub fn with_pack(mut self, file: &str, text: &str) -> Self {
@@ -157,6 +220,10 @@ impl RulesSource {
         if self.packs.len() > PACKS_MAX {
             let what = format!("{} packs; there are at most {PACKS_MAX}", self.packs.len());
             return Err(ConfigError::new(&whole, what));
+        }
+        if self.halts.len() > HALTS_MAX {
+            let what = format!("they have {} halts; at most {HALTS_MAX} hold at once", self.halts.len());
+            return Err(ConfigError::new(&Place::named("the journalled rules"), what));
         }
         let bytes = self.to_text().len();
         if bytes > RULES_BYTES_MAX {
@@ -227,6 +294,7 @@ impl Rules {
             journal: JournalId::default(),
             policies,
             routes,
+            halts: Halts::new(&source.halts),
             entitlement: source.entitlement,
             boot_timeout: seconds(source.boot_timeout_seconds),
             quota: source.quota,
@@ -254,6 +322,16 @@ impl Rules {
         sets.flat_map(|set| set.packs()).map(|pack| (&*pack.name, pack)).collect()
     }
 
+    /// Rules that ask for this action, as `pack/rule`.
+    #[must_use]
+    pub fn rules_acting_by(&self, action: &str) -> Vec<String> {
+        let rules =
+            self.packs().into_values().flat_map(|pack| pack.rules.iter().map(move |rule| (pack, rule)));
+        let acting =
+            rules.filter(|(_, rule)| rule.action.as_ref().is_some_and(|(name, _)| **name == *action));
+        acting.map(|(pack, rule)| format!("{}/{}", pack.name, rule.id)).collect()
+    }
+
     /// As operators are shown them.
     #[must_use]
     pub fn view(&self, since: Seq) -> RulesView {
@@ -272,36 +350,53 @@ impl Rules {
     }
 
     /// The receipts of the event that puts these rules in the place of `before`: one for each pack that came, changed or
-    /// went; if there is none, one for the bounds.
+    /// went, and for each halt that began or ended; if there is none, one for the rest.
     #[must_use]
     pub fn receipts(&self, before: &Rules, event: &Event, said: &RulesText) -> Vec<Draft> {
         let (old, new) = (before.packs(), self.packs());
         let by = format!("by {}: {}", said.actor, said.reason);
-        let mut changes: Vec<(Option<&Arc<Pack>>, String)> = Vec::new();
+        let mut changes: Vec<(Option<&Arc<Pack>>, ReceiptType, String)> = Vec::new();
+        let changed = ReceiptType::PolicyChange;
         for (name, pack) in &new {
             match old.get(name) {
                 Some(known) if known.content_hash == pack.content_hash => {}
-                Some(_) => changes.push((Some(pack), format!("changed {by}"))),
-                None => changes.push((Some(pack), format!("activated {by}"))),
+                Some(_) => changes.push((Some(pack), changed, format!("changed {by}"))),
+                None => changes.push((Some(pack), changed, format!("activated {by}"))),
             }
         }
         let gone = old.iter().filter(|(name, _)| !new.contains_key(*name));
-        changes.extend(gone.map(|(_, pack)| (Some(*pack), format!("withdrawn {by}"))));
+        changes.extend(gone.map(|(_, pack)| (Some(*pack), changed, format!("withdrawn {by}"))));
+        let (held, holds) = (&before.source.halts, &self.source.halts);
+        let begun = holds.iter().filter(|halt| !held.contains(halt));
+        changes.extend(begun.map(|halt| {
+            let said = format!("halt of {} by {}: {}", halt.scope, halt.by.actor, halt.by.reason);
+            (None, ReceiptType::JidokaHalt, said)
+        }));
+        let ended = held.iter().filter(|halt| !holds.iter().any(|other| other.scope == halt.scope));
+        changes.extend(
+            ended.map(|halt| (None, ReceiptType::Operator, format!("resume of {} {by}", halt.scope))),
+        );
         if changes.is_empty() {
-            changes.push((None, format!("bounds and assignments {by}")));
+            let what = if before.source.alerts == self.source.alerts {
+                "bounds and assignments"
+            } else {
+                "bounds, assignments and routes of alerts"
+            };
+            changes.push((None, changed, format!("{what} {by}")));
         }
-        let draft = |(ordinal, (pack, reason)): (u8, (Option<&Arc<Pack>>, String))| {
+        let draft = |(ordinal, (pack, kind, reason)): (u8, (Option<&Arc<Pack>>, ReceiptType, String))| {
             let policy = pack.map(|pack| {
                 let content_hash = pack.content_hash;
                 Arc::new(Policy { pack: pack.name.clone(), rule: "*".into(), content_hash })
             });
-            Draft { policy, ..node_draft(event, ordinal, ReceiptType::PolicyChange, &reason) }
+            Draft { policy, ..node_draft(event, ordinal, kind, &reason) }
         };
         (0..=u8::MAX).zip(changes).map(draft).collect()
     }
 }
 
-const _: () = assert!(PACKS_MAX * 2 < u8::MAX as usize, "an event names its receipts by one byte");
+const _: () =
+    assert!((PACKS_MAX + HALTS_MAX) * 2 < u8::MAX as usize, "an event names its receipts by one byte");
 
 /// The receipt of a change of the configuration.
 #[must_use]
@@ -366,6 +461,11 @@ impl Compiled {
         *self.holding.lock().unwrap_or_else(PoisonError::into_inner) = Some((since, Arc::clone(rules)));
     }
 
+    /// The halts that hold.
+    pub fn halts(&self) -> Vec<Halt> {
+        self.holding().map(|(_, rules)| rules.source.halts.clone()).unwrap_or_default()
+    }
+
     /// The rules that hold, and since when.
     pub fn holding(&self) -> Option<(Seq, Arc<Rules>)> {
         self.holding.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -376,6 +476,8 @@ impl Compiled {
 mod tests {
     use super::*;
     use crate::alert::RouteSource;
+    use crate::event::{Kind, UnixMillis};
+    use crate::halt::HaltOrder;
 
     #[test]
     fn an_older_journals_rules_tell_nobody_of_alerts() {
@@ -399,5 +501,62 @@ mod tests {
         assert_eq!(rules.routes.source(), &source.alerts);
         let error = route("alert.tenants == 'acme'").compile().unwrap_err();
         assert!(error.to_string().starts_with("alerts.route[0].when:1:1: "), "{error}");
+    }
+
+    fn halt(scope: HaltScope) -> Halt {
+        let by = HaltOrder { actor: "eve".into(), reason: "a drill".into() };
+        Halt { scope, by, since: UnixMillis(7) }
+    }
+
+    #[test]
+    fn halts_are_a_part_of_the_rules_that_no_configuration_writes() {
+        let source = RulesSource { actions: vec!["notify".into()], ..RulesSource::default() };
+        let plain = source.to_text();
+        assert!(!plain.contains("halts"), "rules of before are the same text: {plain}");
+        let target = || HaltScope::Target("notify".into());
+        let halted = source.clone().halting(halt(target())).unwrap();
+        assert_eq!(halted.clone().halting(halt(target())), Err(NoHalt::Already(target())));
+        let none = HaltScope::Target("notifi".into());
+        assert_eq!(source.clone().halting(halt(none)), Err(NoHalt::NoTarget("notifi".into())));
+        assert_eq!(source.clone().resuming(HaltScope::Line), Err(NoHalt::None(HaltScope::Line)));
+        let read = RulesSource::from_text(&halted.to_text()).unwrap();
+        assert_eq!(read, halted);
+        assert!(read.clone().compile().unwrap().halts.of_target("notify").is_some());
+        assert_eq!(source.clone().under(read.halts.clone()), halted, "a new configuration keeps them");
+        assert_eq!(halted.resuming(target()).unwrap().to_text(), plain);
+    }
+
+    #[test]
+    fn so_many_halts_hold_and_no_more() {
+        let tenant = |number: usize| HaltScope::Tenant(format!("t-{number}").into());
+        let full = (0..HALTS_MAX)
+            .try_fold(RulesSource::default(), |source, number| source.halting(halt(tenant(number))));
+        let full = full.unwrap();
+        assert!(full.clone().compile().is_ok());
+        assert_eq!(full.clone().halting(halt(HaltScope::Line)), Err(NoHalt::TooMany));
+        let halts = [full.halts.clone(), vec![halt(HaltScope::Line)]].concat();
+        assert!(full.under(halts).compile().is_err());
+    }
+
+    #[test]
+    fn each_halt_that_begins_or_ends_has_a_receipt() {
+        let before = RulesSource::default().compile().unwrap();
+        let tenant = HaltScope::Tenant("acme".into());
+        let after = RulesSource::default().halting(halt(tenant)).unwrap().compile().unwrap();
+        let said = RulesText::new(after.source.to_text(), "bob".into(), "over".into()).unwrap();
+        let kind = Kind::Rules(Arc::new(said.clone()));
+        let event = Event { seq: Seq(3), time: UnixMillis(9), kind };
+        let told = |old: &Rules, new: &Rules| {
+            let drafts = new.receipts(old, &event, &said).into_iter();
+            drafts.map(|draft| (draft.gist.kind, draft.reason.unwrap().to_string())).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(&before, &after),
+            [(ReceiptType::JidokaHalt, "halt of tenant acme by eve: a drill".to_owned())]
+        );
+        assert_eq!(
+            told(&after, &before),
+            [(ReceiptType::Operator, "resume of tenant acme by bob: over".to_owned())]
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::clock::{self, Instant};
 use crate::improvement::{NodeLook, Spread, is_failure};
 use crate::kaizen::{Collector, Counter, Metric, Readings, Stage};
 use crate::limits::{ARRIVALS_LANE, DRAFTS_LANE, EVENTS_LANE, INTENTS_LANE};
-use crate::view::{AlertView, ChannelToldView};
+use crate::view::{AlertView, ChannelToldView, HaltView};
 
 /// Remembers what was counted before, to tell what happens now.
 #[derive(Default)]
@@ -98,7 +98,7 @@ impl BoardWatch {
         (node, health): (&NodeLook, &Health),
         collector: &Collector,
         readings: &Readings,
-        alerts: Vec<BoardAlert>,
+        (alerts, halts): (Vec<BoardAlert>, Vec<HaltView>),
     ) -> BoardView {
         let now = clock::now();
         let counted = Counted::new(now, health, collector);
@@ -140,6 +140,7 @@ impl BoardWatch {
                 checkpoint: self.checkpoint(health),
             },
             alerts,
+            halts,
             broker: status.broker,
             state: status.state,
         };
@@ -223,6 +224,7 @@ impl BoardWatch {
             stages: view.stages.iter().map(|(name, stage)| (name.clone(), kind(stage))).collect(),
             targets: view.targets.iter().map(|(name, target)| (name.clone(), breaker(target))).collect(),
             alerts: view.alerts.clone(),
+            halts: view.halts.clone(),
             ..BoardView::default()
         };
         match &self.calm {

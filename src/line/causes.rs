@@ -42,6 +42,9 @@ impl Causes {
         self.restarts(desk, now, &mut holds);
         self.dead_letters(desk, now, dead_letters_per_minute, &mut holds);
         disk(desk, &mut holds);
+        for halt in desk.halts() {
+            holds.insert((CauseKind::Halt, halt.scope.to_string().into()), halt.to_string());
+        }
         let mut alarms = Vec::new();
         for ((kind, name), message) in &holds {
             let is_open = seen.open_of_node.iter().any(|(open, of)| open == kind && of == name);
@@ -112,7 +115,7 @@ impl Causes {
     }
 }
 
-/// Kinds whose end is seen here.
+/// Kinds whose end is seen here, of causes of the node.
 fn is_looked_at(kind: CauseKind) -> bool {
     match kind {
         CauseKind::TargetBreaker
@@ -121,10 +124,10 @@ fn is_looked_at(kind: CauseKind) -> bool {
         | CauseKind::Restart
         | CauseKind::DiskLow
         | CauseKind::BrokerAway
-        | CauseKind::SharedStateAway => true,
+        | CauseKind::SharedStateAway
+        | CauseKind::Halt => true,
         CauseKind::Rule
         | CauseKind::GovernorBreaker
-        | CauseKind::Halt
         | CauseKind::QuotaExhausted
         | CauseKind::ChannelFailing
         | CauseKind::Test => false,

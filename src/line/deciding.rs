@@ -115,7 +115,7 @@ impl Recovered {
         Seen {
             newest: self.opened.logged.iter().map(|id| id.seq).max(),
             stored: self.opened.rules.clone(),
-            configured: settings.live.rulebook.get().configured().to_text(),
+            configured: settings.live.rulebook.get().configured(),
             compiled: Arc::clone(&self.compiled),
         }
     }

@@ -26,15 +26,18 @@ use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Cause, Found, Status};
 use crate::clock;
 use crate::event::{Command, Order, Reconfigured, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
+use crate::halt::{Halt, HaltOrder, HaltScope};
 use crate::improvement::{Look, NodeLook};
 use crate::jidoka::alerts::{AlertsAsked, AlertsSeen, NoticeLane};
 use crate::jidoka::query::{Page, Query, Question};
-use crate::jidoka::rules::Compiled;
+use crate::jidoka::rules::{Compiled, RulesSource};
 use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::jidoka::tap::{Taps, TooMany};
 use crate::kaizen::{Collector, Counter, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
-use crate::limits::{BOARD_ALERTS_MAX, SEARCH_REST, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE};
+use crate::limits::{
+    BOARD_ALERTS_MAX, GOVERNORS_LISTED_MAX, REACH_GOVERNORS_MAX, SEARCH_REST, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE,
+};
 use crate::logging;
 use crate::net::backoff::random;
 use crate::operator::{Again, AlertOrder, Filter, Line, Refused, Reply, Said};
@@ -45,8 +48,9 @@ use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::tapped::TapAsked;
 use crate::view::{
-    AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, LogLevels, NodeStatus, Ordered, ReceiptPage,
-    Reloaded, RulesView, SettingChange, SignalStatus, SilenceView, StageHealth, Story, TapView,
+    AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, HaltView, LogLevels, NodeStatus, Ordered,
+    ReachView, ReceiptPage, Reloaded, RulesView, SettingChange, SignalStatus, SilenceView, StageHealth,
+    Story, TapView,
 };
 
 /// What is known of the line outside its threads.
@@ -367,6 +371,76 @@ impl Inner {
         Ok(ordered(seq, 0))
     }
 
+    /// Has a halt begin or end. It is part of the rules: durable, and every shard goes by it, when this is answered.
+    async fn order_halt(&self, scope: HaltScope, begins: bool, said: Said) -> Result<Ordered, Refused> {
+        let compiled = Arc::clone(&self.decided()?.compiled);
+        // Whoever changes rules beside it would undo it.
+        let _one = in_time(self.reloading.lock()).await?;
+        self.ask_all(Seq(0), |answer| Question::Passed { answer }).await?;
+        let (_, holding) = compiled.holding().ok_or(Refused::Unavailable)?;
+        let changed = if begins {
+            let by = HaltOrder { actor: said.actor.clone(), reason: said.reason.clone() };
+            let since = UnixMillis(self.known.health.journal.clock.time.read());
+            holding.source.clone().halting(Halt { scope, by, since })
+        } else {
+            holding.source.clone().resuming(scope)
+        };
+        let changed = changed.map_err(|no| Refused::Conflict(no.to_string()))?;
+        // Compiled apart; the shards find it done.
+        let compiling = tokio::task::spawn_blocking(move || {
+            let text = changed.to_text();
+            compiled.of(&text).map(|_| text)
+        });
+        let text = compiling.await.map_err(|_| Refused::Unavailable)?;
+        let text = text.map_err(|error| Refused::Conflict(error.to_string()))?;
+        let seq = self.order_rules(text, said).await?.ok_or(Refused::Unavailable)?;
+        Ok(ordered(seq, 0))
+    }
+
+    /// What a halt holds up, or would.
+    async fn reach(&self, scope: HaltScope) -> Result<ReachView, Refused> {
+        let compiled = &self.decided()?.compiled;
+        let tenant = match &scope {
+            HaltScope::Line => Some(None),
+            HaltScope::Tenant(tenant) => Some(Some(tenant.clone())),
+            HaltScope::Target(_) => None,
+        };
+        let mut view = ReachView::default();
+        let mut after = None;
+        while let Some(tenant) = &tenant
+            && view.governors < REACH_GOVERNORS_MAX as u64
+        {
+            let page = Page { tenant: tenant.clone(), after: after.take(), limit: GOVERNORS_LISTED_MAX };
+            let found = self.governors(page).await?;
+            for governor in &found {
+                view.governors += 1;
+                view.waiting += governor.mailbox_depth as u64;
+                view.in_flight += u64::from(governor.in_flight_action.is_some());
+            }
+            let Some(last) = found.last().filter(|_| found.len() == GOVERNORS_LISTED_MAX) else { break };
+            after = Some((last.tenant.clone(), last.sku.clone()));
+        }
+        view.more = after.is_some();
+        let (_, holding) = compiled.holding().ok_or(Refused::Unavailable)?;
+        if let HaltScope::Target(target) = &scope {
+            view.rules = holding.rules_acting_by(target);
+            let watches = self.targets.borrow();
+            let watch = watches.iter().find(|watch| *watch.name == **target);
+            view.in_flight = watch.map_or(0, |watch| watch.waiting() as u64);
+        }
+        view.halt = holding.source.halts.iter().find(|halt| halt.scope == scope).map(HaltView::from);
+        Ok(view)
+    }
+
+    async fn governors(&self, page: Page) -> Result<Vec<GovernorView>, Refused> {
+        let question = |answer| Question::Many { page: page.clone(), answer };
+        let mut governors: Vec<GovernorView> =
+            self.ask_all(Seq(0), question).await?.into_iter().flatten().collect();
+        governors.sort_unstable_by(|a, b| (&a.tenant, &a.sku).cmp(&(&b.tenant, &b.sku)));
+        governors.truncate(page.limit);
+        Ok(governors)
+    }
+
     async fn reload_policy(&self, said: Said) -> Result<Option<(Ordered, RulesView)>, Refused> {
         let decided = self.decided()?;
         // A reload of the whole configuration beside it would order rules of its own.
@@ -374,7 +448,7 @@ impl Inner {
         let (rulebook, compiled) = (self.known.live.rulebook.get(), Arc::clone(&decided.compiled));
         // Read, checked and compiled apart; the shards find it done.
         let read = tokio::task::spawn_blocking(move || {
-            let text = rulebook.reread()?.to_text();
+            let text = rulebook.reread()?.under(compiled.halts()).to_text();
             compiled.of(&text)?;
             Ok::<_, crate::place::ConfigError>(text)
         });
@@ -437,7 +511,8 @@ impl Inner {
         let read = tokio::task::spawn_blocking(move || {
             let prepared = configuration.read()?;
             if let Some(compiled) = compiled {
-                compiled.of(&prepared.rulebook().configured().to_text()).map_err(|error| vec![error])?;
+                let rules = prepared.rulebook().configured().under(compiled.halts());
+                compiled.of(&rules.to_text()).map_err(|error| vec![error])?;
             }
             Ok::<_, Vec<ConfigError>>(prepared)
         });
@@ -487,7 +562,7 @@ impl Inner {
     async fn hold(&self, prepared: Box<dyn Prepared>, said: Said) -> Result<Reloaded, Refused> {
         let (changes, needs_restart) = (prepared.changes().to_vec(), prepared.waits().to_vec());
         let changed = !changes.is_empty();
-        let rules = prepared.rulebook().configured().to_text();
+        let rules = prepared.rulebook().configured();
         let ordered = self.order_change(&changes, &needs_restart, said.clone()).await?;
         prepared.commit();
         let counter = if changed { &self.reloads.changed } else { &self.reloads.unchanged };
@@ -547,13 +622,11 @@ impl Inner {
     async fn follow(
         &self,
         ordered: Option<&Ordered>,
-        rules: Box<str>,
+        rules: RulesSource,
         said: Said,
     ) -> Result<Option<Seq>, Refused> {
-        if self.known.decided.is_none() {
-            return Ok(None);
-        }
-        let seq = self.order_rules(rules, said).await?;
+        let Some(decided) = &self.known.decided else { return Ok(None) };
+        let seq = self.order_rules(rules.under(decided.compiled.halts()).to_text(), said).await?;
         if let Some(ordered) = ordered {
             self.ask_all(Seq(ordered.seq), |answer| Question::Passed { answer }).await?;
         }
@@ -699,17 +772,26 @@ impl Line for Desk {
         };
         self.reply(|inner| async move {
             inner.decided()?;
-            let question = |answer| Question::Many { page: page.clone(), answer };
-            let mut governors: Vec<GovernorView> =
-                inner.ask_all(Seq(0), question).await?.into_iter().flatten().collect();
-            governors.sort_unstable_by(|a, b| (&a.tenant, &a.sku).cmp(&(&b.tenant, &b.sku)));
-            governors.truncate(page.limit);
-            Ok(governors)
+            inner.governors(page).await
         })
     }
 
     fn command(&self, subject: Subject, verb: Verb, said: Said) -> Reply<(Ordered, GovernorView)> {
         self.reply(|inner| async move { inner.command(subject, verb, said).await })
+    }
+
+    fn halts(&self) -> Reply<Vec<HaltView>> {
+        self.reply(|inner| async move {
+            Ok(inner.decided()?.compiled.halts().iter().map(HaltView::from).collect())
+        })
+    }
+
+    fn reach(&self, scope: HaltScope) -> Reply<ReachView> {
+        self.reply(|inner| async move { inner.reach(scope).await })
+    }
+
+    fn order_halt(&self, scope: HaltScope, begins: bool, said: Said) -> Reply<Ordered> {
+        self.reply(|inner| async move { inner.order_halt(scope, begins, said).await })
     }
 
     fn dead_letters(&self, filter: CaseFilter, after: Seq, limit: usize) -> Reply<Found> {
@@ -808,7 +890,8 @@ impl Line for Desk {
         let seen = self.0.alerts.borrow();
         let open = seen.alerts.iter().filter(|alert| alert.ended_ms.is_none());
         let alerts = open.take(BOARD_ALERTS_MAX).map(board::alert).collect();
-        self.0.board.borrow_mut().look((node, health), &self.0.collector.borrow(), &readings, alerts)
+        let halts = self.halts().iter().map(HaltView::from).collect();
+        self.0.board.borrow_mut().look((node, health), &self.0.collector.borrow(), &readings, (alerts, halts))
     }
 
     fn metrics(&self, format: Format) -> String {
@@ -894,6 +977,11 @@ impl Desk {
     /// How the parts of the node do.
     pub fn health(&self) -> &Health {
         &self.0.known.health
+    }
+
+    /// Halts of more than one governor that hold.
+    pub fn halts(&self) -> Vec<Halt> {
+        self.0.known.decided.as_ref().map(|decided| decided.compiled.halts()).unwrap_or_default()
     }
 
     /// What may be seen of the targets.

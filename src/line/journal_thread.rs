@@ -13,7 +13,7 @@ use super::threads::{self, Stop};
 use crate::clock;
 use crate::disk::Disk;
 use crate::event::{Feed, Order, RulesText, Seq};
-use crate::jidoka::rules::Compiled;
+use crate::jidoka::rules::{Compiled, RulesSource};
 use crate::kaizen::Recorder;
 use crate::kanban::dedup::Dedup;
 use crate::kanban::journal::Lineage;
@@ -52,8 +52,7 @@ pub struct Seen {
     pub newest: Option<Seq>,
     /// Text of the rules at the watermark, if there are any.
     pub stored: Option<Box<str>>,
-    /// Text of the configured ones.
-    pub configured: Box<str>,
+    pub configured: RulesSource,
     pub compiled: Arc<Compiled>,
 }
 
@@ -86,6 +85,11 @@ impl JournalPlan {
                 let holding = replayed.rules.map(|rules| rules.text().into()).or(stored);
                 // No token has such a name.
                 let (actor, reason) = ("the configuration".into(), "start".into());
+                // What an operator halted stays halted.
+                let halts = holding.as_deref().map(RulesSource::from_text).transpose();
+                let halts = halts.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
+                let halts = halts.map(|held| held.halts).unwrap_or_default();
+                let configured = configured.under(halts).to_text();
                 let changes = holding.as_ref() != Some(&configured);
                 changes.then(|| RulesText::new(configured, actor, reason)).transpose()?
             }

@@ -15,6 +15,17 @@ pub enum Need {
     Role(Role),
 }
 
+impl Need {
+    /// The role that a token must have.
+    #[must_use]
+    pub fn role(self) -> Role {
+        match self {
+            Self::Nothing => Role::Viewer,
+            Self::LoopbackOr(role) | Self::Role(role) => role,
+        }
+    }
+}
+
 /// What who asks has shown.
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'t> {
@@ -50,11 +61,12 @@ pub fn authorize(peer: IpAddr, need: Need, presented: Presented<'_>) -> Result<A
         Presented::Token(token) => (Some(token), Denied::NoToken),
     };
     let is_trusted = token.is_some() || address::is_loopback(peer);
-    let needed = match need {
+    match need {
         Need::Nothing => return Ok(Asker { token, is_trusted }),
         Need::LoopbackOr(_) if address::is_loopback(peer) => return Ok(Asker { token, is_trusted }),
-        Need::LoopbackOr(role) | Need::Role(role) => role,
-    };
+        Need::LoopbackOr(_) | Need::Role(_) => {}
+    }
+    let needed = need.role();
     match token {
         Some(found) if found.role >= needed => Ok(Asker { token, is_trusted }),
         Some(_) => Err(Denied::Lesser(needed)),

@@ -9,6 +9,7 @@ mod board;
 pub mod operations;
 mod orders;
 mod query;
+mod requests;
 mod seats;
 mod server;
 mod strict_socket;

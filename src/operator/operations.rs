@@ -11,12 +11,13 @@ use serde_json::json;
 use super::access::Need;
 use super::board::{BoardFile, BoardRoute};
 use super::query::{self, Query};
-use super::terms::{Again, AlertOrder, Filter, Refused, Reply, Said};
+use super::terms::{Again, AlertOrder, Filter, Refused, Reply, RequestRoute, Said};
 use super::token::Role;
 use crate::alert::{AlertId, Importance};
 use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
+use crate::halt::HaltScope;
 use crate::improvement::Look;
 use crate::kaizen::Format;
 use crate::percent;
@@ -25,8 +26,8 @@ use crate::receipt::{ReceiptId, ReceiptType};
 use crate::tapped::TapAsked;
 use crate::variants;
 use crate::view::{
-    AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, LogLevels, NodeStatus, Ordered, ReceiptPage,
-    Reloaded, RulesView, SignalStatus, SilenceView, StageHealth, Story, TapView,
+    AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, HaltView, LogLevels, NodeStatus, Ordered,
+    ReachView, ReceiptPage, Reloaded, RulesView, SignalStatus, SilenceView, StageHealth, Story, TapView,
 };
 
 /// What may be asked of the plane.
@@ -55,6 +56,11 @@ pub trait Line {
     fn governor(&self, subject: Subject) -> Reply<GovernorView>;
     fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>>;
     fn command(&self, subject: Subject, verb: Verb, said: Said) -> Reply<(Ordered, GovernorView)>;
+    /// Halts of more than one governor that hold.
+    fn halts(&self) -> Reply<Vec<HaltView>>;
+    /// What such a halt holds up, or would.
+    fn reach(&self, scope: HaltScope) -> Reply<ReachView>;
+    fn order_halt(&self, scope: HaltScope, begins: bool, said: Said) -> Reply<Ordered>;
     fn dead_letters(&self, filter: CaseFilter, after: Seq, limit: usize) -> Reply<Found>;
     /// The case and its signal's text.
     fn dead_letter(&self, id: CaseId) -> Reply<(Case, bytes::Bytes)>;
@@ -107,7 +113,7 @@ pub(super) enum Body {
 }
 
 /// A request, read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     /// The parts of the path that stand in braces.
     pub parts: Vec<String>,
@@ -142,6 +148,7 @@ pub(super) enum Shown {
     Metrics(Format, String),
     /// Something that the plane has, and not the line.
     Board(BoardRoute),
+    Requests(RequestRoute),
 }
 
 /// Why nothing is shown.
@@ -169,7 +176,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 47] = [
+pub static OPERATIONS: [Operation; 58] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -430,6 +437,99 @@ pub static OPERATIONS: [Operation; 47] = [
                 Err(Failed::Wrong("`quota_remaining` is missing: the actions left in this window".into()))
             }),
         },
+    },
+    Operation {
+        request: "GET /v1/halts",
+        need: Need::Role(Role::Viewer),
+        command: Some("halt list"),
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |line, _| Box::pin(async move { shown(&json!({"halts": line.halts().await?})) }),
+    },
+    Operation {
+        request: "GET /v1/halts/reach",
+        need: Need::Role(Role::Viewer),
+        command: Some("halt reach"),
+        parameters: &["tenant", "target"],
+        body: Body::Nothing,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let scope = query::halt_scope(&asked.query).map_err(Failed::Wrong)?;
+                shown(&line.reach(scope).await?)
+            })
+        },
+    },
+    Operation {
+        request: "POST /v1/line/halt",
+        need: Need::Role(Role::Operator),
+        command: Some("line halt"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| order_halt(line, asked, Ok(HaltScope::Line), true),
+    },
+    Operation {
+        request: "POST /v1/line/resume",
+        need: Need::Role(Role::Operator),
+        command: Some("line resume"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| order_halt(line, asked, Ok(HaltScope::Line), false),
+    },
+    Operation {
+        request: "POST /v1/tenants/{tenant}/halt",
+        need: Need::Role(Role::Operator),
+        command: Some("tenant halt"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| order_halt(line, asked, asked.tenant(), true),
+    },
+    Operation {
+        request: "POST /v1/tenants/{tenant}/resume",
+        need: Need::Role(Role::Operator),
+        command: Some("tenant resume"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| order_halt(line, asked, asked.tenant(), false),
+    },
+    Operation {
+        request: "POST /v1/targets/{target}/halt",
+        need: Need::Role(Role::Operator),
+        command: Some("target halt"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| order_halt(line, asked, Ok(HaltScope::Target(asked.part(0).into())), true),
+    },
+    Operation {
+        request: "POST /v1/targets/{target}/resume",
+        need: Need::Role(Role::Operator),
+        command: Some("target resume"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |line, asked| order_halt(line, asked, Ok(HaltScope::Target(asked.part(0).into())), false),
+    },
+    Operation {
+        request: "GET /v1/requests",
+        need: Need::Role(Role::Viewer),
+        command: Some("request list"),
+        parameters: &[],
+        body: Body::Nothing,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Requests(RequestRoute::List)) }),
+    },
+    Operation {
+        request: "POST /v1/requests/{id}/approve",
+        need: Need::Role(Role::Operator),
+        command: Some("request approve"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Requests(RequestRoute::Approve)) }),
+    },
+    Operation {
+        request: "POST /v1/requests/{id}/refuse",
+        need: Need::Role(Role::Operator),
+        command: Some("request refuse"),
+        parameters: &[],
+        body: Body::Reason,
+        answer: |_, _| Box::pin(async move { Ok(Shown::Requests(RequestRoute::Refuse)) }),
     },
     Operation {
         request: "GET /v1/deadletters",
@@ -725,13 +825,33 @@ fn govern<'a>(line: &'a dyn Line, asked: &'a Asked, verb: Verb) -> Answering<'a>
     })
 }
 
+/// Answered with the halt's reach, so that whoever orders sees what it holds up.
+fn order_halt<'a>(
+    line: &'a dyn Line,
+    asked: &'a Asked,
+    scope: Result<HaltScope, Failed>,
+    begins: bool,
+) -> Answering<'a> {
+    Box::pin(async move {
+        let scope = scope?;
+        let Ordered { seq, receipt_id } = line.order_halt(scope.clone(), begins, asked.said()?).await?;
+        let reach = line.reach(scope).await?;
+        shown(&json!({"seq": seq, "receipt_id": receipt_id, "reach": reach}))
+    })
+}
+
 impl Asked {
-    fn part(&self, number: usize) -> &str {
+    pub(super) fn part(&self, number: usize) -> &str {
         self.parts.get(number).map_or("", String::as_str)
     }
 
     fn subject(&self) -> Result<Subject, Failed> {
         Subject::read(self.part(0), self.part(1)).map_err(|error| wrong(&error))
+    }
+
+    fn tenant(&self) -> Result<HaltScope, Failed> {
+        let tenant = query::tenant(self.part(0)).map_err(Failed::Wrong)?;
+        Ok(HaltScope::Tenant(tenant.into()))
     }
 
     fn alert(&self) -> Result<AlertId, Failed> {
@@ -742,7 +862,7 @@ impl Asked {
         self.part(0).parse().map_err(|error| wrong(&error))
     }
 
-    fn said(&self) -> Result<Said, Failed> {
+    pub(super) fn said(&self) -> Result<Said, Failed> {
         self.said.clone().ok_or_else(|| Failed::Wrong("a reason is required: say why in `reason`".into()))
     }
 }
@@ -808,6 +928,16 @@ impl Operation {
     pub(super) fn answer<'a>(&self, line: &'a dyn Line, asked: &'a Asked) -> Answering<'a> {
         (self.answer)(line, asked)
     }
+}
+
+/// Commands that order something, which may need two persons.
+pub fn orders() -> impl Iterator<Item = &'static str> {
+    let orders = OPERATIONS.iter().filter(|operation| match operation.body {
+        Body::Nothing | Body::Token => false,
+        Body::Reason | Body::ReasonAndQuota | Body::ReasonAndLevel | Body::Silence | Body::TestAlert => true,
+    });
+    let orders = orders.filter(|operation| !operation.request.starts_with("POST /v1/requests/"));
+    orders.filter_map(|operation| operation.command)
 }
 
 /// The operation that a command sends.

@@ -4,6 +4,7 @@ use super::terms::Filter;
 use crate::alert::Importance;
 use crate::case::{CaseFilter, CaseId, Cause, Status};
 use crate::event::{Seq, Subject, UnixMillis};
+use crate::halt::HaltScope;
 use crate::limits;
 use crate::names::Rule;
 use crate::percent;
@@ -13,7 +14,7 @@ use crate::tapped::{TapAsked, TapFilter};
 use crate::variants;
 
 /// The parameters of a request, each once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Query(Vec<(&'static str, String)>);
 
 impl Query {
@@ -45,6 +46,16 @@ impl Query {
 /// The name of a tenant.
 pub fn tenant(name: &str) -> Result<&str, String> {
     Rule::Name.check("tenant", name.as_bytes()).map_err(|illegal| illegal.to_string())
+}
+
+/// What a halt is about: a tenant, a target, or the line.
+pub fn halt_scope(query: &Query) -> Result<HaltScope, String> {
+    match (query.get("tenant"), query.get("target")) {
+        (None, None) => Ok(HaltScope::Line),
+        (Some(name), None) => Ok(HaltScope::Tenant(tenant(name)?.into())),
+        (None, Some(target)) => Ok(HaltScope::Target(target.into())),
+        (Some(_), Some(_)) => Err("name a tenant or a target, not both".into()),
+    }
 }
 
 /// A page of governors.

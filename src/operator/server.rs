@@ -17,19 +17,21 @@ use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::access::{Denied, Need, Presented, authorize};
 use super::answers::{Answer, again, body, compressed, list, problem, takes_gzip, unauthorized};
 use super::board::{Board, BoardAsker, BoardRoute, BoardSessions, Credential, refuse_foreign};
-use super::operations::{Asked, Body, Failed, Line, NoOperation, Shown, find};
+use super::operations::{Asked, Body, Failed, Line, NoOperation, Operation, Shown, find};
 use super::orders;
 use super::query::Query;
+use super::requests::Requests;
 use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
-use super::terms::Refused;
-use super::token::Tokens;
+use super::terms::{Refused, RequestRoute};
+use super::token::{Token, Tokens};
 use crate::kaizen::Format;
 use crate::limits;
 use crate::net::backoff::random;
@@ -52,7 +54,7 @@ pub fn serve(
     let port = listener.local_addr()?.port();
     let listener = AsyncAcceptor::new(listener)?;
     let board = Rc::new(Board::new(tokens.clone(), sessions, port, random()));
-    let plane = Plane { tokens, line, seats: Rc::default(), board };
+    let plane = Plane { tokens, line, seats: Rc::default(), board, requests: Rc::default() };
     Ok(async move {
         let telling = Rc::clone(&plane.board).run(Rc::clone(&plane.line));
         tokio::select! {
@@ -69,6 +71,8 @@ struct Plane {
     line: Rc<dyn Line>,
     seats: Rc<RefCell<Seats>>,
     board: Rc<Board>,
+    /// Orders that wait for a second person.
+    requests: Rc<RefCell<Requests>>,
 }
 
 /// Orders to end are heard within this.
@@ -229,7 +233,21 @@ impl Connection {
                 return problem(why.status(), why.what());
             }
         }
-        match operation.answer(&*self.plane.line, &asked).await {
+        if operation.command.is_some_and(|command| tokens.needs_second(command)) {
+            return match self.plane.requests.borrow_mut().add(operation, asked) {
+                Ok(waits) => self::body(StatusCode::ACCEPTED, "application/json", waits.into()),
+                Err(why) => refusal(&why, &request.method),
+            };
+        }
+        let mut answered = operation.answer(&*self.plane.line, &asked).await;
+        if let Ok(Shown::Requests(route)) = answered {
+            answered = match self.requests(route, &asked, (&tokens, asker.token)) {
+                Ok(Told::Shown(shown)) => Ok(shown),
+                Ok(Told::Approved(operation, asked)) => operation.answer(&*self.plane.line, &asked).await,
+                Err(failed) => Err(failed),
+            };
+        }
+        match answered {
             Ok(Shown::Board(route)) => {
                 let asker = BoardAsker { headers: &request.headers, token: asker.token, credential };
                 self.board(route, asker, body).await
@@ -259,6 +277,37 @@ impl Connection {
         }
     }
 
+    /// What the plane itself says of orders that wait, or the order that may be carried out now.
+    fn requests(
+        &self,
+        route: RequestRoute,
+        asked: &Asked,
+        (tokens, token): (&Tokens, Option<&Token>),
+    ) -> Result<Told, Failed> {
+        let mut requests = self.plane.requests.borrow_mut();
+        let shown = match route {
+            RequestRoute::List => json!({"requests": requests.list()}),
+            RequestRoute::Approve => {
+                let second = token.ok_or_else(|| Failed::Wrong("a token is needed".into()))?;
+                let (operation, asked) = requests.approve(asked.part(0), (tokens, second), &asked.said()?)?;
+                return Ok(Told::Approved(operation, Box::new(asked)));
+            }
+            RequestRoute::Refuse => {
+                let said = asked.said()?;
+                requests.refuse(asked.part(0))?;
+                tracing::info!(
+                    target: "gemba::operator",
+                    actor = %&*said.actor,
+                    reason = %&*said.reason,
+                    request = asked.part(0),
+                    "an order that waited for a second person was refused"
+                );
+                json!({"status": "refused"})
+            }
+        };
+        Ok(Told::Shown(Shown::Json(shown.to_string().into_bytes())))
+    }
+
     async fn board(&self, route: BoardRoute, asker: BoardAsker<'_>, sent: &mut Incoming) -> Answer {
         let until = Rc::clone(&self.until);
         // Each event that is taken shows that somebody is there.
@@ -270,6 +319,12 @@ impl Connection {
         }
         answer
     }
+}
+
+/// What comes of a request for an order that waits.
+enum Told {
+    Shown(Shown),
+    Approved(&'static Operation, Box<Asked>),
 }
 
 /// Seconds that a connection with such a seat may be without a request.
@@ -378,7 +433,9 @@ fn show(shown: Shown, takes_gzip: bool) -> Answer {
         }
         Shown::NotReady(json) => body(StatusCode::SERVICE_UNAVAILABLE, "application/json", json.into()),
         // The plane has answered that.
-        Shown::Board(_) => problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        Shown::Board(_) | Shown::Requests(_) => {
+            problem(StatusCode::NOT_FOUND, "there is nothing at this path")
+        }
         Shown::Metrics(format, text) => compressed(format.content_type(), text.into_bytes(), takes_gzip),
     }
 }

@@ -47,6 +47,14 @@ pub enum AlertOrder {
     EndSilence(Seq),
 }
 
+/// What is asked of orders that wait for a second person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestRoute {
+    List,
+    Approve,
+    Refuse,
+}
+
 /// Who orders, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {

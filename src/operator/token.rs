@@ -31,14 +31,36 @@ impl Token {
     }
 }
 
-/// All tokens of a node.
+/// All tokens of a node, and what one of them alone cannot order.
 #[derive(Clone, Debug, Default)]
-pub struct Tokens(Vec<Token>);
+pub struct Tokens {
+    tokens: Vec<Token>,
+    /// Words of commands.
+    needs_second: Vec<&'static str>,
+}
 
 impl Tokens {
     #[must_use]
     pub fn new(tokens: Vec<Token>) -> Self {
-        Self(tokens)
+        Self { tokens, needs_second: Vec::new() }
+    }
+
+    /// Orders of these commands need two persons.
+    #[must_use]
+    pub fn needing_second(self, needs_second: Vec<&'static str>) -> Self {
+        Self { needs_second, ..self }
+    }
+
+    /// Whether an order of this command needs two persons.
+    #[must_use]
+    pub fn needs_second(&self, command: &str) -> bool {
+        self.needs_second.contains(&command)
+    }
+
+    /// Whether there is a token of this name that may do what `role` may.
+    #[must_use]
+    pub fn has(&self, name: &str, role: Role) -> bool {
+        self.tokens.iter().any(|token| &*token.name == name && token.role >= role)
     }
 
     /// Who a bearer is. Every token is compared, in constant time.
@@ -46,7 +68,7 @@ impl Tokens {
     pub fn find(&self, bearer: &[u8]) -> Option<&Token> {
         let hash = digest(&SHA256, bearer);
         let mut found: Option<&Token> = None;
-        for token in &self.0 {
+        for token in &self.tokens {
             let same = verify_slices_are_equal(hash.as_ref(), &token.digest).is_ok();
             if same && found.is_none_or(|other| other.role < token.role) {
                 found = Some(token);
@@ -58,7 +80,7 @@ impl Tokens {
     /// The token of this digest, which is not the token: it opens nothing.
     #[must_use]
     pub fn of_digest(&self, digest: &[u8; 32]) -> Option<&Token> {
-        self.0.iter().filter(|token| token.digest == *digest).max_by_key(|token| token.role)
+        self.tokens.iter().filter(|token| token.digest == *digest).max_by_key(|token| token.role)
     }
 }
 

@@ -127,7 +127,11 @@ impl ReceiptFilter {
             && self.rule.as_deref().is_none_or(|wanted| {
                 fields.policy.is_some_and(|Policy { pack, rule, .. }| is_rule(wanted, pack, rule))
             })
-            && self.who.as_deref().is_none_or(|wanted| actor(fields) == Some(wanted))
+            && self.who.as_deref().is_none_or(|wanted| {
+                // Two persons stand in a receipt with a word between that no token's name has.
+                actor(fields)
+                    .is_some_and(|found| found.split(" and ").any(|one| one == wanted) || found == wanted)
+            })
     }
 }
 
@@ -146,7 +150,10 @@ pub fn is_rule(wanted: &str, pack: &str, rule: &str) -> bool {
 pub fn actor<'a>(fields: &Fields<'a>) -> Option<&'a str> {
     let reason = fields.reason?;
     let said = match fields.gist.kind {
-        ReceiptType::JidokaHalt => reason.strip_prefix("halt by ")?,
+        ReceiptType::JidokaHalt => match reason.strip_prefix("halt by ") {
+            Some(said) => said,
+            None => reason.strip_prefix("halt of ")?.split_once(" by ")?.1,
+        },
         ReceiptType::ConfigChange => reason.strip_prefix("by ")?,
         ReceiptType::AlertAcknowledged => reason.strip_prefix("acknowledged by ")?,
         ReceiptType::AlertResolved => reason.strip_prefix("resolved by ")?,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 44] = [
+const MAY_KNOW: [(&str, &[&str]); 45] = [
     ("limits", &[]),
     ("trace", &[]),
     ("codec", &[]),
@@ -24,7 +24,8 @@ const MAY_KNOW: [(&str, &[&str]); 44] = [
     ("proof", &[]),
     ("alert", &["expression", "ids", "limits", "receipt", "variants", "view"]),
     ("case", &["event", "variants"]),
-    ("view", &["signal"]),
+    ("halt", &["ids"]),
+    ("view", &["halt", "signal"]),
     ("board_view", &["view"]),
     ("tapped", &["receipt"]),
     ("improvement", &["variants"]),
@@ -73,6 +74,7 @@ const MAY_KNOW: [(&str, &[&str]); 44] = [
 const LINE: &[&str] = &[
     "alert",
     "board_view",
+    "halt",
     "limits",
     "codec",
     "variants",

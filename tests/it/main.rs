@@ -17,6 +17,7 @@ mod examples;
 mod good_requests;
 mod governance;
 mod h2;
+mod halts;
 mod hostile;
 mod kaizen;
 mod layout;

@@ -107,7 +107,7 @@ pub fn labels(alert: &ListedAlert, node: &str) -> BTreeMap<&'static str, String>
     add("alertname", alert.kind.into());
     add("severity", alert.importance.into());
     add("name", &alert.name);
-    if alert.kind.is_of_node() {
+    if alert.tenant.is_none() {
         add("node", node);
     }
     let others = [

@@ -14,7 +14,8 @@ use super::mailbox::Held;
 use super::quota::Quota;
 use super::state::{Flight, Halted, HaltedBy, State};
 use crate::codec;
-use crate::event::{ActionId, JournalId, Seq, UnixMillis};
+use crate::event::{ActionId, JournalId, Seq, UnixMillis, Words};
+use crate::halt::HaltOrder;
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::policy::Memory;
 use crate::limits::{BODY_BYTES_MAX, REASON_BYTES_MAX};
@@ -27,6 +28,8 @@ use crate::trace::TraceContext;
 const VERSION: u8 = 5;
 /// Before governors told of themselves.
 const WITHOUT_ALARMS: u8 = 4;
+/// Beside a halt by an operator: who ordered it stands at its end, and why.
+const ORDERED: u8 = 0x80;
 /// Beside an assurance class: the signal is known by its body.
 const BY_BODY: u8 = 0x80;
 /// Beside an assurance class: the trace that the signal belongs to stands at its end.
@@ -102,6 +105,11 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+fn put_words(out: &mut Vec<u8>, words: &str) {
+    put_len(out, words.len());
+    out.extend_from_slice(words.as_bytes());
+}
+
 fn put_armed(out: &mut Vec<u8>, armed: Armed) {
     put_u64(out, armed.by.0);
     put_u64(out, armed.due.0);
@@ -148,10 +156,16 @@ fn put_state(out: &mut Vec<u8>, state: &State) {
                     out.push(0);
                     put_armed(out, *reset);
                 }
-                HaltedBy::Operator { flight: None } => out.push(1),
-                HaltedBy::Operator { flight: Some(flight) } => {
-                    out.push(2);
-                    put_flight(out, flight);
+                HaltedBy::Operator { flight, order } => {
+                    let ordered = if order.is_some() { ORDERED } else { 0 };
+                    out.push(if flight.is_some() { 2 } else { 1 } | ordered);
+                    if let Some(flight) = flight {
+                        put_flight(out, flight);
+                    }
+                    if let Some(order) = order {
+                        put_words(out, &order.actor);
+                        put_words(out, &order.reason);
+                    }
                 }
             }
         }
@@ -171,8 +185,7 @@ fn put_flight(out: &mut Vec<u8>, flight: &Flight) {
     out.extend_from_slice(&intent.policy.content_hash);
     put_text(out, &intent.policy.pack);
     put_text(out, &intent.policy.rule);
-    put_len(out, intent.reason.len());
-    out.extend_from_slice(intent.reason.as_bytes());
+    put_words(out, &intent.reason);
 }
 
 /// Appends a signal as [`decode_signal`] reads it.
@@ -363,10 +376,30 @@ impl<'a> Reader<'a> {
     fn halted_by(&mut self) -> Result<HaltedBy, Damage> {
         match self.u8("halted by")? {
             0 => Ok(HaltedBy::Breaker { reset: self.armed("breaker reset")? }),
-            1 => Ok(HaltedBy::Operator { flight: None }),
-            2 => Ok(HaltedBy::Operator { flight: Some(Box::new(self.flight()?)) }),
-            found => Err(Damage::Tag { field: "halted by", found }),
+            found => {
+                let flight = match found & !ORDERED {
+                    1 => None,
+                    2 => Some(Box::new(self.flight()?)),
+                    _ => return Err(Damage::Tag { field: "halted by", found }),
+                };
+                let order = if found & ORDERED == 0 {
+                    None
+                } else {
+                    let (actor, reason) = (self.words("halted by")?, self.words("halted for")?);
+                    Some(Box::new(HaltOrder { actor, reason }))
+                };
+                Ok(HaltedBy::Operator { flight, order })
+            }
         }
+    }
+
+    fn words(&mut self, field: &'static str) -> Result<Words, Damage> {
+        let len = self.u32(field)? as usize;
+        if len > REASON_BYTES_MAX {
+            return Err(Damage::Text { field });
+        }
+        let text = str::from_utf8(self.bytes(len, field)?).map_err(|_| Damage::Text { field })?;
+        Ok(Words::read(field, text)?)
     }
 
     fn flight(&mut self) -> Result<Flight, Damage> {
@@ -381,12 +414,7 @@ impl<'a> Reader<'a> {
             pack: self.text("pack")?.into(),
             rule: self.text("rule")?.into(),
         };
-        let len = self.u32("reason")? as usize;
-        if len > REASON_BYTES_MAX {
-            return Err(Damage::Text { field: "reason" });
-        }
-        let reason = str::from_utf8(self.bytes(len, "reason")?);
-        let reason = reason.map_err(|_| Damage::Text { field: "reason" })?.into();
+        let reason = Arc::from(&*self.words("reason")?);
         let intent = Intent { action, name, by, policy: Arc::new(policy), reason, time, accepted, signal };
         Ok(Flight { intent, deadline })
     }

@@ -88,7 +88,7 @@ impl Known {
             State::Degraded => !self.entitled && self.breaker != Breaker::Open,
             State::Halted(halted) => match &halted.by {
                 HaltedBy::Breaker { .. } => self.breaker == Breaker::Open,
-                HaltedBy::Operator { flight } => {
+                HaltedBy::Operator { flight, .. } => {
                     flight.as_ref().is_none_or(|flight| flight.intent.by <= self.last_seq)
                 }
             },

@@ -19,6 +19,7 @@ use crate::event::{
     Astray, Command, Event, Kind, Outcome, Replay, Resend, Seq, Stray, Subject, Timer, TimerKind, UnixMillis,
     Verb,
 };
+use crate::halt::{Halt, HaltOrder};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::Closing;
 use crate::jidoka::policy::{Decision, Memory, Question, Ruling};
@@ -72,7 +73,7 @@ impl Governor {
             State::ActionPending(pending) => renamed(&mut pending.flight),
             State::Halted(halted) => match &mut halted.by {
                 HaltedBy::Breaker { reset } => reset.by = by,
-                HaltedBy::Operator { flight } => flight.as_deref_mut().into_iter().for_each(renamed),
+                HaltedBy::Operator { flight, .. } => flight.as_deref_mut().into_iter().for_each(renamed),
             },
             State::Stable | State::QuotaExhausted | State::Degraded => {}
         }
@@ -118,6 +119,20 @@ impl Governor {
     #[must_use]
     pub fn last_signal_time(&self) -> UnixMillis {
         self.known.last_signal
+    }
+
+    /// Who halted it, and why; `None` where no operator did, or that is not known.
+    #[must_use]
+    pub fn halt_order(&self) -> Option<&HaltOrder> {
+        match &self.known.state {
+            State::Halted(Halted { by: HaltedBy::Operator { order, .. }, .. }) => order.as_deref(),
+            State::Halted(_)
+            | State::Boot(_)
+            | State::Stable
+            | State::ActionPending(_)
+            | State::QuotaExhausted
+            | State::Degraded => None,
+        }
     }
 
     /// Since when the line stands still here.
@@ -408,6 +423,9 @@ impl Governor {
     /// A signal's turn has come: it leaves here with its final receipt, or waits.
     fn answer(&mut self, held: Held, turn: &mut Turn) {
         let state = self.state();
+        if let Some(halt) = turn.rules().halts.of_tenant(self.tenant()) {
+            return turn.dead_letter(held, state, Cause::Us, halt.to_string().into(), None);
+        }
         let row = table::row(state);
         let answer = if held.signal.severity == Severity::Critical { row.critical } else { row.signal };
         match answer {
@@ -451,7 +469,10 @@ impl Governor {
                 turn.settle(held, ReceiptType::PolicyDenied, state, state);
                 turn.by(Some(ruling));
             }
-            Ok(Decision::Act(ruling, name)) => self.act(held, ruling, name, turn),
+            Ok(Decision::Act(ruling, name)) => match turn.rules().halts.of_target(name) {
+                None => self.act(held, ruling, name, turn),
+                Some(halt) => withhold(held, (ruling, name), (state, halt), turn),
+            },
             Err(unfit) => turn.unfit(held, state, unfit),
         }
     }
@@ -518,8 +539,14 @@ impl Governor {
             turn.settle(held, ReceiptType::DeferredDropped, before, before);
             return turn.because(reason::UNDER_WAY);
         }
+        let halts = &turn.rules().halts;
+        if let Some(halt) = halts.of_tenant(self.tenant()).or_else(|| halts.of_target(&resend.name)) {
+            let detail = format!("the action was not sent again: {halt}");
+            return turn.not_sent(held, before, &resend, detail.into());
+        }
         if table::row(before).signal != OnSignal::Decide {
-            return turn.not_sent(held, before, &resend);
+            let detail = format!("the action was not sent again: the governor is {}", before.into_str());
+            return turn.not_sent(held, before, &resend, detail.into());
         }
         let Resend { action, name, pack, rule, content_hash, because } = resend;
         let (policy, reason) = (
@@ -666,7 +693,8 @@ impl Governor {
     /// The action that was out when an operator halted ended.
     fn note_outcome(&mut self, ended: Ended, reason: Option<Arc<str>>, turn: &mut Turn) {
         let state = self.state();
-        let State::Halted(Halted { by: HaltedBy::Operator { flight }, .. }) = &mut self.known.state else {
+        let State::Halted(Halted { by: HaltedBy::Operator { flight, .. }, .. }) = &mut self.known.state
+        else {
             return;
         };
         let flight = flight.take();
@@ -731,7 +759,7 @@ impl Governor {
             Verb::Quota(_) => row.quota,
         };
         match (order, command.verb) {
-            (OnOrder::Halt, _) => return self.halt(said, turn),
+            (OnOrder::Halt, _) => return self.halt(command, said, turn),
             (OnOrder::Resume, _) => self.resume(),
             (OnOrder::Quota, Verb::Quota(remaining)) => self.set_quota(remaining, turn),
             (OnOrder::Reopen, Verb::Quota(remaining)) => {
@@ -745,11 +773,12 @@ impl Governor {
         turn.moved(self.whose(), ReceiptType::Operator, before, said);
     }
 
-    fn halt(&mut self, said: Option<Arc<str>>, turn: &mut Turn) {
+    fn halt(&mut self, Command { actor, reason, .. }: &Command, said: Option<Arc<str>>, turn: &mut Turn) {
         let before = self.state();
         let since = self.halted_since().unwrap_or(turn.time());
         let (flight, waiting) = self.leave_for(State::Stable);
-        let by = HaltedBy::Operator { flight: flight.map(Box::new) };
+        let order = Some(Box::new(HaltOrder { actor: actor.clone(), reason: reason.clone() }));
+        let by = HaltedBy::Operator { flight: flight.map(Box::new), order };
         self.known.state = State::Halted(Halted { since, by });
         let message = format!("{}/{}: {}", self.tenant(), self.sku(), said.as_deref().unwrap_or("halted"));
         self.tell(CauseKind::Halt, message, AlertLabels::default(), turn);
@@ -862,6 +891,20 @@ impl Governor {
         }
         self.known.breaker.close();
     }
+}
+
+/// An action that a rule asked for is not ordered: its target is halted. It can be sent later as it was decided.
+fn withhold(
+    held: Held,
+    (ruling, name): (&Ruling, &Arc<str>),
+    (state, halt): (StateName, &Halt),
+    turn: &mut Turn,
+) {
+    let Policy { pack, rule, content_hash } = (*ruling.policy).clone();
+    let (action, name, because) = (turn.action(held.seq), (**name).into(), (*ruling.reason).into());
+    let resend = Resend { action, name, pack: pack.into(), rule: rule.into(), content_hash, because };
+    turn.dead_letter(held, state, Cause::Us, halt.to_string().into(), Some(Arc::clone(&ruling.policy)));
+    turn.keep(Some(&resend));
 }
 
 fn verb(verb: Verb) -> String {

@@ -5,6 +5,7 @@ use super::armed::Armed;
 use super::effects::Intent;
 use super::mailbox::Mailbox;
 use crate::event::UnixMillis;
+use crate::halt::HaltOrder;
 use crate::receipt::StateName;
 
 #[derive(Debug)]
@@ -53,8 +54,13 @@ pub struct Halted {
 pub enum HaltedBy {
     /// Its timer, or an operator.
     Breaker { reset: Armed },
-    /// An operator only. An action may have been out when it stopped.
-    Operator { flight: Option<Box<Flight>> },
+    /// An operator only.
+    Operator {
+        /// An action that was out when it stopped.
+        flight: Option<Box<Flight>>,
+        /// Unknown of a governor that was halted before this was kept.
+        order: Option<Box<HaltOrder>>,
+    },
 }
 
 impl State {
@@ -80,7 +86,7 @@ impl State {
     pub fn flight(&self) -> Option<&Flight> {
         match self {
             Self::ActionPending(pending) => Some(&pending.flight),
-            Self::Halted(Halted { by: HaltedBy::Operator { flight }, .. }) => flight.as_deref(),
+            Self::Halted(Halted { by: HaltedBy::Operator { flight, .. }, .. }) => flight.as_deref(),
             Self::Boot(_) | Self::Stable | Self::QuotaExhausted | Self::Degraded | Self::Halted(_) => None,
         }
     }
@@ -106,7 +112,7 @@ impl State {
         match self {
             Self::Boot(boot) => (None, boot.mailbox),
             Self::ActionPending(pending) => (Some(pending.flight), pending.mailbox),
-            Self::Halted(Halted { by: HaltedBy::Operator { flight }, .. }) => {
+            Self::Halted(Halted { by: HaltedBy::Operator { flight, .. }, .. }) => {
                 (flight.map(|flight| *flight), Mailbox::default())
             }
             Self::Stable | Self::QuotaExhausted | Self::Degraded | Self::Halted(_) => {

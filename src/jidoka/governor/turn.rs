@@ -148,9 +148,8 @@ impl<'a> Turn<'a> {
     }
 
     /// An action that was to go out again stays where it was.
-    pub fn not_sent(&mut self, held: Held, state: StateName, resend: &Resend) {
-        let detail = format!("the action was not sent again: the governor is {}", state.into_str());
-        self.dead_letter(held, state, Cause::Us, detail.into(), None);
+    pub fn not_sent(&mut self, held: Held, state: StateName, resend: &Resend, detail: Arc<str>) {
+        self.dead_letter(held, state, Cause::Us, detail, None);
         self.keep(Some(resend));
     }
 

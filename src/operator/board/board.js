@@ -220,11 +220,12 @@ const LEVELS = { healthy: "good", testing: "warn", halted: "bad", degraded: "bad
 
 function level() {
   if (!board.node.ready) return ["bad", "Stopped"];
+  if (haltOf("line", "")) return ["bad", "Halted"];
   const worst = board.alerts.some((alert) => alert.severity === "critical" && !alert.silenced);
-  const halted = Object.values(board.targets).some((target) => target.breaker !== "healthy");
+  const failing = Object.values(board.targets).some((target) => target.breaker !== "healthy");
   const called = board.alerts.some((alert) => !alert.silenced);
   if (worst) return ["bad", "Alert"];
-  if (board.node.condition !== "healthy" || halted || called) return ["warn", "Degraded"];
+  if (board.node.condition !== "healthy" || failing || called || (board.halts ?? []).length > 0) return ["warn", "Degraded"];
   return ["good", "Running"];
 }
 
@@ -237,6 +238,7 @@ function draw() {
   at("name").textContent = board.node.name;
   document.title = `${said} · ${board.node.name} · Gemba board`;
   drawLine();
+  drawHalts();
   drawAlerts();
   drawCards();
   drawAges();
@@ -273,6 +275,25 @@ function drawLine() {
   const stations = STATIONS[board.node.role] ?? STATIONS.all;
   const beside = BESIDE.filter((name) => board.stages[name]);
   renew(at("line"), ...stations.flatMap((name) => [lane(name), station(name, false)]), ...beside.map((name) => station(name, true)));
+}
+
+const haltOf = (scope, name) => (board.halts ?? []).find((halt) => halt.scope === scope && (halt.name ?? "") === name);
+const halted = (scope, name = "") => (scope === "line" ? "the line" : `${scope} ${name}`);
+
+// A button that halts or resumes; what it means stands in its attributes, so that it may be drawn anew.
+function cord(scope, name = "") {
+  const verb = haltOf(scope, name) ? "resume" : "halt";
+  const label = `${verb === "halt" ? "Halt" : "Resume"} ${halted(scope, name)}`;
+  return make("button", { type: "button", "data-scope": scope, "data-name": name, "data-verb": verb, "aria-label": label }, `${verb === "halt" ? "Halt" : "Resume"}…`);
+}
+
+function drawHalts() {
+  const halts = board.halts ?? [];
+  at("halt-line").hidden = !mayOrder() || board.node.role === "edge" || Boolean(haltOf("line", ""));
+  at("halts").hidden = halts.length === 0;
+  renew(at("halts"), ...halts.map((halt) => make("li", { class: "alert", level: "bad" },
+    make("strong", {}, `Halted: ${halted(halt.scope, halt.name)}`), " for ", make("span", { "data-since": String(halt.since_ms) }, age(halt.since_ms)),
+    make("p", {}, `by ${halt.who}: ${halt.reason}`), mayOrder() ? make("div", { class: "buttons" }, cord(halt.scope, halt.name)) : null)));
 }
 
 let drawnAlerts = "";
@@ -316,7 +337,8 @@ function drawCards() {
   facts(at("dead"), cases.length ? cases : [["This node decides nothing.", ""]]);
   const aims = Object.entries(targets);
   renew(at("targets"), aims.length === 0 ? make("p", { class: "quiet" }, "No target is configured.")
-    : table("Targets", ["target", "breaker", "waiting"], aims.map(([name, target]) => [name, marked(LEVELS[target.breaker], target.breaker), count(target.waiting)])));
+    : table("Targets", ["target", "breaker", "waiting", ...(mayOrder() ? ["order"] : [])], aims.map(([name, target]) => [
+      name, marked(LEVELS[target.breaker], target.breaker), count(target.waiting), ...(mayOrder() ? [cord("target", name)] : [])])));
   const rate = (number) => (number === undefined ? "–" : `${count(number)}/s`);
   facts(at("work"), [
     ["accepted", rate(work.accepted_per_second)], ["refused", rate(work.refused_per_second), work.refused_per_second > 0 ? "warn" : null],
@@ -337,7 +359,7 @@ const mayOrder = () => role === "operator" || role === "admin";
 
 async function show() {
   const [where, ...parts] = location.hash.replace(/^#\/?/, "").split("/").map((part) => decodeURIComponent(part));
-  const view = { governors: showGovernors, governor: showGovernor, deadletters: showDeadLetters, deadletter: showDeadLetter, story: showStory }[where];
+  const view = { governors: showGovernors, governor: showGovernor, deadletters: showDeadLetters, deadletter: showDeadLetter, story: showStory, requests: showRequests }[where];
   at("detail").hidden = !view;
   at("board").hidden = Boolean(view) || role === null;
   if (!view || role === null) return;
@@ -363,7 +385,10 @@ async function showGovernors(tenant = "", after = "") {
   const rows = governors.map((one) => [
     link(one.tenant, "governors", one.tenant), link(one.sku, "governor", one.tenant, one.sku), marked(LEVELS[one.state] ?? "warn", words(one.state)),
     marked(LEVELS[one.breaker] ?? "good", one.breaker), count(one.mailbox_depth), count(one.quota_remaining)]);
-  fill(at("detail-body"), rows.length ? table("Governors", ["tenant", "SKU", "state", "breaker", "waiting", "quota left"], rows)
+  const cords = tenant && mayOrder() ? make("div", { class: "buttons" }, cord("tenant", tenant)) : null;
+  const holds = tenant ? haltOf("tenant", tenant) : null;
+  const said = holds ? make("p", { role: "alert" }, `Halted by ${holds.who}: ${holds.reason}`) : null;
+  fill(at("detail-body"), said, cords, rows.length ? table("Governors", ["tenant", "SKU", "state", "breaker", "waiting", "quota left"], rows)
     : make("p", { class: "quiet" }, "There are none here."), next ? link("Next page", "governors", tenant, next) : null);
 }
 
@@ -385,7 +410,8 @@ async function showGovernor(tenant, sku) {
 }
 
 const governorFacts = (governor) => [
-  ["state", words(governor.state), LEVELS[governor.state] ?? "warn"], ["breaker", governor.breaker, LEVELS[governor.breaker] ?? "good"],
+  ["state", words(governor.state), LEVELS[governor.state] ?? "warn"],
+  ...(governor.halt ? [["halted", `${governor.halt.scope === "governor" ? "" : `with ${halted(governor.halt.scope, governor.halt.name)} `}by ${governor.halt.who}: ${governor.halt.reason}`, "bad"]] : []), ["breaker", governor.breaker, LEVELS[governor.breaker] ?? "good"],
   ["signals that wait", count(governor.mailbox_depth)], ["quota left", count(governor.quota_remaining)],
   ["action in flight", governor.in_flight_action ?? "none"], ["last event", count(governor.last_seq)]];
 
@@ -458,7 +484,11 @@ at("order-form").addEventListener("submit", async (event) => {
   if (!reason) { at("order-error").textContent = "Say why: the reason stands in the receipt."; return; }
   at("order-send").disabled = true;
   try {
-    await send(reason);
+    const done = await send(reason);
+    if (done?.status === "waits") {
+      at("order-error").textContent = `Nothing is changed yet: it waits as request ${done.request.id} until somebody else approves it.`;
+      return;
+    }
     at("order").close();
     await show();
   } catch (error) {
@@ -480,6 +510,41 @@ async function govern(tenant, sku, verb) {
   });
 }
 
+async function pull({ scope, name, verb }) {
+  const query = scope === "line" ? "" : `?${new URLSearchParams({ [scope]: name })}`;
+  const reach = await ask("GET", `/v1/halts/reach${query}`);
+  const or = (number) => `${count(number)}${reach.more ? " or more" : ""}`;
+  const pairs = scope === "target"
+    ? [["rules that ask for it", reach.rules?.join(", ") || "none"], ["actions that are out", count(reach.in_flight)]]
+    : [["governors", or(reach.governors)], ["signals that wait", or(reach.waiting)], ["actions that are out", or(reach.in_flight)]];
+  if (reach.halt) pairs.push(["halted by", `${reach.halt.who}: ${reach.halt.reason}`]);
+  const means = verb === "resume" ? "This goes on:" : scope === "target"
+    ? "Signals that would cause such an action become dead letters until it is resumed:" : "Signals become dead letters until it is resumed:";
+  const to = scope === "line" ? path("v1", "line", verb) : path("v1", `${scope}s`, name, verb);
+  order(`${verb === "halt" ? "Halt" : "Resume"} ${halted(scope, name)}`, concern(means, pairs), [], (reason) => ask("POST", to, { reason }));
+}
+
+addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-verb]");
+  if (button) pull(button.dataset).catch((error) => { at("stale").textContent = error.message; at("stale").hidden = false; });
+});
+
+async function showRequests() {
+  title("Orders that wait for a second person");
+  const { requests } = await ask("GET", "/v1/requests");
+  const decide = (one, verb) => make("button", { type: "button", "aria-label": `${verb} ${one.id}`, press: () => answer(one, verb) }, `${verb[0].toUpperCase()}${verb.slice(1)}…`);
+  const rows = requests.map((one) => [one.id, one.command, one.request, one.who, one.reason,
+    ...(mayOrder() ? [make("span", { class: "buttons" }, decide(one, "approve"), decide(one, "refuse"))] : [])]);
+  fill(at("detail-body"), rows.length ? table("Orders that wait", ["request", "command", "what", "who", "reason", ...(mayOrder() ? ["order"] : [])], rows)
+    : make("p", { class: "quiet" }, "None waits."));
+}
+
+function answer(one, verb) {
+  const concerns = concern(verb === "approve" ? "This is carried out, in both names:" : "This is not carried out:", [
+    ["command", one.command], ["what", one.request], ["ordered by", one.who], ["reason", one.reason]]);
+  order(`${verb[0].toUpperCase()}${verb.slice(1)} ${one.id}`, concerns, [], (reason) => ask("POST", path("v1", "requests", one.id, verb), { reason }));
+}
+
 async function settle(one, verb) {
   const governor = await ask("GET", path("v1", "governors", one.tenant, one.sku)).catch(() => null);
   const concerns = concern(`This concerns one signal of ${one.tenant} / ${one.sku}:`, governor ? governorFacts(governor) : [["governor", "not known here"]]);
@@ -498,6 +563,8 @@ function acknowledge(alert) {
     ["alert", `${words(alert.kind)} ${alert.name}`], ["members", count(alert.members)], ["told", alert.channels.map((channel) => channel.channel).join(", ") || "nobody"]]);
   order("Acknowledge", concerns, [], (reason) => ask("POST", path("v1", "alerts", alert.id, "acknowledge"), { reason }));
 }
+
+at("halt-line").addEventListener("click", () => pull({ scope: "line", name: "", verb: "halt" }).catch((error) => stale(error.message)));
 
 at("silence").addEventListener("click", () => {
   const fields = [make("label", { for: "order-when" }, "Which alerts, as CEL over alert"), make("input", { id: "order-when", required: "", spellcheck: "false", autocomplete: "off", placeholder: "alert.tenant == 'acme'" }),

@@ -77,6 +77,20 @@ pub fn text(view: &BoardView) -> String {
     for (name, target) in &view.targets {
         let _ = writeln!(out, "  {:<24} {:<8} {} waiting", plain(name), target.breaker, target.waiting);
     }
+    if !view.halts.is_empty() {
+        let _ = writeln!(out, "\nhalted");
+    }
+    for halt in &view.halts {
+        let what = format!("{} {}", halt.scope, halt.name.as_deref().unwrap_or_default());
+        let since = age(view.time, halt.since_ms);
+        let _ = writeln!(
+            out,
+            "  {:<24} for {since} by {}: {}",
+            plain(what.trim_end()),
+            plain(&halt.who),
+            plain(&halt.reason)
+        );
+    }
     let _ = writeln!(out, "\nalerts: {}", if view.alerts.is_empty() { "none" } else { "" });
     for alert in &view.alerts {
         let of = alert.tenant.as_deref().unwrap_or_default();

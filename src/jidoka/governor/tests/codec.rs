@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::mailbox::Held;
-use super::super::state::State;
+use super::super::state::{Halted, HaltedBy, State};
 use super::super::{Bare, Damage, decode_signal, encode_held, encode_signal};
 use super::model::op;
 use super::*;
@@ -42,8 +42,13 @@ fn the_form_of_version_5_is_pinned_and_version_4_is_read() {
     for (old, governor) in include_str!("golden_v4.hex").lines().zip(samples()) {
         let mut known = governor;
         known.known_mut().alarms = None;
+        if let State::Halted(Halted { by: HaltedBy::Operator { order, .. }, .. }) =
+            &mut known.known_mut().state
+        {
+            *order = None;
+        }
         let read = Governor::decode(&data_encoding::HEXLOWER.decode(old.as_bytes()).unwrap()).unwrap();
-        assert_eq!(bytes(&read), bytes(&known), "it had told of nothing");
+        assert_eq!(bytes(&read), bytes(&known), "it had told of nothing, and of no operator");
     }
     let hash = samples()[1].state_hash(&mut Vec::new());
     assert_eq!(hash, GOLDEN_HASH);

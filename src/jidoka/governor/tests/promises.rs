@@ -5,9 +5,11 @@ use proptest::prelude::*;
 use super::super::reason;
 use super::*;
 use crate::event::Kind;
+use crate::halt::{Halt, HaltOrder, HaltScope};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::CaseChange;
 use crate::jidoka::governor::ActionRequest;
+use crate::jidoka::halts::Halts;
 use crate::receipt::{About, ReceiptType, StateName};
 
 fn kinds(drafts: &[Draft]) -> Vec<(u64, u8, ReceiptType)> {
@@ -337,4 +339,48 @@ fn who_got_something_since_is_not_forgotten() {
     assert!(line.governor.is_forgotten(), "told twice");
     line.feed(&SEE);
     assert!(!line.governor.is_forgotten());
+}
+
+/// Where a halt of the tenant or of the line holds, what comes and what waited is a dead letter, whatever the state; outcomes,
+/// timers and entitlements count as ever.
+#[test]
+fn a_wide_halt_stops_signals_and_nothing_else() {
+    let halted = |scope: HaltScope| {
+        let by = HaltOrder { actor: "eve".into(), reason: "a drill".into() };
+        let halt = Halt { scope, by, since: UnixMillis(START) };
+        Rules { halts: Halts::new(&[halt]), ..rules() }
+    };
+    for scope in [HaltScope::Line, HaltScope::Tenant("acme".into())] {
+        let mut line = Line::new(rules()).all(&[ACT, SEE]);
+        line.rules = halted(scope);
+        let drafts = line.feed(&OK);
+        assert_eq!(
+            kinds(&drafts),
+            [(3, 0, ReceiptType::ActionSuccessful), (2, 0, ReceiptType::DeadletterSignal)],
+            "what is out may end, what waited is not decided on"
+        );
+        let drafts = line.feed(&Op::Signal("act.now", Severity::Critical));
+        assert_eq!(kinds(&drafts), [(4, 0, ReceiptType::DeadletterSignal)]);
+        assert!(drafts[0].reason.as_deref().unwrap().ends_with("is halted by eve: a drill"));
+        assert_eq!(line.governor.state(), StateName::Stable);
+        line.rules = rules();
+        assert_eq!(kinds(&line.feed(&ACT)), [(5, 0, ReceiptType::ActionGenerated)]);
+    }
+    let mut line = Line::new(halted(HaltScope::Tenant("other".into())));
+    assert_eq!(kinds(&line.feed(&ACT)), [(1, 0, ReceiptType::ActionGenerated)]);
+}
+
+#[test]
+fn a_halted_target_leaves_the_action_to_be_sent_later() {
+    let by = HaltOrder { actor: "eve".into(), reason: "a drill".into() };
+    let halt =
+        |name: &str| Halt { scope: HaltScope::Target(name.into()), by: by.clone(), since: UnixMillis(START) };
+    let mut line = Line::new(Rules { halts: Halts::new(&[halt("notify")]), ..rules() });
+    assert_eq!(kinds(&line.feed(&SEE)), [(1, 0, ReceiptType::Observed)], "what asks for no action goes on");
+    assert_eq!(kinds(&line.feed(&ACT)), [(2, 0, ReceiptType::DeadletterSignal)]);
+    assert!(line.effects.requests.is_empty());
+    let Some(CaseChange::Open { undone: Some(undone), .. }) = line.effects.cases.last() else { panic!() };
+    assert_eq!((&*undone.id, &*undone.name), (&*action(2).to_string(), "notify"));
+    line.rules = Rules { halts: Halts::new(&[halt("another")]), ..rules() };
+    assert_eq!(kinds(&line.feed(&ACT)), [(3, 0, ReceiptType::ActionGenerated)]);
 }

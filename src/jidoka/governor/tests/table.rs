@@ -386,6 +386,9 @@ const NOTES: &str = "
 - A timer counts only if it is the one that runs, and an outcome only if its action is the one in flight.
 - An action out when an operator halts stays known: its outcome leaves a receipt, and resume goes back to waiting
   for it. The breaker does not count it while halted.
+- Where a halt of its tenant or of the line holds, a signal is a `deadletter_signal` in every state when it comes or its
+  turn comes; entitlement signals count. Where a halt of the action's target holds, a signal for which a rule asks for that
+  action is a `deadletter_signal` that keeps the action.
 - A breaker's halt ends by its timer or by resume; an operator's halt ends by resume only.
 - Without an action left a degraded governor answers critical signals with `quota_exceeded` and stays degraded.
 ";
