@@ -185,6 +185,60 @@ def orders_and_keys(browser):
     watcher.context.close()
 
 
+def cords_stop_the_line(browser):
+    """A target, a tenant, and the line, for which a second person is needed."""
+    look = Look(browser, viewport={"width": 1280, "height": 900})
+    watcher = Look(browser, viewport={"width": 1280, "height": 900})
+    look.log_in(os.environ["GEMBA_OPERATOR"])
+    watcher.log_in(os.environ["GEMBA_VIEWER"])
+    for name in ("Halt target page", "Halt the line…"):
+        expect(watcher.page.get_by_role("button", name=name)).to_have_count(0)
+    page = look.page
+
+    def order(reason):
+        page.fill("#order-reason", reason)
+        page.locator("#order-send").click()
+
+    page.get_by_role("button", name="Halt target page").click()
+    expect(page.locator("#order-concerns")).to_contain_text("p/act")
+    order(f"it pages {HOSTILE}")
+    expect(page.locator("#order")).to_be_hidden()
+    expect(watcher.page.locator("#halts")).to_contain_text(f"by operator: it pages {HOSTILE}")
+    look.is_well("a halted target")
+    look.shoot("halted-target")
+    page.locator("#halts").get_by_role("button", name="Resume target page").click()
+    order("over")
+    expect(watcher.page.locator("#halts")).to_be_hidden()
+    page.goto(f"{NODE}/board#/governors/bolt")
+    page.get_by_role("button", name="Halt tenant bolt").click()
+    expect(page.locator("#order-concerns")).to_contain_text("governors")
+    order("a drill")
+    expect(page.locator("#detail-body [role=alert]")).to_contain_text("Halted by operator: a drill")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Halt the line…").click()
+    order("everything is wrong")
+    expect(page.locator("#order-error")).to_contain_text("until somebody else approves it")
+    page.keyboard.press("Escape")
+    other = Look(browser, viewport={"width": 1280, "height": 900})
+    other.log_in(os.environ["GEMBA_ADMIN"])
+    other.page.get_by_role("link", name="Orders that wait").click()
+    expect(other.page.locator("#detail-body")).to_contain_text("everything is wrong")
+    other.is_well("orders that wait")
+    other.shoot("requests")
+    other.page.get_by_role("button", name="approve q-").click()
+    other.page.fill("#order-reason", "I see it")
+    other.page.locator("#order-send").click()
+    expect(watcher.page.locator("#lamp")).to_have_text("Halted")
+    expect(watcher.page.locator("#halts")).to_contain_text("by operator and admin: everything is wrong; approved: I see it")
+    watcher.is_well("a halted line")
+    watcher.shoot("halted-line")
+    page.locator("#halts").get_by_role("button", name="Resume the line").click()
+    order("over")
+    expect(watcher.page.locator("#lamp")).not_to_have_text("Halted")
+    for one in (look, watcher, other):
+        one.context.close()
+
+
 def alerts_are_shown(browser):
     """Alerts as the stream tells them, of every kind and with hostile text; then the stream breaks."""
     alert = {
@@ -263,7 +317,7 @@ def other_pages_order_nothing(browser):
 
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-dev-shm-usage"])
-    for part in (everywhere, hostile_text_is_text, orders_and_keys, alerts_are_shown, other_pages_order_nothing):
+    for part in (everywhere, hostile_text_is_text, orders_and_keys, cords_stop_the_line, alerts_are_shown, other_pages_order_nothing):
         part(browser)
         print(part.__name__, "passed", file=sys.stderr)
     browser.close()

@@ -335,7 +335,7 @@ fn a_browser_shows_the_board_to_everybody() {
         "[policy]\npacks = [\"pack.toml\"]\n[[action]]\nname = \"page\"\nkind = \"webhook\"\nurl = \"{}\"\nallow_private = true\n",
         target.url()
     );
-    let node = node(dir.path(), &action);
+    let node = node(dir.path(), &(action + "[operator]\nneeds_second = [\"line halt\"]\n"));
     let hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>";
     for (number, tenant) in ["acme", "bolt", "core"].into_iter().enumerate() {
         let body = signal(tenant, "vm", &format!("{hostile}{number}"))
@@ -356,6 +356,7 @@ fn a_browser_shows_the_board_to_everybody() {
         .env("GEMBA_VIEWER", node.secret("viewer.token"))
         .env("GEMBA_PID", node.pid().to_string())
         .env("GEMBA_OPERATOR", node.secret("operator.token"))
+        .env("GEMBA_ADMIN", node.secret("admin.token"))
         .stdin(Stdio::null())
         .output()
         .unwrap();
