@@ -134,6 +134,8 @@ pub enum TimerKind {
     ActionDeadline = 3,
     /// Nothing has come for long, and nothing distinguishes it from a new one. No governor arms it: the shard looks.
     Idle = 4,
+    /// An action in the background is overdue.
+    Delivery = 5,
 }
 
 /// Through which number a processor has taken the signals of one edge and partition. It concerns no governor.

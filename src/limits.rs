@@ -397,8 +397,18 @@ pub const LOG_LINES_MAX: usize = 256;
 /// Orders that wait for a target, and the bytes of their signals: a burst of both shards' lanes, for memory's sake.
 pub const TARGET_WAITING_MAX: usize = 8192;
 pub const TARGET_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Actions of one governor that may be out in the background, and what they may take: they stand in its row, which is written
+/// whenever it changes. Beyond, it waits for the outcome.
+pub const DELIVERIES_MAX: usize = 64;
+pub const DELIVERIES_BYTES_MAX: usize = 64 * 1024;
+/// A governor gives up on such an action so long after its target's queue does.
+pub const DELIVERY_SLACK: Duration = Duration::from_mins(2);
+/// The longest pause between two calls of such an action.
+pub const DELIVERY_PAUSE_MAX: Duration = Duration::from_mins(5);
+/// The longest time after which one is given up: a week.
+pub const GIVE_UP_HOURS_MAX: u32 = 168;
 /// Timers that one governor may have armed: one of each kind.
-pub const TIMERS_PER_GOVERNOR: usize = 5;
+pub const TIMERS_PER_GOVERNOR: usize = 6;
 /// A governor that nothing distinguishes from a new one is forgotten so long after its last signal, so that people find it
 /// a while; at once where the node is short of room.
 pub const GOVERNOR_IDLE: Duration = Duration::from_hours(1);

@@ -75,7 +75,7 @@ mod tests {
             "status: 0 Open, 1 Replayed, 2 Discarded",
             "astray: 0 Conflict, 1 SetAside, 2 Foreign, 3 Poison, 4 Unsigned, 5 UnknownKey, 6 WrongMac, 7 TooLong, \
              8 Unreadable, 9 Misrouted",
-            "timer: 0 Boot, 1 QuotaWindow, 2 BreakerReset, 3 ActionDeadline, 4 Idle",
+            "timer: 0 Boot, 1 QuotaWindow, 2 BreakerReset, 3 ActionDeadline, 4 Idle, 5 Delivery",
             "verb: 0 Halt, 1 Resume, 2 Entitle, 3 Revoke, 4 Quota, 5 Discard",
             "severity: 0 Info, 1 Warning, 2 Critical",
             "assurance: 0 A, 1 B, 2 C, 3 D",

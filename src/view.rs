@@ -12,6 +12,8 @@ pub struct GovernorView {
     pub quota_remaining: u32,
     pub in_flight_action: Option<String>,
     pub breaker: &'static str,
+    /// Actions that are out in the background.
+    pub deliveries: usize,
     pub mailbox_depth: usize,
     pub last_seq: u64,
     /// Who halted it, its tenant, or the line, and why.

@@ -332,7 +332,7 @@ impl Diff {
         for (file, text) in packs {
             let pack = Pack::parse(file, text).map_err(failed)?;
             let named = pack.rules.iter().filter_map(|rule| rule.action.as_ref());
-            source.actions.extend(named.map(|(action, _)| action.to_string()));
+            source.actions.extend(named.map(|(action, _)| (&**action).into()));
             source = source.with_pack(file, text);
         }
         Ok(Arc::new(source.compile().map_err(failed)?))

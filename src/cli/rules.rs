@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigError, Entitled, PackFile};
-use crate::jidoka::rules::{EntitlementDefault, PackSource, RulesSource};
+use crate::config::{Action, Config, ConfigError, Entitled, PackFile};
+use crate::jidoka::rules::{ActionSource, EntitlementDefault, PackSource, RulesSource};
 use crate::limits::{MAILBOX_BYTES_MAX, SHARED_MAILBOX_BYTES, SHARED_MAILBOX_MAX};
 use crate::line::live::Rulebook;
 
@@ -37,6 +37,13 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
         Some(_) => (mailbox.min(SHARED_MAILBOX_MAX), SHARED_MAILBOX_BYTES),
         None => (mailbox, MAILBOX_BYTES_MAX),
     };
+    let mut background = config.actions.iter().filter(|action| action.background.is_some());
+    if let (Some(_), Some(action)) = (&config.firestore, background.next()) {
+        let what = format!("action `{}` goes out in the background, and the state is shared", action.name);
+        return Err(ConfigError::new(&action.place, what).hint(
+            "set `delivery = \"await\"`: who takes a partition over can take over only what governors wait for",
+        ));
+    }
     Ok(RulesSource {
         entitlement: match config.entitled {
             Entitled::Active => EntitlementDefault::Active,
@@ -47,7 +54,7 @@ pub fn rules(config: &Config) -> Result<RulesSource, ConfigError> {
         quota_window_seconds: seconds(governor.quota_window),
         breaker_failures: governor.breaker_failures,
         breaker_reset_seconds: seconds(governor.breaker_reset),
-        actions: config.actions.iter().map(|action| action.name.clone()).collect(),
+        actions: config.actions.iter().map(action).collect(),
         mailbox,
         mailbox_bytes,
         packs,
@@ -72,6 +79,15 @@ fn places(files: &[PackFile], packs: &mut Vec<PackSource>) -> Result<Vec<usize>,
         });
     }
     Ok(places)
+}
+
+fn action(action: &Action) -> ActionSource {
+    match action.background {
+        None => ActionSource::Awaited(action.name.clone()),
+        Some(time) => {
+            ActionSource::Background { name: action.name.clone(), background_seconds: seconds(time) }
+        }
+    }
 }
 
 fn seconds(duration: Duration) -> u32 {

@@ -20,6 +20,8 @@ pub struct Action {
     pub kind: ActionKind,
     /// For one try.
     pub timeout: Duration,
+    /// No governor waits for it, and it is given up after this time.
+    pub background: Option<Duration>,
     pub place: Place,
 }
 
@@ -57,6 +59,8 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
+/// After so many hours an action in the background is given up.
+const GIVE_UP_HOURS: u32 = 24;
 /// AMQP's short strings.
 const SHORT_BYTES_MAX: usize = 255;
 
@@ -107,7 +111,8 @@ impl Layers {
                 }
             }
         };
-        Ok(Action { name, kind, timeout: Duration::from_secs(timeout.into()), place })
+        let background = background(text, action)?;
+        Ok(Action { name, kind, timeout: Duration::from_secs(timeout.into()), background, place })
     }
 
     fn webhook(
@@ -136,6 +141,24 @@ impl Layers {
             return Err(ConfigError::new(place, "`ca_file` means nothing to a URL without TLS"));
         }
         Ok(Webhook { url, secret, allow_private, ca_file })
+    }
+}
+
+/// For how long an action is tried for which no governor waits.
+fn background(text: &Text, action: &layer::Action) -> Result<Option<Duration>, ConfigError> {
+    let delivery = action.delivery.as_ref().map_or(layer::Delivery::Await, |delivery| *delivery.get_ref());
+    let hours = optional(text, action.give_up_after_hours.as_ref());
+    match (delivery, hours) {
+        (layer::Delivery::Await, Some(hours)) => Err(ConfigError::new(
+            &hours.place,
+            "`give_up_after_hours` means nothing to an action for which its governor waits",
+        )
+        .hint("set `delivery = \"background\"`")),
+        (layer::Delivery::Await, None) => Ok(None),
+        (layer::Delivery::Background, hours) => {
+            let hours = hours.map_or(GIVE_UP_HOURS, |hours| hours.value.0);
+            Ok(Some(Duration::from_secs(u64::from(hours) * 3600)))
+        }
     }
 }
 

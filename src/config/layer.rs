@@ -12,7 +12,8 @@ use toml::de::DeTable;
 
 use crate::alert::{GroupBy, Importance};
 use crate::limits::{
-    ACTION_TOTAL, DEDUP_SIGNALS_MIN, LOG_WRAPS_MAX, PARTITIONS_MAX, PREFETCH_MAX, SEGMENT_MIB_MAX, SPANS_MAX,
+    ACTION_TOTAL, DEDUP_SIGNALS_MIN, GIVE_UP_HOURS_MAX, LOG_WRAPS_MAX, PARTITIONS_MAX, PREFETCH_MAX,
+    SEGMENT_MIB_MAX, SPANS_MAX,
 };
 pub use crate::place::Number;
 use crate::place::{ConfigError, Kind, Text};
@@ -550,6 +551,8 @@ pub struct Action {
     pub name: Spanned<String>,
     pub kind: Spanned<ActionKind>,
     pub timeout_seconds: Key<TrySeconds>,
+    pub delivery: Key<Delivery>,
+    pub give_up_after_hours: Key<Number<1, GIVE_UP_HOURS_MAX>>,
     pub url: Key<String>,
     pub secret_file: Key<FilePath>,
     pub secret_env: Key<String>,
@@ -557,6 +560,16 @@ pub struct Action {
     pub ca_file: Key<FilePath>,
     pub exchange: Key<String>,
     pub routing_key: Key<String>,
+}
+
+/// Who waits for the outcome of an action.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// Its governor.
+    Await,
+    /// Nobody: it is tried for hours.
+    Background,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::dead_letter::CaseChange;
 use super::decisions::Decisions;
-use super::governor::{ActionRequest, Arm, Effects, Intent};
+use super::governor::{ActionRequest, Arm, Effects, Governor};
 use super::store::{Changes, Commit, Followup};
 use super::tap::{Spout, Taps};
 use super::timers::Timers;
@@ -215,8 +215,11 @@ impl Outlet {
     }
 
     /// What was ordered, and has no outcome that is known.
-    pub fn order_again(&mut self, intent: Intent) {
-        self.orders.waiting.push_back(ActionRequest { intent, maybe_twice: true });
+    pub fn order_again(&mut self, governor: &Governor) {
+        for (intent, give_up) in governor.out() {
+            let intent = intent.clone();
+            self.orders.waiting.push_back(ActionRequest { intent, maybe_twice: true, give_up });
+        }
     }
 
     /// Rules hold from the event `seq` on; `drafts` say so.

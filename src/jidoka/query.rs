@@ -240,6 +240,7 @@ impl Shown<'_> {
                 Breaker::Open => "halted",
                 Breaker::HalfOpen => "testing",
             },
+            deliveries: governor.deliveries(),
             mailbox_depth: governor.waiting(),
             last_seq: governor.last_seq().0,
             halt: self.halt_of(governor),

@@ -83,7 +83,7 @@ impl ReleasePolicy {
                 for governor in roster.iter() {
                     governor.timers().for_each(|arm| outlet.arm(arm));
                     governor.untold_alarms().into_iter().for_each(|alarm| outlet.alarm(alarm));
-                    governor.in_flight().cloned().into_iter().for_each(|intent| outlet.order_again(intent));
+                    outlet.order_again(governor);
                 }
             }
             // What is shared is loaded anew when its partition is held again.

@@ -52,6 +52,8 @@ pub struct Rules {
     pub breaker_reset: Duration,
     /// An action without an outcome by then counts as failed.
     pub action_deadline: Duration,
+    /// Actions that go out in the background, and for how long they are tried.
+    pub background: BTreeMap<Box<str>, Duration>,
     /// What they were made of.
     pub source: RulesSource,
 }
@@ -78,6 +80,40 @@ pub enum NoHalt {
     TooMany,
 }
 
+/// An action that packs may ask for. Rules of before have its name alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ActionSource {
+    /// Its governor waits for its outcome.
+    Awaited(String),
+    /// No governor waits for it; it is given up after so long.
+    Background { name: String, background_seconds: u32 },
+}
+
+impl ActionSource {
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Awaited(name) | Self::Background { name, .. } => name,
+        }
+    }
+
+    fn background(&self) -> Option<(Box<str>, Duration)> {
+        match self {
+            Self::Awaited(_) => None,
+            Self::Background { name, background_seconds } => {
+                Some((name.as_str().into(), Duration::from_secs((*background_seconds).into())))
+            }
+        }
+    }
+}
+
+impl From<&str> for ActionSource {
+    fn from(name: &str) -> Self {
+        Self::Awaited(name.into())
+    }
+}
+
 /// A policy pack's text and the file it came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,7 +137,7 @@ pub struct RulesSource {
     pub breaker_reset_seconds: u32,
     pub action_deadline_seconds: u32,
     /// Names of the actions that packs may ask for.
-    pub actions: Vec<String>,
+    pub actions: Vec<ActionSource>,
     pub packs: Vec<PackSource>,
     /// The packs of every tenant that has none of its own, by place in `packs`.
     pub everyone: Vec<usize>,
@@ -152,7 +188,7 @@ impl RulesSource {
             return Err(NoHalt::Already(halt.scope));
         }
         if let HaltScope::Target(target) = &halt.scope
-            && !self.actions.iter().any(|known| **known == **target)
+            && !self.actions.iter().any(|known| *known.name() == **target)
         {
             return Err(NoHalt::NoTarget(target.clone()));
         }
@@ -247,8 +283,8 @@ impl RulesSource {
     fn pack(&self, source: &PackSource) -> Result<Arc<Pack>, ConfigError> {
         let pack = Pack::parse(&source.file, &source.text)?;
         for (action, place) in pack.rules.iter().filter_map(|rule| rule.action.as_ref()) {
-            if !self.actions.iter().any(|known| **known == **action) {
-                let known: Vec<&str> = self.actions.iter().map(String::as_str).collect();
+            if !self.actions.iter().any(|known| *known.name() == **action) {
+                let known: Vec<&str> = self.actions.iter().map(ActionSource::name).collect();
                 let error = ConfigError::new(place, format!("no [[action]] is named `{action}`"));
                 return Err(match nearest(action, &known) {
                     Some(name) => error.hint(format!("the nearest configured one is `{name}`")),
@@ -304,6 +340,7 @@ impl Rules {
             breaker_failures: source.breaker_failures,
             breaker_reset: seconds(source.breaker_reset_seconds),
             action_deadline: seconds(source.action_deadline_seconds),
+            background: source.actions.iter().filter_map(ActionSource::background).collect(),
             source,
         }
     }
@@ -524,6 +561,18 @@ mod tests {
         assert!(read.clone().compile().unwrap().halts.of_target("notify").is_some());
         assert_eq!(source.clone().under(read.halts.clone()), halted, "a new configuration keeps them");
         assert_eq!(halted.resuming(target()).unwrap().to_text(), plain);
+    }
+
+    #[test]
+    fn rules_of_before_have_the_names_of_actions_alone() {
+        let background = ActionSource::Background { name: "tell".into(), background_seconds: 3600 };
+        let source = RulesSource { actions: vec!["notify".into(), background], ..RulesSource::default() };
+        let text = source.to_text();
+        let actions = r#""actions":["notify",{"name":"tell","background_seconds":3600}]"#;
+        assert!(text.contains(actions), "{text}");
+        let rules = Rules::from_text(&text).unwrap();
+        assert_eq!(rules.source, source);
+        assert_eq!(rules.background, [("tell".into(), Duration::from_hours(1))].into());
     }
 
     #[test]

@@ -374,7 +374,7 @@ impl Stage {
         governor.timers().for_each(|arm| self.outlet.arm(arm));
         if self.outlet.is_live() {
             governor.untold_alarms().into_iter().for_each(|alarm| self.outlet.alarm(alarm));
-            governor.in_flight().cloned().into_iter().for_each(|intent| self.outlet.order_again(intent));
+            self.outlet.order_again(governor);
         }
     }
 

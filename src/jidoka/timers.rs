@@ -64,6 +64,7 @@ fn slot(kind: TimerKind) -> usize {
         TimerKind::BreakerReset => 2,
         TimerKind::ActionDeadline => 3,
         TimerKind::Idle => 4,
+        TimerKind::Delivery => 5,
     }
 }
 

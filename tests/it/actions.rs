@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::node::{Node, PATIENCE};
+use crate::signals::wait_until;
 use crate::targets::{Does, Seen, Target, Then};
 use crate::tls::{Authority, served};
 
@@ -599,4 +600,40 @@ fn no_secret_of_an_action_is_told() {
     for secret in secrets.iter().map(String::as_str).chain([IN_URL, IN_ANSWER]) {
         assert!(!told.contains(secret.trim_start_matches("whsec_")), "{secret} in {told}");
     }
+}
+
+/// A receiver is away: the governor decides on, no kill loses an action, and the receiver has each once it is back.
+#[test]
+fn an_action_in_the_background_holds_up_no_governor_and_outlives_a_kill() {
+    let back = Arc::new(AtomicBool::new(false));
+    let is_back = Arc::clone(&back);
+    let target = Target::start(move |_| Does::Answer(if is_back.load(Ordering::SeqCst) { 200 } else { 503 }));
+    let dir = tempfile::tempdir().unwrap();
+    let action = webhook("page", &target.url(), "allow_private = true\ndelivery = \"background\"");
+    let mut node = node(dir.path(), &action);
+    let one = |number: usize| {
+        format!(r#"{{"id":"s-{number}","tenant":"acme","sku":"vm","type":"page","data":{{"n":1.50}}}}"#)
+    };
+    for number in 0..10 {
+        assert_eq!(node.post(JSON, one(number).as_bytes()).status, 202);
+    }
+    let governor = |node: &Node| node.ask("/v1/governors/acme/vm").json();
+    wait_until("all are out", || governor(&node)["deliveries"] == 10);
+    let seen = governor(&node);
+    assert_eq!((&seen["state"], &seen["mailbox_depth"]), (&"stable".into(), &0.into()));
+    wait_until("the receiver was asked", || !target.seen().is_empty());
+    node.kill();
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    assert_eq!(governor(&node)["deliveries"], 10);
+    assert_eq!(node.post(JSON, one(10).as_bytes()).status, 202);
+    back.store(true, Ordering::SeqCst);
+    for number in 0..=10 {
+        let receipt = ended(&node, &format!("s-{number}"));
+        assert_eq!(receipt["receipt_type"], "action_successful", "{receipt}");
+        assert_eq!((&receipt["state_before"], &receipt["state_after"]), (&"stable".into(), &"stable".into()));
+    }
+    assert_eq!(governor(&node)["deliveries"], 0);
+    let keys: std::collections::BTreeSet<String> =
+        target.seen().iter().map(|seen| seen.header("idempotency-key").to_owned()).collect();
+    assert_eq!(keys.len(), 11, "each under its own key, whenever it was asked for");
 }

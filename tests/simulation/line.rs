@@ -174,7 +174,7 @@ impl Behind {
 
     fn carry_out(&mut self, rng: &mut Rng, time: &Time, target: &mut Target) {
         let at = rng.index(self.orders.len());
-        if let Some(ActionRequest { intent, maybe_twice }) = self.orders[at].pop() {
+        if let Some(ActionRequest { intent, maybe_twice, .. }) = self.orders[at].pop() {
             target.calls.push((intent.action.seq, maybe_twice));
             if !rng.chance(self.silent) {
                 let signal = &intent.signal;

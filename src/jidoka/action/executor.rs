@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::backlog::{self, Backlog};
 use super::carry::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::queue::{Queue, Waiting};
@@ -73,6 +74,8 @@ struct Lane {
     calls_max: usize,
     calls: usize,
     waiting: Queue,
+    /// Those in the background.
+    backlog: Backlog,
     /// It takes orders; one that does not ends with those that it has.
     is_configured: bool,
 }
@@ -89,7 +92,14 @@ struct Ended {
     target: usize,
     pass: Pass,
     word: Word,
-    outcome: Outcome,
+    ends: Ends,
+}
+
+/// What comes of a call.
+enum Ends {
+    Outcome(Outcome),
+    /// The target missed it, for this reason; it is called again after this time.
+    Later(Box<Waiting>, Duration, String),
 }
 
 /// What a call says about its target, in the end.
@@ -130,8 +140,9 @@ impl Executor {
             }
             let gate = RefCell::new(Gate::new(bounds, Instant::now()));
             let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0), tally: RefCell::default() });
-            let waiting = Queue::default();
-            let lane = Lane { watch, carry, timeout, calls_max, calls: 0, waiting, is_configured: true };
+            let (waiting, backlog) = (Queue::default(), Backlog::default());
+            let lane =
+                Lane { watch, carry, timeout, calls_max, calls: 0, waiting, backlog, is_configured: true };
             // Calls know their target by its place.
             match self.targets.iter_mut().find(|lane| lane.is_over()) {
                 Some(over) => *over = lane,
@@ -146,7 +157,8 @@ impl Executor {
         configured.map(|lane| Rc::clone(&lane.watch)).collect()
     }
 
-    /// Orders that have no outcome yet, and outcomes that nobody took.
+    /// Orders that have no outcome yet, and outcomes that nobody took. What waits in the background can wait longer: a start orders
+    /// it again.
     pub fn under_way(&self) -> usize {
         let waiting: usize = self.targets.iter().map(|lane| lane.waiting.len()).sum();
         waiting + self.calls.len() + self.settled.len()
@@ -161,7 +173,19 @@ impl Executor {
             return self.settled.push_back(outcome(&order, Err(Failure::withheld(why)), None));
         };
         let lane = &mut self.targets[target];
-        let waiting = Waiting { order, until: now + ACTION_TOTAL, since: clock::now() };
+        let time = order
+            .give_up
+            .map_or(ACTION_TOTAL, |give_up| Duration::from_millis(give_up.0.saturating_sub(clock::wall().0)));
+        let in_background = order.give_up.is_some();
+        let waiting =
+            Waiting { order, until: now + time, since: clock::now(), tried: Tried::default(), calls: 0 };
+        if in_background {
+            for away in lane.backlog.push(waiting) {
+                let why = format!("has {} orders waiting for it already", lane.backlog.len());
+                self.settled.push_back(lane.turned_away(&away.order, &why));
+            }
+            return self.advance(target, now);
+        }
         let open = lane.watch.gate.borrow().look(now);
         if let Err(shut) = open {
             let outcome = lane.turned_away(&waiting.order, &halted(lane.watch.gate.borrow().bounds(), shut));
@@ -173,13 +197,38 @@ impl Executor {
                 let why = format!("has {} orders waiting for it already", lane.waiting.len());
                 self.settled.push_back(lane.turned_away(&away.order, &why));
             }
-            lane.watch.waiting.set(lane.waiting.len());
+            lane.count();
+        }
+    }
+
+    /// Calls what waits in the background of a target, as far as it may.
+    fn advance(&mut self, target: usize, now: Instant) {
+        while let Some(lane) = self.targets.get_mut(target)
+            && lane.calls < lane.calls_max
+            && lane.watch.gate.borrow().look(now).is_ok()
+        {
+            let Some(waiting) = lane.backlog.pop(now) else { break };
+            if waiting.until > now {
+                self.start(target, waiting);
+            } else {
+                let outcome = lane.given_up(waiting);
+                self.settled.push_back(outcome);
+            }
+        }
+        if let Some(lane) = self.targets.get(target) {
+            lane.count();
         }
     }
 
     /// An outcome that is there already.
     pub fn ended(&mut self) -> Option<Outcome> {
         self.end_overdue();
+        let now = Instant::now();
+        for target in 0..self.targets.len() {
+            if self.targets[target].backlog.is_due(now) {
+                self.advance(target, now);
+            }
+        }
         let settled = self.settled.pop_front();
         settled.or_else(|| self.calls.try_join_next().and_then(|joined| self.joined(joined)))
     }
@@ -190,11 +239,19 @@ impl Executor {
             if let Some(outcome) = self.ended() {
                 return outcome;
             }
-            let ends = self.targets.iter_mut().filter_map(|lane| lane.waiting.first_ends()).min();
-            // Who waits, waits behind calls.
-            let ended = match ends {
-                Some(ends) => tokio::time::timeout_at(ends, self.calls.join_next()).await,
-                None => Ok(self.calls.join_next().await),
+            let now = Instant::now();
+            let wakes = self.targets.iter_mut().filter_map(|lane| {
+                let wakes = [lane.waiting.first_ends(), lane.wakes(now)];
+                wakes.into_iter().flatten().min()
+            });
+            // Who waits, waits behind calls; or, in the background, for a time.
+            let ended = match (wakes.min(), self.calls.is_empty()) {
+                (Some(wakes), true) => {
+                    tokio::time::sleep_until(wakes).await;
+                    continue;
+                }
+                (Some(wakes), false) => tokio::time::timeout_at(wakes, self.calls.join_next()).await,
+                (None, _) => Ok(self.calls.join_next().await),
             };
             match ended {
                 Ok(Some(joined)) => {
@@ -213,7 +270,7 @@ impl Executor {
         let now = Instant::now();
         for lane in &mut self.targets {
             while let Some(waiting) = lane.waiting.ended(now) {
-                lane.watch.waiting.set(lane.waiting.len());
+                lane.count();
                 self.settled.push_back(lane.turned_away(&waiting.order, &no_room()));
             }
         }
@@ -221,7 +278,7 @@ impl Executor {
 
     fn joined(&mut self, joined: Result<Ended, JoinError>) -> Option<Outcome> {
         match joined {
-            Ok(ended) => Some(self.land(ended)),
+            Ok(ended) => self.land(ended),
             // A mistake of ours ends the runtime, and the supervisor takes the line up again.
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             Err(_) => None,
@@ -247,21 +304,37 @@ impl Executor {
             random: self.random,
             tracer: self.tracer.clone().filter(|tracer| tracer.sampling().is_some()),
         };
+        let mut waiting = waiting;
         self.calls.spawn_local(async move {
-            let mut tried = Tried::default();
+            let mut tried = std::mem::take(&mut waiting.tried);
             let (result, word) = call.run(&waiting, &mut tried).await;
-            Ended { target, pass, word, outcome: outcome(&waiting.order, result, tried.told()) }
+            let ends = match result {
+                Ok(result) => Ends::Outcome(outcome(&waiting.order, result, tried.told())),
+                Err(Later { after, why }) => {
+                    (waiting.tried, waiting.calls) = (tried, waiting.calls.saturating_add(1));
+                    let pause = backlog::pause(waiting.calls, after, (call.random)());
+                    Ends::Later(Box::new(waiting), pause, why)
+                }
+            };
+            Ended { target, pass, word, ends }
         });
     }
 
     /// A call ended: the gate learns how, and whoever is next takes its turn.
-    fn land(&mut self, Ended { target, pass, word, outcome }: Ended) -> Outcome {
+    fn land(&mut self, Ended { target, pass, word, ends }: Ended) -> Option<Outcome> {
         let lane = &mut self.targets[target];
         lane.calls -= 1;
         if word == Word::Nothing {
             lane.watch.tally.borrow_mut().turned_away += 1;
         }
-        lane.watch.tally.borrow_mut().ended(outcome.result.is_ok());
+        let now = Instant::now();
+        let why = match &ends {
+            Ends::Outcome(outcome) => {
+                lane.watch.tally.borrow_mut().ended(outcome.result.is_ok());
+                outcome.result.as_ref().err().map(|failure| failure.reason.to_string())
+            }
+            Ends::Later(_, _, why) => Some(why.clone()),
+        };
         let succeeded = match word {
             Word::Well => Some(true),
             Word::Failing => Some(false),
@@ -269,15 +342,23 @@ impl Executor {
             Word::Nothing => pass.probe.then_some(false),
         };
         if let Some(succeeded) = succeeded {
-            let shut = lane.watch.gate.borrow_mut().leave(pass, succeeded, Instant::now(), (self.random)());
-            tell_of_gate(&lane.watch.name, pass, shut, succeeded, &outcome);
+            let shut = lane.watch.gate.borrow_mut().leave(pass, succeeded, now, (self.random)());
+            tell_of_gate(&lane.watch.name, pass, shut, succeeded, why.as_deref());
         }
+        let outcome = match ends {
+            Ends::Outcome(outcome) => Some(outcome),
+            Ends::Later(waiting, pause, _) => {
+                lane.backlog.later(now + pause, *waiting);
+                None
+            }
+        };
         while let Some(lane) = self.targets.get_mut(target).filter(|lane| lane.calls < lane.calls_max) {
             let Some(waiting) = lane.waiting.pop() else { break };
-            lane.watch.waiting.set(lane.waiting.len());
+            lane.count();
             // Of a gate that has shut, every one of them is turned away.
             self.start(target, waiting);
         }
+        self.advance(target, now);
         outcome
     }
 }
@@ -285,7 +366,35 @@ impl Executor {
 impl Lane {
     /// Nothing has to do with it any more.
     fn is_over(&self) -> bool {
-        !self.is_configured && self.calls == 0 && self.waiting.is_empty()
+        !self.is_configured && self.calls == 0 && self.waiting.is_empty() && self.backlog.is_empty()
+    }
+
+    /// When something of the background may be called, where no call that ends says so.
+    fn wakes(&self, now: Instant) -> Option<Instant> {
+        if self.backlog.is_empty() || self.calls >= self.calls_max {
+            return None;
+        }
+        match self.watch.gate.borrow().look(now) {
+            Ok(()) => self.backlog.wakes(),
+            Err(Shut::For(left)) => Some(now + left),
+            // Its probe ends.
+            Err(Shut::Testing) => None,
+        }
+    }
+
+    fn count(&self) {
+        self.watch.waiting.set(self.waiting.len() + self.backlog.len());
+    }
+
+    /// Of an order in the background whose time is over.
+    fn given_up(&self, Waiting { order, tried, calls, .. }: Waiting) -> Outcome {
+        let name = &self.watch.name;
+        if calls == 0 {
+            return self.turned_away(&order, "had no room before its time was over");
+        }
+        self.watch.tally.borrow_mut().ended(false);
+        let why = format!("target `{name}` took it in none of {calls} calls before its time was over");
+        outcome(&order, Err(Failure::asked(shortened(why))), tried.told())
     }
 
     fn turned_away(&self, order: &ActionRequest, why: &str) -> Outcome {
@@ -298,8 +407,7 @@ impl Lane {
 }
 
 /// Says when a target is halted, and when it is not any more.
-fn tell_of_gate(action: &str, pass: Pass, shut: bool, succeeded: bool, outcome: &Outcome) {
-    let reason = outcome.result.as_ref().err().map(|failure| tracing::field::display(&failure.reason));
+fn tell_of_gate(action: &str, pass: Pass, shut: bool, succeeded: bool, reason: Option<&str>) {
     match (pass.probe, shut) {
         (false, true) => {
             tracing::warn!(target: "gemba::jidoka", action, reason, "the target of an action is halted: it failed too often");
@@ -314,7 +422,13 @@ fn tell_of_gate(action: &str, pass: Pass, shut: bool, succeeded: bool, outcome: 
     }
 }
 
-/// One call: an order and all its tries.
+/// The target missed an order of the background, which is not over.
+struct Later {
+    after: Option<Duration>,
+    why: String,
+}
+
+/// One call: an order and all its tries; of the background, one of them.
 struct Call {
     pass: Pass,
     watch: Rc<Watch>,
@@ -327,15 +441,15 @@ struct Call {
 impl Call {
     async fn run(
         &self,
-        Waiting { order, until, since }: &Waiting,
+        Waiting { order, until, since, .. }: &Waiting,
         tried: &mut Tried,
-    ) -> (Result<(), Failure>, Word) {
+    ) -> (Result<Result<(), Failure>, Later>, Word) {
         crate::fault::point("K13");
         let mut trail = self.tracer.as_deref().map(|tracer| Trail::new(tracer, &self.watch.name, order));
         let result = self.tries((order, *since), *until, trail.as_mut(), tried).await;
         crate::fault::point("K14");
         if let Some(trail) = trail {
-            trail.end(*since, result.0.as_ref().err());
+            trail.end(*since, result.0.as_ref().ok().and_then(|result| result.as_ref().err()));
         }
         result
     }
@@ -346,12 +460,12 @@ impl Call {
         until: Instant,
         mut trail: Option<&mut Trail<'_>>,
         told: &mut Tried,
-    ) -> (Result<(), Failure>, Word) {
+    ) -> (Result<Result<(), Failure>, Later>, Word) {
         let left = || until.saturating_duration_since(Instant::now());
         let name = &self.watch.name;
         if left().is_zero() {
             let why = format!("target `{name}` {}", no_room());
-            return (Err(Failure::withheld(why)), Word::Nothing);
+            return (Ok(Err(Failure::withheld(why))), Word::Nothing);
         }
         let mut tries = 0;
         loop {
@@ -364,9 +478,12 @@ impl Call {
                 trail.tried(begun, tried.as_ref().err());
             }
             let (why, after, word) = match tried {
-                Ok(()) => return (Ok(()), Word::Well),
+                Ok(()) => return (Ok(Ok(())), Word::Well),
                 Err(Miss::Final { why }) => (why, None, Word::Failing),
                 Err(Miss::Refused { why }) => (why, None, Word::Answers),
+                Err(Miss::Again { why, after }) if order.give_up.is_some() => {
+                    return (Err(Later { after, why: shortened(why) }), Word::Failing);
+                }
                 Err(Miss::Again { why, after }) => {
                     // A probe asks once; whoever comes after it asks the next time.
                     let pause =
@@ -376,7 +493,7 @@ impl Call {
             };
             let failed = |more: &str| {
                 let times = if tries == 1 { String::new() } else { format!(" (tried {tries} times)") };
-                (Err(Failure::asked(shortened(format!("target `{name}`: {why}{times}{more}")))), word)
+                (Ok(Err(Failure::asked(shortened(format!("target `{name}`: {why}{times}{more}"))))), word)
             };
             let Some(pause) = after else { return failed("") };
             tokio::time::sleep(pause).await;

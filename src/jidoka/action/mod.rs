@@ -5,6 +5,7 @@
 //! `gate`, `retry` and `payload` are pure; `executor` drives the calls; `webhook`, `amqp` and `log` make them.
 
 pub mod amqp;
+mod backlog;
 mod carry;
 mod executor;
 mod gate;

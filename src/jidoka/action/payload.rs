@@ -141,7 +141,7 @@ pub(super) mod tests {
             accepted: Seq(number),
             signal: signals.as_slice()[0].clone(),
         };
-        ActionRequest { intent, maybe_twice: false }
+        ActionRequest { intent, maybe_twice: false, give_up: None }
     }
 
     pub const SIGNAL: &str =

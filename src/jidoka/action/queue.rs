@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::tries::Tried;
 use crate::clock;
 use crate::jidoka::governor::ActionRequest;
 use crate::limits::{TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
@@ -15,6 +16,9 @@ pub struct Waiting {
     pub until: Instant,
     /// When it came.
     pub since: clock::Instant,
+    /// The calls so far, of one in the background.
+    pub tried: Tried,
+    pub calls: u32,
 }
 
 #[derive(Default)]
@@ -41,7 +45,7 @@ struct Own {
 const ORDER_COST: usize = TARGET_WAITING_BYTES_MAX / TARGET_WAITING_MAX;
 
 impl Waiting {
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.order.intent.signal.body().len()
     }
 }
@@ -156,7 +160,8 @@ mod tests {
 
     fn waiting(tenant: usize, number: u64, until: Instant) -> Waiting {
         let body = format!(r#"{{"id":"s","tenant":"t{tenant}","sku":"vm","type":"x"}}"#);
-        Waiting { order: order("page", number, &body), until, since: clock::now() }
+        let order = order("page", number, &body);
+        Waiting { order, until, since: clock::now(), tried: Tried::default(), calls: 0 }
     }
 
     fn told(waiting: &Waiting) -> (String, u64) {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::alarms::{self, GovernorAlarms};
 use super::armed::Armed;
+use super::deliveries::Deliveries;
 use super::effects::Intent;
 use super::known::{Known, key};
 use super::mailbox::Held;
@@ -25,7 +26,9 @@ use crate::signal::{
 };
 use crate::trace::TraceContext;
 
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
+/// Before actions went out in the background.
+const WITHOUT_DELIVERIES: u8 = 5;
 /// Before governors told of themselves.
 const WITHOUT_ALARMS: u8 = 4;
 /// Beside a halt by an operator: who ordered it stands at its end, and why.
@@ -42,7 +45,7 @@ pub enum Damage {
     Short { field: &'static str },
     #[error("has {count} bytes too many")]
     Trailing { count: usize },
-    #[error("is version {found}, and this program reads versions {WITHOUT_ALARMS} and {VERSION}")]
+    #[error("is version {found}, and this program reads versions {WITHOUT_ALARMS} to {VERSION}")]
     Version { found: u8 },
     #[error("has no meaning for {found} in {field}")]
     Tag { field: &'static str, found: u8 },
@@ -76,6 +79,10 @@ pub fn encode(known: &Known, out: &mut Vec<u8>) {
     let alarms = alarms::encode(known.alarms.as_deref());
     put_len(out, alarms.len());
     out.extend_from_slice(&alarms);
+    let deliveries = known.deliveries.as_deref();
+    // At most `DELIVERIES_MAX`.
+    out.push(u8::try_from(deliveries.map_or(0, Deliveries::len)).unwrap_or(u8::MAX));
+    deliveries.iter().flat_map(|deliveries| deliveries.iter()).for_each(|flight| put_flight(out, flight));
 }
 
 /// Appends a signal that waits as `Reader::held` reads it.
@@ -277,7 +284,7 @@ impl<'a> Reader<'a> {
     /// What a governor knows, and how many signals wait and follow.
     pub fn known(&mut self) -> Result<(Known, usize), Damage> {
         let found = self.u8("version")?;
-        if found != VERSION && found != WITHOUT_ALARMS {
+        if !(WITHOUT_ALARMS..=VERSION).contains(&found) {
             return Err(Damage::Version { found });
         }
         let tenant = self.name("tenant")?;
@@ -301,6 +308,7 @@ impl<'a> Reader<'a> {
             state,
             memory: self.memory()?,
             alarms: if found == WITHOUT_ALARMS { None } else { self.alarms()? },
+            deliveries: if found <= WITHOUT_DELIVERIES { None } else { self.deliveries()? },
         };
         Ok((known, lacks))
     }
@@ -371,6 +379,17 @@ impl<'a> Reader<'a> {
         }
         let alarms = alarms::decode(self.bytes(len, "alarms")?).ok_or(Damage::Text { field: "alarms" })?;
         Ok(Some(Box::new(alarms)))
+    }
+
+    fn deliveries(&mut self) -> Result<Option<Box<Deliveries>>, Damage> {
+        let mut deliveries = None;
+        for _ in 0..self.u8("deliveries")? {
+            // As many as were written have room.
+            if Deliveries::put(&mut deliveries, self.flight()?).is_some() {
+                return Err(Damage::Inconsistent);
+            }
+        }
+        Ok(deliveries)
     }
 
     fn halted_by(&mut self) -> Result<HaltedBy, Damage> {

@@ -41,6 +41,8 @@ pub struct ActionRequest {
     pub intent: Intent,
     /// An earlier call may have been carried out: its outcome is not known, or it failed after the target was asked.
     pub maybe_twice: bool,
+    /// Of an action in the background: until then it is tried.
+    pub give_up: Option<UnixMillis>,
 }
 
 /// An action to take; its outcome must come back as an event.

@@ -2,6 +2,7 @@
 
 use super::alarms::GovernorAlarms;
 use super::armed::Armed;
+use super::deliveries::Deliveries;
 use super::quota::Quota;
 use super::state::{HaltedBy, State};
 use crate::event::{Seq, Subject, UnixMillis};
@@ -29,6 +30,8 @@ pub struct Known {
     pub memory: Option<Box<Memory>>,
     /// What it told of itself; none where nothing is wrong.
     pub alarms: Option<Box<GovernorAlarms>>,
+    /// Actions that are out in the background.
+    pub deliveries: Option<Box<Deliveries>>,
 }
 
 impl Known {
@@ -48,6 +51,7 @@ impl Known {
             last_signal: UnixMillis(0),
             memory: None,
             alarms: None,
+            deliveries: None,
         }
     }
 
@@ -65,11 +69,16 @@ impl Known {
             && self.breaker == Breaker::HEALTHY
             && self.quota == Quota::Full
             && self.alarms.as_deref().is_none_or(GovernorAlarms::is_spent)
+            && self.deliveries.is_none()
     }
 
     /// What must hold between two events, beyond what the types say.
     pub fn is_consistent(&self) -> bool {
         if self.forgotten && !self.is_at_first() {
+            return false;
+        }
+        let mut deliveries = self.deliveries.iter().flat_map(|deliveries| deliveries.iter());
+        if deliveries.any(|flight| flight.intent.by > self.last_seq) {
             return false;
         }
         let waits_rightly =

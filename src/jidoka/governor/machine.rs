@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::alarms::{GovernorAlarms, Holding};
 use super::armed::Armed;
 use super::codec;
+use super::deliveries::{Deliveries, over};
 use super::effects::{ActionRequest, Arm, Effects, Intent};
 use super::known::Known;
 use super::mailbox::{Held, Mailbox};
@@ -68,6 +69,8 @@ impl Governor {
             flight.intent.by = by;
             flight.intent.accepted = by;
         };
+        // No node that shares its governors has any: they would be named alike.
+        known.deliveries = None;
         match &mut known.state {
             State::Boot(boot) => boot.timer.by = by,
             State::ActionPending(pending) => renamed(&mut pending.flight),
@@ -155,6 +158,19 @@ impl Governor {
         self.known.state.flight().map(|flight| &flight.intent)
     }
 
+    /// What is out and has no outcome, to be taken again after a recovery, each with the end of its time where it is in the background.
+    pub fn out(&self) -> impl Iterator<Item = (&Intent, Option<UnixMillis>)> {
+        let background = self.known.deliveries.iter().flat_map(|deliveries| deliveries.iter());
+        let background = background.map(|flight| (&flight.intent, Some(flight.deadline.due)));
+        self.in_flight().map(|intent| (intent, None)).into_iter().chain(background)
+    }
+
+    /// Actions that are out in the background.
+    #[must_use]
+    pub fn deliveries(&self) -> usize {
+        self.known.deliveries.as_deref().map_or(0, Deliveries::len)
+    }
+
     /// How many signals wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -167,7 +183,7 @@ impl Governor {
         let flying = self.in_flight().map_or(0, |intent| intent.signal.body().len() + WAITING_BYTES);
         let mailbox =
             self.known.state.mailbox().map_or(0, |mailbox| mailbox.bytes() + mailbox.len() * WAITING_BYTES);
-        flying + mailbox
+        flying + mailbox + self.known.deliveries.as_deref().map_or(0, Deliveries::bytes)
     }
 
     /// Signals that wait, those that came after `seq`; all without one.
@@ -208,6 +224,7 @@ impl Governor {
             (TimerKind::QuotaWindow, self.known.quota.window()),
             (TimerKind::BreakerReset, reset),
             (TimerKind::ActionDeadline, self.known.state.flight().map(|flight| flight.deadline)),
+            (TimerKind::Delivery, self.known.deliveries.as_deref().and_then(Deliveries::first_ends)),
         ];
         running.into_iter().filter_map(|(kind, timer)| timer.map(|timer| self.arm(kind, timer)))
     }
@@ -525,7 +542,7 @@ impl Governor {
             accepted: held.accepted,
             signal: held.signal.clone().alone(),
         };
-        self.launch(ActionRequest { intent, maybe_twice: false }, turn);
+        self.launch(ActionRequest { intent, maybe_twice: false, give_up: None }, turn);
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
         turn.by(Some(ruling));
     }
@@ -534,7 +551,7 @@ impl Governor {
     /// is not counted and spent again.
     fn resend(&mut self, held: Held, resend: Resend, turn: &mut Turn) {
         let before = self.state();
-        if self.in_flight().is_some_and(|intent| intent.action == resend.action) {
+        if self.out().any(|(intent, _)| intent.action == resend.action) {
             // Its outcome says what becomes of the case.
             turn.settle(held, ReceiptType::DeferredDropped, before, before);
             return turn.because(reason::UNDER_WAY);
@@ -563,18 +580,40 @@ impl Governor {
             accepted: held.accepted,
             signal: held.signal.clone().alone(),
         };
-        self.launch(ActionRequest { intent, maybe_twice: true }, turn);
+        self.launch(ActionRequest { intent, maybe_twice: true, give_up: None }, turn);
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
         if let Some(draft) = turn.last_draft() {
             (draft.gist.action, draft.policy, draft.reason) = (Some(action), Some(policy), Some(reason));
         }
     }
 
+    /// The governor waits for the outcome, unless the action goes out in the background and there is room for one more.
     fn launch(&mut self, request: ActionRequest, turn: &mut Turn) {
+        if let Some(give_up) = turn.rules().background.get(&*request.intent.name) {
+            let deadline = Armed::after(turn.seq(), turn.time(), *give_up);
+            let flight = Flight { intent: request.intent.clone(), deadline };
+            if Deliveries::put(&mut self.known.deliveries, flight).is_none() {
+                self.watch_deliveries(turn);
+                return turn.order(ActionRequest { give_up: Some(deadline.due), ..request });
+            }
+        }
         let deadline = Armed::after(turn.seq(), turn.time(), turn.rules().action_deadline);
         turn.arm(self.arm(TimerKind::ActionDeadline, deadline));
         self.known.state = State::pending(Flight { intent: request.intent.clone(), deadline });
         turn.order(request);
+    }
+
+    /// The timer of what is out in the background is that of the first of them to end.
+    fn watch_deliveries(&self, turn: &mut Turn) {
+        if let Some(first) = self.known.deliveries.as_deref().and_then(Deliveries::first_ends) {
+            turn.arm(self.arm(TimerKind::Delivery, first));
+        }
+    }
+
+    /// An action in the background ended. The governor stays as it is, and its breaker counts nothing.
+    fn delivered(&mut self, flight: &Flight, ended: Ended, reason: Option<Arc<str>>, turn: &mut Turn) {
+        let state = self.state();
+        turn.landed(self.whose(), Some(flight), ended, state, reason);
     }
 
     fn wait(&mut self, held: Held, turn: &mut Turn) {
@@ -636,6 +675,13 @@ impl Governor {
             Err(failure) => (Ended::Withheld, Some(&*failure.reason)),
         };
         let first = turn.next_draft();
+        let action = outcome.action;
+        let delivered = Deliveries::take(&mut self.known.deliveries, |flight| flight.intent.action == action);
+        if let Some(flight) = delivered.first() {
+            self.delivered(flight, ended, joined(&[error, twice]), turn);
+            self.watch_deliveries(turn);
+            return turn.tell_tries(first, outcome.tries.as_ref());
+        }
         match answer {
             OnOutcome::Succeed | OnOutcome::Fail => {
                 self.finish(ended, joined(&[error, twice]), turn);
@@ -707,12 +753,20 @@ impl Governor {
         }
         let before = self.state();
         let row = table::row(before);
+        if timer.kind == TimerKind::Delivery {
+            let now = turn.time();
+            for flight in Deliveries::take(&mut self.known.deliveries, |flight| over(flight) <= now) {
+                self.delivered(&flight, Ended::Failed, Some(reason::NO_OUTCOME.into()), turn);
+            }
+            return self.watch_deliveries(turn);
+        }
         let answer = match timer.kind {
             TimerKind::Boot => row.boot,
             TimerKind::QuotaWindow => row.quota_window,
             TimerKind::BreakerReset => row.breaker_reset,
             TimerKind::ActionDeadline => row.action_deadline,
             TimerKind::Idle => row.idle,
+            TimerKind::Delivery => OnTimer::Ignore,
         };
         match answer {
             OnTimer::Ignore | OnTimer::Forget => {}

@@ -9,6 +9,7 @@ mod alarms;
 mod armed;
 mod bare;
 mod codec;
+mod deliveries;
 mod effects;
 mod known;
 mod machine;

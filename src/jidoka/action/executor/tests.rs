@@ -448,3 +448,95 @@ fn a_breaker_stays_open_when_its_target_is_configured_anew() {
         assert_eq!((executor.watches()[0].breaker(), open), (open, 2));
     });
 }
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn in_background(number: u64) -> ActionRequest {
+    let give_up = crate::event::UnixMillis(clock::wall().0 + 3_600_000);
+    ActionRequest { give_up: Some(give_up), ..order("page", number, SIGNAL) }
+}
+
+/// A receiver that is away for minutes is asked once after each pause, and less often while its breaker is open.
+#[test]
+fn in_the_background_a_target_is_asked_until_it_takes_it() {
+    paused(async {
+        let mut script = vec![Does::Answer(503); 12];
+        script.push(Does::Answer(204));
+        let target = Scripted::new(&script);
+        let mut executor = executor(&[("page", &target)]);
+        executor.submit(in_background(7));
+        let outcome = executor.next().await;
+        assert_eq!(outcome.result, Ok(()));
+        assert_eq!(target.tries(), 13);
+        assert!(outcome.tries.unwrap().as_str().contains(r#""count":13"#));
+        let asked = target.asked.borrow();
+        let pauses: Vec<u64> = asked.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_secs()).collect();
+        assert_eq!(pauses[..4], [1, 2, 4, 8]);
+        assert!(pauses[4..].iter().all(|pause| *pause >= 16), "{pauses:?}");
+    });
+}
+
+/// What one receiver cannot take holds up no other order, and a drain waits for neither.
+#[test]
+fn in_the_background_one_that_is_missed_holds_up_no_other() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(503), Does::Answer(204), Does::Answer(204)]);
+        let mut executor = executor(&[("page", &target)]);
+        executor.submit(in_background(1));
+        executor.submit(in_background(2));
+        assert_eq!(executor.next().await.action.seq.0, 2);
+        assert_eq!(executor.under_way(), 0);
+        assert_eq!(executor.watches()[0].waiting(), 1);
+        assert_eq!(executor.next().await.action.seq.0, 1);
+        assert_eq!(executor.watches()[0].waiting(), 0);
+    });
+}
+
+#[test]
+fn in_the_background_an_order_has_its_time_and_a_refusal_is_final() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(404), Does::Answer(503)]);
+        let mut executor = executor(&[("page", &target)]);
+        executor.submit(in_background(1));
+        assert_eq!(reason(&executor.next().await), ("target `page`: it answered 404", true));
+        let begun = Instant::now();
+        executor.submit(in_background(2));
+        let outcome = executor.next().await;
+        let (why, asked) = reason(&outcome);
+        assert!(asked && why.ends_with("calls before its time was over"), "{why}");
+        // The call that would come after its end is not made.
+        assert!(begun.elapsed() >= HOUR && begun.elapsed() < HOUR + 6 * Duration::from_mins(1));
+        assert!(target.tries() < 40, "{} calls", target.tries());
+    });
+}
+
+/// While a target is halted its orders wait; those of the foreground are turned away.
+#[test]
+fn in_the_background_a_halted_target_is_waited_for() {
+    paused(async {
+        let mut script = vec![Does::Answer(500); 5];
+        script.push(Does::Answer(204));
+        let target = Scripted::new(&script);
+        let mut executor = executor(&[("page", &target)]);
+        for number in 0..5 {
+            executor.submit(in_background(number));
+        }
+        assert!(tokio::time::timeout(SECOND / 2, executor.next()).await.is_err());
+        assert_eq!(executor.watches()[0].breaker(), 2);
+        executor.submit(order("page", 9, SIGNAL));
+        assert!(reason(&executor.next().await).0.contains("is halted"));
+        for number in 5..10 {
+            executor.submit(in_background(number));
+        }
+        let begun = Instant::now();
+        let mut numbers = Vec::new();
+        while numbers.len() < 10 {
+            let outcome = executor.next().await;
+            assert_eq!(outcome.result, Ok(()));
+            numbers.push(outcome.action.seq.0);
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+        assert!(begun.elapsed() < Duration::from_mins(2), "{:?}", begun.elapsed());
+    });
+}

@@ -145,7 +145,7 @@ impl Line {
         let outcome = |subject, action, result: Result<(), Failure>| {
             Kind::Outcome(Box::new(Outcome { subject, action, result, maybe_twice: false, tries: None }))
         };
-        let in_flight = self.governor.in_flight().map_or(STRAY, |intent| intent.action);
+        let in_flight = self.governor.out().next().map_or(STRAY, |(intent, _)| intent.action);
         let kind = match op {
             Op::Signal(kind, severity) => {
                 Kind::Signal(signal(&subject, &format!("id-{}", self.count), kind, *severity))

@@ -10,6 +10,7 @@ use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::CaseChange;
 use crate::jidoka::governor::ActionRequest;
 use crate::jidoka::halts::Halts;
+use crate::limits::DELIVERIES_MAX;
 use crate::receipt::{About, ReceiptType, StateName};
 
 fn kinds(drafts: &[Draft]) -> Vec<(u64, u8, ReceiptType)> {
@@ -250,7 +251,7 @@ fn an_action_that_failed_is_sent_again_under_its_own_id() {
     let by = replay(&mut line);
     assert_eq!(line.governor.state(), StateName::ActionPending);
     assert_eq!(line.governor.quota_remaining(&line.rules), quota, "it was paid for");
-    let ActionRequest { intent, maybe_twice } = line.effects.requests[0].clone();
+    let ActionRequest { intent, maybe_twice, .. } = line.effects.requests[0].clone();
     assert!(maybe_twice, "the call that failed may have been carried out");
     assert_eq!((intent.action, intent.by, intent.accepted), (sent.action, by, case.0));
     let draft = line.effects.drafts.last().unwrap();
@@ -383,4 +384,93 @@ fn a_halted_target_leaves_the_action_to_be_sent_later() {
     assert_eq!((&*undone.id, &*undone.name), (&*action(2).to_string(), "notify"));
     line.rules = Rules { halts: Halts::new(&[halt("another")]), ..rules() };
     assert_eq!(kinds(&line.feed(&ACT)), [(3, 0, ReceiptType::ActionGenerated)]);
+}
+
+fn in_background() -> Rules {
+    let background = [("notify".into(), seconds(3600))].into();
+    Rules { background, quota: 1000, ..rules() }
+}
+
+#[test]
+fn a_governor_goes_on_while_its_actions_are_out_in_the_background() {
+    let mut line = Line::new(in_background());
+    let drafts = line.feed(&ACT);
+    assert_eq!(kinds(&drafts), [(1, 0, ReceiptType::ActionGenerated)]);
+    assert_eq!((drafts[0].gist.before, drafts[0].gist.after), (StateName::Stable, StateName::Stable));
+    let due = UnixMillis(line.time.0 + 3_600_000);
+    assert_eq!(line.effects.requests[0].give_up, Some(due));
+    assert_eq!(kinds(&line.feed(&SEE)), [(2, 0, ReceiptType::Observed)], "it waits for nothing");
+    line.feed(&ACT);
+    assert_eq!(line.governor.deliveries(), 2);
+    // What the store gives back has both, and orders both again.
+    let mut row = Vec::new();
+    line.governor.encode(&mut row);
+    line.governor = Governor::decode(&row).unwrap();
+    let out: Vec<_> = line.governor.out().map(|(intent, give_up)| (intent.action, give_up)).collect();
+    assert_eq!(out, [(action(1), Some(due)), (action(3), Some(UnixMillis(due.0 + 2000)))]);
+    assert!(!line.governor.is_as_new(line.time, &line.rules));
+
+    let done = line.feed(&OK);
+    assert_eq!(kinds(&done), [(4, 0, ReceiptType::ActionSuccessful)]);
+    assert_eq!((done[0].gist.action, done[0].gist.signal_seq), (Some(action(1)), Some(Seq(1))));
+    let missed = line.feed(&ERROR);
+    assert_eq!(kinds(&missed), [(5, 0, ReceiptType::ActionFailed)]);
+    assert!(matches!(line.effects.cases[..], [CaseChange::Open { undone: Some(_), .. }]));
+    assert_eq!((line.governor.deliveries(), line.governor.breaker()), (0, Breaker::HEALTHY));
+    let late = line.feed(&Op::Stray(Ok(())));
+    assert!(late[0].reason.as_deref().unwrap().starts_with("late"));
+}
+
+/// The timer is that of the first to end, whichever ends before, and gives up on those alone whose time is over.
+#[test]
+fn what_nobody_took_in_the_background_is_given_up() {
+    let mut line = Line::new(in_background());
+    line.feed(&ACT);
+    line.time = UnixMillis(line.time.0 + 1_800_000);
+    line.feed(&ACT);
+    let timer = |line: &Line| line.governor.timers().find(|arm| arm.kind == TimerKind::Delivery);
+    let first = timer(&line).unwrap();
+    assert_eq!((first.armed, first.due.0), (Seq(1), START + 1000 + 3_600_000 + 120_000));
+    assert!(line.feed(&Op::Fire(TimerKind::Delivery)).is_empty(), "none is over");
+    line.time = first.due;
+    let drafts = line.feed(&Op::Fire(TimerKind::Delivery));
+    assert_eq!(kinds(&drafts), [(4, 0, ReceiptType::ActionFailed)]);
+    assert_eq!(
+        (drafts[0].gist.action, drafts[0].reason.as_deref()),
+        (Some(action(1)), Some(reason::NO_OUTCOME))
+    );
+    assert_eq!(line.effects.timers, [timer(&line).unwrap()]);
+    assert_eq!(timer(&line).unwrap().armed, Seq(2));
+    line.feed(&OK);
+    assert_eq!(timer(&line), None);
+}
+
+#[test]
+fn for_one_more_than_have_room_in_the_background_the_governor_waits() {
+    let mut line = Line::new(in_background());
+    for _ in 0..DELIVERIES_MAX {
+        line.feed(&ACT);
+        assert_eq!(line.governor.state(), StateName::Stable);
+    }
+    line.feed(&ACT);
+    assert_eq!(
+        (line.governor.state(), line.governor.deliveries()),
+        (StateName::ActionPending, DELIVERIES_MAX)
+    );
+    assert_eq!(line.effects.requests[0].give_up, None);
+    assert_eq!(line.governor.out().count(), DELIVERIES_MAX + 1);
+    let mut row = Vec::new();
+    line.governor.encode(&mut row);
+    assert!(Governor::decode(&row).is_ok());
+    assert_eq!(kinds(&line.feed(&SEE)), [], "it waits");
+    let drafts = line.feed(&OK);
+    assert_eq!(drafts[0].gist.action, Some(action(DELIVERIES_MAX as u64 + 1)));
+    assert_eq!(line.governor.state(), StateName::Stable);
+}
+
+#[test]
+fn a_halt_stops_no_action_that_is_out_in_the_background() {
+    let mut line = Line::new(in_background()).all(&[ACT, Op::Order(Verb::Halt)]);
+    assert_eq!(kinds(&line.feed(&OK)), [(3, 0, ReceiptType::ActionSuccessful)]);
+    assert_eq!(line.governor.state(), StateName::Halted);
 }
