@@ -392,6 +392,12 @@ pub const REPLY_KEPT_BYTES_MAX: usize = 4096;
 const _: () = assert!(REPLY_KEPT_BYTES_MAX <= REPLY_BYTES_MAX);
 /// Calls of one target under way at a time.
 pub const TARGET_CALLS_MAX: usize = 16;
+/// What a webhook says that expressions shape: as much as the largest message that none shapes, with a body as base64.
+pub const SHAPED_BYTES_MAX: usize = BODY_BYTES_MAX / 3 * 4 + 16 * 1024;
+/// Its headers, and the bytes of a name and of a value: servers commonly take 8 to 16 KiB of a head.
+pub const SHAPED_HEADERS_MAX: usize = 16;
+pub const SHAPED_NAME_BYTES_MAX: usize = 64;
+pub const SHAPED_VALUE_BYTES_MAX: usize = 1024;
 /// Lines of one `log` action under way at a time: they share one write.
 pub const LOG_LINES_MAX: usize = 256;
 /// Orders that wait for a target, and the bytes of their signals: a burst of both shards' lanes, for memory's sake.

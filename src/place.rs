@@ -36,6 +36,24 @@ impl fmt::Display for Place {
     }
 }
 
+/// Where a string stands in a text, for those who find out later what is wrong in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StringPlace {
+    origin: Arc<str>,
+    /// The line on which its value begins, and the characters before it there.
+    first: usize,
+    margin: usize,
+}
+
+impl StringPlace {
+    /// Of a line and a column of the string's value, both from 1.
+    #[must_use]
+    pub fn place(&self, line: usize, column: usize) -> Place {
+        let column = if line == 1 { self.margin + column } else { column };
+        Place { origin: Arc::clone(&self.origin), line: Some(self.first + line - 1), column: Some(column) }
+    }
+}
+
 /// What is wrong with the configuration, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {what}")]
@@ -143,6 +161,12 @@ impl Text {
     /// from 1.
     #[must_use]
     pub fn within(&self, span: &Range<usize>, line: usize, column: usize) -> Place {
+        self.string_at(span).place(line, column)
+    }
+
+    /// Where the string that is written at `span` begins.
+    #[must_use]
+    pub fn string_at(&self, span: &Range<usize>) -> StringPlace {
         let written = self.text.get(span.clone()).unwrap_or_default();
         let (quotes, several) = match written.as_bytes() {
             [b'"' | b'\'', b'"' | b'\'', b'"' | b'\'', ..] if written.len() > 5 => (3, true),
@@ -151,11 +175,12 @@ impl Text {
         // A line break right behind the opening quotes is no part of the value.
         let skipped = usize::from(several && written[quotes..].starts_with(['\n', '\r']));
         let before = self.text.get(..span.start).unwrap_or(&self.text);
-        let first = before.matches('\n').count() + 1;
         let margin = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
-        let column = if line + skipped == 1 { margin + quotes + column } else { column };
-        let line = Some(first + skipped + line - 1);
-        Place { origin: Arc::clone(&self.origin), line, column: Some(column) }
+        StringPlace {
+            origin: Arc::clone(&self.origin),
+            first: before.matches('\n').count() + 1 + skipped,
+            margin: if skipped == 0 { margin + quotes } else { 0 },
+        }
     }
 
     /// Puts the reader's complaint in the words of a user.

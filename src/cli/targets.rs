@@ -6,10 +6,14 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::config::{Action, ActionKind, Broker, Config, ConfigError, Place, Secrets, Tls, Webhook, file};
+use crate::config::{
+    Action, ActionKind, Broker, Config, ConfigError, ExpressionText, Place, Secrets, ShapeText, Tls, Webhook,
+    file,
+};
+use crate::expression::Wrong;
 use crate::jidoka::action::amqp::Route;
 use crate::jidoka::action::webhook::Endpoint;
-use crate::jidoka::action::{Bounds, Kind, Target, Targets};
+use crate::jidoka::action::{Bounds, Kind, ShapeCompiler, Target, Targets, WebhookShape};
 use crate::limits::CA_BYTES_MAX;
 use crate::net::amqp;
 use crate::net::caller::CallTarget;
@@ -49,7 +53,25 @@ fn endpoint(webhook: &Webhook, action: &Action, secrets: &Secrets) -> Result<End
             .transpose()?,
         allow_private: webhook.allow_private,
     };
-    Ok(Endpoint { to, signer })
+    let shape = webhook.shape.as_ref().map(|shape| compiled(shape, name)).transpose()?;
+    Ok(Endpoint { to, signer, shape })
+}
+
+fn compiled(texts: &ShapeText, action: &str) -> Result<WebhookShape, ConfigError> {
+    let wrong = |of: &str, text: &ExpressionText, Wrong { line, column, what, hint }| {
+        let what = format!("`{of}` of action `{action}`: {what}");
+        ConfigError { hint, ..ConfigError::new(&text.place.place(line, column), what) }
+    };
+    let mut compiler = ShapeCompiler::default();
+    if let Some(body) = &texts.body {
+        let content_type = texts.content_type.clone();
+        compiler.body(&body.text, content_type).map_err(|why| wrong("body", body, why))?;
+    }
+    for (name, value) in &texts.headers {
+        let compiled = compiler.header(name.clone(), &value.text);
+        compiled.map_err(|why| wrong(&format!("headers.{name}"), value, why))?;
+    }
+    Ok(compiler.finish())
 }
 
 /// Whom a client believes: the system's roots, and those of a file.

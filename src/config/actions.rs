@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::layer;
 use super::layers::{Layers, name, optional, place_of, set, twice};
 use super::secret::{SecretRef, Written};
+use super::shape::{ShapeText, shape_text};
 use crate::limits::ACTION_TRY_SECONDS;
 use crate::place::{ConfigError, Place, Text};
 
@@ -50,6 +51,8 @@ pub struct Webhook {
     pub allow_private: bool,
     /// Roots beside the system's, in PEM.
     pub ca_file: Option<(PathBuf, Place)>,
+    /// By expressions; `None`: it is sent as Standard Webhooks advises.
+    pub shape: Option<ShapeText>,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -140,7 +143,8 @@ impl Layers {
         if let Some((_, place)) = ca_file.as_ref().filter(|_| url.scheme_str() == Some("http")) {
             return Err(ConfigError::new(place, "`ca_file` means nothing to a URL without TLS"));
         }
-        Ok(Webhook { url, secret, allow_private, ca_file })
+        let shape = shape_text(text, action)?;
+        Ok(Webhook { url, secret, allow_private, ca_file, shape })
     }
 }
 
@@ -173,6 +177,9 @@ fn refuse_keys_of_others(text: &Text, action: &layer::Action) -> Result<(), Conf
         ("secret_env", Webhook, at(text, action.secret_env.as_ref())),
         ("allow_private", Webhook, at(text, action.allow_private.as_ref())),
         ("ca_file", Webhook, at(text, action.ca_file.as_ref())),
+        ("body", Webhook, at(text, action.body.as_ref())),
+        ("content_type", Webhook, at(text, action.content_type.as_ref())),
+        ("headers", Webhook, at(text, action.headers.as_ref())),
         ("exchange", Amqp, at(text, action.exchange.as_ref())),
         ("routing_key", Amqp, at(text, action.routing_key.as_ref())),
     ];

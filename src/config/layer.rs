@@ -558,6 +558,9 @@ pub struct Action {
     pub secret_env: Key<String>,
     pub allow_private: Key<bool>,
     pub ca_file: Key<FilePath>,
+    pub body: Key<String>,
+    pub content_type: Key<String>,
+    pub headers: Key<BTreeMap<String, Spanned<String>>>,
     pub exchange: Key<String>,
     pub routing_key: Key<String>,
 }

@@ -19,6 +19,8 @@ pub enum Type {
     Map,
     /// Whatever JSON can say: everything but ints, timestamps and durations.
     Json,
+    /// What can be the content of a message: a string as it is, a list or a map as JSON.
+    Content,
     /// Anything.
     Dyn,
 }
@@ -36,6 +38,7 @@ impl fmt::Display for Type {
             Self::List => "list",
             Self::Map => "map",
             Self::Json => "JSON value",
+            Self::Content => "string, list or map",
             Self::Dyn => "value",
         })
     }
@@ -85,6 +88,7 @@ impl Kinds {
     pub(super) fn of(of: Type) -> Self {
         match of {
             Type::Json => Self::JSON,
+            Type::Content => Self::STRING.or(Self::LIST).or(Self::MAP),
             Type::Dyn => Self::ALL,
             one => Self::EACH.iter().find(|(_, each)| *each == one).map_or(Self::NONE, |(kinds, _)| *kinds),
         }

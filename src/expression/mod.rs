@@ -16,6 +16,7 @@ mod check;
 mod compiled;
 mod fault;
 mod functions;
+mod json;
 mod kinds;
 mod names;
 mod parse;

@@ -67,8 +67,8 @@ pub enum Key<'a> {
     Text(Cow<'a, str>),
 }
 
-/// Nesting that a comparison follows: JSON of 32 inside an expression of 64, with room.
-const DEPTH_MAX: usize = 128;
+/// Nesting that is followed: JSON of 32 inside an expression of 64, with room.
+pub(super) const DEPTH_MAX: usize = 128;
 /// Bytes that are looked at for the price of one step.
 pub(super) const STEP_BYTES: usize = 32;
 
@@ -205,7 +205,7 @@ impl<'a> List<'a> {
         }
     }
 
-    fn lend(&self) -> List<'_> {
+    pub(super) fn lend(&self) -> List<'_> {
         match self {
             Self::Json(json) => List::Json(*json),
             Self::Lent(items) => List::Lent(items),

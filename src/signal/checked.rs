@@ -22,6 +22,18 @@ pub enum Severity {
     Critical = 2,
 }
 
+impl Severity {
+    /// As senders write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// One signal. Cheap to move; cloning shares the body. Its names lie where they say and keep their rules.
 #[derive(Clone, Debug)]
 pub struct Signal {

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::http::exchange;
 use crate::node::{Node, PATIENCE};
 use crate::signals::wait_until;
 use crate::targets::{Does, Seen, Target, Then};
 use crate::tls::{Authority, served};
+use crate::wire::raw;
 
 const JSON: &str = "application/json";
 
@@ -139,6 +141,102 @@ fn a_webhook_says_what_was_decided_and_is_signed() {
     assert_eq!(data["policy"]["rule"], "page");
     assert!(node.metric("actions_successful_total") >= 1.0);
     assert!(node.metric("gemba_target_breaker{target=\"page\"}").abs() < f64::EPSILON);
+}
+
+/// The action `name`, shaped by expressions.
+fn shaped(name: &str, target: &Target, shape: &str) -> String {
+    webhook(name, &target.url(), &format!("allow_private = true\ntimeout_seconds = 6\n{shape}"))
+}
+
+#[test]
+fn a_webhook_is_shaped_by_expressions_and_signed_as_it_is_shaped() {
+    let (chat, plain) = (Target::start(|_| Does::Answer(204)), Target::start(|_| Does::Answer(204)));
+    let dir = tempfile::tempdir().unwrap();
+    let body = "{'text': action.reason + ' (' + action.tenant + '/' + action.sku + ')', 'id': action.id, 'data': signal.data}";
+    let actions = shaped(
+        "page",
+        &chat,
+        &format!(
+            "body = \"{body}\"\nheaders = {{ x-team = \"'team-' + signal.tenant\", x-seq = \"string(action.seq)\" }}"
+        ),
+    ) + &shaped(
+        "line",
+        &plain,
+        "body = \"action.rule + ': ' + signal.id\"\ncontent_type = \"text/plain\"",
+    );
+    let node = node(dir.path(), &actions);
+    ask_for(&node, "page", "s-1");
+    let receipt = ended(&node, "s-1");
+    assert_eq!(receipt["receipt_type"], "action_successful", "{receipt}");
+    let seen = &chat.wait_for(1)[0];
+    let action = receipt["action_id"].as_str().unwrap();
+    assert_eq!(
+        std::str::from_utf8(&seen.body).unwrap(),
+        format!(r#"{{"text":"tested (acme/s-1)","id":"{action}","data":{{"n":1.50}}}}"#)
+    );
+    assert_eq!(verify(&node, "page.secret", seen), Ok(()));
+    let mut changed = seen.clone();
+    changed.body[10] ^= 1;
+    assert!(verify(&node, "page.secret", &changed).is_err());
+    let seq = node.decided("acme", "s-1")["seq"].to_string();
+    assert_eq!((seen.header("x-team"), seen.header("x-seq")), ("team-acme", &*seq));
+    assert_eq!((seen.header("content-type"), seen.header("idempotency-key")), (JSON, action));
+
+    ask_for(&node, "line", "s-2");
+    assert_eq!(ended(&node, "s-2")["receipt_type"], "action_successful");
+    let seen = &plain.wait_for(1)[0];
+    assert_eq!((&*seen.body, seen.header("content-type")), (b"line: s-2".as_slice(), "text/plain"));
+    assert_eq!(verify(&node, "line.secret", seen), Ok(()));
+}
+
+/// Orders something as the admin.
+fn order(node: &Node, path: &str, body: &str) {
+    let bearer = format!("authorization: Bearer {}", node.secret("admin.token"));
+    let length = format!("content-length: {}", body.len());
+    let headers = [bearer.as_str(), &length, "connection: close"];
+    let answer = exchange(node.admin, &raw(&format!("POST {path} HTTP/1.1"), &headers, body.as_bytes()));
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// A sender's value can neither begin a header nor keep a target halted; what cannot be made is a dead letter that is sent again
+/// once the configuration was mended.
+#[test]
+fn what_cannot_be_shaped_fails_without_asking_and_is_sent_again_after_it_was_mended() {
+    let target = Target::start(|_| Does::Answer(204));
+    let dir = tempfile::tempdir().unwrap();
+    let header =
+        |expression: &str| shaped("page", &target, &format!("headers = {{ x-note = \"{expression}\" }}"));
+    let node = node(dir.path(), &header("signal.data.note"));
+    let ask = |id: &str, note: &str| {
+        let data = serde_json::json!({ "note": note });
+        let signal = format!(r#"{{"id":"{id}","tenant":"acme","sku":"{id}","type":"page","data":{data}}}"#);
+        assert_eq!(node.post(JSON, signal.as_bytes()).status, 202);
+        ended(&node, id)
+    };
+    let injections = ["a\r\nx-admin: 1", "a\nx-admin: 1", "a\r", "a\0b", "a\u{7f}", "a\u{85}"];
+    for (number, injection) in injections.into_iter().enumerate() {
+        let receipt = ask(&format!("s-{number}"), injection);
+        let why = "target `page` was not asked: `headers.x-note`: it has control characters";
+        assert_eq!(reason(&receipt), why);
+    }
+    ask_for(&node, "page", "without");
+    let why = "target `page` was not asked: `headers.x-note`: `signal.data.note` is not there";
+    assert_eq!(reason(&ended(&node, "without")), why);
+    assert_eq!((target.seen().len(), target.connections()), (0, 0));
+    assert!(node.metric("gemba_target_breaker{target=\"page\"}").abs() < f64::EPSILON);
+
+    assert_eq!(ask("good", "on call")["receipt_type"], "action_successful");
+    assert_eq!(target.wait_for(1)[0].header("x-note"), "on call");
+
+    let text = std::fs::read_to_string(dir.path().join("gemba.toml")).unwrap();
+    let mended = text.replace("signal.data.note", "has(signal.data.note) ? 'given' : 'none'");
+    assert_ne!(text, mended);
+    std::fs::write(dir.path().join("gemba.toml"), mended).unwrap();
+    order(&node, "/v1/reload", r#"{"reason":"the expression was mended"}"#);
+    let cases = node.ask("/v1/deadletters?cause=target&sku=without").json();
+    let id = cases["deadletters"][0]["id"].as_str().unwrap_or_else(|| panic!("{cases}"));
+    order(&node, &format!("/v1/deadletters/{id}/resend"), r#"{"reason":"it can be made now"}"#);
+    assert_eq!(target.wait_for(2)[1].header("x-note"), "none");
 }
 
 #[test]

@@ -414,7 +414,20 @@ fn a_check_and_a_start_refuse_the_same() {
         dir.path().join("source").display()
     );
     let wrong = "[governor]\nquota = \"many\"\n";
+    let shaped = |shape: &str| {
+        let secret = write(&dir.path().join("page"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
+        format!(
+            "[[action]]\nname = \"page\"\nkind = \"webhook\"\nurl = \"https://a.b/\"\nsecret_file = \"{secret}\"\n{shape}\n"
+        )
+    };
     for (more, code, expected) in [
+        (shaped("body = \"{'text': action.reason}\""), 0, "good"),
+        (shaped("body = \"{'text': action.raison}\""), 2, "node.toml:21:18: `body` of action `page`: "),
+        (
+            shaped("headers = { x-seq = \"action.seq\" }"),
+            2,
+            "node.toml:21:28: `headers.x-seq` of action `page`: the result is an int, wanted is a string",
+        ),
         (broker("guest\n"), 0, "warning: "),
         (broker("guest\n"), 0, "the broker's password: it can be guessed"),
         (broker("\n"), 2, "(`rabbitmq.password_file`): it is empty"),

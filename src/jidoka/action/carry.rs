@@ -14,6 +14,11 @@ pub type Trying<'a> = Pin<Box<dyn Future<Output = Result<(), Miss>> + 'a>>;
 /// How one kind of target is called. A try is dropped after `until`; one that knows its result by then is heard first. The
 /// target is told the trace that its work belongs to.
 pub trait Carry {
+    /// Why nothing can be sent about this, whatever the target would say; looked at before the target is asked.
+    fn unfit(&self, _: &ActionRequest) -> Option<String> {
+        None
+    }
+
     fn carry<'a>(
         &'a self,
         order: &'a ActionRequest,

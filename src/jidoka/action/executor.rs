@@ -287,6 +287,11 @@ impl Executor {
 
     fn start(&mut self, target: usize, waiting: Waiting) {
         let lane = &mut self.targets[target];
+        // Before it could be a probe: no signal keeps a target halted.
+        if let Some(why) = lane.carry.unfit(&waiting.order) {
+            let why = format!("was not asked: {why}");
+            return self.settled.push_back(lane.turned_away(&waiting.order, &why));
+        }
         let entered = lane.watch.gate.borrow_mut().enter(Instant::now());
         let pass = match entered {
             Ok(pass) => pass,

@@ -2,7 +2,7 @@
 //! after it, so an action runs at least once; its id is the key under which a target can tell a repetition (promise
 //! P2). Whatever hangs, hangs alone (P7): each target has its own queue, its own cap, its own breaker.
 //!
-//! `gate`, `retry` and `payload` are pure; `executor` drives the calls; `webhook`, `amqp` and `log` make them.
+//! `gate`, `retry`, `payload` and `shape` are pure; `executor` drives the calls; `webhook`, `amqp` and `log` make them.
 
 pub mod amqp;
 mod backlog;
@@ -13,6 +13,7 @@ mod log;
 mod payload;
 mod queue;
 mod retry;
+mod shape;
 mod tally;
 mod targets;
 mod trail;
@@ -21,4 +22,5 @@ pub mod webhook;
 
 pub use executor::{Executor, Watch};
 pub use gate::Bounds;
+pub use shape::{ShapeCompiler, WebhookShape};
 pub use targets::{Kind, Target, Targets};

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Request, header};
+use hyper::Request;
+use hyper::header::{self, HeaderValue};
 use tokio::time::Instant;
 
 use super::carry::{Carry, Trying};
 use super::payload;
+use super::shape::{Shaped, WebhookShape};
 use crate::clock;
 use crate::jidoka::governor::ActionRequest;
 use crate::net::caller::{CallTarget, Caller};
@@ -22,6 +24,8 @@ use crate::trace::TraceContext;
 pub struct Endpoint {
     pub to: CallTarget,
     pub signer: Signer,
+    /// By expressions; `None`: as Standard Webhooks advises.
+    pub shape: Option<WebhookShape>,
 }
 
 /// Calls one endpoint.
@@ -39,25 +43,36 @@ impl Client {
         &self,
         order: &ActionRequest,
         trace: Option<TraceContext>,
-    ) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-        let body = payload::message(order);
+    ) -> Result<Request<Full<Bytes>>, String> {
+        let shaped = self.endpoint.shape.as_ref().map(|shape| shape.make(order)).transpose()?;
+        let (content, headers) =
+            shaped.map_or_else(Default::default, |Shaped { content, headers }| (content, headers));
+        let (body, content_type) = content
+            .unwrap_or_else(|| (payload::message(order), HeaderValue::from_static("application/json")));
         let id = order.intent.action.to_string();
         let signed = self.endpoint.signer.sign(&body, &id, clock::wall().0 / 1000);
         let mut request = Request::post(self.endpoint.to.url.clone())
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, content_type)
             .header(header::USER_AGENT, concat!("gemba/", env!("CARGO_PKG_VERSION")))
             .header("idempotency-key", id);
         for (name, value) in signed {
             request = request.header(name, value);
         }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
         if let Some(trace) = trace {
             request = request.header("traceparent", trace.to_string());
         }
-        request.body(Full::new(body.into()))
+        request.body(Full::new(body.into())).map_err(|_| "no request can be made for it".to_owned())
     }
 }
 
 impl Carry for Client {
+    fn unfit(&self, order: &ActionRequest) -> Option<String> {
+        self.endpoint.shape.as_ref().and_then(|shape| shape.make(order).err())
+    }
+
     fn carry<'a>(
         &'a self,
         order: &'a ActionRequest,
@@ -65,8 +80,7 @@ impl Carry for Client {
         until: Instant,
     ) -> Trying<'a> {
         Box::pin(async move {
-            let request =
-                self.request(order, trace).map_err(|_| Miss::refused("no request can be made for it"))?;
+            let request = self.request(order, trace).map_err(Miss::refused)?;
             let replied = self.caller.ask(request, until).await;
             replied.map_err(|error| error.miss)?.judge()
         })

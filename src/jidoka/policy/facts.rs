@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::event::UnixMillis;
 use crate::expression::{Body, Facts, Fault, Names, Reader, Slot, Type, Value};
 use crate::receipt::StateName;
-use crate::signal::{Assurance, Severity, Signal};
+use crate::signal::{Assurance, Signal};
 
 /// What a decision is made on, beside the memory.
 #[derive(Clone, Copy, Debug)]
@@ -114,11 +114,7 @@ fn value<'a>(given: Given, question: &Question<'a>) -> Value<'a> {
         Given::Type => text(signal.kind()),
         Given::Tenant => text(signal.tenant()),
         Given::Sku => text(signal.sku()),
-        Given::Severity => text(match signal.severity {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        }),
+        Given::Severity => text(signal.severity.as_str()),
         Given::Now => timestamp(question.now),
         Given::State => text(question.state.into_str()),
         Given::Entitled => Value::Bool(question.entitled),

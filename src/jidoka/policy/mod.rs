@@ -18,7 +18,7 @@ mod shown;
 mod tests;
 pub mod trial;
 
-pub use facts::Question;
+pub use facts::{DOCUMENT, Question};
 pub use memory::Memory;
 pub use pack::Pack;
 pub use ruling::{Decision, Ruling, Unfit};

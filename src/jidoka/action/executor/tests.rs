@@ -540,3 +540,50 @@ fn in_the_background_a_halted_target_is_waited_for() {
         assert!(begun.elapsed() < Duration::from_mins(2), "{:?}", begun.elapsed());
     });
 }
+
+/// A target to which nothing can be said about orders with an odd number.
+struct Choosy(Rc<Scripted>);
+
+impl Carry for Choosy {
+    fn unfit(&self, order: &ActionRequest) -> Option<String> {
+        (order.intent.action.seq.0 % 2 == 1).then(|| "it is odd".into())
+    }
+
+    fn carry<'a>(
+        &'a self,
+        order: &'a ActionRequest,
+        trace: Option<TraceContext>,
+        until: Instant,
+    ) -> Trying<'a> {
+        self.0.carry(order, trace, until)
+    }
+}
+
+#[test]
+fn what_cannot_be_said_is_turned_away_and_no_probe_is_spent_on_it() {
+    paused(async {
+        let script: Vec<Does> = [ASKS_FOR_MORE; 5].into_iter().chain([Does::Answer(204)]).collect();
+        let target = Scripted::new(&script);
+        let mut executor = Executor::new(longest);
+        let carry: Rc<dyn Carry> = Rc::new(Choosy(Rc::clone(&target)));
+        let page = Equipped { name: "page".into(), carry, timeout: 10 * SECOND, calls_max: 16 };
+        executor.equip(BOUNDS, vec![page]);
+        let turned_away = |outcome: &Outcome| {
+            assert_eq!(reason(outcome), ("target `page` was not asked: it is odd", false));
+        };
+        executor.submit(order("page", 1, SIGNAL));
+        turned_away(&executor.ended().unwrap());
+        for number in 0..5 {
+            executor.submit(order("page", 2 * number, SIGNAL));
+            assert!(executor.next().await.result.is_err());
+        }
+        assert_eq!(executor.watches()[0].breaker(), 2);
+        tokio::time::sleep(66 * SECOND).await;
+        executor.submit(order("page", 3, SIGNAL));
+        turned_away(&executor.ended().unwrap());
+        assert_eq!((executor.watches()[0].breaker(), target.tries()), (1, 5), "the next one may probe");
+        executor.submit(order("page", 4, SIGNAL));
+        assert_eq!(executor.next().await.result, Ok(()));
+        assert_eq!((executor.watches()[0].breaker(), executor.under_way()), (0, 0));
+    });
+}
