@@ -96,12 +96,28 @@ pub struct Story {
     pub seq: u64,
     /// Ids of its receipts.
     pub receipts: Vec<String>,
-    /// `null` until it is decided.
+    /// `null` while it is not decided and its bytes are not here.
     pub signal: Option<StorySignal>,
+    #[serde(flatten)]
+    pub body: StoryBody,
     pub steps: Vec<StoryStep>,
 }
 
-/// What the receipts say of a signal itself.
+/// The signal exactly as it stood in the signed body; in binary mode, the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoryBody {
+    /// Its beginning, where it is UTF-8.
+    pub body: Option<String>,
+    /// The same where it is not.
+    pub body_base64: Option<String>,
+    /// Length of the whole.
+    pub body_bytes: Option<usize>,
+    pub body_truncated: bool,
+    /// Why there are no bytes; `null` where there are.
+    pub body_gone: Option<&'static str>,
+}
+
+/// What is known of a signal itself: by its receipts, or by its bytes while there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StorySignal {
     pub sku: String,

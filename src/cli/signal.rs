@@ -61,6 +61,18 @@ fn told(story: &Value) -> String {
             said("sha256")
         );
     }
+    let bytes = story.get("body_bytes").and_then(Value::as_u64);
+    let truncated = story.get("body_truncated").and_then(Value::as_bool) == Some(true);
+    match (story.get("body").and_then(Value::as_str), bytes) {
+        (Some(body), Some(bytes)) => {
+            let beginning = if truncated { ", its beginning" } else { "" };
+            text += &format!("  body ({bytes} bytes{beginning}): {}\n", plain(body));
+        }
+        (None, Some(bytes)) => {
+            text += &format!("  body ({bytes} bytes, not text; --json has it as base64)\n");
+        }
+        (_, None) => text += &format!("  body: {}\n", said("body_gone")),
+    }
     let steps = story.get("steps").and_then(Value::as_array).into_iter().flatten();
     steps.for_each(|step| tell_step(step, &mut text));
     text

@@ -12,6 +12,7 @@ use super::actions::{self, Watches};
 use super::alert_orders::{self, AlertLine};
 use super::answer::{answered, in_time};
 use super::board::{self, BoardWatch};
+use super::bodies::Bodies;
 use super::channels::{self, ChannelWatches};
 use super::health::Health;
 use super::live::{self, Configuration, Live, Prepared};
@@ -63,6 +64,8 @@ pub struct Known {
     pub health: Health,
     /// How often the line started again.
     pub restarts: Arc<Mutex<Restarts>>,
+    /// Signals that were accepted.
+    pub bodies: Bodies,
     /// An edge decides on nothing.
     pub decided: Option<Decided>,
 }
@@ -710,18 +713,21 @@ impl Line for Desk {
         let status = self.signal(&tenant, &id, source);
         self.reply(|inner| async move {
             let status = status.await?;
-            let Some(decided) = &inner.known.decided else {
-                return Ok(story::told((tenant, id), status, &[], None, None));
-            };
-            let (reader, followups) = (decided.reader.clone(), decided.followups.clone());
-            let rules = decided.compiled.holding().map(|(_, rules)| rules);
+            let Known { bodies, health, decided, .. } = &inner.known;
+            let cases = decided.as_ref().map(|decided| decided.cases.clone());
+            let kept = bodies.find(Seq(status.seq), health.durable(), cases).await?;
             let sources = inner.known.live.sources.get();
             let scheme = sources.iter().find(|source| source.name == status.source);
             let scheme = scheme.map(|source| source.keyring.scheme().into());
+            let Some(decided) = decided else {
+                return Ok(story::told((tenant, id), status, &[], (kept, scheme), None));
+            };
+            let (reader, followups) = (decided.reader.clone(), decided.followups.clone());
+            let rules = decided.compiled.holding().map(|(_, rules)| rules);
             // Apart: there may be many receipts, and packs are read for them.
             let told = tokio::task::spawn_blocking(move || {
                 let receipts = receipts_about(&reader, &followups, Seq(status.seq))?;
-                Ok(story::told((tenant, id), status, &receipts, scheme, rules.as_deref()))
+                Ok(story::told((tenant, id), status, &receipts, (kept, scheme), rules.as_deref()))
             });
             told.await.map_err(|_| Refused::Unavailable)?
         })

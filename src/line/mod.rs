@@ -5,6 +5,7 @@ mod alert_orders;
 mod alerting;
 mod answer;
 mod board;
+mod bodies;
 mod broker;
 mod causes;
 mod cgroup;

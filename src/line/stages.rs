@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::bodies::Bodies;
 use super::broker::Broker;
 use super::deciding::{Deciding, Recovered};
 use super::desk::{Decided, Known};
@@ -219,6 +220,7 @@ impl Line {
                 gauges: Arc::clone(&depths),
                 health: health.clone(),
                 restarts: Arc::clone(restarts),
+                bodies: Bodies::new(Arc::clone(disk), &settings.data_dir),
                 decided,
             },
             busy: busy.clone(),

@@ -69,6 +69,9 @@ fn a_signals_story_tells_its_rule_its_action_and_its_proof() {
         (&json!(sha256), &json!("hmac"), &json!("C")),
         "{story}"
     );
+    // The digest goes over the bytes that are shown, and anyone can compute it.
+    assert_eq!((&story["body"], &story["body_bytes"]), (&json!(body), &json!(body.len())), "{story}");
+    assert_eq!((&story["body_truncated"], &story["body_gone"]), (&json!(false), &Value::Null), "{story}");
     let steps = story["steps"].as_array().unwrap();
     let kinds: Vec<&str> = steps.iter().map(|step| step["receipt_type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["action_generated", "action_successful"]);
@@ -95,6 +98,7 @@ fn a_signals_story_tells_its_rule_its_action_and_its_proof() {
         "call 1 after",
         "log index",
         &sha256,
+        body,
     ] {
         assert!(told.contains(part), "no {part} in: {told}");
     }
@@ -136,6 +140,59 @@ fn a_dead_letters_story_has_the_order_that_closed_it() {
     assert_eq!((&calls["count"], &calls["calls"][0]["call"]), (&json!(1), &json!(1)), "{story}");
     assert!(calls["calls"][0]["missed"].as_str().unwrap().contains("400"), "{story}");
     assert!(said(&node, &["signal", "show", "acme", "s-1"]).contains("ordered by root"));
+}
+
+fn sha256(bytes: &[u8]) -> Value {
+    json!(faster_hex::hex_string(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref()))
+}
+
+/// Of a batch, a line and a long signal the bytes are those of the signal alone; a new start reads them from the journal again.
+#[test]
+fn a_story_has_the_signals_bytes_as_they_stood_in_the_signed_body() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(dir.path(), &target);
+    let own = |id: &str, space: &str, data: &str| {
+        format!(
+            "{{{space}\"id\":\"{id}\",\"tenant\":\"acme\",\"sku\":\"vm\",\"type\":\"seen\",\"data\":{data}}}"
+        )
+    };
+    let (first, second) = (own("b-1", " ", "1.50"), own("b-2", "\t", "\"\u{fc}\\u0041\""));
+    let batch = format!("[ {first} ,\n{second}]");
+    assert_eq!(node.post("application/cloudevents-batch+json", batch.as_bytes()).status, 202);
+    let lines = [own("l-1", "", "null"), own("l-2", "  ", "[]")];
+    assert_eq!(node.post("application/x-ndjson", lines.join("\r\n ").as_bytes()).status, 202);
+    let spaced = format!(" {} ", own("w-1", "", "{}"));
+    let long = own("w-2", "", &format!("\"{}\"", "x".repeat(20_000)));
+    for single in [&spaced, &long] {
+        assert_eq!(node.post("application/json", single.as_bytes()).status, 202);
+    }
+    let expected =
+        [("b-1", &first), ("b-2", &second), ("l-1", &lines[0]), ("l-2", &lines[1]), ("w-1", &spaced)];
+    for is_again in [false, true] {
+        for (id, body) in &expected {
+            node.decided("acme", id);
+            let story = node.ask(&format!("/v1/signals/acme/{id}/story")).json();
+            assert_eq!(story["body"], json!(body), "{story}");
+            assert_eq!(
+                story["signal"]["sha256"],
+                sha256(story["body"].as_str().unwrap().as_bytes()),
+                "{story}"
+            );
+        }
+        node.decided("acme", "w-2");
+        let story = node.ask("/v1/signals/acme/w-2/story").json();
+        let shown = story["body"].as_str().unwrap();
+        assert_eq!((shown, &story["body_truncated"]), (&long[..16 * 1024], &json!(true)));
+        assert_eq!(
+            (&story["body_bytes"], &story["signal"]["sha256"]),
+            (&json!(long.len()), &sha256(long.as_bytes()))
+        );
+        if !is_again {
+            node.kill();
+            node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 pub mod frame;
 mod kept;
+pub mod lookup;
 mod open_frame;
 pub mod record;
 pub mod repair;

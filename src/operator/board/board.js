@@ -448,12 +448,15 @@ async function showStory(tenant, id) {
   const signal = story.signal ?? {};
   facts(list, [["status", words(story.status)], ["source", story.source], ["number", count(story.seq)], ["SKU", signal.sku ?? "–"],
     ["signed with", signal.source_key ?? "–"], ["scheme", signal.scheme ?? "–"], ["assurance", signal.assurance ?? "–"], ["SHA-256", signal.sha256 ?? "–"]]);
+  const bytes = story.body_bytes === null ? story.body_gone
+    : story.body === null ? `${count(story.body_bytes)} bytes that are not text` : story.body + (story.body_truncated ? ` … (${count(story.body_bytes)} bytes)` : "");
   const steps = story.steps.map((step) => make("li", {},
     make("strong", {}, words(step.receipt_type)), ` · ${moment(step.time)} · ${words(step.state_before)} → ${words(step.state_after)}`,
     step.rule ? make("p", {}, `rule ${step.rule.pack}/${step.rule.rule}`) : null, step.reason ? make("p", {}, step.reason) : null,
     step.who ? make("p", {}, `ordered by ${step.who}`) : null, step.action_id ? make("p", {}, `action ${step.action_id}`) : null,
     make("p", { class: "quiet" }, `receipt ${step.receipt_id}, entry ${step.log_index} of the log`)));
-  fill(at("detail-body"), list, make("ol", { class: "steps" }, ...steps), signal.sku ? link(`Governor ${tenant} / ${signal.sku}`, "governor", tenant, signal.sku) : null);
+  fill(at("detail-body"), list, make("ol", { class: "steps" }, ...steps), signal.sku ? link(`Governor ${tenant} / ${signal.sku}`, "governor", tenant, signal.sku) : null,
+    make("h3", {}, "Signal"), make("pre", { tabindex: "0", role: "region", "aria-label": "Signal" }, bytes));
 }
 
 // Orders -------------------------------------------------------------------

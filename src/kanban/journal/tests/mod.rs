@@ -2,6 +2,7 @@
 //! were used before, and recoveries that follow one another.
 
 mod forged;
+mod lookup;
 mod records;
 mod stored;
 mod tail;
