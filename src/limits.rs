@@ -654,6 +654,8 @@ pub const TAP_KEPT_FOR: Duration = Duration::from_secs(10);
 /// Signals of one answer, and the longest one whose body is shown.
 pub const TAP_PAGE: usize = 32;
 pub const TAP_BODY_BYTES: usize = 16 * 1024;
+/// Nodes that are asked one after the other for what one of them knows.
+pub const PEERS_MAX: usize = 16;
 /// Bytes of a signal that its story shows: nearly all are shorter, and a terminal takes no more.
 pub const STORY_BODY_BYTES: usize = 16 * 1024;
 /// Fields that the configuration has masked.

@@ -65,6 +65,14 @@ pub struct ReachView {
     pub halt: Option<HaltView>,
 }
 
+/// Another node of the line, which may know what this one does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerView {
+    pub name: Box<str>,
+    /// Of its operator plane.
+    pub url: Box<str>,
+}
+
 /// What became of a signal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SignalStatus {
@@ -101,6 +109,9 @@ pub struct Story {
     #[serde(flatten)]
     pub body: StoryBody,
     pub steps: Vec<StoryStep>,
+    /// Whom to ask for more, where nothing is decided here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerView>,
 }
 
 /// The signal exactly as it stood in the signed body; in binary mode, the body.

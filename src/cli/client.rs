@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use serde_json::Value;
 
 use super::configured::Configured;
-use super::output::Failure;
+use super::output::{Failure, cell};
 use crate::config::Place;
 use crate::config::secret::{Chooser, Kept, SecretRef};
 use crate::net::plane::Plane;
@@ -41,8 +41,30 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// A node's operator plane, and the token for it.
 pub struct Client {
     admin: String,
+    /// Names and planes of the other nodes of the configuration. They have the same tokens; nothing that a node answers adds to them,
+    /// so the token goes nowhere else.
+    peers: Vec<(String, String)>,
     token: SecretSlice<u8>,
     runtime: tokio::runtime::Runtime,
+}
+
+/// Why a node has no answer.
+struct Unanswered {
+    failure: Failure,
+    /// It does not know what is asked for, and another node may.
+    is_elsewhere: bool,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self { failure, is_elsewhere: false }
+    }
+}
+
+/// What nodes answered, each by its name, and what to say of those that did not.
+pub struct FromPeers<T> {
+    pub answers: Vec<T>,
+    pub missing: Vec<String>,
 }
 
 impl Reach {
@@ -61,7 +83,12 @@ impl Reach {
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
-        Ok(Client { admin, token, runtime })
+        let planes =
+            config.peers.iter().map(|peer| Ok((peer.name.clone(), peer.url.parse::<Plane>()?.authority())));
+        let peers: Result<Vec<_>, &str> = planes.collect();
+        let mut peers = peers.map_err(|why| Failure::usage(format!("`admin.peers.url`: {why}")))?;
+        peers.retain(|(_, authority)| *authority != admin);
+        Ok(Client { admin, peers, token, runtime })
     }
 
     /// The data directory of the configuration.
@@ -90,22 +117,90 @@ pub struct Sent<'a> {
 impl Client {
     /// Sends the operation of a command.
     pub fn send(&self, command: &str, sent: &Sent<'_>) -> Result<Value, Failure> {
-        let body = self.exchange(command, sent)?;
-        serde_json::from_slice(&body).map_err(|_| self.no_json(StatusCode::OK))
+        self.send_to(&self.admin, command, sent).map_err(|why| why.failure)
     }
 
     /// The same, of an operation that answers with text.
     pub fn text(&self, command: &str) -> Result<String, Failure> {
-        let body = self.exchange(command, &Sent::default())?;
+        let body = self.exchange(&self.admin, command, &Sent::default()).map_err(|why| why.failure)?;
         String::from_utf8(body.into())
             .map_err(|_| Failure::io(format!("{} answered what is not UTF-8", self.admin)))
     }
 
-    fn exchange(
+    /// Asks for something that one node knows: where this one does not, its peers in turn. `is_whole` says whether an answer is all
+    /// that there may be; the best one is returned.
+    pub fn ask_on(
         &self,
         command: &str,
+        sent: &Sent<'_>,
+        is_whole: impl Fn(&Value) -> bool,
+    ) -> Result<Value, Failure> {
+        let first = match self.send_to(&self.admin, command, sent) {
+            Ok(value) if is_whole(&value) => return Ok(value),
+            Err(Unanswered { failure, is_elsewhere: false }) => return Err(failure),
+            other => other,
+        };
+        let mut asked = Vec::new();
+        let mut partial = None;
+        for (name, authority) in &self.peers {
+            match self.send_to(authority, command, sent) {
+                Ok(value) if is_whole(&value) => return Ok(value),
+                Ok(value) => partial = partial.or(Some(value)),
+                Err(Unanswered { failure, .. }) => asked.push(format!("{name}: {}", failure.what())),
+            }
+        }
+        match (first, partial) {
+            (Ok(value), _) | (Err(_), Some(value)) => Ok(value),
+            (Err(Unanswered { failure, .. }), None) if asked.is_empty() => Err(failure),
+            (Err(Unanswered { failure, .. }), None) => {
+                Err(failure.hint(format!("its peers were asked, too: {}", asked.join("; "))))
+            }
+        }
+    }
+
+    /// Asks this node, and all its peers where it is not the one that knows: each has a part.
+    pub fn ask_all<T>(
+        &self,
+        ask: impl Fn(&dyn Fn(&str, &Sent<'_>) -> Result<Value, Failure>) -> Result<T, Failure>,
+    ) -> Result<FromPeers<T>, Failure> {
+        let is_elsewhere = std::cell::Cell::new(false);
+        let own = ask(&|command, sent| {
+            self.send_to(&self.admin, command, sent).map_err(|why| {
+                is_elsewhere.set(why.is_elsewhere);
+                why.failure
+            })
+        });
+        let failure = match own {
+            Ok(value) => return Ok(FromPeers { answers: vec![value], missing: Vec::new() }),
+            Err(failure) if !is_elsewhere.get() || self.peers.is_empty() => return Err(failure),
+            Err(failure) => failure,
+        };
+        let mut all = FromPeers { answers: Vec::new(), missing: Vec::new() };
+        for (name, authority) in &self.peers {
+            let answer =
+                ask(&|command, sent| self.send_to(authority, command, sent).map_err(|why| why.failure));
+            match answer {
+                Ok(value) => all.answers.push(value),
+                Err(why) => all.missing.push(format!("{name}: {}", why.what())),
+            }
+        }
+        if all.answers.is_empty() {
+            return Err(failure.hint(format!("its peers were asked, too: {}", all.missing.join("; "))));
+        }
+        Ok(all)
+    }
+
+    fn send_to(&self, admin: &str, command: &str, sent: &Sent<'_>) -> Result<Value, Unanswered> {
+        let body = self.exchange(admin, command, sent)?;
+        Ok(serde_json::from_slice(&body).map_err(|_| no_json(admin, StatusCode::OK))?)
+    }
+
+    fn exchange(
+        &self,
+        admin: &str,
+        command: &str,
         Sent { parts, query, order, if_match }: &Sent<'_>,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<Bytes, Unanswered> {
         let operation = of_command(command);
         let operation =
             operation.ok_or_else(|| Failure::io(format!("{command} is no operation of a node")))?;
@@ -116,7 +211,7 @@ impl Client {
         let body = order.map(serde_json::to_vec).transpose().map_err(Failure::io)?.unwrap_or_default();
         let request = Request::builder().method(operation.method()).uri(path);
         let request = if_match.iter().fold(request, |request, tag| request.header(IF_MATCH, *tag));
-        let Self { admin, token, runtime } = self;
+        let Self { token, runtime, .. } = self;
         let body = Bytes::from(body);
         let asked = async { tokio::time::timeout(ANSWER_WAIT, ask(admin, request, body, token)).await };
         let (status, body) = runtime
@@ -125,20 +220,30 @@ impl Client {
         if status == StatusCode::OK {
             return Ok(body);
         }
-        let value: Value = serde_json::from_slice(&body).map_err(|_| self.no_json(status))?;
+        let value: Value = serde_json::from_slice(&body).map_err(|_| no_json(admin, status))?;
         if status == StatusCode::ACCEPTED {
             let id = value.pointer("/request/id").and_then(Value::as_str).unwrap_or("?");
             return Err(Failure::check(format!("nothing is changed yet: the order waits as request {id}"))
-                .hint(format!("somebody else approves it: gemba request approve {id} --reason …")));
+                .hint(format!("somebody else approves it: gemba request approve {id} --reason …"))
+                .into());
         }
         let detail = value.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
         let told = format!("{admin} answered {}: {detail}", status.as_u16());
         // What is not so there is a failed check; what is wrong with the question, wrong use.
-        Err(match status {
+        let failure = match status {
             StatusCode::NOT_FOUND
             | StatusCode::CONFLICT
             | StatusCode::PRECONDITION_FAILED
-            | StatusCode::UNPROCESSABLE_ENTITY => Failure::check(told),
+            | StatusCode::UNPROCESSABLE_ENTITY => {
+                let named = named_peers(&value);
+                // Those of the configuration are asked; who has none here is told of them.
+                let failure = Failure::check(told);
+                if self.peers.is_empty() && !named.is_empty() {
+                    failure.hint(format!("another node may know: {named}"))
+                } else {
+                    failure
+                }
+            }
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Failure::usage(told),
             StatusCode::UNAUTHORIZED => Failure::io(format!(
                 "{admin} answered 401: it does not know this token"
@@ -147,13 +252,20 @@ impl Client {
                 "name the file of a token of this node with --token-file, or its configuration with --config",
             ),
             _ => Failure::io(told),
-        })
+        };
+        Err(Unanswered { failure, is_elsewhere: status == StatusCode::NOT_FOUND })
     }
+}
 
-    fn no_json(&self, status: StatusCode) -> Failure {
-        let admin = &self.admin;
-        Failure::io(format!("{admin} answered {status} and no JSON: is it a gemba operator plane?"))
-    }
+fn no_json(admin: &str, status: StatusCode) -> Failure {
+    Failure::io(format!("{admin} answered {status} and no JSON: is it a gemba operator plane?"))
+}
+
+/// The nodes that an answer names, for people.
+fn named_peers(problem: &Value) -> String {
+    let peers = problem.get("peers").and_then(Value::as_array).into_iter().flatten();
+    let named = |peer: &Value| format!("{} at {}", cell(peer.get("name")), cell(peer.get("url")));
+    peers.map(named).collect::<Vec<_>>().join(", ")
 }
 
 /// Where a token is that the node knows: one that is made here is of no use.

@@ -83,7 +83,7 @@ impl Command {
             }
             Self::Show { tenant, sku, reach, json } => {
                 let sent = Sent { parts: &[&tenant, &sku], ..Sent::default() };
-                let governor = reach.send("governor show", &sent)?;
+                let governor = reach.client()?.ask_on("governor show", &sent, |_| true)?;
                 if json {
                     return output::print_json(&governor);
                 }

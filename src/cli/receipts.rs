@@ -1,13 +1,15 @@
 //! `gemba receipts` and `gemba audit`: receipts of a running node's log, the newest first.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::client::{Client, Reach, Sent};
+use super::client::{Client, FromPeers, Reach, Sent};
 use super::output::{self, Failure, cell, moment};
 use crate::clock;
+use crate::diagnostics::say;
 use crate::percent::encode;
 
 #[derive(Debug, Subcommand)]
@@ -197,8 +199,30 @@ fn print_lines(receipts: &[Value]) -> Result<(), Failure> {
 }
 
 impl Which {
-    /// Asks page by page until there are enough.
+    /// Asks page by page until there are enough. Of several nodes each has the receipts of what it decided.
     fn ask(&self, client: &Client, command: &str, more: (&str, Option<&str>)) -> Result<Vec<Value>, Failure> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let FromPeers { answers, missing } = client.ask_all(|send| self.pages(command, more, limit, send))?;
+        for missing in missing {
+            say(&format!("warning: the receipts of a node are missing: {missing}"));
+        }
+        let is_one = answers.len() == 1;
+        let mut found: Vec<Value> = answers.into_iter().flatten().collect();
+        if !is_one {
+            // Each node's own are in this order already.
+            found.sort_by_key(|receipt| Reverse(receipt.get("timestamp").and_then(Value::as_u64)));
+            found.truncate(limit);
+        }
+        Ok(found)
+    }
+
+    fn pages(
+        &self,
+        command: &str,
+        more: (&str, Option<&str>),
+        limit: usize,
+        send: &dyn Fn(&str, &Sent<'_>) -> Result<Value, Failure>,
+    ) -> Result<Vec<Value>, Failure> {
         let (since, until) =
             (self.since.map(|time| time.to_string()), self.until.map(|time| time.to_string()));
         let given = [
@@ -211,12 +235,11 @@ impl Which {
         ];
         let given = given.iter().filter_map(|(name, value)| Some(format!("{name}={}", encode((*value)?))));
         let query: String = given.map(|pair| pair + "&").collect();
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let mut found: Vec<Value> = Vec::new();
         let mut after = String::new();
         loop {
             let query = format!("{query}limit={}{after}", (limit - found.len()).min(PAGE));
-            let mut page = client.send(command, &Sent { query: &query, ..Sent::default() })?;
+            let mut page = send(command, &Sent { query: &query, ..Sent::default() })?;
             if let Some(Value::Array(receipts)) = page.get_mut("receipts").map(Value::take) {
                 found.extend(receipts);
             }

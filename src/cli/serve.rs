@@ -14,7 +14,7 @@ use super::roles::{role, sharing};
 use super::telemetry::{self, Destinations};
 use super::{audit_files, privacy};
 use crate::andon::log::LogError;
-use crate::config::{Config, ConfigError, Missing, Secrets};
+use crate::config::{Config, ConfigError, Missing, PeerNode, Secrets};
 use crate::disk::{self, Closed, NotPrivate, RealDisk};
 use crate::ingress::client_address::TrustedProxies;
 use crate::jidoka::store::Retention;
@@ -22,10 +22,11 @@ use crate::kanban::dedup;
 use crate::limits::DIAGNOSTICS_LAST;
 use crate::line::live::{Configuration, Live};
 use crate::line::recovery::RecoveryError;
-use crate::line::settings::{DataPlane, Role, Settings};
+use crate::line::settings::{AdminPlane, DataPlane, Role, Settings};
 use crate::line::{self, Addresses, Bounds, Ended, Notice, ServeError, SystemOrders};
 use crate::logging;
 use crate::ring::Room;
+use crate::view::PeerView;
 
 #[derive(Args, Debug)]
 pub struct Serve {
@@ -236,6 +237,8 @@ fn settings(
     configuration: Arc<dyn Configuration>,
 ) -> Result<Settings, ConfigError> {
     let cores = line::processors();
+    let peer =
+        |PeerNode { name, url }: &PeerNode| PeerView { name: name.as_str().into(), url: url.as_str().into() };
     Ok(Settings {
         name: config.name.clone(),
         role: role(config, secrets, &live)?,
@@ -250,7 +253,7 @@ fn settings(
             rate_per_second: config.rate_per_second,
             rate_burst: config.rate_burst,
         },
-        admin_listen: config.admin_listen,
+        admin: AdminPlane { listen: config.admin_listen, peers: config.peers.iter().map(peer).collect() },
         live,
         watch: config.watch,
         configuration,

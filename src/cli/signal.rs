@@ -30,7 +30,9 @@ impl Command {
         let Self::Show { tenant, id, source, reach, json } = self;
         let query = source.map_or_else(String::new, |source| format!("source={}", encode(&source)));
         let sent = Sent { parts: &[&tenant, &id], query: &query, ..Sent::default() };
-        let story = reach.send("signal show", &sent)?;
+        // An edge knows that it accepted a signal, and no more.
+        let is_decided = |story: &Value| story.get("status").and_then(Value::as_str) != Some("accepted");
+        let story = reach.client()?.ask_on("signal show", &sent, is_decided)?;
         if json {
             return output::print_json(&story);
         }

@@ -88,13 +88,14 @@ const SECTIONS: [(&str, Applies); 24] = [
     ("rabbitmq", Applies::AtStart),
 ];
 /// The same of lists of tables.
-const LISTS: [(&str, Applies); 9] = [
+const LISTS: [(&str, Applies); 10] = [
     ("source", Applies::AtOnce),
     ("source.key", Applies::AtOnce),
     ("action", Applies::AtOnce),
     ("channel", Applies::AtOnce),
     ("alerts.route", Applies::AtOnce),
     ("admin.token", Applies::AtOnce),
+    ("admin.peers", Applies::AtStart),
     ("policy.tenant", Applies::AtOnce),
     ("rabbitmq.key", Applies::AtOnce),
     ("logging.file", Applies::AtOnce),
@@ -246,6 +247,15 @@ pub struct Ingress {
 pub struct Admin {
     pub listen: Key<String>,
     pub token: Vec<Spanned<Token>>,
+    pub peers: Vec<Spanned<PeerKeys>>,
+}
+
+/// A different node of the line.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerKeys {
+    pub name: Spanned<String>,
+    pub url: Spanned<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

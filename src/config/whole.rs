@@ -18,6 +18,7 @@ use super::logging::{LogFile, Logging};
 use super::opentelemetry::OpenTelemetry;
 use super::operator::NeedsSecond;
 use super::packs::Policy;
+use super::peers::PeerNode;
 use super::prometheus::Prometheus;
 use super::secret::{SecretRef, Written};
 use super::sources::Source;
@@ -39,6 +40,8 @@ pub struct Config {
     pub ingress_threads: usize,
     pub connections: Connections,
     pub admin_listen: SocketAddr,
+    /// Other nodes that may be asked.
+    pub peers: Vec<PeerNode>,
     pub tokens: Vec<Token>,
     pub segment_bytes: u64,
     pub low_water_bytes: u64,
@@ -229,6 +232,7 @@ impl Layers {
             ingress_threads: self.number(|l| &l.ingress.threads, 0) as usize,
             connections: self.connections()?,
             admin_listen,
+            peers: self.peers(&name)?,
             tokens,
             segment_bytes: mib(self.number(|l| &l.kanban.segment_mib, 64)),
             low_water_bytes: mib(self.number(|l| &l.kanban.low_water_mib, 256)),

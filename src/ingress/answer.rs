@@ -179,7 +179,7 @@ impl Refused {
             | Self::Unfit(_)
             | Self::Conflict { .. } => None,
         };
-        Problem { status, detail, errors, retry_after }
+        Problem { errors, retry_after, ..Problem::new(status, detail) }
     }
 
     /// Whether the connection is closed after this answer: the rest of what was sent is not wanted.

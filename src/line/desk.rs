@@ -50,8 +50,8 @@ use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::tapped::TapAsked;
 use crate::view::{
     AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, HaltView, LogLevels, NodeStatus, Ordered,
-    ReachView, ReceiptPage, Reloaded, RulesView, SettingChange, SignalStatus, SilenceView, StageHealth,
-    Story, TapView,
+    PeerView, ReachView, ReceiptPage, Reloaded, RulesView, SettingChange, SignalStatus, SilenceView,
+    StageHealth, Story, TapView,
 };
 
 /// What is known of the line outside its threads.
@@ -64,6 +64,8 @@ pub struct Known {
     pub health: Health,
     /// How often the line started again.
     pub restarts: Arc<Mutex<Restarts>>,
+    /// Whom to ask for what is not known here.
+    pub peers: Arc<[PeerView]>,
     /// Signals that were accepted.
     pub bodies: Bodies,
     /// An edge decides on nothing.
@@ -720,7 +722,8 @@ impl Line for Desk {
             let scheme = sources.iter().find(|source| source.name == status.source);
             let scheme = scheme.map(|source| source.keyring.scheme().into());
             let Some(decided) = decided else {
-                return Ok(story::told((tenant, id), status, &[], (kept, scheme), None));
+                let story = story::told((tenant, id), status, &[], (kept, scheme), None);
+                return Ok(Story { peers: inner.known.peers.to_vec(), ..story });
             };
             let (reader, followups) = (decided.reader.clone(), decided.followups.clone());
             let rules = decided.compiled.holding().map(|(_, rules)| rules);
@@ -731,6 +734,10 @@ impl Line for Desk {
             });
             told.await.map_err(|_| Refused::Unavailable)?
         })
+    }
+
+    fn peers(&self) -> Arc<[PeerView]> {
+        Arc::clone(&self.0.known.peers)
     }
 
     fn receipts(&self, filter: ReceiptFilter, after: Option<u64>, limit: usize) -> Reply<ReceiptPage> {

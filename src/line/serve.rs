@@ -83,7 +83,7 @@ pub fn serve(
     }
     let mut parked = Parked::read(&*disk, &journal_dir(&data_dir)).map_err(in_data_dir)?;
     let restarts = Arc::new(Mutex::new(Restarts::default()));
-    let mut addresses = Addresses { ingress: None, admin: settings.admin_listen };
+    let mut addresses = Addresses { ingress: None, admin: settings.admin.listen };
     loop {
         let start = Start {
             settings,

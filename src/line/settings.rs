@@ -20,6 +20,7 @@ use crate::net::amqp::Broker;
 use crate::net::firestore::Firestore;
 use crate::place::ConfigError;
 use crate::ring::{Current, Room};
+use crate::view::PeerView;
 
 /// How much the journal may take.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,14 @@ pub struct DataPlane {
     pub rate_burst: u32,
 }
 
+/// How operators are served.
+#[derive(Debug)]
+pub struct AdminPlane {
+    pub listen: SocketAddr,
+    /// Whom they may ask for what this node does not know.
+    pub peers: Arc<[PeerView]>,
+}
+
 /// Everything that [`super::serve`] needs.
 #[derive(Debug)]
 pub struct Settings {
@@ -57,8 +66,7 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub data_plane: DataPlane,
     pub shards: usize,
-    /// Where operators are served.
-    pub admin_listen: SocketAddr,
+    pub admin: AdminPlane,
     pub live: Live,
     /// How often is looked whether a file of the configuration changed; `None`: never.
     pub watch: Option<Duration>,

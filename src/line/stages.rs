@@ -220,6 +220,7 @@ impl Line {
                 gauges: Arc::clone(&depths),
                 health: health.clone(),
                 restarts: Arc::clone(restarts),
+                peers: Arc::clone(&settings.admin.peers),
                 bodies: Bodies::new(Arc::clone(disk), &settings.data_dir),
                 decided,
             },

@@ -53,7 +53,7 @@ pub fn told(
     };
     let mut packs = Packs { rules, read: Vec::new() };
     let steps = read.iter().map(|(found, receipt)| step(found, receipt, &mut packs)).collect();
-    Story { tenant, id, status, source, seq, receipts, signal, body, steps }
+    Story { tenant, id, status, source, seq, receipts, signal, body, steps, peers: Vec::new() }
 }
 
 /// Why bytes are not shown that stand under the signal's number.

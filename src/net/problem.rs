@@ -1,8 +1,12 @@
 //! Errors as RFC 9457 problem details.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
+
+use crate::view::PeerView;
 
 /// One refusal, for people and programs.
 #[derive(Clone, Debug)]
@@ -13,6 +17,8 @@ pub struct Problem {
     pub errors: Vec<ItemProblem>,
     /// Seconds.
     pub retry_after: Option<u32>,
+    /// Other nodes that may be asked.
+    pub peers: Arc<[PeerView]>,
 }
 
 /// What is wrong with one item: of a batch, by its index; of a configuration, by its place.
@@ -38,7 +44,7 @@ impl ItemProblem {
 impl Problem {
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        Self { status, detail: detail.into(), errors: Vec::new(), retry_after: None, peers: Arc::default() }
     }
 
     /// The body, `application/problem+json`.
@@ -52,6 +58,8 @@ impl Problem {
             detail: &'a str,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [ItemProblem],
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            peers: &'a [PeerView],
         }
         let title = self.status.canonical_reason().unwrap_or("Error");
         let body = Body {
@@ -60,6 +68,7 @@ impl Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             errors: &self.errors,
+            peers: &self.peers,
         };
         Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
     }

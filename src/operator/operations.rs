@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use hyper::Method;
 use serde::Serialize;
@@ -27,7 +28,8 @@ use crate::tapped::TapAsked;
 use crate::variants;
 use crate::view::{
     AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, HaltView, LogLevels, NodeStatus, Ordered,
-    ReachView, ReceiptPage, Reloaded, RulesView, SignalStatus, SilenceView, StageHealth, Story, TapView,
+    PeerView, ReachView, ReceiptPage, Reloaded, RulesView, SignalStatus, SilenceView, StageHealth, Story,
+    TapView,
 };
 
 /// What may be asked of the plane.
@@ -49,6 +51,8 @@ pub trait Line {
     fn signal(&self, tenant: &str, id: &str, source: Option<&str>) -> Reply<SignalStatus>;
     /// The same in order, with what its receipts say.
     fn story(&self, tenant: &str, id: &str, source: Option<&str>) -> Reply<Story>;
+    /// Other nodes, which may know what this one does not.
+    fn peers(&self) -> Arc<[PeerView]>;
     /// Receipts that the filter takes, the newest first, at most `limit`; those before the entry `after` of the log.
     fn receipts(&self, filter: ReceiptFilter, after: Option<u64>, limit: usize) -> Reply<ReceiptPage>;
     /// The receipt's canonical JSON.

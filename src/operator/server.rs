@@ -236,7 +236,7 @@ impl Connection {
         if operation.command.is_some_and(|command| tokens.needs_second(command)) {
             return match self.plane.requests.borrow_mut().add(operation, asked) {
                 Ok(waits) => self::body(StatusCode::ACCEPTED, "application/json", waits.into()),
-                Err(why) => refusal(&why, &request.method),
+                Err(why) => refusal(&why, &request.method, &*self.plane.line),
             };
         }
         let mut answered = operation.answer(&*self.plane.line, &asked).await;
@@ -254,7 +254,7 @@ impl Connection {
             }
             Ok(shown) => show(shown, takes_gzip(&list(&request.headers, ACCEPT_ENCODING))),
             Err(Failed::Wrong(what)) => problem(StatusCode::BAD_REQUEST, &what),
-            Err(Failed::Refused(why)) => refusal(&why, &request.method),
+            Err(Failed::Refused(why)) => refusal(&why, &request.method, &*self.plane.line),
         }
     }
 }
@@ -379,7 +379,7 @@ fn not_found(none: &NoOperation) -> Answer {
 }
 
 /// What another node decides on is not found here by who reads it, and is a conflict for who orders it.
-fn refusal(refused: &Refused, method: &Method) -> Answer {
+fn refusal(refused: &Refused, method: &Method, line: &dyn Line) -> Answer {
     let status = match refused {
         Refused::Unavailable => return again(&refused.to_string()),
         Refused::Invalid(errors) => return invalid(refused, errors),
@@ -390,7 +390,11 @@ fn refusal(refused: &Refused, method: &Method) -> Answer {
         Refused::Conflict(_) | Refused::NotOwned(_) => StatusCode::CONFLICT,
         Refused::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    problem(status, &refused.to_string())
+    let mut told = Problem::new(status, refused.to_string());
+    if matches!(refused, Refused::NotOwned(_) | Refused::Missing(_)) {
+        told.peers = line.peers();
+    }
+    body(status, "application/problem+json", told.to_json())
 }
 
 /// Names everything that is wrong.

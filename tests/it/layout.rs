@@ -40,7 +40,7 @@ const MAY_KNOW: [(&str, &[&str]); 45] = [
     ("config", &["alert", "signal", "signature", "limits", "logging", "percent", "place", "tapped"]),
     ("kaizen", &["clock", "case", "limits", "ring", "trace", "variants"]),
     ("service_manager", &[]),
-    ("net", &["descriptors", "event", "kaizen", "config", "clock", "limits", "percent"]),
+    ("net", &["descriptors", "event", "kaizen", "config", "clock", "limits", "percent", "view"]),
     ("ingress", LINE),
     ("kanban", LINE),
     ("jidoka", LINE),

@@ -195,6 +195,95 @@ fn a_story_has_the_signals_bytes_as_they_stood_in_the_signed_body() {
     }
 }
 
+/// An edge knows that it accepted a signal: it names the nodes that may know more, and the commands ask them. The token goes to those
+/// of the own configuration alone.
+#[test]
+fn whichever_node_is_asked_the_one_that_knows_answers() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let decider = node(dir.path(), &target);
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("data")).unwrap();
+    let token = home.path().join("data/admin.token");
+    std::fs::copy(decider.file("admin.token"), &token).unwrap();
+    // A listener that would take the token, and gets nothing.
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    let config = format!(
+        "[node]\nname = \"edge-1\"\nprofile = \"dev\"\nrole = \"edge\"\n[rabbitmq]\nhosts = [\"127.0.0.1:1\"]\nusername = \"guest\"\n\
+         [admin]\npeers = [{{ name = \"edge-1\", url = \"http://{}\" }}, {{ name = \"gone\", url = \"http://127.0.0.1:1\" }}, \
+         {{ name = \"proc-1\", url = \"http://{}\" }}]\n",
+        stranger.local_addr().unwrap(),
+        decider.admin
+    );
+    std::fs::write(home.path().join("gemba.toml"), config).unwrap();
+    let edge = Node::start_in(home.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+
+    actions::ask_for(&decider, "note", "s-1");
+    actions::ended(&decider, "s-1");
+    let peers = json!([
+        {"name": "gone", "url": "http://127.0.0.1:1"},
+        {"name": "proc-1", "url": format!("http://{}", decider.admin)},
+    ]);
+    for path in [
+        "/v1/signals/acme/s-1",
+        "/v1/signals/acme/s-1/story",
+        "/v1/governors/acme/s-1",
+        "/v1/receipts",
+        "/v1/audit",
+    ] {
+        let answer = edge.ask(path);
+        assert_eq!((answer.status, &answer.json()["peers"]), (404, &peers), "{path}: {}", answer.text());
+    }
+    let told = |node: &Node, words: &[&str]| {
+        let mut command = command(&node.dir);
+        command.env("GEMBA_CONFIG", "gemba.toml").args(words).args(["--admin", &node.admin.to_string()]);
+        let output = command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let story = told(&edge, &["signal", "show", "acme", "s-1"]);
+    assert!(story.0 == Some(0) && story.1.contains("action_successful"), "{story:?}");
+    let governor = told(&edge, &["governor", "show", "acme", "s-1"]);
+    assert!(governor.0 == Some(0) && governor.1.contains("stable"), "{governor:?}");
+    let receipts = told(&edge, &["receipts", "list", "--tenant", "acme"]);
+    assert!(receipts.0 == Some(0) && receipts.1.contains("action_generated"), "{receipts:?}");
+    assert!(receipts.2.contains("receipts of a node are missing: gone"), "{receipts:?}");
+    let nobody = told(&edge, &["signal", "show", "acme", "nobody"]);
+    assert!(nobody.0 == Some(1) && nobody.2.contains("its peers were asked, too: gone: "), "{nobody:?}");
+
+    // What the edge accepted and nobody has decided yet it tells itself, with its bytes.
+    let body = signal("acme", "vm", "e-1");
+    assert_eq!(edge.post("application/json", body.as_bytes()).status, 202);
+    let accepted = edge.ask("/v1/signals/acme/e-1/story").json();
+    assert_eq!(
+        (&accepted["status"], &accepted["body"], &accepted["peers"]),
+        (&json!("accepted"), &json!(body), &peers)
+    );
+    assert_eq!(accepted["signal"]["sha256"], sha256(body.as_bytes()));
+    let story = told(&edge, &["signal", "show", "acme", "e-1"]);
+    assert!(story.0 == Some(0) && story.1.contains(&body), "{story:?}");
+
+    // Without peers of its own a command tells whom the answer names, and goes nowhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut asked = command(elsewhere.path());
+    asked
+        .args(["governor", "show", "acme", "s-1", "--admin", &edge.admin.to_string(), "--token-file"])
+        .arg(&token);
+    let output =
+        asked.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("another node may know: gone at http://127.0.0.1:1"),
+        "{said}"
+    );
+    assert!(stranger.accept().is_err(), "a node does not ask itself, nor under another address");
+}
+
 #[test]
 fn receipts_are_listed_by_what_they_say_the_newest_first() {
     let target = Target::start(|_| Does::Answer(200));
