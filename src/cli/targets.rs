@@ -107,3 +107,71 @@ pub fn broker(broker: &Broker, secrets: &Secrets) -> Result<amqp::Broker, Config
         tls: tls.as_ref().map(trust).transpose()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::config::{Flags, Missing, load};
+
+    /// What a configuration with this action comes to.
+    fn compiled_from(action: &str) -> Result<Targets, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let (secret, file) = (dir.path().join("s"), dir.path().join("gemba.toml"));
+        std::fs::write(&secret, format!("whsec_{}", data_encoding::BASE64.encode(&[7; 32]))).unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let action = action.replace("/etc/gemba/chat.secret", &secret.display().to_string());
+        std::fs::write(&file, format!("[node]\nprofile = \"dev\"\n{action}")).unwrap();
+        let config = load(Some(&file), std::iter::empty(), &Flags::default())?;
+        let secrets = config.read_secrets(Missing::Assume)?;
+        targets(&config, &secrets)
+    }
+
+    const HOOK: &str = "[[action]]\nname = \"chat\"\nkind = \"webhook\"\nurl = \"https://a.b/\"\nsecret_file = \"/etc/gemba/chat.secret\"\n";
+
+    #[test]
+    fn the_documented_shape_is_right() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/policies.md"));
+        let (_, section) = page.split_once("## Webhooks that are shaped").unwrap();
+        let (_, example) = section.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let targets = compiled_from(example).unwrap();
+        let [target] = targets.targets.as_slice() else { panic!("{targets:?}") };
+        let Kind::Webhook(endpoint) = &target.kind else { panic!("{target:?}") };
+        assert!(endpoint.shape.is_some());
+        let plain = compiled_from(HOOK).unwrap();
+        assert!(matches!(&plain.targets[0].kind, Kind::Webhook(endpoint) if endpoint.shape.is_none()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_shape_is_told_with_its_place() {
+        let many: Vec<String> = (0..=16).map(|number| format!("x-{number} = \"'a'\"")).collect();
+        for (shape, place, what) in [
+            (
+                "body = \"1\"",
+                ":8:9",
+                "`body` of action `chat`: the result is an int, wanted is a string, list or map",
+            ),
+            ("body = \"\"\"\n{'a':\n action.nothing}\"\"\"", ":10:2", "`body` of action `chat`: "),
+            ("body = \"signal.dat\"", ":8:9", "`body` of action `chat`: "),
+            ("content_type = \"text/plain\"", ":8", "`content_type` needs `body`"),
+            ("body = \"'a'\"\ncontent_type = \"text\"", ":9", "`action.content_type`: this is no media type"),
+            ("headers = { host = \"'a'\" }", ":8", "header `host`: the node sets it"),
+            ("headers = { X-Team = \"'a'\" }", ":8", "header `X-Team`: a name is written in lower case"),
+            ("headers = { x-a = \"5\" }", ":8:20", "`headers.x-a` of action `chat`: the result is an int"),
+            (&format!("headers = {{ {} }}", many.join(", ")), ":8", "an action has at most 16 headers"),
+        ] {
+            let error = compiled_from(&format!("{HOOK}{shape}\n")).unwrap_err();
+            let told = error.to_string();
+            assert!(told.contains(&format!("gemba.toml{place}: ")) && told.contains(what), "{shape}: {told}");
+        }
+        for kind in ["log", "amqp"] {
+            let keys =
+                format!("[[action]]\nname = \"a\"\nkind = \"{kind}\"\nrouting_key = \"q\"\nbody = \"'a'\"\n");
+            let keys = if kind == "log" { keys.replace("routing_key = \"q\"\n", "") } else { keys };
+            let told = compiled_from(&keys).unwrap_err().to_string();
+            assert!(told.contains(&format!("`body` means nothing to an action of kind `{kind}`")), "{told}");
+        }
+    }
+}
