@@ -15,7 +15,6 @@ use crate::event::{Kind, Seq};
 use crate::jidoka::store::Cases;
 use crate::kanban::journal::lookup;
 use crate::limits::SEARCH_REST;
-use crate::operator::Refused;
 use crate::signal::Signal;
 
 /// Where they are.
@@ -36,6 +35,7 @@ pub enum KeptSignal {
 }
 
 const RELEASED: &str = "the journal keeps a signal until it is settled and archived, and its segment is needed again; it keeps this one no more";
+const BUSY: &str = "the journal is read for others, or its disk is slow: ask again";
 const UNREADABLE: &str = "the journal cannot be read at its place now; `gemba journal inspect` says more";
 
 impl Bodies {
@@ -44,12 +44,15 @@ impl Bodies {
         Self { disk, dir: journal_dir(data_dir), reading: Arc::default() }
     }
 
-    /// The signal of this number; `cases` are those of a node that decides.
-    ///
-    /// # Errors
-    /// Others ask for so much that this one's turn did not come.
-    pub async fn find(&self, seq: Seq, durable: Seq, cases: Option<Cases>) -> Result<KeptSignal, Refused> {
-        let turn = in_time(Arc::clone(&self.reading).lock_owned()).await?;
+    /// The signal of this number; `cases` are those of a node that decides. A story is told without the bytes where they do not
+    /// come in time.
+    pub async fn find(&self, seq: Seq, durable: Seq, cases: Option<Cases>) -> KeptSignal {
+        let reading = self.read_in_turn(seq, durable, cases);
+        in_time(reading).await.ok().flatten().unwrap_or(KeptSignal::Gone(BUSY))
+    }
+
+    async fn read_in_turn(&self, seq: Seq, durable: Seq, cases: Option<Cases>) -> Option<KeptSignal> {
+        let turn = Arc::clone(&self.reading).lock_owned().await;
         let bodies = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let begun = clock::now();
@@ -64,7 +67,7 @@ impl Bodies {
             tokio::time::sleep(took * SEARCH_REST).await;
             drop(turn);
         });
-        in_time(answer).await?.map_err(|_| Refused::Unavailable)
+        answer.await.ok()
     }
 
     fn read(&self, seq: Seq, durable: Seq, cases: Option<&Cases>) -> KeptSignal {

@@ -717,7 +717,7 @@ impl Line for Desk {
             let status = status.await?;
             let Known { bodies, health, decided, .. } = &inner.known;
             let cases = decided.as_ref().map(|decided| decided.cases.clone());
-            let kept = bodies.find(Seq(status.seq), health.durable(), cases).await?;
+            let kept = bodies.find(Seq(status.seq), health.durable(), cases).await;
             let sources = inner.known.live.sources.get();
             let scheme = sources.iter().find(|source| source.name == status.source);
             let scheme = scheme.map(|source| source.keyring.scheme().into());
