@@ -235,13 +235,11 @@ impl Client {
             | StatusCode::CONFLICT
             | StatusCode::PRECONDITION_FAILED
             | StatusCode::UNPROCESSABLE_ENTITY => {
-                let named = named_peers(&value);
-                // Those of the configuration are asked; who has none here is told of them.
-                let failure = Failure::check(told);
-                if self.peers.is_empty() && !named.is_empty() {
-                    failure.hint(format!("another node may know: {named}"))
-                } else {
+                let (failure, named) = (Failure::check(told), named_peers(&value));
+                if named.is_empty() {
                     failure
+                } else {
+                    failure.hint(format!("another node may know: {named}"))
                 }
             }
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Failure::usage(told),
