@@ -55,15 +55,22 @@ pub fn matching<'k>(
 ) -> Result<&'k Key, Refusal> {
     let mut found = None;
     for key in keys {
-        let mut context = mac::Context::with_key(&key.mac);
-        message(&mut context);
-        let tag = context.sign();
-        for signature in signatures {
-            let same = aws_lc_rs::constant_time::verify_slices_are_equal(tag.as_ref(), signature).is_ok();
-            if same && found.is_none() {
-                found = Some(key);
-            }
+        let same = is_among(&key.mac, signatures, &message);
+        if same && found.is_none() {
+            found = Some(key);
         }
     }
     found.ok_or(Refusal::NoMatch)
+}
+
+/// Whether the MAC of this key is among `signatures`; it is compared with each.
+pub fn is_among(key: &mac::Key, signatures: &[[u8; 32]], message: impl Fn(&mut mac::Context)) -> bool {
+    let mut context = mac::Context::with_key(key);
+    message(&mut context);
+    let tag = context.sign();
+    let mut found = false;
+    for signature in signatures {
+        found |= aws_lc_rs::constant_time::verify_slices_are_equal(tag.as_ref(), signature).is_ok();
+    }
+    found
 }

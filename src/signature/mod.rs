@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod callback;
 mod hmac;
 mod key;
 mod refusal;
@@ -34,6 +35,7 @@ use serde::Deserialize;
 use strum::IntoStaticStr;
 use zeroize::Zeroizing;
 
+pub use callback::{CallbackKey, CallbackScheme, VerifiedCallback};
 use key::Key;
 pub use key::{BadKey, KEYS_MAX, SECRET_BYTES_MIN, SIGNATURES_MAX};
 pub use refusal::{Now, Refusal, RefusalName};

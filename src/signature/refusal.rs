@@ -101,6 +101,30 @@ impl From<u64> for Now {
     }
 }
 
+impl Now {
+    /// Whether what was signed then is neither too old nor too new.
+    pub(super) fn is_fresh(self, signed_at: u64, tolerance: u64) -> Result<(), Refusal> {
+        is_fresh(signed_at, self.wall, tolerance)
+            .or_else(|stale| is_fresh(signed_at, self.journal, tolerance).map_err(|_| stale))
+    }
+}
+
+fn is_fresh(signed_at: u64, now: u64, tolerance: u64) -> Result<(), Refusal> {
+    if now > signed_at.saturating_add(tolerance) {
+        return Err(Refusal::TooOld { by_seconds: now - signed_at - tolerance });
+    }
+    if signed_at > now.saturating_add(tolerance) {
+        return Err(Refusal::TooNew { by_seconds: signed_at - now - tolerance });
+    }
+    Ok(())
+}
+
+/// A timestamp as it stands in a header.
+pub fn seconds(text: &[u8]) -> Option<u64> {
+    let plain = !text.is_empty() && text.len() <= 12 && text.iter().all(u8::is_ascii_digit);
+    plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
+}
+
 /// The one value of a header.
 pub fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
     let mut values = headers.get_all(name).iter();

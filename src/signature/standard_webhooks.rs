@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::key::{BadKey, Key, SIGNATURES_MAX, matching};
-use super::refusal::{Now, Refusal, only};
+use super::refusal::{Now, Refusal, only, seconds};
 
 const NAMES: [[&str; 3]; 2] = [
     ["webhook-id", "webhook-timestamp", "webhook-signature"],
@@ -27,16 +27,6 @@ pub(super) fn secret(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadKey> {
     Ok(bytes)
 }
 
-fn is_fresh(signed_at: u64, now: u64, tolerance: u64) -> Result<(), Refusal> {
-    if now > signed_at.saturating_add(tolerance) {
-        return Err(Refusal::TooOld { by_seconds: now - signed_at - tolerance });
-    }
-    if signed_at > now.saturating_add(tolerance) {
-        return Err(Refusal::TooNew { by_seconds: signed_at - now - tolerance });
-    }
-    Ok(())
-}
-
 pub(super) fn verify<'k>(
     keys: &'k [Key],
     headers: &HeaderMap,
@@ -49,8 +39,7 @@ pub(super) fn verify<'k>(
     let timestamp = only(headers, names[1])?.ok_or(Refusal::Missing)?;
     let listed = only(headers, names[2])?.ok_or(Refusal::Missing)?;
     let signed_at = seconds(timestamp).ok_or(Refusal::Malformed)?;
-    is_fresh(signed_at, now.wall, tolerance)
-        .or_else(|stale| is_fresh(signed_at, now.journal, tolerance).map_err(|_| stale))?;
+    now.is_fresh(signed_at, tolerance)?;
     let mut signatures = [[0; 32]; SIGNATURES_MAX];
     let mut count = 0;
     for item in listed.split(|byte| *byte == b' ').filter(|item| !item.is_empty()) {
@@ -66,11 +55,6 @@ pub(super) fn verify<'k>(
         context.update(b".");
         context.update(body);
     })
-}
-
-fn seconds(text: &[u8]) -> Option<u64> {
-    let plain = !text.is_empty() && text.len() <= 12 && text.iter().all(u8::is_ascii_digit);
-    plain.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }
 
 /// Decoded without its padding: with padding, `data_encoding` takes several padded texts in a row, and one signature
