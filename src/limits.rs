@@ -588,6 +588,16 @@ pub const SILENCE_MINUTES_MAX: u64 = 30 * 24 * 60;
 pub const BOARD_ALERTS_MAX: usize = 200;
 /// Alerts that one answer lists.
 pub const ALERTS_LISTED_MAX: usize = 1_000;
+/// Callbacks of channels that wait until their alerts are changed; more are answered 503, and come again.
+pub const CALLBACKS_WAITING_MAX: usize = 64;
+/// How long one waits for that: Slack shows an error after three seconds, PagerDuty sends it again after five.
+pub const CALLBACK_WAIT: Duration = Duration::from_millis(2500);
+/// Alerts that a callback changes at a time: as many orders are under way to the journal, which leaves room for those of operators.
+pub const CALLBACK_ALERTS_AT_ONCE: usize = 64;
+const _: () = assert!(CALLBACK_ALERTS_AT_ONCE <= ORDERS_LANE / 2);
+/// How much the clocks of a channel and of the journal may differ: a signature that is older is refused, and an alert that began
+/// that long after a button was pressed is not meant.
+pub const CALLBACK_TOLERANCE: Duration = Duration::from_mins(5);
 /// Notifications of one group and channel that are known to have no outcome; older ones are forgotten.
 pub const NOTICES_PENDING_MAX: usize = 8;
 /// Groups, ends and silences that one event deals with. Each leaves at most two receipts, and an event names its receipts by one byte.

@@ -54,6 +54,31 @@ pub fn plain_hex_accepts(secrets: &[&[u8]], headers: &HeaderMap, body: &[u8]) ->
     secrets.iter().any(|secret| value.eq_ignore_ascii_case(hex(&mac(secret, &[body])).as_bytes()))
 }
 
+/// Any of up to eight listed signatures; one that cannot be read spoils the list.
+pub fn pagerduty_accepts(secret: &[u8], headers: &HeaderMap, body: &[u8]) -> bool {
+    let Some(value) = single(headers, "x-pagerduty-signature") else { return false };
+    let items = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let listed: Vec<&[u8]> = items.filter_map(|item| item.strip_prefix(b"v1=")).collect();
+    let readable = |text: &&[u8]| text.len() == 64 && text.iter().all(u8::is_ascii_hexdigit);
+    let right = hex(&mac(secret, &[body]));
+    listed.len() <= 8
+        && listed.iter().all(readable)
+        && listed.iter().any(|text| text.eq_ignore_ascii_case(right.as_bytes()))
+}
+
+pub fn slack_accepts(secret: &[u8], headers: &HeaderMap, body: &[u8], now: u64, tolerance: u64) -> bool {
+    let timestamp = single(headers, "x-slack-request-timestamp");
+    let (Some(timestamp), Some(value)) = (timestamp, single(headers, "x-slack-signature")) else {
+        return false;
+    };
+    let digits = timestamp.len() <= 12 && timestamp.iter().all(u8::is_ascii_digit);
+    let signed_at = std::str::from_utf8(timestamp).ok().and_then(|text| text.parse::<u64>().ok());
+    let fresh = signed_at.is_some_and(|signed_at| signed_at.abs_diff(now) <= tolerance);
+    let right = hex(&mac(secret, &[b"v0:", timestamp, b":", body]));
+    let value = value.strip_prefix(b"v0=");
+    digits && fresh && value.is_some_and(|text| text.eq_ignore_ascii_case(right.as_bytes()))
+}
+
 pub fn standard_webhooks_accepts(
     secrets: &[&[u8]],
     headers: &HeaderMap,

@@ -11,14 +11,16 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder, wrong};
+use super::callback::{Callback, CallbackVerb, GroupNamed};
 use super::cause::{AlertCause, AlertId, CauseKind, Importance};
+use super::group_key::GroupKey;
 use super::notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
 use super::routes::{AlertFilter, Routes};
 use super::state::{Alert, AlertSaid, Due, Group, Pending, Recipient, StoredSilence};
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{
-    ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX, NOTICE_ALERTS_MAX,
-    NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
+    ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX, CALLBACK_ALERTS_AT_ONCE,
+    CALLBACK_TOLERANCE, NOTICE_ALERTS_MAX, NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
 };
 use crate::receipt::{About, Draft, Earlier, Gist, ReceiptId, ReceiptType, StateName};
 use crate::view::{AlertView, ChannelToldView, SilenceView};
@@ -837,6 +839,47 @@ impl Alerts {
     #[must_use]
     pub fn find(&self, id: AlertId) -> Option<AlertView> {
         self.alerts.get(&id).map(|alert| self.view(id, alert))
+    }
+
+    /// The alerts that a callback changes, a bounded part of them; none where its channels were not told of the group.
+    #[must_use]
+    pub fn meant_by(&self, callback: &Callback) -> Vec<AlertId> {
+        let Some(id) = self.group_of(callback.group) else { return Vec::new() };
+        let is_told = |group: &Group| callback.channels.iter().any(|name| group.channels.contains_key(name));
+        if !self.groups.get(&id).is_some_and(is_told) {
+            return Vec::new();
+        }
+        let until = after(callback.pressed, CALLBACK_TOLERANCE.as_secs());
+        let is_meant = |alert: &Alert| {
+            let changes = match callback.verb {
+                CallbackVerb::Acknowledge => alert.acknowledged.is_none(),
+                CallbackVerb::Resolve => true,
+            };
+            changes && alert.since <= until
+        };
+        let meant = self.firing(id).filter(|(_, alert)| is_meant(alert));
+        meant.map(|(id, _)| id).take(CALLBACK_ALERTS_AT_ONCE).collect()
+    }
+
+    /// The group that is called so, as long as it did not begin again.
+    fn group_of(&self, named: GroupNamed) -> Option<AlertId> {
+        match named {
+            GroupNamed::Key(GroupKey { group, since }) => {
+                self.groups.get(&group).filter(|known| known.since == since).map(|_| group)
+            }
+            GroupNamed::Tag(tag) => {
+                let mut first = [0; 16];
+                first[..4].copy_from_slice(&tag.group);
+                let mut last = [u8::MAX; 16];
+                last[..4].copy_from_slice(&tag.group);
+                let named = self.groups.range(AlertId(first)..=AlertId(last));
+                let mut named = named
+                    .filter(|(group, known)| GroupKey { group: **group, since: known.since }.tag() == tag);
+                let found = named.next().map(|(group, _)| *group);
+                // Two that are called alike are told apart by nobody.
+                found.filter(|_| named.next().is_none())
+            }
+        }
     }
 
     /// The silences that hold, oldest first.

@@ -6,7 +6,9 @@
 //! restart loses no resolve and sends no page twice (promises P2, P8).
 
 mod alarm;
+mod callback;
 mod cause;
+mod group_key;
 mod machine;
 mod notice;
 mod routes;
@@ -15,7 +17,9 @@ mod state;
 mod tests;
 
 pub use alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder};
+pub use callback::{Callback, CallbackVerb, GroupNamed, SLACK_ACKNOWLEDGE};
 pub use cause::{AlertCause, AlertId, CauseKind, Importance};
+pub use group_key::{GroupKey, GroupTag};
 pub use machine::{AlertEffects, AlertRow, Alerts};
 #[cfg(any(test, feature = "inside"))]
 pub use notice::NoticeReason;

@@ -425,6 +425,67 @@ fn an_acknowledgement_in_time_calls_nobody_else() {
 }
 
 #[test]
+fn a_callback_means_the_open_alerts_of_a_group_that_its_channel_was_told_of() {
+    let mut world = World::new(routes(|_| {}));
+    for tenant in ["acme", "zeta"] {
+        world.step(&raise(rule(tenant), Importance::Critical));
+    }
+    world.pass(MINUTE);
+    let NoticeId { group, since, .. } = world.taken[0].id.clone();
+    let key = GroupKey { group, since };
+    let callback = |named, channels: &[&str], verb, pressed| {
+        let channels: std::sync::Arc<[Box<str>]> = channels.iter().map(|name| (*name).into()).collect();
+        let (by, reason, pressed) = ("pagerduty pager/ann".into(), "seen".into(), UnixMillis(pressed));
+        Callback { channels, group: named, verb, by, reason, pressed }
+    };
+    let (named, now) = (GroupNamed::Key(key), world.now);
+    let acknowledge = |named, channels: &[&str]| callback(named, channels, CallbackVerb::Acknowledge, now);
+    assert_eq!(world.alerts.meant_by(&acknowledge(named, &["pager"])).len(), 2);
+    assert_eq!(world.alerts.meant_by(&acknowledge(GroupNamed::Tag(key.tag()), &["x", "chat"])).len(), 2);
+
+    // Another channel's, another group's, one of the same name that began at a different time.
+    let other = GroupKey { group: AlertId([7; 16]), ..key };
+    let earlier = GroupKey { since: since - 1, ..key };
+    for (named, channels) in [
+        (named, &["log"][..]),
+        (named, &[]),
+        (GroupNamed::Key(other), &["pager"]),
+        (GroupNamed::Key(earlier), &["pager"]),
+        (GroupNamed::Tag(other.tag()), &["pager"]),
+        (GroupNamed::Tag(earlier.tag()), &["pager"]),
+    ] {
+        assert!(world.alerts.meant_by(&acknowledge(named, channels)).is_empty(), "{named:?} {channels:?}");
+    }
+
+    // What was pressed long before an alert began says nothing of it.
+    world.pass(10 * MINUTE);
+    world.step(&raise(rule("young"), Importance::Critical));
+    world.pass(2 * MINUTE);
+    let meant = world.alerts.meant_by(&acknowledge(named, &["pager"]));
+    assert_eq!(meant.len(), 2);
+    for id in &meant {
+        let (by, reason) = ("pagerduty pager/ann".into(), "seen".into());
+        world.step(&Alarm::Acknowledge { alert: *id, by, reason });
+    }
+    assert!(world.alerts.meant_by(&acknowledge(named, &["pager"])).is_empty(), "a repeat changes nothing");
+    let resolve = |pressed| callback(named, &["pager"], CallbackVerb::Resolve, pressed);
+    assert_eq!(world.alerts.meant_by(&resolve(now)).len(), 2, "acknowledged ones can be resolved");
+    assert_eq!(world.alerts.meant_by(&resolve(world.now)).len(), 3);
+    for id in world.alerts.meant_by(&resolve(world.now)) {
+        world.step(&Alarm::Resolve { alert: id, by: "x".into(), reason: "y".into() });
+    }
+    assert!(world.alerts.meant_by(&resolve(world.now)).is_empty());
+    for number in 0..200 {
+        world.step(&raise(rule(&format!("many-{number}")), Importance::Critical));
+    }
+    world.pass(10 * MINUTE);
+    let NoticeId { group, since, .. } = world.taken.last().unwrap().id.clone();
+    let named = GroupNamed::Key(GroupKey { group, since });
+    let all = callback(named, &["pager"], CallbackVerb::Acknowledge, world.now);
+    assert_eq!(world.alerts.meant_by(&all).len(), crate::limits::CALLBACK_ALERTS_AT_ONCE, "a part at a time");
+}
+
+#[test]
 fn a_route_that_changes_leaves_what_is_open_to_the_old_one() {
     let mut world = World::new(routes(|_| {}));
     world.step(&raise(rule("acme"), Importance::Warning));

@@ -14,10 +14,12 @@ use crate::andon::channel::{
 use crate::config::{
     Channel, ChannelKind, Config, ConfigError, HiddenUrl, Mail, Secrets, SlackLogin, secret::SecretRef,
 };
+use crate::ingress::callback::CallbackSource;
+use crate::limits::CALLBACK_TOLERANCE;
 use crate::net::caller::CallTarget;
 use crate::net::smtp::{SmtpSecurity, SmtpServer};
 use crate::net::tls;
-use crate::signature::Signer;
+use crate::signature::{CallbackKey, CallbackScheme, Signer};
 
 /// Everything that people are told by.
 ///
@@ -42,6 +44,7 @@ pub fn channels(config: &Config, secrets: &Secrets) -> Result<Channels, ConfigEr
             },
             timeout: configured.timeout,
             give_up: configured.give_up_after,
+            calls_back: configured.callback_secret.is_some(),
         })
     };
     Ok(Channels {
@@ -49,6 +52,49 @@ pub fn channels(config: &Config, secrets: &Secrets) -> Result<Channels, ConfigEr
         external_url: config.alerts.external_url.as_deref().map(Into::into),
         dead_letters_per_minute: config.alerts.dead_letters_per_minute,
     })
+}
+
+/// Channels that may call back, each with the key of its secret.
+///
+/// # Errors
+/// The first secret that cannot be meant.
+pub fn callbacks(config: &Config, secrets: &Secrets) -> Result<Vec<CallbackSource>, ConfigError> {
+    let mut sources = Vec::new();
+    for channel in &config.channels {
+        let Some((scheme, secret)) = callback(channel) else { continue };
+        let read = secrets.get(secret)?;
+        let key = CallbackKey::new(scheme, read.expose_secret(), CALLBACK_TOLERANCE.as_secs());
+        let key = key.map_err(|why| {
+            secret.wrong(why).hint(match scheme {
+                CallbackScheme::PagerDuty => {
+                    "copy the secret that PagerDuty showed when the webhook subscription was made"
+                }
+                CallbackScheme::Slack => "copy the signing secret of the app",
+            })
+        })?;
+        // Slack calls one URL for all channels of an app, and PagerDuty one for all services of a subscription.
+        let is_sharing = |other: &&Channel| {
+            callback(other).is_some_and(|(of, shared)| of == scheme && shared.kept == secret.kept)
+        };
+        let sharing = config.channels.iter().filter(is_sharing).map(|other| other.name.as_str().into());
+        sources.push(CallbackSource::new(&channel.name, key, sharing.collect()));
+    }
+    Ok(sources)
+}
+
+/// How a channel signs what it calls back with, if it does.
+fn callback(channel: &Channel) -> Option<(CallbackScheme, &SecretRef)> {
+    let scheme = match &channel.kind {
+        ChannelKind::PagerDuty { .. } => CallbackScheme::PagerDuty,
+        ChannelKind::Slack(_) => CallbackScheme::Slack,
+        ChannelKind::Email(_)
+        | ChannelKind::Sms(_)
+        | ChannelKind::Webhook { .. }
+        | ChannelKind::Alertmanager { .. }
+        | ChannelKind::Log
+        | ChannelKind::File { .. } => return None,
+    };
+    channel.callback_secret.as_ref().map(|secret| (scheme, secret))
 }
 
 /// One configured channel, and where its secret is.
@@ -230,7 +276,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let config = load(Some(&file), std::iter::empty(), &Flags::default()).unwrap();
         let secrets = config.read_secrets(Missing::Assume).map_err(|error| error.what)?;
-        channels(&config, &secrets).map(|_| ()).map_err(|error| {
+        callbacks(&config, &secrets).and_then(|_| channels(&config, &secrets)).map(|_| ()).map_err(|error| {
             assert!(error.hint.is_some(), "{error}");
             error.what
         })
@@ -258,6 +304,11 @@ mod tests {
             (BOT, "xoxb S3cret", "the token of channel `a`: it is not one word of printable ASCII"),
             (MAIL, "S3cret\nx", "the password of channel `a`: it is not one line of UTF-8"),
             (HOOK, "S3cretS3cretS3cretS3cretS3cret", "the secret of channel `a`: "),
+            (
+                "kind = \"slack\"\nwebhook_url_env = \"PATH\"\ncallback_secret_file = \"s\"\n",
+                "S3cretS3cret",
+                "the callback secret of channel `a`: the secret has 12 bytes; at least 24 are needed",
+            ),
         ] {
             let told = told(dir.path(), keys, bad).unwrap_err();
             assert!(told.contains(why) && !told.contains("S3cret"), "{told}");

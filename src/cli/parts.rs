@@ -9,6 +9,7 @@ use super::targets::targets;
 use super::{channels, rules, telemetry};
 use crate::andon::channel::Channels;
 use crate::config::{self, Config, ConfigError, NodeRole, Secrets, TokenRole};
+use crate::ingress::callback::CallbackSource;
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::kanban::broker::mac::Keys;
@@ -24,6 +25,7 @@ use crate::tapped::TapRules;
 #[derive(Clone, Debug)]
 pub struct Parts {
     sources: Arc<Vec<Source>>,
+    callbacks: Arc<Vec<CallbackSource>>,
     tokens: Arc<Tokens>,
     targets: Arc<Targets>,
     channels: Arc<Channels>,
@@ -47,6 +49,7 @@ pub fn parts(config: &Config, secrets: &Secrets) -> Result<Parts, ConfigError> {
         tokens: Arc::new(with_second(tokens.collect::<Result<_, ConfigError>>()?, &config.needs_second)?),
         targets: Arc::new(targets(config, secrets)?),
         channels: Arc::new(channels::channels(config, secrets)?),
+        callbacks: Arc::new(channels::callbacks(config, secrets)?),
         rulebook: Arc::new(rules::rulebook(config)?),
         telemetry: Arc::new(telemetry::telemetry(config, secrets)?),
         tap: Arc::new(config.tap.clone()),
@@ -63,6 +66,7 @@ impl Parts {
             tokens: Current::new(Arc::clone(&self.tokens)),
             targets: Current::new(Arc::clone(&self.targets)),
             channels: Current::new(Arc::clone(&self.channels)),
+            callbacks: Current::new(Arc::clone(&self.callbacks)),
             target_room: Mark::new(0),
             sessions: operator::BoardSessions::default(),
             rulebook: Current::new(Arc::clone(&self.rulebook)),
@@ -87,7 +91,8 @@ impl Parts {
         {
             if keep { old.clone() } else { new }
         }
-        let Self { sources, tokens, targets, channels, rulebook, telemetry, tap, message_keys } = self;
+        let Self { sources, callbacks, tokens, targets, channels, rulebook, telemetry, tap, message_keys } =
+            self;
         // A try of an action goes by the bounds of its governor, too.
         let tokens_stay = !is_changed("admin.token") && !is_changed("operator");
         let targets_stay = !is_changed("action") && !is_changed("governor");
@@ -103,6 +108,7 @@ impl Parts {
             tokens: kept(tokens_stay, &old.tokens, tokens),
             targets: kept(targets_stay, &old.targets, targets),
             channels: kept(channels_stay, &old.channels, channels),
+            callbacks: kept(channels_stay, &old.callbacks, callbacks),
             rulebook,
             telemetry: Arc::new(telemetry),
             tap,
@@ -119,6 +125,8 @@ impl Parts {
         }
         // Rules may ask for new targets: those come first.
         replace(&old.targets, &self.targets, &live.targets);
+        // Who is called finds the key of the answer.
+        replace(&old.callbacks, &self.callbacks, &live.callbacks);
         replace(&old.channels, &self.channels, &live.channels);
         replace(&old.rulebook, &self.rulebook, &live.rulebook);
         replace(&old.tokens, &self.tokens, &live.tokens);

@@ -11,6 +11,9 @@ use ChannelKind::{Alertmanager, Email, File, PagerDuty, Slack, Sms, Webhook};
 /// Those that call somebody over the network.
 const REMOTE: &[ChannelKind] = &[PagerDuty, Slack, Email, Sms, Webhook, Alertmanager];
 
+/// Those at which people acknowledge, and which tell the node.
+const CALLING_BACK: &[ChannelKind] = &[PagerDuty, Slack];
+
 /// As it is written.
 pub fn kind_name(kind: ChannelKind) -> String {
     format!("{kind:?}").to_lowercase()
@@ -35,7 +38,7 @@ pub fn refuse_keys_of_others(text: &Text, channel: &Channel) -> Result<(), Confi
 }
 
 /// Each key that not every kind has: its kinds, and where it is set.
-fn keys(text: &Text, channel: &Channel) -> [(&'static str, &'static [ChannelKind], Option<Place>); 25] {
+fn keys(text: &Text, channel: &Channel) -> [(&'static str, &'static [ChannelKind], Option<Place>); 27] {
     fn at<T>(text: &Text, key: Option<&Spanned<T>>) -> Option<Place> {
         key.map(|value| text.place(&value.span()))
     }
@@ -49,6 +52,8 @@ fn keys(text: &Text, channel: &Channel) -> [(&'static str, &'static [ChannelKind
         ("routing_key_env", &[PagerDuty], at(text, channel.routing_key_env.as_ref())),
         ("webhook_url_file", &[Slack], at(text, channel.webhook_url_file.as_ref())),
         ("webhook_url_env", &[Slack], at(text, channel.webhook_url_env.as_ref())),
+        ("callback_secret_file", CALLING_BACK, at(text, channel.callback_secret_file.as_ref())),
+        ("callback_secret_env", CALLING_BACK, at(text, channel.callback_secret_env.as_ref())),
         ("token_file", &[Slack, Sms], at(text, channel.token_file.as_ref())),
         ("token_env", &[Slack, Sms], at(text, channel.token_env.as_ref())),
         ("channel", &[Slack], at(text, channel.channel.as_ref())),

@@ -8,7 +8,7 @@ use hyper::Uri;
 use toml::Spanned;
 
 use super::channel_keys::{kind_name, refuse_keys_of_others};
-use super::layer::{self, Key};
+use super::layer::{self, Key, NodeRole};
 use super::layers::{Layers, Set, name, optional, place_of, set, twice};
 use super::receivers::{HiddenUrl, Smtp, http_url, smtp_server};
 use super::recipients::{mail_address, phone_number, recipients};
@@ -30,6 +30,8 @@ pub struct Channel {
     pub allow_private: bool,
     /// Roots beside the system's, in PEM.
     pub ca_file: Option<(PathBuf, Place)>,
+    /// What callbacks are signed with; `None`: there are none.
+    pub callback_secret: Option<SecretRef>,
     pub place: Place,
 }
 
@@ -124,13 +126,15 @@ impl ChannelKind {
 
 /// The secrets of channels. What several channels of one kind share is one: it has one use.
 pub fn channel_secrets(channels: &[Channel]) -> Vec<&SecretRef> {
-    let mut found: Vec<(layer::ChannelKind, &SecretRef)> = Vec::new();
+    let mut found: Vec<((layer::ChannelKind, bool), &SecretRef)> = Vec::new();
     for channel in channels {
         let kind = channel.kind.layer_kind();
-        if let Some(secret) = channel.kind.secret()
-            && !found.iter().any(|(of, other)| (*of, &other.kept) == (kind, &secret.kept))
-        {
-            found.push((kind, secret));
+        let shown = channel.kind.secret().map(|secret| ((kind, false), secret));
+        let verifies = channel.callback_secret.as_ref().map(|secret| ((kind, true), secret));
+        for (used, secret) in [shown, verifies].into_iter().flatten() {
+            if !found.iter().any(|(of, other)| (*of, &other.kept) == (used, &secret.kept)) {
+                found.push((used, secret));
+            }
         }
     }
     found.into_iter().map(|(_, secret)| secret).collect()
@@ -186,6 +190,7 @@ impl Layers {
                 give_up_after: Duration::from_hours(GIVE_UP_AFTER_HOURS.into()),
                 allow_private: false,
                 ca_file: None,
+                callback_secret: None,
                 place: self.file(),
             });
         }
@@ -200,6 +205,7 @@ impl Layers {
         let allow_private = channel.allow_private.as_ref().is_some_and(|allow| *allow.get_ref());
         let table = Table { layers: self, text, channel, name: &name, place: &place, allow_private };
         let kind = table.kind()?;
+        let callback_secret = table.callback_secret()?;
         let ca_file = optional(text, channel.ca_file.as_ref()).map(|file| (file.value.0, file.place));
         if let Some((_, place)) = ca_file.as_ref().filter(|_| !has_tls(&kind)) {
             return Err(ConfigError::new(place, "`ca_file` means nothing to a URL without TLS"));
@@ -214,9 +220,31 @@ impl Layers {
             give_up_after: Duration::from_hours(hours.into()),
             allow_private,
             ca_file,
+            callback_secret,
             place,
             name,
         })
+    }
+
+    /// Says that nobody calls this node back: alerts are where signals are decided, and callbacks come where they are taken.
+    pub(super) fn uncalled(&self, role: NodeRole) -> Option<ConfigError> {
+        let (why, hint) = match role {
+            NodeRole::All => return None,
+            NodeRole::Edge => {
+                ("an edge has no alerts", "acknowledge at the processor: `gemba alert acknowledge`")
+            }
+            NodeRole::Processor => {
+                ("a processor takes nothing over HTTP", "acknowledge with `gemba alert acknowledge`")
+            }
+        };
+        let mut places = self.tables(|layer| &layer.channel).into_iter().filter_map(|(text, table)| {
+            let channel = table.get_ref();
+            let file = channel.callback_secret_file.as_ref().map(Spanned::span);
+            let variable = channel.callback_secret_env.as_ref().map(Spanned::span);
+            file.or(variable).map(|span| text.place(&span))
+        });
+        let what = format!("no channel calls this node back: {why}");
+        places.next().map(|place| ConfigError::new(&place, what).hint(hint))
     }
 }
 
@@ -366,6 +394,13 @@ impl Table<'_> {
         let what = ("bearer token", "bearer_token_file");
         let token = (keys.0.is_some() || keys.1.is_some()).then(|| self.secret(keys, what, Chooser::Peer));
         Ok(ChannelKind::Alertmanager { urls, bearer_token: token.transpose()? })
+    }
+
+    fn callback_secret(&self) -> Result<Option<SecretRef>, ConfigError> {
+        let keys = (&self.channel.callback_secret_file, &self.channel.callback_secret_env);
+        let what = ("callback secret", "callback_secret_file");
+        let secret = (keys.0.is_some() || keys.1.is_some()).then(|| self.secret(keys, what, Chooser::Peer));
+        secret.transpose()
     }
 
     fn lacks(&self, key: &str) -> ConfigError {

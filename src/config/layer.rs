@@ -608,6 +608,8 @@ pub struct Channel {
     pub routing_key_env: Key<String>,
     pub webhook_url_file: Key<FilePath>,
     pub webhook_url_env: Key<String>,
+    pub callback_secret_file: Key<FilePath>,
+    pub callback_secret_env: Key<String>,
     pub token_file: Key<FilePath>,
     pub token_env: Key<String>,
     pub channel: Key<String>,

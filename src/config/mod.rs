@@ -107,13 +107,15 @@ pub fn load(
         set.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
     };
     let effective = Effective::of(&layers);
-    let config = Layers(layers).config(&variable)?;
+    let layers = Layers(layers);
+    let config = layers.config(&variable)?;
     let is_named = |name: &str| {
         config.secrets().any(|secret| matches!(&secret.kept, Kept::Variable(kept) if kept == name))
     };
     let mut warnings = environment::warnings(&variables, is_named);
     warnings.extend(config.policy.unused_files());
     warnings.extend(config.unheard_alerts());
+    warnings.extend(layers.uncalled(config.role));
     let config = Config { warnings, effective, ..config };
     config.has_log_apart(file)?;
     Ok(config)

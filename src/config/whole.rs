@@ -226,6 +226,11 @@ impl Layers {
             (actions, policy) = (Vec::new(), Policy::default());
             (channels, alerts) = (Vec::new(), AlertSettings::default());
         }
+        if role.value != NodeRole::All {
+            for channel in &mut channels {
+                channel.callback_secret = None;
+            }
+        }
         let (listen, admin_listen) = self.addresses(role.value)?;
         Ok(Config {
             listen,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
+use super::callback::NotACallback;
 use super::connection::Answer;
 use super::outbox::Framing;
 use super::traced::{Answered, Taken, Traced};
@@ -21,6 +22,8 @@ use crate::signal::{Signals, Text, Unfit, UnsupportedForm};
 pub enum Refused {
     NoSuchPath,
     NoSuchSource,
+    /// No channel of this name takes callbacks.
+    NoSuchCallback,
     Method,
     /// The path and query are longer than allowed.
     Url,
@@ -41,6 +44,7 @@ pub enum Refused {
     Guarded,
     Signature,
     Unfit(Unfit),
+    NotACallback(NotACallback),
     /// The tenant's quota; seconds until it is worth to come again.
     Rate {
         retry_after: u32,
@@ -73,13 +77,14 @@ impl Refused {
     #[must_use]
     pub fn counter(&self) -> Counter {
         match self {
-            Self::NoSuchPath | Self::NoSuchSource => Counter::NotFound,
+            Self::NoSuchPath | Self::NoSuchSource | Self::NoSuchCallback => Counter::NotFound,
             Self::Method
             | Self::Url
             | Self::Headers
             | Self::Host
             | Self::BodyBroken
             | Self::BodySlow
+            | Self::NotACallback(_)
             | Self::Unfit(_) => Counter::Malformed,
             Self::ContentEncoding | Self::Form(_) => Counter::Unsupported,
             Self::TooLarge => Counter::TooLarge,
@@ -95,7 +100,10 @@ impl Refused {
         let (status, detail) = match self {
             Self::NoSuchPath => (404, "signals go to /v1/signals or /v1/sources/{source}".into()),
             Self::NoSuchSource => (404, "no source of this name is configured".into()),
-            Self::Method => (405, "signals are sent with POST".into()),
+            Self::NoSuchCallback => {
+                (404, "no channel of this name takes callbacks: it needs `callback_secret_file`".into())
+            }
+            Self::Method => (405, "signals and callbacks are sent with POST".into()),
             Self::Url => {
                 (414, format!("path and query are longer than {} bytes", crate::limits::URL_BYTES_MAX))
             }
@@ -123,6 +131,7 @@ impl Refused {
             ),
             Self::Signature => (401, "the signature does not hold".into()),
             Self::Unfit(unfit) => (unfit.status(), unfit.to_string()),
+            Self::NotACallback(why) => (400, why.to_string()),
             Self::Rate { .. } => (429, "the tenant's rate is used up".into()),
             Self::Crowd => {
                 let why = "this tenant has more signals waiting for their decision, or more governors, than its share";
@@ -144,6 +153,8 @@ impl Refused {
             }
             Self::NoSuchPath
             | Self::NoSuchSource
+            | Self::NoSuchCallback
+            | Self::NotACallback(_)
             | Self::Method
             | Self::Url
             | Self::Headers
@@ -166,6 +177,8 @@ impl Refused {
             Self::Guarded | Self::BodyBudget | Self::Crowd => Some(1),
             Self::NoSuchPath
             | Self::NoSuchSource
+            | Self::NoSuchCallback
+            | Self::NotACallback(_)
             | Self::Method
             | Self::Url
             | Self::Headers
@@ -195,6 +208,8 @@ impl Refused {
             | Self::Url => true,
             Self::NoSuchPath
             | Self::NoSuchSource
+            | Self::NoSuchCallback
+            | Self::NotACallback(_)
             | Self::Method
             | Self::ContentEncoding
             | Self::Form(_)
@@ -215,6 +230,8 @@ impl Refused {
             Self::Unfit(_) | Self::Rate { .. } | Self::Crowd => true,
             Self::NoSuchPath
             | Self::NoSuchSource
+            | Self::NoSuchCallback
+            | Self::NotACallback(_)
             | Self::Method
             | Self::Url
             | Self::Headers

@@ -1,5 +1,6 @@
 //! One request: route, guard, read, verify, parse, rate, offer, wait, answer. The order is the promise: nothing is
-//! parsed before its signature held (P6), and a tenant's quota is not touched by what nobody signed.
+//! parsed before its signature held (P6), and a tenant's quota is not touched by what nobody signed. A callback of a channel is
+//! what is no signal, so signals do not pay for it.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -14,9 +15,11 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode, Uri};
+use tokio::sync::oneshot;
 
 use super::answer::{Promised, Refused};
 use super::body;
+use super::callback::{CallbackAsked, channel_of};
 use super::connection::{Answer, Watch};
 use super::guard::Turn;
 use super::outbox::{self, SharedOutbox};
@@ -42,13 +45,22 @@ pub async fn answer_in_order(
     let bodiless = head.method == Method::HEAD;
     watch.request_began();
     let client = ingress.admission.client(&watch, &head.headers);
-    let (offered, closes) = match check(&ingress, &watch, client, &head, &mut body).await {
+    let taken = match check(&ingress, &watch, client, &head, &mut body).await {
         Ok((signals, traced)) => {
             let promised = Promised::of(&signals, begun, traced);
-            let offered = ingress.offer(signals).map(|()| ingress.await_in(&outbox, promised));
-            // Where the length of the body was a matter of interpretation, the next request would be too.
-            (offered, head.headers.contains_key(TRANSFER_ENCODING))
+            Ok(ingress.offer(signals).map(|()| {
+                ingress.await_in(&outbox, promised);
+                None
+            }))
         }
+        Err(Refused::NoSuchPath) => Box::pin(called_back(&ingress, &watch, client, &head, &mut body))
+            .await
+            .map(|answer| Ok(Some(answer))),
+        Err(refused) => Err(refused),
+    };
+    let (offered, closes) = match taken {
+        // Where the length of the body was a matter of interpretation, the next request would be too.
+        Ok(offered) => (offered, head.headers.contains_key(TRANSFER_ENCODING)),
         Err(refused) => {
             let closes = refused.closes() || !is_read(&head.headers, &mut body).await;
             (Err(refused), closes)
@@ -56,7 +68,11 @@ pub async fn answer_in_order(
     };
     let mut answer = match offered {
         // Only its framing will be used.
-        Ok(()) => accepted(),
+        Ok(None) => accepted(),
+        Ok(Some(answer)) => {
+            outbox.borrow_mut().speaks(answer.body().len());
+            answer
+        }
         Err(refused) => {
             if let Some(rest) = refuse(&ingress, &watch, client, &refused, begun) {
                 rest.await;
@@ -96,12 +112,17 @@ where
         let traced = promised.traced.take();
         ingress.offer(signals).map(|()| (ingress.wait(promised), traced))
     });
-    let answer = match offered {
+    let answered = match offered {
         Ok((told, traced)) => {
             let told = told.await;
             ingress.count_told(&told, begun, traced);
-            told.answer()
+            Ok(told.answer())
         }
+        Err(Refused::NoSuchPath) => Box::pin(called_back(ingress, watch, client, head, body)).await,
+        Err(refused) => Err(refused),
+    };
+    let answer = match answered {
+        Ok(answer) => answer,
         Err(refused) => {
             if let Some(rest) = refuse(ingress, watch, client, &refused, begun) {
                 rest.await;
@@ -110,6 +131,47 @@ where
         }
     };
     (answer, client)
+}
+
+/// A callback of a channel, if the path names one; answered when what it says is durable.
+async fn called_back<B>(
+    ingress: &Ingress,
+    watch: &Watch,
+    client: IpAddr,
+    head: &Parts,
+    incoming: &mut B,
+) -> Result<Answer, Refused>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let channel = channel_of(head.uri.path()).ok_or(Refused::NoSuchPath)?;
+    let callbacks = ingress.callbacks();
+    let source = callbacks.iter().find(|source| source.channel() == channel);
+    let source = source.ok_or(Refused::NoSuchCallback)?;
+    if head.method != Method::POST {
+        return Err(Refused::Method);
+    }
+    check_head(&head.headers)?;
+    let body = read_body(ingress, watch, client, source.counted(), incoming).await?;
+    // A key that was withdrawn while the body came is no key any more.
+    let callbacks = ingress.callbacks();
+    let source = callbacks.iter().find(|source| source.channel() == channel);
+    let source = source.ok_or(Refused::NoSuchCallback)?;
+    let verified = source.key().verify(&head.headers, body, ingress.unix_seconds()).map_err(|refusal| {
+        source.refused(refusal);
+        ingress.guard_bad(client, source.counted());
+        Refused::Signature
+    })?;
+    let Some(callback) = source.read(&verified).map_err(Refused::NotACallback)? else {
+        return Ok(Answer::default());
+    };
+    let (tell, answer) = oneshot::channel();
+    ingress.call_back(CallbackAsked { callback, answer: tell })?;
+    if let Ok(Ok(())) = tokio::time::timeout(limits::CALLBACK_WAIT, answer).await {
+        return Ok(Answer::default());
+    }
+    let why = "the line does not answer now: send it again";
+    Err(Refused::Busy { why, retry_after: ingress.retry_after() })
 }
 
 fn accepted() -> Answer {
@@ -155,7 +217,7 @@ where
     check_head(&head.headers)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let form = Form::of(content_type, &head.headers, source.fixed.binary).map_err(Refused::Form)?;
-    let body = read_body(ingress, watch, client, &source, incoming).await?;
+    let body = read_body(ingress, watch, client, &source.name, incoming).await?;
     crate::fault::point("K3");
     // A key that was withdrawn while the body came is no key any more.
     let source = ingress.same_source(source).ok_or(Refused::NoSuchSource)?;
@@ -197,7 +259,7 @@ async fn read_body<B>(
     ingress: &Ingress,
     watch: &Watch,
     client: IpAddr,
-    source: &Source,
+    source: &str,
     incoming: &mut B,
 ) -> Result<Bytes, Refused>
 where
@@ -216,12 +278,7 @@ where
 }
 
 /// A large body of a client that sends bad signatures is not looked at before others' (see [`super::guard`]).
-async fn wait_for_turn(
-    ingress: &Ingress,
-    client: IpAddr,
-    source: &Source,
-    bytes: usize,
-) -> Result<(), Refused> {
+async fn wait_for_turn(ingress: &Ingress, client: IpAddr, source: &str, bytes: usize) -> Result<(), Refused> {
     match ingress.turn(client, source, bytes as u64) {
         Turn::Now => {}
         Turn::After(nanos) => {
@@ -251,7 +308,7 @@ fn check_body(
     let before = timed.then(clock::now);
     let verified = source.keyring.verify(headers, body, ingress.unix_seconds()).map_err(|refusal| {
         source.refused(refusal);
-        ingress.guard_bad(client, source);
+        ingress.guard_bad(client, &source.name);
         Refused::Signature
     })?;
     let verified_at = timed.then(clock::now);

@@ -22,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 use super::acceptor::Accepted;
 use super::admission::Admission;
 use super::answer::{Promised, Refused, Told};
+use super::callback::{CallbackAsked, CallbackSource};
 use super::client_address::TrustedProxies;
 use super::connection;
 use super::guard::{Guard, SMALL_BODY_BYTES, Turn};
@@ -95,6 +96,8 @@ pub struct Plan {
     /// Connections that all threads together may hold.
     pub connections_max: usize,
     pub sources: Current<Vec<Source>>,
+    /// Channels that may call back, and where what they say is taken.
+    pub callbacks: (Current<Vec<CallbackSource>>, mpsc::Sender<CallbackAsked>),
     /// Rates of all threads.
     pub buckets: Arc<Buckets>,
     /// Tenants who must wait.
@@ -149,6 +152,7 @@ impl Ends {
 pub struct Ingress {
     updates: Updates<Vec<Source>>,
     sources: RefCell<Rc<LookedUp>>,
+    callbacks: (Current<Vec<CallbackSource>>, mpsc::Sender<CallbackAsked>),
     /// For what has not been verified and what nobody takes.
     pub memory: Rc<MemoryBudget>,
     pub admission: Admission,
@@ -188,6 +192,7 @@ impl Ingress {
         Self {
             updates: plan.sources.updates(),
             sources: RefCell::new(Rc::new(LookedUp(plan.sources.get()))),
+            callbacks: plan.callbacks.clone(),
             admission: Admission::new(
                 plan.connections_max / plan.threads,
                 (plan.idle_seconds, plan.connection_seconds),
@@ -288,17 +293,35 @@ impl Ingress {
     }
 
     /// When a body of so many bytes, all of which have come, may be checked.
-    pub fn turn(&self, client: IpAddr, source: &Source, bytes: u64) -> Turn {
+    pub fn turn(&self, client: IpAddr, source: &str, bytes: u64) -> Turn {
         // What never waits needs no look at the clock.
         if bytes <= SMALL_BODY_BYTES {
             return Turn::Now;
         }
-        self.guard.borrow_mut().turn(client, &source.name, bytes, clock::nanos())
+        self.guard.borrow_mut().turn(client, source, bytes, clock::nanos())
     }
 
     /// A signature did not hold.
-    pub fn guard_bad(&self, client: IpAddr, source: &Source) {
-        self.guard.borrow_mut().bad(client, &source.name, clock::nanos());
+    pub fn guard_bad(&self, client: IpAddr, source: &str) {
+        self.guard.borrow_mut().bad(client, source, clock::nanos());
+    }
+
+    /// Channels that may call back, as they are configured now. Few do, so each looks anew.
+    #[must_use]
+    pub fn callbacks(&self) -> Arc<Vec<CallbackSource>> {
+        self.callbacks.0.get()
+    }
+
+    /// Hands a callback to the line.
+    ///
+    /// # Errors
+    /// When as many wait already as may.
+    pub fn call_back(&self, asked: CallbackAsked) -> Result<(), Refused> {
+        let retry_after = self.retry_after();
+        self.callbacks
+            .1
+            .try_send(asked)
+            .map_err(|_| Refused::Busy { why: "as many callbacks wait already as may", retry_after })
     }
 
     /// Offers a unit to the journal; whoever offered it must take the next turn at once.

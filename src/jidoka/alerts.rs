@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::outlet::Outlet;
 use super::rules::Rules;
-use crate::alert::{Alarm, AlertEffects, AlertId, AlertRow, Alerts, CauseKind, NotAnAlarm, Notice};
+use crate::alert::{Alarm, AlertEffects, AlertId, AlertRow, Alerts, Callback, CauseKind, NotAnAlarm, Notice};
 use crate::event::{Event, UnixMillis};
 use crate::limits::NOTICES_LANE;
 use crate::view::{AlertView, SilenceView};
@@ -133,6 +133,12 @@ impl AlertDesk {
 
     pub fn drain_changed(&mut self) -> Vec<AlertRow> {
         self.alerts.drain_changed()
+    }
+
+    /// Alerts that a callback changes.
+    #[must_use]
+    pub fn meant_by(&self, callback: &Callback) -> Vec<AlertId> {
+        self.alerts.meant_by(callback)
     }
 
     /// As operators are shown them.

@@ -1,6 +1,8 @@
 //! What operators ask of a shard. Each turn answers a bounded part of it, so that no client of the operator plane can stop
 //! decisions (promise P5).
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::alerts::{AlertDesk, AlertsAsked, AlertsSeen};
@@ -10,6 +12,7 @@ use super::governor::{Effects, Governor};
 use super::inbox::Inbox;
 use super::roster::Roster;
 use super::rules::Rules;
+use crate::alert::{AlertId, Callback};
 use crate::event::{Event, Kind, Replay, Seq, Subject, UnixMillis};
 use crate::limits::{GOVERNORS_LISTED_MAX, QUERIES_LANE};
 use crate::ring::Receiver;
@@ -43,7 +46,12 @@ pub enum Question {
         now: UnixMillis,
         answer: oneshot::Sender<DryRun>,
     },
-    /// Of the shard that has the alerts.
+    /// Which alerts somebody means. Of the shard that has them.
+    Meant {
+        callback: Arc<Callback>,
+        answer: oneshot::Sender<Vec<AlertId>>,
+    },
+    /// Of the same shard.
     Alerts {
         asked: AlertsAsked,
         answer: oneshot::Sender<AlertsSeen>,
@@ -57,6 +65,7 @@ impl Question {
             Self::One { answer, .. } => answer.is_closed(),
             Self::Many { answer, .. } => answer.is_closed(),
             Self::DryRun { answer, .. } => answer.is_closed(),
+            Self::Meant { answer, .. } => answer.is_closed(),
             Self::Alerts { answer, .. } => answer.is_closed(),
         }
     }
@@ -129,6 +138,11 @@ impl Queries {
                 }
                 Question::DryRun { replay, now, answer } => {
                     let _gone = answer.send(shown.dry_run(*replay, now));
+                    left = left.saturating_sub(SLICE / 8);
+                }
+                Question::Meant { callback, answer } => {
+                    let meant = shown.alerts.map(|alerts| alerts.meant_by(&callback)).unwrap_or_default();
+                    let _gone = answer.send(meant);
                     left = left.saturating_sub(SLICE / 8);
                 }
                 Question::Alerts { asked, answer } => {

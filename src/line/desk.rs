@@ -21,7 +21,7 @@ use super::sharing::{Elsewhere, Here};
 use super::story;
 use super::supervisor::Restarts;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
-use crate::alert::{Alarm, AlertId};
+use crate::alert::{Alarm, AlertId, Callback};
 use crate::andon::log::{LogError, LoggedReceipt, Reader, SearchPage};
 use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Cause, Found, Status};
@@ -971,6 +971,22 @@ impl AlertLine for Desk {
 }
 
 impl Desk {
+    /// Alerts that a callback means and that it has not changed, once the event `after` is.
+    pub async fn meant_by(&self, callback: &Arc<Callback>, after: Seq) -> Result<Vec<AlertId>, Refused> {
+        self.0.decided()?;
+        let after = self.0.behind_the_start(after)?;
+        let lane = self.0.shards.get(journal::ALERTS_SHARD).ok_or(Refused::Unavailable)?;
+        let (tell, answer) = oneshot::channel();
+        let question = Question::Meant { callback: Arc::clone(callback), answer: tell };
+        send(lane, Query { after, question })?;
+        answered(answer).await
+    }
+
+    /// Offers an alarm to the journal, which tells its number; on an error it was not ordered.
+    pub fn offer_alarm(&self, alarm: Alarm) -> Result<oneshot::Receiver<Seq>, Refused> {
+        self.0.offer(Order::Alarm(Arc::new(alarm)))
+    }
+
     /// Where those who tell people show how they do.
     pub fn channel_watches(&self) -> ChannelWatches {
         Rc::clone(&self.0.channels)

@@ -15,6 +15,7 @@ use super::supervisor::Restarts;
 use super::wiring::IngressEnds;
 use crate::disk::Disk;
 use crate::ingress::acceptor::Acceptor;
+use crate::ingress::callback::CallbackAsked;
 use crate::ingress::stage as ingress;
 use crate::kaizen::{Collector, Heartbeat};
 use crate::kanban::broker::consumer::{self, Consumer, Lanes, Stop};
@@ -65,7 +66,11 @@ impl Front {
     pub fn plan(
         settings: &Settings,
         disk: &Arc<dyn Disk>,
-        (address, connections): (Option<SocketAddr>, &Connections),
+        (address, connections, callbacks): (
+            Option<SocketAddr>,
+            &Connections,
+            tokio::sync::mpsc::Sender<CallbackAsked>,
+        ),
         mut ends: Vec<IngressEnds>,
         (drain, abandon, crowd, time): (&Switch, &Switch, &Crowd, &Mark),
         (broker, shared): (Option<Broker>, Shared),
@@ -98,8 +103,9 @@ impl Front {
             (_, _, address) => {
                 let address = address.unwrap_or(settings.data_plane.listen);
                 let orders = (drain, abandon, crowd, time);
+                let callbacks = (settings.live.callbacks.clone(), callbacks);
                 let planned = ingress_threads::plan(
-                    (&settings.data_plane, &settings.live.sources),
+                    (&settings.data_plane, &settings.live.sources, &callbacks),
                     address,
                     ends,
                     orders,

@@ -13,11 +13,15 @@ use super::supervisor::{Restarts, TooOften};
 use super::wiring::IngressEnds;
 use crate::clock;
 use crate::ingress::acceptor::{Accepted, Acceptor, Thread};
+use crate::ingress::callback::{CallbackAsked, CallbackSource};
 use crate::ingress::rate::Buckets;
 use crate::ingress::stage::{self as ingress, Source};
 use crate::kaizen::{Collector, Metric, Readings, Recorder};
 use crate::net::listen::listen;
 use crate::ring::{Crowd, Current, Mark, Occupancy, Switch};
+
+/// Channels that may call back, and where what they say goes.
+pub type Callbacks = (Current<Vec<CallbackSource>>, mpsc::Sender<CallbackAsked>);
 
 /// What one thread starts with.
 pub struct Start {
@@ -29,7 +33,7 @@ pub struct Start {
 
 /// Listens, and plans one thread for each of `ends` and the one that accepts for them.
 pub fn plan(
-    (settings, sources): (&DataPlane, &Current<Vec<Source>>),
+    (settings, sources, callbacks): (&DataPlane, &Current<Vec<Source>>, &Callbacks),
     address: SocketAddr,
     ends: Vec<IngressEnds>,
     (drain, abandon, crowd, time): (&Switch, &Switch, &Crowd, &Mark),
@@ -48,6 +52,7 @@ pub fn plan(
         let plan = ingress::Plan {
             connections_max: connections.max,
             sources: sources.clone(),
+            callbacks: callbacks.clone(),
             buckets: Arc::clone(&buckets),
             crowd: crowd.clone(),
             time: time.clone(),

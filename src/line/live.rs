@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{remote_write, traces};
 use crate::andon::channel::Channels;
+use crate::ingress::callback::CallbackSource;
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
 use crate::jidoka::rules::RulesSource;
@@ -25,6 +26,8 @@ use crate::view::{ConfigView, SettingChange};
 pub struct Live {
     /// Who may send, and with which keys.
     pub sources: Current<Vec<Source>>,
+    /// Channels that may call back, each with its key.
+    pub callbacks: Current<Vec<CallbackSource>>,
     /// Who may ask and order.
     pub tokens: Current<Tokens>,
     /// Who has shown a token to the board. A reload that withdraws the token ends the session.

@@ -7,6 +7,7 @@ mod answer;
 mod board;
 mod bodies;
 mod broker;
+mod callbacks;
 mod causes;
 mod cgroup;
 mod channels;

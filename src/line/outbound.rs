@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::alert_orders::AlertLine as _;
 use super::desk::{Desk, Known};
@@ -17,8 +17,9 @@ use super::live::Telemetry;
 use super::tasks::Tasks;
 use super::telling::{Telling, Tracing};
 use super::wiring::{Gauge, OutboundEnds};
-use super::{actions, alerting};
+use super::{actions, alerting, callbacks};
 use crate::clock;
+use crate::ingress::callback::CallbackAsked;
 use crate::jidoka::action::Targets;
 use crate::kaizen::{Collector, Heartbeat};
 use crate::kanban::journal_clock;
@@ -49,6 +50,8 @@ pub struct Plan {
     /// How often is looked whether a file of the configuration changed; `None`: never.
     pub watch: Option<Duration>,
     pub known: Known,
+    /// What channels call back with.
+    pub callbacks: mpsc::Receiver<CallbackAsked>,
     /// Orders that are being carried out.
     pub busy: Mark,
 }
@@ -77,6 +80,7 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
             tasks.start("causes", alerting::watch(desk.clone(), channels.clone()));
             let telling = alerting::tell(desk.clone(), notices, channels, desk.channel_watches());
             tasks.start("notices", telling);
+            tasks.start("callbacks", callbacks::take(desk.clone(), plan.callbacks));
         }
         let telling = Telling::new(tracing, &collector, &desk);
         tasks.start("telemetry", Rc::clone(&telling).tell(telemetry));

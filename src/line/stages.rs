@@ -34,6 +34,7 @@ use crate::kanban::journal_clock;
 use crate::kanban::share;
 use crate::kanban::stage as journal;
 use crate::kanban::tenure::Tenure;
+use crate::limits::CALLBACKS_WAITING_MAX;
 use crate::net::listen::listen;
 use crate::ring::{Crowd, Idle, Mark, Switch};
 
@@ -140,6 +141,7 @@ impl Line {
                     )?
                 }
             };
+        let (callback, callbacks) = tokio::sync::mpsc::channel(CALLBACKS_WAITING_MAX);
         let connections = Connections::new(settings.http_threads(), budget.connections);
         let mut written = vec![("journal", marks.written.clone())];
         written.extend(log.as_ref().map(|(_, written)| ("log", written.clone())));
@@ -186,7 +188,7 @@ impl Line {
         let (front, at) = Front::plan(
             settings,
             disk,
-            (addresses.ingress, &health.connections),
+            (addresses.ingress, &health.connections, callback),
             ingress,
             (&stops.drain, &stops.abandon, &health.journal.crowd, &health.journal.clock.time),
             (broker, shared),
@@ -224,6 +226,7 @@ impl Line {
                 bodies: Bodies::new(Arc::clone(disk), &settings.data_dir),
                 decided,
             },
+            callbacks,
             busy: busy.clone(),
         };
         let outbound = spawn("outbound", &tell, move || outbound::run(plane, plan))?;

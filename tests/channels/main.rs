@@ -32,7 +32,7 @@ fn target(url: &str) -> CallTarget {
 
 fn channel(name: &str, kind: ChannelKind) -> Channel {
     let (rate, timeout) = (RateLimit::default(), Duration::from_secs(10));
-    Channel { name: name.into(), kind, rate, timeout, give_up: Duration::from_hours(24) }
+    Channel { name: name.into(), kind, rate, timeout, give_up: Duration::from_hours(24), calls_back: true }
 }
 
 /// A group's name.

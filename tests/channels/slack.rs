@@ -64,6 +64,9 @@ fn a_bot_edits_its_message_and_tells_the_change_in_a_thread() {
     end.reference = Some("C1:17.5".into());
     assert_eq!(deliver(bot(&fake, "alerts"), vec![end.clone()])[0].0, None);
     let asked = fake.asked();
+    let blocks = asked.iter().map(|asked| asked.json()["blocks"].as_array().cloned().unwrap_or_default());
+    let buttons = blocks.map(|blocks| blocks.iter().filter(|block| block["type"] == "actions").count());
+    assert_eq!(buttons.collect::<Vec<_>>(), [1, 1, 0, 0], "what is over needs nobody");
     let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
     let (post, update) = ("/api/chat.postMessage", "/api/chat.update");
     assert_eq!(paths, [post, post, update, post]);

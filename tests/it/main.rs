@@ -9,6 +9,7 @@ mod audit;
 mod bad_requests;
 mod board;
 mod broker;
+mod callbacks;
 mod clock;
 mod descriptors;
 mod documentation;

@@ -169,10 +169,10 @@ impl Dispatcher {
     pub fn equip(&mut self, channels: &Channels) {
         let board = channels.external_url.as_deref();
         let equipped = channels.channels.iter().map(|channel| {
-            let Channel { name, kind, rate, timeout, give_up } = channel;
+            let Channel { name, kind, rate, timeout, give_up, calls_back } = channel;
             EquippedChannel {
                 name: Arc::clone(name),
-                deliver: kind.deliverer(board),
+                deliver: kind.deliverer(board, *calls_back),
                 rate: rate.clone(),
                 waiting_max: kind.waiting_max(),
                 timeout: *timeout,

@@ -1,6 +1,8 @@
 //! `pagerduty`: events of its API, version 2. A group of alerts is an incident; its key is the group's name and its beginning, so
 //! that one which begins again is a new incident. Acknowledgements and ends go by the same routing key, without which PagerDuty
 //! drops them.
+//! Where PagerDuty calls back, the group stands at the end of the title, too: webhooks tell of an incident's title, but of no key of an
+//! incident that alerts made.
 //!
 //! A digest of several groups is an incident of its own, which is closed by hand: its groups end one by one.
 
@@ -11,7 +13,7 @@ use tokio::time::Instant;
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge};
 use super::text::{cut_in_the_middle, key, line, link, link_of, plain, time, unlisted};
-use crate::alert::{Importance, Notice, NoticeKind};
+use crate::alert::{GroupTag, Importance, Notice, NoticeKind};
 use crate::limits::{PAGERDUTY_DETAILS_BYTES, PAGERDUTY_SUMMARY_CHARS};
 use crate::net::caller::CallTarget;
 use crate::net::retry::Miss;
@@ -28,12 +30,13 @@ pub struct PagerDutyChannel {
     caller: ChannelCaller,
     routing_key: SecretString,
     board: Option<Box<str>>,
+    calls_back: bool,
 }
 
 impl PagerDutyChannel {
-    pub fn new(configured: &PagerDuty, board: Option<Box<str>>) -> Self {
+    pub fn new(configured: &PagerDuty, board: Option<Box<str>>, calls_back: bool) -> Self {
         let caller = ChannelCaller::new(&configured.to);
-        Self { caller, routing_key: configured.routing_key.clone(), board }
+        Self { caller, routing_key: configured.routing_key.clone(), board, calls_back }
     }
 
     async fn send(&self, event: &Value, until: Instant) -> Result<(), Miss> {
@@ -49,11 +52,11 @@ impl Deliver for PagerDutyChannel {
         Box::pin(async move {
             let routing_key = self.routing_key.expose_secret();
             if delivery.notice.tells == NoticeKind::Firing {
-                let event = trigger(&delivery.notice, routing_key, self.board.as_deref());
+                let event = trigger(&delivery.notice, routing_key, self.board.as_deref(), self.calls_back);
                 self.send(&event, until).await?;
                 return Ok(Delivered::once());
             }
-            let mut keys: Vec<String> = delivery.covers.iter().map(key).collect();
+            let mut keys: Vec<String> = delivery.covers.iter().map(|id| key(id).to_string()).collect();
             keys.dedup();
             let mut calls = 0;
             for key in keys {
@@ -77,15 +80,23 @@ fn change(tells: NoticeKind, routing_key: &str, key: &str) -> Value {
     json!({ "routing_key": routing_key, "event_action": action, "dedup_key": key })
 }
 
-fn trigger(notice: &Notice, routing_key: &str, board: Option<&str>) -> Value {
+fn trigger(notice: &Notice, routing_key: &str, board: Option<&str>, is_tagged: bool) -> Value {
     let severity = match notice.importance {
         Importance::Critical => "critical",
         Importance::Warning => "warning",
         Importance::Info => "info",
     };
-    let mut event = change(NoticeKind::Firing, routing_key, &key(&notice.id));
+    let key = key(&notice.id);
+    let mut event = change(NoticeKind::Firing, routing_key, &key.to_string());
+    let summary = plain(&notice.summary);
+    let summary = if is_tagged {
+        let room = PAGERDUTY_SUMMARY_CHARS - GroupTag::CHARS - 1;
+        format!("{} {}", cut_in_the_middle(&summary, room), key.tag())
+    } else {
+        cut_in_the_middle(&summary, PAGERDUTY_SUMMARY_CHARS)
+    };
     event["payload"] = json!({
-        "summary": cut_in_the_middle(&plain(&notice.summary), PAGERDUTY_SUMMARY_CHARS),
+        "summary": summary,
         "source": &*notice.node,
         "severity": severity,
         "timestamp": time(notice.time),
@@ -167,13 +178,17 @@ mod tests {
                 for alert in &mut notice.alerts {
                     alert.message = text.repeat(count).into();
                 }
-                let event = trigger(&notice, "key", Some("https://gemba.example.com/"));
+                let event = trigger(&notice, "key", Some("https://gemba.example.com/"), false);
                 let summary = event["payload"]["summary"].as_str().unwrap();
                 assert_eq!(summary.chars().count(), expected, "{text:?}");
                 assert!(summary.ends_with('!') && !summary.contains('\n'));
                 let details = &event["payload"]["custom_details"];
                 assert!(details.to_string().len() <= PAGERDUTY_DETAILS_BYTES);
                 assert!(event.to_string().len() < 512_000);
+                let tagged = trigger(&notice, "key", None, true);
+                let tagged = tagged["payload"]["summary"].as_str().unwrap();
+                assert!(tagged.chars().count() <= PAGERDUTY_SUMMARY_CHARS, "{tagged}");
+                assert_eq!(GroupTag::at_end(tagged), Some(key(&notice.id).tag()));
             }
         }
     }
@@ -191,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_event_has_the_form_of_version_2() {
-        let event = trigger(&notice("disk", 1), "key", Some("https://gemba.example.com"));
+        let event = trigger(&notice("disk", 1), "key", Some("https://gemba.example.com"), false);
         let golden = include_str!("golden/pagerduty.json");
         assert_eq!(event, serde_json::from_str::<Value>(golden).unwrap(), "{event:#}");
         let change = change(NoticeKind::Resolved, "key", "k");

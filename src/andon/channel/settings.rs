@@ -36,6 +36,8 @@ pub struct Channel {
     pub timeout: Duration,
     /// A notice that could not be delivered by then has failed.
     pub give_up: Duration,
+    /// People acknowledge there, and the node is told.
+    pub calls_back: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -68,11 +70,11 @@ impl ChannelKind {
     }
 
     /// How it delivers.
-    pub fn deliverer(&self, board: Option<&str>) -> Rc<dyn Deliver> {
+    pub fn deliverer(&self, board: Option<&str>, calls_back: bool) -> Rc<dyn Deliver> {
         let board = board.map(Into::into);
         match self {
-            Self::PagerDuty(configured) => Rc::new(PagerDutyChannel::new(configured, board)),
-            Self::Slack(configured) => Rc::new(SlackChannel::new(configured, board)),
+            Self::PagerDuty(configured) => Rc::new(PagerDutyChannel::new(configured, board, calls_back)),
+            Self::Slack(configured) => Rc::new(SlackChannel::new(configured, board, calls_back)),
             Self::Email(configured) => Rc::new(EmailChannel::new(configured, board)),
             Self::Sms(configured) => Rc::new(SmsChannel::new(configured)),
             Self::Webhook(configured) => Rc::new(WebhookChannel::new(configured, board)),

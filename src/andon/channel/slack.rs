@@ -1,5 +1,5 @@
 //! `slack`: an incoming webhook, or a bot. A bot edits the message of a group when it changes, and tells the change in its thread;
-//! what was answered to the first message, `channel:ts`, names it.
+//! what was answered to the first message, `channel:ts`, names it. Where Slack calls back, a message of what fires has a button.
 
 use hyper::header;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge, path_of, secret_header, told};
-use super::text::{cut, line, link, link_of, title, unlisted};
-use crate::alert::{Notice, NoticeKind};
+use super::text::{cut, key, line, link, link_of, title, unlisted};
+use crate::alert::{Notice, NoticeKind, SLACK_ACKNOWLEDGE};
 use crate::limits::{SLACK_CHARS, SLACK_SECTION_CHARS, SLACK_SECTIONS, SLACK_TEXT_CHARS};
 use crate::net::caller::{CallTarget, Replied};
 use crate::net::retry::Miss;
@@ -32,19 +32,37 @@ pub struct SlackChannel {
     caller: ChannelCaller,
     configured: Slack,
     board: Option<Box<str>>,
+    calls_back: bool,
 }
 
 impl SlackChannel {
-    pub fn new(configured: &Slack, board: Option<Box<str>>) -> Self {
+    pub fn new(configured: &Slack, board: Option<Box<str>>, calls_back: bool) -> Self {
         let (Slack::Webhook(to) | Slack::Bot { api: to, .. }) = configured;
-        Self { caller: ChannelCaller::new(to), configured: configured.clone(), board }
+        Self { caller: ChannelCaller::new(to), configured: configured.clone(), board, calls_back }
     }
 
-    async fn by_webhook(&self, to: &CallTarget, notice: &Notice, until: Instant) -> Result<Delivered, Miss> {
+    /// The whole message, or its text alone.
+    fn message(&self, delivery: &Delivery, with_blocks: bool) -> Value {
+        let mut message = message(&delivery.notice, self.board.as_deref(), with_blocks);
+        // Of several groups none can be named.
+        let has_button =
+            self.calls_back && !delivery.is_digest() && delivery.notice.tells == NoticeKind::Firing;
+        if has_button && let Some(blocks) = message["blocks"].as_array_mut() {
+            blocks.push(button(&key(&delivery.notice.id).to_string()));
+        }
+        message
+    }
+
+    async fn by_webhook(
+        &self,
+        to: &CallTarget,
+        delivery: &Delivery,
+        until: Instant,
+    ) -> Result<Delivered, Miss> {
         let mut calls = 0;
         for with_blocks in [true, false] {
             calls += 1;
-            let body = message(notice, self.board.as_deref(), with_blocks).to_string().into_bytes();
+            let body = self.message(delivery, with_blocks).to_string().into_bytes();
             let replied = self.caller.post(None, JSON, Vec::new(), body, until).await;
             let replied = replied.map_err(|error| error.miss)?;
             let said = String::from_utf8_lossy(&replied.body);
@@ -87,7 +105,7 @@ impl SlackChannel {
         if let Some((channel, ts)) = notice.reference.as_deref().and_then(|text| text.split_once(':')) {
             if !delivery.is_finished("edit") {
                 let to = [("channel", channel), ("ts", ts)];
-                match self.say("chat.update", token, &to, &notice, until, &mut calls).await {
+                match self.say("chat.update", token, &to, delivery, until, &mut calls).await {
                     Ok(_) => delivery.finish("edit"),
                     // It was deleted, or is too old to be edited: there is a new one.
                     Err(Miss::Refused { .. }) => delivery.finish("gone"),
@@ -103,7 +121,7 @@ impl SlackChannel {
             }
         }
         let answered =
-            self.say("chat.postMessage", token, &[("channel", channel)], &notice, until, &mut calls).await?;
+            self.say("chat.postMessage", token, &[("channel", channel)], delivery, until, &mut calls).await?;
         let named = answered["channel"].as_str().zip(answered["ts"].as_str());
         let reference = named.map(|(channel, ts)| format!("{channel}:{ts}"));
         Ok(Delivered { reference, calls, messages: calls })
@@ -115,12 +133,12 @@ impl SlackChannel {
         method: &str,
         token: &SecretString,
         to: &[(&str, &str)],
-        notice: &Notice,
+        delivery: &Delivery,
         until: Instant,
         calls: &mut u32,
     ) -> Result<Value, Miss> {
         let with = |with_blocks| {
-            let mut body = message(notice, self.board.as_deref(), with_blocks);
+            let mut body = self.message(delivery, with_blocks);
             for (name, value) in to {
                 body[*name] = (*value).into();
             }
@@ -141,7 +159,7 @@ impl Deliver for SlackChannel {
     fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a> {
         Box::pin(async move {
             match &self.configured {
-                Slack::Webhook(to) => self.by_webhook(to, &delivery.notice, until).await,
+                Slack::Webhook(to) => self.by_webhook(to, delivery, until).await,
                 Slack::Bot { token, channel, .. } => self.by_bot((token, channel), delivery, until).await,
             }
         })
@@ -231,6 +249,13 @@ fn message(notice: &Notice, board: Option<&str>, with_blocks: bool) -> Value {
     }
     let sections: Vec<Value> = sections(notice, &title, board).iter().map(|text| section(text)).collect();
     json!({ "text": text, "blocks": sections })
+}
+
+/// Says who takes care of it; its value comes back.
+fn button(key: &str) -> Value {
+    let text = json!({ "type": "plain_text", "text": "Acknowledge" });
+    let button = json!({ "type": "button", "action_id": SLACK_ACKNOWLEDGE, "text": text, "value": key });
+    json!({ "type": "actions", "elements": [button] })
 }
 
 fn section(text: &str) -> Value {

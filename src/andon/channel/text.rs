@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat};
 
-use crate::alert::{AlertId, ListedAlert, Notice, NoticeKind};
+use crate::alert::{AlertId, GroupKey, ListedAlert, Notice, NoticeId, NoticeKind};
 use crate::event::UnixMillis;
 
 /// Without line breaks and other control characters.
@@ -89,8 +89,8 @@ pub fn link_of(base: Option<&str>, notice: &Notice) -> Option<String> {
 }
 
 /// The group of a notice and when it began: the same for all its notices, and a new one when it begins again.
-pub fn key(notice: &crate::alert::NoticeId) -> String {
-    format!("{}-{:x}", notice.group, notice.since)
+pub fn key(notice: &NoticeId) -> GroupKey {
+    GroupKey { group: notice.group, since: notice.since }
 }
 
 #[cfg(test)]

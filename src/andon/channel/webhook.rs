@@ -89,7 +89,7 @@ fn body(notice: &Notice, board: Option<&str>) -> Value {
     };
     json!({
         "version": "4",
-        "groupKey": key(&notice.id),
+        "groupKey": key(&notice.id).to_string(),
         "truncatedAlerts": unlisted(notice, notice.alerts.len()),
         "status": status,
         "receiver": &*notice.id.channel,

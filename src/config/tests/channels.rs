@@ -308,6 +308,50 @@ fn no_start_makes_a_secret_of_a_channel_and_two_channels_may_share_one() {
 }
 
 #[test]
+fn callbacks_have_a_secret_of_their_own_where_alerts_and_requests_are_on_one_node() {
+    let secrets = |config: &Config| -> Vec<String> {
+        config
+            .secrets()
+            .filter(|secret| secret.what.contains("channel"))
+            .map(|secret| secret.what.clone())
+            .collect()
+    };
+    let calls = "callback_secret_env = \"C\"\n";
+    let pager = of("pagerduty", &format!("{PAGER}{calls}"));
+    let both = format!("{pager}{}", pager.replace("\"a\"", "\"b\"").replace("\"K\"", "\"L\""));
+    let config = load_text(&format!("{both}{DEV}"), &[]).unwrap();
+    let kept = |channel: &Channel| channel.callback_secret.as_ref().map(|secret| secret.kept.clone());
+    let expected = Some(Kept::Variable("C".into()));
+    assert_eq!(config.channels.iter().map(kept).collect::<Vec<_>>(), [expected.clone(), expected, None]);
+    let what = ["routing key of channel `a`", "callback secret of channel `a`", "routing key of channel `b`"];
+    assert_eq!(secrets(&config), what.map(|what| format!("the {what}")), "one subscription has one secret");
+    assert_eq!(config.warnings, Vec::new());
+    let file = only(&of("slack", &format!("{BOT}callback_secret_file = \"/s\"\n")));
+    assert_eq!(kept(&file), Some(Kept::File("/s".into())));
+
+    for (role, why) in
+        [("edge", "an edge has no alerts"), ("processor", "a processor takes nothing over HTTP")]
+    {
+        let text = format!("{pager}{BROKER}password_env = \"P\"\n{DEV}role = \"{role}\"\n");
+        let config = load_text(&text, &[]).unwrap();
+        assert!(config.channels.iter().all(|channel| channel.callback_secret.is_none()));
+        assert!(!secrets(&config).iter().any(|what| what.contains("callback")), "nobody asks for it");
+        let [warning] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
+        assert!(warning.what.contains(why) && warning.place.to_string().ends_with(":5"), "{warning}");
+    }
+    for (text, what) in [
+        (of("email", &format!("{MAIL}{calls}")), "means nothing to a channel of kind `email`"),
+        (
+            of("pagerduty", &format!("{PAGER}{calls}callback_secret_file = \"/s\"\n")),
+            "in a file and in a variable",
+        ),
+    ] {
+        let (told, _) = complaint(&format!("{text}{DEV}"), &[]);
+        assert!(told.contains(what), "{told}");
+    }
+}
+
+#[test]
 fn every_kind_is_written_as_it_is_read() {
     for name in ["pagerduty", "slack", "email", "sms", "webhook", "alertmanager", "log", "file"] {
         #[derive(serde::Deserialize)]
