@@ -327,3 +327,108 @@ fn check_body(
     let traced = choice.and_then(|choice| choice.mark(&mut signals, &source.name, before.zip(verified_at)));
     Ok((signals, traced))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+
+    use http_body_util::Full;
+    use tokio::sync::{Notify, mpsc};
+
+    use super::*;
+    use crate::ingress::callback::{CallbackSource, lane};
+    use crate::ingress::client_address::TrustedProxies;
+    use crate::ingress::rate::Buckets;
+    use crate::ingress::stage::{Ends, Plan};
+    use crate::kaizen::Collector;
+    use crate::limits::{CALLBACK_WAIT, CALLBACKS_WAITING_MAX};
+    use crate::ring::{self, Bell, Crowd, Current, Mark, Room, Switch};
+    use crate::signature::{CallbackKey, CallbackScheme};
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn key() -> CallbackKey {
+        CallbackKey::new(CallbackScheme::PagerDuty, b"a secret of 28 bytes, enough", 300).unwrap()
+    }
+
+    /// A thread that hands callbacks to `to`.
+    fn ingress(to: mpsc::Sender<CallbackAsked>) -> Rc<Ingress> {
+        let bell = Arc::new(Bell::new(|| {}));
+        let (arrivals, _) = ring::lane(1, Arc::clone(&bell));
+        let (_, acks) = ring::lane(1, Arc::clone(&bell));
+        let (_, accepted) = mpsc::channel(1);
+        let recorder = Collector::new().unwrap().recorder().unwrap();
+        let ends = Ends::new(arrivals, acks, bell, Arc::new(Notify::new()), accepted, recorder);
+        let source = CallbackSource::new("oncall", key(), ["oncall".into()].into());
+        let plan = Plan {
+            connections_max: 10,
+            sources: Current::new(Arc::new(Vec::new())),
+            callbacks: (Current::new(Arc::new(vec![source])), to),
+            buckets: Buckets::new(NonZeroU32::MIN, 1),
+            crowd: Crowd::new(1, Room { bytes: 1, governors: 1 }),
+            time: Mark::new(0),
+            threads: 1,
+            idle_seconds: 60,
+            connection_seconds: 60,
+            trusted_proxies: TrustedProxies::new(Vec::new()),
+            drain: Switch::new(),
+            abandon: Switch::new(),
+        };
+        Rc::new(Ingress::new(&plan, ends))
+    }
+
+    async fn called(ingress: &Ingress) -> Answer {
+        let body = format!(
+            r#"{{"event":{{"event_type":"incident.resolved","occurred_at":"2026-01-02T03:04:05Z",
+            "agent":{{"type":"user_reference","id":"P1"}},"data":{{"incident_key":"{}-1"}}}}}}"#,
+            "ab".repeat(16)
+        );
+        let mut request = Request::post("/v1/channels/oncall/callback");
+        for (name, value) in key().sign(body.as_bytes(), 0) {
+            request = request.header(name, value);
+        }
+        let (head, mut body) = request.body(Full::new(Bytes::from(body))).unwrap().into_parts();
+        let watch = ingress.admission.admit(CLIENT).unwrap();
+        let answer = called_back(ingress, &watch, CLIENT, &head, &mut body).await;
+        answer.unwrap_or_else(|refused| refused.answer())
+    }
+
+    #[test]
+    fn callbacks_that_the_line_does_not_take_are_bounded_and_answered_in_time() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            let (to, mut asked) = lane();
+            let ingress = ingress(to);
+            let begun = tokio::time::Instant::now();
+            let calls = (0..CALLBACKS_WAITING_MAX).map(|_| {
+                let ingress = Rc::clone(&ingress);
+                tokio::task::spawn_local(async move { called(&ingress).await })
+            });
+            let calls: Vec<_> = calls.collect();
+            tokio::task::yield_now().await;
+            let is_busy = |answer: &Answer| {
+                answer.status() == StatusCode::SERVICE_UNAVAILABLE
+                    && answer.headers().contains_key("retry-after")
+            };
+            assert!(is_busy(&called(&ingress).await), "one more than may wait");
+            assert_eq!(begun.elapsed(), Duration::ZERO, "is told at once");
+            for call in calls {
+                assert!(is_busy(&call.await.unwrap()));
+            }
+            assert_eq!(begun.elapsed(), CALLBACK_WAIT);
+            // Who gave up is not waited for; who is answered hears it.
+            while let Ok(CallbackAsked { answer, .. }) = asked.try_recv() {
+                assert!(answer.is_closed());
+            }
+            let call = called(&ingress);
+            let taken = async { asked.recv().await.unwrap().answer.send(()).unwrap() };
+            let (answer, ()) = tokio::join!(call, taken);
+            assert_eq!(answer.status(), StatusCode::OK);
+        });
+    }
+}

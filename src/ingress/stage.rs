@@ -186,7 +186,8 @@ const SWEEP_COUNTS: Duration = Duration::from_secs(2);
 const SAMPLE: u32 = 16;
 
 impl Ingress {
-    fn new(plan: &Plan, ends: Rc<Ends>) -> Self {
+    #[must_use]
+    pub fn new(plan: &Plan, ends: Rc<Ends>) -> Self {
         let seconds = Rc::default();
         let memory = MemoryBudget::new(limits::UNVERIFIED_BYTES_MAX / plan.threads);
         Self {

@@ -28,13 +28,13 @@ use super::{cores, identity, measured, outbound, sharing};
 use crate::andon::audit::AuditLag;
 use crate::clock;
 use crate::event::{JournalId, Seq};
+use crate::ingress::callback::lane as callback_lane;
 use crate::kaizen::{Collector, Heartbeat};
 use crate::kanban::dedup::{Background, Dedup};
 use crate::kanban::journal_clock;
 use crate::kanban::share;
 use crate::kanban::stage as journal;
 use crate::kanban::tenure::Tenure;
-use crate::limits::CALLBACKS_WAITING_MAX;
 use crate::net::listen::listen;
 use crate::ring::{Crowd, Idle, Mark, Switch};
 
@@ -141,7 +141,7 @@ impl Line {
                     )?
                 }
             };
-        let (callback, callbacks) = tokio::sync::mpsc::channel(CALLBACKS_WAITING_MAX);
+        let (callback, callbacks) = callback_lane();
         let connections = Connections::new(settings.http_threads(), budget.connections);
         let mut written = vec![("journal", marks.written.clone())];
         written.extend(log.as_ref().map(|(_, written)| ("log", written.clone())));

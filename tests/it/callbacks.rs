@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
+use crate::h2::on_connection;
 use crate::http::{Answer, exchange};
 use crate::node::Node;
 use crate::signals::wait_until;
@@ -15,6 +16,17 @@ use crate::wire::raw;
 
 const PAGER_SECRET: &str = "the secret of the webhook subscription";
 const SLACK_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+
+const PACK: &str = r#"
+name = "cost"
+[[rule]]
+id = "budget"
+types = ["cost"]
+when = "true"
+decide = "observe"
+reason = "over the budget"
+alert = "critical"
+"#;
 
 /// A node that tells PagerDuty and Slack of critical alerts, without waiting.
 fn config(pager: &Target, slack: &Target, dir: &Path, callbacks: bool) {
@@ -31,9 +43,12 @@ fn config(pager: &Target, slack: &Target, dir: &Path, callbacks: bool) {
     let secret =
         |name: &str| if callbacks { format!("callback_secret_file = \"{name}\"") } else { String::new() };
     let (pager_secret, slack_secret) = (secret("pager.secret"), secret("slack.secret"));
+    std::fs::write(dir.join("cost.toml"), PACK).unwrap();
     let config = format!(
         r#"[node]
 profile = "dev"
+[policy]
+packs = ["cost.toml"]
 [[channel]]
 name = "oncall"
 kind = "pagerduty"
@@ -265,4 +280,40 @@ fn a_button_of_slack_acknowledges_once_and_nobody_else_does() {
     trouble(&node, "other");
     let plain = trigger(&pager, "other")["payload"]["summary"].as_str().unwrap().to_owned();
     assert!(!plain.ends_with(']'), "{plain}");
+}
+
+#[test]
+fn every_alert_of_a_group_is_acknowledged_over_http_2_too() {
+    const TENANTS: usize = 150;
+    let (pager, slack) = (Target::start(|_| Does::Answer(202)), Target::start(|_| Does::Answer(200)));
+    let dir = tempfile::tempdir().unwrap();
+    config(&pager, &slack, dir.path(), true);
+    let node = started(dir.path());
+    for number in 0..TENANTS {
+        let body = format!(r#"{{"id":"s-{number}","tenant":"t-{number}","sku":"vm","type":"cost"}}"#);
+        assert_eq!(node.post("application/json", body.as_bytes()).status, 202);
+    }
+    let states = |state: &str| {
+        node.ask(&format!("/v1/alerts?state={state}")).json()["alerts"].as_array().unwrap().len()
+    };
+    wait_until("all were told", || states("notified") == TENANTS);
+    let mut event = event("incident.acknowledged", "user_reference", "a title that somebody changed");
+    event["event"]["data"]["incident_key"] = trigger(&pager, "cost/budget")["dedup_key"].clone();
+    let body = event.to_string();
+    let request = |signature: String| {
+        hyper::Request::post("http://gemba/v1/channels/oncall/callback")
+            .header("x-pagerduty-signature", signature)
+            .body(())
+            .unwrap()
+    };
+    let right = format!("v1={}", mac(PAGER_SECRET, &[body.as_bytes()]));
+    for (signature, status) in [(format!("v1={}", "0".repeat(64)), 401), (right, 200)] {
+        let body = bytes::Bytes::from(body.clone());
+        on_connection(&node, |mut sender| async move {
+            let (answer, mut stream) = sender.send_request(request(signature), false).unwrap();
+            stream.send_data(body, true).unwrap();
+            assert_eq!(answer.await.unwrap().status(), status);
+        });
+        assert_eq!(states("acknowledged"), if status == 200 { TENANTS } else { 0 });
+    }
 }

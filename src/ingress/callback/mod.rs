@@ -6,11 +6,12 @@ mod slack;
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::alert::{Callback, CallbackVerb, GroupNamed};
 use crate::event::UnixMillis;
 use crate::kaizen::Metric;
+use crate::limits::CALLBACKS_WAITING_MAX;
 use crate::signature::{CallbackKey, CallbackScheme, Refusal, RefusalName, VerifiedCallback};
 
 /// A channel that may call back.
@@ -31,6 +32,12 @@ pub struct CallbackAsked {
     pub callback: Callback,
     /// It is told when every alert that is meant was changed, and dropped where that cannot be.
     pub answer: oneshot::Sender<()>,
+}
+
+/// The way of callbacks to the line.
+#[must_use]
+pub fn lane() -> (mpsc::Sender<CallbackAsked>, mpsc::Receiver<CallbackAsked>) {
+    mpsc::channel(CALLBACKS_WAITING_MAX)
 }
 
 /// A signed request says nothing that could be meant.
