@@ -12,6 +12,7 @@ pub use crate::ids::{
     ActionId, EdgeName, Epoch, JournalId, Position, Seq, Subject, TimerKind, UnixMillis, Words,
 };
 use crate::limits::{FACTS_BYTES_MAX, RULES_BYTES_MAX};
+use crate::manifest::Manifest;
 use crate::names::{Illegal, Rule};
 use crate::sharing::{Adopt, Hold, Shared};
 use crate::signal::Signal;
@@ -279,6 +280,8 @@ pub enum Kind {
     Shared(Box<Shared>),
     /// Concerns the alerts of the node, and the governor that it names.
     Alarm(Arc<Alarm>),
+    /// What a source sent within an hour. Concerns the node.
+    Manifest(Box<Manifest>),
 }
 
 /// A journalled fact: durable, numbered, stamped.
@@ -302,9 +305,12 @@ impl Kind {
             Self::Command(command) => &command.subject,
             Self::Adopt(adopt) => &adopt.subject,
             Self::Alarm(alarm) => alarm.governor()?,
-            Self::Rules(_) | Self::Reconfigured(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => {
-                return None;
-            }
+            Self::Rules(_)
+            | Self::Reconfigured(_)
+            | Self::Position(_)
+            | Self::Hold(_)
+            | Self::Shared(_)
+            | Self::Manifest(_) => return None,
         };
         Some((&subject.tenant, &subject.sku))
     }
@@ -321,9 +327,12 @@ impl Kind {
             Self::Command(command) => command.subject.clone(),
             Self::Adopt(adopt) => adopt.subject.clone(),
             Self::Alarm(alarm) => alarm.governor()?.clone(),
-            Self::Rules(_) | Self::Reconfigured(_) | Self::Position(_) | Self::Hold(_) | Self::Shared(_) => {
-                return None;
-            }
+            Self::Rules(_)
+            | Self::Reconfigured(_)
+            | Self::Position(_)
+            | Self::Hold(_)
+            | Self::Shared(_)
+            | Self::Manifest(_) => return None,
         })
     }
 
@@ -343,7 +352,8 @@ impl Kind {
             | Self::Position(_)
             | Self::Hold(_)
             | Self::Shared(_)
-            | Self::Alarm(_) => 0,
+            | Self::Alarm(_)
+            | Self::Manifest(_) => 0,
         }
     }
 
@@ -363,6 +373,7 @@ impl Kind {
             Self::Adopt(_) => "adopt",
             Self::Shared(_) => "shared",
             Self::Alarm(_) => "alarm",
+            Self::Manifest(_) => "manifest",
         }
     }
 }

@@ -60,6 +60,7 @@ mod inside {
     pub mod ids;
     pub mod improvement;
     pub mod limits;
+    pub mod manifest;
     pub mod names;
     pub mod percent;
     pub mod place;

@@ -233,6 +233,8 @@ pub const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const CERTIFICATE_NAME_MAX: usize = 256;
 /// Before its end a certificate of this node is warned of when it is loaded: long enough to renew it by hand.
 pub const CERTIFICATE_WARNED: Duration = Duration::from_hours(30 * 24);
+/// Before its end it is an alert: by then who was warned has not renewed it.
+pub const CERTIFICATE_ALERTED: Duration = Duration::from_hours(21 * 24);
 /// Files of TLS are looked at no more often than this.
 pub const TLS_FILES_LOOK: Duration = Duration::from_secs(10);
 /// Spans that may wait for their receiver, whatever is configured: about 100 MB.
@@ -582,6 +584,28 @@ pub const ALERT_MEMBERS_MAX: usize = 256;
 pub const SILENCES_MAX: usize = 100;
 /// Causes of the node itself that hold at once: its targets, stages and a few more.
 pub const CAUSES_OF_NODE_MAX: usize = 512;
+/// Sources whose hours are counted. In the worst case an event of 2 KiB for each ends an hour, and one says how far the next is counted,
+/// in one frame of the journal. Signals of more sources are in no manifest.
+pub const SOURCES_COUNTED_MAX: usize = 128;
+/// Holes in the numbers of one source that may be filled yet; with more, the first is missing.
+pub const SEQUENCE_RUNS_MAX: usize = 64;
+/// The largest number of a sender that is looked at: JSON has no larger one that every reader reads alike (RFC 8785).
+pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;
+/// Digits of such a number that is written as text, with leading zeros.
+pub const SEQUENCE_DIGITS_MAX: usize = 32;
+/// Gaps that a manifest names: they fit into a receipt with all else that it tells.
+pub const MANIFEST_GAPS_MAX: usize = 32;
+const _: () = assert!(
+    2 * SOURCES_COUNTED_MAX * (16 * (SEQUENCE_RUNS_MAX + MANIFEST_GAPS_MAX) + 2 * NAME_BYTES_MAX + 64)
+        < FRAME_BYTES_SOFT
+);
+/// A source that is silent for so long has no manifest any more: longer than any heartbeat.
+pub const SOURCE_FORGOTTEN_AFTER: Duration = Duration::from_hours(8 * 24);
+/// The longest heartbeat of a source, in seconds.
+pub const HEARTBEAT_SECONDS_MAX: u32 = 7 * 24 * 3600;
+const _: () = assert!(HEARTBEAT_SECONDS_MAX as u64 <= SOURCE_FORGOTTEN_AFTER.as_secs());
+/// An alert of missing numbers is over after so many minutes: nobody can say when they are not missing any more.
+pub const SEQUENCE_GAP_MINUTES: u32 = 24 * 60;
 /// How long a silence may last: what lasts longer is a change of the routes.
 pub const SILENCE_MINUTES_MAX: u64 = 30 * 24 * 60;
 /// Alerts that the board shows; `gemba alert list` has the others.

@@ -63,14 +63,15 @@ mod tests {
         ];
         let golden = [
             "alert: 0 Rule, 1 GovernorBreaker, 2 Halt, 3 TargetBreaker, 4 QuotaExhausted, 5 DeadLetters, 6 StageNotReady, \
-             7 Restart, 8 DiskLow, 9 BrokerAway, 10 SharedStateAway, 11 ChannelFailing, 12 Test",
+             7 Restart, 8 DiskLow, 9 BrokerAway, 10 SharedStateAway, 11 ChannelFailing, 12 Test, \
+             13 CertificateExpiring, 14 LogUnwritable, 15 StoreUnwritable, 16 HeartbeatMissed, 17 SequenceGap",
             "importance: 0 Info, 1 Warning, 2 Critical",
             "state: 0 Boot, 1 Stable, 2 ActionPending, 3 QuotaExhausted, 4 Degraded, 5 Halted",
             "receipt: 0 BootstrapTimeout, 1 ActionGenerated, 2 PolicyDenied, 3 ActionSuccessful, 4 ActionFailed, \
              5 JidokaHalt, 6 DeadletterSignal, 7 Observed, 8 QuotaExceeded, 9 DeferredDropped, 10 Entitlement, \
              11 Operator, 12 PolicyChange, 13 KeyChange, 14 QuotaRestored, 15 BreakerTesting, 16 ConfigChange, \
              17 AlertOpened, 18 AlertNotified, 19 AlertFailed, 20 AlertAcknowledged, 21 AlertSilenced, 22 AlertEscalated, \
-             23 AlertResolved",
+             23 AlertResolved, 24 Manifest",
             "cause: 0 Sender, 1 Policy, 2 Target, 3 Us",
             "status: 0 Open, 1 Replayed, 2 Discarded",
             "astray: 0 Conflict, 1 SetAside, 2 Foreign, 3 Poison, 4 Unsigned, 5 UnknownKey, 6 WrongMac, 7 TooLong, \
@@ -81,7 +82,7 @@ mod tests {
             "assurance: 0 A, 1 B, 2 C, 3 D",
             "identified: 0 ById, 1 ByBody",
             "record: 0 Provenance, 1 Signal, 2 Outcome, 3 Timer, 4 Command, 5 Replay, 6 Rules, 7 Stray, 8 Position, \
-             9 NamedOutcome, 10 Hold, 11 Adopt, 12 Shared, 13 Resend, 14 Reconfigured, 15 Alarm",
+             9 NamedOutcome, 10 Hold, 11 Adopt, 12 Shared, 13 Resend, 14 Reconfigured, 15 Alarm, 16 Manifest",
         ];
         assert_eq!(stored.each_ref().map(String::as_str), golden);
     }

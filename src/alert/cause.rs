@@ -92,6 +92,16 @@ pub enum CauseKind {
     ChannelFailing = 11,
     /// An operator asked for one, to see that people are reached. Closed by hand.
     Test = 12,
+    /// A certificate of this node ends within 21 days. Over when its file has one that does not.
+    CertificateExpiring = 13,
+    /// The node ended since the transparency log could not be written. Over ten minutes after a start that writes it.
+    LogUnwritable = 14,
+    /// The same of the state store.
+    StoreUnwritable = 15,
+    /// Nothing was accepted from a source for as long as `source.heartbeat_seconds` says. Over with the next signal.
+    HeartbeatMissed = 16,
+    /// Numbers that a source gave its signals did not come. Closed by hand, or over after a day without further ones.
+    SequenceGap = 17,
 }
 
 impl CauseKind {
@@ -102,15 +112,21 @@ impl CauseKind {
     #[must_use]
     pub fn importance(self) -> Importance {
         match self {
-            Self::TargetBreaker | Self::StageNotReady | Self::DiskLow | Self::SharedStateAway => {
-                Importance::Critical
-            }
+            Self::TargetBreaker
+            | Self::StageNotReady
+            | Self::DiskLow
+            | Self::SharedStateAway
+            | Self::LogUnwritable
+            | Self::StoreUnwritable => Importance::Critical,
             Self::Rule
             | Self::GovernorBreaker
             | Self::DeadLetters
             | Self::Restart
             | Self::BrokerAway
-            | Self::ChannelFailing => Importance::Warning,
+            | Self::ChannelFailing
+            | Self::CertificateExpiring
+            | Self::HeartbeatMissed
+            | Self::SequenceGap => Importance::Warning,
             Self::Halt | Self::QuotaExhausted | Self::Test => Importance::Info,
         }
     }
@@ -129,8 +145,12 @@ impl CauseKind {
             | Self::DiskLow
             | Self::BrokerAway
             | Self::SharedStateAway
-            | Self::ChannelFailing => true,
-            Self::Rule | Self::Test => false,
+            | Self::ChannelFailing
+            | Self::CertificateExpiring
+            | Self::LogUnwritable
+            | Self::StoreUnwritable
+            | Self::HeartbeatMissed => true,
+            Self::Rule | Self::Test | Self::SequenceGap => false,
         }
     }
 }

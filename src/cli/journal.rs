@@ -259,8 +259,10 @@ fn print_event(seq: Seq, time: u64, kind: &Kind) -> Result<(), Failure> {
         | Kind::Hold(_)
         | Kind::Adopt(_)
         | Kind::Shared(_)
-        | Kind::Alarm(_) => None,
+        | Kind::Alarm(_)
+        | Kind::Manifest(_) => None,
     };
+    let counted = if let Kind::Manifest(manifest) = kind { Some(manifest.hour.source()) } else { None };
     let line = Line {
         seq: seq.0,
         time,
@@ -269,7 +271,7 @@ fn print_event(seq: Seq, time: u64, kind: &Kind) -> Result<(), Failure> {
         sku,
         id: signal.map(super::super::signal::Signal::id),
         r#type: signal.map(super::super::signal::Signal::kind),
-        source: signal.map(|signal| &*signal.provenance.source),
+        source: signal.map(|signal| &*signal.provenance.source).or(counted),
     };
     let mut text = output::json_line(&line)?.into_bytes();
     text.push(b'\n');

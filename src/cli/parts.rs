@@ -8,7 +8,7 @@ use super::message_keys::message_keys;
 use super::targets::targets;
 use super::{channels, rules, telemetry};
 use crate::andon::channel::Channels;
-use crate::config::{self, Config, ConfigError, NodeRole, Secrets, TokenRole};
+use crate::config::{self, Config, ConfigError, ExpectedSource, NodeRole, Secrets, TokenRole};
 use crate::ingress::callback::CallbackSource;
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
@@ -26,6 +26,7 @@ use crate::tapped::TapRules;
 pub struct Parts {
     sources: Arc<Vec<Source>>,
     callbacks: Arc<Vec<CallbackSource>>,
+    expected_sources: Arc<Vec<ExpectedSource>>,
     tokens: Arc<Tokens>,
     targets: Arc<Targets>,
     channels: Arc<Channels>,
@@ -46,6 +47,7 @@ pub fn parts(config: &Config, secrets: &Secrets) -> Result<Parts, ConfigError> {
     let keys = broker.map(|broker| message_keys(broker, secrets));
     Ok(Parts {
         sources: Arc::new(sources.collect::<Result<_, ConfigError>>()?),
+        expected_sources: Arc::new(config.expected_sources.clone()),
         tokens: Arc::new(with_second(tokens.collect::<Result<_, ConfigError>>()?, &config.needs_second)?),
         targets: Arc::new(targets(config, secrets)?),
         channels: Arc::new(channels::channels(config, secrets)?),
@@ -63,6 +65,7 @@ impl Parts {
     pub fn live(&self) -> Live {
         Live {
             sources: Current::new(Arc::clone(&self.sources)),
+            expected_sources: Current::new(Arc::clone(&self.expected_sources)),
             tokens: Current::new(Arc::clone(&self.tokens)),
             targets: Current::new(Arc::clone(&self.targets)),
             channels: Current::new(Arc::clone(&self.channels)),
@@ -91,8 +94,18 @@ impl Parts {
         {
             if keep { old.clone() } else { new }
         }
-        let Self { sources, callbacks, tokens, targets, channels, rulebook, telemetry, tap, message_keys } =
-            self;
+        let Self {
+            sources,
+            callbacks,
+            expected_sources,
+            tokens,
+            targets,
+            channels,
+            rulebook,
+            telemetry,
+            tap,
+            message_keys,
+        } = self;
         // A try of an action goes by the bounds of its governor, too.
         let tokens_stay = !is_changed("admin.token") && !is_changed("operator");
         let targets_stay = !is_changed("action") && !is_changed("governor");
@@ -105,6 +118,7 @@ impl Parts {
         };
         Self {
             sources: kept(!is_changed("source"), &old.sources, sources),
+            expected_sources,
             tokens: kept(tokens_stay, &old.tokens, tokens),
             targets: kept(targets_stay, &old.targets, targets),
             channels: kept(channels_stay, &old.channels, channels),
@@ -131,6 +145,7 @@ impl Parts {
         replace(&old.rulebook, &self.rulebook, &live.rulebook);
         replace(&old.tokens, &self.tokens, &live.tokens);
         replace(&old.sources, &self.sources, &live.sources);
+        replace(&old.expected_sources, &self.expected_sources, &live.expected_sources);
         replace(&old.telemetry, &self.telemetry, &live.telemetry);
         replace(&old.tap, &self.tap, &live.tap);
         if let (Some(old), Some(new), Some(current)) =

@@ -156,7 +156,9 @@ fn what(act: &Value) -> String {
     if let Some(pack) = act.get("policy").and_then(|policy| policy.get("pack")) {
         return format!("pack {}", cell(Some(pack)));
     }
-    for (name, of) in [("channel", "channel"), ("name", "alert"), ("silence", "silence")] {
+    for (name, of) in
+        [("channel", "channel"), ("name", "alert"), ("silence", "silence"), ("source", "source")]
+    {
         if let Some(value) = fact(name) {
             let kind = fact("kind").map_or(String::new(), |kind| cell(Some(kind)) + " ");
             return format!("{of} {kind}{}", cell(Some(value)));

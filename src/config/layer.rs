@@ -12,8 +12,8 @@ use toml::de::DeTable;
 
 use crate::alert::{GroupBy, Importance};
 use crate::limits::{
-    ACTION_TOTAL, DEDUP_SIGNALS_MIN, GIVE_UP_HOURS_MAX, LOG_WRAPS_MAX, PARTITIONS_MAX, PREFETCH_MAX,
-    SEGMENT_MIB_MAX, SPANS_MAX,
+    ACTION_TOTAL, DEDUP_SIGNALS_MIN, GIVE_UP_HOURS_MAX, HEARTBEAT_SECONDS_MAX, LOG_WRAPS_MAX, PARTITIONS_MAX,
+    PREFETCH_MAX, SEGMENT_MIB_MAX, SPANS_MAX,
 };
 pub use crate::place::Number;
 use crate::place::{ConfigError, Kind, Text};
@@ -39,6 +39,8 @@ impl<'de> Deserialize<'de> for FilePath {
 
 /// Any number, and any but 0.
 pub type Count = Number<0, { u32::MAX }>;
+/// Seconds within which a source sends something: less would be the noise of one pause.
+pub type HeartbeatSeconds = Number<5, HEARTBEAT_SECONDS_MAX>;
 pub type Positive = Number<1, { u32::MAX }>;
 /// Seconds of one try of an action.
 pub type TrySeconds = Number<1, { seconds(ACTION_TOTAL) }>;
@@ -541,6 +543,7 @@ pub struct Source {
     pub tenant: Key<String>,
     pub sku: Key<String>,
     pub tolerance_seconds: Key<Count>,
+    pub heartbeat_seconds: Key<HeartbeatSeconds>,
     #[serde(default)]
     pub control: bool,
     pub binary: Key<bool>,

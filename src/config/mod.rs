@@ -64,7 +64,7 @@ pub use receivers::HiddenUrl;
 use secret::Kept;
 pub use secrets::{Missing, SecretChange, Secrets};
 pub use shape::{ExpressionText, ShapeText};
-pub use sources::{Source, SourceKey};
+pub use sources::{ExpectedSource, Source, SourceKey};
 pub use state::{Credentials, Firestore};
 pub use tokens::Token;
 pub use whole::{Config, Proof};

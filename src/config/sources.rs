@@ -32,6 +32,13 @@ pub struct SourceKey {
     pub secret: SecretRef,
 }
 
+/// A source that is expected to send something at least so often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedSource {
+    pub name: Box<str>,
+    pub every: Duration,
+}
+
 /// Name of a source's key that has none.
 const FIRST_KEY: &str = "default";
 /// A signed time may be off by so much.
@@ -69,6 +76,19 @@ impl Layers {
             sources.push(source);
         }
         Ok(sources)
+    }
+
+    /// Sources with a heartbeat. A processor has no source of its own: it looks for those of its edges.
+    pub fn expected_sources(&self) -> Result<Vec<ExpectedSource>, ConfigError> {
+        let tables = self.tables(|layer| &layer.source).into_iter();
+        let one = |(text, table): (&Text, &Spanned<layer::Source>)| {
+            let source = table.get_ref();
+            let name = set(text, &source.name).map(name)?;
+            let seconds = optional(text, source.heartbeat_seconds.as_ref());
+            let every = seconds.map(|seconds| Duration::from_secs(seconds.value.0.into()));
+            Ok(every.map(|every| ExpectedSource { name: name.into(), every }))
+        };
+        tables.filter_map(|table| one(table).transpose()).collect()
     }
 
     fn source(

@@ -21,7 +21,7 @@ use super::packs::Policy;
 use super::peers::PeerNode;
 use super::prometheus::Prometheus;
 use super::secret::{SecretRef, Written};
-use super::sources::Source;
+use super::sources::{ExpectedSource, Source};
 use super::state::Firestore;
 use super::tokens::Token;
 use crate::place::{ConfigError, Place};
@@ -71,6 +71,8 @@ pub struct Config {
     /// Where processors share their state.
     pub firestore: Option<Firestore>,
     pub sources: Vec<Source>,
+    /// Sources whose silence is an alert; none on an edge.
+    pub expected_sources: Vec<ExpectedSource>,
     /// What receipts and log are signed with; an edge has neither.
     pub proof: Option<Proof>,
     /// The process' memory, with its keys, may be dumped when it crashes, and read by others of its user.
@@ -187,6 +189,7 @@ impl Config {
             channels: new.channels,
             alerts: new.alerts,
             sources: new.sources,
+            expected_sources: new.expected_sources,
             logging: Logging { files, ..new.logging },
             opentelemetry: new.opentelemetry,
             prometheus: new.prometheus,
@@ -222,7 +225,9 @@ impl Layers {
         let (mut actions, mut policy) = (self.actions(default_file)?, self.policy()?);
         let mut channels = self.channels()?;
         let mut alerts = self.alerts(&channels)?;
+        let mut expected_sources = self.expected_sources()?;
         if !decides {
+            expected_sources.clear();
             (actions, policy) = (Vec::new(), Policy::default());
             (channels, alerts) = (Vec::new(), AlertSettings::default());
         }
@@ -259,6 +264,7 @@ impl Layers {
             channels,
             alerts,
             sources,
+            expected_sources,
             proof: decides.then(|| self.proof(default_file, variable)).transpose()?,
             role: role.value,
             core_dumps: self.or(|l| &l.node.core_dumps, "node.core_dumps", false).value,

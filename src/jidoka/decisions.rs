@@ -68,7 +68,8 @@ impl Decisions {
             | ReceiptType::AlertAcknowledged
             | ReceiptType::AlertSilenced
             | ReceiptType::AlertEscalated
-            | ReceiptType::AlertResolved => return,
+            | ReceiptType::AlertResolved
+            | ReceiptType::Manifest => return,
         };
         match &draft.policy {
             Some(policy) => self.of(policy).decisions[decision] += 1,

@@ -15,6 +15,7 @@ use crate::alert::{Routes, RoutesSource};
 use crate::event::{Event, JournalId, Reconfigured, RulesText, Seq};
 use crate::halt::{Halt, HaltScope};
 use crate::limits::{self, HALTS_MAX, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
+use crate::manifest::SourceHour;
 use crate::place::{ConfigError, Place, nearest};
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptId, ReceiptType, StateName};
 use crate::view::{PackView, RulesView};
@@ -441,6 +442,19 @@ pub fn reconfigured(event: &Event, change: &Reconfigured) -> Draft {
     let reason = format!("by {}: {}", change.actor, change.reason);
     let facts = Some(change.changes().into());
     Draft { facts, ..node_draft(event, 0, ReceiptType::ConfigChange, &reason) }
+}
+
+/// The receipt of what a source sent within an hour.
+#[must_use]
+pub fn manifest(event: &Event, hour: &SourceHour) -> Draft {
+    let gaps = hour.gaps();
+    let missing = match gaps.gaps.len() as u64 + gaps.more {
+        0 => String::new(),
+        gaps => format!(", and {gaps} gaps in its numbers"),
+    };
+    let reason = format!("{} signals of source `{}` within an hour{missing}", hour.count(), hour.source());
+    let facts = serde_jcs::to_string(&hour.facts()).ok().map(Into::into);
+    Draft { facts, ..node_draft(event, 0, ReceiptType::Manifest, &reason) }
 }
 
 /// A receipt about the node itself.

@@ -266,6 +266,8 @@ impl Stage {
                 self.inbox.wait_behind_all(Barrier::Reconfigured(event, change));
             }
             Kind::Alarm(alarm) => self.take_alarm(&event, alarm),
+            // It waits for no governor, and none waits for it.
+            Kind::Manifest(manifest) => self.outlet.draft(rules::manifest(&event, &manifest.hour)),
             Kind::Hold(hold) => self.inbox.wait_behind_all(Barrier::Hold(event.seq, *hold)),
             Kind::Shared(shared) => {
                 self.inbox.wait_behind_all(Barrier::Shared(event.seq, shared.clone()));

@@ -79,7 +79,7 @@ impl WhatIf {
             // Governors that came from the shared store are decided on from their first signal here.
             | Kind::Hold(_) | Kind::Adopt(_) | Kind::Shared(_)
             // Nobody is told of what might have been.
-            | Kind::Alarm(_) => {}
+            | Kind::Alarm(_) | Kind::Manifest(_) => {}
         }
     }
 

@@ -12,5 +12,6 @@ mod ports;
 pub mod positions;
 pub mod recent;
 pub mod share;
+mod source_ledger;
 pub mod stage;
 pub mod tenure;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::journal::Writer;
+use super::source_ledger::SourceLedger;
 use crate::event::{Event, Feed, Kind, Seq, UnixMillis};
 use crate::ring::{Bell, Full, Mark, Weigh, WeighedSender};
 use crate::trace::TraceContext;
@@ -62,7 +63,7 @@ impl Iterator for ToShards {
 pub fn shards_of(event: &Event, shards: usize) -> ToShards {
     let own = event.subject().map(|(tenant, _)| shard_of(tenant, shards));
     match (&event.kind, own) {
-        (Kind::Alarm(_), None | Some(ALERTS_SHARD)) => ToShards::One(ALERTS_SHARD),
+        (Kind::Alarm(_), None | Some(ALERTS_SHARD)) | (Kind::Manifest(_), _) => ToShards::One(ALERTS_SHARD),
         (Kind::Alarm(_), Some(own)) => ToShards::Two(ALERTS_SHARD, own),
         (_, Some(own)) => ToShards::One(own),
         (_, None) => ToShards::All(0..shards),
@@ -83,13 +84,35 @@ pub struct Outlet {
     changed: Option<Mark>,
     /// Signals of the frame whose traces are recorded.
     traced: Vec<(Seq, TraceContext)>,
+    /// What is counted of each source; nothing at an edge.
+    sources: SourceLedger,
 }
 
 impl Outlet {
     /// Everything up to `last` is known.
     #[must_use]
     pub fn new(shards: Vec<WeighedSender<Feed>>, follower: Option<Arc<Bell>>, last: Seq) -> Self {
-        Self { shards, follower, staged: VecDeque::new(), announced: last, changed: None, traced: Vec::new() }
+        Self {
+            shards,
+            follower,
+            staged: VecDeque::new(),
+            announced: last,
+            changed: None,
+            traced: Vec::new(),
+            sources: SourceLedger::default(),
+        }
+    }
+
+    /// Goes on counting where the journal ended.
+    pub fn go_on_counting(&mut self, sources: SourceLedger) {
+        if !self.shards.is_empty() {
+            self.sources = sources;
+        }
+    }
+
+    /// What is counted of each source.
+    pub fn sources(&mut self) -> &mut SourceLedger {
+        &mut self.sources
     }
 
     /// From here on, the newest event that changes a governor is told.
@@ -102,7 +125,7 @@ impl Outlet {
         self.traced.drain(..)
     }
 
-    fn stage(&mut self, event: Event) {
+    fn stage(&mut self, event: Event, segment: u64) {
         if let Kind::Signal(signal) = &event.kind
             && let Some(trace) = signal.recorded()
         {
@@ -113,6 +136,7 @@ impl Outlet {
             return;
         }
         let seq = event.seq;
+        self.sources.take((seq, event.time), &event.kind, segment);
         if event.subject().is_some()
             && let Some(changed) = &self.changed
         {
@@ -194,7 +218,7 @@ impl<'a> Frame<'a> {
     /// Writes an event, and gives it its number.
     pub fn append(&mut self, kind: Kind) -> Seq {
         let seq = self.writer.append(&kind);
-        self.outlet.stage(Event { seq, time: self.writer.time(), kind });
+        self.outlet.stage(Event { seq, time: self.writer.time(), kind }, self.writer.segment());
         seq
     }
 

@@ -17,6 +17,7 @@ use super::outlet::{Frame, Outlet};
 pub use super::ports::Port;
 use super::ports::Ports;
 use super::positions::Positions;
+pub use super::source_ledger::{SourceLedger, SourceTimes};
 use super::tenure::Tenure;
 use crate::clock::{Instant, Look};
 use crate::disk::Disk;
@@ -84,6 +85,8 @@ pub struct Marks {
     /// What waits in memory, and how many governors there are.
     pub crowd: Crowd,
     pub clock: journal_clock::Marks,
+    /// When each source was heard of last.
+    pub sources: SourceTimes,
     /// Signals are refused from here on; what was taken is finished.
     pub drain: Switch,
 }
@@ -190,6 +193,14 @@ impl Stage {
         self
     }
 
+    /// Goes on counting what sources send where the journal ended.
+    #[must_use]
+    pub fn counting(mut self, sources: SourceLedger) -> Self {
+        sources.publish(&self.marks.sources);
+        self.outlet.go_on_counting(sources);
+        self
+    }
+
     /// Shares the state of partitions; what earlier runs held is held no more.
     #[must_use]
     pub fn sharing(mut self, tenure: Tenure) -> Self {
@@ -274,6 +285,11 @@ impl Stage {
     }
 
     fn take(&mut self) -> Result<(), Fatal> {
+        // An hour ends before the first event of the next.
+        for event in self.outlet.sources().end_hours(self.writer.time()) {
+            self.append(event);
+        }
+        self.outlet.sources().write(&mut self.writer);
         if let Some(order) = self.begins_with.take() {
             self.take_order(order);
         }
@@ -384,9 +400,12 @@ impl Stage {
         self.marks.disk_free.publish(free);
         self.marks.disk_low.publish(u64::from(free < self.place.low_water_bytes));
         let settled = Seq(self.marks.settled.read());
-        if let Some(through) = self.admission.kept_elsewhere(&self.writer, settled) {
+        if self.outlet.sources().is_kept(&self.writer)
+            && let Some(through) = self.admission.kept_elsewhere(&self.writer, settled)
+        {
             self.writer.release(through)?;
         }
+        self.outlet.sources().publish(&self.marks.sources);
         let full = self.place.backlog_bytes.is_some_and(|most| self.writer.kept() > most);
         self.marks.backlog_full.publish(full.into());
         self.outlet.announce(self.writer.last());

@@ -90,7 +90,8 @@ impl Bodies {
                     | Kind::Hold(_)
                     | Kind::Adopt(_)
                     | Kind::Shared(_)
-                    | Kind::Alarm(_),
+                    | Kind::Alarm(_)
+                    | Kind::Manifest(_),
                 )
                 | None,
             ) => KeptSignal::Gone(RELEASED),

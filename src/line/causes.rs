@@ -1,14 +1,17 @@
-//! Causes that concern the node: a target, a stage, the disk, restarts, dead letters. Each is looked at once a second, and what is open
-//! is compared with what holds; so neither a cause nor its end is lost by a restart.
+//! Causes that concern the node: a target, a stage, the disk, restarts, dead letters, certificates, silent sources. Each is looked at
+//! once a second, and what is open is compared with what holds; so neither a cause nor its end is lost by a restart.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::desk::Desk;
+use super::unwritable::Unwritable;
 use crate::alert::{Alarm, AlertCause, AlertLabels, CauseKind, Raise};
 use crate::clock::{self, Instant};
+use crate::config::ExpectedSource;
 use crate::jidoka::alerts::AlertsSeen;
-use crate::limits::CAUSES_OF_NODE_MAX;
+use crate::limits::{CAUSES_OF_NODE_MAX, CERTIFICATE_ALERTED, TLS_FILES_LOOK};
+use crate::net::client_tls::{OwnCertificate, own_certificates};
 
 /// What holds, and what was told of it.
 #[derive(Debug, Default)]
@@ -21,13 +24,22 @@ pub struct Causes {
     restarts: Option<(u64, Option<Instant>)>,
     /// Dead letters so far, once a second.
     dead: VecDeque<(Instant, u64)>,
+    /// When this process looked first, and what the last one left.
+    began: Option<(Instant, Option<Unwritable>)>,
+    /// Certificates were looked at then, and these end soon.
+    certificates: Option<(Instant, Vec<Ending>)>,
 }
 
 /// A stage may be away for a moment: a start, a reconnection.
 const UNREADY_FOR: Duration = Duration::from_secs(5);
 /// After so long without another one, a restart is over.
 const RESTART_FOR: Duration = Duration::from_mins(10);
+/// A process that could not write has ended, so it is over when the next one has written for so long.
+const UNWRITABLE_FOR: Duration = Duration::from_mins(10);
 const MINUTE: Duration = Duration::from_mins(1);
+
+/// A certificate that ends soon: its file, and what is told of it.
+type Ending = (Box<str>, String);
 
 /// A cause that holds now.
 type Holds = BTreeMap<(CauseKind, Box<str>), String>;
@@ -45,6 +57,9 @@ impl Causes {
         for halt in desk.halts() {
             holds.insert((CauseKind::Halt, halt.scope.to_string().into()), halt.to_string());
         }
+        self.unwritable(desk, now, &mut holds);
+        self.certificates(now, &mut holds);
+        self.silent_sources(desk, (now, seen), &mut holds);
         let mut alarms = Vec::new();
         for ((kind, name), message) in &holds {
             let is_open = seen.open_of_node.iter().any(|(open, of)| open == kind && of == name);
@@ -98,6 +113,59 @@ impl Causes {
         }
     }
 
+    fn unwritable(&mut self, desk: &Desk, now: Instant, holds: &mut Holds) {
+        let (began, left) = self.began.get_or_insert_with(|| (now, desk.unwritable().read()));
+        let Some(Unwritable { what, reason, .. }) = left else { return };
+        if now.saturating_duration_since(*began) < UNWRITABLE_FOR {
+            holds.insert(
+                (what.cause(), "".into()),
+                format!("the node ended since it could not write: {reason}"),
+            );
+        } else {
+            desk.unwritable().remove();
+            *left = None;
+        }
+    }
+
+    fn certificates(&mut self, now: Instant, holds: &mut Holds) {
+        let is_old = |(looked, _): &(Instant, _)| now.saturating_duration_since(*looked) >= TLS_FILES_LOOK;
+        if self.certificates.as_ref().is_none_or(is_old) {
+            let wall = clock::wall();
+            let ends = |own: &OwnCertificate| own.facts.ends_within(wall, CERTIFICATE_ALERTED);
+            let told = |OwnCertificate { file, whom, facts }: OwnCertificate| {
+                let until = facts.not_after;
+                let message = format!("the certificate of this node for {whom} ends at {until}: renew it");
+                (file.display().to_string().into(), message)
+            };
+            let ending = own_certificates().into_iter().filter(ends).map(told).collect();
+            self.certificates = Some((now, ending));
+        }
+        for (file, message) in self.certificates.iter().flat_map(|(_, ending)| ending) {
+            holds.insert((CauseKind::CertificateExpiring, file.clone()), message.clone());
+        }
+    }
+
+    fn silent_sources(&self, desk: &Desk, (now, seen): (Instant, &AlertsSeen), holds: &mut Holds) {
+        let health = desk.health();
+        if health.journal.drain.is_on() {
+            return;
+        }
+        let up =
+            self.began.as_ref().map_or(Duration::ZERO, |(began, _)| now.saturating_duration_since(*began));
+        let time = health.journal.clock.time.read();
+        for ExpectedSource { name, every } in &*desk.expected_sources() {
+            let is_open =
+                seen.open_of_node.iter().any(|(kind, of)| *kind == CauseKind::HeartbeatMissed && of == name);
+            let newest = health.journal.sources.newest_of(name);
+            let silent = newest.map(|newest| Duration::from_millis(time.saturating_sub(newest.0)));
+            if is_missed(*every, silent, up, is_open) {
+                let seconds = every.as_secs();
+                let message = format!("nothing was accepted from source `{name}` for {seconds} s");
+                holds.insert((CauseKind::HeartbeatMissed, name.clone()), message);
+            }
+        }
+    }
+
     fn dead_letters(&mut self, desk: &Desk, now: Instant, most: u32, holds: &mut Holds) {
         let count = desk.dead_letters_so_far();
         self.dead.push_back((now, count));
@@ -125,12 +193,26 @@ fn is_looked_at(kind: CauseKind) -> bool {
         | CauseKind::DiskLow
         | CauseKind::BrokerAway
         | CauseKind::SharedStateAway
-        | CauseKind::Halt => true,
+        | CauseKind::Halt
+        | CauseKind::CertificateExpiring
+        | CauseKind::LogUnwritable
+        | CauseKind::StoreUnwritable
+        | CauseKind::HeartbeatMissed => true,
         CauseKind::Rule
         | CauseKind::GovernorBreaker
         | CauseKind::QuotaExhausted
         | CauseKind::ChannelFailing
-        | CauseKind::Test => false,
+        | CauseKind::Test
+        | CauseKind::SequenceGap => false,
+    }
+}
+
+/// Whether a source that sends something `every` so often is silent. Where nothing is known of it, the node waits for it as long as it
+/// is `up`, and what is open stays so: a restart neither ends it nor tells of it again.
+fn is_missed(every: Duration, silent: Option<Duration>, up: Duration, is_open: bool) -> bool {
+    match silent {
+        Some(silent) => silent >= every,
+        None => is_open || up >= every,
     }
 }
 
@@ -163,4 +245,28 @@ fn raise(kind: CauseKind, name: &str, message: &str) -> Alarm {
         labels,
         minutes: 0,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_silent_as_the_journal_knows_it_or_else_as_the_node_has_waited() {
+        let seconds = Duration::from_secs;
+        // How long it was silent, how long the node is up, whether the alert is open; whether it is missed.
+        let table = [
+            (Some(59), 3600, false, false),
+            (Some(60), 3600, false, true),
+            (Some(60), 0, false, true),
+            (Some(0), 3600, true, false),
+            (None, 59, false, false),
+            (None, 60, false, true),
+            (None, 0, true, true),
+        ];
+        for (silent, up, is_open, expected) in table {
+            let found = is_missed(seconds(60), silent.map(seconds), seconds(up), is_open);
+            assert_eq!(found, expected, "silent {silent:?}, up {up}, open {is_open}");
+        }
+    }
 }

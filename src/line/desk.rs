@@ -20,12 +20,14 @@ use super::measured;
 use super::sharing::{Elsewhere, Here};
 use super::story;
 use super::supervisor::Restarts;
+use super::unwritable::UnwritableNote;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
 use crate::alert::{Alarm, AlertId, Callback};
 use crate::andon::log::{LogError, LoggedReceipt, Reader, SearchPage};
 use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Cause, Found, Status};
 use crate::clock;
+use crate::config::ExpectedSource;
 use crate::event::{Command, Order, Reconfigured, Replay, RulesText, Seq, Subject, UnixMillis, Verb};
 use crate::halt::{Halt, HaltOrder, HaltScope};
 use crate::improvement::{Look, NodeLook};
@@ -68,6 +70,8 @@ pub struct Known {
     pub peers: Arc<[PeerView]>,
     /// Signals that were accepted.
     pub bodies: Bodies,
+    /// What the last process left that could not write.
+    pub unwritable: UnwritableNote,
     /// An edge decides on nothing.
     pub decided: Option<Decided>,
 }
@@ -1001,6 +1005,16 @@ impl Desk {
     pub fn dead_letters_so_far(&self) -> u64 {
         let collector = self.0.collector.borrow();
         Cause::ALL.into_iter().map(|cause| collector.counted(Counter::dead(cause))).sum()
+    }
+
+    /// Sources whose silence is an alert.
+    pub fn expected_sources(&self) -> Arc<Vec<ExpectedSource>> {
+        self.0.known.live.expected_sources.get()
+    }
+
+    /// What the last process left that could not write.
+    pub fn unwritable(&self) -> &UnwritableNote {
+        &self.0.known.unwritable
     }
 
     /// How the parts of the node do.

@@ -38,12 +38,20 @@ pub struct JournalPlan {
     pub lanes: journal::Lanes,
     pub marks: journal::Marks,
     pub recorder: Recorder,
-    pub began: Mark,
-    /// The last event that was read at the start.
-    pub read: Mark,
+    pub start: StartMarks,
     /// Of a node that shares the state of partitions.
     pub tenure: Option<Tenure>,
+    /// No other node decides on signals of the same sources.
+    pub has_all_of_sources: bool,
     pub ready: mpsc::Sender<Told>,
+}
+
+/// How far a start has come.
+pub struct StartMarks {
+    /// The last event that was read.
+    pub read: Mark,
+    /// The journal's last event when the line began.
+    pub began: Mark,
 }
 
 /// What was seen of the journal by what decides on it.
@@ -66,7 +74,7 @@ impl JournalPlan {
             |shard: usize, feed| recovery::hand(&mut lanes.shards[shard], feed, &|| stop.abandon.is_on());
         let compiled = seen.as_ref().map(|seen| &*seen.compiled);
         let over = |seq: Seq| {
-            self.read.publish(seq.0);
+            self.start.read.publish(seq.0);
             stop.abandon.is_on()
         };
         let replayed =
@@ -96,7 +104,7 @@ impl JournalPlan {
             None => None,
         };
         // An order to begin with is the next event.
-        self.began.publish(if begins_with.is_some() { end.last.next() } else { end.last }.0);
+        self.start.began.publish(if begins_with.is_some() { end.last.next() } else { end.last }.0);
         for shard in 0..shards {
             hand(shard, Feed::Through(end.last));
             hand(shard, Feed::Live);
@@ -108,9 +116,14 @@ impl JournalPlan {
         let writer = recovery::write_on(&disk, &data_dir, segment_bytes, true, end, lineage, clock.now())?;
         let Bounds { low_water_bytes, backlog_bytes, .. } = bounds;
         let place = journal::Place { disk, data_dir, low_water_bytes, backlog_bytes };
+        let mut sources = replayed.sources;
+        if !self.has_all_of_sources {
+            sources.ignore_numbers();
+        }
         let mut stage =
             journal::Stage::new(place, (writer, clock), dedup, lanes, marks, recorder, clock::now())
-                .after(replayed.positions.clone());
+                .after(replayed.positions.clone())
+                .counting(sources);
         if let Some(tenure) = self.tenure {
             stage = stage.sharing(tenure);
         }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{remote_write, traces};
 use crate::andon::channel::Channels;
+use crate::config::ExpectedSource;
 use crate::ingress::callback::CallbackSource;
 use crate::ingress::stage::Source;
 use crate::jidoka::action::Targets;
@@ -28,6 +29,8 @@ pub struct Live {
     pub sources: Current<Vec<Source>>,
     /// Channels that may call back, each with its key.
     pub callbacks: Current<Vec<CallbackSource>>,
+    /// Sources whose silence is an alert.
+    pub expected_sources: Current<Vec<ExpectedSource>>,
     /// Who may ask and order.
     pub tokens: Current<Tokens>,
     /// Who has shown a token to the board. A reload that withdraws the token ends the session.

@@ -42,6 +42,7 @@ mod telling;
 mod threads;
 mod trace_log;
 pub mod traces;
+mod unwritable;
 mod wiring;
 
 pub use cores::processors;

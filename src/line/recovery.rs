@@ -16,7 +16,7 @@ use crate::kanban::dedup::{ArchiveError, Dedup};
 use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{self, Damage, End, Lineage, Spares, WriteError, Writer, recover, segments};
 use crate::kanban::positions::Positions;
-use crate::kanban::stage::shards_of;
+use crate::kanban::stage::{SourceLedger, shards_of};
 use crate::place::ConfigError;
 use crate::receipt::ReceiptId;
 use crate::ring::{Full, WeighedSender};
@@ -130,6 +130,28 @@ pub struct Replayed {
     pub rules: Option<Arc<RulesText>>,
     /// Through which numbers the signals of edges were taken.
     pub positions: Positions,
+    /// What sources sent within the hours that are not over.
+    pub sources: SourceLedger,
+}
+
+/// Whether an event concerns the shards, and not the journal alone.
+fn is_handed(kind: &Kind) -> bool {
+    match kind {
+        Kind::Position(_) => false,
+        Kind::Manifest(manifest) => manifest.ends,
+        Kind::Signal(_)
+        | Kind::Outcome(_)
+        | Kind::Timer(_)
+        | Kind::Command(_)
+        | Kind::Replay(_)
+        | Kind::Rules(_)
+        | Kind::Reconfigured(_)
+        | Kind::Stray(_)
+        | Kind::Hold(_)
+        | Kind::Adopt(_)
+        | Kind::Shared(_)
+        | Kind::Alarm(_) => true,
+    }
 }
 
 /// Which journal `data_dir` holds; a new one's lineage is written with its first segment.
@@ -156,11 +178,14 @@ pub fn replay(
 ) -> Result<Replayed, RecoveryError> {
     let dir = journal_dir(data_dir);
     make_dir(&**disk, &dir).map_err(|source| RecoveryError::Io { path: dir.clone(), source })?;
-    let first = segments(&**disk, &dir)?.first().map_or(Seq(1), |segment| segment.first);
+    let held = segments(&**disk, &dir)?;
+    let first = held.first().map_or(Seq(1), |segment| segment.first);
     dedup.begin_after(first)?;
     let mut provenance = None;
     let mut rules = None;
     let mut positions = Positions::default();
+    let mut sources = SourceLedger::default();
+    let mut in_segment = (PathBuf::new(), u64::MAX);
     let end = recover(&**disk, &dir, |header, records, path, offset| -> Result<(), RecoveryError> {
         if over(header.first) {
             return Err(RecoveryError::Abandoned);
@@ -168,6 +193,10 @@ pub fn replay(
         // What is in this frame is handed over with the next one.
         // Nothing is forgotten by the stamps of a journal whose time may have jumped.
         dedup.make_room(Seq(header.first.0 - 1), UnixMillis(0))?;
+        if in_segment.0 != path {
+            let index = held.iter().find(|segment| segment.path == path).map(|segment| segment.index);
+            in_segment = (path.to_owned(), index.unwrap_or(u64::MAX));
+        }
         let mut decoder = Decoder::new(records).after(provenance);
         let mut seq = header.first;
         loop {
@@ -190,9 +219,11 @@ pub fn replay(
                 | Kind::Hold(_)
                 | Kind::Adopt(_)
                 | Kind::Shared(_)
-                | Kind::Alarm(_) => {}
+                | Kind::Alarm(_)
+                | Kind::Manifest(_) => {}
             }
-            if seq > watermark && shards > 0 && !matches!(kind, Kind::Position(_)) {
+            sources.take((seq, header.time), &kind, in_segment.1);
+            if seq > watermark && shards > 0 && is_handed(&kind) {
                 if let Kind::Rules(text) = &kind {
                     let compiles = compiled.map_or(Ok(()), |compiled| compiled.of(text.text()).map(drop));
                     compiles.map_err(|source| RecoveryError::Rules { seq, source })?;
@@ -215,7 +246,7 @@ pub fn replay(
             known,
         });
     }
-    Ok(Replayed { end, rules, positions })
+    Ok(Replayed { end, rules, positions, sources })
 }
 
 /// Compares the journal's end with what state and log have seen of it.

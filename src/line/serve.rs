@@ -11,6 +11,7 @@ use super::settings::Settings;
 use super::stages::Line;
 use super::start::{Addresses, Start, SystemOrders};
 use super::supervisor::{Parked, Restarts, TooOften};
+use super::unwritable::UnwritableNote;
 use crate::clock;
 use crate::descriptors::{self, Budget};
 use crate::disk::{DataLock, Disk, Disposer, RealDisk, instead_of_a_directory, make_dir, mount};
@@ -83,6 +84,7 @@ pub fn serve(
     }
     let mut parked = Parked::read(&*disk, &journal_dir(&data_dir)).map_err(in_data_dir)?;
     let restarts = Arc::new(Mutex::new(Restarts::default()));
+    let unwritable = UnwritableNote::of(&disk, &data_dir);
     let mut addresses = Addresses { ingress: None, admin: settings.admin.listen };
     loop {
         let start = Start {
@@ -100,7 +102,9 @@ pub fn serve(
         };
         addresses = line.addresses();
         match line.run(&mut || tell(Notice::Ready(&addresses))) {
-            Ending::Drained => return line.end().map(|()| Ended::Drained),
+            Ending::Drained => {
+                return line.end().map(|()| Ended::Drained).inspect_err(|error| unwritable.leave(error));
+            }
             Ending::WhileStarting => {
                 // Nothing is answered yet, so what a crash would leave is in order; a long replay need not end first.
                 line.abandon();
@@ -110,6 +114,7 @@ pub fn serve(
                 orders.drain.turn_on();
                 // In order it cannot end: the others would wait for what failed. Restart is recovery.
                 line.abandon();
+                unwritable.leave(&error);
                 return Err(error);
             }
             Ending::Panicked { stage, at } => {

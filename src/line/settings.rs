@@ -110,6 +110,17 @@ impl Settings {
         }
     }
 
+    /// Whether no other node decides on signals of the same sources.
+    #[must_use]
+    pub fn has_all_of_sources(&self) -> bool {
+        match &self.role {
+            Role::All(_) | Role::Edge(_) => true,
+            Role::Processor(_, link) => {
+                self.sharing.is_none() && link.consumed.len() == usize::from(link.topology.partitions)
+            }
+        }
+    }
+
     /// What the node needs file descriptors for.
     #[must_use]
     pub fn needs(&self) -> descriptors::Needs {

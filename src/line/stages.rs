@@ -13,7 +13,7 @@ use super::error::ServeError;
 use super::front::{self, Front, Shared};
 use super::health::Health;
 use super::ingress_threads::Connections;
-use super::journal_thread::{JournalPlan, Seen, abort_on_panic};
+use super::journal_thread::{JournalPlan, Seen, StartMarks, abort_on_panic};
 use super::publishing::Publishing;
 use super::recovery::{self, RecoveryError};
 use super::running::{Ending, Joining, Told, join, spawn, watch};
@@ -23,6 +23,7 @@ use super::start::{Addresses, Start};
 use super::supervisor::Restarts;
 use super::telling::Tracing;
 use super::threads::Stop;
+use super::unwritable::UnwritableNote;
 use super::wiring::{DecidingEnds, Gauge, IngressEnds, Wiring, wire};
 use super::{cores, identity, measured, outbound, sharing};
 use crate::andon::audit::AuditLag;
@@ -122,6 +123,7 @@ impl Line {
             disk_free: zero(),
             backlog_full: zero(),
             clock: journal_clock::Marks::default(),
+            sources: journal::SourceTimes::default(),
             drain: stops.drain.clone(),
         };
         let Follows { follower, watermark, seen, decided, broker, log, audit, state, shared } =
@@ -175,11 +177,11 @@ impl Line {
             lanes,
             marks,
             recorder: collector.recorder().ok_or(ServeError::Histograms)?,
-            read: read.clone(),
-            began: health.began.clone(),
+            start: StartMarks { read: read.clone(), began: health.began.clone() },
             tenure: state.as_ref().map(|marks| {
                 Tenure::new(u16::try_from(marks.terms.len()).unwrap_or(u16::MAX), marks.changed.clone())
             }),
+            has_all_of_sources: settings.has_all_of_sources(),
             ready: tell.clone(),
         };
         let stop = Stop { finish: stops.journal.clone(), abandon: stops.abandon.clone() };
@@ -224,6 +226,7 @@ impl Line {
                 restarts: Arc::clone(restarts),
                 peers: Arc::clone(&settings.admin.peers),
                 bodies: Bodies::new(Arc::clone(disk), &settings.data_dir),
+                unwritable: UnwritableNote::of(disk, &settings.data_dir),
                 decided,
             },
             callbacks,

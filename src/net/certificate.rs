@@ -46,7 +46,13 @@ impl CertificateFacts {
     /// Whether it ends soon, or has ended.
     #[must_use]
     pub fn ends_soon(&self, now: UnixMillis) -> bool {
-        self.until.saturating_sub(CERTIFICATE_WARNED) < Duration::from_millis(now.0)
+        self.ends_within(now, CERTIFICATE_WARNED)
+    }
+
+    /// Whether it ends within so long, or has ended.
+    #[must_use]
+    pub fn ends_within(&self, now: UnixMillis, within: Duration) -> bool {
+        self.until.saturating_sub(within) < Duration::from_millis(now.0)
     }
 }
 
@@ -108,6 +114,8 @@ mod tests {
         assert_eq!((&*facts.serial, &*facts.not_after), ("1badcafe", "2027-03-01T00:00:00Z"));
         let days = |before: u64| UnixMillis((1_803_859_200 - before * 86_400) * 1000);
         assert!(!facts.ends_soon(days(31)) && facts.ends_soon(days(29)) && facts.ends_soon(days(0)));
+        let alerted = |before| facts.ends_within(days(before), crate::limits::CERTIFICATE_ALERTED);
+        assert!(!alerted(22) && alerted(20) && alerted(0));
     }
 
     #[test]

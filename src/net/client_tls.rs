@@ -3,7 +3,7 @@
 //! middle of a replacement, are not taken: what was read last without error stays, and they are read again.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
@@ -101,14 +101,39 @@ pub struct LoadedTls {
 
 /// The configuration that holds, and the files that it came from.
 #[derive(Debug)]
-pub struct ClientTls {
+pub struct ClientTls(Arc<Followed>);
+
+#[derive(Debug)]
+struct Followed {
     files: ClientFiles,
     held: Mutex<Held>,
+}
+
+/// All that are in use and have a certificate of this node.
+static IN_USE: Mutex<Vec<Weak<Followed>>> = Mutex::new(Vec::new());
+
+/// A certificate of this node, in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCertificate {
+    pub file: PathBuf,
+    /// Whom it is shown to.
+    pub whom: String,
+    pub facts: CertificateFacts,
+}
+
+/// Every certificate of this node that is in use. Files that changed are read again.
+#[must_use]
+pub fn own_certificates() -> Vec<OwnCertificate> {
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    in_use.retain(|followed| followed.strong_count() > 0);
+    let in_use: Vec<Arc<Followed>> = in_use.iter().filter_map(Weak::upgrade).collect();
+    in_use.iter().filter_map(|followed| followed.own()).collect()
 }
 
 #[derive(Debug)]
 struct Held {
     config: Arc<ClientConfig>,
+    own: Option<CertificateFacts>,
     stamps: [Option<FileStamp>; 3],
     looked: Instant,
     /// It was said that the files are not taken.
@@ -123,19 +148,36 @@ impl ClientTls {
         let stamps = files.stamps();
         let LoadedTls { config, own } = files.read()?;
         files.tell(own.as_ref());
-        let held = Mutex::new(Held { config, stamps, looked: clock::now(), is_told: false });
-        Ok(Self { files, held })
+        let held = Mutex::new(Held { config, own, stamps, looked: clock::now(), is_told: false });
+        let followed = Arc::new(Followed { files, held });
+        if followed.files.identity.is_some() {
+            IN_USE.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&followed));
+        }
+        Ok(Self(followed))
     }
 
     /// What holds now.
     pub fn current(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.0.current().config)
+    }
+}
+
+impl Followed {
+    fn current(&self) -> MutexGuard<'_, Held> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock::now();
         if now.saturating_duration_since(held.looked) >= TLS_FILES_LOOK {
             held.looked = now;
             self.look(&mut held);
         }
-        Arc::clone(&held.config)
+        held
+    }
+
+    /// The certificate of this node, where it can be read.
+    fn own(&self) -> Option<OwnCertificate> {
+        let ((file, _), _) = self.files.identity.as_ref()?;
+        let facts = self.current().own.clone()?;
+        Some(OwnCertificate { file: file.clone(), whom: self.files.whom.clone(), facts })
     }
 
     fn look(&self, held: &mut Held) {
@@ -149,6 +191,7 @@ impl ClientTls {
                 (held.stamps, held.config, held.is_told) = (stamps, config, false);
                 tracing::info!(target: "gemba::tls", whom, "files of TLS were read anew");
                 self.files.tell(own.as_ref());
+                held.own = own;
             }
             // The stamps stay, so that they are read again.
             Err(error) if !std::mem::replace(&mut held.is_told, true) => {
@@ -221,7 +264,7 @@ mod tests {
             place,
         };
         let tls = ClientTls::new(files.clone()).unwrap();
-        let look = || tls.look(&mut tls.held.lock().unwrap());
+        let look = || tls.0.look(&mut tls.0.held.lock().unwrap());
         let first = tls.current();
         look();
         assert!(Arc::ptr_eq(&first, &tls.current()), "nothing changed");
@@ -235,9 +278,13 @@ mod tests {
         write(&key, &new.key);
         look();
         assert!(!Arc::ptr_eq(&first, &tls.current()), "the pair fits again");
+        let own = || own_certificates().into_iter().find(|own| own.file == cert);
+        assert!(own().is_some_and(|own| own.whom == "telemetry"));
         fs::remove_file(&cert).unwrap();
         let second = tls.current();
         look();
         assert!(Arc::ptr_eq(&second, &tls.current()), "a file that is gone takes nothing away");
+        drop(tls);
+        assert_eq!(own(), None, "nobody uses it any more");
     }
 }

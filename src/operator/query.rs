@@ -96,9 +96,13 @@ pub fn dead_letters(query: &Query) -> Result<(CaseFilter, Seq, usize), String> {
     Ok((filter, after, limit(query)?))
 }
 
-/// A filter of receipts of the types that are `known` here, the page before an entry of the log, and its length.
-pub fn receipts(query: &Query, known: ReceiptTypes) -> Result<(ReceiptFilter, Option<u64>, usize), String> {
-    let mut filter = ReceiptFilter::of(known);
+/// A filter of receipts, the page before an entry of the log, and its length. Types may be named that are `known` here; those that
+/// are `usual` are shown where none is.
+pub fn receipts(
+    query: &Query,
+    (known, usual): (ReceiptTypes, ReceiptTypes),
+) -> Result<(ReceiptFilter, Option<u64>, usize), String> {
+    let mut filter = ReceiptFilter::of(usual);
     if let Some(types) = query.get("type") {
         let types = types.split(',').map(|kind| variants::named(kind, &ReceiptType::ALL));
         let types = types.collect::<Result<Vec<_>, _>>().map_err(|error| format!("`type` {error}"))?;

@@ -21,11 +21,18 @@ impl ReceiptTypes {
     }
 
     /// What changes what is decided from there on, and what is told of it. The first are acts of operators, entitlements, rules,
-    /// keys and configuration, and breakers, which halt the line and let it go. The second are alerts, and who was told of them.
+    /// keys and configuration, and breakers, which halt the line and let it go. The second are alerts, and who was told of them, and
+    /// manifests, which say that all of it was looked at.
     /// The other receipts tell of one signal, or of a clock that ran out.
     #[must_use]
     pub fn acts() -> Self {
         Self::of(ReceiptType::ALL.into_iter().filter(|kind| is_act(*kind)))
+    }
+
+    /// Without one.
+    #[must_use]
+    pub fn without(self, kind: ReceiptType) -> Self {
+        Self(self.0 & !(1 << kind as u8))
     }
 
     /// With one more.
@@ -74,7 +81,8 @@ fn is_act(kind: ReceiptType) -> bool {
         | ReceiptType::AlertAcknowledged
         | ReceiptType::AlertSilenced
         | ReceiptType::AlertEscalated
-        | ReceiptType::AlertResolved => true,
+        | ReceiptType::AlertResolved
+        | ReceiptType::Manifest => true,
         ReceiptType::BootstrapTimeout
         | ReceiptType::ActionGenerated
         | ReceiptType::PolicyDenied
@@ -177,7 +185,8 @@ pub fn actor<'a>(fields: &Fields<'a>) -> Option<&'a str> {
         | ReceiptType::AlertOpened
         | ReceiptType::AlertNotified
         | ReceiptType::AlertFailed
-        | ReceiptType::AlertEscalated => return None,
+        | ReceiptType::AlertEscalated
+        | ReceiptType::Manifest => return None,
     };
     said.split_once(": ").map(|(actor, _)| actor)
 }

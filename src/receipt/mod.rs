@@ -159,6 +159,8 @@ pub enum ReceiptType {
     AlertEscalated = 22,
     /// Its cause is over, or somebody says so.
     AlertResolved = 23,
+    /// What a source sent within an hour: how many signals, and which of its numbers are missing.
+    Manifest = 24,
 }
 
 impl ReceiptType {
@@ -198,7 +200,8 @@ impl ReceiptType {
             | Self::AlertAcknowledged
             | Self::AlertSilenced
             | Self::AlertEscalated
-            | Self::AlertResolved => true,
+            | Self::AlertResolved
+            | Self::Manifest => true,
         }
     }
 
@@ -229,7 +232,8 @@ impl ReceiptType {
             | Self::KeyChange
             | Self::QuotaRestored
             | Self::BreakerTesting
-            | Self::ConfigChange => false,
+            | Self::ConfigChange
+            | Self::Manifest => false,
         }
     }
 }

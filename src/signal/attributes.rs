@@ -7,6 +7,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess
 
 use super::json::{Allowance, Keys, Strict};
 use super::unfit::Reason;
+use crate::limits::{SEQUENCE_DIGITS_MAX, SEQUENCE_MAX};
 
 /// Attributes as the sender wrote them; not yet checked against the rules. One that is `null` is not set (CloudEvents
 /// JSON format, 2.2).
@@ -19,6 +20,8 @@ pub struct Attributes<'a> {
     pub time: Option<Cow<'a, str>>,
     pub severity: Option<Cow<'a, str>>,
     pub specversion: Option<Cow<'a, str>>,
+    /// The sender's own number of the signal: a whole number, or digits.
+    pub sequence: Option<u64>,
     /// The first value of another type than it must have. What stands behind it was read all the same.
     pub wrong: Option<Reason>,
 }
@@ -74,7 +77,11 @@ impl<'de> Visitor<'de> for Signal<'_> {
         while let Some(Str(key)) = entries.next_key()? {
             keys.note(&key)?;
             let Some((name, slot)) = attributes.slot(&key) else {
-                entries.next_value_seed(inner)?;
+                if key == SEQUENCE {
+                    attributes.sequence = entries.next_value_seed(Sequence(inner))?;
+                } else {
+                    entries.next_value_seed(inner)?;
+                }
                 continue;
             };
             match entries.next_value_seed(Attribute(inner))? {
@@ -153,6 +160,61 @@ impl<'de> Visitor<'de> for Attribute<'_> {
     }
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
         self.0.visit_map(entries).map(|()| Err(is::OBJECT))
+    }
+}
+
+/// The extension by which a sender numbers its signals (CloudEvents, `sequence`).
+const SEQUENCE: &str = "sequence";
+
+/// Reads the number of a signal; any other value is read over, as that of any other extension.
+struct Sequence<'s>(Strict<'s>);
+
+impl<'de> DeserializeSeed<'de> for Sequence<'_> {
+    type Value = Option<u64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        self.0.allowance.spend()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// Digits, leading zeros among them: senders write them so that texts are in the order of the numbers.
+fn digits(text: &str) -> Option<u64> {
+    let fits =
+        (1..=SEQUENCE_DIGITS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then(|| text.parse().ok()).flatten().filter(|number| *number <= SEQUENCE_MAX)
+}
+
+impl<'de> Visitor<'de> for Sequence<'_> {
+    type Value = Option<u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(digits(text))
+    }
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Some(number).filter(|number| *number <= SEQUENCE_MAX))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        self.0.visit_seq(items).map(|()| None)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+        self.0.visit_map(entries).map(|()| None)
     }
 }
 

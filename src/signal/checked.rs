@@ -6,6 +6,7 @@ use strum::{FromRepr, VariantArray};
 
 use super::identity::Fingerprint;
 use super::names::Text;
+use crate::limits::SEQUENCE_MAX;
 use crate::names::{Illegal, Name, Provenance, Rule, check_body};
 use crate::trace::TraceContext;
 
@@ -52,6 +53,9 @@ pub struct Signal {
     pub digest: u64,
     /// Apart, since few signals have one and each is moved often.
     trace: Option<Box<TraceContext>>,
+    /// One more than the sender's own number of it; 0 where it has none. The seven bytes take the room beside the severity: a signal
+    /// is moved often.
+    sequence: [u8; 7],
 }
 
 /// What somebody says of a signal.
@@ -88,14 +92,14 @@ impl Unchecked {
         let own_tenant = tenant.check(&body, "tenant", Rule::Name)?;
         sku.check(&body, "sku", Rule::Name)?;
         let identity = Fingerprint::of(provenance, own_tenant, own_id, &body);
-        Ok(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest, trace: None })
+        let (trace, sequence) = (None, [0; 7]);
+        Ok(Signal { body, id, tenant, sku, kind, severity, provenance, identity, digest, trace, sequence })
     }
 }
 
 impl From<Signal> for Unchecked {
     fn from(signal: Signal) -> Self {
-        let Signal { body, id, tenant, sku, kind, severity, provenance, identity: _, digest, trace: _ } =
-            signal;
+        let Signal { body, id, tenant, sku, kind, severity, provenance, digest, .. } = signal;
         Self { body, id, tenant, sku, kind, severity, provenance, digest }
     }
 }
@@ -150,6 +154,18 @@ impl Signal {
     /// From here on it belongs to this one.
     pub fn set_trace(&mut self, trace: Option<TraceContext>) {
         self.trace = trace.map(Box::new);
+    }
+    /// The sender's own number of it, where it numbers its signals.
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
+        let mut number = [0; 8];
+        number[..7].copy_from_slice(&self.sequence);
+        u64::from_le_bytes(number).checked_sub(1)
+    }
+    /// From here on it has this number. One beyond [`SEQUENCE_MAX`] is none.
+    pub fn set_sequence(&mut self, sequence: Option<u64>) {
+        let number = sequence.filter(|number| *number <= SEQUENCE_MAX).map_or(0, |number| number + 1);
+        self.sequence.copy_from_slice(&number.to_le_bytes()[..7]);
     }
     /// The trace that it belongs to, if that is recorded.
     #[must_use]

@@ -270,6 +270,7 @@ struct Complete<'a> {
     sku: &'a str,
     kind: &'a str,
     severity: Severity,
+    sequence: Option<u64>,
 }
 
 impl<'a> Complete<'a> {
@@ -302,7 +303,7 @@ impl<'a> Complete<'a> {
         if attributes.time.as_deref().is_some_and(|time| rfc3339::parse(time).is_none()) {
             return Err(Reason::Time);
         }
-        Ok(Self { id, tenant, sku, kind, severity })
+        Ok(Self { id, tenant, sku, kind, severity, sequence: attributes.sequence })
     }
 
     fn into_signal(
@@ -322,7 +323,9 @@ impl<'a> Complete<'a> {
             digest,
             body,
         };
-        Ok(unchecked.check()?)
+        let mut signal = unchecked.check()?;
+        signal.set_sequence(self.sequence);
+        Ok(signal)
     }
 }
 

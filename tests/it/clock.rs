@@ -23,7 +23,7 @@ fn show(dir: &Path, seconds: i64) {
     std::fs::rename(dir.join("wrong.new"), dir.join("wrong")).unwrap();
 }
 
-fn start(dir: &Path, seconds: i64, variables: &[(&str, &str)]) -> Node {
+pub fn start(dir: &Path, seconds: i64, variables: &[(&str, &str)]) -> Node {
     show(dir, seconds);
     let (library, file) = (library(), dir.join("wrong"));
     let faked = [

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 45] = [
+const MAY_KNOW: [(&str, &[&str]); 46] = [
     ("limits", &[]),
     ("trace", &[]),
     ("codec", &[]),
@@ -18,7 +18,8 @@ const MAY_KNOW: [(&str, &[&str]); 45] = [
     ("ids", &["names", "signal", "limits"]),
     ("signature", &["names", "variants"]),
     ("signal", &["names", "signature", "limits", "percent", "rfc3339", "trace"]),
-    ("event", &["alert", "ids", "names", "signal", "receipt", "sharing", "limits", "variants"]),
+    ("manifest", &["codec", "ids", "limits", "names"]),
+    ("event", &["alert", "ids", "manifest", "names", "signal", "receipt", "sharing", "limits", "variants"]),
     ("sharing", &["ids", "signal", "limits"]),
     ("receipt", &["ids", "signal", "codec", "trace", "variants"]),
     ("proof", &[]),
@@ -76,6 +77,7 @@ const LINE: &[&str] = &[
     "board_view",
     "halt",
     "limits",
+    "manifest",
     "codec",
     "variants",
     "percent",

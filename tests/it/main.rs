@@ -44,6 +44,7 @@ mod senders;
 mod service;
 mod shared;
 mod signals;
+mod sources;
 mod stops;
 mod story;
 mod strangers;

@@ -356,6 +356,7 @@ impl Line {
             disk_free: mark(),
             backlog_full: mark(),
             clock: journal_clock::Marks::default(),
+            sources: journal::SourceTimes::default(),
             drain: Switch::new(),
         };
         let scribe_marks = scribe::Marks { size: mark(), written: mark(), checkpoint: mark() };
@@ -410,7 +411,7 @@ impl Line {
             &mut hand,
             &|_| false,
         )?;
-        let Replayed { end, rules, positions } = replayed;
+        let Replayed { end, rules, positions, sources } = replayed;
         recovery::check_end(data_dir, &end, watermark, newest)?;
         disk.note(|| format!("journal through {}, epoch {}, closed {}", end.last, end.epoch.0, end.closed));
         for shard in 0..plan.shards {
@@ -435,7 +436,8 @@ impl Line {
         let place = journal::Place { disk: shared, data_dir, low_water_bytes, backlog_bytes: None };
         let mut journal =
             journal::Stage::new(place, (writer, clock), dedup, journal_lanes, marks, recorder(), time.now())
-                .after(positions);
+                .after(positions)
+                .counting(sources);
         let holding = rules.map(|rules| rules.text().into()).or(stored);
         if holding.as_ref() != Some(&configured) {
             journal.begin_with(new_rules(&plan.rules));

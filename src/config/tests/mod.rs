@@ -211,6 +211,16 @@ fn edges_and_processors_are_told_their_queues() {
     let proof = "[receipt]\nsecret_env = \"R\"\n[log]\nkey_env = \"L\"\n";
     assert_eq!(prod("edge", source).unwrap(), (false, 1));
     assert_eq!(prod("processor", proof).unwrap(), (true, 0));
+    // Who decides looks for what is silent, wherever that sends to.
+    let expected = |role: &str, secrets: &str| {
+        let node = format!(
+            "[node]\nprofile = \"prod\"\nrole = \"{role}\"\n{secrets}{source}heartbeat_seconds = 60\n"
+        );
+        let token = "[[admin.token]]\nname = \"root\"\nrole = \"admin\"\ntoken_env = \"TOKEN\"\n";
+        load_text(&format!("{BROKER}{password}{key}{node}{token}"), &[]).unwrap().expected_sources
+    };
+    let signals = ExpectedSource { name: "signals".into(), every: std::time::Duration::from_mins(1) };
+    assert_eq!((expected("processor", proof), expected("edge", "")), (vec![signals], Vec::new()));
     assert!(prod("edge", "").is_err() && prod("processor", "").is_err());
     let dev = load_text(&format!("{BROKER}{password}durable = false\n{DEV}"), &[]).unwrap();
     assert_eq!(dev.broker.unwrap().queues.kind, QueueType::Classic);

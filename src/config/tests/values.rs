@@ -308,6 +308,7 @@ fn the_range_that_an_error_tells_is_the_range_that_is_taken() {
         (edge, "prefetch", 1, 10_000),
         (edge, "group_size", 1, 99),
         (source, "tolerance_seconds", 0, most),
+        (source, "heartbeat_seconds", 5, 604_800),
         ("[alerts]\n", "group_wait_seconds", 0, 3600),
         ("[alerts]\n", "group_interval_seconds", 1, 86_400),
         ("[alerts]\n", "repeat_hours", 1, 720),

@@ -350,7 +350,8 @@ impl Governor {
             | Kind::Position(_)
             | Kind::Hold(_)
             | Kind::Adopt(_)
-            | Kind::Shared(_) => {}
+            | Kind::Shared(_)
+            | Kind::Manifest(_) => {}
         }
         self.look_at_causes(&mut turn);
         debug_assert!(self.known.is_consistent(), "a state that must not be: {self:?}");
@@ -374,7 +375,8 @@ impl Governor {
             | Kind::Hold(_)
             | Kind::Adopt(_)
             | Kind::Shared(_)
-            | Kind::Alarm(_) => return,
+            | Kind::Alarm(_)
+            | Kind::Manifest(_) => return,
         };
         let mut turn = Turn::new(event.seq, event.time, rules, effects);
         let held = Held { seq: event.seq, accepted, signal };

@@ -18,7 +18,7 @@ use crate::kanban::journal::tests::{NOW, named};
 use crate::kanban::journal::{Damage, Lineage, scan};
 use crate::kanban::journal_clock::{self, Begin, JournalClock};
 use crate::kanban::memory::Memory;
-use crate::kanban::stage::{Lanes, Marks, Place, Port, Stage};
+use crate::kanban::stage::{Lanes, Marks, Place, Port, SourceTimes, Stage};
 use crate::line::recovery;
 use crate::ring::{Bell, Crowd, Mark, Receiver, Room, Sender, Switch, lane};
 use crate::signal::Fingerprint;
@@ -77,6 +77,7 @@ pub fn start(disk: &Memory, now: Instant) -> Node {
         disk_free: zero(),
         backlog_full: zero(),
         clock: journal_clock::Marks::default(),
+        sources: SourceTimes::default(),
         drain: Switch::new(),
     };
     let place = Place { disk: shared, data_dir: DATA.into(), low_water_bytes: 0, backlog_bytes: None };

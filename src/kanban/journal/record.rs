@@ -23,6 +23,7 @@ use crate::event::{
 use crate::limits::{
     ADOPTED_BYTES_MAX, ALARM_BYTES_MAX, BODY_BYTES_MAX, FACTS_BYTES_MAX, PARTITIONS_MAX, RULES_BYTES_MAX,
 };
+use crate::manifest::{Manifest, is_sequence};
 use crate::sharing::{Adopt, Hold, Shared, partition_number};
 use crate::signal::{Assurance, Identified, Illegal, Provenance, Rule, Severity, Signal, Text, Unchecked};
 use crate::trace::TraceContext;
@@ -52,6 +53,7 @@ pub enum RecordKind {
     Resend = 13,
     Reconfigured = 14,
     Alarm = 15,
+    Manifest = 16,
 }
 
 // Flags of an outcome.
@@ -62,6 +64,8 @@ const TRIED: u8 = 8;
 
 /// Beside a signal's severity: the trace that it belongs to follows.
 const TRACED: u8 = 0x80;
+/// The same: the sender's own number of it follows.
+const NUMBERED: u8 = 0x40;
 
 /// A span's place is a `u32`; this one says that the text itself follows.
 const OWNED: u32 = u32::MAX;
@@ -114,6 +118,10 @@ impl Encoder {
                 out.push(RecordKind::Alarm as u8);
                 bytes(out, &alarm.to_json());
             }
+            Kind::Manifest(manifest) => {
+                out.push(RecordKind::Manifest as u8);
+                manifest.write(out);
+            }
             Kind::Stray(stray) => {
                 out.extend_from_slice(&[RecordKind::Stray as u8, stray.why as u8]);
                 self.signal(out, &stray.signal);
@@ -157,11 +165,16 @@ impl Encoder {
             self.provenance = Some(signal.provenance);
         }
         let traced = if signal.trace().is_some() { TRACED } else { 0 };
-        let mut head = [RecordKind::Signal as u8, signal.severity as u8 | traced, 0, 0, 0, 0, 0, 0, 0, 0];
+        let numbered = if signal.sequence().is_some() { NUMBERED } else { 0 };
+        let flags = signal.severity as u8 | traced | numbered;
+        let mut head = [RecordKind::Signal as u8, flags, 0, 0, 0, 0, 0, 0, 0, 0];
         head[2..].copy_from_slice(&signal.digest.to_le_bytes());
         out.extend_from_slice(&head);
         if let Some(trace) = signal.trace() {
             out.extend_from_slice(&trace.to_bytes());
+        }
+        if let Some(sequence) = signal.sequence() {
+            out.extend_from_slice(&sequence.to_le_bytes());
         }
         for name in signal.texts() {
             match name {
@@ -331,6 +344,7 @@ impl<'a> Record<'a> {
                 RecordKind::Rules => Kind::Rules(Arc::new(self.rules()?)),
                 RecordKind::Reconfigured => Kind::Reconfigured(Arc::new(self.reconfigured()?)),
                 RecordKind::Alarm => Kind::Alarm(Arc::new(self.alarm()?)),
+                RecordKind::Manifest => Kind::Manifest(Box::new(self.read(Manifest::read)?)),
                 RecordKind::Stray => Kind::Stray(Box::new(self.stray()?)),
                 RecordKind::Position => Kind::Position(self.position()?),
                 RecordKind::Hold => Kind::Hold(self.hold()?),
@@ -361,16 +375,21 @@ impl<'a> Record<'a> {
     fn signal(&mut self) -> Result<Signal, Unreadable> {
         let provenance = self.provenance.ok_or(Unreadable::Unknown)?;
         let flags = self.read(Reader::u8)?;
-        let severity = Severity::from_repr(flags & !TRACED).ok_or(Unreadable::Unknown)?;
+        let severity = Severity::from_repr(flags & !(TRACED | NUMBERED)).ok_or(Unreadable::Unknown)?;
         let digest = self.read(Reader::u64)?;
         let trace = match flags & TRACED {
             0 => None,
             _ => Some(self.read(|record| TraceContext::from_bytes(record.chunk()?))?),
         };
+        let sequence = match flags & NUMBERED {
+            0 => None,
+            _ => Some(self.read(|record| record.u64().filter(|number| is_sequence(*number)))?),
+        };
         let [id, tenant, sku, kind] = [self.text()?, self.text()?, self.text()?, self.text()?];
         let body = self.shared_bytes("body", BODY_BYTES_MAX)?;
         let mut signal = Unchecked { body, id, tenant, sku, kind, severity, provenance, digest }.check()?;
         signal.set_trace(trace);
+        signal.set_sequence(sequence);
         Ok(signal)
     }
 

@@ -35,6 +35,39 @@ fn what_the_source_fixes_may_be_left_out_but_not_contradicted() {
 }
 
 #[test]
+fn a_sender_may_number_its_signals_and_anything_else_is_kept_and_not_counted() {
+    let table = [
+        ("", None),
+        ("7", Some(7)),
+        ("0", Some(0)),
+        ("9007199254740991", Some(9_007_199_254_740_991)),
+        ("9007199254740992", None),
+        ("18446744073709551616", None),
+        ("-1", None),
+        ("7.0", None),
+        ("null", None),
+        ("true", None),
+        ("[1]", None),
+        (r#"{"a":1}"#, None),
+        (r#""7""#, Some(7)),
+        (r#""00000000000000000000000000000007""#, Some(7)),
+        (r#""000000000000000000000000000000007""#, None),
+        (r#""9007199254740992""#, None),
+        (r#""""#, None),
+        (r#""+7""#, None),
+        (r#""7a""#, None),
+        (r#""\u0037""#, Some(7)),
+    ];
+    for (value, expected) in table {
+        let member = if value.is_empty() { String::new() } else { format!(r#""sequence":{value}"#) };
+        let signal = one(with(&member).as_bytes(), &fixed()).unwrap();
+        assert_eq!(signal.sequence(), expected, "{value}");
+    }
+    assert!(matches!(reason(&with(r#""sequence":{"a":1,"a":2}"#), &fixed()), Reason::Json(_)), "twin keys");
+    assert!(matches!(reason(&with(r#""sequence":1,"sequence":2"#), &fixed()), Reason::Json(_)));
+}
+
+#[test]
 fn every_reason_is_reached() {
     let strict = |why: &Reason| matches!(why, Reason::Json(_));
     assert!(strict(&reason("{", &fixed())));

@@ -9,6 +9,7 @@ use gemba::jidoka::rules::{self, Compiled, Rules};
 use gemba::kanban::journal::record::Decoder;
 use gemba::kanban::journal::{self, Damage, End, scan};
 use gemba::line::recovery::journal_dir;
+use gemba::manifest::Manifest;
 use gemba::receipt::canonical::{Fields, context};
 use gemba::receipt::{Draft, ReceiptId, ReceiptType};
 use gemba::sharing::Shared;
@@ -147,9 +148,9 @@ impl Decided {
                 }
             }
             Kind::Position(_) => return Ok(()),
+            Kind::Manifest(manifest) => return self.count(&event, manifest),
             Kind::Hold(hold) => {
-                self.tenure.hold(hold.partition);
-                self.lose(&[hold.partition]);
+                self.hold(hold.partition);
                 return Ok(());
             }
             Kind::Shared(shared) => return self.share(evidence, shared),
@@ -215,6 +216,17 @@ impl Decided {
             return Ok(());
         }
         self.receipts(&key, seq, &effects.drafts)
+    }
+
+    fn hold(&mut self, partition: u16) {
+        self.tenure.hold(partition);
+        self.lose(&[partition]);
+    }
+
+    /// An hour that is over has a receipt.
+    fn count(&mut self, event: &Event, manifest: &Manifest) -> Result<(), Failure> {
+        let draft = manifest.ends.then(|| rules::manifest(event, &manifest.hour));
+        draft.map_or(Ok(()), |draft| self.receipts(&key("", ""), event.seq, &[draft]))
     }
 
     /// Whether a signal may be in the journal a second time: what it was decided first is void, or it waited for it in a

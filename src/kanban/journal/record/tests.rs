@@ -1,6 +1,8 @@
 //! Records as they are written and read.
 
 use super::*;
+use crate::event::UnixMillis;
+use crate::manifest::SourceHour;
 
 fn signal(tenant: Text) -> Signal {
     let body = Bytes::from_static(br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#);
@@ -289,6 +291,10 @@ fn records_are_stored_as_ever() {
             b"\x0c\x09\0\0\0\0\0\0\0\x02\0\x01\0\xff\0".to_vec(),
         ),
     ];
+    are_stored(golden);
+}
+
+fn are_stored(golden: Vec<(Kind, Vec<u8>)>) {
     for (kind, expected) in golden {
         let mut out = Vec::new();
         Encoder::default().append(&mut out, &kind);
@@ -302,4 +308,29 @@ fn records_are_stored_as_ever() {
         assert_eq!(format!("{read:?}"), format!("{kind:?}"));
         assert!(matches!(decoder.next_kind(), Ok(None)));
     }
+}
+
+#[test]
+fn numbers_of_senders_and_manifests_are_stored_as_ever() {
+    let mut numbered = signal(Text::Owned("acme".into()));
+    numbered.set_sequence(Some(5));
+    let from: &[u8] = b"\x00\x02\x00\x07signals\x02k1";
+    let head = b"\x01\x42\x63\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0";
+    let texts: &[u8] = b"\x07\0\0\0\x03\xff\xff\xff\xff\x04acme\x23\0\0\0\x02\x2f\0\0\0\x0a";
+    let body: &[u8] = br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#;
+    let mut hour = SourceHour::new("erp", UnixMillis(3_600_001));
+    for number in [2, 3, 5] {
+        hour.count_signal(Seq(number), UnixMillis(3_600_002), Some(number));
+    }
+    hour.miss_heartbeat();
+    let number = |number: u64| number.to_le_bytes();
+    let none = number(u64::MAX);
+    let counted = [3_600_000, 3, 2, 5, 3_600_002].map(number).concat();
+    let runs = [2, 3, 5, 5].map(number).concat();
+    let manifest =
+        [&b"\x10\x0f\x03erp"[..], &counted, &none, &none, &number(0), b"\x02", &runs, b"\0"].concat();
+    are_stored(vec![
+        (Kind::Signal(numbered), [from, head, texts, b"\x3b\0\0\0", body].concat()),
+        (Kind::Manifest(Box::new(Manifest { hour, ends: true })), manifest),
+    ]);
 }

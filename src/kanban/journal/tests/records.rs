@@ -1,6 +1,7 @@
 //! Any event, written and read.
 
 use super::*;
+use crate::manifest::{Manifest, SourceHour, is_sequence};
 use crate::trace::TraceContext;
 
 proptest! {
@@ -36,7 +37,8 @@ fn subject() -> impl Strategy<Value = Subject> {
 fn kind() -> impl Strategy<Value = Kind> {
     let names = [text().boxed(), name().boxed(), name().boxed(), text().boxed()];
     let trace = prop::option::of((any::<u128>(), any::<u64>()));
-    let signal = (names.map(|name| (name, any::<bool>())), 0u8..3, 0u8..8, any::<u64>(), ".{0,60}", trace);
+    let digest = prop_oneof![any::<u64>(), 0u64..1000];
+    let signal = (names.map(|name| (name, any::<bool>())), 0u8..3, 0u8..8, digest, ".{0,60}", trace);
     let signal = signal.prop_map(|(names, severity, assurance, digest, rest, trace)| {
         let mut body = rest;
         let mut texts = names.into_iter().map(|(name, spanned)| {
@@ -58,6 +60,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         let provenance = Provenance::intern_known("signals", "k1", assurance, identified).unwrap();
         let unchecked = Unchecked { body, id, tenant, sku, kind, severity, provenance, digest };
         let mut signal = unchecked.check().unwrap();
+        signal.set_sequence(Some(digest).filter(|number| is_sequence(*number)));
         signal.set_trace(trace.map(|(id, span)| TraceContext::begun(id, span)));
         Kind::Signal(signal)
     });
@@ -111,5 +114,13 @@ fn kind() -> impl Strategy<Value = Kind> {
                 through: Seq(through),
             })
         });
-    prop_oneof![1 => sharing, 4 => signal, 1 => outcome, 1 => timer, 1 => command, 1 => stray, 1 => position]
+    let manifest = (name(), prop::collection::vec((any::<u32>(), 0u64..500), 0..200), any::<bool>());
+    let manifest = manifest.prop_map(|(source, signals, ends)| {
+        let mut hour = SourceHour::new(&source, UnixMillis(0));
+        for (at, number) in signals {
+            hour.count_signal(Seq(at.into()), UnixMillis(at.into()), Some(number));
+        }
+        Kind::Manifest(Box::new(Manifest { hour, ends }))
+    });
+    prop_oneof![1 => manifest, 1 => sharing, 4 => signal, 1 => outcome, 1 => timer, 1 => command, 1 => stray, 1 => position]
 }
