@@ -101,7 +101,9 @@ impl Clients {
                 };
                 let severity = rng.pick(&[Severity::Info, Severity::Warning, Severity::Critical]);
                 let (tenant, sku) = (rng.below(plan.tenants), rng.below(plan.skus));
-                signal(tenant, sku, &format!("s-{made}"), kind, severity, rng.below(1000))
+                let mut signal = signal(tenant, sku, &format!("s-{made}"), kind, severity, rng.below(1000));
+                signal.set_sequence(Some(made));
+                signal
             });
             let signals = signals.collect();
             units.push(Unit { signals, state: State::Fresh, first_sent: None, conflicts_with: None });

@@ -64,8 +64,8 @@ pub struct Time {
     pub boots: u64,
 }
 
-/// When a simulation begins, in milliseconds since 1970.
-const BEGUN: u64 = 1_700_000_000_000;
+/// When a simulation begins, in milliseconds since 1970: half a minute before an hour is over, so that manifests are made.
+const BEGUN: u64 = 1_700_002_770_000;
 /// How far the journal's time may be ahead of where the wall clock ever stood for long.
 const AHEAD_MAX: u64 = 61_000;
 

@@ -9,6 +9,7 @@
 
 mod cases;
 mod log;
+mod manifests;
 mod replay;
 mod tenure;
 

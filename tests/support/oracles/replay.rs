@@ -17,6 +17,7 @@ use gemba::signal::{Fingerprint, Signal};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::cases::Cases;
+use super::manifests::Counted;
 use super::tenure::{Tenure, Withheld};
 use super::{Evidence, Failure, Name, Receipt, violation};
 
@@ -75,6 +76,7 @@ pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
             Err(damage) => return violation("O5", format!("the stored governor {key:?} {damage}")),
         }
     }
+    let mut counted = Counted::default();
     let end = scan(&**evidence.disk, &dir, |header, records, path, offset| {
         let mut decoder = Decoder::new(records);
         let mut seq = header.first;
@@ -84,7 +86,9 @@ pub fn decide(evidence: &Evidence<'_>) -> Result<Decided, Failure> {
             else {
                 return Ok::<(), Failure>(());
             };
-            decided.take(evidence, Event { seq, time: header.time, kind })?;
+            let event = Event { seq, time: header.time, kind };
+            counted.take(&event)?;
+            decided.take(evidence, event)?;
             seq = seq.next();
         }
     })?;
