@@ -362,7 +362,7 @@ mod tests {
         let ends = Ends::new(arrivals, acks, bell, Arc::new(Notify::new()), accepted, recorder);
         let source = CallbackSource::new("oncall", key(), ["oncall".into()].into());
         let plan = Plan {
-            connections_max: 10,
+            connections_max: 2 * CALLBACKS_WAITING_MAX,
             sources: Current::new(Arc::new(Vec::new())),
             callbacks: (Current::new(Arc::new(vec![source])), to),
             buckets: Buckets::new(NonZeroU32::MIN, 1),
@@ -410,7 +410,9 @@ mod tests {
                 tokio::task::spawn_local(async move { called(&ingress).await })
             });
             let calls: Vec<_> = calls.collect();
-            tokio::task::yield_now().await;
+            while asked.len() < CALLBACKS_WAITING_MAX {
+                tokio::task::yield_now().await;
+            }
             let is_busy = |answer: &Answer| {
                 answer.status() == StatusCode::SERVICE_UNAVAILABLE
                     && answer.headers().contains_key("retry-after")
