@@ -289,8 +289,8 @@ impl Executor {
         let lane = &mut self.targets[target];
         // Before it could be a probe: no signal keeps a target halted.
         if let Some(why) = lane.carry.unfit(&waiting.order) {
-            let why = format!("was not asked: {why}");
-            return self.settled.push_back(lane.turned_away(&waiting.order, &why));
+            let outcome = lane.unfit(waiting, &why);
+            return self.settled.push_back(outcome);
         }
         let entered = lane.watch.gate.borrow_mut().enter(Instant::now());
         let pass = match entered {
@@ -399,6 +399,17 @@ impl Lane {
         }
         self.watch.tally.borrow_mut().ended(false);
         let why = format!("target `{name}` took it in none of {calls} calls before its time was over");
+        outcome(&order, Err(Failure::asked(shortened(why))), tried.told())
+    }
+
+    /// Of an order about which nothing can be said to the target, or nothing any more since the configuration changed.
+    fn unfit(&self, Waiting { order, tried, calls, .. }: Waiting, why: &str) -> Outcome {
+        if calls == 0 {
+            return self.turned_away(&order, &format!("was not asked: {why}"));
+        }
+        self.watch.tally.borrow_mut().ended(false);
+        let name = &self.watch.name;
+        let why = format!("target `{name}` took it in none of {calls} calls and is not asked again: {why}");
         outcome(&order, Err(Failure::asked(shortened(why))), tried.told())
     }
 

@@ -587,3 +587,27 @@ fn what_cannot_be_said_is_turned_away_and_no_probe_is_spent_on_it() {
         assert_eq!((executor.watches()[0].breaker(), executor.under_way()), (0, 0));
     });
 }
+
+#[test]
+fn in_the_background_what_cannot_be_said_any_more_tells_that_it_was_asked_before() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(503)]);
+        let mut executor = executor(&[("page", &target)]);
+        executor.submit(in_background(1));
+        while target.tries() == 0 {
+            let waited = tokio::time::timeout(Duration::from_millis(1), executor.next()).await;
+            assert!(waited.is_err(), "it is missed, and called again later");
+        }
+        // The configuration changed meanwhile.
+        let carry: Rc<dyn Carry> = Rc::new(Choosy(Rc::clone(&target)));
+        let page = Equipped { name: "page".into(), carry, timeout: 10 * SECOND, calls_max: 16 };
+        executor.equip(BOUNDS, vec![page]);
+        let outcome = executor.next().await;
+        let why = "target `page` took it in none of 1 calls and is not asked again: it is odd";
+        assert_eq!((reason(&outcome), target.tries()), ((why, true), 1));
+        assert!(outcome.tries.is_some());
+        executor.submit(in_background(3));
+        assert_eq!(reason(&executor.next().await), ("target `page` was not asked: it is odd", false));
+        assert_eq!(executor.under_way(), 0);
+    });
+}
