@@ -195,6 +195,44 @@ fn a_story_has_the_signals_bytes_as_they_stood_in_the_signed_body() {
     }
 }
 
+/// The journal gives a segment back once all in it is settled and archived, which is when more signals came than are kept in memory.
+#[test]
+fn a_story_says_that_the_journal_has_the_bytes_no_more_and_a_dead_letter_keeps_them() {
+    let target = Target::start(|_| Does::Answer(400));
+    let dir = tempfile::tempdir().unwrap();
+    drop(node(dir.path(), &target));
+    let variables = [
+        ("GEMBA_CONFIG", "gemba.toml"),
+        ("GEMBA_KANBAN__SEGMENT_MIB", "4"),
+        ("GEMBA_RATE_LIMIT__PER_SECOND", "1000000"),
+    ];
+    let node = Node::start_in(dir.path(), &variables);
+    let early = signal("acme", "vm", "early");
+    assert_eq!(node.post("application/json", early.as_bytes()).status, 202);
+    actions::ask_for(&node, "page", "dead");
+    actions::ended(&node, "dead");
+    let story = |id: &str| node.ask(&format!("/v1/signals/acme/{id}/story")).json();
+    assert_eq!(story("early")["body"], json!(early));
+    for batch in 0..75 {
+        let lines: Vec<String> =
+            (0..1000).map(|number| signal("acme", "vm", &format!("s-{batch}-{number}"))).collect();
+        assert_eq!(node.post("application/x-ndjson", lines.join("\n").as_bytes()).status, 202);
+    }
+    wait_until("the first segment is given back", || story("early")["body"].is_null());
+    let gone = story("early");
+    assert!(gone["body_gone"].as_str().unwrap().contains("it keeps this one no more"), "{gone}");
+    assert_eq!(
+        (&gone["body_bytes"], &gone["signal"]["sha256"]),
+        (&Value::Null, &sha256(early.as_bytes())),
+        "{gone}"
+    );
+    assert!(
+        said(&node, &["signal", "show", "acme", "early"]).contains("body: the journal keeps a signal until")
+    );
+    let kept = story("dead");
+    assert_eq!(sha256(kept["body"].as_str().unwrap().as_bytes()), kept["signal"]["sha256"], "{kept}");
+}
+
 /// An edge knows that it accepted a signal: it names the nodes that may know more, and the commands ask them. The token goes to those
 /// of the own configuration alone.
 #[test]
