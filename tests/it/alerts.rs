@@ -215,3 +215,75 @@ fn a_halt_is_an_alert_until_it_is_resumed_and_a_silence_holds_it_back() {
     let audit = node.ask("/v1/audit?type=alert_silenced").json()["receipts"].clone();
     assert!(audit.as_array().unwrap().len() >= 2, "{audit}");
 }
+
+/// Other routes, a silence and a kill come between the beginning and the end: who was told of the one is told of the other, and
+/// nobody else.
+#[test]
+fn the_end_finds_who_was_told_whatever_was_changed_meanwhile() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &target.url());
+    spend(&node, "s-1", 150.0);
+    let statuses = || -> Vec<String> {
+        let bodies = target.seen();
+        let bodies = bodies.iter().map(|seen| serde_json::from_slice::<Value>(&seen.body).unwrap());
+        bodies.map(|body| body["status"].as_str().unwrap().to_owned()).collect()
+    };
+    wait_until("the hook is called", || statuses() == ["firing"]);
+    wait_until("its outcome is known", || {
+        let open = alerts(&node, "state=notified");
+        open.iter().any(|alert| {
+            let channels = alert["channels"].as_array().unwrap();
+            channels.iter().any(|channel| channel["channel"] == "hook" && channel["state"] == "told")
+        })
+    });
+    let path = dir.path().join("gemba.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let other = "[[channel]]\nname = \"other\"\nkind = \"file\"\npath = \"other.jsonl\"\n[alerts]\n";
+    let config =
+        config.replace("[alerts]\n", other).replace("[\"hook\", \"book\"]", "[\"other\"]");
+    std::fs::write(&path, config).unwrap();
+    let reloaded = order(&node, "/v1/reload", &json!({"reason": "other people"}));
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    let silence = json!({"when": "true", "minutes": 60, "reason": "a quiet hour"});
+    assert_eq!(order(&node, "/v1/silences", &silence).status, 200);
+    let node = again(node);
+    spend(&node, "s-2", 10.0);
+    wait_until("the hook hears of the end", || statuses().last().is_some_and(|last| last == "resolved"));
+    assert_eq!(statuses().iter().filter(|status| *status == "resolved").count(), 1, "{:?}", statuses());
+    wait_until("the outcome is known", || alerts(&node, "state=resolved").len() == 1);
+    assert!(!dir.path().join("other.jsonl").exists(), "nobody else was told of the beginning");
+}
+
+/// The node is killed while the time runs after which others are called: they are called once.
+#[test]
+fn an_escalation_outlives_a_kill_and_comes_once() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &target.url());
+    let path = dir.path().join("gemba.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let route = "[[alerts.route]]\nwhen = \"true\"\nchannels = [\"book\"]\nescalate_after_minutes = 1\nescalate_to = [\"hook\"]\n";
+    std::fs::write(&path, config + route).unwrap();
+    let node = again(node);
+    spend(&node, "s-1", 150.0);
+    wait_until("the file is told", || told(dir.path()).len() == 1);
+    assert!(target.seen().is_empty());
+    std::thread::sleep(std::time::Duration::from_secs(40));
+    let node = again(node);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(50);
+    while target.seen().is_empty() {
+        assert!(std::time::Instant::now() < until, "{:?}", alerts(&node, ""));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    wait_until("its receipt is there", || types(&node).iter().any(|kind| kind == "alert_escalated"));
+    let node = again(node);
+    wait_until("its outcome is known", || {
+        let channels = alerts(&node, "")[0]["channels"].clone();
+        channels.as_array().unwrap().iter().all(|channel| channel["state"] == "told")
+    });
+    assert_eq!(types(&node).iter().filter(|kind| *kind == "alert_escalated").count(), 1);
+    let keys: std::collections::BTreeSet<String> =
+        target.seen().iter().map(|seen| seen.header("webhook-id").to_owned()).collect();
+    assert_eq!(keys.len(), 1, "one call, and after a kill under the same name");
+}
