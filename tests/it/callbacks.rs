@@ -317,3 +317,27 @@ fn every_alert_of_a_group_is_acknowledged_over_http_2_too() {
         assert_eq!(states("acknowledged"), if status == 200 { TENANTS } else { 0 });
     }
 }
+
+#[test]
+fn an_acknowledgement_at_a_channel_keeps_the_escalation_away() {
+    let (pager, slack) = (Target::start(|_| Does::Answer(202)), Target::start(|_| Does::Answer(200)));
+    let dir = tempfile::tempdir().unwrap();
+    config(&pager, &slack, dir.path(), true);
+    let path = dir.path().join("gemba.toml");
+    let route = "[[alerts.route]]\nwhen = \"alert.kind == 'test'\"\nchannels = [\"oncall\"]\nescalate_after_minutes = 1\n\
+                 escalate_to = [\"book\"]\n[[channel]]\nname = \"book\"\nkind = \"file\"\npath = \"alerts.jsonl\"\n";
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + route).unwrap();
+    let node = started(dir.path());
+    trouble(&node, "taken");
+    let title = trigger(&pager, "taken")["payload"]["summary"].as_str().unwrap().to_owned();
+    let said = event("incident.acknowledged", "user_reference", &title);
+    assert_eq!(from_pagerduty(&node, &said).status, 200);
+    assert_eq!(alert(&node, "taken")["state"], "acknowledged");
+    // What began later and is nobody's is called for later.
+    trouble(&node, "nobodys");
+    let book = || std::fs::read_to_string(dir.path().join("alerts.jsonl")).unwrap_or_default();
+    wait_until("it goes further", || book().contains("nobodys"));
+    assert!(!book().contains("taken"), "{}", book());
+    let escalated = receipts(&node, "type=alert_escalated");
+    assert!(escalated.len() <= 1, "{escalated:?}");
+}
