@@ -240,8 +240,7 @@ fn the_end_finds_who_was_told_whatever_was_changed_meanwhile() {
     let path = dir.path().join("gemba.toml");
     let config = std::fs::read_to_string(&path).unwrap();
     let other = "[[channel]]\nname = \"other\"\nkind = \"file\"\npath = \"other.jsonl\"\n[alerts]\n";
-    let config =
-        config.replace("[alerts]\n", other).replace("[\"hook\", \"book\"]", "[\"other\"]");
+    let config = config.replace("[alerts]\n", other).replace("[\"hook\", \"book\"]", "[\"other\"]");
     std::fs::write(&path, config).unwrap();
     let reloaded = order(&node, "/v1/reload", &json!({"reason": "other people"}));
     assert_eq!(reloaded.status, 200, "{}", reloaded.text());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::armed::Armed;
 use super::effects::Intent;
 use super::state::Flight;
-use crate::event::{ActionId, UnixMillis};
+use crate::event::UnixMillis;
 use crate::limits::{DELIVERIES_BYTES_MAX, DELIVERIES_MAX, DELIVERY_SLACK, WAITING_BYTES};
 
 /// In the order in which they were ordered; there is at least one.
@@ -41,16 +41,8 @@ impl Deliveries {
         self.0.iter()
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Flight> {
-        self.0.iter_mut()
-    }
-
     pub fn len(&self) -> usize {
         self.0.len()
-    }
-
-    pub fn has(&self, action: ActionId) -> bool {
-        self.0.iter().any(|flight| flight.intent.action == action)
     }
 
     /// When the first of them is given up.

@@ -24,6 +24,8 @@ mod turn;
 
 pub use bare::Bare;
 pub use codec::{Damage, decode_signal, encode_held, encode_signal};
-pub use effects::{ActionRequest, Arm, Effects, Intent};
+#[cfg(test)]
+pub use effects::Intent;
+pub use effects::{ActionRequest, Arm, Effects};
 pub use known::key;
 pub use machine::Governor;
