@@ -236,7 +236,8 @@ fn disk(desk: &Desk, holds: &mut Holds) {
 
 fn raise(kind: CauseKind, name: &str, message: &str) -> Alarm {
     let cause = AlertCause { kind, subject: None, name: name.into() };
-    let (importance, labels) = (kind.importance(), AlertLabels::default());
+    let source = (kind == CauseKind::HeartbeatMissed).then(|| name.into());
+    let (importance, labels) = (kind.importance(), AlertLabels { source, ..AlertLabels::default() });
     Alarm::Raise(Box::new(Raise {
         cause,
         importance,
