@@ -277,12 +277,12 @@ function drawLine() {
   renew(at("line"), ...stations.flatMap((name) => [lane(name), station(name, false)]), ...beside.map((name) => station(name, true)));
 }
 
-const haltOf = (scope, name) => (board.halts ?? []).find((halt) => halt.scope === scope && (halt.name ?? "") === name);
+const haltOf = (scope, name, halts = board.halts ?? []) => halts.find((halt) => halt.scope === scope && (halt.name ?? "") === name);
 const halted = (scope, name = "") => (scope === "line" ? "the line" : `${scope} ${name}`);
 
 // A button that halts or resumes; what it means stands in its attributes, so that it may be drawn anew.
-function cord(scope, name = "") {
-  const verb = haltOf(scope, name) ? "resume" : "halt";
+function cord(scope, name = "", halt = haltOf(scope, name)) {
+  const verb = halt ? "resume" : "halt";
   const label = `${verb === "halt" ? "Halt" : "Resume"} ${halted(scope, name)}`;
   return make("button", { type: "button", "data-scope": scope, "data-name": name, "data-verb": verb, "aria-label": label }, `${verb === "halt" ? "Halt" : "Resume"}…`);
 }
@@ -381,12 +381,14 @@ async function showGovernors(tenant = "", after = "") {
   const query = new URLSearchParams({ limit: String(PAGE) });
   if (tenant) query.set("tenant", tenant);
   if (after) query.set("after", after);
-  const { governors, next } = await ask("GET", `/v1/governors?${query}`);
+  // The stream may not have told of a halt that was ordered just now.
+  const [{ governors, next }, { halts }] = await Promise.all([ask("GET", `/v1/governors?${query}`),
+    ask("GET", "/v1/halts").catch(() => ({ halts: [] }))]);
+  const holds = tenant ? haltOf("tenant", tenant, halts) : null;
   const rows = governors.map((one) => [
     link(one.tenant, "governors", one.tenant), link(one.sku, "governor", one.tenant, one.sku), marked(LEVELS[one.state] ?? "warn", words(one.state)),
     marked(LEVELS[one.breaker] ?? "good", one.breaker), count(one.mailbox_depth), count(one.quota_remaining)]);
-  const cords = tenant && mayOrder() ? make("div", { class: "buttons" }, cord("tenant", tenant)) : null;
-  const holds = tenant ? haltOf("tenant", tenant) : null;
+  const cords = tenant && mayOrder() ? make("div", { class: "buttons" }, cord("tenant", tenant, holds)) : null;
   const said = holds ? make("p", { role: "alert" }, `Halted by ${holds.who}: ${holds.reason}`) : null;
   fill(at("detail-body"), said, cords, rows.length ? table("Governors", ["tenant", "SKU", "state", "breaker", "waiting", "quota left"], rows)
     : make("p", { class: "quiet" }, "There are none here."), next ? link("Next page", "governors", tenant, next) : null);
