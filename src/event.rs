@@ -11,7 +11,7 @@ pub use crate::event::lanes::{Ack, Arrival, Feed, Forwarded, Note, Order, Part, 
 pub use crate::ids::{
     ActionId, EdgeName, Epoch, JournalId, Position, Seq, Subject, TimerKind, UnixMillis, Words,
 };
-use crate::limits::{FACTS_BYTES_MAX, RULES_BYTES_MAX};
+use crate::limits::{FACTS_BYTES_MAX, HALTED_RULES_BYTES_MAX};
 use crate::manifest::Manifest;
 use crate::names::{Illegal, Rule};
 use crate::sharing::{Adopt, Hold, Shared};
@@ -169,7 +169,7 @@ impl RulesText {
     /// # Errors
     /// [`Illegal`], when the text is longer than the journal keeps.
     pub fn new(text: Box<str>, actor: Words, reason: Words) -> Result<Self, Illegal> {
-        Rule::AtMost(RULES_BYTES_MAX).check("rules", text.as_bytes())?;
+        Rule::AtMost(HALTED_RULES_BYTES_MAX).check("rules", text.as_bytes())?;
         Ok(Self { text, actor, reason })
     }
 

@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, EnumString, FromRepr, IntoStaticStr, VariantArray};
 
-use crate::ids::Subject;
+use crate::ids::{Seq, Subject};
 use crate::variants::array;
 
 /// How urgent an alert is. The numbers are stored.
@@ -166,9 +166,18 @@ pub struct AlertCause {
     /// Rule (`pack/rule`), target, stage, source, channel or what is halted; empty where the kind says all.
     #[serde(default)]
     pub name: Box<str>,
+    /// The event by which a governor told of it: so it knows whether the journal has what it told last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_by: Option<Seq>,
 }
 
 impl AlertCause {
+    /// Of what concerns the node.
+    #[must_use]
+    pub fn of_node(kind: CauseKind, name: &str) -> Self {
+        Self { kind, subject: None, name: name.into(), told_by: None }
+    }
+
     /// Whether it is of one node, and not of a governor that another node may take over.
     #[must_use]
     pub fn is_of_node(&self) -> bool {
@@ -275,6 +284,7 @@ mod tests {
             kind,
             subject: Subject::read("acme", "vm").ok().filter(|_| kind == CauseKind::Rule),
             name: name.into(),
+            told_by: None,
         };
         let of = |node, cause: &AlertCause| AlertId::of("example.com/gemba", node, cause);
         let rule = cause(CauseKind::Rule, "cost/budget");

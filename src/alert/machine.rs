@@ -274,7 +274,7 @@ impl Alerts {
         self.forget(id);
         let receipt = ReceiptId { seq: step.seq, ordinal: step.ordinal };
         let mut alert = Alert {
-            cause: raise.cause.clone(),
+            cause: AlertCause { told_by: None, ..raise.cause.clone() },
             importance,
             message: (&*raise.message).into(),
             labels: raise.labels.clone(),
@@ -335,7 +335,7 @@ impl Alerts {
             && let Some((target, member)) = alert.labels.target.as_deref().zip(alert.cause.subject.as_ref())
             && self.targets.contains(target)
         {
-            let cause = AlertCause { kind: CauseKind::TargetBreaker, subject: None, name: target.into() };
+            let cause = AlertCause::of_node(CauseKind::TargetBreaker, target);
             let of = self.id(&cause);
             if let Some(open) = self.alerts.get_mut(&of) {
                 add_member(open, member);
@@ -793,7 +793,7 @@ impl Alerts {
 
     /// A channel that fails is a cause itself.
     fn judge_channel(&mut self, channel: &str, failed: Option<&Words>, step: &mut Step<'_>) {
-        let cause = AlertCause { kind: CauseKind::ChannelFailing, subject: None, name: channel.into() };
+        let cause = AlertCause::of_node(CauseKind::ChannelFailing, channel);
         if let Some(why) = failed {
             let message = Words::from(format!("notifications of channel `{channel}` fail: {why}"));
             let (importance, labels) = (CauseKind::ChannelFailing.importance(), AlertLabels::default());

@@ -164,7 +164,7 @@ impl World {
 
 fn cause(kind: CauseKind, tenant: &str, name: &str) -> AlertCause {
     let subject = (!tenant.is_empty()).then(|| Subject::read(tenant, "vm").unwrap());
-    AlertCause { kind, subject, name: name.into() }
+    AlertCause { kind, subject, name: name.into(), told_by: None }
 }
 
 fn raise(cause: AlertCause, importance: Importance) -> Alarm {

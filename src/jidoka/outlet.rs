@@ -27,6 +27,8 @@ pub struct Outlet {
     arrivals: Sender<Arrival>,
     /// Alarms that found no room in `arrivals`.
     alarms: VecDeque<Alarm>,
+    /// One found no room there either: its governor tells it again.
+    alarms_lost: bool,
     commits: Sender<Commit>,
     /// Commits so far.
     committed: u64,
@@ -86,6 +88,7 @@ impl Outlet {
             orders: Outgoing::new(orders),
             arrivals,
             alarms: VecDeque::new(),
+            alarms_lost: false,
             commits,
             committed: 0,
             timers: Timers::default(),
@@ -235,7 +238,14 @@ impl Outlet {
     pub fn alarm(&mut self, alarm: Alarm) {
         if self.alarms.len() < ALARMS_WAITING_MAX {
             self.alarms.push_back(alarm);
+        } else {
+            self.alarms_lost = true;
         }
+    }
+
+    /// Whether governors are to tell again what the journal does not know of: something had no room, and there is room again.
+    pub fn asks_for_alarms(&mut self) -> bool {
+        self.alarms.is_empty() && std::mem::take(&mut self.alarms_lost)
     }
 
     /// Offers a tick of the alerts to the journal. False where there is no room.

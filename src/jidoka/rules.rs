@@ -14,7 +14,7 @@ use super::policy::{Pack, Policies, PolicySet};
 use crate::alert::{Routes, RoutesSource};
 use crate::event::{Event, JournalId, Reconfigured, RulesText, Seq};
 use crate::halt::{Halt, HaltScope};
-use crate::limits::{self, HALTS_MAX, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
+use crate::limits::{self, HALTS_BYTES_MAX, HALTS_MAX, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
 use crate::manifest::SourceHour;
 use crate::place::{ConfigError, Place, nearest};
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptId, ReceiptType, StateName};
@@ -197,7 +197,9 @@ impl RulesSource {
             return Err(NoHalt::TooMany);
         }
         self.halts.push(halt);
-        Ok(self)
+        // Of one alone nothing is too long.
+        let bytes = serde_json::to_string(&self.halts).map_or(usize::MAX, |text| text.len());
+        if bytes > HALTS_BYTES_MAX { Err(NoHalt::TooMany) } else { Ok(self) }
     }
 
     /// The same, without this halt.
@@ -262,7 +264,7 @@ impl RulesSource {
             let what = format!("they have {} halts; at most {HALTS_MAX} hold at once", self.halts.len());
             return Err(ConfigError::new(&Place::named("the journalled rules"), what));
         }
-        let bytes = self.to_text().len();
+        let bytes = self.clone().under(Vec::new()).to_text().len();
         if bytes > RULES_BYTES_MAX {
             let what =
                 format!("the rules have {bytes} bytes with all packs; at most {RULES_BYTES_MAX} are kept");
@@ -597,6 +599,14 @@ mod tests {
         let full = full.unwrap();
         assert!(full.clone().compile().is_ok());
         assert_eq!(full.clone().halting(halt(HaltScope::Line)), Err(NoHalt::TooMany));
+        let long = |number| {
+            let by = HaltOrder { actor: "eve".into(), reason: "\u{1}".repeat(1024).into() };
+            Halt { by, ..halt(tenant(number)) }
+        };
+        let longest = (0..9).try_fold(RulesSource::default(), |source, number| source.halting(long(number)));
+        assert!(longest.is_ok());
+        let longest = (0..11).try_fold(RulesSource::default(), |source, number| source.halting(long(number)));
+        assert_eq!(longest, Err(NoHalt::TooMany), "however long the reasons are");
         let halts = [full.halts.clone(), vec![halt(HaltScope::Line)]].concat();
         assert!(full.under(halts).compile().is_err());
     }

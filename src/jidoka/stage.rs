@@ -212,6 +212,10 @@ impl Stage {
             {
                 alerts.not_ticked();
             }
+            if self.outlet.asks_for_alarms() {
+                let untold = self.roster.iter().flat_map(Governor::untold_alarms);
+                untold.for_each(|alarm| self.outlet.alarm(alarm));
+            }
             self.outlet.fire(time);
             self.look_for_idle(now, time);
         }

@@ -228,7 +228,7 @@ fn missing(hour: &SourceHour) -> Option<Alarm> {
     let kind = CauseKind::SequenceGap;
     (!gaps.is_empty()).then(|| {
         Alarm::Raise(Box::new(Raise {
-            cause: AlertCause { kind, subject: None, name: source.into() },
+            cause: AlertCause::of_node(kind, source),
             importance: kind.importance(),
             message: Words::from(message),
             member: None,

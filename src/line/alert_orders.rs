@@ -99,7 +99,7 @@ fn test(
     reason: &Words,
 ) -> Result<Alarm, Refused> {
     let _here = line.notices()?;
-    let cause = AlertCause { kind: CauseKind::Test, subject: None, name: name.into() };
+    let cause = AlertCause::of_node(CauseKind::Test, name);
     let message = Words::from(format!("a test by {by}: {reason}"));
     let labels = AlertLabels::default();
     Ok(Alarm::Raise(Box::new(Raise {

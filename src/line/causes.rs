@@ -72,7 +72,7 @@ impl Causes {
         let over =
             |kind: CauseKind, name: &str| is_looked_at(kind) && !holds.contains_key(&(kind, name.into()));
         for (kind, name) in seen.open_of_node.iter().filter(|(kind, name)| over(*kind, name)) {
-            alarms.push(Alarm::End(AlertCause { kind: *kind, subject: None, name: name.clone() }));
+            alarms.push(Alarm::End(AlertCause::of_node(*kind, name)));
         }
         self.told.retain(|told| holds.contains_key(told));
         alarms
@@ -235,7 +235,7 @@ fn disk(desk: &Desk, holds: &mut Holds) {
 }
 
 fn raise(kind: CauseKind, name: &str, message: &str) -> Alarm {
-    let cause = AlertCause { kind, subject: None, name: name.into() };
+    let cause = AlertCause::of_node(kind, name);
     let source = (kind == CauseKind::HeartbeatMissed).then(|| name.into());
     let (importance, labels) = (kind.importance(), AlertLabels { source, ..AlertLabels::default() });
     Alarm::Raise(Box::new(Raise {

@@ -162,7 +162,7 @@ impl Signal {
         number[..7].copy_from_slice(&self.sequence);
         u64::from_le_bytes(number).checked_sub(1)
     }
-    /// From here on it has this number. One beyond [`SEQUENCE_MAX`] is none.
+    /// From here on it has this number. One beyond `SEQUENCE_MAX` is none.
     pub fn set_sequence(&mut self, sequence: Option<u64>) {
         let number = sequence.filter(|number| *number <= SEQUENCE_MAX).map_or(0, |number| number + 1);
         self.sequence.copy_from_slice(&number.to_le_bytes()[..7]);

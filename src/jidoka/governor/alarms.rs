@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alarm, AlertCause, AlertLabels, CauseKind, Importance, Raise};
-use crate::event::{Subject, UnixMillis, Words};
+use crate::event::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{ALARM_AGAIN, GOVERNOR_ALARMS_MAX};
 
 /// Causes of one governor that hold, or of whose end the journal does not know yet.
@@ -22,6 +22,9 @@ struct GovernorAlarm {
     on: bool,
     /// The journal knows that it holds.
     told: bool,
+    /// The event by which it, or its end, was told last; 0 where that was not kept.
+    #[serde(default)]
+    by: u64,
     /// When it was told last, in milliseconds since 1970.
     last: u64,
     importance: Importance,
@@ -73,14 +76,20 @@ impl GovernorAlarms {
     }
 
     /// A cause holds. Returns what is to be journalled: nothing where that was told lately.
-    pub fn raise(&mut self, subject: &Subject, holding: Holding, now: UnixMillis) -> Option<Alarm> {
+    pub fn raise(
+        &mut self,
+        subject: &Subject,
+        holding: Holding,
+        (by, now): (Seq, UnixMillis),
+    ) -> Option<Alarm> {
         let Holding { kind, name, importance, message, labels, minutes } = holding;
         let known = self.0.iter().position(|alarm| alarm.kind == kind && alarm.name == name);
         if let Some(known) = known.map(|at| &mut self.0[at]) {
             if known.on && !is_due(known.last, now) {
                 return None;
             }
-            (known.on, known.told, known.last, known.importance) = (true, false, now.0, importance);
+            (known.on, known.told, known.by) = (true, false, by.0);
+            (known.last, known.importance) = (now.0, importance);
             (known.message, known.labels, known.minutes) = ((&*message).into(), labels, minutes);
             return Some(known.raised(subject));
         }
@@ -100,6 +109,7 @@ impl GovernorAlarms {
             name,
             on: true,
             told: false,
+            by: by.0,
             last: now.0,
             importance,
             message,
@@ -112,15 +122,16 @@ impl GovernorAlarms {
     }
 
     /// A cause is over. Returns what is to be journalled.
-    pub fn end(&mut self, subject: &Subject, kind: CauseKind, name: &str) -> Option<Alarm> {
+    pub fn end(&mut self, subject: &Subject, kind: CauseKind, name: &str, by: Seq) -> Option<Alarm> {
         let known = self.0.iter_mut().find(|alarm| alarm.kind == kind && *alarm.name == *name)?;
         if !std::mem::take(&mut known.on) {
             return None;
         }
+        known.by = by.0;
         Some(known.ended(subject))
     }
 
-    /// The journal knows of this alarm.
+    /// The journal has this alarm. One that was told before the last one changes nothing: the last is still on its way.
     pub fn journalled(&mut self, alarm: &Alarm) {
         let (cause, raised) = match alarm {
             Alarm::Raise(raise) => (&raise.cause, true),
@@ -132,7 +143,9 @@ impl GovernorAlarms {
             | Alarm::EndSilence { .. }
             | Alarm::Notified { .. } => return,
         };
-        let is_it = |alarm: &GovernorAlarm| alarm.kind == cause.kind && alarm.name == cause.name;
+        let is_last = |alarm: &GovernorAlarm| cause.told_by.is_none_or(|by| by.0 == alarm.by);
+        let is_it =
+            |alarm: &GovernorAlarm| alarm.kind == cause.kind && alarm.name == cause.name && is_last(alarm);
         if raised {
             if let Some(known) = self.0.iter_mut().find(|alarm| is_it(alarm)) {
                 known.told = true;
@@ -142,6 +155,12 @@ impl GovernorAlarms {
         } else {
             self.0.retain(|alarm| !is_it(alarm) || alarm.on);
         }
+    }
+
+    /// As rows of version 5 have them.
+    #[cfg(test)]
+    pub fn forget_events(&mut self) {
+        self.0.iter_mut().for_each(|alarm| alarm.by = 0);
     }
 
     /// Nothing of it is known to the journal that it is told to from now on.
@@ -159,7 +178,12 @@ impl GovernorAlarms {
 
 impl GovernorAlarm {
     fn cause(&self, subject: &Subject) -> AlertCause {
-        AlertCause { kind: self.kind, subject: Some(subject.clone()), name: self.name.clone() }
+        AlertCause {
+            kind: self.kind,
+            subject: Some(subject.clone()),
+            name: self.name.clone(),
+            told_by: Some(Seq(self.by)).filter(|by| by.0 > 0),
+        }
     }
 
     fn raised(&self, subject: &Subject) -> Alarm {
@@ -198,4 +222,54 @@ pub fn encode(alarms: Option<&GovernorAlarms>) -> Vec<u8> {
 pub fn decode(bytes: &[u8]) -> Option<GovernorAlarms> {
     let alarms: GovernorAlarms = serde_json::from_slice(bytes).ok()?;
     (alarms.0.len() <= GOVERNOR_ALARMS_MAX && !alarms.is_empty()).then_some(alarms)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn holding() -> Holding {
+        let (name, message) = ("".into(), "a drill".into());
+        let (importance, labels) = (Importance::Warning, AlertLabels::default());
+        Holding { kind: CauseKind::Halt, name, importance, message, labels, minutes: 0 }
+    }
+
+    proptest! {
+        /// A cause comes and goes, the journal takes some of what was told, in its order, and then the process ends. With what is told
+        /// again, the journal knows whether the cause holds.
+        #[test]
+        fn what_was_on_its_way_when_the_process_ended_is_told_again(
+            steps in prop::collection::vec((any::<bool>(), any::<bool>()), 1..40)
+        ) {
+            let subject = Subject::read("acme", "vm").unwrap();
+            let mut alarms = GovernorAlarms::default();
+            let (mut on_its_way, mut journal) = (std::collections::VecDeque::new(), None);
+            let mut take = |alarm: &Alarm| journal = Some(matches!(alarm, Alarm::Raise(_)));
+            for (number, (changes, arrives)) in (1..).zip(steps) {
+                if changes {
+                    let told = if alarms.has(CauseKind::Halt) {
+                        alarms.end(&subject, CauseKind::Halt, "", Seq(number))
+                    } else {
+                        alarms.raise(&subject, holding(), (Seq(number), UnixMillis(number)))
+                    };
+                    on_its_way.extend(told);
+                }
+                if arrives && let Some(alarm) = on_its_way.pop_front() {
+                    take(&alarm);
+                    alarms.journalled(&alarm);
+                }
+            }
+            let holds = alarms.has(CauseKind::Halt);
+            let kept = encode(Some(&alarms));
+            let mut alarms = if kept.is_empty() { GovernorAlarms::default() } else { decode(&kept).unwrap() };
+            for alarm in alarms.untold(&subject) {
+                take(&alarm);
+                alarms.journalled(&alarm);
+            }
+            prop_assert_eq!(journal.unwrap_or(false), holds);
+            prop_assert!(alarms.untold(&subject).is_empty());
+        }
+    }
 }

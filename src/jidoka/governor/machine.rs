@@ -855,7 +855,7 @@ impl Governor {
 
     /// A cause holds that people are told of.
     fn tell(&mut self, kind: CauseKind, message: String, labels: AlertLabels, turn: &mut Turn) {
-        let now = turn.time();
+        let now = (turn.seq(), turn.time());
         let holding = Holding {
             kind,
             name: "".into(),
@@ -882,7 +882,8 @@ impl Governor {
         let (firing, resolved) = (room.alert.take(), std::mem::take(&mut room.resolved));
         for policy in resolved {
             let rule = format!("{}/{}", policy.pack, policy.rule);
-            turn.alarm(self.alarms(|alarms, subject| alarms.end(subject, CauseKind::Rule, &rule)));
+            let by = turn.seq();
+            turn.alarm(self.alarms(|alarms, subject| alarms.end(subject, CauseKind::Rule, &rule, by)));
         }
         let Some(firing) = firing else { return };
         let (now, rule) = (turn.time(), format!("{}/{}", firing.policy.pack, firing.policy.rule));
@@ -908,7 +909,8 @@ impl Governor {
             labels,
             minutes: firing.minutes,
         };
-        turn.alarm(self.alarms(|alarms, subject| alarms.raise(subject, holding, now)));
+        let told = (turn.seq(), now);
+        turn.alarm(self.alarms(|alarms, subject| alarms.raise(subject, holding, told)));
     }
 
     /// What was told and holds no more.
@@ -930,7 +932,8 @@ impl Governor {
         for (kind, _) in
             holds.into_iter().filter(|(kind, holds)| !holds && alarms.has(*kind)).collect::<Vec<_>>()
         {
-            turn.alarm(self.alarms(|alarms, subject| alarms.end(subject, kind, "")));
+            let by = turn.seq();
+            turn.alarm(self.alarms(|alarms, subject| alarms.end(subject, kind, "", by)));
         }
     }
 

@@ -21,7 +21,8 @@ use crate::event::{
     Resend, RulesText, Seq, Stray, Subject, Timer, TimerKind, Tries, Verb, VerbName, Words,
 };
 use crate::limits::{
-    ADOPTED_BYTES_MAX, ALARM_BYTES_MAX, BODY_BYTES_MAX, FACTS_BYTES_MAX, PARTITIONS_MAX, RULES_BYTES_MAX,
+    ADOPTED_BYTES_MAX, ALARM_BYTES_MAX, BODY_BYTES_MAX, FACTS_BYTES_MAX, HALTED_RULES_BYTES_MAX,
+    PARTITIONS_MAX,
 };
 use crate::manifest::{Manifest, is_sequence};
 use crate::sharing::{Adopt, Hold, Shared, partition_number};
@@ -466,7 +467,7 @@ impl<'a> Record<'a> {
 
     fn rules(&mut self) -> Result<RulesText, Unreadable> {
         let (actor, reason) = (self.words("actor")?, self.words("reason")?);
-        let text = self.shared_bytes("rules", RULES_BYTES_MAX)?;
+        let text = self.shared_bytes("rules", HALTED_RULES_BYTES_MAX)?;
         let text = str::from_utf8(&text).map_err(|_| Unreadable::Unknown)?;
         Ok(RulesText::new(text.into(), actor, reason)?)
     }

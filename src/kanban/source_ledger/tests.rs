@@ -78,7 +78,7 @@ fn each_source_has_its_manifest_an_hour_and_what_is_missing_is_a_cause() {
 #[test]
 fn a_missed_heartbeat_is_noted_whether_the_source_ever_sent_or_not() {
     let (mut ledger, mut seq) = (SourceLedger::default(), 1);
-    let cause = AlertCause { kind: CauseKind::HeartbeatMissed, subject: None, name: "erp".into() };
+    let cause = AlertCause::of_node(CauseKind::HeartbeatMissed, "erp");
     let raise = Raise {
         cause,
         importance: Importance::Warning,

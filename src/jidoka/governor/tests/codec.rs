@@ -52,7 +52,9 @@ fn the_form_of_version_6_is_pinned_and_older_ones_are_read() {
     }
     for (old, governor) in include_str!("golden_v5.hex").lines().zip(samples()) {
         let read = Governor::decode(&data_encoding::HEXLOWER.decode(old.as_bytes()).unwrap()).unwrap();
-        assert_eq!(bytes(&read), bytes(&governor), "nothing was out in the background");
+        let mut known = governor;
+        known.known_mut().alarms.iter_mut().for_each(|alarms| alarms.forget_events());
+        assert_eq!(bytes(&read), bytes(&known), "nothing was out in the background");
     }
     let hash = samples()[1].state_hash(&mut Vec::new());
     assert_eq!(hash, GOLDEN_HASH);
