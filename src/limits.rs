@@ -323,6 +323,9 @@ pub const REASON_BYTES_MAX: usize = 1024;
 
 /// Body of an operator's order: a reason and a number.
 pub const ORDER_BYTES_MAX: usize = 8 * 1024;
+/// Dead letters that one order discards: what one answer can wait for. And how many of them are on their way at a time.
+pub const DISCARDED_MAX: usize = 1_000;
+pub const DISCARDED_AT_ONCE: usize = 64;
 /// Orders that wait for a second person, and those of one person among them: what people look through.
 pub const REQUESTS_MAX: usize = 64;
 pub const REQUESTS_OF_ONE: usize = 16;

@@ -47,6 +47,14 @@ impl From<&Halt> for HaltView {
     }
 }
 
+/// What became of dead letters that were to be discarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DiscardedView {
+    pub discarded: u64,
+    /// Somebody else replayed or discarded them meanwhile, or the line did not answer: they are as they were, or discarded.
+    pub left: u64,
+}
+
 /// What a halt holds up, or would.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReachView {

@@ -69,6 +69,19 @@ pub enum Command {
     Resend(Order),
     /// Close dead letters without a replay
     Discard(Order),
+    /// Close all open dead letters that a filter takes by one order, which can need two persons
+    DiscardAll {
+        /// Why; it stands on the receipts
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        filter: Filter,
+        /// How many it must be, 1,000 at most; nothing is done if it is another
+        #[arg(long, value_name = "COUNT")]
+        expect: u64,
+        #[command(flatten)]
+        reach: Reach,
+    },
 }
 
 /// An order on one case or on many.
@@ -143,6 +156,12 @@ impl Command {
             Self::Replay(order) => order.run(Does::Replay),
             Self::Resend(order) => order.run(Does::Resend),
             Self::Discard(order) => order.run(Does::Discard),
+            Self::DiscardAll { reason, filter, expect, reach } => {
+                let query = format!("expect={expect}{}", filter.query(ANY));
+                let body = json!({"reason": reason});
+                let sent = Sent { query: &query, order: Some(&body), ..Sent::default() };
+                output::print_json(&reach.send("deadletter discard-all", &sent)?)
+            }
         }
     }
 }

@@ -26,9 +26,7 @@ pub struct Outlet {
     orders: Outgoing<ActionRequest>,
     arrivals: Sender<Arrival>,
     /// Alarms that found no room in `arrivals`.
-    alarms: VecDeque<Alarm>,
-    /// One found no room there either: its governor tells it again.
-    alarms_lost: bool,
+    alarms: WaitingAlarms,
     commits: Sender<Commit>,
     /// Commits so far.
     committed: u64,
@@ -54,6 +52,14 @@ pub struct Step {
     pub begun: Option<Instant>,
     /// How long its signal waited.
     pub waited: Duration,
+}
+
+/// Alarms on their way to the journal.
+#[derive(Debug, Default)]
+struct WaitingAlarms {
+    waiting: VecDeque<Alarm>,
+    /// One found no room here either: its governor tells it again.
+    is_one_lost: bool,
 }
 
 /// A lane, and what found it full; nothing else is taken before that is gone.
@@ -87,8 +93,7 @@ impl Outlet {
             notes: Outgoing::new(notes),
             orders: Outgoing::new(orders),
             arrivals,
-            alarms: VecDeque::new(),
-            alarms_lost: false,
+            alarms: WaitingAlarms::default(),
             commits,
             committed: 0,
             timers: Timers::default(),
@@ -236,21 +241,21 @@ impl Outlet {
 
     /// Tells the alerts of the node, through the journal.
     pub fn alarm(&mut self, alarm: Alarm) {
-        if self.alarms.len() < ALARMS_WAITING_MAX {
-            self.alarms.push_back(alarm);
+        if self.alarms.waiting.len() < ALARMS_WAITING_MAX {
+            self.alarms.waiting.push_back(alarm);
         } else {
-            self.alarms_lost = true;
+            self.alarms.is_one_lost = true;
         }
     }
 
     /// Whether governors are to tell again what the journal does not know of: something had no room, and there is room again.
     pub fn asks_for_alarms(&mut self) -> bool {
-        self.alarms.is_empty() && std::mem::take(&mut self.alarms_lost)
+        self.alarms.waiting.is_empty() && std::mem::take(&mut self.alarms.is_one_lost)
     }
 
     /// Offers a tick of the alerts to the journal. False where there is no room.
     pub fn tick(&mut self) -> bool {
-        let has_room = self.alarms.is_empty() && self.arrivals.room() > 0;
+        let has_room = self.alarms.waiting.is_empty() && self.arrivals.room() > 0;
         if has_room {
             self.alarm(Alarm::Tick);
         }
@@ -276,7 +281,7 @@ impl Outlet {
     pub fn fire(&mut self, time: UnixMillis) {
         let mut rings = false;
         while self.arrivals.room() > 0
-            && let Some(alarm) = self.alarms.pop_front()
+            && let Some(alarm) = self.alarms.waiting.pop_front()
         {
             let pushed = self.arrivals.push(Arrival::Alarm(Arc::new(alarm)));
             assert!(pushed.is_ok(), "there was room, and only this thread pushes");

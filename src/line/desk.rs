@@ -39,7 +39,8 @@ use crate::jidoka::tap::{Taps, TooMany};
 use crate::kaizen::{Collector, Counter, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
 use crate::limits::{
-    BOARD_ALERTS_MAX, GOVERNORS_LISTED_MAX, REACH_GOVERNORS_MAX, SEARCH_REST, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE,
+    BOARD_ALERTS_MAX, DISCARDED_AT_ONCE, DISCARDED_MAX, GOVERNORS_LISTED_MAX, REACH_GOVERNORS_MAX,
+    SEARCH_REST, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE,
 };
 use crate::logging;
 use crate::net::backoff::random;
@@ -51,9 +52,9 @@ use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::tapped::TapAsked;
 use crate::view::{
-    AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, HaltView, LogLevels, NodeStatus, Ordered,
-    PeerView, ReachView, ReceiptPage, Reloaded, RulesView, SettingChange, SignalStatus, SilenceView,
-    StageHealth, Story, TapView,
+    AlertOrdered, AlertView, ConfigView, DiscardedView, DryRun, GovernorView, HaltView, LogLevels,
+    NodeStatus, Ordered, PeerView, ReachView, ReceiptPage, Reloaded, RulesView, SettingChange, SignalStatus,
+    SilenceView, StageHealth, Story, TapView,
 };
 
 /// What is known of the line outside its threads.
@@ -450,6 +451,38 @@ impl Inner {
         Ok(governors)
     }
 
+    /// Discards every open dead letter that the filter takes, if there are `expected` of them.
+    async fn discard_all(
+        self: &Rc<Self>,
+        filter: CaseFilter,
+        expected: u64,
+        said: Said,
+    ) -> Result<DiscardedView, Refused> {
+        let cases = self.decided()?.cases.clone();
+        let filter = CaseFilter { status: Some(Status::Open), ..filter };
+        let found = read(move || cases.search(&filter, Seq(0), DISCARDED_MAX)).await?;
+        let count = found.count.unwrap_or(found.page.len() as u64);
+        if count != expected || found.next.is_some() || found.page.len() as u64 != expected {
+            return Err(Refused::Conflict(format!(
+                "{count} open dead letters fit, and {expected} were expected: nothing is done; at most {DISCARDED_MAX} are discarded by one order"
+            )));
+        }
+        let mut view = DiscardedView::default();
+        for some in found.page.chunks(DISCARDED_AT_ONCE) {
+            let orders = some.iter().map(|case| {
+                let (inner, id, said) = (Rc::clone(self), CaseId(Seq(case.seq)), said.clone());
+                tokio::task::spawn_local(async move { inner.discard(id, said).await })
+            });
+            for order in orders.collect::<Vec<_>>() {
+                match order.await {
+                    Ok(Ok(_)) => view.discarded += 1,
+                    Ok(Err(_)) | Err(_) => view.left += 1,
+                }
+            }
+        }
+        Ok(view)
+    }
+
     async fn reload_policy(&self, said: Said) -> Result<Option<(Ordered, RulesView)>, Refused> {
         let decided = self.decided()?;
         // A reload of the whole configuration beside it would order rules of its own.
@@ -837,6 +870,15 @@ impl Line for Desk {
 
     fn discard(&self, id: CaseId, said: Said) -> Reply<Ordered> {
         self.reply(|inner| async move { inner.discard(id, said).await })
+    }
+
+    fn discard_all(&self, filter: CaseFilter, expected: u64, said: Said) -> Reply<DiscardedView> {
+        self.reply(|inner| async move {
+            // Apart: what was begun is brought to its end when the operator has long been told that there was no answer.
+            let discarding =
+                tokio::task::spawn_local(async move { inner.discard_all(filter, expected, said).await });
+            in_time(discarding).await?.map_err(|_| Refused::Unavailable)?
+        })
     }
 
     fn alerts(&self, state: Option<&str>, importance: Option<&str>) -> Reply<Vec<AlertView>> {

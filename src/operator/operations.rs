@@ -27,9 +27,9 @@ use crate::receipt::{ReceiptId, ReceiptType};
 use crate::tapped::TapAsked;
 use crate::variants;
 use crate::view::{
-    AlertOrdered, AlertView, ConfigView, DryRun, GovernorView, HaltView, LogLevels, NodeStatus, Ordered,
-    PeerView, ReachView, ReceiptPage, Reloaded, RulesView, SignalStatus, SilenceView, StageHealth, Story,
-    TapView,
+    AlertOrdered, AlertView, ConfigView, DiscardedView, DryRun, GovernorView, HaltView, LogLevels,
+    NodeStatus, Ordered, PeerView, ReachView, ReceiptPage, Reloaded, RulesView, SignalStatus, SilenceView,
+    StageHealth, Story, TapView,
 };
 
 /// What may be asked of the plane.
@@ -72,6 +72,8 @@ pub trait Line {
     fn dry_run(&self, id: CaseId) -> Reply<DryRun>;
     fn replay(&self, id: CaseId, said: Said, how: Again) -> Reply<Ordered>;
     fn discard(&self, id: CaseId, said: Said) -> Reply<Ordered>;
+    /// Discards the open cases that the filter takes, if there are so many.
+    fn discard_all(&self, filter: CaseFilter, expected: u64, said: Said) -> Reply<DiscardedView>;
     /// Alerts in this state and of this severity, the open ones first, the newest first among each.
     fn alerts(&self, state: Option<&str>, importance: Option<&str>) -> Reply<Vec<AlertView>>;
     fn alert(&self, id: AlertId) -> Reply<AlertView>;
@@ -180,7 +182,7 @@ pub(super) enum NoOperation {
     Encoding,
 }
 
-pub static OPERATIONS: [Operation; 58] = [
+pub static OPERATIONS: [Operation; 59] = [
     Operation {
         request: "GET /livez",
         need: Need::Nothing,
@@ -610,6 +612,19 @@ pub static OPERATIONS: [Operation; 58] = [
         body: Body::Reason,
         answer: |line, asked| {
             Box::pin(async move { shown(&line.discard(asked.case()?, asked.said()?).await?) })
+        },
+    },
+    Operation {
+        request: "POST /v1/discards",
+        need: Need::Role(Role::Operator),
+        command: Some("deadletter discard-all"),
+        parameters: &["cause", "tenant", "sku", "type", "expect"],
+        body: Body::Reason,
+        answer: |line, asked| {
+            Box::pin(async move {
+                let (filter, expected) = query::discarded(&asked.query).map_err(Failed::Wrong)?;
+                shown(&line.discard_all(filter, expected, asked.said()?).await?)
+            })
         },
     },
     Operation {

@@ -80,20 +80,34 @@ pub fn source(query: &Query) -> Result<Option<&str>, String> {
     Ok(source)
 }
 
+/// A filter of dead letters that are to be discarded, and how many they must be.
+pub fn discarded(query: &Query) -> Result<(CaseFilter, u64), String> {
+    let filter = cases(query)?;
+    if filter == CaseFilter::default() {
+        return Err("name which: by `cause`, `tenant`, `sku` or `type`".into());
+    }
+    let expected = query.get("expect").and_then(|count| count.parse().ok());
+    Ok((filter, expected.ok_or("`expect` is missing: how many there must be, as the list counts them")?))
+}
+
 /// A filter of dead letters, the page behind a case, and its length.
 pub fn dead_letters(query: &Query) -> Result<(CaseFilter, Seq, usize), String> {
+    let filter = cases(query)?;
+    let after = query.get("after").map(str::parse).transpose();
+    let CaseId(after) = after.map_err(|error| format!("`after`: {error}"))?.unwrap_or(CaseId(Seq(0)));
+    Ok((filter, after, limit(query)?))
+}
+
+fn cases(query: &Query) -> Result<CaseFilter, String> {
     let cause = query.get("cause").map(|value| variants::named(value, &Cause::ALL));
     let status = query.get("status").map(|value| variants::named(value, &Status::ALL));
-    let filter = CaseFilter {
+    Ok(CaseFilter {
         cause: cause.transpose().map_err(|error| format!("`cause` {error}"))?,
         status: status.transpose().map_err(|error| format!("`status` {error}"))?,
         tenant: query.get("tenant").map(tenant).transpose()?.map(Into::into),
         sku: query.get("sku").map(Into::into),
         r#type: query.get("type").map(Into::into),
-    };
-    let after = query.get("after").map(str::parse).transpose();
-    let CaseId(after) = after.map_err(|error| format!("`after`: {error}"))?.unwrap_or(CaseId(Seq(0)));
-    Ok((filter, after, limit(query)?))
+    })
 }
 
 /// A filter of receipts, the page before an entry of the log, and its length. Types may be named that are `known` here; those that

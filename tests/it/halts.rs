@@ -279,3 +279,35 @@ fn orders_that_nobody_could_approve_and_what_is_no_order_stop_the_start() {
         assert!(told.contains(says) && told.contains("gemba.toml:"), "{order}: {told}");
     }
 }
+
+#[test]
+fn all_that_a_filter_takes_are_discarded_by_one_order_of_two_persons() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "[operator]\nneeds_second = [\"deadletter discard-all\"]\n");
+    let node = start(dir.path());
+    ordered(&node, "/v1/line/halt");
+    for number in 0..100 {
+        let body = signal("acme", &format!("vm-{}", number % 3), &format!("s-{number}"));
+        assert_eq!(node.post(JSON, body.as_bytes()).status, 202);
+    }
+    assert_eq!(node.post(JSON, signal("other", "vm", "s-1").as_bytes()).status, 202);
+    let count = |query: &str| ask(&node, &format!("/v1/deadletters?{query}"))["count"].clone();
+    wait_until("all are cases", || count("status=open") == 101);
+    let discard = |query: &str| post(&node, &format!("/v1/discards?{query}"), "alice", "a drill");
+    let approve = |answer: &Answer| {
+        let id = answer.json()["request"]["id"].as_str().unwrap().to_owned();
+        post(&node, &format!("/v1/requests/{id}/approve"), "bob", "seen")
+    };
+    for (query, status) in [("expect=101", 400), ("tenant=acme", 400), ("tenant=acme&expect=99", 409)] {
+        let waits = discard(query);
+        assert_eq!(waits.status, 202, "{query}: {}", waits.text());
+        assert_refused(&approve(&waits), status);
+    }
+    assert_eq!(count("status=open"), 101, "nothing was done");
+    let done = approve(&discard("tenant=acme&cause=us&expect=100"));
+    assert_eq!(done.json(), json!({"discarded": 100, "left": 0}), "{}", done.text());
+    wait_until("the store knows", || count("status=open") == 1);
+    let told = audit(&node, "who=bob&type=operator&limit=1000");
+    assert_eq!(told.len(), 100, "each has a receipt");
+    assert!(told.iter().all(|(_, reason)| reason == "discard by alice and bob: a drill; approved: seen"));
+}

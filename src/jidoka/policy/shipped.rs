@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::pack::Verdict;
 use super::{Pack, trial};
 
 const SHIPPED: [(&str, &str); 4] = [
@@ -52,4 +53,26 @@ fn a_shipped_memory_with_another_window_or_other_types_fails_an_example() {
         }
     }
     assert_eq!(tried, 21, "9 memories, 6 of them with a window");
+}
+
+/// The page names every shipped rule with its types, what it decides, and how urgent its alert is.
+#[test]
+fn the_page_has_a_row_of_every_shipped_rule() {
+    let page = include_str!("../../../docs/policies.md");
+    for (file, text) in SHIPPED {
+        for rule in &parse(file, text).rules {
+            let types: Vec<String> = rule.types.iter().map(|kind| format!("`{kind}`")).collect();
+            let verdict = match rule.verdict {
+                Verdict::Act => "act",
+                Verdict::Deny => "deny",
+                Verdict::Observe => "observe",
+            };
+            let alert = rule
+                .alert
+                .as_ref()
+                .map_or(String::new(), |alert| format!("{} ", alert.importance.into_str()));
+            let row = format!("| `{}` | {} | {verdict} | {alert}| ", rule.id, types.join(", "));
+            assert!(page.lines().any(|line| line.starts_with(&row)), "docs/policies.md has no row: {row}");
+        }
+    }
 }
