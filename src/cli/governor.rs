@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Client, Reach, Sent};
-use super::output::{self, Failure, cell};
+use super::output::{self, Failure, cell, moment};
 use crate::limits::GOVERNORS_LISTED_MAX;
 use crate::percent::encode;
 
@@ -87,7 +87,8 @@ impl Command {
                 if json {
                     return output::print_json(&governor);
                 }
-                output::print_table(HEADING, [row(&governor)])
+                output::print_table(HEADING, [row(&governor)])?;
+                output::print(halt(&governor).as_bytes())
             }
             Self::Halt(order) => order.give("governor halt", None),
             Self::Resume(order) => order.give("governor resume", None),
@@ -135,6 +136,18 @@ impl Order {
         output::print_table(HEADING, done.get("governor").map(row))?;
         output::print(format!("receipt {}\n", cell(done.get("receipt_id"))).as_bytes())
     }
+}
+
+/// Who halted it, and why; nothing where nobody did.
+fn halt(governor: &Value) -> String {
+    let Some(halt) = governor.get("halt") else { return String::new() };
+    let of = |key| cell(halt.get(key));
+    let with = match halt.get("scope").and_then(Value::as_str) {
+        Some("tenant") => " with its tenant",
+        Some("line") => " with the line",
+        Some(_) | None => "",
+    };
+    format!("halted{with} since {} by {}: {}\n", moment(halt.get("since_ms")), of("who"), of("reason"))
 }
 
 fn row(governor: &Value) -> [String; 8] {

@@ -158,6 +158,10 @@ fn a_halted_tenant_stands_still_alone_and_over_a_kill_and_a_reload() {
 
     let bearer = dir.path().join("data/bob.token");
     let admin = node.admin.to_string();
+    let shown = ["governor", "show", "acme", "vm", "--admin", &admin, "--token-file"];
+    let shown = command(dir.path()).args(shown).arg(&bearer).stdout(Stdio::piped()).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("halted with its tenant since") && shown.contains("by alice: a drill"), "{shown}");
     let arguments = ["tenant", "resume", "acme", "--reason", "over", "--admin", &admin, "--token-file"];
     let resumed = command(dir.path()).args(arguments).arg(&bearer).stdout(Stdio::piped()).output().unwrap();
     assert!(resumed.status.success(), "{resumed:?}");
