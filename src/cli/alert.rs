@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Reach, Sent};
-use super::output::{self, Failure, cell, moment};
+use super::output::{self, Failure, cell, items, moment};
 use crate::alert::Importance;
 
 const SEVERITIES: [&str; 3] =
@@ -114,7 +114,7 @@ impl Command {
                 if json {
                     return output::print_json(&found);
                 }
-                let alerts = list(&found, "alerts");
+                let alerts = items(&found, "alerts");
                 output::print_table(HEADING, alerts.iter().map(row))
             }
             Self::Show { id, reach, json } => {
@@ -161,7 +161,7 @@ impl Silence {
                     ]
                 };
                 let heading = ["ID", "UNTIL", "ALERTS", "BY", "WHEN", "REASON"];
-                output::print_table(heading, list(&found, "silences").iter().map(row))
+                output::print_table(heading, items(&found, "silences").iter().map(row))
             }
             Self::End(order) => order.send("silence end", "ended"),
         }
@@ -182,10 +182,6 @@ fn ordered(told: &Value, json: bool, done: &str) -> Result<(), Failure> {
         return output::print_json(told);
     }
     output::print(format!("{done}: receipt {}\n", cell(told.get("receipt_id"))).as_bytes())
-}
-
-fn list(found: &Value, name: &str) -> Vec<Value> {
-    found.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
 fn time(of: &Value, name: &str) -> String {
@@ -218,7 +214,7 @@ fn row(alert: &Value) -> [String; 8] {
 }
 
 fn show(alert: &Value) -> Result<(), Failure> {
-    let told = list(alert, "channels");
+    let told = items(alert, "channels");
     let told = told.iter().map(|one| format!("{} {}", cell(one.get("channel")), cell(one.get("state"))));
     let end = match (cell(alert.get("ended_ms")).as_str(), alert.get("end_known").and_then(Value::as_bool)) {
         ("-" | "", Some(true)) => "known: it ends by itself".to_owned(),

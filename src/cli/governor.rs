@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Client, Reach, Sent};
-use super::output::{self, Failure, cell, moment};
+use super::halt::told;
+use super::output::{self, Failure, cell};
 use crate::limits::GOVERNORS_LISTED_MAX;
 use crate::percent::encode;
 
@@ -141,13 +142,12 @@ impl Order {
 /// Who halted it, and why; nothing where nobody did.
 fn halt(governor: &Value) -> String {
     let Some(halt) = governor.get("halt") else { return String::new() };
-    let of = |key| cell(halt.get(key));
-    let with = match halt.get("scope").and_then(Value::as_str) {
-        Some("tenant") => " with its tenant",
-        Some("line") => " with the line",
-        Some(_) | None => "",
+    let begins = match halt.get("scope").and_then(Value::as_str) {
+        Some("tenant") => "halted with its tenant",
+        Some("line") => "halted with the line",
+        Some(_) | None => "halted",
     };
-    format!("halted{with} since {} by {}: {}\n", moment(halt.get("since_ms")), of("who"), of("reason"))
+    told(halt, begins)
 }
 
 fn row(governor: &Value) -> [String; 8] {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Reach, Sent};
-use super::output::{self, Failure, cell, moment};
+use super::output::{self, Failure, cell, items, moment};
 use crate::percent::encode;
 
 #[derive(Debug, Subcommand)]
@@ -86,8 +86,8 @@ impl Command {
                 if json {
                     return output::print_json(&found);
                 }
-                let halts = found.get("halts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                output::print_table(["WHAT", "NAME", "SINCE", "WHO", "REASON"], halts.iter().map(row))
+                let heading = ["WHAT", "NAME", "SINCE", "WHO", "REASON"];
+                output::print_table(heading, items(&found, "halts").iter().map(row))
             }
             Self::Reach { tenant, target, reach, json } => {
                 let given = [("tenant", tenant), ("target", target)];
@@ -147,6 +147,12 @@ fn row(halt: &Value) -> [String; 5] {
     [of("scope"), of("name"), moment(halt.get("since_ms")), of("who"), of("reason")]
 }
 
+/// A halt in a line that begins with these words.
+pub fn told(halt: &Value, begins: &str) -> String {
+    let of = |key| cell(halt.get(key));
+    format!("{begins} since {} by {}: {}\n", moment(halt.get("since_ms")), of("who"), of("reason"))
+}
+
 fn print(reach: &Value) -> Result<(), Failure> {
     let of = |key| cell(reach.get(key));
     let more = if reach.get("more").and_then(Value::as_bool) == Some(true) { " or more" } else { "" };
@@ -156,17 +162,11 @@ fn print(reach: &Value) -> Result<(), Failure> {
         of("waiting"),
         of("in_flight")
     );
-    let rules = reach.get("rules").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    for rule in rules.iter().filter_map(Value::as_str) {
+    for rule in items(reach, "rules").iter().filter_map(Value::as_str) {
         text.push_str(&format!("rule {rule}\n"));
     }
     match reach.get("halt").filter(|halt| !halt.is_null()) {
-        Some(halt) => text.push_str(&format!(
-            "halted since {} by {}: {}\n",
-            moment(halt.get("since_ms")),
-            cell(halt.get("who")),
-            cell(halt.get("reason"))
-        )),
+        Some(halt) => text.push_str(&told(halt, "halted")),
         None => text.push_str("not halted\n"),
     }
     output::print(text.as_bytes())

@@ -167,6 +167,11 @@ pub fn moment(millis: Option<&serde_json::Value>) -> String {
     time.map_or_else(|| "-".into(), |time| format!("{time:.3}"))
 }
 
+/// The items of a list in an answer; none where there is no such list.
+pub fn items<'a>(of: &'a serde_json::Value, name: &str) -> &'a [serde_json::Value] {
+    of.get(name).and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice)
+}
+
 /// A plain table: a heading and rows.
 pub fn print_table<const N: usize>(
     heading: [&str; N],

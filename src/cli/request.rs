@@ -41,8 +41,8 @@ impl Command {
                 if json {
                     return output::print_json(&found);
                 }
-                let waiting = found.get("requests").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                output::print_table(["ID", "COMMAND", "REQUEST", "WHO", "REASON"], waiting.iter().map(row))
+                let heading = ["ID", "COMMAND", "REQUEST", "WHO", "REASON"];
+                output::print_table(heading, output::items(&found, "requests").iter().map(row))
             }
             Self::Approve(order) => order.send("request approve"),
             Self::Refuse(order) => order.send("request refuse"),

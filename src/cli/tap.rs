@@ -53,7 +53,7 @@ impl Tap {
         let mut page = ask(&client, &query.collect::<Vec<_>>().join("&"))?;
         let mut left = self.count.unwrap_or(u64::MAX);
         loop {
-            let signals = page.get("signals").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let signals = output::items(&page, "signals");
             for signal in signals {
                 let line = if self.json { output::json_line(signal)? } else { line(signal) };
                 left -= 1;

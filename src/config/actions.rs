@@ -62,7 +62,7 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
-/// After so many hours an action in the background is given up.
+/// Hours after which an action in the background is given up.
 const GIVE_UP_HOURS: u32 = 24;
 /// AMQP's short strings.
 const SHORT_BYTES_MAX: usize = 255;

@@ -1,6 +1,6 @@
 //! One request: route, guard, read, verify, parse, rate, offer, wait, answer. The order is the promise: nothing is
-//! parsed before its signature held (P6), and a tenant's quota is not touched by what nobody signed. A callback of a channel is
-//! what is no signal, so signals do not pay for it.
+//! parsed before its signature held (P6), and a tenant's quota is not touched by what nobody signed. A path is
+//! looked at as one of a callback only when it is not one of a signal: signals pay nothing for callbacks.
 
 use std::net::IpAddr;
 use std::pin::Pin;

@@ -11,7 +11,7 @@ use crate::limits::{ACTION_PAUSE, DELIVERY_PAUSE_MAX, TARGET_WAITING_BYTES_MAX, 
 use crate::net::retry::part;
 
 #[derive(Default)]
-pub struct Backlog {
+pub struct BackgroundOrders {
     ready: Queue,
     /// Those that were missed, by when they may be called again.
     later: BTreeMap<(Instant, u64), Waiting>,
@@ -19,7 +19,7 @@ pub struct Backlog {
     next: u64,
 }
 
-impl Backlog {
+impl BackgroundOrders {
     pub fn len(&self) -> usize {
         self.ready.len() + self.later.len()
     }
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_was_missed_waits_for_its_time_and_holds_up_no_other() {
-        let (mut backlog, now) = (Backlog::default(), Instant::now());
+        let (mut backlog, now) = (BackgroundOrders::default(), Instant::now());
         let later = now + Duration::from_secs(9);
         backlog.later(later, waiting(1));
         assert!(backlog.push(waiting(2)).is_empty());
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn there_is_room_for_so_many() {
-        let (mut backlog, now) = (Backlog::default(), Instant::now());
+        let (mut backlog, now) = (BackgroundOrders::default(), Instant::now());
         for number in 0..TARGET_WAITING_MAX as u64 {
             backlog.later(now, waiting(number));
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::backlog::{self, Backlog};
+use super::backlog::{self, BackgroundOrders};
 use super::carry::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
 use super::queue::{Queue, Waiting};
@@ -75,7 +75,7 @@ struct Lane {
     calls: usize,
     waiting: Queue,
     /// Those in the background.
-    backlog: Backlog,
+    backlog: BackgroundOrders,
     /// It takes orders; one that does not ends with those that it has.
     is_configured: bool,
 }
@@ -92,11 +92,11 @@ struct Ended {
     target: usize,
     pass: Pass,
     word: Word,
-    ends: Ends,
+    ends: CallEnd,
 }
 
 /// What comes of a call.
-enum Ends {
+enum CallEnd {
     Outcome(Outcome),
     /// The target missed it, for this reason; it is called again after this time.
     Later(Box<Waiting>, Duration, String),
@@ -140,7 +140,7 @@ impl Executor {
             }
             let gate = RefCell::new(Gate::new(bounds, Instant::now()));
             let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0), tally: RefCell::default() });
-            let (waiting, backlog) = (Queue::default(), Backlog::default());
+            let (waiting, backlog) = (Queue::default(), BackgroundOrders::default());
             let lane =
                 Lane { watch, carry, timeout, calls_max, calls: 0, waiting, backlog, is_configured: true };
             // Calls know their target by its place.
@@ -314,11 +314,11 @@ impl Executor {
             let mut tried = std::mem::take(&mut waiting.tried);
             let (result, word) = call.run(&waiting, &mut tried).await;
             let ends = match result {
-                Ok(result) => Ends::Outcome(outcome(&waiting.order, result, tried.told())),
+                Ok(result) => CallEnd::Outcome(outcome(&waiting.order, result, tried.told())),
                 Err(Later { after, why }) => {
                     (waiting.tried, waiting.calls) = (tried, waiting.calls.saturating_add(1));
                     let pause = backlog::pause(waiting.calls, after, (call.random)());
-                    Ends::Later(Box::new(waiting), pause, why)
+                    CallEnd::Later(Box::new(waiting), pause, why)
                 }
             };
             Ended { target, pass, word, ends }
@@ -334,11 +334,11 @@ impl Executor {
         }
         let now = Instant::now();
         let why = match &ends {
-            Ends::Outcome(outcome) => {
+            CallEnd::Outcome(outcome) => {
                 lane.watch.tally.borrow_mut().ended(outcome.result.is_ok());
                 outcome.result.as_ref().err().map(|failure| failure.reason.to_string())
             }
-            Ends::Later(_, _, why) => Some(why.clone()),
+            CallEnd::Later(_, _, why) => Some(why.clone()),
         };
         let succeeded = match word {
             Word::Well => Some(true),
@@ -351,8 +351,8 @@ impl Executor {
             tell_of_gate(&lane.watch.name, pass, shut, succeeded, why.as_deref());
         }
         let outcome = match ends {
-            Ends::Outcome(outcome) => Some(outcome),
-            Ends::Later(waiting, pause, _) => {
+            CallEnd::Outcome(outcome) => Some(outcome),
+            CallEnd::Later(waiting, pause, _) => {
                 lane.backlog.later(now + pause, *waiting);
                 None
             }
