@@ -36,7 +36,7 @@ use gemba::receipt::Draft;
 use gemba::receipt::canonical::{Fields, context, store};
 use gemba::receipt::commitment::receipt_entry;
 use gemba::ring::{Bell, Current, Mark, Receiver, Updates, WeighedSender, lane, weighed_lane};
-use gemba::sharing::{RowCut, Shared};
+use gemba::sharing::{HeldPartitions, RowCut, Shared};
 use gemba::signal::{Fixed, Form, Signal, Signals, parse};
 use gemba::signature::{Keyring, Scheme, Verified};
 use gemba::tapped::TapFilter;
@@ -250,7 +250,11 @@ fn stepping(acts: bool, shares: bool) -> Stepping {
     let rules = (Arc::new(rules), Arc::new(Compiled::default()));
     let recorder = Collector::new().unwrap().recorder().unwrap();
     let stage = Stage::new(0, rules, Vec::new(), lanes, marks, recorder);
-    let stage = if shares { stage.sharing(PartitionOwnership::new(1, &[0], cut)) } else { stage };
+    let stage = if shares {
+        stage.sharing(PartitionOwnership::new(HeldPartitions::new(1, &[0]), cut))
+    } else {
+        stage
+    };
     let mut stepping = Stepping { stage, events, notes, orders, commits, cuts, feeds: Vec::new() };
     stepping.run(vec![vec![Feed::Live]]);
     let through = signals.last().unwrap().seq;

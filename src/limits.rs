@@ -576,6 +576,9 @@ pub const ALARM_BYTES_MAX: usize = 64 * 1024;
 pub const GOVERNOR_ALARMS_MAX: usize = 16;
 /// A cause that holds still is told again after this time, so that an alert of a rule has the newest values and its end can wait for it.
 pub const ALARM_AGAIN: Duration = Duration::from_mins(1);
+/// A partition's alerts stay for this long where it was decided on last, until a node that decides on it tells of them again: longer
+/// than a processor takes to start again and load them.
+pub const ALERT_MOVES_WITHIN: Duration = Duration::from_mins(10);
 /// Alarms of one shard that wait for the journal. One that finds no room is told again when its cause holds again, or after a start.
 pub const ALARMS_WAITING_MAX: usize = 16_384;
 /// Notifications on their way to the channels.

@@ -21,6 +21,51 @@ pub fn partition_of(tenant: &str, partitions: u16) -> u16 {
     u16::try_from(partition).unwrap_or_default()
 }
 
+/// The partitions that a node decides on, in the order of its journal.
+#[derive(Clone, Debug)]
+pub struct HeldPartitions(Box<[bool]>);
+
+impl HeldPartitions {
+    /// `partitions` there are; `held` of them are this node's.
+    #[must_use]
+    pub fn new(partitions: u16, held: &[u16]) -> Self {
+        Self((0..partitions).map(|partition| held.contains(&partition)).collect())
+    }
+
+    /// The partition of a tenant.
+    #[must_use]
+    pub fn of(&self, tenant: &str) -> u16 {
+        partition_of(tenant, u16::try_from(self.0.len()).unwrap_or(PARTITIONS_MAX))
+    }
+
+    /// Whether this node decides on this tenant.
+    #[must_use]
+    pub fn holds(&self, tenant: &str) -> bool {
+        self.0.get(usize::from(self.of(tenant))).copied().unwrap_or_default()
+    }
+
+    /// Their numbers.
+    pub fn numbers(&self) -> impl Iterator<Item = u16> {
+        (0..).zip(&self.0).filter(|(_, held)| **held).map(|(partition, _)| partition)
+    }
+
+    /// Takes one.
+    pub fn take(&mut self, partition: u16) {
+        self.set(partition, true);
+    }
+
+    /// Gives up one.
+    pub fn lose(&mut self, partition: u16) {
+        self.set(partition, false);
+    }
+
+    fn set(&mut self, partition: u16, holds: bool) {
+        if let Some(held) = self.0.get_mut(usize::from(partition)) {
+            *held = holds;
+        }
+    }
+}
+
 /// The number of a partition, if there can be one of it.
 ///
 /// # Errors

@@ -119,6 +119,21 @@ impl Alarm {
         }
     }
 
+    /// The event by which a governor told of it.
+    #[must_use]
+    pub fn told_by(&self) -> Option<Seq> {
+        match self {
+            Self::Raise(raise) => raise.cause.told_by,
+            Self::End(cause) => cause.told_by,
+            Self::Tick
+            | Self::Acknowledge { .. }
+            | Self::Resolve { .. }
+            | Self::Silence(_)
+            | Self::EndSilence { .. }
+            | Self::Notified { .. } => None,
+        }
+    }
+
     /// As the journal keeps it, at most [`ALARM_BYTES_MAX`] bytes.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {

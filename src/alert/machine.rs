@@ -19,8 +19,9 @@ use super::routes::{AlertFilter, Routes};
 use super::state::{Alert, AlertSaid, Due, Group, Pending, Recipient, StoredSilence};
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{
-    ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX, CALLBACK_ALERTS_AT_ONCE,
-    CALLBACK_TOLERANCE, NOTICE_ALERTS_MAX, NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
+    ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERT_MOVES_WITHIN, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX,
+    CALLBACK_ALERTS_AT_ONCE, CALLBACK_TOLERANCE, NOTICE_ALERTS_MAX, NOTICES_PENDING_MAX, SILENCES_MAX,
+    TICK_GROUPS_MAX,
 };
 use crate::receipt::{About, Draft, Earlier, Gist, ReceiptId, ReceiptType, StateName};
 use crate::view::{AlertView, ChannelToldView, SilenceView};
@@ -240,6 +241,26 @@ impl Alerts {
             }
         }
         self.pass_time(&mut step);
+    }
+
+    /// From this event on another node decides on governors of these tenants, or this one does again: who does tells anew of what
+    /// holds. Alerts of which nobody does end after [`ALERT_MOVES_WITHIN`]. An event before the last one changes nothing.
+    pub fn look_elsewhere(&mut self, (seq, time): (Seq, UnixMillis), is_elsewhere: impl Fn(&str) -> bool) {
+        if seq < self.last {
+            return;
+        }
+        self.last = seq;
+        let at = after(time, ALERT_MOVES_WITHIN.as_secs());
+        for (id, alert) in self.alerts.iter_mut().filter(|(_, alert)| alert.ends_with_its_governor()) {
+            let tenant = alert.cause.subject.as_ref().map(|subject| &*subject.tenant);
+            if alert.is_open() && tenant.is_some_and(&is_elsewhere) {
+                if let Some(before) = alert.ends_at.replace(at) {
+                    self.due.remove(&(before, Due::End(*id)));
+                }
+                self.due.insert((at, Due::End(*id)));
+                self.changed.insert(Key::Alert(*id));
+            }
+        }
     }
 
     fn id(&self, cause: &AlertCause) -> AlertId {
@@ -527,7 +548,15 @@ impl Alerts {
                     self.set_due(group, |group| group.escalate_at = None);
                     self.escalate(group, step);
                 }
-                Due::End(alert) => self.end(alert, "it was not raised again in time", step),
+                Due::End(id) => {
+                    let is_elsewhere = self.alerts.get(&id).is_some_and(Alert::ends_with_its_governor);
+                    let reason = if is_elsewhere {
+                        "another node decides on its governor, and tells of it"
+                    } else {
+                        "it was not raised again in time"
+                    };
+                    self.end(id, reason, step);
+                }
                 Due::SilenceEnds(silence) => self.end_silence(silence, "the silence is over", step),
                 Due::Forget(alert) => self.forget(alert),
             }

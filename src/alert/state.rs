@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::alarm::AlertLabels;
-use super::cause::{AlertCause, AlertId, Importance};
+use super::cause::{AlertCause, AlertId, CauseKind, Importance};
 use super::notice::{ListedAlert, NoticeKind, NoticeReason};
 use super::routes::AlertRoute;
 use crate::ids::UnixMillis;
@@ -49,6 +49,11 @@ pub struct Alert {
 impl Alert {
     pub fn is_open(&self) -> bool {
         self.ended.is_none()
+    }
+
+    /// Whether its governor tells of its end, on whichever node it is.
+    pub fn ends_with_its_governor(&self) -> bool {
+        self.cause.subject.is_some() && (self.cause.kind != CauseKind::Rule || self.labels.resolves)
     }
 
     /// As notifications and conditions see it.

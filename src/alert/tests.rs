@@ -75,18 +75,29 @@ impl World {
         ordinals.dedup();
         assert_eq!(ordinals.len(), effects.drafts.len(), "each receipt has its own name");
         self.drafts.extend(effects.drafts);
-        for (key, row) in self.alerts.drain_changed() {
-            match row {
-                Some(row) => drop(self.rows.insert(key, row)),
-                None => drop(self.rows.remove(&key)),
-            }
-        }
+        self.take_down();
         for notice in effects.notices {
             self.sent.push(notice.clone());
             self.open.push(notice);
         }
         if self.answers {
             self.answer(None);
+        }
+    }
+
+    /// The partition of this tenant is another node's from here on, or taken anew.
+    fn look_elsewhere(&mut self, tenant: &str) {
+        self.seq += 1;
+        self.alerts.look_elsewhere((Seq(self.seq), UnixMillis(self.now)), |other| other == tenant);
+        self.take_down();
+    }
+
+    fn take_down(&mut self) {
+        for (key, row) in self.alerts.drain_changed() {
+            match row {
+                Some(row) => drop(self.rows.insert(key, row)),
+                None => drop(self.rows.remove(&key)),
+            }
         }
     }
 
@@ -315,6 +326,63 @@ fn what_a_silence_held_back_and_ended_is_told_to_nobody() {
     world.step(&Alarm::End(rule("acme")));
     world.pass(120 * MINUTE);
     assert_eq!(world.told(), []);
+}
+
+/// A processor starts again: its partitions are taken anew, and its governors tell of what holds.
+#[test]
+fn what_its_governor_tells_again_in_time_calls_nobody_again() {
+    let mut world = World::new(routes(|_| {}));
+    let breaker = || raise(cause(CauseKind::GovernorBreaker, "acme", ""), Importance::Critical);
+    world.step(&breaker());
+    world.pass(5 * SECOND);
+    let told = world.told().len();
+    world.look_elsewhere("acme");
+    world.restart();
+    world.pass(MINUTE);
+    world.step(&breaker());
+    world.pass(30 * MINUTE);
+    assert_eq!((world.told().len(), world.alerts.find(world.id()).unwrap().ends_ms), (told, None));
+    world.step(&Alarm::End(cause(CauseKind::GovernorBreaker, "acme", "")));
+    world.pass(MINUTE);
+    assert_eq!(world.told()[told..], [("chat", NoticeReason::Resolved)]);
+}
+
+/// A partition that went to another node takes with it what its governors tell; what nobody tells of again stays.
+#[test]
+fn what_another_node_tells_of_ends_here() {
+    let mut world = World::new(routes(|_| {}));
+    let mut resolving = rule("acme");
+    resolving.name = "cost/resolves".into();
+    let Alarm::Raise(raised) = raise(resolving, Importance::Critical) else { unreachable!() };
+    let labels = AlertLabels { resolves: true, ..AlertLabels::default() };
+    world.step(&Alarm::Raise(Box::new(Raise { labels, ..*raised })));
+    world.step(&raise(cause(CauseKind::Halt, "acme", ""), Importance::Critical));
+    world.step(&raise(cause(CauseKind::Halt, "globex", ""), Importance::Critical));
+    world.step(&raise(rule("acme"), Importance::Critical));
+    world.step(&raise(cause(CauseKind::DiskLow, "", ""), Importance::Critical));
+    world.pass(5 * SECOND);
+    world.look_elsewhere("acme");
+    world.restart();
+    world.pass(9 * MINUTE);
+    let open = |world: &World| {
+        let open = world.alerts.views(usize::MAX).filter(|alert| alert.state != "resolved");
+        let mut open: Vec<_> =
+            open.map(|alert| format!("{} {:?} {}", alert.kind, alert.tenant, alert.name)).collect();
+        open.sort();
+        open
+    };
+    assert_eq!(open(&world).len(), 5);
+    world.pass(2 * MINUTE);
+    let stay = ["disk_low None ", "halt Some(\"globex\") ", "rule Some(\"acme\") cost/budget"];
+    assert_eq!(open(&world), stay);
+    let ended = world.drafts.iter().filter(|draft| draft.gist.kind == AlertResolved);
+    let reasons: Vec<_> = ended.map(|draft| draft.reason.as_deref().unwrap()).collect();
+    assert_eq!(reasons, ["another node decides on its governor, and tells of it"; 2]);
+    assert!(
+        world.told().contains(&("pager", NoticeReason::Resolved)),
+        "who was told hears of it: {:?}",
+        world.told()
+    );
 }
 
 #[test]

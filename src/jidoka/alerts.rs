@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use super::outlet::Outlet;
 use super::rules::Rules;
 use crate::alert::{Alarm, AlertEffects, AlertId, AlertRow, Alerts, Callback, CauseKind, NotAnAlarm, Notice};
-use crate::event::{Event, UnixMillis};
+use crate::event::{Event, Kind, UnixMillis};
 use crate::limits::NOTICES_LANE;
+use crate::sharing::HeldPartitions;
 use crate::view::{AlertView, SilenceView};
 
 /// Notifications on their way to the channels. Cheap to clone; few come, so a lock is no burden.
@@ -55,6 +56,8 @@ pub struct AlertDesk {
     waiting: VecDeque<Notice>,
     /// A tick is on its way through the journal.
     ticks: bool,
+    /// Where the state of partitions is shared.
+    held: Option<HeldPartitions>,
 }
 
 /// What is asked of the alerts.
@@ -84,9 +87,9 @@ impl AlertDesk {
     /// # Errors
     /// A row that this version does not read, with its key.
     pub fn new(
-        origin: &str,
-        node: &str,
+        (origin, node): (&str, &str),
         rows: &[(String, Vec<u8>)],
+        held: Option<HeldPartitions>,
         lane: NoticeLane,
     ) -> Result<Self, (String, NotAnAlarm)> {
         let mut alerts = Alerts::new(origin, node);
@@ -94,7 +97,7 @@ impl AlertDesk {
             alerts.restore(key, row).map_err(|why| (key.clone(), why))?;
         }
         let (effects, waiting) = (AlertEffects::default(), VecDeque::new());
-        Ok(Self { alerts, effects, lane, waiting, ticks: false })
+        Ok(Self { alerts, effects, lane, waiting, ticks: false, held })
     }
 
     /// Applies an alarm.
@@ -102,13 +105,48 @@ impl AlertDesk {
         if matches!(alarm, Alarm::Tick) {
             self.ticks = false;
         }
-        self.alerts.step((event.seq, event.time), alarm, &rules.routes, &mut self.effects);
+        let at = (event.seq, event.time);
+        self.alerts.step(at, alarm, &rules.routes, &mut self.effects);
+        // It was on its way when its partition was lost.
+        if let (Some(held), Alarm::Raise(raise)) = (&self.held, alarm)
+            && let Some(subject) = &raise.cause.subject
+            && !held.holds(&subject.tenant)
+        {
+            self.alerts.look_elsewhere(at, |tenant| *tenant == *subject.tenant);
+        }
         self.effects.drafts.drain(..).for_each(|draft| outlet.draft(draft));
         if outlet.is_live() {
             self.waiting.extend(self.effects.notices.drain(..));
         }
         // During a replay they were asked for before; those without an outcome are asked for when it is over.
         self.effects.notices.clear();
+    }
+
+    /// Partitions are taken or lost, in the order of the journal: no barrier of the shard's governors holds for alerts.
+    pub fn see(&mut self, event: &Event) {
+        let Some(held) = &mut self.held else { return };
+        match &event.kind {
+            Kind::Hold(hold) => held.take(hold.partition),
+            Kind::Shared(shared) => {
+                shared.lost.iter().for_each(|partition| held.lose(*partition));
+                let is_lost = |tenant: &str| shared.lost.contains(&held.of(tenant));
+                if !shared.lost.is_empty() {
+                    self.alerts.look_elsewhere((event.seq, event.time), is_lost);
+                }
+            }
+            Kind::Signal(_)
+            | Kind::Outcome(_)
+            | Kind::Timer(_)
+            | Kind::Command(_)
+            | Kind::Replay(_)
+            | Kind::Stray(_)
+            | Kind::Position(_)
+            | Kind::Adopt(_)
+            | Kind::Rules(_)
+            | Kind::Reconfigured(_)
+            | Kind::Alarm(_)
+            | Kind::Manifest(_) => {}
+        }
     }
 
     /// The replay is over: notifications without an outcome are asked for again.

@@ -12,17 +12,16 @@ use super::governor::{Effects, Governor};
 use super::outlet::Outlet;
 use super::roster::Roster;
 use super::store::Changes;
+use crate::alert::Alarm;
 use crate::event::Seq;
 use crate::receipt::Draft;
 use crate::ring::Sender;
-use crate::sharing::{Hold, Row, RowCut, Shared, partition_of};
+use crate::sharing::{HeldPartitions, Hold, Row, RowCut, Shared};
 
 /// What such a shard knows beside its governors.
 #[derive(Debug)]
 pub struct PartitionOwnership {
-    partitions: u16,
-    /// Those that this node decides on.
-    held: Vec<bool>,
+    held: HeldPartitions,
     cuts: Sender<RowCut>,
     withheld: VecDeque<Withheld>,
     /// What was taken down of each partition by the cut that is being shared, as this node's own store keeps it.
@@ -48,15 +47,15 @@ enum Effect {
     Draft(Box<Draft>),
     Case(CaseChange),
     Request(Box<ActionRequest>),
+    Alarm(Box<Alarm>),
 }
 
 impl PartitionOwnership {
     /// Goes on with what this node held at the watermark of its own store.
     #[must_use]
-    pub fn new(partitions: u16, held: &[u16], cuts: Sender<RowCut>) -> Self {
+    pub fn new(held: HeldPartitions, cuts: Sender<RowCut>) -> Self {
         Self {
-            partitions,
-            held: (0..partitions).map(|partition| held.contains(&partition)).collect(),
+            held,
             cuts,
             withheld: VecDeque::new(),
             cut: BTreeMap::new(),
@@ -68,13 +67,12 @@ impl PartitionOwnership {
 
     /// Whether this node decides on this tenant.
     pub fn holds(&self, tenant: &str) -> bool {
-        let partition = partition_of(tenant, self.partitions);
-        self.held.get(usize::from(partition)).copied().unwrap_or_default()
+        self.held.holds(tenant)
     }
 
     /// Keeps what a step asked for, but for timers: they run at once, and what they lead to is withheld, too.
     pub fn withhold(&mut self, effects: &mut Effects, tenant: &str, by: Seq, is_live: bool) {
-        let partition = partition_of(tenant, self.partitions);
+        let partition = self.held.of(tenant);
         let mut put = |effect| self.withheld.push_back(Withheld { partition, by, effect });
         effects.drafts.drain(..).for_each(|draft| put(Effect::Draft(Box::new(draft))));
         effects.cases.drain(..).for_each(|change| put(Effect::Case(change)));
@@ -83,15 +81,25 @@ impl PartitionOwnership {
                 put(Effect::Request(Box::new(request)));
             }
         }
+        for alarm in effects.alarms.drain(..) {
+            if is_live {
+                put(Effect::Alarm(Box::new(alarm)));
+            }
+        }
+    }
+
+    /// Whether what was told by this event is shared.
+    pub fn is_shared(&self, by: Seq) -> bool {
+        by <= self.through
     }
 
     /// Takes down what changed up to `through`, for all of which every event before it was stepped.
     pub fn cut(&mut self, through: Seq, roster: &mut Roster) {
         assert!(self.cut.is_empty(), "one cut is shared before the next");
         let mut rows = Vec::new();
-        let Self { partitions, cut, .. } = self;
+        let Self { held, cut, .. } = self;
         roster.drain_changed(|governor, kept| {
-            let partition = partition_of(governor.tenant(), *partitions);
+            let partition = held.of(governor.tenant());
             rows.push(row(governor, partition));
             cut.entry(partition).or_default().governor(governor, kept);
         });
@@ -115,6 +123,7 @@ impl PartitionOwnership {
                 Effect::Draft(draft) => outlet.draft(*draft),
                 Effect::Case(change) => outlet.case(change),
                 Effect::Request(request) => outlet.order(*request),
+                Effect::Alarm(alarm) => outlet.alarm(*alarm),
             }
         }
         self.withheld = later;
@@ -133,9 +142,7 @@ impl PartitionOwnership {
     /// Whatever was known of the partition is void: its governors are loaded as they are needed.
     pub fn hold(&mut self, hold: Hold, roster: &mut Roster, outlet: &mut Outlet) {
         self.drop_partitions(&[hold.partition], roster, outlet);
-        if let Some(held) = self.held.get_mut(usize::from(hold.partition)) {
-            *held = true;
-        }
+        self.held.take(hold.partition);
     }
 
     /// Commits what was shared, when there is room for it.
@@ -145,8 +152,7 @@ impl PartitionOwnership {
         }
         self.changed = false;
         self.changes.forget(roster.drain_forgotten());
-        let held = (0..self.partitions).filter(|partition| self.held[usize::from(*partition)]).collect();
-        outlet.commit(std::mem::take(&mut self.changes), self.through, Some(held));
+        outlet.commit(std::mem::take(&mut self.changes), self.through, Some(self.held.numbers().collect()));
     }
 
     fn drop_partitions(&mut self, lost: &[u16], roster: &mut Roster, outlet: &mut Outlet) {
@@ -155,13 +161,8 @@ impl PartitionOwnership {
         }
         self.withheld.retain(|withheld| !lost.contains(&withheld.partition));
         self.cut.retain(|partition, _| !lost.contains(partition));
-        for partition in lost {
-            if let Some(held) = self.held.get_mut(usize::from(*partition)) {
-                *held = false;
-            }
-        }
-        let partitions = self.partitions;
-        let removed = roster.remove_tenants(|tenant| lost.contains(&partition_of(tenant, partitions)));
+        lost.iter().for_each(|partition| self.held.lose(*partition));
+        let removed = roster.remove_tenants(|tenant| lost.contains(&self.held.of(tenant)));
         self.changes.forget(removed);
         outlet.rearm(roster.iter().flat_map(Governor::timers));
     }
@@ -178,6 +179,6 @@ fn row(governor: &Governor, partition: u16) -> Row {
         row: row.into(),
         timers: governor.lasting_timers().collect(),
         waiting: governor.waits().map(|(seq, signal)| (seq, signal.clone())).collect(),
-        busy: governor.in_flight().is_some() || governor.waiting() > 0,
+        busy: governor.in_flight().is_some() || governor.waiting() > 0 || governor.has_open_alarms(),
     }
 }

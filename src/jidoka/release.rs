@@ -7,6 +7,7 @@ use super::outlet::Outlet;
 use super::ownership::PartitionOwnership;
 use super::roster::Roster;
 use super::store::Changes;
+use crate::alert::Alarm;
 use crate::event::{Kind, Seq};
 use crate::sharing::{Hold, Shared};
 
@@ -47,6 +48,14 @@ impl ReleasePolicy {
             Self::AtOnce(_) => false,
             Self::WhenShared(ownership) => kind.subject().is_some_and(|(tenant, _)| !ownership.holds(tenant)),
         }
+    }
+
+    /// What a governor told that has not reached the journal, where it may leave.
+    pub fn untold<'a>(&'a self, governor: &'a Governor) -> impl Iterator<Item = Alarm> + 'a {
+        governor.untold_alarms().into_iter().filter(|alarm| match self {
+            Self::AtOnce(_) => true,
+            Self::WhenShared(ownership) => alarm.told_by().is_none_or(|by| ownership.is_shared(by)),
+        })
     }
 
     /// A commit through this number is asked for. What is shared is committed, and only that.

@@ -213,7 +213,7 @@ impl Stage {
                 alerts.not_ticked();
             }
             if self.outlet.asks_for_alarms() {
-                let untold = self.roster.iter().flat_map(Governor::untold_alarms);
+                let untold = self.roster.iter().flat_map(|governor| self.release.untold(governor));
                 untold.for_each(|alarm| self.outlet.alarm(alarm));
             }
             self.outlet.fire(time);
@@ -247,6 +247,9 @@ impl Stage {
 
     fn take_event(&mut self, event: Event) {
         self.inbox.taken(event.seq);
+        if let Some(alerts) = &mut self.alerts {
+            alerts.see(&event);
+        }
         // The alerts are the node's, wherever the governor is.
         let is_alarm = matches!(event.kind, Kind::Alarm(_));
         if !is_alarm && self.release.is_elsewhere(&event.kind) {

@@ -33,6 +33,7 @@ use crate::kaizen::Collector;
 use crate::kanban::stage as journal;
 use crate::proof::note::LocalSigner;
 use crate::ring::{Mark, Switch, Tide};
+use crate::sharing::HeldPartitions;
 
 /// What was decided before, as it is on disk.
 pub struct Recovered {
@@ -92,7 +93,8 @@ impl Recovered {
         let audit = audit.collect::<Result<_, _>>()?;
         let notices = NoticeLane::default();
         let origin = settings.origin.strip_suffix(&settings.name).unwrap_or(&settings.origin);
-        let alerts = AlertDesk::new(origin, &settings.name, &opened.alerts, notices.clone());
+        let held = settings.shared_partitions().map(|all| HeldPartitions::new(all, &opened.held));
+        let alerts = AlertDesk::new((origin, &settings.name), &opened.alerts, held, notices.clone());
         let alerts = alerts.map_err(|(key, why)| RecoveryError::Alert { path: state_dir, key, why })?;
         Ok(Self { opened, rules, compiled, reader, followups, cases, marks, audit, alerts, notices })
     }

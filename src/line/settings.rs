@@ -101,6 +101,15 @@ impl Settings {
         }
     }
 
+    /// How many partitions there are, where their state is shared.
+    #[must_use]
+    pub fn shared_partitions(&self) -> Option<u16> {
+        match (&self.role, &self.sharing) {
+            (Role::Processor(_, link), Some(_)) => Some(link.topology.partitions),
+            (Role::All(_) | Role::Edge(_) | Role::Processor(..), _) => None,
+        }
+    }
+
     /// Shards that decide here.
     #[must_use]
     pub fn deciding_shards(&self) -> usize {

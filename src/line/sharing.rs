@@ -21,7 +21,7 @@ use crate::kanban::share::{Ask, Ending, Failed, Lanes, Marks, Sharer};
 use crate::limits::QUERIES_LANE;
 use crate::operator::Refused;
 use crate::ring::{Mark, Switch, lane};
-use crate::sharing::partition_of;
+use crate::sharing::{HeldPartitions, partition_of};
 use crate::view::{StageHealth, StateView};
 
 /// What the line's stages are given.
@@ -49,7 +49,7 @@ pub fn plan(
     let (mut tenures, mut cuts) = (Vec::new(), Vec::new());
     for _ in 0..shards {
         let (cut, taken) = lane(1, Arc::clone(&bell));
-        tenures.push(PartitionOwnership::new(partitions, held, cut));
+        tenures.push(PartitionOwnership::new(HeldPartitions::new(partitions, held), cut));
         cuts.push(taken);
     }
     let lanes = Lanes { arrivals, acks, cuts, bell, rung: acked };

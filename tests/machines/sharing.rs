@@ -369,6 +369,63 @@ fn an_order_counts_at_whoever_decides_and_goes_with_the_partition() {
     pair.goes_on();
 }
 
+/// What is told of a governor goes with its partition. A processor that starts again and takes it again calls nobody twice; of one that
+/// dies, the one that follows it tells, and tells of the end, too, though no signal comes any more.
+#[test]
+fn an_alert_goes_with_its_partition() {
+    let target = Target::start(|_| Does::Answer(200));
+    let config = format!(
+        "[[channel]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\nallow_private = true\n\
+         secret_env = \"HOOK_SECRET\"\n[alerts]\ninfo = [\"hook\"]\ngroup_wait_seconds = 0\ngroup_interval_seconds = 1\n",
+        target.url()
+    );
+    let Some(line) = Shared::start(1, &config) else { return };
+    let (mut edge, mut sender) = (line.edge("edge-1"), Sender::new(1));
+    let secret = [("HOOK_SECRET", "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=")];
+    let mut first = line.processor_with("processor-1", &secret);
+    assert!(sender.batch(0, &edge, 3));
+    line.wait_until_shared(&sender, &["edge-1"]);
+    let order = |processor: &Machine, verb: &str| {
+        let done = processor.order(&format!("/v1/governors/t0-0/sku-0/{verb}"), r#"{"reason":"a drill"}"#);
+        assert_eq!(done.status, 200, "{done:?}");
+    };
+    let told = || -> Vec<(String, String)> {
+        let bodies = target.seen();
+        let bodies =
+            bodies.iter().map(|seen| serde_json::from_slice::<serde_json::Value>(&seen.body).unwrap());
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        bodies.map(|body| (text(&body["status"]), text(&body["externalURL"]))).collect()
+    };
+    let alerts =
+        |processor: &Machine| processor.node().ask("/v1/alerts").json()["alerts"].as_array().unwrap().clone();
+    order(&first, "halt");
+    wait_until("somebody is called", || told().len() == 1);
+    wait_until("the outcome is known", || alerts(&first)[0]["state"] == "notified");
+    first.terminate();
+    first.up();
+    wait_until("it decides again", || held(&first) == 1.0);
+    wait_until("its governor tells again", || alerts(&first)[0]["ends_ms"].is_null());
+    assert_eq!(told().len(), 1, "nobody is called twice");
+    let second = line.processor_with("processor-2", &secret);
+    wait_until("it is connected", || second.node().metric("gemba_broker_connected") == 1.0);
+    first.kill();
+    wait_until("the other one tells of it", || told().len() == 2);
+    let shown = alerts(&second);
+    assert_eq!((shown.len(), &shown[0]["kind"]), (1, &"halt".into()), "{shown:?}");
+    order(&second, "resume");
+    wait_until("the end is told", || told().len() == 3);
+    let statuses: Vec<_> = told().into_iter().map(|(status, _)| status).collect();
+    assert_eq!(statuses, ["firing", "firing", "resolved"]);
+    first.up();
+    wait_until("it knows that another one decides", || {
+        let [alert] = &alerts(&first)[..] else { return false };
+        alert["state"] == "notified" && !alert["ends_ms"].is_null()
+    });
+    edge.terminate();
+    let mut second = second;
+    line.history(&sender, &mut [&mut first, &mut second]);
+}
+
 /// A processor that dies before the one that joined has counted for the first time is followed, too.
 #[test]
 fn who_has_just_joined_follows_who_dies_at_once() {

@@ -18,7 +18,7 @@ use gemba::limits::QUERIES_LANE;
 use gemba::receipt::ReceiptId;
 use gemba::receipt::canonical::{Fields, context};
 use gemba::ring::{Bell, Full, Mark, Receiver, Sender, WeighedSender, lane, weighed_lane};
-use gemba::sharing::Shared;
+use gemba::sharing::{HeldPartitions, Shared};
 use tokio::sync::oneshot;
 
 use crate::{plan, seed};
@@ -285,7 +285,7 @@ fn what_is_decided_of_a_forgotten_governor_is_kept_where_state_is_shared() {
     let (compiled, mut collector) = (Arc::new(Compiled::default()), Collector::new().unwrap());
     let mut ends = ends(0, &compiled, &mut collector);
     let (cut, mut cuts) = lane(1, Arc::new(Bell::new(|| {})));
-    ends.stage = ends.stage.sharing(PartitionOwnership::new(1, &[0], cut));
+    ends.stage = ends.stage.sharing(PartitionOwnership::new(HeldPartitions::new(1, &[0]), cut));
     let subject = || Subject::read("acme", "vm").unwrap();
     let mut now = gemba::clock::now();
     let mut seq = Seq(0);

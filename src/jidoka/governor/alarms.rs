@@ -54,9 +54,7 @@ impl GovernorAlarms {
 
     /// Whether nothing is lost with it: it only says when something was told last.
     pub fn is_spent(&self) -> bool {
-        let spent =
-            |alarm: &GovernorAlarm| alarm.kind == CauseKind::Rule && alarm.told && !alarm.labels.resolves;
-        self.0.iter().all(spent)
+        self.0.iter().all(GovernorAlarm::is_spent)
     }
 
     /// Whether as far as is known this cause holds.
@@ -98,9 +96,7 @@ impl GovernorAlarms {
             if kind == CauseKind::Rule { GOVERNOR_ALARMS_MAX - OWN_KINDS } else { GOVERNOR_ALARMS_MAX };
         if self.0.len() >= most {
             // One whose end is not its own makes room: it is told again when it holds again.
-            let is_spent =
-                |alarm: &GovernorAlarm| alarm.kind == CauseKind::Rule && alarm.told && !alarm.labels.resolves;
-            let oldest = self.0.iter().position(is_spent);
+            let oldest = self.0.iter().position(GovernorAlarm::is_spent);
             self.0.remove(oldest?);
         }
         let message: Box<str> = (&*message).into();
@@ -163,10 +159,12 @@ impl GovernorAlarms {
         self.0.iter_mut().for_each(|alarm| alarm.by = 0);
     }
 
-    /// Nothing of it is known to the journal that it is told to from now on.
-    pub fn forget_told(&mut self) {
-        self.0.retain(|alarm| alarm.on);
-        self.0.iter_mut().for_each(|alarm| alarm.told = false);
+    /// The governor goes to a different journal, with the event `by`: that is told of all whose end the governor tells. What a rule
+    /// told once, and will not end, stays with the journal that was told.
+    pub fn tell_anew(&mut self, by: Seq) {
+        for alarm in self.0.iter_mut().filter(|alarm| !alarm.is_spent()) {
+            (alarm.told, alarm.by) = (false, by.0);
+        }
     }
 
     /// What the journal does not know yet.
@@ -177,6 +175,11 @@ impl GovernorAlarms {
 }
 
 impl GovernorAlarm {
+    /// The journal has it, and is told nothing more of it by the governor.
+    fn is_spent(&self) -> bool {
+        self.kind == CauseKind::Rule && self.told && !self.labels.resolves
+    }
+
     fn cause(&self, subject: &Subject) -> AlertCause {
         AlertCause {
             kind: self.kind,
@@ -234,6 +237,44 @@ mod tests {
         let (name, message) = ("".into(), "a drill".into());
         let (importance, labels) = (Importance::Warning, AlertLabels::default());
         Holding { kind: CauseKind::Halt, name, importance, message, labels, minutes: 0 }
+    }
+
+    /// A governor that goes to a different node tells there of what holds and of ends that were on their way; what a rule told once
+    /// is not told twice.
+    #[test]
+    fn a_different_journal_is_told_what_its_governor_will_end() {
+        let subject = Subject::read("acme", "vm").unwrap();
+        let mut alarms = GovernorAlarms::default();
+        let of_rule = |name: &str, resolves: bool| {
+            let labels = AlertLabels { resolves, ..AlertLabels::default() };
+            Holding { kind: CauseKind::Rule, name: name.into(), labels, ..holding() }
+        };
+        let breaker = || Holding { kind: CauseKind::GovernorBreaker, ..holding() };
+        for (by, holding) in (1..).zip([
+            holding(),
+            breaker(),
+            of_rule("p/once", false),
+            of_rule("p/ends", true),
+            of_rule("p/late", false),
+        ]) {
+            let is_late = &*holding.name == "p/late";
+            let told = alarms.raise(&subject, holding, (Seq(by), UnixMillis(by))).unwrap();
+            if !is_late {
+                alarms.journalled(&told);
+            }
+        }
+        let _on_its_way = alarms.end(&subject, CauseKind::GovernorBreaker, "", Seq(9));
+        alarms.tell_anew(Seq(3));
+        let mut told = alarms.untold(&subject);
+        let named = |alarm: &Alarm| match alarm {
+            Alarm::Raise(raise) => format!("+{}{}", raise.cause.kind.into_str(), raise.cause.name),
+            Alarm::End(cause) => format!("-{}", cause.kind.into_str()),
+            other => panic!("{other:?}"),
+        };
+        let names: Vec<_> = told.iter().map(named).collect();
+        assert_eq!(names, ["+halt", "-governor_breaker", "+rulep/ends", "+rulep/late"]);
+        told.drain(..).for_each(|alarm| alarms.journalled(&alarm));
+        assert!(alarms.untold(&subject).is_empty() && !alarms.has(CauseKind::GovernorBreaker));
     }
 
     proptest! {

@@ -57,10 +57,7 @@ impl Governor {
     pub fn renamed(known: Known, by: Seq, time: UnixMillis, rules: &Rules) -> Self {
         let mut known = known;
         if let Some(alarms) = &mut known.alarms {
-            alarms.forget_told();
-            if alarms.is_empty() {
-                known.alarms = None;
-            }
+            alarms.tell_anew(by);
         }
         known.last_seq = by;
         known.quota.armed_by(by);
@@ -935,6 +932,12 @@ impl Governor {
             let by = turn.seq();
             turn.alarm(self.alarms(|alarms, subject| alarms.end(subject, kind, "", by)));
         }
+    }
+
+    /// Whether it told of a cause of whose end it has yet to tell.
+    #[must_use]
+    pub fn has_open_alarms(&self) -> bool {
+        self.known.alarms.as_deref().is_some_and(|alarms| !alarms.is_spent())
     }
 
     /// What the journal does not know yet of what it told.
