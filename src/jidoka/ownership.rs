@@ -161,7 +161,9 @@ impl PartitionOwnership {
         }
         self.withheld.retain(|withheld| !lost.contains(&withheld.partition));
         self.cut.retain(|partition, _| !lost.contains(partition));
-        lost.iter().for_each(|partition| self.held.lose(*partition));
+        for partition in lost {
+            self.held.lose(*partition);
+        }
         let removed = roster.remove_tenants(|tenant| lost.contains(&self.held.of(tenant)));
         self.changes.forget(removed);
         outlet.rearm(roster.iter().flat_map(Governor::timers));
