@@ -583,8 +583,9 @@ pub const ALERT_MOVES_WITHIN: Duration = Duration::from_mins(10);
 pub const ALARMS_WAITING_MAX: usize = 16_384;
 /// Notifications on their way to the channels.
 pub const NOTICES_LANE: usize = 1024;
-/// Alerts that are open at once. More are not opened, and are counted; some 2 KiB each.
-pub const ALERTS_MAX: usize = 20_000;
+/// Alerts that are open at once; some 2 KiB each. More are not opened, are counted, and leave a receipt. Ones to know of have 60 % of the
+/// places and warnings 80 %, so that what is critical has room; when half of them are taken, no tenant gets more than a quarter.
+pub const ALERTS_MAX: usize = 25_000;
 /// Alerts that ended and are shown, and for how long.
 pub const ALERTS_ENDED_MAX: usize = 1_000;
 pub const ALERTS_ENDED_FOR: Duration = Duration::from_hours(24);
@@ -634,6 +635,13 @@ const _: () = assert!(CALLBACK_ALERTS_AT_ONCE <= ORDERS_LANE / 2);
 pub const CALLBACK_TOLERANCE: Duration = Duration::from_mins(5);
 /// Notifications of one group and channel that are known to have no outcome; older ones are forgotten.
 pub const NOTICES_PENDING_MAX: usize = 8;
+/// A channel that did not take the end of what it was told is asked again: first after twice this time, then later each time, and for so long.
+pub const END_TOLD_AGAIN: Duration = Duration::from_secs(30);
+pub const END_TOLD_FOR: Duration = Duration::from_hours(24);
+/// A group in which something may be to tell is looked at so often at most, however many alarms come.
+pub const GROUP_LOOK: Duration = Duration::from_secs(1);
+/// Groups of the same things, each begun since the one before was acknowledged.
+pub const GROUPS_ALIKE_MAX: u64 = 8;
 /// Groups, ends and silences that one event deals with. Each leaves at most two receipts, and an event names its receipts by one byte.
 pub const TICK_GROUPS_MAX: usize = 64;
 /// Channels that are configured; each has a queue and a connection of its own.

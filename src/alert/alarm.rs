@@ -20,7 +20,14 @@ pub enum Alarm {
     /// An operator knows of it: nobody else is called.
     Acknowledge { alert: AlertId, by: Words, reason: Words },
     /// An operator says that it is over.
-    Resolve { alert: AlertId, by: Words, reason: Words },
+    Resolve {
+        alert: AlertId,
+        by: Words,
+        reason: Words,
+        /// What it is about, so that its governor knows that nobody is told of it any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Box<AlertCause>>,
+    },
     /// Nobody is called for what fits.
     Silence(Box<SilenceOrder>),
     /// A silence ends before its time. It is named by the event that began it.
@@ -110,9 +117,9 @@ impl Alarm {
         match self {
             Self::Raise(raise) => raise.cause.subject.as_ref(),
             Self::End(cause) => cause.subject.as_ref(),
+            Self::Resolve { cause, .. } => cause.as_ref().and_then(|cause| cause.subject.as_ref()),
             Self::Tick
             | Self::Acknowledge { .. }
-            | Self::Resolve { .. }
             | Self::Silence(_)
             | Self::EndSilence { .. }
             | Self::Notified { .. } => None,

@@ -131,6 +131,31 @@ impl CauseKind {
         }
     }
 
+    /// Whether what is said of an open one is news each time that it is different.
+    #[must_use]
+    pub fn is_news(self) -> bool {
+        match self {
+            Self::SequenceGap => true,
+            Self::Rule
+            | Self::GovernorBreaker
+            | Self::Halt
+            | Self::TargetBreaker
+            | Self::QuotaExhausted
+            | Self::DeadLetters
+            | Self::StageNotReady
+            | Self::Restart
+            | Self::DiskLow
+            | Self::BrokerAway
+            | Self::SharedStateAway
+            | Self::ChannelFailing
+            | Self::Test
+            | Self::CertificateExpiring
+            | Self::LogUnwritable
+            | Self::StoreUnwritable
+            | Self::HeartbeatMissed => false,
+        }
+    }
+
     /// Whether the end of it is seen by itself. An alert of any other kind is closed by hand, or after a time that its rule gives.
     #[must_use]
     pub fn has_end(self) -> bool {

@@ -9,19 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
+use strum::EnumCount as _;
 
 use super::alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder, wrong};
 use super::callback::{Callback, CallbackVerb, GroupNamed};
 use super::cause::{AlertCause, AlertId, CauseKind, Importance};
 use super::group_key::GroupKey;
-use super::notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
-use super::routes::{AlertFilter, Routes};
-use super::state::{Alert, AlertSaid, Due, Group, Pending, Recipient, StoredSilence};
+use super::notice::{Notice, NoticeId, NoticeKind, NoticeReason};
+use super::routes::{AlertFacts, AlertFilter, Routes};
+use super::state::{Alert, AlertSaid, Due, EndAsked, Group, Missed, Pending, Recipient, StoredSilence, Told};
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{
     ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERT_MOVES_WITHIN, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX,
-    CALLBACK_ALERTS_AT_ONCE, CALLBACK_TOLERANCE, NOTICE_ALERTS_MAX, NOTICES_PENDING_MAX, SILENCES_MAX,
-    TICK_GROUPS_MAX,
+    CALLBACK_ALERTS_AT_ONCE, CALLBACK_TOLERANCE, GROUP_LOOK, GROUPS_ALIKE_MAX, NOTICE_ALERTS_MAX,
+    NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
 };
 use crate::receipt::{About, Draft, Earlier, Gist, ReceiptId, ReceiptType, StateName};
 use crate::view::{AlertView, ChannelToldView, SilenceView};
@@ -46,15 +47,15 @@ pub struct Alerts {
     /// Alerts that ended, by when.
     ended: BTreeSet<(UnixMillis, AlertId)>,
     groups: BTreeMap<AlertId, Group>,
-    /// The alerts of each group: open ones, and those that ended and are still shown.
-    members: BTreeMap<AlertId, BTreeSet<AlertId>>,
+    members: BTreeMap<AlertId, Members>,
+    room: Room,
     silences: BTreeMap<u64, Silence>,
     /// What is to be done when.
     due: BTreeSet<(UnixMillis, Due)>,
     /// Targets whose breaker is open.
     targets: BTreeSet<Box<str>>,
     changed: BTreeSet<Key>,
-    /// Alerts that were not opened, since there are [`ALERTS_MAX`].
+    /// Alerts that were not opened, since others have their places.
     refused: u64,
 }
 
@@ -62,6 +63,66 @@ pub struct Alerts {
 struct Silence {
     stored: StoredSilence,
     filter: AlertFilter,
+    /// Open alerts that fit.
+    fits: usize,
+}
+
+/// The alerts of a group.
+#[derive(Debug, Default)]
+struct Members {
+    /// Open ones, and those that ended and are still shown.
+    all: BTreeSet<AlertId>,
+    /// Open ones that nobody takes care of.
+    unacknowledged: BTreeSet<AlertId>,
+}
+
+/// The places of open alerts.
+#[derive(Debug, Default)]
+struct Room {
+    open: usize,
+    /// By tenant, and by importance; those of the node are nobody's.
+    tenants: BTreeMap<Box<str>, [usize; Importance::COUNT]>,
+}
+
+impl Room {
+    /// Why an alert is not opened, if it is not. What is less urgent takes no room from it.
+    fn refuses(&self, importance: Importance, tenant: Option<&str>) -> Option<String> {
+        let most = match importance {
+            Importance::Info => ALERTS_MAX * 6 / 10,
+            Importance::Warning => ALERTS_MAX * 8 / 10,
+            Importance::Critical => ALERTS_MAX,
+        };
+        let (open, severity) = (self.open, importance.into_str());
+        let own = tenant.and_then(|tenant| self.tenants.get(tenant)).into_iter().flatten();
+        let own: usize = own.skip(usize::from(importance as u8)).sum();
+        if open >= most {
+            return Some(format!(
+                "{open} alerts are open, and one of severity {severity} is opened below {most}"
+            ));
+        }
+        let is_much = open >= most / 2 && own >= most / 4;
+        is_much
+            .then(|| format!("{open} alerts are open, {own} of them of this tenant, as many as it may have"))
+    }
+
+    fn add(&mut self, alert: &Alert) {
+        self.open += 1;
+        if let Some(tenant) = alert.tenant() {
+            self.tenants.entry(tenant.into()).or_default()[usize::from(alert.importance as u8)] += 1;
+        }
+    }
+
+    fn remove(&mut self, alert: &Alert) {
+        self.open -= 1;
+        if let Some(tenant) = alert.tenant()
+            && let Some(open) = self.tenants.get_mut(tenant)
+        {
+            open[usize::from(alert.importance as u8)] -= 1;
+            if open.iter().all(|open| *open == 0) {
+                self.tenants.remove(tenant);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +140,8 @@ struct Step<'a> {
     routes: &'a Routes,
     effects: &'a mut AlertEffects,
 }
+
+const GROUP_LOOK_MILLIS: u64 = GROUP_LOOK.as_secs() * 1000;
 
 /// Minutes after its last failure after which a channel is no longer said to fail.
 const FAILING_MINUTES: u32 = 60;
@@ -99,6 +162,7 @@ impl Alerts {
             ended: BTreeSet::new(),
             groups: BTreeMap::new(),
             members: BTreeMap::new(),
+            room: Room::default(),
             silences: BTreeMap::new(),
             due: BTreeSet::new(),
             targets: BTreeSet::new(),
@@ -129,7 +193,10 @@ impl Alerts {
                 let stored: StoredSilence = serde_json::from_slice(row).map_err(wrong)?;
                 let filter = AlertFilter::compile(&stored.when).map_err(|error| wrong(error.to_string()))?;
                 self.due.insert((UnixMillis(stored.until), Due::SilenceEnds(seq)));
-                self.silences.insert(seq, Silence { stored, filter });
+                let fits =
+                    self.alerts.values().filter(|alert| alert.is_open() && alert.silences.contains(&seq));
+                let fits = fits.count();
+                self.silences.insert(seq, Silence { stored, filter, fits });
             }
             "last" => self.last = Seq(serde_json::from_slice(row).map_err(wrong)?),
             _ => return Err(wrong(format!("there is no row {key:?}"))),
@@ -138,6 +205,8 @@ impl Alerts {
     }
 
     fn keep(&mut self, id: AlertId, alert: Alert) {
+        let members = self.members.entry(alert.group).or_default();
+        members.all.insert(id);
         if let Some(ended) = alert.ended {
             self.ended.insert((ended, id));
             self.due.insert((after(ended, ALERTS_ENDED_FOR.as_secs()), Due::Forget(id)));
@@ -146,8 +215,16 @@ impl Alerts {
             if alert.cause.kind == CauseKind::TargetBreaker {
                 self.targets.insert(alert.cause.name.clone());
             }
+            if alert.acknowledged.is_none() {
+                members.unacknowledged.insert(id);
+            }
+            self.room.add(&alert);
+            for silence in &alert.silences {
+                if let Some(silence) = self.silences.get_mut(silence) {
+                    silence.fits += 1;
+                }
+            }
         }
-        self.members.entry(alert.group).or_default().insert(id);
         self.alerts.insert(id, alert);
     }
 
@@ -164,7 +241,7 @@ impl Alerts {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Alerts that were not opened, since there are [`ALERTS_MAX`].
+    /// Alerts that were not opened, since others have their places.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
@@ -190,12 +267,13 @@ impl Alerts {
 
     /// Notifications that have no outcome yet, in the order of each channel. After a start they are asked for again.
     #[must_use]
-    pub fn pending(&self) -> Vec<Notice> {
+    pub fn pending(&self, routes: &Routes) -> Vec<Notice> {
         let mut notices = Vec::new();
         for (id, group) in &self.groups {
             for (channel, recipient) in &group.channels {
                 for pending in &recipient.pending {
-                    let mut notice = for_channel(self.notice(*id, group.since, pending), channel, recipient);
+                    let complete = is_among(&routes.source().complete, channel);
+                    let mut notice = for_channel(self.notice(*id, pending, complete), channel, recipient);
                     notice.maybe_twice = true;
                     if crate::fault::planted("page-twice") {
                         notice.id.step += 1000;
@@ -228,7 +306,7 @@ impl Alerts {
             }
             Alarm::Tick => {}
             Alarm::Acknowledge { alert, by, reason } => self.acknowledge(*alert, by, reason, &mut step),
-            Alarm::Resolve { alert, by, reason } => {
+            Alarm::Resolve { alert, by, reason, cause: _ } => {
                 self.end(*alert, &format!("resolved by {by}: {reason}"), &mut step);
             }
             Alarm::Silence(order) => self.silence(order, &mut step),
@@ -278,21 +356,23 @@ impl Alerts {
                 self.due.remove(&(before, Due::End(id)));
             }
             self.due.extend(ends_at.map(|at| (at, Due::End(id))));
-            // The newest values are shown. They are not told: that would be a call for nothing new.
+            // The newest values are shown. They are not told, unless what they say is news: that would be a call for nothing new.
+            let is_news = raise.cause.kind.is_news() && *alert.message != *raise.message;
             alert.message = (&*raise.message).into();
             if let Some(member) = &raise.member {
                 add_member(alert, member);
             }
             self.changed.insert(Key::Alert(id));
+            if is_news {
+                (alert.notified, alert.acknowledged) = (false, None);
+                let group = alert.group;
+                if let Some(members) = self.members.get_mut(&group) {
+                    members.unacknowledged.insert(id);
+                }
+                self.call_for_flush(group, step.time);
+            }
             return;
         }
-        // Those of the node have their place, however many a sender raises: they are few.
-        let takes_room = !raise.cause.is_of_node() || raise.cause.kind == CauseKind::Test;
-        if takes_room && self.alerts.len() - self.ended.len() >= ALERTS_MAX {
-            self.refused += 1;
-            return;
-        }
-        self.forget(id);
         let receipt = ReceiptId { seq: step.seq, ordinal: step.ordinal };
         let mut alert = Alert {
             cause: AlertCause { told_by: None, ..raise.cause.clone() },
@@ -313,15 +393,31 @@ impl Alerts {
         if let Some(member) = &raise.member {
             add_member(&mut alert, member);
         }
+        // Those of the node have their place, however many a sender raises: they are few.
+        let takes_room = !raise.cause.is_of_node() || raise.cause.kind == CauseKind::Test;
+        if takes_room && let Some(why) = self.room.refuses(importance, alert.tenant()) {
+            self.refused += 1;
+            return step.alert(ReceiptType::AlertFailed, (id, &alert), &format!("no alert is opened: {why}"));
+        }
+        self.forget(id);
         let listed = alert.listed(id);
-        let fits = self.silences.iter().filter(|(_, silence)| silence.filter.holds(&listed));
+        let facts = AlertFacts::of(&listed);
+        let fits = self.silences.iter().filter(|(_, silence)| silence.filter.holds(&facts));
         alert.silences = fits.map(|(seq, _)| *seq).collect();
         let route = step.routes.find(&listed);
         let parts = step.routes.group(&route, &listed);
         // With the route's channels: those whom a changed route tells form a group of their own.
         let (channels, escalate_to) = (route.channels.join(","), route.escalate_to.join(","));
         let named = [&*self.origin, "group", &*channels, &*escalate_to].into_iter();
-        let group = AlertId::hash(&named.chain(parts.iter().map(|part| &**part)).collect::<Vec<_>>());
+        let first = AlertId::hash(&named.chain(parts.iter().map(|part| &**part)).collect::<Vec<_>>());
+        // Of a group that somebody takes care of people know, and PagerDuty pages nobody for what joins it: what is new begins one of its own.
+        let mut group = first;
+        for number in 1..GROUPS_ALIKE_MAX {
+            if !self.is_taken_care_of(group) {
+                break;
+            }
+            group = AlertId::hash(&[&first.to_string(), &number.to_string()]);
+        }
         alert.group = group;
         step.alert(ReceiptType::AlertOpened, (id, &alert), &alert.message);
         self.join_target(&mut alert);
@@ -338,9 +434,20 @@ impl Alerts {
             escalated: false,
             held_back: false,
             channels: BTreeMap::new(),
+            looked: None,
+            has_ended: false,
+            missed: Missed::default(),
+            last_told: None,
+            end: EndAsked::default(),
         };
         self.groups.entry(group).or_insert(begun);
         self.call_for_flush(group, step.time);
+    }
+
+    /// Whether somebody acknowledged all that fires of a group.
+    fn is_taken_care_of(&self, group: AlertId) -> bool {
+        let is_left = self.members.get(&group).is_none_or(|members| !members.unacknowledged.is_empty());
+        !is_left && self.firing(group).next().is_some()
     }
 
     /// A governor whose target's breaker is open is a member of that target's alert, and not told of by itself.
@@ -373,7 +480,20 @@ impl Alerts {
         }
         alert.ended = Some(step.time);
         step.alert(ReceiptType::AlertResolved, (id, alert), reason);
-        let group = alert.group;
+        let (group, was_told) = (alert.group, alert.notified);
+        self.room.remove(alert);
+        for silence in &alert.silences {
+            if let Some(silence) = self.silences.get_mut(silence) {
+                silence.fits -= 1;
+            }
+        }
+        if let Some(members) = self.members.get_mut(&group) {
+            members.unacknowledged.remove(&id);
+        }
+        if was_told {
+            self.set_due(group, |group| group.has_ended = true);
+        }
+        let Some(alert) = self.alerts.get(&id) else { return };
         let target = (alert.cause.kind == CauseKind::TargetBreaker).then(|| alert.cause.name.clone());
         self.ended.insert((step.time, id));
         self.due.insert((after(step.time, ALERTS_ENDED_FOR.as_secs()), Due::Forget(id)));
@@ -385,14 +505,41 @@ impl Alerts {
             let behind = self.alerts.values().filter(|behind| is_behind(behind, &target));
             let groups: BTreeSet<AlertId> = behind.map(|behind| behind.group).collect();
             for group in groups {
-                self.call_for_flush(group, step.time);
+                self.make_up(group, step.time);
             }
         }
+        self.forget_oldest();
+    }
+
+    /// Keeps only the newest of those that ended; one whose end is yet to be told is awaited, within the bounds of memory.
+    fn forget_oldest(&mut self) {
         while self.ended.len() > ALERTS_ENDED_MAX
             && let Some((_, oldest)) = self.ended.first().copied()
         {
+            let is_awaited = |alert: &Alert| {
+                alert.notified && self.groups.get(&alert.group).is_some_and(|group| group.flush_at.is_some())
+            };
+            let has_room = self.alerts.len() <= ALERTS_MAX + ALERTS_ENDED_MAX;
+            if has_room && self.alerts.get(&oldest).is_some_and(is_awaited) {
+                return;
+            }
             self.forget(oldest);
         }
+    }
+
+    /// The group's alerts may be told again: times that came meanwhile are made up for.
+    fn make_up(&mut self, group: AlertId, now: UnixMillis) {
+        self.set_due(group, |group| {
+            group.held_back = false;
+            let Missed { repeat, escalation } = std::mem::take(&mut group.missed);
+            if repeat {
+                group.repeat_at.get_or_insert(now.0);
+            }
+            if escalation && !group.escalated {
+                group.escalate_at.get_or_insert(now.0);
+            }
+        });
+        self.call_for_flush(group, now);
     }
 
     /// An alert that ended is not shown any more.
@@ -402,8 +549,8 @@ impl Alerts {
         self.ended.remove(&(ended, id));
         self.due.remove(&(after(ended, ALERTS_ENDED_FOR.as_secs()), Due::Forget(id)));
         if let Some(members) = self.members.get_mut(&alert.group) {
-            members.remove(&id);
-            if members.is_empty() {
+            members.all.remove(&id);
+            if members.all.is_empty() {
                 self.members.remove(&alert.group);
             }
         }
@@ -417,12 +564,14 @@ impl Alerts {
         step.alert(ReceiptType::AlertAcknowledged, (id, alert), &format!("acknowledged by {by}: {reason}"));
         self.changed.insert(Key::Alert(id));
         let group_id = alert.group;
-        if is_known || self.firing(group_id).any(|(_, alert)| alert.acknowledged.is_none()) {
+        let Some(members) = self.members.get_mut(&group_id) else { return };
+        members.unacknowledged.remove(&id);
+        if is_known || !members.unacknowledged.is_empty() {
             return;
         }
         // Nobody else is called, and those who were hear of it.
         self.set_due(group_id, |group| {
-            (group.repeat_at, group.escalate_at) = (None, None);
+            (group.repeat_at, group.escalate_at, group.missed) = (None, None, Missed::default());
         });
         let Some(owed) = self.groups.get(&group_id).map(Group::owed) else { return };
         self.send(group_id, &owed, (NoticeKind::Acknowledged, NoticeReason::Acknowledged), step);
@@ -437,7 +586,7 @@ impl Alerts {
         let seq = step.seq.0;
         let mut held_back = 0;
         for (id, alert) in self.alerts.iter_mut().filter(|(_, alert)| alert.is_open()) {
-            if filter.holds(&alert.listed(*id)) {
+            if filter.holds(&AlertFacts::of(&alert.listed(*id))) {
                 alert.silences.insert(seq);
                 self.changed.insert(Key::Alert(*id));
                 held_back += 1;
@@ -457,7 +606,8 @@ impl Alerts {
         step.node(ReceiptType::AlertSilenced, &format!("silenced by {}: {}", order.by, order.reason), &facts);
         self.due.insert((order.until, Due::SilenceEnds(seq)));
         self.changed.insert(Key::Silence(seq));
-        self.silences.insert(seq, Silence { stored, filter });
+        let fits = usize::try_from(held_back).unwrap_or(usize::MAX);
+        self.silences.insert(seq, Silence { stored, filter, fits });
     }
 
     fn end_silence(&mut self, seq: u64, reason: &str, step: &mut Step<'_>) {
@@ -474,23 +624,13 @@ impl Alerts {
             }
         }
         for group in groups {
-            // Times that came while it held are made up for.
-            self.set_due(group, |group| {
-                group.held_back = false;
-                if group.flushed.is_some() {
-                    group.repeat_at.get_or_insert(step.time.0);
-                    if group.route.escalate_after > 0 && !group.escalated {
-                        group.escalate_at.get_or_insert(step.time.0);
-                    }
-                }
-            });
-            self.call_for_flush(group, step.time);
+            self.make_up(group, step.time);
         }
     }
 
     /// The alerts of a group, those that ended and are still shown included.
     fn all_of(&self, group: AlertId) -> impl Iterator<Item = (AlertId, &Alert)> {
-        let members = self.members.get(&group).into_iter().flatten();
+        let members = self.members.get(&group).into_iter().flat_map(|members| &members.all);
         members.filter_map(|id| Some((*id, self.alerts.get(id)?)))
     }
 
@@ -525,6 +665,8 @@ impl Alerts {
                 Some(flushed) => now.0.max(flushed.saturating_add(seconds(group.route.interval))),
                 None => now.0.saturating_add(seconds(group.route.wait)),
             };
+            // Most may be silenced, and a look at them takes as long as there are many.
+            let at = at.max(group.looked.map_or(0, |looked| looked.saturating_add(GROUP_LOOK_MILLIS)));
             group.flush_at = Some(group.flush_at.map_or(at, |known| known.min(at)));
         });
     }
@@ -537,12 +679,18 @@ impl Alerts {
             let (_, due) = first;
             match due {
                 Due::Flush(group) => {
-                    self.set_due(group, |group| group.flush_at = None);
+                    self.set_due(group, |group| (group.flush_at, group.looked) = (None, Some(step.time.0)));
                     self.flush(group, step);
+                    self.forget_oldest();
                 }
                 Due::Repeat(group) => {
                     self.set_due(group, |group| group.repeat_at = None);
-                    self.tell_firing(group, NoticeReason::Repeat, step);
+                    if self.is_over(group) {
+                        self.tell_end(group, step);
+                        self.leave_if_over(group);
+                    } else {
+                        self.tell_firing(group, NoticeReason::Repeat, step);
+                    }
                 }
                 Due::Escalate(group) => {
                     self.set_due(group, |group| group.escalate_at = None);
@@ -564,33 +712,41 @@ impl Alerts {
     }
 
     fn flush(&mut self, id: AlertId, step: &mut Step<'_>) {
-        let Some(group) = self.groups.get(&id) else { return };
-        // An alert that nobody was told of, and that nobody would be told of now, does not delay the end of the others.
-        if !self.firing(id).any(|(_, alert)| alert.notified || self.is_told(alert)) {
-            let mut owed = group.owed();
-            if crate::fault::planted("end-before-trigger") {
-                owed.clone_from(&group.route.channels);
-            }
-            if crate::fault::planted("silence-swallows-end") && !self.silences.is_empty() {
-                owed.clear();
-            }
-            self.send(id, &owed, (NoticeKind::Resolved, NoticeReason::Resolved), step);
+        if self.is_over(id) {
+            self.tell_end(id, step);
             self.set_due(id, |group| {
-                (group.repeat_at, group.escalate_at, group.escalated) = (None, None, false);
+                (group.escalate_at, group.escalated, group.missed) = (None, false, Missed::default());
             });
             self.hold_back(id, step);
             return self.leave_if_over(id);
         }
+        let Some(group) = self.groups.get(&id) else { return };
         let is_new = self.firing(id).any(|(_, alert)| !alert.notified && self.is_told(alert));
-        let flushed = group.flushed.unwrap_or(0);
-        let ended = self.all_of(id).filter(|(_, alert)| alert.notified).filter_map(|(_, alert)| alert.ended);
-        let has_ended = ended.into_iter().any(|ended| ended.0 > flushed);
-        let reason = match (group.flushed, is_new, has_ended) {
+        let reason = match (group.flushed, is_new, group.has_ended) {
             (None, true, _) => NoticeReason::First,
             (Some(_), true, _) | (Some(_), false, true) => NoticeReason::Changed,
             (None, false, _) | (Some(_), false, false) => return self.hold_back(id, step),
         };
         self.tell_firing(id, reason, step);
+    }
+
+    /// Whether nothing fires of which people were told, or would be now: what else fires does not delay the end of the others.
+    fn is_over(&self, id: AlertId) -> bool {
+        !self.firing(id).any(|(_, alert)| alert.notified || self.is_told(alert))
+    }
+
+    /// Tells the end to whom it is owed.
+    fn tell_end(&mut self, id: AlertId, step: &mut Step<'_>) {
+        let Some(group) = self.groups.get(&id) else { return };
+        let mut owed = group.owed();
+        if crate::fault::planted("end-before-trigger") {
+            owed.clone_from(&group.route.channels);
+        }
+        if crate::fault::planted("silence-swallows-end") && !self.silences.is_empty() {
+            owed.clear();
+        }
+        self.send(id, &owed, (NoticeKind::Resolved, NoticeReason::Resolved), step);
+        self.set_due(id, |group| (group.repeat_at, group.has_ended) = (None, false));
     }
 
     /// All of a group is silenced: a receipt says so, once.
@@ -610,6 +766,9 @@ impl Alerts {
             self.firing(id).filter(|(_, alert)| self.is_told(alert)).map(|(id, _)| id).collect();
         let Some(group) = self.groups.get(&id) else { return };
         if told.is_empty() {
+            if reason == NoticeReason::Repeat {
+                self.set_due(id, |group| group.missed.repeat = true);
+            }
             return;
         }
         // People sleep; nobody is woken by what can wait.
@@ -642,7 +801,8 @@ impl Alerts {
         self.send(id, &channels, (NoticeKind::Firing, reason), step);
         self.set_due(id, |group| {
             group.flushed = Some(step.time.0);
-            group.held_back = false;
+            (group.held_back, group.has_ended, group.missed.repeat) = (false, false, false);
+            group.end = EndAsked::default();
             let minutes = |minutes: u32| Some(step.time.0 + u64::from(minutes) * 60_000);
             group.repeat_at = minutes(group.route.repeat);
             if group.route.escalate_after > 0
@@ -656,9 +816,14 @@ impl Alerts {
     }
 
     fn escalate(&mut self, id: AlertId, step: &mut Step<'_>) {
-        let waits = self.firing(id).filter(|(_, alert)| self.is_told(alert) && alert.acknowledged.is_none());
-        let waits = waits.count();
-        let Some(group) = self.groups.get(&id).filter(|_| waits > 0) else { return };
+        // Others were just told of what stood in no notification yet.
+        let waits = self.firing(id).filter(|(_, alert)| alert.notified && alert.acknowledged.is_none());
+        let (waits, held_back): (Vec<_>, Vec<_>) = waits.partition(|(_, alert)| self.is_told(alert));
+        let (waits, held_back) = (waits.len(), held_back.len());
+        if waits == 0 {
+            return self.set_due(id, |group| group.missed.escalation |= held_back > 0);
+        }
+        let Some(group) = self.groups.get(&id) else { return };
         if let Some(left) = group.quiet(step.time) {
             return self.set_due(id, |group| group.escalate_at = Some(step.time.0 + left));
         }
@@ -683,37 +848,62 @@ impl Alerts {
         let mut channels: Vec<Box<str>> = channels.to_vec();
         channels.sort_unstable();
         channels.dedup();
+        let there_are = &step.routes.source().channels;
+        if kind == NoticeKind::Firing && !channels.is_empty() {
+            channels.retain(|channel| is_among(there_are, channel));
+            // All of them were taken out of the configuration: who is called for such an alert now, is called.
+            if channels.is_empty()
+                && let Some((id, newest)) = self.newest_told(id)
+            {
+                channels = step.routes.find(&newest.listed(id)).channels;
+            }
+        }
         let failing = self.failing_channels(id);
         if !failing.is_empty() {
             channels.retain(|channel| !failing.contains(channel));
             if channels.is_empty() && kind == NoticeKind::Firing {
-                let others = step.routes.source().channels.iter().map(|name| Box::<str>::from(name.as_str()));
+                let others = there_are.iter().map(|name| Box::<str>::from(name.as_str()));
                 channels.extend(others.filter(|name| !failing.contains(name)).take(1));
             }
         }
         if channels.is_empty() {
             return;
         }
-        let mut number = 0;
+        let told = self.tell(id, kind);
+        let (mut number, mut since) = (0, 0);
         self.set_due(id, |group| {
             group.step += 1;
-            number = group.step;
+            (number, since) = (group.step, group.since);
+            if kind == NoticeKind::Firing {
+                group.last_told = Some(told.clone());
+            }
         });
-        let Some(since) = self.groups.get(&id).map(|group| group.since) else { return };
-        let pending = Pending { since, step: number, kind, reason, asked: step.time.0 };
-        let notice = self.notice(id, since, &pending);
+        let pending = Pending { since, step: number, kind, reason, asked: step.time.0, told: Some(told) };
+        let notice = self.notice(id, &pending, false);
+        let complete = &step.routes.source().complete;
+        let complete_notice = channels.iter().any(|channel| is_among(complete, channel));
+        let complete_notice = complete_notice.then(|| self.notice(id, &pending, true));
         for channel in channels {
             let Some(group) = self.groups.get_mut(&id) else { return };
             let recipient = group.channels.entry(channel.clone()).or_default();
-            // Whoever may have heard of one that is forgotten hears of the end.
+            // Who may have heard of one that is forgotten hears of the end.
             if recipient.pending.len() == NOTICES_PENDING_MAX
                 && recipient.pending.remove(0).kind == NoticeKind::Firing
             {
                 recipient.told = true;
             }
             recipient.pending.push(pending.clone());
+            let notice = match &complete_notice {
+                Some(complete_notice) if is_among(complete, &channel) => complete_notice,
+                Some(_) | None => &notice,
+            };
             step.effects.notices.push(for_channel(notice.clone(), &channel, recipient));
         }
+    }
+
+    /// The newest alert of a group of which people are told to fire.
+    fn newest_told(&self, id: AlertId) -> Option<(AlertId, &Alert)> {
+        self.firing(id).filter(|(_, alert)| self.is_told(alert)).max_by_key(|(_, alert)| alert.since)
     }
 
     /// Channels of whose failing the group tells: they are not told by themselves.
@@ -722,23 +912,40 @@ impl Alerts {
         failing.map(|(_, alert)| alert.cause.name.clone()).collect()
     }
 
-    /// What is told of a group that began at `since`, whichever channel tells it.
-    fn notice(&self, id: AlertId, since: u64, pending: &Pending) -> Notice {
+    /// The alerts of a group that such a notification is about, the newest first, open ones before others.
+    fn concerned(&self, id: AlertId, since: u64, kind: NoticeKind) -> Vec<(AlertId, &Alert)> {
         let is_shown = |alert: &Alert| {
-            alert.notified && alert.ended.map_or_else(|| self.is_told(alert), |ended| ended.0 >= since)
+            let fires = match kind {
+                NoticeKind::Firing => self.is_told(alert),
+                NoticeKind::Acknowledged => true,
+                NoticeKind::Resolved => false,
+            };
+            alert.notified && alert.ended.map_or(fires, |ended| ended.0 >= since)
         };
         let mut all: Vec<(AlertId, &Alert)> = self.all_of(id).filter(|(_, alert)| is_shown(alert)).collect();
+        all.sort_unstable_by_key(|(_, alert)| (alert.ended.is_some(), std::cmp::Reverse(alert.since)));
+        all
+    }
+
+    /// What is told of a group now, whichever channel tells it.
+    fn tell(&self, id: AlertId, kind: NoticeKind) -> Told {
+        let group = self.groups.get(&id);
+        let all = self.concerned(id, group.map_or(0, |group| group.since), kind);
+        // Those that ended may be forgotten, or open anew where nobody is told of them: what was told is over all the same.
+        if all.is_empty()
+            && let Some(last) = group.and_then(|group| group.last_told.clone())
+        {
+            return match kind {
+                NoticeKind::Firing | NoticeKind::Acknowledged => last,
+                NoticeKind::Resolved => Told { firing: 0, resolved: last.firing.max(1), ..last },
+            };
+        }
         let firing = all.iter().filter(|(_, alert)| alert.is_open()).count();
         let resolved = all.len() - firing;
-        all.sort_unstable_by_key(|(_, alert)| (alert.ended.is_some(), std::cmp::Reverse(alert.since)));
-        let tenants: BTreeSet<&str> = all
-            .iter()
-            .filter_map(|(_, alert)| alert.cause.subject.as_ref())
-            .map(|subject| &*subject.tenant)
-            .collect();
+        let tenants: BTreeSet<&str> = all.iter().filter_map(|(_, alert)| alert.tenant()).collect();
         let newest = all.first().map(|(_, alert)| *alert);
         let message = newest.map_or("", |alert| &*alert.message);
-        let count = if pending.kind == NoticeKind::Resolved { resolved } else { firing };
+        let count = if kind == NoticeKind::Resolved { resolved } else { firing };
         let summary = match count {
             0 | 1 => message.to_owned(),
             many if tenants.len() > 1 => format!("{many} alerts of {} tenants: {message}", tenants.len()),
@@ -746,19 +953,48 @@ impl Alerts {
         };
         let said =
             all.iter().filter_map(|(_, alert)| alert.acknowledged.as_ref()).max_by_key(|said| said.time);
-        let listed = all.iter().take(NOTICE_ALERTS_MAX).map(|(id, alert)| alert.listed(*id));
-        Notice {
-            id: NoticeId { group: id, since: pending.since, step: pending.step, channel: "".into() },
-            tells: pending.kind,
-            reason: pending.reason,
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Told {
+            alerts: all.iter().take(NOTICE_ALERTS_MAX).map(|(id, _)| *id).collect(),
+            firing: number(firing),
+            resolved: number(resolved),
             importance: all.iter().map(|(_, alert)| alert.importance).max().unwrap_or(Importance::Info),
             kind: newest.map_or(CauseKind::Test, |alert| alert.cause.kind),
             name: newest.map(|alert| alert.cause.name.clone()).unwrap_or_default(),
             summary: summary.replace(['\r', '\n'], " ").into(),
-            alerts: listed.collect::<Vec<ListedAlert>>(),
-            firing: u32::try_from(firing).unwrap_or(u32::MAX),
-            resolved: u32::try_from(resolved).unwrap_or(u32::MAX),
             acknowledged: said.map(|said| (said.by.clone(), said.reason.clone())),
+        }
+    }
+
+    /// A notification as it was asked for; `complete`: with every alert of its group.
+    fn notice(&self, id: AlertId, pending: &Pending, complete: bool) -> Notice {
+        let told = pending.told.clone().unwrap_or_else(|| self.tell(id, pending.kind));
+        let known = |id: &AlertId| self.alerts.get(id).map(|alert| (*id, alert));
+        let mut all: Vec<(AlertId, &Alert)> = told.alerts.iter().filter_map(known).collect();
+        if complete {
+            let mut rest = self.concerned(id, pending.since, pending.kind);
+            rest.retain(|(id, _)| !told.alerts.contains(id));
+            all.extend(rest);
+        }
+        let listed = all.into_iter().map(|(id, alert)| {
+            let mut listed = alert.listed(id);
+            if pending.kind == NoticeKind::Resolved {
+                listed.ended.get_or_insert(UnixMillis(pending.asked));
+            }
+            listed
+        });
+        Notice {
+            id: NoticeId { group: id, since: pending.since, step: pending.step, channel: "".into() },
+            tells: pending.kind,
+            reason: pending.reason,
+            importance: told.importance,
+            kind: told.kind,
+            name: told.name,
+            summary: told.summary,
+            alerts: listed.collect(),
+            firing: told.firing,
+            resolved: told.resolved,
+            acknowledged: told.acknowledged,
             reference: None,
             node: Arc::clone(&self.node),
             time: UnixMillis(pending.asked),
@@ -781,6 +1017,7 @@ impl Alerts {
         let Some(at) = recipient.pending.iter().position(is_it) else { return };
         let pending = recipient.pending.remove(at);
         // Who may have heard of it hears of its end.
+        let is_owed = failed.is_some() && recipient.told && recipient.pending.is_empty();
         if failed.is_some() {
             recipient.told |= maybe && pending.kind == NoticeKind::Firing;
         } else {
@@ -798,22 +1035,33 @@ impl Alerts {
         }
         self.changed.insert(Key::Group(notice.group));
         let kind = if failed.is_some() { ReceiptType::AlertFailed } else { ReceiptType::AlertNotified };
-        let newest = self.all_of(notice.group).max_by_key(|(_, alert)| (alert.is_open(), alert.since));
-        let facts = serde_json::json!({
-            "alert": newest.map(|(id, _)| id.to_string()),
-            "alerts": self.firing(notice.group).count(),
-            "channel": &notice.channel,
-            "group": notice.group.to_string(),
-            "notice": notice.to_string(),
-            "tells": pending.kind,
-            "tries": tries,
-            "why": pending.reason,
-        });
+        // The end is not given up as long as somebody may come for nothing.
+        if is_owed && pending.kind == NoticeKind::Resolved {
+            self.set_due(notice.group, |group| group.repeat_at = group.end.again(step.time.0));
+        }
+        let told = pending.told.unwrap_or_else(|| self.tell(notice.group, pending.kind));
         let reason = match failed {
             Some(why) => format!("{} was not told: {why}", notice.channel),
             None => format!("{} was told", notice.channel),
         };
-        step.about(kind, newest.map(|(_, alert)| alert), &reason, &facts);
+        let listed = told.alerts.iter().filter_map(|id| Some((*id, self.alerts.get(id)?)));
+        let listed: Vec<(AlertId, &Alert)> = listed.collect();
+        // One receipt for the notification, and one for the story of each further signal that led to it.
+        let first = listed.first().copied();
+        let others = listed.iter().skip(1).filter(|(_, alert)| alert.labels.signal.is_some());
+        for about in std::iter::once(first).chain(others.map(|other| Some(*other))) {
+            let facts = serde_json::json!({
+                "alert": about.map(|(id, _)| id.to_string()),
+                "alerts": told.count(pending.kind),
+                "channel": &notice.channel,
+                "group": notice.group.to_string(),
+                "notice": notice.to_string(),
+                "tells": pending.kind,
+                "tries": tries,
+                "why": pending.reason,
+            });
+            step.about(kind, about.map(|(_, alert)| alert), &reason, &facts);
+        }
         self.leave_if_over(notice.group);
         if !replaced {
             self.judge_channel(&notice.channel, failed, step);
@@ -837,8 +1085,9 @@ impl Alerts {
     /// A group that has nothing to tell any more begins anew with its next alert.
     fn leave_if_over(&mut self, id: AlertId) {
         let Some(group) = self.groups.get(&id) else { return };
-        let waits = group.flush_at.is_some() || group.channels.values().any(|each| !each.pending.is_empty());
-        if waits || self.firing(id).next().is_some() {
+        let is_asked = group.channels.values().any(|each| !each.pending.is_empty());
+        let asks_again = group.repeat_at.is_some() && group.channels.values().any(|each| each.told);
+        if group.flush_at.is_some() || is_asked || asks_again || self.firing(id).next().is_some() {
             return;
         }
         self.set_due(id, |group| {
@@ -872,22 +1121,28 @@ impl Alerts {
 
     /// The alerts that a callback changes, a bounded part of them; none where its channels were not told of the group.
     #[must_use]
-    pub fn meant_by(&self, callback: &Callback) -> Vec<AlertId> {
+    pub fn meant_by(&self, callback: &Callback) -> Vec<MeantAlert> {
         let Some(id) = self.group_of(callback.group) else { return Vec::new() };
         let is_told = |group: &Group| callback.channels.iter().any(|name| group.channels.contains_key(name));
         if !self.groups.get(&id).is_some_and(is_told) {
             return Vec::new();
         }
         let until = after(callback.pressed, CALLBACK_TOLERANCE.as_secs());
-        let is_meant = |alert: &Alert| {
-            let changes = match callback.verb {
-                CallbackVerb::Acknowledge => alert.acknowledged.is_none(),
-                CallbackVerb::Resolve => true,
-            };
-            changes && alert.since <= until
+        let Some(members) = self.members.get(&id) else { return Vec::new() };
+        let changes = match callback.verb {
+            CallbackVerb::Acknowledge => &members.unacknowledged,
+            CallbackVerb::Resolve => &members.all,
         };
-        let meant = self.firing(id).filter(|(_, alert)| is_meant(alert));
-        meant.map(|(id, _)| id).take(CALLBACK_ALERTS_AT_ONCE).collect()
+        let known = changes.iter().filter_map(|id| Some((*id, self.alerts.get(id)?)));
+        let meant = known.filter(|(_, alert)| alert.is_open() && alert.since <= until);
+        let meant = meant.map(|(alert, known)| MeantAlert { alert, cause: known.cause.clone() });
+        meant.take(CALLBACK_ALERTS_AT_ONCE).collect()
+    }
+
+    /// What an alert is about.
+    #[must_use]
+    pub fn cause(&self, id: AlertId) -> Option<&AlertCause> {
+        self.alerts.get(&id).map(|alert| &alert.cause)
     }
 
     /// The group that is called so, as long as it did not begin again.
@@ -916,7 +1171,6 @@ impl Alerts {
     pub fn silences(&self) -> Vec<SilenceView> {
         let view = |(seq, silence): (&u64, &Silence)| {
             let StoredSilence { when, since, until, by, reason, .. } = &silence.stored;
-            let fits = self.alerts.values().filter(|alert| alert.is_open() && alert.silences.contains(seq));
             SilenceView {
                 id: *seq,
                 when: when.clone(),
@@ -924,7 +1178,7 @@ impl Alerts {
                 until_ms: *until,
                 by: by.clone(),
                 reason: reason.clone(),
-                alerts: fits.count(),
+                alerts: silence.fits,
             }
         };
         self.silences.iter().map(view).collect()
@@ -994,6 +1248,17 @@ impl Alerts {
             receipt: alert.receipt.clone(),
         }
     }
+}
+
+/// An alert that a callback is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeantAlert {
+    pub alert: AlertId,
+    pub cause: AlertCause,
+}
+
+fn is_among(names: &[String], name: &str) -> bool {
+    names.iter().any(|known| known == name)
 }
 
 /// Nothing that is kept can fail to be written.

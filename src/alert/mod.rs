@@ -20,7 +20,7 @@ pub use alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder};
 pub use callback::{Callback, CallbackVerb, GroupNamed, SLACK_ACKNOWLEDGE};
 pub use cause::{AlertCause, AlertId, CauseKind, Importance};
 pub use group_key::{GroupKey, GroupTag};
-pub use machine::{AlertEffects, AlertRow, Alerts};
+pub use machine::{AlertEffects, AlertRow, Alerts, MeantAlert};
 #[cfg(any(test, feature = "inside"))]
 pub use notice::NoticeReason;
 pub use notice::{ListedAlert, Notice, NoticeId, NoticeKind};

@@ -81,6 +81,9 @@ pub struct RouteSource {
 pub struct RoutesSource {
     /// Names of the channels that there are.
     pub channels: Vec<String>,
+    /// Those of them that are told of each alert of a group, and not of the newest alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub complete: Vec<String>,
     pub critical: Vec<String>,
     pub warning: Vec<String>,
     pub info: Vec<String>,
@@ -97,6 +100,7 @@ impl Default for RoutesSource {
     fn default() -> Self {
         Self {
             channels: Vec::new(),
+            complete: Vec::new(),
             critical: Vec::new(),
             warning: Vec::new(),
             info: Vec::new(),
@@ -126,41 +130,56 @@ const NAMES: [&str; 10] = [
 
 /// A condition on alerts, of a route or of a silence.
 #[derive(Debug)]
-pub struct AlertFilter {
-    expression: Expression,
-    slots: Vec<Slot>,
+pub struct AlertFilter(Expression);
+
+/// The names, and where each has its place: the same for all conditions.
+fn declared() -> (Names, [Slot; NAMES.len()]) {
+    let mut names = Names::new();
+    let slots = NAMES.map(|name| names.declare(name, Type::String));
+    (names, slots)
 }
 
 impl AlertFilter {
     /// # Errors
     /// [`Wrong`], with line and column.
     pub fn compile(text: &str) -> Result<Self, Wrong> {
-        let mut names = Names::new();
-        let slots = NAMES.map(|name| names.declare(name, Type::String)).to_vec();
-        Ok(Self { expression: Expression::compile(text, &mut names, Type::Bool)?, slots })
+        let (mut names, _) = declared();
+        Ok(Self(Expression::compile(text, &mut names, Type::Bool)?))
     }
 
     /// Whether it holds. One that cannot be evaluated does not: nobody is left without a call by a mistake in a condition.
     #[must_use]
-    pub fn holds(&self, alert: &ListedAlert) -> bool {
+    pub fn holds(&self, alert: &AlertFacts<'_>) -> bool {
+        self.0.holds(&alert.0, &mut Steps::default()).unwrap_or(false)
+    }
+}
+
+/// What conditions see of an alert; made once for all of them.
+#[derive(Debug)]
+pub struct AlertFacts<'a>(Facts<'a>);
+
+impl<'a> AlertFacts<'a> {
+    #[must_use]
+    pub fn of(alert: &'a ListedAlert) -> Self {
         let mut facts = Facts::new();
-        let or_empty = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
+        let or_empty = |text: &'a Option<Box<str>>| text.as_deref().unwrap_or_default();
         let values = [
-            alert.kind.into_str().to_owned(),
-            alert.name.to_string(),
-            alert.importance.into_str().to_owned(),
+            alert.kind.into_str(),
+            &alert.name,
+            alert.importance.into_str(),
             or_empty(&alert.tenant),
             or_empty(&alert.sku),
             or_empty(&alert.source),
             or_empty(&alert.assurance),
             or_empty(&alert.owner),
             or_empty(&alert.target),
-            alert.message.to_string(),
+            &alert.message,
         ];
-        for (slot, value) in self.slots.iter().zip(values) {
-            facts.set(*slot, Value::Text(value.into()));
+        let (_, slots) = declared();
+        for (slot, value) in slots.into_iter().zip(values) {
+            facts.set(slot, Value::Text(value.into()));
         }
-        self.expression.holds(&facts, &mut Steps::default()).unwrap_or(false)
+        Self(facts)
     }
 }
 
@@ -220,7 +239,8 @@ impl Routes {
     pub fn find(&self, alert: &ListedAlert) -> AlertRoute {
         let source = &self.source;
         let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
-        let fits = self.filters.iter().position(|filter| filter.holds(alert));
+        let facts = AlertFacts::of(alert);
+        let fits = self.filters.iter().position(|filter| filter.holds(&facts));
         let Some((at, route)) = fits.and_then(|at| Some((at, source.routes.get(at)?))) else {
             let channels = match alert.importance {
                 Importance::Critical => &source.critical,
@@ -252,7 +272,8 @@ impl Routes {
 
     /// The routes that are looked at for an alert, and whether they fit: up to the first that does.
     pub fn looked_at<'a>(&'a self, alert: &'a ListedAlert) -> impl Iterator<Item = (&'a RouteSource, bool)> {
-        let fits = self.filters.iter().map(|filter| filter.holds(alert));
+        let facts = AlertFacts::of(alert);
+        let fits = self.filters.iter().map(move |filter| filter.holds(&facts));
         let mut is_found = false;
         self.source.routes.iter().zip(fits).take_while(move |(_, fits)| {
             let before = is_found;

@@ -2,6 +2,7 @@
 //! they change seldom; names of fields never change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,7 @@ use super::cause::{AlertCause, AlertId, CauseKind, Importance};
 use super::notice::{ListedAlert, NoticeKind, NoticeReason};
 use super::routes::AlertRoute;
 use crate::ids::UnixMillis;
+use crate::limits::{END_TOLD_AGAIN, END_TOLD_FOR};
 
 /// What somebody said of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,11 @@ pub struct Alert {
 impl Alert {
     pub fn is_open(&self) -> bool {
         self.ended.is_none()
+    }
+
+    /// Whose it is; `None` of the node's own.
+    pub fn tenant(&self) -> Option<&str> {
+        self.cause.subject.as_ref().map(|subject| &*subject.tenant)
     }
 
     /// Whether its governor tells of its end, on whichever node it is.
@@ -100,6 +107,73 @@ pub struct Group {
     /// Silences held all of it back, and a receipt says so.
     pub held_back: bool,
     pub channels: BTreeMap<Box<str>, Recipient>,
+    /// When it was looked at last, whether or not there was something to tell.
+    #[serde(default)]
+    pub looked: Option<u64>,
+    /// One that was told ended since.
+    #[serde(default)]
+    pub has_ended: bool,
+    #[serde(default)]
+    pub missed: Missed,
+    /// What was told last to fire.
+    #[serde(default)]
+    pub last_told: Option<Told>,
+    #[serde(default)]
+    pub end: EndAsked,
+}
+
+/// Times that came while silences, or the alert of a target, held back whom they concern.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Missed {
+    pub repeat: bool,
+    pub escalation: bool,
+}
+
+/// How often channels that did not take the end were asked again, and since when they do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndAsked {
+    pub since: Option<u64>,
+    pub times: u32,
+}
+
+impl EndAsked {
+    /// When the end is told again that a channel did not take now; `None` after [`END_TOLD_FOR`]. Later each time.
+    pub fn again(&mut self, now: u64) -> Option<u64> {
+        let since = *self.since.get_or_insert(now);
+        self.times = self.times.saturating_add(1);
+        let pause = END_TOLD_AGAIN.saturating_mul(1 << self.times.min(8));
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        (now.saturating_sub(since) < millis(END_TOLD_FOR)).then(|| now.saturating_add(millis(pause)))
+    }
+}
+
+/// What a notification tells. It stands with what waits for an outcome, so that it is the same whenever it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// Those that are listed, the newest first.
+    pub alerts: Vec<AlertId>,
+    pub firing: u32,
+    pub resolved: u32,
+    pub importance: Importance,
+    pub kind: CauseKind,
+    pub name: Box<str>,
+    pub summary: Box<str>,
+    /// Who acknowledged it, with the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<(Box<str>, Box<str>)>,
+}
+
+impl Told {
+    /// How many alerts such a notification is about.
+    pub fn count(&self, kind: NoticeKind) -> u32 {
+        match kind {
+            NoticeKind::Firing | NoticeKind::Acknowledged => self.firing,
+            NoticeKind::Resolved => self.resolved,
+        }
+    }
 }
 
 impl Group {
@@ -155,6 +229,9 @@ pub struct Pending {
     pub reason: NoticeReason,
     /// When it was asked for.
     pub asked: u64,
+    /// `None` where an older version asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
 }
 
 /// A silence as it is kept.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
-use super::channels::{BUILT_IN_CHANNEL, Channel};
+use super::channels::{BUILT_IN_CHANNEL, Channel, ChannelKind};
 use super::layer::{self, Key, Layer};
 use super::layers::{Layers, Set, optional, place_of, set};
 use super::receivers::http_url;
@@ -30,6 +30,9 @@ const DEAD_LETTERS_PER_MINUTE: u32 = 60;
 impl Layers {
     pub(super) fn alerts(&self, channels: &[Channel]) -> Result<AlertSettings, ConfigError> {
         let known: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
+        // It groups itself, and each alert begins and ends there for itself.
+        let complete =
+            channels.iter().filter(|channel| matches!(channel.kind, ChannelKind::Alertmanager { .. }));
         let usual = RoutesSource::default();
         let repeat = self.find(|l| &l.alerts.repeat_hours).map(|set| set.value.0 * 60);
         let external_url = self.find(|l| &l.alerts.external_url);
@@ -44,6 +47,7 @@ impl Layers {
             repeat_minutes: repeat.unwrap_or(usual.repeat_minutes),
             importance: self.importance()?,
             routes: self.routes(&known)?,
+            complete: complete.map(|channel| channel.name.clone()).collect(),
             channels: known.into_iter().map(str::to_owned).collect(),
         };
         Ok(AlertSettings {

@@ -8,7 +8,10 @@ use tokio::sync::Notify;
 
 use super::outlet::Outlet;
 use super::rules::Rules;
-use crate::alert::{Alarm, AlertEffects, AlertId, AlertRow, Alerts, Callback, CauseKind, NotAnAlarm, Notice};
+use crate::alert::{
+    Alarm, AlertCause, AlertEffects, AlertId, AlertRow, Alerts, Callback, CauseKind, MeantAlert, NotAnAlarm,
+    Notice,
+};
 use crate::event::{Event, Kind, UnixMillis};
 use crate::limits::NOTICES_LANE;
 use crate::sharing::HeldPartitions;
@@ -71,6 +74,8 @@ pub struct AlertsAsked {
 #[derive(Clone, Debug, Default)]
 pub struct AlertsSeen {
     pub alerts: Vec<AlertView>,
+    /// What the one that was asked for is about.
+    pub cause: Option<AlertCause>,
     pub silences: Vec<SilenceView>,
     /// Open ones by state and importance.
     pub counts: Vec<(&'static str, &'static str, u64)>,
@@ -150,8 +155,8 @@ impl AlertDesk {
     }
 
     /// The replay is over: notifications without an outcome are asked for again.
-    pub fn go_live(&mut self) {
-        self.waiting.extend(self.alerts.pending());
+    pub fn go_live(&mut self, rules: &Rules) {
+        self.waiting.extend(self.alerts.pending(&rules.routes));
     }
 
     /// Hands on what waits, and says whether time is to be journalled: something is due. Not during a replay.
@@ -175,7 +180,7 @@ impl AlertDesk {
 
     /// Alerts that a callback changes.
     #[must_use]
-    pub fn meant_by(&self, callback: &Callback) -> Vec<AlertId> {
+    pub fn meant_by(&self, callback: &Callback) -> Vec<MeantAlert> {
         self.alerts.meant_by(callback)
     }
 
@@ -189,6 +194,7 @@ impl AlertDesk {
         };
         AlertsSeen {
             alerts,
+            cause: asked.id.and_then(|id| self.alerts.cause(id)).cloned(),
             silences: self.alerts.silences(),
             counts: self.alerts.counts().into_iter().map(|((state, of), count)| (state, of, count)).collect(),
             refused: self.alerts.refused(),

@@ -12,7 +12,7 @@ use super::governor::{Effects, Governor};
 use super::inbox::Inbox;
 use super::roster::Roster;
 use super::rules::Rules;
-use crate::alert::{AlertId, Callback};
+use crate::alert::{Callback, MeantAlert};
 use crate::event::{Event, Kind, Replay, Seq, Subject, UnixMillis};
 use crate::limits::{GOVERNORS_LISTED_MAX, QUERIES_LANE};
 use crate::ring::Receiver;
@@ -49,7 +49,7 @@ pub enum Question {
     /// Which alerts somebody means. Of the shard that has them.
     Meant {
         callback: Arc<Callback>,
-        answer: oneshot::Sender<Vec<AlertId>>,
+        answer: oneshot::Sender<Vec<MeantAlert>>,
     },
     /// Of the same shard.
     Alerts {

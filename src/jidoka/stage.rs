@@ -392,7 +392,7 @@ impl Stage {
             Barrier::Live => {
                 self.release.go_live(&self.roster, &mut self.outlet);
                 if let Some(alerts) = &mut self.alerts {
-                    alerts.go_live();
+                    alerts.go_live(&self.rules);
                 }
             }
             Barrier::Cut(through) => self.release.cut(through, &mut self.roster),

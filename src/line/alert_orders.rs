@@ -56,8 +56,8 @@ pub async fn order(line: &impl AlertLine, order: AlertOrder, said: Said) -> Resu
             (Alarm::Acknowledge { alert, by, reason }, Some(alert))
         }
         AlertOrder::Resolve(alert) => {
-            open_alert(line, alert).await?;
-            (Alarm::Resolve { alert, by, reason }, Some(alert))
+            let cause = open_alert(line, alert).await?.map(Box::new);
+            (Alarm::Resolve { alert, by, reason, cause }, Some(alert))
         }
         AlertOrder::Test { importance, name } => (test(line, importance, &name, &by, &reason)?, None),
         AlertOrder::Silence { when, minutes } => (silence(line, &when, minutes, by, reason).await?, None),
@@ -83,12 +83,14 @@ pub async fn order(line: &impl AlertLine, order: AlertOrder, said: Said) -> Resu
     Ok(AlertOrdered { seq: seq.0, receipt_id: format!("r-{:016x}-00", seq.0), alert })
 }
 
-async fn open_alert(line: &impl AlertLine, id: AlertId) -> Result<(), Refused> {
-    let alert = alert(line, id, Seq(0)).await?;
+/// What an open alert is about.
+async fn open_alert(line: &impl AlertLine, id: AlertId) -> Result<Option<AlertCause>, Refused> {
+    let seen = line.ask_alerts(Seq(0), AlertsAsked { id: Some(id), limit: 1 }).await?;
+    let alert = seen.alerts.into_iter().next().ok_or(Refused::Missing(NO_ALERT))?;
     if alert.ended_ms.is_some() {
         return Err(Refused::Conflict("it is resolved already".into()));
     }
-    Ok(())
+    Ok(seen.cause)
 }
 
 fn test(

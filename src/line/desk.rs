@@ -22,7 +22,7 @@ use super::story;
 use super::supervisor::Restarts;
 use super::unwritable::UnwritableNote;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
-use crate::alert::{Alarm, AlertId, Callback};
+use crate::alert::{Alarm, AlertId, Callback, MeantAlert};
 use crate::andon::log::{LogError, LoggedReceipt, Reader, SearchPage};
 use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Cause, Found, Status};
@@ -1018,7 +1018,7 @@ impl AlertLine for Desk {
 
 impl Desk {
     /// Alerts that a callback means and that it has not changed, once the event `after` is.
-    pub async fn meant_by(&self, callback: &Arc<Callback>, after: Seq) -> Result<Vec<AlertId>, Refused> {
+    pub async fn meant_by(&self, callback: &Arc<Callback>, after: Seq) -> Result<Vec<MeantAlert>, Refused> {
         self.0.decided()?;
         let after = self.0.behind_the_start(after)?;
         let lane = self.0.shards.get(journal::ALERTS_SHARD).ok_or(Refused::Unavailable)?;

@@ -160,6 +160,26 @@ fn a_rule_calls_people_once_and_says_when_it_is_over() {
     assert!(order(&node, &format!("/v1/alerts/{id}/resolve"), &json!({"reason": "x"})).status == 409);
 }
 
+/// Somebody closes an alert, and the rule fires again within the minute in which it would say nothing new.
+#[test]
+fn what_fires_after_somebody_closed_it_calls_again() {
+    let target = Target::start(|_| Does::Answer(200));
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &target.url());
+    spend(&node, "s-1", 150.0);
+    wait_until("it is an alert", || alerts(&node, "state=notified").len() == 1);
+    let id = alerts(&node, "")[0]["id"].as_str().unwrap().to_owned();
+    let closed = order(&node, &format!("/v1/alerts/{id}/resolve"), &json!({"reason": "seen"}));
+    assert_eq!(closed.status, 200, "{}", closed.text());
+    spend(&node, "s-2", 170.0);
+    wait_until("the next one is an alert", || {
+        alerts(&node, "").iter().any(|alert| alert["ended_ms"].is_null() && alert["signal"] == "s-2")
+    });
+    wait_until("people are called", || {
+        told(dir.path()).iter().filter(|line| line["tells"] == "firing").count() == 2
+    });
+}
+
 #[test]
 fn a_kill_between_the_call_and_its_outcome_loses_no_end() {
     let target = Target::start(|_| Does::Hang);

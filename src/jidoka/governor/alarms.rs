@@ -132,9 +132,17 @@ impl GovernorAlarms {
         let (cause, raised) = match alarm {
             Alarm::Raise(raise) => (&raise.cause, true),
             Alarm::End(cause) => (cause, false),
-            Alarm::Tick
+            // Somebody closed the alert of a rule: what fires next is news. Other causes hold on, and end by themselves.
+            Alarm::Resolve { cause: Some(cause), .. } => {
+                let is_it = |alarm: &GovernorAlarm| alarm.kind == CauseKind::Rule && alarm.name == cause.name;
+                if cause.kind == CauseKind::Rule {
+                    self.0.retain(|alarm| !is_it(alarm));
+                }
+                return;
+            }
+            Alarm::Resolve { cause: None, .. }
+            | Alarm::Tick
             | Alarm::Acknowledge { .. }
-            | Alarm::Resolve { .. }
             | Alarm::Silence(_)
             | Alarm::EndSilence { .. }
             | Alarm::Notified { .. } => return,
@@ -275,6 +283,23 @@ mod tests {
         assert_eq!(names, ["+halt", "-governor_breaker", "+rulep/ends", "+rulep/late"]);
         told.drain(..).for_each(|alarm| alarms.journalled(&alarm));
         assert!(alarms.untold(&subject).is_empty() && !alarms.has(CauseKind::GovernorBreaker));
+    }
+
+    #[test]
+    fn what_somebody_closed_is_told_anew() {
+        let subject = Subject::read("acme", "vm").unwrap();
+        let mut alarms = GovernorAlarms::default();
+        let of_rule = || Holding { kind: CauseKind::Rule, name: "p/leak".into(), ..holding() };
+        for (by, holding) in (1..).zip([of_rule(), holding()]) {
+            let told = alarms.raise(&subject, holding, (Seq(by), UnixMillis(by))).unwrap();
+            alarms.journalled(&told);
+            let Alarm::Raise(raised) = told else { unreachable!() };
+            let (by, reason, cause) = ("ann".into(), "seen".into(), Some(Box::new(raised.cause)));
+            alarms.journalled(&Alarm::Resolve { alert: crate::alert::AlertId([0; 16]), by, reason, cause });
+        }
+        assert!(!alarms.was_told_lately("p/leak", UnixMillis(5)), "the next one is news");
+        assert!(alarms.raise(&subject, of_rule(), (Seq(3), UnixMillis(3))).is_some());
+        assert!(alarms.has(CauseKind::Halt), "it holds on, and its end is told");
     }
 
     proptest! {
