@@ -572,8 +572,10 @@ pub const FACT_BYTES_MAX: usize = 256;
 
 /// An alarm as the journal keeps it, in bytes of JSON: a few texts of [`REASON_BYTES_MAX`], each byte of which may be escaped.
 pub const ALARM_BYTES_MAX: usize = 64 * 1024;
-/// Causes that one governor tells of at once: its three own, and rules.
-pub const GOVERNOR_ALARMS_MAX: usize = 16;
+/// Rules with a `resolve` that the packs of one tenant may have: each may have an open alert in a governor, some 400 bytes.
+pub const RESOLVING_RULES_MAX: usize = 64;
+/// Causes that one governor tells of at once: its three own, those of such rules, and some of rules without.
+pub const GOVERNOR_ALARMS_MAX: usize = RESOLVING_RULES_MAX + 16;
 /// A cause that holds still is told again after this time, so that an alert of a rule has the newest values and its end can wait for it.
 pub const ALARM_AGAIN: Duration = Duration::from_mins(1);
 /// A partition's alerts stay for this long where it was decided on last, until a node that decides on it tells of them again: longer

@@ -14,7 +14,9 @@ use super::policy::{Pack, Policies, PolicySet};
 use crate::alert::{Routes, RoutesSource};
 use crate::event::{Event, JournalId, Reconfigured, RulesText, Seq};
 use crate::halt::{Halt, HaltScope};
-use crate::limits::{self, HALTS_BYTES_MAX, HALTS_MAX, MEMORIES_MAX, PACKS_MAX, RULES_BYTES_MAX};
+use crate::limits::{
+    self, HALTS_BYTES_MAX, HALTS_MAX, MEMORIES_MAX, PACKS_MAX, RESOLVING_RULES_MAX, RULES_BYTES_MAX,
+};
 use crate::manifest::SourceHour;
 use crate::place::{ConfigError, Place, nearest};
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptId, ReceiptType, StateName};
@@ -317,6 +319,18 @@ fn set(packs: &[Arc<Pack>], chosen: &[usize], source: &RulesSource) -> Result<Ar
             format!("the packs of one tenant declare {memories} memories; at most {MEMORIES_MAX} are kept");
         return Err(ConfigError::new(&Place::named("policy.packs"), what));
     }
+    let resolves = |pack: &Arc<Pack>| {
+        let alerts = pack.rules.iter().filter_map(|rule| rule.alert.as_ref());
+        alerts.filter(|alert| alert.resolve.is_some()).count()
+    };
+    let resolving: usize = found.iter().map(resolves).sum();
+    if resolving > RESOLVING_RULES_MAX {
+        let what = format!(
+            "the packs of one tenant have {resolving} rules with `resolve`; a governor remembers \
+             {RESOLVING_RULES_MAX} open alerts"
+        );
+        return Err(ConfigError::new(&Place::named("policy.packs"), what));
+    }
     Ok(Arc::new(PolicySet::new(found)))
 }
 
@@ -554,6 +568,27 @@ mod tests {
         assert_eq!(rules.routes.source(), &source.alerts);
         let error = route("alert.tenants == 'acme'").compile().unwrap_err();
         assert!(error.to_string().starts_with("alerts.route[0].when:1:1: "), "{error}");
+    }
+
+    #[test]
+    fn a_governor_has_room_for_the_alert_of_each_rule_that_resolves() {
+        let pack = |name: &str, rules: usize| {
+            let rule = |number| {
+                format!(
+                    "[[rule]]\nid = \"r{number}\"\nwhen = \"true\"\ndecide = \"observe\"\nreason = \"r\"\n\
+                     alert = \"info\"\nresolve = \"false\"\n"
+                )
+            };
+            let text = format!("name = \"{name}\"\n{}", (0..rules).map(rule).collect::<String>());
+            PackSource { file: format!("{name}.toml"), text }
+        };
+        let source = |more: usize| {
+            let packs = vec![pack("a", RESOLVING_RULES_MAX), pack("b", more)];
+            RulesSource { packs, everyone: vec![0, 1], ..RulesSource::default() }
+        };
+        assert!(source(0).compile().is_ok());
+        let error = source(1).compile().unwrap_err().to_string();
+        assert!(error.contains("have 65 rules with `resolve`"), "{error}");
     }
 
     fn halt(scope: HaltScope) -> Halt {
