@@ -335,6 +335,19 @@ pub const REQUEST_SECONDS: u32 = 3600;
 pub const REACH_GOVERNORS_MAX: usize = 100_000;
 /// Governors in one answer to an operator.
 pub const GOVERNORS_LISTED_MAX: usize = 1_000;
+/// What a command takes of a node's list for each row that was asked for, in bytes: some times a receipt that names 32 changed keys. And
+/// beside that, for each page.
+pub const LIST_ROW_BYTES: usize = 64 * 1024;
+pub const LIST_PAGE_BYTES: usize = 1024 * 1024;
+/// However many rows were asked for, a command takes no more of one node: 400,000 receipts of the usual length.
+pub const LIST_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The name of a page. The longest that a node gives is a tenant and a SKU.
+pub const LIST_CURSOR_BYTES_MAX: usize = 1024;
+/// Empty pages in a row: a search for a rare receipt through 125 million entries has as many, more than a node reads within
+/// [`LIST_SECONDS`].
+pub const LIST_EMPTY_PAGES_MAX: usize = 2_500;
+/// How long a command reads one list of one node.
+pub const LIST_SECONDS: u64 = 120;
 /// Bodies that may wait in one governor's mailbox, in bytes: 1,024 signals of 1 KiB, or the four largest.
 pub const MAILBOX_BYTES_MAX: u32 = 1024 * 1024;
 /// An action without an outcome by then counts as failed. Above the 60 s that all tries of an action may take

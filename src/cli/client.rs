@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::header::{AUTHORIZATION, HOST, IF_MATCH};
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
@@ -33,10 +33,16 @@ pub struct Reach {
     configured: Configured,
 }
 
-/// An answer of a node may have so many bytes.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// And may take so long.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// Bounds of one answer of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerBounds {
+    pub bytes: usize,
+    pub wait: Duration,
+}
+
+impl AnswerBounds {
+    pub const MAX: Self = Self { bytes: 16 << 20, wait: Duration::from_secs(10) };
+}
 
 /// A node's operator plane, and the token for it.
 pub struct Client {
@@ -49,10 +55,16 @@ pub struct Client {
 }
 
 /// Why a node has no answer.
-struct Unanswered {
+pub struct Unanswered {
     failure: Failure,
     /// It does not know what is asked for, and another node may.
     is_elsewhere: bool,
+}
+
+impl From<Unanswered> for Failure {
+    fn from(why: Unanswered) -> Self {
+        why.failure
+    }
 }
 
 impl From<Failure> for Unanswered {
@@ -61,10 +73,35 @@ impl From<Failure> for Unanswered {
     }
 }
 
-/// What nodes answered, each by its name, and what to say of those that did not.
+/// What nodes answered, each peer by its name, and what to say of those that did not.
 pub struct FromPeers<T> {
-    pub answers: Vec<T>,
+    pub answers: Vec<(Option<String>, T)>,
     pub missing: Vec<String>,
+}
+
+/// A node that a command asks.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    client: &'a Client,
+    authority: &'a str,
+}
+
+impl Node<'_> {
+    pub fn authority(&self) -> &str {
+        self.authority
+    }
+
+    /// Sends the operation of a command. Returns the answer, and its length in bytes.
+    pub fn send(
+        &self,
+        command: &str,
+        sent: &Sent<'_>,
+        bounds: AnswerBounds,
+    ) -> Result<(Value, usize), Unanswered> {
+        let body = self.client.exchange(self.authority, command, sent, bounds)?;
+        let value = serde_json::from_slice(&body).map_err(|_| no_json(self.authority, StatusCode::OK))?;
+        Ok((value, body.len()))
+    }
 }
 
 impl Reach {
@@ -122,20 +159,39 @@ impl Client {
 
     /// The same, of an operation that answers with text.
     pub fn text(&self, command: &str) -> Result<String, Failure> {
-        let body = self.exchange(&self.admin, command, &Sent::default()).map_err(|why| why.failure)?;
+        let body = self.exchange(&self.admin, command, &Sent::default(), AnswerBounds::MAX);
+        let body = body.map_err(|why| why.failure)?;
         String::from_utf8(body.into())
             .map_err(|_| Failure::io(format!("{} answered what is not UTF-8", self.admin)))
     }
 
-    /// Asks for something that one node knows: where this one does not, its peers in turn. `is_whole` says whether an answer is all
-    /// that there may be; the best one is returned.
+    /// The node that the command was pointed at.
+    pub fn node(&self) -> Node<'_> {
+        Node { client: self, authority: &self.admin }
+    }
+
+    /// Asks for something that one node knows: where this one does not, its peers in turn. `named` are the fields by which the answer
+    /// names what was asked for: an answer about something else is refused. `is_whole` says whether an answer is all that there may
+    /// be; the best one is returned. One of a peer names it in `answered_by`.
     pub fn ask_on(
         &self,
         command: &str,
         sent: &Sent<'_>,
+        named: &[(&str, &str)],
         is_whole: impl Fn(&Value) -> bool,
     ) -> Result<Value, Failure> {
-        let first = match self.send_to(&self.admin, command, sent) {
+        let ask = |authority: &str| {
+            let value = self.send_to(authority, command, sent)?;
+            for (field, asked) in named {
+                let found = value.get(field);
+                if found.and_then(Value::as_str) != Some(asked) {
+                    let told = format!("{authority} answered about another {field}: {}", cell(found));
+                    return Err(Unanswered::from(Failure::io(told)));
+                }
+            }
+            Ok(value)
+        };
+        let first = match ask(&self.admin) {
             Ok(value) if is_whole(&value) => return Ok(value),
             Err(Unanswered { failure, is_elsewhere: false }) => return Err(failure),
             other => other,
@@ -143,9 +199,16 @@ impl Client {
         let mut asked = Vec::new();
         let mut partial = None;
         for (name, authority) in &self.peers {
-            match self.send_to(authority, command, sent) {
-                Ok(value) if is_whole(&value) => return Ok(value),
-                Ok(value) => partial = partial.or(Some(value)),
+            match ask(authority) {
+                Ok(mut value) => {
+                    if let Some(fields) = value.as_object_mut() {
+                        fields.insert("answered_by".to_owned(), name.as_str().into());
+                    }
+                    if is_whole(&value) {
+                        return Ok(value);
+                    }
+                    partial = partial.or(Some(value));
+                }
                 Err(Unanswered { failure, .. }) => asked.push(format!("{name}: {}", failure.what())),
             }
         }
@@ -161,27 +224,20 @@ impl Client {
     /// Asks this node, and all its peers where it is not the one that knows: each has a part.
     pub fn ask_all<T>(
         &self,
-        ask: impl Fn(&dyn Fn(&str, &Sent<'_>) -> Result<Value, Failure>) -> Result<T, Failure>,
+        ask: impl Fn(Node<'_>) -> Result<T, Unanswered>,
     ) -> Result<FromPeers<T>, Failure> {
-        let is_elsewhere = std::cell::Cell::new(false);
-        let own = ask(&|command, sent| {
-            self.send_to(&self.admin, command, sent).map_err(|why| {
-                is_elsewhere.set(why.is_elsewhere);
-                why.failure
-            })
-        });
-        let failure = match own {
-            Ok(value) => return Ok(FromPeers { answers: vec![value], missing: Vec::new() }),
-            Err(failure) if !is_elsewhere.get() || self.peers.is_empty() => return Err(failure),
-            Err(failure) => failure,
+        let failure = match ask(self.node()) {
+            Ok(value) => return Ok(FromPeers { answers: vec![(None, value)], missing: Vec::new() }),
+            Err(Unanswered { failure, is_elsewhere }) if !is_elsewhere || self.peers.is_empty() => {
+                return Err(failure);
+            }
+            Err(Unanswered { failure, .. }) => failure,
         };
         let mut all = FromPeers { answers: Vec::new(), missing: Vec::new() };
         for (name, authority) in &self.peers {
-            let answer =
-                ask(&|command, sent| self.send_to(authority, command, sent).map_err(|why| why.failure));
-            match answer {
-                Ok(value) => all.answers.push(value),
-                Err(why) => all.missing.push(format!("{name}: {}", why.what())),
+            match ask(Node { client: self, authority }) {
+                Ok(value) => all.answers.push((Some(name.clone()), value)),
+                Err(Unanswered { failure, .. }) => all.missing.push(format!("{name}: {}", failure.what())),
             }
         }
         if all.answers.is_empty() {
@@ -190,9 +246,9 @@ impl Client {
         Ok(all)
     }
 
-    fn send_to(&self, admin: &str, command: &str, sent: &Sent<'_>) -> Result<Value, Unanswered> {
-        let body = self.exchange(admin, command, sent)?;
-        Ok(serde_json::from_slice(&body).map_err(|_| no_json(admin, StatusCode::OK))?)
+    fn send_to(&self, authority: &str, command: &str, sent: &Sent<'_>) -> Result<Value, Unanswered> {
+        let node = Node { client: self, authority };
+        node.send(command, sent, AnswerBounds::MAX).map(|(value, _)| value)
     }
 
     fn exchange(
@@ -200,6 +256,7 @@ impl Client {
         admin: &str,
         command: &str,
         Sent { parts, query, order, if_match }: &Sent<'_>,
+        bounds: AnswerBounds,
     ) -> Result<Bytes, Unanswered> {
         let operation = of_command(command);
         let operation =
@@ -213,10 +270,11 @@ impl Client {
         let request = if_match.iter().fold(request, |request, tag| request.header(IF_MATCH, *tag));
         let Self { token, runtime, .. } = self;
         let body = Bytes::from(body);
-        let asked = async { tokio::time::timeout(ANSWER_WAIT, ask(admin, request, body, token)).await };
+        let AnswerBounds { bytes, wait } = bounds;
+        let asked = async { tokio::time::timeout(wait, ask(admin, request, body, token, bytes)).await };
         let (status, body) = runtime
             .block_on(asked)
-            .map_err(|_| Failure::io(format!("{admin} did not answer within {ANSWER_WAIT:?}")))??;
+            .map_err(|_| Failure::io(format!("{admin} did not answer within {wait:?}")))??;
         if status == StatusCode::OK {
             return Ok(body);
         }
@@ -285,6 +343,7 @@ async fn ask(
     request: Builder,
     body: Bytes,
     token: &SecretSlice<u8>,
+    bytes_max: usize,
 ) -> Result<(StatusCode, Bytes), Failure> {
     let unreachable = |error: std::io::Error| {
         Failure::io(format!("{admin}: {error}"))
@@ -299,7 +358,13 @@ async fn ask(
         let request = request.body(Full::new(body)).map_err(Failure::io)?;
         let answer = sender.send_request(request).await.map_err(Failure::io)?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(Failure::io)?;
+        let too_long = |error: Box<dyn std::error::Error + Send + Sync>| {
+            if error.is::<LengthLimitError>() {
+                return Failure::io(format!("{admin} answered with more than {bytes_max} bytes"));
+            }
+            Failure::io(error)
+        };
+        let body = Limited::new(answer.into_body(), bytes_max).collect().await.map_err(too_long)?;
         Ok((status, body.to_bytes()))
     };
     tokio::select! {

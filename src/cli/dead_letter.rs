@@ -6,8 +6,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Reach, Sent};
+use super::client::{Reach, Sent};
 use super::output::{self, Failure, cell};
+use super::pages::{List, Listed, Pages};
 use super::progress::Progress;
 use crate::case::{Cause, Status};
 use crate::percent::encode;
@@ -107,7 +108,7 @@ pub struct Order {
     json: bool,
 }
 
-const PAGE: usize = 1000;
+const LIST: List = List { command: "deadletter list", rows: "deadletters", page: 1000 };
 /// Whatever the status.
 const ANY: &str = "all";
 const STATUSES: [&str; 4] =
@@ -121,12 +122,11 @@ impl Command {
             Self::List { filter, status, limit, reach, json } => {
                 let query = filter.query(&status);
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                let mut cases = Vec::new();
-                let mut pages = Pages::new(reach.client()?, &query);
-                while cases.len() < limit && pages.next(limit - cases.len(), &mut cases)? {}
+                let client = reach.client()?;
+                let Listed { rows: cases, count, next, .. } =
+                    LIST.read(client.node(), &query, limit)?.whole()?;
                 // Where nothing counts them: all were seen, or there are more.
-                let (count, next) =
-                    (pages.count.or(pages.is_done.then_some(cases.len() as u64)), pages.after);
+                let count = count.or(next.is_none().then_some(cases.len() as u64));
                 if json {
                     return output::print_json(&json!({"count": count, "deadletters": cases, "next": next}));
                 }
@@ -157,49 +157,18 @@ impl Command {
             Self::Resend(order) => order.run(Does::Resend),
             Self::Discard(order) => order.run(Does::Discard),
             Self::DiscardAll { reason, filter, expect, reach } => {
-                let query = format!("expect={expect}{}", filter.query(ANY));
+                let query = format!("expect={expect}&{}", filter.query(ANY));
+                let query = query.trim_end_matches('&');
                 let body = json!({"reason": reason});
-                let sent = Sent { query: &query, order: Some(&body), ..Sent::default() };
+                let sent = Sent { query, order: Some(&body), ..Sent::default() };
                 output::print_json(&reach.send("deadletter discard-all", &sent)?)
             }
         }
     }
 }
 
-/// What a filter takes, page by page.
-struct Pages<'a> {
-    client: Client,
-    query: &'a str,
-    after: Option<String>,
-    /// What the node counts at the first page.
-    count: Option<u64>,
-    is_done: bool,
-}
-
-impl<'a> Pages<'a> {
-    fn new(client: Client, query: &'a str) -> Self {
-        Self { client, query, after: None, count: None, is_done: false }
-    }
-
-    /// Adds the cases of the next page, which may be none. Returns whether there are more pages.
-    fn next(&mut self, limit: usize, cases: &mut Vec<Value>) -> Result<bool, Failure> {
-        let after = self.after.take().map_or_else(String::new, |after| format!("&after={after}"));
-        let query = format!("limit={}{}{after}", limit.min(PAGE), self.query);
-        let mut page = self.client.send("deadletter list", &Sent { query: &query, ..Sent::default() })?;
-        if after.is_empty() {
-            self.count = page.get("count").and_then(Value::as_u64);
-        }
-        if let Some(Value::Array(found)) = page.get_mut("deadletters") {
-            cases.append(found);
-        }
-        self.after = page.get("next").and_then(Value::as_str).map(str::to_owned);
-        self.is_done = self.after.is_none();
-        Ok(!self.is_done)
-    }
-}
-
 impl Filter {
-    /// As it stands behind another parameter.
+    /// As it stands in a query.
     fn query(&self, status: &str) -> String {
         let status = (status != ANY).then(|| status.to_owned());
         let given = [
@@ -210,7 +179,7 @@ impl Filter {
             ("status", &status),
         ];
         let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        given.fold(String::new(), |query, (name, value)| query + "&" + name + "=" + &encode(value))
+        given.map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&")
     }
 }
 
@@ -275,14 +244,14 @@ impl Order {
     /// Everything that the filter takes, once the count is as expected.
     fn run_all(&self, does: Does, body: &Value) -> Result<(), Failure> {
         let query = self.filter.query(Status::Open.into_str());
-        let mut pages = Pages::new(self.reach.client()?, &query);
-        let (mut ids, mut page) = (Vec::new(), Vec::new());
+        let client = self.reach.client()?;
+        let mut pages = Pages::new(LIST, client.node(), &query, usize::MAX);
+        let mut ids = Vec::new();
         // Nothing is done before all of them are known, and nothing to one that was not counted.
         loop {
-            let more = pages.next(PAGE, &mut page)?;
-            ids.extend(page.drain(..).map(|case| cell(case.get("id"))));
+            ids.extend(pages.read_next()?.iter().map(|case| cell(case.get("id"))));
             let counted = pages.count.filter(|count| Some(*count) != self.expect);
-            if counted.is_none() && more {
+            if counted.is_none() && pages.has_more() {
                 continue;
             }
             let count = counted.unwrap_or(ids.len() as u64);
@@ -296,7 +265,7 @@ impl Order {
             };
             return Err(Failure::check(failure).hint(hint));
         }
-        let (client, count) = (pages.client, ids.len() as u64);
+        let count = ids.len() as u64;
         let (command, verb) = does.named();
         let (mut done, mut refused) = (0_u64, Vec::new());
         let mut progress = Progress::new(count);

@@ -3,9 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Reach, Sent};
+use super::client::{Reach, Sent};
 use super::halt::told;
 use super::output::{self, Failure, cell};
+use super::pages::{List, Listed};
 use crate::limits::GOVERNORS_LISTED_MAX;
 use crate::percent::encode;
 
@@ -74,17 +75,25 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::List { tenant, limit, reach, json } => {
-                let (governors, next) = list(&reach.client()?, tenant.as_deref(), limit as usize)?;
+                let list = List { command: "governor list", rows: "governors", page: GOVERNORS_LISTED_MAX };
+                let query = tenant.map_or_else(String::new, |tenant| format!("tenant={}", encode(&tenant)));
+                let client = reach.client()?;
+                let Listed { rows, next, .. } = list.read(client.node(), &query, limit as usize)?.whole()?;
                 if json {
-                    return output::print_json(&json!({"governors": governors, "next": next}));
+                    return output::print_json(&json!({"governors": rows, "next": next}));
                 }
-                output::print_table(HEADING, governors.iter().map(row))?;
+                output::print_table(HEADING, rows.iter().map(row))?;
                 let more = next.map_or("", |_| "there may be more: see --limit\n");
                 output::print(more.as_bytes())
             }
             Self::Show { tenant, sku, reach, json } => {
                 let sent = Sent { parts: &[&tenant, &sku], ..Sent::default() };
-                let governor = reach.client()?.ask_on("governor show", &sent, |_| true)?;
+                let governor = reach.client()?.ask_on(
+                    "governor show",
+                    &sent,
+                    &[("tenant", &tenant), ("sku", &sku)],
+                    |_| true,
+                )?;
                 if json {
                     return output::print_json(&governor);
                 }
@@ -96,29 +105,6 @@ impl Command {
             Self::Entitle(order) => order.give("governor entitle", None),
             Self::Revoke(order) => order.give("governor revoke", None),
             Self::Quota { order, remaining } => order.give("governor quota", Some(remaining)),
-        }
-    }
-}
-
-/// At most `limit` governors, and from where there may be more.
-fn list(
-    client: &Client,
-    tenant: Option<&str>,
-    limit: usize,
-) -> Result<(Vec<Value>, Option<String>), Failure> {
-    let tenant = tenant.map_or_else(String::new, |tenant| format!("&tenant={}", encode(tenant)));
-    let (mut governors, mut next) = (Vec::new(), None::<String>);
-    loop {
-        let after = next.take().map_or_else(String::new, |after| format!("&after={}", encode(&after)));
-        let page = (limit - governors.len()).min(GOVERNORS_LISTED_MAX);
-        let query = format!("limit={page}{tenant}{after}");
-        let mut answer = client.send("governor list", &Sent { query: &query, ..Sent::default() })?;
-        if let Some(Value::Array(found)) = answer.get_mut("governors") {
-            governors.append(found);
-        }
-        next = answer.get("next").and_then(Value::as_str).map(str::to_owned);
-        if next.is_none() || governors.len() >= limit {
-            return Ok((governors, next));
         }
     }
 }

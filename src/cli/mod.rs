@@ -17,6 +17,7 @@ mod message_keys;
 mod metrics;
 mod monitoring;
 mod output;
+mod pages;
 mod parts;
 mod policy;
 mod privacy;

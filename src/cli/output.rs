@@ -177,8 +177,13 @@ pub fn print_table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> Result<(), Failure> {
+    print_rows(&heading, rows.into_iter().map(Vec::from))
+}
+
+/// The same with a number of columns that is known only now.
+pub fn print_rows(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<(), Failure> {
     let mut table = Table::new();
-    table.load_style(TableStyle::new()).set_header(heading);
+    table.load_style(TableStyle::new()).set_header(heading.iter());
     table.add_rows(rows);
     print(format!("{table}\n").as_bytes())
 }

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::client::{Client, FromPeers, Reach, Sent};
+use super::client::{Client, FromPeers, Reach};
 use super::output::{self, Failure, cell, moment};
+use super::pages::{List, Listed};
 use crate::clock;
 use crate::diagnostics::say;
 use crate::percent::encode;
@@ -89,17 +90,16 @@ fn point(text: &str) -> Result<u64, String> {
     Ok(clock::wall().0.saturating_sub(age))
 }
 
-/// Receipts of one answer.
-const PAGE: usize = 1000;
 const RECEIPTS: [&str; 7] = ["TIME", "TYPE", "TENANT", "SKU", "SIGNAL", "RULE", "RECEIPT"];
 const ACTS: [&str; 8] = ["TIME", "TYPE", "TENANT", "SKU", "WHAT", "REASON", "RECEIPT", "LOG INDEX"];
 
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
         let Self::List { rule, which, reach, json } = self;
-        let receipts = which.ask(&reach.client()?, "receipts list", ("rule", rule.as_deref()))?;
+        let found = which.ask(&reach.client()?, "receipts list", ("rule", rule.as_deref()))?;
         if json {
-            return print_lines(&receipts);
+            print_lines(&found.receipts)?;
+            return found.end();
         }
         let row = |receipt: &Value| {
             let rule = receipt
@@ -109,7 +109,7 @@ impl Command {
             let [kind, tenant, sku, signal, id] =
                 ["receipt_type", "tenant", "sku", "signal_id", "receipt_id"]
                     .map(|name| cell(receipt.get(name)));
-            [
+            vec![
                 moment(receipt.get("timestamp")),
                 kind,
                 tenant,
@@ -119,25 +119,32 @@ impl Command {
                 id,
             ]
         };
-        output::print_table(RECEIPTS, receipts.iter().map(row))
+        let (heading, rows) = found.table(&RECEIPTS, row);
+        output::print_rows(&heading, rows)?;
+        found.end()
     }
 }
 
 impl Audit {
     pub fn run(self) -> Result<(), Failure> {
-        let acts = self.which.ask(&self.reach.client()?, "audit", ("who", self.who.as_deref()))?;
+        let found = self.which.ask(&self.reach.client()?, "audit", ("who", self.who.as_deref()))?;
         if self.json {
-            return print_lines(&acts);
+            print_lines(&found.receipts)?;
+            return found.end();
         }
+        let (heading, rows) = found.table(&ACTS, row_of_act);
         if self.csv {
-            let mut text = ACTS.join(",").to_ascii_lowercase().replace(' ', "_") + "\r\n";
-            for act in acts.iter().map(row_of_act) {
+            let mut text = heading.join(",").to_ascii_lowercase().replace(' ', "_") + "\r\n";
+            for act in rows {
+                let values: Vec<String> = act.iter().map(|value| quoted(value)).collect();
                 // Writing to text does not fail.
-                let _ = write!(text, "{}\r\n", act.map(|value| quoted(&value)).join(","));
+                let _ = write!(text, "{}\r\n", values.join(","));
             }
-            return output::print(text.as_bytes());
+            output::print(text.as_bytes())?;
+        } else {
+            output::print_rows(&heading, rows)?;
         }
-        output::print_table(ACTS, acts.iter().map(row_of_act))
+        found.end()
     }
 }
 
@@ -173,11 +180,11 @@ fn what(act: &Value) -> String {
 /// Changes of one act that a table has room for.
 const CHANGES_SHOWN: usize = 3;
 
-fn row_of_act(act: &Value) -> [String; 8] {
+fn row_of_act(act: &Value) -> Vec<String> {
     let [kind, tenant, sku, reason, id, index] =
         ["receipt_type", "tenant", "sku", "reason", "receipt_id", "log_index"]
             .map(|name| cell(act.get(name)));
-    [moment(act.get("timestamp")), kind, tenant, sku, what(act), reason, id, index]
+    vec![moment(act.get("timestamp")), kind, tenant, sku, what(act), reason, id, index]
 }
 
 /// A value in quotes. A table's program takes one that begins like a formula for one, so such a one begins with an apostrophe.
@@ -200,31 +207,79 @@ fn print_lines(receipts: &[Value]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What nodes have, the newest first.
+struct Found {
+    receipts: Vec<Value>,
+    /// Peers answered: each receipt says in [`NODE`] which one has it.
+    is_of_peers: bool,
+    /// Why there may be more that were asked for.
+    cut: Option<Failure>,
+}
+
+/// The field of a receipt for the peer that it is from; nothing in the receipt proves it, so the command sets it.
+const NODE: &str = "node";
+
+impl Found {
+    fn table<'a>(
+        &'a self,
+        heading: &[&'static str],
+        row: impl Fn(&Value) -> Vec<String> + 'a,
+    ) -> (Vec<&'static str>, impl Iterator<Item = Vec<String>> + 'a) {
+        let mut heading = heading.to_vec();
+        heading.extend(self.is_of_peers.then_some("NODE"));
+        let rows = self.receipts.iter().map(move |receipt| {
+            let mut row = row(receipt);
+            row.extend(self.is_of_peers.then(|| cell(receipt.get(NODE))));
+            row
+        });
+        (heading, rows)
+    }
+
+    /// After they are shown: the node that was asked has shown all that were asked for.
+    fn end(self) -> Result<(), Failure> {
+        self.cut.map_or(Ok(()), Err)
+    }
+}
+
 impl Which {
-    /// Asks page by page until there are enough. Of several nodes each has the receipts of what it decided.
-    fn ask(&self, client: &Client, command: &str, more: (&str, Option<&str>)) -> Result<Vec<Value>, Failure> {
+    /// Of several nodes each has the receipts of what it decided. The newest of each are shown: how many there are of one, and when it
+    /// says that they were made, leaves none of the others out.
+    fn ask(
+        &self,
+        client: &Client,
+        command: &'static str,
+        more: (&str, Option<&str>),
+    ) -> Result<Found, Failure> {
+        let list = List { command, rows: "receipts", page: 1000 };
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let FromPeers { answers, missing } = client.ask_all(|send| self.pages(command, more, limit, send))?;
+        let query = self.query(more);
+        let FromPeers { answers, missing } = client.ask_all(|node| list.read(node, &query, limit))?;
         for missing in missing {
-            say(&format!("warning: the receipts of a node are missing: {missing}"));
+            say(&format!("warning: receipts of a node are missing: {missing}"));
         }
-        let is_one = answers.len() == 1;
-        let mut found: Vec<Value> = answers.into_iter().flatten().collect();
-        if !is_one {
+        let mut found = Found { receipts: Vec::new(), is_of_peers: false, cut: None };
+        for (peer, Listed { mut rows, cut, .. }) in answers {
+            if let Some(peer) = &peer {
+                found.is_of_peers = true;
+                for fields in rows.iter_mut().filter_map(Value::as_object_mut) {
+                    fields.insert(NODE.to_owned(), peer.as_str().into());
+                }
+                if let Some(cut) = cut {
+                    say(&format!("warning: receipts of a node are missing: {peer}: {}", cut.what()));
+                }
+            } else {
+                found.cut = cut;
+            }
+            found.receipts.append(&mut rows);
+        }
+        if found.is_of_peers {
             // Each node's own are in this order already.
-            found.sort_by_key(|receipt| Reverse(receipt.get("timestamp").and_then(Value::as_u64)));
-            found.truncate(limit);
+            found.receipts.sort_by_key(|receipt| Reverse(receipt.get("timestamp").and_then(Value::as_u64)));
         }
         Ok(found)
     }
 
-    fn pages(
-        &self,
-        command: &str,
-        more: (&str, Option<&str>),
-        limit: usize,
-        send: &dyn Fn(&str, &Sent<'_>) -> Result<Value, Failure>,
-    ) -> Result<Vec<Value>, Failure> {
+    fn query(&self, more: (&str, Option<&str>)) -> String {
         let (since, until) =
             (self.since.map(|time| time.to_string()), self.until.map(|time| time.to_string()));
         let given = [
@@ -236,19 +291,6 @@ impl Which {
             ("until", until.as_deref()),
         ];
         let given = given.iter().filter_map(|(name, value)| Some(format!("{name}={}", encode((*value)?))));
-        let query: String = given.map(|pair| pair + "&").collect();
-        let mut found: Vec<Value> = Vec::new();
-        let mut after = String::new();
-        loop {
-            let query = format!("{query}limit={}{after}", (limit - found.len()).min(PAGE));
-            let mut page = send(command, &Sent { query: &query, ..Sent::default() })?;
-            if let Some(Value::Array(receipts)) = page.get_mut("receipts").map(Value::take) {
-                found.extend(receipts);
-            }
-            match page.get("next").and_then(Value::as_str) {
-                Some(next) if found.len() < limit => after = format!("&after={next}"),
-                Some(_) | None => return Ok(found),
-            }
-        }
+        given.collect::<Vec<_>>().join("&")
     }
 }

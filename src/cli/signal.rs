@@ -28,11 +28,13 @@ pub enum Command {
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
         let Self::Show { tenant, id, source, reach, json } = self;
-        let query = source.map_or_else(String::new, |source| format!("source={}", encode(&source)));
+        let query = source.as_ref().map_or_else(String::new, |source| format!("source={}", encode(source)));
         let sent = Sent { parts: &[&tenant, &id], query: &query, ..Sent::default() };
         // An edge knows that it accepted a signal, and no more.
         let is_decided = |story: &Value| story.get("status").and_then(Value::as_str) != Some("accepted");
-        let story = reach.client()?.ask_on("signal show", &sent, is_decided)?;
+        let mut named = vec![("tenant", tenant.as_str()), ("id", id.as_str())];
+        named.extend(source.as_ref().map(|source| ("source", source.as_str())));
+        let story = reach.client()?.ask_on("signal show", &sent, &named, is_decided)?;
         if json {
             return output::print_json(&story);
         }

@@ -30,6 +30,7 @@ mod logs;
 mod metrics;
 mod not_signals;
 mod operator;
+mod pages;
 mod parts;
 mod plane;
 mod process;
