@@ -38,7 +38,9 @@ fn an_alert_fires_in_every_member_until_it_is_resolved() {
         members.push((Process::spawn(command, PATIENCE), dir, address));
     }
     let kind = || {
-        let targets = members.iter().map(|(.., address)| target(&format!("http://{address}/api/v2/alerts")));
+        // One by its address alone, as it is usually configured, and one by the whole URL.
+        let urls = members.iter().zip(["", "/api/v2/alerts"]);
+        let targets = urls.map(|((.., address), path)| target(&format!("http://{address}{path}")));
         let repeat = Duration::from_hours(4);
         ChannelKind::Alertmanager(Alertmanager { members: targets.collect(), authorization: None, repeat })
     };

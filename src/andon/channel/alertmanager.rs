@@ -1,10 +1,10 @@
 //! `alertmanager`: alerts of a group, to every member of a cluster of Alertmanager (API version 2). A member that has them is not
-//! told again when another one has to be. An alert that is firing ends there by itself unless it is told again, which the group's
-//! repetition does.
+//! told again when another one has to be.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hyper::Uri;
 use hyper::header::{self, HeaderValue};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use crate::net::caller::CallTarget;
 /// A cluster of Alertmanager.
 #[derive(Clone)]
 pub struct Alertmanager {
-    /// Each member, with the path `/api/v2/alerts`.
+    /// Each member. One without a path has the API where Alertmanager has it.
     pub members: Vec<CallTarget>,
     pub authorization: Option<HeaderValue>,
     /// How often a group that is firing is told again.
@@ -41,10 +41,29 @@ pub struct AlertmanagerChannel {
 
 impl AlertmanagerChannel {
     pub fn new(configured: &Alertmanager, board: Option<Box<str>>) -> Self {
-        let members = configured.members.iter().map(ChannelCaller::new).collect();
+        let members =
+            configured.members.iter().map(|member| ChannelCaller::new(&with_path(member))).collect();
         let Alertmanager { authorization, repeat, .. } = configured.clone();
         Self { members, authorization, repeat, board }
     }
+}
+
+/// Where Alertmanager takes alerts.
+const ALERTS_PATH: &str = "/api/v2/alerts";
+
+fn with_path(member: &CallTarget) -> CallTarget {
+    let mut member = member.clone();
+    if matches!(member.url.path(), "" | "/") {
+        let path = match member.url.query() {
+            Some(query) => format!("{ALERTS_PATH}?{query}"),
+            None => ALERTS_PATH.to_owned(),
+        };
+        let mut parts = member.url.clone().into_parts();
+        parts.path_and_query = path.parse().ok();
+        // A URL that had a path, if only `/`, is one with a different path.
+        member.url = Uri::from_parts(parts).unwrap_or(member.url);
+    }
+    member
 }
 
 impl Deliver for AlertmanagerChannel {
@@ -74,8 +93,9 @@ impl Deliver for AlertmanagerChannel {
     }
 }
 
-/// The shortest time for which an alert is firing there: Alertmanager's own `resolve_timeout`.
-const FIRING_MIN: Duration = Duration::from_mins(5);
+/// The shortest time for which an alert is firing there. Alertmanager ends an alert at its `endsAt`, and a group that is acknowledged,
+/// silenced or quiet is not repeated, so that time has to be longer than people leave such a group. The end itself is told.
+const FIRING_MIN: Duration = Duration::from_hours(30 * 24);
 
 fn alerts(notice: &Notice, repeat: Duration, board: Option<&str>) -> Value {
     let span = repeat.saturating_mul(2).max(FIRING_MIN);
@@ -141,6 +161,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_url_without_a_path_is_that_of_the_member_and_another_is_called_as_it_is() {
+        for (configured, called) in [
+            ("http://127.0.0.1:9093", "http://127.0.0.1:9093/api/v2/alerts"),
+            ("https://am.example.com/", "https://am.example.com/api/v2/alerts"),
+            ("http://[::1]:9093/?team=a", "http://[::1]:9093/api/v2/alerts?team=a"),
+            ("http://a.b/api/v2/alerts", "http://a.b/api/v2/alerts"),
+            ("http://a.b/am/api/v2/alerts", "http://a.b/am/api/v2/alerts"),
+        ] {
+            let member = CallTarget { url: configured.parse().unwrap(), tls: None, allow_private: true };
+            assert_eq!(with_path(&member).url.to_string(), called);
+        }
+    }
+
+    #[test]
     fn alerts_have_the_form_of_version_2() {
         let mut notice = notice("disk", 2);
         notice.alerts[1].ended = Some(UnixMillis(1_800_000_060_000));
@@ -150,11 +184,11 @@ mod tests {
     }
 
     #[test]
-    fn a_firing_alert_outlives_its_repetition() {
+    fn a_firing_alert_ends_when_that_is_told_and_outlives_its_repetition() {
         let notice = notice("disk", 1);
-        for (repeat, minutes) in [(1, 5), (2, 5), (240, 480)] {
-            let alerts = alerts(&notice, Duration::from_mins(repeat), None);
-            let expected = time(UnixMillis(notice.time.0 + minutes * 60_000));
+        for (repeat, hours) in [(1, 720), (4, 720), (720, 1440)] {
+            let alerts = alerts(&notice, Duration::from_hours(repeat), None);
+            let expected = time(UnixMillis(notice.time.0 + hours * 3_600_000));
             assert_eq!(alerts[0]["endsAt"], expected.as_str());
         }
     }
