@@ -378,10 +378,19 @@ fn not_found(none: &NoOperation) -> Answer {
     }
 }
 
+/// What to do about an order without an answer.
+const MAY_HOLD: &str =
+    "an order may hold all the same: look at what it concerns, or at `gemba audit`, before you send it again";
+
+/// An order may be in the journal although nobody saw it carried out.
+fn unavailable(refused: &Refused, method: &Method) -> String {
+    if method == Method::POST { format!("{refused}; {MAY_HOLD}") } else { refused.to_string() }
+}
+
 /// What another node decides on is not found here by who reads it, and is a conflict for who orders it.
 fn refusal(refused: &Refused, method: &Method, line: &dyn Line) -> Answer {
     let status = match refused {
-        Refused::Unavailable => return again(&refused.to_string()),
+        Refused::Unavailable => return again(&unavailable(refused, method)),
         Refused::Invalid(errors) => return invalid(refused, errors),
         Refused::Forbidden(_) => StatusCode::FORBIDDEN,
         Refused::Stale(_) => StatusCode::PRECONDITION_FAILED,
@@ -441,5 +450,17 @@ fn show(shown: Shown, takes_gzip: bool) -> Answer {
             problem(StatusCode::NOT_FOUND, "there is nothing at this path")
         }
         Shown::Metrics(format, text) => compressed(format.content_type(), text.into_bytes(), takes_gzip),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_without_an_answer_may_hold_and_a_question_cannot() {
+        let told = |method| unavailable(&Refused::Unavailable, &method);
+        assert_eq!(told(Method::GET), "the line does not answer now");
+        assert!(told(Method::POST).contains("may hold all the same: look at"), "{}", told(Method::POST));
     }
 }

@@ -303,6 +303,53 @@ mod tests {
         assert_eq!(again.followups().of(Seq(2)).unwrap(), []);
     }
 
+    /// The engine's own files, below `keyspaces`.
+    fn files_of_keyspaces(dir: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut dirs = vec![dir.join("keyspaces")];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() { dirs.push(entry) } else { found.push(entry) }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_damaged_file_of_the_engine_is_told_with_its_directory_and_a_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        Embedded::open(dir.path()).unwrap().commit(&changes(0..3, 7), Seq(7)).unwrap();
+        let named = |name: &str| {
+            let files = files_of_keyspaces(dir.path());
+            files.into_iter().find(|path| path.file_name().is_some_and(|of| of == name)).unwrap()
+        };
+        let empty = |path: &Path| fs::write(path, b"").unwrap();
+        let remove = |path: &Path| fs::remove_file(path).unwrap();
+        let replace = |path: &Path| {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        };
+        for name in ["current", "v0"] {
+            let of = named(name);
+            let of = of.strip_prefix(dir.path()).unwrap();
+            for damage in [&empty as &dyn Fn(&Path), &remove, &replace] {
+                let left = killed(dir.path());
+                damage(&left.path().join(of));
+                // What the engine makes anew is no damage.
+                let Err(error) = Embedded::open(left.path()) else { continue };
+                let told = error.to_string();
+                let begins = format!("{}: cannot open the state: ", left.path().display());
+                assert!(
+                    told.starts_with(&begins) && told.contains("it can be moved away and is rebuilt"),
+                    "{told}"
+                );
+            }
+        }
+        let cut = killed(dir.path());
+        empty(&cut.path().join(named("current").strip_prefix(dir.path()).unwrap()));
+        assert!(Embedded::open(cut.path()).err().unwrap().to_string().contains("a file in it is damaged"));
+    }
+
     #[test]
     fn a_torn_commit_is_there_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! What a store cannot do, and what is to be done about it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::jidoka::governor::Damage;
@@ -35,10 +36,31 @@ pub fn wrapped(path: &Path, doing: &'static str, error: fjall::Error) -> StoreEr
     let path = path.to_owned();
     match error {
         fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+            if is_damage(doing, source.kind()) {
+                return StoreError::Engine {
+                    path,
+                    doing,
+                    what: format!("a file in it is damaged ({source})"),
+                };
+            }
             StoreError::Io { path, doing, source }
         }
         fjall::Error::Locked => StoreError::Locked { path },
         fjall::Error::Poisoned => StoreError::Poisoned { path },
         other => StoreError::Engine { path, doing, what: format!("{other:?}") },
     }
+}
+
+/// The engine knows a file that is missing, cut short or no file by the system's error alone.
+fn is_damage(doing: &str, kind: ErrorKind) -> bool {
+    doing != "write"
+        && matches!(
+            kind,
+            ErrorKind::UnexpectedEof
+                | ErrorKind::InvalidData
+                | ErrorKind::InvalidInput
+                | ErrorKind::NotFound
+                | ErrorKind::IsADirectory
+                | ErrorKind::NotADirectory
+        )
 }
