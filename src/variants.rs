@@ -64,7 +64,8 @@ mod tests {
         let golden = [
             "alert: 0 Rule, 1 GovernorBreaker, 2 Halt, 3 TargetBreaker, 4 QuotaExhausted, 5 DeadLetters, 6 StageNotReady, \
              7 Restart, 8 DiskLow, 9 BrokerAway, 10 SharedStateAway, 11 ChannelFailing, 12 Test, \
-             13 CertificateExpiring, 14 LogUnwritable, 15 StoreUnwritable, 16 HeartbeatMissed, 17 SequenceGap",
+             13 CertificateExpiring, 14 LogUnwritable, 15 StoreUnwritable, 16 HeartbeatMissed, 17 SequenceGap, \
+             18 JournalUnwritable",
             "importance: 0 Info, 1 Warning, 2 Critical",
             "state: 0 Boot, 1 Stable, 2 ActionPending, 3 QuotaExhausted, 4 Degraded, 5 Halted",
             "receipt: 0 BootstrapTimeout, 1 ActionGenerated, 2 PolicyDenied, 3 ActionSuccessful, 4 ActionFailed, \

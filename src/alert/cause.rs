@@ -102,6 +102,8 @@ pub enum CauseKind {
     HeartbeatMissed = 16,
     /// Numbers that a source gave its signals did not come. Closed by hand, or over after a day without further ones.
     SequenceGap = 17,
+    /// The same as [`Self::LogUnwritable`], of the journal.
+    JournalUnwritable = 18,
 }
 
 impl CauseKind {
@@ -117,7 +119,8 @@ impl CauseKind {
             | Self::DiskLow
             | Self::SharedStateAway
             | Self::LogUnwritable
-            | Self::StoreUnwritable => Importance::Critical,
+            | Self::StoreUnwritable
+            | Self::JournalUnwritable => Importance::Critical,
             Self::Rule
             | Self::GovernorBreaker
             | Self::DeadLetters
@@ -174,6 +177,7 @@ impl CauseKind {
             | Self::CertificateExpiring
             | Self::LogUnwritable
             | Self::StoreUnwritable
+            | Self::JournalUnwritable
             | Self::HeartbeatMissed => true,
             Self::Rule | Self::Test | Self::SequenceGap => false,
         }

@@ -197,6 +197,7 @@ fn is_looked_at(kind: CauseKind) -> bool {
         | CauseKind::CertificateExpiring
         | CauseKind::LogUnwritable
         | CauseKind::StoreUnwritable
+        | CauseKind::JournalUnwritable
         | CauseKind::HeartbeatMissed => true,
         CauseKind::Rule
         | CauseKind::GovernorBreaker

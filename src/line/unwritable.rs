@@ -1,4 +1,4 @@
-//! Why the last process of this node ended, where it could not write the transparency log or the state store. Then the process ends at
+//! Why the last process of this node ended, where it could not write the journal, the transparency log or the state store. Then the process ends at
 //! once, since restart is recovery, and can tell nobody; the next one does. The note is written beside what failed, so a disk that takes
 //! nothing at all leaves none.
 
@@ -28,6 +28,7 @@ pub struct Unwritable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnwritablePart {
+    Journal,
     Log,
     State,
 }
@@ -36,6 +37,7 @@ impl UnwritablePart {
     #[must_use]
     pub fn cause(self) -> CauseKind {
         match self {
+            Self::Journal => CauseKind::JournalUnwritable,
             Self::Log => CauseKind::LogUnwritable,
             Self::State => CauseKind::StoreUnwritable,
         }
@@ -64,9 +66,10 @@ impl UnwritableNote {
         Self { disk: Arc::clone(disk), path: data_dir.join("unwritable") }
     }
 
-    /// Leaves a note, if it is log or store that stopped the line. One that cannot be written is none.
+    /// Leaves a note, if it is journal, log or store that stopped the line. One that cannot be written is none.
     pub fn leave(&self, error: &ServeError) {
         let what = match error {
+            ServeError::Journal(_) => UnwritablePart::Journal,
             ServeError::Log(_) => UnwritablePart::Log,
             ServeError::Store(_) => UnwritablePart::State,
             ServeError::DataDir { .. }
@@ -78,7 +81,6 @@ impl UnwritableNote {
             | ServeError::Listen(_)
             | ServeError::Signer(_)
             | ServeError::Recovery(_)
-            | ServeError::Journal(_)
             | ServeError::Audit(_)
             | ServeError::Publisher(_)
             | ServeError::Sharing(_)
@@ -116,6 +118,7 @@ mod tests {
     use super::*;
     use crate::disk::RealDisk;
     use crate::jidoka::store::StoreError;
+    use crate::kanban::stage::Fatal;
 
     #[test]
     fn the_next_process_knows_what_could_not_be_written() {
@@ -124,7 +127,12 @@ mod tests {
         let note = UnwritableNote::of(&disk, dir.path());
         assert_eq!(note.read(), None);
         note.leave(&ServeError::Histograms);
-        assert_eq!(note.read(), None, "neither log nor store");
+        assert_eq!(note.read(), None, "neither journal nor log nor store");
+        let source = std::io::Error::other("no space");
+        let full = Fatal::Space { path: "journal".into(), source };
+        note.leave(&ServeError::Journal(full));
+        let left = note.read().unwrap();
+        assert_eq!((left.what, left.what.cause()), (UnwritablePart::Journal, CauseKind::JournalUnwritable));
         let source = std::io::Error::other("no space");
         note.leave(&ServeError::Store(StoreError::Io { path: "state".into(), doing: "write", source }));
         let left = note.read().unwrap();

@@ -193,6 +193,43 @@ fn what_ended_the_last_process_is_told_by_the_next() {
 }
 
 #[test]
+fn a_journal_that_cannot_go_on_ends_the_node_and_the_next_start_tells_of_it() {
+    let owned = tempfile::tempdir().unwrap();
+    let dir = owned.path();
+    config(dir, "");
+    let small = [CONFIG, ("GEMBA_KANBAN__SEGMENT_MIB", "4")];
+    let mut node = Node::start_in(dir, &small);
+    let (journal, away) = (dir.join("data/journal"), dir.join("away"));
+    std::fs::rename(&journal, &away).unwrap();
+    // The segment that is open takes what there is room for; the next one cannot be made.
+    let long = "x".repeat(200_000);
+    let mut number = 0;
+    loop {
+        let body =
+            json!({"id": format!("s-{number}"), "tenant": "acme", "sku": "vm", "type": "t", "data": {"long": long}})
+                .to_string();
+        let headers = [("content-type", "application/json"), ("x-signature", &*node.sign(body.as_bytes()))];
+        let Some(answer) = node.try_request("POST", "/v1/signals", &headers, body.as_bytes()) else { break };
+        if answer.status != 202 {
+            assert_eq!(answer.status, 503, "{}", answer.text());
+            break;
+        }
+        number += 1;
+        assert!(number < 100, "the journal goes on");
+    }
+    assert!(number > 0, "the segment that is open is taken");
+    assert_eq!(node.ended().code(), Some(3));
+    std::fs::rename(&away, &journal).unwrap();
+    let node = Node::start_in(dir, &small);
+    let alert = wait_for(&node, "journal_unwritable");
+    assert_eq!(alert["severity"], "critical");
+    assert!(
+        alert["message"].as_str().unwrap().contains("could not be continued in a new segment"),
+        "{alert}"
+    );
+}
+
+#[test]
 fn a_certificate_that_ends_soon_is_an_alert_until_it_is_renewed() {
     let owned = tempfile::tempdir().unwrap();
     let dir = owned.path();
