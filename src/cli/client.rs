@@ -1,5 +1,6 @@
 //! Asks the operator plane of a running node.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret as _, SecretSlice};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::configured::Configured;
 use super::output::{Failure, cell};
@@ -47,11 +48,53 @@ impl AnswerBounds {
 /// A node's operator plane, and the token for it.
 pub struct Client {
     admin: String,
-    /// Names and planes of the other nodes of the configuration. They have the same tokens; nothing that a node answers adds to them,
-    /// so the token goes nowhere else.
-    peers: Vec<(String, String)>,
+    /// The other nodes of the configuration. They have the same tokens; nothing that a node answers adds to them, so the token goes
+    /// nowhere else.
+    peers: Vec<Peer>,
     token: SecretSlice<u8>,
     runtime: tokio::runtime::Runtime,
+}
+
+/// Another node, and its operator plane.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub name: String,
+    pub address: String,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name, self.address)
+    }
+}
+
+/// An answer, and the node that gave it where that is not the one that was asked first.
+pub struct Answered {
+    pub value: Value,
+    pub peer: Option<Peer>,
+}
+
+impl Answered {
+    /// The answer as JSON, with who gave it.
+    pub fn value(self) -> Value {
+        match self.peer {
+            Some(peer) => answered_by(self.value, &peer),
+            None => self.value,
+        }
+    }
+
+    /// A line that says who answered; nothing where that is the node that was asked.
+    pub fn by(&self) -> String {
+        self.peer.as_ref().map_or_else(String::new, |peer| format!("answered by {peer}\n"))
+    }
+}
+
+/// The same object, with the name and the address of the node that it is of.
+fn answered_by(mut value: Value, peer: &Peer) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.insert("answered_by".into(), json!({"name": peer.name, "address": peer.address}));
+    }
+    value
 }
 
 /// Why a node has no answer.
@@ -73,9 +116,9 @@ impl From<Failure> for Unanswered {
     }
 }
 
-/// What nodes answered, each peer by its name, and what to say of those that did not.
+/// What nodes answered, each with its name where that is not the one that was asked first, and what to say of those that did not.
 pub struct FromPeers<T> {
-    pub answers: Vec<(Option<String>, T)>,
+    pub answers: Vec<(Option<Peer>, T)>,
     pub missing: Vec<String>,
 }
 
@@ -120,11 +163,12 @@ impl Reach {
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io)?;
-        let planes =
-            config.peers.iter().map(|peer| Ok((peer.name.clone(), peer.url.parse::<Plane>()?.authority())));
+        let planes = config.peers.iter().map(|peer| {
+            Ok(Peer { name: peer.name.clone(), address: peer.url.parse::<Plane>()?.authority() })
+        });
         let peers: Result<Vec<_>, &str> = planes.collect();
         let mut peers = peers.map_err(|why| Failure::usage(format!("`admin.peers.url`: {why}")))?;
-        peers.retain(|(_, authority)| *authority != admin);
+        peers.retain(|peer| peer.address != admin);
         Ok(Client { admin, peers, token, runtime })
     }
 
@@ -172,14 +216,15 @@ impl Client {
 
     /// Asks for something that one node knows: where this one does not, its peers in turn. `named` are the fields by which the answer
     /// names what was asked for: an answer about something else is refused. `is_whole` says whether an answer is all that there may
-    /// be; the best one is returned. One of a peer names it in `answered_by`.
+    /// be; the best one is returned.
     pub fn ask_on(
         &self,
         command: &str,
         sent: &Sent<'_>,
         named: &[(&str, &str)],
         is_whole: impl Fn(&Value) -> bool,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Answered, Failure> {
+        let own = |value| Answered { value, peer: None };
         let ask = |authority: &str| {
             let value = self.send_to(authority, command, sent)?;
             for (field, asked) in named {
@@ -192,28 +237,27 @@ impl Client {
             Ok(value)
         };
         let first = match ask(&self.admin) {
-            Ok(value) if is_whole(&value) => return Ok(value),
+            Ok(value) if is_whole(&value) => return Ok(own(value)),
             Err(Unanswered { failure, is_elsewhere: false }) => return Err(failure),
             other => other,
         };
         let mut asked = Vec::new();
         let mut partial = None;
-        for (name, authority) in &self.peers {
-            match ask(authority) {
-                Ok(mut value) => {
-                    if let Some(fields) = value.as_object_mut() {
-                        fields.insert("answered_by".to_owned(), name.as_str().into());
+        for peer in &self.peers {
+            match ask(&peer.address) {
+                Ok(value) => {
+                    let answered = Answered { peer: Some(peer.clone()), value };
+                    if is_whole(&answered.value) {
+                        return Ok(answered);
                     }
-                    if is_whole(&value) {
-                        return Ok(value);
-                    }
-                    partial = partial.or(Some(value));
+                    partial = partial.or(Some(answered));
                 }
-                Err(Unanswered { failure, .. }) => asked.push(format!("{name}: {}", failure.what())),
+                Err(Unanswered { failure, .. }) => asked.push(format!("{}: {}", peer.name, failure.what())),
             }
         }
         match (first, partial) {
-            (Ok(value), _) | (Err(_), Some(value)) => Ok(value),
+            (Ok(value), _) => Ok(own(value)),
+            (Err(_), Some(answered)) => Ok(answered),
             (Err(Unanswered { failure, .. }), None) if asked.is_empty() => Err(failure),
             (Err(Unanswered { failure, .. }), None) => {
                 Err(failure.hint(format!("its peers were asked, too: {}", asked.join("; "))))
@@ -234,10 +278,12 @@ impl Client {
             Err(Unanswered { failure, .. }) => failure,
         };
         let mut all = FromPeers { answers: Vec::new(), missing: Vec::new() };
-        for (name, authority) in &self.peers {
-            match ask(Node { client: self, authority }) {
-                Ok(value) => all.answers.push((Some(name.clone()), value)),
-                Err(Unanswered { failure, .. }) => all.missing.push(format!("{name}: {}", failure.what())),
+        for peer in &self.peers {
+            match ask(Node { client: self, authority: &peer.address }) {
+                Ok(value) => all.answers.push((Some(peer.clone()), value)),
+                Err(Unanswered { failure, .. }) => {
+                    all.missing.push(format!("{}: {}", peer.name, failure.what()))
+                }
             }
         }
         if all.answers.is_empty() {

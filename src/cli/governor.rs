@@ -95,10 +95,11 @@ impl Command {
                     |_| true,
                 )?;
                 if json {
-                    return output::print_json(&governor);
+                    return output::print_json(&governor.value());
                 }
+                let (by, governor) = (governor.by(), governor.value);
                 output::print_table(HEADING, [row(&governor)])?;
-                output::print(halt(&governor).as_bytes())
+                output::print((halt(&governor) + &by).as_bytes())
             }
             Self::Halt(order) => order.give("governor halt", None),
             Self::Resume(order) => order.give("governor resume", None),

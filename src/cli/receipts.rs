@@ -262,10 +262,10 @@ impl Which {
             if let Some(peer) = &peer {
                 found.is_of_peers = true;
                 for fields in rows.iter_mut().filter_map(Value::as_object_mut) {
-                    fields.insert(NODE.to_owned(), peer.as_str().into());
+                    fields.insert(NODE.to_owned(), peer.name.as_str().into());
                 }
                 if let Some(cut) = cut {
-                    say(&format!("warning: receipts of a node are missing: {peer}: {}", cut.what()));
+                    say(&format!("warning: receipts of a node are missing: {}: {}", peer.name, cut.what()));
                 }
             } else {
                 found.cut = cut;

@@ -36,9 +36,9 @@ impl Command {
         named.extend(source.as_ref().map(|source| ("source", source.as_str())));
         let story = reach.client()?.ask_on("signal show", &sent, &named, is_decided)?;
         if json {
-            return output::print_json(&story);
+            return output::print_json(&story.value());
         }
-        output::print(told(&story).as_bytes())
+        output::print((told(&story.value) + &story.by()).as_bytes())
     }
 }
 

@@ -214,7 +214,10 @@ fn an_answer_about_something_else_is_refused_and_one_of_a_peer_names_it() {
         assert!(told.0 == Some(1) && told.2.contains(why) && told.1.is_empty(), "{told:?}");
         let told = said(dir.path(), &edge, &[("odd", wrong), ("right", &right)], &words);
         let found: Value = serde_json::from_str(&told.1).unwrap();
-        assert_eq!((&found["id"], &found["answered_by"]), (&json!("s-1"), &json!("right")), "{told:?}");
+        assert_eq!(found["id"], "s-1", "{told:?}");
+        assert_eq!(found["answered_by"], json!({"name": "right", "address": right.address.to_string()}));
+        let told = said(dir.path(), &edge, &[("odd", wrong), ("right", &right)], &words[..4]);
+        assert!(told.1.contains(&format!("answered by right at {}", right.address)), "{told:?}");
     }
     let from = [&words[..], &["--source", "b"]].concat();
     let told = said(dir.path(), &edge, &[("odd", &right)], &from);
