@@ -467,8 +467,8 @@ pub const COMMITS_LANE: usize = 2;
 
 /// Connections of operators.
 pub const OPERATOR_CONNECTIONS_MAX: usize = 64;
-/// Those of one address (of one /64 in IPv6): a scraper, a balancer and some people.
-pub const OPERATOR_CONNECTIONS_PER_ADDRESS_MAX: usize = 16;
+/// Those of one token, and those of one address (of one /64 in IPv6) that have shown none: a scraper, a balancer and some people.
+pub const OPERATOR_CONNECTIONS_OF_ONE: usize = 16;
 /// Connections beyond these, on which only `/livez` and `/readyz` are answered, once each.
 pub const HEALTH_CONNECTIONS_MAX: usize = 32;
 /// A connection for health alone ends after this; a probe gives up sooner.
@@ -481,6 +481,8 @@ pub const OPERATOR_ANSWER_SECONDS: u32 = 30;
 
 /// Streams of the board at once. They hold no connection of operators: whoever watches keeps nobody from ordering.
 pub const BOARD_VIEWERS_MAX: usize = 64;
+/// Those of one token: a team that shares it. They last for as long as somebody looks, so one token must not hold them all.
+pub const VIEWERS_OF_ONE: usize = 16;
 /// The board is looked at this often while somebody watches, so it changes at most 4 times a second.
 pub const BOARD_LOOK: Duration = Duration::from_millis(250);
 /// Changes of the board that a viewer who lost its connection can be given: four minutes of the busiest board.

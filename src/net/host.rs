@@ -20,13 +20,28 @@ pub fn is_clear(version: Version, uri: &Uri, headers: &HeaderMap) -> bool {
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 3986, 3.2.2 and 3.2.3); an empty host names nobody.
-fn is_host(text: &[u8]) -> bool {
-    let (host, port) = match text.iter().rposition(|byte| *byte == b':') {
+/// Whether the request, which names one host, names it by address or as `localhost`: no name of elsewhere can lead to it.
+#[must_use]
+pub fn is_of_a_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let (name, _) = split(host.as_bytes());
+    let Ok(name) = std::str::from_utf8(name) else { return false };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    address.parse::<std::net::IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+}
+
+/// The host, and its port or nothing.
+fn split(text: &[u8]) -> (&[u8], &[u8]) {
+    match text.iter().rposition(|byte| *byte == b':') {
         // A colon within brackets belongs to the address.
         Some(colon) if !text[colon..].contains(&b']') => (&text[..colon], &text[colon + 1..]),
         _ => (text, b"".as_slice()),
-    };
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 3986, 3.2.2 and 3.2.3); an empty host names nobody.
+fn is_host(text: &[u8]) -> bool {
+    let (host, port) = split(text);
     let is_port = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
     let is_name = match host.strip_prefix(b"[") {
         Some(address) => address.strip_suffix(b"]").is_some_and(is_ipv6),

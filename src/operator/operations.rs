@@ -1004,7 +1004,7 @@ mod tests {
     fn whose(need: Need) -> String {
         match need {
             Need::Nothing => String::new(),
-            Need::LoopbackOr(role) => format!("{}, or from loopback", role.into_str()),
+            Need::LoopbackOr(role) => format!("{}, or this machine itself", role.into_str()),
             Need::Role(role) => role.into_str().into(),
         }
     }

@@ -1,9 +1,10 @@
 //! Who may have a connection to the operator plane. Pure.
 //!
-//! There are general seats, with a share for each client, and some that are for health alone. A connection that has
-//! not shown a right yet is in nobody's way: whoever comes when there is no room takes the place of the oldest such
+//! There are general seats, with a share for each token, and for each address of connections without one, and some seats
+//! that are for health alone. Through a proxy everybody has one address: a token has a share of its own there. A connection
+//! that has not shown a token yet is in nobody's way: when there is no room, the next one takes the place of the oldest such
 //! one. So silent connections hold neither the plane nor a share of it, however many they are and wherever they come
-//! from. A connection that was given a seat for health shows its right later: then it takes the place of one with a lesser
+//! from. A connection that was given a seat for health shows its token later: then it takes the place of one with a lesser
 //! role, so viewers keep no operator out.
 
 use std::collections::HashMap;
@@ -12,8 +13,8 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-use super::token::Role;
-use crate::limits::{HEALTH_CONNECTIONS_MAX, OPERATOR_CONNECTIONS_MAX, OPERATOR_CONNECTIONS_PER_ADDRESS_MAX};
+use super::token::{Role, Token};
+use crate::limits::{HEALTH_CONNECTIONS_MAX, OPERATOR_CONNECTIONS_MAX, OPERATOR_CONNECTIONS_OF_ONE};
 
 /// What a connection may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +36,19 @@ pub struct Seat {
     pub taken: Rc<Notify>,
 }
 
+/// Who has a share of the seats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    /// Of connections that have shown no token.
+    Address(IpAddr),
+    /// By its digest.
+    Token([u8; 32]),
+}
+
 struct Held {
     seat: Seat,
-    client: IpAddr,
-    /// The role that it has shown.
+    holder: Holder,
+    /// Of the token that it has shown.
     role: Option<Role>,
 }
 
@@ -52,25 +62,29 @@ pub struct Seats {
 impl Seats {
     /// Gives a seat to a connection of `client`, if need be another's.
     pub fn admit(&mut self, client: IpAddr) -> Seat {
-        let kind = self.make_room(client);
+        let holder = Holder::Address(client);
+        let kind = self.make_room(holder);
         self.given += 1;
         let seat = Seat { id: self.given, kind, taken: Rc::default() };
-        self.held.push(Held { seat: seat.clone(), client, role: None });
+        self.held.push(Held { seat: seat.clone(), holder, role: None });
         seat
     }
 
-    /// The connection has shown its role; says which kind of seat it has now.
-    pub fn trust(&mut self, id: u64, role: Role) -> Kind {
-        let Some(held) = self.held.iter_mut().find(|held| held.seat.id == id) else { return Kind::Health };
-        held.role = held.role.max(Some(role));
-        let (kind, client) = (held.seat.kind, held.client);
-        if kind == Kind::Health && self.has_room(client, Some(role)) {
-            // The one that was evicted stood before it, or after it.
-            if let Some(held) = self.held.iter_mut().find(|held| held.seat.id == id) {
-                held.seat.kind = Kind::General;
-                return Kind::General;
-            }
+    /// The connection has shown this token; says which kind of seat it has now.
+    pub fn trust(&mut self, id: u64, token: &Token) -> Kind {
+        let (holder, role) = (Holder::Token(token.digest), Some(token.role));
+        let Some(at) = self.held.iter().position(|held| held.seat.id == id) else { return Kind::Health };
+        let held = &self.held[at];
+        if held.seat.kind == Kind::Board || held.seat.kind == Kind::General && held.holder == holder {
+            return held.seat.kind;
         }
+        // Outside while room is made for it: it evicts others, and does not count against itself.
+        let mut held = self.held.remove(at);
+        held.seat.kind = if self.has_room(holder, role) { Kind::General } else { Kind::Health };
+        (held.holder, held.role) = (holder, role);
+        let kind = held.seat.kind;
+        self.held.push(held);
+        self.held.sort_by_key(|held| held.seat.id);
         kind
     }
 
@@ -86,21 +100,21 @@ impl Seats {
         self.held.retain(|held| held.seat.id != id);
     }
 
-    /// Whether there is a general seat for a connection of `client` with this role, if need be another's.
-    fn has_room(&mut self, client: IpAddr, role: Option<Role>) -> bool {
+    /// Whether there is a general seat for a connection of this holder with this role, if need be another's.
+    fn has_room(&mut self, holder: Holder, role: Option<Role>) -> bool {
         let general = |held: &Held| held.seat.kind == Kind::General;
-        let own = |held: &Held| general(held) && held.client == client;
+        let own = |held: &Held| general(held) && held.holder == holder;
         // Who has shown nothing gives way to everybody.
         let lesser = |held: &Held| held.role.is_none() || held.role < role;
-        if self.count(own) >= OPERATOR_CONNECTIONS_PER_ADDRESS_MAX {
+        if self.count(own) >= OPERATOR_CONNECTIONS_OF_ONE {
             self.evict(|held| own(held) && lesser(held))
         } else {
             self.count(general) < OPERATOR_CONNECTIONS_MAX || self.evict(|held| general(held) && lesser(held))
         }
     }
 
-    fn make_room(&mut self, client: IpAddr) -> Kind {
-        if self.has_room(client, None) {
+    fn make_room(&mut self, holder: Holder) -> Kind {
+        if self.has_room(holder, None) {
             return Kind::General;
         }
         let for_health = |held: &Held| held.seat.kind == Kind::Health;
@@ -114,14 +128,14 @@ impl Seats {
         self.held.iter().filter(|held| which(held)).count()
     }
 
-    /// Takes the oldest seat of those, of the least role, from the client that has most of them.
+    /// Takes the oldest seat of those, of the least role, from the holder that has most of them.
     fn evict(&mut self, which: impl Fn(&Held) -> bool) -> bool {
-        let mut by_client: HashMap<IpAddr, usize> = HashMap::new();
+        let mut by_holder: HashMap<Holder, usize> = HashMap::new();
         for held in self.held.iter().filter(|held| which(held)) {
-            *by_client.entry(held.client).or_default() += 1;
+            *by_holder.entry(held.holder).or_default() += 1;
         }
-        let most = by_client.values().copied().max();
-        let of_most = |held: &Held| which(held) && by_client.get(&held.client).copied() == most;
+        let most = by_holder.values().copied().max();
+        let of_most = |held: &Held| which(held) && by_holder.get(&held.holder).copied() == most;
         // Of equals, the first is the oldest.
         let victims = self.held.iter().enumerate().filter(|(_, held)| of_most(held));
         let Some((victim, _)) = victims.min_by_key(|(_, held)| held.role) else { return false };
@@ -149,14 +163,23 @@ mod tests {
         })
     }
 
-    fn trusted(seats: &mut Seats, number: usize) -> Seat {
+    /// A connection of that client with a token of this name.
+    fn shown(seats: &mut Seats, number: usize, token: &Token) -> (Seat, Kind) {
         let seat = seats.admit(client(number));
-        assert_eq!(seats.trust(seat.id, Role::Viewer), seat.kind);
-        seat
+        let kind = seats.trust(seat.id, token);
+        (seat, kind)
+    }
+
+    fn token(name: &str, role: Role) -> Token {
+        Token::new(name, role, name.as_bytes())
+    }
+
+    fn viewer(number: usize) -> Token {
+        token(&format!("viewer {number}"), Role::Viewer)
     }
 
     #[test]
-    fn silent_connections_give_way_to_whoever_comes() {
+    fn silent_connections_give_way_to_the_next() {
         let mut seats = Seats::default();
         let silent: Vec<Seat> = (0..10 * OPERATOR_CONNECTIONS_MAX).map(|_| seats.admit(client(1))).collect();
         assert!(silent.iter().all(|seat| seat.kind == Kind::General), "each in place of an older one");
@@ -169,30 +192,57 @@ mod tests {
     }
 
     #[test]
-    fn one_client_holds_its_share_whatever_it_may_ask() {
+    fn one_token_holds_its_share_wherever_it_comes_from() {
         let mut seats = Seats::default();
-        let held: Vec<Seat> = (0..200).map(|_| trusted(&mut seats, 1)).collect();
-        let general = held.iter().filter(|seat| seat.kind == Kind::General).count();
-        assert_eq!(general, OPERATOR_CONNECTIONS_PER_ADDRESS_MAX);
-        assert!(held.iter().all(|seat| seat.kind == Kind::Health || !was_taken(seat)));
-        assert_eq!(trusted(&mut seats, 2).kind, Kind::General);
-        seats.leave(held[0].id);
-        assert_eq!(trusted(&mut seats, 1).kind, Kind::General, "a place became free");
+        let held: Vec<(Seat, Kind)> =
+            (0..200).map(|number| shown(&mut seats, number % 5, &viewer(1))).collect();
+        let general = held.iter().filter(|(_, kind)| *kind == Kind::General).count();
+        assert_eq!(general, OPERATOR_CONNECTIONS_OF_ONE);
+        assert!(held.iter().all(|(seat, kind)| *kind == Kind::Health || !was_taken(seat)));
+        seats.leave(held[0].0.id);
+        assert_eq!(shown(&mut seats, 1, &viewer(1)).1, Kind::General, "a place became free");
+    }
+
+    #[test]
+    fn others_of_the_same_address_have_places_beside_a_token_that_holds_all_of_its_own() {
+        let mut seats = Seats::default();
+        for _ in 0..3 * OPERATOR_CONNECTIONS_OF_ONE {
+            shown(&mut seats, 1, &viewer(1));
+        }
+        assert_eq!(seats.admit(client(1)).kind, Kind::General, "a scrape without a token");
+        assert_eq!(shown(&mut seats, 1, &viewer(2)).1, Kind::General);
+        assert_eq!(shown(&mut seats, 1, &token("root", Role::Admin)).1, Kind::General);
+    }
+
+    #[test]
+    fn a_connection_counts_for_the_token_that_it_showed_last() {
+        let mut seats = Seats::default();
+        let shared = seats.admit(client(1));
+        assert_eq!(seats.trust(shared.id, &token("root", Role::Admin)), Kind::General);
+        for _ in 0..OPERATOR_CONNECTIONS_OF_ONE {
+            assert_eq!(shown(&mut seats, 2, &viewer(1)).1, Kind::General);
+        }
+        assert_eq!(seats.trust(shared.id, &viewer(1)), Kind::Health, "the share of this token is taken");
+        assert_eq!(seats.trust(shared.id, &viewer(2)), Kind::General);
     }
 
     #[test]
     fn viewers_keep_no_operator_out_and_equals_keep_their_seats() {
         let mut seats = Seats::default();
         for number in 0..4 {
-            for _ in 0..OPERATOR_CONNECTIONS_PER_ADDRESS_MAX {
-                trusted(&mut seats, number);
+            for _ in 0..OPERATOR_CONNECTIONS_OF_ONE {
+                assert_eq!(shown(&mut seats, number, &viewer(number)).1, Kind::General);
             }
         }
-        for (client_number, role) in [(0, Role::Operator), (9, Role::Operator), (0, Role::Admin)] {
-            let seat = seats.admit(client(client_number));
+        for (number, above) in [
+            (0, token("op", Role::Operator)),
+            (9, token("op", Role::Operator)),
+            (0, token("root", Role::Admin)),
+        ] {
+            let seat = seats.admit(client(number));
             assert_eq!(seat.kind, Kind::Health, "who it is, nobody knows yet");
-            assert_eq!(seats.trust(seat.id, Role::Viewer), Kind::Health);
-            assert_eq!(seats.trust(seat.id, role), Kind::General, "{role:?}");
+            assert_eq!(seats.trust(seat.id, &viewer(number)), Kind::Health);
+            assert_eq!(seats.trust(seat.id, &above), Kind::General, "{above:?}");
         }
         let general = seats.held.iter().filter(|held| held.seat.kind == Kind::General);
         assert_eq!(general.clone().count(), OPERATOR_CONNECTIONS_MAX);
@@ -201,15 +251,14 @@ mod tests {
             3,
             "no operator was evicted"
         );
-        let viewer = seats.admit(client(9));
-        assert_eq!(seats.trust(viewer.id, Role::Viewer), Kind::Health);
+        assert_eq!(shown(&mut seats, 9, &viewer(9)).1, Kind::Health);
     }
 
     #[test]
     fn when_all_seats_are_taken_by_right_health_is_still_served() {
         let mut seats = Seats::default();
         for number in 0..OPERATOR_CONNECTIONS_MAX {
-            assert_eq!(trusted(&mut seats, number).kind, Kind::General);
+            assert_eq!(shown(&mut seats, number, &viewer(number)).1, Kind::General);
         }
         let crowd: Vec<Seat> = (0..HEALTH_CONNECTIONS_MAX).map(|_| seats.admit(client(100))).collect();
         assert!(crowd.iter().all(|seat| seat.kind == Kind::Health));

@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::access::{Denied, Need, Presented, authorize};
+use super::access::{Denied, Need, Presented, authorize, is_own};
 use super::answers::{Answer, again, body, compressed, list, problem, takes_gzip, unauthorized};
 use super::board::{Board, BoardAsker, BoardRoute, BoardSessions, Credential, refuse_foreign};
 use super::operations::{Asked, Body, Failed, Line, NoOperation, Operation, Shown, find};
@@ -191,7 +191,7 @@ impl Connection {
         };
         let tokens = self.plane.tokens.get();
         let (presented, credential) = self.presented(&tokens, bearer, &request.headers);
-        let asker = match authorize(self.peer, operation.need, presented) {
+        let asker = match authorize(is_own(self.peer, &request.headers), operation.need, presented) {
             Ok(asker) => asker,
             Err(denied) => return denial(denied),
         };
@@ -204,10 +204,10 @@ impl Connection {
         if let Some(token) = asker.token
             && !operation.is_watched()
         {
-            self.kind.set(self.plane.seats.borrow_mut().trust(self.seat.id, token.role));
+            self.kind.set(self.plane.seats.borrow_mut().trust(self.seat.id, token));
         }
         if self.kind.get() == Kind::Health && operation.need != Need::Nothing && !operation.is_watched() {
-            let detail = "too many connections of operators are open; this one answers /livez and /readyz";
+            let detail = "too many connections of this token, or of operators, are open; this one answers /livez and /readyz";
             return again(detail);
         }
         let query = match Query::read(request.uri.query().unwrap_or_default(), operation.parameters()) {

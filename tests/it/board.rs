@@ -17,7 +17,7 @@ use crate::tools::missing;
 use crate::wire::{assert_problem, connect, raw, send};
 
 const JSON: &str = "application/json";
-const OWN: [&str; 2] = ["x-gemba-board: 1", "origin: http://gemba"];
+const OWN: [&str; 2] = ["x-gemba-board: 1", "origin: http://localhost"];
 const REASON: &str = r#"{"reason":"a test"}"#;
 
 /// A node with a token of each role, which keep their secrets in files, and these parts of a configuration.
@@ -160,13 +160,13 @@ fn a_session_may_what_its_token_may_and_no_page_of_others_orders_with_it() {
     let said = ask(&node, "POST /board/session", &OWN, "{\"token\":3}").text();
     assert!(said.contains("the body must be"), "{said}");
     assert_eq!(login(&node, &token, &["origin: http://evil.example", OWN[0]]).status, 403);
-    assert_eq!(login(&node, &token, &["origin: http://gemba"]).status, 403, "a form of the same origin");
+    assert_eq!(login(&node, &token, &["origin: http://localhost"]).status, 403, "a form of the same origin");
     let set = login(&node, &token, &OWN).header("set-cookie").unwrap().to_owned();
     for attribute in ["; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age=43200"] {
         assert!(set.contains(attribute), "{set}");
     }
     assert!(!set.contains("Secure"));
-    let secure = login(&node, &token, &[OWN[0], "origin: https://gemba"]);
+    let secure = login(&node, &token, &[OWN[0], "origin: https://localhost"]);
     assert!(secure.header("set-cookie").unwrap().ends_with("; Secure"));
 
     let operator = cookie(&node, "operator");
@@ -232,19 +232,44 @@ fn a_stream_tells_what_changes_and_goes_on_after_a_gap() {
 #[test]
 fn as_many_watch_as_may_and_whoever_orders_still_can() {
     let dir = tempfile::tempdir().unwrap();
-    let node = node(dir.path(), "");
-    let viewer = bearer(&node, "viewer");
+    let viewers = ["v0", "v1", "v2", "v3"]
+        .map(|name| format!("[[admin.token]]\nname = \"{name}\"\nrole = \"viewer\"\n"));
+    let node = node(dir.path(), &viewers.concat());
+    let viewer = bearer(&node, "v0");
     // Each is let in before the next comes: connections that have shown nothing make room for others.
-    let watch = |_| {
-        let mut events = Events::open(node.admin, &[&viewer]);
+    let watch = |of: &str| {
+        let mut events = Events::open(node.admin, &[&bearer(&node, of)]);
         events.until("event: snapshot");
         events
     };
-    let mut watching: Vec<Events> = (0..64).map(watch).collect();
-    let mut one_more = Events::open(node.admin, &[&viewer]);
-    let refused = read_answer(&mut one_more.socket).unwrap();
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    assert!(refused.text().contains("as many viewers watch the board as may"), "{refused:?}");
+    let refused = |of: &str| {
+        let refused = read_answer(&mut Events::open(node.admin, &[&bearer(&node, of)]).socket).unwrap();
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+        refused.text()
+    };
+    let mut watching: Vec<Events> = Vec::new();
+    for number in 0..4 {
+        let name = format!("v{number}");
+        watching.extend((0..16).map(|_| watch(&name)));
+        let said = refused(&name);
+        assert!(said.contains("this token watches the board as often as one may"), "{said}");
+    }
+    let said = refused("viewer");
+    assert!(said.contains("as many viewers watch the board as may"), "{said}");
+    // A higher role takes the oldest one's place.
+    let admin = watch("admin");
+    watching.remove(0).until("one with a higher role came");
+    drop(admin);
+    wait_until("the admin's place is free", || {
+        let mut events = Events::open(node.admin, &[&viewer]);
+        let mut line = [0; 12];
+        events.socket.read_exact(&mut line).unwrap();
+        let is_in = line == *b"HTTP/1.1 200";
+        if is_in {
+            watching.push(events);
+        }
+        is_in
+    });
     assert_eq!(halt(&node, "acme", &[&bearer(&node, "operator")]).status, 200);
     for events in &mut watching {
         events.until("\"halted\":1");

@@ -48,13 +48,26 @@ fn silent_connections_take_nobody_the_operator_plane() {
 
 #[test]
 fn who_may_ask_holds_a_share_and_health_is_told_beside_it() {
-    let mut node = Node::start();
-    let token = node.secret("admin.token");
-    let request = raw("GET /v1/status HTTP/1.1", &[&format!("authorization: Bearer {token}")], b"");
-    let mut held = Vec::new();
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = include_str!("../../config/dev.toml")
+        .replace("config/policies", concat!(env!("CARGO_MANIFEST_DIR"), "/config/policies"));
     for number in 1..=6 {
+        config.push_str(&format!("\n[[admin.token]]\nname = \"v{number}\"\nrole = \"viewer\"\n"));
+    }
+    std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
+    let mut node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    let token = node.secret("v6.token");
+    let mut held = Vec::new();
+    // All come from one address, as through a proxy.
+    for number in 1..=6 {
+        let viewer = node.secret(&format!("v{number}.token"));
+        let request = raw("GET /v1/status HTTP/1.1", &[&format!("authorization: Bearer {viewer}")], b"");
+        if number == 2 {
+            let scrape = asked_from(1, &node, "/metrics", None).map(|answer| answer.status);
+            assert_eq!(scrape, Some(200), "without a token, beside a token that holds its share");
+        }
         for _ in 0..20 {
-            let mut socket = connect_from(client(number), node.admin).unwrap();
+            let mut socket = connect_from(client(1), node.admin).unwrap();
             socket.write_all(&request).unwrap();
             let status = read_answer(&mut socket).map(|answer| answer.status);
             held.push((number, status, socket));
@@ -62,7 +75,7 @@ fn who_may_ask_holds_a_share_and_health_is_told_beside_it() {
     }
     let count =
         |number| held.iter().filter(|(from, status, _)| *from == number && *status == Some(200)).count();
-    assert_eq!(count(1), 16, "the share of one address");
+    assert_eq!(count(1), 16, "the share of one token");
     assert_eq!((1..=6).map(count).sum::<usize>(), 64);
     assert_eq!(held.iter().filter(|(_, status, _)| *status == Some(503)).count(), 120 - 64);
     for number in [1, 100] {
@@ -130,7 +143,7 @@ fn slow_clients_of_operators_are_left() {
     socket.connect(&SockAddr::from(node.admin)).unwrap();
     let mut socket = TcpStream::from(socket);
     socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nhost: gemba\r\n\r\n".repeat(100);
+    let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100);
     while socket.write_all(&request).is_ok() {}
     let begun = Instant::now();
     let mut socket = Some(socket);
@@ -192,6 +205,34 @@ fn strangers_learn_whether_the_node_is_ready_and_no_more() {
     assert!(ask(stranger, "/readyz", Some(&token)).json()["stages"].is_array());
     assert_eq!(ask(stranger, "/metrics", Some(&token)).status, 200);
     assert_eq!(in_network_of(node.pid(), || crate::http::exchange(node.admin, LIVE)).status, 200);
+    assert!(node.terminate().success());
+}
+
+/// A page whose name leads here, and a proxy on this machine, come from loopback and do not ask for this machine.
+#[test]
+fn who_asks_through_this_machine_is_a_stranger() {
+    let mut node = Node::start();
+    let token = node.secret("admin.token");
+    let ask = |path: &str, fields: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\n{fields}\r\nconnection: close\r\n\r\n");
+        crate::http::exchange(node.admin, request.as_bytes())
+    };
+    for own in ["host: localhost:9090", "host: 127.0.0.1:9090", "host: [::1]"] {
+        assert_eq!(ask("/metrics", own).status, 200, "{own}");
+        assert!(ask("/readyz", own).json()["stages"].is_array(), "{own}");
+    }
+    for others in [
+        "host: evil.example:21001",
+        "host: localhost\r\nx-forwarded-for: 192.0.2.7",
+        "host: localhost\r\nforwarded: for=192.0.2.7",
+        "host: localhost\r\norigin: http://evil.example",
+        "host: localhost\r\nsec-fetch-site: cross-site",
+    ] {
+        assert_eq!(ask("/metrics", others).status, 401, "{others}");
+        assert_eq!(ask("/readyz", others).json(), serde_json::json!({"status": "ready"}), "{others}");
+        let shown = format!("{others}\r\nauthorization: Bearer {token}");
+        assert_eq!(ask("/metrics", &shown).status, 200, "{others}");
+    }
     assert!(node.terminate().success());
 }
 

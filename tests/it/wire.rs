@@ -9,7 +9,7 @@ use crate::node::{Node, PATIENCE, signal};
 
 /// A request of these lines and this body; only `host` is added.
 pub fn raw(line: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
-    let mut request = format!("{line}\r\nhost: gemba\r\n");
+    let mut request = format!("{line}\r\nhost: localhost\r\n");
     for header in headers {
         request.push_str(header);
         request.push_str("\r\n");

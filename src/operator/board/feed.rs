@@ -13,11 +13,14 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use serde_json::{Map, Value};
 
+use super::super::token::{Role, Token};
 use super::sessions::Credential;
 use crate::board_view::BoardView;
 use crate::clock::Instant;
 use crate::kaizen::Metric;
-use crate::limits::{BOARD_CHANGES, BOARD_CHANGES_BYTES, BOARD_COMMENT, BOARD_LIFE, BOARD_VIEWERS_MAX};
+use crate::limits::{
+    BOARD_CHANGES, BOARD_CHANGES_BYTES, BOARD_COMMENT, BOARD_LIFE, BOARD_VIEWERS_MAX, VIEWERS_OF_ONE,
+};
 
 /// What all viewers are told. Cheap to clone, for one thread.
 #[derive(Clone)]
@@ -42,6 +45,9 @@ struct Told {
 
 struct BoardViewer {
     credential: Credential,
+    /// Digest of the token that it shows, or that opened its session.
+    token: [u8; 32],
+    role: Role,
     waker: Option<Waker>,
     /// Why it is told nothing more.
     ended: Option<&'static str>,
@@ -49,10 +55,16 @@ struct BoardViewer {
 
 /// As many watch as may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyViewers;
+pub enum TooManyViewers {
+    /// With this token.
+    OfOne,
+    /// And none with a lesser role.
+    OfAll,
+}
 
 const TOO_SLOW: &str = "this viewer does not take what it is told";
 const SESSION_ENDED: &str = "the session has ended";
+const GAVE_WAY: &str = "as many viewers watch the board as may, and one with a higher role came";
 
 impl BoardFeed {
     /// `life` is another one with each feed.
@@ -88,34 +100,52 @@ impl BoardFeed {
     pub fn end_unless(&self, holds: impl Fn(Credential) -> bool) {
         for viewer in self.0.borrow_mut().viewers.values_mut() {
             if viewer.ended.is_none() && !holds(viewer.credential) {
-                viewer.ended = Some(SESSION_ENDED);
-                viewer.wake();
+                viewer.end(SESSION_ENDED);
             }
         }
     }
 
-    /// A stream for a viewer who was told everything up to `last`, or nothing. `taken` is called whenever it takes something.
+    /// A stream for a viewer with this token who was told everything up to `last`, or nothing. `taken` is called whenever it takes
+    /// something.
     pub fn watch(
         &self,
-        credential: Credential,
+        (token, credential): (&Token, Credential),
         last: Option<&str>,
         taken: Box<dyn Fn()>,
     ) -> Result<BoardStream, TooManyViewers> {
         let mut told = self.0.borrow_mut();
-        if told.viewers.len() >= BOARD_VIEWERS_MAX {
-            return Err(TooManyViewers);
-        }
+        told.make_room(token)?;
         let resumed = last.and_then(|last| told.after(last));
         let first = if resumed.is_none() { Some(told.snapshot()) } else { None };
         let next = resumed.unwrap_or(told.number + 1);
         told.admitted += 1;
         let id = told.admitted;
-        told.viewers.insert(id, BoardViewer { credential, waker: None, ended: None });
+        let viewer =
+            BoardViewer { credential, token: token.digest, role: token.role, waker: None, ended: None };
+        told.viewers.insert(id, viewer);
         Ok(BoardStream { feed: self.clone(), id, first, next, taken, is_over: false })
     }
 }
 
 impl Told {
+    /// Ends the oldest stream of the least role below the newcomer's where as many are open as may.
+    fn make_room(&mut self, token: &Token) -> Result<(), TooManyViewers> {
+        let open = |viewer: &&mut BoardViewer| viewer.ended.is_none();
+        let of_one = |viewer: &&mut BoardViewer| viewer.token == token.digest;
+        if self.viewers.values_mut().filter(open).filter(of_one).count() >= VIEWERS_OF_ONE {
+            return Err(TooManyViewers::OfOne);
+        }
+        if self.viewers.values_mut().filter(open).count() < BOARD_VIEWERS_MAX {
+            return Ok(());
+        }
+        // Of equals, the first is the oldest.
+        let lesser = self.viewers.values_mut().filter(open).filter(|viewer| viewer.role < token.role);
+        lesser
+            .min_by_key(|viewer| viewer.role)
+            .map(|viewer| viewer.end(GAVE_WAY))
+            .ok_or(TooManyViewers::OfAll)
+    }
+
     fn tell(&mut self, board: Map<String, Value>, now: Instant) {
         let change = patch(&self.board, &board);
         // Time alone shows that the node lives, and that is told once a second.
@@ -175,6 +205,11 @@ impl Told {
 }
 
 impl BoardViewer {
+    fn end(&mut self, why: &'static str) {
+        self.ended = Some(why);
+        self.wake();
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -276,7 +311,6 @@ fn patch(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, Valu
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::limits::BOARD_VIEWERS_MAX;
     use serde_json::json;
 
     /// The moment 0 of these tests.
@@ -301,7 +335,11 @@ mod tests {
     }
 
     fn watch(feed: &BoardFeed, last: Option<&str>) -> BoardStream {
-        feed.watch(Credential::Token([1; 32]), last, Box::new(|| {})).unwrap()
+        watch_as(feed, &Token::new("eve", Role::Viewer, b"eve"), last).unwrap()
+    }
+
+    fn watch_as(feed: &BoardFeed, token: &Token, last: Option<&str>) -> Result<BoardStream, TooManyViewers> {
+        feed.watch((token, Credential::Token(token.digest)), last, Box::new(|| {}))
     }
 
     /// Everything that the viewer can be told now.
@@ -383,13 +421,28 @@ mod tests {
     #[test]
     fn as_many_watch_as_may_and_who_leaves_makes_room() {
         let feed = feed(1..=1);
-        let mut viewers: Vec<BoardStream> = (0..BOARD_VIEWERS_MAX).map(|_| watch(&feed, None)).collect();
-        let one_more = || feed.watch(Credential::Token([1; 32]), None, Box::new(|| {})).err();
-        assert_eq!(one_more(), Some(TooManyViewers));
-        drop(viewers.pop());
-        assert_eq!(one_more(), None);
+        let token = |name: &str, role| Token::new(name, role, name.as_bytes());
+        let viewer = |number: usize| token(&format!("viewer {number}"), Role::Viewer);
+        let mut viewers: Vec<BoardStream> = Vec::new();
+        for number in 0..BOARD_VIEWERS_MAX / VIEWERS_OF_ONE {
+            let own = (0..VIEWERS_OF_ONE).map(|_| watch_as(&feed, &viewer(number), None).unwrap());
+            viewers.extend(own);
+            assert_eq!(watch_as(&feed, &viewer(number), None).err(), Some(TooManyViewers::OfOne));
+        }
+        let of = |token: &Token| watch_as(&feed, token, None);
+        assert_eq!(of(&viewer(99)).err(), Some(TooManyViewers::OfAll), "equals keep their places");
+        assert!(taken(&mut viewers[0]).contains("event: snapshot"));
+        let above: Vec<BoardStream> =
+            [Role::Operator, Role::Admin].map(|role| of(&token("above", role)).unwrap()).into();
+        for gone in &mut viewers[..2] {
+            assert!(taken(gone).ends_with(&format!("event: stale\ndata: {{\"reason\":\"{GAVE_WAY}\"}}\n\n")));
+        }
+        assert!(!taken(&mut viewers[2]).contains("event: stale"));
+        assert_eq!(of(&viewer(99)).err(), Some(TooManyViewers::OfAll));
+        drop(above);
+        assert_eq!(of(&viewer(99)).err(), None);
         feed.end_unless(|_| false);
-        assert!(taken(&mut viewers[0]).contains("event: stale"));
+        assert!(taken(&mut viewers[2]).contains("event: stale"));
         drop(viewers);
         assert!(feed.is_unwatched());
     }

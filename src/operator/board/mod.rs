@@ -28,7 +28,7 @@ use super::token::{Token, Tokens};
 use crate::clock;
 use crate::limits::{BOARD_LOOK, BOARD_SESSION, BODY_READ_SECONDS, ORDER_BYTES_MAX};
 use crate::ring::Current;
-use feed::BoardFeed;
+use feed::{BoardFeed, TooManyViewers};
 pub use page::BoardFile;
 pub use route::BoardRoute;
 pub use sessions::{BoardSessions, Credential};
@@ -55,6 +55,8 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const POLICY: HeaderName = HeaderName::from_static("content-security-policy");
 const NO_TOKEN: &str = "what the board shows needs a token: `authorization: Bearer TOKEN`";
 const TOO_MANY: &str = "as many viewers watch the board as may; ask again, or use `gemba top`";
+const TOO_MANY_OF_ONE: &str =
+    "this token watches the board as often as one may; close a board, or use a token of your own";
 
 /// One look in so many is made while nobody watches.
 const UNWATCHED: u64 = 4;
@@ -126,13 +128,17 @@ impl Board {
     }
 
     fn events(&self, line: &dyn Line, asker: &BoardAsker<'_>, taken: Box<dyn Fn()>) -> Answer {
-        let Some(credential) = asker.credential else { return unauthorized(NO_TOKEN, "Bearer") };
+        let Some(shown) = asker.token.zip(asker.credential) else { return unauthorized(NO_TOKEN, "Bearer") };
         if self.feed.is_unwatched() {
             // Nobody looked meanwhile.
             self.feed.tell(&line.board(), clock::now());
         }
         let last = asker.headers.get(LAST_EVENT).and_then(|last| last.to_str().ok());
-        let Ok(stream) = self.feed.watch(credential, last, taken) else { return again(TOO_MANY) };
+        let stream = match self.feed.watch(shown, last, taken) {
+            Ok(stream) => stream,
+            Err(TooManyViewers::OfOne) => return again(TOO_MANY_OF_ONE),
+            Err(TooManyViewers::OfAll) => return again(TOO_MANY),
+        };
         let mut answer = Response::new(Content::Stream(Box::pin(stream)));
         let fields = answer.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
