@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::view::{BrokerView, HaltView, StateView};
+use crate::view::{BrokerView, HaltView, SilenceView, StateView};
 
 /// A node at one moment. What its role does not have, or what is not known yet, is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -28,7 +28,10 @@ pub struct BoardView {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dead_letters: BTreeMap<Box<str>, u64>,
     pub work: BoardWork,
+    /// Open ones, the most severe first, and of equals the newest.
     pub alerts: Vec<BoardAlert>,
+    /// What holds back that people are told of alerts.
+    pub silences: Vec<SilenceView>,
     /// What operators halted that is more than one governor.
     pub halts: Vec<HaltView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +85,7 @@ pub struct BoardLatency {
 /// A target of actions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BoardTarget {
-    /// `healthy`, `testing` or `halted`.
+    /// `closed`, `half-open` or `open`.
     pub breaker: &'static str,
     pub waiting: u64,
 }

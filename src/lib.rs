@@ -64,6 +64,7 @@ mod inside {
     pub mod names;
     pub mod percent;
     pub mod place;
+    pub mod printable;
     pub mod proof;
     pub mod receipt;
     pub mod rfc3339;

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::config::ConfigError;
 use crate::diagnostics;
 use crate::limits::DIAGNOSTICS_LAST;
-use crate::logging::{self, is_order};
+use crate::logging;
+use crate::printable::is_order;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -185,12 +186,22 @@ pub fn print_rows(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> 
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_header(heading.iter());
     table.add_rows(rows);
-    print(format!("{table}\n").as_bytes())
+    print(without_ends(&table.to_string()).as_bytes())
+}
+
+/// Each line without the spaces that fill its last column.
+fn without_ends(table: &str) -> String {
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{json, plain, shown};
+    use super::{json, plain, shown, without_ends};
+
+    #[test]
+    fn no_line_of_a_table_ends_in_spaces() {
+        assert_eq!(without_ends("A  B  \n1  2  "), "A  B\n1  2\n");
+    }
 
     #[test]
     fn an_error_has_no_line_that_passes_for_another_message() {

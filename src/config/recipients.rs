@@ -4,6 +4,7 @@ use toml::Spanned;
 
 use super::layers::{Set, set};
 use crate::place::{ConfigError, Text};
+use crate::printable::is_order;
 
 /// RFC 5321, 4.5.3.1: a path has 256 characters with its angle brackets.
 const MAIL_ADDRESS_MAX: usize = 254;
@@ -40,7 +41,7 @@ pub fn recipients(
 /// # Errors
 /// When it is none.
 pub fn mail_address(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && !"<>()[]\",;:\\@".contains(c);
+    let is_plain = |c: char| !is_order(c) && !c.is_whitespace() && !"<>()[]\",;:\\@".contains(c);
     let fits = text.rsplit_once('@').is_some_and(|(local, domain)| {
         let labels = domain.split('.').all(|label| !label.is_empty() && !label.starts_with('-'));
         !local.is_empty() && local.chars().all(is_plain) && labels && domain.chars().all(is_plain)

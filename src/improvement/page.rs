@@ -7,6 +7,7 @@ use data_encoding::BASE64;
 use super::numbers::{float, number, seconds};
 use super::ranking::{Ranking, Report};
 use super::recording::{Recording, Sample};
+use crate::printable::is_order;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c1c1c;--soft:#666;--paper:#fff;--line:#ddd;--vital:#c2410c;--rest:#94a3b8;--a:#1d4ed8;--b:#c2410c}
@@ -78,9 +79,7 @@ pub fn escaped(text: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
             // Neither control characters nor those that change the direction of what follows.
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                escaped.push('\u{fffd}');
-            }
+            c if is_order(c) => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }

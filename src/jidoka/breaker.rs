@@ -5,11 +5,11 @@
 /// Where the breaker stands; the words of the field, with the reference architecture's beside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaker {
-    /// "healthy": calls pass; so many failed since the last success.
+    /// Calls pass; so many failed since the last success.
     Closed { failures: u32 },
-    /// "halted": nothing passes until the timer or a person says so.
+    /// Nothing passes until the timer or a person says so.
     Open,
-    /// "testing": the next outcome decides.
+    /// The next outcome decides.
     HalfOpen,
 }
 

@@ -10,8 +10,9 @@ use crate::board_view::{
 };
 use crate::clock::{self, Instant};
 use crate::improvement::{NodeLook, Spread, is_failure};
+use crate::jidoka::alerts::AlertsSeen;
 use crate::kaizen::{Collector, Counter, Metric, Readings, Stage};
-use crate::limits::{ARRIVALS_LANE, DRAFTS_LANE, EVENTS_LANE, INTENTS_LANE};
+use crate::limits::{ARRIVALS_LANE, BOARD_ALERTS_MAX, DRAFTS_LANE, EVENTS_LANE, INTENTS_LANE};
 use crate::view::{AlertView, ChannelToldView, HaltView};
 
 /// Remembers what was counted before, to tell what happens now.
@@ -66,9 +67,19 @@ const LANES: [Between; 4] = [
     ("intents", INTENTS_LANE, |counted| counted.actions),
 ];
 
-/// An alert, as the board shows it.
-#[must_use]
-pub fn alert(alert: &AlertView) -> BoardAlert {
+/// Open alerts as the board shows them: a critical one is not pushed down, or out, by later ones of less weight.
+fn alerts(seen: &[AlertView]) -> Vec<BoardAlert> {
+    let mut open: Vec<&AlertView> = seen.iter().filter(|alert| alert.ended_ms.is_none()).collect();
+    let weight = |alert: &AlertView| match alert.severity {
+        "critical" => 0,
+        "warning" => 1,
+        _ => 2,
+    };
+    open.sort_by_key(|alert| (weight(alert), std::cmp::Reverse(alert.since_ms)));
+    open.into_iter().take(BOARD_ALERTS_MAX).map(alert).collect()
+}
+
+fn alert(alert: &AlertView) -> BoardAlert {
     let channel =
         |told: &ChannelToldView| BoardChannel { channel: told.channel.clone(), state: told.state.into() };
     BoardAlert {
@@ -98,7 +109,7 @@ impl BoardWatch {
         (node, health): (&NodeLook, &Health),
         collector: &Collector,
         readings: &Readings,
-        (alerts, halts): (Vec<BoardAlert>, Vec<HaltView>),
+        (seen, halts): (&AlertsSeen, Vec<HaltView>),
     ) -> BoardView {
         let now = clock::now();
         let counted = Counted::new(now, health, collector);
@@ -139,7 +150,8 @@ impl BoardWatch {
                 restarts: one(readings, Metric::Restarts),
                 checkpoint: self.checkpoint(health),
             },
-            alerts,
+            alerts: alerts(&seen.alerts),
+            silences: seen.silences.clone(),
             halts,
             broker: status.broker,
             state: status.state,
@@ -270,9 +282,9 @@ fn latency(took: &Spread) -> Option<BoardLatency> {
 /// As `gemba_target_breaker` numbers them.
 fn condition(breaker: u64) -> &'static str {
     match breaker {
-        0 => "healthy",
-        1 => "testing",
-        _ => "halted",
+        0 => "closed",
+        1 => "half-open",
+        _ => "open",
     }
 }
 

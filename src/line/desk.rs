@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::actions::{self, Watches};
 use super::alert_orders::{self, AlertLine};
 use super::answer::{answered, in_time};
-use super::board::{self, BoardWatch};
+use super::board::BoardWatch;
 use super::bodies::Bodies;
 use super::channels::{self, ChannelWatches};
 use super::health::Health;
@@ -39,8 +39,8 @@ use crate::jidoka::tap::{Taps, TooMany};
 use crate::kaizen::{Collector, Counter, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
 use crate::limits::{
-    BOARD_ALERTS_MAX, DISCARDED_AT_ONCE, DISCARDED_MAX, GOVERNORS_LISTED_MAX, REACH_GOVERNORS_MAX,
-    SEARCH_REST, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE,
+    DISCARDED_AT_ONCE, DISCARDED_MAX, GOVERNORS_LISTED_MAX, REACH_GOVERNORS_MAX, SEARCH_REST, TAP_PAGE,
+    TAPS_MAX, TAPS_OF_ONE,
 };
 use crate::logging;
 use crate::net::backoff::random;
@@ -947,10 +947,8 @@ impl Line for Desk {
     fn board(&self) -> BoardView {
         let (Known { node, health, .. }, readings) = (&self.0.known, self.readings());
         let seen = self.0.alerts.borrow();
-        let open = seen.alerts.iter().filter(|alert| alert.ended_ms.is_none());
-        let alerts = open.take(BOARD_ALERTS_MAX).map(board::alert).collect();
         let halts = self.halts().iter().map(HaltView::from).collect();
-        self.0.board.borrow_mut().look((node, health), &self.0.collector.borrow(), &readings, (alerts, halts))
+        self.0.board.borrow_mut().look((node, health), &self.0.collector.borrow(), &readings, (&seen, halts))
     }
 
     fn metrics(&self, format: Format) -> String {

@@ -11,6 +11,7 @@ use tracing::{Event, Level};
 
 use crate::event::UnixMillis;
 use crate::limits::DIAGNOSTIC_BYTES_MAX;
+use crate::printable::is_order;
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,13 +238,6 @@ impl fmt::Write for Escaper<'_> {
         }
         Ok(())
     }
-}
-
-/// Characters that end a line, are an order to a terminal, or change the direction of what stands around them.
-#[must_use]
-pub fn is_order(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn text_escape(c: char, out: &mut String) -> bool {

@@ -32,8 +32,8 @@ pub use destination::{Content, Destination};
 pub use file::{FilePlan, LogFile};
 use filter::TLS;
 pub use filter::{Filter, WrongFilter, level};
+pub use format::Format;
 use format::Stamp;
-pub use format::{Format, is_order};
 pub use syslog::{FACILITIES, Framing, Syslog, SyslogPlan, Transport};
 
 use crate::clock::{self, Instant};

@@ -12,6 +12,7 @@ use x509_cert::name::Name;
 
 use crate::event::UnixMillis;
 use crate::limits::{CERTIFICATE_NAME_MAX, CERTIFICATE_WARNED};
+use crate::printable::is_order;
 
 /// Whose a certificate is, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl fmt::Write for Printed {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
             self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
-            if character.is_control() || turns(character) {
+            if is_order(character) || is_unseen(character) {
                 self.text.extend(character.escape_unicode());
             } else {
                 self.text.push(character);
@@ -85,9 +86,9 @@ impl fmt::Write for Printed {
     }
 }
 
-/// Changes the direction of what follows, or cannot be seen: a name could look like a different one.
-fn turns(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// Cannot be seen: a name could look like a different one.
+fn is_unseen(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::address::is_loopback;
 use super::client::{self, ConnectError};
 use super::retry::Miss;
 use crate::limits::{SMTP_LINE_BYTES_MAX, SMTP_REPLY_LINES_MAX};
+use crate::printable::is_order;
 
 /// When a session is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +149,7 @@ impl Reply {
             return Ok(());
         }
         let first = self.lines.first().map_or("", String::as_str);
-        let said: String = first.chars().filter(|char| !char.is_control()).take(160).collect();
+        let said: String = first.chars().filter(|char| !is_order(*char)).take(160).collect();
         let why = format!("the mail server answered {} to {to}: {said}", self.code);
         Err(if class == 4 { Miss::again(why) } else { Miss::refused(why) })
     }

@@ -14,8 +14,25 @@ import urllib.request
 from playwright.sync_api import expect, sync_playwright
 
 NODE, HOSTILE, BROWSER, AXE, SHOTS = sys.argv[1:]
-SIZES = {"phone": (320, 640), "laptop": (1280, 900), "wall": (3840, 2160)}
+SIZES = {"phone": (320, 640), "laptop": (1280, 900), "desk": (1920, 1080), "wall": (3840, 2160)}
 PATIENCE = 60_000
+# Words of labels and buttons that stand on two lines.
+BROKEN = """() => {
+    const broken = [];
+    for (const element of document.querySelectorAll("button, label, dt, th, h1, h2, h3, .mark, .station strong, [data-head] > span")) {
+        const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) {
+            for (const word of walker.currentNode.data.matchAll(/[A-Za-z]{2,16}(?![^ ])/g)) {
+                const range = document.createRange();
+                range.setStart(walker.currentNode, word.index);
+                range.setEnd(walker.currentNode, word.index + word[0].length);
+                const tops = new Set([...range.getClientRects()].map((rect) => Math.round(rect.top)));
+                if (tops.size > 1) broken.push(word[0]);
+            }
+        }
+    }
+    return broken;
+}"""
 expect.set_options(timeout=PATIENCE)
 
 
@@ -56,6 +73,9 @@ class Look:
                 print(where, violation["id"], node["target"], node["failureSummary"])
         if found["violations"]:
             sys.exit(1)
+        broken = self.page.evaluate(BROKEN)
+        if broken:
+            fail(f"{where}: words are broken: {broken}")
         wide = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:
             fail(f"{where}: the page is {wide} px wider than the screen")
@@ -132,6 +152,19 @@ def orders_and_keys(browser):
     page.keyboard.type("acme/vm")
     page.keyboard.press("Enter")
     expect(page.locator("#detail-title")).to_be_focused()
+    # What was typed before is gone, so the next goes where it says.
+    page.keyboard.press("/")
+    page.keyboard.type("acme")
+    page.locator("#search button").click()
+    expect(page.locator("#detail-title")).to_have_text("Governors of acme")
+    page.keyboard.press("/")
+    page.keyboard.type("never sent")
+    page.keyboard.press("Escape")
+    expect(page.locator("#query")).to_have_value("")
+    page.keyboard.press("/")
+    page.keyboard.type("acme/vm")
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail-title")).to_contain_text("/ vm")
     halted = watcher.page.locator("#governors dt", has_text="halted").locator("+ dd")
     expect(halted).to_have_text("0")
     page.get_by_role("button", name="Halt…").click()
@@ -204,6 +237,8 @@ def cords_stop_the_line(browser):
     order(f"it pages {HOSTILE}")
     expect(page.locator("#order")).to_be_hidden()
     expect(watcher.page.locator("#halts")).to_contain_text(f"by operator: it pages {HOSTILE}")
+    expect(watcher.page.locator("#targets tbody tr")).to_contain_text("halted")
+    expect(watcher.page.locator("#line")).to_contain_text("1 target halted")
     look.is_well("a halted target")
     look.shoot("halted-target")
     page.locator("#halts").get_by_role("button", name="Resume target page").click()
@@ -230,6 +265,7 @@ def cords_stop_the_line(browser):
     other.page.locator("#order-send").click()
     expect(watcher.page.locator("#lamp")).to_have_text("Halted")
     expect(watcher.page.locator("#halts")).to_contain_text("by operator and admin: everything is wrong; approved: I see it")
+    expect(watcher.page.locator("#line .station", has_text="shards")).to_contain_text("halted by operator and admin")
     watcher.is_well("a halted line")
     watcher.shoot("halted-line")
     page.locator("#halts").get_by_role("button", name="Resume the line").click()
@@ -250,12 +286,15 @@ def alerts_are_shown(browser):
         {**alert, "id": "a-2", "severity": "warning", "silenced": True, "end_known": True, "members": 1, "tenant": None, "sku": None},
         {**alert, "id": "a-3", "severity": "info", "acknowledged_by": "eve", "sku": None},
     ]
-    for scheme in ("light", "dark"):
-        look = Look(browser, viewport={"width": 1280, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+    silence = {"id": 7, "when": f"alert.name == '{HOSTILE}'", "since_ms": 0, "until_ms": 4e12, "by": "eve", "reason": HOSTILE, "alerts": 1}
+    for name, scheme in ((name, scheme) for name in ("phone", "laptop", "desk") for scheme in ("light", "dark")):
+        (width, height), where = SIZES[name], f"{name}-{scheme}"
+        look = Look(browser, viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
         request = urllib.request.Request(f"{NODE}/board", headers={"authorization": f"Bearer {os.environ['GEMBA_VIEWER']}", "accept": "application/json"})
         with urllib.request.urlopen(request) as answer:
             board = json.load(answer)
         board["alerts"] = [alert, *others]
+        board["silences"] = [silence]
         board["stages"]["journal"] = {"ok": False, "reason": f"the disk is full {HOSTILE}"}
         told = f"id: 1-1\nevent: snapshot\ndata: {json.dumps(board)}\n\n"
         look.page.route("**/board/events", lambda route: route.fulfill(content_type="text/event-stream", body=told))
@@ -264,9 +303,11 @@ def alerts_are_shown(browser):
         expect(look.page.locator("#alerts")).to_contain_text(HOSTILE)
         expect(look.page.get_by_role("button", name="Acknowledge…")).to_have_count(2)
         expect(look.page.locator("#line")).to_contain_text(f"stopped: the disk is full {HOSTILE}")
+        expect(look.page.locator("#alerts")).to_contain_text("acknowledged by eve")
+        expect(look.page.locator("#silences")).to_contain_text(f"by eve: {HOSTILE}")
         expect(look.page.locator("#stale")).to_contain_text("the stream has ended")
-        look.is_well(f"alerts, {scheme}")
-        look.shoot(f"alerts-{scheme}")
+        look.is_well(f"alerts, {where}")
+        look.shoot(f"alerts-{where}")
         with look.page.expect_request("**/v1/alerts/a-1/acknowledge") as asked:
             look.page.get_by_role("button", name="Acknowledge…").first.click()
             expect(look.page.locator("#order-concerns")).to_contain_text("400")

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::parts::Layer;
 
 /// Each module and what it may import from the crate.
-const MAY_KNOW: [(&str, &[&str]); 46] = [
+const MAY_KNOW: [(&str, &[&str]); 47] = [
     ("limits", &[]),
     ("trace", &[]),
     ("codec", &[]),
@@ -22,6 +22,7 @@ const MAY_KNOW: [(&str, &[&str]); 46] = [
     ("event", &["alert", "ids", "manifest", "names", "signal", "receipt", "sharing", "limits", "variants"]),
     ("sharing", &["ids", "signal", "limits"]),
     ("receipt", &["ids", "signal", "codec", "trace", "variants"]),
+    ("printable", &[]),
     ("proof", &[]),
     ("alert", &["expression", "ids", "limits", "receipt", "variants", "view"]),
     ("case", &["event", "variants"]),
@@ -29,19 +30,22 @@ const MAY_KNOW: [(&str, &[&str]); 46] = [
     ("view", &["halt", "signal"]),
     ("board_view", &["view"]),
     ("tapped", &["receipt"]),
-    ("improvement", &["variants"]),
+    ("improvement", &["printable", "variants"]),
     ("clock", &["event", "limits"]),
     ("fault", &[]),
     ("diagnostics", &["limits"]),
-    ("logging", &["diagnostics", "disk", "event", "clock", "kaizen", "limits"]),
+    ("logging", &["diagnostics", "disk", "event", "clock", "kaizen", "limits", "printable"]),
     ("descriptors", &["limits"]),
     ("ring", &["clock"]),
     ("disk", &["clock", "descriptors", "limits"]),
     ("framed_log", &["codec", "disk"]),
-    ("config", &["alert", "signal", "signature", "limits", "logging", "percent", "place", "tapped"]),
+    (
+        "config",
+        &["alert", "signal", "signature", "limits", "logging", "percent", "place", "printable", "tapped"],
+    ),
     ("kaizen", &["clock", "case", "limits", "ring", "trace", "variants"]),
     ("service_manager", &[]),
-    ("net", &["descriptors", "event", "kaizen", "config", "clock", "limits", "percent", "view"]),
+    ("net", &["descriptors", "event", "kaizen", "config", "clock", "limits", "percent", "printable", "view"]),
     ("ingress", LINE),
     ("kanban", LINE),
     ("jidoka", LINE),
@@ -82,6 +86,7 @@ const LINE: &[&str] = &[
     "variants",
     "percent",
     "place",
+    "printable",
     "rfc3339",
     "names",
     "case",

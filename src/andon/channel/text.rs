@@ -4,10 +4,11 @@ use chrono::{DateTime, SecondsFormat};
 
 use crate::alert::{AlertId, GroupKey, ListedAlert, Notice, NoticeId, NoticeKind};
 use crate::event::UnixMillis;
+use crate::printable::{is_order, with_noun};
 
-/// Without line breaks and other control characters.
+/// In one line, and without orders to what shows it.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+    text.chars().map(|char| if is_order(char) { ' ' } else { char }).collect()
 }
 
 /// The beginning of a text that is longer than that.
@@ -63,7 +64,7 @@ pub fn line(alert: &ListedAlert) -> String {
     }
     line.push_str(&alert.message);
     if alert.members > 0 {
-        line.push_str(&format!(" ({} governors)", alert.members));
+        line.push_str(&format!(" ({})", with_noun(alert.members.into(), "governor", "governors")));
     }
     match alert.ended {
         Some(ended) => line.push_str(&format!(", from {} to {}", time(alert.since), time(ended))),
@@ -96,6 +97,11 @@ pub fn key(notice: &NoticeId) -> GroupKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_one_line_and_turns_nothing_round() {
+        assert_eq!(plain("a\nb\u{202e}c\u{2066}d"), "a b c d");
+    }
 
     #[test]
     fn a_text_is_cut_by_characters_and_keeps_its_end() {

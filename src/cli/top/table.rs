@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::view::TopView;
 use crate::improvement::{float, seconds};
-use crate::logging::is_order;
+use crate::printable::is_order;
 
 /// A table of a view.
 #[derive(Clone, Debug)]

@@ -228,11 +228,11 @@ fn hostile_names_order_nothing_and_break_no_column() {
     view.node.reasons.push(HOSTILE.into());
     let lines = drawn(&view, &mut ScreenState::default(), (120, 40));
     let text = lines.concat();
-    assert!(!text.chars().any(crate::logging::is_order), "{text:?}");
+    assert!(!text.chars().any(crate::printable::is_order), "{text:?}");
     assert!(text.contains("a\\u{1b}[2J\\u{9b}31m"), "{text}");
-    assert!(!snapshot(&view).chars().any(|c| c != '\n' && crate::logging::is_order(c)));
+    assert!(!snapshot(&view).chars().any(|c| c != '\n' && crate::printable::is_order(c)));
     let json = output::json_line(&view).unwrap();
-    assert!(json.contains("\\u001b[2J") && json.chars().all(|c| !crate::logging::is_order(c)));
+    assert!(json.contains("\\u001b[2J") && json.chars().all(|c| !crate::printable::is_order(c)));
     // Every other line of the table ends where it does.
     let row = |name: &str| lines.iter().rfind(|line| line.contains(name)).unwrap().trim_end().to_owned();
     assert!(row("tenant-00").ends_with(" ms      0"), "{}", lines.join("\n"));

@@ -12,6 +12,7 @@ use crate::alert::{Callback, CallbackVerb, GroupNamed};
 use crate::event::UnixMillis;
 use crate::kaizen::Metric;
 use crate::limits::CALLBACKS_WAITING_MAX;
+use crate::printable::is_order;
 use crate::signature::{CallbackKey, CallbackScheme, Refusal, RefusalName, VerifiedCallback};
 
 /// A channel that may call back.
@@ -130,7 +131,7 @@ fn unfit(error: &serde_json::Error) -> NotACallback {
 
 /// A person's name: one line, and no colon, which ends the name of who did something in a receipt's reason.
 fn name(text: &str) -> String {
-    let plain = |char: char| if char.is_control() || char == ':' { ' ' } else { char };
+    let plain = |char: char| if is_order(char) || char == ':' { ' ' } else { char };
     text.trim().chars().take(PERSON_CHARS).map(plain).collect()
 }
 
@@ -142,6 +143,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+
+    #[test]
+    fn a_persons_name_stands_in_one_line_and_orders_nothing() {
+        assert_eq!(name(" Jane\u{202e}eoD: a\u{1b}[2Jb\n"), "Jane eoD  a [2Jb");
+        assert_eq!(name(&"x".repeat(PERSON_CHARS + 1)).len(), PERSON_CHARS);
+    }
 
     #[test]
     fn a_path_names_a_channel() {

@@ -3,6 +3,7 @@
 
 use super::value::{Presumes, Write};
 use crate::percent;
+use crate::printable::is_order;
 
 /// Why a call did not end well, by what is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +63,7 @@ impl Status {
         let message = message.unwrap_or_default();
         let message =
             percent::decode(message).unwrap_or_else(|| String::from_utf8_lossy(message).into_owned());
-        let message = message.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let message = message.chars().map(|c| if is_order(c) { ' ' } else { c });
         Self { code, message: message.take(MESSAGE_CHARS_MAX).collect() }
     }
 

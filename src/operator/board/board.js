@@ -1,5 +1,5 @@
 // The board: follows the stream of one node, and asks for details when somebody wants them.
-// Everything that a signal brings becomes text, never markup.
+// Everything that a signal brings becomes text, never markup, and turns nothing around it round.
 
 const at = (id) => document.getElementById(id);
 const STALE_MS = 5000;
@@ -15,6 +15,9 @@ let listening = null; // The open stream, to end it.
 
 // Elements -----------------------------------------------------------------
 
+// Without characters that change the direction of what follows, which could show a name as a different one.
+const plain = (text) => String(text).replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+
 function make(tag, properties = {}, ...inside) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -24,7 +27,7 @@ function make(tag, properties = {}, ...inside) {
     else element.setAttribute(name, value);
   }
   for (const part of inside) {
-    if (part !== null && part !== undefined) element.append(part instanceof Node ? part : String(part));
+    if (part !== null && part !== undefined) element.append(part instanceof Node ? part : plain(part));
   }
   return element;
 }
@@ -66,19 +69,22 @@ function table(label, heads, rows) {
   const cell = (tag, content, index) => {
     const isNumber = rows.length > 0 && rows.every((row) => typeof row[index] === "string" && numeric(row[index]));
     const properties = isNumber ? { class: "number" } : {};
-    if (tag === "th") properties.scope = "col";
-    return make(tag, properties, content);
+    if (tag === "th") Object.assign(properties, { scope: "col", role: "columnheader" });
+    else Object.assign(properties, { role: "cell", "data-head": heads[index] });
+    return make(tag, properties, tag === "td" ? make("span", {}, content) : content);
   };
-  const body = rows.map((row) => make("tr", {}, ...row.map((content, index) => cell("td", content, index))));
+  // Roles as they are anyway: where a table is drawn as blocks, on a narrow screen, browsers forget them.
+  const row = (tag, contents) => make("tr", { role: "row" }, ...contents.map((content, index) => cell(tag, content, index)));
   return make("div", { class: "table", tabindex: "0", role: "region", "aria-label": `Table: ${label}` },
-    make("table", {},
-      make("thead", {}, make("tr", {}, ...heads.map((head, index) => cell("th", head, index)))),
-      make("tbody", {}, ...body)));
+    make("table", { role: "table" },
+      make("thead", { role: "rowgroup" }, row("th", heads)),
+      make("tbody", { role: "rowgroup" }, ...rows.map((contents) => row("td", contents)))));
 }
 
 // Words --------------------------------------------------------------------
 
 const count = (number) => Number(number ?? 0).toLocaleString("en");
+const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const words = (name) => String(name).replaceAll("_", " ");
 
 function took(micros) {
@@ -113,7 +119,7 @@ async function ask(method, path, body) {
   const said = await answer.json().catch(() => ({}));
   if (answer.ok) return said;
   if (answer.status === 401 && path !== "/board/session") logIn("The session has ended. Show the token again.");
-  const place = (said.errors ?? []).map((error) => error.detail).join("; ");
+  const place = (said.errors ?? []).map((error) => [error.detail, error.hint].filter(Boolean).join("; ")).join("; ");
   const error = new Error([said.detail ?? `The node answers ${answer.status}.`, place].filter(Boolean).join(" "));
   error.status = answer.status;
   throw error;
@@ -216,13 +222,13 @@ const BESIDE = ["state", "clock"];
 // The lane that leads to a station, in words: intents come from the shards, past the scribe.
 const LANES = { journal: ["arrivals", "arrivals"], shards: ["events", "events"], scribe: ["drafts", "drafts"], outbound: ["intents", "intents of the shards"] };
 
-const LEVELS = { healthy: "good", testing: "warn", halted: "bad", degraded: "bad", stable: "good", critical: "bad", warning: "warn", info: "note" };
+const LEVELS = { closed: "good", "half-open": "warn", open: "bad", halted: "bad", degraded: "bad", stable: "good", critical: "bad", warning: "warn", info: "note" };
 
 function level() {
   if (!board.node.ready) return ["bad", "Stopped"];
   if (haltOf("line", "")) return ["bad", "Halted"];
   const worst = board.alerts.some((alert) => alert.severity === "critical" && !alert.silenced);
-  const failing = Object.values(board.targets).some((target) => target.breaker !== "healthy");
+  const failing = Object.values(board.targets).some((target) => target.breaker !== "closed");
   const called = board.alerts.some((alert) => !alert.silenced);
   if (worst) return ["bad", "Alert"];
   if (board.node.condition !== "healthy" || failing || called || (board.halts ?? []).length > 0) return ["warn", "Degraded"];
@@ -240,6 +246,7 @@ function draw() {
   drawLine();
   drawHalts();
   drawAlerts();
+  drawSilences();
   drawCards();
   drawAges();
 }
@@ -255,10 +262,20 @@ function drawAges() {
 // Shards, scribe and outbound have no health of their own: they run as long as the node tells anything.
 function station(name, beside) {
   const stage = board.stages[name] ?? { ok: true };
-  const doubted = stage.ok && stage.reason;
-  const said = stage.ok ? stage.reason ?? "running" : `stopped: ${stage.reason ?? ""}`;
-  return make("li", { class: beside ? "station beside" : "station", level: stage.ok ? (doubted ? "warn" : "good") : "bad" },
-    make("strong", {}, name), make("span", {}, said));
+  const [standing, why] = haltedAt(name);
+  const said = stage.ok ? [stage.reason, why].filter(Boolean).join("; ") || "running" : `stopped: ${stage.reason ?? ""}`;
+  const level = !stage.ok ? "bad" : standing ?? (stage.reason ? "warn" : "good");
+  return make("li", { class: beside ? "station beside" : "station", level }, make("strong", {}, name), make("span", {}, said));
+}
+
+// What operators halted shows where it holds up signals: at the shards, which decide, and at outbound, which calls targets.
+function haltedAt(name) {
+  const halts = board.halts ?? [];
+  const line = haltOf("line", "");
+  if (name === "shards" && line) return ["bad", `halted by ${line.who}: signals become dead letters`];
+  const scope = { shards: "tenant", outbound: "target" }[name];
+  const number = halts.filter((halt) => halt.scope === scope).length;
+  return number ? ["warn", `${counted(number, scope)} halted`] : [];
 }
 
 function lane(name) {
@@ -308,7 +325,7 @@ function drawAlerts() {
     const of = !alert.tenant ? null : alert.sku ? link(`${alert.tenant}/${alert.sku}`, "governor", alert.tenant, alert.sku) : link(alert.tenant, "governors", alert.tenant);
     const told = alert.channels.map((channel) => `${channel.channel} ${words(channel.state)}`).join(", ");
     const details = [
-      alert.state, alert.silenced ? "silenced" : "", alert.members > 1 ? `${count(alert.members)} members` : "",
+      alert.state, alert.silenced ? "silenced" : "", alert.members > 1 ? counted(alert.members, "member") : "",
       alert.acknowledged_by ? `acknowledged by ${alert.acknowledged_by}` : "", alert.end_known ? "" : "no end is known: close it by hand",
       told ? `channels: ${told}` : "", `route ${alert.route}`, alert.receipt ? `receipt ${alert.receipt}` : "",
     ].filter(Boolean).join(" · ");
@@ -323,6 +340,15 @@ function drawAlerts() {
   }));
 }
 
+function drawSilences() {
+  const silences = board.silences ?? [];
+  at("silences-part").hidden = silences.length === 0;
+  renew(at("silences"), ...silences.map((silence) => make("li", { class: "alert", level: "note" },
+    make("strong", {}, silence.when), ` until ${moment(silence.until_ms)}`,
+    make("p", {}, `by ${silence.by}: ${silence.reason}`),
+    make("p", { class: "quiet" }, `holds back ${counted(silence.alerts, "open alert")} · silence ${silence.id}`))));
+}
+
 function drawCards() {
   const { latency, governors = {}, dead_letters: dead = {}, targets, work } = board;
   const timed = Object.entries(latency);
@@ -333,12 +359,12 @@ function drawCards() {
     return [words(state), count(number), bad ? "bad" : null];
   });
   facts(at("governors"), states.length ? states : [["This node decides nothing.", ""]]);
-  const cases = Object.entries(dead).map(([cause, number]) => [cause === "us" ? "this node" : words(cause), count(number), number > 0 ? "warn" : null]);
+  const cases = Object.entries(dead).map(([cause, number]) => [words(cause), count(number), number > 0 ? "warn" : null]);
   facts(at("dead"), cases.length ? cases : [["This node decides nothing.", ""]]);
   const aims = Object.entries(targets);
   renew(at("targets"), aims.length === 0 ? make("p", { class: "quiet" }, "No target is configured.")
-    : table("Targets", ["target", "breaker", "waiting", ...(mayOrder() ? ["order"] : [])], aims.map(([name, target]) => [
-      name, marked(LEVELS[target.breaker], target.breaker), count(target.waiting), ...(mayOrder() ? [cord("target", name)] : [])])));
+    : table("Targets", ["target", "state", "waiting", ...(mayOrder() ? ["order"] : [])], aims.map(([name, target]) => [
+      name, haltOf("target", name) ? marked("bad", "halted") : marked(LEVELS[target.breaker], target.breaker), count(target.waiting), ...(mayOrder() ? [cord("target", name)] : [])])));
   const rate = (number) => (number === undefined ? "–" : `${count(number)}/s`);
   facts(at("work"), [
     ["accepted", rate(work.accepted_per_second)], ["refused", rate(work.refused_per_second), work.refused_per_second > 0 ? "warn" : null],
@@ -373,7 +399,7 @@ async function show() {
   at("detail-title").focus();
 }
 
-const title = (text) => { at("detail-title").textContent = text; };
+const title = (text) => { at("detail-title").textContent = plain(text); };
 const link = (text, ...parts) => make("a", { href: `#${path(...parts)}` }, text);
 
 async function showGovernors(tenant = "", after = "") {
@@ -423,7 +449,7 @@ async function showDeadLetters(after = "") {
   if (after) query.set("after", after);
   const { count: all, deadletters, next } = await ask("GET", `/v1/deadletters?${query}`);
   const rows = deadletters.map((one) => [link(one.id, "deadletter", one.id), one.signal_id, words(one.cause), `${one.tenant}/${one.sku}`, one.last?.detail ?? one.detail]);
-  fill(at("detail-body"), make("p", {}, all === null ? "There are more than were counted." : `${count(all)} are open.`),
+  fill(at("detail-body"), make("p", {}, all === null ? "There are more than were counted." : `${counted(all, "dead letter")} ${all === 1 ? "is" : "are"} open.`),
     rows.length ? table("Dead letters", ["case", "signal", "cause", "governor", "reason"], rows) : null, next ? link("Next page", "deadletters", next) : null);
 }
 
@@ -623,11 +649,20 @@ at("logout").addEventListener("click", async () => {
 at("search").addEventListener("submit", (event) => {
   event.preventDefault();
   const query = at("query").value.trim();
+  at("query").value = "";
   const [tenant, ...sku] = query.split("/");
   if (/^d-[0-9a-f]{16}$/.test(query)) location.hash = path("deadletter", query);
   else if (sku.length) location.hash = path("governor", tenant, sku.join("/"));
   else if (tenant) location.hash = path("governors", tenant);
 });
+
+// What was typed before is not the beginning of the next one.
+at("query").addEventListener("focus", () => at("query").select());
+at("search").addEventListener("focusout", (event) => {
+  if (!at("search").contains(event.relatedTarget)) at("query").value = "";
+});
+// Not every browser gives a button that is pressed the focus; the text must still be there when it goes off.
+at("search").querySelector("button").addEventListener("mousedown", (event) => event.preventDefault());
 
 at("story").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use crate::board_view::{BoardLatency, BoardView};
+use crate::printable::{is_order, with_noun};
+use crate::view::HaltView;
 
-/// Control characters of a signal do nothing to a terminal.
+/// What a signal brings orders nothing of a terminal.
 fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    text.chars().map(|letter| if is_order(letter) { '\u{fffd}' } else { letter }).collect()
 }
 
 /// An age in the largest unit that fits.
@@ -75,7 +77,9 @@ pub fn text(view: &BoardView) -> String {
         let _ = writeln!(out, "\ntargets");
     }
     for (name, target) in &view.targets {
-        let _ = writeln!(out, "  {:<24} {:<8} {} waiting", plain(name), target.breaker, target.waiting);
+        let is_halted = |halt: &HaltView| halt.scope == "target" && halt.name.as_deref() == Some(name);
+        let state = if view.halts.iter().any(is_halted) { "halted" } else { target.breaker };
+        let _ = writeln!(out, "  {:<24} {state:<9} {} waiting", plain(name), target.waiting);
     }
     if !view.halts.is_empty() {
         let _ = writeln!(out, "\nhalted");
@@ -96,9 +100,10 @@ pub fn text(view: &BoardView) -> String {
         let of = alert.tenant.as_deref().unwrap_or_default();
         let sku = alert.sku.as_deref().map_or_else(String::new, |sku| format!("/{sku}"));
         let silenced = if alert.silenced { ", silenced" } else { "" };
+        let by = alert.acknowledged_by.as_deref().map_or_else(String::new, |by| format!(" by {}", plain(by)));
         let _ = writeln!(
             out,
-            "  {} {} {} since {}{silenced}: {} {}{}",
+            "  {} {}{by} {} since {}{silenced}: {} {}{}",
             alert.severity,
             alert.state,
             plain(&alert.name),
@@ -108,11 +113,26 @@ pub fn text(view: &BoardView) -> String {
             plain(&sku)
         );
     }
+    if !view.silences.is_empty() {
+        let _ = writeln!(out, "\nsilences");
+    }
+    for silence in &view.silences {
+        let _ = writeln!(
+            out,
+            "  {} {} for {} more by {}: {}",
+            silence.id,
+            plain(&silence.when),
+            age(silence.until_ms, view.time),
+            plain(&silence.by),
+            plain(&silence.reason)
+        );
+    }
     let checkpoint = view.work.checkpoint.map_or_else(|| "none".into(), |at| age(view.time, at) + " old");
     let _ = writeln!(
         out,
-        "\nlast event {}, checkpoint {checkpoint}, {} restarts",
-        view.work.durable_seq, view.work.restarts
+        "\nlast event {}, checkpoint {checkpoint}, {}",
+        view.work.durable_seq,
+        with_noun(view.work.restarts, "restart", "restarts")
     );
     out
 }
@@ -135,18 +155,23 @@ mod tests {
             changed: 60_000,
             stages: [("journal".into(), BoardStage { ok: false, reason: Some("the disk is full".into()) })]
                 .into(),
-            targets: [("page".into(), BoardTarget { breaker: "halted", waiting: 3 })].into(),
-            alerts: vec![BoardAlert { message: "a\u{1b}[2Jb".into(), ..BoardAlert::default() }],
+            targets: [("page".into(), BoardTarget { breaker: "open", waiting: 3 })].into(),
+            alerts: vec![BoardAlert {
+                name: "a\u{202e}b".into(),
+                message: "a\u{1b}[2Jb".into(),
+                ..BoardAlert::default()
+            }],
             ..BoardView::default()
         };
         let text = text(&view);
         for said in [
             "not ready, degraded; last change 1 h ago",
             "journal      STOPPED  the disk is full",
-            "halted   3 waiting",
+            "open      3 waiting",
         ] {
             assert!(text.contains(said), "{said}: {text}");
         }
-        assert!(!text.contains('\u{1b}') && text.contains("a\u{fffd}[2Jb"));
+        assert!(!text.chars().any(|letter| letter != '\n' && is_order(letter)), "{text:?}");
+        assert!(text.contains("a\u{fffd}[2Jb") && text.contains("a\u{fffd}b"));
     }
 }
