@@ -240,7 +240,11 @@ impl Text {
     #[must_use]
     pub fn must_be(&self, value: &Value, expected: &str) -> ConfigError {
         let what = format!("`{}` must be {expected}, and this is {}", value.key, value.kind);
-        ConfigError::new(&self.place(&value.span), what)
+        let error = ConfigError::new(&self.place(&value.span), what);
+        match (expected, &value.kind) {
+            ("a list", Kind::Text) => error.hint("put it in brackets, also a single one: `[\"…\"]`"),
+            _ => error,
+        }
     }
 
     /// The dotted name, with a dot at its end, of the table that the key at `span` stands in.

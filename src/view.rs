@@ -489,6 +489,7 @@ pub struct SilenceView {
 pub struct AlertOrdered {
     pub seq: u64,
     pub receipt_id: String,
-    /// The alert that it is about, as it is now.
+    /// The alert that it is about, as it is now; a silence is about none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<AlertView>,
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::{Reach, Sent};
 use super::output::{self, Failure, cell, items, moment};
 use crate::alert::Importance;
+use crate::printable::with_noun;
 
 const SEVERITIES: [&str; 3] =
     [Importance::Info.into_str(), Importance::Warning.into_str(), Importance::Critical.into_str()];
@@ -18,6 +19,7 @@ pub enum Command {
         /// Only those in this state
         #[arg(long, value_parser = PossibleValuesParser::new(["open", "notified", "acknowledged", "resolved"]))]
         state: Option<String>,
+        /// Only those of this severity
         #[arg(long, value_parser = PossibleValuesParser::new(SEVERITIES))]
         severity: Option<String>,
         #[command(flatten)]
@@ -28,6 +30,7 @@ pub enum Command {
     },
     /// Show one
     Show {
+        /// As `gemba alert list` has it
         id: String,
         #[command(flatten)]
         reach: Reach,
@@ -41,6 +44,7 @@ pub enum Command {
     Resolve(OnOne),
     /// Open an alert that is none, to see who is reached; it ends by itself
     Test {
+        /// How urgent it says it is
         #[arg(long, default_value = "info", value_parser = PossibleValuesParser::new(SEVERITIES))]
         severity: String,
         /// What routes see as its name
@@ -60,6 +64,7 @@ pub enum Command {
 /// An order on one alert, or one silence.
 #[derive(Args, Debug)]
 pub struct OnOne {
+    /// As `gemba alert list` has it, or `gemba silence list`
     id: String,
     /// Why; it stands on the receipts
     #[arg(long)]
@@ -143,7 +148,11 @@ impl Silence {
                 let body = json!({"when": when, "minutes": minutes, "reason": reason});
                 let told = reach.send("silence add", &Sent { order: Some(&body), ..Sent::default() })?;
                 let id = told.get("seq").and_then(Value::as_u64).unwrap_or_default();
-                ordered(&told, json, &format!("silence {id} holds for {minutes} minutes"))
+                ordered(
+                    &told,
+                    json,
+                    &format!("silence {id} holds for {}", with_noun(minutes, "minute", "minutes")),
+                )
             }
             Self::List { reach, json } => {
                 let found = reach.send("silence list", &Sent::default())?;

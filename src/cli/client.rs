@@ -18,6 +18,7 @@ use super::configured::Configured;
 use super::output::{Failure, cell};
 use crate::config::Place;
 use crate::config::secret::{Chooser, Kept, SecretRef};
+use crate::ingress::answer::{NO_SUCH_PATH, WITH_POST};
 use crate::net::plane::Plane;
 use crate::operator::operations::of_command;
 
@@ -332,6 +333,12 @@ impl Client {
                 .into());
         }
         let detail = value.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
+        if [NO_SUCH_PATH, WITH_POST].contains(&detail) {
+            let what = format!("{admin} looks like the data plane of a node, where signals go");
+            return Err(Failure::usage(what)
+                .hint("name the operator plane, as `admin.listen` of its configuration has it; by default it is port 9090")
+                .into());
+        }
         let told = format!("{admin} answered {}: {detail}", status.as_u16());
         // What is not so there is a failed check; what is wrong with the question, wrong use.
         let failure = match status {

@@ -1,20 +1,25 @@
 //! `gemba config check`: everything that a start would refuse, without starting.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::client::{Reach, Sent};
+use super::configured::Configured;
 use super::output::{self, Failure, cell};
 use super::{audit_files, roles, serve};
-use crate::config::{Flags, Missing};
+use crate::config::Missing;
 use crate::diagnostics::say;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check a configuration file and the secrets that it names
+    /// Check a configuration and the secrets that it names
     Check {
-        file: PathBuf,
+        /// Configuration file, as --config has it
+        #[arg(conflicts_with = "config")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        configured: Configured,
         /// As a node with this role would start: all, edge or processor
         #[arg(long)]
         role: Option<String>,
@@ -35,15 +40,17 @@ pub enum Command {
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Check { file, role, json } => check(&file, role, json),
+            Self::Check { file, configured, role, json } => check(&configured.or(file), role, json),
             Self::Show { reach, json } => show(&reach, json),
         }
     }
 }
 
-fn check(file: &Path, role: Option<String>, json: bool) -> Result<(), Failure> {
-    let flags = Flags { role, ..Flags::default() };
-    let config = crate::config::load(Some(file), std::env::vars_os(), &flags)?;
+fn check(configured: &Configured, role: Option<String>, json: bool) -> Result<(), Failure> {
+    let config = configured.load(role)?;
+    let file = configured
+        .file()
+        .map_or_else(|| "the built-in configuration".into(), |file| file.display().to_string());
     let secrets = config.read_secrets(Missing::Assume)?;
     serve::has_log_key(&config)?;
     roles::check(&config, &secrets)?;
@@ -55,11 +62,11 @@ fn check(file: &Path, role: Option<String>, json: bool) -> Result<(), Failure> {
     if json {
         let sources: Vec<_> = config.sources.iter().map(|source| &source.name).collect();
         return output::print_json(&serde_json::json!({
-            "file": file.to_string_lossy(), "ok": true, "name": config.name, "listen": config.listen,
+            "file": file, "ok": true, "name": config.name, "listen": config.listen,
             "admin": config.admin_listen, "data_dir": config.data_dir.to_string_lossy(), "sources": sources,
         }));
     }
-    output::print(format!("{}: good\n", file.display()).as_bytes())
+    output::print(format!("{file}: good\n").as_bytes())
 }
 
 fn show(reach: &Reach, json: bool) -> Result<(), Failure> {

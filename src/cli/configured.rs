@@ -30,6 +30,11 @@ impl Configured {
         self.config.clone().or_else(named)
     }
 
+    /// The same, of this file where one is named otherwise than by the flag.
+    pub fn or(self, file: Option<PathBuf>) -> Self {
+        Self { config: self.config.or(file), ..self }
+    }
+
     /// Reads it.
     pub fn load(&self, role: Option<String>) -> Result<Config, ConfigError> {
         let flags = Flags { role, data_dir: self.data_dir.clone() };

@@ -12,6 +12,7 @@ use super::pages::{List, Listed, Pages};
 use super::progress::Progress;
 use crate::case::{Cause, Status};
 use crate::percent::encode;
+use crate::printable::with_noun;
 
 /// Which dead letters.
 #[derive(Args, Debug)]
@@ -19,8 +20,10 @@ pub struct Filter {
     /// Whose it is to mend
     #[arg(long, value_parser = PossibleValuesParser::new(Cause::ALL.map(|cause| cause.into_str())))]
     cause: Option<String>,
+    /// Of this tenant
     #[arg(long)]
     tenant: Option<String>,
+    /// Of this SKU
     #[arg(long)]
     sku: Option<String>,
     /// The signal's type
@@ -34,6 +37,7 @@ pub enum Command {
     List {
         #[command(flatten)]
         filter: Filter,
+        /// What became of them
         #[arg(long, default_value = Status::Open.into_str(), value_parser = PossibleValuesParser::new(STATUSES))]
         status: String,
         /// Show this many at most, the oldest first
@@ -47,6 +51,7 @@ pub enum Command {
     },
     /// Show one, with its signal
     Show {
+        /// As `gemba deadletter list` has it
         id: String,
         #[command(flatten)]
         reach: Reach,
@@ -56,6 +61,7 @@ pub enum Command {
     },
     /// Show the transitions and actions that a replay would make now
     DryRun {
+        /// As `gemba deadletter list` has it
         id: String,
         #[command(flatten)]
         reach: Reach,
@@ -258,7 +264,10 @@ impl Order {
             if Some(count) == self.expect {
                 break;
             }
-            let failure = format!("{count} open dead letters match this filter; nothing was done");
+            let failure = format!(
+                "{} this filter; nothing was done",
+                with_noun(count, "open dead letter matches", "open dead letters match")
+            );
             let hint = match count {
                 0 => "`gemba deadletter list` shows which are open".to_owned(),
                 _ => format!("look at them with `gemba deadletter list`, then repeat with --expect {count}"),

@@ -28,7 +28,9 @@ pub enum Command {
     },
     /// Show one governor
     Show {
+        /// Its tenant
         tenant: String,
+        /// Its SKU
         sku: String,
         #[command(flatten)]
         reach: Reach,
@@ -48,6 +50,7 @@ pub enum Command {
     Quota {
         #[command(flatten)]
         order: Order,
+        /// How many are left
         #[arg(long, value_name = "COUNT")]
         remaining: u32,
     },
@@ -56,7 +59,9 @@ pub enum Command {
 /// An order to one governor.
 #[derive(Args, Debug)]
 pub struct Order {
+    /// Its tenant
     tenant: String,
+    /// Its SKU
     sku: String,
     /// Why; it stands on the receipt
     #[arg(long)]

@@ -19,6 +19,7 @@ pub enum Command {
     },
     /// Show what a halt holds up, or would: of the line, unless a tenant or a target is named
     Reach {
+        /// Name of a tenant
         #[arg(long, conflicts_with = "target")]
         tenant: Option<String>,
         /// Name of an action
@@ -73,6 +74,7 @@ pub struct Order {
 
 #[derive(Args, Debug)]
 pub struct OnOne {
+    /// Its name
     name: String,
     #[command(flatten)]
     order: Order,

@@ -52,7 +52,9 @@ pub enum Command {
     },
     /// Say what is better or worse in a newer baseline, beyond chance; exits with 1 where something is worse
     Compare {
+        /// A recording of before
         old: PathBuf,
+        /// A recording of after
         new: PathBuf,
         #[command(flatten)]
         reach: Reach,

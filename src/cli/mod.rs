@@ -132,7 +132,10 @@ enum Command {
     #[command(subcommand)]
     Journal(journal::Command),
     /// Print completions for a shell
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Which one
+        shell: clap_complete::Shell,
+    },
     /// Print the manual page
     Man,
 }
@@ -208,4 +211,25 @@ fn manual() -> Result<(), Failure> {
     let man = clap_mangen::Man::new(Cli::command());
     man.render(&mut text).map_err(Failure::io)?;
     output::print(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every argument of a command and of those below it that has no help.
+    fn silent(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let arguments = command.get_arguments().filter(|argument| argument.get_help().is_none());
+        found.extend(arguments.map(|argument| format!("{path} {}", argument.get_id())));
+        for below in command.get_subcommands() {
+            silent(below, &format!("{path} {}", below.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_argument_says_what_it_is() {
+        let mut found = Vec::new();
+        silent(&Cli::command(), "gemba", &mut found);
+        assert!(found.is_empty(), "{found:#?}");
+    }
 }

@@ -22,6 +22,7 @@ use crate::kanban::journal::record::Decoder;
 use crate::kanban::journal::{Damage, scan};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::line::journal_dir;
+use crate::printable::with_noun;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -131,7 +132,7 @@ fn failed(error: ConfigError) -> Failure {
 fn read(path: &Path) -> Result<(String, String), Failure> {
     let shown = path.display().to_string();
     let text = file::streamed_text(path, CONFIG_BYTES_MAX)
-        .map_err(|error| Failure::io(format!("{shown}: {error}")))?;
+        .map_err(|error| Failure::io(file::failure(path, &error)))?;
     Ok((shown, text))
 }
 
@@ -474,12 +475,20 @@ impl Report {
             output::print_table(heading, self.changes.iter().map(row))?;
         }
         output::print(
-            format!("{} of {} signals are decided otherwise\n", self.differ, self.signals).as_bytes(),
+            format!(
+                "{} of {} decided otherwise\n",
+                self.differ,
+                with_noun(self.signals, "signal is", "signals are")
+            )
+            .as_bytes(),
         )?;
         let (new, gone) = (self.alerts_new, self.alerts_gone);
         if (new, gone) == (0, 0) {
             return Ok(());
         }
-        output::print(format!("{new} signals would newly raise an alert, {gone} no longer\n").as_bytes())
+        output::print(
+            format!("{} would newly raise an alert, {gone} no longer\n", with_noun(new, "signal", "signals"))
+                .as_bytes(),
+        )
     }
 }

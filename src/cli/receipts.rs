@@ -54,8 +54,10 @@ pub struct Which {
     /// Only these types, such as `operator` or `policy_change,config_change`
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
+    /// Only those of this tenant
     #[arg(long)]
     tenant: Option<String>,
+    /// Only those of this SKU
     #[arg(long)]
     sku: Option<String>,
     /// Since this time, such as 2026-11-29T12:00:00Z, or since this age: 15m, 24h, 7d

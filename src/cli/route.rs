@@ -41,8 +41,10 @@ pub struct Test {
     /// Rule (as pack/rule), target, stage, source or channel
     #[arg(long, default_value = "")]
     name: String,
+    /// Tenant that the alert is about
     #[arg(long)]
     tenant: Option<String>,
+    /// SKU that the alert is about
     #[arg(long)]
     sku: Option<String>,
     /// Source of the signal that caused it
@@ -57,6 +59,7 @@ pub struct Test {
     /// Action whose target fails
     #[arg(long)]
     target: Option<String>,
+    /// What the alert says
     #[arg(long, default_value = "")]
     message: String,
     /// Print JSON
@@ -119,7 +122,7 @@ impl Test {
             "not_looked_at": routes.source().routes.len() - looked_at.len(),
             "route": &*route.name,
             "channels": channels(config, &route.channels),
-            "group": routes.group(&route, &alert),
+            "group": routes.group(&route, &alert).iter().filter(|part| !part.is_empty()).collect::<Vec<_>>(),
             "group_wait_seconds": route.wait,
             "group_interval_seconds": route.interval,
             "repeat_minutes": route.repeat,

@@ -11,6 +11,7 @@ use crate::percent::encode;
 pub enum Command {
     /// Tell a signal's story: what was verified, decided, by which rule and why, done, and which receipts prove it
     Show {
+        /// Tenant of the signal
         tenant: String,
         /// The sender's id
         id: String,

@@ -87,9 +87,9 @@ pub fn trusting(
                 .hint("install the package ca-certificates, or name the peer's root in `ca_file`")
         });
     };
-    let wrong = |why: String| ConfigError::new(place, format!("{whom}: {}: {why}", path.display()));
-    let pem = file::content(path, CA_BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
-    tls::client(Some(&pem), protocols).map_err(|why: TlsError| wrong(why.to_string()))
+    let wrong = |why: String| ConfigError::new(place, format!("{whom}: {why}"));
+    let pem = file::content(path, CA_BYTES_MAX).map_err(|error| wrong(file::failure(path, &error)))?;
+    tls::client(Some(&pem), protocols).map_err(|why: TlsError| wrong(format!("{}: {why}", path.display())))
 }
 
 /// How the broker is reached, for whoever talks to it.

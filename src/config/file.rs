@@ -56,6 +56,16 @@ pub fn read(file: &File, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(content)
 }
 
+/// Why nothing came of a file. Of one that is not there, where it was looked for: a configuration may be read from anywhere.
+#[must_use]
+pub fn failure(path: &Path, error: &io::Error) -> String {
+    let directory = std::env::current_dir().ok();
+    match directory.filter(|_| error.kind() == io::ErrorKind::NotFound && path.is_relative()) {
+        Some(directory) => format!("{} in {}: {error}", path.display(), directory.display()),
+        None => format!("{}: {error}", path.display()),
+    }
+}
+
 /// Opens and reads a regular file of at most `max` bytes.
 pub fn content(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     open(path).and_then(|(file, _)| read(&file, max)).map(|mut content| std::mem::take(&mut *content))

@@ -1,5 +1,6 @@
 //! `[policy]`: the packs, and which tenants have their own.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -51,8 +52,14 @@ impl PackFile {
             return Ok(text.to_owned());
         }
         file::text(&self.path, CONFIG_BYTES_MAX).map_err(|error| {
-            let what = format!("the policy pack {} cannot be read: {error}", self.path.display());
-            ConfigError::new(&self.place, what)
+            let what = format!("the policy pack cannot be read: {}", file::failure(&self.path, &error));
+            ConfigError::new(&self.place, what).hint(match error.kind() {
+                io::ErrorKind::NotFound if self.path.is_relative() => {
+                    "a relative path begins where the node is started: start it there, or name the whole path"
+                }
+                io::ErrorKind::NotFound => "name a file that is there, or leave the pack out",
+                _ => "make it a file that the node's user may read",
+            })
         })
     }
 }

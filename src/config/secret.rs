@@ -127,7 +127,7 @@ impl SecretRef {
     fn read_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let shown = path.display();
         let failed = |error: io::Error| {
-            let wrong = self.wrong(format!("{shown}: {error}"));
+            let wrong = self.wrong(file::failure(path, &error));
             match error.kind() {
                 io::ErrorKind::NotFound => wrong.hint(self.advice()),
                 _ => wrong,

@@ -14,6 +14,10 @@ pub struct Token {
     pub secret: SecretRef,
 }
 
+/// Where no table is, only the profile for development knows what it would say.
+const TOKEN_TABLE: &str = "add a table: `[[admin.token]]` with `name = \"root\"`, `role = \"admin\"` and `token_file = \"…\"` \
+                           (or `token_env`); for development, `node.profile = \"dev\"` makes one at the start";
+
 impl Layers {
     pub fn tokens(&self, default_file: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Vec<Token>, ConfigError> {
         let tables = self.tables(|layer| &layer.admin.token);
@@ -23,7 +27,8 @@ impl Layers {
                 None,
                 default_file("admin.token"),
                 ("an operator's token", "admin.token.token_file", Written::Hex),
-            )?;
+            );
+            let secret = secret.map_err(|error| error.hint(TOKEN_TABLE))?;
             return Ok(vec![Token { name: "root".into(), role: TokenRole::Admin, secret }]);
         }
         let mut tokens: Vec<Token> = Vec::new();

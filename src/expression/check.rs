@@ -11,6 +11,7 @@ use cel::common::ast::{
     operators,
 };
 
+use super::advice;
 use super::fault::Label;
 use super::functions::{self, ARITHMETIC};
 use super::kinds::{Kinds, One, Shape, Type};
@@ -264,7 +265,10 @@ impl Check<'_, '_, '_> {
             let what =
                 format!("`{sign}` does not take {} and {}", One(left.shape.kinds), One(right.shape.kinds));
             let mut wrong = self.wrong(expr, what);
-            wrong.hint = unmixed(operator, &left, &right);
+            let joined = (operator == Operator::Add)
+                .then(|| advice::of_join(left.shape.kinds, right.shape.kinds, STRINGS))
+                .flatten();
+            wrong.hint = joined.or_else(|| unmixed(operator, &left, &right));
             return Err(wrong);
         }
         if matches!(operator, Operator::Divide | Operator::Remainder)
@@ -522,7 +526,7 @@ impl Check<'_, '_, '_> {
         }
         let given = path[..path.len().min(2)].join(".");
         let mut wrong = self.wrong(leftmost(expr), format!("unknown name `{given}`"));
-        wrong.hint = nearest(&given, self.names.valid());
+        wrong.hint = advice::of_name(self.source.text(), path, self.names);
         Err(wrong)
     }
 

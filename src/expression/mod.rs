@@ -12,6 +12,7 @@
 //!
 //! Pure: no I/O, no clock; the same facts give the same result (P8).
 
+mod advice;
 mod check;
 mod compiled;
 mod fault;

@@ -3,14 +3,12 @@
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, SourceInfo};
 use cel::parser::Parser;
 
+use super::advice;
 use super::wrong::Wrong;
 use crate::limits::{
     EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX, EXPRESSION_LOOPS_NESTED_MAX, EXPRESSION_NODES_MAX,
     EXPRESSION_PARSE_STACK_BYTES,
 };
-
-/// The longest message of the parser that is passed on; it may list every token there is.
-const MESSAGE_CHARS_MAX: usize = 200;
 
 pub(super) struct Parsed<'t> {
     pub root: IdedExpr,
@@ -43,12 +41,12 @@ fn parse_here(text: &str) -> Result<Parsed<'_>, Wrong> {
         let Some(first) = errors.errors.into_iter().next() else {
             return Wrong::new(1, 1, "the expression cannot be parsed".to_owned());
         };
-        let what = match first.msg.as_str() {
-            "UNKNOWN" => "the expression is nested too deep".to_owned(),
-            message => message.chars().take(MESSAGE_CHARS_MAX).collect(),
+        let (what, hint) = match first.msg.as_str() {
+            "UNKNOWN" => ("the expression is nested too deep".to_owned(), None),
+            message => advice::of_syntax(text, message),
         };
         let number = |place: isize| usize::try_from(place).unwrap_or(1).max(1);
-        Wrong::new(number(first.pos.0), number(first.pos.1), what)
+        Wrong { hint, ..Wrong::new(number(first.pos.0), number(first.pos.1), what) }
     })?;
     let source = Source { text, info };
     let mut size = Size { nodes: 0, source: &source };
@@ -56,7 +54,11 @@ fn parse_here(text: &str) -> Result<Parsed<'_>, Wrong> {
     Ok(Parsed { root, source })
 }
 
-impl Source<'_> {
+impl<'t> Source<'t> {
+    pub(super) fn text(&self) -> &'t str {
+        self.text
+    }
+
     /// Line and column of a node; of an operator's node that is the operator.
     pub(super) fn place(&self, id: u64) -> (usize, usize) {
         self.place_at(self.offset(id))

@@ -17,6 +17,11 @@ use crate::kaizen::Counter;
 use crate::net::problem::{ItemProblem, Problem};
 use crate::signal::{Signals, Text, Unfit, UnsupportedForm};
 
+/// What the data plane says of any path but its own.
+pub const NO_SUCH_PATH: &str = "signals go to /v1/signals or /v1/sources/{source}";
+/// And of its own, with a different method.
+pub const WITH_POST: &str = "signals and callbacks are sent with POST";
+
 /// Why a request was not accepted.
 #[derive(Debug)]
 pub enum Refused {
@@ -98,12 +103,12 @@ impl Refused {
     fn problem(&self) -> Problem {
         let limits = crate::limits::BODY_BYTES_MAX;
         let (status, detail) = match self {
-            Self::NoSuchPath => (404, "signals go to /v1/signals or /v1/sources/{source}".into()),
+            Self::NoSuchPath => (404, NO_SUCH_PATH.into()),
             Self::NoSuchSource => (404, "no source of this name is configured".into()),
             Self::NoSuchCallback => {
                 (404, "no channel of this name takes callbacks: it needs `callback_secret_file`".into())
             }
-            Self::Method => (405, "signals and callbacks are sent with POST".into()),
+            Self::Method => (405, WITH_POST.into()),
             Self::Url => {
                 (414, format!("path and query are longer than {} bytes", crate::limits::URL_BYTES_MAX))
             }

@@ -17,8 +17,9 @@ use crate::halt::{Halt, HaltScope};
 use crate::limits::{
     self, HALTS_BYTES_MAX, HALTS_MAX, MEMORIES_MAX, PACKS_MAX, RESOLVING_RULES_MAX, RULES_BYTES_MAX,
 };
-use crate::manifest::SourceHour;
+use crate::manifest::{NumberRange, SequenceGaps, SourceHour};
 use crate::place::{ConfigError, Place, nearest};
+use crate::printable::with_noun;
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptId, ReceiptType, StateName};
 use crate::view::{PackView, RulesView};
 
@@ -466,12 +467,28 @@ pub fn manifest(event: &Event, hour: &SourceHour) -> Draft {
     let gaps = hour.gaps();
     let missing = match gaps.gaps.len() as u64 + gaps.more {
         0 => String::new(),
-        gaps => format!(", and {gaps} gaps in its numbers"),
+        count => format!(", and {} in its numbers: {}", with_noun(count, "gap", "gaps"), listed(&gaps)),
     };
-    let reason = format!("{} signals of source `{}` within an hour{missing}", hour.count(), hour.source());
+    let signals = with_noun(hour.count(), "signal", "signals");
+    let reason = format!("{signals} of source `{}` within an hour{missing}", hour.source());
     let facts = serde_jcs::to_string(&hour.facts()).ok().map(Into::into);
     Draft { facts, ..node_draft(event, 0, ReceiptType::Manifest, &reason) }
 }
+
+/// The first gaps, as people write them; the facts have more.
+fn listed(gaps: &SequenceGaps) -> String {
+    let gap = |gap: &NumberRange| match gap {
+        NumberRange { first, last } if first == last => first.to_string(),
+        NumberRange { first, last } => format!("{first} to {last}"),
+    };
+    let shown: Vec<String> = gaps.gaps.iter().take(GAPS_SHOWN).map(gap).collect();
+    let rest = gaps.gaps.len() as u64 + gaps.more - shown.len() as u64;
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    shown.join(", ") + &more
+}
+
+/// A reason is one line.
+const GAPS_SHOWN: usize = 8;
 
 /// A receipt about the node itself.
 fn node_draft(event: &Event, ordinal: u8, kind: ReceiptType, reason: &str) -> Draft {

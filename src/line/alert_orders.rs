@@ -6,6 +6,7 @@ use crate::alert::{
     Alarm, AlertCause, AlertFilter, AlertId, AlertLabels, CauseKind, Importance, Raise, SilenceOrder,
 };
 use crate::event::{Seq, UnixMillis, Words};
+use crate::expression::Wrong;
 use crate::jidoka::alerts::{AlertsAsked, AlertsSeen, NoticeLane};
 use crate::limits::{ALERTS_LISTED_MAX, SILENCE_MINUTES_MAX};
 use crate::operator::{AlertOrder, Refused, Said};
@@ -121,7 +122,10 @@ async fn silence(
     by: Words,
     reason: Words,
 ) -> Result<Alarm, Refused> {
-    AlertFilter::compile(when).map_err(|wrong| Refused::Wrong(format!("`when`: {}", wrong.what)))?;
+    AlertFilter::compile(when).map_err(|Wrong { line, column, what, hint }| {
+        let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
+        Refused::Wrong(format!("`when`:{line}:{column}: {what}{hint}"))
+    })?;
     if !(1..=SILENCE_MINUTES_MAX).contains(&minutes) {
         return Err(Refused::Wrong(format!("`minutes` must be 1 to {SILENCE_MINUTES_MAX}: a silence ends")));
     }

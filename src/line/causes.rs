@@ -12,6 +12,7 @@ use crate::config::ExpectedSource;
 use crate::jidoka::alerts::AlertsSeen;
 use crate::limits::{CAUSES_OF_NODE_MAX, CERTIFICATE_ALERTED, TLS_FILES_LOOK};
 use crate::net::client_tls::{OwnCertificate, own_certificates};
+use crate::printable::with_noun;
 
 /// What holds, and what was told of it.
 #[derive(Debug, Default)]
@@ -177,7 +178,10 @@ impl Causes {
         let before = self.dead.front().map_or(count, |(_, count)| *count);
         let within = count.saturating_sub(before);
         if most > 0 && within > u64::from(most) {
-            let message = format!("{within} signals became dead letters within a minute");
+            let message = format!(
+                "{} within a minute",
+                with_noun(within, "signal became a dead letter", "signals became dead letters")
+            );
             holds.insert((CauseKind::DeadLetters, "".into()), message);
         }
     }
@@ -220,7 +224,11 @@ fn is_missed(every: Duration, silent: Option<Duration>, up: Duration, is_open: b
 fn targets(desk: &Desk, holds: &mut Holds) {
     for watch in desk.targets().borrow().iter().filter(|watch| watch.breaker() > 0) {
         let waiting = watch.waiting();
-        let message = format!("target `{}` fails: its breaker is open, {waiting} actions wait", watch.name);
+        let message = format!(
+            "target `{}` fails: its breaker is open, {}",
+            watch.name,
+            with_noun(waiting as u64, "action waits", "actions wait")
+        );
         holds.insert((CauseKind::TargetBreaker, (*watch.name).into()), message);
     }
 }

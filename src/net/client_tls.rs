@@ -40,7 +40,8 @@ impl ClientFiles {
         let whom = &self.whom;
         let read = |(path, place): &(PathBuf, Place)| {
             let content = file::content(path, CA_BYTES_MAX);
-            content.map_err(|error| ConfigError::new(place, format!("{whom}: {}: {error}", path.display())))
+            content
+                .map_err(|error| ConfigError::new(place, format!("{whom}: {}", file::failure(path, &error))))
         };
         let ca = self.ca.as_ref().map(read).transpose()?;
         let cert = self.identity.as_ref().map(|(cert, _)| read(cert)).transpose()?;

@@ -87,7 +87,11 @@ fn alerts_that_cannot_be_meant_are_told_with_their_line() {
             "configure it",
         ),
         ("[alerts]\ninfo = [\"log\", \"log\"]\n".to_owned(), ":2: `alerts.info` names `log` twice", ""),
-        ("[alerts]\ninfo = \"log\"\n".to_owned(), ":2: `alerts.info` must be a list, and this is text", ""),
+        (
+            "[alerts]\ninfo = \"log\"\n".to_owned(),
+            ":2: `alerts.info` must be a list, and this is text",
+            "put it in brackets, also a single one: `[\"…\"]`",
+        ),
         (
             "[alerts]\ngroup_by = [\"tenants\"]\n".to_owned(),
             ":2: `tenants` is not a value of `alerts.group_by`",

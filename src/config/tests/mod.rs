@@ -68,7 +68,7 @@ fn flags_win_over_variables_over_file_over_defaults() {
 fn outside_dev_every_secret_must_be_named() {
     let (what, hint) = complaint("[node]\nname = \"p\"\n", &[]);
     assert_eq!(what, ": an operator's token is missing");
-    assert!(hint.contains("admin.token.token_file"), "{hint}");
+    assert!(hint.contains("[[admin.token]]") && hint.contains("token_file"), "{hint}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn refused(text: &str, place: (usize, usize), what: &str, hint: &str) {
     assert_eq!(found, (place, what, hint), "{text}");
 }
 
+const BEGINS: &str = "names begin with `governor.`, `memory.`, `signal.` here";
 const MIXED: &str = "ints and doubles do not mix";
 
 #[test]
@@ -27,7 +28,7 @@ fn names_that_are_not_declared() {
         "unknown name `memory.spent`",
         "the nearest valid name is `memory.spend`",
     );
-    refused("'ü' == 'ü' && x", (1, 15), "unknown name `x`", "");
+    refused("'ü' == 'ü' && x", (1, 15), "unknown name `x`", "text needs quotes of its own: `'x'`");
     refused(
         "has(signal.dta)",
         (1, 5),
@@ -47,8 +48,13 @@ fn names_that_are_not_declared() {
         "the nearest valid name is `signal.data`",
     );
     refused("signal == 1", (1, 1), "unknown name `signal`", "the nearest valid name is `signal.id`");
-    refused("[1].all(x, y > 1)", (1, 12), "unknown name `y`", "");
-    refused("[1].all(x, true) && x", (1, 21), "unknown name `x`", "");
+    refused("[1].all(x, y > 1)", (1, 12), "unknown name `y`", "text needs quotes of its own: `'y'`");
+    refused("[1].all(x, true) && x", (1, 21), "unknown name `x`", "text needs quotes of its own: `'x'`");
+    refused("id == 'a'", (1, 1), "unknown name `id`", "write `signal.id`");
+    refused("data.owner.team == 'a'", (1, 1), "unknown name `data.owner`", "write `signal.data.owner.team`");
+    refused("billing", (1, 1), "unknown name `billing`", "text needs quotes of its own: `'billing'`");
+    refused("team-a", (1, 1), "unknown name `team`", "text needs quotes of its own: `'team-a'`");
+    refused("elsewhere.is.it", (1, 1), "unknown name `elsewhere.is`", BEGINS);
 }
 
 #[test]
@@ -98,6 +104,18 @@ fn types_that_never_fit() {
         (1, 14),
         "`%` does not take a double and a double",
         "`%` takes ints: `int(…)` makes one of a double",
+    );
+    refused(
+        "'a' + memory.spend == ''",
+        (1, 5),
+        "`+` does not take a string and a double",
+        "`string(…)` makes text of a double",
+    );
+    refused(
+        "memory.count + 'a' == ''",
+        (1, 14),
+        "`+` does not take an int and a string",
+        "`string(…)` makes text of an int",
     );
     refused("'a' - 'b' == ''", (1, 5), "`-` does not take a string and a string", "");
     refused("governor.state < 1", (1, 16), "`<` does not compare a string and an int", "");
@@ -187,10 +205,30 @@ fn syntax() {
     assert_eq!(of("signal.?data"), (1, 7));
     assert_eq!(of("99999999999999999999 == 1"), (1, 1));
     assert_eq!(of("if == 1"), (1, 1));
-    let wrong = Expression::compile("1 +", &mut names(), Type::Bool).unwrap_err();
-    assert!(wrong.to_string().starts_with("1:4: Syntax error"), "{wrong}");
+    refused("1 +", (1, 4), "the expression ends too early", "");
     let wrong = Expression::compile("sise('a') > 1", &mut names(), Type::Bool).unwrap_err();
     assert_eq!(wrong.to_string(), "1:1: unknown function `sise`\n\nhint: the nearest valid name is `size`");
+}
+
+#[test]
+fn what_is_written_as_in_a_different_language() {
+    let said = |text: &str| {
+        let wrong = Expression::compile(text, &mut names(), Type::String).unwrap_err();
+        assert!(!wrong.what.contains("expecting") && wrong.what.len() < 80, "{wrong}");
+        format!("{}; {}", wrong.what, wrong.hint.unwrap_or_default())
+    };
+    for text in ["team-a: {{amount}}", "{{amount}}", "${amount}", "spend is {{ signal.data.spend }} now"] {
+        assert!(said(text).contains("; this is CEL, not a template"), "{text}: {}", said(text));
+    }
+    for text in ["governor.state = 'a'", "governor.state == 'a' && signal.id='x'"] {
+        assert!(said(text).ends_with("; `==` compares; there is no `=`"), "{text}: {}", said(text));
+    }
+    assert!(said("The budget is used up").ends_with("`'The budget is used up'`"));
+    assert!(said("governor.state == 'a' and signal.id == 'b'").ends_with("write `&&` for `and`"));
+    assert!(
+        said("governor.state == 'a = b' )").ends_with("join conditions"),
+        "what stands in quotes is text"
+    );
 }
 
 #[test]
