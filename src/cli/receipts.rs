@@ -12,6 +12,9 @@ use super::pages::{List, Listed};
 use crate::clock;
 use crate::diagnostics::say;
 use crate::percent::encode;
+use crate::receipt::ReceiptType;
+use crate::receipt::filter::ReasonTold;
+use crate::variants;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -33,7 +36,7 @@ pub enum Command {
 /// What people, rules and configuration changed, the newest first
 #[derive(Args, Debug)]
 pub struct Audit {
-    /// Only what this actor ordered: the name of a token
+    /// Only what this actor ordered: the name of a token, or a person at a channel, such as `pagerduty oncall/Jane Doe`
     #[arg(long, value_name = "ACTOR")]
     who: Option<String>,
     #[command(flatten)]
@@ -93,7 +96,7 @@ fn point(text: &str) -> Result<u64, String> {
 }
 
 const RECEIPTS: [&str; 7] = ["TIME", "TYPE", "TENANT", "SKU", "SIGNAL", "RULE", "RECEIPT"];
-const ACTS: [&str; 8] = ["TIME", "TYPE", "TENANT", "SKU", "WHAT", "REASON", "RECEIPT", "LOG INDEX"];
+const ACTS: [&str; 9] = ["TIME", "TYPE", "WHO", "TENANT", "SKU", "WHAT", "REASON", "RECEIPT", "LOG INDEX"];
 
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
@@ -165,6 +168,14 @@ fn what(act: &Value) -> String {
     if let Some(pack) = act.get("policy").and_then(|policy| policy.get("pack")) {
         return format!("pack {}", cell(Some(pack)));
     }
+    if let Some(halted) = told(act).and_then(ReasonTold::halted) {
+        return output::plain(halted);
+    }
+    if let Some(channels) = fact("channels").and_then(Value::as_array) {
+        let channels: Vec<String> = channels.iter().map(|channel| cell(Some(channel))).collect();
+        let [alerts, group] = ["alerts", "group"].map(|name| cell(fact(name)));
+        return format!("alerts: {alerts} of group {group} to {}", channels.join(", "));
+    }
     for (name, of) in
         [("channel", "channel"), ("name", "alert"), ("silence", "silence"), ("source", "source")]
     {
@@ -182,11 +193,25 @@ fn what(act: &Value) -> String {
 /// Changes of one act that a table has room for.
 const CHANGES_SHOWN: usize = 3;
 
+/// What the reason of an act tells; `None` of one of a newer node's types.
+fn told(act: &Value) -> Option<ReasonTold<'_>> {
+    let text = |name: &str| act.get(name).and_then(Value::as_str);
+    let kind = variants::named(text("receipt_type")?, &ReceiptType::ALL).ok()?;
+    let of_test = act.pointer("/facts/kind").is_some_and(|kind| kind == "test");
+    Some(ReasonTold {
+        kind,
+        reason: text("reason")?,
+        of_node: text("tenant").is_none_or(str::is_empty),
+        of_test,
+    })
+}
+
 fn row_of_act(act: &Value) -> Vec<String> {
     let [kind, tenant, sku, reason, id, index] =
         ["receipt_type", "tenant", "sku", "reason", "receipt_id", "log_index"]
             .map(|name| cell(act.get(name)));
-    vec![moment(act.get("timestamp")), kind, tenant, sku, what(act), reason, id, index]
+    let who = told(act).and_then(ReasonTold::actor).map_or_else(|| "-".to_owned(), output::plain);
+    vec![moment(act.get("timestamp")), kind, who, tenant, sku, what(act), reason, id, index]
 }
 
 /// A value in quotes. A table's program takes one that begins like a formula for one, so such a one begins with an apostrophe.

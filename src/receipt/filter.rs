@@ -3,6 +3,7 @@
 use super::canonical::Fields;
 use super::{Policy, ReceiptType};
 use crate::ids::UnixMillis;
+use crate::names::Rule;
 
 /// Types of receipts, each once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,19 +129,32 @@ impl ReceiptFilter {
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         self.types.has(fields.gist.kind)
-            && is(&self.tenant, fields.tenant)
+            && self.tenant.as_deref().is_none_or(|wanted| is_of_tenant(fields, wanted))
             && is(&self.sku, fields.sku)
             && self.since.is_none_or(|since| fields.gist.time >= since)
             && self.until.is_none_or(|until| fields.gist.time < until)
             && self.rule.as_deref().is_none_or(|wanted| {
                 fields.policy.is_some_and(|Policy { pack, rule, .. }| is_rule(wanted, pack, rule))
             })
-            && self.who.as_deref().is_none_or(|wanted| {
-                // Two persons stand in a receipt with a word between that no token's name has.
-                actor(fields)
-                    .is_some_and(|found| found.split(" and ").any(|one| one == wanted) || found == wanted)
-            })
+            && self
+                .who
+                .as_deref()
+                .is_none_or(|wanted| actor(fields).is_some_and(|actor| is_by(actor, wanted)))
     }
+}
+
+/// Whether a receipt is about this tenant: about a governor or a signal of it, or a halt of all of it.
+fn is_of_tenant(fields: &Fields<'_>, wanted: &str) -> bool {
+    let halted = || ReasonTold::of(fields)?.halted()?.strip_prefix("tenant ");
+    fields.tenant == wanted || halted() == Some(wanted)
+}
+
+/// Whether `wanted` is who ordered it, or one of the two who did. Two stand with a word between that no token's name has. Only names
+/// of tokens are parted: what people are called elsewhere may have the word in it.
+fn is_by(actor: &str, wanted: &str) -> bool {
+    let is_name = |name: &str| Rule::Name.check("token", name.as_bytes()).is_ok();
+    let two = actor.split_once(" and ").filter(|(first, second)| is_name(first) && is_name(second));
+    actor == wanted || two.is_some_and(|(first, second)| first == wanted || second == wanted)
 }
 
 /// Whether `wanted` names this rule, by its id, or by pack and id with a slash between.
@@ -152,41 +166,127 @@ pub fn is_rule(wanted: &str, pack: &str, rule: &str) -> bool {
     }
 }
 
-/// Who ordered what a receipt tells of. Its reason says so: the order, ` by `, the actor and a colon. A halt by a breaker
-/// has the words of its target there, so nothing else of a halt is read.
+/// What the reason of a receipt tells of an order.
+#[derive(Clone, Copy, Debug)]
+pub struct ReasonTold<'a> {
+    pub kind: ReceiptType,
+    pub reason: &'a str,
+    /// It is about no governor.
+    pub of_node: bool,
+    /// It is about an alert that somebody ordered to see who is reached.
+    pub of_test: bool,
+}
+
+/// Who ordered what a receipt tells of.
 #[must_use]
 pub fn actor<'a>(fields: &Fields<'a>) -> Option<&'a str> {
-    let reason = fields.reason?;
-    let said = match fields.gist.kind {
-        ReceiptType::JidokaHalt => match reason.strip_prefix("halt by ") {
-            Some(said) => said,
-            None => reason.strip_prefix("halt of ")?.split_once(" by ")?.1,
-        },
-        ReceiptType::ConfigChange => reason.strip_prefix("by ")?,
-        ReceiptType::AlertAcknowledged => reason.strip_prefix("acknowledged by ")?,
-        ReceiptType::AlertResolved => reason.strip_prefix("resolved by ")?,
-        ReceiptType::AlertSilenced => {
-            reason.strip_prefix("silenced by ").or_else(|| reason.strip_prefix("silence ended by "))?
+    ReasonTold::of(fields)?.actor()
+}
+
+impl<'a> ReasonTold<'a> {
+    fn of(fields: &Fields<'a>) -> Option<Self> {
+        let kind = fields.gist.kind;
+        let facts = fields.facts.filter(|_| kind == ReceiptType::AlertOpened);
+        let facts = facts.and_then(|facts| serde_json::from_str::<serde_json::Value>(facts).ok());
+        let of_test = facts.is_some_and(|facts| facts.get("kind").is_some_and(|kind| kind == "test"));
+        Some(Self { kind, reason: fields.reason?, of_node: fields.tenant.is_empty(), of_test })
+    }
+
+    /// Who ordered it. The reason says so: the order, ` by `, the actor and a colon. A halt by a breaker has the words of its target
+    /// there, and an alert those of a rule, so nothing else of these is read.
+    #[must_use]
+    pub fn actor(self) -> Option<&'a str> {
+        let reason = self.reason;
+        let said = match self.kind {
+            ReceiptType::JidokaHalt if self.of_node => reason.strip_prefix("halt of ")?.split_once(" by ")?.1,
+            ReceiptType::JidokaHalt => reason.strip_prefix("halt by ")?,
+            ReceiptType::ConfigChange => reason.strip_prefix("by ")?,
+            ReceiptType::AlertOpened if self.of_test => reason.strip_prefix("a test by ")?,
+            ReceiptType::AlertAcknowledged => reason.strip_prefix("acknowledged by ")?,
+            ReceiptType::AlertResolved => reason.strip_prefix("resolved by ")?,
+            ReceiptType::AlertSilenced => {
+                reason.strip_prefix("silenced by ").or_else(|| reason.strip_prefix("silence ended by "))?
+            }
+            ReceiptType::Operator | ReceiptType::PolicyChange => reason.split_once(" by ")?.1,
+            ReceiptType::BootstrapTimeout
+            | ReceiptType::ActionGenerated
+            | ReceiptType::PolicyDenied
+            | ReceiptType::ActionSuccessful
+            | ReceiptType::ActionFailed
+            | ReceiptType::DeadletterSignal
+            | ReceiptType::Observed
+            | ReceiptType::QuotaExceeded
+            | ReceiptType::DeferredDropped
+            | ReceiptType::Entitlement
+            | ReceiptType::KeyChange
+            | ReceiptType::QuotaRestored
+            | ReceiptType::BreakerTesting
+            | ReceiptType::AlertOpened
+            | ReceiptType::AlertNotified
+            | ReceiptType::AlertFailed
+            | ReceiptType::AlertEscalated
+            | ReceiptType::Manifest => return None,
+        };
+        said.split_once(": ").map(|(actor, _)| actor)
+    }
+
+    /// Of what a halt of more than one governor began or ended: `tenant acme`, `target page`, `the line`.
+    #[must_use]
+    pub fn halted(self) -> Option<&'a str> {
+        let of = if self.kind == ReceiptType::JidokaHalt {
+            self.reason.strip_prefix("halt of ")
+        } else if self.kind == ReceiptType::Operator {
+            self.reason.strip_prefix("resume of ")
+        } else {
+            None
+        };
+        of.filter(|_| self.of_node)?.split_once(" by ").map(|(of, _)| of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_two_names_of_tokens_are_two_persons() {
+        for (actor, wanted, is) in [
+            ("alice and bob", "alice", true),
+            ("alice and bob", "bob", true),
+            ("alice and bob", "alice and bob", true),
+            ("alice and bob", "al", false),
+            ("pagerduty oncall/x and bob", "bob", false),
+            ("pagerduty oncall/x and bob", "pagerduty oncall/x", false),
+            ("pagerduty oncall/x and bob", "pagerduty oncall/x and bob", true),
+            ("a and b and c", "a", false),
+            ("a and b and c", "b and c", false),
+        ] {
+            assert_eq!(is_by(actor, wanted), is, "{actor} {wanted}");
         }
-        ReceiptType::Operator | ReceiptType::PolicyChange => reason.split_once(" by ")?.1,
-        ReceiptType::BootstrapTimeout
-        | ReceiptType::ActionGenerated
-        | ReceiptType::PolicyDenied
-        | ReceiptType::ActionSuccessful
-        | ReceiptType::ActionFailed
-        | ReceiptType::DeadletterSignal
-        | ReceiptType::Observed
-        | ReceiptType::QuotaExceeded
-        | ReceiptType::DeferredDropped
-        | ReceiptType::Entitlement
-        | ReceiptType::KeyChange
-        | ReceiptType::QuotaRestored
-        | ReceiptType::BreakerTesting
-        | ReceiptType::AlertOpened
-        | ReceiptType::AlertNotified
-        | ReceiptType::AlertFailed
-        | ReceiptType::AlertEscalated
-        | ReceiptType::Manifest => return None,
-    };
-    said.split_once(": ").map(|(actor, _)| actor)
+    }
+
+    #[test]
+    fn only_what_an_order_wrote_names_who_ordered_it_and_of_what() {
+        use ReceiptType::{AlertOpened, JidokaHalt, Operator};
+        for (kind, reason, (of_node, of_test), (actor, halted)) in [
+            (
+                JidokaHalt,
+                "halt of tenant acme by alice: a",
+                (true, false),
+                (Some("alice"), Some("tenant acme")),
+            ),
+            (JidokaHalt, "halt of the line by alice: a", (true, false), (Some("alice"), Some("the line"))),
+            (Operator, "resume of target page by bob: a", (true, false), (Some("bob"), Some("target page"))),
+            (JidokaHalt, "halt by bob: a", (false, false), (Some("bob"), None)),
+            // A breaker: its target said so.
+            (JidokaHalt, "halt of tenant acme by alice: a", (false, false), (None, None)),
+            (Operator, "resume by bob: of tenant acme by eve: a", (false, false), (Some("bob"), None)),
+            (AlertOpened, "a test by alice: a", (true, true), (Some("alice"), None)),
+            // A rule: its message says so.
+            (AlertOpened, "a test by alice: a", (false, false), (None, None)),
+        ] {
+            let told = ReasonTold { kind, reason, of_node, of_test };
+            assert_eq!((told.actor(), told.halted()), (actor, halted), "{kind:?} {reason}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ const MAY_KNOW: [(&str, &[&str]); 47] = [
     ("manifest", &["codec", "ids", "limits", "names"]),
     ("event", &["alert", "ids", "manifest", "names", "signal", "receipt", "sharing", "limits", "variants"]),
     ("sharing", &["ids", "signal", "limits"]),
-    ("receipt", &["ids", "signal", "codec", "trace", "variants"]),
+    ("receipt", &["ids", "names", "signal", "codec", "trace", "variants"]),
     ("printable", &[]),
     ("proof", &[]),
     ("alert", &["expression", "ids", "limits", "receipt", "variants", "view"]),

@@ -448,10 +448,14 @@ fn an_audit_tells_who_did_what_and_why_and_nothing_of_signals() {
         "{table}"
     );
     assert!(!table.contains('\u{202e}'));
+    let cells: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(cells[1..5], ["jidoka_halt", "eve", "acme", "vm"], "{table}");
+    assert_eq!(ask(&format!("/v1/audit?who={}", "x".repeat(1024)), "eve.token").status, 200);
+    assert_eq!(ask(&format!("/v1/audit?who={}", "x".repeat(1025)), "eve.token").status, 400);
     assert!(run(&["--type", "config_change"]).contains("governor.quota: 10 -> "), "what changed");
     assert_eq!(ask("/v1/audit?who=", "eve.token").status, 400);
     let csv = run(&["--csv", "--tenant", "acme"]);
-    assert!(csv.starts_with("time,type,tenant,sku,what,reason,receipt,log_index\r\n"), "{csv}");
+    assert!(csv.starts_with("time,type,who,tenant,sku,what,reason,receipt,log_index\r\n"), "{csv}");
     assert!(csv.contains("\"halt by eve: =cmd|' /C calc'!A0 by root: \"\"quoted\"\", and"), "{csv}");
     let lines = run(&["--json"]);
     assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["log_index"].is_u64()));

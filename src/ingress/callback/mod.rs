@@ -129,10 +129,16 @@ fn unfit(error: &serde_json::Error) -> NotACallback {
     NotACallback(error.to_string().into())
 }
 
+/// The first of these that is a name; a name may be empty.
+fn person(names: impl IntoIterator<Item = Option<String>>) -> String {
+    let mut names = names.into_iter().flatten().filter(|text| !name(text).is_empty());
+    names.next().unwrap_or_else(|| "somebody".into())
+}
+
 /// A person's name: one line, and no colon, which ends the name of who did something in a receipt's reason.
 fn name(text: &str) -> String {
     let plain = |char: char| if is_order(char) || char == ':' { ' ' } else { char };
-    text.trim().chars().take(PERSON_CHARS).map(plain).collect()
+    text.chars().map(plain).collect::<String>().trim().chars().take(PERSON_CHARS).collect()
 }
 
 /// A longer name is cut.

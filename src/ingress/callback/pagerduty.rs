@@ -63,7 +63,7 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Pressed>, NotACallback> {
     let key = incident_key.and_then(|key| key.parse().ok()).map(GroupNamed::Key);
     let tag = || title.as_deref().and_then(GroupTag::at_end).map(GroupNamed::Tag);
     let Some(group) = key.or_else(tag) else { return Ok(None) };
-    let person = agent.summary.or(agent.id).unwrap_or_else(|| "somebody".into());
+    let person = super::person([agent.summary, agent.id]);
     let reason = match number {
         Some(number) => format!("{done} in PagerDuty, incident {number}"),
         None => format!("{done} in PagerDuty"),
@@ -127,6 +127,12 @@ mod tests {
         assert_eq!(read(&with("/event/data/incident_key", json!("another tool's"))), None);
         let unnamed = json!({"type": "user_reference", "id": "PVE0ZR9"});
         assert_eq!(read(&with("/event/agent", unnamed)).unwrap().person, "PVE0ZR9");
+        for empty in ["", " ", "\n:"] {
+            let named = read(&with("/event/agent/summary", json!(empty))).unwrap();
+            assert_eq!(named.person, "PVE0ZR9", "{empty:?}");
+        }
+        let nobody = json!({"type": "user_reference", "summary": "", "id": ""});
+        assert_eq!(read(&with("/event/agent", nobody)).unwrap().person, "somebody");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) fn read(body: &[u8], pressed: UnixMillis) -> Result<Option<Pressed>, 
     };
     let key = action.value.and_then(|value| value.parse().ok());
     let key = key.ok_or_else(|| NotACallback("the button's `value` is not the key of a group".into()))?;
-    let person = user.username.or(user.name).unwrap_or(user.id);
+    let person = super::person([user.username, user.name, Some(user.id)]);
     let (group, verb) = (GroupNamed::Key(key), CallbackVerb::Acknowledge);
     Ok(Some(Pressed { group, verb, person, reason: "acknowledged in Slack".into(), pressed }))
 }
