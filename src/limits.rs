@@ -323,12 +323,20 @@ pub const REASON_BYTES_MAX: usize = 1024;
 
 /// Body of an operator's order: a reason and a number.
 pub const ORDER_BYTES_MAX: usize = 8 * 1024;
-/// Dead letters that one order discards: what one answer can wait for. And how many of them are on their way at a time.
-pub const DISCARDED_MAX: usize = 1_000;
+/// Dead letters that one order discards: their ids are kept until it has ended, in 80 KB.
+pub const DISCARDED_MAX: usize = 10_000;
+/// Dead letters that are looked up at a time for such an order, and those that are on their way.
+pub const DISCARD_PAGE: usize = 1_000;
 pub const DISCARDED_AT_ONCE: usize = 64;
 /// Orders that wait for a second person, and those of one person among them: what people look through.
 pub const REQUESTS_MAX: usize = 64;
 pub const REQUESTS_OF_ONE: usize = 16;
+/// Each of the two reasons of an order that needs two persons, as a JSON string: half of [`REASON_BYTES_MAX`] less what stands around
+/// them, the names of two tokens and of a halt.
+pub const REQUEST_REASON_BYTES_MAX: usize = 400;
+/// Cases, packs or settings that are named of an order that waits, and bytes of their names: what people read before they approve.
+pub const CONCERNS_NAMED: usize = 8;
+pub const CONCERNS_BYTES_MAX: usize = 2048;
 /// After so long an order that nobody approved lapses: who approves should know why it was asked for.
 pub const REQUEST_SECONDS: u32 = 3600;
 /// Governors that are counted before a halt: some pages, each a moment's work.

@@ -155,6 +155,7 @@ impl CauseKind {
             | Self::CertificateExpiring
             | Self::LogUnwritable
             | Self::StoreUnwritable
+            | Self::JournalUnwritable
             | Self::HeartbeatMissed => false,
         }
     }

@@ -327,10 +327,7 @@ impl Client {
         }
         let value: Value = serde_json::from_slice(&body).map_err(|_| no_json(admin, status))?;
         if status == StatusCode::ACCEPTED {
-            let id = value.pointer("/request/id").and_then(Value::as_str).unwrap_or("?");
-            return Err(Failure::check(format!("nothing is changed yet: the order waits as request {id}"))
-                .hint(format!("somebody else approves it: gemba request approve {id} --reason …"))
-                .into());
+            return Err(waiting(value.get("request").unwrap_or(&Value::Null)).into());
         }
         let detail = value.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
         if [NO_SUCH_PATH, WITH_POST].contains(&detail) {
@@ -364,6 +361,23 @@ impl Client {
         };
         Err(Unanswered { failure, is_elsewhere: status == StatusCode::NOT_FOUND })
     }
+}
+
+/// An order that waits for a second person.
+fn waiting(request: &Value) -> Failure {
+    let [id, role, told] = ["id", "role", "request"].map(|name| cell(request.get(name)));
+    let concerns =
+        request.get("concerns").map_or_else(String::new, |text| "\n".to_owned() + &cell(Some(text)));
+    let within = lapses_in(request);
+    Failure::waiting(format!("nothing is changed yet: the order waits as request {id}\n{told}{concerns}")).hint(
+        format!("somebody else with the role {role} approves it within {within}: gemba request approve {id} --reason …"),
+    )
+}
+
+/// How long an order waits yet.
+pub fn lapses_in(request: &Value) -> String {
+    let seconds = request.get("lapses_in_seconds").and_then(Value::as_u64);
+    seconds.map_or_else(|| "-".into(), |seconds| format!("{} min", seconds.div_ceil(60)))
 }
 
 fn no_json(admin: &str, status: StatusCode) -> Failure {

@@ -83,11 +83,14 @@ pub enum Command {
         reason: String,
         #[command(flatten)]
         filter: Filter,
-        /// How many it must be, 1,000 at most; nothing is done if it is another
+        /// How many it must be, 10,000 at most; nothing is done if it is another
         #[arg(long, value_name = "COUNT")]
         expect: u64,
         #[command(flatten)]
         reach: Reach,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -162,12 +165,18 @@ impl Command {
             Self::Replay(order) => order.run(Does::Replay),
             Self::Resend(order) => order.run(Does::Resend),
             Self::Discard(order) => order.run(Does::Discard),
-            Self::DiscardAll { reason, filter, expect, reach } => {
+            Self::DiscardAll { reason, filter, expect, reach, json } => {
                 let query = format!("expect={expect}&{}", filter.query(ANY));
                 let query = query.trim_end_matches('&');
                 let body = json!({"reason": reason});
                 let sent = Sent { query, order: Some(&body), ..Sent::default() };
-                output::print_json(&reach.send("deadletter discard-all", &sent)?)
+                let done = reach.send("deadletter discard-all", &sent)?;
+                if json {
+                    return output::print_json(&done);
+                }
+                let [discarded, left] = ["discarded", "left"].map(|name| cell(done.get(name)));
+                let left = if left == "0" { left } else { left + ", which were settled meanwhile" };
+                output::print(format!("discarded: {discarded}; left: {left}\n").as_bytes())
             }
         }
     }
@@ -282,6 +291,19 @@ impl Order {
             // What fails is told at the end; the others are not held up by it.
             match client.send(command, &Sent { parts: &[&id], order: Some(body), ..Sent::default() }) {
                 Ok(_) => done += 1,
+                // The others would wait, too, each for itself.
+                Err(failure) if failure.is_waiting() => {
+                    progress.finish();
+                    let others = count - 1;
+                    let what =
+                        format!("the orders on the other {others} were not sent: each would wait, too");
+                    return Err(failure.adding(&what).hint(match does {
+                        Does::Discard => "refuse it, and use `gemba deadletter discard-all`: one order for all",
+                        Does::Replay | Does::Resend => {
+                            "have it approved by somebody else (`gemba request approve`), then order the others"
+                        }
+                    }));
+                }
                 Err(failure) => refused.push(format!("{id}: {}", failure.what())),
             }
             progress.advance();

@@ -19,26 +19,41 @@ pub struct Failure {
     what: String,
     hint: Option<String>,
     is_logged: bool,
+    /// Nothing failed: the order waits for a second person.
+    is_waiting: bool,
 }
+
+/// The exit code of a command whose order waits for a second person.
+const WAITING: u8 = 4;
 
 impl Failure {
     /// What was checked does not hold.
     pub fn check(what: impl Into<String>) -> Self {
-        Self { exit: 1, what: what.into(), hint: None, is_logged: false }
+        Self { exit: 1, what: what.into(), hint: None, is_logged: false, is_waiting: false }
     }
 
     /// Wrong usage or configuration.
     pub fn usage(what: impl Into<String>) -> Self {
-        Self { exit: 2, what: what.into(), hint: None, is_logged: false }
+        Self { exit: 2, what: what.into(), hint: None, is_logged: false, is_waiting: false }
     }
 
     /// With an exit code of its own.
     pub fn ended(exit: u8, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), hint: None, is_logged: false }
+        Self { exit, what: what.into(), hint: None, is_logged: false, is_waiting: false }
     }
 
     pub fn io(error: impl std::fmt::Display) -> Self {
-        Self { exit: 3, what: error.to_string(), hint: None, is_logged: false }
+        Self { exit: 3, what: error.to_string(), hint: None, is_logged: false, is_waiting: false }
+    }
+
+    /// The order waits for a second person, which is no failure of anything.
+    pub fn waiting(what: impl Into<String>) -> Self {
+        Self { is_waiting: true, ..Self::ended(WAITING, what) }
+    }
+
+    /// Whether the order waits for a second person.
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     /// What happened, without the hint.
@@ -74,7 +89,8 @@ impl Failure {
     }
 
     fn say(&self) {
-        let mut text = format!("\x1b[1;31merror:\x1b[0m {}", shown(&self.what));
+        let begin = if self.is_waiting { "\x1b[1mwaiting:" } else { "\x1b[1;31merror:" };
+        let mut text = format!("{begin}\x1b[0m {}", shown(&self.what));
         if let Some(hint) = &self.hint {
             text.push_str(&format!("\n\n\x1b[1mhint:\x1b[0m {}", shown(hint)));
         }
@@ -98,7 +114,7 @@ fn shown(text: &str) -> String {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self { exit: 2, what: error.to_string(), hint: error.hint, is_logged: false }
+        Self { exit: 2, what: error.to_string(), hint: error.hint, is_logged: false, is_waiting: false }
     }
 }
 

@@ -162,11 +162,13 @@ fn token(token: &config::Token, secrets: &Secrets) -> Result<Token, ConfigError>
         TokenRole::Operator => operator::Role::Operator,
         TokenRole::Admin => operator::Role::Admin,
     };
-    Ok(Token::new(&token.name, role, secrets.get(&token.secret)?.expose_secret()))
+    let secret = secrets.get(&token.secret)?;
+    Ok(Token::new(&token.name, role, secret.expose_secret()).of_person(&token.person))
 }
 
 /// The tokens, and which orders one of them alone cannot give. Where nobody could approve one, it would never be carried out.
 fn with_second(tokens: Vec<Token>, needs_second: &[config::NeedsSecond]) -> Result<Tokens, ConfigError> {
+    let tokens = Tokens::new(tokens);
     let known: Vec<&'static str> = operations::orders().collect();
     let mut commands = Vec::new();
     for (command, place) in needs_second {
@@ -177,17 +179,21 @@ fn with_second(tokens: Vec<Token>, needs_second: &[config::NeedsSecond]) -> Resu
                 None => error.hint(format!("known: {}", known.join(", "))),
             });
         };
-        let role = operations::of_command(order).map_or(Role::Admin, |operation| operation.need.role());
-        if tokens.iter().filter(|token| token.role >= role).count() < 2 {
-            let what = format!(
-                "`{order}` needs two persons, and fewer than two tokens have the role {}",
-                role.into_str()
-            );
-            return Err(ConfigError::new(place, what).hint("add an [[admin.token]] of another person"));
+        for sibling in operations::siblings(order) {
+            let role = operations::of_command(sibling).map_or(Role::Admin, |operation| operation.need.role());
+            if tokens.persons(role) < 2 {
+                let what = format!(
+                    "`{sibling}` needs two persons, and fewer than two have a token with the role {}",
+                    role.into_str()
+                );
+                return Err(ConfigError::new(place, what).hint(
+                    "add an [[admin.token]] of another person; `admin.token.person` says whose a token is",
+                ));
+            }
+            commands.push(sibling);
         }
-        commands.push(*order);
     }
-    Ok(Tokens::new(tokens).needing_second(commands))
+    Ok(tokens.needing_second(commands))
 }
 
 fn source(source: &config::Source, secrets: &Secrets) -> Result<Source, ConfigError> {

@@ -271,6 +271,10 @@ impl Configuration for Reloader {
         Ok(Box::new(self.read_once()?))
     }
 
+    fn look(self: Arc<Self>) -> Result<Box<dyn Prepared>, Vec<ConfigError>> {
+        Ok(Box::new(self.prepare()?))
+    }
+
     fn has_changed(&self) -> bool {
         let now = self.stamps();
         let mut files = self.files();
@@ -303,9 +307,7 @@ impl Configuration for Reloader {
 
     fn tag(&self) -> String {
         let running = self.running();
-        let rules = running.parts.rulebook.configured().to_text();
-        let both = format!("{}{rules}", running.fingerprint);
-        let hash = faster_hex::hex_string(digest(&SHA256, both.as_bytes()).as_ref());
+        let hash = hash(&running.fingerprint, &running.parts.rulebook);
         format!("\"{}-{}\"", &hash[..16], running.reloads)
     }
 }
@@ -314,6 +316,12 @@ impl std::fmt::Debug for Reloader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reloader").field("live", &self.live).finish_non_exhaustive()
     }
+}
+
+/// SHA-256 of what was read, and of the rules that it asks for.
+fn hash(fingerprint: &str, rulebook: &Rulebook) -> String {
+    let both = format!("{fingerprint}{}", rulebook.configured().to_text());
+    faster_hex::hex_string(digest(&SHA256, both.as_bytes()).as_ref())
 }
 
 /// A configuration that was read and is right.
@@ -345,6 +353,14 @@ impl Prepared for Next {
 
     fn waits(&self) -> &[String] {
         &self.waits
+    }
+
+    fn sha256(&self) -> String {
+        hash(&self.fingerprint, &self.parts.rulebook)
+    }
+
+    fn secrets_digest(&self) -> [u8; 32] {
+        self.secrets.digest()
     }
 
     fn rulebook(&self) -> &Arc<Rulebook> {

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Reach, Sent};
+use super::client::{Reach, Sent, lapses_in};
 use super::output::{self, Failure, cell};
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +31,9 @@ pub struct OnOne {
     reason: String,
     #[command(flatten)]
     reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Command {
@@ -41,23 +44,39 @@ impl Command {
                 if json {
                     return output::print_json(&found);
                 }
-                let heading = ["ID", "COMMAND", "REQUEST", "WHO", "REASON"];
-                output::print_table(heading, output::items(&found, "requests").iter().map(row))
+                output::print_table(HEADING, output::items(&found, "requests").iter().map(row))
             }
-            Self::Approve(order) => order.send("request approve"),
-            Self::Refuse(order) => order.send("request refuse"),
+            Self::Approve(order) => order.send("request approve", "is carried out"),
+            Self::Refuse(order) => order.send("request refuse", "is not carried out"),
         }
     }
 }
 
 impl OnOne {
-    fn send(&self, command: &str) -> Result<(), Failure> {
+    fn send(&self, command: &str, ends: &str) -> Result<(), Failure> {
         let body = json!({"reason": self.reason});
         let sent = Sent { parts: &[&self.id], order: Some(&body), ..Sent::default() };
-        output::print_json(&self.reach.send(command, &sent)?)
+        let done = self.reach.send(command, &sent)?;
+        if self.json {
+            return output::print_json(&done);
+        }
+        // The answer is the order's own; what is one value of it fits in a line.
+        let is_one = |value: &Value| !value.is_object() && !value.is_array();
+        let told = done.as_object().into_iter().flatten().filter(|(_, value)| is_one(value));
+        let told = told.map(|(name, value)| format!("{}: {}\n", output::plain(name), cell(Some(value))));
+        output::print(format!("{} {ends}\n{}", output::plain(&self.id), told.collect::<String>()).as_bytes())
     }
 }
 
-fn row(request: &Value) -> [String; 5] {
-    ["id", "command", "request", "who", "reason"].map(|key| cell(request.get(key)))
+const HEADING: [&str; 8] = ["ID", "COMMAND", "REQUEST", "CONCERNS", "WHO", "REASON", "EXPIRES IN", "STATE"];
+
+fn row(request: &Value) -> [String; 8] {
+    let [id, command, told, concerns, who, reason] =
+        ["id", "command", "request", "concerns", "who", "reason"].map(|key| cell(request.get(key)));
+    let state = match (request.get("under_way"), request.get("refused")) {
+        (Some(Value::Bool(true)), _) => "approved, under way".to_owned(),
+        (_, Some(why)) => format!("not carried out: {}", cell(Some(why))),
+        (_, None) => "waits".to_owned(),
+    };
+    [id, command, told, concerns, who, reason, lapses_in(request), state]
 }

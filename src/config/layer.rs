@@ -264,6 +264,7 @@ pub struct PeerKeys {
 #[serde(deny_unknown_fields)]
 pub struct Token {
     pub name: Spanned<String>,
+    pub person: Key<String>,
     pub role: Spanned<TokenRole>,
     pub token_file: Key<FilePath>,
     pub token_env: Key<String>,

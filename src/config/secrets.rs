@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use secrecy::{ExposeSecret as _, SecretSlice};
 use zeroize::Zeroizing;
 
@@ -64,6 +65,20 @@ impl Secrets {
             Some((_, read)) => Ok(read.clone()),
             None => secret.read(),
         }
+    }
+
+    /// SHA-256 of all of them and of what each is for. It is compared, and never shown: a short secret could be guessed by it.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Context::new(&SHA256);
+        for (secret, read) in &self.read {
+            let each = digest(&SHA256, read.expose_secret());
+            hash.update(digest(&SHA256, secret.what.as_bytes()).as_ref());
+            hash.update(each.as_ref());
+        }
+        let mut all = [0; 32];
+        all.copy_from_slice(hash.finish().as_ref());
+        all
     }
 
     /// What each of them was when it was read before, if it was.

@@ -10,6 +10,8 @@ use crate::place::ConfigError;
 #[derive(Clone, Debug)]
 pub struct Token {
     pub name: String,
+    /// Whose it is.
+    pub person: String,
     pub role: TokenRole,
     pub secret: SecretRef,
 }
@@ -29,7 +31,12 @@ impl Layers {
                 ("an operator's token", "admin.token.token_file", Written::Hex),
             );
             let secret = secret.map_err(|error| error.hint(TOKEN_TABLE))?;
-            return Ok(vec![Token { name: "root".into(), role: TokenRole::Admin, secret }]);
+            return Ok(vec![Token {
+                name: "root".into(),
+                person: "root".into(),
+                role: TokenRole::Admin,
+                secret,
+            }]);
         }
         let mut tokens: Vec<Token> = Vec::new();
         for (text, table) in tables {
@@ -38,13 +45,15 @@ impl Layers {
             if tokens.iter().any(|other| other.name == name) {
                 return Err(twice(text, &token.name));
             }
+            let person = optional(text, token.person.as_ref()).map(|person| person.map(self::name));
+            let person = person.transpose()?.unwrap_or_else(|| name.clone());
             let what = format!("the token `{name}`");
             let kept = (optional(text, token.token_file.as_ref()), optional(text, token.token_env.as_ref()));
             let default = default_file(&format!("{name}.token"));
             let what = (what.as_str(), "admin.token.token_file", Written::Hex);
             let secret = self.secret(kept, None, default, what);
             let secret = secret.map_err(|error| ConfigError { place: place_of(text, table), ..error })?;
-            tokens.push(Token { name, role: *token.role.get_ref(), secret });
+            tokens.push(Token { name, person, role: *token.role.get_ref(), secret });
         }
         Ok(tokens)
     }

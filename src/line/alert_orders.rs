@@ -63,10 +63,7 @@ pub async fn order(line: &impl AlertLine, order: AlertOrder, said: Said) -> Resu
         AlertOrder::Test { importance, name } => (test(line, importance, &name, &by, &reason)?, None),
         AlertOrder::Silence { when, minutes } => (silence(line, &when, minutes, by, reason).await?, None),
         AlertOrder::EndSilence(silence) => {
-            let seen = line.ask_alerts(Seq(0), AlertsAsked::default()).await?;
-            if !seen.silences.iter().any(|known| known.id == silence.0) {
-                return Err(Refused::Missing("no silence of this id holds"));
-            }
+            known_silence(line, silence).await?;
             (Alarm::EndSilence { silence, by, reason }, None)
         }
     };
@@ -82,6 +79,24 @@ pub async fn order(line: &impl AlertLine, order: AlertOrder, said: Said) -> Resu
         None => None,
     };
     Ok(AlertOrdered { seq: seq.0, receipt_id: format!("r-{:016x}-00", seq.0), alert })
+}
+
+/// Whether an order could be carried out now.
+pub async fn check(line: &impl AlertLine, order: &AlertOrder) -> Result<(), Refused> {
+    match order {
+        AlertOrder::Acknowledge(alert) | AlertOrder::Resolve(alert) => {
+            open_alert(line, *alert).await.map(drop)
+        }
+        AlertOrder::Test { .. } => line.notices().map(drop),
+        AlertOrder::Silence { when, minutes } => can_silence(line, when, *minutes).await,
+        AlertOrder::EndSilence(silence) => known_silence(line, *silence).await,
+    }
+}
+
+async fn known_silence(line: &impl AlertLine, silence: Seq) -> Result<(), Refused> {
+    let seen = line.ask_alerts(Seq(0), AlertsAsked::default()).await?;
+    let is_known = seen.silences.iter().any(|known| known.id == silence.0);
+    if is_known { Ok(()) } else { Err(Refused::Missing("no silence of this id holds")) }
 }
 
 /// What an open alert is about.
@@ -122,6 +137,12 @@ async fn silence(
     by: Words,
     reason: Words,
 ) -> Result<Alarm, Refused> {
+    can_silence(line, when, minutes).await?;
+    let until = UnixMillis(line.journal_time().0.saturating_add(minutes * 60_000));
+    Ok(Alarm::Silence(Box::new(SilenceOrder { when: when.into(), until, by, reason })))
+}
+
+async fn can_silence(line: &impl AlertLine, when: &str, minutes: u64) -> Result<(), Refused> {
     AlertFilter::compile(when).map_err(|Wrong { line, column, what, hint }| {
         let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
         Refused::Wrong(format!("`when`:{line}:{column}: {what}{hint}"))
@@ -132,8 +153,7 @@ async fn silence(
     if !line.ask_alerts(Seq(0), AlertsAsked::default()).await?.takes_silences {
         return Err(Refused::Conflict("there are as many silences as may be: end one".into()));
     }
-    let until = UnixMillis(line.journal_time().0.saturating_add(minutes * 60_000));
-    Ok(Alarm::Silence(Box::new(SilenceOrder { when: when.into(), until, by, reason })))
+    Ok(())
 }
 
 /// A test ends by itself.

@@ -17,6 +17,7 @@ use super::channels::{self, ChannelWatches};
 use super::health::Health;
 use super::live::{self, Configuration, Live, Prepared};
 use super::measured;
+use super::resolved;
 use super::sharing::{Elsewhere, Here};
 use super::story;
 use super::supervisor::Restarts;
@@ -39,12 +40,12 @@ use crate::jidoka::tap::{Taps, TooMany};
 use crate::kaizen::{Collector, Counter, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
 use crate::limits::{
-    DISCARDED_AT_ONCE, DISCARDED_MAX, GOVERNORS_LISTED_MAX, REACH_GOVERNORS_MAX, SEARCH_REST, TAP_PAGE,
+    DISCARD_PAGE, DISCARDED_AT_ONCE, GOVERNORS_LISTED_MAX, REACH_GOVERNORS_MAX, SEARCH_REST, TAP_PAGE,
     TAPS_MAX, TAPS_OF_ONE,
 };
 use crate::logging;
 use crate::net::backoff::random;
-use crate::operator::{Again, AlertOrder, Filter, Line, Refused, Reply, Said};
+use crate::operator::{Again, AlertOrder, Filter, Line, OperatorCommand, Refused, Reply, Resolved, Said};
 use crate::place::ConfigError;
 use crate::receipt::filter::ReceiptFilter;
 use crate::receipt::{ReceiptId, ReceiptType, StateName};
@@ -451,26 +452,46 @@ impl Inner {
         Ok(governors)
     }
 
-    /// Discards every open dead letter that the filter takes, if there are `expected` of them.
+    /// The open dead letters that the filter takes, if there are `expected` of them.
+    async fn fitting(&self, filter: CaseFilter, expected: u64) -> Result<Vec<CaseId>, Refused> {
+        let cases = self.decided()?.cases.clone();
+        let filter = CaseFilter { status: Some(Status::Open), ..filter };
+        let other = |count: &str| {
+            Refused::Conflict(format!(
+                "{count} open dead letters fit, and {expected} were expected: nothing is done"
+            ))
+        };
+        let (mut ids, mut next) = (Vec::new(), Some(CaseId(Seq(0))));
+        // Page by page, and no longer than it can still be right: so no more than `expected` are kept.
+        while let Some(CaseId(after)) = next {
+            let (cases, filter) = (cases.clone(), filter.clone());
+            let found = read(move || cases.search(&filter, after, DISCARD_PAGE)).await?;
+            if let Some(count) = found.count.filter(|count| after == Seq(0) && *count != expected) {
+                return Err(other(&count.to_string()));
+            }
+            ids.extend(found.page.iter().map(|case| CaseId(Seq(case.seq))));
+            if ids.len() as u64 > expected {
+                return Err(other(&format!("{} or more", ids.len())));
+            }
+            next = found.next;
+        }
+        if ids.len() as u64 == expected { Ok(ids) } else { Err(other(&ids.len().to_string())) }
+    }
+
+    /// Discards every open dead letter that the filter takes, if there are `expected` of them, and if they are those that were `seen`.
     async fn discard_all(
         self: &Rc<Self>,
         filter: CaseFilter,
         expected: u64,
         said: Said,
+        seen: Option<Resolved>,
     ) -> Result<DiscardedView, Refused> {
-        let cases = self.decided()?.cases.clone();
-        let filter = CaseFilter { status: Some(Status::Open), ..filter };
-        let found = read(move || cases.search(&filter, Seq(0), DISCARDED_MAX)).await?;
-        let count = found.count.unwrap_or(found.page.len() as u64);
-        if count != expected || found.next.is_some() || found.page.len() as u64 != expected {
-            return Err(Refused::Conflict(format!(
-                "{count} open dead letters fit, and {expected} were expected: nothing is done; at most {DISCARDED_MAX} are discarded by one order"
-            )));
-        }
+        let ids = self.fitting(filter, expected).await?;
+        resolved::cases(&ids).is_as_seen(seen.as_ref())?;
         let mut view = DiscardedView::default();
-        for some in found.page.chunks(DISCARDED_AT_ONCE) {
-            let orders = some.iter().map(|case| {
-                let (inner, id, said) = (Rc::clone(self), CaseId(Seq(case.seq)), said.clone());
+        for some in ids.chunks(DISCARDED_AT_ONCE) {
+            let orders = some.iter().map(|id| {
+                let (inner, id, said) = (Rc::clone(self), *id, said.clone());
                 tokio::task::spawn_local(async move { inner.discard(id, said).await })
             });
             for order in orders.collect::<Vec<_>>() {
@@ -483,25 +504,32 @@ impl Inner {
         Ok(view)
     }
 
-    async fn reload_policy(&self, said: Said) -> Result<Option<(Ordered, RulesView)>, Refused> {
+    async fn reload_policy(
+        &self,
+        said: Said,
+        seen: Option<Resolved>,
+    ) -> Result<Option<(Ordered, RulesView)>, Refused> {
         let decided = self.decided()?;
         // A reload of the whole configuration beside it would order rules of its own.
         let _one = self.reloading.try_lock().map_err(|_| Refused::Conflict(BUSY.into()))?;
         let (rulebook, compiled) = (self.known.live.rulebook.get(), Arc::clone(&decided.compiled));
         // Read, checked and compiled apart; the shards find it done.
         let read = tokio::task::spawn_blocking(move || {
-            let text = rulebook.reread()?.under(compiled.halts()).to_text();
+            let source = rulebook.look()?;
+            let text = source.clone().under(compiled.halts()).to_text();
             compiled.of(&text)?;
-            Ok::<_, crate::place::ConfigError>(text)
+            let resolved = resolved::rules(&source, &rulebook.configured());
+            Ok::<_, crate::place::ConfigError>((source, text, resolved))
         });
-        let text = match read.await.map_err(|_| Refused::Unavailable)? {
-            Ok(text) => text,
+        let (source, text, resolved) = match read.await.map_err(|_| Refused::Unavailable)? {
+            Ok(read) => read,
             Err(error) => {
                 *self.reload_failures.borrow_mut() += 1;
-                let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
-                return Err(Refused::Wrong(format!("{error}{hint}")));
+                return Err(unfit_rules(&error));
             }
         };
+        resolved.is_as_seen(seen.as_ref())?;
+        self.known.live.rulebook.get().configure(source);
         let Some(seq) = self.order_rules(text, said).await? else { return Ok(None) };
         let (since, rules) = decided.compiled.holding().ok_or(Refused::Unavailable)?;
         Ok(Some((ordered(seq, 0), rules.view(since))))
@@ -523,16 +551,89 @@ impl Inner {
     }
 
     /// Reads the configuration anew: all of it holds, or nothing changes.
-    async fn reload(self: &Rc<Self>, said: Said, if_match: Option<String>) -> Result<Reloaded, Refused> {
+    async fn reload(
+        self: &Rc<Self>,
+        said: Said,
+        if_match: Option<String>,
+        seen: Option<Resolved>,
+    ) -> Result<Reloaded, Refused> {
         let one = Arc::clone(&self.reloading).try_lock_owned();
         let one = one.map_err(|_| Refused::Conflict(BUSY.into()))?;
-        self.read_and_hold(one, said, if_match).await
+        self.read_and_hold(one, said, if_match, seen).await
+    }
+
+    /// Checks an order that waits for a second person as far as can be, and takes down what it would read.
+    async fn resolve(self: &Rc<Self>, command: OperatorCommand) -> Result<Option<Resolved>, Refused> {
+        match command {
+            OperatorCommand::Govern(..) => self.decided().map(|_| None),
+            OperatorCommand::Halt(scope) => self.can_halt(scope, true).map(|()| None),
+            OperatorCommand::Resume(scope) => self.can_halt(scope, false).map(|()| None),
+            OperatorCommand::Replay(id, _) | OperatorCommand::Discard(id) => {
+                self.open_case(id).await.map(|_| None)
+            }
+            OperatorCommand::DiscardAll(filter, expected) => {
+                Ok(Some(resolved::cases(&self.fitting(filter, expected).await?)))
+            }
+            OperatorCommand::Alert(order) => {
+                alert_orders::check(&Desk(Rc::clone(self)), &order).await.map(|()| None)
+            }
+            OperatorCommand::ReloadPolicy => {
+                let compiled = Arc::clone(&self.decided()?.compiled);
+                let rulebook = self.known.live.rulebook.get();
+                let read = tokio::task::spawn_blocking(move || {
+                    let source = rulebook.look()?;
+                    compiled.of(&source.clone().under(compiled.halts()).to_text())?;
+                    Ok::<_, ConfigError>(resolved::rules(&source, &rulebook.configured()))
+                });
+                let read = read.await.map_err(|_| Refused::Unavailable)?;
+                read.map(Some).map_err(|error| unfit_rules(&error))
+            }
+            OperatorCommand::Reload { if_match } => {
+                self.is_meant(if_match.as_deref())?;
+                let (configuration, compiled) = self.read_from();
+                let read = tokio::task::spawn_blocking(move || {
+                    let prepared = right(configuration.look()?, compiled.as_deref())?;
+                    Ok::<_, Vec<ConfigError>>(resolved::configuration(&*prepared))
+                });
+                read.await.map_err(|_| Refused::Unavailable)?.map(Some).map_err(Refused::Invalid)
+            }
+            OperatorCommand::LogLevels(change) => match logging::levels().changed(&change) {
+                Ok(_) => Ok(None),
+                Err(wrong) => Err(Refused::Wrong(format!("{}; {}", wrong.what, wrong.hint))),
+            },
+        }
+    }
+
+    /// Whether a halt can begin or end now.
+    fn can_halt(&self, scope: HaltScope, begins: bool) -> Result<(), Refused> {
+        let (_, holding) = self.decided()?.compiled.holding().ok_or(Refused::Unavailable)?;
+        let source = holding.source.clone();
+        let changed = if begins {
+            let (by, since) = (HaltOrder { actor: "".into(), reason: "".into() }, UnixMillis(0));
+            source.halting(Halt { scope, by, since })
+        } else {
+            source.resuming(scope)
+        };
+        changed.map(drop).map_err(|no| Refused::Conflict(no.to_string()))
+    }
+
+    /// What a configuration is read by, and what its rules are compiled by.
+    fn read_from(&self) -> (Arc<dyn Configuration>, Option<Arc<Compiled>>) {
+        let compiled = self.known.decided.as_ref().map(|decided| Arc::clone(&decided.compiled));
+        (Arc::clone(&self.known.configuration), compiled)
+    }
+
+    /// Whether the configuration that holds is the one that an order is about.
+    fn is_meant(&self, if_match: Option<&str>) -> Result<(), Refused> {
+        let tag = self.known.configuration.tag();
+        let is_it = |wanted: &str| wanted.split(',').map(str::trim).any(|one| one == "*" || one == tag);
+        if if_match.is_none_or(is_it) { Ok(()) } else { Err(Refused::Stale(tag)) }
     }
 
     /// The same as soon as nobody else does: a file that changed, and a signal, are not sent again.
     async fn reload_next(self: &Rc<Self>, said: Said) -> Result<Reloaded, Refused> {
         let one = Arc::clone(&self.reloading).lock_owned().await;
-        self.read_and_hold(one, said, None).await
+        self.read_and_hold(one, said, None, None).await
     }
 
     async fn read_and_hold(
@@ -540,24 +641,12 @@ impl Inner {
         one: tokio::sync::OwnedMutexGuard<()>,
         said: Said,
         if_match: Option<String>,
+        seen: Option<Resolved>,
     ) -> Result<Reloaded, Refused> {
-        let configuration = Arc::clone(&self.known.configuration);
-        let tag = configuration.tag();
-        if if_match
-            .is_some_and(|wanted| !wanted.split(',').map(str::trim).any(|one| one == "*" || one == tag))
-        {
-            return Err(Refused::Stale(tag));
-        }
-        let compiled = self.known.decided.as_ref().map(|decided| Arc::clone(&decided.compiled));
+        self.is_meant(if_match.as_deref())?;
+        let (configuration, compiled) = self.read_from();
         // Apart: files may be slow, and rules take long to compile.
-        let read = tokio::task::spawn_blocking(move || {
-            let prepared = configuration.read()?;
-            if let Some(compiled) = compiled {
-                let rules = prepared.rulebook().configured().under(compiled.halts());
-                compiled.of(&rules.to_text()).map_err(|error| vec![error])?;
-            }
-            Ok::<_, Vec<ConfigError>>(prepared)
-        });
+        let read = tokio::task::spawn_blocking(move || right(configuration.read()?, compiled.as_deref()));
         let prepared = match read.await.map_err(|_| Refused::Unavailable)? {
             Ok(prepared) => prepared,
             Err(errors) => {
@@ -575,6 +664,7 @@ impl Inner {
                 return Err(Refused::Invalid(errors));
             }
         };
+        resolved::configuration(&*prepared).is_as_seen(seen.as_ref())?;
         let inner = Rc::clone(self);
         // Apart, since what was begun is brought to its end when the operator has long been told that there was no answer.
         let holding = tokio::task::spawn_local(async move {
@@ -674,6 +764,24 @@ impl Inner {
         }
         Ok(seq)
     }
+}
+
+/// A configuration that was read, if its rules compile.
+fn right(
+    prepared: Box<dyn Prepared>,
+    compiled: Option<&Compiled>,
+) -> Result<Box<dyn Prepared>, Vec<ConfigError>> {
+    if let Some(compiled) = compiled {
+        let rules = prepared.rulebook().configured().under(compiled.halts());
+        compiled.of(&rules.to_text()).map_err(|error| vec![error])?;
+    }
+    Ok(prepared)
+}
+
+/// Packs that are not as they should be.
+fn unfit_rules(error: &ConfigError) -> Refused {
+    let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+    Refused::Wrong(format!("{error}{hint}"))
 }
 
 fn ordered(seq: Seq, ordinal: u8) -> Ordered {
@@ -872,11 +980,19 @@ impl Line for Desk {
         self.reply(|inner| async move { inner.discard(id, said).await })
     }
 
-    fn discard_all(&self, filter: CaseFilter, expected: u64, said: Said) -> Reply<DiscardedView> {
+    fn discard_all(
+        &self,
+        filter: CaseFilter,
+        expected: u64,
+        said: Said,
+        seen: Option<Resolved>,
+    ) -> Reply<DiscardedView> {
         self.reply(|inner| async move {
             // Apart: what was begun is brought to its end when the operator has long been told that there was no answer.
             let discarding =
-                tokio::task::spawn_local(async move { inner.discard_all(filter, expected, said).await });
+                tokio::task::spawn_local(
+                    async move { inner.discard_all(filter, expected, said, seen).await },
+                );
             in_time(discarding).await?.map_err(|_| Refused::Unavailable)?
         })
     }
@@ -911,16 +1027,20 @@ impl Line for Desk {
         })
     }
 
-    fn reload_policy(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>> {
-        self.reply(|inner| async move { inner.reload_policy(said).await })
+    fn reload_policy(&self, said: Said, seen: Option<Resolved>) -> Reply<Option<(Ordered, RulesView)>> {
+        self.reply(|inner| async move { inner.reload_policy(said, seen).await })
     }
 
     fn configuration(&self) -> ConfigView {
         self.0.known.configuration.view()
     }
 
-    fn reload(&self, said: Said, if_match: Option<String>) -> Reply<Reloaded> {
-        self.reply(|inner| async move { inner.reload(said, if_match).await })
+    fn reload(&self, said: Said, if_match: Option<String>, seen: Option<Resolved>) -> Reply<Reloaded> {
+        self.reply(|inner| async move { inner.reload(said, if_match, seen).await })
+    }
+
+    fn resolve(&self, command: OperatorCommand) -> Reply<Option<Resolved>> {
+        self.reply(|inner| async move { inner.resolve(command).await })
     }
 
     fn tap(&self, asked: TapAsked, by: &str) -> Result<TapView, Refused> {

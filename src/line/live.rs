@@ -89,15 +89,19 @@ impl Rulebook {
         self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the files again, and checks what they say. What was configured stays so on an error.
+    /// What the files say now, checked. Nothing is configured by it.
     ///
     /// # Errors
     /// The first thing that is wrong, with its place.
-    pub fn reread(&self) -> Result<RulesSource, ConfigError> {
+    pub fn look(&self) -> Result<RulesSource, ConfigError> {
         let source = (self.read)()?;
         source.clone().compile()?;
-        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = source.clone();
         Ok(source)
+    }
+
+    /// Has these rules be configured.
+    pub fn configure(&self, source: RulesSource) {
+        *self.configured.lock().unwrap_or_else(PoisonError::into_inner) = source;
     }
 }
 
@@ -114,6 +118,12 @@ pub trait Configuration: fmt::Debug + Send + Sync {
     /// # Errors
     /// Everything that was found to be wrong.
     fn read(self: Arc<Self>) -> Result<Box<dyn Prepared>, Vec<ConfigError>>;
+
+    /// The same for who only looks: files that changed are still to be read.
+    ///
+    /// # Errors
+    /// Everything that was found to be wrong.
+    fn look(self: Arc<Self>) -> Result<Box<dyn Prepared>, Vec<ConfigError>>;
 
     /// Whether a file is another one than when it was read last; such a change is told once. A look at each file's state.
     fn has_changed(&self) -> bool;
@@ -132,6 +142,12 @@ pub trait Prepared: Send {
 
     /// Keys whose new values wait for the next start.
     fn waits(&self) -> &[String];
+
+    /// SHA-256 of all keys and rules, in hex; no secret is in it.
+    fn sha256(&self) -> String;
+
+    /// SHA-256 of all secrets, which is never shown.
+    fn secrets_digest(&self) -> [u8; 32];
 
     /// The rules that it asks for.
     fn rulebook(&self) -> &Arc<Rulebook>;

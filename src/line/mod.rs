@@ -27,6 +27,7 @@ mod outbound;
 mod publishing;
 pub mod recovery;
 pub mod remote_write;
+mod resolved;
 mod running;
 mod serve;
 mod service;

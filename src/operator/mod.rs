@@ -19,5 +19,5 @@ pub mod token;
 pub use board::BoardSessions;
 pub use operations::Line;
 pub use server::serve;
-pub use terms::{Again, AlertOrder, Filter, Refused, Reply, Said};
+pub use terms::{Again, AlertOrder, Filter, OperatorCommand, Refused, Reply, Resolved, Said};
 pub use token::{Role, Token, Tokens};

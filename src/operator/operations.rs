@@ -1,6 +1,7 @@
 //! Every operation of the plane in one table: its request, who may ask, which command sends it. Routing and the commands
 //! follow from it, the table in `docs/api.md` describes it; what an operation does is the line's, behind [`Line`].
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use serde_json::json;
 use super::access::Need;
 use super::board::{BoardFile, BoardRoute};
 use super::query::{self, Query};
-use super::terms::{Again, AlertOrder, Filter, Refused, Reply, RequestRoute, Said};
+use super::terms::{
+    Again, AlertOrder, Filter, OperatorCommand, Refused, Reply, RequestRoute, Resolved, Said,
+};
 use super::token::Role;
 use crate::alert::{AlertId, Importance};
 use crate::board_view::BoardView;
@@ -42,7 +45,15 @@ pub struct Operation {
     /// The names that its query may have.
     parameters: &'static [&'static str],
     body: Body,
-    answer: for<'a> fn(&'a dyn Line, &'a Asked) -> Answering<'a>,
+    does: Does,
+}
+
+/// What an operation is for.
+enum Does {
+    /// It shows something.
+    Show(for<'a> fn(&'a dyn Line, &'a Asked) -> Answering<'a>),
+    /// It orders something, which is read whole before anything is done.
+    Order(fn(&Asked) -> Result<OperatorCommand, Failed>),
 }
 
 /// What the operator plane may ask and order. An order is answered once it is durable and its effect can be seen.
@@ -72,20 +83,29 @@ pub trait Line {
     fn dry_run(&self, id: CaseId) -> Reply<DryRun>;
     fn replay(&self, id: CaseId, said: Said, how: Again) -> Reply<Ordered>;
     fn discard(&self, id: CaseId, said: Said) -> Reply<Ordered>;
-    /// Discards the open cases that the filter takes, if there are so many.
-    fn discard_all(&self, filter: CaseFilter, expected: u64, said: Said) -> Reply<DiscardedView>;
+    /// Discards the open cases that the filter takes, if there are so many, and if they are those that were seen.
+    fn discard_all(
+        &self,
+        filter: CaseFilter,
+        expected: u64,
+        said: Said,
+        seen: Option<Resolved>,
+    ) -> Reply<DiscardedView>;
     /// Alerts in this state and of this severity, the open ones first, the newest first among each.
     fn alerts(&self, state: Option<&str>, importance: Option<&str>) -> Reply<Vec<AlertView>>;
     fn alert(&self, id: AlertId) -> Reply<AlertView>;
     fn silences(&self) -> Reply<Vec<SilenceView>>;
     fn order_alert(&self, order: AlertOrder, said: Said) -> Reply<AlertOrdered>;
     fn rules(&self) -> Reply<RulesView>;
-    /// Reads the policy packs anew; `None` when nothing changed.
-    fn reload_policy(&self, said: Said) -> Reply<Option<(Ordered, RulesView)>>;
+    /// Reads the policy packs anew, if they are those that were seen; `None` when nothing changed.
+    fn reload_policy(&self, said: Said, seen: Option<Resolved>) -> Reply<Option<(Ordered, RulesView)>>;
     /// The configuration that holds.
     fn configuration(&self) -> ConfigView;
-    /// Reads the whole configuration anew, if the one that holds is named in `if_match`.
-    fn reload(&self, said: Said, if_match: Option<String>) -> Reply<Reloaded>;
+    /// Reads the whole configuration anew, if the one that holds is named in `if_match`, and what is read is what was seen.
+    fn reload(&self, said: Said, if_match: Option<String>, seen: Option<Resolved>) -> Reply<Reloaded>;
+    /// Checks an order that is not carried out yet as far as can be, and takes down what it would read: `None` where it says all of
+    /// it itself.
+    fn resolve(&self, command: OperatorCommand) -> Reply<Option<Resolved>>;
     /// Signals as they are decided, for who looks.
     fn tap(&self, asked: TapAsked, by: &str) -> Result<TapView, Refused>;
     fn health(&self) -> Vec<StageHealth>;
@@ -151,6 +171,8 @@ pub(super) enum Shown {
     /// With the `ETag` of what it shows.
     Tagged(Vec<u8>, String),
     NotReady(Vec<u8>),
+    /// The order waits for a second person.
+    Waits(Vec<u8>),
     Metrics(Format, String),
     /// Something that the plane has, and not the line.
     Board(BoardRoute),
@@ -162,6 +184,25 @@ pub(super) enum Failed {
     /// The request does not say what it should.
     Wrong(String),
     Refused(Refused),
+}
+
+impl Failed {
+    /// Of an order that says all of it itself, what the line finds wrong is wrong in the request.
+    pub(super) fn of_order(says_all: bool, refused: Refused) -> Self {
+        if says_all && let Refused::Wrong(what) = refused {
+            return Self::Wrong(what);
+        }
+        Self::Refused(refused)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(what) => f.write_str(what),
+            Self::Refused(refused) => refused.fmt(f),
+        }
+    }
 }
 
 impl From<Refused> for Failed {
@@ -189,7 +230,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |_, _| Box::pin(async move { shown(&json!({"status": "live"})) }),
+        does: Does::Show(|_, _| Box::pin(async move { shown(&json!({"status": "live"})) })),
     },
     Operation {
         request: "GET /readyz",
@@ -197,7 +238,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, asked| Box::pin(async move { readiness(line, asked) }),
+        does: Does::Show(|line, asked| Box::pin(async move { readiness(line, asked) })),
     },
     Operation {
         request: "GET /metrics",
@@ -205,9 +246,9 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("top"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move { Ok(Shown::Metrics(asked.format, line.metrics(asked.format))) })
-        },
+        }),
     },
     Operation {
         request: "GET /metrics/tenants",
@@ -215,9 +256,9 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move { Ok(Shown::Metrics(asked.format, line.tenants_metrics(asked.format)?)) })
-        },
+        }),
     },
     Operation {
         request: "GET /board",
@@ -225,7 +266,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::Board)) }),
+        does: Does::Show(|_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::Board)) })),
     },
     Operation {
         request: "GET /board/board.css",
@@ -233,7 +274,9 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::File(BoardFile::Style))) }),
+        does: Does::Show(|_, _| {
+            Box::pin(async move { Ok(Shown::Board(BoardRoute::File(BoardFile::Style))) })
+        }),
     },
     Operation {
         request: "GET /board/board.js",
@@ -241,7 +284,9 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::File(BoardFile::Script))) }),
+        does: Does::Show(|_, _| {
+            Box::pin(async move { Ok(Shown::Board(BoardRoute::File(BoardFile::Script))) })
+        }),
     },
     Operation {
         request: "GET /board/board.svg",
@@ -249,7 +294,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::File(BoardFile::Icon))) }),
+        does: Does::Show(|_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::File(BoardFile::Icon))) })),
     },
     Operation {
         request: "GET /board/events",
@@ -257,7 +302,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::Events)) }),
+        does: Does::Show(|_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::Events)) })),
     },
     Operation {
         request: "GET /board/session",
@@ -265,7 +310,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::Session)) }),
+        does: Does::Show(|_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::Session)) })),
     },
     Operation {
         request: "POST /board/session",
@@ -273,7 +318,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Token,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::OpenSession)) }),
+        does: Does::Show(|_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::OpenSession)) })),
     },
     Operation {
         request: "DELETE /board/session",
@@ -281,7 +326,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::EndSession)) }),
+        does: Does::Show(|_, _| Box::pin(async move { Ok(Shown::Board(BoardRoute::EndSession)) })),
     },
     Operation {
         request: "GET /v1/status",
@@ -289,7 +334,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("status"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, _| Box::pin(async move { shown(&line.status()) }),
+        does: Does::Show(|line, _| Box::pin(async move { shown(&line.status()) })),
     },
     Operation {
         request: "GET /v1/log/level",
@@ -297,7 +342,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("log show"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, _| Box::pin(async move { shown(&json!({"level": line.log_levels()})) }),
+        does: Does::Show(|line, _| Box::pin(async move { shown(&json!({"level": line.log_levels()})) })),
     },
     Operation {
         request: "POST /v1/log/level",
@@ -305,17 +350,11 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("log level"),
         parameters: &[],
         body: Body::ReasonAndLevel,
-        answer: |line, asked| {
-            Box::pin(async move {
-                let level = asked.level.as_deref();
-                let level = level.ok_or("`level` is missing: such as `gemba::kanban=debug`");
-                let level = level.map_err(|wrong| Failed::Wrong(wrong.into()))?;
-                match line.change_log_levels(level, asked.said()?).await {
-                    Err(Refused::Wrong(what)) => Err(Failed::Wrong(what)),
-                    levels => shown(&levels?),
-                }
-            })
-        },
+        does: Does::Order(|asked| {
+            let level = asked.level.clone();
+            let level = level.ok_or("`level` is missing: such as `gemba::kanban=debug`");
+            level.map(OperatorCommand::LogLevels).map_err(|wrong| Failed::Wrong(wrong.into()))
+        }),
     },
     Operation {
         request: "GET /v1/signals/{tenant}/{id}",
@@ -323,13 +362,13 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &["source"],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move {
                 let tenant = query::tenant(asked.part(0)).map_err(Failed::Wrong)?;
                 let source = query::source(&asked.query).map_err(Failed::Wrong)?;
                 shown(&line.signal(tenant, asked.part(1), source).await?)
             })
-        },
+        }),
     },
     Operation {
         request: "GET /v1/signals/{tenant}/{id}/story",
@@ -337,13 +376,13 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("signal show"),
         parameters: &["source"],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move {
                 let tenant = query::tenant(asked.part(0)).map_err(Failed::Wrong)?;
                 let source = query::source(&asked.query).map_err(Failed::Wrong)?;
                 shown(&line.story(tenant, asked.part(1), source).await?)
             })
-        },
+        }),
     },
     Operation {
         request: "GET /v1/receipts",
@@ -351,10 +390,10 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("receipts list"),
         parameters: &["type", "tenant", "sku", "rule", "since", "until", "limit", "after"],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             let every = ReceiptTypes::of(ReceiptType::ALL);
             list_receipts(line, asked, (every, every))
-        },
+        }),
     },
     Operation {
         request: "GET /v1/audit",
@@ -363,10 +402,10 @@ pub static OPERATIONS: [Operation; 59] = [
         parameters: &["type", "tenant", "sku", "who", "since", "until", "limit", "after"],
         body: Body::Nothing,
         // Each source leaves a manifest an hour, which would hide the few others.
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             let known = ReceiptTypes::acts();
             list_receipts(line, asked, (known, known.without(ReceiptType::Manifest)))
-        },
+        }),
     },
     Operation {
         request: "GET /v1/receipts/{id}",
@@ -374,12 +413,12 @@ pub static OPERATIONS: [Operation; 59] = [
         command: None,
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move {
                 let id: ReceiptId = asked.part(0).parse().map_err(|error| wrong(&error))?;
                 Ok(Shown::Json(line.receipt(id).await?))
             })
-        },
+        }),
     },
     Operation {
         request: "GET /v1/governors",
@@ -387,7 +426,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("governor list"),
         parameters: &["tenant", "limit", "after"],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move {
                 let filter = query::governors(&asked.query).map_err(Failed::Wrong)?;
                 let page = filter.limit;
@@ -396,7 +435,7 @@ pub static OPERATIONS: [Operation; 59] = [
                 let next = last.map(|last| format!("{}/{}", last.tenant, last.sku));
                 shown(&json!({"governors": governors, "next": next}))
             })
-        },
+        }),
     },
     Operation {
         request: "GET /v1/governors/{tenant}/{sku}",
@@ -404,7 +443,9 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("governor show"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, asked| Box::pin(async move { shown(&line.governor(asked.subject()?).await?) }),
+        does: Does::Show(|line, asked| {
+            Box::pin(async move { shown(&line.governor(asked.subject()?).await?) })
+        }),
     },
     Operation {
         request: "POST /v1/governors/{tenant}/{sku}/halt",
@@ -412,7 +453,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("governor halt"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| govern(line, asked, Verb::Halt),
+        does: Does::Order(|asked| asked.govern(Verb::Halt)),
     },
     Operation {
         request: "POST /v1/governors/{tenant}/{sku}/resume",
@@ -420,7 +461,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("governor resume"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| govern(line, asked, Verb::Resume),
+        does: Does::Order(|asked| asked.govern(Verb::Resume)),
     },
     Operation {
         request: "POST /v1/governors/{tenant}/{sku}/entitle",
@@ -428,7 +469,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("governor entitle"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| govern(line, asked, Verb::Entitle),
+        does: Does::Order(|asked| asked.govern(Verb::Entitle)),
     },
     Operation {
         request: "POST /v1/governors/{tenant}/{sku}/revoke",
@@ -436,7 +477,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("governor revoke"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| govern(line, asked, Verb::Revoke),
+        does: Does::Order(|asked| asked.govern(Verb::Revoke)),
     },
     Operation {
         request: "POST /v1/governors/{tenant}/{sku}/quota",
@@ -444,12 +485,12 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("governor quota"),
         parameters: &[],
         body: Body::ReasonAndQuota,
-        answer: |line, asked| match asked.quota_remaining {
-            Some(remaining) => govern(line, asked, Verb::Quota(remaining)),
-            None => Box::pin(async move {
+        does: Does::Order(|asked| match asked.quota_remaining {
+            Some(remaining) => asked.govern(Verb::Quota(remaining)),
+            None => {
                 Err(Failed::Wrong("`quota_remaining` is missing: the actions left in this window".into()))
-            }),
-        },
+            }
+        }),
     },
     Operation {
         request: "GET /v1/halts",
@@ -457,7 +498,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("halt list"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, _| Box::pin(async move { shown(&json!({"halts": line.halts().await?})) }),
+        does: Does::Show(|line, _| Box::pin(async move { shown(&json!({"halts": line.halts().await?})) })),
     },
     Operation {
         request: "GET /v1/halts/reach",
@@ -465,12 +506,12 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("halt reach"),
         parameters: &["tenant", "target"],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move {
                 let scope = query::halt_scope(&asked.query).map_err(Failed::Wrong)?;
                 shown(&line.reach(scope).await?)
             })
-        },
+        }),
     },
     Operation {
         request: "POST /v1/line/halt",
@@ -478,7 +519,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("line halt"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| order_halt(line, asked, Ok(HaltScope::Line), true),
+        does: Does::Order(|_| Ok(OperatorCommand::Halt(HaltScope::Line))),
     },
     Operation {
         request: "POST /v1/line/resume",
@@ -486,7 +527,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("line resume"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| order_halt(line, asked, Ok(HaltScope::Line), false),
+        does: Does::Order(|_| Ok(OperatorCommand::Resume(HaltScope::Line))),
     },
     Operation {
         request: "POST /v1/tenants/{tenant}/halt",
@@ -494,7 +535,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("tenant halt"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| order_halt(line, asked, asked.tenant(), true),
+        does: Does::Order(|asked| asked.tenant().map(OperatorCommand::Halt)),
     },
     Operation {
         request: "POST /v1/tenants/{tenant}/resume",
@@ -502,7 +543,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("tenant resume"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| order_halt(line, asked, asked.tenant(), false),
+        does: Does::Order(|asked| asked.tenant().map(OperatorCommand::Resume)),
     },
     Operation {
         request: "POST /v1/targets/{target}/halt",
@@ -510,7 +551,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("target halt"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| order_halt(line, asked, Ok(HaltScope::Target(asked.part(0).into())), true),
+        does: Does::Order(|asked| Ok(OperatorCommand::Halt(HaltScope::Target(asked.part(0).into())))),
     },
     Operation {
         request: "POST /v1/targets/{target}/resume",
@@ -518,7 +559,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("target resume"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| order_halt(line, asked, Ok(HaltScope::Target(asked.part(0).into())), false),
+        does: Does::Order(|asked| Ok(OperatorCommand::Resume(HaltScope::Target(asked.part(0).into())))),
     },
     Operation {
         request: "GET /v1/requests",
@@ -526,7 +567,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("request list"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Requests(RequestRoute::List)) }),
+        does: Does::Show(|_, _| Box::pin(async move { Ok(Shown::Requests(RequestRoute::List)) })),
     },
     Operation {
         request: "POST /v1/requests/{id}/approve",
@@ -534,7 +575,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("request approve"),
         parameters: &[],
         body: Body::Reason,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Requests(RequestRoute::Approve)) }),
+        does: Does::Show(|_, _| Box::pin(async move { Ok(Shown::Requests(RequestRoute::Approve)) })),
     },
     Operation {
         request: "POST /v1/requests/{id}/refuse",
@@ -542,7 +583,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("request refuse"),
         parameters: &[],
         body: Body::Reason,
-        answer: |_, _| Box::pin(async move { Ok(Shown::Requests(RequestRoute::Refuse)) }),
+        does: Does::Show(|_, _| Box::pin(async move { Ok(Shown::Requests(RequestRoute::Refuse)) })),
     },
     Operation {
         request: "GET /v1/deadletters",
@@ -550,14 +591,14 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("deadletter list"),
         parameters: &["cause", "status", "tenant", "sku", "type", "limit", "after"],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move {
                 let (filter, after, limit) = query::dead_letters(&asked.query).map_err(Failed::Wrong)?;
                 let found = line.dead_letters(filter, after, limit).await?;
                 let next = found.next.map(|id| id.to_string());
                 shown(&json!({"count": found.count, "deadletters": found.page, "next": next}))
             })
-        },
+        }),
     },
     Operation {
         request: "GET /v1/deadletters/{id}",
@@ -565,7 +606,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("deadletter show"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move {
                 let (case, signal) = line.dead_letter(asked.case()?).await?;
                 let mut both = json!(case);
@@ -574,7 +615,7 @@ pub static OPERATIONS: [Operation; 59] = [
                 both["signal"] = serde_json::from_slice(&signal).unwrap_or_else(|_| text());
                 shown(&both)
             })
-        },
+        }),
     },
     Operation {
         request: "POST /v1/deadletters/{id}/dry-run",
@@ -582,7 +623,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("deadletter dry-run"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, asked| Box::pin(async move { shown(&line.dry_run(asked.case()?).await?) }),
+        does: Does::Show(|line, asked| Box::pin(async move { shown(&line.dry_run(asked.case()?).await?) })),
     },
     Operation {
         request: "POST /v1/deadletters/{id}/replay",
@@ -590,9 +631,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("deadletter replay"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| {
-            Box::pin(async move { shown(&line.replay(asked.case()?, asked.said()?, Again::Replay).await?) })
-        },
+        does: Does::Order(|asked| Ok(OperatorCommand::Replay(asked.case()?, Again::Replay))),
     },
     Operation {
         request: "POST /v1/deadletters/{id}/resend",
@@ -600,9 +639,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("deadletter resend"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| {
-            Box::pin(async move { shown(&line.replay(asked.case()?, asked.said()?, Again::Resend).await?) })
-        },
+        does: Does::Order(|asked| Ok(OperatorCommand::Replay(asked.case()?, Again::Resend))),
     },
     Operation {
         request: "POST /v1/deadletters/{id}/discard",
@@ -610,9 +647,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("deadletter discard"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| {
-            Box::pin(async move { shown(&line.discard(asked.case()?, asked.said()?).await?) })
-        },
+        does: Does::Order(|asked| asked.case().map(OperatorCommand::Discard)),
     },
     Operation {
         request: "POST /v1/discards",
@@ -620,12 +655,10 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("deadletter discard-all"),
         parameters: &["cause", "tenant", "sku", "type", "expect"],
         body: Body::Reason,
-        answer: |line, asked| {
-            Box::pin(async move {
-                let (filter, expected) = query::discarded(&asked.query).map_err(Failed::Wrong)?;
-                shown(&line.discard_all(filter, expected, asked.said()?).await?)
-            })
-        },
+        does: Does::Order(|asked| {
+            let (filter, expected) = query::discarded(&asked.query).map_err(Failed::Wrong)?;
+            Ok(OperatorCommand::DiscardAll(filter, expected))
+        }),
     },
     Operation {
         request: "GET /v1/alerts",
@@ -633,12 +666,12 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("alert list"),
         parameters: &["state", "severity"],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move {
                 let (state, severity) = query::alerts(&asked.query).map_err(Failed::Wrong)?;
                 shown(&json!({"alerts": line.alerts(state, severity).await?}))
             })
-        },
+        }),
     },
     Operation {
         request: "POST /v1/alerts",
@@ -646,15 +679,13 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("alert test"),
         parameters: &[],
         body: Body::TestAlert,
-        answer: |line, asked| {
-            Box::pin(async move {
-                let severity = asked.severity.as_deref().unwrap_or(Importance::Info.into_str());
-                let importance = variants::named(severity, &Importance::ALL);
-                let importance = importance.map_err(|error| Failed::Wrong(format!("`severity` {error}")))?;
-                let name = asked.name.clone().unwrap_or_default();
-                shown(&line.order_alert(AlertOrder::Test { importance, name }, asked.said()?).await?)
-            })
-        },
+        does: Does::Order(|asked| {
+            let severity = asked.severity.as_deref().unwrap_or(Importance::Info.into_str());
+            let importance = variants::named(severity, &Importance::ALL);
+            let importance = importance.map_err(|error| Failed::Wrong(format!("`severity` {error}")))?;
+            let name = asked.name.clone().unwrap_or_default();
+            Ok(OperatorCommand::Alert(AlertOrder::Test { importance, name }))
+        }),
     },
     Operation {
         request: "GET /v1/alerts/{id}",
@@ -662,7 +693,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("alert show"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, asked| Box::pin(async move { shown(&line.alert(asked.alert()?).await?) }),
+        does: Does::Show(|line, asked| Box::pin(async move { shown(&line.alert(asked.alert()?).await?) })),
     },
     Operation {
         request: "POST /v1/alerts/{id}/acknowledge",
@@ -670,11 +701,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("alert acknowledge"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| {
-            Box::pin(async move {
-                shown(&line.order_alert(AlertOrder::Acknowledge(asked.alert()?), asked.said()?).await?)
-            })
-        },
+        does: Does::Order(|asked| Ok(OperatorCommand::Alert(AlertOrder::Acknowledge(asked.alert()?)))),
     },
     Operation {
         request: "POST /v1/alerts/{id}/resolve",
@@ -682,11 +709,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("alert resolve"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| {
-            Box::pin(async move {
-                shown(&line.order_alert(AlertOrder::Resolve(asked.alert()?), asked.said()?).await?)
-            })
-        },
+        does: Does::Order(|asked| Ok(OperatorCommand::Alert(AlertOrder::Resolve(asked.alert()?)))),
     },
     Operation {
         request: "GET /v1/silences",
@@ -694,7 +717,9 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("silence list"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, _| Box::pin(async move { shown(&json!({"silences": line.silences().await?})) }),
+        does: Does::Show(|line, _| {
+            Box::pin(async move { shown(&json!({"silences": line.silences().await?})) })
+        }),
     },
     Operation {
         request: "POST /v1/silences",
@@ -702,19 +727,13 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("silence add"),
         parameters: &[],
         body: Body::Silence,
-        answer: |line, asked| {
-            Box::pin(async move {
-                let missing = |what: &str| Failed::Wrong(what.into());
-                let when = asked.when.clone();
-                let when =
-                    when.ok_or_else(|| missing("`when` is missing: which alerts, as CEL over `alert`"))?;
-                let minutes = asked.minutes.ok_or_else(|| missing("`minutes` is missing: a silence ends"))?;
-                match line.order_alert(AlertOrder::Silence { when, minutes }, asked.said()?).await {
-                    Err(Refused::Wrong(what)) => Err(Failed::Wrong(what)),
-                    ordered => shown(&ordered?),
-                }
-            })
-        },
+        does: Does::Order(|asked| {
+            let missing = |what: &str| Failed::Wrong(what.into());
+            let when = asked.when.clone();
+            let when = when.ok_or_else(|| missing("`when` is missing: which alerts, as CEL over `alert`"))?;
+            let minutes = asked.minutes.ok_or_else(|| missing("`minutes` is missing: a silence ends"))?;
+            Ok(OperatorCommand::Alert(AlertOrder::Silence { when, minutes }))
+        }),
     },
     Operation {
         request: "POST /v1/silences/{id}/end",
@@ -722,15 +741,12 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("silence end"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| {
-            Box::pin(async move {
-                let plain = asked.part(0).bytes().all(|byte| byte.is_ascii_digit());
-                let id = plain.then(|| asked.part(0).parse().ok()).flatten().map(Seq);
-                let id =
-                    id.ok_or_else(|| Failed::Wrong("a silence is named by a number, its `id`".into()))?;
-                shown(&line.order_alert(AlertOrder::EndSilence(id), asked.said()?).await?)
-            })
-        },
+        does: Does::Order(|asked| {
+            let plain = asked.part(0).bytes().all(|byte| byte.is_ascii_digit());
+            let id = plain.then(|| asked.part(0).parse().ok()).flatten().map(Seq);
+            let id = id.ok_or_else(|| Failed::Wrong("a silence is named by a number, its `id`".into()))?;
+            Ok(OperatorCommand::Alert(AlertOrder::EndSilence(id)))
+        }),
     },
     Operation {
         request: "GET /v1/kaizen",
@@ -738,7 +754,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("kaizen record"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, _| Box::pin(async move { shown(&line.kaizen()) }),
+        does: Does::Show(|line, _| Box::pin(async move { shown(&line.kaizen()) })),
     },
     Operation {
         request: "GET /v1/tap",
@@ -746,12 +762,12 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("tap"),
         parameters: &["source", "tenant", "rule", "result", "look"],
         body: Body::Nothing,
-        answer: |line, asked| {
+        does: Does::Show(|line, asked| {
             Box::pin(async move {
                 let wanted = query::tap(&asked.query).map_err(Failed::Wrong)?;
                 shown(&line.tap(wanted, &asked.by)?)
             })
-        },
+        }),
     },
     Operation {
         request: "GET /v1/config",
@@ -759,12 +775,12 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("config show"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, _| {
+        does: Does::Show(|line, _| {
             Box::pin(async move {
                 let view = line.configuration();
                 Ok(Shown::Tagged(to_json(&view)?, view.etag))
             })
-        },
+        }),
     },
     Operation {
         request: "POST /v1/reload",
@@ -772,12 +788,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("reload"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| {
-            Box::pin(async move {
-                let reloaded = line.reload(asked.said()?, asked.if_match.clone()).await?;
-                Ok(Shown::Tagged(to_json(&reloaded)?, reloaded.etag))
-            })
-        },
+        does: Does::Order(|asked| Ok(OperatorCommand::Reload { if_match: asked.if_match.clone() })),
     },
     Operation {
         request: "GET /v1/policy",
@@ -785,7 +796,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("policy show"),
         parameters: &[],
         body: Body::Nothing,
-        answer: |line, _| Box::pin(async move { shown(&line.rules().await?) }),
+        does: Does::Show(|line, _| Box::pin(async move { shown(&line.rules().await?) })),
     },
     Operation {
         request: "POST /v1/policy/reload",
@@ -793,16 +804,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("policy reload"),
         parameters: &[],
         body: Body::Reason,
-        answer: |line, asked| {
-            Box::pin(async move {
-                shown(&match line.reload_policy(asked.said()?).await? {
-                    None => json!({"changed": false}),
-                    Some((ordered, rules)) => json!({
-                        "changed": true, "seq": ordered.seq, "receipt_id": ordered.receipt_id, "policy": rules,
-                    }),
-                })
-            })
-        },
+        does: Does::Order(|_| Ok(OperatorCommand::ReloadPolicy)),
     },
 ];
 
@@ -847,27 +849,61 @@ fn readiness(line: &dyn Line, asked: &Asked) -> Result<Shown, Failed> {
     Ok(if is_ready { Shown::Json(shown) } else { Shown::NotReady(shown) })
 }
 
-fn govern<'a>(line: &'a dyn Line, asked: &'a Asked, verb: Verb) -> Answering<'a> {
+/// Has an order carried out, if what it reads is what was `seen`.
+pub(super) fn carry_out(
+    line: &dyn Line,
+    command: OperatorCommand,
+    said: Said,
+    seen: Option<Resolved>,
+) -> Answering<'_> {
+    let says_all = command.says_all();
     Box::pin(async move {
-        let (ordered, governor) = line.command(asked.subject()?, verb, asked.said()?).await?;
-        let (seq, receipt_id) = (ordered.seq, ordered.receipt_id);
-        shown(&json!({"seq": seq, "receipt_id": receipt_id, "governor": governor}))
+        let done = carry_out_as_read(line, command, said, seen).await;
+        done.map_err(|failed| match failed {
+            Failed::Refused(refused) => Failed::of_order(says_all, refused),
+            wrong @ Failed::Wrong(_) => wrong,
+        })
     })
 }
 
-/// Answered with the halt's reach, so that whoever orders sees what it holds up.
-fn order_halt<'a>(
-    line: &'a dyn Line,
-    asked: &'a Asked,
-    scope: Result<HaltScope, Failed>,
-    begins: bool,
-) -> Answering<'a> {
-    Box::pin(async move {
-        let scope = scope?;
-        let Ordered { seq, receipt_id } = line.order_halt(scope.clone(), begins, asked.said()?).await?;
-        let reach = line.reach(scope).await?;
-        shown(&json!({"seq": seq, "receipt_id": receipt_id, "reach": reach}))
-    })
+async fn carry_out_as_read(
+    line: &dyn Line,
+    command: OperatorCommand,
+    said: Said,
+    seen: Option<Resolved>,
+) -> Result<Shown, Failed> {
+    match command {
+        OperatorCommand::Govern(subject, verb) => {
+            let (Ordered { seq, receipt_id }, governor) = line.command(subject, verb, said).await?;
+            shown(&json!({"seq": seq, "receipt_id": receipt_id, "governor": governor}))
+        }
+        OperatorCommand::Halt(scope) => order_halt(line, scope, true, said).await,
+        OperatorCommand::Resume(scope) => order_halt(line, scope, false, said).await,
+        OperatorCommand::Replay(case, how) => shown(&line.replay(case, said, how).await?),
+        OperatorCommand::Discard(case) => shown(&line.discard(case, said).await?),
+        OperatorCommand::DiscardAll(filter, expected) => {
+            shown(&line.discard_all(filter, expected, said, seen).await?)
+        }
+        OperatorCommand::Alert(order) => shown(&line.order_alert(order, said).await?),
+        OperatorCommand::ReloadPolicy => shown(&match line.reload_policy(said, seen).await? {
+            None => json!({"changed": false}),
+            Some((ordered, rules)) => json!({
+                "changed": true, "seq": ordered.seq, "receipt_id": ordered.receipt_id, "policy": rules,
+            }),
+        }),
+        OperatorCommand::Reload { if_match } => {
+            let reloaded = line.reload(said, if_match, seen).await?;
+            Ok(Shown::Tagged(to_json(&reloaded)?, reloaded.etag))
+        }
+        OperatorCommand::LogLevels(change) => shown(&line.change_log_levels(&change, said).await?),
+    }
+}
+
+/// Answered with the halt's reach, so that who orders it sees what it holds up.
+async fn order_halt(line: &dyn Line, scope: HaltScope, begins: bool, said: Said) -> Result<Shown, Failed> {
+    let Ordered { seq, receipt_id } = line.order_halt(scope.clone(), begins, said).await?;
+    let reach = line.reach(scope).await?;
+    shown(&json!({"seq": seq, "receipt_id": receipt_id, "reach": reach}))
 }
 
 impl Asked {
@@ -877,6 +913,10 @@ impl Asked {
 
     fn subject(&self) -> Result<Subject, Failed> {
         Subject::read(self.part(0), self.part(1)).map_err(|error| wrong(&error))
+    }
+
+    fn govern(&self, verb: Verb) -> Result<OperatorCommand, Failed> {
+        Ok(OperatorCommand::Govern(self.subject()?, verb))
     }
 
     fn tenant(&self) -> Result<HaltScope, Failed> {
@@ -890,6 +930,20 @@ impl Asked {
 
     fn case(&self) -> Result<CaseId, Failed> {
         self.part(0).parse().map_err(|error| wrong(&error))
+    }
+
+    /// What the body says beside the reason.
+    fn fields(&self) -> serde_json::Map<String, serde_json::Value> {
+        let Self { quota_remaining, level, when, minutes, severity, name, .. } = self;
+        let fields = [
+            ("quota_remaining", quota_remaining.map(Into::into)),
+            ("level", level.clone().map(Into::into)),
+            ("when", when.clone().map(Into::into)),
+            ("minutes", minutes.map(Into::into)),
+            ("severity", severity.clone().map(Into::into)),
+            ("name", name.clone().map(Into::into)),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 
     pub(super) fn said(&self) -> Result<Said, Failed> {
@@ -956,18 +1010,62 @@ impl Operation {
     }
 
     pub(super) fn answer<'a>(&self, line: &'a dyn Line, asked: &'a Asked) -> Answering<'a> {
-        (self.answer)(line, asked)
+        match self.does {
+            Does::Show(show) => show(line, asked),
+            Does::Order(read) => Box::pin(async move {
+                let command = read(asked)?;
+                carry_out(line, command, asked.said()?, None).await
+            }),
+        }
+    }
+
+    /// What is ordered, read whole; `None` of an operation that orders nothing.
+    pub(super) fn order(&self, asked: &Asked) -> Option<Result<(OperatorCommand, Said), Failed>> {
+        match self.does {
+            Does::Show(_) => None,
+            Does::Order(read) => Some(read(asked).and_then(|command| Ok((command, asked.said()?)))),
+        }
+    }
+
+    /// The request in one line: method, path and query, what stands in the body beside the reason, and `If-Match`.
+    pub(super) fn told(&self, asked: &Asked) -> String {
+        let parts: Vec<&str> = asked.parts.iter().map(String::as_str).collect();
+        let mut told = format!("{} {}", self.method(), self.path_to(&parts));
+        let query = asked.query.to_text();
+        if !query.is_empty() {
+            told = told + "?" + &query;
+        }
+        let fields = asked.fields();
+        if !fields.is_empty() {
+            told = told + " " + &serde_json::Value::from(fields).to_string();
+        }
+        match &asked.if_match {
+            Some(tag) => told + " If-Match: " + tag,
+            None => told,
+        }
     }
 }
 
 /// Commands that order something, which may need two persons.
 pub fn orders() -> impl Iterator<Item = &'static str> {
-    let orders = OPERATIONS.iter().filter(|operation| match operation.body {
-        Body::Nothing | Body::Token => false,
-        Body::Reason | Body::ReasonAndQuota | Body::ReasonAndLevel | Body::Silence | Body::TestAlert => true,
+    let orders = OPERATIONS.iter().filter(|operation| match operation.does {
+        Does::Show(_) => false,
+        Does::Order(_) => true,
     });
-    let orders = orders.filter(|operation| !operation.request.starts_with("POST /v1/requests/"));
     orders.filter_map(|operation| operation.command)
+}
+
+/// Commands that bring the same about. Where one of a group needs two persons, all of it do.
+const SIBLINGS: [&[&str]; 3] = [
+    &["deadletter discard", "deadletter discard-all"],
+    &["deadletter replay", "deadletter resend"],
+    &["policy reload", "reload"],
+];
+
+/// A command, and those that bring the same about.
+pub fn siblings(command: &'static str) -> Vec<&'static str> {
+    let group = SIBLINGS.into_iter().find(|group| group.contains(&command));
+    group.map_or_else(|| vec![command], <[&str]>::to_vec)
 }
 
 /// The operation that a command sends.

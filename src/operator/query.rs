@@ -38,6 +38,13 @@ impl Query {
         Ok(Self(read))
     }
 
+    /// As it stands in a request.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let pairs = self.0.iter().map(|(name, value)| format!("{name}={}", percent::encode(value)));
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str())
     }
@@ -86,8 +93,18 @@ pub fn discarded(query: &Query) -> Result<(CaseFilter, u64), String> {
     if filter == CaseFilter::default() {
         return Err("name which: by `cause`, `tenant`, `sku` or `type`".into());
     }
-    let expected = query.get("expect").and_then(|count| count.parse().ok());
-    Ok((filter, expected.ok_or("`expect` is missing: how many there must be, as the list counts them")?))
+    let missing = "`expect` is missing: how many there must be, as the list counts them";
+    let expected = query.get("expect").ok_or(missing)?;
+    let plain = expected.bytes().all(|byte| byte.is_ascii_digit());
+    let expected = plain.then(|| expected.parse().ok()).flatten();
+    let expected: u64 = expected.ok_or("`expect` must be a whole number")?;
+    if expected > limits::DISCARDED_MAX as u64 {
+        return Err(format!(
+            "too many at once: one order discards {} at most; narrow the filter",
+            limits::DISCARDED_MAX
+        ));
+    }
+    Ok((filter, expected))
 }
 
 /// A filter of dead letters, the page behind a case, and its length.
@@ -141,7 +158,7 @@ pub fn receipts(
     filter.tenant = query.get("tenant").map(tenant).transpose()?.map(Into::into);
     filter.sku = text("sku", limits::NAME_BYTES_MAX)?;
     filter.rule = text("rule", RULE_BYTES)?;
-    filter.who = text("who", limits::NAME_BYTES_MAX)?;
+    filter.who = text("who", limits::REASON_BYTES_MAX)?;
     filter.since = time(query, "since")?;
     filter.until = time(query, "until")?;
     let after = query.get("after").map(|after| {

@@ -1,5 +1,6 @@
 //! Orders that need two persons: each waits, unchanged, until somebody else who may order it approves. Nothing of it is durable
-//! before: a request that lapses, is refused, or is lost with the process, was no act.
+//! before: a request that lapses, is refused, or is lost with the process, was no act. What an order reads is taken down when it is
+//! given, so that what is approved is what was ordered. One that is approved is taken out when it has been carried out, and not before.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,17 +9,35 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::operations::{Asked, Operation};
-use super::terms::{Refused, Said};
-use super::token::{Token, Tokens};
-use crate::limits::{REQUEST_SECONDS, REQUESTS_MAX, REQUESTS_OF_ONE};
+use super::operations::{Asked, Failed, Operation};
+use super::terms::{OperatorCommand, Refused, Resolved, Said};
+use super::token::{Role, Token, Tokens};
+use crate::limits::{REQUEST_REASON_BYTES_MAX, REQUEST_SECONDS, REQUESTS_MAX, REQUESTS_OF_ONE};
+
+/// An order that is to wait, read and checked.
+pub struct Ordered {
+    pub command: OperatorCommand,
+    /// As it reads what stands elsewhere, if it does.
+    pub resolved: Option<Resolved>,
+    pub said: Said,
+}
 
 /// An order that waits.
 struct Waiting {
-    operation: &'static Operation,
-    asked: Asked,
-    said: Said,
+    ordered: Ordered,
+    /// Whose token ordered it.
+    person: Box<str>,
+    /// What is needed to order it.
+    role: Role,
+    /// The words of its command.
+    words: &'static str,
+    /// The request in one line.
+    told: Box<str>,
     since: Instant,
+    /// It is approved, and being carried out.
+    is_under_way: bool,
+    /// Why it was not carried out when it was approved last.
+    refused: Option<Box<str>>,
 }
 
 /// As operators see it.
@@ -27,12 +46,22 @@ pub struct RequestView {
     pub id: String,
     /// The words of the command that orders it.
     pub command: &'static str,
-    /// Method and path.
-    pub request: String,
+    /// All of the request in one line: method, path, query, what stands in the body beside the reason, and `If-Match`.
+    pub request: Box<str>,
+    /// What it comes to where it reads something: how many cases and which, or what files say. It is carried out on that alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concerns: Option<Box<str>>,
     pub who: Box<str>,
     pub reason: Box<str>,
+    /// Who approves it has this role, or a higher one.
+    pub role: &'static str,
     /// Seconds until it lapses.
     pub lapses_in_seconds: u64,
+    /// It is approved, and being carried out.
+    pub under_way: bool,
+    /// Why it was not carried out when it was approved last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Box<str>>,
 }
 
 /// All that wait.
@@ -42,29 +71,46 @@ pub struct Requests {
     last: u64,
 }
 
-const NO_REQUEST: &str = "no order waits under this id: it was approved, refused, or has lapsed";
+const NO_REQUEST: &str = "no order waits under this id: it was carried out, refused, or has lapsed";
+const UNDER_WAY: &str = "it was approved, and is being carried out";
 
 impl Requests {
-    /// Keeps an order until somebody else approves it; what is answered.
-    pub fn add(&mut self, operation: &'static Operation, asked: Asked) -> Result<Vec<u8>, Refused> {
-        let said = asked.said.clone();
-        let said = said.ok_or_else(|| Refused::Wrong("a reason is required: say why in `reason`".into()))?;
+    /// Keeps an order of `first` until somebody else approves it; what is answered.
+    pub fn add(
+        &mut self,
+        (operation, asked): (&'static Operation, &Asked),
+        ordered: Ordered,
+        first: &Token,
+    ) -> Result<Vec<u8>, Failed> {
+        quoted(&ordered.said.reason)?;
         let now = Instant::now();
         self.forget(now);
-        let own = self.waiting.values().filter(|waiting| waiting.said.actor == said.actor).count();
+        let own = self.waiting.values().filter(|waiting| waiting.person == first.person).count();
         if self.waiting.len() >= REQUESTS_MAX || own >= REQUESTS_OF_ONE {
-            return Err(Refused::Conflict(format!(
+            return Err(Failed::Refused(Refused::Conflict(format!(
                 "{} orders wait for a second person, {own} of them yours: refuse some first",
                 self.waiting.len()
-            )));
+            ))));
         }
         self.last += 1;
-        let waiting = Waiting { operation, asked, said, since: now };
+        let waiting = Waiting {
+            ordered,
+            person: first.person.clone(),
+            role: operation.need.role(),
+            words: operation.command.unwrap_or_default(),
+            told: operation.told(asked).into(),
+            since: now,
+            is_under_way: false,
+            refused: None,
+        };
+        let what = format!(
+            "it needs a second person: somebody else with the role {} approves it by `gemba request approve`",
+            waiting.role.into_str()
+        );
         let view = view(self.last, &waiting, now);
         self.waiting.insert(self.last, waiting);
-        let what = "it needs a second person: somebody else approves it by `gemba request approve`";
         serde_json::to_vec(&json!({"status": "waits", "detail": what, "request": view}))
-            .map_err(|_| Refused::Unavailable)
+            .map_err(|_| Failed::Refused(Refused::Unavailable))
     }
 
     /// Those that wait, the oldest first.
@@ -74,70 +120,119 @@ impl Requests {
         self.waiting.iter().map(|(id, waiting)| view(*id, waiting, now)).collect()
     }
 
-    /// Takes an order out to carry it out: as ordered by the one, and approved by `second`.
+    /// What is to be carried out now, as ordered by the one and approved by `second`. It waits on, under way, until it is told to have
+    /// [ended](Self::end).
     pub fn approve(
         &mut self,
         id: &str,
         (tokens, second): (&Tokens, &Token),
         said: &Said,
-    ) -> Result<(&'static Operation, Asked), Refused> {
+    ) -> Result<(u64, Ordered), Failed> {
         let (id, waiting) = self.find(id)?;
-        let first = &*waiting.said.actor;
-        if first == &*second.name {
-            return Err(Refused::Conflict("you ordered it: somebody else has to approve".into()));
+        let conflict = |what: String| Failed::Refused(Refused::Conflict(what));
+        let Said { actor: first, reason } = &waiting.ordered.said;
+        // Whose the token is may be told otherwise by now.
+        let now = tokens.named(first).filter(|token| token.role >= waiting.role);
+        let is_own = waiting.person == second.person || now.is_some_and(|now| now.person == second.person);
+        if is_own {
+            return Err(conflict("you ordered it: somebody else has to approve".into()));
         }
-        let needed = waiting.operation.need.role();
-        if second.role < needed {
-            return Err(Refused::Conflict(format!("the role {} is needed to approve it", needed.into_str())));
+        if second.role < waiting.role {
+            let needed = waiting.role.into_str();
+            return Err(conflict(format!("the role {needed} is needed to approve it")));
         }
-        if !tokens.has(first, needed) {
-            return Err(Refused::Conflict(format!("`{first}` may not order it any more: refuse it")));
+        if now.is_none() {
+            return Err(conflict(format!("`{first}` may not order it any more: refuse it")));
         }
-        let waiting = self.waiting.remove(&id).ok_or(Refused::Missing(NO_REQUEST))?;
-        let Said { actor, reason } = waiting.said;
-        let both = format!("{} and {}", &*actor, &*second.name);
-        let reason = format!("{}; approved: {}", &*reason, &*said.reason);
-        let said = Some(Said { actor: both.into(), reason: reason.into() });
-        Ok((waiting.operation, Asked { said, ..waiting.asked }))
+        if waiting.is_under_way {
+            return Err(conflict(UNDER_WAY.into()));
+        }
+        let both = format!("{first} and {}", &*second.name);
+        // Neither can imitate the other: each is a JSON string.
+        let reason = format!("ordered: {}; approved: {}", quoted(reason)?, quoted(&said.reason)?);
+        let said = Said { actor: both.into(), reason: reason.into() };
+        let Ordered { command, resolved, .. } = &waiting.ordered;
+        let ordered = Ordered { command: command.clone(), resolved: resolved.clone(), said };
+        waiting.is_under_way = true;
+        Ok((id, ordered))
+    }
+
+    /// Takes an order out that was carried out; one that was not waits on, and says why.
+    pub fn end(&mut self, id: u64, failed: Option<String>) {
+        match (failed, self.waiting.get_mut(&id)) {
+            (Some(why), Some(waiting)) => {
+                waiting.is_under_way = false;
+                waiting.refused = Some(why.into());
+            }
+            (None, _) => drop(self.waiting.remove(&id)),
+            (Some(_), None) => {}
+        }
     }
 
     /// Forgets an order that is not to be carried out.
     pub fn refuse(&mut self, id: &str) -> Result<(), Refused> {
-        let (id, _) = self.find(id)?;
+        let (id, waiting) = self.find(id)?;
+        if waiting.is_under_way {
+            return Err(Refused::Conflict(UNDER_WAY.into()));
+        }
         self.waiting.remove(&id);
         Ok(())
     }
 
-    fn find(&mut self, id: &str) -> Result<(u64, &Waiting), Refused> {
+    fn find(&mut self, id: &str) -> Result<(u64, &mut Waiting), Refused> {
         self.forget(Instant::now());
         let number = id.strip_prefix("q-").and_then(|number| number.parse::<u64>().ok());
-        let number = number.ok_or(Refused::Missing(NO_REQUEST))?;
-        Ok((number, self.waiting.get(&number).ok_or(Refused::Missing(NO_REQUEST))?))
+        // Each has one name.
+        let number = number.filter(|number| name(*number) == id).ok_or(Refused::Missing(NO_REQUEST))?;
+        Ok((number, self.waiting.get_mut(&number).ok_or(Refused::Missing(NO_REQUEST))?))
     }
 
     fn forget(&mut self, now: Instant) {
-        self.waiting.retain(|_, waiting| now.saturating_duration_since(waiting.since) < LIFE);
+        let lives =
+            |waiting: &Waiting| waiting.is_under_way || now.saturating_duration_since(waiting.since) < LIFE;
+        self.waiting.retain(|_, waiting| lives(waiting));
     }
 }
 
 const LIFE: Duration = Duration::from_secs(REQUEST_SECONDS as u64);
 
+fn name(id: u64) -> String {
+    format!("q-{id}")
+}
+
+/// A reason of an order of two persons, as it stands beside the other one.
+fn quoted(reason: &str) -> Result<String, Failed> {
+    let quoted = serde_json::Value::from(reason).to_string();
+    if quoted.len() > REQUEST_REASON_BYTES_MAX {
+        return Err(Failed::Wrong(format!(
+            "the reason of an order that needs two persons has at most {REQUEST_REASON_BYTES_MAX} bytes as a JSON string: both stand on one receipt"
+        )));
+    }
+    Ok(quoted)
+}
+
 fn view(id: u64, waiting: &Waiting, now: Instant) -> RequestView {
-    let Waiting { operation, asked, said, since } = waiting;
-    let parts: Vec<&str> = asked.parts.iter().map(String::as_str).collect();
+    let Waiting { ordered, role, words, told, since, is_under_way, refused, .. } = waiting;
+    let Ordered { resolved, said, .. } = ordered;
     RequestView {
-        id: format!("q-{id}"),
-        command: operation.command.unwrap_or_default(),
-        request: format!("{} {}", operation.method(), operation.path_to(&parts)),
+        id: name(id),
+        command: words,
+        request: told.clone(),
+        concerns: resolved.as_ref().map(|resolved| resolved.concerns.clone()),
         who: (*said.actor).into(),
         reason: (*said.reason).into(),
+        role: role.into_str(),
         lapses_in_seconds: LIFE.saturating_sub(now.saturating_duration_since(*since)).as_secs(),
+        under_way: *is_under_way,
+        refused: refused.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::operations::of_command;
+    use hyper::Method;
+
+    use super::super::operations::find;
     use super::super::token::Role;
     use super::*;
 
@@ -145,56 +240,125 @@ mod tests {
         Token::new(name, role, name.as_bytes())
     }
 
-    fn asked(by: &str) -> Asked {
-        let said = Some(Said { actor: by.into(), reason: "a drill".into() });
-        Asked { parts: vec!["acme".into()], said, ..Asked::default() }
+    fn said(by: &str, reason: &str) -> Said {
+        Said { actor: by.into(), reason: reason.into() }
     }
 
-    fn said() -> Said {
-        Said { actor: "bob".into(), reason: "seen".into() }
-    }
-
-    fn halt() -> &'static Operation {
-        of_command("tenant halt").unwrap()
+    /// What is answered to an order of a token.
+    fn add(requests: &mut Requests, first: &Token, reason: &str) -> Result<Vec<u8>, Failed> {
+        let (operation, parts) = find(&Method::POST, "/v1/tenants/acme/halt").unwrap();
+        let said = Some(said(&first.name, reason));
+        let asked = Asked { parts, said, ..Asked::default() };
+        let (command, said) = operation.order(&asked).unwrap()?;
+        requests.add((operation, &asked), Ordered { command, resolved: None, said }, first)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_wait_so_many_of_one_and_for_so_long() {
+    async fn so_many_wait_so_many_of_one_person_and_for_so_long() {
+        let (alice, other) = (token("alice", Role::Operator), token("alice-2", Role::Operator));
+        let other = other.of_person("alice");
         let mut requests = Requests::default();
         for _ in 0..REQUESTS_OF_ONE {
-            requests.add(halt(), asked("alice")).unwrap();
+            add(&mut requests, &alice, "a drill").ok().unwrap();
         }
-        assert!(requests.add(halt(), asked("alice")).is_err());
+        for of_one in [&alice, &other] {
+            assert!(add(&mut requests, of_one, "a drill").is_err());
+        }
         for number in 0..REQUESTS_MAX - REQUESTS_OF_ONE {
-            requests.add(halt(), asked(&format!("t-{number}"))).unwrap();
+            add(&mut requests, &token(&format!("t-{number}"), Role::Operator), "a drill").ok().unwrap();
         }
-        assert!(requests.add(halt(), asked("bob")).is_err());
+        assert!(add(&mut requests, &token("bob", Role::Operator), "a drill").is_err());
         assert_eq!(requests.list().len(), REQUESTS_MAX);
         tokio::time::advance(LIFE).await;
         assert!(requests.list().is_empty());
         assert_eq!(requests.refuse("q-1"), Err(Refused::Missing(NO_REQUEST)));
-        assert!(requests.add(halt(), asked("alice")).is_ok());
+        assert!(add(&mut requests, &alice, "a drill").is_ok());
     }
 
     #[tokio::test]
-    async fn the_second_is_another_who_may_and_the_first_still_may() {
+    async fn the_second_is_another_person_who_may_and_the_first_still_may() {
+        let (alice, bob) = (token("alice", Role::Operator), token("bob", Role::Operator));
+        let (viewer, new) = (token("eve", Role::Viewer), token("alice-2", Role::Operator).of_person("alice"));
+        let all = Tokens::new(vec![alice.clone(), bob.clone(), new.clone()]);
+        let mut requests = Requests::default();
+        add(&mut requests, &alice, "a drill").ok().unwrap();
+        let mut refused = |tokens: &Tokens, second: &Token| {
+            let refused = requests.approve("q-1", (tokens, second), &said(&second.name, "seen")).err();
+            assert!(matches!(refused, Some(Failed::Refused(Refused::Conflict(_)))), "{}", second.name);
+        };
+        for second in [&alice, &new, &viewer] {
+            refused(&all, second);
+        }
+        refused(&Tokens::new(vec![bob.clone(), viewer.clone()]), &bob);
+        refused(&Tokens::new(vec![token("alice", Role::Viewer), bob.clone()]), &bob);
+        // The one token of a person who ordered is told to be of another now.
+        refused(&Tokens::new(vec![alice.clone().of_person("bob"), bob.clone()]), &bob);
+        for other_name in ["q-+1", "q-01", "q-1 ", "1", "q-"] {
+            let missing = requests.approve(other_name, (&all, &bob), &said("bob", "seen")).err();
+            assert!(matches!(missing, Some(Failed::Refused(Refused::Missing(_)))), "{other_name}");
+        }
+        let (_, ordered) = requests.approve("q-1", (&all, &bob), &said("bob", "seen")).ok().unwrap();
+        let scope = crate::halt::HaltScope::Tenant("acme".into());
+        assert_eq!(ordered.command, OperatorCommand::Halt(scope));
+        let Said { actor, reason } = ordered.said;
+        assert_eq!((&*actor, &*reason), ("alice and bob", "ordered: \"a drill\"; approved: \"seen\""));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_approved_is_under_way_until_it_has_ended() {
         let (alice, bob) = (token("alice", Role::Operator), token("bob", Role::Operator));
         let all = Tokens::new(vec![alice.clone(), bob.clone()]);
         let mut requests = Requests::default();
-        requests.add(halt(), asked("alice")).unwrap();
-        let viewer = token("eve", Role::Viewer);
-        for (tokens, second) in
-            [(&all, &alice), (&all, &viewer), (&Tokens::new(vec![bob.clone(), viewer.clone()]), &bob)]
-        {
-            let refused = requests.approve("q-1", (tokens, second), &said()).err();
-            assert!(matches!(refused, Some(Refused::Conflict(_))), "{}", second.name);
+        add(&mut requests, &alice, "a drill").ok().unwrap();
+        let approve = |requests: &mut Requests| requests.approve("q-1", (&all, &bob), &said("bob", "seen"));
+        let (id, _) = approve(&mut requests).ok().unwrap();
+        assert_eq!(approve(&mut requests).err().unwrap().to_string(), UNDER_WAY);
+        assert_eq!(requests.refuse("q-1"), Err(Refused::Conflict(UNDER_WAY.into())));
+        tokio::time::advance(LIFE).await;
+        assert!(requests.list()[0].under_way, "it does not lapse meanwhile");
+        requests.end(id, Some("it does not fit".into()));
+        assert!(requests.list().is_empty(), "it lapsed");
+        add(&mut requests, &alice, "a drill").ok().unwrap();
+        let approve = |requests: &mut Requests| requests.approve("q-2", (&all, &bob), &said("bob", "seen"));
+        let (id, _) = approve(&mut requests).ok().unwrap();
+        requests.end(id, Some("it does not fit".into()));
+        assert_eq!(requests.list()[0].refused.as_deref(), Some("it does not fit"));
+        let (id, _) = approve(&mut requests).ok().unwrap();
+        requests.end(id, None);
+        assert!(requests.list().is_empty() && approve(&mut requests).is_err());
+    }
+
+    #[tokio::test]
+    async fn neither_reason_erases_or_imitates_the_other() {
+        let (alice, bob) = (token("alice", Role::Operator), token("bob", Role::Operator));
+        let all = Tokens::new(vec![alice.clone(), bob.clone()]);
+        let mut requests = Requests::default();
+        for (first, second) in [
+            ("a\"; approved: \"b".to_owned(), "seen".to_owned()),
+            ("é".repeat(REQUEST_REASON_BYTES_MAX / 2 - 1), "x".repeat(REQUEST_REASON_BYTES_MAX - 2)),
+        ] {
+            let answer = add(&mut requests, &alice, &first).ok().unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+            let id = answer["request"]["id"].as_str().unwrap();
+            let approved = requests.approve(id, (&all, &bob), &said("bob", &second));
+            let (_, Ordered { said: Said { actor, reason }, .. }) = approved.ok().unwrap();
+            let rest = reason.strip_prefix("ordered: ").unwrap();
+            let mut read = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+            assert_eq!(read.next().unwrap().unwrap(), first);
+            let (_, rest) = rest.split_at(read.byte_offset());
+            let rest = rest.strip_prefix("; approved: ").unwrap();
+            assert_eq!(serde_json::from_str::<String>(rest).unwrap(), second);
+            assert!(
+                format!("halt of tenant acme by {actor}: {reason}").len() <= crate::limits::REASON_BYTES_MAX
+            );
         }
-        let lesser = Tokens::new(vec![token("alice", Role::Viewer), bob.clone()]);
-        assert!(requests.approve("q-1", (&lesser, &bob), &said()).is_err(), "it lost its role");
-        let (operation, asked) = requests.approve("q-1", (&all, &bob), &said()).ok().unwrap();
-        assert_eq!((operation.command, asked.parts), (Some("tenant halt"), vec!["acme".to_owned()]));
-        let said_in_all = asked.said.unwrap();
-        assert_eq!((&*said_in_all.actor, &*said_in_all.reason), ("alice and bob", "a drill; approved: seen"));
-        assert!(requests.approve("q-1", (&all, &bob), &said()).is_err(), "it is carried out once");
+        for long in ["x".repeat(REQUEST_REASON_BYTES_MAX - 1), "\"".repeat(REQUEST_REASON_BYTES_MAX / 2)] {
+            assert!(matches!(add(&mut requests, &alice, &long), Err(Failed::Wrong(_))));
+            add(&mut requests, &alice, "short").ok().unwrap();
+            let id = requests.list().pop().unwrap().id;
+            let refused = requests.approve(&id, (&all, &bob), &said("bob", &long));
+            assert!(matches!(refused, Err(Failed::Wrong(_))));
+            assert!(!requests.list().pop().unwrap().under_way);
+        }
     }
 }

@@ -24,10 +24,10 @@ use tokio::time::Instant;
 use super::access::{Denied, Need, Presented, authorize, is_own};
 use super::answers::{Answer, again, body, compressed, list, problem, takes_gzip, unauthorized};
 use super::board::{Board, BoardAsker, BoardRoute, BoardSessions, Credential, refuse_foreign};
-use super::operations::{Asked, Body, Failed, Line, NoOperation, Operation, Shown, find};
+use super::operations::{Asked, Body, Failed, Line, NoOperation, Operation, Shown, carry_out, find};
 use super::orders;
 use super::query::Query;
-use super::requests::Requests;
+use super::requests::{Ordered, Requests};
 use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
 use super::terms::{Refused, RequestRoute};
@@ -233,19 +233,13 @@ impl Connection {
                 return problem(why.status(), why.what());
             }
         }
-        if operation.command.is_some_and(|command| tokens.needs_second(command)) {
-            return match self.plane.requests.borrow_mut().add(operation, asked) {
-                Ok(waits) => self::body(StatusCode::ACCEPTED, "application/json", waits.into()),
-                Err(why) => refusal(&why, &request.method, &*self.plane.line),
-            };
-        }
-        let mut answered = operation.answer(&*self.plane.line, &asked).await;
+        let mut answered = if operation.command.is_some_and(|command| tokens.needs_second(command)) {
+            self.put_away(operation, &asked, asker.token).await
+        } else {
+            operation.answer(&*self.plane.line, &asked).await
+        };
         if let Ok(Shown::Requests(route)) = answered {
-            answered = match self.requests(route, &asked, (&tokens, asker.token)) {
-                Ok(Told::Shown(shown)) => Ok(shown),
-                Ok(Told::Approved(operation, asked)) => operation.answer(&*self.plane.line, &asked).await,
-                Err(failed) => Err(failed),
-            };
+            answered = self.requests(route, &asked, (&tokens, asker.token)).await;
         }
         match answered {
             Ok(Shown::Board(route)) => {
@@ -277,24 +271,44 @@ impl Connection {
         }
     }
 
-    /// What the plane itself says of orders that wait, or the order that may be carried out now.
-    fn requests(
+    /// Has an order wait for a second person, once it is read, checked, and what it reads is taken down.
+    async fn put_away(
+        &self,
+        operation: &'static Operation,
+        asked: &Asked,
+        token: Option<&Token>,
+    ) -> Result<Shown, Failed> {
+        let first = token.ok_or_else(|| Failed::Wrong(NO_TOKEN.into()))?;
+        let order = operation.order(asked).ok_or_else(|| Failed::Wrong("this orders nothing".into()))?;
+        let (command, said) = order?;
+        let says_all = command.says_all();
+        let resolved = self.plane.line.resolve(command.clone()).await;
+        let resolved = resolved.map_err(|refused| Failed::of_order(says_all, refused))?;
+        let ordered = Ordered { command, resolved, said };
+        self.plane.requests.borrow_mut().add((operation, asked), ordered, first).map(Shown::Waits)
+    }
+
+    /// What the plane itself answers on orders that wait.
+    async fn requests(
         &self,
         route: RequestRoute,
         asked: &Asked,
         (tokens, token): (&Tokens, Option<&Token>),
-    ) -> Result<Told, Failed> {
-        let mut requests = self.plane.requests.borrow_mut();
+    ) -> Result<Shown, Failed> {
+        let requests = &self.plane.requests;
         let shown = match route {
-            RequestRoute::List => json!({"requests": requests.list()}),
+            RequestRoute::List => json!({"requests": requests.borrow_mut().list()}),
             RequestRoute::Approve => {
-                let second = token.ok_or_else(|| Failed::Wrong("a token is needed".into()))?;
-                let (operation, asked) = requests.approve(asked.part(0), (tokens, second), &asked.said()?)?;
-                return Ok(Told::Approved(operation, Box::new(asked)));
+                let second = token.ok_or_else(|| Failed::Wrong(NO_TOKEN.into()))?;
+                let approved =
+                    requests.borrow_mut().approve(asked.part(0), (tokens, second), &asked.said()?)?;
+                // Apart: what was begun is brought to its end, and is known to have ended, when who approved has long gone.
+                let carrying = tokio::task::spawn_local(carry_out_approved(self.plane.clone(), approved));
+                return carrying.await.map_err(|_| Failed::Refused(Refused::Unavailable))?;
             }
             RequestRoute::Refuse => {
                 let said = asked.said()?;
-                requests.refuse(asked.part(0))?;
+                requests.borrow_mut().refuse(asked.part(0))?;
                 tracing::info!(
                     target: "gemba::operator",
                     actor = %&*said.actor,
@@ -305,7 +319,7 @@ impl Connection {
                 json!({"status": "refused"})
             }
         };
-        Ok(Told::Shown(Shown::Json(shown.to_string().into_bytes())))
+        Ok(Shown::Json(shown.to_string().into_bytes()))
     }
 
     async fn board(&self, route: BoardRoute, asker: BoardAsker<'_>, sent: &mut Incoming) -> Answer {
@@ -321,10 +335,34 @@ impl Connection {
     }
 }
 
-/// What comes of a request for an order that waits.
-enum Told {
-    Shown(Shown),
-    Approved(&'static Operation, Box<Asked>),
+const NO_TOKEN: &str = "a token is needed";
+
+/// Carries out what two persons want. It waits on where it is not carried out, and where this ends with the plane or by a panic.
+async fn carry_out_approved(plane: Plane, (id, ordered): (u64, Ordered)) -> Result<Shown, Failed> {
+    let mut under_way = UnderWay { requests: Rc::clone(&plane.requests), id, ended: Some(NOT_ENDED.into()) };
+    let Ordered { command, resolved, said } = ordered;
+    let done = carry_out(&*plane.line, command, said, resolved).await;
+    under_way.ended = done.as_ref().err().map(|failed| {
+        let is_unknown = matches!(failed, Failed::Refused(Refused::Unavailable));
+        if is_unknown { NOT_ENDED.into() } else { failed.to_string() }
+    });
+    done
+}
+
+const NOT_ENDED: &str = "it may have been carried out: how it ended is not known";
+
+/// An order that is approved; how it ended is noted when this is dropped.
+struct UnderWay {
+    requests: Rc<RefCell<Requests>>,
+    id: u64,
+    /// Why it was not carried out; `None` if it was.
+    ended: Option<String>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.requests.borrow_mut().end(self.id, self.ended.take());
+    }
 }
 
 /// Seconds that a connection with such a seat may be without a request.
@@ -444,6 +482,7 @@ fn show(shown: Shown, takes_gzip: bool) -> Answer {
             }
             answer
         }
+        Shown::Waits(json) => body(StatusCode::ACCEPTED, "application/json", json.into()),
         Shown::NotReady(json) => body(StatusCode::SERVICE_UNAVAILABLE, "application/json", json.into()),
         // The plane has answered that.
         Shown::Board(_) | Shown::Requests(_) => {

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::alert::{AlertId, Importance};
-use crate::event::{Seq, Words};
+use crate::case::{CaseFilter, CaseId};
+use crate::event::{Seq, Subject, Verb, Words};
+use crate::halt::HaltScope;
 use crate::place::ConfigError;
 
 /// An answer that is being made.
@@ -45,6 +47,74 @@ pub enum AlertOrder {
     },
     /// By the event that began it.
     EndSilence(Seq),
+}
+
+/// What an operator orders, read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorCommand {
+    Govern(Subject, Verb),
+    Halt(HaltScope),
+    Resume(HaltScope),
+    Replay(CaseId, Again),
+    Discard(CaseId),
+    /// The open cases that the filter takes, if there are so many.
+    DiscardAll(CaseFilter, u64),
+    Alert(AlertOrder),
+    ReloadPolicy,
+    Reload {
+        if_match: Option<String>,
+    },
+    /// A change of the log's levels.
+    LogLevels(String),
+}
+
+impl OperatorCommand {
+    /// Whether it says all that is checked itself: nothing of it stands in files or in what the node holds.
+    #[must_use]
+    pub fn says_all(&self) -> bool {
+        match self {
+            Self::Alert(AlertOrder::Silence { .. }) | Self::LogLevels(_) => true,
+            Self::Govern(..)
+            | Self::Halt(_)
+            | Self::Resume(_)
+            | Self::Replay(..)
+            | Self::Discard(_)
+            | Self::DiscardAll(..)
+            | Self::Alert(
+                AlertOrder::Acknowledge(_)
+                | AlertOrder::Resolve(_)
+                | AlertOrder::Test { .. }
+                | AlertOrder::EndSilence(_),
+            )
+            | Self::ReloadPolicy
+            | Self::Reload { .. } => false,
+        }
+    }
+}
+
+/// What an order that reads something comes to when it is given: cases, or files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// For people.
+    pub concerns: Box<str>,
+    /// SHA-256 of all of it. It may go over secrets: it is compared, and never shown.
+    pub digest: [u8; 32],
+}
+
+impl Resolved {
+    /// Whether this is what was `seen` before, if anything was.
+    ///
+    /// # Errors
+    /// [`Refused::Conflict`].
+    pub fn is_as_seen(&self, seen: Option<&Self>) -> Result<(), Refused> {
+        match seen {
+            Some(seen) if seen.digest != self.digest => Err(Refused::Conflict(format!(
+                "it is not what was ordered any more: then {}; now {}; refuse it, and order anew",
+                seen.concerns, self.concerns
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// What is asked of orders that wait for a second person.

@@ -1,5 +1,7 @@
 //! Who may ask what: bearer tokens with roles. Only hashes of tokens are kept.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use strum::IntoStaticStr;
@@ -17,17 +19,26 @@ pub enum Role {
 #[derive(Clone, Debug)]
 pub struct Token {
     pub name: Box<str>,
+    /// Whose it is: a person may have several, each with a name.
+    pub person: Box<str>,
     pub role: Role,
     /// SHA-256.
     pub digest: [u8; 32],
 }
 
 impl Token {
+    /// Of a person who has its name.
     #[must_use]
     pub fn new(name: &str, role: Role, secret: &[u8]) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, secret).as_ref());
-        Self { name: name.into(), role, digest: hash }
+        Self { name: name.into(), person: name.into(), role, digest: hash }
+    }
+
+    /// The same, of this person.
+    #[must_use]
+    pub fn of_person(self, person: &str) -> Self {
+        Self { person: person.into(), ..self }
     }
 }
 
@@ -57,10 +68,17 @@ impl Tokens {
         self.needs_second.contains(&command)
     }
 
-    /// Whether there is a token of this name that may do what `role` may.
+    /// The token of this name.
     #[must_use]
-    pub fn has(&self, name: &str, role: Role) -> bool {
-        self.tokens.iter().any(|token| &*token.name == name && token.role >= role)
+    pub fn named(&self, name: &str) -> Option<&Token> {
+        self.tokens.iter().find(|token| &*token.name == name)
+    }
+
+    /// How many persons may do what `role` may.
+    #[must_use]
+    pub fn persons(&self, role: Role) -> usize {
+        let able = self.tokens.iter().filter(|token| token.role >= role);
+        able.map(|token| &token.person).collect::<BTreeSet<_>>().len()
     }
 
     /// Who a bearer is. Every token is compared, in constant time.

@@ -169,7 +169,9 @@ pub fn is_rule(wanted: &str, pack: &str, rule: &str) -> bool {
 /// What the reason of a receipt tells of an order.
 #[derive(Clone, Copy, Debug)]
 pub struct ReasonTold<'a> {
+    /// Its type.
     pub kind: ReceiptType,
+    /// Its sentence.
     pub reason: &'a str,
     /// It is about no governor.
     pub of_node: bool,

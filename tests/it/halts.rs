@@ -179,6 +179,22 @@ fn a_halted_tenant_stands_still_alone_and_over_a_kill_and_a_reload() {
         ]
     );
     assert_eq!(audit(&node, "who=alice").len(), 1);
+    let of_tenant = audit(&node, "tenant=acme&type=jidoka_halt,operator");
+    assert_eq!(of_tenant, told, "they are about the tenant, and name no governor of it");
+    assert_eq!(audit(&node, "tenant=acm&type=jidoka_halt,operator"), []);
+    let shown = ["audit", "--tenant", "acme", "--type", "jidoka_halt,operator", "--admin", &admin];
+    let mut shown_by = command(dir.path());
+    shown_by.args(shown).arg("--token-file").arg(&bearer).stdout(Stdio::piped());
+    let shown = shown_by.output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..6], ["TIME", "TYPE", "WHO", "TENANT", "SKU", "WHAT"], "{shown}");
+    assert_eq!(rows[1][1..7], ["operator", "bob", "-", "-", "tenant", "acme"], "{shown}");
+    assert_eq!(rows[2][1..7], ["jidoka_halt", "alice", "-", "-", "tenant", "acme"], "{shown}");
+
+    // A test of alerts is an order, too.
+    ordered(&node, "/v1/alerts");
+    wait_until("the log has it", || audit(&node, "who=alice&type=alert_opened").len() == 1);
 }
 
 #[test]
@@ -232,7 +248,7 @@ fn an_order_that_needs_two_persons_waits_for_the_second() {
     write(dir.path(), "[operator]\nneeds_second = [\"tenant halt\", \"policy reload\"]\n");
     let node = start(dir.path());
     let halt = |token: &str, reason: &str| post(&node, "/v1/tenants/acme/halt", token, reason);
-    assert_refused(&halt("alice", " "), 422);
+    assert_refused(&halt("alice", " "), 400);
     let waits = halt("alice", "it overspends");
     assert_eq!((waits.status, &waits.json()["status"]), (202, &"waits".into()));
     let id = waits.json()["request"]["id"].as_str().unwrap().to_owned();
@@ -252,7 +268,7 @@ fn an_order_that_needs_two_persons_waits_for_the_second() {
     assert_eq!(decided(&node, "acme", "s-2").0, "deadletter_signal");
     for who in ["alice", "bob"] {
         let told = audit(&node, &format!("who={who}&type=jidoka_halt"));
-        let said = "halt of tenant acme by alice and bob: it overspends; approved: seen";
+        let said = "halt of tenant acme by alice and bob: ordered: \"it overspends\"; approved: \"seen\"";
         assert_eq!(told, [("jidoka_halt".to_owned(), said.to_owned())], "{who}");
     }
 
@@ -268,7 +284,7 @@ fn an_order_that_needs_two_persons_waits_for_the_second() {
 fn orders_that_nobody_could_approve_and_what_is_no_order_stop_the_start() {
     let dir = tempfile::tempdir().unwrap();
     for (order, says) in [
-        ("policy reload", "fewer than two tokens have the role admin"),
+        ("policy reload", "fewer than two have a token with the role admin"),
         ("tenant hold", "the nearest one is `tenant halt`"),
         ("governor show", "is not the command of an order"),
     ] {
@@ -302,16 +318,259 @@ fn all_that_a_filter_takes_are_discarded_by_one_order_of_two_persons() {
         let id = answer.json()["request"]["id"].as_str().unwrap().to_owned();
         post(&node, &format!("/v1/requests/{id}/approve"), "bob", "seen")
     };
-    for (query, status) in [("expect=101", 400), ("tenant=acme", 400), ("tenant=acme&expect=99", 409)] {
-        let waits = discard(query);
-        assert_eq!(waits.status, 202, "{query}: {}", waits.text());
-        assert_refused(&approve(&waits), status);
+    // Who orders is told at once what is wrong, and nothing waits.
+    for (query, status) in [
+        ("expect=101", 400),
+        ("tenant=acme", 400),
+        ("tenant=acme&expect=10001", 400),
+        ("tenant=acme&expect=%2B100", 400),
+        ("tenant=acme&expect=99", 409),
+        ("tenant=acme&expect=101", 409),
+    ] {
+        assert_refused(&discard(query), status);
     }
-    assert_eq!(count("status=open"), 101, "nothing was done");
-    let done = approve(&discard("tenant=acme&cause=us&expect=100"));
+    assert_eq!(ask(&node, "/v1/requests")["requests"], json!([]));
+    let waits = discard("tenant=acme&cause=us&expect=100");
+    let told = waits.json()["request"].clone();
+    assert_eq!(told["request"], "POST /v1/discards?tenant=acme&cause=us&expect=100");
+    assert!(told["concerns"].as_str().unwrap().starts_with("100 open dead letters: d-"), "{told}");
+    let done = approve(&waits);
     assert_eq!(done.json(), json!({"discarded": 100, "left": 0}), "{}", done.text());
     wait_until("the store knows", || count("status=open") == 1);
     let told = audit(&node, "who=bob&type=operator&limit=1000");
     assert_eq!(told.len(), 100, "each has a receipt");
-    assert!(told.iter().all(|(_, reason)| reason == "discard by alice and bob: a drill; approved: seen"));
+    let said = "discard by alice and bob: ordered: \"a drill\"; approved: \"seen\"";
+    assert!(told.iter().all(|(_, reason)| reason == said));
+}
+
+fn order(node: &Node, path: &str, token: &str, body: &Value) -> Answer {
+    let bearer = format!("authorization: Bearer {}", node.secret(&format!("{token}.token")));
+    let body = body.to_string();
+    let length = format!("content-length: {}", body.len());
+    let headers =
+        [bearer.as_str(), "content-type: application/json", "if-match: *", &length, "connection: close"];
+    exchange(node.admin, &raw(&format!("POST {path} HTTP/1.1"), &headers, body.as_bytes()))
+}
+
+#[test]
+fn who_approves_sees_all_of_the_order_and_what_is_wrong_with_one_is_said_when_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        "[operator]\nneeds_second = [\"silence add\", \"log level\", \"governor quota\", \"tenant halt\", \"reload\"]\n",
+    );
+    let node = start(dir.path());
+    assert_eq!(decided(&node, "acme", "s-1").0, "action_generated");
+    let when = "alert.kind == \"halt\"";
+    for (path, token, body) in [
+        ("/v1/silences", "alice", json!({"reason": "r", "when": "(((", "minutes": 60})),
+        ("/v1/silences", "alice", json!({"reason": "r", "when": when, "minutes": 99_999_999})),
+        ("/v1/silences", "alice", json!({"reason": "r", "minutes": 60})),
+        ("/v1/silences", "alice", json!({"reason": "r".repeat(400), "when": when, "minutes": 60})),
+        ("/v1/tenants/..%2F/halt", "alice", json!({"reason": "r"})),
+        ("/v1/governors/acme/vm/quota", "alice", json!({"reason": "r"})),
+        ("/v1/log/level", "admin", json!({"reason": "r", "level": "gemba=loud"})),
+    ] {
+        assert_refused(&order(&node, path, token, &body), 400);
+    }
+    assert_eq!(ask(&node, "/v1/requests")["requests"], json!([]), "nothing that is wrong waits");
+    let orders = [
+        ("/v1/silences", "alice", json!({"reason": "r", "when": when, "minutes": 60})),
+        ("/v1/governors/acme/vm/quota", "alice", json!({"reason": "r", "quota_remaining": 7})),
+        ("/v1/log/level", "admin", json!({"reason": "r", "level": "gemba=debug"})),
+        ("/v1/reload", "admin", json!({"reason": "r"})),
+    ];
+    for (path, token, body) in &orders {
+        assert_eq!(order(&node, path, token, body).status, 202, "{path}");
+    }
+    let listed = ask(&node, "/v1/requests")["requests"].clone();
+    let told: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["request"].as_str().unwrap()).collect();
+    assert_eq!(
+        told,
+        [
+            r#"POST /v1/silences {"minutes":60,"when":"alert.kind == \"halt\""} If-Match: *"#,
+            r#"POST /v1/governors/acme/vm/quota {"quota_remaining":7} If-Match: *"#,
+            r#"POST /v1/log/level {"level":"gemba=debug"} If-Match: *"#,
+            "POST /v1/reload If-Match: *",
+        ]
+    );
+    assert!(listed[3]["concerns"].as_str().unwrap().starts_with("settings that change: none (sha256 "));
+    for spelling in ["q-+2", "q-02", "q-2%20"] {
+        assert_refused(&post(&node, &format!("/v1/requests/{spelling}/approve"), "bob", "seen"), 404);
+    }
+    let done = post(&node, "/v1/requests/q-2/approve", "bob", "seen");
+    assert_eq!((done.status, &done.json()["governor"]["quota_remaining"]), (200, &7.into()));
+
+    // The commands say it as no error, and show all of it.
+    let run = |arguments: &[&str], token: &str| {
+        let token = dir.path().join(format!("data/{token}.token"));
+        let admin = node.admin.to_string();
+        let mut command = command(dir.path());
+        command.args(arguments).args(["--admin", &admin, "--token-file"]).arg(&token);
+        let output = command.stdout(Stdio::piped()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, _, told) = run(&["tenant", "halt", "acme", "--reason", "it overspends"], "alice");
+    assert_eq!(code, Some(4), "{told}");
+    for says in
+        ["waits as request q-5", "POST /v1/tenants/acme/halt", "gemba request approve q-5", "operator"]
+    {
+        assert!(told.contains(says) && !told.contains("error"), "{says}: {told}");
+    }
+    let (_, listed, _) = run(&["request", "list"], "viewer");
+    for says in ["EXPIRES IN", "60 min", "quota", "If-Match", "gemba=debug", "settings that change: none"] {
+        assert_eq!(listed.contains(says), says != "quota", "{says}: {listed}");
+    }
+    let (code, told, _) = run(&["request", "approve", "q-5", "--reason", "seen"], "bob");
+    assert!(code == Some(0) && told.starts_with("q-5 is carried out\n") && told.contains("seq: "), "{told}");
+    let (code, told, _) = run(&["request", "refuse", "q-3", "--reason", "no"], "bob");
+    assert_eq!((code, &*told), (Some(0), "q-3 is not carried out\nstatus: refused\n"));
+}
+
+#[test]
+fn what_is_carried_out_is_what_was_ordered() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "[operator]\nneeds_second = [\"deadletter discard-all\", \"policy reload\"]\n");
+    let node = start(dir.path());
+    ordered(&node, "/v1/line/halt");
+    let open = || ask(&node, "/v1/deadletters?status=open");
+    let send = |numbers: std::ops::Range<u32>, open_then: u32| {
+        for number in numbers {
+            let body = signal("acme", "vm", &format!("s-{number}"));
+            assert_eq!(node.post(JSON, body.as_bytes()).status, 202);
+        }
+        wait_until("all are cases", || open()["count"] == open_then);
+    };
+    let approve = |id: &str, second: &str| post(&node, &format!("/v1/requests/{id}/approve"), second, "seen");
+    let waits = |path: &str, token: &str| {
+        let waits = post(&node, path, token, "a drill");
+        assert_eq!(waits.status, 202, "{path}: {}", waits.text());
+        waits.json()["request"]["id"].as_str().unwrap().to_owned()
+    };
+    send(0..5, 5);
+    let ids: Vec<String> = open()["deadletters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["id"].as_str().unwrap().into())
+        .collect();
+    let order = waits("/v1/discards?tenant=acme&expect=5", "alice");
+    // Discards one by one are guarded, too; as many others come as are settled.
+    for id in &ids[..3] {
+        let single = waits(&format!("/v1/deadletters/{id}/discard"), "alice");
+        assert_eq!(approve(&single, "bob").status, 200);
+    }
+    wait_until("three are settled", || open()["count"] == 2);
+    send(5..8, 5);
+    let refused = approve(&order, "bob");
+    assert_refused(&refused, 409);
+    assert!(refused.text().contains("not what was ordered any more"), "{}", refused.text());
+    let listed = ask(&node, "/v1/requests")["requests"][0].clone();
+    assert_eq!((&listed["id"], &listed["under_way"]), (&order.as_str().into(), &false.into()));
+    assert!(listed["refused"].as_str().unwrap().contains("not what was ordered"), "{listed}");
+    assert_eq!(open()["count"], 5, "none of the new ones is discarded");
+    assert_eq!(post(&node, &format!("/v1/requests/{order}/refuse"), "alice", "it changed").status, 200);
+
+    for (path, to_text) in [("/v1/policy/reload", "> 70.0"), ("/v1/reload", "> 50.0")] {
+        std::fs::write(dir.path().join("pack.toml"), PACK.replace("> 80.0", to_text)).unwrap();
+        let order = waits(path, "admin");
+        let listed = ask(&node, "/v1/requests")["requests"][0].clone();
+        assert!(listed["concerns"].as_str().unwrap().contains("pack.toml"), "{listed}");
+        std::fs::write(dir.path().join("pack.toml"), PACK.replace("> 80.0", "> 10.0")).unwrap();
+        assert_refused(&approve(&order, "root"), 409);
+        let show = |node: &Node| ask(node, "/v1/policy");
+        let before = show(&node);
+        std::fs::write(dir.path().join("pack.toml"), PACK.replace("> 80.0", to_text)).unwrap();
+        let done = approve(&order, "root");
+        assert_eq!((done.status, &done.json()["changed"]), (200, &true.into()), "{path}: {}", done.text());
+        assert_ne!(show(&node), before);
+    }
+}
+
+/// An order whose approver does not wait for the answer is carried out, or waits on; it is never lost.
+#[test]
+fn an_approved_order_ends_without_who_approved_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "[operator]\nneeds_second = [\"tenant halt\", \"tenant resume\"]\n");
+    let node = start(dir.path());
+    for number in 0..40_u64 {
+        let (verb, holds) = if number % 2 == 0 { ("halt", 1) } else { ("resume", 0) };
+        let waits = post(&node, &format!("/v1/tenants/acme/{verb}"), "alice", "a drill").json();
+        let approve = format!("/v1/requests/{}/approve", waits["request"]["id"].as_str().unwrap());
+        let bearer = format!("authorization: Bearer {}", node.secret("bob.token"));
+        let body = json!({"reason": "seen"}).to_string();
+        let length = format!("content-length: {}", body.len());
+        let headers = [bearer.as_str(), "content-type: application/json", &length];
+        let request = raw(&format!("POST {approve} HTTP/1.1"), &headers, body.as_bytes());
+        let mut socket = std::net::TcpStream::connect(node.admin).unwrap();
+        std::io::Write::write_all(&mut socket, &request).unwrap();
+        // Before, amid and after it.
+        std::thread::sleep(Duration::from_millis(number / 4));
+        drop(socket);
+        wait_until("it waits no more", || {
+            let waits = ask(&node, "/v1/requests")["requests"] != json!([]);
+            // The node may not have read the approval at all.
+            if waits {
+                post(&node, &approve, "bob", "seen");
+            }
+            !waits
+        });
+        assert_eq!(ask(&node, "/v1/halts")["halts"].as_array().unwrap().len(), holds, "{number}");
+    }
+}
+
+#[test]
+fn two_tokens_of_one_person_are_one_person() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = "[[admin.token]]\nname = \"alice-2\"\nperson = \"alice\"\nrole = \"operator\"\n[operator]\nneeds_second = [\"tenant halt\"]\n";
+    write(dir.path(), more);
+    let node = start(dir.path());
+    assert_eq!(post(&node, "/v1/tenants/acme/halt", "alice", "a drill").status, 202);
+    assert_refused(&post(&node, "/v1/requests/q-1/approve", "alice-2", "myself"), 409);
+    assert_eq!(post(&node, "/v1/requests/q-1/approve", "bob", "seen").status, 200);
+    drop(node);
+    // Two admins that are one person cannot approve.
+    write(dir.path(), "[operator]\nneeds_second = [\"reload\"]\n");
+    let path = dir.path().join("gemba.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("name = \"root\"", "name = \"root\"\nperson = \"admin\"")).unwrap();
+    let check = command(dir.path()).args(["config", "check", "gemba.toml"]).output().unwrap();
+    let told = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert_eq!(check.status.code(), Some(2), "{told}");
+    assert!(told.contains("fewer than two have a token with the role admin"), "{told}");
+}
+
+/// A page of the store looks at 1,000 cases at most.
+#[test]
+fn more_cases_than_one_page_are_found_and_discarded_by_one_order() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "[rate_limit]\nper_second = 100000\nburst = 100000\n");
+    let node = start(dir.path());
+    ordered(&node, "/v1/line/halt");
+    for from in ["a", "b"] {
+        let lines = (0..600).map(|number| signal("acme", "usual", &format!("{from}-{number}")));
+        let answer = node.post("application/x-ndjson", lines.collect::<Vec<_>>().join("\n").as_bytes());
+        assert!(answer.status < 300, "{}", answer.text());
+    }
+    assert_eq!(node.post(JSON, signal("acme", "rare", "r").as_bytes()).status, 202);
+    let count = || ask(&node, "/v1/deadletters?status=open")["count"].clone();
+    wait_until("all are cases", || count() == 1201);
+    let discard = |query: &str| post(&node, &format!("/v1/discards?{query}"), "alice", "a drill");
+    let refused = discard("sku=rare&expect=2");
+    assert_refused(&refused, 409);
+    assert!(refused.text().contains("1 open dead letters fit, and 2 were expected"), "{}", refused.text());
+    assert_refused(&discard("sku=usual&expect=1199"), 409);
+    let refused = discard("sku=usual&expect=10001");
+    assert_refused(&refused, 400);
+    assert!(
+        refused.text().contains("too many at once: one order discards 10000 at most"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(discard("sku=rare&expect=1").json(), json!({"discarded": 1, "left": 0}));
+    let done = discard("sku=usual&expect=1200");
+    assert_eq!(done.json(), json!({"discarded": 1200, "left": 0}), "{}", done.text());
+    wait_until("all are discarded", || count() == 0);
 }

@@ -564,15 +564,19 @@ async function showRequests() {
   title("Orders that wait for a second person");
   const { requests } = await ask("GET", "/v1/requests");
   const decide = (one, verb) => make("button", { type: "button", "aria-label": `${verb} ${one.id}`, press: () => answer(one, verb) }, `${verb[0].toUpperCase()}${verb.slice(1)}…`);
-  const rows = requests.map((one) => [one.id, one.command, one.request, one.who, one.reason,
+  const rows = requests.map((one) => [one.id, one.command, one.request, one.concerns ?? "–", one.who, one.reason, lapses(one), stands(one),
     ...(mayOrder() ? [make("span", { class: "buttons" }, decide(one, "approve"), decide(one, "refuse"))] : [])]);
-  fill(at("detail-body"), rows.length ? table("Orders that wait", ["request", "command", "what", "who", "reason", ...(mayOrder() ? ["order"] : [])], rows)
+  fill(at("detail-body"), rows.length ? table("Orders that wait", ["request", "command", "what", "concerns", "who", "reason", "expires in", "state", ...(mayOrder() ? ["order"] : [])], rows)
     : make("p", { class: "quiet" }, "None waits."));
 }
 
+const lapses = (one) => `${Math.ceil(one.lapses_in_seconds / 60)} min`;
+const stands = (one) => one.under_way ? "approved, under way" : one.refused ? `not carried out: ${one.refused}` : "waits";
+
 function answer(one, verb) {
   const concerns = concern(verb === "approve" ? "This is carried out, in both names:" : "This is not carried out:", [
-    ["command", one.command], ["what", one.request], ["ordered by", one.who], ["reason", one.reason]]);
+    ["command", one.command], ["what", one.request], ...(one.concerns ? [["concerns", one.concerns]] : []),
+    ["ordered by", one.who], ["reason", one.reason], ["expires in", lapses(one)], ["state", stands(one)]]);
   order(`${verb[0].toUpperCase()}${verb.slice(1)} ${one.id}`, concerns, [], (reason) => ask("POST", path("v1", "requests", one.id, verb), { reason }));
 }
 
