@@ -439,6 +439,9 @@ pub const DELIVERIES_MAX: usize = 64;
 pub const DELIVERIES_BYTES_MAX: usize = 64 * 1024;
 /// A governor gives up on such an action so long after its target's queue does.
 pub const DELIVERY_SLACK: Duration = Duration::from_mins(2);
+/// The longest that a server may ask for by `Retry-After`: its number is added to a clock, and one answer must not keep what waits
+/// for longer than people need to find out.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 /// The longest pause between two calls of such an action.
 pub const DELIVERY_PAUSE_MAX: Duration = Duration::from_mins(5);
 /// The longest time after which one is given up: a week.

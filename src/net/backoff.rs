@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::limits::{BROKER_PAUSE, BROKER_PAUSE_MAX, TELEMETRY_PAUSE, TELEMETRY_PAUSE_MAX};
+use crate::limits::{BROKER_PAUSE, BROKER_PAUSE_MAX, RETRY_AFTER_MAX, TELEMETRY_PAUSE, TELEMETRY_PAUSE_MAX};
 
 /// The pauses of one connection.
 #[derive(Debug, Default)]
@@ -42,13 +42,14 @@ pub fn pause(failed: u32, after: Option<Duration>, random: u64) -> Duration {
     pause.max(after.unwrap_or_default().min(TELEMETRY_PAUSE_MAX))
 }
 
-/// What a server asks for by `Retry-After` (RFC 9110, 10.2.3): seconds, or a date.
+/// What a server asks for by `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. It has at most [`RETRY_AFTER_MAX`].
 #[must_use]
 pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    match text.parse() {
+    let asked = match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok(),
-    }
+    };
+    asked.map(|asked| asked.min(RETRY_AFTER_MAX))
 }
 
 /// For jitter.

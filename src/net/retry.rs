@@ -96,6 +96,10 @@ mod tests {
             ("-1", None),
             ("", None),
             ("99999999999999999999999", None),
+            ("86400", Some(86_400)),
+            ("86401", Some(86_400)),
+            ("18446744073709551615", Some(86_400)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(86_400)),
         ];
         for (text, seconds) in table {
             let after = seconds.map(Duration::from_secs);
