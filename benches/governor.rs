@@ -228,8 +228,14 @@ fn decide_shipped_packs(bencher: Bencher) {
 }
 
 fn outcome(subject: &Subject, action: ActionId, seq: Seq, time: UnixMillis) -> Event {
-    let outcome =
-        Outcome { subject: subject.clone(), action, result: Ok(()), maybe_twice: false, tries: None };
+    let outcome = Outcome {
+        subject: subject.clone(),
+        action,
+        by: None,
+        result: Ok(()),
+        maybe_twice: false,
+        tries: None,
+    };
     Event { seq, time, kind: Kind::Outcome(Box::new(outcome)) }
 }
 

@@ -25,6 +25,8 @@ mod lanes;
 pub struct Outcome {
     pub subject: Subject,
     pub action: ActionId,
+    /// The event that ordered it: an action that is sent again keeps its id. `None` in journals of before this was kept.
+    pub by: Option<Seq>,
     pub result: Result<(), Failure>,
     /// True when a crash between intent and outcome may have repeated the call.
     pub maybe_twice: bool,

@@ -2,7 +2,7 @@
 //! operators' orders; since the outside cannot be asked what would have happened, every action ends well at once, and
 //! timers fire by the journal's time. So two sets of rules differ here by what they say, and by nothing else. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::governor::{Effects, Governor, key};
@@ -84,9 +84,9 @@ impl WhatIf {
     }
 
     fn apply(&mut self, time: UnixMillis, kind: Kind, of: Option<Seq>, got: &mut Vec<Settled>) {
-        let mut next = Some((kind, of));
-        // An action ends at once, which may let a waiting signal act: each turn of the loop settles one at least.
-        while let Some((kind, of)) = next.take() {
+        let mut next = VecDeque::from([(kind, of)]);
+        // Actions end at once, which may let a waiting signal act: each turn of the loop settles one at least.
+        while let Some((kind, of)) = next.pop_front() {
             self.last = self.last.next();
             let seq = self.last;
             if let Some(of) = of {
@@ -100,27 +100,26 @@ impl WhatIf {
             governor.step(Event { seq, time, kind }, &self.rules, &mut self.effects);
             self.effects.timers.drain(..).for_each(|arm| self.timers.arm(arm));
             self.effects.cases.clear();
-            let intent = self.effects.requests.drain(..).last().map(|request| request.intent);
-            let action: Option<(Seq, Box<str>)> =
-                intent.as_ref().map(|intent| (intent.action.seq, (*intent.name).into()));
+            let intents: Vec<_> = self.effects.requests.drain(..).map(|request| request.intent).collect();
             for draft in self.effects.drafts.drain(..) {
                 if let Some(of) = settled(&draft).and_then(|seq| self.waiting.remove(&seq)) {
-                    let acted = action.as_ref().filter(|(seq, _)| *seq == draft.gist.id.seq);
+                    let acted = intents.iter().find(|intent| intent.by == draft.gist.id.seq);
                     let policies = self.rules.policies.of(&subject.tenant);
-                    let verdict = verdict(&draft, acted.map(|(_, name)| name.clone()), policies);
+                    let verdict = verdict(&draft, acted.map(|intent| (*intent.name).into()), policies);
                     got.push(Settled { seq: of, subject: subject.clone(), verdict });
                 }
             }
-            next = intent.map(|intent| {
+            next.extend(intents.iter().map(|intent| {
                 let outcome = Outcome {
-                    subject,
+                    subject: subject.clone(),
                     action: intent.action,
+                    by: Some(intent.by),
                     result: Ok(()),
                     maybe_twice: false,
                     tries: None,
                 };
                 (Kind::Outcome(Box::new(outcome)), None)
-            });
+            }));
         }
     }
 }
@@ -145,12 +144,16 @@ fn verdict(draft: &Draft, action: Option<Box<str>>, policies: &PolicySet) -> Ver
 mod tests {
     use super::*;
     use crate::jidoka::policy::Pack;
-    use crate::jidoka::rules::{EntitlementDefault, RulesSource};
+    use crate::jidoka::rules::{ActionSource, EntitlementDefault, RulesSource};
 
     fn signal(tenant: &str) -> Kind {
+        signal_of("t", tenant)
+    }
+
+    fn signal_of(kind: &str, tenant: &str) -> Kind {
         let pack = format!(
             "name = 'p'\n[[rule]]\nid = 'r'\nwhen = 'true'\ndecide = 'deny'\nreason = 'no'\n\
-             [[rule.example]]\nsignal = {{ type = 't', tenant = '{tenant}' }}\nexpect = 'deny'\n"
+             [[rule.example]]\nsignal = {{ type = '{kind}', tenant = '{tenant}' }}\nexpect = 'deny'\n"
         );
         let pack = Pack::parse("p.toml", &pack).unwrap();
         Kind::Signal(pack.rules[0].examples[0].steps[0].signal.clone())
@@ -182,5 +185,30 @@ mod tests {
         what_if.step(&Event { seq: Seq(9), time: UnixMillis(3_600_000), kind: signal("late") }, &mut got);
         let told: Vec<_> = got.iter().map(|settled| (settled.seq, &*settled.subject.tenant)).collect();
         assert_eq!(told, [(Seq(7), "early")]);
+    }
+
+    /// One event lets three signals act: each has its action, and each action its outcome.
+    #[test]
+    fn actions_in_the_background_of_one_event_are_told_each() {
+        let pack =
+            "name = 'p'\n[[rule]]\nid = 'r'\nwhen = 'true'\ndecide = 'act'\naction = 'tell'\nreason = 'so'\n";
+        let tell = ActionSource::Background { name: "tell".into(), background_seconds: 60 };
+        let source = RulesSource {
+            entitlement: EntitlementDefault::Required,
+            actions: vec![tell],
+            ..RulesSource::default()
+        };
+        let rules = source.with_pack("p.toml", pack).compile().unwrap();
+        let (mut what_if, mut got) = (WhatIf::new(Arc::new(rules)), Vec::new());
+        let mut step =
+            |seq, kind| what_if.step(&Event { seq: Seq(seq), time: UnixMillis(0), kind }, &mut got);
+        for seq in [7, 8, 9] {
+            step(seq, signal("a"));
+        }
+        step(10, signal_of("gemba.entitlement.active", "a"));
+        let acted: Vec<_> = got.iter().filter(|settled| settled.verdict.action.is_some()).collect();
+        assert_eq!(acted.iter().map(|settled| settled.seq).collect::<Vec<_>>(), [Seq(7), Seq(8), Seq(9)]);
+        assert!(acted.iter().all(|settled| settled.verdict.receipt_type == "action_generated"));
+        assert!(what_if.governors.values().all(|governor| governor.out().next().is_none()), "all have ended");
     }
 }

@@ -73,7 +73,7 @@ pub fn look(
         let Some(known) = look.rules.get_mut(at) else { return };
         *(if metric == Metric::Decisions { &mut known.decisions } else { &mut known.failures }) += count;
     });
-    for watch in targets {
+    for watch in targets.iter().filter(|watch| watch.is_shown()) {
         look.targets.insert(watch.name.to_string(), target(watch));
     }
     for (name, tally) in collector.tenants().named() {

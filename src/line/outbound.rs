@@ -66,7 +66,12 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
         let Plane { listener, tokens, collector, stop, clock, telemetry, tracing, heartbeat, service } =
             plane;
         let collector = Rc::new(RefCell::new(collector));
-        let actions = actions::Actions::new(&plan.targets, Rc::clone(&collector));
+        let line = actions::LineMarks {
+            time: clock.time.clone(),
+            drain: plan.known.health.journal.drain.clone(),
+            rules: plan.known.decided.as_ref().map(|decided| Arc::clone(&decided.compiled)),
+        };
+        let actions = actions::Actions::new(&plan.targets, line, Rc::clone(&collector));
         let (ready, gauges) = (plan.known.health.ready.clone(), Arc::clone(&plan.known.gauges));
         let sessions = plan.known.live.sessions.clone();
         let channels = plan.known.live.channels.clone();

@@ -735,3 +735,74 @@ fn an_action_in_the_background_holds_up_no_governor_and_outlives_a_kill() {
         target.seen().iter().map(|seen| seen.header("idempotency-key").to_owned()).collect();
     assert_eq!(keys.len(), 11, "each under its own key, whenever it was asked for");
 }
+
+/// The largest number that fits is a day at most, for the order that was answered by it alone: the node stays, also after a start.
+#[test]
+fn a_receiver_that_asks_for_more_time_than_there_is_ends_no_node() {
+    let asks = "retry-after: 18446744073709551615\r\n";
+    let target =
+        Target::start(move |before| if before % 2 == 0 { Does::With(503, asks) } else { Does::Answer(200) });
+    let dir = tempfile::tempdir().unwrap();
+    let action = webhook("page", &target.url(), "allow_private = true\ndelivery = \"background\"");
+    let mut node = node(dir.path(), &action);
+    ask_for(&node, "page", "s-1");
+    target.wait_for(1);
+    ask_for(&node, "page", "s-2");
+    assert_eq!(ended(&node, "s-2")["receipt_type"], "action_successful");
+    assert_eq!(node.ask("/v1/governors/acme/s-1").json()["deliveries"], 1, "it waits for its day");
+    node.kill();
+    // The start calls it again, and is answered alike.
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    target.wait_for(3);
+    ask_for(&node, "page", "s-3");
+    assert_eq!(ended(&node, "s-3")["receipt_type"], "action_successful");
+    assert_eq!(node.ask("/v1/governors/acme/s-1").json()["deliveries"], 1);
+    assert!(node.metric("gemba_restarts_total").abs() < f64::EPSILON);
+}
+
+/// A node that ends calls nothing more of what waits, and no key is called on both sides of a graceful stop.
+#[test]
+fn a_drain_begins_no_call_in_the_background() {
+    let target = Target::start(|_| Does::Late(Duration::from_millis(300)));
+    let dir = tempfile::tempdir().unwrap();
+    let action = webhook("page", &target.url(), "allow_private = true\ndelivery = \"background\"");
+    let mut node = node(dir.path(), &action);
+    let ids: Vec<String> = (0..300).map(|number| format!("s-{number}")).collect();
+    ask_for_all(&node, "page", &ids);
+    target.wait_for(16);
+    assert!(node.terminate().success());
+    let called = target.seen().len();
+    assert!(called < 150, "{called} of 300 were called before the node ended");
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml")]);
+    for id in &ids {
+        assert_eq!(ended(&node, id)["receipt_type"], "action_successful", "{id}");
+    }
+    assert_eq!(target.seen().len(), 300, "each once");
+}
+
+/// What an operator halts is not called on, and goes on where it was.
+#[test]
+fn a_halted_target_is_not_called_for_what_waits_in_the_background() {
+    let target =
+        Target::start(
+            |before| if before == 0 { Does::With(503, "retry-after: 1\r\n") } else { Does::Answer(200) },
+        );
+    let dir = tempfile::tempdir().unwrap();
+    let action = webhook("page", &target.url(), "allow_private = true\ndelivery = \"background\"");
+    let node = node(dir.path(), &action);
+    ask_for(&node, "page", "s-1");
+    target.wait_for(1);
+    for (halted, resumed) in [
+        ("/v1/targets/page/halt", "/v1/targets/page/resume"),
+        ("/v1/tenants/acme/halt", "/v1/tenants/acme/resume"),
+        ("/v1/line/halt", "/v1/line/resume"),
+    ] {
+        order(&node, halted, r#"{"reason":"a drill"}"#);
+        let before = target.seen().len();
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(target.seen().len() <= before + 1, "one may have been on its way");
+        assert!((node.metric("gemba_target_waiting{target=\"page\"}") - 1.0).abs() < f64::EPSILON);
+        order(&node, resumed, r#"{"reason":"it is over"}"#);
+    }
+    assert_eq!(ended(&node, "s-1")["receipt_type"], "action_successful");
+}

@@ -2,7 +2,8 @@
 //! for a target: an order is started, queued, or turned away at once.
 //!
 //! An order's time begins when it comes, not when its turn does. Tenants take turns, so its time may be over while it waits;
-//! then it is turned away, and its governor hears of it before it gives up by itself.
+//! then it is turned away, and its governor hears of it before it gives up by itself. That holds for orders in the background, too,
+//! while their target is halted, by its breaker or by an operator, and while it is configured no more: they rest, and their time runs.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,17 +15,18 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::backlog::{self, BackgroundOrders};
 use super::carry::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
+use super::journal_time::JournalTime;
 use super::queue::{Queue, Waiting};
 use super::retry;
 use super::tally::TargetTally;
 use super::trail::Trail;
 use super::tries::Tried;
 use crate::clock;
-use crate::event::{Failure, Outcome, Subject, Tries};
+use crate::event::{Failure, Outcome, Subject, Tries, UnixMillis};
 use crate::jidoka::governor::ActionRequest;
+use crate::jidoka::halts::Halts;
 use crate::kaizen::Tracer;
 use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX};
 use crate::net::retry::Miss;
@@ -38,6 +40,12 @@ pub struct Executor {
     /// Outcomes of orders that were turned away.
     settled: VecDeque<Outcome>,
     tracer: Option<Rc<Tracer>>,
+    /// By which orders in the background end.
+    time: JournalTime,
+    /// What operators stopped.
+    halts: Halts,
+    /// The node ends: nothing more of the background is called.
+    is_draining: bool,
 }
 
 /// What others may see of a target.
@@ -47,6 +55,7 @@ pub struct Watch {
     gate: RefCell<Gate>,
     waiting: Cell<usize>,
     tally: RefCell<TargetTally>,
+    is_configured: Cell<bool>,
 }
 
 impl Watch {
@@ -55,14 +64,19 @@ impl Watch {
         self.tally.borrow().clone()
     }
 
-    /// Its breaker: 0 healthy, 1 testing, 2 halted.
+    /// Its breaker: 0 healthy, 1 testing, 2 halted. One that is configured no more is not called.
     pub fn breaker(&self) -> u8 {
-        self.gate.borrow().state(Instant::now())
+        if self.is_configured.get() { self.gate.borrow().state(Instant::now()) } else { 0 }
     }
 
-    /// Orders that wait for it.
+    /// Orders that wait for it, also those that rest.
     pub fn waiting(&self) -> usize {
         self.waiting.get()
+    }
+
+    /// Whether there is something to show of it: it is configured, or orders rest that were for it.
+    pub fn is_shown(&self) -> bool {
+        self.is_configured.get() || self.waiting.get() > 0
     }
 }
 
@@ -75,9 +89,9 @@ struct Lane {
     calls: usize,
     waiting: Queue,
     /// Those in the background.
-    backlog: BackgroundOrders,
-    /// It takes orders; one that does not ends with those that it has.
-    is_configured: bool,
+    backlog: Queue,
+    /// An operator halted it.
+    is_halted: bool,
 }
 
 /// A target as it is configured, and how it is called.
@@ -116,7 +130,16 @@ enum Word {
 impl Executor {
     pub fn new(random: fn() -> u64) -> Self {
         let (calls, settled) = (JoinSet::new(), VecDeque::new());
-        Self { random, targets: Vec::new(), calls, settled, tracer: None }
+        Self {
+            random,
+            targets: Vec::new(),
+            calls,
+            settled,
+            tracer: None,
+            time: JournalTime::new(Instant::now(), UnixMillis(0)),
+            halts: Halts::default(),
+            is_draining: false,
+        }
     }
 
     /// Tells of actions of traced signals, and of all that fail.
@@ -126,23 +149,52 @@ impl Executor {
         self
     }
 
+    /// The journal's time, by which orders in the background end. To be told before they come, and again and again.
+    pub fn follow(&mut self, time: UnixMillis) {
+        let now = Instant::now();
+        if self.time.is_far_from(now, time) {
+            self.time = JournalTime::new(now, time);
+            let until = |order: &ActionRequest| end_of(order, self.time, now);
+            self.targets.iter_mut().for_each(|lane| lane.backlog.end_at(until));
+        }
+    }
+
+    /// These halts hold from here on: what they hold up of the background rests.
+    pub fn halt(&mut self, halts: &Halts) {
+        if self.halts != *halts {
+            self.halts = halts.clone();
+            self.targets.iter_mut().for_each(|lane| lane.halt(halts));
+        }
+    }
+
+    /// The node ends: calls under way may end, and nothing more of the background is called. A start orders it again.
+    pub fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
     /// Goes on with these targets. One that was there keeps its breaker and what waits for it; calls that are under way end as they
-    /// began. One that is left out takes no new orders.
+    /// began. One that is left out takes no new orders, and what it has in the background rests.
     pub fn equip(&mut self, bounds: Bounds, targets: Vec<Equipped>) {
-        self.targets.iter_mut().for_each(|lane| lane.is_configured = false);
+        self.targets.iter_mut().for_each(|lane| lane.watch.is_configured.set(false));
         for Equipped { name, carry, timeout, calls_max } in targets {
             let known = self.targets.iter_mut().find(|lane| lane.watch.name == name);
             if let Some(lane) = known {
                 lane.watch.gate.borrow_mut().rebound(bounds);
                 (lane.carry, lane.timeout, lane.calls_max) = (carry, timeout, calls_max);
-                lane.is_configured = true;
+                lane.watch.is_configured.set(true);
                 continue;
             }
-            let gate = RefCell::new(Gate::new(bounds, Instant::now()));
-            let watch = Rc::new(Watch { name, gate, waiting: Cell::new(0), tally: RefCell::default() });
-            let (waiting, backlog) = (Queue::default(), BackgroundOrders::default());
-            let lane =
-                Lane { watch, carry, timeout, calls_max, calls: 0, waiting, backlog, is_configured: true };
+            let watch = Rc::new(Watch {
+                name,
+                gate: RefCell::new(Gate::new(bounds, Instant::now())),
+                waiting: Cell::new(0),
+                tally: RefCell::default(),
+                is_configured: Cell::new(true),
+            });
+            let (waiting, backlog) = (Queue::default(), Queue::default());
+            let mut lane =
+                Lane { watch, carry, timeout, calls_max, calls: 0, waiting, backlog, is_halted: false };
+            lane.halt(&self.halts);
             // Calls know their target by its place.
             match self.targets.iter_mut().find(|lane| lane.is_over()) {
                 Some(over) => *over = lane,
@@ -151,10 +203,9 @@ impl Executor {
         }
     }
 
-    /// What others may see of the targets that are configured.
+    /// What others may see of the targets that are configured, or whose orders rest; see [`Watch::is_shown`].
     pub fn watches(&self) -> Vec<Rc<Watch>> {
-        let configured = self.targets.iter().filter(|lane| lane.is_configured);
-        configured.map(|lane| Rc::clone(&lane.watch)).collect()
+        self.targets.iter().map(|lane| Rc::clone(&lane.watch)).collect()
     }
 
     /// Orders that have no outcome yet, and outcomes that nobody took. What waits in the background can wait longer: a start orders
@@ -167,22 +218,21 @@ impl Executor {
     /// Takes an order. Its outcome comes from [`Executor::next`] or [`Executor::ended`].
     pub fn submit(&mut self, order: ActionRequest) {
         let now = Instant::now();
-        let named = |lane: &Lane| lane.is_configured && lane.watch.name == order.intent.name;
+        let named = |lane: &Lane| lane.watch.is_configured.get() && lane.watch.name == order.intent.name;
         let Some(target) = self.targets.iter().position(named) else {
             let why = format!("no action `{}` is configured", order.intent.name);
             return self.settled.push_back(outcome(&order, Err(Failure::withheld(why)), None));
         };
-        let lane = &mut self.targets[target];
-        let time = order
-            .give_up
-            .map_or(ACTION_TOTAL, |give_up| Duration::from_millis(give_up.0.saturating_sub(clock::wall().0)));
         let in_background = order.give_up.is_some();
-        let waiting =
-            Waiting { order, until: now + time, since: clock::now(), tried: Tried::default(), calls: 0 };
+        let until = end_of(&order, self.time, now);
+        let waiting = Waiting::new(order, until);
+        // What is over keeps no place from it.
+        self.end_overdue(target, now);
+        let lane = &mut self.targets[target];
         if in_background {
             for away in lane.backlog.push(waiting) {
-                let why = format!("has {} orders waiting for it already", lane.backlog.len());
-                self.settled.push_back(lane.turned_away(&away.order, &why));
+                let outcome = lane.no_place(away);
+                self.settled.push_back(outcome);
             }
             return self.advance(target, now);
         }
@@ -203,17 +253,13 @@ impl Executor {
 
     /// Calls what waits in the background of a target, as far as it may.
     fn advance(&mut self, target: usize, now: Instant) {
-        while let Some(lane) = self.targets.get_mut(target)
-            && lane.calls < lane.calls_max
-            && lane.watch.gate.borrow().look(now).is_ok()
+        self.end_overdue(target, now);
+        while !self.is_draining
+            && let Some(lane) = self.targets.get_mut(target)
+            && lane.may_call(now)
+            && let Some(waiting) = lane.backlog.pop(now)
         {
-            let Some(waiting) = lane.backlog.pop(now) else { break };
-            if waiting.until > now {
-                self.start(target, waiting);
-            } else {
-                let outcome = lane.given_up(waiting);
-                self.settled.push_back(outcome);
-            }
+            self.start(target, waiting);
         }
         if let Some(lane) = self.targets.get(target) {
             lane.count();
@@ -222,9 +268,9 @@ impl Executor {
 
     /// An outcome that is there already.
     pub fn ended(&mut self) -> Option<Outcome> {
-        self.end_overdue();
         let now = Instant::now();
         for target in 0..self.targets.len() {
+            self.end_overdue(target, now);
             if self.targets[target].backlog.is_due(now) {
                 self.advance(target, now);
             }
@@ -240,12 +286,9 @@ impl Executor {
                 return outcome;
             }
             let now = Instant::now();
-            let wakes = self.targets.iter_mut().filter_map(|lane| {
-                let wakes = [lane.waiting.first_ends(), lane.wakes(now)];
-                wakes.into_iter().flatten().min()
-            });
+            let wakes = self.targets.iter().filter_map(|lane| lane.wakes(now, self.is_draining)).min();
             // Who waits, waits behind calls; or, in the background, for a time.
-            let ended = match (wakes.min(), self.calls.is_empty()) {
+            let ended = match (wakes, self.calls.is_empty()) {
                 (Some(wakes), true) => {
                     tokio::time::sleep_until(wakes).await;
                     continue;
@@ -266,14 +309,15 @@ impl Executor {
     }
 
     /// Turns away whose time is over.
-    fn end_overdue(&mut self) {
-        let now = Instant::now();
-        for lane in &mut self.targets {
-            while let Some(waiting) = lane.waiting.ended(now) {
-                lane.count();
-                self.settled.push_back(lane.turned_away(&waiting.order, &no_room()));
-            }
+    fn end_overdue(&mut self, target: usize, now: Instant) {
+        let lane = &mut self.targets[target];
+        while let Some(waiting) = lane.waiting.ended(now) {
+            self.settled.push_back(lane.turned_away(&waiting.order, &no_room()));
         }
+        while let Some(waiting) = lane.backlog.ended(now) {
+            self.settled.push_back(lane.given_up(waiting));
+        }
+        lane.count();
     }
 
     fn joined(&mut self, joined: Result<Ended, JoinError>) -> Option<Outcome> {
@@ -317,7 +361,7 @@ impl Executor {
                 Ok(result) => CallEnd::Outcome(outcome(&waiting.order, result, tried.told())),
                 Err(Later { after, why }) => {
                     (waiting.tried, waiting.calls) = (tried, waiting.calls.saturating_add(1));
-                    let pause = backlog::pause(waiting.calls, after, (call.random)());
+                    let pause = retry::background_pause(waiting.calls, after, (call.random)());
                     CallEnd::Later(Box::new(waiting), pause, why)
                 }
             };
@@ -352,13 +396,15 @@ impl Executor {
         }
         let outcome = match ends {
             CallEnd::Outcome(outcome) => Some(outcome),
-            CallEnd::Later(waiting, pause, _) => {
-                lane.backlog.later(now + pause, *waiting);
+            CallEnd::Later(mut waiting, pause, _) => {
+                waiting.until = end_of(&waiting.order, self.time, now);
+                let at = (now + pause).min(waiting.until);
+                lane.backlog.put_back(*waiting, at);
                 None
             }
         };
         while let Some(lane) = self.targets.get_mut(target).filter(|lane| lane.calls < lane.calls_max) {
-            let Some(waiting) = lane.waiting.pop() else { break };
+            let Some(waiting) = lane.waiting.pop(now) else { break };
             lane.count();
             // Of a gate that has shut, every one of them is turned away.
             self.start(target, waiting);
@@ -371,20 +417,37 @@ impl Executor {
 impl Lane {
     /// Nothing has to do with it any more.
     fn is_over(&self) -> bool {
-        !self.is_configured && self.calls == 0 && self.waiting.is_empty() && self.backlog.is_empty()
+        !self.watch.is_configured.get()
+            && self.calls == 0
+            && self.waiting.is_empty()
+            && self.backlog.is_empty()
     }
 
-    /// When something of the background may be called, where no call that ends says so.
-    fn wakes(&self, now: Instant) -> Option<Instant> {
-        if self.backlog.is_empty() || self.calls >= self.calls_max {
-            return None;
-        }
-        match self.watch.gate.borrow().look(now) {
+    fn halt(&mut self, halts: &Halts) {
+        self.is_halted = halts.of_target(&self.watch.name).is_some();
+        self.backlog.rest(halts.clone());
+    }
+
+    /// Whether what waits in the background of it is called at all.
+    fn rests(&self) -> bool {
+        self.is_halted || !self.watch.is_configured.get()
+    }
+
+    fn may_call(&self, now: Instant) -> bool {
+        !self.rests() && self.calls < self.calls_max && self.watch.gate.borrow().look(now).is_ok()
+    }
+
+    /// When there is something to do for it, where no call that ends says so.
+    fn wakes(&self, now: Instant, is_draining: bool) -> Option<Instant> {
+        let is_waiting = !is_draining && !self.rests() && !self.backlog.is_empty();
+        let next = match self.watch.gate.borrow().look(now) {
             Ok(()) => self.backlog.wakes(),
             Err(Shut::For(left)) => Some(now + left),
             // Its probe ends.
             Err(Shut::Testing) => None,
-        }
+        };
+        let next = next.filter(|_| is_waiting && self.calls < self.calls_max);
+        [self.waiting.first_ends(), self.backlog.first_ends(), next].into_iter().flatten().min()
     }
 
     fn count(&self) {
@@ -392,25 +455,53 @@ impl Lane {
     }
 
     /// Of an order in the background whose time is over.
-    fn given_up(&self, Waiting { order, tried, calls, .. }: Waiting) -> Outcome {
+    fn given_up(&self, waiting: Waiting) -> Outcome {
         let name = &self.watch.name;
-        if calls == 0 {
-            return self.turned_away(&order, "had no room before its time was over");
+        match waiting.calls {
+            0 if waiting.order.maybe_twice => {
+                let why = format!("target `{name}` was not called again before its time was over");
+                self.missed(waiting, why)
+            }
+            0 => self.turned_away(&waiting.order, OVER),
+            calls => {
+                let why =
+                    format!("target `{name}` took it in none of {calls} calls before its time was over");
+                self.missed(waiting, why)
+            }
         }
+    }
+
+    /// Of an order in the background that has to make room for others.
+    fn no_place(&self, waiting: Waiting) -> Outcome {
+        let (name, others) = (&self.watch.name, self.backlog.len());
+        match waiting.calls {
+            0 => self.turned_away(&waiting.order, &format!("has {others} orders waiting for it already")),
+            calls => {
+                let why = format!(
+                    "target `{name}` took it in none of {calls} calls and has {others} orders waiting for it already"
+                );
+                self.missed(waiting, why)
+            }
+        }
+    }
+
+    /// Of an order in the background that the target may have been asked for.
+    fn missed(&self, Waiting { order, tried, .. }: Waiting, why: String) -> Outcome {
         self.watch.tally.borrow_mut().ended(false);
-        let why = format!("target `{name}` took it in none of {calls} calls before its time was over");
         outcome(&order, Err(Failure::asked(shortened(why))), tried.told())
     }
 
     /// Of an order about which nothing can be said to the target, or nothing any more since the configuration changed.
-    fn unfit(&self, Waiting { order, tried, calls, .. }: Waiting, why: &str) -> Outcome {
-        if calls == 0 {
-            return self.turned_away(&order, &format!("was not asked: {why}"));
-        }
-        self.watch.tally.borrow_mut().ended(false);
+    fn unfit(&self, waiting: Waiting, why: &str) -> Outcome {
         let name = &self.watch.name;
-        let why = format!("target `{name}` took it in none of {calls} calls and is not asked again: {why}");
-        outcome(&order, Err(Failure::asked(shortened(why))), tried.told())
+        match waiting.calls {
+            0 => self.turned_away(&waiting.order, &format!("was not asked: {why}")),
+            calls => {
+                let why =
+                    format!("target `{name}` took it in none of {calls} calls and is not asked again: {why}");
+                self.missed(waiting, why)
+            }
+        }
     }
 
     fn turned_away(&self, order: &ActionRequest, why: &str) -> Outcome {
@@ -480,7 +571,8 @@ impl Call {
         let left = || until.saturating_duration_since(Instant::now());
         let name = &self.watch.name;
         if left().is_zero() {
-            let why = format!("target `{name}` {}", no_room());
+            let why = if order.give_up.is_some() { OVER.to_owned() } else { no_room() };
+            let why = format!("target `{name}` {why}");
             return (Ok(Err(Failure::withheld(why))), Word::Nothing);
         }
         let mut tries = 0;
@@ -533,6 +625,9 @@ impl Call {
         match carried {
             Ok(result) => result,
             // What is left of the action's time says nothing of the target.
+            Err(_) if patience < self.timeout && order.give_up.is_some() => {
+                Err(Miss::again("no answer before its time was over"))
+            }
             Err(_) if patience < self.timeout => {
                 Err(Miss::again(format!("no answer in its {} s", ACTION_TOTAL.as_secs())))
             }
@@ -552,13 +647,21 @@ fn halted(bounds: Bounds, shut: Shut) -> String {
     }
 }
 
+/// Of an order in the background.
+const OVER: &str = "was not called before its time was over";
+
+/// When the time of an order is over.
+fn end_of(order: &ActionRequest, time: JournalTime, now: Instant) -> Instant {
+    order.give_up.map_or(now + ACTION_TOTAL, |give_up| time.instant(give_up))
+}
+
 fn no_room() -> String {
     format!("had no room within {} s", ACTION_TOTAL.as_secs())
 }
 
 fn outcome(order: &ActionRequest, result: Result<(), Failure>, tries: Option<Tries>) -> Outcome {
     let (subject, action) = (Subject::from(&order.intent.signal), order.intent.action);
-    Outcome { subject, action, result, maybe_twice: order.maybe_twice, tries }
+    Outcome { subject, action, by: Some(order.intent.by), result, maybe_twice: order.maybe_twice, tries }
 }
 
 fn shortened(mut why: String) -> String {

@@ -5,10 +5,10 @@
 //! `gate`, `retry`, `payload` and `shape` are pure; `executor` drives the calls; `webhook`, `amqp` and `log` make them.
 
 pub mod amqp;
-mod backlog;
 mod carry;
 mod executor;
 mod gate;
+mod journal_time;
 mod log;
 mod payload;
 mod queue;

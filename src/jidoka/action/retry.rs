@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{ACTION_PAUSE, ACTION_PAUSE_MAX};
+use crate::limits::{ACTION_PAUSE, ACTION_PAUSE_MAX, DELIVERY_PAUSE_MAX};
 use crate::net::retry::part;
 
 /// How long to wait after the `tries`th try; `None` when the time that is left does not reach for another.
@@ -13,6 +13,13 @@ pub fn pause(tries: u32, after: Option<Duration>, random: u64, left: Duration) -
     let doubled = ACTION_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(16));
     let pause = part(doubled.min(ACTION_PAUSE_MAX), random).max(after.unwrap_or_default());
     (pause < left).then_some(pause)
+}
+
+/// How long to wait after so many calls of an order in the background. It doubles, and is drawn from its upper half, so that the
+/// receiver has peace.
+pub fn background_pause(calls: u32, after: Option<Duration>, random: u64) -> Duration {
+    let doubled = ACTION_PAUSE.saturating_mul(4 << calls.saturating_sub(1).min(16)).min(DELIVERY_PAUSE_MAX);
+    (doubled / 2 + part(doubled / 2, random)).max(after.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -39,5 +46,13 @@ mod tests {
         assert_eq!(pause(1, asked(60), 3, MINUTE), None);
         assert_eq!(pause(1, asked(0), u64::MAX, Duration::from_millis(250)), None);
         assert_eq!(pause(1, None, u64::MAX, Duration::from_millis(251)), Some(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn in_the_background_pauses_grow_to_minutes_and_a_receiver_may_ask_for_more() {
+        let seconds = |calls| background_pause(calls, None, u64::MAX).as_secs();
+        assert_eq!([1, 2, 3, 9, 60].map(seconds), [1, 2, 4, 256, 300]);
+        assert_eq!(background_pause(60, None, 0), Duration::from_secs(150));
+        assert_eq!(background_pause(1, Some(Duration::from_mins(9)), 0), Duration::from_mins(9));
     }
 }

@@ -660,7 +660,12 @@ impl Governor {
     }
 
     fn on_outcome(&mut self, outcome: &Outcome, turn: &mut Turn) {
-        let flying = self.known.state.flight().is_some_and(|flight| flight.intent.action == outcome.action);
+        // An action that was sent again keeps its id: what became of an earlier order of it ends no later one.
+        let answers = |flight: &Flight| {
+            let intent = &flight.intent;
+            intent.action == outcome.action && outcome.by.is_none_or(|by| by == intent.by)
+        };
+        let flying = self.known.state.flight().is_some_and(answers);
         let row = table::row(self.state());
         let answer = match &outcome.result {
             _ if !flying => row.other,
@@ -674,8 +679,7 @@ impl Governor {
             Err(failure) => (Ended::Withheld, Some(&*failure.reason)),
         };
         let first = turn.next_draft();
-        let action = outcome.action;
-        let delivered = Deliveries::take(&mut self.known.deliveries, |flight| flight.intent.action == action);
+        let delivered = Deliveries::take(&mut self.known.deliveries, answers);
         if let Some(flight) = delivered.first() {
             self.delivered(flight, ended, joined(&[error, twice]), turn);
             self.watch_deliveries(turn);

@@ -62,6 +62,8 @@ const MAYBE_TWICE: u8 = 1;
 const FAILED: u8 = 2;
 const WITHHELD: u8 = 4;
 const TRIED: u8 = 8;
+/// At its end stands the event that ordered it.
+const ORDERED: u8 = 16;
 
 /// Beside a signal's severity: the trace that it belongs to follows.
 const TRACED: u8 = 0x80;
@@ -209,6 +211,7 @@ fn outcome(out: &mut Vec<u8>, outcome: &Outcome) {
         (outcome.result.is_err(), FAILED),
         (withheld, WITHHELD),
         (outcome.tries.is_some(), TRIED),
+        (outcome.by.is_some(), ORDERED),
     ];
     out.push(flags.into_iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum());
     if let Err(failure) = &outcome.result {
@@ -216,6 +219,9 @@ fn outcome(out: &mut Vec<u8>, outcome: &Outcome) {
     }
     if let Some(tries) = &outcome.tries {
         bytes(out, tries.as_str().as_bytes());
+    }
+    if let Some(by) = outcome.by {
+        out.extend_from_slice(&by.0.to_le_bytes());
     }
 }
 
@@ -406,7 +412,11 @@ impl<'a> Record<'a> {
             0 => None,
             _ => Some(Tries::new(self.facts("tries")?)?),
         };
-        Ok(Outcome { subject, action, result, maybe_twice: flags & MAYBE_TWICE != 0, tries })
+        let by = match flags & ORDERED {
+            0 => None,
+            _ => Some(self.seq()?),
+        };
+        Ok(Outcome { subject, action, by, result, maybe_twice: flags & MAYBE_TWICE != 0, tries })
     }
 
     fn timer(&mut self) -> Result<Timer, Unreadable> {

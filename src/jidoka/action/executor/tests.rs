@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::super::carry::Trying;
 use super::super::payload::tests::{SIGNAL, order};
 use super::*;
+use crate::halt::{Halt, HaltOrder, HaltScope};
 use crate::limits::TARGET_WAITING_MAX;
 use crate::net::retry::judge;
 
@@ -79,8 +80,12 @@ fn longest() -> u64 {
     u64::MAX
 }
 
+/// The journal's time when a test begins; the wall clock shows another.
+const BEGUN: u64 = 1_000_000_000_000;
+
 fn executor(targets: &[(&str, &Rc<Scripted>)]) -> Executor {
     let mut executor = Executor::new(longest);
+    executor.follow(UnixMillis(BEGUN));
     equip(&mut executor, targets);
     executor
 }
@@ -416,7 +421,7 @@ fn other_targets_take_new_orders_and_calls_under_way_end_as_they_began() {
         executor.submit(order("mail", 2, SIGNAL));
         tokio::time::sleep(SECOND).await;
         equip(&mut executor, &[("page", &moved)]);
-        assert_eq!(executor.watches().len(), 1);
+        assert_eq!(executor.watches().iter().filter(|watch| watch.is_shown()).count(), 1);
         executor.submit(order("mail", 3, SIGNAL));
         let refused = executor.next().await;
         assert_eq!(reason(&refused), ("no action `mail` is configured", false));
@@ -451,9 +456,38 @@ fn a_breaker_stays_open_when_its_target_is_configured_anew() {
 
 const HOUR: Duration = Duration::from_hours(1);
 
+/// An hour after the test began, its time is over.
 fn in_background(number: u64) -> ActionRequest {
-    let give_up = crate::event::UnixMillis(clock::wall().0 + 3_600_000);
-    ActionRequest { give_up: Some(give_up), ..order("page", number, SIGNAL) }
+    ActionRequest { give_up: Some(UnixMillis(BEGUN + 3_600_000)), ..order("page", number, SIGNAL) }
+}
+
+fn of_tenant(number: u64, tenant: &str) -> ActionRequest {
+    let signal = SIGNAL.replace("acme", tenant);
+    ActionRequest { give_up: Some(UnixMillis(BEGUN + 3_600_000)), ..order("page", number, &signal) }
+}
+
+/// The numbers of so many that are done.
+async fn done(executor: &mut Executor, count: usize) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        let outcome = executor.next().await;
+        assert_eq!(outcome.result, Ok(()));
+        numbers.push(outcome.action.seq.0);
+    }
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Nothing ends within so long.
+async fn rests_for(executor: &mut Executor, time: Duration) {
+    let ended = tokio::time::timeout(time, executor.next()).await;
+    assert!(ended.is_err(), "{ended:?}");
+}
+
+fn halts(scopes: impl IntoIterator<Item = HaltScope>) -> Halts {
+    let by = HaltOrder { actor: "eve".into(), reason: "a drill".into() };
+    let halt = |scope| Halt { scope, by: by.clone(), since: UnixMillis(0) };
+    Halts::new(&scopes.into_iter().map(halt).collect::<Vec<_>>())
 }
 
 /// A receiver that is away for minutes is asked once after each pause, and less often while its breaker is open.
@@ -496,16 +530,15 @@ fn in_the_background_one_that_is_missed_holds_up_no_other() {
 fn in_the_background_an_order_has_its_time_and_a_refusal_is_final() {
     paused(async {
         let target = Scripted::new(&[Does::Answer(404), Does::Answer(503)]);
-        let mut executor = executor(&[("page", &target)]);
+        let (begun, mut executor) = (Instant::now(), executor(&[("page", &target)]));
         executor.submit(in_background(1));
         assert_eq!(reason(&executor.next().await), ("target `page`: it answered 404", true));
-        let begun = Instant::now();
         executor.submit(in_background(2));
         let outcome = executor.next().await;
         let (why, asked) = reason(&outcome);
         assert!(asked && why.ends_with("calls before its time was over"), "{why}");
-        // The call that would come after its end is not made.
-        assert!(begun.elapsed() >= HOUR && begun.elapsed() < HOUR + 6 * Duration::from_mins(1));
+        // Neither the pause that runs nor a breaker that is open is waited for.
+        assert_eq!(begun.elapsed().as_secs(), HOUR.as_secs());
         assert!(target.tries() < 40, "{} calls", target.tries());
     });
 }
@@ -529,14 +562,7 @@ fn in_the_background_a_halted_target_is_waited_for() {
             executor.submit(in_background(number));
         }
         let begun = Instant::now();
-        let mut numbers = Vec::new();
-        while numbers.len() < 10 {
-            let outcome = executor.next().await;
-            assert_eq!(outcome.result, Ok(()));
-            numbers.push(outcome.action.seq.0);
-        }
-        numbers.sort_unstable();
-        assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+        assert_eq!(done(&mut executor, 10).await, (0..10).collect::<Vec<_>>());
         assert!(begun.elapsed() < Duration::from_mins(2), "{:?}", begun.elapsed());
     });
 }
@@ -564,7 +590,7 @@ fn what_cannot_be_said_is_turned_away_and_no_probe_is_spent_on_it() {
     paused(async {
         let script: Vec<Does> = [ASKS_FOR_MORE; 5].into_iter().chain([Does::Answer(204)]).collect();
         let target = Scripted::new(&script);
-        let mut executor = Executor::new(longest);
+        let mut executor = executor(&[]);
         let carry: Rc<dyn Carry> = Rc::new(Choosy(Rc::clone(&target)));
         let page = Equipped { name: "page".into(), carry, timeout: 10 * SECOND, calls_max: 16 };
         executor.equip(BOUNDS, vec![page]);
@@ -609,5 +635,187 @@ fn in_the_background_what_cannot_be_said_any_more_tells_that_it_was_asked_before
         executor.submit(in_background(3));
         assert_eq!(reason(&executor.next().await), ("target `page` was not asked: it is odd", false));
         assert_eq!(executor.under_way(), 0);
+    });
+}
+
+#[test]
+fn in_the_background_no_number_that_a_target_answers_ends_more_than_its_own_order() {
+    paused(async {
+        let (begun, target) =
+            (Instant::now(), Scripted::new(&[Does::AskFor(Duration::MAX), Does::Answer(204)]));
+        let mut executor = executor(&[("page", &target)]);
+        executor.submit(in_background(1));
+        while target.tries() == 0 {
+            rests_for(&mut executor, Duration::from_millis(1)).await;
+        }
+        executor.submit(in_background(2));
+        assert_eq!(done(&mut executor, 1).await, [2]);
+        let outcome = executor.next().await;
+        let why = "target `page` took it in none of 1 calls before its time was over";
+        assert_eq!((reason(&outcome), begun.elapsed().as_secs()), ((why, true), HOUR.as_secs()));
+        assert_eq!(executor.watches()[0].waiting(), 0);
+    });
+}
+
+/// Its own queue ends it, whatever keeps it there: a breaker, a halt, other orders, a configuration without its target.
+#[test]
+fn in_the_background_an_order_ends_at_its_time_wherever_it_waits() {
+    let never: &[Does] = &[Does::Hang];
+    let failing: &[Does] = &[Does::Answer(500); 5];
+    for (place, script) in [("a breaker", failing), ("a halt", never), ("full", never), ("gone", never)] {
+        paused(async {
+            let (begun, target) = (Instant::now(), Scripted::new(script));
+            let mut executor = executor(&[("page", &target)]);
+            if place == "a halt" {
+                executor.halt(&halts([HaltScope::Tenant("acme".into())]));
+            }
+            for number in 0..40 {
+                executor.submit(in_background(number));
+            }
+            if place == "gone" {
+                equip(&mut executor, &[]);
+            }
+            for _ in 0..40 {
+                let outcome = executor.next().await;
+                assert!(reason(&outcome).0.ends_with("before its time was over"), "{place}: {outcome:?}");
+                assert_eq!(begun.elapsed().as_secs(), HOUR.as_secs(), "{place}");
+            }
+            assert_eq!((executor.targets[0].backlog.len(), executor.under_way()), (0, 0));
+        });
+    }
+}
+
+/// What is over gives its place away, whatever kept it there.
+#[test]
+fn in_the_background_what_is_over_keeps_no_place() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(204)]);
+        let mut executor = executor(&[("page", &target)]);
+        executor.halt(&halts([HaltScope::Line]));
+        for number in 0..TARGET_WAITING_MAX as u64 {
+            executor.submit(in_background(number));
+        }
+        tokio::time::sleep(2 * HOUR).await;
+        let later = UnixMillis(BEGUN + 3 * 3_600_000);
+        executor.submit(ActionRequest { give_up: Some(later), ..in_background(9000) });
+        for _ in 0..TARGET_WAITING_MAX {
+            let outcome = executor.ended().unwrap();
+            assert_eq!(reason(&outcome), ("target `page` was not called before its time was over", false));
+        }
+        executor.halt(&Halts::default());
+        assert_eq!(done(&mut executor, 1).await, [9000]);
+    });
+}
+
+/// The journal's time says when an order is over: the wall clock is elsewhere, and the journal's may step.
+#[test]
+fn in_the_background_an_order_ends_by_the_journals_time() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(503)]);
+        let mut executor = executor(&[("page", &target)]);
+        let begun = Instant::now();
+        executor.submit(in_background(1));
+        rests_for(&mut executor, HOUR / 2).await;
+        assert!(target.tries() > 5);
+        // It stood still for ten minutes; then it steps ahead of the machine's clock.
+        executor.follow(UnixMillis(BEGUN + 20 * 60_000));
+        rests_for(&mut executor, HOUR / 2).await;
+        executor.follow(UnixMillis(BEGUN + 50 * 60_000 + 300));
+        rests_for(&mut executor, Duration::from_mins(9)).await;
+        executor.follow(UnixMillis(BEGUN + 60 * 60_000));
+        assert!(reason(&executor.ended().unwrap()).0.ends_with("before its time was over"));
+        assert_eq!(begun.elapsed().as_secs(), 69 * 60);
+        // One that is over already is not called.
+        let tries = target.tries();
+        executor.submit(in_background(2));
+        assert_eq!(reason(&executor.next().await).0, "target `page` was not called before its time was over");
+        let again = ActionRequest { maybe_twice: true, ..in_background(3) };
+        executor.submit(again);
+        let why = "target `page` was not called again before its time was over";
+        assert_eq!((reason(&executor.next().await), target.tries()), ((why, true), tries));
+    });
+}
+
+#[test]
+fn in_the_background_a_call_that_hangs_until_the_end_says_so() {
+    paused(async {
+        let target = Scripted::new(&[Does::Hang]);
+        let mut executor = executor(&[("page", &target)]);
+        let end = Some(UnixMillis(BEGUN + 5_000));
+        executor.submit(ActionRequest { give_up: end, ..in_background(1) });
+        let outcome = executor.next().await;
+        let why = "target `page` took it in none of 1 calls before its time was over";
+        assert_eq!(reason(&outcome).0, why);
+        let tries = outcome.tries.unwrap();
+        assert!(tries.as_str().contains("no answer before its time was over"), "{tries:?}");
+    });
+}
+
+/// A node that ends calls nothing more of the background, and what it called may end.
+#[test]
+fn in_the_background_nothing_is_called_once_the_node_drains() {
+    paused(async {
+        let target = Scripted::new(&[Does::AnswerAfter(SECOND)]);
+        let mut executor = executor(&[("page", &target)]);
+        for number in 0..300 {
+            executor.submit(in_background(number));
+        }
+        executor.drain();
+        executor.submit(in_background(300));
+        assert_eq!(done(&mut executor, 16).await, (0..16).collect::<Vec<_>>());
+        assert_eq!((target.tries(), executor.under_way(), executor.watches()[0].waiting()), (16, 0, 285));
+        rests_for(&mut executor, HOUR / 2).await;
+        assert_eq!(target.tries(), 16);
+    });
+}
+
+/// What operators stopped rests, and its neighbours go on; afterwards all is called.
+#[test]
+fn in_the_background_what_is_halted_rests() {
+    for scope in [HaltScope::Line, HaltScope::Tenant("acme".into()), HaltScope::Target("page".into())] {
+        paused(async {
+            let target = Scripted::new(&[Does::Answer(204)]);
+            let mut executor = executor(&[("page", &target)]);
+            executor.halt(&halts([HaltScope::Tenant("another".into()), scope.clone()]));
+            for number in 0..100 {
+                executor.submit(in_background(number));
+            }
+            executor.submit(of_tenant(100, "neighbour"));
+            if matches!(scope, HaltScope::Tenant(_)) {
+                assert_eq!(done(&mut executor, 1).await, [100]);
+            }
+            rests_for(&mut executor, HOUR / 2).await;
+            let neighbours = usize::from(matches!(scope, HaltScope::Tenant(_)));
+            assert_eq!((target.tries(), executor.watches()[0].waiting()), (neighbours, 101 - neighbours));
+            executor.halt(&halts([HaltScope::Tenant("another".into())]));
+            let all: Vec<u64> = (0..101 - neighbours as u64).collect();
+            assert_eq!(done(&mut executor, all.len()).await, all);
+        });
+    }
+}
+
+/// A target that is left out is not called where it was; its orders are seen, and go on where it is configured again.
+#[test]
+fn in_the_background_what_is_configured_no_more_rests() {
+    paused(async {
+        let (old, moved) = (Scripted::new(&[Does::Answer(503)]), Scripted::new(&[Does::Answer(204)]));
+        let mut executor = executor(&[("page", &old)]);
+        executor.submit(in_background(1));
+        while old.tries() == 0 {
+            rests_for(&mut executor, Duration::from_millis(1)).await;
+        }
+        equip(&mut executor, &[("other", &moved)]);
+        let shown = |executor: &Executor| {
+            let watches = executor.watches();
+            let shown = watches.iter().filter(|watch| watch.is_shown());
+            shown.map(|watch| (watch.name.to_string(), watch.waiting())).collect::<Vec<_>>()
+        };
+        rests_for(&mut executor, HOUR / 2).await;
+        assert_eq!(old.tries(), 1);
+        assert_eq!(shown(&executor), [("page".to_owned(), 1), ("other".to_owned(), 0)]);
+        equip(&mut executor, &[("page", &moved), ("other", &moved)]);
+        assert_eq!(done(&mut executor, 1).await, [1]);
+        equip(&mut executor, &[("other", &moved)]);
+        assert_eq!(shown(&executor), [("other".to_owned(), 0)]);
     });
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::mailbox::Held;
 use super::super::state::{Halted, HaltedBy, State};
 use super::super::{Bare, Damage, decode_signal, encode_held, encode_signal};
-use super::model::op;
+use super::model::op_or_told;
 use super::*;
 use crate::jidoka::store::{Changes, Kept};
 use crate::trace::TraceContext;
@@ -206,7 +206,7 @@ fn an_unknown_version_is_named() {
 
 proptest! {
     #[test]
-    fn what_was_written_is_read(entitled: bool, ops in prop::collection::vec(op(), 0..60)) {
+    fn what_was_written_is_read(entitled: bool, ops in prop::collection::vec(op_or_told(), 0..60)) {
         let line = if entitled { Line::new(rules()) } else { Line::booting() };
         let governor = line.all(&ops).governor;
         let whole = bytes(&governor);

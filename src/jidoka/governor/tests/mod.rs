@@ -16,7 +16,7 @@ use crate::event::{
     ActionId, Astray, Command, Event, Failure, JournalId, Kind, Outcome, Replay, Seq, Stray, Subject, Timer,
     TimerKind, UnixMillis, Verb,
 };
-use crate::jidoka::rules::{EntitlementDefault, Rules, RulesSource};
+use crate::jidoka::rules::{ActionSource, EntitlementDefault, Rules, RulesSource};
 use crate::receipt::Draft;
 use crate::signal::{Assurance, Fingerprint, Provenance, Severity, Signal, Text, Unchecked};
 
@@ -48,11 +48,26 @@ decide = "deny"
 reason = "never said"
 "#;
 
+const TOLD: &str = r#"
+name = "told"
+[[rule]]
+id = "tell"
+types = ["tell.this"]
+when = "true"
+decide = "act"
+action = "tell"
+reason = "somebody is to know"
+"#;
+
+/// Signals of the type `tell.this` cause an action in the background, which has so long.
+pub(super) const TOLD_WITHIN_SECONDS: u32 = 600;
+
 pub(super) fn rules() -> Rules {
     static RULES: LazyLock<Rules> = LazyLock::new(|| {
         let source = RulesSource { quota: 2, mailbox: 2, breaker_failures: 2, ..RulesSource::default() };
-        let source = RulesSource { actions: vec!["notify".into()], ..source };
-        source.with_pack("drill.toml", PACK).compile().unwrap()
+        let tell = ActionSource::Background { name: "tell".into(), background_seconds: TOLD_WITHIN_SECONDS };
+        let source = RulesSource { actions: vec!["notify".into(), tell], ..source };
+        source.with_pack("drill.toml", PACK).with_pack("told.toml", TOLD).compile().unwrap()
     });
     RULES.clone()
 }
@@ -95,6 +110,10 @@ pub(super) enum Op {
     Withheld,
     /// The outcome of an action that is not in flight.
     Stray(Result<(), &'static str>),
+    /// The outcome of one of those that are out, or of none.
+    Out(u8, Result<(), &'static str>),
+    /// The outcome of an earlier order of one of those that are out, or of none.
+    OutBefore(u8, Result<(), &'static str>),
     /// The timer that runs, or none.
     Fire(TimerKind),
     /// A timer that was cancelled.
@@ -142,10 +161,11 @@ impl Line {
         self.count += 1;
         self.time = self.time.plus_seconds(1);
         let subject = subject();
-        let outcome = |subject, action, result: Result<(), Failure>| {
-            Kind::Outcome(Box::new(Outcome { subject, action, result, maybe_twice: false, tries: None }))
+        let outcome = |subject, (action, by), result: Result<(), Failure>| {
+            Kind::Outcome(Box::new(Outcome { subject, action, by, result, maybe_twice: false, tries: None }))
         };
-        let in_flight = self.governor.out().next().map_or(STRAY, |(intent, _)| intent.action);
+        let in_flight =
+            self.governor.out().next().map_or((STRAY, None), |(intent, _)| (intent.action, Some(intent.by)));
         let kind = match op {
             Op::Signal(kind, severity) => {
                 Kind::Signal(signal(&subject, &format!("id-{}", self.count), kind, *severity))
@@ -157,7 +177,12 @@ impl Line {
             }
             Op::Done(result) => outcome(subject, in_flight, result.map_err(Failure::asked)),
             Op::Withheld => outcome(subject, in_flight, Err(Failure::withheld("the target is halted"))),
-            Op::Stray(result) => outcome(subject, STRAY, result.map_err(Failure::asked)),
+            Op::Stray(result) => outcome(subject, (STRAY, None), result.map_err(Failure::asked)),
+            Op::Out(which, result) => outcome(subject, self.out(*which), result.map_err(Failure::asked)),
+            Op::OutBefore(which, result) => {
+                let (action, _) = self.out(*which);
+                outcome(subject, (action, Some(Seq(0))), result.map_err(Failure::asked))
+            }
             Op::Fire(kind) => {
                 let armed = match kind {
                     TimerKind::Idle => self.governor.last_seq(),
@@ -176,6 +201,12 @@ impl Line {
             }
         };
         Event { seq: self.seq, time: self.time, kind }
+    }
+
+    fn out(&self, which: u8) -> (ActionId, Option<Seq>) {
+        let out: Vec<_> = self.governor.out().collect();
+        let one = out.get(usize::from(which) % out.len().max(1));
+        one.map_or((STRAY, None), |(intent, _)| (intent.action, Some(intent.by)))
     }
 
     /// One event; the drafts it brought.

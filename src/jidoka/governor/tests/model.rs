@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::jidoka::governor::Arm;
 
 /// seq, ordinal, type, before, after.
 type Line5 = (u64, u8, &'static str, &'static str, &'static str);
@@ -19,6 +20,9 @@ struct Model {
     probing: bool,
     /// The action in flight and the event that armed its deadline.
     flight: Option<(u64, u64)>,
+    /// Actions in the background: each, when it is given up, and the event by which that is known.
+    deliveries: Vec<(u64, u64, u64)>,
+    time: u64,
     /// The event that armed the breaker's timer.
     reset: Option<u64>,
     boot: u64,
@@ -28,6 +32,8 @@ struct Model {
     out: Vec<Line5>,
 }
 
+/// The governor gives up two minutes after the target's queue.
+const TOLD_MILLIS: u64 = TOLD_WITHIN_SECONDS as u64 * 1000 + 120_000;
 const QUOTA: u32 = 2;
 const MAILBOX: usize = 2;
 const FAILURES: u32 = 2;
@@ -56,7 +62,7 @@ impl Model {
             "boot" | "action_pending" | "halted" => "deadletter_signal",
             "degraded" if !critical => "deferred_dropped",
             _ if left == 0 => "quota_exceeded",
-            _ if kind == "act.now" => "action_generated",
+            _ if ["act.now", "tell.this"].contains(&kind) => "action_generated",
             _ if kind == "deny.this" => "policy_denied",
             _ if kind == "bad.this" => "deadletter_signal",
             _ => "observed",
@@ -66,8 +72,12 @@ impl Model {
         }
         if verdict == "action_generated" {
             self.quota = Some((left - 1, self.quota.map_or(self.now, |(_, by)| by)));
-            self.flight = Some((seq, self.now));
-            self.state = "action_pending";
+            if kind == "tell.this" {
+                self.deliveries.push((seq, self.time + TOLD_MILLIS, self.now));
+            } else {
+                self.flight = Some((seq, self.now));
+                self.state = "action_pending";
+            }
         }
         self.out.push((seq, 0, verdict, before, self.state));
     }
@@ -136,6 +146,12 @@ impl Model {
                 self.state = self.rest();
                 self.say("breaker_testing", before);
             }
+            TimerKind::Delivery if self.deliveries.first().is_some_and(|(.., by)| *by == armed) => {
+                while self.deliveries.first().is_some_and(|(_, due, _)| *due <= self.time) {
+                    self.deliveries.remove(0);
+                    self.say("action_failed", before);
+                }
+            }
             TimerKind::ActionDeadline if self.flight.is_some_and(|(_, by)| by == armed) => {
                 self.land(false, true);
             }
@@ -170,7 +186,7 @@ impl Model {
     }
 
     fn step(&mut self, event: &Event, op: &Op) {
-        (self.now, self.ordinal) = (event.seq.0, 0);
+        (self.now, self.time, self.ordinal) = (event.seq.0, event.time.0, 0);
         match (&event.kind, op) {
             (Kind::Signal(_), Op::Signal("gemba.entitlement.active", _)) => self.entitle(true, "entitlement"),
             (Kind::Signal(_), Op::Signal("gemba.entitlement.revoked", _)) => {
@@ -182,9 +198,13 @@ impl Model {
             (Kind::Outcome(outcome), _) => {
                 let success = outcome.result.is_ok();
                 let counts = outcome.result.as_ref().err().is_none_or(|failure| failure.asked);
-                if self.flight.is_some_and(|(action, _)| action == outcome.action.seq.0) {
+                let action = outcome.action.seq.0;
+                // An action that is not sent again is ordered by the event that it is named by.
+                let is_late = outcome.by.is_some_and(|by| by.0 != action);
+                if !is_late && self.flight.is_some_and(|(flying, _)| flying == action) {
                     self.land(success, counts);
                 } else {
+                    self.deliveries.retain(|(out, ..)| is_late || *out != action);
                     self.say(if success { "action_successful" } else { "action_failed" }, self.state);
                 }
             }
@@ -252,15 +272,39 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// The same, with actions in the background.
+pub(super) fn op_or_told() -> impl Strategy<Value = Op> {
+    let result = || prop_oneof![Just(Ok(())), Just(Err("refused"))];
+    prop_oneof![
+        12 => op(),
+        3 => severity().prop_map(|severity| Op::Signal("tell.this", severity)),
+        1 => Just(Op::Replay("tell.this")),
+        1 => (1u32..3).prop_map(|left| Op::Order(Verb::Quota(left))),
+        3 => (any::<u8>(), result()).prop_map(|(which, result)| Op::Out(which, result)),
+        1 => (any::<u8>(), result()).prop_map(|(which, result)| Op::OutBefore(which, result)),
+        2 => Just(Op::Fire(TimerKind::Delivery)),
+        1 => Just(Op::Stale(TimerKind::Delivery)),
+    ]
+}
+
 fn line(entitled: bool) -> Line {
     if entitled { Line::new(rules()) } else { Line::booting() }
 }
 
 proptest! {
     #[test]
-    fn decides_as_the_model_does(entitled: bool, ops in prop::collection::vec(op(), 1..120)) {
+    fn decides_as_the_model_does(
+        entitled: bool, ops in prop::collection::vec((op_or_told(), any::<bool>()), 1..120)
+    ) {
         let (mut line, mut model) = (line(entitled), Model::new(entitled));
-        for op in &ops {
+        // What the shard has armed: of each kind the last one.
+        let mut armed: BTreeMap<TimerKind, Arm> = BTreeMap::new();
+        armed.extend(line.effects.timers.drain(..).map(|arm| (arm.kind, arm)));
+        for (op, is_due) in &ops {
+            let told = line.governor.timers().find(|arm| arm.kind == TimerKind::Delivery);
+            if let (Op::Fire(TimerKind::Delivery), Some(first), true) = (op, told, is_due) {
+                line.time = line.time.max(first.due);
+            }
             let event = line.event(op);
             model.step(&event, op);
             line.effects.clear();
@@ -269,17 +313,22 @@ proptest! {
             prop_assert_eq!(line.governor.state().into_str(), model.state);
             prop_assert_eq!(line.governor.waiting(), model.inbox.len());
             prop_assert_eq!(line.governor.quota_remaining(&line.rules), model.quota.map_or(QUOTA, |quota| quota.0));
-            let running = line.governor.timers().count();
-            prop_assert!(running <= crate::limits::TIMERS_PER_GOVERNOR);
-            for arm in &line.effects.timers {
-                prop_assert_eq!(arm.armed, line.seq);
+            prop_assert_eq!(line.governor.deliveries(), model.deliveries.len());
+            let running: Vec<Arm> = line.governor.timers().collect();
+            prop_assert!(running.len() <= crate::limits::TIMERS_PER_GOVERNOR);
+            for arm in line.effects.timers.drain(..) {
+                prop_assert!(arm.armed == line.seq || arm.kind == TimerKind::Delivery);
+                armed.insert(arm.kind, arm);
+            }
+            for arm in running {
+                prop_assert_eq!(armed.get(&arm.kind), Some(&arm), "the timer that runs is armed");
             }
         }
     }
 
     #[test]
     fn every_signal_gets_exactly_one_final_receipt(
-        entitled: bool, ops in prop::collection::vec(op(), 1..120)
+        entitled: bool, ops in prop::collection::vec(op_or_told(), 1..120)
     ) {
         const FINAL: [&str; 7] = ["observed", "policy_denied", "action_generated", "quota_exceeded",
             "deferred_dropped", "deadletter_signal", "entitlement"];
@@ -314,7 +363,7 @@ proptest! {
 
     #[test]
     fn a_replay_from_any_earlier_point_changes_nothing(
-        entitled: bool, ops in prop::collection::vec(op(), 1..80), cut in any::<prop::sample::Index>(),
+        entitled: bool, ops in prop::collection::vec(op_or_told(), 1..80), cut in any::<prop::sample::Index>(),
         back in any::<prop::sample::Index>()
     ) {
         let mut line = line(entitled);
@@ -343,7 +392,7 @@ proptest! {
 
     #[test]
     fn neighbours_never_change_a_result(
-        histories in prop::collection::vec(prop::collection::vec(op(), 0..30), 2..4),
+        histories in prop::collection::vec(prop::collection::vec(op_or_told(), 0..30), 2..4),
         order in prop::collection::vec(any::<prop::sample::Index>(), 120),
     ) {
         let mut alone = Vec::new();

@@ -474,3 +474,64 @@ fn a_halt_stops_no_action_that_is_out_in_the_background() {
     assert_eq!(kinds(&line.feed(&OK)), [(3, 0, ReceiptType::ActionSuccessful)]);
     assert_eq!(line.governor.state(), StateName::Halted);
 }
+
+/// The governor gave up on an order, its action was sent again, and then the first order's outcome comes: it ends nothing.
+#[test]
+fn an_outcome_ends_the_order_that_it_is_of_and_no_later_one_of_the_same_action() {
+    for in_the_background in [true, false] {
+        let mut line = Line::new(if in_the_background { in_background() } else { rules() });
+        line.feed(&ACT);
+        let timer = if in_the_background { TimerKind::Delivery } else { TimerKind::ActionDeadline };
+        line.time = UnixMillis(line.time.0 + 3_600_000 + 120_000);
+        assert_eq!(kinds(&line.feed(&Op::Fire(timer))), [(2, 0, ReceiptType::ActionFailed)]);
+        let Some(CaseChange::Open { undone: Some(undone), .. }) = line.effects.cases.last() else { panic!() };
+        let resend = undone.resend().unwrap();
+        let Kind::Replay(mut replay) = line.event(&Op::Replay("act.now")).kind else { panic!() };
+        replay.resend = Some(Box::new(resend));
+        line.effects.clear();
+        let event = Event { seq: line.seq, time: line.time, kind: Kind::Replay(replay) };
+        line.governor.step(event, &line.rules, &mut line.effects);
+        assert_eq!(line.effects.requests[0].intent.action, action(1), "it keeps its id");
+        assert_eq!(line.effects.requests[0].intent.by, Seq(3));
+
+        let outcome = |line: &mut Line, by, result| {
+            let Event { seq, time, .. } = line.event(&OK);
+            let (subject, action) = (subject(), action(1));
+            let outcome = Outcome { subject, action, by, result, maybe_twice: false, tries: None };
+            let event = Event { seq, time, kind: Kind::Outcome(Box::new(outcome)) };
+            line.effects.clear();
+            line.governor.step(event, &line.rules, &mut line.effects);
+            (line.effects.drafts[0].gist.kind, line.effects.drafts[0].reason.clone())
+        };
+        let failed = || Err(Failure::asked("its time was over"));
+        let (kind, reason) = outcome(&mut line, Some(Seq(1)), failed());
+        assert_eq!(kind, ReceiptType::ActionFailed);
+        assert!(reason.unwrap().starts_with("late"));
+        assert_eq!(line.governor.out().count(), 1, "the later order is out");
+        assert!(line.effects.cases.is_empty());
+        let (kind, reason) = outcome(&mut line, Some(Seq(3)), Ok(()));
+        assert_eq!((kind, reason), (ReceiptType::ActionSuccessful, None));
+        assert_eq!(line.governor.out().count(), 0);
+        assert!(matches!(line.effects.cases[..], []));
+    }
+}
+
+/// Whichever of them ends, the timer that runs afterwards is that of the first to end of the others.
+#[test]
+fn after_an_outcome_the_timer_is_that_of_the_first_that_is_out() {
+    let mut line = Line::new(in_background());
+    for _ in 0..3 {
+        line.feed(&ACT);
+    }
+    let armed = |line: &Line| {
+        let armed = line.effects.timers.iter().filter(|arm| arm.kind == TimerKind::Delivery);
+        armed.map(|arm| (arm.armed, arm.due.0)).collect::<Vec<_>>()
+    };
+    let due = |seq: u64| START + seq * 1000 + 3_600_000 + 120_000;
+    line.feed(&OK);
+    assert_eq!(armed(&line), [(Seq(2), due(2))]);
+    line.feed(&OK);
+    assert_eq!(armed(&line), [(Seq(3), due(3))]);
+    line.feed(&OK);
+    assert_eq!(armed(&line), []);
+}

@@ -32,6 +32,7 @@ fn every_kind_reads_back_as_it_was_written() {
     let outcome = Outcome {
         subject: subject.clone(),
         action: ActionId { journal: JournalId(7), seq: Seq(5) },
+        by: Some(Seq(6)),
         result: Err(Failure::withheld("the breaker stands open")),
         maybe_twice: true,
         tries: Some(Tries::new("{\"calls\":[],\"count\":0}".into()).unwrap()),
@@ -213,11 +214,12 @@ fn records_are_stored_as_ever() {
     let body: &[u8] = br#"{"id":"s-1","tenant":"acme","sku":"vm","type":"cost.usage"}"#;
     let texts: &[u8] = b"\x07\0\0\0\x03\xff\xff\xff\xff\x04acme\x23\0\0\0\x02\x2f\0\0\0\x0a";
     let stored = [&b"\x01\x02\x63\0\0\0\0\0\0\0"[..], texts, b"\x3b\0\0\0", body].concat();
-    let outcome = |journal, result| {
+    let outcome_of = |journal, by, result| {
         let action = ActionId { journal: JournalId(journal), seq: Seq(5) };
         let subject = subject.clone();
-        Kind::Outcome(Box::new(Outcome { subject, action, result, maybe_twice: true, tries: None }))
+        Kind::Outcome(Box::new(Outcome { subject, action, by, result, maybe_twice: true, tries: None }))
     };
+    let outcome = |journal, result| outcome_of(journal, None, result);
     let command = |verb| {
         let (actor, reason) = ("root".into(), "why".into());
         Kind::Command(Box::new(Command { subject: subject.clone(), verb, actor, reason }))
@@ -238,6 +240,10 @@ fn records_are_stored_as_ever() {
     let golden: Vec<(Kind, Vec<u8>)> = vec![
         (Kind::Signal(signal.clone()), [from, &stored].concat()),
         (outcome(0, Ok(())), b"\x02\x04acme\x02vm\x05\0\0\0\0\0\0\0\x01".to_vec()),
+        (
+            outcome_of(7, Some(Seq(6)), Err(Failure::asked("no"))),
+            b"\x09\x07\0\0\0\0\0\0\0\x04acme\x02vm\x05\0\0\0\0\0\0\0\x13\x02\0no\x06\0\0\0\0\0\0\0".to_vec(),
+        ),
         (
             outcome(7, Err(Failure::asked("no"))),
             b"\x09\x07\0\0\0\0\0\0\0\x04acme\x02vm\x05\0\0\0\0\0\0\0\x03\x02\0no".to_vec(),

@@ -71,6 +71,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         Kind::Outcome(Box::new(Outcome {
             subject,
             action: ActionId { journal: JournalId(action % 3), seq: Seq(action) },
+            by: (action % 2 == 0).then_some(Seq(action)),
             result,
             maybe_twice,
             tries: maybe_twice.then(|| crate::event::Tries::new("{\"count\":1}".into()).unwrap()),
