@@ -162,6 +162,8 @@ pub struct Resend {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulesText {
     text: Box<str>,
+    /// The event since which the rules hold that these were made from. Under others they are void; `None` is never void.
+    made_from: Option<Seq>,
     /// Who activated them, and why.
     pub actor: Words,
     pub reason: Words,
@@ -172,12 +174,30 @@ impl RulesText {
     /// [`Illegal`], when the text is longer than the journal keeps.
     pub fn new(text: Box<str>, actor: Words, reason: Words) -> Result<Self, Illegal> {
         Rule::AtMost(HALTED_RULES_BYTES_MAX).check("rules", text.as_bytes())?;
-        Ok(Self { text, actor, reason })
+        Ok(Self { text, made_from: None, actor, reason })
+    }
+
+    /// The same, void unless the rules of the event `since` hold.
+    #[must_use]
+    pub fn made_from(self, since: Seq) -> Self {
+        Self { made_from: Some(since), ..self }
     }
 
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The event whose rules they were made from, if they say so.
+    #[must_use]
+    pub fn base(&self) -> Option<Seq> {
+        self.made_from
+    }
+
+    /// Whether they change nothing, since rules hold that they do not know: those of the event `holding`.
+    #[must_use]
+    pub fn is_void_under(&self, holding: Seq) -> bool {
+        self.made_from.is_some_and(|base| base != holding)
     }
 }
 

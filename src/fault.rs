@@ -1,7 +1,8 @@
 //! What the crash and simulation harnesses do to the program: kill points K1–K21 of the fault matrix, and bugs
 //! planted to see a harness find them. Without the cargo feature `faults` every point is empty and no bug exists.
 //!
-//! `GEMBA_FAULT=K8:3` aborts when point K8 is passed for the third time. `GEMBA_PANIC=shard:17` panics in a shard whenever
+//! `GEMBA_FAULT=K8:3` aborts when point K8 is passed for the third time. `GEMBA_HOLD=K8:/tmp/held` waits at point K8 while
+//! this file exists, as a slow disk does. `GEMBA_PANIC=shard:17` panics in a shard whenever
 //! it decides on event 17, `GEMBA_PANIC=shard:17!` only the first time. `GEMBA_PLANT=ack-before-sync` plants a bug.
 //!
 //! Each point has one name and one place; a process that ends there leaves:
@@ -35,7 +36,7 @@
 #[inline]
 pub fn point(_name: &'static str) {}
 
-/// Passes the point `name`, and aborts there if the environment says so.
+/// Passes the point `name`, and waits or aborts there if the environment says so.
 #[cfg(feature = "faults")]
 pub fn point(name: &'static str) {
     use std::sync::OnceLock;
@@ -48,12 +49,34 @@ pub fn point(name: &'static str) {
         let (point, count) = text.split_once(':')?;
         Some((point.to_owned(), count.parse().ok()?))
     });
+    hold(name);
     if let Some((point, count)) = plan
         && point == name
         && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
     {
         eprintln!("fault {name}:{count}");
         std::process::abort();
+    }
+}
+
+/// Waits at the point `name` while the file exists that the environment names for it.
+#[cfg(feature = "faults")]
+fn hold(name: &'static str) {
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+
+    static HELD: OnceLock<Option<(String, PathBuf)>> = OnceLock::new();
+    let held = HELD.get_or_init(|| {
+        let text = std::env::var("GEMBA_HOLD").ok()?;
+        let (point, path) = text.split_once(':')?;
+        Some((point.to_owned(), path.into()))
+    });
+    if let Some((point, path)) = held
+        && point == name
+    {
+        while path.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
 

@@ -282,6 +282,8 @@ struct Diff {
     /// Instead of the packs that the journal names.
     base: Option<Vec<(String, String)>>,
     new: Vec<(String, String)>,
+    /// The event since which the journal's rules hold.
+    rules_since: Option<Seq>,
     report: Report,
 }
 
@@ -319,7 +321,7 @@ impl Diff {
     fn new(new: &[PathBuf], base: &[PathBuf]) -> Result<Self, Failure> {
         let all = |files: &[PathBuf]| files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>();
         let base = if base.is_empty() { None } else { Some(all(base)?) };
-        Ok(Self { base, new: all(new)?, report: Report::default() })
+        Ok(Self { base, new: all(new)?, rules_since: None, report: Report::default() })
     }
 
     /// Bounds as they were, packs as given; every action that a pack names is taken as configured.
@@ -390,6 +392,11 @@ impl Diff {
         event: &Event,
     ) -> Result<(), Failure> {
         if let Kind::Rules(text) = &event.kind {
+            // A journal may begin after the first of its rules.
+            if self.rules_since.is_some_and(|since| text.is_void_under(since)) {
+                return Ok(());
+            }
+            self.rules_since = Some(event.seq);
             let (before, after) = self.sides(&RulesSource::from_text(text.text()).map_err(failed)?)?;
             match sides {
                 Some((one, other)) => {

@@ -453,6 +453,20 @@ impl Rules {
 const _: () =
     assert!((PACKS_MAX + HALTS_MAX) * 2 < u8::MAX as usize, "an event names its receipts by one byte");
 
+/// The receipt of rules that change nothing: they were made from others than those of the event `holding`, and would undo
+/// what these say.
+#[must_use]
+pub fn void(event: &Event, said: &RulesText, holding: Seq) -> Draft {
+    let base = said.base().unwrap_or_default();
+    let reason = format!(
+        "void: rules by {} ({}) were made from those of event {base}, but those of event {holding} hold; nothing changed",
+        said.actor, said.reason
+    );
+    let mut draft = node_draft(event, 0, ReceiptType::Operator, &reason);
+    draft.gist.success = false;
+    draft
+}
+
 /// The receipt of a change of the configuration.
 #[must_use]
 pub fn reconfigured(event: &Event, change: &Reconfigured) -> Draft {
@@ -511,6 +525,8 @@ pub struct Compiled {
     journal: JournalId,
     kept: Mutex<Vec<(Box<str>, Arc<Rules>)>>,
     holding: Mutex<Option<(Seq, Arc<Rules>)>>,
+    /// Events of rules that were void, the newest last.
+    void: Mutex<Vec<Seq>>,
 }
 
 /// Texts that are kept.
@@ -543,6 +559,20 @@ impl Compiled {
     /// These hold from the event `since` on.
     pub fn hold(&self, since: Seq, rules: &Arc<Rules>) {
         *self.holding.lock().unwrap_or_else(PoisonError::into_inner) = Some((since, Arc::clone(rules)));
+    }
+
+    /// The rules of this event are void.
+    pub fn refuse(&self, seq: Seq) {
+        let mut void = self.void.lock().unwrap_or_else(PoisonError::into_inner);
+        if void.len() == COMPILED_MAX {
+            void.remove(0);
+        }
+        void.push(seq);
+    }
+
+    /// Whether the rules of this event, which was stepped just now, are void.
+    pub fn is_void(&self, seq: Seq) -> bool {
+        self.void.lock().unwrap_or_else(PoisonError::into_inner).contains(&seq)
     }
 
     /// The halts that hold.

@@ -55,6 +55,8 @@ pub struct Marks {
 pub struct Stage {
     shard: usize,
     rules: Arc<Rules>,
+    /// The event since which they hold.
+    rules_since: Seq,
     compiled: Arc<Compiled>,
     inbox: Inbox,
     roster: Roster,
@@ -101,6 +103,7 @@ impl Stage {
         Self {
             shard,
             rules,
+            rules_since: Seq(0),
             compiled,
             inbox: Inbox::new(events),
             roster,
@@ -112,6 +115,13 @@ impl Stage {
             parked: HashSet::new(),
             steps: 0,
         }
+    }
+
+    /// The rules that it begins with hold from this event on.
+    #[must_use]
+    pub fn under_rules_since(mut self, since: Seq) -> Self {
+        self.rules_since = since;
+        self
     }
 
     /// Gives up on these events: their signals become dead letters.
@@ -420,12 +430,21 @@ impl Stage {
         assert!(rules.is_ok(), "rules are compiled before they are journalled, and again before a replay");
         let Ok(rules) = rules else { return };
         // They concern the node: one shard speaks for all.
-        if self.shard == 0 {
+        let speaks = self.shard == 0;
+        if text.is_void_under(self.rules_since) {
+            if speaks {
+                self.outlet.draft(rules::void(event, &text, self.rules_since));
+                self.compiled.refuse(event.seq);
+            }
+            self.outlet.decided(event.seq);
+            return;
+        }
+        if speaks {
             let drafts = rules.receipts(&self.rules, event, &text);
             self.outlet.rules(event.seq, text, drafts);
             self.compiled.hold(event.seq, &rules);
         }
-        self.rules = rules;
+        (self.rules, self.rules_since) = (rules, event.seq);
         self.outlet.decided(event.seq);
     }
 

@@ -79,10 +79,10 @@ impl Recovered {
         let opened = recovery::open(&settings.data_dir, Box::new(store), log)?;
         start.go_on()?;
         let compiled = Arc::new(Compiled::new(journal));
-        let holding = opened.rules.clone().unwrap_or_else(RulesSource::before_any);
+        let (since, holding) = opened.rules.clone().unwrap_or_else(|| (Seq(0), RulesSource::before_any()));
         let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: opened.watermark, source })?;
-        compiled.hold(opened.watermark, &rules);
+        compiled.hold(since, &rules);
         let zero = || Mark::new(0);
         let marks = scribe::Marks { size: zero(), written: zero(), checkpoint: Mark::new(clock::millis()) };
         let audit = keys.audit.iter().map(|plan| {
@@ -116,7 +116,7 @@ impl Recovered {
     pub fn seen(&self, settings: &Settings) -> Seen {
         Seen {
             newest: self.opened.logged.iter().map(|id| id.seq).max(),
-            stored: self.opened.rules.clone(),
+            stored: self.opened.rules.as_ref().map(|(_, text)| text.clone()),
             configured: settings.live.rulebook.get().configured(),
             compiled: Arc::clone(&self.compiled),
         }
@@ -150,7 +150,8 @@ impl Recovered {
             notices,
         } = self;
         let mut alerts = Some(alerts);
-        let Opened { store, governors, watermark, held, log, logged, rules: _, alerts: _ } = opened;
+        let Opened { store, governors, watermark, held, log, logged, rules: stored, alerts: _ } = opened;
+        let rules_since = stored.map_or(Seq(0), |(since, _)| since);
         let settings = start.settings;
         // One half for the thread, one for who ends it.
         let stop = || {
@@ -220,6 +221,7 @@ impl Recovered {
                 shard_marks,
                 collector.recorder().ok_or(ServeError::Histograms)?,
             )
+            .under_rules_since(rules_since)
             .parking(start.parked.clone())
             .tapped(taps.spout())
             .telling(marks.crowd.of(number));

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::actions::{self, Watches};
 use super::alert_orders::{self, AlertLine};
@@ -135,6 +135,11 @@ impl Default for Reloads {
 
 /// Why a configuration is not read.
 const BUSY: &str = "the configuration is being read already: ask again when that has ended";
+/// Why rules were not changed.
+const RULES_CHANGED: &str =
+    "nothing changed: each time other rules came to hold before those of this order; order it again";
+/// How often rules are made anew, when others came first.
+const RULES_TRIES: usize = 3;
 /// Why a case is not ordered on.
 const REPLAYED: &str = "it is being replayed";
 const NO_CASE: &str =
@@ -158,6 +163,19 @@ async fn read<T: Send + 'static>(
         Ok(Ok(value)) => Ok(value),
         Ok(Err(_)) | Err(_) => Err(Refused::Unavailable),
     }
+}
+
+/// Brings a change of rules or configuration to its end, also when the operator has long been told that there was no answer.
+/// Until then no other one begins.
+async fn to_its_end<T: 'static>(
+    one: OwnedMutexGuard<()>,
+    change: impl Future<Output = Result<T, Refused>> + 'static,
+) -> Result<T, Refused> {
+    let changing = tokio::task::spawn_local(async move {
+        let _one = one;
+        change.await
+    });
+    in_time(changing).await?.map_err(|_| Refused::Unavailable)?
 }
 
 impl Desk {
@@ -280,18 +298,26 @@ impl Inner {
         after: Seq,
         question: impl Fn(oneshot::Sender<T>) -> Question,
     ) -> Result<Vec<T>, Refused> {
-        let after = self.behind_the_start(after)?;
-        let mut answers = Vec::new();
-        for lane in &self.shards {
-            let (tell, answer) = oneshot::channel();
-            send(lane, Query { after, question: question(tell) })?;
-            answers.push(answer);
-        }
         let mut all = Vec::new();
-        for answer in answers {
+        for answer in self.question_all(after, question)? {
             all.push(answered(answer).await?);
         }
         Ok(all)
+    }
+
+    /// Sends a question to every shard.
+    fn question_all<T>(
+        &self,
+        after: Seq,
+        question: impl Fn(oneshot::Sender<T>) -> Question,
+    ) -> Result<Vec<oneshot::Receiver<T>>, Refused> {
+        let after = self.behind_the_start(after)?;
+        let ask = |lane| {
+            let (tell, answer) = oneshot::channel();
+            send(lane, Query { after, question: question(tell) })?;
+            Ok(answer)
+        };
+        self.shards.iter().map(ask).collect()
     }
 
     async fn governor(&self, subject: &Subject, after: Seq) -> Result<Option<GovernorView>, Refused> {
@@ -383,29 +409,28 @@ impl Inner {
     }
 
     /// Has a halt begin or end. It is part of the rules: durable, and every shard goes by it, when this is answered.
-    async fn order_halt(&self, scope: HaltScope, begins: bool, said: Said) -> Result<Ordered, Refused> {
-        let compiled = Arc::clone(&self.decided()?.compiled);
-        // Whoever changes rules beside it would undo it.
-        let _one = in_time(self.reloading.lock()).await?;
-        self.ask_all(Seq(0), |answer| Question::Passed { answer }).await?;
-        let (_, holding) = compiled.holding().ok_or(Refused::Unavailable)?;
-        let changed = if begins {
-            let by = HaltOrder { actor: said.actor.clone(), reason: said.reason.clone() };
-            let since = UnixMillis(self.known.health.journal.clock.time.read());
-            holding.source.clone().halting(Halt { scope, by, since })
-        } else {
-            holding.source.clone().resuming(scope)
-        };
-        let changed = changed.map_err(|no| Refused::Conflict(no.to_string()))?;
-        // Compiled apart; the shards find it done.
-        let compiling = tokio::task::spawn_blocking(move || {
-            let text = changed.to_text();
-            compiled.of(&text).map(|_| text)
-        });
-        let text = compiling.await.map_err(|_| Refused::Unavailable)?;
-        let text = text.map_err(|error| Refused::Conflict(error.to_string()))?;
-        let seq = self.order_rules(text, said).await?.ok_or(Refused::Unavailable)?;
-        Ok(ordered(seq, 0))
+    async fn order_halt(
+        self: &Rc<Self>,
+        scope: HaltScope,
+        begins: bool,
+        said: Said,
+    ) -> Result<Ordered, Refused> {
+        self.decided()?;
+        let one = in_time(Arc::clone(&self.reloading).lock_owned()).await?;
+        let by = HaltOrder { actor: said.actor.clone(), reason: said.reason.clone() };
+        let since = UnixMillis(self.known.health.journal.clock.time.read());
+        let halt = Halt { scope, by, since };
+        let inner = Rc::clone(self);
+        to_its_end(one, async move {
+            let changed = |holding: &RulesSource| {
+                let (holding, halt) = (holding.clone(), halt.clone());
+                let changed = if begins { holding.halting(halt) } else { holding.resuming(halt.scope) };
+                changed.map_err(|no| Refused::Conflict(no.to_string()))
+            };
+            let seq = inner.change_rules(said, changed).await?.ok_or(Refused::Unavailable)?;
+            Ok(ordered(seq, 0))
+        })
+        .await
     }
 
     /// What a halt holds up, or would.
@@ -505,23 +530,33 @@ impl Inner {
     }
 
     async fn reload_policy(
+        self: &Rc<Self>,
+        said: Said,
+        seen: Option<Resolved>,
+    ) -> Result<Option<(Ordered, RulesView)>, Refused> {
+        self.decided()?;
+        // A reload of the whole configuration beside it would order rules of its own.
+        let one = Arc::clone(&self.reloading).try_lock_owned();
+        let one = one.map_err(|_| Refused::Conflict(BUSY.into()))?;
+        let inner = Rc::clone(self);
+        to_its_end(one, async move { inner.read_policy(said, seen).await }).await
+    }
+
+    async fn read_policy(
         &self,
         said: Said,
         seen: Option<Resolved>,
     ) -> Result<Option<(Ordered, RulesView)>, Refused> {
         let decided = self.decided()?;
-        // A reload of the whole configuration beside it would order rules of its own.
-        let _one = self.reloading.try_lock().map_err(|_| Refused::Conflict(BUSY.into()))?;
         let (rulebook, compiled) = (self.known.live.rulebook.get(), Arc::clone(&decided.compiled));
-        // Read, checked and compiled apart; the shards find it done.
+        // Read and checked apart.
         let read = tokio::task::spawn_blocking(move || {
             let source = rulebook.look()?;
-            let text = source.clone().under(compiled.halts()).to_text();
-            compiled.of(&text)?;
+            compiled.of(&source.clone().under(compiled.halts()).to_text())?;
             let resolved = resolved::rules(&source, &rulebook.configured());
-            Ok::<_, crate::place::ConfigError>((source, text, resolved))
+            Ok::<_, crate::place::ConfigError>((source, resolved))
         });
-        let (source, text, resolved) = match read.await.map_err(|_| Refused::Unavailable)? {
+        let (source, resolved) = match read.await.map_err(|_| Refused::Unavailable)? {
             Ok(read) => read,
             Err(error) => {
                 *self.reload_failures.borrow_mut() += 1;
@@ -529,25 +564,58 @@ impl Inner {
             }
         };
         resolved.is_as_seen(seen.as_ref())?;
-        self.known.live.rulebook.get().configure(source);
-        let Some(seq) = self.order_rules(text, said).await? else { return Ok(None) };
+        self.known.live.rulebook.get().configure(source.clone());
+        let Some(seq) = self.configure_rules(source, said).await? else { return Ok(None) };
         let (since, rules) = decided.compiled.holding().ok_or(Refused::Unavailable)?;
         Ok(Some((ordered(seq, 0), rules.view(since))))
     }
 
-    /// Has these rules hold, unless they do.
-    async fn order_rules(&self, text: Box<str>, said: Said) -> Result<Option<Seq>, Refused> {
-        self.ask_all(Seq(0), |answer| Question::Passed { answer }).await?;
-        let (_, holding) = self.decided()?.compiled.holding().ok_or(Refused::Unavailable)?;
-        if holding.source.to_text() == text {
-            return Ok(None);
+    /// Has configured rules hold, under the halts that do.
+    async fn configure_rules(&self, rules: RulesSource, said: Said) -> Result<Option<Seq>, Refused> {
+        self.change_rules(said, |holding| Ok(rules.clone().under(holding.halts.clone()))).await
+    }
+
+    /// Has the rules hold that are made from those that hold, unless they are the same. They name what they were made from,
+    /// and where other rules came first they are void, and made anew. Whoever changes rules holds `reloading` until this
+    /// ends, which is when every shard has stepped them.
+    async fn change_rules(
+        &self,
+        said: Said,
+        made_from: impl Fn(&RulesSource) -> Result<RulesSource, Refused>,
+    ) -> Result<Option<Seq>, Refused> {
+        for _ in 0..RULES_TRIES {
+            self.stepped(Seq(0)).await?;
+            let compiled = Arc::clone(&self.decided()?.compiled);
+            let (since, holding) = compiled.holding().ok_or(Refused::Unavailable)?;
+            let made = made_from(&holding.source)?;
+            if made == holding.source {
+                return Ok(None);
+            }
+            // Compiled apart; the shards find it done.
+            let compiling = tokio::task::spawn_blocking(move || {
+                let text = made.to_text();
+                compiled.of(&text).map(|_| text)
+            });
+            let text = compiling.await.map_err(|_| Refused::Unavailable)?;
+            let text = text.map_err(|error| Refused::Conflict(error.to_string()))?;
+            let Said { actor, reason } = said.clone();
+            let rules = RulesText::new(text, actor, reason);
+            let rules = rules.map_err(|illegal| Refused::Wrong(illegal.to_string()))?.made_from(since);
+            let seq = self.offer(Order::Rules(Arc::new(rules)))?.await.map_err(|_| Refused::Unavailable)?;
+            self.stepped(seq).await?;
+            if !self.decided()?.compiled.is_void(seq) {
+                return Ok(Some(seq));
+            }
         }
-        let Said { actor, reason } = said;
-        let rules = RulesText::new(text, actor, reason);
-        let rules = Arc::new(rules.map_err(|illegal| Refused::Wrong(illegal.to_string()))?);
-        let seq = answered(self.offer(Order::Rules(rules))?).await?;
-        self.ask_all(seq, |answer| Question::Passed { answer }).await?;
-        Ok(Some(seq))
+        Err(Refused::Conflict(RULES_CHANGED.into()))
+    }
+
+    /// Waits until every shard has stepped the event `seq`, however long the journal takes for it.
+    async fn stepped(&self, seq: Seq) -> Result<(), Refused> {
+        for answer in self.question_all(seq, |answer| Question::Passed { answer })? {
+            answer.await.map_err(|_| Refused::Unavailable)?;
+        }
+        Ok(())
     }
 
     /// Reads the configuration anew: all of it holds, or nothing changes.
@@ -638,7 +706,7 @@ impl Inner {
 
     async fn read_and_hold(
         self: &Rc<Self>,
-        one: tokio::sync::OwnedMutexGuard<()>,
+        one: OwnedMutexGuard<()>,
         said: Said,
         if_match: Option<String>,
         seen: Option<Resolved>,
@@ -666,12 +734,7 @@ impl Inner {
         };
         resolved::configuration(&*prepared).is_as_seen(seen.as_ref())?;
         let inner = Rc::clone(self);
-        // Apart, since what was begun is brought to its end when the operator has long been told that there was no answer.
-        let holding = tokio::task::spawn_local(async move {
-            let _one = one;
-            inner.hold(prepared, said).await
-        });
-        in_time(holding).await?.map_err(|_| Refused::Unavailable)?
+        to_its_end(one, async move { inner.hold(prepared, said).await }).await
     }
 
     /// Makes a change of the configuration durable, with its receipt, where there is one and this node decides.
@@ -757,10 +820,12 @@ impl Inner {
         rules: RulesSource,
         said: Said,
     ) -> Result<Option<Seq>, Refused> {
-        let Some(decided) = &self.known.decided else { return Ok(None) };
-        let seq = self.order_rules(rules.under(decided.compiled.halts()).to_text(), said).await?;
+        if self.known.decided.is_none() {
+            return Ok(None);
+        }
+        let seq = self.configure_rules(rules, said).await?;
         if let Some(ordered) = ordered {
-            self.ask_all(Seq(ordered.seq), |answer| Question::Passed { answer }).await?;
+            self.stepped(Seq(ordered.seq)).await?;
         }
         Ok(seq)
     }
@@ -1094,9 +1159,7 @@ impl Line for Desk {
             let after = before.changed(&change);
             let after =
                 after.map_err(|wrong| Refused::Wrong(format!("{}; {}", wrong.what, wrong.hint)))?;
-            // Apart, since what was begun is brought to its end when the operator has long been told that there was no answer.
-            let changing = tokio::task::spawn_local(async move {
-                let _one = one;
+            to_its_end(one, async move {
                 let (key, old, new) = ("logging.level".into(), before.to_string(), after.to_string());
                 let changes: &[_] = &[SettingChange { key, old: old.into(), new: new.clone().into() }];
                 let changes = if before == after { &[] } else { changes };
@@ -1105,8 +1168,8 @@ impl Line for Desk {
                 let Said { actor, reason } = said;
                 tracing::info!(target: "gemba::operator", %actor, reason = %reason, change, "levels of the log were changed");
                 Ok(LogLevels { level: new, ordered })
-            });
-            in_time(changing).await?.map_err(|_| Refused::Unavailable)?
+            })
+            .await
         })
     }
 }

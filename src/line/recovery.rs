@@ -65,8 +65,8 @@ pub struct Opened {
     pub governors: Vec<Governor>,
     /// Events up to here are in the state.
     pub watermark: Seq,
-    /// The rules that hold there, if they were ever journalled.
-    pub rules: Option<Box<str>>,
+    /// The rules that hold there and from which event on, if they were ever journalled.
+    pub rules: Option<(Seq, Box<str>)>,
     /// Partitions that were held there.
     pub held: Vec<u16>,
     /// Rows of the alerts.
@@ -126,7 +126,7 @@ pub fn open(data_dir: &Path, store: Box<dyn StateStore>, log: Log) -> Result<Ope
 /// What the journal said.
 pub struct Replayed {
     pub end: End,
-    /// The rules that hold at its end, if they came behind the watermark.
+    /// The rules that hold at its end, if they came behind the watermark. Void ones are none.
     pub rules: Option<Arc<RulesText>>,
     /// Through which numbers the signals of edges were taken.
     pub positions: Positions,
@@ -183,6 +183,8 @@ pub fn replay(
     dedup.begin_after(first)?;
     let mut provenance = None;
     let mut rules = None;
+    // Those of the watermark: no shard has stepped anything yet.
+    let mut since = compiled.and_then(Compiled::holding).map_or(Seq(0), |(since, _)| since);
     let mut positions = Positions::default();
     let mut sources = SourceLedger::default();
     let mut in_segment = (PathBuf::new(), u64::MAX);
@@ -227,7 +229,9 @@ pub fn replay(
                 if let Kind::Rules(text) = &kind {
                     let compiles = compiled.map_or(Ok(()), |compiled| compiled.of(text.text()).map(drop));
                     compiles.map_err(|source| RecoveryError::Rules { seq, source })?;
-                    rules = Some(Arc::clone(text));
+                    if !text.is_void_under(since) {
+                        (rules, since) = (Some(Arc::clone(text)), seq);
+                    }
                 }
                 let event = Event { seq, time: header.time, kind };
                 shards_of(&event, shards).for_each(|shard| hand(shard, Feed::Event(event.clone())));

@@ -574,3 +574,61 @@ fn more_cases_than_one_page_are_found_and_discarded_by_one_order() {
     assert_eq!(done.json(), json!({"discarded": 1200, "left": 0}), "{}", done.text());
     wait_until("all are discarded", || count() == 0);
 }
+
+/// The first order of each pair is answered 503, since the journal stands still, and is carried out all the same.
+#[cfg(feature = "faults")]
+#[test]
+fn orders_on_the_rules_do_not_undo_each_other_on_a_slow_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "");
+    let held = dir.path().join("held");
+    let hold = format!("K8:{}", held.display());
+    let node = Node::start_in(dir.path(), &[("GEMBA_CONFIG", "gemba.toml"), ("GEMBA_HOLD", &hold)]);
+    let order = |path: &str, token: &str| post(&node, path, token, "a drill").status;
+    let halts = || {
+        let halts = ask(&node, "/v1/halts");
+        let halts = halts["halts"].as_array().unwrap().iter();
+        halts.map(|halt| halt["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let policy = |spend: &str| {
+        let text = PACK.replace("> 80.0", &format!("> {spend}.0"));
+        std::fs::write(dir.path().join("pack.toml"), text).unwrap();
+    };
+    let hash = || ask(&node, "/v1/policy")["packs"][0]["content_hash"].clone();
+    // One order while the journal stands still, and a second one before it goes on.
+    let beside = |first: (&str, &str), second: (&str, &str)| {
+        std::fs::write(&held, "").unwrap();
+        assert_eq!(order(first.0, first.1), 503, "{first:?}");
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| order(second.0, second.1));
+            std::thread::sleep(Duration::from_millis(500));
+            std::fs::remove_file(&held).unwrap();
+            second.join().unwrap()
+        })
+    };
+    assert_eq!(beside(("/v1/tenants/a/halt", "alice"), ("/v1/tenants/b/halt", "bob")), 200);
+    assert_eq!(halts(), ["a", "b"]);
+
+    let before = hash();
+    policy("70");
+    assert_eq!(beside(("/v1/policy/reload", "admin"), ("/v1/tenants/c/halt", "alice")), 200);
+    assert_eq!(halts(), ["a", "b", "c"]);
+    let reloaded = hash();
+    assert_ne!(reloaded, before);
+
+    policy("60");
+    let busy = beside(("/v1/tenants/d/halt", "alice"), ("/v1/policy/reload", "admin"));
+    assert_eq!(busy, 409, "the halt is not over");
+    wait_until("the halt is over", || order("/v1/policy/reload", "admin") == 200);
+    assert_eq!(halts(), ["a", "b", "c", "d"]);
+    assert_ne!(hash(), reloaded);
+
+    let told = || audit(&node, "type=operator,jidoka_halt&limit=100");
+    wait_until("all receipts", || told().len() >= 4);
+    let is_halt =
+        |(kind, reason): &(String, String)| kind == "jidoka_halt" && reason.starts_with("halt of tenant");
+    assert!(told().len() == 4 && told().iter().all(is_halt), "{:?}", told());
+    drop(node);
+    let node = start(dir.path());
+    assert_eq!(ask(&node, "/v1/halts")["halts"].as_array().unwrap().len(), 4);
+}

@@ -221,13 +221,15 @@ pub struct Line {
     operator: Sender<Ordered>,
     /// Operators who wait for the number of their order.
     asked: Vec<oneshot::Receiver<Seq>>,
+    /// The rules that hold.
+    compiled: Arc<Compiled>,
     /// What time it was in truth and in the journal, in milliseconds.
     seen: Option<(u64, u64)>,
 }
 
-fn new_rules(rules: &RulesSource) -> Order {
+fn new_rules(rules: &RulesSource) -> RulesText {
     let (actor, reason) = ("root".into(), "simulated".into());
-    Order::Rules(Arc::new(RulesText::new(rules.to_text(), actor, reason).unwrap()))
+    RulesText::new(rules.to_text(), actor, reason).unwrap()
 }
 
 fn command(subject: Subject, verb: Verb) -> Order {
@@ -335,9 +337,10 @@ impl Line {
             recovery::open(data_dir, Box::new(store.clone()), log)?;
         let compiled = Arc::new(Compiled::new(LINEAGE.id));
         let configured = plan.rules.to_text();
-        let holding = stored.clone().unwrap_or_else(RulesSource::before_any);
+        let (since, holding) = stored.clone().unwrap_or_else(|| (Seq(0), RulesSource::before_any()));
         let rules = compiled.of(&holding);
         let rules = rules.map_err(|source| RecoveryError::Rules { seq: watermark, source })?;
+        compiled.hold(since, &rules);
         let newest = logged.iter().map(|id| id.seq).max();
         disk.note(|| {
             format!("state through {watermark}, {} governors, {} receipts", governors.len(), log.size())
@@ -368,7 +371,9 @@ impl Line {
             let settled = marks.settled.clone();
             let marks = shard::Marks { decided: mark(), states: std::array::from_fn(|_| mark()), settled };
             let rules = (Arc::clone(&rules), Arc::clone(&compiled));
-            shard::Stage::new(number, rules, governors, lanes, marks, recorder()).telling(crowd.of(number))
+            shard::Stage::new(number, rules, governors, lanes, marks, recorder())
+                .under_rules_since(since)
+                .telling(crowd.of(number))
         });
         let mut behind = Behind {
             shards: shards.collect(),
@@ -438,14 +443,24 @@ impl Line {
             journal::Stage::new(place, (writer, clock), dedup, journal_lanes, marks, recorder(), time.now())
                 .after(positions)
                 .counting(sources);
-        let holding = rules.map(|rules| rules.text().into()).or(stored);
+        let holding = rules.map(|rules| rules.text().into()).or(stored.map(|(_, text)| text));
         if holding.as_ref() != Some(&configured) {
-            journal.begin_with(new_rules(&plan.rules));
+            journal.begin_with(Order::Rules(Arc::new(new_rules(&plan.rules))));
         }
         let (operator, asked) = (lanes.operator, Vec::new());
         let disposer = disposer(disk);
         let seen = None;
-        Ok(Self { journal, idle: false, disposer, behind, ports: lanes.clients, operator, asked, seen })
+        Ok(Self {
+            journal,
+            idle: false,
+            disposer,
+            behind,
+            ports: lanes.clients,
+            operator,
+            asked,
+            compiled,
+            seen,
+        })
     }
 
     pub fn turn_journal(&mut self, time: &Time) -> Result<Turn, Stopped> {
@@ -476,7 +491,10 @@ impl Line {
                 Order::Reconfigured(Arc::new(change.unwrap()))
             }
             0..=1 if !plan.other_rules.is_empty() => {
-                new_rules(&plan.other_rules[rng.index(plan.other_rules.len())])
+                let rules = new_rules(&plan.other_rules[rng.index(plan.other_rules.len())]);
+                // Void where others that are under way come first.
+                let (since, _) = self.compiled.holding().unwrap();
+                Order::Rules(Arc::new(rules.made_from(since)))
             }
             2..=5 if !open.is_empty() => {
                 let (case, signal) = open[rng.index(open.len())].clone();

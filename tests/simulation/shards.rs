@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use gemba::case::{Case, CaseId};
-use gemba::event::{Command, Event, Feed, Kind, Note, Seq, Subject, Timer, TimerKind, UnixMillis, Verb};
+use gemba::event::{
+    Command, Event, Feed, Kind, Note, RulesText, Seq, Subject, Timer, TimerKind, UnixMillis, Verb,
+};
+use gemba::halt::{Halt, HaltOrder, HaltScope};
 use gemba::jidoka::governor::Governor;
 use gemba::jidoka::ownership::PartitionOwnership;
 use gemba::jidoka::query::{Page, Query, Question};
-use gemba::jidoka::rules::{Compiled, Rules};
+use gemba::jidoka::rules::{Compiled, Rules, RulesSource};
 use gemba::jidoka::stage as shard;
 use gemba::jidoka::store::Commit;
 use gemba::kaizen::Collector;
@@ -175,6 +178,50 @@ fn any_number_of_shards_decides_a_journal_alike() {
 }
 
 /// What an operator has ordered is seen by whoever asks behind it, however soon the question comes.
+#[test]
+fn rules_that_were_made_from_others_than_those_that_hold_are_void_in_every_replay() {
+    let halting = |source: &RulesSource, tenant: &str| {
+        let by = HaltOrder { actor: "alice".into(), reason: "a drill".into() };
+        let halt = Halt { scope: HaltScope::Tenant(tenant.into()), by, since: UnixMillis(1) };
+        source.clone().halting(halt).unwrap()
+    };
+    let rules = |seq: u64, source: &RulesSource, base: Option<u64>| {
+        let text = RulesText::new(source.to_text(), "alice".into(), "a drill".into()).unwrap();
+        let text = base.map_or_else(|| text.clone(), |base| text.clone().made_from(Seq(base)));
+        Event { seq: Seq(seq), time: UnixMillis(1), kind: Kind::Rules(Arc::new(text)) }
+    };
+    let none = RulesSource::default();
+    let a = halting(&none, "a");
+    let both = halting(&a, "b");
+    let journal = [
+        rules(3, &a, Some(0)),
+        // Made while the first was under way.
+        rules(5, &halting(&none, "b"), Some(0)),
+        rules(6, &both, Some(3)),
+        rules(7, &none, Some(3)),
+        // One of before names nothing.
+        rules(9, &a, None),
+    ];
+    for shards in 1..=3 {
+        let (decided, _) = decide(&journal, shards);
+        let held = [(Seq(3), a.to_text()), (Seq(6), both.to_text()), (Seq(9), a.to_text())];
+        assert_eq!(decided.rules, held, "{shards} shards");
+        let told: Vec<String> =
+            decided.receipts.values().map(|text| String::from_utf8(text.clone()).unwrap()).collect();
+        assert_eq!(told.len(), journal.len(), "{told:?}");
+        for (receipt, says) in told.iter().zip([
+            "halt of tenant a by alice: a drill",
+            "void: rules by alice (a drill) were made from those of event 0, but those of event 3 hold; nothing changed",
+            "halt of tenant b by alice: a drill",
+            "void: rules by alice (a drill) were made from those of event 3, but those of event 6 hold; nothing changed",
+            "resume of tenant b by alice: a drill",
+        ]) {
+            assert!(receipt.contains(says), "{says}: {receipt}");
+        }
+        assert_eq!(decide(&journal, shards).0, decided, "and so again");
+    }
+}
+
 #[test]
 fn a_question_is_answered_when_its_event_is_stepped() {
     let (compiled, mut collector) = (Arc::new(Compiled::default()), Collector::new().unwrap());

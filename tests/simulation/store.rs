@@ -101,7 +101,8 @@ impl Durable {
         self.rules.extend(changes.rules().iter().cloned());
         self.log_size = changes.log_size();
         self.stored.watermark = watermark;
-        self.stored.rules = self.rules.range(..=watermark).next_back().map(|(_, text)| text.clone());
+        self.stored.rules =
+            self.rules.range(..=watermark).next_back().map(|(seq, text)| (*seq, text.clone()));
     }
 }
 

@@ -128,7 +128,7 @@ impl StateStore for Embedded {
         Ok(Loaded {
             watermark: self.watermark,
             log_size: self.number(LOG_SIZE, "size of the transparency log")?,
-            rules: rules.pop().map(|(_, text)| text),
+            rules: rules.pop(),
             held: held.unwrap_or_default(),
             alerts: self.alert_rows()?,
         })

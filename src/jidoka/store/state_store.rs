@@ -25,9 +25,9 @@ pub struct Loaded {
     pub watermark: Seq,
     /// Entries that the transparency log had when this was committed, all of them durable; 0 in a new store.
     pub log_size: u64,
-    /// The text of the rules that hold at the watermark; `None` in a new store, and in one of a version before rules were
+    /// The rules that hold at the watermark: from which event on, and their text; `None` in a new store, and in one of a version before rules were
     /// journalled.
-    pub rules: Option<Box<str>>,
+    pub rules: Option<(Seq, Box<str>)>,
     /// Partitions that the node held at the watermark.
     pub held: Vec<u16>,
     /// Rows of the alerts, by their keys.

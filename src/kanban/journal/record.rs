@@ -55,6 +55,8 @@ pub enum RecordKind {
     Reconfigured = 14,
     Alarm = 15,
     Manifest = 16,
+    /// Rules that are void unless those of the event that they name hold.
+    RulesMadeFrom = 17,
 }
 
 // Flags of an outcome.
@@ -106,7 +108,13 @@ impl Encoder {
                 self.signal(out, &event.signal);
             }
             Kind::Rules(rules) => {
-                out.push(RecordKind::Rules as u8);
+                match rules.base() {
+                    None => out.push(RecordKind::Rules as u8),
+                    Some(base) => {
+                        out.push(RecordKind::RulesMadeFrom as u8);
+                        out.extend_from_slice(&base.0.to_le_bytes());
+                    }
+                }
                 long(out, &rules.actor);
                 long(out, &rules.reason);
                 bytes(out, rules.text().as_bytes());
@@ -349,6 +357,10 @@ impl<'a> Record<'a> {
                 RecordKind::Replay => Kind::Replay(Box::new(self.replay(false)?)),
                 RecordKind::Resend => Kind::Replay(Box::new(self.replay(true)?)),
                 RecordKind::Rules => Kind::Rules(Arc::new(self.rules()?)),
+                RecordKind::RulesMadeFrom => {
+                    let base = self.seq()?;
+                    Kind::Rules(Arc::new(self.rules()?.made_from(base)))
+                }
                 RecordKind::Reconfigured => Kind::Reconfigured(Arc::new(self.reconfigured()?)),
                 RecordKind::Alarm => Kind::Alarm(Arc::new(self.alarm()?)),
                 RecordKind::Manifest => Kind::Manifest(Box::new(self.read(Manifest::read)?)),

@@ -50,8 +50,8 @@ pub struct Clients {
 pub struct Stored {
     pub rows: BTreeMap<Vec<u8>, Vec<u8>>,
     pub watermark: Seq,
-    /// The rules that hold at the watermark.
-    pub rules: Option<Box<str>>,
+    /// The rules that hold at the watermark, and since which event.
+    pub rules: Option<(Seq, Box<str>)>,
     pub cases: BTreeMap<CaseId, Case>,
 }
 

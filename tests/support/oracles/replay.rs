@@ -46,8 +46,10 @@ pub struct Decided {
     /// What holds where the journal is read; at first what held before rules were journalled.
     holding: Arc<Rules>,
     compiled: Compiled,
-    /// Text of the rules that hold at the store's watermark.
-    at_watermark: Option<Box<str>>,
+    /// The event since which it holds.
+    holding_since: Seq,
+    /// The rules that hold at the store's watermark, and since which event.
+    at_watermark: Option<(Seq, Box<str>)>,
     cases: Cases,
     /// Signals and replays that are to be settled here, by their numbers, with their tenants.
     brought: HashMap<Seq, Box<str>>,
@@ -293,12 +295,16 @@ impl Decided {
             Ok(rules) => rules,
             Err(error) => return violation("O1", format!("the rules of event {}: {error}", event.seq)),
         };
+        if said.is_void_under(self.holding_since) {
+            let void = rules::void(event, said, self.holding_since);
+            return self.receipts(&key("", ""), event.seq, &[void]);
+        }
         self.rules += 1;
         if event.seq <= evidence.stored.watermark {
-            self.at_watermark = Some(said.text().into());
+            self.at_watermark = Some((event.seq, said.text().into()));
         }
         let drafts = rules.receipts(&self.holding, event, said);
-        self.holding = rules;
+        (self.holding, self.holding_since) = (rules, event.seq);
         self.receipts(&key("", ""), event.seq, &drafts)
     }
 

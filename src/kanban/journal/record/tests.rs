@@ -280,6 +280,12 @@ fn records_are_stored_as_ever() {
             [b"\x06", said, b"\x02\0\0\0{}"].concat(),
         ),
         (
+            Kind::Rules(Arc::new(
+                RulesText::new("{}".into(), "root".into(), "why".into()).unwrap().made_from(Seq(9)),
+            )),
+            [b"\x11\x09\0\0\0\0\0\0\0", said, b"\x02\0\0\0{}"].concat(),
+        ),
+        (
             Kind::Stray(Box::new(Stray { signal: signal.clone(), why: Astray::Poison })),
             [b"\x07\x03", from, &stored].concat(),
         ),
