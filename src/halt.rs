@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{UnixMillis, Words};
+use crate::limits::{TARGET_HALTS_MAX, TENANT_HALTS_MAX};
 
 /// Who ordered a halt, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,16 @@ impl HaltScope {
             Self::Line => "line",
             Self::Tenant(_) => "tenant",
             Self::Target(_) => "target",
+        }
+    }
+
+    /// Halts of this kind that hold at once.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        match self {
+            Self::Line => 1,
+            Self::Tenant(_) => TENANT_HALTS_MAX,
+            Self::Target(_) => TARGET_HALTS_MAX,
         }
     }
 

@@ -179,14 +179,18 @@ pub const MEMORIES_MAX: usize = 64;
 pub const MEMORY_WINDOW_SECONDS_MAX: u32 = 400 * 86_400;
 /// The longest time after which the alert of a rule ends by itself: 30 days. What nobody looked at for longer is closed by hand.
 pub const ALERT_MINUTES_MAX: u32 = 30 * 24 * 60;
-/// Halts of tenants, targets and the line that hold at once: what people keep in mind.
-pub const HALTS_MAX: usize = 32;
-/// What they may take in the rules' text: a few of the longest reasons, or all of usual length.
+/// Halts of tenants that hold at once: what people keep in mind.
+pub const TENANT_HALTS_MAX: usize = 32;
+/// Halts of targets that hold at once. They have places of their own, and so has the line's: whatever else is halted, it can be.
+pub const TARGET_HALTS_MAX: usize = 16;
+/// Halts of tenants, targets and the line that hold at once.
+pub const HALTS_MAX: usize = TENANT_HALTS_MAX + TARGET_HALTS_MAX + 1;
+/// What each of the three kinds may take in the rules' text: a few of the longest reasons, or all of usual length.
 pub const HALTS_BYTES_MAX: usize = 64 * 1024;
 /// The rules of a node as the journal keeps them: bounds and the text of every pack. Far below a frame.
 pub const RULES_BYTES_MAX: usize = 512 * 1024;
 /// The same with the halts that hold: there is room for these, however large the packs are.
-pub const HALTED_RULES_BYTES_MAX: usize = RULES_BYTES_MAX + HALTS_BYTES_MAX;
+pub const HALTED_RULES_BYTES_MAX: usize = RULES_BYTES_MAX + 3 * HALTS_BYTES_MAX;
 const _: () = assert!(HALTED_RULES_BYTES_MAX < FRAME_BYTES_MAX - FRAME_BYTES_SOFT);
 
 // Lanes. Each is full before memory is: a full lane is answered (P5).

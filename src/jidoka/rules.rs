@@ -80,8 +80,8 @@ pub enum NoHalt {
     None(HaltScope),
     #[error("no [[action]] is named `{0}`")]
     NoTarget(Box<str>),
-    #[error("{HALTS_MAX} halts hold, and no more can: end one that is over")]
-    TooMany,
+    #[error("{many} halts of {kind}s hold, and no more can: end one that is over, or halt the line", many = .0.most(), kind = .0.kind())]
+    TooMany(HaltScope),
 }
 
 /// An action that packs may ask for. Rules of before have its name alone.
@@ -196,13 +196,15 @@ impl RulesSource {
         {
             return Err(NoHalt::NoTarget(target.clone()));
         }
-        if self.halts.len() == HALTS_MAX {
-            return Err(NoHalt::TooMany);
-        }
+        let scope = halt.scope.clone();
         self.halts.push(halt);
-        // Of one alone nothing is too long.
-        let bytes = serde_json::to_string(&self.halts).map_or(usize::MAX, |text| text.len());
-        if bytes > HALTS_BYTES_MAX { Err(NoHalt::TooMany) } else { Ok(self) }
+        // Those of its kind alone: whatever tenants are halted, the line can be. Of one alone nothing is too long.
+        let alike: Vec<&Halt> = self.halts.iter().filter(|halt| halt.scope.kind() == scope.kind()).collect();
+        let bytes = serde_json::to_string(&alike).map_or(usize::MAX, |text| text.len());
+        if alike.len() > scope.most() || bytes > HALTS_BYTES_MAX {
+            return Err(NoHalt::TooMany(scope));
+        }
+        Ok(self)
     }
 
     /// The same, without this halt.
@@ -592,6 +594,7 @@ mod tests {
     use crate::alert::RouteSource;
     use crate::event::{Kind, UnixMillis};
     use crate::halt::HaltOrder;
+    use crate::limits::{TARGET_HALTS_MAX, TENANT_HALTS_MAX};
 
     #[test]
     fn an_older_journals_rules_tell_nobody_of_alerts() {
@@ -674,23 +677,40 @@ mod tests {
     }
 
     #[test]
-    fn so_many_halts_hold_and_no_more() {
+    fn so_many_halts_hold_and_no_more_and_the_line_can_be_halted_nonetheless() {
         let tenant = |number: usize| HaltScope::Tenant(format!("t-{number}").into());
-        let full = (0..HALTS_MAX)
-            .try_fold(RulesSource::default(), |source, number| source.halting(halt(tenant(number))));
+        let target = |number: usize| HaltScope::Target(format!("a-{number}").into());
+        let actions = (0..=TARGET_HALTS_MAX).map(|number| format!("a-{number}").as_str().into()).collect();
+        let begin = RulesSource { actions, ..RulesSource::default() };
+        let full = (0..TENANT_HALTS_MAX)
+            .try_fold(begin.clone(), |source, number| source.halting(halt(tenant(number))));
         let full = full.unwrap();
+        let one_more = tenant(TENANT_HALTS_MAX);
+        assert_eq!(full.clone().halting(halt(one_more.clone())), Err(NoHalt::TooMany(one_more)));
+        let full =
+            (0..TARGET_HALTS_MAX).try_fold(full, |source, number| source.halting(halt(target(number))));
+        let full = full.unwrap();
+        let one_more = target(TARGET_HALTS_MAX);
+        assert_eq!(full.clone().halting(halt(one_more.clone())), Err(NoHalt::TooMany(one_more)));
+        let full = full.halting(halt(HaltScope::Line)).unwrap();
+        assert_eq!(full.halts.len(), HALTS_MAX);
         assert!(full.clone().compile().is_ok());
-        assert_eq!(full.clone().halting(halt(HaltScope::Line)), Err(NoHalt::TooMany));
-        let long = |number| {
+        let more = [full.halts.clone(), vec![halt(tenant(TENANT_HALTS_MAX))]].concat();
+        assert!(full.under(more).compile().is_err());
+
+        let long = |scope| {
             let by = HaltOrder { actor: "eve".into(), reason: "\u{1}".repeat(1024).into() };
-            Halt { by, ..halt(tenant(number)) }
+            Halt { by, ..halt(scope) }
         };
-        let longest = (0..9).try_fold(RulesSource::default(), |source, number| source.halting(long(number)));
-        assert!(longest.is_ok());
-        let longest = (0..11).try_fold(RulesSource::default(), |source, number| source.halting(long(number)));
-        assert_eq!(longest, Err(NoHalt::TooMany), "however long the reasons are");
-        let halts = [full.halts.clone(), vec![halt(HaltScope::Line)]].concat();
-        assert!(full.under(halts).compile().is_err());
+        let longest = |most: usize| {
+            (0..most).try_fold(begin.clone(), |source, number| source.halting(long(tenant(number))))
+        };
+        assert_eq!(longest(11), Err(NoHalt::TooMany(tenant(10))), "however long the reasons are");
+        let full =
+            (0..9).try_fold(longest(9).unwrap(), |source, number| source.halting(long(target(number))));
+        let full = full.and_then(|source| source.halting(long(HaltScope::Line))).unwrap();
+        let text = full.to_text();
+        assert!(RulesText::new(text, "eve".into(), "a drill".into()).is_ok());
     }
 
     #[test]
