@@ -283,7 +283,7 @@ impl Client {
             match ask(Node { client: self, authority: &peer.address }) {
                 Ok(value) => all.answers.push((Some(peer.clone()), value)),
                 Err(Unanswered { failure, .. }) => {
-                    all.missing.push(format!("{}: {}", peer.name, failure.what()))
+                    all.missing.push(format!("{}: {}", peer.name, failure.what()));
                 }
             }
         }

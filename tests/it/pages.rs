@@ -105,12 +105,14 @@ fn a_peer_that_never_ends_is_left_and_the_others_are_shown() {
     let same = Peer::start(|_, _| page(&[], Some("1")));
     let rounds = Peer::start(|_, number| page(&[], Some(if number % 2 == 0 { "1" } else { "2" })));
     let empty = Peer::start(|_, number| page(&[], Some(&(u32::MAX as usize - number).to_string())));
+    let long = Peer::start(|_, _| page(&[], Some(&"1".repeat(1_025))));
     let no_list = Peer::start(|_, _| (200, "{}".to_owned()));
     let numbers = Peer::start(|_, _| (200, json!({"receipts": [1, 2], "next": null}).to_string()));
     for (peer, why) in [
         (&same, "comes back to a page that was read"),
         (&rounds, "comes back to a page that was read"),
         (&empty, "has 2500 empty pages in a row"),
+        (&long, "has a `next` that names no page"),
         (&no_list, "is none"),
         (&numbers, "has rows that are no objects"),
     ] {
@@ -178,7 +180,7 @@ fn a_peer_hides_nothing_of_the_others_and_each_row_names_its_node() {
     }
     // A node that has all of it needs no name.
     let told = said(dir.path(), &honest, &peers, &["audit", "--csv"]);
-    assert!(told.1.starts_with("time,type,tenant,sku,what,reason,receipt,log_index\r\n"), "{told:?}");
+    assert!(told.1.starts_with("time,type,") && !told.1.contains("node"), "{told:?}");
 }
 
 #[test]
