@@ -185,7 +185,8 @@ impl Behind {
                     false => Ok(()),
                 };
                 let tries = Some(gemba::event::Tries::new("{\"count\":1}".into()).unwrap());
-                let outcome = Outcome { subject, action: intent.action, result, maybe_twice, tries };
+                let (action, by) = (intent.action, Some(intent.by));
+                let outcome = Outcome { subject, action, by, result, maybe_twice, tries };
                 self.under_way.push_back((time.millis + rng.below(200), outcome));
             }
         }
@@ -203,7 +204,7 @@ impl Behind {
     fn is_at_rest(&self) -> bool {
         let governors = self.shards.iter().flat_map(shard::Stage::governors);
         let mut governors =
-            governors.filter(|governor| governor.waiting() > 0 || governor.in_flight().is_some());
+            governors.filter(|governor| governor.waiting() > 0 || governor.out().next().is_some());
         governors.next().is_none()
             && self.under_way.is_empty()
             && self.shards.iter().all(shard::Stage::is_done)
@@ -497,10 +498,12 @@ impl Line {
                 Order::Rules(Arc::new(rules.made_from(since)))
             }
             2..=5 if !open.is_empty() => {
-                let (case, signal) = open[rng.index(open.len())].clone();
+                let (case, signal, resend) = open[rng.index(open.len())].clone();
                 if rng.chance(7000) {
                     let (actor, reason) = ("root".into(), "simulated".into());
-                    Order::Replay(Box::new(Replay { case: case.0, signal, actor, reason, resend: None }))
+                    // As it was decided, or decided on anew.
+                    let resend = resend.filter(|_| rng.chance(7000));
+                    Order::Replay(Box::new(Replay { case: case.0, signal, actor, reason, resend }))
                 } else {
                     let subject = Subject::from(&signal);
                     command(subject, Verb::Discard(case.0))

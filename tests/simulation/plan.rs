@@ -3,7 +3,9 @@
 
 use std::num::NonZeroU64;
 
-use gemba::jidoka::rules::{EntitlementDefault, RulesSource};
+use gemba::event::UnixMillis;
+use gemba::halt::{Halt, HaltOrder, HaltScope};
+use gemba::jidoka::rules::{ActionSource, EntitlementDefault, RulesSource};
 use gemba::kanban::dedup;
 
 use crate::disk::Faults;
@@ -142,7 +144,10 @@ fn rules(rng: &mut Rng) -> RulesSource {
         breaker_failures: rng.pick(&[1, 2, 5]),
         breaker_reset_seconds: rng.pick(&[1, 60]),
         action_deadline_seconds: rng.pick(&[5, 90]),
-        actions: vec!["first".into(), "second".into()],
+        actions: vec![
+            "first".into(),
+            ActionSource::Background { name: "second".into(), background_seconds: rng.pick(&[2, 60]) },
+        ],
         ..RulesSource::default()
     }
     .with_pack("simulated.toml", &pack(rng))
@@ -151,7 +156,18 @@ fn rules(rng: &mut Rng) -> RulesSource {
 /// Some of it is otherwise, so that it shows under which rules an event was decided.
 fn variant(rng: &mut Rng, of: &RulesSource) -> RulesSource {
     let drawn = rules(rng);
-    match rng.below(4) {
+    match rng.below(6) {
+        // No action is in the background any more: those that are out end as they began.
+        4 => RulesSource { actions: vec!["first".into(), "second".into()], ..of.clone() },
+        5 => {
+            let scope = match rng.below(3) {
+                0 => HaltScope::Target("second".into()),
+                1 => HaltScope::Tenant("t0".into()),
+                _ => HaltScope::Line,
+            };
+            let by = HaltOrder { actor: "root".into(), reason: "simulated".into() };
+            RulesSource { halts: vec![Halt { scope, by, since: UnixMillis(0) }], ..of.clone() }
+        }
         0 => RulesSource { quota: rng.pick(&[1, 3, 100]), mailbox: rng.pick(&[2, 4, 1024]), ..of.clone() },
         1 => drawn,
         2 => RulesSource { packs: Vec::new(), everyone: Vec::new(), ..of.clone() },

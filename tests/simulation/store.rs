@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gemba::case::{CaseId, Status};
-use gemba::event::{Seq, UnixMillis};
+use gemba::event::{Resend, Seq, UnixMillis};
 use gemba::jidoka::dead_letter::CaseChange;
 use gemba::jidoka::governor::Governor;
 use gemba::jidoka::store::{Changes, Loaded, Retention, StateStore, StoreError, join};
@@ -57,10 +57,13 @@ impl SimStore {
     }
 
     /// Cases that an operator may order on, with their signals.
-    pub fn open_cases(&self) -> Vec<(CaseId, Signal)> {
+    /// With the action that can be sent again, where one failed last.
+    pub fn open_cases(&self) -> Vec<(CaseId, Signal, Option<Box<Resend>>)> {
         let durable = self.durable();
         let cases = durable.stored.cases.iter().filter(|(_, case)| case.status == Status::Open);
-        cases.filter_map(|(id, _)| Some((*id, durable.signals.get(id)?.clone()))).collect()
+        let open =
+            cases.filter_map(|(id, case)| Some((*id, durable.signals.get(id)?.clone(), case.resend())));
+        open.collect()
     }
 }
 
