@@ -104,7 +104,7 @@ impl Command {
                 }
                 let (by, governor) = (governor.by(), governor.value);
                 output::print_table(HEADING, [row(&governor)])?;
-                output::print((halt(&governor) + &by).as_bytes())
+                output::print((halt(&governor) + &deliveries(&governor) + &by).as_bytes())
             }
             Self::Halt(order) => order.give("governor halt", None),
             Self::Resume(order) => order.give("governor resume", None),
@@ -140,6 +140,15 @@ fn halt(governor: &Value) -> String {
         Some(_) | None => "halted",
     };
     told(halt, begins)
+}
+
+/// How many of its actions are out in the background; nothing where none is.
+fn deliveries(governor: &Value) -> String {
+    match governor.get("deliveries").and_then(Value::as_u64) {
+        None | Some(0) => String::new(),
+        Some(1) => "1 action is out in the background\n".into(),
+        Some(count) => format!("{count} actions are out in the background\n"),
+    }
 }
 
 fn row(governor: &Value) -> [String; 8] {

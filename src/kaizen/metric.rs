@@ -372,9 +372,10 @@ table! {
         "Breaker of an action's target: 0 closed, 1 half-open, 2 open.",
         "2: read the reasons on its `action_failed` receipts.";
     TargetWaiting: Gauge, "gemba_target_waiting", None, ["target": Each("actions", TARGETS)], Deciding,
-        "Actions that wait because 16 calls of their target are under way.",
-        "Rises with a target that is slow, or a tenant that orders more than it can do. Other targets are not delayed. With fewer \
-         than 16 governors a hanging target shows as `gemba_governors{state=\"action_pending\"}` and `gemba_waiting_bytes`.";
+        "Actions that wait for their target: 16 calls of it are under way, it missed them, or they rest.",
+        "Rises with a target that is slow, away or halted, or a tenant that orders more than it can do. Other targets are not delayed. A \
+         target that is configured no more is shown while something rests that was for it. With fewer than 16 governors a hanging \
+         target shows as `gemba_governors{state=\"action_pending\"}` and `gemba_waiting_bytes`.";
     Alerts: Gauge, "gemba_alerts", None,
         ["state": Of(&["open", "notified", "acknowledged"]), "severity": Of(&["info", "warning", "critical"])], Deciding,
         "Alerts that are open, by their state and severity.",
