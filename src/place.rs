@@ -241,9 +241,10 @@ impl Text {
     pub fn must_be(&self, value: &Value, expected: &str) -> ConfigError {
         let what = format!("`{}` must be {expected}, and this is {}", value.key, value.kind);
         let error = ConfigError::new(&self.place(&value.span), what);
-        match (expected, &value.kind) {
-            ("a list", Kind::Text) => error.hint("put it in brackets, also a single one: `[\"…\"]`"),
-            _ => error,
+        if expected == "a list" && value.kind == Kind::Text {
+            error.hint("put it in brackets, also a single one: `[\"…\"]`")
+        } else {
+            error
         }
     }
 

@@ -140,9 +140,10 @@ impl Command {
                     return output::print_json(&json!({"count": count, "deadletters": cases, "next": next}));
                 }
                 let status = if status == ANY { String::new() } else { format!("{status} ") };
-                let count =
-                    count.map_or_else(|| format!("{} or more", cases.len()), |count| count.to_string());
-                output::print(format!("{count} {status}dead letters\n").as_bytes())?;
+                let (one, many) = (format!("{status}dead letter"), format!("{status}dead letters"));
+                let at_least = || format!("{} or more {many}", cases.len());
+                let counted = count.map_or_else(at_least, |count| with_noun(count, &one, &many));
+                output::print((counted + "\n").as_bytes())?;
                 output::print_table(HEADING, cases.iter().map(|case| KEYS.map(|key| cell(case.get(key)))))
             }
             Self::Show { id, reach, json } => {

@@ -53,12 +53,13 @@ impl PackFile {
         }
         file::text(&self.path, CONFIG_BYTES_MAX).map_err(|error| {
             let what = format!("the policy pack cannot be read: {}", file::failure(&self.path, &error));
-            ConfigError::new(&self.place, what).hint(match error.kind() {
-                io::ErrorKind::NotFound if self.path.is_relative() => {
+            let is_missing = error.kind() == io::ErrorKind::NotFound;
+            ConfigError::new(&self.place, what).hint(match (is_missing, self.path.is_relative()) {
+                (true, true) => {
                     "a relative path begins where the node is started: start it there, or name the whole path"
                 }
-                io::ErrorKind::NotFound => "name a file that is there, or leave the pack out",
-                _ => "make it a file that the node's user may read",
+                (true, false) => "name a file that is there, or leave the pack out",
+                (false, _) => "make it a file that the node's user may read",
             })
         })
     }

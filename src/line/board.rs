@@ -307,3 +307,56 @@ fn by_label(readings: &Readings, metric: Metric) -> BTreeMap<Box<str>, u64> {
 fn one(readings: &Readings, metric: Metric) -> u64 {
     readings.of(metric).next().map_or(0, |reading| whole(reading.value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(id: &str, severity: &'static str, since_ms: u64, ended_ms: Option<u64>) -> AlertView {
+        AlertView {
+            id: id.into(),
+            kind: "rule",
+            name: "".into(),
+            severity,
+            state: "open",
+            silenced: false,
+            tenant: None,
+            sku: None,
+            message: "".into(),
+            since_ms,
+            ended_ms,
+            members: 0,
+            named_members: Vec::new(),
+            end_known: true,
+            ends_ms: None,
+            acknowledged_by: None,
+            acknowledged_reason: None,
+            owner: None,
+            signal: None,
+            group: String::new(),
+            route: None,
+            channels: Vec::new(),
+            receipt: "".into(),
+        }
+    }
+
+    #[test]
+    fn a_critical_alert_stands_before_all_later_ones_of_less_weight() {
+        let mut all = vec![
+            seen("over", "critical", 9, Some(10)),
+            seen("new", "info", 8, None),
+            seen("later", "critical", 2, None),
+            seen("warning", "warning", 7, None),
+            seen("first", "critical", 1, None),
+        ];
+        let ids =
+            |all: &[AlertView]| alerts(all).iter().map(|alert| alert.id.to_string()).collect::<Vec<_>>();
+        assert_eq!(ids(&all), ["later", "first", "warning", "new"]);
+        all.extend((0..BOARD_ALERTS_MAX as u64).map(|at| seen("more", "info", 100 + at, None)));
+        let shown = ids(&all);
+        assert_eq!(
+            (shown.len(), &shown[..2]),
+            (BOARD_ALERTS_MAX, &["later".to_owned(), "first".to_owned()][..])
+        );
+    }
+}

@@ -232,8 +232,10 @@ fn a_halt_is_an_alert_until_it_is_resumed_and_a_silence_holds_it_back() {
     wait_until("the file hears of the end", || {
         told(dir.path()).iter().any(|line| line["tells"] == "resolved")
     });
-    let audit = node.ask("/v1/audit?type=alert_silenced").json()["receipts"].clone();
-    assert!(audit.as_array().unwrap().len() >= 2, "{audit}");
+    wait_until("both orders have receipts", || {
+        let audit = node.ask("/v1/audit?type=alert_silenced").json();
+        audit["receipts"].as_array().unwrap().len() >= 2
+    });
 }
 
 /// Other routes, a silence and a kill come between the beginning and the end: who was told of the one is told of the other, and

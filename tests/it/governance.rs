@@ -429,13 +429,13 @@ fn closed_dead_letters_are_not_counted_as_open_and_go_when_their_retention_ends(
     let listed = |node: &Node, words: &[&str]| said(&gemba(node, &[&["deadletter", "list"], words].concat()));
     let id = |number: usize| all[number]["id"].as_str().unwrap();
     let told = listed(&node, &[]);
-    assert!(told.starts_with("1 open dead letters\n"), "{told}");
+    assert!(told.starts_with("1 open dead letter\n"), "{told}");
     assert!(told.contains(id(3)) && !told.contains(id(0)), "{told}");
     assert!(listed(&node, &["--status", "all"]).starts_with("4 dead letters\n"));
-    assert!(listed(&node, &["--type", "cost.usage", "--limit", "1"]).starts_with("1 open dead letters\n"));
+    assert!(listed(&node, &["--type", "cost.usage", "--limit", "1"]).starts_with("1 open dead letter\n"));
     wait_until("three are closed", || (node.metric("gemba_dead_letters_closed") - 3.0).abs() < 0.1);
     let told = said(&gemba(&node, &["deadletter", "discard", "--expect", "4", "--reason", "a drill"]));
-    assert!(told.contains("1 open dead letters"), "{told}");
+    assert!(told.contains("1 open dead letter"), "{told}");
 
     // The retention is the configuration's, of cases from before it, too.
     node.kill();

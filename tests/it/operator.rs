@@ -334,6 +334,55 @@ fn said_by(mut command: Command, node: &Node) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(said).unwrap())
 }
 
+/// What people get wrong first is told with what to do.
+#[test]
+fn first_mistakes_are_told_with_what_to_do() {
+    let node = Node::start();
+    let silence = |when: &str| {
+        let mut command = command(&node.dir);
+        command.args(["silence", "add", when, "--minutes", "5", "--reason", "a drill"]);
+        said_by(command, &node)
+    };
+    for (when, why) in [
+        ("alert.tenant = 'acme'", "`when`:1:14: `=` does not go here; `==` compares"),
+        (
+            "true && alert.tennant == 'acme'",
+            "`when`:1:9: unknown name `alert.tennant`; the nearest valid name is `alert.tenant`",
+        ),
+        ("alert.tenant == acme", "text needs quotes of its own: `'acme'`"),
+    ] {
+        let (code, said) = silence(when);
+        assert!(code == Some(2) && said.contains(why), "{when}: {said}");
+    }
+    for args in [&["status"][..], &["governor", "halt", "acme", "vm", "--reason", "a drill"]] {
+        let mut asked = command(&node.dir);
+        asked.args(args).args(["--admin", &node.ingress.to_string(), "--token-file", "data/admin.token"]);
+        let output = asked.stdout(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("looks like the data plane") && said.contains("`admin.listen`"), "{said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[node]\nprofile = \"dev\"\n[policy]\npacks = [\"mine/pack.toml\"]\n";
+    std::fs::write(dir.path().join("gemba.toml"), config).unwrap();
+    let ends = |command: &mut Command| {
+        let output = command.stdout(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    let path = dir.path().join("gemba.toml");
+    let (code, said) = ends(command(&node.dir).args(["config", "check"]).env("GEMBA_CONFIG", &path));
+    assert_eq!(code, Some(2), "{said}");
+    let looked = format!("mine/pack.toml in {}", node.dir.canonicalize().unwrap().display());
+    assert!(said.contains(&looked) && said.contains("begins where the node is started"), "{said}");
+    std::fs::write(&path, "[node]\nprofile = \"dev\"\n").unwrap();
+    let given = path.to_str().unwrap();
+    for args in [&["--config", given][..], &[given]] {
+        let (code, said) = ends(command(&node.dir).args(["config", "check"]).args(args));
+        assert_eq!((code, said.contains("good")), (Some(0), true), "{said}");
+    }
+}
+
 #[test]
 fn governor_list_reads_page_after_page() {
     let node = Node::start();
