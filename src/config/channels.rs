@@ -278,7 +278,7 @@ impl Table<'_> {
             layer::ChannelKind::Sms => ChannelKind::Sms(self.sms()?),
             layer::ChannelKind::Webhook => {
                 let keys = (&channel.secret_file, &channel.secret_env);
-                let chooser = Chooser::UsByHand(Written::Whsec);
+                let chooser = Chooser::Us(Written::Whsec);
                 ChannelKind::Webhook {
                     url: self.url(self.required(channel.url.as_ref(), "url")?)?,
                     secret: self.secret(keys, ("secret", "secret_file"), chooser)?,

@@ -38,8 +38,6 @@ pub struct SecretRef {
 pub enum Chooser {
     /// Whoever runs the node: nothing keeps it from being long and random.
     Us(Written),
-    /// Us too, together with who receives what it signs: one that a start made would be known to nobody else.
-    UsByHand(Written),
     /// Us too, and a node has it already: one that is made here is not known there. Says where to find it.
     Node(&'static str),
     /// Whoever runs what the node logs in to.
@@ -98,7 +96,7 @@ impl SecretRef {
             },
         };
         let secret = match self.chosen_by {
-            Chooser::Us(_) | Chooser::UsByHand(_) | Chooser::Node(_) => bytes.trim_ascii_end(),
+            Chooser::Us(_) | Chooser::Node(_) => bytes.trim_ascii_end(),
             // A password may end in a space, but not in the end of a file's line.
             Chooser::Peer | Chooser::PeerAtFirst(_) => {
                 let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
@@ -109,7 +107,7 @@ impl SecretRef {
             return Err(self.unfit("it is empty").hint(self.advice()));
         }
         let is_ours = match self.chosen_by {
-            Chooser::Us(_) | Chooser::UsByHand(_) | Chooser::Node(_) => true,
+            Chooser::Us(_) | Chooser::Node(_) => true,
             Chooser::Peer | Chooser::PeerAtFirst(_) => false,
         };
         if is_ours && PUBLISHED.contains(&secret) {
@@ -150,10 +148,10 @@ impl SecretRef {
     #[must_use]
     pub fn advice(&self) -> String {
         match (self.chosen_by, &self.kept) {
-            (Chooser::Us(written) | Chooser::UsByHand(written), Kept::File(path)) => {
+            (Chooser::Us(written), Kept::File(path)) => {
                 format!("make one: (umask 077; echo \"{}\" > {})", written.made(), path.display())
             }
-            (Chooser::Us(written) | Chooser::UsByHand(written), Kept::Variable(name)) => {
+            (Chooser::Us(written), Kept::Variable(name)) => {
                 format!("make one: export {name}=\"{}\"", written.made())
             }
             (Chooser::Node(found), Kept::Variable(name)) => {
@@ -176,11 +174,7 @@ impl SecretRef {
                 Some(path)
             }
             (
-                Chooser::Us(_)
-                | Chooser::UsByHand(_)
-                | Chooser::Node(_)
-                | Chooser::Peer
-                | Chooser::PeerAtFirst(_),
+                Chooser::Us(_) | Chooser::Node(_) | Chooser::Peer | Chooser::PeerAtFirst(_),
                 Kept::File(_) | Kept::Variable(_),
             ) => None,
         }
@@ -208,14 +202,11 @@ impl SecretRef {
         let mut bytes = Zeroizing::new([0; 32]);
         rand::fill(&mut *bytes).map_err(|_| self.wrong("the system gives no random bytes"))?;
         let text = match self.chosen_by {
-            Chooser::Us(Written::Whsec) | Chooser::UsByHand(Written::Whsec) => {
+            Chooser::Us(Written::Whsec) => {
                 format!("whsec_{}", data_encoding::BASE64.encode(&*bytes))
             }
             Chooser::PeerAtFirst(known) => known.to_owned(),
-            Chooser::Us(Written::Hex)
-            | Chooser::UsByHand(Written::Hex)
-            | Chooser::Node(_)
-            | Chooser::Peer => faster_hex::hex_string(&*bytes),
+            Chooser::Us(Written::Hex) | Chooser::Node(_) | Chooser::Peer => faster_hex::hex_string(&*bytes),
         };
         Ok(Zeroizing::new(text.into_bytes()))
     }
