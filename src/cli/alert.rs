@@ -22,6 +22,9 @@ pub enum Command {
         /// Only those of this severity
         #[arg(long, value_parser = PossibleValuesParser::new(SEVERITIES))]
         severity: Option<String>,
+        /// Only those of this tenant's governors
+        #[arg(long)]
+        tenant: Option<String>,
         #[command(flatten)]
         reach: Reach,
         /// Print JSON
@@ -30,7 +33,7 @@ pub enum Command {
     },
     /// Show one
     Show {
-        /// As `gemba alert list` has it
+        /// Its id, or as many of its first digits as no other one has: 6 or more
         id: String,
         #[command(flatten)]
         reach: Reach,
@@ -39,9 +42,9 @@ pub enum Command {
         json: bool,
     },
     /// Say that you take care of it: nobody else is called
-    Acknowledge(OnOne),
+    Acknowledge(OnAlert),
     /// Say that it is over
-    Resolve(OnOne),
+    Resolve(OnAlert),
     /// Open an alert that is none, to see who is reached; it ends by itself
     Test {
         /// How urgent it says it is
@@ -61,7 +64,22 @@ pub enum Command {
     },
 }
 
-/// An order on one alert, or one silence.
+/// An order on one alert.
+#[derive(Args, Debug)]
+pub struct OnAlert {
+    /// Its id, or as many of its first digits as no other one has: 6 or more
+    id: String,
+    /// Why; it stands on the receipts
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// An order on one silence.
 #[derive(Args, Debug)]
 pub struct OnOne {
     /// As `gemba alert list` has it, or `gemba silence list`
@@ -111,11 +129,16 @@ const HEADING: [&str; 8] = ["ID", "SINCE", "SEVERITY", "STATE", "KIND", "NAME", 
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
-            Self::List { state, severity, reach, json } => {
+            Self::List { state, severity, tenant, reach, json } => {
                 let given = [("state", state), ("severity", severity)];
                 let query = given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
                 let query = query.collect::<Vec<_>>().join("&");
-                let found = reach.send("alert list", &Sent { query: &query, ..Sent::default() })?;
+                let mut found = reach.send("alert list", &Sent { query: &query, ..Sent::default() })?;
+                if let Some(tenant) = tenant
+                    && let Some(alerts) = found.get_mut("alerts").and_then(Value::as_array_mut)
+                {
+                    alerts.retain(|alert| alert.get("tenant").and_then(Value::as_str) == Some(&tenant));
+                }
                 if json {
                     return output::print_json(&found);
                 }
@@ -123,18 +146,23 @@ impl Command {
                 output::print_table(HEADING, alerts.iter().map(row))
             }
             Self::Show { id, reach, json } => {
+                let id = whole(&reach, &id)?;
                 let alert = reach.send("alert show", &Sent { parts: &[&id], ..Sent::default() })?;
                 if json { output::print_json(&alert) } else { show(&alert) }
             }
-            Self::Acknowledge(order) => order.send("alert acknowledge", "acknowledged"),
-            Self::Resolve(order) => order.send("alert resolve", "resolved"),
+            Self::Acknowledge(order) => order.acknowledge(),
+            Self::Resolve(order) => {
+                let OnAlert { id, reason, reach, json } = order;
+                let id = whole(&reach, &id)?;
+                OnOne { id, reason, reach, json }.send("alert resolve", "resolved")
+            }
             Self::Test { severity, name, reason, reach, json } => {
                 let body = json!({"severity": severity, "name": name, "reason": reason});
                 let sent = Sent { order: Some(&body), ..Sent::default() };
                 ordered(
                     &reach.send("alert test", &sent)?,
                     json,
-                    "opened; `gemba alert list` shows who is told",
+                    "opened; `gemba alert list` names it, and `gemba alert show ID` shows who is told",
                 )
             }
         }
@@ -175,6 +203,65 @@ impl Silence {
             Self::End(order) => order.send("silence end", "ended"),
         }
     }
+}
+
+/// Digits of an alert's id, and the fewest by which it may be called.
+const ID_DIGITS: usize = 32;
+const ID_DIGITS_MIN: usize = 6;
+
+/// The whole id of the alert that is called so.
+fn whole(reach: &Reach, id: &str) -> Result<String, Failure> {
+    let is_hex = id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_hex || id.len() >= ID_DIGITS {
+        // The node says what is wrong with it.
+        return Ok(id.to_owned());
+    }
+    if id.len() < ID_DIGITS_MIN {
+        return Err(Failure::usage(format!(
+            "`{id}` is too short: at least {ID_DIGITS_MIN} digits of the id"
+        )));
+    }
+    let found = reach.send("alert list", &Sent::default())?;
+    one_of(items(&found, "alerts"), id)
+}
+
+/// The alert that has an id beginning with these digits.
+fn one_of(alerts: &[Value], digits: &str) -> Result<String, Failure> {
+    let digits = digits.to_ascii_lowercase();
+    let ids = alerts.iter().filter_map(|alert| alert.get("id").and_then(Value::as_str));
+    let mut fitting = ids.filter(|id| id.starts_with(&digits));
+    match (fitting.next(), fitting.count()) {
+        (Some(id), 0) => Ok(id.to_owned()),
+        (Some(_), others) => {
+            let what = format!("{} alerts have an id that begins with {digits}", others + 1);
+            Err(Failure::check(what).hint("write more digits, as `gemba alert list` shows them"))
+        }
+        (None, _) => {
+            let what = format!("no alert that `gemba alert list` shows has an id that begins with {digits}");
+            Err(Failure::check(what).hint("write the whole id"))
+        }
+    }
+}
+
+impl OnAlert {
+    fn acknowledge(self) -> Result<(), Failure> {
+        let Self { id, reason, reach, json } = self;
+        let id = whole(&reach, &id)?;
+        // What an order answers is how it is afterwards.
+        let before = reach.send("alert show", &Sent { parts: &[&id], ..Sent::default() })?;
+        let done = match acknowledged(&before) {
+            Some(said) => format!("acknowledged; it was acknowledged already by {said}"),
+            None => "acknowledged".to_owned(),
+        };
+        OnOne { id, reason, reach, json }.send("alert acknowledge", &done)
+    }
+}
+
+/// Who acknowledged an alert, and why.
+fn acknowledged(alert: &Value) -> Option<String> {
+    let text = |name: &str| alert.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let by = text("acknowledged_by")?;
+    Some(text("acknowledged_reason").map_or_else(|| by.to_owned(), |reason| format!("{by}: {reason}")))
 }
 
 impl OnOne {
@@ -225,22 +312,22 @@ fn row(alert: &Value) -> [String; 8] {
 fn show(alert: &Value) -> Result<(), Failure> {
     let told = items(alert, "channels");
     let told = told.iter().map(|one| format!("{} {}", cell(one.get("channel")), cell(one.get("state"))));
-    let end = match (cell(alert.get("ended_ms")).as_str(), alert.get("end_known").and_then(Value::as_bool)) {
-        ("-" | "", Some(true)) => "known: it ends by itself".to_owned(),
-        ("-" | "", _) => "not known: close it with `gemba alert resolve`".to_owned(),
-        (_, _) => time(alert, "ended_ms"),
+    let ends = alert.get("ends_ms").filter(|at| !at.is_null());
+    let end = match (alert.get("ended_ms").filter(|at| !at.is_null()), ends) {
+        (Some(_), _) => time(alert, "ended_ms"),
+        (None, Some(_)) => {
+            format!("known: it ends by itself at {}, unless it is raised again", time(alert, "ends_ms"))
+        }
+        (None, None) if alert.get("end_known").and_then(Value::as_bool) == Some(true) => {
+            "known: it ends by itself when its cause is over".to_owned()
+        }
+        (None, None) => "not known: close it with `gemba alert resolve`".to_owned(),
     };
+    let name = alert.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
     let lines = [
         ("alert", cell(alert.get("id"))),
-        (
-            "what",
-            format!(
-                "{} {} ({})",
-                cell(alert.get("kind")),
-                cell(alert.get("name")),
-                cell(alert.get("severity"))
-            ),
-        ),
+        ("what", format!("{}{name} ({})", cell(alert.get("kind")), cell(alert.get("severity")))),
         ("whose", whose(alert)),
         ("state", state(alert)),
         ("since", time(alert, "since_ms")),
@@ -251,10 +338,33 @@ fn show(alert: &Value) -> Result<(), Failure> {
         ("members", cell(alert.get("members"))),
         ("route", cell(alert.get("route"))),
         ("told", told.collect::<Vec<_>>().join(", ")),
-        ("acknowledged", cell(alert.get("acknowledged_by"))),
+        ("acknowledged", acknowledged(alert).unwrap_or_else(|| "-".to_owned())),
         ("receipt", cell(alert.get("receipt"))),
     ];
     let lines = lines.map(|(name, value)| format!("{name:<13}{value}"));
     let text = lines.join("\n") + "\n";
     output::print(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_called_by_digits_that_no_other_one_has() {
+        let alerts =
+            ["abcdef01", "abcdef02", "12345678"].map(|id| json!({"id": format!("{id}{}", "0".repeat(24))}));
+        assert_eq!(one_of(&alerts, "ABCDEF01").unwrap(), format!("abcdef01{}", "0".repeat(24)));
+        assert_eq!(one_of(&alerts, "123456").unwrap(), format!("12345678{}", "0".repeat(24)));
+        assert!(one_of(&alerts, "abcdef").unwrap_err().what().starts_with("2 alerts have"));
+        assert!(one_of(&alerts, "999999").unwrap_err().what().starts_with("no alert"));
+    }
+
+    #[test]
+    fn who_acknowledged_it_is_told_with_the_reason() {
+        let alert = |by: Value, reason: Value| json!({"acknowledged_by": by, "acknowledged_reason": reason});
+        assert_eq!(acknowledged(&alert("ann".into(), "on it".into())).as_deref(), Some("ann: on it"));
+        assert_eq!(acknowledged(&alert("ann".into(), Value::Null)).as_deref(), Some("ann"));
+        assert_eq!(acknowledged(&alert(Value::Null, Value::Null)), None);
+    }
 }
