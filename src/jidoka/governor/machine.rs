@@ -837,7 +837,8 @@ impl Governor {
         let order = Some(Box::new(HaltOrder { actor: actor.clone(), reason: reason.clone() }));
         let by = HaltedBy::Operator { flight: flight.map(Box::new), order };
         self.known.state = State::Halted(Halted { since, by });
-        let message = format!("{}/{}: {}", self.tenant(), self.sku(), said.as_deref().unwrap_or("halted"));
+        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let message = format!("{}/{} is halted by {actor}{why}", self.tenant(), self.sku());
         self.tell(CauseKind::Halt, message, AlertLabels::default(), turn);
         turn.moved(self.whose(), ReceiptType::JidokaHalt, before, said);
         self.drain(waiting, turn);
