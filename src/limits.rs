@@ -615,6 +615,11 @@ pub const ALERT_MOVES_WITHIN: Duration = Duration::from_mins(10);
 pub const ALARMS_WAITING_MAX: usize = 16_384;
 /// Notifications on their way to the channels.
 pub const NOTICES_LANE: usize = 1024;
+/// What became of notifications and waits for the journal: with more, no further one is taken from that lane. One message that stands
+/// for many ends [`CHANNEL_NAMES_MAX`] at most at once.
+pub const OUTCOMES_WAITING_MAX: usize = CHANNEL_NAMES_MAX;
+/// Such outcomes that are under way to the journal at a time.
+pub const OUTCOMES_AT_ONCE: usize = CALLBACK_ALERTS_AT_ONCE;
 /// Alerts that are open at once; some 2 KiB each. More are not opened, are counted, and leave a receipt. Ones to know of have 60 % of the
 /// places and warnings 80 %, so that what is critical has room; when half of them are taken, no tenant gets more than a quarter.
 pub const ALERTS_MAX: usize = 25_000;
@@ -685,7 +690,7 @@ pub const SMS_RECIPIENTS_MAX: usize = 10;
 pub const ALERTMANAGERS_MAX: usize = 5;
 /// Routes of alerts: each alert tries them one after the other.
 pub const ALERT_ROUTES_MAX: usize = 64;
-/// Alerts that are listed in one notification; how many there are is said beside them.
+/// Alerts that are listed in one notification; how many there are is said beside them. An Alertmanager is told of all.
 pub const NOTICE_ALERTS_MAX: usize = 20;
 
 // Channels of notifications.
@@ -718,11 +723,17 @@ pub const SLACK_SECTIONS: usize = 10;
 pub const SLACK_CHARS: usize = 12_000;
 /// Characters of the text beside them, which is shown in lists and where the sections are refused.
 pub const SLACK_TEXT_CHARS: usize = 3000;
+/// Alerts in one POST to an Alertmanager; a group with more is told in parts. Each is some 2 KiB.
+pub const ALERTMANAGER_PART_ALERTS: usize = 100;
 /// Units of one segment of a text message, in the alphabet of GSM and in UCS-2.
 pub const SMS_GSM_SEPTETS: usize = 160;
 pub const SMS_UCS2_UNITS: usize = 70;
 /// Characters of the subject of a mail.
 pub const MAIL_SUBJECT_CHARS: usize = 200;
+/// The file that says what channels have sent: some 600 bytes for each of [`CHANNELS_MAX`], and room for long names.
+pub const CHANNELS_SENT_BYTES_MAX: usize = 256 * 1024;
+/// How long a text message waits until that file counts it. It is sent all the same: a disk that hangs is worth a message.
+pub const CHANNELS_SENT_WAIT: Duration = Duration::from_secs(2);
 /// Lines that wait to be appended to the file of a channel.
 pub const CHANNEL_FILE_LINES_MAX: usize = 16;
 

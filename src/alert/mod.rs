@@ -21,7 +21,5 @@ pub use callback::{Callback, CallbackVerb, GroupNamed, SLACK_ACKNOWLEDGE};
 pub use cause::{AlertCause, AlertId, CauseKind, Importance};
 pub use group_key::{GroupKey, GroupTag};
 pub use machine::{AlertEffects, AlertRow, Alerts, MeantAlert};
-#[cfg(any(test, feature = "inside"))]
-pub use notice::NoticeReason;
-pub use notice::{ListedAlert, Notice, NoticeId, NoticeKind};
+pub use notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
 pub use routes::{AlertFilter, AlertRoute, GroupBy, QuietHours, RouteSource, Routes, RoutesSource};

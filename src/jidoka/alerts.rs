@@ -39,14 +39,29 @@ impl NoticeLane {
 
     /// The next one; waits until there is one. May be given up at any time.
     pub async fn next(&self) -> Notice {
-        let (lane, bell) = &*self.0;
         loop {
-            let next = lane.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            match next {
+            match self.try_next() {
                 Some(notice) => return notice,
-                None => bell.notified().await,
+                None => self.0.1.notified().await,
             }
         }
+    }
+
+    /// The most urgent one, and the first among these. What was asked for before of the same group and channel comes before it: in
+    /// the other order it would be told that it fires when it is over.
+    pub fn try_next(&self) -> Option<Notice> {
+        let mut lane = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let urgency = |(at, notice): &(usize, &Notice)| (std::cmp::Reverse(notice.importance), *at);
+        let (_, urgent) = lane.iter().enumerate().min_by_key(urgency)?;
+        let of_one =
+            |notice: &Notice| notice.id.group == urgent.id.group && notice.id.channel == urgent.id.channel;
+        let at = lane.iter().position(of_one)?;
+        lane.remove(at)
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
@@ -201,5 +216,47 @@ impl AlertDesk {
             takes_silences: self.alerts.takes_silences(),
             open_of_node: self.alerts.open_of_node(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{Importance, NoticeId, NoticeKind, NoticeReason};
+
+    fn notice(group: u8, step: u32, importance: Importance) -> Notice {
+        Notice {
+            id: NoticeId { group: AlertId([group; 16]), since: 1, step, channel: "chat".into() },
+            tells: NoticeKind::Firing,
+            reason: NoticeReason::First,
+            importance,
+            kind: CauseKind::Test,
+            name: "".into(),
+            summary: "".into(),
+            alerts: Vec::new(),
+            firing: 1,
+            resolved: 0,
+            acknowledged: None,
+            reference: None,
+            node: "n-1".into(),
+            time: UnixMillis(0),
+            maybe_twice: false,
+        }
+    }
+
+    #[test]
+    fn the_urgent_leave_the_lane_first_and_those_of_a_group_in_their_order() {
+        use Importance::{Critical, Info, Warning};
+        let lane = NoticeLane::default();
+        let came =
+            [(1, 1, Info), (2, 1, Info), (3, 1, Warning), (2, 2, Critical), (4, 1, Critical), (3, 2, Info)];
+        let mut waiting: VecDeque<Notice> =
+            came.iter().map(|(group, step, importance)| notice(*group, *step, *importance)).collect();
+        waiting.extend((0..NOTICES_LANE).map(|_| notice(9, 1, Info)));
+        lane.push(&mut waiting);
+        assert_eq!((lane.waiting(), waiting.len()), (NOTICES_LANE, came.len()));
+        let left = std::iter::from_fn(|| lane.try_next()).take(6);
+        let left: Vec<_> = left.map(|notice| (notice.id.group.0[0], notice.id.step)).collect();
+        assert_eq!(left, [(2, 1), (2, 2), (4, 1), (3, 1), (1, 1), (3, 2)]);
     }
 }

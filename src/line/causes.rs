@@ -1,7 +1,7 @@
 //! Causes that concern the node: a target, a stage, the disk, restarts, dead letters, certificates, silent sources. Each is looked at
 //! once a second, and what is open is compared with what holds; so neither a cause nor its end is lost by a restart.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::desk::Desk;
@@ -10,15 +10,17 @@ use crate::alert::{Alarm, AlertCause, AlertLabels, CauseKind, Raise};
 use crate::clock::{self, Instant};
 use crate::config::ExpectedSource;
 use crate::jidoka::alerts::AlertsSeen;
-use crate::limits::{CAUSES_OF_NODE_MAX, CERTIFICATE_ALERTED, TLS_FILES_LOOK};
+use crate::limits::{ALARM_AGAIN, CAUSES_OF_NODE_MAX, CERTIFICATE_ALERTED, TLS_FILES_LOOK};
 use crate::net::client_tls::{OwnCertificate, own_certificates};
 use crate::printable::with_noun;
 
 /// What holds, and what was told of it.
 #[derive(Debug, Default)]
 pub struct Causes {
-    /// Told by this process, by kind and name; not told again before it is over.
-    told: BTreeSet<(CauseKind, Box<str>)>,
+    /// Told by this process, by kind and name: not opened again before it is over.
+    told: BTreeMap<(CauseKind, Box<str>), Told>,
+    /// More causes hold than may, and that was said.
+    is_full: bool,
     /// Since when a stage is not ready.
     unready: BTreeMap<Box<str>, Instant>,
     /// Restarts so far, and when the last one was seen.
@@ -29,6 +31,13 @@ pub struct Causes {
     began: Option<(Instant, Option<Unwritable>)>,
     /// Certificates were looked at then, and these end soon.
     certificates: Option<(Instant, Vec<Ending>)>,
+}
+
+/// What was told of a cause, and when.
+#[derive(Debug)]
+struct Told {
+    message: String,
+    at: Instant,
 }
 
 /// A stage may be away for a moment: a start, a reconnection.
@@ -61,21 +70,53 @@ impl Causes {
         self.unwritable(desk, now, &mut holds);
         self.certificates(now, &mut holds);
         self.silent_sources(desk, (now, seen), &mut holds);
+        self.compare(&holds, &seen.open_of_node, now)
+    }
+
+    /// What is to be told of what holds, where this is open.
+    fn compare(&mut self, holds: &Holds, open: &[(CauseKind, Box<str>)], now: Instant) -> Vec<Alarm> {
         let mut alarms = Vec::new();
-        for ((kind, name), message) in &holds {
-            let is_open = seen.open_of_node.iter().any(|(open, of)| open == kind && of == name);
-            // One that an operator closed is told again when it holds anew.
-            let has_room = self.told.len() < CAUSES_OF_NODE_MAX;
-            if has_room && self.told.insert((*kind, name.clone())) && !is_open {
-                alarms.push(raise(*kind, name, message));
+        self.told.retain(|told, _| holds.contains_key(told));
+        let mut untold = None;
+        for (of, message) in holds {
+            let (kind, name) = of;
+            let (is_open, is_full) = (open.contains(of), self.told.len() >= CAUSES_OF_NODE_MAX);
+            match self.told.get_mut(of) {
+                // Its values are other ones. One that an operator closed is told again when it holds anew.
+                Some(told) if is_open && told.message != *message => {
+                    if now.saturating_duration_since(told.at) >= ALARM_AGAIN {
+                        *told = Told { message: message.clone(), at: now };
+                        alarms.push(raise(*kind, name, message));
+                    }
+                }
+                Some(_) => {}
+                None if is_full => untold = Some(of),
+                None => {
+                    if !is_open {
+                        alarms.push(raise(*kind, name, message));
+                    }
+                    self.told.insert(of.clone(), Told { message: message.clone(), at: now });
+                }
             }
         }
-        let over =
-            |kind: CauseKind, name: &str| is_looked_at(kind) && !holds.contains_key(&(kind, name.into()));
-        for (kind, name) in seen.open_of_node.iter().filter(|(kind, name)| over(*kind, name)) {
+        if let Some((kind, name)) = untold
+            && !self.is_full
+        {
+            tracing::warn!(
+                target: "gemba::andon",
+                kind = <&str>::from(*kind),
+                name = &**name,
+                limit = CAUSES_OF_NODE_MAX,
+                "more holds of this node than it tells of: further causes are no alerts"
+            );
+        }
+        self.is_full = untold.is_some();
+        let over = |kind: CauseKind, name: &Box<str>| {
+            is_looked_at(kind) && !holds.contains_key(&(kind, name.clone()))
+        };
+        for (kind, name) in open.iter().filter(|(kind, name)| over(*kind, name)) {
             alarms.push(Alarm::End(AlertCause::of_node(*kind, name)));
         }
-        self.told.retain(|told| holds.contains_key(told));
         alarms
     }
 
@@ -259,7 +300,16 @@ fn raise(kind: CauseKind, name: &str, message: &str) -> Alarm {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::sync::Arc;
+
+    use super::super::alert_orders::AlertLine;
+    use super::super::alerting::compare;
     use super::*;
+    use crate::alert::{AlertEffects, Alerts, Routes, RoutesSource};
+    use crate::event::{Seq, UnixMillis};
+    use crate::jidoka::alerts::{AlertsAsked, NoticeLane};
+    use crate::operator::Refused;
 
     #[test]
     fn a_source_is_silent_as_the_journal_knows_it_or_else_as_the_node_has_waited() {
@@ -278,5 +328,100 @@ mod tests {
             let found = is_missed(seconds(60), silent.map(seconds), seconds(up), is_open);
             assert_eq!(found, expected, "silent {silent:?}, up {up}, open {is_open}");
         }
+    }
+
+    fn holding(causes: &[(CauseKind, &str, &str)]) -> Holds {
+        causes.iter().map(|(kind, name, message)| ((*kind, (*name).into()), (*message).into())).collect()
+    }
+
+    /// A line whose shard steps what was journalled when somebody asks for it, and no sooner.
+    struct Lagging {
+        alerts: RefCell<Alerts>,
+        journal: RefCell<VecDeque<(Seq, Arc<Alarm>)>>,
+        next: Cell<u64>,
+    }
+
+    impl AlertLine for Lagging {
+        async fn ask_alerts(&self, after: Seq, _: AlertsAsked) -> Result<AlertsSeen, Refused> {
+            let routes = Routes::compile(RoutesSource::default()).unwrap();
+            while let Some((seq, alarm)) = self.journal.borrow_mut().pop_front_if(|(seq, _)| *seq <= after) {
+                let at = (seq, UnixMillis(seq.0 * 1000));
+                self.alerts.borrow_mut().step(at, &alarm, &routes, &mut AlertEffects::default());
+            }
+            Ok(AlertsSeen { open_of_node: self.alerts.borrow().open_of_node(), ..AlertsSeen::default() })
+        }
+
+        async fn alarm(&self, alarm: Arc<Alarm>) -> Result<Seq, Refused> {
+            let seq = Seq(self.next.get() + 1);
+            self.next.set(seq.0);
+            self.journal.borrow_mut().push_back((seq, alarm));
+            Ok(seq)
+        }
+
+        fn notices(&self) -> Result<NoticeLane, Refused> {
+            Err(Refused::Unavailable)
+        }
+
+        fn journal_time(&self) -> UnixMillis {
+            UnixMillis(0)
+        }
+    }
+
+    #[test]
+    fn a_cause_that_comes_again_while_its_end_is_on_its_way_is_open_again() {
+        let line = Lagging {
+            alerts: RefCell::new(Alerts::new("origin/", "n-1")),
+            journal: RefCell::default(),
+            next: Cell::new(0),
+        };
+        let low = holding(&[(CauseKind::DiskLow, "", "1 MiB")]);
+        let (mut causes, mut after, now) = (Causes::default(), Seq(0), clock::now());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            for holds in [&low, &Holds::new(), &low, &Holds::new(), &low, &low] {
+                compare(&line, &mut causes, &mut after, |causes, seen| {
+                    causes.compare(holds, &seen.open_of_node, now)
+                })
+                .await
+                .unwrap();
+            }
+            let seen = line.ask_alerts(Seq(u64::MAX), AlertsAsked::default()).await.unwrap();
+            assert_eq!(seen.open_of_node, [(CauseKind::DiskLow, "".into())]);
+        });
+    }
+
+    #[test]
+    fn an_open_cause_has_its_newest_values_once_a_minute_and_a_closed_one_stays_closed() {
+        let (mut causes, begin) = (Causes::default(), clock::now());
+        let open = [(CauseKind::DiskLow, Box::from(""))];
+        let mut told = Vec::new();
+        for second in 0..180u32 {
+            let message = format!("{} MiB", 900 - second);
+            let now = begin + Duration::from_secs(second.into());
+            let is_open: &[_] = if second == 0 { &[] } else { &open };
+            for alarm in causes.compare(&holding(&[(CauseKind::DiskLow, "", &message)]), is_open, now) {
+                let Alarm::Raise(raise) = alarm else { panic!("{alarm:?}") };
+                told.push((second, raise.message.to_string()));
+            }
+        }
+        let told: Vec<_> = told.iter().map(|(second, message)| (*second, &**message)).collect();
+        assert_eq!(told, [(0, "900 MiB"), (60, "840 MiB"), (120, "780 MiB")]);
+        // What does not change is not told again, and neither is what an operator closed.
+        let later = begin + Duration::from_hours(1);
+        assert_eq!(causes.compare(&holding(&[(CauseKind::DiskLow, "", "780 MiB")]), &open, later), []);
+        assert_eq!(causes.compare(&holding(&[(CauseKind::DiskLow, "", "1 MiB")]), &[], later), []);
+    }
+
+    #[test]
+    fn beyond_the_bound_causes_are_not_told_until_others_are_over() {
+        let names: Vec<String> = (0..CAUSES_OF_NODE_MAX + 3).map(|number| format!("{number:04}")).collect();
+        let all: Vec<_> = names.iter().map(|name| (CauseKind::TargetBreaker, &**name, "m")).collect();
+        let (mut causes, now) = (Causes::default(), clock::now());
+        assert_eq!(causes.compare(&holding(&all), &[], now).len(), CAUSES_OF_NODE_MAX);
+        assert!(causes.is_full);
+        let raised = causes.compare(&holding(&all[2..]), &[], now);
+        assert_eq!((raised.len(), causes.is_full), (2, true));
+        assert_eq!(causes.compare(&holding(&all[3..]), &[], now).len(), 1);
+        assert!(!causes.is_full);
     }
 }

@@ -24,6 +24,7 @@ use super::supervisor::Restarts;
 use super::unwritable::UnwritableNote;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
 use crate::alert::{Alarm, AlertId, Callback, MeantAlert};
+use crate::andon::channel::{SentFile, SentPath};
 use crate::andon::log::{LogError, LoggedReceipt, Reader, SearchPage};
 use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Cause, Found, Status};
@@ -74,6 +75,8 @@ pub struct Known {
     pub bodies: Bodies,
     /// What the last process left that could not write.
     pub unwritable: UnwritableNote,
+    /// Where is kept what channels have sent.
+    pub sent: SentPath,
     /// An edge decides on nothing.
     pub decided: Option<Decided>,
 }
@@ -1210,8 +1213,8 @@ impl Desk {
     }
 
     /// Offers an alarm to the journal, which tells its number; on an error it was not ordered.
-    pub fn offer_alarm(&self, alarm: Alarm) -> Result<oneshot::Receiver<Seq>, Refused> {
-        self.0.offer(Order::Alarm(Arc::new(alarm)))
+    pub fn offer_alarm(&self, alarm: impl Into<Arc<Alarm>>) -> Result<oneshot::Receiver<Seq>, Refused> {
+        self.0.offer(Order::Alarm(alarm.into()))
     }
 
     /// Where those who tell people show how they do.
@@ -1233,6 +1236,11 @@ impl Desk {
     /// Sources whose silence is an alert.
     pub fn expected_sources(&self) -> Arc<Vec<ExpectedSource>> {
         self.0.known.live.expected_sources.get()
+    }
+
+    /// What channels have sent, as the last process left it.
+    pub fn sent(&self) -> SentFile {
+        SentFile::read(self.0.known.sent.clone())
     }
 
     /// What the last process left that could not write.

@@ -24,6 +24,7 @@ pub mod live;
 mod machine;
 mod measured;
 mod outbound;
+mod outcomes;
 mod publishing;
 pub mod recovery;
 pub mod remote_write;

@@ -27,6 +27,7 @@ use super::unwritable::UnwritableNote;
 use super::wiring::{DecidingEnds, Gauge, IngressEnds, Wiring, wire};
 use super::{cores, identity, measured, outbound, sharing};
 use crate::andon::audit::AuditLag;
+use crate::andon::channel::SentPath;
 use crate::clock;
 use crate::event::{JournalId, Seq};
 use crate::ingress::callback::lane as callback_lane;
@@ -227,6 +228,7 @@ impl Line {
                 peers: Arc::clone(&settings.admin.peers),
                 bodies: Bodies::new(Arc::clone(disk), &settings.data_dir),
                 unwritable: UnwritableNote::of(disk, &settings.data_dir),
+                sent: SentPath::of(disk, &settings.data_dir),
                 decided,
             },
             callbacks,

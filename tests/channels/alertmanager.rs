@@ -60,9 +60,30 @@ fn an_alert_fires_in_every_member_until_it_is_resolved() {
             found[0]["generatorURL"].as_str().unwrap().starts_with("https://gemba.example.com/board#alert=")
         );
     }
+    // A large group begins and ends in every alert, told in parts.
+    let many = |tells, step, count: u8| {
+        let mut notice = notice("storm", "am", tells, step);
+        let one = notice.alerts.remove(0);
+        notice.alerts = (0..count)
+            .map(|number| {
+                let mut alert = one.clone();
+                alert.id.0[15] = number;
+                alert.name = format!("storm-{number}").into();
+                alert.since.0 -= 60_000;
+                alert
+            })
+            .collect();
+        notice
+    };
+    for count in [60, 230] {
+        assert_eq!(deliver(kind(), vec![many(Firing, 1, count)])[0].0, None);
+        for (.., address) in &members {
+            assert_eq!(alerts(address).as_array().map(Vec::len), Some(usize::from(count) + 1));
+        }
+    }
     let mut ended = notice("billing", "am", Resolved, 2);
     ended.alerts[0].since.0 -= 60_000;
-    assert_eq!(deliver(kind(), vec![ended])[0].0, None);
+    assert_eq!(deliver(kind(), vec![ended, many(Resolved, 2, 230)])[1].0, None);
     let until = Instant::now() + PATIENCE;
     while members.iter().any(|(.., address)| alerts(address).as_array().is_none_or(|found| !found.is_empty()))
     {

@@ -73,7 +73,7 @@ fn mails_come_encrypted_with_a_login_and_form_a_thread() {
         let (first, second) = (receiver.mail(), receiver.mail());
         assert_eq!((&first["from"], &first["login"]), (&"gemba@example.com".into(), &true.into()));
         let (subject, names) = (&first["headers"]["Subject"], first["names"].as_array().unwrap());
-        assert_eq!(subject, "Critical: Größe  Bcc: eve@example.com");
+        assert_eq!(subject, "Critical on n-1: Größe  Bcc: eve@example.com");
         assert!(!names.contains(&"bcc".into()), "{names:?}");
         assert_ne!(first["headers"]["Message-ID"], second["headers"]["Message-ID"]);
         for name in ["References", "In-Reply-To"] {

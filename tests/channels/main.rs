@@ -14,12 +14,13 @@ mod support;
 mod twilio;
 mod webhook;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use gemba::alert::{
     Alarm, AlertId, CauseKind, Importance, ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason,
 };
-use gemba::andon::channel::{Channel, ChannelKind, Channels, Dispatcher, RateLimit};
+use gemba::andon::channel::{Around, Channel, ChannelKind, Channels, Dispatcher, RateLimit};
 use gemba::clock;
 use gemba::net::caller::CallTarget;
 use support::node::PATIENCE;
@@ -92,7 +93,7 @@ fn on_runtime<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn dispatcher(channels: Vec<Channel>) -> Dispatcher {
-    let mut dispatcher = Dispatcher::new(|| 0);
+    let mut dispatcher = Dispatcher::new(Around { random: || 0, time: Rc::new(clock::wall), sent: None });
     let external_url = Some("https://gemba.example.com".into());
     dispatcher.equip(&Channels { channels, external_url, dead_letters_per_minute: 0 });
     dispatcher

@@ -1,5 +1,5 @@
-//! `alertmanager`: alerts of a group, to every member of a cluster of Alertmanager (API version 2). A member that has them is not
-//! told again when another one has to be.
+//! `alertmanager`: alerts of a group, to every member of a cluster of Alertmanager (API version 2). It is told of all of them, in
+//! parts. A member that has taken a part is not told it again when another one has to be.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +11,13 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge};
+use super::meter::Meter;
 use super::text::{link, plain, time};
 use crate::alert::{ListedAlert, Notice};
 use crate::event::UnixMillis;
+use crate::limits::ALERTMANAGER_PART_ALERTS;
 use crate::net::caller::CallTarget;
+use crate::net::retry::Miss;
 
 /// A cluster of Alertmanager.
 #[derive(Clone)]
@@ -48,6 +51,33 @@ impl AlertmanagerChannel {
     }
 }
 
+impl AlertmanagerChannel {
+    /// Tells one member what it has not taken yet.
+    async fn tell(
+        &self,
+        (number, member): (usize, &ChannelCaller),
+        delivery: &mut Delivery,
+        meter: &Meter,
+        until: Instant,
+    ) -> Result<(), Miss> {
+        for place in 0..delivery.notice.alerts.len().div_ceil(ALERTMANAGER_PART_ALERTS) {
+            let part = format!("member {number}, part {place}");
+            if delivery.is_finished(&part) {
+                continue;
+            }
+            let notice = &delivery.notice;
+            let alerts = notice.alerts.chunks(ALERTMANAGER_PART_ALERTS).nth(place).unwrap_or_default();
+            let body = shown(alerts, notice, self.repeat, self.board.as_deref()).to_string().into_bytes();
+            let headers = self.authorization.iter().map(|value| (header::AUTHORIZATION, value.clone()));
+            meter.call();
+            let replied = member.post(None, JSON, headers.collect(), body, until).await;
+            judge(&replied.map_err(|error| error.miss)?, "", &[])?;
+            delivery.finish(&part);
+        }
+        Ok(())
+    }
+}
+
 /// Where Alertmanager takes alerts.
 const ALERTS_PATH: &str = "/api/v2/alerts";
 
@@ -67,28 +97,19 @@ fn with_path(member: &CallTarget) -> CallTarget {
 }
 
 impl Deliver for AlertmanagerChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
         Box::pin(async move {
-            let body = alerts(&delivery.notice, self.repeat, self.board.as_deref()).to_string();
             let mut missed = None;
             for (number, member) in self.members.iter().enumerate() {
-                let part = format!("member {number}");
-                if delivery.is_finished(&part) {
-                    continue;
-                }
-                let headers = self.authorization.iter().map(|value| (header::AUTHORIZATION, value.clone()));
                 // A member that hangs leaves time for those after it.
                 let left = until.saturating_duration_since(Instant::now());
                 let share = left / u32::try_from(self.members.len() - number).unwrap_or(u32::MAX);
                 let by = Instant::now() + share;
-                let replied = member.post(None, JSON, headers.collect(), body.clone().into_bytes(), by).await;
-                let told = replied.map_err(|error| error.miss).and_then(|replied| judge(&replied, "", &[]));
-                match told {
-                    Ok(()) => delivery.finish(&part),
-                    Err(miss) => missed = Some(miss),
+                if let Err(miss) = self.tell((number, member), delivery, meter, by).await {
+                    missed = Some(miss);
                 }
             }
-            missed.map_or_else(|| Ok(Delivered::once()), Err)
+            missed.map_or_else(|| Ok(Delivered::default()), Err)
         })
     }
 }
@@ -97,11 +118,11 @@ impl Deliver for AlertmanagerChannel {
 /// silenced or quiet is not repeated, so that time has to be longer than people leave such a group. The end itself is told.
 const FIRING_MIN: Duration = Duration::from_hours(30 * 24);
 
-fn alerts(notice: &Notice, repeat: Duration, board: Option<&str>) -> Value {
+fn shown(alerts: &[ListedAlert], notice: &Notice, repeat: Duration, board: Option<&str>) -> Value {
     let span = repeat.saturating_mul(2).max(FIRING_MIN);
     let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let end = UnixMillis(notice.time.0.saturating_add(span));
-    let alerts = notice.alerts.iter().map(|alert| {
+    let alerts = alerts.iter().map(|alert| {
         let mut shown = json!({
             "labels": labels(alert, &notice.node),
             "annotations": annotations(alert),
@@ -178,7 +199,8 @@ mod tests {
     fn alerts_have_the_form_of_version_2() {
         let mut notice = notice("disk", 2);
         notice.alerts[1].ended = Some(UnixMillis(1_800_000_060_000));
-        let alerts = alerts(&notice, Duration::from_hours(4), Some("https://gemba.example.com"));
+        let alerts =
+            shown(&notice.alerts, &notice, Duration::from_hours(4), Some("https://gemba.example.com"));
         let golden = include_str!("golden/alertmanager.json");
         assert_eq!(alerts, serde_json::from_str::<Value>(golden).unwrap(), "{alerts:#}");
     }
@@ -187,7 +209,7 @@ mod tests {
     fn a_firing_alert_ends_when_that_is_told_and_outlives_its_repetition() {
         let notice = notice("disk", 1);
         for (repeat, hours) in [(1, 720), (4, 720), (720, 1440)] {
-            let alerts = alerts(&notice, Duration::from_hours(repeat), None);
+            let alerts = shown(&notice.alerts, &notice, Duration::from_hours(repeat), None);
             let expected = time(UnixMillis(notice.time.0 + hours * 3_600_000));
             assert_eq!(alerts[0]["endsAt"], expected.as_str());
         }

@@ -5,6 +5,8 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
+use super::meter::Meter;
+use super::text::digest_summary;
 use crate::alert::{Notice, NoticeId};
 use crate::net::retry::Miss;
 
@@ -14,25 +16,75 @@ pub struct Delivery {
     pub notice: Notice,
     /// Notices that end with it: its own, or those that it was made of.
     pub covers: Vec<NoticeId>,
+    /// Alerts of each of them: how many fire, and how many are over.
+    pub counts: Vec<(u32, u32)>,
+    is_digest: bool,
     done: BTreeSet<Box<str>>,
 }
 
 impl Delivery {
     #[must_use]
     pub fn new(notice: Notice) -> Self {
-        Self { covers: vec![notice.id.clone()], notice, done: BTreeSet::new() }
+        let (covers, counts) = (vec![notice.id.clone()], vec![(notice.firing, notice.resolved)]);
+        Self { covers, counts, notice, is_digest: false, done: BTreeSet::new() }
     }
 
-    /// One notice instead of several.
+    /// One notice instead of several, of which these parts are done.
     #[must_use]
-    pub fn of_several(notice: Notice, covers: Vec<NoticeId>) -> Self {
-        Self { notice, covers, done: BTreeSet::new() }
+    pub fn of_several(
+        notice: Notice,
+        covers: Vec<NoticeId>,
+        counts: Vec<(u32, u32)>,
+        done: BTreeSet<Box<str>>,
+    ) -> Self {
+        let mut digest = Self { notice, covers, counts, is_digest: true, done };
+        digest.summarize();
+        digest
     }
 
-    /// It stands for several notices.
+    fn summarize(&mut self) {
+        self.notice.summary = digest_summary(&self.notice, self.covers.len()).into();
+    }
+
+    /// It was made of several notices.
     #[must_use]
     pub fn is_digest(&self) -> bool {
-        self.covers.len() > 1
+        self.is_digest
+    }
+
+    /// Leaves out notices that it was made of, and gives them.
+    pub fn leave_out(&mut self, is_left_out: impl Fn(&NoticeId) -> bool) -> Vec<NoticeId> {
+        if !self.covers.iter().any(&is_left_out) {
+            return Vec::new();
+        }
+        let mut left_out = Vec::new();
+        let all = std::mem::take(&mut self.covers).into_iter().zip(std::mem::take(&mut self.counts));
+        for (id, counts) in all {
+            if is_left_out(&id) {
+                left_out.push(id);
+                self.notice.firing = self.notice.firing.saturating_sub(counts.0);
+                self.notice.resolved = self.notice.resolved.saturating_sub(counts.1);
+            } else {
+                self.covers.push(id);
+                self.counts.push(counts);
+            }
+        }
+        if self.is_digest {
+            self.summarize();
+        }
+        left_out
+    }
+
+    /// Parts that are done of both.
+    #[must_use]
+    pub fn done_of_both(&self, other: &Self) -> BTreeSet<Box<str>> {
+        self.done.intersection(&other.done).cloned().collect()
+    }
+
+    /// The same parts are done of both.
+    #[must_use]
+    pub fn has_same_done(&self, other: &Self) -> bool {
+        self.done == other.done
     }
 
     /// A part, such as a recipient, is not served again by a later try.
@@ -51,24 +103,13 @@ impl Delivery {
 pub struct Delivered {
     /// What the next notice of its group needs.
     pub reference: Option<String>,
-    /// What counts against the rate of the channel.
-    pub calls: u32,
-    /// What is paid for.
-    pub messages: u32,
-}
-
-impl Delivered {
-    /// By one call, without a reference.
-    #[must_use]
-    pub fn once() -> Self {
-        Self { reference: None, calls: 1, messages: 1 }
-    }
 }
 
 /// One try.
 pub type Delivering<'a> = Pin<Box<dyn Future<Output = Result<Delivered, Miss>> + 'a>>;
 
-/// How one kind of channel delivers. A try is dropped soon after `until`; what it has marked as finished stays so.
+/// How one kind of channel delivers. A try is dropped soon after `until`; what it has marked as finished stays so. What it sends is
+/// counted before it is sent: a try is one call, and of further ones, and of what is paid for, it tells the meter.
 pub trait Deliver {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a>;
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a>;
 }

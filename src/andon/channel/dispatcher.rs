@@ -11,27 +11,38 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike as _};
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::delivery::{Deliver, Delivered, Delivery};
-use super::queue::{Queue, Waiting};
-use super::rate::{Rate, RateLimit};
+use super::meter::{JournalTime, MONTH_USED_UP, Meter};
+use super::queue::{Queue, Replaced, Waiting};
+use super::rate::{Rate, RateLimit, month};
+use super::sent::SentFile;
 use super::settings::{Channel, Channels};
+use super::text::summary;
 use crate::alert::{Alarm, Notice, NoticeId};
-use crate::clock;
 use crate::limits::{CHANNEL_NAMES_MAX, CHANNEL_PAUSE, CHANNEL_PAUSE_MAX, CHANNEL_RETRY_AFTER_MAX};
 use crate::net::backoff::pause_between;
 use crate::net::retry::Miss;
 
 /// Delivers notices until it is dropped.
 pub struct Dispatcher {
-    random: fn() -> u64,
+    around: Around,
     lanes: Vec<Rc<Lane>>,
     tasks: JoinSet<()>,
     ended: Rc<Ended>,
+}
+
+/// What channels need of the node.
+#[derive(Clone)]
+pub struct Around {
+    pub random: fn() -> u64,
+    /// The wall clock may jump.
+    pub time: JournalTime,
+    /// Where is kept what was sent; nowhere in tests.
+    pub sent: Option<Rc<SentFile>>,
 }
 
 /// A channel as it is configured, and how it delivers.
@@ -40,6 +51,7 @@ pub struct EquippedChannel {
     pub deliver: Rc<dyn Deliver>,
     pub rate: RateLimit,
     pub waiting_max: usize,
+    pub lists_all: bool,
     pub timeout: Duration,
     pub give_up: Duration,
 }
@@ -119,7 +131,7 @@ impl<'a> NoticeEnd<'a> {
 
     /// One that waits no more. A try whose answer did not come may have been heard.
     fn of(waiting: &Waiting, why: &'a str) -> Self {
-        Self::failed(why, waiting.tries, waiting.tries > 0 || waiting.delivery.notice.maybe_twice)
+        Self::failed(why, waiting.tries, waiting.perhaps())
     }
 
     /// One that the receiver refused. Only of the first try it is known that nothing else was heard.
@@ -132,16 +144,20 @@ impl<'a> NoticeEnd<'a> {
 struct Lane {
     watch: Rc<ChannelWatch>,
     ended: Rc<Ended>,
-    random: fn() -> u64,
+    around: Around,
     deliver: RefCell<Rc<dyn Deliver>>,
     queue: RefCell<Queue>,
-    rate: RefCell<Rate>,
+    rate: Rc<RefCell<Rate>>,
+    /// What the last process sent was counted.
+    is_restored: Cell<bool>,
     timeout: Cell<Duration>,
     give_up: Cell<Duration>,
     /// Tries that failed in a row.
     failing: Cell<u32>,
-    /// No try is made before this.
+    /// After a failure no try is made before this.
     pause_until: Cell<Instant>,
+    /// The receiver asked for no try before this.
+    asked_until: Cell<Instant>,
     /// Notices that are being tried.
     trying: Cell<usize>,
     is_configured: Cell<bool>,
@@ -160,8 +176,8 @@ enum Turn {
 
 impl Dispatcher {
     /// Must be made and used on a runtime whose tasks are local.
-    pub fn new(random: fn() -> u64) -> Self {
-        Self { random, lanes: Vec::new(), tasks: JoinSet::new(), ended: Rc::default() }
+    pub fn new(around: Around) -> Self {
+        Self { around, lanes: Vec::new(), tasks: JoinSet::new(), ended: Rc::default() }
     }
 
     /// Goes on with these channels. One that was there keeps its queue; a try that is under way ends as it began. One that is left out
@@ -175,6 +191,7 @@ impl Dispatcher {
                 deliver: kind.deliverer(board, *calls_back),
                 rate: rate.clone(),
                 waiting_max: kind.waiting_max(),
+                lists_all: kind.lists_all(),
                 timeout: *timeout,
                 give_up: *give_up,
             }
@@ -199,7 +216,7 @@ impl Dispatcher {
     }
 
     fn start(&mut self, channel: EquippedChannel) {
-        let EquippedChannel { name, deliver, rate, waiting_max, timeout, give_up } = channel;
+        let EquippedChannel { name, deliver, rate, waiting_max, lists_all, timeout, give_up } = channel;
         let watch = ChannelWatch {
             name,
             waiting: Cell::new(0),
@@ -211,14 +228,16 @@ impl Dispatcher {
         let lane = Rc::new(Lane {
             watch: Rc::new(watch),
             ended: Rc::clone(&self.ended),
-            random: self.random,
+            around: self.around.clone(),
             deliver: RefCell::new(deliver),
-            queue: RefCell::new(Queue::new(waiting_max)),
-            rate: RefCell::new(Rate::new(rate)),
+            queue: RefCell::new(Queue::new(waiting_max, lists_all, (self.around.time)())),
+            rate: Rc::new(RefCell::new(Rate::new(rate))),
+            is_restored: Cell::new(false),
             timeout: Cell::new(timeout),
             give_up: Cell::new(give_up),
             failing: Cell::new(0),
             pause_until: Cell::new(Instant::now()),
+            asked_until: Cell::new(Instant::now()),
             trying: Cell::new(0),
             is_configured: Cell::new(true),
             changed: Notify::new(),
@@ -281,22 +300,15 @@ fn checked(joined: Result<(), JoinError>) {
     }
 }
 
-/// The calendar month in UTC.
-fn month() -> u32 {
-    let wall = i64::try_from(clock::wall().0).ok().and_then(DateTime::from_timestamp_millis);
-    let wall = wall.unwrap_or_default();
-    wall.year().unsigned_abs() * 12 + wall.month0()
-}
-
 impl Lane {
     fn equip(&self, channel: EquippedChannel) {
-        let EquippedChannel { name: _, deliver, rate, waiting_max, timeout, give_up } = channel;
+        let EquippedChannel { name: _, deliver, rate, waiting_max, lists_all, timeout, give_up } = channel;
         self.deliver.replace(deliver);
         self.rate.borrow_mut().limit(rate);
-        self.queue.borrow_mut().bound(waiting_max);
+        self.queue.borrow_mut().bound(waiting_max, lists_all);
         self.timeout.set(timeout);
         self.give_up.set(give_up);
-        // It may be better now.
+        // It may be better now; what the receiver asked for holds.
         self.pause_until.set(Instant::now());
         self.is_configured.set(true);
     }
@@ -309,27 +321,40 @@ impl Lane {
         !self.is_configured.get() && self.names() == 0
     }
 
-    fn take(&self, notice: Notice) {
+    fn take(&self, mut notice: Notice) {
         let now = Instant::now();
         if self.names() >= CHANNEL_NAMES_MAX {
             let why = format!("its channel has {CHANNEL_NAMES_MAX} notifications without an end already");
             self.end([notice.id], &NoticeEnd::failed(&why, 0, notice.maybe_twice));
             return;
         }
+        self.restore(now);
         // After a restart it has what was left to it, and a try in any case.
-        let age = Duration::from_millis(clock::wall().0.saturating_sub(notice.time.0));
+        let asked = if notice.maybe_twice { notice.time } else { (self.around.time)() };
+        let age = Duration::from_millis((self.around.time)().0.saturating_sub(asked.0));
         let left = self.give_up.get().saturating_sub(age).max(CHANNEL_PAUSE_MAX);
+        notice.summary = summary(&notice).into();
         let replaced = self.queue.borrow_mut().push(Delivery::new(notice), now + left, now);
-        if let Some(replaced) = replaced {
-            self.replaced(&replaced);
-        }
+        self.replaced(replaced);
         self.seen();
         self.changed.notify_one();
     }
 
-    fn replaced(&self, waiting: &Waiting) {
-        let end = NoticeEnd { replaced: true, ..NoticeEnd::of(waiting, "replaced by a newer one") };
-        self.end(waiting.delivery.covers.clone(), &end);
+    /// Counts what the last process sent, once the journal tells the time.
+    fn restore(&self, now: Instant) {
+        if self.is_restored.replace(true) {
+            return;
+        }
+        let kept = self.around.sent.as_ref().and_then(|sent| sent.of(&self.watch.name));
+        if let Some(kept) = kept {
+            self.rate.borrow_mut().restore(&kept, now, (self.around.time)());
+        }
+    }
+
+    fn replaced(&self, replaced: Vec<Replaced>) {
+        for Replaced { notices, tries, maybe, why } in replaced {
+            self.end(notices, &NoticeEnd { result: Err(why), tries, replaced: true, maybe });
+        }
     }
 
     fn end(&self, notices: impl IntoIterator<Item = NoticeId>, end: &NoticeEnd<'_>) {
@@ -367,8 +392,8 @@ impl Lane {
                 Turn::Try(mut waiting) => {
                     let deliver = Rc::clone(&self.deliver.borrow());
                     let timeout = self.timeout.get();
-                    let until = Instant::now() + timeout;
-                    let trying = deliver.deliver(&mut waiting.delivery, until);
+                    let (meter, until) = (self.meter(&waiting), Instant::now() + timeout);
+                    let trying = deliver.deliver(&mut waiting.delivery, &meter, until);
                     // One that knows its result by then is heard first.
                     let result = timeout_at(until + Duration::from_secs(1), trying).await;
                     let late = || Miss::again(format!("no answer within {} s", timeout.as_secs()));
@@ -377,6 +402,19 @@ impl Lane {
                     self.land(*waiting, result, Instant::now());
                 }
             }
+        }
+    }
+
+    /// Counts a try that begins.
+    fn meter(&self, waiting: &Waiting) -> Meter {
+        self.rate.borrow_mut().call(Instant::now());
+        self.queue.borrow_mut().tries(waiting);
+        Meter {
+            channel: Arc::clone(&self.watch.name),
+            rate: Rc::clone(&self.rate),
+            sent: self.around.sent.clone(),
+            time: Rc::clone(&self.around.time),
+            has_called: Cell::new(false),
         }
     }
 
@@ -392,13 +430,13 @@ impl Lane {
         if queue.is_empty() {
             return if self.is_configured.get() { Turn::Wait(None) } else { Turn::Over };
         }
-        if !self.rate.borrow().has_month(month()) {
-            let why = "the messages of this month are used up";
+        if !self.rate.borrow().has_month(month((self.around.time)())) {
             while let Some(waiting) = queue.pop(now, false) {
-                self.end(waiting.delivery.covers.clone(), &NoticeEnd::of(&waiting, why));
+                self.end(waiting.delivery.covers.clone(), &NoticeEnd::of(&waiting, MONTH_USED_UP));
             }
         }
-        let free = self.rate.borrow().free_at(now).max(Some(self.pause_until.get()).filter(|at| *at > now));
+        let paused = self.pause_until.get().max(self.asked_until.get());
+        let free = self.rate.borrow().free_at(now).max(Some(paused).filter(|at| *at > now));
         let is_failing = self.failing.get() > 0;
         let ready = if free.is_none() { queue.pop(now, is_failing) } else { None };
         if let Some(waiting) = ready {
@@ -409,13 +447,23 @@ impl Lane {
         Turn::Wait(due.into_iter().chain(queue.ends_at()).min())
     }
 
-    /// A try ended.
-    fn land(&self, mut waiting: Waiting, result: Result<Delivered, Miss>, now: Instant) {
+    /// A try ended. What it says of others of its groups follows it.
+    fn land(&self, waiting: Waiting, result: Result<Delivered, Miss>, now: Instant) {
+        self.settle(waiting, result, now);
+        let unheard = self.queue.borrow_mut().unheard();
+        self.replaced(unheard);
+    }
+
+    fn settle(&self, mut waiting: Waiting, result: Result<Delivered, Miss>, now: Instant) {
         waiting.tries += 1;
+        let is_unheard = match &result {
+            Ok(_) | Err(Miss::Again { .. }) => false,
+            Err(Miss::Refused { .. } | Miss::Final { .. }) => waiting.tries == 1,
+        };
+        self.queue.borrow_mut().tried(&waiting, (result.is_ok(), !is_unheard));
         let miss = match result {
-            Ok(Delivered { reference, calls, messages }) => {
+            Ok(Delivered { reference }) => {
                 self.works(now);
-                self.rate.borrow_mut().sent(calls, messages, now, month());
                 // A digest is nobody's first message.
                 let reference = reference.filter(|_| !waiting.delivery.is_digest());
                 let (result, tries) = (Ok(reference), waiting.tries);
@@ -436,22 +484,20 @@ impl Lane {
             Miss::Again { why, after } => {
                 if let Some(after) = after {
                     self.watch.rate_limited.set(self.watch.rate_limited.get() + 1);
-                    self.pause_until.set(now + after.min(CHANNEL_RETRY_AFTER_MAX));
+                    self.asked_until.set(now + after.min(CHANNEL_RETRY_AFTER_MAX));
                 } else {
                     self.fails(&why, now);
                     waiting.not_before = now + self.pause(waiting.tries);
                 }
                 waiting.why = Some(why);
                 let replaced = self.queue.borrow_mut().put_back(waiting);
-                if let Some(replaced) = replaced {
-                    self.replaced(&replaced);
-                }
+                self.replaced(replaced);
             }
         }
     }
 
     fn pause(&self, failed: u32) -> Duration {
-        pause_between((CHANNEL_PAUSE, CHANNEL_PAUSE_MAX), failed, (self.random)())
+        pause_between((CHANNEL_PAUSE, CHANNEL_PAUSE_MAX), failed, (self.around.random)())
     }
 
     fn fails(&self, why: &str, now: Instant) {

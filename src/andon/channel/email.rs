@@ -10,6 +10,7 @@ use lettre::message::{Mailbox, MultiPart};
 use tokio::time::{Instant, timeout_at};
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
+use super::meter::Meter;
 use super::text::{cut, key, line, link, plain, time, title, unlisted};
 use crate::alert::Notice;
 use crate::limits::MAIL_SUBJECT_CHARS;
@@ -68,7 +69,7 @@ impl EmailChannel {
 const ONE: &str = "one has it";
 
 impl Deliver for EmailChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, until: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let Email { server, from, to } = &self.configured;
             let message = mail(&delivery.notice, from, to, self.board.as_deref())?;
@@ -103,7 +104,7 @@ impl Deliver for EmailChannel {
                         let reason = miss.why();
                         tracing::warn!(target: "gemba::andon", reason, "a mail was refused for one of its recipients");
                     }
-                    Ok(Delivered::once())
+                    Ok(Delivered::default())
                 }
             }
         })

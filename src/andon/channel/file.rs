@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::alertmanager::{annotations, labels};
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
+use super::meter::Meter;
 use super::text::{link, plain, time, title, unlisted};
 use crate::alert::Notice;
 use crate::disk::open_lines;
@@ -63,7 +64,7 @@ fn append(path: &Path, line: &[u8]) -> io::Result<()> {
 }
 
 impl Deliver for FileChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, _: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let gone = || Miss::again("nobody writes to its file");
             let (written, answer) = oneshot::channel();
@@ -71,7 +72,7 @@ impl Deliver for FileChannel {
             self.lines.send(Line { text, written }).await.map_err(|_| gone())?;
             let written = answer.await.map_err(|_| gone())?;
             written.map_err(|kind| Miss::again(format!("its file cannot be written: {kind}")))?;
-            Ok(Delivered::once())
+            Ok(Delivered::default())
         })
     }
 }

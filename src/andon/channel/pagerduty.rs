@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge};
+use super::meter::Meter;
 use super::text::{cut_in_the_middle, key, line, link, link_of, plain, time, unlisted};
 use crate::alert::{GroupTag, Importance, Notice, NoticeKind};
 use crate::limits::{PAGERDUTY_DETAILS_BYTES, PAGERDUTY_SUMMARY_CHARS};
@@ -48,25 +49,24 @@ impl PagerDutyChannel {
 }
 
 impl Deliver for PagerDutyChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let routing_key = self.routing_key.expose_secret();
             if delivery.notice.tells == NoticeKind::Firing {
                 let event = trigger(&delivery.notice, routing_key, self.board.as_deref(), self.calls_back);
                 self.send(&event, until).await?;
-                return Ok(Delivered::once());
+                return Ok(Delivered::default());
             }
             let mut keys: Vec<String> = delivery.covers.iter().map(|id| key(id).to_string()).collect();
             keys.dedup();
-            let mut calls = 0;
             for key in keys {
                 if !delivery.is_finished(&key) {
+                    meter.call();
                     self.send(&change(delivery.notice.tells, routing_key, &key), until).await?;
                     delivery.finish(&key);
-                    calls += 1;
                 }
             }
-            Ok(Delivered { reference: None, calls, messages: calls })
+            Ok(Delivered::default())
         })
     }
 }

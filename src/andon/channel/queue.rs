@@ -1,14 +1,20 @@
 //! Notices that wait for one channel. Pure; the time is given.
 //!
-//! The most urgent one is next, and among these the one that came first. A newer notice of a group takes the place of one that waits.
-//! Beyond the bound those that are alike become one, the least urgent first. So a storm is a few messages. Each of its notices ends
-//! with the one that it became part of.
+//! The most urgent one is next, and among these the one that came first; of one group its beginning is before an acknowledgement, and
+//! that is before its end. A newer notice of a group takes the place of what it makes untrue. An acknowledgement or an end of which
+//! nobody can have heard the beginning is not told either ([`Heard`]). Beyond the bound those that are alike become one, the least
+//! urgent first. So a storm is a few messages. Each of its notices ends with the one that it became part of.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
 use super::delivery::Delivery;
-use super::digest::merged;
-use crate::alert::{Importance, NoticeId, NoticeKind};
+use super::digest::{join, merged};
+use super::heard::{GroupBegun, Heard, group_of};
+use crate::alert::{AlertId, Importance, NoticeId, NoticeKind};
+use crate::event::UnixMillis;
+use crate::limits::NOTICE_ALERTS_MAX;
 
 /// A notice that waits, or is being tried.
 #[derive(Debug)]
@@ -24,21 +30,38 @@ pub struct Waiting {
     number: u64,
 }
 
+/// Notices that end without a call.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Replaced {
+    pub notices: Vec<NoticeId>,
+    pub tries: u32,
+    /// A try before may have been heard.
+    pub maybe: bool,
+    pub why: &'static str,
+}
+
+const BY_NEWER: &str = "replaced by a newer one";
+const NO_BEGINNING: &str = "nobody was told that it began";
+
 /// See above.
 #[derive(Debug)]
 pub struct Queue {
     waiting: Vec<Waiting>,
+    heard: Heard,
     next: u64,
     most: usize,
+    /// A notice lists all its alerts, however many.
+    lists_all: bool,
 }
 
 impl Queue {
-    pub fn new(most: usize) -> Self {
-        Self { waiting: Vec::new(), next: 0, most }
+    /// What was told of groups that begin from now on is known here.
+    pub fn new(most: usize, lists_all: bool, now: UnixMillis) -> Self {
+        Self { waiting: Vec::new(), heard: Heard::new(now), next: 0, most, lists_all }
     }
 
-    pub fn bound(&mut self, most: usize) {
-        self.most = most;
+    pub fn bound(&mut self, most: usize, lists_all: bool) {
+        (self.most, self.lists_all) = (most, lists_all);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -50,74 +73,136 @@ impl Queue {
         self.waiting.iter().map(|waiting| waiting.delivery.covers.len()).sum()
     }
 
-    /// Takes a notice; the one that it replaces.
-    pub fn push(&mut self, delivery: Delivery, until: Instant, now: Instant) -> Option<Waiting> {
-        let replaced = self.of_same_group(&delivery).map(|at| self.waiting.remove(at));
+    /// Takes a notice; what it replaces, which may be itself.
+    pub fn push(&mut self, mut delivery: Delivery, until: Instant, now: Instant) -> Vec<Replaced> {
+        if !self.lists_all {
+            delivery.notice.alerts.truncate(NOTICE_ALERTS_MAX);
+        }
+        let is_first = self.heard.asked(&delivery.notice);
         let number = self.next;
         self.next += 1;
-        self.waiting.push(Waiting { delivery, tries: 0, not_before: now, until, why: None, number });
+        let mut added = Waiting { delivery, tries: 0, not_before: now, until, why: None, number };
+        let mut replaced = Vec::new();
+        // Of a storm each is the first of its group, and nothing of it waits.
+        if !is_first {
+            for other in &mut self.waiting {
+                replaced.extend(other.yield_to(&mut added, &self.heard, self.lists_all));
+            }
+            self.waiting.retain(|waiting| !waiting.is_empty());
+        }
+        replaced.extend(added.leave_out_unheard(&self.heard));
+        if !added.is_empty() {
+            self.waiting.push(added);
+        }
         while self.waiting.len() > self.most && self.merge_one() {}
         replaced
     }
 
-    /// A try failed, and there will be another one; it, if a newer notice of its group has come meanwhile.
-    pub fn put_back(&mut self, waiting: Waiting) -> Option<Waiting> {
-        if self.of_same_group(&waiting.delivery).is_some() {
-            return Some(waiting);
+    /// A try failed, and there will be another one; what is replaced, since a newer notice of its group has come meanwhile.
+    pub fn put_back(&mut self, mut failed: Waiting) -> Vec<Replaced> {
+        let mut replaced = Vec::new();
+        for other in &mut self.waiting {
+            replaced.extend(failed.yield_to(other, &self.heard, self.lists_all));
         }
-        self.waiting.push(waiting);
-        None
+        if !failed.is_empty() {
+            self.waiting.push(failed);
+        }
+        replaced
     }
 
-    /// Where a notice of the group waits alone. A digest is of no group, and a group that begins again is a different one: its end
-    /// before that has to be told.
-    fn of_same_group(&self, delivery: &Delivery) -> Option<usize> {
-        let group = |delivery: &Delivery| (delivery.notice.id.group, delivery.notice.id.since);
-        let is_alone = |other: &Waiting| !other.delivery.is_digest() && !delivery.is_digest();
-        self.waiting.iter().position(|other| is_alone(other) && group(&other.delivery) == group(delivery))
+    /// Takes out acknowledgements and ends of groups of which nobody heard: none of them waits any more to be told that it fires, or
+    /// that would have been replaced.
+    pub fn unheard(&mut self) -> Vec<Replaced> {
+        let heard = &self.heard;
+        let replaced =
+            self.waiting.iter_mut().filter_map(|waiting| waiting.leave_out_unheard(heard)).collect();
+        self.waiting.retain(|waiting| !waiting.is_empty());
+        replaced
+    }
+
+    /// Groups of which is to be told that they fire.
+    fn firing(&self) -> BTreeSet<GroupBegun> {
+        let firing = self.waiting.iter().filter(|waiting| waiting.tells() == NoticeKind::Firing);
+        firing.flat_map(|waiting| waiting.covers().iter().map(group_of)).collect()
     }
 
     /// Two that are alike become one; whether there were two.
     fn merge_one(&mut self) -> bool {
+        // Recipients that a failed try has served are not told again, so those are preferred that all or none have been served of.
+        let Some((first, second)) = self.alike(true).or_else(|| self.alike(false)) else { return false };
+        let second = self.waiting.remove(second);
+        let first = self.waiting.remove(first);
+        self.waiting.push(Waiting {
+            delivery: merged(first.delivery, second.delivery, self.lists_all),
+            tries: first.tries.max(second.tries),
+            not_before: first.not_before.min(second.not_before),
+            until: first.until.max(second.until),
+            why: first.why.or(second.why),
+            number: first.number.min(second.number),
+        });
+        true
+    }
+
+    /// The first two that are alike, of the least urgent.
+    fn alike(&self, by_recipients: bool) -> Option<(usize, usize)> {
         for importance in Importance::ALL {
             for tells in [NoticeKind::Firing, NoticeKind::Acknowledged, NoticeKind::Resolved] {
-                let is_alike = |waiting: &Waiting| {
-                    let notice = &waiting.delivery.notice;
-                    notice.importance == importance && notice.tells == tells
+                let is_alike = |(_, waiting): &(usize, &Waiting)| {
+                    waiting.delivery.notice.importance == importance && waiting.tells() == tells
                 };
-                let mut alike =
-                    (0..self.waiting.len()).filter(|at| self.waiting.get(*at).is_some_and(is_alike));
+                let mut alike: Vec<_> = self.waiting.iter().enumerate().filter(is_alike).collect();
                 // One that stands for several grows.
-                let found = alike.next().zip(alike.next());
-                let Some((first, second)) = found else { continue };
-                let second = self.waiting.remove(second);
-                let first = self.waiting.remove(first);
-                let whole = Waiting {
-                    delivery: merged(first.delivery, second.delivery),
-                    tries: first.tries.max(second.tries),
-                    not_before: first.not_before.min(second.not_before),
-                    until: first.until.max(second.until),
-                    why: first.why.or(second.why),
-                    number: first.number.min(second.number),
-                };
-                let at = self.waiting.partition_point(|waiting| waiting.number < whole.number);
-                self.waiting.insert(at, whole);
-                return true;
+                alike.sort_unstable_by_key(|(_, waiting)| waiting.number);
+                for (at, (first, one)) in alike.iter().enumerate() {
+                    let others = alike.iter().skip(at + 1);
+                    let fits = |(_, other): &&(usize, &Waiting)| {
+                        !by_recipients || one.delivery.has_same_done(&other.delivery)
+                    };
+                    if let Some((second, _)) = others.clone().find(fits) {
+                        return Some((*first.min(second), *first.max(second)));
+                    }
+                }
             }
         }
-        false
+        None
     }
 
     /// The next one to try. While the channel fails, one that was tried less often is before those that are more urgent: what a
     /// receiver can never take would be first for ever.
     pub fn pop(&mut self, now: Instant, is_failing: bool) -> Option<Waiting> {
-        let due = self.waiting.iter().enumerate().filter(|(_, waiting)| waiting.not_before <= now);
-        let next = due.min_by_key(|(_, waiting)| {
-            let tries = if is_failing { waiting.tries } else { 0 };
-            (tries, std::cmp::Reverse(waiting.delivery.notice.importance), waiting.number)
-        });
+        let next =
+            self.in_turn().filter(|(_, waiting)| waiting.not_before <= now).min_by_key(|(_, waiting)| {
+                let tries = if is_failing { waiting.tries } else { 0 };
+                (tries, std::cmp::Reverse(waiting.delivery.notice.importance), waiting.number)
+            });
         let at = next.map(|(at, _)| at)?;
         Some(self.waiting.remove(at))
+    }
+
+    /// Those that wait for no other one: an acknowledgement waits for what is acknowledged.
+    fn in_turn(&self) -> impl Iterator<Item = (usize, &Waiting)> {
+        let has_acknowledged = self.waiting.iter().any(|waiting| waiting.tells() == NoticeKind::Acknowledged);
+        let firing = if has_acknowledged { self.firing() } else { BTreeSet::new() };
+        self.waiting.iter().enumerate().filter(move |(_, waiting)| {
+            waiting.tells() != NoticeKind::Acknowledged
+                || !waiting.covers().iter().any(|id| firing.contains(&group_of(id)))
+        })
+    }
+
+    /// A try begins.
+    pub fn tries(&mut self, waiting: &Waiting) {
+        if waiting.tells() == NoticeKind::Firing {
+            self.heard.tries(waiting.covers());
+        }
+    }
+
+    /// A try is over: it was told, or may have been.
+    pub fn tried(&mut self, waiting: &Waiting, (is_told, perhaps): (bool, bool)) {
+        match waiting.tells() {
+            NoticeKind::Firing => self.heard.tried(waiting.covers(), is_told || perhaps),
+            NoticeKind::Resolved if is_told => self.heard.over(waiting.covers()),
+            NoticeKind::Resolved | NoticeKind::Acknowledged => {}
+        }
     }
 
     /// The channel works again: nobody waits for a pause that began before.
@@ -129,7 +214,7 @@ impl Queue {
 
     /// When one is to be tried.
     pub fn due_at(&self) -> Option<Instant> {
-        self.waiting.iter().map(|waiting| waiting.not_before).min()
+        self.in_turn().map(|(_, waiting)| waiting.not_before).min()
     }
 
     /// When the time of one is over.
@@ -148,95 +233,74 @@ impl Waiting {
     pub fn covers(&self) -> &[NoticeId] {
         &self.delivery.covers
     }
+
+    fn tells(&self) -> NoticeKind {
+        self.delivery.notice.tells
+    }
+
+    fn is_empty(&self) -> bool {
+        self.delivery.covers.is_empty()
+    }
+
+    /// What somebody may know of it.
+    pub fn perhaps(&self) -> bool {
+        self.tries > 0 || self.delivery.notice.maybe_twice
+    }
+
+    /// Leaves out what a newer one makes untrue.
+    fn yield_to(&mut self, newer: &mut Self, heard: &Heard, lists_all: bool) -> Option<Replaced> {
+        let (told, tries) = (self.tells(), self.tries);
+        let yields = match (newer.tells(), told) {
+            (NoticeKind::Firing | NoticeKind::Resolved, _)
+            | (NoticeKind::Acknowledged, NoticeKind::Acknowledged) => true,
+            // What may have been heard is told in full, and then that somebody takes care of it.
+            (NoticeKind::Acknowledged, NoticeKind::Firing) => tries == 0,
+            (NoticeKind::Acknowledged, NoticeKind::Resolved) => false,
+        };
+        if !yields {
+            return None;
+        }
+        let is_answered = newer.tells() == NoticeKind::Acknowledged && told == NoticeKind::Firing;
+        let steps = newer.covers().iter().map(|id| (group_of(id), id.step));
+        // One that stands for many is looked up in.
+        let one = newer.covers().first().filter(|_| newer.covers().len() == 1);
+        let many: BTreeMap<GroupBegun, u32> = if one.is_some() { BTreeMap::new() } else { steps.collect() };
+        let is_outdated = |id: &NoticeId| {
+            let group = group_of(id);
+            let step = match one {
+                Some(one) => (group_of(one) == group).then_some(one.step),
+                None => many.get(&group).copied(),
+            };
+            step.is_some_and(|step| step > id.step) && !(is_answered && heard.perhaps(group))
+        };
+        let was_alone = !self.delivery.is_digest();
+        let replaced = self.leave_out(is_outdated, BY_NEWER)?;
+        let older = &mut self.delivery.notice;
+        if was_alone && lists_all {
+            join(&mut newer.delivery.notice, std::mem::take(&mut older.alerts));
+        } else {
+            let newest: BTreeSet<AlertId> =
+                newer.delivery.notice.alerts.iter().map(|alert| alert.id).collect();
+            older.alerts.retain(|alert| !newest.contains(&alert.id));
+        }
+        Some(replaced)
+    }
+
+    /// Leaves out that something is acknowledged or over of which nobody heard.
+    fn leave_out_unheard(&mut self, heard: &Heard) -> Option<Replaced> {
+        if self.tells() == NoticeKind::Firing {
+            return None;
+        }
+        self.leave_out(|id| !heard.perhaps(group_of(id)), NO_BEGINNING)
+    }
+
+    /// Leaves out notices for which it stands.
+    fn leave_out(&mut self, is_left_out: impl Fn(&NoticeId) -> bool, why: &'static str) -> Option<Replaced> {
+        let (tries, maybe) = (self.tries, self.perhaps());
+        let notices = self.delivery.leave_out(is_left_out);
+        (!notices.is_empty()).then_some(Replaced { notices, tries, maybe, why })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::time::Duration;
-
-    use super::super::tests::notice;
-    use super::*;
-    use crate::alert::Notice;
-    use crate::limits::CHANNEL_WAITING_MAX;
-
-    fn of(name: &str, importance: Importance, tells: NoticeKind) -> Notice {
-        Notice { tells, importance, ..notice(name, 1) }
-    }
-
-    fn push(queue: &mut Queue, notice: Notice, now: Instant) -> Option<Waiting> {
-        queue.push(Delivery::new(notice), now + Duration::from_hours(1), now)
-    }
-
-    #[test]
-    fn the_most_urgent_is_next_and_then_the_first() {
-        use Importance::{Critical, Info, Warning};
-        let (mut queue, now) = (Queue::new(CHANNEL_WAITING_MAX), Instant::now());
-        for (name, importance) in
-            [("a", Info), ("b", Warning), ("c", Critical), ("d", Warning), ("e", Critical), ("f", Info)]
-        {
-            assert!(push(&mut queue, of(name, importance, NoticeKind::Firing), now).is_none());
-        }
-        let order: Vec<_> =
-            std::iter::from_fn(|| queue.pop(now, false)).map(|next| next.delivery.notice.name).collect();
-        assert_eq!(order.join(""), "cebdaf");
-    }
-
-    #[test]
-    fn a_newer_notice_replaces_the_one_of_its_group_that_waits() {
-        let (mut queue, now) = (Queue::new(CHANNEL_WAITING_MAX), Instant::now());
-        let first = of("a", Importance::Info, NoticeKind::Firing);
-        push(&mut queue, first.clone(), now);
-        let mut end = Notice { tells: NoticeKind::Resolved, ..first.clone() };
-        end.id.step += 1;
-        assert_eq!(push(&mut queue, end.clone(), now).unwrap().delivery.notice, first);
-        // The group begins again: its end before that has to be told.
-        let mut again = first.clone();
-        again.id.since += 1;
-        assert!(push(&mut queue, again.clone(), now).is_none());
-        assert_eq!(queue.pop(now, false).unwrap().delivery.notice, end);
-        let again = queue.pop(now, false).unwrap();
-        let mut newer = again.delivery.notice.clone();
-        newer.id.step += 1;
-        push(&mut queue, newer, now);
-        assert!(queue.put_back(again).is_some(), "what is under way does not come back");
-    }
-
-    #[test]
-    fn a_storm_becomes_one_for_each_likeness_and_no_name_is_lost() {
-        let (mut queue, now) = (Queue::new(9), Instant::now());
-        let mut names = BTreeSet::new();
-        for number in 0..10_000 {
-            let importance = Importance::ALL[number % 3];
-            let tells = [NoticeKind::Firing, NoticeKind::Acknowledged, NoticeKind::Resolved][number / 3 % 3];
-            let notice = of(&format!("g{number}"), importance, tells);
-            names.insert(notice.id.clone());
-            assert!(push(&mut queue, notice, now).is_none());
-            assert!(queue.waiting.len() <= 9);
-        }
-        assert_eq!(queue.names(), 10_000);
-        let mut firing = 0;
-        while let Some(next) = queue.pop(now, false) {
-            let notice = &next.delivery.notice;
-            assert!(notice.alerts.len() <= crate::limits::NOTICE_ALERTS_MAX);
-            firing += notice.firing;
-            for name in next.covers() {
-                assert!(names.remove(name), "{name} twice");
-            }
-        }
-        assert!(names.is_empty());
-        assert_eq!(firing, 10_000);
-    }
-
-    #[test]
-    fn the_urgent_stay_alone_while_others_can_become_one() {
-        let (mut queue, now) = (Queue::new(9), Instant::now());
-        for number in 0..8 {
-            push(&mut queue, of(&format!("c{number}"), Importance::Critical, NoticeKind::Firing), now);
-            push(&mut queue, of(&format!("i{number}"), Importance::Info, NoticeKind::Firing), now);
-        }
-        let sizes: Vec<_> =
-            std::iter::from_fn(|| queue.pop(now, false)).map(|next| next.covers().len()).collect();
-        assert_eq!(sizes, [1, 1, 1, 1, 1, 1, 1, 1, 8]);
-    }
-}
+mod tests;

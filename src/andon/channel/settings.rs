@@ -69,6 +69,21 @@ impl ChannelKind {
         }
     }
 
+    /// Whether a notice lists all its alerts there: an Alertmanager has a life of its own for each.
+    #[must_use]
+    pub fn lists_all(&self) -> bool {
+        match self {
+            Self::Alertmanager(_) => true,
+            Self::PagerDuty(_)
+            | Self::Slack(_)
+            | Self::Email(_)
+            | Self::Sms(_)
+            | Self::Webhook(_)
+            | Self::Log
+            | Self::File(_) => false,
+        }
+    }
+
     /// How it delivers.
     pub fn deliverer(&self, board: Option<&str>, calls_back: bool) -> Rc<dyn Deliver> {
         let board = board.map(Into::into);

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge, path_of, secret_header, told};
-use super::text::{cut, key, line, link, link_of, title, unlisted};
+use super::meter::Meter;
+use super::text::{cut, key, line_below, link, link_of, title, unlisted};
 use crate::alert::{Notice, NoticeKind, SLACK_ACKNOWLEDGE};
 use crate::limits::{SLACK_CHARS, SLACK_SECTION_CHARS, SLACK_SECTIONS, SLACK_TEXT_CHARS};
 use crate::net::caller::{CallTarget, Replied};
@@ -57,11 +58,11 @@ impl SlackChannel {
         &self,
         to: &CallTarget,
         delivery: &Delivery,
+        meter: &Meter,
         until: Instant,
     ) -> Result<Delivered, Miss> {
-        let mut calls = 0;
         for with_blocks in [true, false] {
-            calls += 1;
+            meter.call();
             let body = self.message(delivery, with_blocks).to_string().into_bytes();
             let replied = self.caller.post(None, JSON, Vec::new(), body, until).await;
             let replied = replied.map_err(|error| error.miss)?;
@@ -72,7 +73,7 @@ impl SlackChannel {
             judge(&replied, &said, &path_of(&to.url))?;
             break;
         }
-        Ok(Delivered { reference: None, calls, messages: calls })
+        Ok(Delivered::default())
     }
 
     /// Calls a method of the API; what it answered, or its error.
@@ -81,8 +82,9 @@ impl SlackChannel {
         method: &str,
         token: &SecretString,
         body: &Value,
-        until: Instant,
+        (meter, until): (&Meter, Instant),
     ) -> Result<Result<Value, String>, Miss> {
+        meter.call();
         let token = token.expose_secret();
         let bearer = secret_header(&format!("Bearer {token}"))?;
         let headers = vec![(header::AUTHORIZATION, bearer)];
@@ -98,14 +100,13 @@ impl SlackChannel {
         &self,
         (token, channel): (&SecretString, &str),
         delivery: &mut Delivery,
-        until: Instant,
+        within: (&Meter, Instant),
     ) -> Result<Delivered, Miss> {
-        let mut calls = 0;
         let notice = delivery.notice.clone();
         if let Some((channel, ts)) = notice.reference.as_deref().and_then(|text| text.split_once(':')) {
             if !delivery.is_finished("edit") {
                 let to = [("channel", channel), ("ts", ts)];
-                match self.say("chat.update", token, &to, delivery, until, &mut calls).await {
+                match self.say("chat.update", token, &to, delivery, within).await {
                     Ok(_) => delivery.finish("edit"),
                     // It was deleted, or is too old to be edited: there is a new one.
                     Err(Miss::Refused { .. }) => delivery.finish("gone"),
@@ -115,16 +116,14 @@ impl SlackChannel {
             if !delivery.is_finished("gone") {
                 let text = escape(&title(&notice), SLACK_TEXT_CHARS);
                 let body = json!({ "channel": channel, "thread_ts": ts, "text": text });
-                calls += 1;
-                self.call("chat.postMessage", token, &body, until).await?.map_err(refused)?;
-                return Ok(Delivered { reference: notice.reference.map(Into::into), calls, messages: calls });
+                self.call("chat.postMessage", token, &body, within).await?.map_err(refused)?;
+                return Ok(Delivered { reference: notice.reference.map(Into::into) });
             }
         }
-        let answered =
-            self.say("chat.postMessage", token, &[("channel", channel)], delivery, until, &mut calls).await?;
+        let answered = self.say("chat.postMessage", token, &[("channel", channel)], delivery, within).await?;
         let named = answered["channel"].as_str().zip(answered["ts"].as_str());
         let reference = named.map(|(channel, ts)| format!("{channel}:{ts}"));
-        Ok(Delivered { reference, calls, messages: calls })
+        Ok(Delivered { reference })
     }
 
     /// The whole message; as plain text where its sections are refused.
@@ -134,8 +133,7 @@ impl SlackChannel {
         token: &SecretString,
         to: &[(&str, &str)],
         delivery: &Delivery,
-        until: Instant,
-        calls: &mut u32,
+        within: (&Meter, Instant),
     ) -> Result<Value, Miss> {
         let with = |with_blocks| {
             let mut body = self.message(delivery, with_blocks);
@@ -144,11 +142,9 @@ impl SlackChannel {
             }
             body
         };
-        *calls += 1;
-        match self.call(method, token, &with(true), until).await? {
+        match self.call(method, token, &with(true), within).await? {
             Err(error) if is_about_blocks(&error) => {
-                *calls += 1;
-                self.call(method, token, &with(false), until).await?.map_err(refused)
+                self.call(method, token, &with(false), within).await?.map_err(refused)
             }
             answered => answered.map_err(refused),
         }
@@ -156,11 +152,13 @@ impl SlackChannel {
 }
 
 impl Deliver for SlackChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
         Box::pin(async move {
             match &self.configured {
-                Slack::Webhook(to) => self.by_webhook(to, delivery, until).await,
-                Slack::Bot { token, channel, .. } => self.by_bot((token, channel), delivery, until).await,
+                Slack::Webhook(to) => self.by_webhook(to, delivery, meter, until).await,
+                Slack::Bot { token, channel, .. } => {
+                    self.by_bot((token, channel), delivery, (meter, until)).await
+                }
             }
         })
     }
@@ -273,7 +271,7 @@ fn sections(notice: &Notice, title: &str, board: Option<&str>) -> Vec<String> {
     let mut current = String::new();
     let mut listed = 0;
     for alert in &notice.alerts {
-        let row = escape(&cut(&line(alert), 500), 600);
+        let row = escape(&cut(&line_below(alert, notice), 500), 600);
         let link = link(board, alert.id).filter(|link| !link.contains(['<', '>', '|']));
         let row = link
             .map_or_else(|| format!("• {row}\n"), |link| format!("• {row} <{}|board>\n", escape(&link, 400)));

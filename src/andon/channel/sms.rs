@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, judge, secret_header};
+use super::meter::Meter;
 use super::text::{plain, title};
 use crate::alert::{Importance, Notice};
 use crate::limits::{SMS_GSM_SEPTETS, SMS_UCS2_UNITS};
@@ -41,13 +42,27 @@ impl SmsChannel {
         Self { caller: ChannelCaller::new(&configured.to), configured: configured.clone() }
     }
 
-    async fn send(&self, to: &str, text: &str, importance: Importance, until: Instant) -> Result<(), Miss> {
+    async fn send(
+        &self,
+        (to, text): (&str, &str),
+        importance: Importance,
+        meter: &Meter,
+        until: Instant,
+    ) -> Result<(), Miss> {
         let token = self.configured.token.expose_secret();
         let login =
             format!("Basic {}", BASE64.encode(format!("{}:{token}", self.configured.user).as_bytes()));
         let headers = vec![(header::AUTHORIZATION, secret_header(&login)?)];
         let body = form(&self.configured.from, to, text).into_bytes();
+        meter.message().await?;
         let replied = self.caller.post(None, "application/x-www-form-urlencoded", headers, body, until).await;
+        let is_unsent = match &replied {
+            Ok(replied) => (400..500).contains(&replied.status),
+            Err(error) => !error.maybe_sent,
+        };
+        if is_unsent {
+            meter.unsent().await;
+        }
         let replied = replied.map_err(|error| match error.miss {
             Miss::Again { why, .. } if error.maybe_sent && importance < Importance::Critical => {
                 Miss::refused(format!("{why}; it may have been sent, and is not sent again"))
@@ -60,19 +75,16 @@ impl SmsChannel {
 }
 
 impl Deliver for SmsChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let text = one_segment(&delivery.notice);
-            let (mut messages, mut refused) = (0, None);
+            let mut refused = None;
             for to in &self.configured.recipients {
                 if delivery.is_finished(to) {
                     continue;
                 }
-                match self.send(to, &text, delivery.notice.importance, until).await {
-                    Ok(()) => {
-                        delivery.finish("one");
-                        messages += 1;
-                    }
+                match self.send((to, &text), delivery.notice.importance, meter, until).await {
+                    Ok(()) => delivery.finish("one"),
                     // One number that is wrong does not keep it from the others.
                     Err(miss @ Miss::Refused { .. }) => refused = Some(miss),
                     Err(miss) => return Err(miss),
@@ -81,7 +93,7 @@ impl Deliver for SmsChannel {
             }
             match refused.filter(|_| !delivery.is_finished("one")) {
                 Some(miss) => Err(miss),
-                None => Ok(Delivered { reference: None, calls: 1, messages }),
+                None => Ok(Delivered::default()),
             }
         })
     }

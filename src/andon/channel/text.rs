@@ -1,5 +1,7 @@
 //! Words that channels share: a title, a line for each alert, and how a text is cut. Lengths are characters. Pure.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, SecondsFormat};
 
 use crate::alert::{AlertId, GroupKey, ListedAlert, Notice, NoticeId, NoticeKind};
@@ -36,15 +38,45 @@ pub fn time(time: UnixMillis) -> String {
     time.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// What it is about, in one line.
+/// What it is about, in one line. What concerns a node names it.
 pub fn title(notice: &Notice) -> String {
     let summary = plain(&notice.summary);
+    let node = match notice.alerts.first() {
+        Some(alert) if alert.tenant.is_none() => format!(" on {}", plain(&notice.node)),
+        Some(_) | None => String::new(),
+    };
     match (notice.tells, &notice.acknowledged) {
-        (NoticeKind::Firing, _) => format!("{}: {summary}", capital(notice.importance.into())),
-        (NoticeKind::Resolved, _) => format!("Resolved: {summary}"),
-        (NoticeKind::Acknowledged, Some((by, _))) => format!("Acknowledged by {}: {summary}", plain(by)),
-        (NoticeKind::Acknowledged, None) => format!("Acknowledged: {summary}"),
+        (NoticeKind::Firing, _) => format!("{}{node}: {summary}", capital(notice.importance.into())),
+        (NoticeKind::Resolved, _) => format!("Resolved{node}: {summary}"),
+        (NoticeKind::Acknowledged, Some((by, _))) => {
+            format!("Acknowledged by {}{node}: {summary}", plain(by))
+        }
+        (NoticeKind::Acknowledged, None) => format!("Acknowledged{node}: {summary}"),
     }
+}
+
+/// What a notice is about, with the others of its group: its sentence is about the newest alert alone.
+pub fn summary(notice: &Notice) -> String {
+    const NAMED: usize = 3;
+    let whose = |alert: &ListedAlert| match (&alert.tenant, &alert.sku, &*alert.name) {
+        (Some(tenant), Some(sku), _) => format!("{tenant}/{sku}"),
+        (Some(tenant), None, _) => tenant.to_string(),
+        (None, _, "") => <&str>::from(alert.kind).to_owned(),
+        (None, _, name) => name.to_owned(),
+    };
+    let Some(first) = notice.alerts.first() else { return notice.summary.to_string() };
+    let is_meant = |alert: &&ListedAlert| alert.ended.is_some() == first.ended.is_some();
+    let mut names: Vec<String> = notice.alerts.iter().filter(is_meant).map(whose).collect();
+    let mut known = BTreeSet::new();
+    names.retain(|name| known.insert(name.clone()));
+    let others = names.get(1..).unwrap_or_default();
+    let Some(named) = others.chunks(NAMED).next() else { return notice.summary.to_string() };
+    let count = if first.ended.is_some() { notice.resolved } else { notice.firing } as usize;
+    // Those with a name that stands there already are not counted: they are of it.
+    let listed = notice.alerts.iter().filter(is_meant).count();
+    let more = others.len() - named.len() + count.saturating_sub(listed);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}; also {}{more}", notice.summary, named.join(", "))
 }
 
 fn capital(word: &str) -> String {
@@ -54,21 +86,38 @@ fn capital(word: &str) -> String {
 
 /// One alert in one line, without what its notice says already.
 pub fn line(alert: &ListedAlert) -> String {
-    let mut line = String::new();
-    if let Some(tenant) = &alert.tenant {
-        line.push_str(tenant);
-        if let Some(sku) = &alert.sku {
-            line.push_str(&format!("/{sku}"));
-        }
-        line.push_str(": ");
-    }
-    line.push_str(&alert.message);
+    written(alert, true)
+}
+
+/// The same below the title of its notice: the one alert of a notice is not told twice.
+pub fn line_below(alert: &ListedAlert, notice: &Notice) -> String {
+    written(alert, notice.alerts.len() != 1 || notice.summary != alert.message)
+}
+
+fn written(alert: &ListedAlert, with_message: bool) -> String {
+    let mut parts = Vec::new();
+    let whose = alert.tenant.as_deref().map(|tenant| match &alert.sku {
+        Some(sku) => format!("{tenant}/{sku}"),
+        None => tenant.to_owned(),
+    });
+    let message = Some(&*alert.message).filter(|message| with_message && !message.is_empty());
+    parts.push(match (whose, message) {
+        // Messages of governors name them.
+        (Some(whose), Some(message)) if message.starts_with(&whose) => message.to_owned(),
+        (Some(whose), Some(message)) => format!("{whose}: {message}"),
+        (Some(whose), None) => whose,
+        (None, message) => message.unwrap_or_default().to_owned(),
+    });
     if alert.members > 0 {
-        line.push_str(&format!(" ({})", with_noun(alert.members.into(), "governor", "governors")));
+        parts.push(format!("({})", with_noun(alert.members.into(), "governor", "governors")));
+    }
+    let mut line = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    if !line.is_empty() {
+        line.push_str(", ");
     }
     match alert.ended {
-        Some(ended) => line.push_str(&format!(", from {} to {}", time(alert.since), time(ended))),
-        None => line.push_str(&format!(", since {}", time(alert.since))),
+        Some(ended) => line.push_str(&format!("from {} to {}", time(alert.since), time(ended))),
+        None => line.push_str(&format!("since {}", time(alert.since))),
     }
     plain(&line)
 }
@@ -77,6 +126,27 @@ pub fn line(alert: &ListedAlert) -> String {
 pub fn unlisted(notice: &Notice, listed: usize) -> usize {
     let all = notice.firing as usize + notice.resolved as usize;
     all.max(notice.alerts.len()).saturating_sub(listed)
+}
+
+/// What a digest of so many notifications is about.
+pub fn digest_summary(notice: &Notice, groups: usize) -> String {
+    let groups = (groups, counted(groups, "notification"));
+    let are = |count: usize| if count == 1 { "is" } else { "are" };
+    match notice.tells {
+        NoticeKind::Firing => {
+            format!("{} in {}, told as one", counted(notice.firing as usize, "alert"), groups.1)
+        }
+        NoticeKind::Resolved => {
+            let count = notice.resolved as usize;
+            format!("{} in {} {} over", counted(count, "alert"), groups.1, are(count))
+        }
+        NoticeKind::Acknowledged => format!("{} {} acknowledged", groups.1, are(groups.0)),
+    }
+}
+
+/// So many, in words.
+pub fn counted(count: usize, what: &str) -> String {
+    with_noun(count as u64, what, &format!("{what}s"))
 }
 
 /// Where an alert is shown.
@@ -96,6 +166,7 @@ pub fn key(notice: &NoticeId) -> GroupKey {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::notice;
     use super::*;
 
     #[test]
@@ -113,5 +184,33 @@ mod tests {
         for chars in 0..4 {
             assert!(cut_in_the_middle("abcdef", chars).chars().count() <= chars.max(1));
         }
+    }
+
+    #[test]
+    fn a_title_names_the_node_and_the_others_of_a_group() {
+        let mut one = notice("disk", 1);
+        assert_eq!(
+            (title(&one), summary(&one)),
+            ("Critical: the breaker of disk is open".into(), (*one.summary).into())
+        );
+        assert_eq!(line_below(&one.alerts[0], &one), "acme/vm, since 2027-01-15T08:00:00.000Z");
+        one.alerts[0].tenant = None;
+        assert_eq!(title(&one), "Critical on n-1: the breaker of disk is open");
+        assert_eq!(line_below(&one.alerts[0], &one), "since 2027-01-15T08:00:00.000Z");
+        one.alerts[0].members = 1;
+        assert_eq!(line_below(&one.alerts[0], &one), "(1 governor), since 2027-01-15T08:00:00.000Z");
+
+        let mut many = notice("disk", 7);
+        (many.firing, many.summary) = (40, "40 alerts: the breaker of disk is open".into());
+        for (number, alert) in many.alerts.iter_mut().enumerate() {
+            alert.sku = Some(format!("vm-{}", number.min(5)).into());
+        }
+        many.alerts[6].ended = Some(many.time);
+        let expected =
+            "40 alerts: the breaker of disk is open; also acme/vm-1, acme/vm-2, acme/vm-3 and 36 more";
+        assert_eq!(summary(&many), expected);
+        assert!(
+            line_below(&many.alerts[0], &many).starts_with("acme/vm-0: the breaker of disk is open, since")
+        );
     }
 }

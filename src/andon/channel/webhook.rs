@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::alertmanager::{annotations, labels};
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge, path_of};
+use super::meter::Meter;
 use super::text::{key, link, plain, time, title, unlisted};
 use crate::alert::{Notice, NoticeKind};
 use crate::clock;
@@ -38,7 +39,7 @@ impl WebhookChannel {
 }
 
 impl Deliver for WebhookChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, until: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let body = body(&delivery.notice, self.board.as_deref()).to_string().into_bytes();
             let id = delivery.notice.id.to_string();
@@ -54,7 +55,7 @@ impl Deliver for WebhookChannel {
             let replied = self.caller.post(None, JSON, headers, body, until).await;
             let replied = replied.map_err(|error| error.miss)?;
             judge(&replied, "", &path_of(&self.configured.to.url))?;
-            Ok(Delivered::once())
+            Ok(Delivered::default())
         })
     }
 }

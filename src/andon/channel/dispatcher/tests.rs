@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::super::delivery::Delivering;
+use super::super::sent::SentPath;
 use super::super::tests::notice;
 use super::*;
 use crate::alert::{Importance, NoticeKind};
+use crate::clock;
+use crate::disk::{Disk, RealDisk};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_hours(24);
@@ -43,13 +46,13 @@ impl Scripted {
 }
 
 impl Deliver for Scripted {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, _: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let number = self.seen.borrow().len();
             self.seen.borrow_mut().push((Instant::now(), delivery.notice.clone(), delivery.covers.len()));
             match self.script[number.min(self.script.len() - 1)] {
-                Does::Deliver => Ok(Delivered::once()),
-                Does::Refer(to) => Ok(Delivered { reference: Some(to.into()), ..Delivered::once() }),
+                Does::Deliver => Ok(Delivered::default()),
+                Does::Refer(to) => Ok(Delivered { reference: Some(to.into()) }),
                 Does::Again => Err(Miss::again("it answered 503")),
                 Does::After(seconds) => Err(Miss::Again {
                     why: "it answered 429".into(),
@@ -64,11 +67,24 @@ impl Deliver for Scripted {
 
 fn channel(name: &str, deliver: &Rc<Scripted>, rate: RateLimit) -> EquippedChannel {
     let deliver = Rc::clone(deliver) as Rc<dyn Deliver>;
-    EquippedChannel { name: name.into(), deliver, rate, waiting_max: 9, timeout: TIMEOUT, give_up: DAY }
+    EquippedChannel {
+        name: name.into(),
+        deliver,
+        rate,
+        waiting_max: 9,
+        lists_all: false,
+        timeout: TIMEOUT,
+        give_up: DAY,
+    }
+}
+
+/// A journal whose time is that of the machine.
+fn around(sent: Option<Rc<SentFile>>) -> Around {
+    Around { random: || u64::MAX, time: Rc::new(clock::wall), sent }
 }
 
 fn equipped(channels: &[(&str, &Rc<Scripted>)]) -> Dispatcher {
-    let mut dispatcher = Dispatcher::new(|| u64::MAX);
+    let mut dispatcher = Dispatcher::new(around(None));
     let channels = channels.iter().map(|(name, deliver)| channel(name, deliver, RateLimit::default()));
     dispatcher.equip_with(channels.collect());
     dispatcher
@@ -152,7 +168,7 @@ fn an_old_notice_has_a_try_and_not_another_day() {
     run(async {
         let chat = Scripted::new(&[Does::Again]);
         let mut dispatcher = equipped(&[("chat", &chat)]);
-        let mut old = now("a", "chat");
+        let mut old = Notice { maybe_twice: true, ..now("a", "chat") };
         old.time.0 -= 3 * 24 * 3_600_000;
         let begin = Instant::now();
         dispatcher.submit(old);
@@ -202,18 +218,18 @@ fn one_that_a_receiver_cannot_take_does_not_keep_others_from_it() {
         // Every other try fails: it is always that of the first notice, which waits longer each time.
         struct Picky(Cell<u32>);
         impl Deliver for Picky {
-            fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: Instant) -> Delivering<'a> {
+            fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, _: Instant) -> Delivering<'a> {
                 Box::pin(async move {
                     self.0.set(self.0.get() + 1);
                     if &*delivery.notice.name == "poison" {
                         Err(Miss::again("500"))
                     } else {
-                        Ok(Delivered::once())
+                        Ok(Delivered::default())
                     }
                 })
             }
         }
-        let mut dispatcher = Dispatcher::new(|| u64::MAX);
+        let mut dispatcher = Dispatcher::new(around(None));
         let deliver = Rc::new(Picky(Cell::new(0)));
         dispatcher.equip_with(vec![EquippedChannel {
             deliver,
@@ -295,7 +311,7 @@ fn a_newer_notice_takes_the_place_of_one_that_waits() {
 fn the_urgent_go_first_at_the_rate_of_the_channel() {
     run(async {
         let chat = Scripted::new(&[Does::Deliver]);
-        let mut dispatcher = Dispatcher::new(|| u64::MAX);
+        let mut dispatcher = Dispatcher::new(around(None));
         dispatcher.equip_with(vec![channel("chat", &chat, RateLimit::slack())]);
         for (name, importance) in [
             ("i", Importance::Info),
@@ -312,13 +328,141 @@ fn the_urgent_go_first_at_the_rate_of_the_channel() {
     });
 }
 
+/// Pays for a message, and does what a script says.
+struct Paid(Rc<Scripted>);
+
+impl Paid {
+    fn new(scripted: &Rc<Scripted>) -> Rc<Self> {
+        Rc::new(Self(Rc::clone(scripted)))
+    }
+}
+
+impl Deliver for Paid {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
+        Box::pin(async move {
+            meter.message().await?;
+            self.0.deliver(delivery, meter, until).await
+        })
+    }
+}
+
+fn paid(name: &str, deliver: &Rc<Paid>, rate: RateLimit) -> EquippedChannel {
+    let deliver = Rc::clone(deliver) as Rc<dyn Deliver>;
+    EquippedChannel { deliver, ..channel(name, &Scripted::new(&[]), rate) }
+}
+
+#[test]
+fn what_is_paid_for_is_bounded_whatever_becomes_of_it() {
+    run(async {
+        for does in [Does::Again, Does::Hang, Does::After(1)] {
+            let sms = Scripted::new(&[does]);
+            let mut dispatcher = Dispatcher::new(around(None));
+            dispatcher.equip_with(vec![paid("sms", &Paid::new(&sms), RateLimit::sms(30))]);
+            dispatcher.submit(now("a", "sms"));
+            dispatcher.submit(now("b", "sms"));
+            // A reload does not begin the ladder anew.
+            for _ in 0..100 {
+                tokio::time::sleep(Duration::from_mins(3)).await;
+                dispatcher.equip_with(vec![paid("sms", &Paid::new(&sms), RateLimit::sms(30))]);
+            }
+            let (times, hour) = (sms.times(), 3600);
+            assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 60), "{does:?}: {times:?}");
+            assert!(times.iter().filter(|at| **at < hour).count() <= 11, "{does:?}: {times:?}");
+            assert_eq!(times.len(), 30, "{does:?}: a month has no more");
+        }
+    });
+}
+
+#[test]
+fn a_restart_begins_neither_the_ladder_nor_the_month_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    // The file is written by a thread, so the clock is that of the machine.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().build_local(tokio::runtime::LocalOptions::default()).unwrap();
+    runtime.block_on(async {
+        for (start, expected) in [(0, Some(None)), (1, None), (2, None)] {
+            let sms = Scripted::new(&[Does::Deliver]);
+            let sent = Some(Rc::new(SentFile::read(SentPath::of(&disk, dir.path()))));
+            let mut dispatcher = Dispatcher::new(around(sent));
+            let rate = RateLimit { windows: vec![(1, Duration::from_hours(1))], month_max: Some(2) };
+            dispatcher.equip_with(vec![paid("sms", &Paid::new(&sms), rate)]);
+            dispatcher.submit(now(&format!("{start}"), "sms"));
+            let until = if expected.is_some() { Duration::from_mins(1) } else { Duration::from_millis(300) };
+            let told = tokio::time::timeout(until, dispatcher.next()).await.ok().map(|alarm| told(alarm).1);
+            assert_eq!(told, expected, "start {start}");
+        }
+        let sms = Scripted::new(&[Does::Deliver]);
+        let sent = Some(Rc::new(SentFile::read(SentPath::of(&disk, dir.path()))));
+        let mut dispatcher = Dispatcher::new(around(sent));
+        let rate = RateLimit { windows: Vec::new(), month_max: Some(1) };
+        dispatcher.equip_with(vec![paid("sms", &Paid::new(&sms), rate)]);
+        dispatcher.submit(now("a", "sms"));
+        assert_eq!(told(dispatcher.next().await).1.as_deref(), Some(MONTH_USED_UP));
+    });
+}
+
+#[test]
+fn what_a_receiver_asked_for_holds_over_a_reload() {
+    run(async {
+        let chat = Scripted::new(&[Does::After(90), Does::Deliver]);
+        let mut dispatcher = equipped(&[("chat", &chat)]);
+        dispatcher.submit(now("a", "chat"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        dispatcher.equip_with(vec![channel("chat", &chat, RateLimit::default())]);
+        assert_eq!(told(dispatcher.next().await).1, None);
+        assert_eq!(chat.times(), [0, 90]);
+    });
+}
+
+#[test]
+fn a_wall_clock_that_jumps_takes_no_time_from_a_notice() {
+    run(async {
+        let chat = Scripted::new(&[Does::Again]);
+        let mut dispatcher = equipped(&[("chat", &chat)]);
+        let mut notice = now("a", "chat");
+        notice.time.0 -= 24 * 3_600_000;
+        let begin = Instant::now();
+        dispatcher.submit(notice);
+        told(dispatcher.next().await);
+        assert!(begin.elapsed() > Duration::from_hours(23), "{:?}", begin.elapsed());
+    });
+}
+
+#[test]
+fn a_page_that_is_over_before_it_is_sent_is_not_sent() {
+    run(async {
+        let sms = Scripted::new(&[Does::Deliver]);
+        let mut dispatcher = Dispatcher::new(around(None));
+        dispatcher.equip_with(vec![channel("sms", &sms, RateLimit::sms(100))]);
+        dispatcher.submit(now("first", "sms"));
+        told(dispatcher.next().await);
+        let page = now("a", "sms");
+        let mut said = page.clone();
+        (said.id.step, said.tells) = (2, NoticeKind::Acknowledged);
+        let mut end = page.clone();
+        (end.id.step, end.tells) = (3, NoticeKind::Resolved);
+        dispatcher.submit(page);
+        dispatcher.submit(said);
+        dispatcher.submit(end);
+        for step in 1..=3 {
+            let Alarm::Notified { notice, failed, replaced, maybe, tries, .. } = dispatcher.next().await
+            else {
+                panic!()
+            };
+            assert_eq!((notice.step, replaced, maybe, tries), (step, true, false, 0), "{failed:?}");
+        }
+        assert_eq!((sms.names(), dispatcher.under_way()), (vec!["first".to_owned()], 0));
+    });
+}
+
 #[test]
 fn a_month_that_is_used_up_fails_notices_at_once() {
     run(async {
         let chat = Scripted::new(&[Does::Deliver]);
-        let mut dispatcher = Dispatcher::new(|| u64::MAX);
+        let mut dispatcher = Dispatcher::new(around(None));
         let rate = RateLimit { windows: Vec::new(), month_max: Some(1) };
-        dispatcher.equip_with(vec![channel("chat", &chat, rate)]);
+        dispatcher.equip_with(vec![paid("chat", &Paid::new(&chat), rate)]);
         dispatcher.submit(now("a", "chat"));
         assert_eq!(told(dispatcher.next().await).1, None);
         dispatcher.submit(now("b", "chat"));
