@@ -58,11 +58,6 @@ impl NoticeLane {
         let at = lane.iter().position(of_one)?;
         lane.remove(at)
     }
-
-    /// How many wait.
-    pub fn waiting(&self) -> usize {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
 }
 
 /// The alerts, and what they ask for.
@@ -254,7 +249,7 @@ mod tests {
             came.iter().map(|(group, step, importance)| notice(*group, *step, *importance)).collect();
         waiting.extend((0..NOTICES_LANE).map(|_| notice(9, 1, Info)));
         lane.push(&mut waiting);
-        assert_eq!((lane.waiting(), waiting.len()), (NOTICES_LANE, came.len()));
+        assert_eq!((lane.0.0.lock().unwrap().len(), waiting.len()), (NOTICES_LANE, came.len()));
         let left = std::iter::from_fn(|| lane.try_next()).take(6);
         let left: Vec<_> = left.map(|notice| (notice.id.group.0[0], notice.id.step)).collect();
         assert_eq!(left, [(2, 1), (2, 2), (4, 1), (3, 1), (1, 1), (3, 2)]);

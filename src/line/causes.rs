@@ -111,10 +111,8 @@ impl Causes {
             );
         }
         self.is_full = untold.is_some();
-        let over = |kind: CauseKind, name: &Box<str>| {
-            is_looked_at(kind) && !holds.contains_key(&(kind, name.clone()))
-        };
-        for (kind, name) in open.iter().filter(|(kind, name)| over(*kind, name)) {
+        let is_over = |of: &&(CauseKind, Box<str>)| is_looked_at(of.0) && !holds.contains_key(*of);
+        for (kind, name) in open.iter().filter(is_over) {
             alarms.push(Alarm::End(AlertCause::of_node(*kind, name)));
         }
         alarms

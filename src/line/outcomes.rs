@@ -47,13 +47,12 @@ impl Outcomes {
         while self.offered.len() < OUTCOMES_AT_ONCE
             && let Some(next) = self.waiting.pop_front()
         {
-            match offer(Arc::clone(&next)) {
-                Ok(answer) => self.offered.push_back((next, answer)),
-                Err(_) => {
-                    self.waiting.push_front(next);
-                    self.not_before = Some(Instant::now() + AGAIN);
-                    return;
-                }
+            if let Ok(answer) = offer(Arc::clone(&next)) {
+                self.offered.push_back((next, answer));
+            } else {
+                self.waiting.push_front(next);
+                self.not_before = Some(Instant::now() + AGAIN);
+                return;
             }
         }
     }
