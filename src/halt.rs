@@ -82,3 +82,32 @@ impl fmt::Display for Halt {
         write!(f, "{} is halted by {}: {}", self.scope, self.by.actor, self.by.reason)
     }
 }
+
+/// What is halted in a few words, such as `the line, tenant acme, 2 targets`; nothing where nothing is. A halt is named by its
+/// kind and by what it is of.
+pub fn in_words<'a>(halts: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Option<String> {
+    let halts: Vec<_> = halts.into_iter().collect();
+    let of_kind = |kind: &str| {
+        let names: Vec<_> = halts.iter().filter(|(of, _)| *of == kind).map(|(_, name)| name).collect();
+        match *names {
+            [] => None,
+            [Some(name)] => Some(format!("{kind} {name}")),
+            [None] => Some(format!("the {kind}")),
+            _ => Some(format!("{} {kind}s", names.len())),
+        }
+    };
+    let parts: Vec<String> = ["line", "tenant", "target"].into_iter().filter_map(of_kind).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_words;
+
+    #[test]
+    fn what_is_halted_is_said_in_a_few_words() {
+        assert_eq!(in_words([]), None);
+        let halts = [("target", Some("a")), ("tenant", Some("acme")), ("line", None), ("target", Some("b"))];
+        assert_eq!(in_words(halts).as_deref(), Some("the line, tenant acme, 2 targets"));
+    }
+}

@@ -345,6 +345,8 @@ pub const CONCERNS_BYTES_MAX: usize = 2048;
 pub const REQUEST_SECONDS: u32 = 3600;
 /// Governors that are counted before a halt: some pages, each a moment's work.
 pub const REACH_GOVERNORS_MAX: usize = 100_000;
+/// Governors that were halted by themselves and are named beside the halts: what people look through.
+pub const HALTED_LISTED_MAX: usize = 100;
 /// Governors in one answer to an operator.
 pub const GOVERNORS_LISTED_MAX: usize = 1_000;
 /// What a command takes of a node's list for each row that was asked for, in bytes: some times a receipt that names 32 changed keys. And

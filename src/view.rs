@@ -1,5 +1,7 @@
 //! What people and programs are shown; the field names are the public contract.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::halt::Halt;
@@ -16,9 +18,26 @@ pub struct GovernorView {
     pub deliveries: usize,
     pub mailbox_depth: usize,
     pub last_seq: u64,
-    /// Who halted it, its tenant, or the line, and why.
+    /// The widest of `halts` that is not of a target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub halt: Option<HaltView>,
+    /// Who halted the line, its tenant, itself, or a target that its rules ask for, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub halts: Vec<HaltView>,
+    /// Actions that are out, in the background or not, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub out: BTreeMap<Box<str>, u64>,
+}
+
+/// Everything that operators halted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HaltsView {
+    /// Tenants, targets and the line.
+    pub halts: Vec<HaltView>,
+    /// Governors that were halted by themselves, in the order of tenant and SKU.
+    pub governors: Vec<GovernorView>,
+    /// There are more of these.
+    pub more: bool,
 }
 
 /// A halt that an operator ordered.
@@ -58,14 +77,18 @@ pub struct DiscardedView {
 /// What a halt holds up, or would.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReachView {
-    /// Governors that are there now; those to come are halted, too.
+    /// Whether a governor of the tenant, or an action of this name, is known here. A tenant may still come.
+    pub known: bool,
+    /// Governors that are there now; those to come are halted, too. Of a target: those that have an action of it out.
     pub governors: u64,
     /// There are more governors than were counted, and more of what follows.
     pub more: bool,
     /// Signals that wait in these governors: they become dead letters when their turn comes.
     pub waiting: u64,
-    /// Actions that are out: they end as they may.
+    /// Actions that are out and that their governors wait for: they end as they may.
     pub in_flight: u64,
+    /// The same in the background: no governor waits for them.
+    pub deliveries: u64,
     /// Of a target: rules that ask for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
@@ -249,6 +272,9 @@ pub struct NodeStatus {
     pub stages: Vec<StageHealth>,
     /// Number of the last durable event.
     pub durable_seq: u64,
+    /// What operators halted that is more than one governor. The node is ready nonetheless: it takes signals.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub halts: Vec<HaltView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broker: Option<BrokerView>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -18,12 +18,15 @@ use super::configured::Configured;
 use super::output::{Failure, cell};
 use crate::config::Place;
 use crate::config::secret::{Chooser, Kept, SecretRef};
+use crate::diagnostics::say;
 use crate::ingress::answer::{NO_SUCH_PATH, WITH_POST};
 use crate::net::plane::Plane;
 use crate::operator::operations::of_command;
 
 /// How a node's operator plane is reached.
 #[derive(Args, Debug)]
+// `gemba halt reach` has a group of its own name.
+#[group(id = "operator-plane")]
 pub struct Reach {
     /// URL of the operator plane, or its host and port; by default as configured
     #[arg(long, value_name = "URL")]
@@ -91,7 +94,7 @@ impl Answered {
 }
 
 /// The same object, with the name and the address of the node that it is of.
-fn answered_by(mut value: Value, peer: &Peer) -> Value {
+pub fn answered_by(mut value: Value, peer: &Peer) -> Value {
     if let Some(object) = value.as_object_mut() {
         object.insert("answered_by".into(), json!({"name": peer.name, "address": peer.address}));
     }
@@ -264,6 +267,30 @@ impl Client {
                 Err(failure.hint(format!("its peers were asked, too: {}", asked.join("; "))))
             }
         }
+    }
+
+    /// The peer that knows what this node says that it does not. One that does not answer is passed over, with a warning: an order may
+    /// not wait for it.
+    pub fn known_elsewhere(&self, command: &str, sent: &Sent<'_>) -> Option<Peer> {
+        let is_missing = |admin: &str| match self.send_to(admin, command, sent) {
+            Err(Unanswered { is_elsewhere: true, .. }) => Ok(true),
+            Ok(_) => Ok(false),
+            Err(Unanswered { failure, .. }) => Err(failure),
+        };
+        // What is wrong otherwise, the order says.
+        if self.peers.is_empty() || !is_missing(&self.admin).unwrap_or(false) {
+            return None;
+        }
+        for peer in &self.peers {
+            match is_missing(&peer.address) {
+                Ok(false) => return Some(peer.clone()),
+                Ok(true) => {}
+                Err(why) => {
+                    say(&format!("warning: {} may know, and cannot be asked: {}", peer.name, why.what()));
+                }
+            }
+        }
+        None
     }
 
     /// Asks this node, and all its peers where it is not the one that knows: each has a part.

@@ -252,9 +252,11 @@ impl Order {
         // It may have failed again; only of a discard is that all.
         let then = match does {
             Does::Discard => String::new(),
-            Does::Replay | Does::Resend => format!("; `gemba deadletter show {id}` says what came of it"),
+            Does::Replay | Does::Resend => format!("; what came of it: gemba deadletter show {id}"),
         };
-        output::print(format!("{id}: {verb} is event {}{then}\n", cell(done.get("seq"))).as_bytes())
+        output::print(
+            format!("{id}: {verb} is ordered, as event {}{then}\n", cell(done.get("seq"))).as_bytes(),
+        )
     }
 
     /// Everything that the filter takes, once the count is as expected.

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::client::{Reach, Sent};
 use super::output::{self, Failure, cell, items, moment};
+use crate::halt::HaltScope;
 use crate::percent::encode;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List the halts of tenants, targets and the line
+    /// List what operators halted: tenants, targets, the line, and governors by themselves
     List {
         #[command(flatten)]
         reach: Reach,
@@ -89,15 +90,27 @@ impl Command {
                     return output::print_json(&found);
                 }
                 let heading = ["WHAT", "NAME", "SINCE", "WHO", "REASON"];
-                output::print_table(heading, items(&found, "halts").iter().map(row))
+                let halts = items(&found, "halts").iter().map(row);
+                output::print_table(heading, halts.chain(items(&found, "governors").iter().map(governor)))?;
+                let more = if found.get("more").and_then(Value::as_bool) == Some(true) {
+                    "more governors are halted: gemba governor list --halted\n"
+                } else {
+                    ""
+                };
+                output::print(more.as_bytes())
             }
             Self::Reach { tenant, target, reach, json } => {
-                let given = [("tenant", tenant), ("target", target)];
-                let query =
-                    given.into_iter().find_map(|(name, value)| Some(format!("{name}={}", encode(&value?))));
-                let query = query.unwrap_or_default();
+                let scope = match (tenant, target) {
+                    (Some(tenant), _) => HaltScope::Tenant(tenant.into()),
+                    (None, Some(target)) => HaltScope::Target(target.into()),
+                    (None, None) => HaltScope::Line,
+                };
+                let query = scope.name().map_or_else(String::new, |name| {
+                    let kind = scope.kind();
+                    format!("{kind}={}", encode(name))
+                });
                 let found = reach.send("halt reach", &Sent { query: &query, ..Sent::default() })?;
-                if json { output::print_json(&found) } else { print(&found) }
+                if json { output::print_json(&found) } else { print(&found, &scope) }
             }
         }
     }
@@ -106,8 +119,8 @@ impl Command {
 impl Line {
     pub fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Halt(order) => order.give("line halt", &[]),
-            Self::Resume(order) => order.give("line resume", &[]),
+            Self::Halt(order) => order.give("line halt", &HaltScope::Line),
+            Self::Resume(order) => order.give("line resume", &HaltScope::Line),
         }
     }
 }
@@ -115,8 +128,10 @@ impl Line {
 impl Tenant {
     pub fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Halt(OnOne { name, order }) => order.give("tenant halt", &[&name]),
-            Self::Resume(OnOne { name, order }) => order.give("tenant resume", &[&name]),
+            Self::Halt(OnOne { name, order }) => order.give("tenant halt", &HaltScope::Tenant(name.into())),
+            Self::Resume(OnOne { name, order }) => {
+                order.give("tenant resume", &HaltScope::Tenant(name.into()))
+            }
         }
     }
 }
@@ -124,21 +139,25 @@ impl Tenant {
 impl Target {
     pub fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Halt(OnOne { name, order }) => order.give("target halt", &[&name]),
-            Self::Resume(OnOne { name, order }) => order.give("target resume", &[&name]),
+            Self::Halt(OnOne { name, order }) => order.give("target halt", &HaltScope::Target(name.into())),
+            Self::Resume(OnOne { name, order }) => {
+                order.give("target resume", &HaltScope::Target(name.into()))
+            }
         }
     }
 }
 
 impl Order {
-    fn give(&self, command: &str, parts: &[&str]) -> Result<(), Failure> {
+    fn give(&self, command: &str, scope: &HaltScope) -> Result<(), Failure> {
         let body = json!({"reason": self.reason});
-        let done = self.reach.send(command, &Sent { parts, order: Some(&body), ..Sent::default() })?;
+        let parts: Vec<&str> = scope.name().into_iter().collect();
+        let sent = Sent { parts: &parts, order: Some(&body), ..Sent::default() };
+        let done = self.reach.send(command, &sent)?;
         if self.json {
             return output::print_json(&done);
         }
         if let Some(reach) = done.get("reach") {
-            print(reach)?;
+            print(reach, scope)?;
         }
         output::print(format!("receipt {}\n", cell(done.get("receipt_id"))).as_bytes())
     }
@@ -155,15 +174,36 @@ pub fn told(halt: &Value, begins: &str) -> String {
     format!("{begins} since {} by {}: {}\n", moment(halt.get("since_ms")), of("who"), of("reason"))
 }
 
-fn print(reach: &Value) -> Result<(), Failure> {
-    let of = |key| cell(reach.get(key));
+/// A governor that was halted by itself; rows of before say nothing of it.
+fn governor(governor: &Value) -> [String; 5] {
+    let name = format!("{}/{}", cell(governor.get("tenant")), cell(governor.get("sku")));
+    let of_itself = |halt: &&Value| halt.get("scope").and_then(Value::as_str) == Some("governor");
+    let halt = items(governor, "halts").iter().find(of_itself);
+    let of = |key| cell(halt.and_then(|halt| halt.get(key)));
+    let since = halt.map_or_else(|| cell(None), |halt| moment(halt.get("since_ms")));
+    ["governor".into(), name, since, of("who"), of("reason")]
+}
+
+fn print(reach: &Value, scope: &HaltScope) -> Result<(), Failure> {
+    output::print(reached(reach, scope).as_bytes())
+}
+
+/// What a halt holds up, or would, in lines.
+fn reached(reach: &Value, scope: &HaltScope) -> String {
     let more = if reach.get("more").and_then(Value::as_bool) == Some(true) { " or more" } else { "" };
-    let mut text = format!(
-        "governors {}{more}, signals waiting {}{more}, actions out {}{more}\n",
-        of("governors"),
-        of("waiting"),
-        of("in_flight")
-    );
+    let of = |key| format!("{}{more}", cell(reach.get(key)));
+    let out = format!("actions out {}, in the background {}\n", of("in_flight"), of("deliveries"));
+    let is_known = reach.get("known").and_then(Value::as_bool) != Some(false);
+    let mut text = match (scope, is_known) {
+        (HaltScope::Tenant(_), false) => {
+            format!("no governor of {scope} is known here; a halt holds for those that are still to come\n")
+        }
+        (HaltScope::Target(_), false) => format!("no [[action]] of this node is named as {scope}\n"),
+        (HaltScope::Target(_), true) => out,
+        (HaltScope::Tenant(_) | HaltScope::Line, _) => {
+            format!("governors {}, signals waiting {}, {out}", of("governors"), of("waiting"))
+        }
+    };
     for rule in items(reach, "rules").iter().filter_map(Value::as_str) {
         text.push_str(&format!("rule {rule}\n"));
     }
@@ -171,5 +211,30 @@ fn print(reach: &Value) -> Result<(), Failure> {
         Some(halt) => text.push_str(&told(halt, "halted")),
         None => text.push_str("not halted\n"),
     }
-    output::print(text.as_bytes())
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_said_and_not_counted() {
+        let reach = json!({"known": false, "governors": 0, "more": false, "in_flight": 0, "halt": null});
+        for (scope, says) in [
+            (HaltScope::Tenant("nope".into()), "no governor of tenant nope is known here"),
+            (HaltScope::Target("nope".into()), "no [[action]] of this node is named as target nope"),
+        ] {
+            let text = reached(&reach, &scope);
+            assert!(text.starts_with(says) && text.ends_with("\nnot halted\n"), "{text}");
+            assert!(!text.contains("governors 0"), "{text}");
+        }
+        let reach = json!({
+            "known": true, "governors": 2, "waiting": 3, "more": true, "in_flight": 1, "deliveries": 4, "halt": null
+        });
+        assert!(reached(&reach, &HaltScope::Line).starts_with(
+            "governors 2 or more, signals waiting 3 or more, actions out 1 or more, in the background 4 or more\n"
+        ));
+        assert!(reached(&reach, &HaltScope::Target("page".into())).starts_with("actions out 1"));
+    }
 }

@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Reach, Sent};
-use super::output::{self, Failure, cell};
+use super::halt::told;
+use super::output::{self, Failure, cell, items};
 
 #[derive(Args, Debug)]
 pub struct Status {
@@ -38,6 +39,11 @@ fn rows(status: &Value) -> Vec<[String; 2]> {
         ["node".to_owned(), format!("{}, {}", said("name"), said("role"))],
         ["last durable event".to_owned(), said("durable_seq")],
     ];
+    rows.extend(items(status, "halts").iter().map(|halt| {
+        let name = halt.get("name").map_or_else(String::new, |name| format!(" {}", cell(Some(name))));
+        let what = format!("{}{name}", cell(halt.get("scope")));
+        [what, told(halt, "halted").trim_end().to_owned()]
+    }));
     for stage in status.get("stages").and_then(Value::as_array).into_iter().flatten() {
         let word = if stage.get("ok") == Some(&Value::Bool(true)) { "ok" } else { "not ready" };
         let reason = stage.get("reason").and_then(Value::as_str);

@@ -9,8 +9,20 @@ use super::governor::key;
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     pub tenant: Option<Box<str>>,
+    pub among: Among,
     pub after: Option<(Box<str>, Box<str>)>,
     pub limit: usize,
+}
+
+/// Which governors are on a page.
+#[derive(Clone, Debug, Default)]
+pub enum Among {
+    #[default]
+    All,
+    /// Those that an operator halted by themselves.
+    Halted,
+    /// Those that have an action of this name out.
+    ActingOn(Box<str>),
 }
 
 /// Where each governor stands among the shard's slots, by its key, which is ordered as tenant and SKU are.
@@ -70,7 +82,7 @@ mod tests {
             let mut expected: Vec<&(String, String)> =
                 names.iter().filter(|(each, _)| tenant.as_ref().is_none_or(|tenant| tenant == each)).collect();
             expected.sort();
-            let mut page = Page { tenant: tenant.clone().map(Into::into), after: None, limit };
+            let mut page = Page { tenant: tenant.clone().map(Into::into), limit, ..Page::default() };
             let mut found = Vec::new();
             loop {
                 let slots: Vec<u32> = directory.slots(&page, limit).collect();

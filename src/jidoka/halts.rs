@@ -39,6 +39,16 @@ impl Halts {
         self.line.as_ref().or_else(|| self.tenants.get(tenant)).map(|halt| &**halt)
     }
 
+    /// Each halt that holds up this tenant, the line's first.
+    pub fn all_of_tenant(&self, tenant: &str) -> impl Iterator<Item = &Halt> {
+        self.line.iter().chain(self.tenants.get(tenant)).map(|halt| &**halt)
+    }
+
+    /// Halts of targets, by their names.
+    pub fn targets(&self) -> impl Iterator<Item = &Halt> {
+        self.targets.values().map(|halt| &**halt)
+    }
+
     /// What holds up every action of this name.
     #[must_use]
     pub fn of_target(&self, target: &str) -> Option<&Halt> {

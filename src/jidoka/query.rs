@@ -1,13 +1,14 @@
 //! What operators ask of a shard. Each turn answers a bounded part of it, so that no client of the operator plane can stop
 //! decisions (promise P5).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::alerts::{AlertDesk, AlertsAsked, AlertsSeen};
 use super::breaker::Breaker;
-pub use super::directory::Page;
+pub use super::directory::{Among, Page};
 use super::governor::{Effects, Governor};
 use super::inbox::Inbox;
 use super::roster::Roster;
@@ -174,20 +175,33 @@ impl Queries {
 
     /// Adds to a page, and hands it over when it is whole. Returns how many governors the turn may still show.
     fn go_on(&mut self, mut listing: Listing, left: usize, shown: Shown<'_>) -> usize {
-        let wanted = listing.page.limit.min(GOVERNORS_LISTED_MAX) - listing.found.len();
-        let count = wanted.min(left);
-        let before = listing.found.len();
-        let governors = shown.roster.page(&listing.page, count);
-        listing.found.extend(governors.map(|governor| shown.view(governor)));
-        let added = listing.found.len() - before;
-        if added < count || added == wanted || listing.answer.is_closed() {
+        let limit = listing.page.limit.min(GOVERNORS_LISTED_MAX);
+        let (mut seen, mut last) = (0, None);
+        for governor in shown.roster.page(&listing.page, left) {
+            seen += 1;
+            last = Some((governor.tenant().into(), governor.sku().into()));
+            if is_among(governor, &listing.page.among) {
+                listing.found.push(shown.view(governor));
+            }
+            if listing.found.len() >= limit {
+                break;
+            }
+        }
+        if seen < left || listing.found.len() >= limit || listing.answer.is_closed() {
             let _gone = listing.answer.send(listing.found);
         } else {
-            let last = listing.found.last();
-            listing.page.after = last.map(|last| (last.tenant.clone(), last.sku.clone()));
+            listing.page.after = last;
             self.listing = Some(listing);
         }
-        left - added.max(1)
+        left - seen.max(1)
+    }
+}
+
+fn is_among(governor: &Governor, among: &Among) -> bool {
+    match among {
+        Among::All => true,
+        Among::Halted => governor.is_halted_by_operator(),
+        Among::ActingOn(target) => governor.out().any(|(intent, _)| *intent.name == **target),
     }
 }
 
@@ -233,16 +247,31 @@ impl Shown<'_> {
         }
     }
 
-    fn halt_of(&self, governor: &Governor) -> Option<HaltView> {
-        if let Some(halt) = self.rules.halts.of_tenant(governor.tenant()) {
-            return Some(halt.into());
+    /// Each halt that holds it up, the widest first, then those of targets that its rules ask for.
+    fn halts_of(&self, governor: &Governor) -> Vec<HaltView> {
+        let halts = &self.rules.halts;
+        let mut views: Vec<HaltView> = halts.all_of_tenant(governor.tenant()).map(HaltView::from).collect();
+        if let Some((order, since)) = governor.halt_order().zip(governor.halted_since()) {
+            let (who, reason) = ((*order.actor).into(), (*order.reason).into());
+            views.push(HaltView { scope: "governor", name: None, who, reason, since_ms: since.0 });
         }
-        let (order, since) = (governor.halt_order()?, governor.halted_since()?);
-        let (who, reason) = ((*order.actor).into(), (*order.reason).into());
-        Some(HaltView { scope: "governor", name: None, who, reason, since_ms: since.0 })
+        let packs = self.rules.policies.of(governor.tenant()).packs();
+        let asks = |target: &str| {
+            let actions =
+                packs.iter().flat_map(|pack| pack.rules.iter()).filter_map(|rule| rule.action.as_ref());
+            actions.into_iter().any(|(name, _)| **name == *target)
+        };
+        let targets = halts.targets().filter(|halt| halt.scope.name().is_some_and(asks));
+        views.extend(targets.map(HaltView::from));
+        views
     }
 
     fn view(&self, governor: &Governor) -> GovernorView {
+        let halts = self.halts_of(governor);
+        let mut out = BTreeMap::new();
+        for (intent, _) in governor.out() {
+            *out.entry((*intent.name).into()).or_default() += 1;
+        }
         GovernorView {
             tenant: governor.tenant().into(),
             sku: governor.sku().into(),
@@ -257,7 +286,9 @@ impl Shown<'_> {
             deliveries: governor.deliveries(),
             mailbox_depth: governor.waiting(),
             last_seq: governor.last_seq().0,
-            halt: self.halt_of(governor),
+            halt: halts.iter().find(|halt| halt.scope != "target").cloned(),
+            halts,
+            out,
         }
     }
 }

@@ -294,6 +294,9 @@ table! {
         ["state": Of(&["boot", "stable", "action_pending", "quota_exhausted", "degraded", "halted"])], Deciding,
         "Governors by state.",
         "`halted` or `degraded` rising: `gemba governor list`. The sum near `kanban.governors`: raise it.";
+    Halts: Gauge, "gemba_halts", None, ["scope": Of(&["tenant", "target", "line"])], Deciding,
+        "Halts of tenants, targets and the line that operators ordered.",
+        "Above 0: signals become dead letters on purpose. `gemba halt list` says who ordered it, and why.";
     WaitingBytes: Gauge, "gemba_waiting_bytes", Bytes, [], Every,
         "Bytes of the signals that wait for their decision or for the outcome of an action.",
         "Near `kanban.waiting_mib`: a target hangs, or a tenant sends more than is decided.";

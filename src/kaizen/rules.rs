@@ -132,7 +132,7 @@ impl Bad {
     }
 }
 
-const ALERTS: [Alert; 22] = [
+const ALERTS: [Alert; 23] = [
     alert("GembaUnwell", Metric::SystemStatus, "NAME", Bad::Above(0.0), "1m", Severity::Critical),
     alert(
         "GembaRestarted",
@@ -189,6 +189,14 @@ const ALERTS: [Alert; 22] = [
         "GembaGovernorsHalted",
         Metric::Governors,
         "sum by (job, instance) (NAME{state=\"halted\"})",
+        Bad::Above(0.0),
+        "5m",
+        Severity::Warning,
+    ),
+    alert(
+        "GembaHalts",
+        Metric::Halts,
+        "sum by (job, instance, scope) (NAME)",
         Bad::Above(0.0),
         "5m",
         Severity::Warning,

@@ -34,15 +34,15 @@ use crate::event::{Command, Order, Reconfigured, Replay, RulesText, Seq, Subject
 use crate::halt::{Halt, HaltOrder, HaltScope};
 use crate::improvement::{Look, NodeLook};
 use crate::jidoka::alerts::{AlertsAsked, AlertsSeen, NoticeLane};
-use crate::jidoka::query::{Page, Query, Question};
+use crate::jidoka::query::{Among, Page, Query, Question};
 use crate::jidoka::rules::{Compiled, RulesSource};
 use crate::jidoka::store::{Cases, Followups, StoreError};
 use crate::jidoka::tap::{Taps, TooMany};
 use crate::kaizen::{Collector, Counter, Format, Metric, Readings, Show};
 use crate::kanban::stage as journal;
 use crate::limits::{
-    DISCARD_PAGE, DISCARDED_AT_ONCE, GOVERNORS_LISTED_MAX, REACH_GOVERNORS_MAX, SEARCH_REST, TAP_PAGE,
-    TAPS_MAX, TAPS_OF_ONE,
+    DISCARD_PAGE, DISCARDED_AT_ONCE, GOVERNORS_LISTED_MAX, HALTED_LISTED_MAX, REACH_GOVERNORS_MAX,
+    SEARCH_REST, TAP_PAGE, TAPS_MAX, TAPS_OF_ONE,
 };
 use crate::logging;
 use crate::net::backoff::random;
@@ -54,7 +54,7 @@ use crate::ring::{Full, Mark, Sender, Tide};
 use crate::signal::{Fingerprint, Provenance, Signal};
 use crate::tapped::TapAsked;
 use crate::view::{
-    AlertOrdered, AlertView, ConfigView, DiscardedView, DryRun, GovernorView, HaltView, LogLevels,
+    AlertOrdered, AlertView, ConfigView, DiscardedView, DryRun, GovernorView, HaltView, HaltsView, LogLevels,
     NodeStatus, Ordered, PeerView, ReachView, ReceiptPage, Reloaded, RulesView, SettingChange, SignalStatus,
     SilenceView, StageHealth, Story, TapView,
 };
@@ -361,6 +361,13 @@ impl Inner {
         }
         // What was ordered before the line began is known of every case only when the store has passed it.
         in_time(settled.reaches(self.known.health.began.read())).await?;
+        // What was ordered on this one since is known of it then, too, however it ended.
+        let ordered = self.replaying.borrow().get(&id).copied().filter(|seq| seq.0 < u64::MAX);
+        if let Some(seq) = ordered
+            && in_time(settled.reaches(seq.0)).await.is_ok()
+        {
+            self.replaying.borrow_mut().retain(|other, last| *other != id || *last != seq);
+        }
         let cases = cases.clone();
         let found = read(move || Ok(cases.find(id)?.zip(cases.signal(id)?))).await?;
         let (case, signal) = found.ok_or(Refused::Missing(NO_CASE))?;
@@ -439,36 +446,64 @@ impl Inner {
     /// What a halt holds up, or would.
     async fn reach(&self, scope: HaltScope) -> Result<ReachView, Refused> {
         let compiled = &self.decided()?.compiled;
-        let tenant = match &scope {
-            HaltScope::Line => Some(None),
-            HaltScope::Tenant(tenant) => Some(Some(tenant.clone())),
-            HaltScope::Target(_) => None,
+        let (_, holding) = compiled.holding().ok_or(Refused::Unavailable)?;
+        let (tenant, among) = match &scope {
+            HaltScope::Line => (None, Among::All),
+            HaltScope::Tenant(tenant) => (Some(tenant.clone()), Among::All),
+            HaltScope::Target(target) => (None, Among::ActingOn(target.clone())),
         };
         let mut view = ReachView::default();
         let mut after = None;
-        while let Some(tenant) = &tenant
-            && view.governors < REACH_GOVERNORS_MAX as u64
-        {
-            let page = Page { tenant: tenant.clone(), after: after.take(), limit: GOVERNORS_LISTED_MAX };
-            let found = self.governors(page).await?;
+        while view.governors < REACH_GOVERNORS_MAX as u64 {
+            let (tenant, among, limit) = (tenant.clone(), among.clone(), GOVERNORS_LISTED_MAX);
+            let found = self.governors(Page { tenant, among, after: after.take(), limit }).await?;
             for governor in &found {
                 view.governors += 1;
-                view.waiting += governor.mailbox_depth as u64;
-                view.in_flight += u64::from(governor.in_flight_action.is_some());
+                let (deliveries, in_flight) = match &scope {
+                    HaltScope::Line | HaltScope::Tenant(_) => {
+                        (governor.deliveries as u64, u64::from(governor.in_flight_action.is_some()))
+                    }
+                    HaltScope::Target(target) => {
+                        let out = governor.out.get(target).copied().unwrap_or_default();
+                        if holding.background.contains_key(target) { (out, 0) } else { (0, out) }
+                    }
+                };
+                view.deliveries += deliveries;
+                view.in_flight += in_flight;
+                if scope.kind() != "target" {
+                    view.waiting += governor.mailbox_depth as u64;
+                }
             }
             let Some(last) = found.last().filter(|_| found.len() == GOVERNORS_LISTED_MAX) else { break };
             after = Some((last.tenant.clone(), last.sku.clone()));
         }
         view.more = after.is_some();
-        let (_, holding) = compiled.holding().ok_or(Refused::Unavailable)?;
-        if let HaltScope::Target(target) = &scope {
-            view.rules = holding.rules_acting_by(target);
-            let watches = self.targets.borrow();
-            let watch = watches.iter().find(|watch| *watch.name == **target);
-            view.in_flight = watch.map_or(0, |watch| watch.waiting() as u64);
-        }
+        view.known = match &scope {
+            HaltScope::Line => true,
+            HaltScope::Tenant(_) => view.governors > 0,
+            HaltScope::Target(target) => {
+                view.rules = holding.rules_acting_by(target);
+                holding.source.actions.iter().any(|action| *action.name() == **target)
+            }
+        };
         view.halt = holding.source.halts.iter().find(|halt| halt.scope == scope).map(HaltView::from);
         Ok(view)
+    }
+
+    /// Everything that operators halted.
+    async fn halts(&self) -> Result<HaltsView, Refused> {
+        let Decided { compiled, states, .. } = self.decided()?;
+        let halts = compiled.halts().iter().map(HaltView::from).collect();
+        let halted: u64 = states.iter().map(|states| states[StateName::Halted as usize].read()).sum();
+        let mut governors = Vec::new();
+        // Where none is, none is looked for.
+        if halted > 0 {
+            let page = Page { among: Among::Halted, limit: HALTED_LISTED_MAX + 1, ..Page::default() };
+            governors = self.governors(page).await?;
+        }
+        let more = governors.len() > HALTED_LISTED_MAX;
+        governors.truncate(HALTED_LISTED_MAX);
+        Ok(HaltsView { halts, governors, more })
     }
 
     async fn governors(&self, page: Page) -> Result<Vec<GovernorView>, Refused> {
@@ -993,6 +1028,7 @@ impl Line for Desk {
     fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>> {
         let page = Page {
             tenant: filter.tenant.map(Into::into),
+            among: if filter.halted { Among::Halted } else { Among::All },
             after: filter.after.map(|(tenant, sku)| (tenant.into(), sku.into())),
             limit: filter.limit,
         };
@@ -1006,10 +1042,8 @@ impl Line for Desk {
         self.reply(|inner| async move { inner.command(subject, verb, said).await })
     }
 
-    fn halts(&self) -> Reply<Vec<HaltView>> {
-        self.reply(|inner| async move {
-            Ok(inner.decided()?.compiled.halts().iter().map(HaltView::from).collect())
-        })
+    fn halts(&self) -> Reply<HaltsView> {
+        self.reply(|inner| async move { inner.halts().await })
     }
 
     fn reach(&self, scope: HaltScope) -> Reply<ReachView> {
@@ -1116,7 +1150,8 @@ impl Line for Desk {
     }
 
     fn status(&self) -> NodeStatus {
-        self.0.known.health.node()
+        let halts = self.halts().iter().map(HaltView::from).collect();
+        NodeStatus { halts, ..self.0.known.health.node() }
     }
 
     fn health(&self) -> Vec<StageHealth> {
@@ -1302,6 +1337,11 @@ impl Desk {
                 readings.count(Metric::Governors, &[state.into_str()], count);
             }
             cases.read(&mut readings);
+            let halts = compiled.halts();
+            for scope in ["tenant", "target", "line"] {
+                let count = halts.iter().filter(|halt| halt.scope.kind() == scope).count();
+                readings.count(Metric::Halts, &[scope], count as u64);
+            }
             if let Some((since, _)) = compiled.holding() {
                 readings.count(Metric::RulesSince, &[], since.0);
             }

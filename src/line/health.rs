@@ -76,6 +76,7 @@ impl Health {
             ready: stages.iter().all(|stage| stage.ok),
             stages,
             durable_seq: self.durable().0,
+            halts: Vec::new(),
             broker: self.broker.as_ref().map(|broker| broker.view(self.durable())),
             state: self.state.as_ref().map(sharing::view),
         }

@@ -26,11 +26,11 @@ use crate::improvement::Look;
 use crate::kaizen::Format;
 use crate::percent;
 use crate::receipt::filter::{ReceiptFilter, ReceiptTypes};
-use crate::receipt::{ReceiptId, ReceiptType};
+use crate::receipt::{ReceiptId, ReceiptType, StateName};
 use crate::tapped::TapAsked;
 use crate::variants;
 use crate::view::{
-    AlertOrdered, AlertView, ConfigView, DiscardedView, DryRun, GovernorView, HaltView, LogLevels,
+    AlertOrdered, AlertView, ConfigView, DiscardedView, DryRun, GovernorView, HaltsView, LogLevels,
     NodeStatus, Ordered, PeerView, ReachView, ReceiptPage, Reloaded, RulesView, SignalStatus, SilenceView,
     StageHealth, Story, TapView,
 };
@@ -71,8 +71,8 @@ pub trait Line {
     fn governor(&self, subject: Subject) -> Reply<GovernorView>;
     fn governors(&self, filter: Filter) -> Reply<Vec<GovernorView>>;
     fn command(&self, subject: Subject, verb: Verb, said: Said) -> Reply<(Ordered, GovernorView)>;
-    /// Halts of more than one governor that hold.
-    fn halts(&self) -> Reply<Vec<HaltView>>;
+    /// Everything that operators halted.
+    fn halts(&self) -> Reply<HaltsView>;
     /// What such a halt holds up, or would.
     fn reach(&self, scope: HaltScope) -> Reply<ReachView>;
     fn order_halt(&self, scope: HaltScope, begins: bool, said: Said) -> Reply<Ordered>;
@@ -424,7 +424,7 @@ pub static OPERATIONS: [Operation; 59] = [
         request: "GET /v1/governors",
         need: Need::Role(Role::Viewer),
         command: Some("governor list"),
-        parameters: &["tenant", "limit", "after"],
+        parameters: &["tenant", "halted", "limit", "after"],
         body: Body::Nothing,
         does: Does::Show(|line, asked| {
             Box::pin(async move {
@@ -498,7 +498,7 @@ pub static OPERATIONS: [Operation; 59] = [
         command: Some("halt list"),
         parameters: &[],
         body: Body::Nothing,
-        does: Does::Show(|line, _| Box::pin(async move { shown(&json!({"halts": line.halts().await?})) })),
+        does: Does::Show(|line, _| Box::pin(async move { shown(&line.halts().await?) })),
     },
     Operation {
         request: "GET /v1/halts/reach",
@@ -874,8 +874,19 @@ async fn carry_out_as_read(
 ) -> Result<Shown, Failed> {
     match command {
         OperatorCommand::Govern(subject, verb) => {
+            // Only a halted one is resumed; of the others it is not told whether they were as they were ordered to be.
+            let changed = match verb {
+                Verb::Resume => {
+                    Some(line.governor(subject.clone()).await?.state == StateName::Halted.into_str())
+                }
+                Verb::Halt | Verb::Entitle | Verb::Revoke | Verb::Quota(_) | Verb::Discard(_) => None,
+            };
             let (Ordered { seq, receipt_id }, governor) = line.command(subject, verb, said).await?;
-            shown(&json!({"seq": seq, "receipt_id": receipt_id, "governor": governor}))
+            let mut done = json!({"seq": seq, "receipt_id": receipt_id, "governor": governor});
+            if let Some(changed) = changed {
+                done["changed"] = changed.into();
+            }
+            shown(&done)
         }
         OperatorCommand::Halt(scope) => order_halt(line, scope, true, said).await,
         OperatorCommand::Resume(scope) => order_halt(line, scope, false, said).await,

@@ -72,8 +72,14 @@ pub fn governors(query: &Query) -> Result<Filter, String> {
         Subject::read(tenant, sku).map_err(|illegal| format!("`after`: {illegal}"))?;
         Ok::<_, String>((tenant.into(), sku.into()))
     });
+    let halted = match query.get("halted") {
+        None => false,
+        Some("true") => true,
+        Some(_) => return Err("`halted` is `true`, or is not there".into()),
+    };
     Ok(Filter {
         tenant: query.get("tenant").map(tenant).transpose()?.map(Into::into),
+        halted,
         after: after.transpose()?,
         limit: limit(query)?,
     })

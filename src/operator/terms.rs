@@ -16,6 +16,8 @@ pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, Refused>>>>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub tenant: Option<String>,
+    /// Only those that an operator halted by themselves.
+    pub halted: bool,
     /// Those behind this one.
     pub after: Option<(String, String)>,
     pub limit: usize,

@@ -217,6 +217,9 @@ fn what_a_halted_target_would_have_done_can_be_done_later_as_it_was_decided() {
     let (kind, reason) = own(&node, "acme", "s-1", 2);
     assert_eq!(kind, "deadletter_signal");
     assert!(reason.contains("not sent again: target notify is halted by alice"), "{reason}");
+    // It failed again, so it may be ordered again at once.
+    ordered(&node, &format!("{path}/replay"));
+    own(&node, "acme", "s-1", 3);
     ordered(&node, "/v1/targets/notify/resume");
     ordered(&node, &format!("{path}/replay"));
     wait_until("the action is done", || {
@@ -240,6 +243,70 @@ fn a_halted_line_decides_nothing_until_it_is_resumed() {
     ordered(&node, "/v1/line/resume");
     assert_eq!(decided(&node, "other", "s-2").0, "action_generated");
     assert_eq!(decided(&node, "acme", "s-2").0, "deadletter_signal", "it was halted by itself as well");
+}
+
+#[test]
+fn what_is_halted_is_said_wherever_people_look() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "");
+    let node = start(dir.path());
+    let admin = node.admin.to_string();
+    let told = |words: &[&str]| {
+        let mut command = command(dir.path());
+        command.args(words).args(["--admin", &admin, "--token-file"]).arg(dir.path().join("data/bob.token"));
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let says = |words: &[&str], parts: &[&str]| {
+        let text = told(words);
+        for part in parts {
+            assert!(text.contains(part), "{words:?}: {part} is not in\n{text}");
+        }
+    };
+    decided(&node, "acme", "s-1");
+    says(&["halt", "reach", "--tenant", "nope"], &["no governor of tenant nope is known here", "not halted"]);
+    says(&["halt", "reach", "--target", "nope"], &["no [[action]] of this node is named as target nope"]);
+    says(
+        &["governor", "resume", "acme", "vm", "--reason", "a slip"],
+        &["nothing changed: it was not halted"],
+    );
+    says(
+        &["tenant", "halt", "nobody", "--reason", "a drill"],
+        &["no governor of tenant nobody is known here"],
+    );
+    assert!((node.metric("gemba_halts{scope=\"tenant\"}") - 1.0).abs() < 0.1);
+
+    says(&["governor", "halt", "acme", "vm", "--reason", "alone"], &["halted since", "by bob: alone"]);
+    says(&["tenant", "halt", "acme", "--reason", "all of it"], &["governors 1"]);
+    says(&["target", "halt", "notify", "--reason", "no mail"], &["rule test/spent"]);
+    says(&["line", "halt", "--reason", "stop"], &["halted since"]);
+    says(
+        &["governor", "show", "acme", "vm"],
+        &[
+            "halted with the line since",
+            "by bob: stop",
+            "halted with its tenant since",
+            "by bob: all of it",
+            "halted since",
+            "by bob: alone",
+            "its target notify is halted since",
+            "by bob: no mail",
+        ],
+    );
+    says(&["halt", "list"], &["acme/vm", "alone", "all of it", "no mail", "stop"]);
+    says(&["governor", "list", "--halted"], &["acme"]);
+    says(&["status"], &["tenant acme", "halted since", "by bob: all of it", "by bob: stop"]);
+    let head = "HALTED: the line, 2 tenants, target notify";
+    says(&["top", "--once"], &[head]);
+    let board = node.ask("/board").text();
+    assert!(board.lines().next().unwrap().contains(head), "{board}");
+    assert!(board.contains("governors 1: by an operator"), "{board}");
+    assert_eq!(node.ask("/readyz").status, 200, "it takes signals");
+    assert!((node.metric("gemba_halts{scope=\"line\"}") - 1.0).abs() < 0.1);
+
+    says(&["governor", "resume", "acme", "vm", "--reason", "over"], &["halted with its tenant"]);
+    wait_until("it is not listed", || !told(&["governor", "list", "--halted"]).contains("acme"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ const MAY_KNOW: [(&str, &[&str]); 47] = [
     ("proof", &[]),
     ("alert", &["expression", "ids", "limits", "receipt", "variants", "view"]),
     ("case", &["event", "variants"]),
-    ("halt", &["ids"]),
+    ("halt", &["ids", "limits"]),
     ("view", &["halt", "signal"]),
     ("board_view", &["view"]),
     ("tapped", &["receipt"]),

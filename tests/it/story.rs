@@ -295,10 +295,36 @@ fn whichever_node_is_asked_the_one_that_knows_answers() {
     let story = told(&edge, &["signal", "show", "acme", "s-1"]);
     assert!(story.0 == Some(0) && story.1.contains("action_successful"), "{story:?}");
     let governor = told(&edge, &["governor", "show", "acme", "s-1"]);
-    assert!(governor.0 == Some(0) && governor.1.contains("stable"), "{governor:?}");
+    let by = format!("answered by proc-1 at {}", decider.admin);
+    assert!(
+        governor.0 == Some(0) && governor.1.contains("stable") && governor.1.contains(&by),
+        "{governor:?}"
+    );
+    let json_of = |words: &[&str]| {
+        let told = told(&edge, words);
+        serde_json::from_str::<Value>(told.1.lines().next().unwrap()).unwrap_or_else(|_| panic!("{told:?}"))
+    };
+    let answered_by = json!({"name": "proc-1", "address": decider.admin.to_string()});
+    assert_eq!(json_of(&["receipts", "list", "--tenant", "acme", "--json"])["answered_by"], answered_by);
+    let shown = told(&edge, &["governor", "show", "acme", "s-1", "--json"]).1;
+    assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["answered_by"], answered_by);
+    assert!(story.1.contains(&by), "{story:?}");
+    // An order at the wrong node makes no second governor there.
+    let order = ["governor", "halt", "acme", "s-1", "--reason", "a drill"];
+    let refused = told(&edge, &order);
+    let says = [
+        format!("does not know the governor acme/s-1, and proc-1 at {} does", decider.admin),
+        format!("gemba governor halt acme s-1 --admin {}", decider.admin),
+    ];
+    assert!(refused.0 == Some(1) && says.iter().all(|says| refused.2.contains(says)), "{refused:?}");
+    let here = told(&edge, &[&order[..], &["--here"]].concat());
+    assert!(here.0 == Some(1) && here.2.contains("this node is an edge"), "{here:?}");
+    let at_home = told(&decider, &["governor", "show", "acme", "s-1"]);
+    assert!(!at_home.1.contains("answered by"), "{at_home:?}");
     let receipts = told(&edge, &["receipts", "list", "--tenant", "acme"]);
     assert!(receipts.0 == Some(0) && receipts.1.contains("action_generated"), "{receipts:?}");
     assert!(receipts.2.contains("receipts of a node are missing: gone"), "{receipts:?}");
+    assert!(receipts.1.contains(&format!("{by}: ")), "{receipts:?}");
     let missing = told(&edge, &["signal", "show", "acme", "nobody"]);
     assert!(missing.0 == Some(1) && missing.2.contains("its peers were asked, too: gone: "), "{missing:?}");
 

@@ -20,6 +20,8 @@ pub struct Answers {
 pub struct StatusAnswer {
     pub ready: bool,
     pub stages: Vec<StageAnswer>,
+    #[serde(default)]
+    pub halts: Vec<HaltAnswer>,
     pub broker: Option<BrokerAnswer>,
     pub state: Option<SharedAnswer>,
 }
@@ -28,6 +30,16 @@ pub struct StatusAnswer {
 pub struct StageAnswer {
     pub stage: String,
     pub reason: Option<String>,
+}
+
+/// A halt of a tenant, a target or the line.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct HaltAnswer {
+    pub scope: String,
+    pub name: Option<String>,
+    pub who: String,
+    pub reason: String,
+    pub since_ms: u64,
 }
 
 /// How the broker does, at an edge or at a processor.

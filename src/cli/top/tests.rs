@@ -14,7 +14,7 @@ use super::view::TopView;
 use super::*;
 use crate::improvement::{LaneLook, Look, NodeLook, RuleLook, Spread, StageLook, TargetLook, TenantLook};
 use crate::limits::{TOP_LOOKS_MAX, TOP_WINDOW_MIN};
-use crate::view::{BrokerView, NodeStatus, PartitionView, QueueView, StateView};
+use crate::view::{BrokerView, HaltView, NodeStatus, PartitionView, QueueView, StateView};
 
 const HOSTILE: &str = "a\x1b[2J\u{9b}31m\r\n\u{202e}\u{200b}日本";
 
@@ -347,6 +347,13 @@ fn an_edge_and_a_processor_show_their_broker_and_partitions() {
             ready: true,
             stages: Vec::new(),
             durable_seq: 1,
+            halts: vec![HaltView {
+                scope: "line",
+                name: None,
+                who: "alice".into(),
+                reason: "a drill".into(),
+                since_ms: 1,
+            }],
             broker: Some(broker),
             state,
         };
@@ -354,7 +361,7 @@ fn an_edge_and_a_processor_show_their_broker_and_partitions() {
         now.status = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
         let view = TopView::new(&answers(1, 10), &now);
         let text = drawn(&view, &mut ScreenState::default(), (120, 40)).join("\n");
-        for words in words {
+        for words in words.into_iter().chain(["ready  HALTED: the line"]) {
             assert!(text.contains(words) && snapshot(&view).contains(words), "{words} is not in\n{text}");
         }
     }

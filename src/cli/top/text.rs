@@ -3,6 +3,7 @@
 use super::super::output::plain;
 use super::table::{Tone, TopTable, amount, cut, padded, shown, size, tables};
 use super::view::TopView;
+use crate::halt::in_words;
 use crate::limits::TOP_ROWS_PRINTED;
 
 /// What is said of the node as a whole: parts of lines, each with how much it asks for attention.
@@ -19,6 +20,8 @@ pub fn head(view: &TopView) -> Vec<Vec<(String, Tone)>> {
         plainly(format!("up {}", lasted(node.up_seconds))),
         ready,
     ];
+    let halted = in_words(node.halts.iter().map(|halt| (halt.scope.as_str(), halt.name.as_deref())));
+    first.extend(halted.map(|what| (format!("HALTED: {}", shown(&what)), Tone::Bad)));
     first.extend(view.disk_free_bytes.map(|free| plainly(format!("disk free {}", size(free)))));
     first.extend(node.reasons.iter().map(|reason| (shown(reason), Tone::Warning)));
     let accepted = view.signals.iter().find(|of| of.result == "accepted").map(|of| of.per_second);

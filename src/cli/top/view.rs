@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::answers::{Answers, BrokerAnswer, PartitionAnswer, SharedAnswer};
+use super::answers::{Answers, BrokerAnswer, HaltAnswer, PartitionAnswer, SharedAnswer};
 use crate::improvement::{Look, Spread, TenantLook, float};
 use crate::kaizen::{Metric, Stage};
 
@@ -41,6 +41,8 @@ pub struct TopNode {
     pub ready: bool,
     /// Why it is not ready, or what is doubted.
     pub reasons: Vec<String>,
+    /// Tenants, targets and the line that operators halted.
+    pub halts: Vec<HaltAnswer>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -196,6 +198,7 @@ fn node(now: &Answers) -> TopNode {
         up_seconds: float(now.look.elapsed_milliseconds) / 1000.0,
         ready: now.status.ready,
         reasons: reasons.collect(),
+        halts: now.status.halts.clone(),
     }
 }
 

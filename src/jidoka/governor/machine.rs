@@ -135,6 +135,12 @@ impl Governor {
         }
     }
 
+    /// Whether an operator halted it by itself.
+    #[must_use]
+    pub fn is_halted_by_operator(&self) -> bool {
+        matches!(&self.known.state, State::Halted(Halted { by: HaltedBy::Operator { .. }, .. }))
+    }
+
     /// Since when the line stands still here.
     #[must_use]
     pub fn halted_since(&self) -> Option<UnixMillis> {

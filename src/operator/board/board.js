@@ -546,8 +546,8 @@ async function pull({ scope, name, verb }) {
   const reach = await ask("GET", `/v1/halts/reach${query}`);
   const or = (number) => `${count(number)}${reach.more ? " or more" : ""}`;
   const pairs = scope === "target"
-    ? [["rules that ask for it", reach.rules?.join(", ") || "none"], ["actions that are out", count(reach.in_flight)]]
-    : [["governors", or(reach.governors)], ["signals that wait", or(reach.waiting)], ["actions that are out", or(reach.in_flight)]];
+    ? [["rules that ask for it", reach.rules?.join(", ") || "none"], ["actions that are out", or(reach.in_flight + reach.deliveries)]]
+    : [["governors", or(reach.governors)], ["signals that wait", or(reach.waiting)], ["actions that are out", or(reach.in_flight + reach.deliveries)]];
   if (reach.halt) pairs.push(["halted by", `${reach.halt.who}: ${reach.halt.reason}`]);
   const means = verb === "resume" ? "This goes on:" : scope === "target"
     ? "Signals that would cause such an action become dead letters until it is resumed:" : "Signals become dead letters until it is resumed:";

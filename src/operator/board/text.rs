@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::board_view::{BoardLatency, BoardView};
+use crate::halt::in_words;
 use crate::printable::{is_order, with_noun};
 use crate::view::HaltView;
 
@@ -38,10 +39,12 @@ pub fn text(view: &BoardView) -> String {
     let node = &view.node;
     let since = age(view.time, view.changed);
     let ready = if node.ready { "ready" } else { "not ready" };
+    let halts = view.halts.iter().map(|halt| (halt.scope, halt.name.as_deref()));
+    let halted = in_words(halts).map_or_else(String::new, |what| format!(", HALTED: {}", plain(&what)));
     // Writing into a string does not fail.
     let _ = writeln!(
         out,
-        "{} ({}, gemba {}): {ready}, {}; last change {since} ago\n",
+        "{} ({}, gemba {}): {ready}, {}{halted}; last change {since} ago\n",
         plain(&node.name),
         node.role,
         node.version,
@@ -81,7 +84,8 @@ pub fn text(view: &BoardView) -> String {
         let state = if view.halts.iter().any(is_halted) { "halted" } else { target.breaker };
         let _ = writeln!(out, "  {:<24} {state:<9} {} waiting", plain(name), target.waiting);
     }
-    if !view.halts.is_empty() {
+    let alone = view.governors.get("halted").copied().unwrap_or_default();
+    if !view.halts.is_empty() || alone > 0 {
         let _ = writeln!(out, "\nhalted");
     }
     for halt in &view.halts {
@@ -93,6 +97,12 @@ pub fn text(view: &BoardView) -> String {
             plain(what.trim_end()),
             plain(&halt.who),
             plain(&halt.reason)
+        );
+    }
+    if alone > 0 {
+        let _ = writeln!(
+            out,
+            "  governors {alone}: by an operator (gemba halt list) or by their breaker (gemba governor list)"
         );
     }
     let _ = writeln!(out, "\nalerts: {}", if view.alerts.is_empty() { "none" } else { "" });
@@ -141,6 +151,7 @@ pub fn text(view: &BoardView) -> String {
 mod tests {
     use super::*;
     use crate::board_view::{BoardAlert, BoardNode, BoardStage, BoardTarget};
+    use crate::view::HaltView;
 
     #[test]
     fn what_stopped_is_said_and_nothing_moves_the_terminal() {
@@ -156,6 +167,14 @@ mod tests {
             stages: [("journal".into(), BoardStage { ok: false, reason: Some("the disk is full".into()) })]
                 .into(),
             targets: [("page".into(), BoardTarget { breaker: "open", waiting: 3 })].into(),
+            governors: [("halted".into(), 2)].into(),
+            halts: vec![HaltView {
+                scope: "tenant",
+                name: Some("ac\u{1b}me".into()),
+                who: "alice".into(),
+                reason: "a drill".into(),
+                since_ms: 3_600_000,
+            }],
             alerts: vec![BoardAlert {
                 name: "a\u{202e}b".into(),
                 message: "a\u{1b}[2Jb".into(),
@@ -165,9 +184,11 @@ mod tests {
         };
         let text = text(&view);
         for said in [
-            "not ready, degraded; last change 1 h ago",
+            "not ready, degraded, HALTED: tenant ac\u{fffd}me; last change 1 h ago",
+            " for 1 h by alice: a drill",
             "journal      STOPPED  the disk is full",
             "open      3 waiting",
+            "  governors 2: by an operator (gemba halt list) or by their breaker",
         ] {
             assert!(text.contains(said), "{said}: {text}");
         }
