@@ -233,6 +233,28 @@ fn a_story_says_that_the_journal_has_the_bytes_no_more_and_a_dead_letter_keeps_t
     assert_eq!(sha256(kept["body"].as_str().unwrap().as_bytes()), kept["signal"]["sha256"], "{kept}");
 }
 
+/// What an edge is asked, its peer answers and is named; what it is ordered, it does not do.
+fn names_the_peer(decider: &Node, told: &dyn Fn(&[&str]) -> (Option<i32>, String, String)) {
+    let json_of = |words: &[&str]| {
+        let told = told(words);
+        serde_json::from_str::<Value>(told.1.lines().next().unwrap()).unwrap_or_else(|_| panic!("{told:?}"))
+    };
+    let answered_by = json!({"name": "proc-1", "address": decider.admin.to_string()});
+    assert_eq!(json_of(&["receipts", "list", "--tenant", "acme", "--json"])["answered_by"], answered_by);
+    let shown = told(&["governor", "show", "acme", "s-1", "--json"]).1;
+    assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["answered_by"], answered_by);
+    // An order at the wrong node makes no second governor there.
+    let order = ["governor", "halt", "acme", "s-1", "--reason", "a drill"];
+    let refused = told(&order);
+    let says = [
+        format!("does not know the governor acme/s-1, and proc-1 at {} does", decider.admin),
+        format!("gemba governor halt acme s-1 --admin {}", decider.admin),
+    ];
+    assert!(refused.0 == Some(1) && says.iter().all(|says| refused.2.contains(says)), "{refused:?}");
+    let here = told(&[&order[..], &["--here"]].concat());
+    assert!(here.0 == Some(1) && here.2.contains("this node is an edge"), "{here:?}");
+}
+
 /// An edge knows that it accepted a signal: it names the nodes that may know more, and the commands ask them. The token goes to those
 /// of the own configuration alone.
 #[test]
@@ -300,25 +322,8 @@ fn whichever_node_is_asked_the_one_that_knows_answers() {
         governor.0 == Some(0) && governor.1.contains("stable") && governor.1.contains(&by),
         "{governor:?}"
     );
-    let json_of = |words: &[&str]| {
-        let told = told(&edge, words);
-        serde_json::from_str::<Value>(told.1.lines().next().unwrap()).unwrap_or_else(|_| panic!("{told:?}"))
-    };
-    let answered_by = json!({"name": "proc-1", "address": decider.admin.to_string()});
-    assert_eq!(json_of(&["receipts", "list", "--tenant", "acme", "--json"])["answered_by"], answered_by);
-    let shown = told(&edge, &["governor", "show", "acme", "s-1", "--json"]).1;
-    assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["answered_by"], answered_by);
+    names_the_peer(&decider, &|words| told(&edge, words));
     assert!(story.1.contains(&by), "{story:?}");
-    // An order at the wrong node makes no second governor there.
-    let order = ["governor", "halt", "acme", "s-1", "--reason", "a drill"];
-    let refused = told(&edge, &order);
-    let says = [
-        format!("does not know the governor acme/s-1, and proc-1 at {} does", decider.admin),
-        format!("gemba governor halt acme s-1 --admin {}", decider.admin),
-    ];
-    assert!(refused.0 == Some(1) && says.iter().all(|says| refused.2.contains(says)), "{refused:?}");
-    let here = told(&edge, &[&order[..], &["--here"]].concat());
-    assert!(here.0 == Some(1) && here.2.contains("this node is an edge"), "{here:?}");
     let at_home = told(&decider, &["governor", "show", "acme", "s-1"]);
     assert!(!at_home.1.contains("answered by"), "{at_home:?}");
     let receipts = told(&edge, &["receipts", "list", "--tenant", "acme"]);
