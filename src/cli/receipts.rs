@@ -321,3 +321,33 @@ impl Which {
         given.collect::<Vec<_>>().join("&")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_act_says_who_ordered_it_and_what_it_is_about() {
+        let halt = |reason: &str, tenant: Value| json!({"receipt_type": "jidoka_halt", "reason": reason, "tenant": tenant});
+        let test = json!({"receipt_type": "alert_opened", "reason": "a test by alice: a drill", "tenant": null,
+                          "facts": {"kind": "test", "name": "", "alert": "a-1"}});
+        let rule = json!({"receipt_type": "alert_opened", "reason": "a test by alice: a drill", "tenant": "acme",
+                          "facts": {"kind": "rule", "name": "p/act", "alert": "a-1"}});
+        let escalated = json!({"receipt_type": "alert_escalated", "reason": "nobody acknowledged it within 5 minutes", "tenant": null,
+                               "facts": {"alerts": 2, "channels": ["oncall", "chat"], "group": "a-7", "route": "all"}});
+        for (act, who, about) in [
+            (halt("halt of tenant acme by alice and bob: a", Value::Null), "alice and bob", "tenant acme"),
+            (halt("halt of target page by alice: a", Value::Null), "alice", "target page"),
+            (halt("halt of the line by alice: a", Value::Null), "alice", "the line"),
+            (halt("halt of the line by alice: a", json!("acme")), "-", "-"),
+            (test, "alice", "alert test "),
+            (rule, "-", "alert rule p/act"),
+            (escalated, "-", "alerts: 2 of group a-7 to oncall, chat"),
+        ] {
+            let row = row_of_act(&act);
+            assert_eq!((&*row[2], &*row[5]), (who, about), "{act}");
+        }
+    }
+}

@@ -524,7 +524,16 @@ fn what_is_carried_out_is_what_was_ordered() {
         .map(|one| one["id"].as_str().unwrap().into())
         .collect();
     let order = waits("/v1/discards?tenant=acme&expect=5", "alice");
-    // Discards one by one are guarded, too; as many others come as are settled.
+    // Discards one by one are guarded, too; the command stops at the first that waits.
+    let mut single = command(dir.path());
+    single.args(["deadletter", "discard", "--tenant", "acme", "--expect", "5", "--reason", "a drill"]);
+    single.args(["--admin", &node.admin.to_string(), "--token-file", "data/alice.token"]);
+    let output = single.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("the other 4 were not sent") && told.contains("discard-all"), "{told}");
+    assert_eq!(post(&node, "/v1/requests/q-2/refuse", "alice", "one by one is too slow").status, 200);
+    // As many others come as are settled.
     for id in &ids[..3] {
         let single = waits(&format!("/v1/deadletters/{id}/discard"), "alice");
         assert_eq!(approve(&single, "bob").status, 200);
@@ -637,7 +646,9 @@ fn more_cases_than_one_page_are_found_and_discarded_by_one_order() {
         refused.text()
     );
     assert_eq!(discard("sku=rare&expect=1").json(), json!({"discarded": 1, "left": 0}));
+    let begun = Instant::now();
     let done = discard("sku=usual&expect=1200");
+    eprintln!("1,200 discards took {:?}", begun.elapsed());
     assert_eq!(done.json(), json!({"discarded": 1200, "left": 0}), "{}", done.text());
     wait_until("all are discarded", || count() == 0);
 }
