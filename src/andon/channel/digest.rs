@@ -106,7 +106,9 @@ mod tests {
     fn recipients_that_heard_both_hear_no_digest_and_the_others_do() {
         let served = |done: &[&str]| {
             let mut delivery = Delivery::new(notice("disk", 1));
-            done.iter().for_each(|part| delivery.finish(part));
+            for part in done {
+                delivery.finish(part);
+            }
             delivery
         };
         let digest = merged(served(&["+1", "+2"]), served(&["+2", "+3"]), false);

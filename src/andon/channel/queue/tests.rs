@@ -274,7 +274,7 @@ impl Model {
         between: impl FnOnce(&mut Self, &mut Queue),
         now: Instant,
     ) {
-        let Some(mut waiting) = queue.pop(now, how % 2 == 0) else { return };
+        let Some(mut waiting) = queue.pop(now, how.is_multiple_of(2)) else { return };
         queue.tries(&waiting);
         let tells = waiting.tells();
         let covers = waiting.covers().to_vec();
@@ -284,7 +284,9 @@ impl Model {
         }
         let before: Vec<bool> = covers.iter().map(|id| self.groups[&group_of(id)].perhaps).collect();
         if tells == NoticeKind::Firing {
-            covers.iter().for_each(|id| self.groups.get_mut(&group_of(id)).unwrap().perhaps = true);
+            for id in &covers {
+                self.groups.get_mut(&group_of(id)).unwrap().perhaps = true;
+            }
         }
         between(self, queue);
         waiting.tries += 1;
