@@ -634,7 +634,7 @@ pub const ALERT_MEMBERS_MAX: usize = 256;
 pub const SILENCES_MAX: usize = 100;
 /// Causes of the node itself that hold at once: its targets, stages and a few more.
 pub const CAUSES_OF_NODE_MAX: usize = 512;
-/// Sources whose hours are counted. In the worst case an event of 2 KiB for each ends an hour, and one says how far the next is counted,
+/// Sources whose hours are counted. In the worst case an event of 4 KiB for each ends an hour, and one says how far the next is counted,
 /// in one frame of the journal. Signals of more sources are in no manifest.
 pub const SOURCES_COUNTED_MAX: usize = 128;
 /// Holes in the numbers of one source that may be filled yet; with more, the first is missing.
@@ -643,17 +643,32 @@ pub const SEQUENCE_RUNS_MAX: usize = 64;
 pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;
 /// Digits of such a number that is written as text, with leading zeros.
 pub const SEQUENCE_DIGITS_MAX: usize = 32;
-/// Gaps that a manifest names: they fit into a receipt with all else that it tells.
+/// How far beyond the largest number of a source a single signal may take its row: one wrong number hides no more than that.
+pub const SEQUENCE_JUMP_MAX: u64 = 1000;
+/// How far below the first number of a row one may come that is of the row: what was sent before it, and was overtaken.
+pub const SEQUENCE_LATE_MAX: u64 = 16;
+/// With so many signals in a row whose numbers do not go on with those of their source, the row begins anew: a few are late ones.
+pub const SEQUENCE_ANEW_AFTER: usize = 4;
+/// Ranges of numbers, in the order in which they came, that may be of a row that begins later.
+pub const SEQUENCE_ASIDE_MAX: usize = 64;
+/// Gaps that a manifest names: they fit into a receipt with all else that it tells. So many are known afterwards, too.
 pub const MANIFEST_GAPS_MAX: usize = 32;
+/// Rows that began anew which a manifest names.
+pub const MANIFEST_RESTARTS_MAX: usize = 8;
 const _: () = assert!(
-    2 * SOURCES_COUNTED_MAX * (16 * (SEQUENCE_RUNS_MAX + MANIFEST_GAPS_MAX) + 2 * NAME_BYTES_MAX + 64)
+    2 * SOURCES_COUNTED_MAX
+        * (16 * (SEQUENCE_RUNS_MAX + SEQUENCE_ASIDE_MAX + 2 * MANIFEST_GAPS_MAX + MANIFEST_RESTARTS_MAX)
+            + 16 * SEQUENCE_ANEW_AFTER
+            + 2 * NAME_BYTES_MAX
+            + 128)
         < FRAME_BYTES_SOFT
 );
-/// A source that is silent for so long has no manifest any more: longer than any heartbeat.
-pub const SOURCE_FORGOTTEN_AFTER: Duration = Duration::from_hours(8 * 24);
+/// A source that is silent for so many hours in which the node runs has no manifest any more: longer than any heartbeat. Hours by the
+/// clock do not count: where it steps, or the node was down, the numbers of before are compared with those of after.
+pub const SOURCE_FORGOTTEN_HOURS: u16 = 8 * 24;
 /// The longest heartbeat of a source, in seconds.
 pub const HEARTBEAT_SECONDS_MAX: u32 = 7 * 24 * 3600;
-const _: () = assert!(HEARTBEAT_SECONDS_MAX as u64 <= SOURCE_FORGOTTEN_AFTER.as_secs());
+const _: () = assert!(HEARTBEAT_SECONDS_MAX <= SOURCE_FORGOTTEN_HOURS as u32 * 3600);
 /// An alert of missing numbers is over after so many minutes: nobody can say when they are not missing any more.
 pub const SEQUENCE_GAP_MINUTES: u32 = 24 * 60;
 /// How long a silence may last: what lasts longer is a change of the routes.

@@ -5,12 +5,14 @@
 //! [`Manifest`] either ends its hour, and then is receipted, or says how far it is counted, so that no segment is kept for it alone.
 
 mod numbers;
+mod ranges;
 
-pub use numbers::{NumberRange, SequenceGaps, SequenceNumbers, is_sequence};
+pub use numbers::{SequenceFindings, SequenceNumbers, SequenceRestart};
+pub use ranges::{NumberRange, is_sequence};
 
 use crate::codec::Reader;
 use crate::ids::{Seq, UnixMillis};
-use crate::limits::SOURCE_FORGOTTEN_AFTER;
+use crate::limits::SOURCE_FORGOTTEN_HOURS;
 use crate::names::is_name;
 
 const HOUR_MILLIS: u64 = 3_600_000;
@@ -34,7 +36,12 @@ pub struct SourceHour {
     is_missed: bool,
     /// It was missed, and nothing came since.
     is_silent: bool,
-    numbers: SequenceNumbers,
+    /// Signals whose number counts; `None` in an hour that an older version began.
+    numbered: Option<u64>,
+    /// Hours before this one in which nothing came, one after the other.
+    idle_hours: u16,
+    /// `None` where they are not compared: other nodes take signals of the source, too.
+    numbers: Option<SequenceNumbers>,
 }
 
 /// An hour of a source, as the journal keeps it.
@@ -59,7 +66,9 @@ impl SourceHour {
             has_sent: false,
             is_missed: false,
             is_silent: false,
-            numbers: SequenceNumbers::default(),
+            numbered: Some(0),
+            idle_hours: 0,
+            numbers: Some(SequenceNumbers::default()),
         }
     }
 
@@ -92,11 +101,14 @@ impl SourceHour {
         }
         (self.count, self.last, self.seen_at) = (self.count + 1, seq, now);
         (self.has_sent, self.is_silent) = (true, false);
-        if let Some(number) = sequence {
-            if now.0.saturating_add(LAST_MINUTE_MILLIS) >= self.until().0 {
-                self.numbers.begin_last_minute();
+        let Some(number) = sequence else { return };
+        self.numbered = self.numbered.map(|numbered| numbered + 1);
+        let is_last_minute = now.0.saturating_add(LAST_MINUTE_MILLIS) >= self.until().0;
+        if let Some(numbers) = &mut self.numbers {
+            if is_last_minute {
+                numbers.begin_last_minute();
             }
-            self.numbers.insert(number);
+            numbers.insert(number);
         }
     }
 
@@ -105,35 +117,38 @@ impl SourceHour {
         (self.is_missed, self.is_silent) = (true, true);
     }
 
-    /// Forgets the sender's own numbers.
-    pub fn forget_numbers(&mut self) {
-        self.numbers = SequenceNumbers::default();
+    /// From here on the numbers are not compared, and those before are forgotten.
+    pub fn stop_comparing(&mut self) {
+        self.numbers = None;
     }
 
-    /// Numbers that are missing at the end of the hour.
+    /// What there is to tell of the numbers at the end of the hour.
     #[must_use]
-    pub fn gaps(&self) -> SequenceGaps {
-        self.numbers.clone().end_hour()
+    pub fn findings(&self) -> SequenceFindings {
+        self.numbers.clone().unwrap_or_default().end_hour()
     }
 
     /// What is counted once this hour is over; `None` where the source was silent for so long that it is forgotten.
     #[must_use]
     pub fn next(mut self, now: UnixMillis) -> Option<Self> {
-        let forgotten = u64::try_from(SOURCE_FORGOTTEN_AFTER.as_millis()).unwrap_or(u64::MAX);
-        if now.0.saturating_sub(self.seen_at.0) >= forgotten {
+        self.idle_hours = if self.count == 0 { self.idle_hours.saturating_add(1) } else { 0 };
+        if self.idle_hours >= SOURCE_FORGOTTEN_HOURS {
             return None;
         }
-        let _told = self.numbers.end_hour();
+        let mut numbers = self.numbers.unwrap_or_default();
+        let _told = numbers.end_hour();
         self.from = hour_of(now);
         (self.count, self.first, self.last) = (0, Seq(0), Seq(0));
         self.is_missed = self.is_silent;
+        (self.numbered, self.numbers) = (Some(0), Some(numbers));
         Some(self)
     }
 
     /// What its receipt tells, as canonical JSON.
     #[must_use]
     pub fn facts(&self) -> serde_json::Value {
-        let SequenceGaps { gaps, more } = self.gaps();
+        let SequenceFindings { gaps, more_gaps, restarts, more_restarts, behind, ahead, newest_ahead: _ } =
+            self.findings();
         let gaps: Vec<[u64; 2]> = gaps.iter().map(|gap| [gap.first, gap.last]).collect();
         let number = |seq: Seq| (self.count > 0).then_some(seq.0);
         let mut facts = serde_json::json!({
@@ -146,8 +161,21 @@ impl SourceHour {
             "source": self.source,
             "to_ms": self.until().0,
         });
-        if more > 0 {
-            facts["more_gaps"] = more.into();
+        // The receipt of an hour that an older version counted stays as it was.
+        if let Some(numbered) = self.numbered {
+            facts["numbered"] = numbered.into();
+            facts["behind"] = behind.into();
+            facts["compared"] = self.numbers.is_some().into();
+        }
+        if !restarts.is_empty() {
+            let pairs: Vec<[u64; 2]> = restarts.iter().map(|row| [row.after, row.first]).collect();
+            facts["begun_anew"] = serde_json::json!(pairs);
+        }
+        for (name, count) in [("ahead", ahead), ("more_gaps", more_gaps), ("more_begun_anew", more_restarts)]
+        {
+            if count > 0 {
+                facts[name] = count.into();
+            }
         }
         facts
     }
@@ -162,15 +190,23 @@ const ENDS: u8 = 1;
 const MISSED: u8 = 2;
 const SILENT: u8 = 4;
 const SENT: u8 = 8;
+/// An extension follows.
+const EXTENDED: u8 = 16;
+const NOT_COMPARED: u8 = 32;
 
 impl Manifest {
     /// Appends the stored form.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Self { hour, ends } = self;
-        let SourceHour { source, from, count, first, last, seen_at, has_sent, is_missed, is_silent, numbers } =
-            hour;
+        let SourceHour { source, from, count, first, last, seen_at, .. } = hour;
+        let SourceHour { has_sent, is_missed, is_silent, .. } = hour;
+        let SourceHour { numbered, idle_hours, numbers, .. } = hour;
+        let is_compared = numbers.is_some();
+        let numbers = numbers.clone().unwrap_or_default();
+        let extended = numbered.is_some() || *idle_hours > 0 || numbers.has_extension();
         let flags = [(*ends, ENDS), (*is_missed, MISSED), (*is_silent, SILENT), (*has_sent, SENT)];
-        out.push(flags.into_iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum());
+        let flags = flags.into_iter().chain([(extended, EXTENDED), (!is_compared, NOT_COMPARED)]);
+        out.push(flags.filter(|(holds, _)| *holds).map(|(_, flag)| flag).sum());
         let len =
             u8::try_from(source.len()).unwrap_or_else(|_| unreachable!("a name is bounded by its rule"));
         out.push(len);
@@ -179,12 +215,17 @@ impl Manifest {
             out.extend_from_slice(&number.to_le_bytes());
         }
         numbers.write(out);
+        if extended {
+            out.extend_from_slice(&numbered.unwrap_or(u64::MAX).to_le_bytes());
+            out.extend_from_slice(&idle_hours.to_le_bytes());
+            numbers.write_extension(out);
+        }
     }
 
     /// Reads the stored form; `None` where the bytes are not one of this version.
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let flags = reader.u8()?;
-        if flags & !(ENDS | MISSED | SILENT | SENT) != 0 {
+        if flags & !(ENDS | MISSED | SILENT | SENT | EXTENDED | NOT_COMPARED) != 0 {
             return None;
         }
         let len = reader.u8()?;
@@ -192,7 +233,13 @@ impl Manifest {
         let from = UnixMillis(reader.u64()?);
         let (count, first, last) = (reader.u64()?, Seq(reader.u64()?), Seq(reader.u64()?));
         let seen_at = UnixMillis(reader.u64()?);
-        let numbers = SequenceNumbers::read(reader)?;
+        let mut numbers = SequenceNumbers::read(reader)?;
+        let (mut numbered, mut idle_hours) = (None, 0);
+        if flags & EXTENDED != 0 {
+            numbered = Some(reader.u64()?).filter(|numbered| *numbered != u64::MAX);
+            idle_hours = reader.u16()?;
+            numbers = numbers.read_extension(reader)?;
+        }
         let hour = SourceHour {
             source: source.into(),
             from: Some(from).filter(|from| *from == hour_of(*from))?,
@@ -203,7 +250,9 @@ impl Manifest {
             has_sent: flags & SENT != 0,
             is_missed: flags & MISSED != 0,
             is_silent: flags & SILENT != 0,
-            numbers,
+            numbered,
+            idle_hours,
+            numbers: (flags & NOT_COMPARED == 0).then_some(numbers),
         };
         Some(Self { hour, ends: flags & ENDS != 0 })
     }
@@ -212,6 +261,8 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::limits::SEQUENCE_ANEW_AFTER;
 
     const NOON: UnixMillis = UnixMillis(1_800_000_000_000 - 1_800_000_000_000 % HOUR_MILLIS);
 
@@ -263,11 +314,55 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_silent_for_long_is_forgotten() {
-        let hour = SourceHour::new("erp", at(1));
-        let days = |days: u64| at(1 + days * 24 * 60);
-        assert!(hour.clone().next(days(7)).is_some(), "as long as the longest heartbeat");
-        assert!(hour.next(days(8)).is_none());
+    fn a_source_is_forgotten_after_so_many_silent_hours_whatever_the_clock_says() {
+        let mut hour = SourceHour::new("erp", at(1));
+        hour.count_signal(Seq(1), at(1), Some(7));
+        // The clock stepped by a month.
+        let mut hour = hour.next(at(30 * 24 * 60)).unwrap();
+        hour.count_signal(Seq(2), at(30 * 24 * 60), Some(9));
+        assert_eq!(hour.facts()["gaps"], serde_json::json!([[8, 8]]));
+        let mut hours = 0;
+        while let Some(next) = hour.clone().next(at(31 * 24 * 60)) {
+            (hour, hours) = (next, hours + 1);
+        }
+        assert_eq!(hours, u64::from(SOURCE_FORGOTTEN_HOURS), "the one in which it sent, and silent ones");
+    }
+
+    #[test]
+    fn a_manifest_says_what_was_compared() {
+        let facts = |numbers: &[Option<u64>], compares: bool| {
+            let mut hour = SourceHour::new("erp", at(1));
+            if !compares {
+                hour.stop_comparing();
+            }
+            for number in numbers {
+                hour.count_signal(Seq(1), at(2), *number);
+            }
+            let facts = hour.facts();
+            ["count", "numbered", "behind", "compared"].map(|name| facts[name].to_string()).join(" ")
+        };
+        assert_eq!(facts(&[Some(1), Some(2), Some(2)], true), "3 3 1 true");
+        assert_eq!(facts(&[None, None], true), "2 0 0 true");
+        assert_eq!(facts(&[Some(1), Some(9)], false), "2 2 0 false");
+        assert_eq!(facts(&[], true), "0 0 0 true");
+    }
+
+    #[test]
+    fn an_hour_of_an_older_version_is_read_and_told_as_it_was() {
+        let mut hour = SourceHour::new("erp", at(1));
+        hour.count_signal(Seq(7), at(2), Some(1));
+        hour.numbered = None;
+        let mut stored = Vec::new();
+        Manifest { hour, ends: false }.write(&mut stored);
+        assert_eq!(stored[0], SENT, "it has no extension");
+        let mut hour = Manifest::read(&mut Reader::new(&stored)).unwrap().hour;
+        hour.count_signal(Seq(8), at(3), Some(3));
+        let facts = hour.facts();
+        assert_eq!(
+            (&facts["gaps"], &facts["numbered"]),
+            (&serde_json::json!([[2, 2]]), &serde_json::Value::Null)
+        );
+        assert_eq!(hour.next(at(61)).unwrap().facts()["numbered"], 0);
     }
 
     #[test]
@@ -277,7 +372,14 @@ mod tests {
         for number in 0..200 {
             hour.count_signal(Seq(1 << 52), UnixMillis(0), Some((1 << 52) + 3 * number));
         }
+        for row in 1..=10 * SEQUENCE_ANEW_AFTER as u64 {
+            let number = (1 << 52) - 10_000 * row.div_ceil(SEQUENCE_ANEW_AFTER as u64) + row;
+            hour.count_signal(Seq(1 << 52), UnixMillis(0), Some(number));
+        }
+        hour.count_signal(Seq(1 << 52), UnixMillis(0), Some(crate::limits::SEQUENCE_MAX));
         let facts = hour.facts();
+        let named = facts["begun_anew"].as_array().unwrap().len();
+        assert_eq!((named, &facts["more_begun_anew"], &facts["ahead"]), (8, &2.into(), &1.into()));
         assert_eq!((facts["gaps"].as_array().unwrap().len(), &facts["more_gaps"]), (32, &167.into()));
         assert!(facts.to_string().len() <= crate::limits::FACTS_BYTES_MAX, "{}", facts.to_string().len());
     }

@@ -17,7 +17,7 @@ use crate::halt::{Halt, HaltScope};
 use crate::limits::{
     self, HALTS_BYTES_MAX, HALTS_MAX, MEMORIES_MAX, PACKS_MAX, RESOLVING_RULES_MAX, RULES_BYTES_MAX,
 };
-use crate::manifest::{NumberRange, SequenceGaps, SourceHour};
+use crate::manifest::{NumberRange, SequenceFindings, SourceHour};
 use crate::place::{ConfigError, Place, nearest};
 use crate::printable::with_noun;
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptId, ReceiptType, StateName};
@@ -480,25 +480,30 @@ pub fn reconfigured(event: &Event, change: &Reconfigured) -> Draft {
 /// The receipt of what a source sent within an hour.
 #[must_use]
 pub fn manifest(event: &Event, hour: &SourceHour) -> Draft {
-    let gaps = hour.gaps();
-    let missing = match gaps.gaps.len() as u64 + gaps.more {
+    let found = hour.findings();
+    let missing = match found.gaps.len() as u64 + found.more_gaps {
         0 => String::new(),
-        count => format!(", and {} in its numbers: {}", with_noun(count, "gap", "gaps"), listed(&gaps)),
+        count => format!(", and {} in its numbers: {}", with_noun(count, "gap", "gaps"), listed(&found)),
+    };
+    let anew = match found.restarts.len() as u64 + found.more_restarts {
+        0 => String::new(),
+        1 => ", and its numbers began anew".to_owned(),
+        times => format!(", and its numbers began anew {times} times"),
     };
     let signals = with_noun(hour.count(), "signal", "signals");
-    let reason = format!("{signals} of source `{}` within an hour{missing}", hour.source());
+    let reason = format!("{signals} of source `{}` within an hour{missing}{anew}", hour.source());
     let facts = serde_jcs::to_string(&hour.facts()).ok().map(Into::into);
     Draft { facts, ..node_draft(event, 0, ReceiptType::Manifest, &reason) }
 }
 
 /// The first gaps, as people write them; the facts have more.
-fn listed(gaps: &SequenceGaps) -> String {
+fn listed(found: &SequenceFindings) -> String {
     let gap = |gap: &NumberRange| match gap {
         NumberRange { first, last } if first == last => first.to_string(),
         NumberRange { first, last } => format!("{first} to {last}"),
     };
-    let shown: Vec<String> = gaps.gaps.iter().take(GAPS_SHOWN).map(gap).collect();
-    let rest = gaps.gaps.len() as u64 + gaps.more - shown.len() as u64;
+    let shown: Vec<String> = found.gaps.iter().take(GAPS_SHOWN).map(gap).collect();
+    let rest = found.gaps.len() as u64 + found.more_gaps - shown.len() as u64;
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     shown.join(", ") + &more
 }

@@ -11,7 +11,7 @@ use super::journal::Writer;
 use crate::alert::{Alarm, AlertCause, AlertLabels, CauseKind, Raise};
 use crate::event::{Kind, Seq, UnixMillis, Words};
 use crate::limits::{SEQUENCE_GAP_MINUTES, SOURCES_COUNTED_MAX};
-use crate::manifest::{Manifest, NumberRange, SequenceGaps, SourceHour};
+use crate::manifest::{Manifest, NumberRange, SequenceFindings, SequenceRestart, SourceHour};
 use crate::names::Provenance;
 use crate::signal::Signal;
 
@@ -39,8 +39,8 @@ pub struct SourceLedger {
     next_end: UnixMillis,
     /// The segment in which all hours are known to be written.
     written: Option<u64>,
-    /// The sender's own numbers are looked at.
-    looks_at_numbers: bool,
+    /// The sender's own numbers are compared.
+    compares: bool,
 }
 
 #[derive(Debug)]
@@ -61,16 +61,16 @@ impl Default for SourceLedger {
             recent: None,
             next_end: NEVER,
             written: None,
-            looks_at_numbers: true,
+            compares: true,
         }
     }
 }
 
 impl SourceLedger {
-    /// Looks at no numbers of senders: some of a source's signals are decided on another node.
-    pub fn ignore_numbers(&mut self) {
-        self.looks_at_numbers = false;
-        self.hours.iter_mut().for_each(|kept| kept.hour.forget_numbers());
+    /// Compares no numbers of senders: some of a source's signals are decided on another node.
+    pub fn stop_comparing(&mut self) {
+        self.compares = false;
+        self.hours.iter_mut().for_each(|kept| kept.hour.stop_comparing());
     }
 
     /// Takes in an event of the journal that stands in this segment.
@@ -95,9 +95,8 @@ impl SourceLedger {
     }
 
     fn take_signal(&mut self, (seq, time): (Seq, UnixMillis), signal: &Signal, segment: u64) {
-        let sequence = signal.sequence().filter(|_| self.looks_at_numbers);
         if let Some(at) = self.place(signal.provenance, time, segment) {
-            self.hours[at].hour.count_signal(seq, time, sequence);
+            self.hours[at].hour.count_signal(seq, time, signal.sequence());
         }
     }
 
@@ -112,7 +111,10 @@ impl SourceLedger {
 
     fn take_manifest(&mut self, time: UnixMillis, Manifest { hour, ends }: &Manifest, segment: u64) {
         let at = self.find(hour.source());
-        let hour = if *ends { hour.clone().next(time) } else { Some(hour.clone()) };
+        let mut hour = if *ends { hour.clone().next(time) } else { Some(hour.clone()) };
+        if let Some(hour) = hour.as_mut().filter(|_| !self.compares) {
+            hour.stop_comparing();
+        }
         match (at, hour) {
             (Some(at), Some(hour)) => self.hours[at] = Kept { hour, segment },
             (None, Some(hour)) => self.begin(hour, segment),
@@ -153,7 +155,11 @@ impl SourceLedger {
         if self.hours.len() >= SOURCES_COUNTED_MAX {
             return None;
         }
-        self.begin(SourceHour::new(source, time), segment);
+        let mut hour = SourceHour::new(source, time);
+        if !self.compares {
+            hour.stop_comparing();
+        }
+        self.begin(hour, segment);
         Some(self.hours.len() - 1)
     }
 
@@ -174,7 +180,7 @@ impl SourceLedger {
             return events;
         }
         for Kept { hour, .. } in self.hours.iter().filter(|kept| kept.hour.until() <= now) {
-            let missing = missing(hour);
+            let missing = irregular(hour);
             events.push(Kind::Manifest(Box::new(Manifest { hour: hour.clone(), ends: true })));
             events.extend(missing.map(|alarm| Kind::Alarm(Arc::new(alarm))));
         }
@@ -213,20 +219,11 @@ impl SourceLedger {
     }
 }
 
-/// Numbers that a source's senders gave, and that did not come within their hour, are a cause.
-fn missing(hour: &SourceHour) -> Option<Alarm> {
-    const NAMED: usize = 3;
-    let SequenceGaps { gaps, more } = hour.gaps();
-    let name = |NumberRange { first, last }: &NumberRange| {
-        if first == last { first.to_string() } else { format!("{first} to {last}") }
-    };
-    let named: Vec<String> = gaps.iter().take(NAMED).map(name).collect();
-    let beside = gaps.len().saturating_sub(NAMED) as u64 + more;
-    let beside = if beside > 0 { format!(" and {beside} more gaps") } else { String::new() };
-    let source = hour.source();
-    let message = format!("signals of source `{source}` did not come: {}{beside}", named.join(", "));
-    let kind = CauseKind::SequenceGap;
-    (!gaps.is_empty()).then(|| {
+/// Numbers of a source's senders that did not come within their hour, or that do not go on as they did before, are a cause.
+fn irregular(hour: &SourceHour) -> Option<Alarm> {
+    let (source, kind) = (hour.source(), CauseKind::SequenceGap);
+    let message = irregularities(source, &hour.findings());
+    (!message.is_empty()).then(|| {
         Alarm::Raise(Box::new(Raise {
             cause: AlertCause::of_node(kind, source),
             importance: kind.importance(),
@@ -236,6 +233,41 @@ fn missing(hour: &SourceHour) -> Option<Alarm> {
             minutes: SEQUENCE_GAP_MINUTES,
         }))
     })
+}
+
+/// A sender that begins with 0 or 1 after its start is as usual, and is told by the manifest alone.
+fn irregularities(source: &str, found: &SequenceFindings) -> String {
+    const NAMED: usize = 3;
+    let SequenceFindings { gaps, more_gaps, restarts, more_restarts, behind: _, ahead, newest_ahead } = found;
+    let mut told = Vec::new();
+    if !gaps.is_empty() {
+        let name = |NumberRange { first, last }: &NumberRange| {
+            if first == last { first.to_string() } else { format!("{first} to {last}") }
+        };
+        let named: Vec<String> = gaps.iter().take(NAMED).map(name).collect();
+        let beside = gaps.len().saturating_sub(NAMED) as u64 + more_gaps;
+        let beside = if beside > 0 { format!(" and {beside} more gaps") } else { String::new() };
+        told.push(format!("signals of source `{source}` did not come: {}{beside}", named.join(", ")));
+    }
+    let restarts: Vec<&SequenceRestart> = restarts.iter().filter(|restart| restart.first > 1).collect();
+    if !restarts.is_empty() || *more_restarts > 0 {
+        let name = |restart: &&SequenceRestart| format!("with {} after {}", restart.first, restart.after);
+        let mut named: Vec<String> = restarts.iter().take(NAMED).map(name).collect();
+        let beside = restarts.len().saturating_sub(NAMED) as u64 + more_restarts;
+        if beside > 0 {
+            named.push(format!("{beside} more times"));
+        }
+        let named = named.join(", ");
+        told.push(format!(
+            "the numbers of source `{source}` began anew {named}: what was lost between is not known"
+        ));
+    }
+    if let Some(newest) = newest_ahead {
+        told.push(format!(
+            "{ahead} signals of source `{source}` have numbers too far ahead to go on with, the newest {newest}"
+        ));
+    }
+    told.join("; ")
 }
 
 #[cfg(test)]

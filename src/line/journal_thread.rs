@@ -118,7 +118,7 @@ impl JournalPlan {
         let place = journal::Place { disk, data_dir, low_water_bytes, backlog_bytes };
         let mut sources = replayed.sources;
         if !self.has_all_of_sources {
-            sources.ignore_numbers();
+            sources.stop_comparing();
         }
         let mut stage =
             journal::Stage::new(place, (writer, clock), dedup, lanes, marks, recorder, clock::now())

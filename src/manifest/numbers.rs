@@ -1,23 +1,46 @@
 //! The numbers that a sender gives its signals (the CloudEvents extension `sequence`), and which of them are missing. They come in
 //! any order, so a number is missing only when its hour is over. What is kept is bounded, whatever a sender writes.
+//!
+//! The numbers of a source are one row. A number goes on with the row where it fills a hole, or lies beyond the largest by
+//! [`SEQUENCE_JUMP_MAX`] at most. Any other is set aside: it moves nothing, and is never told as missing within its hour. The row
+//! begins anew with a 0 or 1 that came before, or where [`SEQUENCE_ANEW_AFTER`] numbers in a row were set aside. Either is told.
 
-use crate::codec::Reader;
-use crate::limits::{MANIFEST_GAPS_MAX, SEQUENCE_MAX, SEQUENCE_RUNS_MAX};
+mod stored;
 
-/// Numbers from the first to the last, both among them.
+use std::collections::VecDeque;
+
+use super::ranges::{self, NumberRange, is_sequence};
+use crate::limits::{
+    MANIFEST_GAPS_MAX, MANIFEST_RESTARTS_MAX, SEQUENCE_ANEW_AFTER, SEQUENCE_ASIDE_MAX, SEQUENCE_JUMP_MAX,
+    SEQUENCE_LATE_MAX, SEQUENCE_RUNS_MAX,
+};
+
+/// A row that went on elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NumberRange {
+pub struct SequenceRestart {
+    /// The largest number that the row had.
+    pub after: u64,
+    /// The smallest with which it began anew.
     pub first: u64,
-    pub last: u64,
 }
 
-/// Numbers that are missing.
+/// What an hour has to tell of the numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SequenceGaps {
-    /// The smallest first, at most [`MANIFEST_GAPS_MAX`].
+pub struct SequenceFindings {
+    /// Numbers that are missing: those of each row in order, at most [`MANIFEST_GAPS_MAX`].
     pub gaps: Vec<NumberRange>,
     /// Gaps beside them.
-    pub more: u64,
+    pub more_gaps: u64,
+    /// In their order, at most [`MANIFEST_RESTARTS_MAX`].
+    pub restarts: Vec<SequenceRestart>,
+    /// Restarts beside them.
+    pub more_restarts: u64,
+    /// Signals whose number was decided already: it came before, or was told as missing, or lies below the row.
+    pub behind: u64,
+    /// Signals whose number was too far beyond the largest to go on with the row.
+    pub ahead: u64,
+    /// The newest number of those.
+    pub newest_ahead: Option<u64>,
 }
 
 /// The numbers of one source.
@@ -27,32 +50,162 @@ pub struct SequenceNumbers {
     settled: Option<u64>,
     /// What came beyond it, in order; between two of them something is missing.
     runs: Vec<NumberRange>,
-    missing: SequenceGaps,
-    /// The largest number when the last minute of the hour began.
-    early: Option<u64>,
+    /// What this hour tells so far.
+    found: SequenceFindings,
+    last_minute: Option<LastMinute>,
+    /// The smallest number of the row, once something is settled. Rows of an older version have none.
+    first: Option<u64>,
+    /// The largest number of the row before this one, and that of all rows before it.
+    before: Option<u64>,
+    highest: Option<u64>,
+    /// What earlier hours told as missing, as far as it did not come since; the oldest first.
+    told: Vec<NumberRange>,
+    /// What did not come as the largest, as it came: with a row that begins anew, some of it may be of the new one.
+    aside: VecDeque<NumberRange>,
+    /// Where the row may have gone: numbers that were set aside since it went on, at or below the largest, and beyond it.
+    below: Streak,
+    beyond: Streak,
 }
 
-/// Whether a sender's number is one that is looked at: a receipt can show it.
-#[must_use]
-pub fn is_sequence(number: u64) -> bool {
-    number <= SEQUENCE_MAX
+/// When the last minute of the hour began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LastMinute {
+    /// The largest number then.
+    largest: u64,
+    /// How much of what is set aside came before.
+    aside: usize,
+}
+
+/// Different numbers near one another that were set aside in a row: fewer than [`SEQUENCE_ANEW_AFTER`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Streak(Vec<u64>);
+
+impl Streak {
+    /// Adds a number. Where there are enough of them, they are a row.
+    fn add(&mut self, number: u64) -> Option<Vec<u64>> {
+        if self.0.contains(&number) {
+            return None;
+        }
+        if self.0.last().is_some_and(|last| last.abs_diff(number) > SEQUENCE_JUMP_MAX) {
+            self.0.clear();
+        }
+        self.0.push(number);
+        (self.0.len() >= SEQUENCE_ANEW_AFTER).then(|| std::mem::take(&mut self.0))
+    }
+}
+
+/// What a number is to the row.
+enum Place {
+    /// The row goes on.
+    Largest,
+    /// Below the largest, and not known yet.
+    Hole,
+    /// It was told as missing.
+    Told,
+    /// 0 or 1 that came before.
+    Begin,
+    /// It came before, or lies below the row.
+    Below,
+    /// Too far beyond the largest.
+    Ahead,
 }
 
 impl SequenceNumbers {
-    /// One that is known already changes nothing. 0 or 1 that comes again is a sender that begins anew.
+    /// Takes a number in.
     pub fn insert(&mut self, number: u64) {
-        if number <= 1 && self.has(number) {
-            self.begin_anew();
-        }
-        if !is_sequence(number) || self.is_settled(number) {
+        if !is_sequence(number) {
             return;
         }
         if let Some(newest) = self.runs.last_mut()
             && newest.last + 1 == number
         {
             newest.last = number;
+            self.go_on(number);
             return;
         }
+        match self.place(number) {
+            Place::Largest => {
+                self.go_on(number);
+                self.put(number);
+            }
+            Place::Hole => {
+                self.set_aside(number);
+                self.put(number);
+            }
+            Place::Told => {
+                self.set_aside(number);
+                self.found.behind += 1;
+                // It may as well be the first after a gap.
+                if self.largest().is_some_and(|largest| number > largest)
+                    && let Some(row) = self.beyond.add(number)
+                {
+                    for number in row {
+                        self.put(number);
+                    }
+                    self.go_on(number);
+                }
+            }
+            Place::Begin => self.begin_anew(&[number]),
+            Place::Below => {
+                self.set_aside(number);
+                self.found.behind += 1;
+                if let Some(row) = self.below.add(number) {
+                    self.begin_anew(&row);
+                }
+            }
+            Place::Ahead => {
+                self.set_aside(number);
+                self.found.ahead += 1;
+                self.found.newest_ahead = Some(number);
+                if let Some(row) = self.beyond.add(number) {
+                    self.begin_anew(&row);
+                }
+            }
+        }
+    }
+
+    fn place(&mut self, number: u64) -> Place {
+        let Some(largest) = self.largest() else { return Place::Largest };
+        if number > largest {
+            return match number - largest {
+                1 => Place::Largest,
+                _ if self.take_out(number) => Place::Told,
+                ..=SEQUENCE_JUMP_MAX => Place::Largest,
+                _ => Place::Ahead,
+            };
+        }
+        let smallest =
+            if self.settled.is_some() { self.first } else { self.runs.first().map(|run| run.first) };
+        let is_known = self.settled.is_some_and(|settled| number <= settled)
+            || self.runs.iter().any(|run| run.has(number));
+        let was_told = self.take_out(number);
+        let late = if self.before.is_some() { 0 } else { SEQUENCE_LATE_MAX };
+        match is_known {
+            true if was_told => Place::Told,
+            true if number <= 1 && smallest.is_none_or(|smallest| smallest <= number) => Place::Begin,
+            true => Place::Below,
+            // Before a row that began anew is the row before.
+            false if smallest.is_some_and(|smallest| number + late < smallest) => Place::Below,
+            false => Place::Hole,
+        }
+    }
+
+    fn largest(&self) -> Option<u64> {
+        self.runs.last().map(|run| run.last).or(self.settled)
+    }
+
+    /// The row goes on, so what was set aside is none. What lies below the new number is of this one.
+    fn go_on(&mut self, number: u64) {
+        self.below.0.clear();
+        if !self.beyond.0.is_empty() {
+            let beyond = std::mem::take(&mut self.beyond.0);
+            for beyond in beyond.into_iter().filter(|beyond| *beyond < number) {
+                self.put(beyond);
+            }
+        }
+    }
+
+    fn put(&mut self, number: u64) {
         self.insert_between(number);
         if self.runs.len() > SEQUENCE_RUNS_MAX {
             self.settle_first();
@@ -71,210 +224,134 @@ impl SequenceNumbers {
             }
             (Some(before), _) => before.last = number,
             (None, Some(run)) if run.first == number + 1 => run.first = number,
-            (None, _) => self.runs.insert(at, NumberRange { first: number, last: number }),
+            (None, _) => self.runs.insert(at, NumberRange::one(number)),
+        }
+    }
+
+    /// It came, so nobody is told that it is missing; whether it had been.
+    fn take_out(&mut self, number: u64) -> bool {
+        let SequenceFindings { gaps, more_gaps, .. } = &mut self.found;
+        let is_missing = ranges::take_out(gaps, number);
+        if gaps.len() > MANIFEST_GAPS_MAX {
+            gaps.pop();
+            *more_gaps = more_gaps.saturating_add(1);
+        }
+        let was_told = ranges::take_out(&mut self.told, number);
+        self.bound_told();
+        is_missing || was_told
+    }
+
+    fn bound_told(&mut self) {
+        let more = self.told.len().saturating_sub(MANIFEST_GAPS_MAX);
+        self.told.drain(..more);
+    }
+
+    fn set_aside(&mut self, number: u64) {
+        // What came before the last minute is one run, and what came in it another.
+        let begins = self.last_minute.is_some_and(|minute| minute.aside == self.aside.len());
+        match self.aside.back_mut().filter(|run| run.last + 1 == number && !begins) {
+            Some(run) => run.last = number,
+            None => self.aside.push_back(NumberRange::one(number)),
+        }
+        if self.aside.len() > SEQUENCE_ASIDE_MAX {
+            self.aside.pop_front();
+            if let Some(minute) = &mut self.last_minute {
+                minute.aside = minute.aside.saturating_sub(1);
+            }
         }
     }
 
     /// From here on, what is missing is not told before the next hour ends.
     pub fn begin_last_minute(&mut self) {
-        if self.early.is_none() {
-            let largest = self.runs.last().map(|run| run.last).or(self.settled);
-            self.early = Some(largest.unwrap_or(0));
+        if self.last_minute.is_none() {
+            let largest = self.largest().unwrap_or(0);
+            self.last_minute = Some(LastMinute { largest, aside: self.aside.len() });
         }
     }
 
-    /// The hour is over: what is missing.
-    pub fn end_hour(&mut self) -> SequenceGaps {
-        let until = self.early.take().unwrap_or(u64::MAX);
-        while self.runs.first().is_some_and(|run| run.first <= until) {
+    /// The hour is over: what it has to tell.
+    pub fn end_hour(&mut self) -> SequenceFindings {
+        let minute = self.last_minute.take();
+        let minute = minute.unwrap_or(LastMinute { largest: u64::MAX, aside: self.aside.len() });
+        while self.runs.first().is_some_and(|run| run.first <= minute.largest) {
             self.settle_first();
         }
-        std::mem::take(&mut self.missing)
+        // What lies beyond may fill a hole that the next hour tells.
+        let (settled, mut at) = (self.settled, 0);
+        self.aside.retain(|run| {
+            at += 1;
+            at > minute.aside || settled.is_none_or(|settled| run.last > settled)
+        });
+        let found = std::mem::take(&mut self.found);
+        // Those of rows before this one are known for an hour.
+        self.told.retain(|gap| self.settled.is_some_and(|settled| gap.last <= settled));
+        self.told.extend_from_slice(&found.gaps);
+        self.bound_told();
+        found
     }
 
-    fn is_settled(&self, number: u64) -> bool {
-        self.settled.is_some_and(|settled| number <= settled)
-    }
-
-    fn has(&self, number: u64) -> bool {
-        self.is_settled(number) || self.runs.iter().any(|run| (run.first..=run.last).contains(&number))
-    }
-
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, numbers: &[u64]) {
+        let largest = self.largest();
         while !self.runs.is_empty() {
             self.settle_first();
         }
-        self.settled = None;
-        self.early = self.early.map(|_| 0);
+        if let (Some(after), Some(first)) = (largest, numbers.iter().min()) {
+            self.tell_restart(SequenceRestart { after, first: *first });
+        }
+        (self.before, self.highest) = (largest, self.highest.max(largest));
+        (self.settled, self.first) = (None, None);
+        (self.below, self.beyond) = (Streak::default(), Streak::default());
+        if let Some(minute) = &mut self.last_minute {
+            // All of the new row is told with the next hour, and may have begun before the last minute.
+            *minute = LastMinute { largest: 0, aside: 0 };
+        }
+        for number in numbers {
+            self.put(*number);
+        }
+    }
+
+    fn tell_restart(&mut self, restart: SequenceRestart) {
+        let SequenceFindings { restarts, more_restarts, .. } = &mut self.found;
+        if restarts.len() < MANIFEST_RESTARTS_MAX {
+            restarts.push(restart);
+        } else {
+            *more_restarts = more_restarts.saturating_add(1);
+        }
     }
 
     fn settle_first(&mut self) {
         let run = self.runs.remove(0);
-        if let Some(first) = self.settled.map(|settled| settled + 1)
-            && first < run.first
-        {
-            if self.missing.gaps.len() < MANIFEST_GAPS_MAX {
-                self.missing.gaps.push(NumberRange { first, last: run.first - 1 });
-            } else {
-                self.missing.more = self.missing.more.saturating_add(1);
+        match self.settled {
+            None => self.first = Some(run.first),
+            Some(settled) if settled + 1 < run.first => {
+                self.tell_gap(NumberRange { first: settled + 1, last: run.first - 1 });
             }
+            Some(_) => {}
         }
         self.settled = Some(run.last);
     }
 
-    /// Appends the stored form.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let Self { settled, runs, missing, early } = self;
-        // No number is as large as the one that says that there is none.
-        for number in [settled.unwrap_or(u64::MAX), early.unwrap_or(u64::MAX), missing.more] {
-            out.extend_from_slice(&number.to_le_bytes());
+    /// Nothing came between two numbers of the row.
+    fn tell_gap(&mut self, mut gap: NumberRange) {
+        let before =
+            [self.before, self.highest].into_iter().flatten().filter(|before| gap.has(*before)).max();
+        if let Some(before) = before {
+            // Behind it the row before may have gone on: what is missing in which of them is not known.
+            self.tell_restart(SequenceRestart { after: gap.first - 1, first: gap.last + 1 });
+            gap.first = before + 1;
         }
-        for ranges in [runs, &missing.gaps] {
-            let count = u8::try_from(ranges.len()).unwrap_or_else(|_| unreachable!("they are bounded"));
-            out.push(count);
-            for NumberRange { first, last } in ranges {
-                out.extend_from_slice(&first.to_le_bytes());
-                out.extend_from_slice(&last.to_le_bytes());
+        if gap.first > gap.last {
+            return;
+        }
+        for gap in ranges::without(gap, self.aside.iter()) {
+            if self.found.gaps.len() < MANIFEST_GAPS_MAX {
+                self.found.gaps.push(gap);
+            } else {
+                self.found.more_gaps = self.found.more_gaps.saturating_add(1);
             }
         }
     }
-
-    /// Reads the stored form; `None` where the bytes are not one of this version.
-    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let number = |reader: &mut Reader<'_>| match reader.u64()? {
-            u64::MAX => Some(None),
-            number => is_sequence(number).then_some(Some(number)),
-        };
-        let (settled, early, more) = (number(reader)?, number(reader)?, reader.u64()?);
-        let runs = ranges(reader, SEQUENCE_RUNS_MAX)?;
-        let gaps = ranges(reader, MANIFEST_GAPS_MAX)?;
-        let is_beyond = |settled: u64| runs.first().is_none_or(|run| settled < run.first);
-        let ordered = runs.is_sorted_by(|one, next| one.last + 1 < next.first);
-        (ordered && settled.is_none_or(is_beyond)).then_some(())?;
-        Some(Self { settled, runs, missing: SequenceGaps { gaps, more }, early })
-    }
-}
-
-fn ranges(reader: &mut Reader<'_>, most: usize) -> Option<Vec<NumberRange>> {
-    let count = usize::from(reader.u8()?);
-    let range = |_| {
-        let (first, last) = (reader.u64()?, reader.u64()?);
-        (first <= last && is_sequence(last)).then_some(NumberRange { first, last })
-    };
-    if count > most { None } else { (0..count).map(range).collect() }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn after(numbers: impl IntoIterator<Item = u64>) -> SequenceNumbers {
-        let mut all = SequenceNumbers::default();
-        numbers.into_iter().for_each(|number| all.insert(number));
-        all
-    }
-
-    fn missing(numbers: &SequenceNumbers) -> Vec<(u64, u64)> {
-        numbers.clone().end_hour().gaps.iter().map(|gap| (gap.first, gap.last)).collect()
-    }
-
-    #[test]
-    fn what_is_missing_lies_between_the_smallest_and_the_largest() {
-        type Row<'a> = (&'a [u64], &'a [(u64, u64)]);
-        let table: [Row<'_>; 8] = [
-            (&[], &[]),
-            (&[5], &[]),
-            (&[5, 6, 7], &[]),
-            (&[7, 5, 6], &[]),
-            (&[5, 9, 6], &[(7, 8)]),
-            (&[9, 5, 7, 7], &[(6, 6), (8, 8)]),
-            (&[2, 3, 1, 0], &[]),
-            (&[u64::MAX, 5, SEQUENCE_MAX + 1, 7], &[(6, 6)]),
-        ];
-        for (numbers, expected) in table {
-            assert_eq!(missing(&after(numbers.iter().copied())), expected, "{numbers:?}");
-        }
-    }
-
-    #[test]
-    fn an_hour_goes_on_where_the_one_before_ended() {
-        let mut numbers = after([1, 2, 4]);
-        assert_eq!(missing(&numbers), [(3, 3)]);
-        assert_eq!(numbers.end_hour().gaps.len(), 1);
-        assert_eq!(numbers.end_hour().gaps, [], "it is told once");
-        numbers.insert(3);
-        numbers.insert(7);
-        assert_eq!(missing(&numbers), [(5, 6)]);
-    }
-
-    #[test]
-    fn a_sender_that_begins_anew_misses_nothing_before_it() {
-        let mut numbers = after([1, 2, 4, 1, 2, 3]);
-        assert_eq!(missing(&numbers), [(3, 3)], "of what it sent first");
-        numbers.end_hour();
-        numbers.insert(1);
-        numbers.insert(3);
-        assert_eq!(missing(&numbers), [(2, 2)]);
-    }
-
-    #[test]
-    fn more_holes_than_are_kept_are_told_although_they_may_be_filled() {
-        let holes = SEQUENCE_RUNS_MAX as u64 + 9;
-        let mut numbers = after((0..=holes).map(|at| 10 * at));
-        assert_eq!(numbers.runs.len(), SEQUENCE_RUNS_MAX);
-        (2..9).for_each(|late| numbers.insert(late));
-        let told = numbers.end_hour();
-        assert_eq!((told.gaps.len(), told.gaps.len() as u64 + told.more), (MANIFEST_GAPS_MAX, holes));
-    }
-
-    proptest! {
-        /// The same as a set of all numbers, in whatever order they come.
-        #[test]
-        fn nothing_is_missed_and_nothing_is_made_up(mut numbers in prop::collection::vec(2u64..60, 0..80), hours in prop::collection::vec(0usize..80, 0..3)) {
-            let (mut counted, mut seen, mut told_to) = (SequenceNumbers::default(), BTreeSet::new(), None::<u64>);
-            let mut ends: Vec<usize> = hours.into_iter().map(|at| at.min(numbers.len())).collect();
-            ends.push(numbers.len());
-            ends.sort_unstable();
-            let mut taken = 0;
-            for end in ends {
-                for number in numbers.drain(..end - taken) {
-                    counted.insert(number);
-                    if told_to.is_none_or(|told| number > told) {
-                        seen.insert(number);
-                    }
-                }
-                taken = end;
-                let from = told_to.map(|told| told + 1).or(seen.first().copied());
-                let all = from.into_iter().flat_map(|from| from..seen.last().copied().unwrap_or(from));
-                let expected: Vec<u64> = all.filter(|number| !seen.contains(number)).collect();
-                let told = counted.end_hour();
-                prop_assert_eq!(told.more, 0);
-                let told: Vec<u64> = told.gaps.iter().flat_map(|gap| gap.first..=gap.last).collect();
-                prop_assert_eq!(told, expected);
-                told_to = seen.last().copied().or(told_to);
-                seen.clear();
-            }
-        }
-
-        /// What is stored reads back, and what does not is refused.
-        #[test]
-        fn the_stored_form_reads_back(numbers in prop::collection::vec(0u64..2000, 0..200), last_minute: bool) {
-            let mut counted = after(numbers);
-            if last_minute {
-                counted.begin_last_minute();
-            }
-            let mut stored = Vec::new();
-            counted.write(&mut stored);
-            let mut reader = Reader::new(&stored);
-            prop_assert_eq!(SequenceNumbers::read(&mut reader), Some(counted));
-            prop_assert!(reader.is_empty());
-            for cut in 0..stored.len() {
-                prop_assert_eq!(SequenceNumbers::read(&mut Reader::new(&stored[..cut])), None);
-            }
-        }
-    }
-}
+mod tests;

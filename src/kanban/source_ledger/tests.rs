@@ -76,6 +76,59 @@ fn each_source_has_its_manifest_an_hour_and_what_is_missing_is_a_cause() {
 }
 
 #[test]
+fn what_does_not_go_on_is_a_cause_and_a_usual_restart_is_none() {
+    let (mut ledger, mut seq) = (SourceLedger::default(), 0);
+    let mut hour = 0;
+    let mut message = |numbers: Vec<u64>| {
+        for number in numbers {
+            seq += 1;
+            let signal = Kind::Signal(from("erp", &format!("s-{seq}"), Some(number)));
+            ledger.take((Seq(seq), at(60 * hour + 1)), &signal, 0);
+        }
+        hour += 1;
+        let ended = turn(&mut ledger, &mut seq, at(60 * hour));
+        let alarm = ended.iter().find_map(|kind| match kind {
+            Kind::Alarm(alarm) => Some(Arc::clone(alarm)),
+            _ => None,
+        });
+        match alarm.as_deref() {
+            Some(Alarm::Raise(raise)) => raise.message.to_string(),
+            _ => String::new(),
+        }
+    };
+    assert_eq!(message((1..=100).chain([2, 1, 3, 4]).collect()), "");
+    let far = crate::limits::SEQUENCE_MAX;
+    let ahead =
+        "signals of source `erp` have numbers too far ahead to go on with, the newest 9007199254740991";
+    assert_eq!(message(vec![5, far]), format!("1 {ahead}"));
+    let anew = |with: &str| {
+        format!("the numbers of source `erp` began anew {with}: what was lost between is not known")
+    };
+    assert_eq!(message(vec![2, 3, 5, 4]), anew("with 2 after 5"));
+    let missing = "signals of source `erp` did not come: 7";
+    assert_eq!(message(vec![6, 8, far]), format!("{missing}; 1 {ahead}"));
+}
+
+#[test]
+fn where_numbers_are_not_compared_each_hour_says_so() {
+    let mut ledger = SourceLedger::default();
+    ledger.take((Seq(1), at(1)), &Kind::Signal(from("erp", "s-1", Some(1))), 0);
+    ledger.stop_comparing();
+    ledger.take((Seq(2), at(2)), &Kind::Signal(from("erp", "s-2", Some(9))), 0);
+    ledger.take((Seq(3), at(3)), &Kind::Signal(from("crm", "s-3", Some(9))), 0);
+    let mut seq = 3;
+    for hour in 1..3 {
+        let ended = turn(&mut ledger, &mut seq, at(60 * hour));
+        assert_eq!(ended.len(), 2, "and no alarm");
+        for kind in ended {
+            let Kind::Manifest(manifest) = kind else { panic!("{kind:?}") };
+            let facts = manifest.hour.facts();
+            assert_eq!((&facts["compared"], &facts["gaps"]), (&false.into(), &serde_json::json!([])));
+        }
+    }
+}
+
+#[test]
 fn a_missed_heartbeat_is_noted_whether_the_source_ever_sent_or_not() {
     let (mut ledger, mut seq) = (SourceLedger::default(), 1);
     let cause = AlertCause::of_node(CauseKind::HeartbeatMissed, "erp");
@@ -112,12 +165,16 @@ fn there_are_as_many_sources_as_are_counted_and_those_that_are_gone_make_room() 
     }
     assert_eq!(ledger.hours.len(), SOURCES_COUNTED_MAX);
     let week = 8 * 24 * 60;
-    send(&mut ledger, "many-1".into(), week);
     let mut seq = 10_000;
-    assert_eq!(turn(&mut ledger, &mut seq, at(week + 1)).len(), SOURCES_COUNTED_MAX);
+    for hour in 1..=8 * 24 {
+        assert_eq!(turn(&mut ledger, &mut seq, at(60 * hour)).len(), SOURCES_COUNTED_MAX, "{hour}");
+    }
+    let signal = Kind::Signal(from("many-1", "s", None));
+    ledger.take((Seq(seq), at(week)), &signal, 0);
+    assert_eq!(turn(&mut ledger, &mut seq, at(week + 60)).len(), SOURCES_COUNTED_MAX);
     assert_eq!(ledger.hours.len(), 1, "all others were silent for longer than a source is known");
     let signal = Kind::Signal(from("many-2", "s", None));
-    ledger.take((Seq(seq), at(week + 1)), &signal, 0);
+    ledger.take((Seq(seq), at(week + 60)), &signal, 0);
     assert_eq!(hours(&ledger)["many-2"].count(), 1, "counted where it stands now");
     assert_eq!(hours(&ledger)["many-1"].count(), 0);
 }

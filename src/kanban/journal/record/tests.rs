@@ -339,10 +339,46 @@ fn numbers_of_senders_and_manifests_are_stored_as_ever() {
     let none = number(u64::MAX);
     let counted = [3_600_000, 3, 2, 5, 3_600_002].map(number).concat();
     let runs = [2, 3, 5, 5].map(number).concat();
-    let manifest =
-        [&b"\x10\x0f\x03erp"[..], &counted, &none, &none, &number(0), b"\x02", &runs, b"\0"].concat();
+    let numbers = [&counted[..], &none, &none, &number(0), b"\x02", &runs, b"\0"].concat();
+    let manifest = [&b"\x10\x0f\x03erp"[..], &numbers].concat();
+    // An older version stored it so; it is written again as it was.
+    let older = Manifest::read(&mut Reader::new(&manifest[1..])).unwrap();
+    let mut counts = hour;
+    // 3 comes again, 9,000 is far; then it is not compared any more.
+    counts.count_signal(Seq(6), UnixMillis(3_600_002), Some(3));
+    counts.count_signal(Seq(7), UnixMillis(3_600_002), Some(9000));
+    let mut stopped = counts.clone();
+    stopped.stop_comparing();
+    let of_hour = |flags: &[u8], numbered: u64| {
+        let counted = [3_600_000, 5, 2, 7, 3_600_002].map(number).concat();
+        let plain = [none, none, number(0)].concat();
+        (
+            [&b"\x10"[..], flags, b"\x03erp", &counted, &plain].concat(),
+            [&number(numbered)[..], b"\0\0"].concat(),
+        )
+    };
+    let (hour, extension) = of_hour(b"\x1b", 5);
+    let counts_read = [
+        &hour[..],
+        b"\x02",
+        &runs,
+        b"\0",
+        &extension,
+        &[&none[..], &none, &none, &number(9000), &number(1), &number(1), &number(0), b"\0\0\0\x02"].concat(),
+        &[3, 3, 9000, 9000].map(number).concat(),
+        b"\x01",
+        &number(3),
+        b"\x01",
+        &number(9000),
+    ]
+    .concat();
+    let (hour, extension) = of_hour(b"\x3b", 5);
+    let nothing = [&none[..], &none, &none, &none, &[0; 24], b"\0\0\0\0\0\0"].concat();
+    let stopped_read = [&hour[..], b"\0\0", &extension, &nothing].concat();
     are_stored(vec![
         (Kind::Signal(numbered), [from, head, texts, b"\x3b\0\0\0", body].concat()),
-        (Kind::Manifest(Box::new(Manifest { hour, ends: true })), manifest),
+        (Kind::Manifest(Box::new(Manifest { hour: counts, ends: true })), counts_read),
+        (Kind::Manifest(Box::new(Manifest { hour: stopped, ends: true })), stopped_read),
+        (Kind::Manifest(Box::new(older)), manifest),
     ]);
 }
