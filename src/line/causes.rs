@@ -9,6 +9,7 @@ use super::unwritable::Unwritable;
 use crate::alert::{Alarm, AlertCause, AlertLabels, CauseKind, Raise};
 use crate::clock::{self, Instant};
 use crate::config::ExpectedSource;
+use crate::event::UnixMillis;
 use crate::jidoka::alerts::AlertsSeen;
 use crate::limits::{ALARM_AGAIN, CAUSES_OF_NODE_MAX, CERTIFICATE_ALERTED, TLS_FILES_LOOK};
 use crate::net::client_tls::{OwnCertificate, own_certificates};
@@ -29,6 +30,8 @@ pub struct Causes {
     dead: VecDeque<(Instant, u64)>,
     /// When this process looked first, and what the last one left.
     began: Option<(Instant, Option<Unwritable>)>,
+    /// Sources whose silence is an alert, as this process has heard of them.
+    heard: BTreeMap<Box<str>, Heard>,
     /// Certificates were looked at then, and these end soon.
     certificates: Option<(Instant, Vec<Ending>)>,
 }
@@ -47,6 +50,46 @@ const RESTART_FOR: Duration = Duration::from_mins(10);
 /// A process that could not write has ended, so it is over when the next one has written for so long.
 const UNWRITABLE_FOR: Duration = Duration::from_mins(10);
 const MINUTE: Duration = Duration::from_mins(1);
+/// After a start, a source is waited for as long as its heartbeat, and not longer than this: a node that is started anew more often
+/// than a source sends would never tell of it.
+const HEARD_AFRESH_FOR: Duration = Duration::from_hours(1);
+
+/// The newest signal of a source.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// By the journal's time; `None` where nothing is known of the source.
+    newest: Option<UnixMillis>,
+    /// When this process saw it first.
+    at: Instant,
+    /// It came before this process.
+    is_of_before: bool,
+}
+
+impl Heard {
+    fn hear(&mut self, newest: Option<UnixMillis>, now: Instant) {
+        if self.newest != newest {
+            *self = Self { newest, at: now, is_of_before: false };
+        }
+    }
+
+    /// How silent the source is. The journal's time may have stepped; the process counts what really passed.
+    fn silence(&self, time: UnixMillis, now: Instant) -> Option<Silence> {
+        self.newest.map(|newest| Silence {
+            by_journal: Duration::from_millis(time.0.saturating_sub(newest.0)),
+            by_process: now.saturating_duration_since(self.at),
+            is_since_start: self.is_of_before,
+        })
+    }
+}
+
+/// For how long nothing came from a source.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    by_journal: Duration,
+    by_process: Duration,
+    /// Nothing came since the process began.
+    is_since_start: bool,
+}
 
 /// A certificate that ends soon: its file, and what is told of it.
 type Ending = (Box<str>, String);
@@ -185,7 +228,7 @@ impl Causes {
         }
     }
 
-    fn silent_sources(&self, desk: &Desk, (now, seen): (Instant, &AlertsSeen), holds: &mut Holds) {
+    fn silent_sources(&mut self, desk: &Desk, (now, seen): (Instant, &AlertsSeen), holds: &mut Holds) {
         let health = desk.health();
         if health.journal.drain.is_on() {
             return;
@@ -193,11 +236,16 @@ impl Causes {
         let up =
             self.began.as_ref().map_or(Duration::ZERO, |(began, _)| now.saturating_duration_since(*began));
         let time = health.journal.clock.time.read();
-        for ExpectedSource { name, every } in &*desk.expected_sources() {
+        let expected = desk.expected_sources();
+        self.heard.retain(|name, _| expected.iter().any(|source| source.name == *name));
+        for ExpectedSource { name, every } in &*expected {
             let is_open =
                 seen.open_of_node.iter().any(|(kind, of)| *kind == CauseKind::HeartbeatMissed && of == name);
             let newest = health.journal.sources.newest_of(name);
-            let silent = newest.map(|newest| Duration::from_millis(time.saturating_sub(newest.0)));
+            let began = Heard { newest, at: now, is_of_before: true };
+            let heard = self.heard.entry(name.clone()).or_insert(began);
+            heard.hear(newest, now);
+            let silent = heard.silence(UnixMillis(time), now);
             if is_missed(*every, silent, up, is_open) {
                 let seconds = every.as_secs();
                 let message = format!("nothing was accepted from source `{name}` for {seconds} s");
@@ -251,11 +299,15 @@ fn is_looked_at(kind: CauseKind) -> bool {
     }
 }
 
-/// Whether a source that sends something `every` so often is silent. Where nothing is known of it, the node waits for it as long as it
-/// is `up`, and what is open stays so: a restart neither ends it nor tells of it again.
-fn is_missed(every: Duration, silent: Option<Duration>, up: Duration, is_open: bool) -> bool {
+/// Whether a source that sends something `every` so often is silent. It is so only where the journal's time and this process's own say
+/// it: a clock that steps makes no source silent. Where nothing is known of it, the node waits for it as long as it is `up`. What is
+/// open stays so until something comes: a restart neither ends it nor tells of it again.
+fn is_missed(every: Duration, silent: Option<Silence>, up: Duration, is_open: bool) -> bool {
     match silent {
-        Some(silent) => silent >= every,
+        Some(Silence { by_journal, by_process, is_since_start }) => {
+            let waits = if is_since_start { every.min(HEARD_AFRESH_FOR) } else { every };
+            by_journal >= every && (is_open || by_process >= waits)
+        }
         None => is_open || up >= every,
     }
 }
@@ -305,25 +357,38 @@ mod tests {
     use super::super::alerting::compare;
     use super::*;
     use crate::alert::{AlertEffects, Alerts, Routes, RoutesSource};
-    use crate::event::{Seq, UnixMillis};
+    use crate::event::Seq;
     use crate::jidoka::alerts::{AlertsAsked, NoticeLane};
     use crate::operator::Refused;
 
     #[test]
-    fn a_source_is_silent_as_the_journal_knows_it_or_else_as_the_node_has_waited() {
+    fn a_source_is_silent_as_the_journal_and_the_process_know_it() {
         let seconds = Duration::from_secs;
-        // How long it was silent, how long the node is up, whether the alert is open; whether it is missed.
+        // How long it was silent by the journal and by the process, and whether it sent to this process; how long the node is up,
+        // whether the alert is open; whether it is missed.
         let table = [
-            (Some(59), 3600, false, false),
-            (Some(60), 3600, false, true),
-            (Some(60), 0, false, true),
-            (Some(0), 3600, true, false),
+            (Some((59, 3600, true)), 3600, false, false),
+            (Some((60, 60, true)), 3600, false, true),
+            // The clock stepped ahead.
+            (Some((64, 5, true)), 3600, false, false),
+            (Some((172_800, 59, true)), 3600, false, false),
+            (Some((172_800, 60, true)), 3600, false, true),
+            // It was silent before the start, too.
+            (Some((3600, 5, false)), 5, false, false),
+            (Some((3600, 60, false)), 60, false, true),
+            (Some((3600, 0, false)), 0, true, true),
+            (Some((0, 0, true)), 3600, true, false),
             (None, 59, false, false),
             (None, 60, false, true),
             (None, 0, true, true),
         ];
         for (silent, up, is_open, expected) in table {
-            let found = is_missed(seconds(60), silent.map(seconds), seconds(up), is_open);
+            let silence = silent.map(|(journal, process, sent)| Silence {
+                by_journal: seconds(journal),
+                by_process: seconds(process),
+                is_since_start: !sent,
+            });
+            let found = is_missed(seconds(60), silence, seconds(up), is_open);
             assert_eq!(found, expected, "silent {silent:?}, up {up}, open {is_open}");
         }
     }
@@ -421,5 +486,29 @@ mod tests {
         assert_eq!((raised.len(), causes.is_full), (2, true));
         assert_eq!(causes.compare(&holding(&all[3..]), &[], now).len(), 1);
         assert!(!causes.is_full);
+    }
+
+    #[test]
+    fn a_node_that_is_often_started_anew_tells_of_a_source_that_seldom_sends() {
+        let day = Duration::from_hours(24);
+        let silence = |by_process| Silence { by_journal: day, by_process, is_since_start: true };
+        assert!(!is_missed(day, Some(silence(Duration::from_mins(59))), day, false));
+        assert!(is_missed(day, Some(silence(HEARD_AFRESH_FOR)), HEARD_AFRESH_FOR, false));
+    }
+
+    #[test]
+    fn what_passed_since_the_newest_signal_is_counted_by_the_process() {
+        let at = clock::now();
+        let mut heard = Heard { newest: Some(UnixMillis(5)), at, is_of_before: true };
+        let later = |seconds| at + Duration::from_secs(seconds);
+        heard.hear(Some(UnixMillis(5)), later(1));
+        let silence = heard.silence(UnixMillis(60_005), later(2)).unwrap();
+        assert_eq!((silence.by_journal.as_secs(), silence.by_process.as_secs()), (60, 2));
+        assert!(silence.is_since_start);
+        heard.hear(Some(UnixMillis(6)), later(3));
+        let silence = heard.silence(UnixMillis(60_006), later(4)).unwrap();
+        assert_eq!((silence.by_process.as_secs(), silence.is_since_start), (1, false));
+        let never = Heard { newest: None, at, is_of_before: true };
+        assert!(never.silence(UnixMillis(60_006), later(4)).is_none());
     }
 }

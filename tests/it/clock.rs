@@ -18,7 +18,7 @@ fn library() -> PathBuf {
 }
 
 /// Shows the node in `dir` a wall clock that is wrong by so many seconds.
-fn show(dir: &Path, seconds: i64) {
+pub fn show(dir: &Path, seconds: i64) {
     std::fs::write(dir.join("wrong.new"), format!("{seconds:+}\n")).unwrap();
     std::fs::rename(dir.join("wrong.new"), dir.join("wrong")).unwrap();
 }

@@ -117,6 +117,22 @@ fn a_source_that_never_sent_is_silent_and_stays_so_over_a_kill() {
     wait_until("it is over", || !alerts(&node, "resolved", MISSED).is_empty());
 }
 
+#[test]
+fn a_clock_that_steps_ahead_makes_no_source_silent() {
+    let owned = tempfile::tempdir().unwrap();
+    let dir = owned.path();
+    config(dir, "heartbeat_seconds = 50");
+    let node = clock::start(dir, 0, &[CONFIG]);
+    send(&node, "s-1", None);
+    // The look comes once a second.
+    let look = std::time::Duration::from_secs(3);
+    std::thread::sleep(look);
+    clock::show(dir, 59);
+    std::thread::sleep(look);
+    assert_eq!(open(&node, MISSED), [] as [Value; 0]);
+    send(&node, "s-2", None);
+}
+
 /// Starts a node whose wall clock is ahead: without the note of the process before, it believes it.
 fn later(dir: &Path, seconds: i64) -> Node {
     std::fs::remove_file(dir.join("data/journal/clock")).unwrap();
@@ -149,6 +165,11 @@ fn an_hour_leaves_a_manifest_with_its_gaps_and_a_kill_takes_nothing_of_it() {
     assert_eq!(
         (&facts["source"], &facts["count"], &facts["gaps"], &facts["heartbeat_missed"]),
         (&json!("signals"), &json!(5), &json!([[3, 3]]), &json!(false)),
+        "{facts}"
+    );
+    assert_eq!(
+        (&facts["numbered"], &facts["behind"], &facts["compared"]),
+        (&json!(4), &json!(0), &json!(true)),
         "{facts}"
     );
     let seq = |name: &str| facts[name].as_u64().unwrap();
