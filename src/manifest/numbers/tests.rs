@@ -8,9 +8,15 @@ use super::*;
 use crate::codec::Reader;
 use crate::limits::SEQUENCE_MAX;
 
+fn add(all: &mut SequenceNumbers, numbers: impl IntoIterator<Item = u64>) {
+    for number in numbers {
+        all.insert(number);
+    }
+}
+
 fn after(numbers: impl IntoIterator<Item = u64>) -> SequenceNumbers {
     let mut all = SequenceNumbers::default();
-    numbers.into_iter().for_each(|number| all.insert(number));
+    add(&mut all, numbers);
     all
 }
 
@@ -52,7 +58,7 @@ fn a_sender_that_begins_anew_misses_nothing_before_it() {
     let mut numbers = after([1, 2, 4, 1, 2, 3]);
     assert_eq!(missing(&numbers), [(3, 3)], "of what it sent first");
     numbers.end_hour();
-    [1, 3, 4].into_iter().for_each(|number| numbers.insert(number));
+    add(&mut numbers, [1, 3, 4]);
     assert_eq!(missing(&numbers), [(2, 2)]);
 }
 
@@ -61,14 +67,16 @@ fn more_holes_than_are_kept_are_missing_until_they_are_filled() {
     let holes = SEQUENCE_RUNS_MAX as u64 + 9;
     let mut numbers = after((0..=holes).map(|at| 10 * at));
     assert_eq!(numbers.runs.len(), SEQUENCE_RUNS_MAX);
-    (2..9).for_each(|late| numbers.insert(late));
+    add(&mut numbers, 2..9);
     let told = numbers.end_hour();
     let count = told.gaps.len() as u64 + told.more_gaps;
     assert_eq!((told.gaps.len(), count), (MANIFEST_GAPS_MAX, holes + 1), "1 and 9 are missing");
 }
 
+type Pairs = Vec<(u64, u64)>;
+
 /// Ends the hour: gaps, and where the row began anew.
-fn end(numbers: &mut SequenceNumbers) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+fn end(numbers: &mut SequenceNumbers) -> (Pairs, Pairs) {
     let found = numbers.end_hour();
     let gaps = found.gaps.iter().map(|gap| (gap.first, gap.last)).collect();
     (gaps, found.restarts.iter().map(|row| (row.after, row.first)).collect())
@@ -80,7 +88,7 @@ fn one_number_far_ahead_hides_no_gap() {
     let found = numbers.clone().end_hour();
     assert_eq!((found.ahead, found.newest_ahead, found.behind), (1, Some(SEQUENCE_MAX), 0));
     assert_eq!(end(&mut numbers), (vec![], vec![]));
-    [26, 27, 28, 40, 41, 90].into_iter().for_each(|number| numbers.insert(number));
+    add(&mut numbers, [26, 27, 28, 40, 41, 90]);
     assert_eq!(end(&mut numbers), (vec![(29, 39), (42, 89)], vec![]));
     let edge = 90 + SEQUENCE_JUMP_MAX;
     numbers.insert(edge + 1);
@@ -92,7 +100,7 @@ fn one_number_far_ahead_hides_no_gap() {
 fn a_far_number_that_came_first_is_left_when_the_row_goes_on_elsewhere() {
     let mut numbers = after([SEQUENCE_MAX, 26, 27]);
     assert_eq!((numbers.clone().end_hour().behind, end(&mut numbers)), (2, (vec![], vec![])));
-    [28, 40, 41, 90].into_iter().for_each(|number| numbers.insert(number));
+    add(&mut numbers, [28, 40, 41, 90]);
     assert_eq!(end(&mut numbers), (vec![(29, 39), (42, 89)], vec![(SEQUENCE_MAX, 26)]));
 }
 
@@ -109,10 +117,10 @@ fn a_row_that_goes_on_far_ahead_begins_anew_there_and_may_come_back() {
 fn a_sender_that_begins_anew_and_loses_its_first_number_is_watched() {
     let mut numbers = after(1..=100);
     end(&mut numbers);
-    [2, 3, 5].into_iter().for_each(|number| numbers.insert(number));
+    add(&mut numbers, [2, 3, 5]);
     assert_eq!(numbers.clone().end_hour().behind, 3);
     assert_eq!(end(&mut numbers), (vec![], vec![]), "a few may be late");
-    [6, 9].into_iter().for_each(|number| numbers.insert(number));
+    add(&mut numbers, [6, 9]);
     assert_eq!(end(&mut numbers), (vec![(4, 4), (7, 8)], vec![(100, 2)]));
 }
 
@@ -120,22 +128,24 @@ fn a_sender_that_begins_anew_and_loses_its_first_number_is_watched() {
 fn a_number_that_came_before_the_one_that_begins_anew_is_not_missing() {
     for hours in [0, 1] {
         let mut numbers = after(1..=100);
-        (0..hours).for_each(|_| drop(end(&mut numbers)));
-        [2, 1, 3, 4].into_iter().for_each(|number| numbers.insert(number));
+        for _ in 0..hours {
+            end(&mut numbers);
+        }
+        add(&mut numbers, [2, 1, 3, 4]);
         assert_eq!(end(&mut numbers), (vec![], vec![(100, 1)]));
     }
     let mut numbers = after(1..=100);
     numbers.begin_last_minute();
     numbers.insert(2);
     end(&mut numbers);
-    [1, 3].into_iter().for_each(|number| numbers.insert(number));
+    add(&mut numbers, [1, 3]);
     assert_eq!(end(&mut numbers).0, [], "it came in the last minute");
     numbers.insert(2);
     numbers.begin_last_minute();
-    [1, 3].into_iter().for_each(|number| numbers.insert(number));
+    add(&mut numbers, [1, 3]);
     end(&mut numbers);
     assert_eq!(end(&mut numbers).0, [], "all of the row is told with the next hour");
-    [1, 3].into_iter().for_each(|number| numbers.insert(number));
+    add(&mut numbers, [1, 3]);
     assert_eq!(end(&mut numbers).0, [(2, 2)], "an hour later it is missing");
 }
 
@@ -143,7 +153,7 @@ fn a_number_that_came_before_the_one_that_begins_anew_is_not_missing() {
 fn late_signals_whose_gap_was_told_are_no_row_of_their_own() {
     let mut numbers = after((1..50).chain(81..=100));
     assert_eq!(end(&mut numbers).0, [(50, 80)]);
-    (50..=80).for_each(|number| numbers.insert(number));
+    add(&mut numbers, 50..=80);
     numbers.insert(102);
     assert_eq!(numbers.clone().end_hour().behind, 31);
     assert_eq!(end(&mut numbers), (vec![(101, 101)], vec![]));
