@@ -234,7 +234,7 @@ fn a_story_says_that_the_journal_has_the_bytes_no_more_and_a_dead_letter_keeps_t
 }
 
 /// What an edge is asked, its peer answers and is named; what it is ordered, it does not do.
-fn names_the_peer(decider: &Node, told: &dyn Fn(&[&str]) -> (Option<i32>, String, String)) {
+fn names_the_peer(decider: &Node, told: impl Fn(&[&str]) -> (Option<i32>, String, String)) {
     let json_of = |words: &[&str]| {
         let told = told(words);
         serde_json::from_str::<Value>(told.1.lines().next().unwrap()).unwrap_or_else(|_| panic!("{told:?}"))
@@ -322,7 +322,7 @@ fn whichever_node_is_asked_the_one_that_knows_answers() {
         governor.0 == Some(0) && governor.1.contains("stable") && governor.1.contains(&by),
         "{governor:?}"
     );
-    names_the_peer(&decider, &|words| told(&edge, words));
+    names_the_peer(&decider, |words: &[&str]| told(&edge, words));
     assert!(story.1.contains(&by), "{story:?}");
     let at_home = told(&decider, &["governor", "show", "acme", "s-1"]);
     assert!(!at_home.1.contains("answered by"), "{at_home:?}");

@@ -217,7 +217,7 @@ fn comings(rows: &[Row], jitter: &[u8], seldom: &[u8]) -> Vec<Coming> {
             match seldom[at / 4 % seldom.len()] {
                 0 if number > 12 => comings.push((at + 1, Coming::Far((at as u64) << 24))),
                 1 if accepted && number > 12 && number + 14 < numbers.len() => {
-                    comings.push((at + 40, Coming::Again(number as u64)))
+                    comings.push((at + 40, Coming::Again(number as u64)));
                 }
                 _ => {}
             }

@@ -39,8 +39,8 @@ pub fn text(view: &BoardView) -> String {
     let node = &view.node;
     let since = age(view.time, view.changed);
     let ready = if node.ready { "ready" } else { "not ready" };
-    let halts = view.halts.iter().map(|halt| (halt.scope, halt.name.as_deref()));
-    let halted = in_words(halts).map_or_else(String::new, |what| format!(", HALTED: {}", plain(&what)));
+    let named = view.halts.iter().map(|halt| (halt.scope, halt.name.as_deref()));
+    let halted = in_words(named).map_or_else(String::new, |what| format!(", HALTED: {}", plain(&what)));
     // Writing into a string does not fail.
     let _ = writeln!(
         out,
@@ -84,6 +84,20 @@ pub fn text(view: &BoardView) -> String {
         let state = if view.halts.iter().any(is_halted) { "halted" } else { target.breaker };
         let _ = writeln!(out, "  {:<24} {state:<9} {} waiting", plain(name), target.waiting);
     }
+    halts(&mut out, view);
+    alerts(&mut out, view);
+    let checkpoint = view.work.checkpoint.map_or_else(|| "none".into(), |at| age(view.time, at) + " old");
+    let _ = writeln!(
+        out,
+        "\nlast event {}, checkpoint {checkpoint}, {}",
+        view.work.durable_seq,
+        with_noun(view.work.restarts, "restart", "restarts")
+    );
+    out
+}
+
+/// What operators halted, and how many governors halt alone.
+fn halts(out: &mut String, view: &BoardView) {
     let alone = view.governors.get("halted").copied().unwrap_or_default();
     if !view.halts.is_empty() || alone > 0 {
         let _ = writeln!(out, "\nhalted");
@@ -105,6 +119,10 @@ pub fn text(view: &BoardView) -> String {
             "  governors {alone}: by an operator (gemba halt list) or by their breaker (gemba governor list)"
         );
     }
+}
+
+/// Alerts, and the silences that hold.
+fn alerts(out: &mut String, view: &BoardView) {
     let _ = writeln!(out, "\nalerts: {}", if view.alerts.is_empty() { "none" } else { "" });
     for alert in &view.alerts {
         let of = alert.tenant.as_deref().unwrap_or_default();
@@ -137,14 +155,6 @@ pub fn text(view: &BoardView) -> String {
             plain(&silence.reason)
         );
     }
-    let checkpoint = view.work.checkpoint.map_or_else(|| "none".into(), |at| age(view.time, at) + " old");
-    let _ = writeln!(
-        out,
-        "\nlast event {}, checkpoint {checkpoint}, {}",
-        view.work.durable_seq,
-        with_noun(view.work.restarts, "restart", "restarts")
-    );
-    out
 }
 
 #[cfg(test)]
