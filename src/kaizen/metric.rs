@@ -388,7 +388,7 @@ table! {
         "Notifications that a channel took, those that it did not take in the end, and how often its receiver asked for a pause.",
         "`failed` grows: the reasons stand on the `alert_failed` receipts.";
     AlertsRefused: Counter, "gemba_alerts_refused_total", None, [], Deciding,
-        "Alerts that were not opened, since 20,000 are open.",
+        "Alerts that were not opened, since others have their places.",
         "Not 0: a rule raises alerts for too many governors. `gemba alert list` shows which; narrow it.";
     NotificationsWaiting: Gauge, "gemba_notifications_waiting", None, ["channel": Each("channels", CHANNELS)], Deciding,
         "Notifications without an end yet.",
