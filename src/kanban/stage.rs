@@ -289,7 +289,10 @@ impl Stage {
         for event in self.outlet.sources().end_hours(self.writer.time()) {
             self.append(event);
         }
-        self.outlet.sources().write(&mut self.writer);
+        // They alone begin no frame: where they fill a segment, each would begin the next one.
+        if self.has_work() || self.begins_with.is_some() || self.writer.count() > 0 {
+            self.outlet.sources().write(&mut self.writer);
+        }
         if let Some(order) = self.begins_with.take() {
             self.take_order(order);
         }

@@ -445,9 +445,10 @@ fn a_check_and_a_start_refuse_the_same() {
         write(&path, &format!("[node]\nprofile = \"dev\"\ndata_dir = \"dev\"\n{more}"))
     };
     let pack = write(&dir.path().join("pack.toml"), GHOST);
-    for (packs, expected) in
-        [("nowhere.toml".to_owned(), "nowhere.toml cannot be read"), (pack, "no [[action]] is named `ghost`")]
-    {
+    for (packs, expected) in [
+        ("nowhere.toml".to_owned(), "the policy pack cannot be read: nowhere.toml"),
+        (pack, "no [[action]] is named `ghost`"),
+    ] {
         let (code, said) =
             judged(|| command(dir.path()), &dev(&format!("[policy]\npacks = [\"{packs}\"]\n")));
         assert_eq!((code, said.contains(expected)), (Some(2), true), "{said}");

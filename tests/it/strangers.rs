@@ -288,15 +288,15 @@ fn a_request_is_for_one_well_formed_host() {
     let body = signal("acme", "vm", "bad");
     let good = String::from_utf8(signed(&node, body.as_bytes())).unwrap();
     for (name, from, to) in [
-        ("missing", "host: gemba\r\n", ""),
-        ("twice", "host: gemba\r\n", "host: gemba\r\nhost: gemba\r\n"),
-        ("two names", "host: gemba\r\n", "host: gemba\r\nHost: other\r\n"),
-        ("empty", "host: gemba", "host:"),
-        ("two in one", "host: gemba", "host: gemba, other"),
-        ("a user", "host: gemba", "host: user@gemba"),
-        ("a path", "host: gemba", "host: gemba/x"),
-        ("a bad port", "host: gemba", "host: gemba:http"),
-        ("a broken address", "host: gemba", "host: [::1"),
+        ("missing", "host: localhost\r\n", ""),
+        ("twice", "host: localhost\r\n", "host: localhost\r\nhost: localhost\r\n"),
+        ("two names", "host: localhost\r\n", "host: localhost\r\nHost: other\r\n"),
+        ("empty", "host: localhost", "host:"),
+        ("two in one", "host: localhost", "host: localhost, other"),
+        ("a user", "host: localhost", "host: user@localhost"),
+        ("a path", "host: localhost", "host: localhost/x"),
+        ("a bad port", "host: localhost", "host: localhost:http"),
+        ("a broken address", "host: localhost", "host: [::1"),
         ("another in the target", "/v1/signals", "http://other/v1/signals"),
     ] {
         assert!(good.contains(from));
