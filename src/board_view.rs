@@ -85,7 +85,7 @@ pub struct BoardLatency {
 /// A target of actions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BoardTarget {
-    /// `closed`, `half-open` or `open`.
+    /// `healthy`, `testing` or `halted`.
     pub breaker: &'static str,
     pub waiting: u64,
 }

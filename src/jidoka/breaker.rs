@@ -5,11 +5,11 @@
 /// Where the breaker stands; the words of the field, with the reference architecture's beside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaker {
-    /// Calls pass; so many failed since the last success.
+    /// "healthy": calls pass; so many failed since the last success.
     Closed { failures: u32 },
-    /// Nothing passes until the timer or a person says so.
+    /// "halted": nothing passes until the timer or a person says so.
     Open,
-    /// The next outcome decides.
+    /// "testing": the next outcome decides.
     HalfOpen,
 }
 

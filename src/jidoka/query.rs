@@ -279,9 +279,9 @@ impl Shown<'_> {
             quota_remaining: governor.quota_remaining(self.rules),
             in_flight_action: governor.in_flight().map(|intent| intent.action.to_string()),
             breaker: match governor.breaker() {
-                Breaker::Closed { .. } => "closed",
-                Breaker::Open => "open",
-                Breaker::HalfOpen => "half-open",
+                Breaker::Closed { .. } => "healthy",
+                Breaker::Open => "halted",
+                Breaker::HalfOpen => "testing",
             },
             deliveries: governor.deliveries(),
             mailbox_depth: governor.waiting(),

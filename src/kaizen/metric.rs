@@ -372,7 +372,7 @@ table! {
         "Reloads that changed nothing because a pack was wrong.",
         "The answer said where.";
     TargetBreaker: Gauge, "gemba_target_breaker", None, ["target": Each("actions", TARGETS)], Deciding,
-        "Breaker of an action's target: 0 closed, 1 half-open, 2 open.",
+        "Breaker of an action's target: 0 healthy, 1 testing, 2 halted.",
         "2: read the reasons on its `action_failed` receipts.";
     TargetWaiting: Gauge, "gemba_target_waiting", None, ["target": Each("actions", TARGETS)], Deciding,
         "Actions that wait for their target: 16 calls of it are under way, it missed them, or they rest.",

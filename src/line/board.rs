@@ -282,9 +282,9 @@ fn latency(took: &Spread) -> Option<BoardLatency> {
 /// As `gemba_target_breaker` numbers them.
 fn condition(breaker: u64) -> &'static str {
     match breaker {
-        0 => "closed",
-        1 => "half-open",
-        _ => "open",
+        0 => "healthy",
+        1 => "testing",
+        _ => "halted",
     }
 }
 

@@ -205,7 +205,7 @@ fn governors_are_listed_in_order_filtered_and_by_pages() {
     }
     assert_eq!(
         (&governor["state"], &governor["breaker"]),
-        (&"stable".into(), &"closed".into()),
+        (&"stable".into(), &"healthy".into()),
         "{governor}"
     );
 }

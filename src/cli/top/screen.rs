@@ -34,7 +34,7 @@ const HELP: [&str; 12] = [
     "RATE/s, P50 and P99 are of the last interval, of two seconds at least.",
     "LINE: lanes in their order; DEPTH waits now, MEAN on average.",
     "WAIT of a tenant: from the journal's stamp to the decision, mean.",
-    "BREAKER: closed is healthy, half-open tests, open lets nothing pass.",
+    "BREAKER: healthy lets calls pass, testing one, halted none.",
     "What each stage is: docs/operations.md, What to watch.",
 ];
 

@@ -194,8 +194,8 @@ fn content(kind: TableKind, view: &TopView) -> (Vec<&'static str>, Vec<Vec<TopCe
         TableKind::Targets => {
             let row = |of: &super::view::TopTarget| {
                 let (state, tone) = match of.breaker {
-                    Some("closed") => (0.0, Tone::Good),
-                    Some("half-open") => (1.0, Tone::Warning),
+                    Some("healthy") => (0.0, Tone::Good),
+                    Some("testing") => (1.0, Tone::Warning),
                     Some(_) => (2.0, Tone::Bad),
                     None => (-1.0, Tone::Plain),
                 };
@@ -260,7 +260,7 @@ const NAME_WIDTH_MIN: usize = 10;
 fn least_width(heading: &str) -> usize {
     match heading {
         "P50" | "P99" | "WAIT" => "999.9 µs".width(),
-        "BREAKER" => "half-open".width(),
+        "BREAKER" => "healthy".width(),
         "RATE/s" | "DEPTH" | "MEAN" => "999.9k".width(),
         other => other.width(),
     }

@@ -123,7 +123,7 @@ fn a_view_is_what_happened_between_two_looks() {
         (31, HOSTILE, "tenant-00")
     );
     near(Some(view.tenants[1].waited_seconds), 0.005);
-    assert_eq!((view.targets[0].breaker, view.targets[0].waiting), (Some("open"), 2));
+    assert_eq!((view.targets[0].breaker, view.targets[0].waiting), (Some("halted"), 2));
     assert_eq!((view.disk_free_bytes, view.dead_letters.open["target"]), (Some(1 << 30), 4));
     assert_eq!((view.waiting.signals, view.waiting.bytes), (Some(8), Some(2048)));
 }
@@ -195,7 +195,7 @@ fn a_view_fits_into_a_terminal_of_the_usual_size() {
         "lane_wait",
         "test/page",
         "tenant-00",
-        "open",
+        "halted",
         "q end",
         "rates over 2.0 s",
     ] {

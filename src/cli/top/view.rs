@@ -102,7 +102,7 @@ pub struct TopRule {
 #[derive(Clone, Debug, Serialize)]
 pub struct TopTarget {
     pub target: String,
-    /// `closed`, `half-open` or `open`; null where the node does not say.
+    /// `healthy`, `testing` or `halted`; null where the node does not say.
     pub breaker: Option<&'static str>,
     pub waiting: u64,
     /// Actions that ended, well or not.
@@ -328,9 +328,9 @@ fn targets(window: &Look, over: Over, breakers: &BTreeMap<&str, f64>) -> Vec<Top
 /// As `gemba_target_breaker` numbers them.
 fn breaker(state: f64) -> Option<&'static str> {
     match whole(state) {
-        0 => Some("closed"),
-        1 => Some("half-open"),
-        2 => Some("open"),
+        0 => Some("healthy"),
+        1 => Some("testing"),
+        2 => Some("halted"),
         _ => None,
     }
 }

@@ -222,13 +222,13 @@ const BESIDE = ["state", "clock"];
 // The lane that leads to a station, in words: intents come from the shards, past the scribe.
 const LANES = { journal: ["arrivals", "arrivals"], shards: ["events", "events"], scribe: ["drafts", "drafts"], outbound: ["intents", "intents of the shards"] };
 
-const LEVELS = { closed: "good", "half-open": "warn", open: "bad", halted: "bad", degraded: "bad", stable: "good", critical: "bad", warning: "warn", info: "note" };
+const LEVELS = { healthy: "good", testing: "warn", halted: "bad", degraded: "bad", stable: "good", critical: "bad", warning: "warn", info: "note" };
 
 function level() {
   if (!board.node.ready) return ["bad", "Stopped"];
   if (haltOf("line", "")) return ["bad", "Halted"];
   const worst = board.alerts.some((alert) => alert.severity === "critical" && !alert.silenced);
-  const failing = Object.values(board.targets).some((target) => target.breaker !== "closed");
+  const failing = Object.values(board.targets).some((target) => target.breaker !== "healthy");
   const called = board.alerts.some((alert) => !alert.silenced);
   if (worst) return ["bad", "Alert"];
   if (board.node.condition !== "healthy" || failing || called || (board.halts ?? []).length > 0) return ["warn", "Degraded"];

@@ -176,7 +176,7 @@ mod tests {
             changed: 60_000,
             stages: [("journal".into(), BoardStage { ok: false, reason: Some("the disk is full".into()) })]
                 .into(),
-            targets: [("page".into(), BoardTarget { breaker: "open", waiting: 3 })].into(),
+            targets: [("page".into(), BoardTarget { breaker: "testing", waiting: 3 })].into(),
             governors: [("halted".into(), 2)].into(),
             halts: vec![HaltView {
                 scope: "tenant",
@@ -197,7 +197,7 @@ mod tests {
             "not ready, degraded, HALTED: tenant ac\u{fffd}me; last change 1 h ago",
             " for 1 h by alice: a drill",
             "journal      STOPPED  the disk is full",
-            "open      3 waiting",
+            "testing   3 waiting",
             "  governors 2: by an operator (gemba halt list) or by their breaker",
         ] {
             assert!(text.contains(said), "{said}: {text}");
