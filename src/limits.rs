@@ -718,8 +718,8 @@ pub const CHANNEL_WAITING_MAX: usize = 64;
 /// The same of text messages, of which an hour has eleven.
 pub const CHANNEL_SMS_WAITING_MAX: usize = 9;
 const _: () = assert!(CHANNEL_SMS_WAITING_MAX <= CHANNEL_WAITING_MAX && CHANNEL_SMS_WAITING_MAX >= 9);
-/// Notifications of one channel that have no end yet, those that became part of another one included: a name each. What comes beyond
-/// them fails at once.
+/// Notifications of one channel that have no end yet, those that became part of another one included: a name each. Beyond them
+/// the newest of the least urgent gives way, or what comes fails at once.
 pub const CHANNEL_NAMES_MAX: usize = 16_384;
 /// The pause after the first failure of a channel doubles up to the longest, which is what PagerDuty asks for.
 pub const CHANNEL_PAUSE: Duration = Duration::from_secs(1);

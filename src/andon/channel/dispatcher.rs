@@ -324,6 +324,10 @@ impl Lane {
     fn take(&self, mut notice: Notice) {
         let now = Instant::now();
         if self.names() >= CHANNEL_NAMES_MAX {
+            let left_out = self.queue.borrow_mut().give_way(&notice);
+            self.replaced(left_out.into_iter().collect());
+        }
+        if self.names() >= CHANNEL_NAMES_MAX {
             let why = format!("its channel has {CHANNEL_NAMES_MAX} notifications without an end already");
             self.end([notice.id], &NoticeEnd::failed(&why, 0, notice.maybe_twice));
             return;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::delivery::Delivery;
 use super::digest::{join, merged};
 use super::heard::{GroupBegun, Heard, group_of};
-use crate::alert::{AlertId, Importance, NoticeId, NoticeKind};
+use crate::alert::{AlertId, Importance, Notice, NoticeId, NoticeKind};
 use crate::event::UnixMillis;
 use crate::limits::NOTICE_ALERTS_MAX;
 
@@ -42,6 +42,7 @@ pub struct Replaced {
 
 const BY_NEWER: &str = "replaced by a newer one";
 const NO_BEGINNING: &str = "nobody was told that it began";
+const NO_ROOM: &str = "its channel had no more room, and a more urgent one took its place";
 
 /// See above.
 #[derive(Debug)]
@@ -95,6 +96,24 @@ impl Queue {
             self.waiting.push(added);
         }
         while self.waiting.len() > self.most && self.merge_one() {}
+        replaced
+    }
+
+    /// There is no room for one more: the newest of the least urgent that tell that something fires is left out, where this one is more
+    /// urgent, or tells an end. Ends have to be told.
+    pub fn give_way(&mut self, to: &Notice) -> Option<Replaced> {
+        let yields = |importance: Importance| match to.tells {
+            NoticeKind::Resolved => importance <= to.importance,
+            NoticeKind::Firing | NoticeKind::Acknowledged => importance < to.importance,
+        };
+        let importance = |waiting: &Waiting| waiting.delivery.notice.importance;
+        let firing = self.waiting.iter_mut().filter(|waiting| waiting.tells() == NoticeKind::Firing);
+        let lesser = firing
+            .filter(|waiting| yields(importance(waiting)))
+            .min_by_key(|waiting| (importance(waiting), std::cmp::Reverse(waiting.number)))?;
+        let newest = lesser.covers().last()?.clone();
+        let replaced = lesser.leave_out(|id| *id == newest, NO_ROOM);
+        self.waiting.retain(|waiting| !waiting.is_empty());
         replaced
     }
 

@@ -289,6 +289,30 @@ fn beyond_the_bound_of_names_a_notice_fails_at_once() {
     });
 }
 
+/// What is critical is not turned away for what is to know.
+#[test]
+fn beyond_the_bound_of_names_the_least_urgent_gives_way() {
+    run(async {
+        let chat = Scripted::new(&[Does::Hang]);
+        let mut dispatcher = equipped(&[("chat", &chat)]);
+        let of = |name: &str, importance| Notice { importance, ..now(name, "chat") };
+        for number in 0..CHANNEL_NAMES_MAX {
+            dispatcher.submit(of(&format!("{number}"), Importance::Info));
+        }
+        let newest = of(&(CHANNEL_NAMES_MAX - 1).to_string(), Importance::Info);
+        dispatcher.submit(of("urgent", Importance::Critical));
+        let (notice, failed, ..) = told(dispatcher.next().await);
+        assert_eq!((notice, failed.unwrap().contains("more urgent")), (newest.id, true));
+        assert_eq!(dispatcher.under_way(), CHANNEL_NAMES_MAX);
+        dispatcher.submit(of("one more", Importance::Info));
+        let (notice, failed, ..) = told(dispatcher.next().await);
+        assert_eq!(
+            (notice, failed.unwrap().contains("without an end")),
+            (of("one more", Importance::Info).id, true)
+        );
+    });
+}
+
 #[test]
 fn a_newer_notice_takes_the_place_of_one_that_waits() {
     run(async {

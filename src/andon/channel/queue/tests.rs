@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::tests::notice;
 use super::*;
-use crate::alert::{Notice, NoticeReason};
+use crate::alert::NoticeReason;
 use crate::event::UnixMillis;
 use crate::limits::CHANNEL_WAITING_MAX;
 
@@ -68,6 +68,26 @@ fn an_end_that_nobody_heard_the_beginning_of_is_not_told() {
         assert_eq!(ids(&queue.unheard()), [(2, false, NO_BEGINNING)]);
         assert!(queue.is_empty());
     }
+}
+
+#[test]
+fn what_is_less_urgent_gives_way_and_ends_stay() {
+    use Importance::{Critical, Info, Warning};
+    let (mut queue, now) = (Queue::new(9, false, START), Instant::now());
+    for (name, importance) in [("a", Info), ("b", Info), ("c", Warning)] {
+        push(&mut queue, of(name, importance, NoticeKind::Firing), now);
+    }
+    let mut left_out = |importance, tells| {
+        let left_out = queue.give_way(&of("new", importance, tells))?;
+        Some((left_out.notices[0].group, left_out.why))
+    };
+    let group = |name| of(name, Info, NoticeKind::Firing).id.group;
+    assert_eq!(left_out(Info, NoticeKind::Firing), None);
+    assert_eq!(left_out(Info, NoticeKind::Resolved), Some((group("b"), NO_ROOM)));
+    assert_eq!(left_out(Critical, NoticeKind::Firing), Some((group("a"), NO_ROOM)));
+    assert_eq!(left_out(Warning, NoticeKind::Acknowledged), None);
+    assert_eq!(left_out(Critical, NoticeKind::Firing), Some((group("c"), NO_ROOM)));
+    assert_eq!(left_out(Critical, NoticeKind::Resolved), None);
 }
 
 #[test]
