@@ -1308,7 +1308,8 @@ impl Step<'_> {
     fn alert(&mut self, kind: ReceiptType, (id, alert): (AlertId, &Alert), reason: &str) {
         let facts = serde_json::json!({
             "alert": id.to_string(),
-            "group": alert.group.to_string(),
+            // One that was not opened has none.
+            "group": (alert.group != id).then(|| alert.group.to_string()),
             "kind": alert.cause.kind,
             "name": cut(&alert.cause.name, 256),
             "owner": alert.labels.owner.as_deref().map(|owner| cut(owner, 256)),
