@@ -228,6 +228,19 @@ fn fired(tenant: &str, signal: u64) -> Alarm {
     Alarm::Raise(Box::new(Raise { labels, ..*raised }))
 }
 
+/// All alerts go to the chat, and to the pager after this time without an acknowledgement.
+fn escalating(minutes: u32) -> Routes {
+    routes(|routes| {
+        routes.routes.push(RouteSource {
+            when: "true".into(),
+            channels: vec!["chat".into()],
+            escalate_after_minutes: minutes,
+            escalate_to: vec!["pager".into()],
+            ..RouteSource::default()
+        });
+    })
+}
+
 fn acknowledge(alert: AlertId) -> Alarm {
     Alarm::Acknowledge { alert, by: "ann".into(), reason: "on it".into() }
 }
@@ -436,7 +449,7 @@ fn what_was_asked_for_is_told_as_it_was_whatever_was_silenced_since() {
     assert_eq!(last.acknowledged, Some(("ann".into(), "on it".into())));
 }
 
-/// Between what was told and its end, so many others end that those are forgotten.
+/// More alerts end between a notification and its end than are kept.
 #[test]
 fn an_end_names_what_is_over_whatever_ended_meanwhile() {
     let mut world = World::new(routes(|routes| routes.complete = vec!["pager".into()]));
@@ -493,15 +506,7 @@ fn a_channel_that_groups_itself_is_told_of_every_alert() {
 /// Who is called of a governor whose target fails: a time that came while the target's alert stood for it is made up for.
 #[test]
 fn times_that_came_behind_a_target_are_made_up_for() {
-    let mut world = World::new(routes(|routes| {
-        routes.routes.push(RouteSource {
-            when: "true".into(),
-            channels: vec!["chat".into()],
-            escalate_after_minutes: 1,
-            escalate_to: vec!["pager".into()],
-            ..RouteSource::default()
-        });
-    }));
+    let mut world = World::new(escalating(1));
     let labels = AlertLabels { target: Some("page".into()), ..AlertLabels::default() };
     let Alarm::Raise(raised) = raise(cause(CauseKind::GovernorBreaker, "acme", ""), Importance::Warning)
     else {
@@ -523,15 +528,7 @@ fn times_that_came_behind_a_target_are_made_up_for() {
 /// One alert of a group is taken care of, the other was silenced and told to nobody: when that is over, it has its own time.
 #[test]
 fn what_nobody_was_told_of_is_not_escalated() {
-    let mut world = World::new(routes(|routes| {
-        routes.routes.push(RouteSource {
-            when: "true".into(),
-            channels: vec!["chat".into()],
-            escalate_after_minutes: 60,
-            escalate_to: vec!["pager".into()],
-            ..RouteSource::default()
-        });
-    }));
+    let mut world = World::new(escalating(60));
     world.step(&silence(&world, "alert.tenant == 'globex'", 5));
     world.step(&raise(rule("acme"), Importance::Critical));
     world.step(&raise(rule("globex"), Importance::Critical));
@@ -634,7 +631,7 @@ fn what_is_new_does_not_join_what_somebody_takes_care_of() {
         .map(|notice| (notice.id.group, &*notice.id.channel))
         .collect();
     assert_eq!(ends.len(), 4, "two groups end at two channels: {ends:?}");
-    // However often: there are so many groups of the same things.
+    // The number of groups alike is bounded.
     for number in 0..20 {
         world.step(&raise(rule(&format!("t{number}")), Importance::Critical));
         world.pass(5 * SECOND);
@@ -754,15 +751,7 @@ fn who_is_not_acknowledged_goes_further() {
 
 #[test]
 fn times_that_came_in_a_silence_are_made_up_for() {
-    let mut world = World::new(routes(|routes| {
-        routes.routes.push(RouteSource {
-            when: "true".into(),
-            channels: vec!["chat".into()],
-            escalate_after_minutes: 1,
-            escalate_to: vec!["pager".into()],
-            ..RouteSource::default()
-        });
-    }));
+    let mut world = World::new(escalating(1));
     world.step(&raise(rule("acme"), Importance::Warning));
     world.pass(5 * SECOND);
     world.step(&silence(&world, "true", 2));
@@ -809,15 +798,7 @@ fn acknowledging_again_and_again_loses_no_end() {
 
 #[test]
 fn an_acknowledgement_in_time_calls_nobody_else() {
-    let mut world = World::new(routes(|routes| {
-        routes.routes.push(RouteSource {
-            when: "true".into(),
-            channels: vec!["chat".into()],
-            escalate_after_minutes: 15,
-            escalate_to: vec!["pager".into()],
-            ..RouteSource::default()
-        });
-    }));
+    let mut world = World::new(escalating(15));
     world.step(&raise(rule("acme"), Importance::Warning));
     world.pass(MINUTE);
     world.step(&acknowledge(world.id()));

@@ -73,12 +73,12 @@ impl fmt::Display for Peer {
 }
 
 /// An answer, and the node that gave it where that is not the one that was asked first.
-pub struct Answered {
+pub struct PeerAnswer {
     pub value: Value,
     pub peer: Option<Peer>,
 }
 
-impl Answered {
+impl PeerAnswer {
     /// The answer as JSON, with who gave it.
     pub fn value(self) -> Value {
         match self.peer {
@@ -128,12 +128,12 @@ pub struct FromPeers<T> {
 
 /// A node that a command asks.
 #[derive(Clone, Copy)]
-pub struct Node<'a> {
+pub struct AskedNode<'a> {
     client: &'a Client,
     authority: &'a str,
 }
 
-impl Node<'_> {
+impl AskedNode<'_> {
     pub fn authority(&self) -> &str {
         self.authority
     }
@@ -214,8 +214,8 @@ impl Client {
     }
 
     /// The node that the command was pointed at.
-    pub fn node(&self) -> Node<'_> {
-        Node { client: self, authority: &self.admin }
+    pub fn node(&self) -> AskedNode<'_> {
+        AskedNode { client: self, authority: &self.admin }
     }
 
     /// Asks for something that one node knows: where this one does not, its peers in turn. `named` are the fields by which the answer
@@ -227,8 +227,8 @@ impl Client {
         sent: &Sent<'_>,
         named: &[(&str, &str)],
         is_whole: impl Fn(&Value) -> bool,
-    ) -> Result<Answered, Failure> {
-        let own = |value| Answered { value, peer: None };
+    ) -> Result<PeerAnswer, Failure> {
+        let own = |value| PeerAnswer { value, peer: None };
         let ask = |authority: &str| {
             let value = self.send_to(authority, command, sent)?;
             for (field, asked) in named {
@@ -250,7 +250,7 @@ impl Client {
         for peer in &self.peers {
             match ask(&peer.address) {
                 Ok(value) => {
-                    let answered = Answered { peer: Some(peer.clone()), value };
+                    let answered = PeerAnswer { peer: Some(peer.clone()), value };
                     if is_whole(&answered.value) {
                         return Ok(answered);
                     }
@@ -296,7 +296,7 @@ impl Client {
     /// Asks this node, and all its peers where it is not the one that knows: each has a part.
     pub fn ask_all<T>(
         &self,
-        ask: impl Fn(Node<'_>) -> Result<T, Unanswered>,
+        ask: impl Fn(AskedNode<'_>) -> Result<T, Unanswered>,
     ) -> Result<FromPeers<T>, Failure> {
         let failure = match ask(self.node()) {
             Ok(value) => return Ok(FromPeers { answers: vec![(None, value)], missing: Vec::new() }),
@@ -307,7 +307,7 @@ impl Client {
         };
         let mut all = FromPeers { answers: Vec::new(), missing: Vec::new() };
         for peer in &self.peers {
-            match ask(Node { client: self, authority: &peer.address }) {
+            match ask(AskedNode { client: self, authority: &peer.address }) {
                 Ok(value) => all.answers.push((Some(peer.clone()), value)),
                 Err(Unanswered { failure, .. }) => {
                     all.missing.push(format!("{}: {}", peer.name, failure.what()));
@@ -321,7 +321,7 @@ impl Client {
     }
 
     fn send_to(&self, authority: &str, command: &str, sent: &Sent<'_>) -> Result<Value, Unanswered> {
-        let node = Node { client: self, authority };
+        let node = AskedNode { client: self, authority };
         node.send(command, sent, AnswerBounds::MAX).map(|(value, _)| value)
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Reach, Sent};
 use super::output::{self, Failure, cell};
-use super::pages::{List, Listed, Pages};
+use super::pages::{ListRead, PagedList, Pages};
 use super::progress::Progress;
 use crate::case::{Cause, Status};
 use crate::percent::encode;
@@ -117,7 +117,7 @@ pub struct Order {
     json: bool,
 }
 
-const LIST: List = List { command: "deadletter list", rows: "deadletters", page: 1000 };
+const LIST: PagedList = PagedList { command: "deadletter list", rows: "deadletters", page: 1000 };
 /// Whatever the status.
 const ANY: &str = "all";
 const STATUSES: [&str; 4] =
@@ -132,7 +132,7 @@ impl Command {
                 let query = filter.query(&status);
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 let client = reach.client()?;
-                let Listed { rows: cases, count, next, .. } =
+                let ListRead { rows: cases, count, next, .. } =
                     LIST.read(client.node(), &query, limit)?.whole()?;
                 // Where nothing counts them: all were seen, or there are more.
                 let count = count.or(next.is_none().then_some(cases.len() as u64));

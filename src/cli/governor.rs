@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::client::{Client, Reach, Sent};
 use super::halt::told;
 use super::output::{self, Failure, cell, items};
-use super::pages::{List, Listed};
+use super::pages::{ListRead, PagedList};
 use crate::limits::GOVERNORS_LISTED_MAX;
 use crate::percent::encode;
 
@@ -86,12 +86,14 @@ impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::List { tenant, halted, limit, reach, json } => {
-                let list = List { command: "governor list", rows: "governors", page: GOVERNORS_LISTED_MAX };
+                let list =
+                    PagedList { command: "governor list", rows: "governors", page: GOVERNORS_LISTED_MAX };
                 let tenant = tenant.map(|tenant| format!("tenant={}", encode(&tenant)));
                 let halted = halted.then(|| "halted=true".to_owned());
                 let query = tenant.into_iter().chain(halted).collect::<Vec<_>>().join("&");
                 let client = reach.client()?;
-                let Listed { rows, next, .. } = list.read(client.node(), &query, limit as usize)?.whole()?;
+                let ListRead { rows, next, .. } =
+                    list.read(client.node(), &query, limit as usize)?.whole()?;
                 if json {
                     return output::print_json(&json!({"governors": rows, "next": next}));
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::client::{AnswerBounds, Node, Sent, Unanswered};
+use super::client::{AnswerBounds, AskedNode, Sent, Unanswered};
 use super::output::Failure;
 use crate::clock::{self, Instant};
 use crate::limits::{
@@ -17,7 +17,7 @@ use crate::percent::encode;
 
 /// A list that nodes answer with.
 #[derive(Clone, Copy, Debug)]
-pub struct List {
+pub struct PagedList {
     /// The command whose operation it is.
     pub command: &'static str,
     /// The field of an answer that has the rows.
@@ -28,7 +28,7 @@ pub struct List {
 
 /// What a node has of a list.
 #[derive(Debug)]
-pub struct Listed {
+pub struct ListRead {
     pub rows: Vec<Value>,
     /// What the node counts, where it does.
     pub count: Option<u64>,
@@ -38,7 +38,7 @@ pub struct Listed {
     pub cut: Option<Failure>,
 }
 
-impl Listed {
+impl ListRead {
     /// The same, where a part of it is of no use.
     pub fn whole(self) -> Result<Self, Failure> {
         match self.cut {
@@ -48,9 +48,9 @@ impl Listed {
     }
 }
 
-impl List {
+impl PagedList {
     /// At most `limit` rows of a node.
-    pub fn read(self, node: Node<'_>, query: &str, limit: usize) -> Result<Listed, Unanswered> {
+    pub fn read(self, node: AskedNode<'_>, query: &str, limit: usize) -> Result<ListRead, Unanswered> {
         let mut pages = Pages::new(self, node, query, limit);
         let (mut rows, mut cut) = (Vec::new(), None);
         while pages.has_more() && cut.is_none() {
@@ -60,14 +60,14 @@ impl List {
                 Err(why) => return Err(why),
             }
         }
-        Ok(Listed { rows, count: pages.count, next: pages.next, cut })
+        Ok(ListRead { rows, count: pages.count, next: pages.next, cut })
     }
 }
 
 /// The pages of a list, at one node.
 pub struct Pages<'a> {
-    list: List,
-    node: Node<'a>,
+    list: PagedList,
+    node: AskedNode<'a>,
     query: &'a str,
     /// Rows that are still asked for.
     left: usize,
@@ -84,7 +84,7 @@ pub struct Pages<'a> {
 
 impl<'a> Pages<'a> {
     /// `query` says which rows, without a limit of them.
-    pub fn new(list: List, node: Node<'a>, query: &'a str, limit: usize) -> Self {
+    pub fn new(list: PagedList, node: AskedNode<'a>, query: &'a str, limit: usize) -> Self {
         Self {
             list,
             node,

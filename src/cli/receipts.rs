@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Client, FromPeers, Reach};
 use super::output::{self, Failure, cell, moment};
-use super::pages::{List, Listed};
+use super::pages::{ListRead, PagedList};
 use crate::clock;
 use crate::diagnostics::say;
 use crate::percent::encode;
@@ -235,7 +235,7 @@ fn print_lines(receipts: &[Value]) -> Result<(), Failure> {
 }
 
 /// What nodes have, the newest first.
-struct Found {
+struct FoundReceipts {
     receipts: Vec<Value>,
     /// Peers answered: each receipt says in [`NODE`] which one has it.
     is_of_peers: bool,
@@ -246,7 +246,7 @@ struct Found {
 /// The field of a receipt for the peer that it is from; nothing in the receipt proves it, so the command sets it.
 const NODE: &str = "node";
 
-impl Found {
+impl FoundReceipts {
     fn table<'a>(
         &'a self,
         heading: &[&'static str],
@@ -276,16 +276,16 @@ impl Which {
         client: &Client,
         command: &'static str,
         more: (&str, Option<&str>),
-    ) -> Result<Found, Failure> {
-        let list = List { command, rows: "receipts", page: 1000 };
+    ) -> Result<FoundReceipts, Failure> {
+        let list = PagedList { command, rows: "receipts", page: 1000 };
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let query = self.query(more);
         let FromPeers { answers, missing } = client.ask_all(|node| list.read(node, &query, limit))?;
         for missing in missing {
             say(&format!("warning: receipts of a node are missing: {missing}"));
         }
-        let mut found = Found { receipts: Vec::new(), is_of_peers: false, cut: None };
-        for (peer, Listed { mut rows, cut, .. }) in answers {
+        let mut found = FoundReceipts { receipts: Vec::new(), is_of_peers: false, cut: None };
+        for (peer, ListRead { mut rows, cut, .. }) in answers {
             if let Some(peer) = &peer {
                 found.is_of_peers = true;
                 for fields in rows.iter_mut().filter_map(Value::as_object_mut) {

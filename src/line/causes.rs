@@ -31,7 +31,7 @@ pub struct Causes {
     /// When this process looked first, and what the last one left.
     began: Option<(Instant, Option<Unwritable>)>,
     /// Sources whose silence is an alert, as this process has heard of them.
-    heard: BTreeMap<Box<str>, Heard>,
+    heard: BTreeMap<Box<str>, SourceHeard>,
     /// Certificates were looked at then, and these end soon.
     certificates: Option<(Instant, Vec<Ending>)>,
 }
@@ -56,7 +56,7 @@ const HEARD_AFRESH_FOR: Duration = Duration::from_hours(1);
 
 /// The newest signal of a source.
 #[derive(Clone, Copy, Debug)]
-struct Heard {
+struct SourceHeard {
     /// By the journal's time; `None` where nothing is known of the source.
     newest: Option<UnixMillis>,
     /// When this process saw it first.
@@ -65,7 +65,7 @@ struct Heard {
     is_of_before: bool,
 }
 
-impl Heard {
+impl SourceHeard {
     fn hear(&mut self, newest: Option<UnixMillis>, now: Instant) {
         if self.newest != newest {
             *self = Self { newest, at: now, is_of_before: false };
@@ -242,7 +242,7 @@ impl Causes {
             let is_open =
                 seen.open_of_node.iter().any(|(kind, of)| *kind == CauseKind::HeartbeatMissed && of == name);
             let newest = health.journal.sources.newest_of(name);
-            let began = Heard { newest, at: now, is_of_before: true };
+            let began = SourceHeard { newest, at: now, is_of_before: true };
             let heard = self.heard.entry(name.clone()).or_insert(began);
             heard.hear(newest, now);
             let silent = heard.silence(UnixMillis(time), now);
@@ -499,7 +499,7 @@ mod tests {
     #[test]
     fn what_passed_since_the_newest_signal_is_counted_by_the_process() {
         let at = clock::now();
-        let mut heard = Heard { newest: Some(UnixMillis(5)), at, is_of_before: true };
+        let mut heard = SourceHeard { newest: Some(UnixMillis(5)), at, is_of_before: true };
         let later = |seconds| at + Duration::from_secs(seconds);
         heard.hear(Some(UnixMillis(5)), later(1));
         let silence = heard.silence(UnixMillis(60_005), later(2)).unwrap();
@@ -508,7 +508,7 @@ mod tests {
         heard.hear(Some(UnixMillis(6)), later(3));
         let silence = heard.silence(UnixMillis(60_006), later(4)).unwrap();
         assert_eq!((silence.by_process.as_secs(), silence.is_since_start), (1, false));
-        let never = Heard { newest: None, at, is_of_before: true };
+        let never = SourceHeard { newest: None, at, is_of_before: true };
         assert!(never.silence(UnixMillis(60_006), later(4)).is_none());
     }
 }

@@ -15,7 +15,7 @@ use super::token::{Role, Token, Tokens};
 use crate::limits::{REQUEST_REASON_BYTES_MAX, REQUEST_SECONDS, REQUESTS_MAX, REQUESTS_OF_ONE};
 
 /// An order that is to wait, read and checked.
-pub struct Ordered {
+pub struct GivenOrder {
     pub command: OperatorCommand,
     /// As it reads what stands elsewhere, if it does.
     pub resolved: Option<Resolved>,
@@ -24,7 +24,7 @@ pub struct Ordered {
 
 /// An order that waits.
 struct Waiting {
-    ordered: Ordered,
+    ordered: GivenOrder,
     /// Whose token ordered it.
     person: Box<str>,
     /// What is needed to order it.
@@ -79,7 +79,7 @@ impl Requests {
     pub fn add(
         &mut self,
         (operation, asked): (&'static Operation, &Asked),
-        ordered: Ordered,
+        ordered: GivenOrder,
         first: &Token,
     ) -> Result<Vec<u8>, Failed> {
         quoted(&ordered.said.reason)?;
@@ -127,7 +127,7 @@ impl Requests {
         id: &str,
         (tokens, second): (&Tokens, &Token),
         said: &Said,
-    ) -> Result<(u64, Ordered), Failed> {
+    ) -> Result<(u64, GivenOrder), Failed> {
         let (id, waiting) = self.find(id)?;
         let conflict = |what: String| Failed::Refused(Refused::Conflict(what));
         let Said { actor: first, reason } = &waiting.ordered.said;
@@ -151,8 +151,8 @@ impl Requests {
         // Neither can imitate the other: each is a JSON string.
         let reason = format!("ordered: {}; approved: {}", quoted(reason)?, quoted(&said.reason)?);
         let said = Said { actor: both.into(), reason: reason.into() };
-        let Ordered { command, resolved, .. } = &waiting.ordered;
-        let ordered = Ordered { command: command.clone(), resolved: resolved.clone(), said };
+        let GivenOrder { command, resolved, .. } = &waiting.ordered;
+        let ordered = GivenOrder { command: command.clone(), resolved: resolved.clone(), said };
         waiting.is_under_way = true;
         Ok((id, ordered))
     }
@@ -213,7 +213,7 @@ fn quoted(reason: &str) -> Result<String, Failed> {
 
 fn view(id: u64, waiting: &Waiting, now: Instant) -> RequestView {
     let Waiting { ordered, role, words, told, since, is_under_way, refused, .. } = waiting;
-    let Ordered { resolved, said, .. } = ordered;
+    let GivenOrder { resolved, said, .. } = ordered;
     RequestView {
         id: name(id),
         command: words,
@@ -250,7 +250,7 @@ mod tests {
         let said = Some(said(&first.name, reason));
         let asked = Asked { parts, said, ..Asked::default() };
         let (command, said) = operation.order(&asked).unwrap()?;
-        requests.add((operation, &asked), Ordered { command, resolved: None, said }, first)
+        requests.add((operation, &asked), GivenOrder { command, resolved: None, said }, first)
     }
 
     #[tokio::test(start_paused = true)]
@@ -341,7 +341,7 @@ mod tests {
             let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
             let id = answer["request"]["id"].as_str().unwrap();
             let approved = requests.approve(id, (&all, &bob), &said("bob", &second));
-            let (_, Ordered { said: Said { actor, reason }, .. }) = approved.ok().unwrap();
+            let (_, GivenOrder { said: Said { actor, reason }, .. }) = approved.ok().unwrap();
             let rest = reason.strip_prefix("ordered: ").unwrap();
             let mut read = serde_json::Deserializer::from_str(rest).into_iter::<String>();
             assert_eq!(read.next().unwrap().unwrap(), first);

@@ -27,7 +27,7 @@ use super::board::{Board, BoardAsker, BoardRoute, BoardSessions, Credential, ref
 use super::operations::{Asked, Body, Failed, Line, NoOperation, Operation, Shown, carry_out, find};
 use super::orders;
 use super::query::Query;
-use super::requests::{Ordered, Requests};
+use super::requests::{GivenOrder, Requests};
 use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
 use super::terms::{Refused, RequestRoute};
@@ -284,7 +284,7 @@ impl Connection {
         let says_all = command.says_all();
         let resolved = self.plane.line.resolve(command.clone()).await;
         let resolved = resolved.map_err(|refused| Failed::of_order(says_all, refused))?;
-        let ordered = Ordered { command, resolved, said };
+        let ordered = GivenOrder { command, resolved, said };
         self.plane.requests.borrow_mut().add((operation, asked), ordered, first).map(Shown::Waits)
     }
 
@@ -338,9 +338,9 @@ impl Connection {
 const NO_TOKEN: &str = "a token is needed";
 
 /// Carries out what two persons want. It waits on where it is not carried out, and where this ends with the plane or by a panic.
-async fn carry_out_approved(plane: Plane, (id, ordered): (u64, Ordered)) -> Result<Shown, Failed> {
+async fn carry_out_approved(plane: Plane, (id, ordered): (u64, GivenOrder)) -> Result<Shown, Failed> {
     let mut under_way = UnderWay { requests: Rc::clone(&plane.requests), id, ended: Some(NOT_ENDED.into()) };
-    let Ordered { command, resolved, said } = ordered;
+    let GivenOrder { command, resolved, said } = ordered;
     let done = carry_out(&*plane.line, command, said, resolved).await;
     under_way.ended = done.as_ref().err().map(|failed| {
         let is_unknown = matches!(failed, Failed::Refused(Refused::Unavailable));

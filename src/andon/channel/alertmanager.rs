@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge};
-use super::meter::Meter;
+use super::meter::CallMeter;
 use super::text::{link, plain, time};
 use crate::alert::{ListedAlert, Notice};
 use crate::event::UnixMillis;
@@ -57,7 +57,7 @@ impl AlertmanagerChannel {
         &self,
         (number, member): (usize, &ChannelCaller),
         delivery: &mut Delivery,
-        meter: &Meter,
+        meter: &CallMeter,
         until: Instant,
     ) -> Result<(), Miss> {
         for place in 0..delivery.notice.alerts.len().div_ceil(ALERTMANAGER_PART_ALERTS) {
@@ -97,7 +97,12 @@ fn with_path(member: &CallTarget) -> CallTarget {
 }
 
 impl Deliver for AlertmanagerChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(
+        &'a self,
+        delivery: &'a mut Delivery,
+        meter: &'a CallMeter,
+        until: Instant,
+    ) -> Delivering<'a> {
         Box::pin(async move {
             let mut missed = None;
             for (number, member) in self.members.iter().enumerate() {

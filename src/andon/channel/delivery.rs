@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
-use super::meter::Meter;
+use super::meter::CallMeter;
 use super::text::digest_summary;
 use crate::alert::{Notice, NoticeId};
 use crate::net::retry::Miss;
@@ -111,5 +111,10 @@ pub type Delivering<'a> = Pin<Box<dyn Future<Output = Result<Delivered, Miss>> +
 /// How one kind of channel delivers. A try is dropped soon after `until`; what it has marked as finished stays so. What it sends is
 /// counted before it is sent: a try is one call, and of further ones, and of what is paid for, it tells the meter.
 pub trait Deliver {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a>;
+    fn deliver<'a>(
+        &'a self,
+        delivery: &'a mut Delivery,
+        meter: &'a CallMeter,
+        until: Instant,
+    ) -> Delivering<'a>;
 }

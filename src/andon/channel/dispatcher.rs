@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::delivery::{Deliver, Delivered, Delivery};
-use super::meter::{JournalTime, MONTH_USED_UP, Meter};
+use super::meter::{CallMeter, JournalTime, MONTH_USED_UP};
 use super::queue::{Queue, Replaced, Waiting};
 use super::rate::{Rate, RateLimit, month};
 use super::sent::SentFile;
@@ -410,10 +410,10 @@ impl Lane {
     }
 
     /// Counts a try that begins.
-    fn meter(&self, waiting: &Waiting) -> Meter {
+    fn meter(&self, waiting: &Waiting) -> CallMeter {
         self.rate.borrow_mut().call(Instant::now());
         self.queue.borrow_mut().tries(waiting);
-        Meter {
+        CallMeter {
             channel: Arc::clone(&self.watch.name),
             rate: Rc::clone(&self.rate),
             sent: self.around.sent.clone(),

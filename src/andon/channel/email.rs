@@ -10,7 +10,7 @@ use lettre::message::{Mailbox, MultiPart};
 use tokio::time::{Instant, timeout_at};
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
-use super::meter::Meter;
+use super::meter::CallMeter;
 use super::text::{cut, key, line, link, plain, time, title, unlisted};
 use crate::alert::Notice;
 use crate::limits::MAIL_SUBJECT_CHARS;
@@ -69,7 +69,7 @@ impl EmailChannel {
 const ONE: &str = "one has it";
 
 impl Deliver for EmailChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a CallMeter, until: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let Email { server, from, to } = &self.configured;
             let message = mail(&delivery.notice, from, to, self.board.as_deref())?;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::alertmanager::{annotations, labels};
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
-use super::meter::Meter;
+use super::meter::CallMeter;
 use super::text::{link, plain, time, title, unlisted};
 use crate::alert::Notice;
 use crate::disk::open_lines;
@@ -64,7 +64,7 @@ fn append(path: &Path, line: &[u8]) -> io::Result<()> {
 }
 
 impl Deliver for FileChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, _: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a CallMeter, _: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let gone = || Miss::again("nobody writes to its file");
             let (written, answer) = oneshot::channel();

@@ -3,14 +3,14 @@
 use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
-use super::meter::Meter;
+use super::meter::CallMeter;
 use super::text::plain;
 use crate::alert::{Importance, Notice};
 
 pub struct LogChannel;
 
 impl Deliver for LogChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, _: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a CallMeter, _: Instant) -> Delivering<'a> {
         Box::pin(async move {
             tell(&delivery.notice);
             Ok(Delivered::default())

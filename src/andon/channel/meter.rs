@@ -18,7 +18,7 @@ pub type JournalTime = Rc<dyn Fn() -> UnixMillis>;
 pub const MONTH_USED_UP: &str = "the messages of this month are used up";
 
 /// Counts one try. Its first call is counted already.
-pub struct Meter {
+pub struct CallMeter {
     pub channel: Arc<str>,
     pub rate: Rc<RefCell<Rate>>,
     pub sent: Option<Rc<SentFile>>,
@@ -26,7 +26,7 @@ pub struct Meter {
     pub has_called: Cell<bool>,
 }
 
-impl Meter {
+impl CallMeter {
     /// A call is made.
     pub fn call(&self) {
         if self.has_called.replace(true) {

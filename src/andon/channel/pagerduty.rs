@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge};
-use super::meter::Meter;
+use super::meter::CallMeter;
 use super::text::{cut_in_the_middle, key, line, link, link_of, plain, time, unlisted};
 use crate::alert::{GroupTag, Importance, Notice, NoticeKind};
 use crate::limits::{PAGERDUTY_DETAILS_BYTES, PAGERDUTY_SUMMARY_CHARS};
@@ -49,7 +49,12 @@ impl PagerDutyChannel {
 }
 
 impl Deliver for PagerDutyChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(
+        &'a self,
+        delivery: &'a mut Delivery,
+        meter: &'a CallMeter,
+        until: Instant,
+    ) -> Delivering<'a> {
         Box::pin(async move {
             let routing_key = self.routing_key.expose_secret();
             if delivery.notice.tells == NoticeKind::Firing {

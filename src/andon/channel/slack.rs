@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge, path_of, secret_header, told};
-use super::meter::Meter;
+use super::meter::CallMeter;
 use super::text::{cut, key, line_below, link, link_of, title, unlisted};
 use crate::alert::{Notice, NoticeKind, SLACK_ACKNOWLEDGE};
 use crate::limits::{SLACK_CHARS, SLACK_SECTION_CHARS, SLACK_SECTIONS, SLACK_TEXT_CHARS};
@@ -58,7 +58,7 @@ impl SlackChannel {
         &self,
         to: &CallTarget,
         delivery: &Delivery,
-        meter: &Meter,
+        meter: &CallMeter,
         until: Instant,
     ) -> Result<Delivered, Miss> {
         for with_blocks in [true, false] {
@@ -82,7 +82,7 @@ impl SlackChannel {
         method: &str,
         token: &SecretString,
         body: &Value,
-        (meter, until): (&Meter, Instant),
+        (meter, until): (&CallMeter, Instant),
     ) -> Result<Result<Value, String>, Miss> {
         meter.call();
         let token = token.expose_secret();
@@ -100,7 +100,7 @@ impl SlackChannel {
         &self,
         (token, channel): (&SecretString, &str),
         delivery: &mut Delivery,
-        within: (&Meter, Instant),
+        within: (&CallMeter, Instant),
     ) -> Result<Delivered, Miss> {
         let notice = delivery.notice.clone();
         if let Some((channel, ts)) = notice.reference.as_deref().and_then(|text| text.split_once(':')) {
@@ -133,7 +133,7 @@ impl SlackChannel {
         token: &SecretString,
         to: &[(&str, &str)],
         delivery: &Delivery,
-        within: (&Meter, Instant),
+        within: (&CallMeter, Instant),
     ) -> Result<Value, Miss> {
         let with = |with_blocks| {
             let mut body = self.message(delivery, with_blocks);
@@ -152,7 +152,12 @@ impl SlackChannel {
 }
 
 impl Deliver for SlackChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(
+        &'a self,
+        delivery: &'a mut Delivery,
+        meter: &'a CallMeter,
+        until: Instant,
+    ) -> Delivering<'a> {
         Box::pin(async move {
             match &self.configured {
                 Slack::Webhook(to) => self.by_webhook(to, delivery, meter, until).await,

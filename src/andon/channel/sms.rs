@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, judge, secret_header};
-use super::meter::Meter;
+use super::meter::CallMeter;
 use super::text::{plain, title};
 use crate::alert::{Importance, Notice};
 use crate::limits::{SMS_GSM_SEPTETS, SMS_UCS2_UNITS};
@@ -46,7 +46,7 @@ impl SmsChannel {
         &self,
         (to, text): (&str, &str),
         importance: Importance,
-        meter: &Meter,
+        meter: &CallMeter,
         until: Instant,
     ) -> Result<(), Miss> {
         let token = self.configured.token.expose_secret();
@@ -75,7 +75,12 @@ impl SmsChannel {
 }
 
 impl Deliver for SmsChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(
+        &'a self,
+        delivery: &'a mut Delivery,
+        meter: &'a CallMeter,
+        until: Instant,
+    ) -> Delivering<'a> {
         Box::pin(async move {
             let text = one_segment(&delivery.notice);
             let mut refused = None;

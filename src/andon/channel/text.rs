@@ -128,7 +128,7 @@ pub fn unlisted(notice: &Notice, listed: usize) -> usize {
     all.max(notice.alerts.len()).saturating_sub(listed)
 }
 
-/// What a digest of so many notifications is about.
+/// The summary of a digest that stands for this many notifications.
 pub fn digest_summary(notice: &Notice, groups: usize) -> String {
     let groups = (groups, counted(groups, "notification"));
     let are = |count: usize| if count == 1 { "is" } else { "are" };
@@ -144,7 +144,7 @@ pub fn digest_summary(notice: &Notice, groups: usize) -> String {
     }
 }
 
-/// So many, in words.
+/// A number and what it counts, such as `2 alerts`.
 pub fn counted(count: usize, what: &str) -> String {
     with_noun(count as u64, what, &format!("{what}s"))
 }

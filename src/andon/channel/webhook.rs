@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::alertmanager::{annotations, labels};
 use super::delivery::{Deliver, Delivered, Delivering, Delivery};
 use super::http::{ChannelCaller, JSON, judge, path_of};
-use super::meter::Meter;
+use super::meter::CallMeter;
 use super::text::{key, link, plain, time, title, unlisted};
 use crate::alert::{Notice, NoticeKind};
 use crate::clock;
@@ -39,7 +39,7 @@ impl WebhookChannel {
 }
 
 impl Deliver for WebhookChannel {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a CallMeter, until: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let body = body(&delivery.notice, self.board.as_deref()).to_string().into_bytes();
             let id = delivery.notice.id.to_string();

@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use super::carry::Carry;
 use super::gate::{Bounds, Gate, Pass, Shut};
-use super::journal_time::JournalTime;
 use super::queue::{Queue, Waiting};
 use super::retry;
 use super::tally::TargetTally;
+use super::time_anchor::TimeAnchor;
 use super::trail::Trail;
 use super::tries::Tried;
 use crate::clock;
@@ -41,7 +41,7 @@ pub struct Executor {
     settled: VecDeque<Outcome>,
     tracer: Option<Rc<Tracer>>,
     /// By which orders in the background end.
-    time: JournalTime,
+    time: TimeAnchor,
     /// What operators stopped.
     halts: Halts,
     /// The node ends: nothing more of the background is called.
@@ -136,7 +136,7 @@ impl Executor {
             calls,
             settled,
             tracer: None,
-            time: JournalTime::new(Instant::now(), UnixMillis(0)),
+            time: TimeAnchor::new(Instant::now(), UnixMillis(0)),
             halts: Halts::default(),
             is_draining: false,
         }
@@ -153,7 +153,7 @@ impl Executor {
     pub fn follow(&mut self, time: UnixMillis) {
         let now = Instant::now();
         if self.time.is_far_from(now, time) {
-            self.time = JournalTime::new(now, time);
+            self.time = TimeAnchor::new(now, time);
             let until = |order: &ActionRequest| end_of(order, self.time, now);
             self.targets.iter_mut().for_each(|lane| lane.backlog.end_at(until));
         }
@@ -651,7 +651,7 @@ fn halted(bounds: Bounds, shut: Shut) -> String {
 const OVER: &str = "was not called before its time was over";
 
 /// When the time of an order is over.
-fn end_of(order: &ActionRequest, time: JournalTime, now: Instant) -> Instant {
+fn end_of(order: &ActionRequest, time: TimeAnchor, now: Instant) -> Instant {
     order.give_up.map_or(now + ACTION_TOTAL, |give_up| time.instant(give_up))
 }
 

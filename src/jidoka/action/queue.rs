@@ -29,7 +29,7 @@ pub struct Waiting {
 
 #[derive(Default)]
 pub struct Queue {
-    orders: HashMap<u64, Kept>,
+    orders: HashMap<u64, KeptOrder>,
     /// Those who have something here.
     tenants: HashMap<Arc<str>, Own>,
     /// Those who have something that may be called, in the order of their next turn.
@@ -44,7 +44,7 @@ pub struct Queue {
     bytes: usize,
 }
 
-struct Kept {
+struct KeptOrder {
     waiting: Waiting,
     tenant: Arc<str>,
     /// When it may be called, of one that was missed.
@@ -122,7 +122,7 @@ impl Queue {
         if let Some(at) = later {
             self.later.insert((at, number));
         }
-        self.orders.insert(number, Kept { waiting, tenant: Arc::clone(&tenant), later });
+        self.orders.insert(number, KeptOrder { waiting, tenant: Arc::clone(&tenant), later });
         if is_ready {
             self.make_ready(&tenant, number);
         }
@@ -207,14 +207,14 @@ impl Queue {
     /// Each has the end that `until` says from here on.
     pub fn end_at(&mut self, until: impl Fn(&ActionRequest) -> Instant) {
         self.ends.clear();
-        for (number, Kept { waiting, .. }) in &mut self.orders {
+        for (number, KeptOrder { waiting, .. }) in &mut self.orders {
             waiting.until = until(&waiting.order);
             self.ends.insert((waiting.until, *number));
         }
     }
 
     fn take(&mut self, number: u64) -> Option<Waiting> {
-        let Kept { waiting, tenant, later } = self.orders.remove(&number)?;
+        let KeptOrder { waiting, tenant, later } = self.orders.remove(&number)?;
         self.ends.remove(&(waiting.until, number));
         if let Some(at) = later {
             self.later.remove(&(at, number));

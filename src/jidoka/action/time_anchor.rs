@@ -10,7 +10,7 @@ use crate::limits::GIVE_UP_HOURS_MAX;
 
 /// What the journal's time was at some moment.
 #[derive(Clone, Copy, Debug)]
-pub struct JournalTime {
+pub struct TimeAnchor {
     at: Instant,
     time: UnixMillis,
 }
@@ -18,7 +18,7 @@ pub struct JournalTime {
 /// Where the clocks are apart by more, ends are reckoned anew.
 const APART: u64 = 1000;
 
-impl JournalTime {
+impl TimeAnchor {
     pub fn new(at: Instant, time: UnixMillis) -> Self {
         Self { at, time }
     }
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn an_end_in_the_journals_time_is_a_moment_of_the_machines_clock() {
         let at = Instant::now();
-        let time = JournalTime::new(at, UnixMillis(5_000));
+        let time = TimeAnchor::new(at, UnixMillis(5_000));
         let seconds = Duration::from_secs;
         assert_eq!(time.instant(UnixMillis(9_000)), at + seconds(4));
         assert_eq!(time.instant(UnixMillis(4_000)), at, "it is over");

@@ -46,7 +46,7 @@ impl Scripted {
 }
 
 impl Deliver for Scripted {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, _: Instant) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a CallMeter, _: Instant) -> Delivering<'a> {
         Box::pin(async move {
             let number = self.seen.borrow().len();
             self.seen.borrow_mut().push((Instant::now(), delivery.notice.clone(), delivery.covers.len()));
@@ -218,7 +218,12 @@ fn one_that_a_receiver_cannot_take_does_not_keep_others_from_it() {
         // Every other try fails: it is always that of the first notice, which waits longer each time.
         struct Picky(Cell<u32>);
         impl Deliver for Picky {
-            fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a Meter, _: Instant) -> Delivering<'a> {
+            fn deliver<'a>(
+                &'a self,
+                delivery: &'a mut Delivery,
+                _: &'a CallMeter,
+                _: Instant,
+            ) -> Delivering<'a> {
                 Box::pin(async move {
                     self.0.set(self.0.get() + 1);
                     if &*delivery.notice.name == "poison" {
@@ -362,7 +367,12 @@ impl Paid {
 }
 
 impl Deliver for Paid {
-    fn deliver<'a>(&'a self, delivery: &'a mut Delivery, meter: &'a Meter, until: Instant) -> Delivering<'a> {
+    fn deliver<'a>(
+        &'a self,
+        delivery: &'a mut Delivery,
+        meter: &'a CallMeter,
+        until: Instant,
+    ) -> Delivering<'a> {
         Box::pin(async move {
             meter.message().await?;
             self.0.deliver(delivery, meter, until).await
