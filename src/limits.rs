@@ -689,9 +689,10 @@ const _: () = assert!(CALLBACK_ALERTS_AT_ONCE <= ORDERS_LANE / 2);
 pub const CALLBACK_TOLERANCE: Duration = Duration::from_mins(5);
 /// Notifications of one group and channel that are known to have no outcome; older ones are forgotten.
 pub const NOTICES_PENDING_MAX: usize = 8;
-/// A channel that did not take the end of what it was told is asked again: first after twice this time, then later each time, and for so long.
-pub const END_TOLD_AGAIN: Duration = Duration::from_secs(30);
-pub const END_TOLD_FOR: Duration = Duration::from_hours(24);
+/// A channel that took neither the beginning nor the end of something is asked again: first after twice this time, then later each
+/// time, and for so long.
+pub const TOLD_AGAIN: Duration = Duration::from_secs(30);
+pub const TOLD_AGAIN_FOR: Duration = Duration::from_hours(24);
 /// A group in which something may be to tell is looked at so often at most, however many alarms come.
 pub const GROUP_LOOK: Duration = Duration::from_secs(1);
 /// Groups of the same things, each begun since the one before was acknowledged.

@@ -17,7 +17,9 @@ use super::cause::{AlertCause, AlertId, CauseKind, Importance};
 use super::group_key::GroupKey;
 use super::notice::{Notice, NoticeId, NoticeKind, NoticeReason};
 use super::routes::{AlertFacts, AlertFilter, Routes};
-use super::state::{Alert, AlertSaid, Due, EndAsked, Group, Missed, Pending, Recipient, StoredSilence, Told};
+use super::state::{
+    Again, Alert, AlertSaid, AskedAgain, Due, Group, Missed, Pending, Recipient, StoredSilence, Told,
+};
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{
     ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERT_MOVES_WITHIN, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX,
@@ -438,7 +440,7 @@ impl Alerts {
             has_ended: false,
             missed: Missed::default(),
             last_told: None,
-            end: EndAsked::default(),
+            end: AskedAgain::default(),
         };
         self.groups.entry(group).or_insert(begun);
         self.call_for_flush(group, step.time);
@@ -696,6 +698,7 @@ impl Alerts {
                     self.set_due(group, |group| group.escalate_at = None);
                     self.escalate(group, step);
                 }
+                Due::Again(group) => self.ask_again(group, step),
                 Due::End(id) => {
                     let is_elsewhere = self.alerts.get(&id).is_some_and(Alert::ends_with_its_governor);
                     let reason = if is_elsewhere {
@@ -746,7 +749,10 @@ impl Alerts {
             owed.clear();
         }
         self.send(id, &owed, (NoticeKind::Resolved, NoticeReason::Resolved), step);
-        self.set_due(id, |group| (group.repeat_at, group.has_ended) = (None, false));
+        self.set_due(id, |group| {
+            (group.repeat_at, group.has_ended) = (None, false);
+            group.channels.values_mut().for_each(Recipient::leave);
+        });
     }
 
     /// All of a group is silenced: a receipt says so, once.
@@ -802,7 +808,7 @@ impl Alerts {
         self.set_due(id, |group| {
             group.flushed = Some(step.time.0);
             (group.held_back, group.has_ended, group.missed.repeat) = (false, false, false);
-            group.end = EndAsked::default();
+            group.end = AskedAgain::default();
             let minutes = |minutes: u32| Some(step.time.0 + u64::from(minutes) * 60_000);
             group.repeat_at = minutes(group.route.repeat);
             if group.route.escalate_after > 0
@@ -835,6 +841,33 @@ impl Alerts {
         step.node(ReceiptType::AlertEscalated, &reason, &facts);
         self.set_due(id, |group| group.escalated = true);
         self.send(id, &channels, (NoticeKind::Firing, NoticeReason::Escalation), step);
+    }
+
+    /// Asks those channels again that did not take that the group fires.
+    fn ask_again(&mut self, id: AlertId, step: &mut Step<'_>) {
+        let Some(group) = self.groups.get(&id) else { return };
+        let again =
+            group.channels.iter().filter_map(|(name, recipient)| Some((name.clone(), recipient.again?)));
+        let due: Vec<(Box<str>, Again)> = again.filter(|(_, again)| again.at <= step.time.0).collect();
+        let quiet = group.quiet(step.time);
+        let waits = || self.firing(id).filter(|(_, alert)| alert.notified && alert.acknowledged.is_none());
+        let (is_left, is_told) = (waits().next().is_some(), waits().any(|(_, alert)| self.is_told(alert)));
+        for (channel, Again { at: _, reason }) in due {
+            self.set_due(id, |group| {
+                let Some(recipient) = group.channels.get_mut(&channel) else { return };
+                recipient.again = None;
+                match quiet {
+                    Some(left) if is_told => recipient.again = Some(Again { at: step.time.0 + left, reason }),
+                    // Silences, or the alert of a target, hold back who waits.
+                    Some(_) | None if is_left && !is_told => recipient.ask_again(reason, step.time.0),
+                    Some(_) | None if !is_left => recipient.leave(),
+                    Some(_) | None => {}
+                }
+            });
+            if is_told && quiet.is_none() {
+                self.send(id, &[channel], (NoticeKind::Firing, reason), step);
+            }
+        }
     }
 
     /// Asks channels for a notification, each once.
@@ -883,22 +916,24 @@ impl Alerts {
         let complete = &step.routes.source().complete;
         let complete_notice = channels.iter().any(|channel| is_among(complete, channel));
         let complete_notice = complete_notice.then(|| self.notice(id, &pending, true));
-        for channel in channels {
-            let Some(group) = self.groups.get_mut(&id) else { return };
-            let recipient = group.channels.entry(channel.clone()).or_default();
-            // Who may have heard of one that is forgotten hears of the end.
-            if recipient.pending.len() == NOTICES_PENDING_MAX
-                && recipient.pending.remove(0).kind == NoticeKind::Firing
-            {
-                recipient.told = true;
+        self.set_due(id, |group| {
+            for channel in channels {
+                let recipient = group.channels.entry(channel.clone()).or_default();
+                // Who may have heard of one that is forgotten hears of the end.
+                if recipient.pending.len() == NOTICES_PENDING_MAX
+                    && recipient.pending.remove(0).kind == NoticeKind::Firing
+                {
+                    recipient.told = true;
+                }
+                recipient.pending.push(pending.clone());
+                recipient.again = None;
+                let notice = match &complete_notice {
+                    Some(complete_notice) if is_among(complete, &channel) => complete_notice,
+                    Some(_) | None => &notice,
+                };
+                step.effects.notices.push(for_channel(notice.clone(), &channel, recipient));
             }
-            recipient.pending.push(pending.clone());
-            let notice = match &complete_notice {
-                Some(complete_notice) if is_among(complete, &channel) => complete_notice,
-                Some(_) | None => &notice,
-            };
-            step.effects.notices.push(for_channel(notice.clone(), &channel, recipient));
-        }
+        });
     }
 
     /// The newest alert of a group of which people are told to fire.
@@ -1033,7 +1068,16 @@ impl Alerts {
                 recipient.reference = None;
             }
         }
-        self.changed.insert(Key::Group(notice.group));
+        let is_unheard = !recipient.told && recipient.pending.is_empty();
+        let asks_again = failed.is_some() && pending.kind == NoticeKind::Firing && is_unheard;
+        self.set_due(notice.group, |group| {
+            let Some(recipient) = group.channels.get_mut(&notice.channel) else { return };
+            if asks_again {
+                recipient.ask_again(pending.reason, step.time.0);
+            } else if failed.is_none() {
+                recipient.leave();
+            }
+        });
         let kind = if failed.is_some() { ReceiptType::AlertFailed } else { ReceiptType::AlertNotified };
         // The end is not given up as long as somebody may come for nothing.
         if is_owed && pending.kind == NoticeKind::Resolved {
@@ -1090,9 +1134,9 @@ impl Alerts {
         if group.flush_at.is_some() || is_asked || asks_again || self.firing(id).next().is_some() {
             return;
         }
-        self.set_due(id, |group| {
-            (group.flush_at, group.repeat_at, group.escalate_at) = (None, None, None);
-        });
+        for time in group.times(id) {
+            self.due.remove(&time);
+        }
         self.groups.remove(&id);
         self.changed.insert(Key::Group(id));
     }

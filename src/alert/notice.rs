@@ -39,7 +39,7 @@ pub enum NoticeKind {
     Acknowledged,
 }
 
-/// NoticeReason it is told now.
+/// Why it is told now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case", const_into_str)]
 #[serde(rename_all = "snake_case")]

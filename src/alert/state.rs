@@ -11,7 +11,7 @@ use super::cause::{AlertCause, AlertId, CauseKind, Importance};
 use super::notice::{ListedAlert, NoticeKind, NoticeReason};
 use super::routes::AlertRoute;
 use crate::ids::UnixMillis;
-use crate::limits::{END_TOLD_AGAIN, END_TOLD_FOR};
+use crate::limits::{TOLD_AGAIN, TOLD_AGAIN_FOR};
 
 /// What somebody said of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,8 +118,9 @@ pub struct Group {
     /// What was told last to fire.
     #[serde(default)]
     pub last_told: Option<Told>,
+    /// How often channels were asked again to take the end.
     #[serde(default)]
-    pub end: EndAsked,
+    pub end: AskedAgain,
 }
 
 /// Times that came while silences, or the alert of a target, held back whom they concern.
@@ -130,22 +131,22 @@ pub struct Missed {
     pub escalation: bool,
 }
 
-/// How often channels that did not take the end were asked again, and since when they do not.
+/// How often somebody who did not take a notification was asked again, and since when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EndAsked {
+pub struct AskedAgain {
     pub since: Option<u64>,
     pub times: u32,
 }
 
-impl EndAsked {
-    /// When the end is told again that a channel did not take now; `None` after [`END_TOLD_FOR`]. Later each time.
+impl AskedAgain {
+    /// When that is told again which was not taken now; `None` after [`TOLD_AGAIN_FOR`]. Later each time.
     pub fn again(&mut self, now: u64) -> Option<u64> {
         let since = *self.since.get_or_insert(now);
         self.times = self.times.saturating_add(1);
-        let pause = END_TOLD_AGAIN.saturating_mul(1 << self.times.min(8));
+        let pause = TOLD_AGAIN.saturating_mul(1 << self.times.min(8));
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        (now.saturating_sub(since) < millis(END_TOLD_FOR)).then(|| now.saturating_add(millis(pause)))
+        (now.saturating_sub(since) < millis(TOLD_AGAIN_FOR)).then(|| now.saturating_add(millis(pause)))
     }
 }
 
@@ -183,6 +184,7 @@ impl Group {
             (self.flush_at, Due::Flush(id)),
             (self.repeat_at, Due::Repeat(id)),
             (self.escalate_at, Due::Escalate(id)),
+            (self.channels.values().filter_map(Recipient::again_at).min(), Due::Again(id)),
         ];
         times.into_iter().filter_map(|(at, due)| Some((UnixMillis(at?), due)))
     }
@@ -209,9 +211,37 @@ pub struct Recipient {
     pub reference: Option<Box<str>>,
     /// Notifications without an outcome, oldest first.
     pub pending: Vec<Pending>,
+    /// It did not take that the group fires, knows nothing of it, and is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
+    #[serde(default)]
+    pub asked: AskedAgain,
+}
+
+/// When a channel is asked again, and why it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    /// Milliseconds since 1970.
+    pub at: u64,
+    pub reason: NoticeReason,
 }
 
 impl Recipient {
+    fn again_at(&self) -> Option<u64> {
+        self.again.map(|again| again.at)
+    }
+
+    /// It did not take that the group fires.
+    pub fn ask_again(&mut self, reason: NoticeReason, now: u64) {
+        self.again = self.asked.again(now).map(|at| Again { at, reason });
+    }
+
+    /// It is not asked again.
+    pub fn leave(&mut self) {
+        (self.again, self.asked) = (None, AskedAgain::default());
+    }
+
     /// It was told that the group fires, or will have been; and it was not asked to tell the end.
     fn is_owed(&self) -> bool {
         let newest = self.pending.iter().rev().find(|pending| pending.kind != NoticeKind::Acknowledged);
@@ -253,6 +283,8 @@ pub enum Due {
     Flush(AlertId),
     Repeat(AlertId),
     Escalate(AlertId),
+    /// A channel did not take that the group fires.
+    Again(AlertId),
     End(AlertId),
     SilenceEnds(u64),
     /// An alert that ended is not shown any more.

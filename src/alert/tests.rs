@@ -421,6 +421,70 @@ fn an_end_that_is_refused_is_told_again() {
     assert!(!world.rows.contains_key(&group), "it is over: {:?}", world.rows.keys());
 }
 
+/// A channel that took no beginning is asked again, later each time, for a day. Those that took it hear nothing twice.
+#[test]
+fn a_beginning_that_is_refused_is_told_again() {
+    // That the channel fails is an alert of its own, which others hear of.
+    let told = |world: &World, channel: &str| {
+        let group = world.sent[0].id.group;
+        let of_it =
+            world.sent.iter().filter(|notice| notice.id.group == group && &*notice.id.channel == channel);
+        of_it.filter(|notice| notice.reason == NoticeReason::First).count()
+    };
+    let only_pager = |world: &mut World| {
+        let (pager, others) = world.open.drain(..).partition(|notice| &*notice.id.channel == "pager");
+        world.open = others;
+        world.answer(None);
+        world.open = pager;
+        world.answer(Some("its channel had no more room"));
+    };
+    let begun = || {
+        let mut world = World::new(routes(|_| {}));
+        world.answers = false;
+        world.step(&raise(rule("acme"), Importance::Critical));
+        world.pass(5 * SECOND);
+        only_pager(&mut world);
+        assert_eq!((told(&world, "pager"), told(&world, "chat")), (1, 1));
+        world
+    };
+    let mut world = begun();
+    world.restart();
+    world.pass(MINUTE);
+    assert_eq!((told(&world, "pager"), told(&world, "chat")), (2, 1), "within a minute, not four hours");
+    world.answer(None);
+    world.pass(3 * 60 * MINUTE);
+    assert_eq!(told(&world, "pager"), 2, "it was told");
+
+    // Nobody is called for what somebody takes care of, or for what is over.
+    for settled in [acknowledge(world.id()), Alarm::End(rule("acme"))] {
+        let mut world = begun();
+        world.step(&settled);
+        world.answer(None);
+        world.pass(3 * 60 * MINUTE);
+        assert_eq!(told(&world, "pager"), 1, "{settled:?}");
+    }
+
+    // A silence holds it back, and no longer.
+    let mut world = begun();
+    world.step(&silence(&world, "true", 30));
+    world.pass(29 * MINUTE);
+    assert_eq!(told(&world, "pager"), 1);
+    world.pass(35 * MINUTE);
+    assert_eq!(told(&world, "pager"), 2);
+
+    let mut world = begun();
+    for _ in 0..26 * 60 {
+        world.pass(MINUTE);
+        only_pager(&mut world);
+    }
+    assert!((8..20).contains(&told(&world, "pager")), "{}", told(&world, "pager"));
+    world.step(&Alarm::End(rule("acme")));
+    world.answer(None);
+    world.pass(MINUTE);
+    let group = format!("group/{}", world.sent[0].id.group);
+    assert!(!world.rows.contains_key(&group), "it is over: {:?}", world.rows.keys());
+}
+
 #[test]
 fn what_was_asked_for_is_told_as_it_was_whatever_was_silenced_since() {
     let mut world = World::new(routes(|_| {}));
