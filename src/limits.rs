@@ -689,14 +689,19 @@ const _: () = assert!(CALLBACK_ALERTS_AT_ONCE <= ORDERS_LANE / 2);
 pub const CALLBACK_TOLERANCE: Duration = Duration::from_mins(5);
 /// Notifications of one group and channel that are known to have no outcome; older ones are forgotten.
 pub const NOTICES_PENDING_MAX: usize = 8;
+/// Digests of one group and channel that are known; older ones are closed by hand.
+pub const DIGESTS_KNOWN_MAX: usize = 8;
 /// A channel that took neither the beginning nor the end of something is asked again: first after twice this time, then later each
 /// time, and for so long.
 pub const TOLD_AGAIN: Duration = Duration::from_secs(30);
 pub const TOLD_AGAIN_FOR: Duration = Duration::from_hours(24);
 /// A group in which something may be to tell is looked at so often at most, however many alarms come.
 pub const GROUP_LOOK: Duration = Duration::from_secs(1);
-/// Groups of the same things, each begun since the one before was acknowledged.
-pub const GROUPS_ALIKE_MAX: u64 = 8;
+/// Causes that hold and found no place for their alert; each is tried when one is free. Beyond them the least urgent is
+/// forgotten, of the source of which most wait.
+pub const ALERTS_REFUSED_KEPT_MAX: usize = 1024;
+/// Groups of the same things, each begun since the one before was acknowledged; beyond them each alert is a group of its own.
+pub const GROUPS_ALIKE_MAX: u64 = 64;
 /// Groups, ends and silences that one event deals with. Each leaves at most two receipts, and an event names its receipts by one byte.
 pub const TICK_GROUPS_MAX: usize = 64;
 /// Channels that are configured; each has a queue and a connection of its own.

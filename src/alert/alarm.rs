@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cause::{AlertCause, AlertId, Importance};
+use super::group_key::DigestTold;
 use super::notice::NoticeId;
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::ALARM_BYTES_MAX;
@@ -17,6 +18,8 @@ pub enum Alarm {
     End(AlertCause),
     /// Time has passed: what is due is done.
     Tick,
+    /// The journal's time went on by this, which did not pass.
+    Stepped { millis: u64 },
     /// An operator knows of it: nobody else is called.
     Acknowledge { alert: AlertId, by: Words, reason: Words },
     /// An operator says that it is over.
@@ -46,6 +49,9 @@ pub enum Alarm {
         /// It failed, and the channel may have told it all the same.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         maybe: bool,
+        /// It was told with others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<DigestTold>,
     },
 }
 
@@ -119,6 +125,7 @@ impl Alarm {
             Self::End(cause) => cause.subject.as_ref(),
             Self::Resolve { cause, .. } => cause.as_ref().and_then(|cause| cause.subject.as_ref()),
             Self::Tick
+            | Self::Stepped { .. }
             | Self::Acknowledge { .. }
             | Self::Silence(_)
             | Self::EndSilence { .. }
@@ -133,6 +140,7 @@ impl Alarm {
             Self::Raise(raise) => raise.cause.told_by,
             Self::End(cause) => cause.told_by,
             Self::Tick
+            | Self::Stepped { .. }
             | Self::Acknowledge { .. }
             | Self::Resolve { .. }
             | Self::Silence(_)

@@ -3,16 +3,29 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::cause::AlertId;
 
 /// A group and when it began, in milliseconds since 1970: the `dedup_key` of PagerDuty, and the value of a button.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GroupKey {
     pub group: AlertId,
     pub since: u64,
 }
 
-/// The same, short enough for people: it stands at the end of an incident's title. The first bytes of the group's name, and the
+/// The one message by which a channel told of several groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DigestTold {
+    pub key: GroupKey,
+    /// It stands open at the receiver until it is closed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub opens: bool,
+}
+
+/// A [`GroupKey`], short enough for people: it stands at the end of an incident's title. The first bytes of the group's name, and the
 /// last of its time, which come again after 49 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupTag {

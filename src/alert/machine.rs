@@ -5,6 +5,7 @@
 //! together: `group_wait_seconds` after the first, then at most every `group_interval_seconds`. A silence holds back that something is
 //! told to fire. It never holds back the end of what was told.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,17 +15,17 @@ use strum::EnumCount as _;
 use super::alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder, wrong};
 use super::callback::{Callback, CallbackVerb, GroupNamed};
 use super::cause::{AlertCause, AlertId, CauseKind, Importance};
-use super::group_key::GroupKey;
-use super::notice::{Notice, NoticeId, NoticeKind, NoticeReason};
-use super::routes::{AlertFacts, AlertFilter, Routes};
+use super::group_key::{DigestTold, GroupKey};
+use super::notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
+use super::routes::{AlertFacts, AlertFilter, Routes, RoutesSource};
 use super::state::{
     Again, Alert, AlertSaid, AskedAgain, Due, Group, Missed, Pending, Recipient, StoredSilence, Told,
 };
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{
     ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERT_MOVES_WITHIN, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX,
-    CALLBACK_ALERTS_AT_ONCE, CALLBACK_TOLERANCE, GROUP_LOOK, GROUPS_ALIKE_MAX, NOTICE_ALERTS_MAX,
-    NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
+    ALERTS_REFUSED_KEPT_MAX, CALLBACK_ALERTS_AT_ONCE, CALLBACK_TOLERANCE, DIGESTS_KNOWN_MAX, GROUP_LOOK,
+    GROUPS_ALIKE_MAX, NOTICE_ALERTS_MAX, NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
 };
 use crate::receipt::{About, Draft, Earlier, Gist, ReceiptId, ReceiptType, StateName};
 use crate::view::{AlertView, ChannelToldView, SilenceView};
@@ -56,6 +57,10 @@ pub struct Alerts {
     due: BTreeSet<(UnixMillis, Due)>,
     /// Targets whose breaker is open.
     targets: BTreeSet<Box<str>>,
+    /// The groups of which a channel was told by one digest, and not yet that they are over.
+    digests: BTreeMap<(Box<str>, GroupKey), BTreeSet<AlertId>>,
+    /// Causes that hold and found no place.
+    without: Without,
     changed: BTreeSet<Key>,
     /// Alerts that were not opened, since others have their places.
     refused: u64,
@@ -82,48 +87,110 @@ struct Members {
 #[derive(Debug, Default)]
 struct Room {
     open: usize,
-    /// By tenant, and by importance; those of the node are nobody's.
-    tenants: BTreeMap<Box<str>, [usize; Importance::COUNT]>,
+    /// Those of the node are nobody's.
+    tenants: Shares,
+    /// By the source whose signal led to it.
+    sources: Shares,
+}
+
+/// Who has how many places, by importance.
+#[derive(Debug, Default)]
+struct Shares(BTreeMap<Box<str>, [usize; Importance::COUNT]>);
+
+impl Shares {
+    /// Those of this importance and of higher ones.
+    fn of(&self, whose: Option<&str>, importance: Importance) -> usize {
+        let own = whose.and_then(|whose| self.0.get(whose)).into_iter().flatten();
+        own.skip(usize::from(importance as u8)).sum()
+    }
+
+    fn add(&mut self, whose: Option<&str>, importance: Importance) {
+        if let Some(whose) = whose {
+            self.0.entry(whose.into()).or_default()[usize::from(importance as u8)] += 1;
+        }
+    }
+
+    fn remove(&mut self, whose: Option<&str>, importance: Importance) {
+        if let Some(whose) = whose
+            && let Some(open) = self.0.get_mut(whose)
+        {
+            open[usize::from(importance as u8)] -= 1;
+            if open.iter().all(|open| *open == 0) {
+                self.0.remove(whose);
+            }
+        }
+    }
+}
+
+/// Causes that found no place.
+#[derive(Debug, Default)]
+struct Without {
+    causes: BTreeMap<AlertId, Raise>,
+    /// By their importance and source.
+    alike: BTreeMap<(Importance, Option<Box<str>>), BTreeSet<AlertId>>,
+}
+
+impl Without {
+    fn add(&mut self, id: AlertId, raise: Raise) {
+        self.remove(id);
+        let key = (raise.importance, raise.labels.source.clone());
+        self.alike.entry(key).or_default().insert(id);
+        self.causes.insert(id, raise);
+    }
+
+    fn remove(&mut self, id: AlertId) -> bool {
+        let Some(raise) = self.causes.remove(&id) else { return false };
+        let key = (raise.importance, raise.labels.source);
+        if let Some(alike) = self.alike.get_mut(&key) {
+            alike.remove(&id);
+            if alike.is_empty() {
+                self.alike.remove(&key);
+            }
+        }
+        true
+    }
+
+    /// One that has no place here either: one of the least urgent, of the source of which most wait.
+    fn beyond(&self) -> Option<AlertId> {
+        let ((least, _), _) =
+            self.alike.first_key_value().filter(|_| self.causes.len() > ALERTS_REFUSED_KEPT_MAX)?;
+        let alike = self.alike.iter().take_while(|((importance, _), _)| importance == least);
+        alike.max_by_key(|(_, ids)| ids.len()).and_then(|(_, ids)| ids.first().copied())
+    }
 }
 
 impl Room {
     /// Why an alert is not opened, if it is not. What is less urgent takes no room from it.
-    fn refuses(&self, importance: Importance, tenant: Option<&str>) -> Option<String> {
+    fn refuses(&self, importance: Importance, tenant: Option<&str>, source: Option<&str>) -> Option<String> {
         let most = match importance {
             Importance::Info => ALERTS_MAX * 6 / 10,
             Importance::Warning => ALERTS_MAX * 8 / 10,
             Importance::Critical => ALERTS_MAX,
         };
         let (open, severity) = (self.open, importance.into_str());
-        let own = tenant.and_then(|tenant| self.tenants.get(tenant)).into_iter().flatten();
-        let own: usize = own.skip(usize::from(importance as u8)).sum();
         if open >= most {
             return Some(format!(
                 "{open} alerts are open, and one of severity {severity} is opened below {most}"
             ));
         }
-        let is_much = open >= most / 2 && own >= most / 4;
-        is_much
-            .then(|| format!("{open} alerts are open, {own} of them of this tenant, as many as it may have"))
+        let shares = [
+            ("tenant", self.tenants.of(tenant, importance), most / 4),
+            ("source", self.sources.of(source, importance), most / 4 * 3),
+        ];
+        let (whose, own, _) = shares.into_iter().find(|(_, own, share)| open >= most / 2 && own >= share)?;
+        Some(format!("{open} alerts are open, {own} of them of this {whose}, as many as it may have"))
     }
 
     fn add(&mut self, alert: &Alert) {
         self.open += 1;
-        if let Some(tenant) = alert.tenant() {
-            self.tenants.entry(tenant.into()).or_default()[usize::from(alert.importance as u8)] += 1;
-        }
+        self.tenants.add(alert.tenant(), alert.importance);
+        self.sources.add(alert.labels.source.as_deref(), alert.importance);
     }
 
     fn remove(&mut self, alert: &Alert) {
         self.open -= 1;
-        if let Some(tenant) = alert.tenant()
-            && let Some(open) = self.tenants.get_mut(tenant)
-        {
-            open[usize::from(alert.importance as u8)] -= 1;
-            if open.iter().all(|open| *open == 0) {
-                self.tenants.remove(tenant);
-            }
-        }
+        self.tenants.remove(alert.tenant(), alert.importance);
+        self.sources.remove(alert.labels.source.as_deref(), alert.importance);
     }
 }
 
@@ -131,6 +198,7 @@ impl Room {
 enum Key {
     Alert(AlertId),
     Group(AlertId),
+    Without(AlertId),
     Silence(u64),
 }
 
@@ -168,6 +236,8 @@ impl Alerts {
             silences: BTreeMap::new(),
             due: BTreeSet::new(),
             targets: BTreeSet::new(),
+            digests: BTreeMap::new(),
+            without: Without::default(),
             changed: BTreeSet::new(),
             refused: 0,
         }
@@ -188,6 +258,11 @@ impl Alerts {
                 let id: AlertId = name.parse().map_err(wrong)?;
                 let group: Group = serde_json::from_slice(row).map_err(wrong)?;
                 self.due.extend(group.times(id));
+                for (channel, recipient) in &group.channels {
+                    for digest in &recipient.digests {
+                        self.digests.entry((channel.clone(), digest.key)).or_default().insert(id);
+                    }
+                }
                 self.groups.insert(id, group);
             }
             "silence" => {
@@ -199,6 +274,10 @@ impl Alerts {
                     self.alerts.values().filter(|alert| alert.is_open() && alert.silences.contains(&seq));
                 let fits = fits.count();
                 self.silences.insert(seq, Silence { stored, filter, fits });
+            }
+            "without" => {
+                let id: AlertId = name.parse().map_err(wrong)?;
+                self.without.add(id, serde_json::from_slice(row).map_err(wrong)?);
             }
             "last" => self.last = Seq(serde_json::from_slice(row).map_err(wrong)?),
             _ => return Err(wrong(format!("there is no row {key:?}"))),
@@ -258,6 +337,7 @@ impl Alerts {
         let of_key = |key: Key| match key {
             Key::Alert(id) => (format!("alert/{id}"), row(self.alerts.get(&id))),
             Key::Group(id) => (format!("group/{id}"), row(self.groups.get(&id))),
+            Key::Without(id) => (format!("without/{id}"), row(self.without.causes.get(&id))),
             Key::Silence(seq) => {
                 let stored = self.silences.get(&seq).map(|silence| &silence.stored);
                 (format!("silence/{seq}"), row(stored))
@@ -276,6 +356,7 @@ impl Alerts {
                 for pending in &recipient.pending {
                     let complete = is_among(&routes.source().complete, channel);
                     let mut notice = for_channel(self.notice(*id, pending, complete), channel, recipient);
+                    notice.closes.clone_from(&pending.closes);
                     notice.maybe_twice = true;
                     if crate::fault::planted("page-twice") {
                         notice.id.step += 1000;
@@ -304,9 +385,11 @@ impl Alerts {
             Alarm::Raise(raise) => self.raise(raise, &mut step),
             Alarm::End(cause) => {
                 let id = self.id(cause);
+                self.leave_without(id);
                 self.end(id, "the cause is over", &mut step);
             }
             Alarm::Tick => {}
+            Alarm::Stepped { millis } => self.put_off(*millis),
             Alarm::Acknowledge { alert, by, reason } => self.acknowledge(*alert, by, reason, &mut step),
             Alarm::Resolve { alert, by, reason, cause: _ } => {
                 self.end(*alert, &format!("resolved by {by}: {reason}"), &mut step);
@@ -315,9 +398,9 @@ impl Alerts {
             Alarm::EndSilence { silence, by, reason } => {
                 self.end_silence(silence.0, &format!("silence ended by {by}: {reason}"), &mut step);
             }
-            Alarm::Notified { notice, failed, reference, tries, replaced, maybe } => {
+            Alarm::Notified { notice, failed, reference, tries, replaced, maybe, digest } => {
                 let result = failed.as_ref().map_or(Ok(reference.as_ref()), Err);
-                self.notified(notice, (result, *replaced, *maybe), *tries, &mut step);
+                self.notified(notice, (result, *replaced, *maybe), (*tries, *digest), &mut step);
             }
         }
         self.pass_time(&mut step);
@@ -330,16 +413,52 @@ impl Alerts {
             return;
         }
         self.last = seq;
+        let is_gone =
+            |raise: &Raise| raise.cause.subject.as_ref().is_some_and(|about| is_elsewhere(&about.tenant));
+        let gone: Vec<AlertId> =
+            self.without.causes.iter().filter(|(_, raise)| is_gone(raise)).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.leave_without(id);
+        }
         let at = after(time, ALERT_MOVES_WITHIN.as_secs());
         for (id, alert) in self.alerts.iter_mut().filter(|(_, alert)| alert.ends_with_its_governor()) {
             let tenant = alert.cause.subject.as_ref().map(|subject| &*subject.tenant);
-            if alert.is_open() && tenant.is_some_and(&is_elsewhere) {
+            // What ends earlier ends then.
+            let is_earlier = alert.ends_at.is_some_and(|ends| ends <= at);
+            if alert.is_open() && tenant.is_some_and(&is_elsewhere) && !is_earlier {
                 if let Some(before) = alert.ends_at.replace(at) {
                     self.due.remove(&(before, Due::End(*id)));
                 }
                 self.due.insert((at, Due::End(*id)));
                 self.changed.insert(Key::Alert(*id));
             }
+        }
+    }
+
+    /// What is to be done at a time waits for time that passes.
+    fn put_off(&mut self, millis: u64) {
+        let later = |at: UnixMillis| UnixMillis(at.0.saturating_add(millis));
+        self.due.clear();
+        for (id, group) in &mut self.groups {
+            group.put_off(millis);
+            self.due.extend(group.times(*id));
+            self.changed.insert(Key::Group(*id));
+        }
+        self.ended.clear();
+        for (id, alert) in &mut self.alerts {
+            alert.ends_at = alert.ends_at.map(later);
+            alert.ended = alert.ended.map(later);
+            self.due.extend(alert.ends_at.map(|at| (at, Due::End(*id))));
+            if let Some(ended) = alert.ended {
+                self.ended.insert((ended, *id));
+                self.due.insert((after(ended, ALERTS_ENDED_FOR.as_secs()), Due::Forget(*id)));
+            }
+            self.changed.insert(Key::Alert(*id));
+        }
+        for (seq, Silence { stored, .. }) in &mut self.silences {
+            stored.until = stored.until.saturating_add(millis);
+            self.due.insert((UnixMillis(stored.until), Due::SilenceEnds(*seq)));
+            self.changed.insert(Key::Silence(*seq));
         }
     }
 
@@ -350,8 +469,9 @@ impl Alerts {
     fn raise(&mut self, raise: &Raise, step: &mut Step<'_>) {
         let Some(importance) = step.routes.importance(raise.cause.kind, raise.importance) else { return };
         let id = self.id(&raise.cause);
-        // What holds still is told again once in a while: its end waits for that.
-        let seconds = u64::from(raise.minutes) * 60 + ALARM_AGAIN.as_secs();
+        // What holds still is told again once in a while, but for a test: its end waits for that.
+        let again = if raise.cause.kind == CauseKind::Test { 0 } else { ALARM_AGAIN.as_secs() };
+        let seconds = u64::from(raise.minutes) * 60 + again;
         let ends_at = (raise.minutes > 0).then(|| after(step.time, seconds));
         if let Some(alert) = self.alerts.get_mut(&id).filter(|alert| alert.is_open()) {
             if let Some(before) = std::mem::replace(&mut alert.ends_at, ends_at) {
@@ -359,19 +479,26 @@ impl Alerts {
             }
             self.due.extend(ends_at.map(|at| (at, Due::End(id))));
             // The newest values are shown. They are not told, unless what they say is news: that would be a call for nothing new.
-            let is_news = raise.cause.kind.is_news() && *alert.message != *raise.message;
-            alert.message = (&*raise.message).into();
+            let is_new = !raise.message.is_empty() && *alert.message != *raise.message;
+            let is_news = raise.cause.kind.is_news() && is_new;
+            // Who only knows that it holds still says nothing.
+            if !raise.message.is_empty() {
+                alert.message = (&*raise.message).into();
+            }
             if let Some(member) = &raise.member {
                 add_member(alert, member);
             }
             self.changed.insert(Key::Alert(id));
             if is_news {
-                (alert.notified, alert.acknowledged) = (false, None);
+                (alert.news, alert.is_news, alert.acknowledged) = (Some(step.time), true, None);
                 let group = alert.group;
                 if let Some(members) = self.members.get_mut(&group) {
                     members.unacknowledged.insert(id);
                 }
                 self.call_for_flush(group, step.time);
+                if self.groups.get(&group).is_some_and(|group| group.is_taken) {
+                    self.move_on(group, step);
+                }
             }
             return;
         }
@@ -379,7 +506,11 @@ impl Alerts {
         let mut alert = Alert {
             cause: AlertCause { told_by: None, ..raise.cause.clone() },
             importance,
-            message: (&*raise.message).into(),
+            message: if raise.message.is_empty() {
+                format!("{} holds still", raise.cause.name).into()
+            } else {
+                (&*raise.message).into()
+            },
             labels: raise.labels.clone(),
             since: step.time,
             receipt: receipt.to_string().into(),
@@ -389,6 +520,8 @@ impl Alerts {
             ends_at,
             notified: false,
             acknowledged: None,
+            news: None,
+            is_news: false,
             silences: BTreeSet::new(),
             ended: None,
         };
@@ -397,8 +530,13 @@ impl Alerts {
         }
         // Those of the node have their place, however many a sender raises: they are few.
         let takes_room = !raise.cause.is_of_node() || raise.cause.kind == CauseKind::Test;
-        if takes_room && let Some(why) = self.room.refuses(importance, alert.tenant()) {
+        let source = alert.labels.source.as_deref();
+        if takes_room && let Some(why) = self.room.refuses(importance, alert.tenant(), source) {
             self.refused += 1;
+            // Its governor does not tell of it again.
+            if alert.ends_with_its_governor() {
+                self.keep_without(id, raise);
+            }
             return step.alert(ReceiptType::AlertFailed, (id, &alert), &format!("no alert is opened: {why}"));
         }
         self.forget(id);
@@ -406,25 +544,30 @@ impl Alerts {
         let facts = AlertFacts::of(&listed);
         let fits = self.silences.iter().filter(|(_, silence)| silence.filter.holds(&facts));
         alert.silences = fits.map(|(seq, _)| *seq).collect();
-        let route = step.routes.find(&listed);
-        let parts = step.routes.group(&route, &listed);
-        // With the route's channels: those whom a changed route tells form a group of their own.
-        let (channels, escalate_to) = (route.channels.join(","), route.escalate_to.join(","));
-        let named = [&*self.origin, "group", &*channels, &*escalate_to].into_iter();
-        let first = AlertId::hash(&named.chain(parts.iter().map(|part| &**part)).collect::<Vec<_>>());
-        // Of a group that somebody takes care of people know, and PagerDuty pages nobody for what joins it: what is new begins one of its own.
-        let mut group = first;
-        for number in 1..GROUPS_ALIKE_MAX {
-            if !self.is_taken_care_of(group) {
-                break;
-            }
-            group = AlertId::hash(&[&first.to_string(), &number.to_string()]);
-        }
+        let group = self.group_for(&listed, step);
         alert.group = group;
         step.alert(ReceiptType::AlertOpened, (id, &alert), &alert.message);
         self.join_target(&mut alert);
         self.keep(id, alert);
         self.changed.insert(Key::Alert(id));
+        self.call_for_flush(group, step.time);
+    }
+
+    /// The group of such an alert, which begins if it is not there.
+    fn group_for(&mut self, listed: &ListedAlert, step: &Step<'_>) -> AlertId {
+        let route = step.routes.find(listed);
+        let parts = step.routes.group(&route, listed);
+        // With the route's channels: those whom a changed route tells form a group of their own.
+        let (channels, escalate_to) = (route.channels.join(","), route.escalate_to.join(","));
+        let named = [&*self.origin, "group", &*channels, &*escalate_to].into_iter();
+        let first = AlertId::hash(&named.chain(parts.iter().map(|part| &**part)).collect::<Vec<_>>());
+        // Of a group that somebody takes care of people know, and PagerDuty pages nobody for what joins it: what is new begins one of its own.
+        let alike = (1..GROUPS_ALIKE_MAX).map(|number| number.to_string());
+        // Where there are too many of them, by itself.
+        let alone = format!("{}.{}", step.seq.0, step.ordinal);
+        let alike = alike.chain([alone]).map(|name| AlertId::hash(&[&first.to_string(), &name]));
+        let mut alike = std::iter::once(first).chain(alike);
+        let group = alike.find(|group| !self.is_taken_care_of(*group)).unwrap_or(first);
         let begun = Group {
             since: step.time.0,
             route,
@@ -438,18 +581,48 @@ impl Alerts {
             channels: BTreeMap::new(),
             looked: None,
             has_ended: false,
+            is_taken: false,
             missed: Missed::default(),
             last_told: None,
             end: AskedAgain::default(),
         };
-        self.groups.entry(group).or_insert(begun);
-        self.call_for_flush(group, step.time);
+        if let Entry::Vacant(place) = self.groups.entry(group) {
+            place.insert(begun);
+            self.changed.insert(Key::Group(group));
+        }
+        group
     }
 
-    /// Whether somebody acknowledged all that fires of a group.
+    /// Whether somebody takes care of all of a group of which people were told; also while its end is still told.
     fn is_taken_care_of(&self, group: AlertId) -> bool {
-        let is_left = self.members.get(&group).is_none_or(|members| !members.unacknowledged.is_empty());
-        !is_left && self.firing(group).next().is_some()
+        self.groups.get(&group).is_some_and(|group| group.is_taken && group.is_out())
+    }
+
+    /// Somebody takes care of what was told of a group: what was not told yet goes to one that calls.
+    fn move_on(&mut self, from: AlertId, step: &Step<'_>) {
+        let is_left = |alert: &Alert| alert.acknowledged.is_none() && !alert.is_known();
+        let moved = self.firing(from).filter(|(_, alert)| is_left(alert)).map(|(id, _)| id);
+        let moved: Vec<AlertId> = moved.collect();
+        let first = moved.first().and_then(|id| Some(self.alerts.get(id)?.listed(*id)));
+        let Some(listed) = first.filter(|_| self.is_taken_care_of(from)) else { return };
+        let to = self.group_for(&listed, step);
+        for id in moved {
+            let Some(alert) = self.alerts.get_mut(&id) else { continue };
+            (alert.group, alert.notified, alert.is_news) = (to, false, false);
+            self.changed.insert(Key::Alert(id));
+            if let Some(members) = self.members.get_mut(&from) {
+                members.all.remove(&id);
+                members.unacknowledged.remove(&id);
+            }
+            let members = self.members.entry(to).or_default();
+            members.all.insert(id);
+            members.unacknowledged.insert(id);
+        }
+        if self.members.get(&from).is_some_and(|members| members.all.is_empty()) {
+            self.members.remove(&from);
+        }
+        self.call_for_flush(from, step.time);
+        self.call_for_flush(to, step.time);
     }
 
     /// A governor whose target's breaker is open is a member of that target's alert, and not told of by itself.
@@ -511,6 +684,36 @@ impl Alerts {
             }
         }
         self.forget_oldest();
+        self.give_place(step);
+    }
+
+    fn keep_without(&mut self, id: AlertId, raise: &Raise) {
+        self.without.add(id, raise.clone());
+        self.changed.insert(Key::Without(id));
+        if let Some(least) = self.without.beyond() {
+            self.leave_without(least);
+        }
+    }
+
+    fn leave_without(&mut self, id: AlertId) {
+        if self.without.remove(id) {
+            self.changed.insert(Key::Without(id));
+        }
+    }
+
+    /// A place is free: the most urgent cause that holds and may have it is an alert.
+    fn give_place(&mut self, step: &mut Step<'_>) {
+        let may = |raise: &&Raise| {
+            let tenant = raise.cause.subject.as_ref().map(|subject| &*subject.tenant);
+            let importance = step.routes.importance(raise.cause.kind, raise.importance);
+            let source = raise.labels.source.as_deref();
+            importance.is_none_or(|importance| self.room.refuses(importance, tenant, source).is_none())
+        };
+        let next = self.without.causes.iter().filter(|(_, raise)| may(raise));
+        let next = next.max_by_key(|(id, raise)| (raise.importance, std::cmp::Reverse(**id)));
+        let Some((id, raise)) = next.map(|(id, raise)| (*id, raise.clone())) else { return };
+        self.leave_without(id);
+        self.raise(&raise, step);
     }
 
     /// Keeps only the newest of those that ended; one whose end is yet to be told is awaited, within the bounds of memory.
@@ -565,18 +768,20 @@ impl Alerts {
         let is_known = alert.acknowledged.replace(said).is_some();
         step.alert(ReceiptType::AlertAcknowledged, (id, alert), &format!("acknowledged by {by}: {reason}"));
         self.changed.insert(Key::Alert(id));
-        let group_id = alert.group;
+        let (group_id, was_told) = (alert.group, alert.notified);
         let Some(members) = self.members.get_mut(&group_id) else { return };
         members.unacknowledged.remove(&id);
-        if is_known || !members.unacknowledged.is_empty() {
+        if is_known || !was_told || self.firing(group_id).any(|(_, alert)| alert.waits()) {
             return;
         }
         // Nobody else is called, and those who were hear of it.
         self.set_due(group_id, |group| {
             (group.repeat_at, group.escalate_at, group.missed) = (None, None, Missed::default());
+            group.is_taken = true;
         });
         let Some(owed) = self.groups.get(&group_id).map(Group::owed) else { return };
         self.send(group_id, &owed, (NoticeKind::Acknowledged, NoticeReason::Acknowledged), step);
+        self.move_on(group_id, step);
     }
 
     fn silence(&mut self, order: &SilenceOrder, step: &mut Step<'_>) {
@@ -641,11 +846,11 @@ impl Alerts {
         self.all_of(group).filter(|(_, alert)| alert.is_open())
     }
 
-    /// Whether it would be told that this alert fires.
+    /// Whether it would be told that this alert fires. Nobody is called for what somebody takes care of already.
     fn is_told(&self, alert: &Alert) -> bool {
         let behind = alert.cause.kind == CauseKind::GovernorBreaker
             && alert.labels.target.as_deref().is_some_and(|target| self.targets.contains(target));
-        alert.silences.is_empty() && !behind
+        alert.silences.is_empty() && !behind && (alert.notified || alert.acknowledged.is_none())
     }
 
     /// Changes a group, and keeps its times among those that are due.
@@ -724,7 +929,7 @@ impl Alerts {
             return self.leave_if_over(id);
         }
         let Some(group) = self.groups.get(&id) else { return };
-        let is_new = self.firing(id).any(|(_, alert)| !alert.notified && self.is_told(alert));
+        let is_new = self.firing(id).any(|(_, alert)| !alert.is_known() && self.is_told(alert));
         let reason = match (group.flushed, is_new, group.has_ended) {
             (None, true, _) => NoticeReason::First,
             (Some(_), true, _) | (Some(_), false, true) => NoticeReason::Changed,
@@ -791,12 +996,12 @@ impl Alerts {
         let is_acknowledged =
             told.iter().all(|id| self.alerts.get(id).is_some_and(|alert| alert.acknowledged.is_some()));
         if reason == NoticeReason::Repeat && is_acknowledged {
-            return;
+            // Others may be silenced.
+            return self.set_due(id, |group| group.missed.repeat = true);
         }
         for alert in &told {
-            if let Some(known) = self.alerts.get_mut(alert)
-                && !std::mem::replace(&mut known.notified, true)
-            {
+            if let Some(known) = self.alerts.get_mut(alert).filter(|alert| !alert.is_known()) {
+                (known.notified, known.is_news) = (true, false);
                 self.changed.insert(Key::Alert(*alert));
             }
         }
@@ -807,6 +1012,7 @@ impl Alerts {
         self.send(id, &channels, (NoticeKind::Firing, reason), step);
         self.set_due(id, |group| {
             group.flushed = Some(step.time.0);
+            group.is_taken &= is_acknowledged;
             (group.held_back, group.has_ended, group.missed.repeat) = (false, false, false);
             group.end = AskedAgain::default();
             let minutes = |minutes: u32| Some(step.time.0 + u64::from(minutes) * 60_000);
@@ -823,7 +1029,7 @@ impl Alerts {
 
     fn escalate(&mut self, id: AlertId, step: &mut Step<'_>) {
         // Others were just told of what stood in no notification yet.
-        let waits = self.firing(id).filter(|(_, alert)| alert.notified && alert.acknowledged.is_none());
+        let waits = self.firing(id).filter(|(_, alert)| alert.waits());
         let (waits, held_back): (Vec<_>, Vec<_>) = waits.partition(|(_, alert)| self.is_told(alert));
         let (waits, held_back) = (waits.len(), held_back.len());
         if waits == 0 {
@@ -850,7 +1056,7 @@ impl Alerts {
             group.channels.iter().filter_map(|(name, recipient)| Some((name.clone(), recipient.again?)));
         let due: Vec<(Box<str>, Again)> = again.filter(|(_, again)| again.at <= step.time.0).collect();
         let quiet = group.quiet(step.time);
-        let waits = || self.firing(id).filter(|(_, alert)| alert.notified && alert.acknowledged.is_none());
+        let waits = || self.firing(id).filter(|(_, alert)| alert.waits());
         let (is_left, is_told) = (waits().next().is_some(), waits().any(|(_, alert)| self.is_told(alert)));
         for (channel, Again { at: _, reason }) in due {
             self.set_due(id, |group| {
@@ -895,8 +1101,7 @@ impl Alerts {
         if !failing.is_empty() {
             channels.retain(|channel| !failing.contains(channel));
             if channels.is_empty() && kind == NoticeKind::Firing {
-                let others = there_are.iter().map(|name| Box::<str>::from(name.as_str()));
-                channels.extend(others.filter(|name| !failing.contains(name)).take(1));
+                channels.extend(self.another_channel(step.routes, &failing));
             }
         }
         if channels.is_empty() {
@@ -911,7 +1116,15 @@ impl Alerts {
                 group.last_told = Some(told.clone());
             }
         });
-        let pending = Pending { since, step: number, kind, reason, asked: step.time.0, told: Some(told) };
+        let pending = Pending {
+            since,
+            step: number,
+            kind,
+            reason,
+            asked: step.time.0,
+            told: Some(told),
+            closes: Vec::new(),
+        };
         let notice = self.notice(id, &pending, false);
         let complete = &step.routes.source().complete;
         let complete_notice = channels.iter().any(|channel| is_among(complete, channel));
@@ -925,13 +1138,19 @@ impl Alerts {
                 {
                     recipient.told = true;
                 }
-                recipient.pending.push(pending.clone());
+                let mut pending = pending.clone();
+                if kind == NoticeKind::Resolved {
+                    pending.closes.clone_from(&recipient.closing);
+                }
                 recipient.again = None;
                 let notice = match &complete_notice {
                     Some(complete_notice) if is_among(complete, &channel) => complete_notice,
                     Some(_) | None => &notice,
                 };
-                step.effects.notices.push(for_channel(notice.clone(), &channel, recipient));
+                let mut notice = for_channel(notice.clone(), &channel, recipient);
+                notice.closes.clone_from(&pending.closes);
+                recipient.pending.push(pending);
+                step.effects.notices.push(notice);
             }
         });
     }
@@ -939,6 +1158,18 @@ impl Alerts {
     /// The newest alert of a group of which people are told to fire.
     fn newest_told(&self, id: AlertId) -> Option<(AlertId, &Alert)> {
         self.firing(id).filter(|(_, alert)| self.is_told(alert)).max_by_key(|(_, alert)| alert.since)
+    }
+
+    /// A channel that tells of those that fail: the first one that works, of those that are called for what is critical before others.
+    fn another_channel(&self, routes: &Routes, failing: &BTreeSet<Box<str>>) -> Option<Box<str>> {
+        let RoutesSource { channels, critical, warning, info, .. } = routes.source();
+        let works = |name: &&String| {
+            let cause = AlertCause::of_node(CauseKind::ChannelFailing, name);
+            !failing.contains(name.as_str()) && !self.alerts.get(&self.id(&cause)).is_some_and(Alert::is_open)
+        };
+        let mut named = [critical, warning, info, channels].into_iter().flatten();
+        let works = named.clone().find(works);
+        works.or_else(|| named.find(|name| !failing.contains(name.as_str()))).map(|name| name.as_str().into())
     }
 
     /// Channels of whose failing the group tells: they are not told by themselves.
@@ -1010,6 +1241,10 @@ impl Alerts {
             let mut rest = self.concerned(id, pending.since, pending.kind);
             rest.retain(|(id, _)| !told.alerts.contains(id));
             all.extend(rest);
+            // One that went to another group is not over: it is told of there.
+            all.retain(|(_, alert)| {
+                pending.kind != NoticeKind::Resolved || alert.group == id || !alert.is_open()
+            });
         }
         let listed = all.into_iter().map(|(id, alert)| {
             let mut listed = alert.listed(id);
@@ -1031,6 +1266,7 @@ impl Alerts {
             resolved: told.resolved,
             acknowledged: told.acknowledged,
             reference: None,
+            closes: Vec::new(),
             node: Arc::clone(&self.node),
             time: UnixMillis(pending.asked),
             maybe_twice: false,
@@ -1042,7 +1278,7 @@ impl Alerts {
         &mut self,
         notice: &NoticeId,
         (result, replaced, maybe): (Result<Option<&Words>, &Words>, bool, bool),
-        tries: u32,
+        (tries, digest): (u32, Option<DigestTold>),
         step: &mut Step<'_>,
     ) {
         let failed = result.err();
@@ -1058,7 +1294,10 @@ impl Alerts {
         } else {
             match pending.kind {
                 NoticeKind::Firing => recipient.told = true,
-                NoticeKind::Resolved => recipient.told = false,
+                NoticeKind::Resolved => {
+                    recipient.told = false;
+                    recipient.closing.retain(|key| !pending.closes.contains(key));
+                }
                 NoticeKind::Acknowledged => {}
             }
             if let Ok(Some(reference)) = result {
@@ -1079,8 +1318,14 @@ impl Alerts {
             }
         });
         let kind = if failed.is_some() { ReceiptType::AlertFailed } else { ReceiptType::AlertNotified };
-        // The end is not given up as long as somebody may come for nothing.
-        if is_owed && pending.kind == NoticeKind::Resolved {
+        // The end is not given up as long as somebody may come for nothing: nor where it failed while the beginning was under way.
+        let is_late = pending.kind == NoticeKind::Firing
+            && self.groups.get(&notice.group).is_some_and(|group| {
+                let recipient = group.channels.get(&notice.channel);
+                group.flush_at.is_none() && recipient.is_some_and(|each| each.told && each.pending.is_empty())
+            })
+            && self.is_over(notice.group);
+        if is_owed && pending.kind == NoticeKind::Resolved || is_late {
             self.set_due(notice.group, |group| group.repeat_at = group.end.again(step.time.0));
         }
         let told = pending.told.unwrap_or_else(|| self.tell(notice.group, pending.kind));
@@ -1100,15 +1345,73 @@ impl Alerts {
                 "channel": &notice.channel,
                 "group": notice.group.to_string(),
                 "notice": notice.to_string(),
+                "digest": digest.map(|digest| digest.key.to_string()),
                 "tells": pending.kind,
                 "tries": tries,
                 "why": pending.reason,
             });
             step.about(kind, about.map(|(_, alert)| alert), &reason, &facts);
         }
+        if failed.is_none() {
+            match (pending.kind, digest) {
+                (NoticeKind::Firing, Some(digest)) => self.told_by_digest(notice, digest),
+                (NoticeKind::Resolved, _) => self.leave_digests(notice, step),
+                (NoticeKind::Firing, None) | (NoticeKind::Acknowledged, _) => {}
+            }
+        }
         self.leave_if_over(notice.group);
-        if !replaced {
+        // Who is not configured does not fail.
+        if !replaced && is_among(&step.routes.source().channels, &notice.channel) {
             self.judge_channel(&notice.channel, failed, step);
+        }
+    }
+
+    fn told_by_digest(&mut self, notice: &NoticeId, digest: DigestTold) {
+        let Some(group) = self.groups.get_mut(&notice.group) else { return };
+        let Some(recipient) = group.channels.get_mut(&notice.channel) else { return };
+        if recipient.digests.iter().any(|known| known.key == digest.key) {
+            return;
+        }
+        let oldest = recipient.digests.len() == DIGESTS_KNOWN_MAX;
+        let oldest = oldest.then(|| recipient.digests.remove(0));
+        recipient.digests.push(digest);
+        self.digests.entry((notice.channel.clone(), digest.key)).or_default().insert(notice.group);
+        if let Some(oldest) = oldest {
+            self.is_left(&notice.channel, oldest, notice.group);
+        }
+    }
+
+    /// A group is no part of the digest any more; whether none is.
+    fn is_left(&mut self, channel: &str, digest: DigestTold, group: AlertId) -> bool {
+        let named = (channel.into(), digest.key);
+        let Some(groups) = self.digests.get_mut(&named) else { return false };
+        groups.remove(&group);
+        groups.is_empty() && self.digests.remove(&named).is_some()
+    }
+
+    /// It was told that the group is over: digests of which it was the last are closed.
+    fn leave_digests(&mut self, notice: &NoticeId, step: &mut Step<'_>) {
+        let group = self.groups.get_mut(&notice.group);
+        let recipient = group.and_then(|group| group.channels.get_mut(&notice.channel));
+        let digests = recipient.map(|recipient| std::mem::take(&mut recipient.digests)).unwrap_or_default();
+        let mut over: Vec<GroupKey> = Vec::new();
+        for digest in digests {
+            if self.is_left(&notice.channel, digest, notice.group) && digest.opens {
+                over.push(digest.key);
+            }
+        }
+        let group = self.groups.get_mut(&notice.group);
+        let recipient = group.and_then(|group| group.channels.get_mut(&notice.channel));
+        let Some(recipient) = recipient else { return };
+        recipient.closing.append(&mut over);
+        if recipient.closing.is_empty() {
+            return;
+        }
+        // They are open there, so their end is owed.
+        recipient.told = true;
+        if recipient.pending.is_empty() {
+            let channels = [notice.channel.clone()];
+            self.send(notice.group, &channels, (NoticeKind::Resolved, NoticeReason::Resolved), step);
         }
     }
 
@@ -1137,7 +1440,12 @@ impl Alerts {
         for time in group.times(id) {
             self.due.remove(&time);
         }
-        self.groups.remove(&id);
+        let Some(group) = self.groups.remove(&id) else { return };
+        for (channel, recipient) in group.channels {
+            for digest in recipient.digests {
+                self.is_left(&channel, digest, id);
+            }
+        }
         self.changed.insert(Key::Group(id));
     }
 }
@@ -1166,19 +1474,20 @@ impl Alerts {
     /// The alerts that a callback changes, a bounded part of them; none where its channels were not told of the group.
     #[must_use]
     pub fn meant_by(&self, callback: &Callback) -> Vec<MeantAlert> {
-        let Some(id) = self.group_of(callback.group) else { return Vec::new() };
         let is_told = |group: &Group| callback.channels.iter().any(|name| group.channels.contains_key(name));
-        if !self.groups.get(&id).is_some_and(is_told) {
-            return Vec::new();
-        }
+        let mut meant = self.groups_of(callback);
+        meant.retain(|id| self.groups.get(id).is_some_and(is_told));
         let until = after(callback.pressed, CALLBACK_TOLERANCE.as_secs());
-        let Some(members) = self.members.get(&id) else { return Vec::new() };
-        let changes = match callback.verb {
+        let members = meant.iter().filter_map(|id| self.members.get(id));
+        let changes = members.flat_map(|members| match callback.verb {
             CallbackVerb::Acknowledge => &members.unacknowledged,
             CallbackVerb::Resolve => &members.all,
-        };
-        let known = changes.iter().filter_map(|id| Some((*id, self.alerts.get(id)?)));
-        let meant = known.filter(|(_, alert)| alert.is_open() && alert.since <= until);
+        });
+        let known = changes.filter_map(|id| Some((*id, self.alerts.get(id)?)));
+        // Of what stood in no notification nobody said anything.
+        let is_meant =
+            |alert: &Alert| alert.is_known() && alert.news.unwrap_or(alert.since).max(alert.since) <= until;
+        let meant = known.filter(|(_, alert)| alert.is_open() && is_meant(alert));
         let meant = meant.map(|(alert, known)| MeantAlert { alert, cause: known.cause.clone() });
         meant.take(CALLBACK_ALERTS_AT_ONCE).collect()
     }
@@ -1187,6 +1496,22 @@ impl Alerts {
     #[must_use]
     pub fn cause(&self, id: AlertId) -> Option<&AlertCause> {
         self.alerts.get(&id).map(|alert| &alert.cause)
+    }
+
+    /// The group that is called so, or those of the digest that is.
+    fn groups_of(&self, callback: &Callback) -> Vec<AlertId> {
+        if let Some(group) = self.group_of(callback.group) {
+            return vec![group];
+        }
+        let is_meant = |(channel, key): &(Box<str>, GroupKey)| {
+            callback.channels.contains(channel)
+                && match callback.group {
+                    GroupNamed::Key(named) => named == *key,
+                    GroupNamed::Tag(tag) => tag == key.tag(),
+                }
+        };
+        let named = self.digests.iter().filter(|(digest, _)| is_meant(digest));
+        named.flat_map(|(_, groups)| groups.iter().copied()).collect()
     }
 
     /// The group that is called so, as long as it did not begin again.
@@ -1257,6 +1582,8 @@ impl Alerts {
         let channel = |name: &str, recipient: &Recipient| ChannelToldView {
             channel: name.into(),
             state: match (recipient.pending.is_empty(), recipient.told) {
+                // Its group was told, and it was not.
+                _ if !alert.notified => "not_told",
                 (false, _) => "pending",
                 (true, true) => "told",
                 (true, false) => "not_told",

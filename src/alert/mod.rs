@@ -19,7 +19,7 @@ mod tests;
 pub use alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder};
 pub use callback::{Callback, CallbackVerb, GroupNamed, SLACK_ACKNOWLEDGE};
 pub use cause::{AlertCause, AlertId, CauseKind, Importance};
-pub use group_key::{GroupKey, GroupTag};
+pub use group_key::{DigestTold, GroupKey, GroupTag};
 pub use machine::{AlertEffects, AlertRow, Alerts, MeantAlert};
 pub use notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
 pub use routes::{AlertFilter, AlertRoute, GroupBy, QuietHours, RouteSource, Routes, RoutesSource};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::cause::{AlertId, CauseKind, Importance};
+use super::group_key::GroupKey;
 use crate::ids::UnixMillis;
 
 /// One notification of one channel: the group that it is about, its place among the notifications of that group, and the channel.
@@ -76,6 +77,8 @@ pub struct Notice {
     pub acknowledged: Option<(Box<str>, Box<str>)>,
     /// What the channel answered to the group's first notification, if it needs that for the next one.
     pub reference: Option<Box<str>>,
+    /// Digests that are over with this end.
+    pub closes: Vec<GroupKey>,
     pub node: Arc<str>,
     /// When it was decided to tell it.
     pub time: UnixMillis,

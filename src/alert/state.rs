@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alarm::AlertLabels;
 use super::cause::{AlertCause, AlertId, CauseKind, Importance};
+use super::group_key::{DigestTold, GroupKey};
 use super::notice::{ListedAlert, NoticeKind, NoticeReason};
 use super::routes::AlertRoute;
 use crate::ids::UnixMillis;
@@ -43,6 +44,12 @@ pub struct Alert {
     /// It has stood in a notification.
     pub notified: bool,
     pub acknowledged: Option<AlertSaid>,
+    /// When its newest news came, which nobody has acknowledged before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub news: Option<UnixMillis>,
+    /// That news stood in no notification yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_news: bool,
     /// Silences that fit, by the event that began each.
     pub silences: BTreeSet<u64>,
     pub ended: Option<UnixMillis>,
@@ -51,6 +58,16 @@ pub struct Alert {
 impl Alert {
     pub fn is_open(&self) -> bool {
         self.ended.is_none()
+    }
+
+    /// It stood in a notification as it is.
+    pub fn is_known(&self) -> bool {
+        self.notified && !self.is_news
+    }
+
+    /// People were told of it, and nobody said that they take care of it.
+    pub fn waits(&self) -> bool {
+        self.is_open() && self.notified && self.acknowledged.is_none()
     }
 
     /// Whose it is; `None` of the node's own.
@@ -91,6 +108,7 @@ impl Alert {
 /// Alerts that are told together. Which they are stands with the alerts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and has its name in the store")]
 pub struct Group {
     /// When it began, in milliseconds since 1970; a part of the names of its notifications.
     pub since: u64,
@@ -113,6 +131,9 @@ pub struct Group {
     /// One that was told ended since.
     #[serde(default)]
     pub has_ended: bool,
+    /// Somebody takes care of all that was told.
+    #[serde(default)]
+    pub is_taken: bool,
     #[serde(default)]
     pub missed: Missed,
     /// What was told last to fire.
@@ -189,6 +210,24 @@ impl Group {
         times.into_iter().filter_map(|(at, due)| Some((UnixMillis(at?), due)))
     }
 
+    /// All that is to be done comes later.
+    pub fn put_off(&mut self, millis: u64) {
+        let Self { flush_at, flushed, repeat_at, escalate_at, looked, end, channels, .. } = self;
+        let times = [flush_at, flushed, repeat_at, escalate_at, looked, &mut end.since];
+        let asked = channels.values_mut().map(|recipient| &mut recipient.asked.since);
+        for time in times.into_iter().chain(asked).flatten() {
+            *time = time.saturating_add(millis);
+        }
+        for again in channels.values_mut().filter_map(|recipient| recipient.again.as_mut()) {
+            again.at = again.at.saturating_add(millis);
+        }
+    }
+
+    /// Some channel was told, or is being told, of it.
+    pub fn is_out(&self) -> bool {
+        self.channels.values().any(|recipient| recipient.told || !recipient.pending.is_empty())
+    }
+
     /// Channels that are to hear what becomes of it.
     pub fn owed(&self) -> Vec<Box<str>> {
         let owed = self.channels.iter().filter(|(_, recipient)| recipient.is_owed());
@@ -216,6 +255,12 @@ pub struct Recipient {
     pub again: Option<Again>,
     #[serde(default)]
     pub asked: AskedAgain,
+    /// Digests by which it was told of the group, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<DigestTold>,
+    /// Digests that are over: they are closed with the next end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closing: Vec<GroupKey>,
 }
 
 /// When a channel is asked again, and why it was asked.
@@ -262,6 +307,9 @@ pub struct Pending {
     /// `None` where an older version asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Told>,
+    /// Digests that this end closes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closes: Vec<GroupKey>,
 }
 
 /// A silence as it is kept.

@@ -1,7 +1,7 @@
 //! The machine against what people must be able to rely on: whoever was told that something fires is told when it is over, nobody is
 //! told twice of one thing, and a restart changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -31,6 +31,8 @@ struct World {
     lost: Vec<(AlertId, Box<str>)>,
     /// Beginnings that failed in the end, and that a channel may have heard before a crash.
     may: Vec<(AlertId, Box<str>)>,
+    /// Digests that a channel told.
+    opened: BTreeSet<(Box<str>, GroupKey)>,
     /// Channels answer at once.
     answers: bool,
     /// What the journal brought.
@@ -64,6 +66,7 @@ impl World {
             taken: Vec::new(),
             lost: Vec::new(),
             may: Vec::new(),
+            opened: BTreeSet::new(),
             answers: true,
             journal: Vec::new(),
         }
@@ -124,8 +127,44 @@ impl World {
                 tries: 1,
                 replaced: false,
                 maybe,
+                digest: None,
             });
         }
+    }
+
+    /// A channel tells all that fires by one digest, which stands open there.
+    fn answer_as_one(&mut self, channel: &str) {
+        // Of each group what was asked first.
+        let mut groups = BTreeSet::new();
+        let is_meant = |notice: &Notice| {
+            let is_first = &*notice.id.channel == channel && groups.insert(notice.id.group);
+            is_first && notice.tells == NoticeKind::Firing
+        };
+        let (meant, others) = self.open.drain(..).partition(is_meant);
+        self.open = others;
+        let meant: Vec<Notice> = meant;
+        let key = GroupKey { group: AlertId([7; 16]), since: self.seq };
+        for notice in meant {
+            self.taken.push(notice.clone());
+            self.opened.insert((channel.into(), key));
+            self.step(&Alarm::Notified {
+                notice: notice.id,
+                failed: None,
+                reference: None,
+                tries: 1,
+                replaced: false,
+                maybe: false,
+                digest: Some(DigestTold { key, opens: true }),
+            });
+        }
+    }
+
+    /// Digests that stand open at a channel.
+    fn open_digests(&self) -> BTreeSet<(Box<str>, GroupKey)> {
+        let ends = self.taken.iter().filter(|notice| notice.tells == NoticeKind::Resolved);
+        let closed = ends.flat_map(|end| end.closes.iter().map(|key| (end.id.channel.clone(), *key)));
+        let closed: BTreeSet<_> = closed.collect();
+        self.opened.difference(&closed).cloned().collect()
     }
 
     /// Time passes, and what is due is done when it is.
@@ -650,6 +689,49 @@ fn one_tenant_leaves_room_for_others_and_each_severity_for_worse() {
     assert_eq!(world.alerts.refused(), before, "room that is free is taken");
 }
 
+/// One who sends for many tenants leaves room for other senders; what found no place has one as soon as it is free, if it still holds.
+#[test]
+fn one_source_leaves_room_for_others_and_what_holds_gets_its_place() {
+    let mut world = World::new(routes(|_| {}));
+    world.answers = false;
+    let by = |cause: AlertCause, source: &str| {
+        let Alarm::Raise(raised) = raise(cause, Importance::Critical) else { unreachable!() };
+        let labels = AlertLabels { source: Some(source.into()), resolves: true, ..AlertLabels::default() };
+        Alarm::Raise(Box::new(Raise { labels, ..*raised }))
+    };
+    let most = crate::limits::ALERTS_MAX;
+    for number in 0..most {
+        world.step(&by(rule(&format!("t{number}")), "mallory"));
+    }
+    let share = most / 4 * 3;
+    assert_eq!(world.alerts.views(usize::MAX).count(), share);
+    for number in 0..most {
+        world.step(&by(rule(&format!("u{number}")), &format!("s{}", number % 7)));
+    }
+    assert_eq!(world.alerts.views(usize::MAX).count(), most);
+    assert!(world.alerts.find(AlertId::of("example.com/gemba/", "n-1", &rule("late"))).is_none());
+    for tenant in ["late", "over"] {
+        world.step(&by(rule(tenant), "erp"));
+    }
+    assert!(
+        world.rows.keys().filter(|key| key.starts_with("without/")).count()
+            <= crate::limits::ALERTS_REFUSED_KEPT_MAX
+    );
+    world.step(&Alarm::End(rule("over")));
+    let is_open = |world: &World, tenant: &str| {
+        let id = AlertId::of("example.com/gemba/", "n-1", &rule(tenant));
+        world.alerts.find(id).is_some_and(|alert| alert.ended_ms.is_none())
+    };
+    assert!(!is_open(&world, "late"));
+    world.restart();
+    for number in 0..crate::limits::ALERTS_REFUSED_KEPT_MAX + 8 {
+        world.step(&Alarm::End(rule(&format!("t{number}"))));
+    }
+    assert!(is_open(&world, "late") && !is_open(&world, "over"));
+    let waiting = world.rows.keys().filter(|key| key.starts_with("without/")).count();
+    assert_eq!(waiting, 0);
+}
+
 #[test]
 fn what_is_news_of_an_open_alert_is_told() {
     let mut world = World::new(routes(|_| {}));
@@ -669,7 +751,7 @@ fn what_is_news_of_an_open_alert_is_told() {
     world.step(&gap("9 to 19 are missing"));
     world.pass(2 * MINUTE);
     let last = world.sent.last().unwrap();
-    assert_eq!((last.reason, &*last.summary), (NoticeReason::Changed, "9 to 19 are missing"));
+    assert_eq!((last.reason, &*last.summary), (NoticeReason::First, "9 to 19 are missing"));
 }
 
 /// PagerDuty pages nobody for what joins an incident that is acknowledged.
@@ -688,21 +770,258 @@ fn what_is_new_does_not_join_what_somebody_takes_care_of() {
     world.step(&Alarm::End(rule("acme")));
     world.step(&Alarm::End(rule("initech")));
     world.pass(2 * MINUTE);
-    let ends: std::collections::BTreeSet<_> = world
+    let ends: BTreeSet<_> = world
         .sent
         .iter()
         .filter(|notice| notice.tells == NoticeKind::Resolved)
         .map(|notice| (notice.id.group, &*notice.id.channel))
         .collect();
     assert_eq!(ends.len(), 4, "two groups end at two channels: {ends:?}");
-    // The number of groups alike is bounded.
-    for number in 0..20 {
+    // However many there are, each calls.
+    let sent = world.sent.len();
+    let number = crate::limits::GROUPS_ALIKE_MAX + 6;
+    for number in 0..number {
         world.step(&raise(rule(&format!("t{number}")), Importance::Critical));
         world.pass(5 * SECOND);
         world.step(&acknowledge(AlertId::of("example.com/gemba/", "n-1", &rule(&format!("t{number}")))));
     }
-    let groups = world.rows.keys().filter(|key| key.starts_with("group/")).count();
-    assert_eq!(groups as u64, crate::limits::GROUPS_ALIKE_MAX);
+    let firsts = world.sent[sent..].iter().filter(|notice| notice.reason == NoticeReason::First);
+    let groups: BTreeSet<_> = firsts.map(|notice| notice.id.group).collect();
+    assert_eq!(groups.len() as u64, number);
+}
+
+/// Nobody is called for what somebody took care of before the call; and a press says nothing of what stood in no notification.
+#[test]
+fn what_is_acknowledged_before_the_call_calls_nobody() {
+    let mut world = World::new(routes(|_| {}));
+    world.step(&raise(rule("acme"), Importance::Critical));
+    world.step(&acknowledge(world.id()));
+    world.pass(24 * 60 * MINUTE);
+    world.step(&Alarm::End(rule("acme")));
+    world.pass(MINUTE);
+    assert!(world.sent.is_empty(), "{:?}", world.told());
+
+    world.step(&raise(rule("acme"), Importance::Critical));
+    world.pass(5 * SECOND);
+    let told = world.sent[0].id.clone();
+    world.step(&raise(rule("initech"), Importance::Critical));
+    let group = GroupNamed::Key(GroupKey { group: told.group, since: told.since });
+    let press = Callback {
+        channels: ["pager".into()].into(),
+        group,
+        verb: CallbackVerb::Acknowledge,
+        by: "pagerduty pager/jane".into(),
+        reason: "seen".into(),
+        pressed: UnixMillis(world.now),
+    };
+    let meant = world.alerts.meant_by(&press);
+    assert_eq!(meant.iter().map(|meant| &meant.cause).collect::<Vec<_>>(), [&rule("acme")]);
+    world.sent.clear();
+    world.step(&acknowledge(meant[0].alert));
+    world.pass(2 * MINUTE);
+    let others: Vec<_> = world.sent.iter().filter(|notice| notice.id.group != told.group).collect();
+    assert_eq!(others.iter().map(|notice| notice.reason).collect::<Vec<_>>(), [NoticeReason::First; 2]);
+    let own = world.sent.iter().filter(|notice| notice.id.group == told.group);
+    assert!(own.map(|notice| notice.tells).eq([NoticeKind::Acknowledged; 2]), "{:?}", world.told());
+    world.restart();
+    for tenant in ["acme", "initech"] {
+        world.step(&Alarm::End(rule(tenant)));
+    }
+    world.pass(5 * MINUTE);
+    let ends = world.sent.iter().filter(|notice| notice.tells == NoticeKind::Resolved).count();
+    assert_eq!(ends, 4);
+}
+
+/// As long as its end is told, an incident that is acknowledged takes nothing new.
+#[test]
+fn what_begins_while_an_end_is_on_its_way_is_a_group_of_its_own() {
+    let mut world = World::new(routes(|_| {}));
+    world.step(&raise(rule("acme"), Importance::Critical));
+    world.pass(5 * SECOND);
+    world.step(&acknowledge(world.id()));
+    world.step(&Alarm::End(rule("acme")));
+    world.step(&raise(rule("initech"), Importance::Critical));
+    world.pass(2 * MINUTE);
+    let first = world.sent[0].id.group;
+    let fires = world.sent.iter().filter(|notice| notice.tells == NoticeKind::Firing);
+    let of_it = fires.filter(|notice| notice.id.group == first).count();
+    assert_eq!(of_it, 2, "two channels, once: {:?}", world.told());
+}
+
+/// News of what somebody takes care of call anew, by an incident of its own; the old one is over.
+#[test]
+fn news_of_what_is_acknowledged_is_a_group_of_its_own() {
+    let mut world = World::new(routes(|_| {}));
+    let gap = |text: &str| {
+        let Alarm::Raise(gap) = raise(cause(CauseKind::SequenceGap, "", "signals"), Importance::Warning)
+        else {
+            unreachable!()
+        };
+        Alarm::Raise(Box::new(Raise { message: text.into(), ..*gap }))
+    };
+    world.step(&gap("2 is missing"));
+    world.pass(5 * SECOND);
+    let first = world.sent[0].id.clone();
+    let pressed = world.now;
+    world.step(&acknowledge(world.id()));
+    world.pass(60 * MINUTE);
+    world.sent.clear();
+    world.step(&gap("9 is missing"));
+    world.pass(2 * MINUTE);
+    let told: Vec<_> =
+        world.sent.iter().map(|notice| (notice.id.group == first.group, notice.tells)).collect();
+    assert!(
+        told.contains(&(false, NoticeKind::Firing)) && told.contains(&(true, NoticeKind::Resolved)),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 2, "{told:?}");
+    // A copy of what was pressed before says nothing of it.
+    let now = world.sent.iter().find(|notice| notice.tells == NoticeKind::Firing).unwrap().id.clone();
+    for (group, since) in [(first.group, first.since), (now.group, now.since)] {
+        let press = Callback {
+            channels: ["chat".into()].into(),
+            group: GroupNamed::Key(GroupKey { group, since }),
+            verb: CallbackVerb::Acknowledge,
+            by: "slack chat/jane".into(),
+            reason: "seen".into(),
+            pressed: UnixMillis(pressed),
+        };
+        assert!(world.alerts.meant_by(&press).is_empty());
+    }
+}
+
+/// Silenced news of an open alert are no end.
+#[test]
+fn silenced_news_end_nothing() {
+    let mut world = World::new(routes(|_| {}));
+    let gap = |text: &str| {
+        let Alarm::Raise(gap) = raise(cause(CauseKind::SequenceGap, "", "signals"), Importance::Warning)
+        else {
+            unreachable!()
+        };
+        Alarm::Raise(Box::new(Raise { message: text.into(), ..*gap }))
+    };
+    world.step(&gap("2 is missing"));
+    world.pass(5 * SECOND);
+    world.step(&silence(&world, "true", 30));
+    world.step(&gap("9 is missing"));
+    world.pass(20 * MINUTE);
+    assert_eq!(world.sent.len(), 1, "{:?}", world.told());
+    world.pass(20 * MINUTE);
+    let last = world.sent.last().unwrap();
+    assert_eq!((last.tells, &*last.summary), (NoticeKind::Firing, "9 is missing"));
+}
+
+/// What is acknowledged neither ends the repeats of what is silenced beside it, nor the telling of an end.
+#[test]
+fn an_acknowledgement_takes_nothing_from_a_silenced_neighbour() {
+    let mut world = World::new(routes(|_| {}));
+    for tenant in ["acme", "initech"] {
+        world.step(&raise(rule(tenant), Importance::Critical));
+    }
+    world.pass(5 * SECOND);
+    world.step(&acknowledge(AlertId::of("example.com/gemba/", "n-1", &rule("acme"))));
+    world.step(&silence(&world, "alert.tenant == 'initech'", 5 * 60));
+    world.pass(4 * 60 * MINUTE + 30 * MINUTE);
+    let repeats =
+        |world: &World| world.told().iter().filter(|told| **told == ("pager", NoticeReason::Repeat)).count();
+    assert_eq!(repeats(&world), 0);
+    world.pass(40 * MINUTE);
+    assert_eq!(repeats(&world), 1, "{:?}", world.told());
+}
+
+/// A channel that was taken out does not fail; the end that is owed to it is told once it is there again.
+#[test]
+fn a_channel_that_is_not_configured_does_not_fail() {
+    let mut world = World::new(routes(|_| {}));
+    world.step(&raise(rule("acme"), Importance::Warning));
+    world.pass(5 * SECOND);
+    world.routes = routes(|routes| {
+        routes.channels.retain(|name| name != "chat");
+        routes.warning = vec!["pager".into()];
+    });
+    world.answers = false;
+    world.step(&Alarm::End(rule("acme")));
+    world.pass(MINUTE);
+    world.answer(Some("no channel `chat` is configured"));
+    assert!(world.alerts.views(usize::MAX).all(|alert| alert.kind != "channel_failing"));
+}
+
+/// The beginning was under way while the end failed: the end is told all the same.
+#[test]
+fn an_end_that_failed_before_its_beginning_arrived_is_told() {
+    let mut world = World::new(routes(|_| {}));
+    world.answers = false;
+    world.step(&raise(rule("acme"), Importance::Warning));
+    world.pass(5 * SECOND);
+    let beginning = std::mem::take(&mut world.open);
+    world.step(&Alarm::End(rule("acme")));
+    world.pass(MINUTE);
+    world.answer(Some("no channel `chat` is configured"));
+    world.lost.clear();
+    world.open = beginning;
+    world.answers = true;
+    world.answer(None);
+    world.pass(5 * MINUTE);
+    assert_eq!(
+        world.taken.last().map(|notice| notice.tells),
+        Some(NoticeKind::Resolved),
+        "{:?}",
+        world.told()
+    );
+}
+
+/// A wall clock that is far ahead, and is believed: nothing is early for it. Replayed, restarted and restored alike.
+#[test]
+fn a_clock_that_steps_ends_no_silence_and_escalates_nothing() {
+    let mut world = World::new(escalating(15));
+    world.step(&raise(rule("acme"), Importance::Critical));
+    world.pass(5 * SECOND);
+    world.step(&silence(&world, "alert.tenant == 'initech'", 30));
+    world.step(&raise(rule("initech"), Importance::Critical));
+    world.pass(MINUTE);
+    world.sent.clear();
+    let day = 24 * 60 * MINUTE;
+    world.now += day;
+    world.step(&Alarm::Stepped { millis: day });
+    world.restart();
+    world.pass(13 * MINUTE);
+    assert!(world.sent.is_empty(), "{:?}", world.told());
+    world.pass(2 * MINUTE);
+    assert_eq!(world.told(), [("pager", NoticeReason::Escalation)]);
+    world.pass(13 * MINUTE);
+    assert_eq!(world.alerts.silences().len(), 1);
+    world.pass(3 * MINUTE);
+    assert_eq!(world.alerts.silences().len(), 0);
+    world.read_again_from(BTreeMap::new());
+}
+
+/// Who tells that a channel fails is none that fails as well.
+#[test]
+fn a_channel_that_fails_is_not_told_of_by_another_one_that_fails() {
+    let mut world = World::new(routes(|routes| {
+        routes.channels = ["file", "x", "y", "z"].map(str::to_owned).into();
+        (routes.critical, routes.warning, routes.info) =
+            (vec!["x".into()], vec!["y".into()], vec!["z".into()]);
+    }));
+    world.answers = false;
+    world.step(&raise(rule("acme"), Importance::Critical));
+    for _ in 0..8 {
+        world.pass(10 * SECOND);
+        let (well, fails) =
+            world.open.drain(..).partition(|notice| matches!(&*notice.id.channel, "z" | "file"));
+        world.open = well;
+        world.answer(None);
+        world.open = fails;
+        world.answer(Some("it answered 403"));
+    }
+    let of = |channel: &str| {
+        world
+            .taken
+            .iter()
+            .any(|notice| &*notice.id.channel == channel && notice.kind == CauseKind::ChannelFailing)
+    };
+    assert!(of("z") && !of("file"), "{:?}", world.told());
 }
 
 /// The channels of an open alert were taken out of the configuration: who is called for such an alert now, is called.
@@ -931,6 +1250,43 @@ fn a_callback_means_the_open_alerts_of_a_group_that_its_channel_was_told_of() {
     assert_eq!(world.alerts.meant_by(&all).len(), crate::limits::CALLBACK_ALERTS_AT_ONCE, "a part at a time");
 }
 
+/// What several groups were told by in one is over with the last of them, and means all of them.
+#[test]
+fn a_digest_ends_with_its_last_group_and_its_callback_means_all_of_them() {
+    let mut world = World::new(routes(|_| {}));
+    world.answers = false;
+    let targets = ["a", "b", "c"].map(|name| cause(CauseKind::TargetBreaker, "", name));
+    for target in &targets {
+        world.step(&raise(target.clone(), Importance::Warning));
+    }
+    world.pass(5 * SECOND);
+    world.answer_as_one("chat");
+    let key = world.opened.iter().next().unwrap().1;
+    let callback = |named, channel: &str| {
+        let (by, reason, pressed) = ("slack chat/ann".into(), "seen".into(), UnixMillis(world.now));
+        let channels = [channel.into()].into();
+        Callback { channels, group: named, verb: CallbackVerb::Acknowledge, by, reason, pressed }
+    };
+    for (named, channel, alerts) in [
+        (GroupNamed::Key(key), "chat", 3),
+        (GroupNamed::Tag(key.tag()), "chat", 3),
+        (GroupNamed::Key(key), "pager", 0),
+        (GroupNamed::Key(GroupKey { since: key.since + 1, ..key }), "chat", 0),
+    ] {
+        assert_eq!(world.alerts.meant_by(&callback(named, channel)).len(), alerts, "{named:?} {channel}");
+    }
+    world.answers = true;
+    world.step(&Alarm::End(targets[0].clone()));
+    world.step(&Alarm::End(targets[1].clone()));
+    world.pass(5 * MINUTE);
+    assert_eq!(world.open_digests().len(), 1, "one of them fires");
+    world.restart();
+    world.step(&Alarm::End(targets[2].clone()));
+    world.pass(5 * MINUTE);
+    assert_eq!(world.open_digests().len(), 0);
+    assert!(!world.rows.keys().any(|key| key.starts_with("group/")), "{:?}", world.rows.keys());
+}
+
 #[test]
 fn a_route_that_changes_leaves_what_is_open_to_the_old_one() {
     let mut world = World::new(routes(|_| {}));
@@ -1014,6 +1370,8 @@ fn what_ends_by_time_ends_by_itself() {
 #[test]
 fn alarms_are_stored_as_ever() {
     let notice = NoticeId { group: AlertId([7; 16]), since: 5, step: 2, channel: "chat".into() };
+    let again = notice.clone();
+    let digest = DigestTold { key: GroupKey { group: AlertId([7; 16]), since: 6 }, opens: true };
     let (by, reason) = (|| "ann".into(), || "why".into());
     let labels = AlertLabels {
         signal: Some((9, "s-1".into(), "ab".into())),
@@ -1055,6 +1413,7 @@ fn alarms_are_stored_as_ever() {
             Alarm::Resolve { alert: AlertId([7; 16]), by: by(), reason: reason(), cause: Some(Box::new(rule("acme"))) },
             format!(r#"{{"resolve":{{"alert":"{id}","by":"ann","reason":"why","cause":{{"kind":"rule","subject":["acme","vm"],"name":"cost/budget"}}}}}}"#),
         ),
+        (Alarm::Stepped { millis: 9 }, r#"{"stepped":{"millis":9}}"#.into()),
         (
             Alarm::Silence(Box::new(SilenceOrder { when: "true".into(), until: UnixMillis(4), by: by(), reason: reason() })),
             r#"{"silence":{"when":"true","until":4,"by":"ann","reason":"why"}}"#.into(),
@@ -1064,12 +1423,16 @@ fn alarms_are_stored_as_ever() {
             r#"{"end_silence":{"silence":6,"by":"ann","reason":"why"}}"#.into(),
         ),
         (
-            Alarm::Notified { notice: notice.clone(), failed: None, reference: Some("r".into()), tries: 1, replaced: false, maybe: false },
+            Alarm::Notified { notice: notice.clone(), failed: None, reference: Some("r".into()), tries: 1, replaced: false, maybe: false, digest: None },
             format!(r#"{{"notified":{{"notice":{{"group":"{id}","since":5,"step":2,"channel":"chat"}},"reference":"r","tries":1}}}}"#),
         ),
         (
-            Alarm::Notified { notice, failed: Some("no".into()), reference: None, tries: 2, replaced: true, maybe: true },
+            Alarm::Notified { notice, failed: Some("no".into()), reference: None, tries: 2, replaced: true, maybe: true, digest: None },
             format!(r#"{{"notified":{{"notice":{{"group":"{id}","since":5,"step":2,"channel":"chat"}},"failed":"no","tries":2,"replaced":true,"maybe":true}}}}"#),
+        ),
+        (
+            Alarm::Notified { notice: again, failed: None, reference: None, tries: 1, replaced: false, maybe: false, digest: Some(digest) },
+            format!(r#"{{"notified":{{"notice":{{"group":"{id}","since":5,"step":2,"channel":"chat"}},"tries":1,"digest":{{"key":{{"group":"{id}","since":6}},"opens":true}}}}}}"#),
         ),
     ];
     for (alarm, stored) in golden {
@@ -1094,11 +1457,14 @@ enum Does {
     End(u8),
     Pass(u64),
     Answer(bool),
+    /// All that a channel was asked to tell is told by one digest.
+    Digest,
     Restart,
     /// Channels take what they are asked for, and nobody hears of that before the crash.
     Kill,
     Silence,
     Acknowledge(u8),
+    Step,
     /// The store is as it is now when the journal is read again.
     Store,
 }
@@ -1109,10 +1475,12 @@ fn does() -> impl Strategy<Value = Does> {
         3 => (0u8..6).prop_map(Does::End),
         4 => prop_oneof![Just(SECOND), Just(5 * SECOND), Just(MINUTE), Just(20 * MINUTE), Just(300 * MINUTE)].prop_map(Does::Pass),
         3 => prop::bool::weighted(0.8).prop_map(Does::Answer),
+        1 => Just(Does::Digest),
         1 => Just(Does::Restart),
         1 => Just(Does::Kill),
         1 => Just(Does::Silence),
         1 => (0u8..6).prop_map(Does::Acknowledge),
+        1 => Just(Does::Step),
         1 => Just(Does::Store),
     ]
 }
@@ -1155,6 +1523,7 @@ proptest! {
                 Does::Answer(well) => {
                     world.answer((!well).then_some("no"));
                 }
+                Does::Digest => world.answer_as_one("chat"),
                 Does::Restart => world.restart(),
                 Does::Kill => {
                     world.taken.extend(world.open.iter().cloned());
@@ -1164,6 +1533,10 @@ proptest! {
                 Does::Acknowledge(number) => {
                     let id = AlertId::of("example.com/gemba/", "n-1", &cause(CauseKind::Rule, &tenant(number), &format!("p/r{}", number % 2)));
                     world.step(&acknowledge(id));
+                }
+                Does::Step => {
+                    world.now += 600 * MINUTE;
+                    world.step(&Alarm::Stepped { millis: 600 * MINUTE });
                 }
                 Does::Store => stored.clone_from(&world.rows),
             }
@@ -1197,7 +1570,7 @@ proptest! {
             firsts.dedup();
             firsts.dedup_by_key(|id| id.since);
             let begun = heard.iter().filter(|notice| notice.reason == NoticeReason::First);
-            let begun: std::collections::BTreeSet<_> = begun.map(|notice| &notice.id).collect();
+            let begun: BTreeSet<_> = begun.map(|notice| &notice.id).collect();
             prop_assert_eq!(begun.len(), firsts.len(), "{} is called twice for {}", channel, group);
             let mut fires = false;
             for notice in &heard {
@@ -1205,13 +1578,16 @@ proptest! {
                     NoticeKind::Firing => fires = true,
                     NoticeKind::Resolved => {
                         let may = world.may.contains(&(group, channel.as_str().into()));
-                        prop_assert!(fires || may || notice.maybe_twice, "{channel} hears an end of what it never heard of");
+                        prop_assert!(fires || may || notice.maybe_twice || !notice.closes.is_empty(), "{channel} hears an end of what it never heard of");
                         fires = false;
                     }
                     NoticeKind::Acknowledged => {}
                 }
             }
             prop_assert!(!fires, "{channel} never hears the end of {group}: {heard:?}");
+        }
+        if world.lost.is_empty() {
+            prop_assert!(world.open_digests().is_empty(), "a digest stands open: {:?}", world.open_digests());
         }
         prop_assert!(world.alerts.views(usize::MAX).all(|alert| alert.state == "resolved"));
         for notice in &world.sent {

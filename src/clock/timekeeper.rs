@@ -84,6 +84,10 @@ pub struct Timekeeper {
     /// Microseconds of slowed time that are less than a whole one.
     rest: u64,
     steps: VecDeque<Step>,
+    /// Time that passed, was left out, and did not come back yet.
+    left_out: u64,
+    /// Time that did not pass, and was not asked for yet.
+    stepped: u64,
     kept_for: u64,
     in_doubt: bool,
     doubts: u64,
@@ -105,6 +109,8 @@ impl Timekeeper {
             wall,
             rest: 0,
             steps: VecDeque::new(),
+            left_out: 0,
+            stepped: 0,
             kept_for: micros(kept_for),
             in_doubt: false,
             doubts: 0,
@@ -123,6 +129,8 @@ impl Timekeeper {
         }
         keeper.time = sum(look.boot, keeper.offset);
         keeper.stamp(look);
+        // Whether time passed while there was no process, the wall clock alone knows.
+        keeper.stepped = 0;
         keeper
     }
 
@@ -170,12 +178,18 @@ impl Timekeeper {
         let slower = (self.rest / CLOCK_SLOWED).min(self.offset.abs_diff(self.wall));
         self.rest %= CLOCK_SLOWED;
         self.offset = self.offset.saturating_sub_unsigned(slower);
+        self.left_out = self.left_out.saturating_add(slower);
     }
 
     /// Forward.
     fn move_to(&mut self, offset: i64) {
         let by = offset.abs_diff(self.offset);
         self.offset = offset;
+        let comes_back = self.left_out.min(by);
+        self.left_out -= comes_back;
+        if by - comes_back > micros(CLOCK_STEP_MAX) {
+            self.stepped = self.stepped.saturating_add(by - comes_back);
+        }
         if by > micros(CLOCK_STEADY) {
             if self.steps.len() == CLOCK_STEPS_KEPT
                 && let Some(oldest) = self.steps.pop_front()
@@ -191,6 +205,12 @@ impl Timekeeper {
     #[must_use]
     pub fn now(&self) -> UnixMillis {
         UnixMillis(self.time / 1000)
+    }
+
+    /// Milliseconds by which the time went on though they did not pass, since this was asked last: a wall clock that is far ahead is
+    /// believed.
+    pub fn take_step(&mut self) -> u64 {
+        std::mem::take(&mut self.stepped) / 1000
     }
 
     /// As [`Timekeeper::now`], less the steps since which less time has passed than things are kept for: what is kept for

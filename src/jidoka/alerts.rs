@@ -233,6 +233,7 @@ mod tests {
             resolved: 0,
             acknowledged: None,
             reference: None,
+            closes: Vec::new(),
             node: "n-1".into(),
             time: UnixMillis(0),
             maybe_twice: false,

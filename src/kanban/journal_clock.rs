@@ -105,6 +105,11 @@ impl JournalClock {
         clock
     }
 
+    /// See [`Timekeeper::take_step`].
+    pub fn take_step(&mut self) -> u64 {
+        self.keeper.take_step()
+    }
+
     /// The journal's time at this look.
     pub fn stamp(&mut self, look: Look) -> UnixMillis {
         let stamp = self.keeper.stamp(look);

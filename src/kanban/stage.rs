@@ -19,6 +19,7 @@ use super::ports::Ports;
 use super::positions::Positions;
 pub use super::source_ledger::{SourceLedger, SourceTimes};
 use super::tenure::Tenure;
+use crate::alert::Alarm;
 use crate::clock::{Instant, Look};
 use crate::disk::Disk;
 use crate::event::{Arrival, Feed, Kind, Order, Seq, Shed};
@@ -285,6 +286,11 @@ impl Stage {
     }
 
     fn take(&mut self) -> Result<(), Fatal> {
+        // What waits for a time that did not pass waits on, whatever comes next.
+        let millis = self.clock.take_step();
+        if millis > 0 {
+            self.append(Kind::Alarm(Arc::new(Alarm::Stepped { millis })));
+        }
         // An hour ends before the first event of the next.
         for event in self.outlet.sources().end_hours(self.writer.time()) {
             self.append(event);

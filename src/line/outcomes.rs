@@ -87,7 +87,15 @@ mod tests {
 
     fn outcome(step: u32) -> Alarm {
         let notice = NoticeId { group: AlertId([1; 16]), since: 1, step, channel: "chat".into() };
-        Alarm::Notified { notice, failed: None, reference: None, tries: 1, replaced: false, maybe: false }
+        Alarm::Notified {
+            notice,
+            failed: None,
+            reference: None,
+            tries: 1,
+            replaced: false,
+            maybe: false,
+            digest: None,
+        }
     }
 
     fn step(alarm: &Alarm) -> u32 {

@@ -79,6 +79,7 @@ fn notice(name: &str, channel: &str, tells: NoticeKind, step: u32) -> Notice {
         alerts: vec![alert],
         acknowledged: (tells == NoticeKind::Acknowledged).then(|| ("ann".into(), "on it".into())),
         reference: None,
+        closes: Vec::new(),
         node: "n-1".into(),
         time,
         maybe_twice: false,

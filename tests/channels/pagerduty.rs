@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use gemba::alert::NoticeKind::{Acknowledged, Firing, Resolved};
-use gemba::andon::channel::{ChannelKind, PagerDuty};
+use gemba::alert::{
+    Alarm, AlertCause, AlertEffects, AlertLabels, Alerts, CauseKind, Importance, Raise, Routes, RoutesSource,
+};
+use gemba::andon::channel::{ChannelKind, Dispatcher, PagerDuty};
+use gemba::clock;
+use gemba::ids::{Seq, UnixMillis};
 
 use crate::fake::{Answer, Fake};
-use crate::{deliver, notice, target};
+use crate::{channel, deliver, dispatcher, notice, on_runtime, target};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -69,6 +74,78 @@ fn a_group_is_one_incident_from_trigger_to_resolve() {
     assert_eq!(open.lock().unwrap().len(), 2);
     deliver(kind(&fake, KEY), vec![notice("a", "page", Resolved, 3), notice("b", "page", Resolved, 2)]);
     assert!(open.lock().unwrap().is_empty());
+}
+
+/// The machine of alerts with this channel: a hundred groups that begin while PagerDuty asks for a pause are some incidents, and when
+/// all of them are over none is open.
+#[test]
+fn a_digest_is_an_incident_that_closes_with_its_last_group() {
+    let (fake, open) = fake(vec![(429, "retry-after: 1\r\n", String::new())]);
+    let channels = vec!["page".to_owned()];
+    let source = RoutesSource { critical: channels.clone(), channels, ..RoutesSource::default() };
+    let routes = Routes::compile(source).unwrap();
+    let cause = |number: usize| AlertCause {
+        kind: CauseKind::TargetBreaker,
+        subject: None,
+        name: format!("target-{number}").into(),
+        told_by: None,
+    };
+    let raise = |number| {
+        let (cause, importance, labels) = (cause(number), Importance::Critical, AlertLabels::default());
+        Alarm::Raise(Box::new(Raise {
+            cause,
+            importance,
+            message: "m".into(),
+            member: None,
+            labels,
+            minutes: 0,
+        }))
+    };
+    let began = clock::wall().0;
+    on_runtime(async {
+        let mut dispatcher = dispatcher(vec![channel("page", kind(&fake, KEY))]);
+        let mut alerts = Alerts::new("example.com/gemba/", "n-1");
+        let (mut seq, mut now) = (0, began);
+        let mut step = |alarm: &Alarm, alerts: &mut Alerts, dispatcher: &mut Dispatcher| {
+            let mut effects = AlertEffects::default();
+            (seq, now) = (seq + 1, now + 200);
+            alerts.step((Seq(seq), UnixMillis(now)), alarm, &routes, &mut effects);
+            effects.notices.into_iter().for_each(|notice| dispatcher.submit(notice));
+        };
+        for number in 0..100 {
+            step(&raise(number), &mut alerts, &mut dispatcher);
+        }
+        let settle = async |step: &mut dyn FnMut(&Alarm, &mut Alerts, &mut Dispatcher),
+                            alerts: &mut Alerts,
+                            dispatcher: &mut Dispatcher| {
+            for _ in 0..100 {
+                step(&Alarm::Tick, alerts, dispatcher);
+            }
+            while dispatcher.under_way() > 0 {
+                let ended = dispatcher.next().await;
+                step(&ended, alerts, dispatcher);
+            }
+        };
+        settle(&mut step, &mut alerts, &mut dispatcher).await;
+        let incidents = open.lock().unwrap().len();
+        assert!((2..100).contains(&incidents), "{incidents} incidents");
+        for number in 0..99 {
+            step(&Alarm::End(cause(number)), &mut alerts, &mut dispatcher);
+        }
+        for _ in 0..10 {
+            settle(&mut step, &mut alerts, &mut dispatcher).await;
+        }
+        assert!(
+            (1..=2).contains(&open.lock().unwrap().len()),
+            "what fires still has its incident: {:?}",
+            open.lock().unwrap()
+        );
+        step(&Alarm::End(cause(99)), &mut alerts, &mut dispatcher);
+        for _ in 0..10 {
+            settle(&mut step, &mut alerts, &mut dispatcher).await;
+        }
+        assert!(open.lock().unwrap().is_empty(), "{:?}", open.lock().unwrap());
+    });
 }
 
 #[test]

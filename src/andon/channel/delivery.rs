@@ -103,6 +103,8 @@ impl Delivery {
 pub struct Delivered {
     /// What the next notice of its group needs.
     pub reference: Option<String>,
+    /// It stands open at the receiver until it is closed.
+    pub opens: bool,
 }
 
 /// One try.

@@ -28,6 +28,7 @@ pub fn merged(first: Delivery, second: Delivery, lists_all: bool) -> Delivery {
         importance: first.importance.max(second.importance),
         // It is a message of its own.
         reference: None,
+        closes: first.closes.into_iter().chain(second.closes).collect(),
         name: "".into(),
         acknowledged: None,
         ..first

@@ -21,8 +21,8 @@ use super::queue::{Queue, Replaced, Waiting};
 use super::rate::{Rate, RateLimit, month};
 use super::sent::SentFile;
 use super::settings::{Channel, Channels};
-use super::text::summary;
-use crate::alert::{Alarm, Notice, NoticeId};
+use super::text::{key, summary};
+use crate::alert::{Alarm, DigestTold, Notice, NoticeId, NoticeKind};
 use crate::limits::{CHANNEL_NAMES_MAX, CHANNEL_PAUSE, CHANNEL_PAUSE_MAX, CHANNEL_RETRY_AFTER_MAX};
 use crate::net::backoff::pause_between;
 use crate::net::retry::Miss;
@@ -103,12 +103,12 @@ struct Ended {
 
 impl Ended {
     fn push(&self, notice: NoticeId, end: &NoticeEnd<'_>) {
-        let (failed, reference) = match &end.result {
-            Ok(reference) => (None, reference.as_deref().map(Into::into)),
-            Err(why) => (Some((*why).into()), None),
+        let (failed, reference, digest) = match &end.result {
+            Ok((reference, digest)) => (None, reference.as_deref().map(Into::into), *digest),
+            Err(why) => (Some((*why).into()), None, None),
         };
         let &NoticeEnd { tries, replaced, maybe, .. } = end;
-        let ended = Alarm::Notified { notice, failed, reference, tries, replaced, maybe };
+        let ended = Alarm::Notified { notice, failed, reference, tries, replaced, maybe, digest };
         self.alarms.borrow_mut().push_back(ended);
         self.news.notify_one();
     }
@@ -116,7 +116,8 @@ impl Ended {
 
 /// How a notice ended.
 struct NoticeEnd<'a> {
-    result: Result<Option<String>, &'a str>,
+    /// What the receiver calls it, and the digest by which it was told.
+    result: Result<(Option<String>, Option<DigestTold>), &'a str>,
     tries: u32,
     /// A newer one of its group took its place.
     replaced: bool,
@@ -466,11 +467,15 @@ impl Lane {
         };
         self.queue.borrow_mut().tried(&waiting, (result.is_ok(), !is_unheard));
         let miss = match result {
-            Ok(Delivered { reference }) => {
+            Ok(Delivered { reference, opens }) => {
                 self.works(now);
+                let notice = &waiting.delivery.notice;
+                let is_digest = waiting.delivery.is_digest();
                 // A digest is nobody's first message.
-                let reference = reference.filter(|_| !waiting.delivery.is_digest());
-                let (result, tries) = (Ok(reference), waiting.tries);
+                let reference = reference.filter(|_| !is_digest);
+                let of_several = is_digest && notice.tells == NoticeKind::Firing;
+                let digest = of_several.then(|| DigestTold { key: key(&notice.id), opens });
+                let (result, tries) = (Ok((reference, digest)), waiting.tries);
                 let end = NoticeEnd { result, tries, replaced: false, maybe: false };
                 return self.end(waiting.delivery.covers, &end);
             }

@@ -4,7 +4,7 @@
 //! Where PagerDuty calls back, the group stands at the end of the title, too: webhooks tell of an incident's title, but of no key of an
 //! incident that alerts made.
 //!
-//! A digest of several groups is an incident of its own, which is closed by hand: its groups end one by one.
+//! A digest of several groups is an incident of its own, which is closed when all of them are over.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -60,9 +60,11 @@ impl Deliver for PagerDutyChannel {
             if delivery.notice.tells == NoticeKind::Firing {
                 let event = trigger(&delivery.notice, routing_key, self.board.as_deref(), self.calls_back);
                 self.send(&event, until).await?;
-                return Ok(Delivered::default());
+                return Ok(Delivered { reference: None, opens: true });
             }
-            let mut keys: Vec<String> = delivery.covers.iter().map(|id| key(id).to_string()).collect();
+            let groups = delivery.covers.iter().map(key);
+            let mut keys: Vec<String> =
+                groups.chain(delivery.notice.closes.iter().copied()).map(|key| key.to_string()).collect();
             keys.dedup();
             for key in keys {
                 if !delivery.is_finished(&key) {

@@ -307,7 +307,8 @@ impl Waiting {
 
     /// Leaves out that something is acknowledged or over of which nobody heard.
     fn leave_out_unheard(&mut self, heard: &Heard) -> Option<Replaced> {
-        if self.tells() == NoticeKind::Firing {
+        // A digest is open there, whatever is known of the groups.
+        if self.tells() == NoticeKind::Firing || !self.delivery.notice.closes.is_empty() {
             return None;
         }
         self.leave_out(|id| !heard.perhaps(group_of(id)), NO_BEGINNING)

@@ -45,9 +45,7 @@ impl SlackChannel {
     /// The whole message, or its text alone.
     fn message(&self, delivery: &Delivery, with_blocks: bool) -> Value {
         let mut message = message(&delivery.notice, self.board.as_deref(), with_blocks);
-        // Of several groups none can be named.
-        let has_button =
-            self.calls_back && !delivery.is_digest() && delivery.notice.tells == NoticeKind::Firing;
+        let has_button = self.calls_back && delivery.notice.tells == NoticeKind::Firing;
         if has_button && let Some(blocks) = message["blocks"].as_array_mut() {
             blocks.push(button(&key(&delivery.notice.id).to_string()));
         }
@@ -117,13 +115,13 @@ impl SlackChannel {
                 let text = escape(&title(&notice), SLACK_TEXT_CHARS);
                 let body = json!({ "channel": channel, "thread_ts": ts, "text": text });
                 self.call("chat.postMessage", token, &body, within).await?.map_err(refused)?;
-                return Ok(Delivered { reference: notice.reference.map(Into::into) });
+                return Ok(Delivered { reference: notice.reference.map(Into::into), opens: false });
             }
         }
         let answered = self.say("chat.postMessage", token, &[("channel", channel)], delivery, within).await?;
         let named = answered["channel"].as_str().zip(answered["ts"].as_str());
         let reference = named.map(|(channel, ts)| format!("{channel}:{ts}"));
-        Ok(Delivered { reference })
+        Ok(Delivered { reference, opens: false })
     }
 
     /// The whole message; as plain text where its sections are refused.

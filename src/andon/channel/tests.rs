@@ -46,6 +46,7 @@ pub fn notice(name: &str, alerts: u8) -> Notice {
         alerts,
         acknowledged: None,
         reference: None,
+        closes: Vec::new(),
         node: "n-1".into(),
         time: UnixMillis(1_800_000_005_000),
         maybe_twice: false,

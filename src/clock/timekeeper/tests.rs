@@ -54,6 +54,7 @@ fn an_hour_back_slows_time_and_never_stops_it() {
     machine.wrong = 0;
     assert_eq!(wait(&mut machine, &mut keeper, SECOND), machine.truth());
     assert_eq!((keeper.doubt(), keeper.doubts()), (None, 1));
+    assert_eq!(keeper.take_step(), 0, "it did pass");
 }
 
 #[test]
@@ -63,6 +64,16 @@ fn an_hour_back_for_good_is_met_in_ten() {
     wait(&mut machine, &mut keeper, 10 * HOUR + SECOND);
     assert_eq!(keeper.now().0, machine.look().wall / 1000);
     assert_eq!(keeper.doubt(), None);
+}
+
+#[test]
+fn what_was_left_out_and_comes_back_is_no_step() {
+    let (mut machine, mut keeper) = begin();
+    machine.wrong = -i64::try_from(DAY).unwrap();
+    wait(&mut machine, &mut keeper, HOUR);
+    machine.wrong = 0;
+    wait(&mut machine, &mut keeper, 400 * SECOND);
+    assert_eq!((keeper.now().0, keeper.take_step()), (machine.truth(), 0));
 }
 
 #[test]
@@ -85,6 +96,7 @@ fn a_day_ahead_for_good_is_believed_after_five_minutes_and_nothing_is_forgotten_
     assert_eq!(keeper.now().0, machine.truth());
     wait(&mut machine, &mut keeper, 3 * SECOND);
     assert_eq!(keeper.now().0, machine.truth() + DAY / 1000);
+    assert_eq!((keeper.take_step(), keeper.take_step()), (DAY / 1000, 0), "it did not pass");
     assert_eq!(keeper.doubt(), None);
     assert_eq!(keeper.lived().0, machine.truth(), "what is kept for two hours has lived for five minutes");
     wait(&mut machine, &mut keeper, 2 * HOUR);

@@ -142,6 +142,7 @@ impl GovernorAlarms {
             }
             Alarm::Resolve { cause: None, .. }
             | Alarm::Tick
+            | Alarm::Stepped { .. }
             | Alarm::Acknowledge { .. }
             | Alarm::Silence(_)
             | Alarm::EndSilence { .. }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::alert::Alarm;
 use crate::clock::{self, Instant, Look};
 use crate::event::{Ack, Arrival, EdgeName, Forwarded, Kind, Part, Position, Seq, UnixMillis};
 use crate::kaizen::Collector;
@@ -163,4 +164,33 @@ proptest! {
             prop_assert_eq!(numbers, all, "{}: once, in order, without a gap", edge);
         }
     }
+}
+
+/// A wall clock that is a day ahead, and is believed: the journal says that this day did not pass.
+#[test]
+fn a_clock_that_is_believed_is_an_event() {
+    let disk = Memory::default();
+    let mut now = clock::now();
+    let mut node = start(&disk, now);
+    let day = 86_400_000;
+    for second in 0..400 {
+        now += Duration::from_secs(1);
+        let (wall, boot) = (NOW.0 + second * 1000 + day, NOW.0 + second * 1000);
+        node.stage.turn(now, Look { wall: wall * 1000, boot: boot * 1000 }).unwrap();
+    }
+    let mut steps = Vec::new();
+    let read =
+        scan(&disk, &recovery::journal_dir(Path::new(DATA)), |_, records, _, _| -> Result<(), Damage> {
+            let mut decoder = Decoder::new(records);
+            while let Some(kind) = decoder.next_kind().unwrap() {
+                if let Kind::Alarm(alarm) = kind
+                    && let Alarm::Stepped { millis } = *alarm
+                {
+                    steps.push(millis);
+                }
+            }
+            Ok(())
+        });
+    read.unwrap();
+    assert_eq!(steps, [day]);
 }

@@ -52,7 +52,7 @@ impl Deliver for Scripted {
             self.seen.borrow_mut().push((Instant::now(), delivery.notice.clone(), delivery.covers.len()));
             match self.script[number.min(self.script.len() - 1)] {
                 Does::Deliver => Ok(Delivered::default()),
-                Does::Refer(to) => Ok(Delivered { reference: Some(to.into()) }),
+                Does::Refer(to) => Ok(Delivered { reference: Some(to.into()), opens: false }),
                 Does::Again => Err(Miss::again("it answered 503")),
                 Does::After(seconds) => Err(Miss::Again {
                     why: "it answered 429".into(),
