@@ -24,9 +24,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::answer::Answer;
 use super::{Duplex, egress, tls};
+use super::retry::Miss;
 
 /// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("its URL has no host")]
     NoHost,
@@ -66,6 +67,18 @@ impl ConnectError {
         }
     }
 }
+
+    /// What it is to a request that may be made hours later: a certificate may be mended by then, a URL is not.
+    #[must_use]
+    pub fn for_later(&self) -> Miss {
+        let why = self.to_string();
+        match self {
+            Self::NoHost | Self::Refused { .. } => Miss::r#final(why),
+            Self::Untrusted(_) | Self::NoSuchName | Self::NoConnection(_) | Self::Slow(_) | Self::Tls(_) => {
+                Miss::unsent(why)
+            }
+        }
+    }
 
 /// Connects for one client.
 #[derive(Clone, Debug)]

@@ -64,8 +64,7 @@ impl SlackChannel {
         for with_blocks in [true, false] {
             meter.call();
             let body = self.message(delivery, with_blocks).to_string().into_bytes();
-            let replied = self.caller.post(None, JSON, Vec::new(), body, until).await;
-            let replied = replied.map_err(|error| error.miss)?;
+            let replied = self.caller.post(None, JSON, Vec::new(), body, until).await?;
             let said = String::from_utf8_lossy(&replied.body);
             if with_blocks && replied.status == 400 && is_about_blocks(&said) {
                 continue;
@@ -90,8 +89,7 @@ impl SlackChannel {
         let headers = vec![(header::AUTHORIZATION, bearer)];
         let (url, body) = (self.caller.below(method)?, body.to_string().into_bytes());
         let replied =
-            self.caller.post(Some(url), "application/json; charset=utf-8", headers, body, until).await;
-        let replied = replied.map_err(|error| error.miss)?;
+            self.caller.post(Some(url), "application/json; charset=utf-8", headers, body, until).await?;
         judge(&replied, "", &[])?;
         answer(&replied, token)
     }

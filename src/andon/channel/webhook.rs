@@ -52,8 +52,7 @@ impl Deliver for WebhookChannel {
                     value.map_err(|_| Miss::refused("the channel's name cannot be in a header"))?,
                 ));
             }
-            let replied = self.caller.post(None, JSON, headers, body, until).await;
-            let replied = replied.map_err(|error| error.miss)?;
+            let replied = self.caller.post(None, JSON, headers, body, until).await?;
             judge(&replied, "", &path_of(&self.configured.to.url))?;
             Ok(Delivered::default())
         })
