@@ -111,3 +111,23 @@ fn line(notice: &Notice, board: Option<&str>) -> Vec<u8> {
     text.push(b'\n');
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{documented, notice};
+    use super::*;
+
+    #[test]
+    fn a_line_is_as_it_is_documented() {
+        let line = line(&notice("disk", 1), Some("https://gemba.example.com"));
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(line, documented("A channel `file` gets"), "{line:#}");
+    }
+
+    #[test]
+    fn a_line_that_was_not_begun_was_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let missed = append(&dir.path().join("no/such/dir"), b"{}\n").unwrap_err();
+        assert!(!missed.may_be_taken(), "{missed:?}");
+    }
+}

@@ -104,9 +104,15 @@ fn body(notice: &Notice, board: Option<&str>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::notice;
+    use super::super::tests::{documented, notice};
     use super::*;
     use crate::event::UnixMillis;
+
+    #[test]
+    fn a_body_is_as_it_is_documented() {
+        let body = body(&notice("disk", 1), Some("https://gemba.example.com"));
+        assert_eq!(body, documented("A channel `webhook` gets"), "{body:#}");
+    }
 
     #[test]
     fn a_body_has_the_form_of_version_4() {
