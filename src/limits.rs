@@ -748,6 +748,8 @@ pub const SLACK_CHARS: usize = 12_000;
 pub const SLACK_TEXT_CHARS: usize = 3000;
 /// Alerts in one POST to an Alertmanager; a group with more is told in parts. Each is some 2 KiB.
 pub const ALERTMANAGER_PART_ALERTS: usize = 100;
+/// Time for a text message: with less left of a try none is begun, but for the first.
+pub const SMS_CALL_MIN: Duration = Duration::from_secs(2);
 /// Units of one segment of a text message, in the alphabet of GSM and in UCS-2.
 pub const SMS_GSM_SEPTETS: usize = 160;
 pub const SMS_UCS2_UNITS: usize = 70;

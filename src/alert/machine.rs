@@ -1301,7 +1301,8 @@ impl Alerts {
                 NoticeKind::Acknowledged => {}
             }
             if let Ok(Some(reference)) = result {
-                recipient.reference.get_or_insert_with(|| (&**reference).into());
+                // A first message that is gone has a new one.
+                recipient.reference = Some((&**reference).into());
             }
             if !recipient.told && recipient.pending.is_empty() {
                 recipient.reference = None;

@@ -30,10 +30,15 @@ pub async fn tell(desk: Desk, lane: NoticeLane, channels: Current<Channels>, wat
     let mut dispatcher =
         Dispatcher::new(Around { random, time: Rc::new(move || clock.journal_time()), sent });
     let mut outcomes = Outcomes::default();
+    let mut next = None;
     loop {
+        // Before a notice is submitted: it may be for a channel that came with a reload.
         if let Some(channels) = updates.take() {
             dispatcher.equip(&channels);
             watches.replace(dispatcher.watches());
+        }
+        if let Some(notice) = next.take() {
+            dispatcher.submit(notice);
         }
         // All that there is: the channels put the most urgent first among what they have.
         while outcomes.has_room()
@@ -46,7 +51,7 @@ pub async fn tell(desk: Desk, lane: NoticeLane, channels: Current<Channels>, wat
         }
         outcomes.offer(|alarm| desk.offer_alarm(alarm));
         tokio::select! {
-            notice = lane.next(), if outcomes.has_room() => dispatcher.submit(notice),
+            notice = lane.next(), if outcomes.has_room() => next = Some(notice),
             alarm = dispatcher.next() => outcomes.push(alarm),
             () = outcomes.turn() => {}
             () = tokio::time::sleep(LOOK) => {}

@@ -70,11 +70,33 @@ impl Replied {
 }
 
 /// There is no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoReply {
-    pub miss: Miss,
+#[derive(Clone, Debug)]
+pub enum NoReply {
+    /// Nothing was sent.
+    NoConnection(ConnectError),
     /// The target may have carried the request out.
-    pub maybe_sent: bool,
+    Broken,
+}
+
+impl NoReply {
+    /// What it is to a request that is made now or not at all.
+    #[must_use]
+    pub fn for_now(self) -> Miss {
+        match self {
+            Self::NoConnection(error) if error.is_final() => Miss::r#final(error.to_string()),
+            Self::NoConnection(error) => Miss::unsent(error.to_string()),
+            Self::Broken => Miss::again("the connection broke before an answer came"),
+        }
+    }
+
+    /// What it is to a request that may be made hours later.
+    #[must_use]
+    pub fn for_later(self) -> Miss {
+        match self {
+            Self::NoConnection(error) => error.for_later(),
+            Self::Broken => self.for_now(),
+        }
+    }
 }
 
 /// Calls one target, over connections that are kept.
@@ -166,10 +188,7 @@ async fn rest(reply: Response<Incoming>, kept: &mut BytesMut) {
 /// Why there was no reply.
 fn missed(error: &legacy::Error) -> NoReply {
     match ConnectError::behind(error) {
-        Some(error) if error.is_final() => {
-            NoReply { miss: Miss::r#final(error.to_string()), maybe_sent: false }
-        }
-        Some(error) => NoReply { miss: Miss::again(error.to_string()), maybe_sent: false },
-        None => NoReply { miss: Miss::again("the connection broke before an answer came"), maybe_sent: true },
+        Some(error) => NoReply::NoConnection(error.clone()),
+        None => NoReply::Broken,
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat};
 use hyper::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -23,10 +24,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::answer::Answer;
+use super::retry::Miss;
 use super::{Duplex, egress, tls};
 
 /// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("its URL has no host")]
     NoHost,
@@ -38,7 +40,7 @@ pub enum ConnectError {
     NoConnection(io::ErrorKind),
     #[error("no connection within {0:?}")]
     Slow(Duration),
-    #[error("its certificate is not trusted: {0}")]
+    #[error("its certificate is not trusted: {}", plainly(.0))]
     Untrusted(rustls::CertificateError),
     #[error("TLS failed: {0}")]
     Tls(io::ErrorKind),
@@ -63,6 +65,18 @@ impl ConnectError {
         match self {
             Self::NoHost | Self::Refused { .. } | Self::Untrusted(_) => true,
             Self::NoSuchName | Self::NoConnection(_) | Self::Slow(_) | Self::Tls(_) => false,
+        }
+    }
+
+    /// What it is to a request that may be made hours later: a certificate may be mended by then, a URL is not.
+    #[must_use]
+    pub fn for_later(&self) -> Miss {
+        let why = self.to_string();
+        match self {
+            Self::NoHost | Self::Refused { .. } => Miss::r#final(why),
+            Self::Untrusted(_) | Self::NoSuchName | Self::NoConnection(_) | Self::Slow(_) | Self::Tls(_) => {
+                Miss::unsent(why)
+            }
         }
     }
 }
@@ -167,6 +181,40 @@ async fn first_of(addresses: &[SocketAddr], until: Instant) -> Result<TcpStream,
     Err(last)
 }
 
+/// What is wrong with a certificate, in words for people.
+fn plainly(error: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Wrong;
+    let date = |time: &UnixTime| {
+        let time =
+            i64::try_from(time.as_secs()).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        time.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true)
+    };
+    let told = error.to_string();
+    let words = match error {
+        Wrong::UnknownIssuer => "no authority that is trusted here has signed it",
+        Wrong::ExpiredContext { not_after, .. } => return format!("it ended at {}", date(not_after)),
+        Wrong::NotValidYetContext { not_before, .. } => return format!("it begins at {}", date(not_before)),
+        Wrong::NotValidForNameContext { expected, presented } => {
+            // Each is shown as `DnsName("a.b")`, or as an address.
+            let names: Vec<&str> =
+                presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name)).collect();
+            let names = if names.is_empty() { "no host".into() } else { names.join(", ") };
+            return format!("it names {names}, and not {}", expected.to_str());
+        }
+        Wrong::Revoked => "it was revoked",
+        Wrong::BadSignature => "its signature is not by the key of the trusted authority that it names",
+        Wrong::BadEncoding => "it cannot be read",
+        Wrong::InvalidPurpose | Wrong::InvalidPurposeContext { .. } => "it is not one of a server",
+        // What rustls has no name for is an error of webpki, whose type it hides.
+        _ if told.contains("CaUsedAsEndEntity") => {
+            "it is that of an authority; the server needs one that the authority has signed"
+        }
+        _ if told.contains("UnsupportedCertVersion") => "it is of an old version; X.509 version 3 is needed",
+        _ => return told,
+    };
+    words.into()
+}
+
 fn untrusted(error: &io::Error) -> ConnectError {
     match error.get_ref().and_then(|error| error.downcast_ref()) {
         Some(rustls::Error::InvalidCertificate(why)) => ConnectError::Untrusted(why.clone()),
@@ -259,5 +307,87 @@ impl Write for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+    use super::*;
+
+    const LATER: (i32, u8, u8) = (2096, 2, 29);
+
+    fn pair(
+        name: &str,
+        is_authority: bool,
+        end: (i32, u8, u8),
+    ) -> (CertificateDer<'static>, Vec<u8>, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = date_time_ymd(end.0, end.1, end.2);
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let text = data_encoding::BASE64.encode(&certificate);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        (certificate, key.serialize_der(), pem)
+    }
+
+    /// What a client that trusts `trusted` says of a server.
+    async fn said_of(
+        (certificate, key, own): (CertificateDer<'static>, Vec<u8>, String),
+        trusted: Option<&str>,
+    ) -> String {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = PrivateKeyDer::try_from(key).unwrap();
+        let server = Arc::new(server.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = std::thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let mut stream = StreamOwned::new(ServerConnection::new(server).unwrap(), socket);
+            let _refused = std::io::Read::read(&mut stream, &mut [0]);
+        });
+        let client = tls::client(Some(trusted.unwrap_or(&own).as_bytes()), &[]).unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let error = encrypt(client, "localhost", stream).await.unwrap_err();
+        serving.join().unwrap();
+        assert!(matches!(error.for_later(), Miss::Again { is_unsent: true, .. }), "it may be mended");
+        assert!(error.is_final());
+        error.to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (_, _, other) = pair("other", true, LATER);
+            for (server, trusted, expected) in [
+                (
+                    pair("localhost", true, LATER),
+                    None,
+                    "it is that of an authority; the server needs one that",
+                ),
+                (pair("localhost", false, (2020, 2, 29)), None, "it ended at 2020-02-29T00:00:00Z"),
+                (pair("elsewhere", false, LATER), None, "it names elsewhere, and not localhost"),
+                (
+                    pair("localhost", false, LATER),
+                    Some(&*other),
+                    "no authority that is trusted here has signed it",
+                ),
+            ] {
+                let said = said_of(server, trusted).await;
+                assert!(said.starts_with(&format!("its certificate is not trusted: {expected}")), "{said}");
+            }
+        });
     }
 }

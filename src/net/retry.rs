@@ -11,8 +11,8 @@ use super::backoff::retry_after;
 /// A try that did not succeed, in words without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Miss {
-    /// It may be different the next time, and not sooner than the target asked for.
-    Again { why: String, after: Option<Duration> },
+    /// It may be different the next time, and not sooner than the target asked for. One that is surely unsent changed nothing there.
+    Again { why: String, after: Option<Duration>, is_unsent: bool },
     /// It would be the same the next time, for every request.
     Final { why: String },
     /// It would be the same the next time, and says nothing about other requests.
@@ -21,7 +21,21 @@ pub enum Miss {
 
 impl Miss {
     pub fn again(why: impl Into<String>) -> Self {
-        Self::Again { why: why.into(), after: None }
+        Self::Again { why: why.into(), after: None, is_unsent: false }
+    }
+
+    /// It may be different the next time, and nothing reached the target.
+    pub fn unsent(why: impl Into<String>) -> Self {
+        Self::again(why).surely_unsent()
+    }
+
+    /// The same where it is known that nothing reached the target.
+    #[must_use]
+    pub fn surely_unsent(self) -> Self {
+        match self {
+            Self::Again { why, after, is_unsent: _ } => Self::Again { why, after, is_unsent: true },
+            Self::Final { .. } | Self::Refused { .. } => self,
+        }
     }
 
     pub fn r#final(why: impl Into<String>) -> Self {
@@ -38,6 +52,15 @@ impl Miss {
             Self::Again { why, .. } | Self::Final { why } | Self::Refused { why } => why,
         }
     }
+
+    /// The target may have done what it was asked for.
+    #[must_use]
+    pub fn may_be_taken(&self) -> bool {
+        match self {
+            Self::Again { is_unsent, .. } => !is_unsent,
+            Self::Final { .. } | Self::Refused { .. } => false,
+        }
+    }
 }
 
 /// What an HTTP status means.
@@ -50,7 +73,9 @@ pub fn judge(status: u16, asked: Option<&str>, now: SystemTime) -> Result<(), Mi
         200..=299 => Ok(()),
         300..=399 => Err(Miss::Refused { why: format!("{why}: redirects are not followed") }),
         408 | 425 | 429 | 500..=599 => {
-            Err(Miss::Again { why, after: asked.and_then(|text| retry_after(text, now)) })
+            // Of these two it is said that nothing was done (RFC 6585, 4; RFC 8470, 5.2).
+            let is_unsent = matches!(status, 425 | 429);
+            Err(Miss::Again { why, after: asked.and_then(|text| retry_after(text, now)), is_unsent })
         }
         _ => Err(Miss::Refused { why }),
     }
@@ -75,7 +100,8 @@ mod tests {
             let expected = match status {
                 200..300 => Ok(()),
                 300..400 => Err(Miss::refused(format!("{why}: redirects are not followed"))),
-                408 | 425 | 429 | 500..600 => Err(Miss::again(why)),
+                425 | 429 => Err(Miss::unsent(why)),
+                408 | 500..600 => Err(Miss::again(why)),
                 _ => Err(Miss::refused(why)),
             };
             assert_eq!(judge(status, None, now), expected, "{status}");
@@ -104,7 +130,11 @@ mod tests {
         for (text, seconds) in table {
             let after = seconds.map(Duration::from_secs);
             let why = "it answered 429".to_owned();
-            assert_eq!(judge(429, Some(text), now), Err(Miss::Again { why, after }), "{text:?}");
+            assert_eq!(
+                judge(429, Some(text), now),
+                Err(Miss::Again { why, after, is_unsent: true }),
+                "{text:?}"
+            );
         }
     }
 }

@@ -10,11 +10,11 @@ use data_encoding::BASE64;
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::Duplex;
 use super::address::is_loopback;
-use super::client::{self, ConnectError};
+use super::client;
 use super::retry::Miss;
 use crate::limits::{SMTP_LINE_BYTES_MAX, SMTP_REPLY_LINES_MAX};
 use crate::printable::is_order;
@@ -67,6 +67,25 @@ pub async fn submit(
     submission: Submission<'_>,
     until: Instant,
 ) -> Result<Vec<Result<(), Miss>>, Miss> {
+    let offered = timeout_at(until, offer(server, submission, until)).await;
+    let offered = offered.unwrap_or_else(|_| Err(Miss::again("the mail server gave no answer in time")));
+    // Nothing of the message was sent so far.
+    let (mut session, said) = offered.map_err(Miss::surely_unsent)?;
+    if said.iter().any(Result::is_ok) {
+        session.send(&stuffed(submission.message)).await?;
+        session.hear().await?.expect(250, "the message")?;
+    }
+    // What was taken is taken, whatever it says to this.
+    let _bye = session.send(b"QUIT\r\n").await;
+    Ok(said)
+}
+
+/// Everything before the message: a session that waits for it if somebody gets it, and for each recipient whether he does.
+async fn offer(
+    server: &SmtpServer,
+    submission: Submission<'_>,
+    until: Instant,
+) -> Result<(Session, Vec<Result<(), Miss>>), Miss> {
     let mut session = begin(server, submission.own_name, until).await?;
     session.log_in(server.login.as_ref()).await?;
     session.say(&format!("MAIL FROM:<{}>", submission.from)).await?.expect(250, "MAIL FROM")?;
@@ -77,23 +96,19 @@ pub async fn submit(
     }
     if said.iter().any(Result::is_ok) {
         session.say("DATA").await?.expect(354, "DATA")?;
-        session.send(&stuffed(submission.message)).await?;
-        session.hear().await?.expect(250, "the message")?;
     }
-    // What was taken is taken, whatever it says to this.
-    let _bye = session.send(b"QUIT\r\n").await;
-    Ok(said)
+    Ok((session, said))
 }
 
 /// A session that is as secret as it must be.
 async fn begin(server: &SmtpServer, own_name: &str, until: Instant) -> Result<Session, Miss> {
     let host = server.host.as_str();
     let stream = client::connect((host, server.port), server.allow_private, until).await;
-    let stream = stream.map_err(|error| unconnected(&error))?;
+    let stream = stream.map_err(|error| error.for_later())?;
     let is_own = stream.peer_addr().is_ok_and(|peer| is_loopback(peer.ip()));
     let encrypt = async |stream| {
         let stream = client::encrypt(Arc::clone(&server.tls), host, stream).await;
-        stream.map_err(|error| unconnected(&error))
+        stream.map_err(|error| error.for_later())
     };
     if server.security == SmtpSecurity::Implicit {
         let mut session = Session::new(Box::new(encrypt(stream).await?) as Box<dyn Duplex>, true);
@@ -122,10 +137,6 @@ async fn begin(server: &SmtpServer, own_name: &str, until: Instant) -> Result<Se
     Err(Miss::r#final("the mail server does not offer STARTTLS; nothing is sent without TLS"))
 }
 
-fn unconnected(error: &ConnectError) -> Miss {
-    if error.is_final() { Miss::r#final(error.to_string()) } else { Miss::again(error.to_string()) }
-}
-
 /// What is said over one connection.
 struct Session<S = Box<dyn Duplex>> {
     stream: BufReader<S>,
@@ -151,7 +162,7 @@ impl Reply {
         let first = self.lines.first().map_or("", String::as_str);
         let said: String = first.chars().filter(|char| !is_order(*char)).take(160).collect();
         let why = format!("the mail server answered {} to {to}: {said}", self.code);
-        Err(if class == 4 { Miss::again(why) } else { Miss::refused(why) })
+        Err(if class == 4 { Miss::unsent(why) } else { Miss::refused(why) })
     }
 }
 
@@ -287,7 +298,7 @@ mod tests {
         assert_eq!(reply(252).expect(250, "X"), Ok(()));
         assert_eq!(
             reply(451).expect(250, "X"),
-            Err(Miss::again("the mail server answered 451 to X: not now"))
+            Err(Miss::unsent("the mail server answered 451 to X: not now"))
         );
         assert_eq!(
             reply(550).expect(250, "X"),

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gemba::alert::NoticeKind::{Firing, Resolved};
-use gemba::andon::channel::{ChannelKind, Email, mail_address};
+use gemba::andon::channel::{ChannelKind, Channels, Email, mail_address};
 use gemba::net::smtp::{SmtpSecurity, SmtpServer};
 use gemba::net::tls::client;
 use serde_json::Value;
@@ -14,7 +15,7 @@ use crate::node::{PATIENCE, free_address};
 use crate::program::{PROGRAM, Process};
 use crate::tls::Authority;
 use crate::tools::missing;
-use crate::{deliver, notice};
+use crate::{channel, deliver, dispatcher, end, notice, on_runtime};
 
 /// A mail server, and how it is reached.
 struct Receiver {
@@ -103,22 +104,37 @@ fn nothing_is_sent_without_tls_beyond_this_machine_and_no_password_on_it() {
 }
 
 #[test]
-fn a_wrong_password_or_certificate_ends_it_without_telling_the_secret() {
+fn a_wrong_password_ends_it_without_telling_the_secret() {
     let Some(receiver) = start("implicit", SmtpSecurity::Implicit) else { return };
     let wrong = Some(("gemba".into(), "not the secret".into()));
+    let server = SmtpServer { login: wrong, ..receiver.server.clone() };
+    let shown = format!("{server:?}");
+    let ends = deliver(email(server, &["sre@example.com"]), vec![notice("a", "mail", Firing, 1)]);
+    let failed = ends[0].0.clone().unwrap();
+    assert!(
+        failed.contains("answered 535") && !failed.contains("secret") && !shown.contains("secret"),
+        "{failed}"
+    );
+}
+
+#[test]
+fn a_mail_waits_for_a_certificate_that_is_trusted() {
+    let Some(mut receiver) = start("implicit", SmtpSecurity::Implicit) else { return };
     let strange = client(Some(Authority::new().pem().as_bytes()), &[]).unwrap();
-    for (server, expected) in [
-        (SmtpServer { login: wrong, ..receiver.server.clone() }, "answered 535"),
-        (SmtpServer { tls: Arc::clone(&strange), ..receiver.server.clone() }, "not trusted"),
-    ] {
-        let shown = format!("{server:?}");
-        let ends = deliver(email(server, &["sre@example.com"]), vec![notice("a", "mail", Firing, 1)]);
-        let failed = ends[0].0.clone().unwrap();
-        assert!(
-            failed.contains(expected) && !failed.contains("secret") && !shown.contains("secret"),
-            "{failed}"
-        );
-    }
+    let server = SmtpServer { tls: Arc::clone(&strange), ..receiver.server.clone() };
+    let told = on_runtime(async {
+        let to = ["sre@example.com"];
+        let mut dispatcher = dispatcher(vec![channel("mail", email(server, &to))]);
+        dispatcher.submit(notice("a", "mail", Firing, 1));
+        while dispatcher.watches()[0].breaker() != 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let channels = vec![channel("mail", email(receiver.server.clone(), &to))];
+        dispatcher.equip(&Channels { channels, external_url: None, dead_letters_per_minute: 0 });
+        end(&mut dispatcher).await
+    });
+    assert_eq!((told.0, told.2 > 1), (None, true));
+    receiver.mail();
 }
 
 #[test]

@@ -59,10 +59,10 @@ fn bot(fake: &Fake, channel: &str) -> ChannelKind {
 fn a_bot_edits_its_message_and_tells_the_change_in_a_thread() {
     let fake = api();
     let ends = deliver(bot(&fake, "alerts"), vec![notice("a", "chat", Firing, 1)]);
-    assert_eq!(ends, [(None, Some("C1:17.5".into()), 2)]);
+    assert_eq!(ends, [(None, Some("C1:17.5:alerts".into()), 2)]);
     let mut end = notice("a", "chat", Resolved, 2);
-    end.reference = Some("C1:17.5".into());
-    assert_eq!(deliver(bot(&fake, "alerts"), vec![end.clone()])[0].0, None);
+    end.reference = Some("C1:17.5:alerts".into());
+    assert_eq!(deliver(bot(&fake, "alerts"), vec![end.clone()])[0].1, ends[0].1);
     let asked = fake.asked();
     let blocks = asked.iter().map(|asked| asked.json()["blocks"].as_array().cloned().unwrap_or_default());
     let buttons = blocks.map(|blocks| blocks.iter().filter(|block| block["type"] == "actions").count());
@@ -71,9 +71,48 @@ fn a_bot_edits_its_message_and_tells_the_change_in_a_thread() {
     let (post, update) = ("/api/chat.postMessage", "/api/chat.update");
     assert_eq!(paths, [post, post, update, post]);
     assert_eq!(asked[3].json()["thread_ts"], "17.5");
-    // One that was deleted is written anew.
-    end.reference = Some("C1:gone".into());
-    assert_eq!(deliver(bot(&fake, "alerts"), vec![end])[0].1.as_deref(), Some("C1:17.5"));
+}
+
+#[test]
+fn a_first_message_that_is_gone_has_a_new_one_where_the_channel_is_now() {
+    let (post, update) = ("/api/chat.postMessage", "/api/chat.update");
+    for (reference, channel, expected) in [
+        // Deleted; also as earlier versions kept it.
+        ("C1:gone", "alerts", &[update, post][..]),
+        ("C1:gone:alerts", "alerts", &[update, post]),
+        // Its channel is archived.
+        ("C0:17.5:alerts", "alerts", &[update, post]),
+        // It was edited, and has no thread any more.
+        ("C2:17.5:alerts", "alerts", &[update, post, post]),
+        // A different channel is configured since.
+        ("C1:17.5:alerts", "new", &[post]),
+        ("C1:17.5:alerts", "C1", &[update, post]),
+    ] {
+        let fake = Fake::start(|asked| {
+            let message = asked.json();
+            let is_thread = message["thread_ts"].is_string();
+            let answer = match asked.path.as_str() {
+                "/api/chat.update" if message["ts"] == "gone" => {
+                    r#"{"ok":false,"error":"message_not_found"}"#
+                }
+                "/api/chat.update" if message["channel"] == "C0" => r#"{"ok":false,"error":"is_archived"}"#,
+                _ if is_thread && message["channel"] == "C2" => r#"{"ok":false,"error":"not_in_channel"}"#,
+                _ => r#"{"ok":true,"channel":"C9","ts":"18.1"}"#,
+            };
+            (200, "", answer.into())
+        });
+        let mut end = notice("a", "chat", Resolved, 2);
+        end.reference = Some(reference.into());
+        let ends = deliver(bot(&fake, channel), vec![end]);
+        let asked = fake.asked();
+        let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
+        assert_eq!(paths, expected, "{reference}");
+        let last = asked.last().unwrap().json();
+        let is_new = last["thread_ts"].is_null();
+        let told = if is_new { format!("C9:18.1:{channel}") } else { reference.into() };
+        assert_eq!(ends, [(None, Some(told), 1)], "{reference}");
+        assert!(!is_new || last["channel"] == channel, "{last:#}");
+    }
 }
 
 #[test]

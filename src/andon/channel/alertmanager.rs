@@ -71,7 +71,7 @@ impl AlertmanagerChannel {
             let headers = self.authorization.iter().map(|value| (header::AUTHORIZATION, value.clone()));
             meter.call();
             let replied = member.post(None, JSON, headers.collect(), body, until).await;
-            judge(&replied.map_err(|error| error.miss)?, "", &[])?;
+            judge(&replied?, "", &[])?;
             delivery.finish(&part);
         }
         Ok(())
@@ -111,7 +111,9 @@ impl Deliver for AlertmanagerChannel {
                 let share = left / u32::try_from(self.members.len() - number).unwrap_or(u32::MAX);
                 let by = Instant::now() + share;
                 if let Err(miss) = self.tell((number, member), delivery, meter, by).await {
-                    missed = Some(miss);
+                    delivery.missed(&miss);
+                    // One that may take it later is asked again, whatever the others say.
+                    missed = missed.filter(|before| matches!(before, Miss::Again { .. })).or(Some(miss));
                 }
             }
             missed.map_or_else(|| Ok(Delivered::default()), Err)

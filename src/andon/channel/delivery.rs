@@ -20,24 +20,27 @@ pub struct Delivery {
     pub counts: Vec<(u32, u32)>,
     is_digest: bool,
     done: BTreeSet<Box<str>>,
+    /// Somebody may have heard it by a try.
+    is_maybe_heard: bool,
 }
 
 impl Delivery {
     #[must_use]
     pub fn new(notice: Notice) -> Self {
         let (covers, counts) = (vec![notice.id.clone()], vec![(notice.firing, notice.resolved)]);
-        Self { covers, counts, notice, is_digest: false, done: BTreeSet::new() }
+        Self { covers, counts, notice, is_digest: false, done: BTreeSet::new(), is_maybe_heard: false }
     }
 
-    /// One notice instead of several, of which these parts are done.
+    /// One notice instead of several, of which these parts are done. Of some of it somebody may have heard.
     #[must_use]
     pub fn of_several(
         notice: Notice,
         covers: Vec<NoticeId>,
         counts: Vec<(u32, u32)>,
         done: BTreeSet<Box<str>>,
+        is_maybe_heard: bool,
     ) -> Self {
-        let mut digest = Self { notice, covers, counts, is_digest: true, done };
+        let mut digest = Self { notice, covers, counts, is_digest: true, done, is_maybe_heard };
         digest.summarize();
         digest
     }
@@ -87,9 +90,34 @@ impl Delivery {
         self.done == other.done
     }
 
-    /// A part, such as a recipient, is not served again by a later try.
+    /// A part, such as a recipient, was served, and is not again by a later try.
     pub fn finish(&mut self, part: &str) {
+        self.pass_over(part);
+        self.is_maybe_heard = true;
+    }
+
+    /// A part cannot be served, and is not tried again.
+    pub fn pass_over(&mut self, part: &str) {
         self.done.insert(part.into());
+    }
+
+    /// Some part of it is done, so the channel works for others.
+    #[must_use]
+    pub fn is_partly_done(&self) -> bool {
+        !self.done.is_empty()
+    }
+
+    /// A part was missed.
+    pub fn missed(&mut self, miss: &Miss) {
+        if miss.may_be_taken() {
+            self.is_maybe_heard = true;
+        }
+    }
+
+    /// Somebody may have heard it by a try.
+    #[must_use]
+    pub fn is_maybe_heard(&self) -> bool {
+        self.is_maybe_heard
     }
 
     #[must_use]

@@ -14,6 +14,7 @@ use crate::limits::NOTICE_ALERTS_MAX;
 pub fn merged(first: Delivery, second: Delivery, lists_all: bool) -> Delivery {
     // What was sent in parts has new parts.
     let done = if lists_all { BTreeSet::new() } else { first.done_of_both(&second) };
+    let is_maybe_heard = first.is_maybe_heard() || second.is_maybe_heard();
     let Delivery { notice: first, mut covers, mut counts, .. } = first;
     let Delivery { notice: second, covers: added, counts: added_counts, .. } = second;
     let id = id(&first.id, &added);
@@ -41,7 +42,7 @@ pub fn merged(first: Delivery, second: Delivery, lists_all: bool) -> Delivery {
     if !lists_all {
         notice.alerts.truncate(NOTICE_ALERTS_MAX);
     }
-    Delivery::of_several(notice, covers, counts, done)
+    Delivery::of_several(notice, covers, counts, done, is_maybe_heard)
 }
 
 /// Adds alerts of an older notice of the same group that the newer one does not list.

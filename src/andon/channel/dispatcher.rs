@@ -1,8 +1,8 @@
 //! Takes notices at once, and has each channel deliver its own by a task of its own.
 //!
 //! A channel that fails is asked again after a pause that doubles, by one try at a time. Each notice has such a pause, too: one
-//! that its receiver cannot take holds up no other. What a receiver asks for by `Retry-After` holds for the whole channel, and is
-//! no failure.
+//! that its receiver cannot take holds up no other, and neither does one that some of its receivers have taken. What a receiver asks
+//! for by `Retry-After` holds for the whole channel, and is no failure.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -130,14 +130,9 @@ impl<'a> NoticeEnd<'a> {
         Self { result: Err(why), tries, replaced: false, maybe }
     }
 
-    /// One that waits no more. A try whose answer did not come may have been heard.
+    /// One that waits no more.
     fn of(waiting: &Waiting, why: &'a str) -> Self {
-        Self::failed(why, waiting.tries, waiting.perhaps())
-    }
-
-    /// One that the receiver refused. Only of the first try it is known that nothing else was heard.
-    fn refused(waiting: &Waiting, why: &'a str) -> Self {
-        Self::failed(why, waiting.tries, waiting.tries > 1 || waiting.delivery.notice.maybe_twice)
+        Self::failed(why, waiting.tries, waiting.is_maybe_heard())
     }
 }
 
@@ -155,6 +150,10 @@ struct Lane {
     give_up: Cell<Duration>,
     /// Tries that failed in a row.
     failing: Cell<u32>,
+    /// The log told of a failure, and not yet that it works.
+    is_told: Cell<bool>,
+    /// Tries in a row after which the receiver asked for time.
+    asking: Cell<u32>,
     /// After a failure no try is made before this.
     pause_until: Cell<Instant>,
     /// The receiver asked for no try before this.
@@ -237,6 +236,8 @@ impl Dispatcher {
             timeout: Cell::new(timeout),
             give_up: Cell::new(give_up),
             failing: Cell::new(0),
+            is_told: Cell::new(false),
+            asking: Cell::new(0),
             pause_until: Cell::new(Instant::now()),
             asked_until: Cell::new(Instant::now()),
             trying: Cell::new(0),
@@ -249,7 +250,12 @@ impl Dispatcher {
 
     /// Takes a notice. Its end comes from [`Dispatcher::next`] or [`Dispatcher::ended`].
     pub fn submit(&mut self, notice: Notice) {
-        let named = |lane: &&Rc<Lane>| lane.is_configured.get() && *lane.watch.name == *notice.id.channel;
+        // Where a beginning waits in a channel that was left out, what follows it waits there, too.
+        let takes = |lane: &Lane| match notice.tells {
+            NoticeKind::Firing => lane.is_configured.get(),
+            NoticeKind::Acknowledged | NoticeKind::Resolved => !lane.is_over(),
+        };
+        let named = |lane: &&Rc<Lane>| *lane.watch.name == *notice.id.channel && takes(lane);
         let Some(lane) = self.lanes.iter().find(named) else {
             let why = format!("no channel `{}` is configured", notice.id.channel);
             return self.ended.push(notice.id, &NoticeEnd::failed(&why, 0, notice.maybe_twice));
@@ -461,11 +467,10 @@ impl Lane {
 
     fn settle(&self, mut waiting: Waiting, result: Result<Delivered, Miss>, now: Instant) {
         waiting.tries += 1;
-        let is_unheard = match &result {
-            Ok(_) | Err(Miss::Again { .. }) => false,
-            Err(Miss::Refused { .. } | Miss::Final { .. }) => waiting.tries == 1,
-        };
-        self.queue.borrow_mut().tried(&waiting, (result.is_ok(), !is_unheard));
+        if let Err(miss) = &result {
+            waiting.delivery.missed(miss);
+        }
+        self.queue.borrow_mut().tried(&waiting, result.is_ok());
         let miss = match result {
             Ok(Delivered { reference, opens }) => {
                 self.works(now);
@@ -483,20 +488,24 @@ impl Lane {
         };
         match miss {
             Miss::Refused { why } => {
-                self.works(now);
-                self.end(waiting.delivery.covers.clone(), &NoticeEnd::refused(&waiting, &why));
+                self.answers(now);
+                self.tell_of_failure(&why);
+                self.end(waiting.delivery.covers.clone(), &NoticeEnd::of(&waiting, &why));
             }
             Miss::Final { why } => {
                 self.fails(&why, now);
-                self.end(waiting.delivery.covers.clone(), &NoticeEnd::refused(&waiting, &why));
+                self.end(waiting.delivery.covers.clone(), &NoticeEnd::of(&waiting, &why));
             }
-            Miss::Again { why, after } => {
+            Miss::Again { why, after, is_unsent: _ } => {
                 if let Some(after) = after {
-                    self.watch.rate_limited.set(self.watch.rate_limited.get() + 1);
-                    self.asked_until.set(now + after.min(CHANNEL_RETRY_AFTER_MAX));
+                    self.asks_for_time(after, &why, now);
                 } else {
-                    self.fails(&why, now);
                     waiting.not_before = now + self.pause(waiting.tries);
+                    if waiting.delivery.is_partly_done() {
+                        self.tell_of_failure(&why);
+                    } else {
+                        self.fails(&why, now);
+                    }
                 }
                 waiting.why = Some(why);
                 let replaced = self.queue.borrow_mut().put_back(waiting);
@@ -513,18 +522,46 @@ impl Lane {
         let failing = self.failing.get().saturating_add(1);
         self.failing.set(failing);
         self.pause_until.set(now + self.pause(failing));
-        if failing == 1 {
+        self.tell_of_failure(why);
+    }
+
+    /// Tells the log, once until it works.
+    fn tell_of_failure(&self, why: &str) {
+        if !self.is_told.replace(true) {
             let channel = &*self.watch.name;
             tracing::warn!(target: "gemba::andon", channel, reason = why, "a channel of notifications fails");
         }
     }
 
-    fn works(&self, now: Instant) {
-        let failed = self.failing.replace(0);
-        if failed >= OUTAGE_TRIES {
+    /// The receiver asked for time. It gets more the more often it asks: it may ask for none.
+    fn asks_for_time(&self, after: Duration, why: &str, now: Instant) {
+        let asking = self.asking.get().saturating_add(1);
+        self.asking.set(asking);
+        self.watch.rate_limited.set(self.watch.rate_limited.get() + 1);
+        self.asked_until.set(now + after.min(CHANNEL_RETRY_AFTER_MAX).max(self.pause(asking)));
+        if asking == 1 {
+            let (channel, seconds) = (&*self.watch.name, after.as_secs());
+            tracing::warn!(
+                target: "gemba::andon",
+                channel,
+                seconds,
+                reason = why,
+                "the receiver of a channel asks for a pause"
+            );
+        }
+    }
+
+    /// The receiver answers, whatever it says.
+    fn answers(&self, now: Instant) {
+        self.asking.set(0);
+        if self.failing.replace(0) >= OUTAGE_TRIES {
             self.queue.borrow_mut().hurry(now);
         }
-        if failed > 0 {
+    }
+
+    fn works(&self, now: Instant) {
+        self.answers(now);
+        if self.is_told.replace(false) {
             let channel = &*self.watch.name;
             tracing::info!(target: "gemba::andon", channel, "a channel of notifications works again");
         }

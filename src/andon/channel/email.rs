@@ -94,7 +94,7 @@ impl Deliver for EmailChannel {
                     }
                     Err(miss) => refused = Some(miss),
                 }
-                delivery.finish(recipient);
+                delivery.pass_over(recipient);
             }
             match (later, refused) {
                 (Some(miss), _) => Err(miss),

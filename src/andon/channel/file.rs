@@ -25,7 +25,7 @@ pub struct AlertFile {
 
 struct Line {
     text: Vec<u8>,
-    written: oneshot::Sender<Result<(), io::ErrorKind>>,
+    written: oneshot::Sender<Result<(), Miss>>,
 }
 
 /// Hands lines to the thread that writes them, which ends with it.
@@ -44,8 +44,7 @@ impl FileChannel {
             while let Some(line) = taken.blocking_recv() {
                 // A try that was given up comes again; its line must not be there twice.
                 if !line.written.is_closed() {
-                    let _given_up =
-                        line.written.send(append(&path, &line.text).map_err(|error| error.kind()));
+                    let _given_up = line.written.send(append(&path, &line.text));
                 }
             }
         });
@@ -53,25 +52,25 @@ impl FileChannel {
     }
 }
 
-fn append(path: &Path, line: &[u8]) -> io::Result<()> {
-    let (mut file, found) = open_lines(path, true)?;
+fn append(path: &Path, line: &[u8]) -> Result<(), Miss> {
+    let why = |error: io::Error| format!("its file cannot be written: {}", error.kind());
+    let (mut file, found) = open_lines(path, true).map_err(|error| Miss::unsent(why(error)))?;
     let written = file.write_all(line).and_then(|()| file.sync_data());
     if written.is_err() {
         // Half a line would spoil the next one.
         let _cut = file.set_len(found.len());
     }
-    written
+    written.map_err(|error| Miss::again(why(error)))
 }
 
 impl Deliver for FileChannel {
     fn deliver<'a>(&'a self, delivery: &'a mut Delivery, _: &'a CallMeter, _: Instant) -> Delivering<'a> {
         Box::pin(async move {
-            let gone = || Miss::again("nobody writes to its file");
+            let gone = || Miss::unsent("nobody writes to its file");
             let (written, answer) = oneshot::channel();
             let text = line(&delivery.notice, self.board.as_deref());
             self.lines.send(Line { text, written }).await.map_err(|_| gone())?;
-            let written = answer.await.map_err(|_| gone())?;
-            written.map_err(|kind| Miss::again(format!("its file cannot be written: {kind}")))?;
+            answer.await.map_err(|_| gone())??;
             Ok(Delivered::default())
         })
     }
@@ -111,4 +110,24 @@ fn line(notice: &Notice, board: Option<&str>) -> Vec<u8> {
     let mut text = line.to_string().into_bytes();
     text.push(b'\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{documented, notice};
+    use super::*;
+
+    #[test]
+    fn a_line_is_as_it_is_documented() {
+        let line = line(&notice("disk", 1), Some("https://gemba.example.com"));
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(line, documented("A channel `file` gets"), "{line:#}");
+    }
+
+    #[test]
+    fn a_line_that_was_not_begun_was_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let missed = append(&dir.path().join("no/such/dir"), b"{}\n").unwrap_err();
+        assert!(!missed.may_be_taken(), "{missed:?}");
+    }
 }

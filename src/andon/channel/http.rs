@@ -38,7 +38,7 @@ impl ChannelCaller {
         headers: Vec<(HeaderName, HeaderValue)>,
         body: Vec<u8>,
         until: Instant,
-    ) -> Result<Replied, NoReply> {
+    ) -> Result<Replied, Miss> {
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = hyper::Method::POST;
         *request.uri_mut() = url.unwrap_or_else(|| self.target.url.clone());
@@ -47,8 +47,8 @@ impl ChannelCaller {
         let agent = HeaderValue::from_static(concat!("gemba/", env!("CARGO_PKG_VERSION")));
         fields.insert(header::USER_AGENT, agent);
         fields.extend(headers);
-        let late = NoReply { miss: Miss::again("no answer in time"), maybe_sent: true };
-        timeout_at(until, self.caller.ask(request, until)).await.unwrap_or(Err(late))
+        let replied = timeout_at(until, self.caller.ask(request, until)).await;
+        replied.map_err(|_| Miss::again("no answer in time"))?.map_err(NoReply::for_later)
     }
 }
 
@@ -57,7 +57,7 @@ pub fn judge(replied: &Replied, said: &str, secrets: &[&str]) -> Result<(), Miss
     let said = told(said, secrets);
     let with = |why: String| if said.is_empty() { why } else { format!("{why}: {said}") };
     replied.judge().map_err(|miss| match miss {
-        Miss::Again { why, after } => Miss::Again { why: with(why), after },
+        Miss::Again { why, after, is_unsent } => Miss::Again { why: with(why), after, is_unsent },
         Miss::Final { why } => Miss::Final { why: with(why) },
         Miss::Refused { why } => Miss::Refused { why: with(why) },
     })
@@ -67,9 +67,22 @@ pub fn judge(replied: &Replied, said: &str, secrets: &[&str]) -> Result<(), Miss
 pub fn told(said: &str, secrets: &[&str]) -> String {
     let mut said = said.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        said = said.replace(secret, "(secret)");
+        said = without(&said, secret);
     }
     cut(plain(&said).trim(), 200)
+}
+
+/// A text without a secret, however its letters are written.
+fn without(text: &str, secret: &str) -> String {
+    let (small, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
+    let mut out = String::new();
+    let mut from = 0;
+    for (at, _) in small.match_indices(&secret) {
+        out.push_str(text.get(from..at).unwrap_or_default());
+        out.push_str("(secret)");
+        from = at + secret.len();
+    }
+    out + text.get(from..).unwrap_or_default()
 }
 
 /// The parts of a URL's path: those of a webhook are its secret.
@@ -84,4 +97,14 @@ pub fn secret_header(value: &str) -> Result<HeaderValue, Miss> {
         value.map_err(|_| Miss::r#final("its secret has characters that a header cannot have"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_repeated_however_its_letters_are_written() {
+        assert_eq!(told("ÄR0ab/r0AB r0a", &["R0Ab", ""]), "Ä(secret)/(secret) r0a");
+    }
 }

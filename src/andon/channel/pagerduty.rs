@@ -42,8 +42,7 @@ impl PagerDutyChannel {
 
     async fn send(&self, event: &Value, until: Instant) -> Result<(), Miss> {
         let body = serde_json::to_vec(event).unwrap_or_default();
-        let replied = self.caller.post(None, JSON, Vec::new(), body, until).await;
-        let replied = replied.map_err(|error| error.miss)?;
+        let replied = self.caller.post(None, JSON, Vec::new(), body, until).await?;
         judge(&replied, &errors(&replied.body), &[self.routing_key.expose_secret()])
     }
 }

@@ -187,11 +187,12 @@ impl Queue {
     }
 
     /// The next one to try. While the channel fails, one that was tried less often is before those that are more urgent: what a
-    /// receiver can never take would be first for ever.
+    /// receiver can never take would be first for ever. One that a part of its receivers has taken waits for those that none has.
     pub fn pop(&mut self, now: Instant, is_failing: bool) -> Option<Waiting> {
         let next =
             self.in_turn().filter(|(_, waiting)| waiting.not_before <= now).min_by_key(|(_, waiting)| {
-                let tries = if is_failing { waiting.tries } else { 0 };
+                let is_behind = is_failing || waiting.delivery.is_partly_done();
+                let tries = if is_behind { waiting.tries } else { 0 };
                 (tries, std::cmp::Reverse(waiting.delivery.notice.importance), waiting.number)
             });
         let at = next.map(|(at, _)| at)?;
@@ -215,10 +216,10 @@ impl Queue {
         }
     }
 
-    /// A try is over: it was told, or may have been.
-    pub fn tried(&mut self, waiting: &Waiting, (is_told, perhaps): (bool, bool)) {
+    /// A try is over.
+    pub fn tried(&mut self, waiting: &Waiting, is_told: bool) {
         match waiting.tells() {
-            NoticeKind::Firing => self.heard.tried(waiting.covers(), is_told || perhaps),
+            NoticeKind::Firing => self.heard.tried(waiting.covers(), is_told || waiting.is_maybe_heard()),
             NoticeKind::Resolved if is_told => self.heard.over(waiting.covers()),
             NoticeKind::Resolved | NoticeKind::Acknowledged => {}
         }
@@ -261,19 +262,19 @@ impl Waiting {
         self.delivery.covers.is_empty()
     }
 
-    /// What somebody may know of it.
-    pub fn perhaps(&self) -> bool {
-        self.tries > 0 || self.delivery.notice.maybe_twice
+    /// Somebody may have heard it.
+    pub fn is_maybe_heard(&self) -> bool {
+        self.delivery.is_maybe_heard() || self.delivery.notice.maybe_twice
     }
 
     /// Leaves out what a newer one makes untrue.
     fn yield_to(&mut self, newer: &mut Self, heard: &Heard, lists_all: bool) -> Option<Replaced> {
-        let (told, tries) = (self.tells(), self.tries);
+        let told = self.tells();
         let yields = match (newer.tells(), told) {
             (NoticeKind::Firing | NoticeKind::Resolved, _)
             | (NoticeKind::Acknowledged, NoticeKind::Acknowledged) => true,
             // What may have been heard is told in full, and then that somebody takes care of it.
-            (NoticeKind::Acknowledged, NoticeKind::Firing) => tries == 0,
+            (NoticeKind::Acknowledged, NoticeKind::Firing) => !self.delivery.is_maybe_heard(),
             (NoticeKind::Acknowledged, NoticeKind::Resolved) => false,
         };
         if !yields {
@@ -316,7 +317,7 @@ impl Waiting {
 
     /// Leaves out notices for which it stands.
     fn leave_out(&mut self, is_left_out: impl Fn(&NoticeId) -> bool, why: &'static str) -> Option<Replaced> {
-        let (tries, maybe) = (self.tries, self.perhaps());
+        let (tries, maybe) = (self.tries, self.is_maybe_heard());
         let notices = self.delivery.leave_out(is_left_out);
         (!notices.is_empty()).then_some(Replaced { notices, tries, maybe, why })
     }

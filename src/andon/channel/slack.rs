@@ -1,5 +1,6 @@
 //! `slack`: an incoming webhook, or a bot. A bot edits the message of a group when it changes, and tells the change in its thread;
-//! what was answered to the first message, `channel:ts`, names it. Where Slack calls back, a message of what fires has a button.
+//! what was answered to the first message names it, with the channel as it was configured then: `C123:1700000000.1:#ops`. Where it is
+//! gone, or a different channel is configured, there is a new one. Where Slack calls back, a message of what fires has a button.
 
 use hyper::header;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -62,8 +63,7 @@ impl SlackChannel {
         for with_blocks in [true, false] {
             meter.call();
             let body = self.message(delivery, with_blocks).to_string().into_bytes();
-            let replied = self.caller.post(None, JSON, Vec::new(), body, until).await;
-            let replied = replied.map_err(|error| error.miss)?;
+            let replied = self.caller.post(None, JSON, Vec::new(), body, until).await?;
             let said = String::from_utf8_lossy(&replied.body);
             if with_blocks && replied.status == 400 && is_about_blocks(&said) {
                 continue;
@@ -88,8 +88,7 @@ impl SlackChannel {
         let headers = vec![(header::AUTHORIZATION, bearer)];
         let (url, body) = (self.caller.below(method)?, body.to_string().into_bytes());
         let replied =
-            self.caller.post(Some(url), "application/json; charset=utf-8", headers, body, until).await;
-        let replied = replied.map_err(|error| error.miss)?;
+            self.caller.post(Some(url), "application/json; charset=utf-8", headers, body, until).await?;
         judge(&replied, "", &[])?;
         answer(&replied, token)
     }
@@ -101,30 +100,36 @@ impl SlackChannel {
         within: (&CallMeter, Instant),
     ) -> Result<Delivered, Miss> {
         let notice = delivery.notice.clone();
-        if let Some((channel, ts)) = notice.reference.as_deref().and_then(|text| text.split_once(':')) {
+        let first = notice.reference.as_deref().and_then(|text| first_message(text, channel));
+        // It was deleted, is too old to be edited, or its channel is gone: there is a new one.
+        const GONE: &str = "gone";
+        if let Some((channel, ts)) = first.filter(|_| !delivery.is_finished(GONE)) {
             if !delivery.is_finished("edit") {
                 let to = [("channel", channel), ("ts", ts)];
-                match self.say("chat.update", token, &to, delivery, within).await {
+                match self.say("chat.update", token, &to, delivery, within).await? {
                     Ok(_) => delivery.finish("edit"),
-                    // It was deleted, or is too old to be edited: there is a new one.
-                    Err(Miss::Refused { .. }) => delivery.finish("gone"),
-                    Err(miss) => return Err(miss),
+                    Err(_) => delivery.pass_over(GONE),
                 }
             }
-            if !delivery.is_finished("gone") {
-                let text = escape(&title(&notice), SLACK_TEXT_CHARS);
-                let body = json!({ "channel": channel, "thread_ts": ts, "text": text });
-                self.call("chat.postMessage", token, &body, within).await?.map_err(refused)?;
-                return Ok(Delivered { reference: notice.reference.map(Into::into), opens: false });
+            if !delivery.is_finished(GONE) {
+                let mut body = text_alone(&title(&notice));
+                (body["channel"], body["thread_ts"]) = (channel.into(), ts.into());
+                match self.call("chat.postMessage", token, &body, within).await? {
+                    Ok(_) => {
+                        return Ok(Delivered { reference: notice.reference.map(Into::into), opens: false });
+                    }
+                    Err(_) => delivery.pass_over(GONE),
+                }
             }
         }
         let answered = self.say("chat.postMessage", token, &[("channel", channel)], delivery, within).await?;
+        let answered = answered.map_err(|error| refused(&error))?;
         let named = answered["channel"].as_str().zip(answered["ts"].as_str());
-        let reference = named.map(|(channel, ts)| format!("{channel}:{ts}"));
+        let reference = named.map(|(id, ts)| format!("{id}:{ts}:{channel}"));
         Ok(Delivered { reference, opens: false })
     }
 
-    /// The whole message; as plain text where its sections are refused.
+    /// The whole message; as plain text where its sections are refused. What was answered, or the error.
     async fn say(
         &self,
         method: &str,
@@ -132,7 +137,7 @@ impl SlackChannel {
         to: &[(&str, &str)],
         delivery: &Delivery,
         within: (&CallMeter, Instant),
-    ) -> Result<Value, Miss> {
+    ) -> Result<Result<Value, String>, Miss> {
         let with = |with_blocks| {
             let mut body = self.message(delivery, with_blocks);
             for (name, value) in to {
@@ -141,10 +146,8 @@ impl SlackChannel {
             body
         };
         match self.call(method, token, &with(true), within).await? {
-            Err(error) if is_about_blocks(&error) => {
-                self.call(method, token, &with(false), within).await?.map_err(refused)
-            }
-            answered => answered.map_err(refused),
+            Err(error) if is_about_blocks(&error) => self.call(method, token, &with(false), within).await,
+            answered => Ok(answered),
         }
     }
 }
@@ -167,8 +170,22 @@ impl Deliver for SlackChannel {
     }
 }
 
-fn refused(error: impl std::fmt::Display) -> Miss {
-    Miss::refused(format!("Slack answered `{error}`"))
+/// Channel and time of the first message of a group, unless a different channel was configured then.
+fn first_message<'a>(reference: &'a str, configured: &str) -> Option<(&'a str, &'a str)> {
+    let mut parts = reference.splitn(3, ':');
+    let (id, ts) = (parts.next()?, parts.next()?);
+    // Earlier versions kept no name.
+    let is_same = parts.next().is_none_or(|name| name == configured || id == configured);
+    is_same.then_some((id, ts))
+}
+
+/// What becomes of a new message that Slack refused: no other one passes where its channel cannot be used.
+fn refused(error: &str) -> Miss {
+    let why = format!("Slack answered `{error}`");
+    match error {
+        "channel_not_found" | "not_in_channel" | "is_archived" => Miss::r#final(why),
+        _ => Miss::refused(why),
+    }
 }
 
 fn is_about_blocks(said: &str) -> bool {
@@ -191,9 +208,8 @@ fn answer(replied: &Replied, token: &str) -> Result<Result<Value, String>, Miss>
     let error = told(answered["error"].as_str().unwrap_or("no error"), &[token]);
     let why = format!("Slack answered `{error}`");
     match error.as_str() {
-        "ratelimited"
-        | "rate_limited"
-        | "fatal_error"
+        "ratelimited" | "rate_limited" => Err(Miss::unsent(why)),
+        "fatal_error"
         | "internal_error"
         | "request_timeout"
         | "service_unavailable"
@@ -204,10 +220,7 @@ fn answer(replied: &Replied, token: &str) -> Result<Result<Value, String>, Miss>
         | "token_expired"
         | "account_inactive"
         | "missing_scope"
-        | "not_allowed_token_type"
-        | "channel_not_found"
-        | "not_in_channel"
-        | "is_archived" => Err(Miss::r#final(why)),
+        | "not_allowed_token_type" => Err(Miss::r#final(why)),
         _ => Ok(Err(error)),
     }
 }
@@ -244,12 +257,24 @@ fn escape(text: &str, chars: usize) -> String {
 
 fn message(notice: &Notice, board: Option<&str>, with_blocks: bool) -> Value {
     let title = title(notice);
-    let text = escape(&title, SLACK_TEXT_CHARS);
-    if !with_blocks {
-        return json!({ "text": text });
+    let mut message = text_alone(&title);
+    if with_blocks {
+        message["blocks"] =
+            sections(notice, &title, board).iter().map(|text| section(text)).collect::<Vec<Value>>().into();
     }
-    let sections: Vec<Value> = sections(notice, &title, board).iter().map(|text| section(text)).collect();
-    json!({ "text": text, "blocks": sections })
+    message
+}
+
+/// A message without sections, or what is shown where those are not. Slack is to make nothing of its text: no mention, link or bold.
+fn text_alone(text: &str) -> Value {
+    json!({
+        "text": escape(text, SLACK_TEXT_CHARS),
+        "mrkdwn": false,
+        "parse": "none",
+        "link_names": false,
+        "unfurl_links": false,
+        "unfurl_media": false,
+    })
 }
 
 /// Says who takes care of it; its value comes back.
@@ -260,7 +285,8 @@ fn button(key: &str) -> Value {
 }
 
 fn section(text: &str) -> Value {
-    json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } })
+    // Without `verbatim` Slack makes links and mentions of what looks like some.
+    json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } })
 }
 
 /// Texts of the sections: the title, the alerts that have room, and how many more there are.

@@ -14,7 +14,7 @@ use super::http::{ChannelCaller, judge, secret_header};
 use super::meter::CallMeter;
 use super::text::{plain, title};
 use crate::alert::{Importance, Notice};
-use crate::limits::{SMS_GSM_SEPTETS, SMS_UCS2_UNITS};
+use crate::limits::{SMS_CALL_MIN, SMS_GSM_SEPTETS, SMS_UCS2_UNITS};
 use crate::net::caller::CallTarget;
 use crate::net::retry::Miss;
 use crate::percent;
@@ -42,35 +42,29 @@ impl SmsChannel {
         Self { caller: ChannelCaller::new(&configured.to), configured: configured.clone() }
     }
 
+    /// Sends one message. What the service said of it is beside why it said nothing.
     async fn send(
         &self,
         (to, text): (&str, &str),
-        importance: Importance,
         meter: &CallMeter,
         until: Instant,
-    ) -> Result<(), Miss> {
+    ) -> Result<Result<(), Miss>, Miss> {
         let token = self.configured.token.expose_secret();
-        let login =
-            format!("Basic {}", BASE64.encode(format!("{}:{token}", self.configured.user).as_bytes()));
-        let headers = vec![(header::AUTHORIZATION, secret_header(&login)?)];
+        let login = BASE64.encode(format!("{}:{token}", self.configured.user).as_bytes());
+        let headers = vec![(header::AUTHORIZATION, secret_header(&format!("Basic {login}"))?)];
         let body = form(&self.configured.from, to, text).into_bytes();
         meter.message().await?;
         let replied = self.caller.post(None, "application/x-www-form-urlencoded", headers, body, until).await;
         let is_unsent = match &replied {
             Ok(replied) => (400..500).contains(&replied.status),
-            Err(error) => !error.maybe_sent,
+            Err(miss) => !miss.may_be_taken(),
         };
         if is_unsent {
             meter.unsent().await;
         }
-        let replied = replied.map_err(|error| match error.miss {
-            Miss::Again { why, .. } if error.maybe_sent && importance < Importance::Critical => {
-                Miss::refused(format!("{why}; it may have been sent, and is not sent again"))
-            }
-            miss @ (Miss::Again { .. } | Miss::Final { .. } | Miss::Refused { .. }) => miss,
-        })?;
+        let replied = replied?;
         let said = serde_json::from_slice::<Value>(&replied.body).unwrap_or_default();
-        judge(&replied, said["message"].as_str().unwrap_or_default(), &[token])
+        Ok(judge(&replied, said["message"].as_str().unwrap_or_default(), &[token, &login]))
     }
 }
 
@@ -83,22 +77,40 @@ impl Deliver for SmsChannel {
     ) -> Delivering<'a> {
         Box::pin(async move {
             let text = one_segment(&delivery.notice);
-            let mut refused = None;
-            for to in &self.configured.recipients {
-                if delivery.is_finished(to) {
-                    continue;
+            let recipients = self.configured.recipients.iter().filter(|to| !delivery.is_finished(to));
+            let recipients: Vec<&String> = recipients.collect();
+            let (mut later, mut refused, mut unanswered) = (None, None, 0);
+            for (place, to) in recipients.iter().enumerate() {
+                let left = until.saturating_duration_since(Instant::now());
+                if place > 0 && (left < SMS_CALL_MIN || unanswered == 2) {
+                    later.get_or_insert_with(|| Miss::unsent("no time was left for all its numbers"));
+                    break;
                 }
-                match self.send((to, &text), delivery.notice.importance, meter, until).await {
-                    Ok(()) => delivery.finish("one"),
+                // A message that is not answered leaves time for those after it.
+                let share = if place + 1 == recipients.len() { left } else { (left / 2).max(SMS_CALL_MIN) };
+                match self.send((to, &text), meter, until.min(Instant::now() + share)).await {
+                    Ok(Ok(())) => delivery.finish("one"),
                     // One number that is wrong does not keep it from the others.
-                    Err(miss @ Miss::Refused { .. }) => refused = Some(miss),
-                    Err(miss) => return Err(miss),
+                    Ok(Err(miss @ Miss::Refused { .. })) | Err(miss @ Miss::Refused { .. }) => {
+                        refused = Some(miss);
+                    }
+                    Err(miss) if miss.may_be_taken() => {
+                        delivery.missed(&miss);
+                        unanswered += 1;
+                        if delivery.notice.importance == Importance::Critical {
+                            later = Some(miss);
+                            continue;
+                        }
+                        let why = format!("{}; it may have been sent, and is not sent again", miss.why());
+                        refused = Some(Miss::refused(why));
+                    }
+                    Ok(Err(miss)) | Err(miss) => return Err(miss),
                 }
-                delivery.finish(to);
+                delivery.pass_over(to);
             }
-            match refused.filter(|_| !delivery.is_finished("one")) {
-                Some(miss) => Err(miss),
-                None => Ok(Delivered::default()),
+            match (later, refused.filter(|_| !delivery.is_finished("one"))) {
+                (Some(miss), _) | (None, Some(miss)) => Err(miss),
+                (None, None) => Ok(Delivered::default()),
             }
         })
     }

@@ -3,6 +3,14 @@
 use crate::alert::{AlertId, CauseKind, Importance, ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
 use crate::event::UnixMillis;
 
+/// The first example in JSON that the documentation shows behind these words.
+pub fn documented(words: &str) -> serde_json::Value {
+    let text = include_str!("../../../docs/operations.md");
+    let (_, after) = text.split_once(words).unwrap();
+    let example = after.split("```").nth(1).unwrap().strip_prefix("json").unwrap();
+    serde_json::from_str(example).unwrap()
+}
+
 fn id(name: &str, number: u8) -> AlertId {
     let mut id = [number; 16];
     for (byte, of) in id.iter_mut().skip(1).zip(name.bytes()) {

@@ -84,7 +84,7 @@ fn capital(word: &str) -> String {
     chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
-/// One alert in one line, without what its notice says already.
+/// One alert in one line.
 pub fn line(alert: &ListedAlert) -> String {
     written(alert, true)
 }
@@ -92,6 +92,14 @@ pub fn line(alert: &ListedAlert) -> String {
 /// The same below the title of its notice: the one alert of a notice is not told twice.
 pub fn line_below(alert: &ListedAlert, notice: &Notice) -> String {
     written(alert, notice.alerts.len() != 1 || notice.summary != alert.message)
+}
+
+/// By what it was opened: its rule, target, stage, source or channel; the kind of what has no name.
+fn opened_by(alert: &ListedAlert) -> String {
+    match &*alert.name {
+        "" => <&str>::from(alert.kind).replace('_', " "),
+        name => name.to_owned(),
+    }
 }
 
 fn written(alert: &ListedAlert, with_message: bool) -> String {
@@ -108,8 +116,16 @@ fn written(alert: &ListedAlert, with_message: bool) -> String {
         (Some(whose), None) => whose,
         (None, message) => message.unwrap_or_default().to_owned(),
     });
+    let mut aside = Vec::new();
+    let opened_by = opened_by(alert);
+    if !alert.message.contains(&opened_by) {
+        aside.push(opened_by);
+    }
     if alert.members > 0 {
-        parts.push(format!("({})", with_noun(alert.members.into(), "governor", "governors")));
+        aside.push(with_noun(alert.members.into(), "governor", "governors"));
+    }
+    if !aside.is_empty() {
+        parts.push(format!("({})", aside.join(", ")));
     }
     let mut line = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     if !line.is_empty() {
@@ -199,6 +215,16 @@ mod tests {
         assert_eq!(line_below(&one.alerts[0], &one), "since 2027-01-15T08:00:00.000Z");
         one.alerts[0].members = 1;
         assert_eq!(line_below(&one.alerts[0], &one), "(1 governor), since 2027-01-15T08:00:00.000Z");
+        one.alerts[0].name = "storage/full".into();
+        assert_eq!(
+            line_below(&one.alerts[0], &one),
+            "(storage/full, 1 governor), since 2027-01-15T08:00:00.000Z"
+        );
+        (one.alerts[0].name, one.alerts[0].members) = ("".into(), 0);
+        assert_eq!(
+            line(&one.alerts[0]),
+            "the breaker of disk is open (governor breaker), since 2027-01-15T08:00:00.000Z"
+        );
 
         let mut many = notice("disk", 7);
         (many.firing, many.summary) = (40, "40 alerts: the breaker of disk is open".into());

@@ -52,8 +52,7 @@ impl Deliver for WebhookChannel {
                     value.map_err(|_| Miss::refused("the channel's name cannot be in a header"))?,
                 ));
             }
-            let replied = self.caller.post(None, JSON, headers, body, until).await;
-            let replied = replied.map_err(|error| error.miss)?;
+            let replied = self.caller.post(None, JSON, headers, body, until).await?;
             judge(&replied, "", &path_of(&self.configured.to.url))?;
             Ok(Delivered::default())
         })
@@ -105,9 +104,15 @@ fn body(notice: &Notice, board: Option<&str>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::notice;
+    use super::super::tests::{documented, notice};
     use super::*;
     use crate::event::UnixMillis;
+
+    #[test]
+    fn a_body_is_as_it_is_documented() {
+        let body = body(&notice("disk", 1), Some("https://gemba.example.com"));
+        assert_eq!(body, documented("A channel `webhook` gets"), "{body:#}");
+    }
 
     #[test]
     fn a_body_has_the_form_of_version_4() {

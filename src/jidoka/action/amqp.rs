@@ -78,7 +78,7 @@ impl Link {
             && !left.is_zero()
         {
             let why = "the broker cannot be reached".into();
-            return Err(Miss::Again { why, after: Some(left) });
+            return Err(Miss::Again { why, after: Some(left), is_unsent: true });
         }
         // Whoever gives up while it connects has failed, too.
         pauses.failed += 1;

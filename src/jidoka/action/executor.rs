@@ -589,10 +589,10 @@ impl Call {
                 Ok(()) => return (Ok(Ok(())), Word::Well),
                 Err(Miss::Final { why }) => (why, None, Word::Failing),
                 Err(Miss::Refused { why }) => (why, None, Word::Answers),
-                Err(Miss::Again { why, after }) if order.give_up.is_some() => {
+                Err(Miss::Again { why, after, .. }) if order.give_up.is_some() => {
                     return (Err(Later { after, why: shortened(why) }), Word::Failing);
                 }
-                Err(Miss::Again { why, after }) => {
+                Err(Miss::Again { why, after, .. }) => {
                     // A probe asks once; whoever comes after it asks the next time.
                     let pause =
                         (!self.pass.probe).then(|| retry::pause(tries, after, (self.random)(), left()));

@@ -14,7 +14,7 @@ use super::payload;
 use super::shape::{Shaped, WebhookShape};
 use crate::clock;
 use crate::jidoka::governor::ActionRequest;
-use crate::net::caller::{CallTarget, Caller};
+use crate::net::caller::{CallTarget, Caller, NoReply};
 use crate::net::retry::Miss;
 use crate::signature::Signer;
 use crate::trace::TraceContext;
@@ -82,7 +82,7 @@ impl Carry for Client {
         Box::pin(async move {
             let request = self.request(order, trace).map_err(Miss::refused)?;
             let replied = self.caller.ask(request, until).await;
-            replied.map_err(|error| error.miss)?.judge()
+            replied.map_err(NoReply::for_now)?.judge()
         })
     }
 }

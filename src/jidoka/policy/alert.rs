@@ -7,6 +7,7 @@ use super::ruling::Ruling;
 use crate::alert::Importance;
 use crate::event::Words;
 use crate::expression::{Expression, Facts, Fault, Slot, Steps, Value};
+use crate::printable::is_order;
 use crate::receipt::Policy;
 
 /// The alert that a rule raises whenever it decides.
@@ -89,13 +90,11 @@ impl RuleAlert {
     }
 }
 
-/// A text without line breaks and other control characters, which a sender could use to write lines of its own where
-/// alerts are shown. [`Words`] cuts it.
+/// A text without line breaks and other orders, which a sender could use to write lines of its own where alerts are shown.
+/// [`Words`] cuts it.
 fn one_line(value: Value<'_>) -> Box<str> {
     match value {
-        Value::Text(text) if text.contains(char::is_control) => {
-            text.replace(char::is_control, " ").trim().into()
-        }
+        Value::Text(text) if text.contains(is_order) => text.replace(is_order, " ").trim().into(),
         Value::Text(text) => text.trim().into(),
         // Checked when it was compiled: it gives a string.
         Value::Null

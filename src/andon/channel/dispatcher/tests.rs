@@ -19,6 +19,9 @@ enum Does {
     Refer(&'static str),
     Again,
     After(u64),
+    Unsent,
+    /// One part has it, and the others miss it.
+    Partly(&'static str),
     Refuse,
     Hang,
 }
@@ -57,7 +60,13 @@ impl Deliver for Scripted {
                 Does::After(seconds) => Err(Miss::Again {
                     why: "it answered 429".into(),
                     after: Some(Duration::from_secs(seconds)),
+                    is_unsent: true,
                 }),
+                Does::Unsent => Err(Miss::unsent("no connection")),
+                Does::Partly(part) => {
+                    delivery.finish(part);
+                    Err(Miss::again("a member gave no answer"))
+                }
                 Does::Refuse => Err(Miss::refused("it answered 400")),
                 Does::Hang => std::future::pending().await,
             }
@@ -124,6 +133,7 @@ fn a_notice_ends_with_what_the_receiver_answered() {
         assert_eq!((failed.as_deref(), tries), (Some("no channel `nobody` is configured"), 0));
         let watch = &dispatcher.watches()[0];
         assert_eq!((watch.sent(), watch.failed(), watch.breaker(), watch.waiting()), (1, 1, 0, 0));
+        assert!(dispatcher.lanes[0].is_told.get(), "the log tells of a refusal");
         assert_eq!(dispatcher.under_way(), 0);
     });
 }
@@ -321,7 +331,7 @@ fn beyond_the_bound_of_names_the_least_urgent_gives_way() {
 #[test]
 fn a_newer_notice_takes_the_place_of_one_that_waits() {
     run(async {
-        let chat = Scripted::new(&[Does::After(5), Does::Deliver]);
+        let chat = Scripted::new(&[Does::Again, Does::Deliver]);
         let mut dispatcher = equipped(&[("chat", &chat)]);
         let first = now("a", "chat");
         let mut second = first.clone();
@@ -520,5 +530,95 @@ fn a_reload_keeps_what_waits_and_a_channel_that_is_gone_ends_what_it_has() {
         assert_eq!(dispatcher.watches().len(), 1);
         dispatcher.submit(now("c", "old"));
         assert!(told(dispatcher.next().await).1.is_some());
+    });
+}
+
+/// Of a beginning that surely did not arrive, nobody is told the end.
+#[test]
+fn who_cannot_have_heard_the_beginning_hears_no_end() {
+    run(async {
+        for (does, is_told) in
+            [(Does::Unsent, false), (Does::After(5), false), (Does::Again, true), (Does::Hang, true)]
+        {
+            for tells in [NoticeKind::Acknowledged, NoticeKind::Resolved] {
+                let chat = Scripted::new(&[does, Does::Deliver]);
+                let mut dispatcher = equipped(&[("chat", &chat)]);
+                let first = now("a", "chat");
+                let mut second = first.clone();
+                (second.id.step, second.tells) = (2, tells);
+                dispatcher.submit(first);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                dispatcher.submit(second);
+                let mut ends = Vec::new();
+                while dispatcher.under_way() > 0 {
+                    let Alarm::Notified { failed, replaced, maybe, .. } = dispatcher.next().await else {
+                        panic!()
+                    };
+                    ends.push((failed.is_some(), replaced, maybe));
+                }
+                if !is_told {
+                    assert_eq!(ends, [(true, true, false); 2], "{does:?} {tells:?}");
+                }
+                assert_eq!(chat.names().len() > 1, is_told, "{does:?} {tells:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_receiver_that_asks_for_no_time_is_left_alone_longer_each_time() {
+    run(async {
+        let chat = Scripted::new(&[Does::After(0)]);
+        let mut dispatcher = equipped(&[("chat", &chat)]);
+        for name in ["a", "b", "c"] {
+            dispatcher.submit(now(name, "chat"));
+        }
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let times = chat.times();
+        assert!((5..=7).contains(&times.len()), "{times:?}");
+        assert_eq!((dispatcher.watches()[0].failed(), dispatcher.watches()[0].breaker()), (0, 0));
+    });
+}
+
+#[test]
+fn one_member_that_is_away_does_not_keep_news_from_the_others() {
+    run(async {
+        let chat = Scripted::new(&[Does::Partly("member 0")]);
+        let mut dispatcher = equipped(&[("chat", &chat)]);
+        dispatcher.submit(now("a", "chat"));
+        tokio::time::sleep(Duration::from_mins(30)).await;
+        for name in ["b", "c"] {
+            dispatcher.submit(now(name, "chat"));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert_eq!(chat.names().last().map(String::as_str), Some(name), "it is told at once");
+        }
+        assert_eq!(dispatcher.watches()[0].breaker(), 0);
+    });
+}
+
+#[test]
+fn what_follows_a_beginning_goes_with_it_where_its_channel_was_left_out() {
+    run(async {
+        let old = Scripted::new(&[Does::Again, Does::Deliver]);
+        let mut dispatcher = equipped(&[("old", &old)]);
+        let first = now("a", "old");
+        dispatcher.submit(first.clone());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        dispatcher.equip_with(Vec::new());
+        let mut end = first.clone();
+        (end.id.step, end.tells) = (3, NoticeKind::Resolved);
+        dispatcher.submit(now("b", "old"));
+        dispatcher.submit(end);
+        let mut ends = Vec::new();
+        while dispatcher.under_way() > 0 {
+            let (notice, failed, ..) = told(dispatcher.next().await);
+            ends.push((notice.step, failed));
+        }
+        let left_out = "no channel `old` is configured";
+        let replaced = "replaced by a newer one";
+        assert_eq!(ends, [(1, Some(left_out.into())), (1, Some(replaced.into())), (3, None)]);
+        // When nothing waits there any more, it is gone.
+        dispatcher.submit(Notice { tells: NoticeKind::Resolved, ..now("c", "old") });
+        assert_eq!(told(dispatcher.next().await).1.as_deref(), Some(left_out));
     });
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::alert::NoticeReason;
 use crate::event::UnixMillis;
 use crate::limits::CHANNEL_WAITING_MAX;
+use crate::net::retry::Miss;
 
 /// The channel knows what was told since then.
 const START: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -64,7 +65,7 @@ fn an_end_that_nobody_heard_the_beginning_of_is_not_told() {
         queue.tries(&trying);
         let end = next(&again, tells, NoticeReason::Resolved);
         assert!(push(&mut queue, end.clone(), now).is_empty(), "it may be told now");
-        queue.tried(&trying, (false, false));
+        queue.tried(&trying, false);
         assert_eq!(ids(&queue.unheard()), [(2, false, NO_BEGINNING)]);
         assert!(queue.is_empty());
     }
@@ -112,7 +113,8 @@ fn an_end_follows_what_may_have_been_heard() {
             let mut trying = queue.pop(now, false).unwrap();
             queue.tries(&trying);
             trying.tries += 1;
-            queue.tried(&trying, (false, true));
+            trying.delivery.missed(&Miss::again("it answered 503"));
+            queue.tried(&trying, false);
             assert!(queue.put_back(trying).is_empty());
         }
         let said = next(&first, NoticeKind::Acknowledged, NoticeReason::Acknowledged);
@@ -310,9 +312,9 @@ impl Model {
         }
         between(self, queue);
         waiting.tries += 1;
-        match how % 4 {
+        match how % 5 {
             0 => {
-                queue.tried(&waiting, (true, true));
+                queue.tried(&waiting, true);
                 for id in &covers {
                     if tells == NoticeKind::Resolved {
                         self.groups.get_mut(&group_of(id)).unwrap().perhaps = false;
@@ -320,19 +322,26 @@ impl Model {
                     self.ends(id, Ok(tells));
                 }
             }
-            // It refuses: of the first try is known that nobody heard.
-            1 => {
-                let is_unheard = waiting.tries == 1;
-                queue.tried(&waiting, (false, !is_unheard));
+            // It refuses, or cannot be reached: of this try is known that nobody heard.
+            how @ (1 | 2) => {
+                queue.tried(&waiting, false);
+                let is_unheard = !waiting.is_maybe_heard();
                 for (id, before) in covers.iter().zip(before) {
                     if tells == NoticeKind::Firing && is_unheard {
                         self.groups.get_mut(&group_of(id)).unwrap().perhaps = before;
                     }
-                    self.ends(id, Err(!is_unheard || waiting.delivery.notice.maybe_twice));
+                    if how == 1 {
+                        self.ends(id, Err(!is_unheard));
+                    }
+                }
+                if how == 2 {
+                    let replaced = queue.put_back(waiting);
+                    self.replaced(&replaced);
                 }
             }
             _ => {
-                queue.tried(&waiting, (false, true));
+                waiting.delivery.missed(&Miss::again("it answered 503"));
+                queue.tried(&waiting, false);
                 let replaced = queue.put_back(waiting);
                 self.replaced(&replaced);
             }

@@ -108,6 +108,12 @@ fn a_message_is_one_line_and_bounded_whatever_a_sender_writes() {
         message(keys, r#"{"x":"all is well\r\n[CRITICAL] not\u001b[2J"}"#),
         "all is well  [CRITICAL] not [2J"
     );
+    // What turns the text around it is no text, and an owner of such characters alone is none.
+    assert_eq!(message(keys, r#"{"x":"a\u202eb\u2066"}"#), "a b");
+    let rules_of = rules(&[&pack(&alerting("true", keys))]);
+    let owner = |data: &str| told(&rules_of, &[], "t", data).1.and_then(|alert| alert.owner);
+    assert_eq!(owner(r#"{"x":"ann\u202e"}"#).as_deref(), Some("ann"));
+    assert_eq!(owner(r#"{"x":"\u202e \u2028"}"#), None);
     let long = message(keys, &format!(r#"{{"x":"{}"}}"#, "é".repeat(5_000)));
     assert!(long.len() <= REASON_BYTES_MAX && long.ends_with("é…"), "{}", long.len());
     let rules = rules(&[&pack(&alerting("true", keys))]);
