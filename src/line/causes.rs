@@ -326,12 +326,15 @@ fn targets(desk: &Desk, holds: &mut Holds) {
 
 fn disk(desk: &Desk, holds: &mut Holds) {
     let health = desk.health();
-    let (free, low) = (health.journal.disk_free.read(), health.low_water_bytes);
-    if free > 0 && free < low.saturating_mul(2) {
-        let message =
-            format!("{} MiB of disk are free; below {} MiB signals are refused", free >> 20, low >> 20);
+    if let Some(message) = disk_low(health.journal.free_bytes(), health.low_water_bytes) {
         holds.insert((CauseKind::DiskLow, "".into()), message);
     }
+}
+
+/// What is told of so much free space; nothing where it is enough, or not known yet.
+fn disk_low(free: Option<u64>, low: u64) -> Option<String> {
+    let free = free.filter(|free| *free < low.saturating_mul(2))?;
+    Some(format!("{} MiB of disk are free; below {} MiB signals are refused", free >> 20, low >> 20))
 }
 
 fn raise(kind: CauseKind, name: &str, message: &str) -> Alarm {
@@ -486,6 +489,16 @@ mod tests {
         assert_eq!((raised.len(), causes.is_full), (2, true));
         assert_eq!(causes.compare(&holding(&all[3..]), &[], now).len(), 1);
         assert!(!causes.is_full);
+    }
+
+    #[test]
+    fn a_full_disk_is_low_and_one_that_was_not_looked_at_is_not() {
+        let low = 256 << 20;
+        for (free, is_low) in
+            [(None, false), (Some(0), true), (Some(2 * low - 1), true), (Some(2 * low), false)]
+        {
+            assert_eq!(disk_low(free, low).is_some(), is_low, "{free:?}");
+        }
     }
 
     #[test]
