@@ -10,7 +10,7 @@ use super::outlet::Outlet;
 use super::rules::Rules;
 use crate::alert::{
     Alarm, AlertCause, AlertEffects, AlertId, AlertRow, Alerts, Callback, CauseKind, MeantAlert, NotAnAlarm,
-    Notice,
+    Notice, Routes,
 };
 use crate::event::{Event, Kind, UnixMillis};
 use crate::limits::NOTICES_LANE;
@@ -94,6 +94,8 @@ pub struct AlertsSeen {
     pub takes_silences: bool,
     /// Open ones of the node itself, by kind and name.
     pub open_of_node: Vec<(CauseKind, Box<str>)>,
+    /// Kinds of which no alert is opened.
+    pub off: Vec<CauseKind>,
 }
 
 impl AlertDesk {
@@ -196,7 +198,7 @@ impl AlertDesk {
 
     /// As operators are shown them.
     #[must_use]
-    pub fn seen(&self, asked: AlertsAsked) -> AlertsSeen {
+    pub fn seen(&self, asked: AlertsAsked, routes: &Routes) -> AlertsSeen {
         let alerts = match asked.id {
             Some(id) => self.alerts.find(id).into_iter().collect(),
             None if asked.limit == 0 => Vec::new(),
@@ -210,6 +212,7 @@ impl AlertDesk {
             refused: self.alerts.refused(),
             takes_silences: self.alerts.takes_silences(),
             open_of_node: self.alerts.open_of_node(),
+            off: CauseKind::ALL.into_iter().filter(|kind| routes.is_off(*kind)).collect(),
         }
     }
 }
@@ -217,7 +220,7 @@ impl AlertDesk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Importance, NoticeId, NoticeKind, NoticeReason};
+    use crate::alert::{Importance, NoticeId, NoticeKind, NoticeReason, RoutesSource};
 
     fn notice(group: u8, step: u32, importance: Importance) -> Notice {
         Notice {
@@ -237,6 +240,15 @@ mod tests {
             time: UnixMillis(0),
             maybe_twice: false,
         }
+    }
+
+    #[test]
+    fn it_is_seen_which_kinds_are_off() {
+        let desk = AlertDesk::new(("origin/", "n-1"), &[], None, NoticeLane::default()).unwrap();
+        let importance = [(CauseKind::DiskLow, None), (CauseKind::Halt, Some(Importance::Info))];
+        let source = RoutesSource { importance: importance.into_iter().collect(), ..RoutesSource::default() };
+        let routes = Routes::compile(source).unwrap();
+        assert_eq!(desk.seen(AlertsAsked::default(), &routes).off, [CauseKind::DiskLow]);
     }
 
     #[test]

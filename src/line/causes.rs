@@ -113,6 +113,7 @@ impl Causes {
         self.unwritable(desk, now, &mut holds);
         self.certificates(now, &mut holds);
         self.silent_sources(desk, (now, seen), &mut holds);
+        leave_out_what_is_off(&mut holds, seen);
         self.compare(&holds, &seen.open_of_node, now)
     }
 
@@ -312,6 +313,12 @@ fn is_missed(every: Duration, silent: Option<Silence>, up: Duration, is_open: bo
     }
 }
 
+/// A kind that is off is told of to nobody: a cause of it that holds when the kind is switched on is told then. One that is open ends
+/// as it would have.
+fn leave_out_what_is_off(holds: &mut Holds, seen: &AlertsSeen) {
+    holds.retain(|of, _| !seen.off.contains(&of.0) || seen.open_of_node.contains(of));
+}
+
 fn targets(desk: &Desk, holds: &mut Holds) {
     for watch in desk.targets().borrow().iter().filter(|watch| watch.breaker() > 0) {
         let waiting = watch.waiting();
@@ -499,6 +506,26 @@ mod tests {
         {
             assert_eq!(disk_low(free, low).is_some(), is_low, "{free:?}");
         }
+    }
+
+    #[test]
+    fn a_kind_that_is_switched_on_tells_of_what_holds() {
+        let (mut causes, now) = (Causes::default(), clock::now());
+        let mut look = |off: &[CauseKind], open: &[(CauseKind, Box<str>)]| {
+            let seen = AlertsSeen { off: off.to_vec(), open_of_node: open.to_vec(), ..AlertsSeen::default() };
+            let mut holds = holding(&[(CauseKind::DiskLow, "", "1 MiB")]);
+            leave_out_what_is_off(&mut holds, &seen);
+            causes.compare(&holds, &seen.open_of_node, now)
+        };
+        let off = [CauseKind::DiskLow];
+        assert_eq!(look(&off, &[]), []);
+        assert!(matches!(&look(&[], &[])[..], [Alarm::Raise(_)]));
+        let open = [(CauseKind::DiskLow, Box::from(""))];
+        assert_eq!(look(&[], &open), []);
+        // One that is open when its kind is switched off ends when it is over.
+        assert_eq!(look(&off, &open), []);
+        assert_eq!(look(&off, &[]), [], "an operator closed it");
+        assert!(matches!(&look(&[], &[])[..], [Alarm::Raise(_)]), "and it is on again");
     }
 
     #[test]
