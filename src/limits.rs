@@ -632,6 +632,8 @@ pub const ALERTS_ENDED_FOR: Duration = Duration::from_hours(24);
 pub const ALERT_MEMBERS_MAX: usize = 256;
 /// Silences that hold at once: each is asked of each new alert.
 pub const SILENCES_MAX: usize = 100;
+/// Minutes after its last failure after which a channel is no longer said to fail.
+pub const CHANNEL_FAILING_MINUTES: u32 = 60;
 /// Causes of the node itself that hold at once: its targets, stages and a few more.
 pub const CAUSES_OF_NODE_MAX: usize = 512;
 /// Sources whose hours are counted. In the worst case an event of 4 KiB for each ends an hour, and one says how far the next is counted,

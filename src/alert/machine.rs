@@ -23,8 +23,8 @@ use super::state::{
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{
     ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERT_MOVES_WITHIN, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX,
-    CALLBACK_ALERTS_AT_ONCE, CALLBACK_TOLERANCE, GROUP_LOOK, GROUPS_ALIKE_MAX, NOTICE_ALERTS_MAX,
-    NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
+    CALLBACK_ALERTS_AT_ONCE, CALLBACK_TOLERANCE, CHANNEL_FAILING_MINUTES, GROUP_LOOK, GROUPS_ALIKE_MAX,
+    NOTICE_ALERTS_MAX, NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
 };
 use crate::receipt::{About, Draft, Earlier, Gist, ReceiptId, ReceiptType, StateName};
 use crate::view::{AlertView, ChannelToldView, SilenceView};
@@ -144,9 +144,6 @@ struct Step<'a> {
 }
 
 const GROUP_LOOK_MILLIS: u64 = GROUP_LOOK.as_secs() * 1000;
-
-/// Minutes after its last failure after which a channel is no longer said to fail.
-const FAILING_MINUTES: u32 = 60;
 
 fn after(time: UnixMillis, seconds: u64) -> UnixMillis {
     UnixMillis(time.0.saturating_add(seconds.saturating_mul(1000)))
@@ -1118,7 +1115,7 @@ impl Alerts {
         if let Some(why) = failed {
             let message = Words::from(format!("notifications of channel `{channel}` fail: {why}"));
             let (importance, labels) = (CauseKind::ChannelFailing.importance(), AlertLabels::default());
-            let minutes = FAILING_MINUTES;
+            let minutes = CHANNEL_FAILING_MINUTES;
             self.raise(&Raise { cause, importance, message, member: None, labels, minutes }, step);
         } else {
             let id = self.id(&cause);

@@ -1,5 +1,5 @@
-//! Causes that concern the node: a target, a stage, the disk, restarts, dead letters, certificates, silent sources. Each is looked at
-//! once a second, and what is open is compared with what holds; so neither a cause nor its end is lost by a restart.
+//! Causes that concern the node: a target, a channel, a stage, the disk, restarts, dead letters, certificates, silent sources. Each is
+//! looked at once a second, and what is open is compared with what holds; so neither a cause nor its end is lost by a restart.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -7,11 +7,14 @@ use std::time::Duration;
 use super::desk::Desk;
 use super::unwritable::Unwritable;
 use crate::alert::{Alarm, AlertCause, AlertLabels, CauseKind, Raise};
+use crate::andon::channel::ChannelWatch;
 use crate::clock::{self, Instant};
 use crate::config::ExpectedSource;
 use crate::event::UnixMillis;
 use crate::jidoka::alerts::AlertsSeen;
-use crate::limits::{ALARM_AGAIN, CAUSES_OF_NODE_MAX, CERTIFICATE_ALERTED, TLS_FILES_LOOK};
+use crate::limits::{
+    ALARM_AGAIN, CAUSES_OF_NODE_MAX, CERTIFICATE_ALERTED, CHANNEL_FAILING_MINUTES, TLS_FILES_LOOK,
+};
 use crate::net::client_tls::{OwnCertificate, own_certificates};
 use crate::printable::with_noun;
 
@@ -34,6 +37,8 @@ pub struct Causes {
     heard: BTreeMap<Box<str>, SourceHeard>,
     /// Certificates were looked at then, and these end soon.
     certificates: Option<(Instant, Vec<Ending>)>,
+    /// Since when nothing arrives that a channel tells.
+    stuck: BTreeMap<Box<str>, Instant>,
 }
 
 /// What was told of a cause, and when.
@@ -50,6 +55,8 @@ const RESTART_FOR: Duration = Duration::from_mins(10);
 /// A process that could not write has ended, so it is over when the next one has written for so long.
 const UNWRITABLE_FOR: Duration = Duration::from_mins(10);
 const MINUTE: Duration = Duration::from_mins(1);
+/// A receiver may be away for a moment, or ask for a pause.
+const STUCK_FOR: Duration = Duration::from_mins(5);
 /// After a start, a source is waited for as long as its heartbeat, and not longer than this: a node that is started anew more often
 /// than a source sends would never tell of it.
 const HEARD_AFRESH_FOR: Duration = Duration::from_hours(1);
@@ -91,6 +98,22 @@ struct Silence {
     is_since_start: bool,
 }
 
+/// A channel where notifications wait since its tries fail.
+#[derive(Debug)]
+struct StuckChannel {
+    name: Box<str>,
+    waiting: usize,
+    /// Why the last try failed.
+    why: Box<str>,
+}
+
+impl StuckChannel {
+    fn of(watch: &ChannelWatch) -> Option<Self> {
+        let why = watch.why().filter(|_| watch.waiting() > 0)?;
+        Some(Self { name: (*watch.name).into(), waiting: watch.waiting(), why })
+    }
+}
+
 /// A certificate that ends soon: its file, and what is told of it.
 type Ending = (Box<str>, String);
 
@@ -113,6 +136,8 @@ impl Causes {
         self.unwritable(desk, now, &mut holds);
         self.certificates(now, &mut holds);
         self.silent_sources(desk, (now, seen), &mut holds);
+        let watches = desk.channel_watches();
+        self.channels(watches.borrow().iter().filter_map(|watch| StuckChannel::of(watch)), now, &mut holds);
         leave_out_what_is_off(&mut holds, seen);
         self.compare(&holds, &seen.open_of_node, now)
     }
@@ -255,6 +280,25 @@ impl Causes {
         }
     }
 
+    /// People hear of a channel that tells nothing long before it gives up. The end is not seen here: its next notification that arrives
+    /// ends it, or an hour in which this is not told again. So it is one alert with that of a notification that was given up.
+    fn channels(&mut self, stuck: impl Iterator<Item = StuckChannel>, now: Instant, holds: &mut Holds) {
+        let before = std::mem::take(&mut self.stuck);
+        for StuckChannel { name, waiting, why } in stuck {
+            let since = before.get(&name).copied().unwrap_or(now);
+            let lasts = now.saturating_duration_since(since);
+            self.stuck.insert(name.clone(), since);
+            if lasts >= STUCK_FOR {
+                let message = format!(
+                    "no notification of channel `{name}` has arrived for {} minutes, {}: {why}",
+                    lasts.as_secs() / 60,
+                    with_noun(waiting as u64, "notification waits", "notifications wait")
+                );
+                holds.insert((CauseKind::ChannelFailing, name), message);
+            }
+        }
+    }
+
     fn dead_letters(&mut self, desk: &Desk, now: Instant, most: u32, holds: &mut Holds) {
         let count = desk.dead_letters_so_far();
         self.dead.push_back((now, count));
@@ -348,13 +392,14 @@ fn raise(kind: CauseKind, name: &str, message: &str) -> Alarm {
     let cause = AlertCause::of_node(kind, name);
     let source = (kind == CauseKind::HeartbeatMissed).then(|| name.into());
     let (importance, labels) = (kind.importance(), AlertLabels { source, ..AlertLabels::default() });
+    let minutes = if kind == CauseKind::ChannelFailing { CHANNEL_FAILING_MINUTES } else { 0 };
     Alarm::Raise(Box::new(Raise {
         cause,
         importance,
         message: message.into(),
         member: None,
         labels,
-        minutes: 0,
+        minutes,
     }))
 }
 
@@ -526,6 +571,33 @@ mod tests {
         assert_eq!(look(&off, &open), []);
         assert_eq!(look(&off, &[]), [], "an operator closed it");
         assert!(matches!(&look(&[], &[])[..], [Alarm::Raise(_)]), "and it is on again");
+    }
+
+    #[test]
+    fn a_channel_that_tells_nothing_for_five_minutes_is_told_of_until_it_does() {
+        let (mut causes, begin) = (Causes::default(), clock::now());
+        let open = [(CauseKind::ChannelFailing, Box::from("chat"))];
+        let mut told = Vec::new();
+        for second in 0..=600u32 {
+            let now = begin + Duration::from_secs(second.into());
+            // It works between the third and the fourth second, and from the 500th on.
+            let is_stuck = second != 3 && second < 500;
+            let stuck = StuckChannel { name: "chat".into(), waiting: 2, why: "it answered 500".into() };
+            let mut holds = Holds::new();
+            causes.channels(is_stuck.then_some(stuck).into_iter(), now, &mut holds);
+            let is_open: &[_] = if told.is_empty() { &[] } else { &open };
+            for alarm in causes.compare(&holds, is_open, now) {
+                let Alarm::Raise(raise) = alarm else { panic!("its end is told by others: {alarm:?}") };
+                assert_eq!((&*raise.cause.name, raise.minutes), ("chat", CHANNEL_FAILING_MINUTES));
+                told.push((second, raise.message.to_string()));
+            }
+        }
+        let seconds: Vec<u32> = told.iter().map(|(second, _)| *second).collect();
+        assert_eq!(seconds, [304, 364, 424, 484], "so its hour begins anew");
+        assert_eq!(
+            told[0].1,
+            "no notification of channel `chat` has arrived for 5 minutes, 2 notifications wait: it answered 500"
+        );
     }
 
     #[test]
