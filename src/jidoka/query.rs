@@ -3,6 +3,7 @@
 //! are answered at once, so that who looks delays no order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -46,7 +47,7 @@ pub enum Question {
     DryRun {
         replay: Box<Replay>,
         now: UnixMillis,
-        answer: oneshot::Sender<DryRun>,
+        answer: oneshot::Sender<Result<DryRun, DecisionPanicked>>,
     },
     /// Which alerts somebody means. Of the shard that has them.
     Meant {
@@ -59,6 +60,13 @@ pub enum Question {
         answer: oneshot::Sender<AlertsSeen>,
     },
 }
+
+/// A replay of the case would not be decided: a mistake of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the decision on it fails: discard it, or replay it with a version of the program that decides on it"
+)]
+pub struct DecisionPanicked;
 
 impl Question {
     fn is_given_up(&self) -> bool {
@@ -232,8 +240,12 @@ impl Shown<'_> {
         self.roster.get(self.roster.find(tenant, sku)?)
     }
 
-    /// Steps a copy of the governor, and forgets it.
-    fn dry_run(&self, replay: Replay, now: UnixMillis) -> DryRun {
+    /// Steps a copy of the governor, and forgets it. Where the decision fails, only the copy is half changed.
+    fn dry_run(&self, replay: Replay, now: UnixMillis) -> Result<DryRun, DecisionPanicked> {
+        catch_unwind(AssertUnwindSafe(|| self.step_copy(replay, now))).map_err(|_panic| DecisionPanicked)
+    }
+
+    fn step_copy(&self, replay: Replay, now: UnixMillis) -> DryRun {
         let does = if replay.resend.is_some() { "resend" } else { "decide" };
         let subject = Subject::from(&replay.signal);
         let mut effects = Effects::default();
@@ -319,6 +331,7 @@ impl Shown<'_> {
 mod tests {
     use super::*;
     use crate::event::Feed;
+    use crate::jidoka::policy::{Pack, PolicySet};
     use crate::jidoka::store::Kept;
     use crate::ring::{Bell, Mark, Sender, lane, weighed_lane};
 
@@ -409,5 +422,27 @@ mod tests {
             shard.turn();
         }
         assert!(waiting.into_iter().all(|mut told| told.try_recv().is_ok()));
+    }
+
+    #[test]
+    fn a_dry_run_whose_decision_panics_is_an_answer_and_no_end_of_the_shard() {
+        let text = "name = 'p'\n[[rule]]\nid = 'r'\ntypes = ['t']\nwhen = 'true'\ndecide = 'deny'\nreason = 'no'\n\
+                    [[rule.example]]\nsignal = { type = 't' }\nexpect = 'deny'\n";
+        let pack = Arc::new(Pack::parse("p.toml", text).unwrap());
+        let signal = pack.rules[0].examples[0].steps[0].signal.clone();
+        let mut shard = Shard::new(1);
+        let mut dry_run = |policies: PolicySet| {
+            shard.rules.policies.everyone = Arc::new(policies);
+            let (actor, reason) = ("dry run".into(), "nothing is changed".into());
+            let replay =
+                Box::new(Replay { case: Seq(7), signal: signal.clone(), actor, reason, resend: None });
+            let mut told = shard.ask(|answer| Question::DryRun { replay, now: UnixMillis(0), answer });
+            shard.turn();
+            told.try_recv().unwrap().map(|would| would.transitions.len())
+        };
+        let policies = || PolicySet::new(vec![Arc::clone(&pack)]);
+        assert_eq!(dry_run(policies()), Ok(2));
+        assert_eq!(dry_run(policies().without_packs()), Err(DecisionPanicked));
+        assert_eq!(dry_run(policies()), Ok(2));
     }
 }
