@@ -89,8 +89,6 @@ pub struct AlertsSeen {
     pub silences: Vec<SilenceView>,
     /// Open ones by state and importance.
     pub counts: Vec<(&'static str, &'static str, u64)>,
-    /// Not opened, since there are as many as may be.
-    pub refused: u64,
     pub takes_silences: bool,
     /// Open ones of the node itself, by kind and name.
     pub open_of_node: Vec<(CauseKind, Box<str>)>,
@@ -123,7 +121,9 @@ impl AlertDesk {
             self.ticks = false;
         }
         let at = (event.seq, event.time);
+        let refused = self.alerts.refused();
         self.alerts.step(at, alarm, &rules.routes, &mut self.effects);
+        outlet.alerts_refused(self.alerts.refused() - refused);
         // It was on its way when its partition was lost.
         if let (Some(held), Alarm::Raise(raise)) = (&self.held, alarm)
             && let Some(subject) = &raise.cause.subject
@@ -209,7 +209,6 @@ impl AlertDesk {
             cause: asked.id.and_then(|id| self.alerts.cause(id)).cloned(),
             silences: self.alerts.silences(),
             counts: self.alerts.counts().into_iter().map(|((state, of), count)| (state, of, count)).collect(),
-            refused: self.alerts.refused(),
             takes_silences: self.alerts.takes_silences(),
             open_of_node: self.alerts.open_of_node(),
             off: CauseKind::ALL.into_iter().filter(|kind| routes.is_off(*kind)).collect(),
