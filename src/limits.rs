@@ -604,7 +604,7 @@ pub const FACT_BYTES_MAX: usize = 256;
 
 /// An alarm as the journal keeps it, in bytes of JSON: a few texts of [`REASON_BYTES_MAX`], each byte of which may be escaped.
 pub const ALARM_BYTES_MAX: usize = 64 * 1024;
-/// Rules with a `resolve` that the packs of one tenant may have: each may have an open alert in a governor, some 400 bytes.
+/// Rules with a `resolve` that the packs of one tenant may have: each may have an open alert in a governor, some 500 bytes with its sentence.
 pub const RESOLVING_RULES_MAX: usize = 64;
 /// Causes that one governor tells of at once: its three own, those of such rules, and some of rules without.
 pub const GOVERNOR_ALARMS_MAX: usize = RESOLVING_RULES_MAX + 16;

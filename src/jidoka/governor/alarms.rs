@@ -166,8 +166,10 @@ impl GovernorAlarms {
         if raised {
             if let Some(known) = self.0.iter_mut().find(|alarm| is_it(alarm)) {
                 known.told = true;
-                // Only what is told again needs its sentence.
-                known.message = "".into();
+                // Only what is told again, of a different node, needs its sentence.
+                if known.is_spent() {
+                    known.message = "".into();
+                }
             }
         } else {
             self.0.retain(|alarm| !is_it(alarm) || alarm.on);
@@ -211,9 +213,13 @@ impl GovernorAlarm {
     }
 
     fn raised(&self, subject: &Subject) -> Alarm {
-        let message = match &*self.message {
-            "" => format!("{}/{}: {} holds still", subject.tenant, subject.sku, self.kind.into_str()).into(),
-            message => message.into(),
+        let message = match (&*self.message, self.kind.into_str(), &*self.name) {
+            // Rows that were written before the sentence was kept.
+            ("", kind, "") => format!("{}/{}: {kind} holds still", subject.tenant, subject.sku).into(),
+            ("", kind, name) => {
+                format!("{}/{}: {kind} `{name}` holds still", subject.tenant, subject.sku).into()
+            }
+            (message, ..) => message.into(),
         };
         Alarm::Raise(Box::new(Raise {
             cause: self.cause(subject),
@@ -287,6 +293,11 @@ mod tests {
         let _on_its_way = alarms.end(&subject, CauseKind::GovernorBreaker, "", Seq(9));
         alarms.tell_anew(Seq(3));
         let mut told = alarms.untold(&subject);
+        let has_its_sentence = |alarm: &Alarm| match alarm {
+            Alarm::Raise(raise) => &*raise.message == "a drill",
+            _ => true,
+        };
+        assert!(told.iter().all(has_its_sentence), "{told:?}");
         let named = |alarm: &Alarm| match alarm {
             Alarm::Raise(raise) => format!("+{}{}", raise.cause.kind.into_str(), raise.cause.name),
             Alarm::End(cause) => format!("-{}", cause.kind.into_str()),
