@@ -604,7 +604,7 @@ pub const FACT_BYTES_MAX: usize = 256;
 
 /// An alarm as the journal keeps it, in bytes of JSON: a few texts of [`REASON_BYTES_MAX`], each byte of which may be escaped.
 pub const ALARM_BYTES_MAX: usize = 64 * 1024;
-/// Rules with a `resolve` that the packs of one tenant may have: each may have an open alert in a governor, some 400 bytes.
+/// Rules with a `resolve` that the packs of one tenant may have: each may have an open alert in a governor, some 500 bytes with its sentence.
 pub const RESOLVING_RULES_MAX: usize = 64;
 /// Causes that one governor tells of at once: its three own, those of such rules, and some of rules without.
 pub const GOVERNOR_ALARMS_MAX: usize = RESOLVING_RULES_MAX + 16;
@@ -632,6 +632,8 @@ pub const ALERTS_ENDED_FOR: Duration = Duration::from_hours(24);
 pub const ALERT_MEMBERS_MAX: usize = 256;
 /// Silences that hold at once: each is asked of each new alert.
 pub const SILENCES_MAX: usize = 100;
+/// Minutes after its last failure after which a channel is no longer said to fail.
+pub const CHANNEL_FAILING_MINUTES: u32 = 60;
 /// Causes of the node itself that hold at once: its targets, stages and a few more.
 pub const CAUSES_OF_NODE_MAX: usize = 512;
 /// Sources whose hours are counted. In the worst case an event of 4 KiB for each ends an hour, and one says how far the next is counted,

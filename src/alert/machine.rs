@@ -24,8 +24,9 @@ use super::state::{
 use crate::ids::{Seq, Subject, UnixMillis, Words};
 use crate::limits::{
     ALARM_AGAIN, ALERT_MEMBERS_MAX, ALERT_MOVES_WITHIN, ALERTS_ENDED_FOR, ALERTS_ENDED_MAX, ALERTS_MAX,
-    ALERTS_REFUSED_KEPT_MAX, CALLBACK_ALERTS_AT_ONCE, CALLBACK_TOLERANCE, DIGESTS_KNOWN_MAX, GROUP_LOOK,
-    GROUPS_ALIKE_MAX, NOTICE_ALERTS_MAX, NOTICES_PENDING_MAX, SILENCES_MAX, TICK_GROUPS_MAX,
+    ALERTS_REFUSED_KEPT_MAX, CALLBACK_ALERTS_AT_ONCE, CALLBACK_TOLERANCE, CHANNEL_FAILING_MINUTES,
+    DIGESTS_KNOWN_MAX, GROUP_LOOK, GROUPS_ALIKE_MAX, NOTICE_ALERTS_MAX, NOTICES_PENDING_MAX, SILENCES_MAX,
+    TICK_GROUPS_MAX,
 };
 use crate::receipt::{About, Draft, Earlier, Gist, ReceiptId, ReceiptType, StateName};
 use crate::view::{AlertView, ChannelToldView, SilenceView};
@@ -212,9 +213,6 @@ struct Step<'a> {
 }
 
 const GROUP_LOOK_MILLIS: u64 = GROUP_LOOK.as_secs() * 1000;
-
-/// Minutes after its last failure after which a channel is no longer said to fail.
-const FAILING_MINUTES: u32 = 60;
 
 fn after(time: UnixMillis, seconds: u64) -> UnixMillis {
     UnixMillis(time.0.saturating_add(seconds.saturating_mul(1000)))
@@ -479,12 +477,8 @@ impl Alerts {
             }
             self.due.extend(ends_at.map(|at| (at, Due::End(id))));
             // The newest values are shown. They are not told, unless what they say is news: that would be a call for nothing new.
-            let is_new = !raise.message.is_empty() && *alert.message != *raise.message;
-            let is_news = raise.cause.kind.is_news() && is_new;
-            // Who only knows that it holds still says nothing.
-            if !raise.message.is_empty() {
-                alert.message = (&*raise.message).into();
-            }
+            let is_news = raise.cause.kind.is_news() && *alert.message != *raise.message;
+            alert.message = (&*raise.message).into();
             if let Some(member) = &raise.member {
                 add_member(alert, member);
             }
@@ -506,11 +500,7 @@ impl Alerts {
         let mut alert = Alert {
             cause: AlertCause { told_by: None, ..raise.cause.clone() },
             importance,
-            message: if raise.message.is_empty() {
-                format!("{} holds still", raise.cause.name).into()
-            } else {
-                (&*raise.message).into()
-            },
+            message: (&*raise.message).into(),
             labels: raise.labels.clone(),
             since: step.time,
             receipt: receipt.to_string().into(),
@@ -1422,7 +1412,7 @@ impl Alerts {
         if let Some(why) = failed {
             let message = Words::from(format!("notifications of channel `{channel}` fail: {why}"));
             let (importance, labels) = (CauseKind::ChannelFailing.importance(), AlertLabels::default());
-            let minutes = FAILING_MINUTES;
+            let minutes = CHANNEL_FAILING_MINUTES;
             self.raise(&Raise { cause, importance, message, member: None, labels, minutes }, step);
         } else {
             let id = self.id(&cause);

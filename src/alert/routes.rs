@@ -234,6 +234,12 @@ impl Routes {
         }
     }
 
+    /// Whether alerts of this kind are off.
+    #[must_use]
+    pub fn is_off(&self, kind: CauseKind) -> bool {
+        self.importance(kind, kind.importance()).is_none()
+    }
+
     /// The first route that fits, or that of its importance.
     #[must_use]
     pub fn find(&self, alert: &ListedAlert) -> AlertRoute {

@@ -10,7 +10,7 @@ use super::outlet::Outlet;
 use super::rules::Rules;
 use crate::alert::{
     Alarm, AlertCause, AlertEffects, AlertId, AlertRow, Alerts, Callback, CauseKind, MeantAlert, NotAnAlarm,
-    Notice,
+    Notice, Routes,
 };
 use crate::event::{Event, Kind, UnixMillis};
 use crate::limits::NOTICES_LANE;
@@ -89,11 +89,11 @@ pub struct AlertsSeen {
     pub silences: Vec<SilenceView>,
     /// Open ones by state and importance.
     pub counts: Vec<(&'static str, &'static str, u64)>,
-    /// Not opened, since there are as many as may be.
-    pub refused: u64,
     pub takes_silences: bool,
     /// Open ones of the node itself, by kind and name.
     pub open_of_node: Vec<(CauseKind, Box<str>)>,
+    /// Kinds of which no alert is opened.
+    pub off: Vec<CauseKind>,
 }
 
 impl AlertDesk {
@@ -121,7 +121,9 @@ impl AlertDesk {
             self.ticks = false;
         }
         let at = (event.seq, event.time);
+        let refused = self.alerts.refused();
         self.alerts.step(at, alarm, &rules.routes, &mut self.effects);
+        outlet.alerts_refused(self.alerts.refused() - refused);
         // It was on its way when its partition was lost.
         if let (Some(held), Alarm::Raise(raise)) = (&self.held, alarm)
             && let Some(subject) = &raise.cause.subject
@@ -196,7 +198,7 @@ impl AlertDesk {
 
     /// As operators are shown them.
     #[must_use]
-    pub fn seen(&self, asked: AlertsAsked) -> AlertsSeen {
+    pub fn seen(&self, asked: AlertsAsked, routes: &Routes) -> AlertsSeen {
         let alerts = match asked.id {
             Some(id) => self.alerts.find(id).into_iter().collect(),
             None if asked.limit == 0 => Vec::new(),
@@ -207,9 +209,9 @@ impl AlertDesk {
             cause: asked.id.and_then(|id| self.alerts.cause(id)).cloned(),
             silences: self.alerts.silences(),
             counts: self.alerts.counts().into_iter().map(|((state, of), count)| (state, of, count)).collect(),
-            refused: self.alerts.refused(),
             takes_silences: self.alerts.takes_silences(),
             open_of_node: self.alerts.open_of_node(),
+            off: CauseKind::ALL.into_iter().filter(|kind| routes.is_off(*kind)).collect(),
         }
     }
 }
@@ -217,7 +219,7 @@ impl AlertDesk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Importance, NoticeId, NoticeKind, NoticeReason};
+    use crate::alert::{Importance, NoticeId, NoticeKind, NoticeReason, RoutesSource};
 
     fn notice(group: u8, step: u32, importance: Importance) -> Notice {
         Notice {
@@ -238,6 +240,15 @@ mod tests {
             time: UnixMillis(0),
             maybe_twice: false,
         }
+    }
+
+    #[test]
+    fn it_is_seen_which_kinds_are_off() {
+        let desk = AlertDesk::new(("origin/", "n-1"), &[], None, NoticeLane::default()).unwrap();
+        let importance = [(CauseKind::DiskLow, None), (CauseKind::Halt, Some(Importance::Info))];
+        let source = RoutesSource { importance: importance.into_iter().collect(), ..RoutesSource::default() };
+        let routes = Routes::compile(source).unwrap();
+        assert_eq!(desk.seen(AlertsAsked::default(), &routes).off, [CauseKind::DiskLow]);
     }
 
     #[test]

@@ -248,6 +248,13 @@ impl Outlet {
         }
     }
 
+    /// So many alerts were not opened. Those of a replay were counted when they were refused.
+    pub fn alerts_refused(&mut self, count: u64) {
+        if count > 0 && self.is_live {
+            self.recorder.count(Counter::AlertsRefused, count);
+        }
+    }
+
     /// Whether governors are to tell again what the journal does not know of: something had no room, and there is room again.
     pub fn asks_for_alarms(&mut self) -> bool {
         self.alarms.waiting.is_empty() && std::mem::take(&mut self.alarms.is_one_lost)

@@ -1,7 +1,9 @@
 //! What operators ask of a shard. Each turn answers a bounded part of it, so that no client of the operator plane can stop
-//! decisions (promise P5).
+//! decisions (promise P5). Pages may go through every governor of the shard: they are put together in turns, after the questions that
+//! are answered at once, so that who looks delays no order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -45,7 +47,7 @@ pub enum Question {
     DryRun {
         replay: Box<Replay>,
         now: UnixMillis,
-        answer: oneshot::Sender<DryRun>,
+        answer: oneshot::Sender<Result<DryRun, DecisionPanicked>>,
     },
     /// Which alerts somebody means. Of the shard that has them.
     Meant {
@@ -58,6 +60,13 @@ pub enum Question {
         answer: oneshot::Sender<AlertsSeen>,
     },
 }
+
+/// A replay of the case would not be decided: a mistake of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the decision on it fails: discard it, or replay it with a version of the program that decides on it"
+)]
+pub struct DecisionPanicked;
 
 impl Question {
     fn is_given_up(&self) -> bool {
@@ -72,13 +81,14 @@ impl Question {
     }
 }
 
-/// What is asked of a shard, and the page that is put together now.
+/// What is asked of a shard, and the pages that are put together now.
 #[derive(Debug)]
 pub struct Queries {
     lane: Receiver<Query>,
     /// Questions that wait for an event.
     early: Vec<Query>,
-    listing: Option<Listing>,
+    /// The next one in front.
+    listings: VecDeque<Listing>,
 }
 
 /// What queries are answered from.
@@ -99,30 +109,31 @@ struct Listing {
 
 /// Governors that one turn shows: some ten microseconds' work.
 const SLICE: usize = 64;
+/// Of these, so many are left to pages, however much else is asked.
+const LISTED_SLICE: usize = SLICE / 4;
 
 impl Queries {
     pub fn new(lane: Receiver<Query>) -> Self {
-        Self { lane, early: Vec::new(), listing: None }
+        Self { lane, early: Vec::new(), listings: VecDeque::new() }
     }
 
     /// Whether something is to be answered, or about to be: everything up to `taken` will be stepped.
     pub fn has_work(&self, taken: Seq) -> bool {
-        !self.lane.is_empty() || self.listing.is_some() || self.early.iter().any(|query| query.after <= taken)
+        !self.lane.is_empty()
+            || !self.listings.is_empty()
+            || self.early.iter().any(|query| query.after <= taken)
     }
 
     /// Answers one slice of what is asked.
     pub fn answer(&mut self, inbox: &Inbox, shown: Shown<'_>) {
-        if self.lane.is_empty() && self.early.is_empty() && self.listing.is_none() {
+        if self.lane.is_empty() && self.early.is_empty() && self.listings.is_empty() {
             return;
         }
         let stepped = inbox.stepped();
-        let mut left = SLICE;
-        while left > 0 {
-            if let Some(listing) = self.listing.take() {
-                left = self.go_on(listing, left, shown);
-                continue;
-            }
-            let Some(question) = self.next_question(stepped) else { return };
+        let mut left = SLICE - LISTED_SLICE;
+        while left > 0
+            && let Some(question) = self.next_question(stepped)
+        {
             // Who asked may have gone; then nobody wants the answer.
             match question {
                 Question::Passed { answer } => {
@@ -135,7 +146,8 @@ impl Queries {
                     left -= 1;
                 }
                 Question::Many { page, answer } => {
-                    self.listing = Some(Listing { page, found: Vec::new(), answer });
+                    self.begin(Listing { page, found: Vec::new(), answer });
+                    left -= 1;
                 }
                 Question::DryRun { replay, now, answer } => {
                     let _gone = answer.send(shown.dry_run(*replay, now));
@@ -147,11 +159,28 @@ impl Queries {
                     left = left.saturating_sub(SLICE / 8);
                 }
                 Question::Alerts { asked, answer } => {
-                    let seen = shown.alerts.map(|alerts| alerts.seen(asked)).unwrap_or_default();
+                    let routes = &shown.rules.routes;
+                    let seen = shown.alerts.map(|alerts| alerts.seen(asked, routes)).unwrap_or_default();
                     let _gone = answer.send(seen);
                     left = left.saturating_sub(SLICE / 2);
                 }
             }
+        }
+        left += LISTED_SLICE;
+        while left > 0
+            && let Some(listing) = self.listings.pop_front()
+        {
+            left = self.go_on(listing, left, shown);
+        }
+    }
+
+    /// Who finds no place hears that there is no answer.
+    fn begin(&mut self, listing: Listing) {
+        if self.listings.len() >= QUERIES_LANE {
+            self.listings.retain(|listing| !listing.answer.is_closed());
+        }
+        if self.listings.len() < QUERIES_LANE {
+            self.listings.push_back(listing);
         }
     }
 
@@ -173,7 +202,8 @@ impl Queries {
         None
     }
 
-    /// Adds to a page, and hands it over when it is whole. Returns how many governors the turn may still show.
+    /// Adds to a page, and hands it over when it is whole; else the others come first. Returns how many governors the turn may still
+    /// show.
     fn go_on(&mut self, mut listing: Listing, left: usize, shown: Shown<'_>) -> usize {
         let limit = listing.page.limit.min(GOVERNORS_LISTED_MAX);
         let (mut seen, mut last) = (0, None);
@@ -191,7 +221,7 @@ impl Queries {
             let _gone = listing.answer.send(listing.found);
         } else {
             listing.page.after = last;
-            self.listing = Some(listing);
+            self.listings.push_back(listing);
         }
         left - seen.max(1)
     }
@@ -210,8 +240,12 @@ impl Shown<'_> {
         self.roster.get(self.roster.find(tenant, sku)?)
     }
 
-    /// Steps a copy of the governor, and forgets it.
-    fn dry_run(&self, replay: Replay, now: UnixMillis) -> DryRun {
+    /// Steps a copy of the governor, and forgets it. Where the decision fails, only the copy is half changed.
+    fn dry_run(&self, replay: Replay, now: UnixMillis) -> Result<DryRun, DecisionPanicked> {
+        catch_unwind(AssertUnwindSafe(|| self.step_copy(replay, now))).map_err(|_panic| DecisionPanicked)
+    }
+
+    fn step_copy(&self, replay: Replay, now: UnixMillis) -> DryRun {
         let does = if replay.resend.is_some() { "resend" } else { "decide" };
         let subject = Subject::from(&replay.signal);
         let mut effects = Effects::default();
@@ -290,5 +324,125 @@ impl Shown<'_> {
             halts,
             out,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Feed;
+    use crate::jidoka::policy::{Pack, PolicySet};
+    use crate::jidoka::store::Kept;
+    use crate::ring::{Bell, Mark, Sender, lane, weighed_lane};
+
+    /// More governors than some turns show.
+    const GOVERNORS: usize = SLICE * 50;
+
+    struct Shard {
+        roster: Roster,
+        rules: Rules,
+        inbox: Inbox,
+        queries: Queries,
+        asks: Sender<Query>,
+    }
+
+    impl Shard {
+        fn new(governors: usize) -> Self {
+            let (bell, mark) = (|| Arc::new(Bell::new(|| {})), || Mark::new(0));
+            let (asks, asked) = lane(QUERIES_LANE, bell());
+            let (_, events) = weighed_lane::<Feed>(1, 1 << 10, bell());
+            let (rules, mut effects) = (Rules::default(), Effects::default());
+            let mut roster = Roster::new(std::array::from_fn(|_| mark()), mark());
+            for number in 0..governors {
+                let subject = Subject::read("acme", &format!("vm-{number:06}")).unwrap();
+                let governor = Governor::new(&subject, Seq(1), UnixMillis(0), &rules, &mut effects);
+                roster.admit(governor, Kept::default());
+            }
+            let (inbox, queries) = (Inbox::new(events), Queries::new(asked));
+            Self { roster, rules, inbox, queries, asks }
+        }
+
+        fn ask<T>(&mut self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> oneshot::Receiver<T> {
+            let (answer, told) = oneshot::channel();
+            let query = Query { after: Seq(0), question: question(answer) };
+            assert!(self.asks.push(query).is_ok());
+            told
+        }
+
+        fn list(&mut self, among: Among) -> oneshot::Receiver<Vec<GovernorView>> {
+            self.ask(|answer| Question::Many { page: Page { among, limit: 5, ..Page::default() }, answer })
+        }
+
+        fn turn(&mut self) {
+            let shown = Shown { roster: &self.roster, rules: &self.rules, alerts: None };
+            self.queries.answer(&self.inbox, shown);
+        }
+    }
+
+    #[test]
+    fn who_looks_through_all_governors_delays_no_other_question() {
+        let mut shard = Shard::new(GOVERNORS);
+        let nowhere = || Among::ActingOn("nope".into());
+        let mut looks: Vec<_> = (0..3).map(|_| shard.list(nowhere())).collect();
+        shard.turn();
+        // The order of an operator waits for such an answer.
+        let mut passed = shard.ask(|answer| Question::Passed { answer });
+        let mut alerts = shard.ask(|answer| Question::Alerts { asked: AlertsAsked::default(), answer });
+        let mut page = shard.list(Among::All);
+        shard.turn();
+        assert!(passed.try_recv().is_ok() && alerts.try_recv().is_ok());
+        for _ in 0..looks.len() {
+            assert!(page.try_recv().is_err());
+            shard.turn();
+        }
+        assert_eq!(page.try_recv().unwrap().len(), 5, "others come in between");
+        // However much else is asked, they go on.
+        for _ in 0..GOVERNORS {
+            let _told: Vec<_> =
+                (0..SLICE - LISTED_SLICE).map(|_| shard.ask(|answer| Question::Passed { answer })).collect();
+            shard.turn();
+        }
+        assert!(looks.iter_mut().all(|look| look.try_recv().is_ok_and(|found| found.is_empty())));
+    }
+
+    #[test]
+    fn pages_beyond_the_bound_have_no_answer_and_who_has_gone_makes_room() {
+        let mut shard = Shard::new(GOVERNORS);
+        let look = |shard: &mut Shard| {
+            let told = shard.list(Among::Halted);
+            shard.turn();
+            told
+        };
+        let gone: Vec<_> = (0..QUERIES_LANE).map(|_| look(&mut shard)).collect();
+        drop(gone);
+        let waiting: Vec<_> = (0..QUERIES_LANE).map(|_| look(&mut shard)).collect();
+        let beyond = look(&mut shard).try_recv();
+        assert!(beyond.is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
+        while shard.queries.has_work(Seq(0)) {
+            shard.turn();
+        }
+        assert!(waiting.into_iter().all(|mut told| told.try_recv().is_ok()));
+    }
+
+    #[test]
+    fn a_dry_run_whose_decision_panics_is_an_answer_and_no_end_of_the_shard() {
+        let text = "name = 'p'\n[[rule]]\nid = 'r'\ntypes = ['t']\nwhen = 'true'\ndecide = 'deny'\nreason = 'no'\n\
+                    [[rule.example]]\nsignal = { type = 't' }\nexpect = 'deny'\n";
+        let pack = Arc::new(Pack::parse("p.toml", text).unwrap());
+        let signal = pack.rules[0].examples[0].steps[0].signal.clone();
+        let mut shard = Shard::new(1);
+        let mut dry_run = |policies: PolicySet| {
+            shard.rules.policies.everyone = Arc::new(policies);
+            let (actor, reason) = ("dry run".into(), "nothing is changed".into());
+            let replay =
+                Box::new(Replay { case: Seq(7), signal: signal.clone(), actor, reason, resend: None });
+            let mut told = shard.ask(|answer| Question::DryRun { replay, now: UnixMillis(0), answer });
+            shard.turn();
+            told.try_recv().unwrap().map(|would| would.transitions.len())
+        };
+        let policies = || PolicySet::new(vec![Arc::clone(&pack)]);
+        assert_eq!(dry_run(policies()), Ok(2));
+        assert_eq!(dry_run(policies().without_packs()), Err(DecisionPanicked));
+        assert_eq!(dry_run(policies()), Ok(2));
     }
 }

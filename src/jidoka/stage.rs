@@ -376,6 +376,7 @@ impl Stage {
             let failures = self.effects.cases.iter().filter(|change| change.is_opened()).count() as u64;
             self.roster.tenant_took(tenant, Tally { events: 1, waited_milliseconds, failures });
         }
+        self.outlet.alerts_refused(std::mem::take(&mut self.effects.refused));
         self.release.emit(&mut self.effects, self.roster.get(at), seq, &mut self.outlet);
         self.outlet.decided(seq);
         self.outlet.begin_step(Step::default());

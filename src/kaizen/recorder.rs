@@ -38,6 +38,7 @@ pub enum Counter {
     DeadPolicy,
     DeadTarget,
     DeadUs,
+    AlertsRefused,
 }
 
 impl Counter {
@@ -76,6 +77,7 @@ impl Counter {
             Self::DeadPolicy => (Metric::DeadLetters, &["policy"]),
             Self::DeadTarget => (Metric::DeadLetters, &["target"]),
             Self::DeadUs => (Metric::DeadLetters, &["us"]),
+            Self::AlertsRefused => (Metric::AlertsRefused, &[]),
         }
     }
 }

@@ -132,7 +132,7 @@ impl Bad {
     }
 }
 
-const ALERTS: [Alert; 23] = [
+const ALERTS: [Alert; 24] = [
     alert("GembaUnwell", Metric::SystemStatus, "NAME", Bad::Above(0.0), "1m", Severity::Critical),
     alert(
         "GembaRestarted",
@@ -202,6 +202,7 @@ const ALERTS: [Alert; 23] = [
         Severity::Warning,
     ),
     alert("GembaTargetHalted", Metric::TargetBreaker, "NAME", Bad::Is(2), "1m", Severity::Critical),
+    alert("GembaChannelFailing", Metric::ChannelBreaker, "NAME", Bad::Above(0.0), "5m", Severity::Warning),
     alert(
         "GembaDeadLetters",
         Metric::DeadLetters,

@@ -79,7 +79,7 @@ pub struct Marks {
     pub settled: Mark,
     /// 1 while free space is below the low-water mark.
     pub disk_low: Mark,
-    /// Free space of the data directory's disk, in bytes.
+    /// Free space of the data directory's disk, in bytes; [`u64::MAX`] until it is looked at.
     pub disk_free: Mark,
     /// 1 while as much is kept as may be.
     pub backlog_full: Mark,
@@ -93,6 +93,12 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// Free space of the data directory's disk, in bytes, where it is known.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        Some(self.disk_free.read()).filter(|free| *free < u64::MAX)
+    }
+
     /// Why nothing is taken now, as far as others can see.
     #[must_use]
     pub fn shed(&self) -> Option<Shed> {

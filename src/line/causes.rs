@@ -1,5 +1,5 @@
-//! Causes that concern the node: a target, a stage, the disk, restarts, dead letters, certificates, silent sources. Each is looked at
-//! once a second, and what is open is compared with what holds; so neither a cause nor its end is lost by a restart.
+//! Causes that concern the node: a target, a channel, a stage, the disk, restarts, dead letters, certificates, silent sources. Each is
+//! looked at once a second, and what is open is compared with what holds; so neither a cause nor its end is lost by a restart.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -7,11 +7,14 @@ use std::time::Duration;
 use super::desk::Desk;
 use super::unwritable::Unwritable;
 use crate::alert::{Alarm, AlertCause, AlertLabels, CauseKind, Raise};
+use crate::andon::channel::ChannelWatch;
 use crate::clock::{self, Instant};
 use crate::config::ExpectedSource;
 use crate::event::UnixMillis;
 use crate::jidoka::alerts::AlertsSeen;
-use crate::limits::{ALARM_AGAIN, CAUSES_OF_NODE_MAX, CERTIFICATE_ALERTED, TLS_FILES_LOOK};
+use crate::limits::{
+    ALARM_AGAIN, CAUSES_OF_NODE_MAX, CERTIFICATE_ALERTED, CHANNEL_FAILING_MINUTES, TLS_FILES_LOOK,
+};
 use crate::net::client_tls::{OwnCertificate, own_certificates};
 use crate::printable::with_noun;
 
@@ -34,6 +37,8 @@ pub struct Causes {
     heard: BTreeMap<Box<str>, SourceHeard>,
     /// Certificates were looked at then, and these end soon.
     certificates: Option<(Instant, Vec<Ending>)>,
+    /// Since when nothing arrives that a channel tells.
+    stuck: BTreeMap<Box<str>, Instant>,
 }
 
 /// What was told of a cause, and when.
@@ -50,6 +55,8 @@ const RESTART_FOR: Duration = Duration::from_mins(10);
 /// A process that could not write has ended, so it is over when the next one has written for so long.
 const UNWRITABLE_FOR: Duration = Duration::from_mins(10);
 const MINUTE: Duration = Duration::from_mins(1);
+/// A receiver may be away for a moment, or ask for a pause.
+const STUCK_FOR: Duration = Duration::from_mins(5);
 /// After a start, a source is waited for as long as its heartbeat, and not longer than this: a node that is started anew more often
 /// than a source sends would never tell of it.
 const HEARD_AFRESH_FOR: Duration = Duration::from_hours(1);
@@ -91,6 +98,22 @@ struct Silence {
     is_since_start: bool,
 }
 
+/// A channel where notifications wait since its tries fail.
+#[derive(Debug)]
+struct StuckChannel {
+    name: Box<str>,
+    waiting: usize,
+    /// Why the last try failed.
+    why: Box<str>,
+}
+
+impl StuckChannel {
+    fn of(watch: &ChannelWatch) -> Option<Self> {
+        let why = watch.why().filter(|_| watch.waiting() > 0)?;
+        Some(Self { name: (*watch.name).into(), waiting: watch.waiting(), why })
+    }
+}
+
 /// A certificate that ends soon: its file, and what is told of it.
 type Ending = (Box<str>, String);
 
@@ -113,6 +136,9 @@ impl Causes {
         self.unwritable(desk, now, &mut holds);
         self.certificates(now, &mut holds);
         self.silent_sources(desk, (now, seen), &mut holds);
+        let watches = desk.channel_watches();
+        self.channels(watches.borrow().iter().filter_map(|watch| StuckChannel::of(watch)), now, &mut holds);
+        leave_out_what_is_off(&mut holds, seen);
         self.compare(&holds, &seen.open_of_node, now)
     }
 
@@ -254,6 +280,25 @@ impl Causes {
         }
     }
 
+    /// People hear of a channel that tells nothing long before it gives up. The end is not seen here: its next notification that arrives
+    /// ends it, or an hour in which this is not told again. So it is one alert with that of a notification that was given up.
+    fn channels(&mut self, stuck: impl Iterator<Item = StuckChannel>, now: Instant, holds: &mut Holds) {
+        let before = std::mem::take(&mut self.stuck);
+        for StuckChannel { name, waiting, why } in stuck {
+            let since = before.get(&name).copied().unwrap_or(now);
+            let lasts = now.saturating_duration_since(since);
+            self.stuck.insert(name.clone(), since);
+            if lasts >= STUCK_FOR {
+                let message = format!(
+                    "no notification of channel `{name}` has arrived for {} minutes, {}: {why}",
+                    lasts.as_secs() / 60,
+                    with_noun(waiting as u64, "notification waits", "notifications wait")
+                );
+                holds.insert((CauseKind::ChannelFailing, name), message);
+            }
+        }
+    }
+
     fn dead_letters(&mut self, desk: &Desk, now: Instant, most: u32, holds: &mut Holds) {
         let count = desk.dead_letters_so_far();
         self.dead.push_back((now, count));
@@ -312,6 +357,12 @@ fn is_missed(every: Duration, silent: Option<Silence>, up: Duration, is_open: bo
     }
 }
 
+/// A kind that is off is told of to nobody: a cause of it that holds when the kind is switched on is told then. One that is open ends
+/// as it would have.
+fn leave_out_what_is_off(holds: &mut Holds, seen: &AlertsSeen) {
+    holds.retain(|of, _| !seen.off.contains(&of.0) || seen.open_of_node.contains(of));
+}
+
 fn targets(desk: &Desk, holds: &mut Holds) {
     for watch in desk.targets().borrow().iter().filter(|watch| watch.breaker() > 0) {
         let waiting = watch.waiting();
@@ -326,25 +377,29 @@ fn targets(desk: &Desk, holds: &mut Holds) {
 
 fn disk(desk: &Desk, holds: &mut Holds) {
     let health = desk.health();
-    let (free, low) = (health.journal.disk_free.read(), health.low_water_bytes);
-    if free > 0 && free < low.saturating_mul(2) {
-        let message =
-            format!("{} MiB of disk are free; below {} MiB signals are refused", free >> 20, low >> 20);
+    if let Some(message) = disk_low(health.journal.free_bytes(), health.low_water_bytes) {
         holds.insert((CauseKind::DiskLow, "".into()), message);
     }
+}
+
+/// What is told of so much free space; nothing where it is enough, or not known yet.
+fn disk_low(free: Option<u64>, low: u64) -> Option<String> {
+    let free = free.filter(|free| *free < low.saturating_mul(2))?;
+    Some(format!("{} MiB of disk are free; below {} MiB signals are refused", free >> 20, low >> 20))
 }
 
 fn raise(kind: CauseKind, name: &str, message: &str) -> Alarm {
     let cause = AlertCause::of_node(kind, name);
     let source = (kind == CauseKind::HeartbeatMissed).then(|| name.into());
     let (importance, labels) = (kind.importance(), AlertLabels { source, ..AlertLabels::default() });
+    let minutes = if kind == CauseKind::ChannelFailing { CHANNEL_FAILING_MINUTES } else { 0 };
     Alarm::Raise(Box::new(Raise {
         cause,
         importance,
         message: message.into(),
         member: None,
         labels,
-        minutes: 0,
+        minutes,
     }))
 }
 
@@ -486,6 +541,63 @@ mod tests {
         assert_eq!((raised.len(), causes.is_full), (2, true));
         assert_eq!(causes.compare(&holding(&all[3..]), &[], now).len(), 1);
         assert!(!causes.is_full);
+    }
+
+    #[test]
+    fn a_full_disk_is_low_and_one_that_was_not_looked_at_is_not() {
+        let low = 256 << 20;
+        for (free, is_low) in
+            [(None, false), (Some(0), true), (Some(2 * low - 1), true), (Some(2 * low), false)]
+        {
+            assert_eq!(disk_low(free, low).is_some(), is_low, "{free:?}");
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_switched_on_tells_of_what_holds() {
+        let (mut causes, now) = (Causes::default(), clock::now());
+        let mut look = |off: &[CauseKind], open: &[(CauseKind, Box<str>)]| {
+            let seen = AlertsSeen { off: off.to_vec(), open_of_node: open.to_vec(), ..AlertsSeen::default() };
+            let mut holds = holding(&[(CauseKind::DiskLow, "", "1 MiB")]);
+            leave_out_what_is_off(&mut holds, &seen);
+            causes.compare(&holds, &seen.open_of_node, now)
+        };
+        let off = [CauseKind::DiskLow];
+        assert_eq!(look(&off, &[]), []);
+        assert!(matches!(&look(&[], &[])[..], [Alarm::Raise(_)]));
+        let open = [(CauseKind::DiskLow, Box::from(""))];
+        assert_eq!(look(&[], &open), []);
+        // One that is open when its kind is switched off ends when it is over.
+        assert_eq!(look(&off, &open), []);
+        assert_eq!(look(&off, &[]), [], "an operator closed it");
+        assert!(matches!(&look(&[], &[])[..], [Alarm::Raise(_)]), "and it is on again");
+    }
+
+    #[test]
+    fn a_channel_that_tells_nothing_for_five_minutes_is_told_of_until_it_does() {
+        let (mut causes, begin) = (Causes::default(), clock::now());
+        let open = [(CauseKind::ChannelFailing, Box::from("chat"))];
+        let mut told = Vec::new();
+        for second in 0..=600u32 {
+            let now = begin + Duration::from_secs(second.into());
+            // It works between the third and the fourth second, and from the 500th on.
+            let is_stuck = second != 3 && second < 500;
+            let stuck = StuckChannel { name: "chat".into(), waiting: 2, why: "it answered 500".into() };
+            let mut holds = Holds::new();
+            causes.channels(is_stuck.then_some(stuck).into_iter(), now, &mut holds);
+            let is_open: &[_] = if told.is_empty() { &[] } else { &open };
+            for alarm in causes.compare(&holds, is_open, now) {
+                let Alarm::Raise(raise) = alarm else { panic!("its end is told by others: {alarm:?}") };
+                assert_eq!((&*raise.cause.name, raise.minutes), ("chat", CHANNEL_FAILING_MINUTES));
+                told.push((second, raise.message.to_string()));
+            }
+        }
+        let seconds: Vec<u32> = told.iter().map(|(second, _)| *second).collect();
+        assert_eq!(seconds, [304, 364, 424, 484], "so its hour begins anew");
+        assert_eq!(
+            told[0].1,
+            "no notification of channel `chat` has arrived for 5 minutes, 2 notifications wait: it answered 500"
+        );
     }
 
     #[test]

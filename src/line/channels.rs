@@ -19,7 +19,6 @@ pub fn read(watches: &[Rc<ChannelWatch>], seen: &AlertsSeen, readings: &mut Read
             readings.count(Metric::Alerts, &[state, importance], known.map_or(0, |(_, _, count)| *count));
         }
     }
-    readings.count(Metric::AlertsRefused, &[], seen.refused);
     for watch in watches {
         readings.count(Metric::Notifications, &[&*watch.name, "sent"], watch.sent());
         readings.count(Metric::Notifications, &[&*watch.name, "failed"], watch.failed());

@@ -392,7 +392,8 @@ impl Inner {
         let replay = Box::new(Replay { case: id.0, signal, actor, reason, resend: case.resend() });
         let now = UnixMillis(self.known.health.journal.clock.time.read());
         let question = |answer| Question::DryRun { replay, now, answer };
-        self.ask(&subject.tenant, here.after, question).await
+        let would = self.ask(&subject.tenant, here.after, question).await?;
+        would.map_err(|panicked| Refused::Conflict(panicked.to_string()))
     }
 
     async fn replay(self: &Rc<Self>, id: CaseId, said: Said, how: Again) -> Result<Ordered, Refused> {

@@ -98,7 +98,9 @@ impl Health {
         readings.set(Metric::ClockOffset, &[], clock.difference() as f64 / 1000.0);
         readings.count(Metric::ClockDoubted, &[], clock.doubt().is_some().into());
         readings.count(Metric::ClockDoubts, &[], clock.doubts());
-        readings.count(Metric::DiskFree, &[], self.journal.disk_free.read());
+        if let Some(free) = self.journal.free_bytes() {
+            readings.count(Metric::DiskFree, &[], free);
+        }
         readings.count(Metric::IdentitiesBytes, &[], self.identities.read());
         if let Some(checkpoint) = &self.checkpoint {
             let age = clock::millis().saturating_sub(checkpoint.read()) as f64 / 1000.0;

@@ -121,7 +121,7 @@ impl Line {
             written: zero(),
             settled: zero(),
             disk_low: zero(),
-            disk_free: zero(),
+            disk_free: Mark::new(u64::MAX),
             backlog_full: zero(),
             clock: journal_clock::Marks::default(),
             sources: journal::SourceTimes::default(),

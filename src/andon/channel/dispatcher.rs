@@ -65,6 +65,7 @@ pub struct ChannelWatch {
     failed: Cell<u64>,
     rate_limited: Cell<u64>,
     breaker: Cell<u8>,
+    why: RefCell<Option<Box<str>>>,
 }
 
 impl ChannelWatch {
@@ -91,6 +92,11 @@ impl ChannelWatch {
     /// 0 healthy, 1 it failed and is tried, 2 it failed and is left alone.
     pub fn breaker(&self) -> u8 {
         self.breaker.get()
+    }
+
+    /// Why the last try told nobody; `None` where the receiver answered it.
+    pub fn why(&self) -> Option<Box<str>> {
+        self.why.borrow().clone()
     }
 }
 
@@ -224,6 +230,7 @@ impl Dispatcher {
             failed: Cell::new(0),
             rate_limited: Cell::new(0),
             breaker: Cell::new(0),
+            why: RefCell::default(),
         };
         let lane = Rc::new(Lane {
             watch: Rc::new(watch),
@@ -521,6 +528,7 @@ impl Lane {
     fn fails(&self, why: &str, now: Instant) {
         let failing = self.failing.get().saturating_add(1);
         self.failing.set(failing);
+        self.watch.why.replace(Some(why.into()));
         self.pause_until.set(now + self.pause(failing));
         self.tell_of_failure(why);
     }
@@ -537,6 +545,7 @@ impl Lane {
     fn asks_for_time(&self, after: Duration, why: &str, now: Instant) {
         let asking = self.asking.get().saturating_add(1);
         self.asking.set(asking);
+        self.watch.why.replace(Some(why.into()));
         self.watch.rate_limited.set(self.watch.rate_limited.get() + 1);
         self.asked_until.set(now + after.min(CHANNEL_RETRY_AFTER_MAX).max(self.pause(asking)));
         if asking == 1 {
@@ -554,6 +563,7 @@ impl Lane {
     /// The receiver answers, whatever it says.
     fn answers(&self, now: Instant) {
         self.asking.set(0);
+        self.watch.why.take();
         if self.failing.replace(0) >= OUTAGE_TRIES {
             self.queue.borrow_mut().hurry(now);
         }

@@ -36,6 +36,10 @@ struct GovernorAlarm {
 /// Causes that are not of rules: breaker, halt, quota.
 const OWN_KINDS: usize = 3;
 
+/// Others, each of which the governor will end, have all places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoPlace;
+
 /// What is told of a cause that holds.
 #[derive(Clone, Debug)]
 pub struct Holding {
@@ -73,23 +77,32 @@ impl GovernorAlarms {
         self.0.iter().filter(|alarm| alarm.kind == CauseKind::Rule && alarm.on).map(|alarm| &*alarm.name)
     }
 
+    /// The same, of rules that say when it is over.
+    pub fn open_resolving_rules(&self) -> impl Iterator<Item = &str> {
+        let resolving = |alarm: &&GovernorAlarm| alarm.kind == CauseKind::Rule && alarm.labels.resolves;
+        self.0.iter().filter(resolving).filter(|alarm| alarm.on).map(|alarm| &*alarm.name)
+    }
+
     /// A cause holds. Returns what is to be journalled: nothing where that was told lately.
+    ///
+    /// # Errors
+    /// [`NoPlace`], of a rule; the governor's own causes always have one.
     pub fn raise(
         &mut self,
         subject: &Subject,
         holding: Holding,
         (by, now): (Seq, UnixMillis),
-    ) -> Option<Alarm> {
+    ) -> Result<Option<Alarm>, NoPlace> {
         let Holding { kind, name, importance, message, labels, minutes } = holding;
         let known = self.0.iter().position(|alarm| alarm.kind == kind && alarm.name == name);
         if let Some(known) = known.map(|at| &mut self.0[at]) {
             if known.on && !is_due(known.last, now) {
-                return None;
+                return Ok(None);
             }
             (known.on, known.told, known.by) = (true, false, by.0);
             (known.last, known.importance) = (now.0, importance);
             (known.message, known.labels, known.minutes) = ((&*message).into(), labels, minutes);
-            return Some(known.raised(subject));
+            return Ok(Some(known.raised(subject)));
         }
         // Rules leave room for the governor's own.
         let most =
@@ -97,7 +110,7 @@ impl GovernorAlarms {
         if self.0.len() >= most {
             // One whose end is not its own makes room: it is told again when it holds again.
             let oldest = self.0.iter().position(GovernorAlarm::is_spent);
-            self.0.remove(oldest?);
+            self.0.remove(oldest.ok_or(NoPlace)?);
         }
         let message: Box<str> = (&*message).into();
         let alarm = GovernorAlarm {
@@ -114,7 +127,7 @@ impl GovernorAlarms {
         };
         let raised = alarm.raised(subject);
         self.0.push(alarm);
-        Some(raised)
+        Ok(Some(raised))
     }
 
     /// A cause is over. Returns what is to be journalled.
@@ -154,8 +167,10 @@ impl GovernorAlarms {
         if raised {
             if let Some(known) = self.0.iter_mut().find(|alarm| is_it(alarm)) {
                 known.told = true;
-                // Only what is told again needs its sentence.
-                known.message = "".into();
+                // Only what is told again, of a different node, needs its sentence.
+                if known.is_spent() {
+                    known.message = "".into();
+                }
             }
         } else {
             self.0.retain(|alarm| !is_it(alarm) || alarm.on);
@@ -199,9 +214,13 @@ impl GovernorAlarm {
     }
 
     fn raised(&self, subject: &Subject) -> Alarm {
-        let message = match &*self.message {
-            "" => format!("{}/{}: {} holds still", subject.tenant, subject.sku, self.kind.into_str()).into(),
-            message => message.into(),
+        let message = match (&*self.message, self.kind.into_str(), &*self.name) {
+            // Rows that were written before the sentence was kept.
+            ("", kind, "") => format!("{}/{}: {kind} holds still", subject.tenant, subject.sku).into(),
+            ("", kind, name) => {
+                format!("{}/{}: {kind} `{name}` holds still", subject.tenant, subject.sku).into()
+            }
+            (message, ..) => message.into(),
         };
         Alarm::Raise(Box::new(Raise {
             cause: self.cause(subject),
@@ -267,7 +286,7 @@ mod tests {
             of_rule("p/late", false),
         ]) {
             let is_late = &*holding.name == "p/late";
-            let told = alarms.raise(&subject, holding, (Seq(by), UnixMillis(by))).unwrap();
+            let told = alarms.raise(&subject, holding, (Seq(by), UnixMillis(by))).unwrap().unwrap();
             if !is_late {
                 alarms.journalled(&told);
             }
@@ -275,6 +294,11 @@ mod tests {
         let _on_its_way = alarms.end(&subject, CauseKind::GovernorBreaker, "", Seq(9));
         alarms.tell_anew(Seq(3));
         let mut told = alarms.untold(&subject);
+        let has_its_sentence = |alarm: &Alarm| match alarm {
+            Alarm::Raise(raise) => &*raise.message == "a drill",
+            _ => true,
+        };
+        assert!(told.iter().all(has_its_sentence), "{told:?}");
         let named = |alarm: &Alarm| match alarm {
             Alarm::Raise(raise) => format!("+{}{}", raise.cause.kind.into_str(), raise.cause.name),
             Alarm::End(cause) => format!("-{}", cause.kind.into_str()),
@@ -292,14 +316,14 @@ mod tests {
         let mut alarms = GovernorAlarms::default();
         let of_rule = || Holding { kind: CauseKind::Rule, name: "p/leak".into(), ..holding() };
         for (by, holding) in (1..).zip([of_rule(), holding()]) {
-            let told = alarms.raise(&subject, holding, (Seq(by), UnixMillis(by))).unwrap();
+            let told = alarms.raise(&subject, holding, (Seq(by), UnixMillis(by))).unwrap().unwrap();
             alarms.journalled(&told);
             let Alarm::Raise(raised) = told else { unreachable!() };
             let (by, reason, cause) = ("ann".into(), "seen".into(), Some(Box::new(raised.cause)));
             alarms.journalled(&Alarm::Resolve { alert: crate::alert::AlertId([0; 16]), by, reason, cause });
         }
         assert!(!alarms.was_told_lately("p/leak", UnixMillis(5)), "the next one is news");
-        assert!(alarms.raise(&subject, of_rule(), (Seq(3), UnixMillis(3))).is_some());
+        assert!(alarms.raise(&subject, of_rule(), (Seq(3), UnixMillis(3))).unwrap().is_some());
         assert!(alarms.has(CauseKind::Halt), "it holds on, and its end is told");
     }
 
@@ -319,7 +343,7 @@ mod tests {
                     let told = if alarms.has(CauseKind::Halt) {
                         alarms.end(&subject, CauseKind::Halt, "", Seq(number))
                     } else {
-                        alarms.raise(&subject, holding(), (Seq(number), UnixMillis(number)))
+                        alarms.raise(&subject, holding(), (Seq(number), UnixMillis(number))).unwrap()
                     };
                     on_its_way.extend(told);
                 }

@@ -19,6 +19,8 @@ pub struct Effects {
     pub cases: Vec<CaseChange>,
     /// What the alerts of the node are told.
     pub alarms: Vec<Alarm>,
+    /// Alerts for which the governor has no place.
+    pub refused: u64,
     /// No effect, but where rules are evaluated.
     pub room: Room,
 }
@@ -32,6 +34,7 @@ impl Effects {
         self.timers.clear();
         self.cases.clear();
         self.alarms.clear();
+        self.refused = 0;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::alarms::{GovernorAlarms, Holding};
+use super::alarms::{GovernorAlarms, Holding, NoPlace};
 use super::armed::Armed;
 use super::codec;
 use super::deliveries::{Deliveries, over};
@@ -872,7 +872,8 @@ impl Governor {
             labels,
             minutes: 0,
         };
-        turn.alarm(self.alarms(|alarms, subject| alarms.raise(subject, holding, now)));
+        // The governor's own causes have their places.
+        turn.alarm(self.alarms(|alarms, subject| alarms.raise(subject, holding, now)).unwrap_or_default());
     }
 
     /// Rules whose alert is open.
@@ -918,7 +919,10 @@ impl Governor {
             minutes: firing.minutes,
         };
         let told = (turn.seq(), now);
-        turn.alarm(self.alarms(|alarms, subject| alarms.raise(subject, holding, told)));
+        match self.alarms(|alarms, subject| alarms.raise(subject, holding, told)) {
+            Ok(told) => turn.alarm(told),
+            Err(NoPlace) => turn.refuse_alert(self.whose(), held, (&firing.policy, firing.importance)),
+        }
     }
 
     /// What was told and holds no more.
@@ -942,6 +946,18 @@ impl Governor {
         {
             let by = turn.seq();
             turn.alarm(self.alarms(|alarms, subject| alarms.end(subject, kind, "", by)));
+        }
+        self.end_alerts_of_rules_that_are_gone(turn);
+    }
+
+    /// No rule will end these: it was renamed or removed, or does not say any more when its alert is over.
+    fn end_alerts_of_rules_that_are_gone(&mut self, turn: &mut Turn) {
+        let Some(alarms) = &self.known.alarms else { return };
+        let policies = turn.rules().policies.of(self.tenant());
+        let gone = alarms.open_resolving_rules().filter(|rule| !policies.resolves(rule));
+        for rule in gone.map(Box::<str>::from).collect::<Vec<_>>() {
+            let by = turn.seq();
+            turn.alarm(self.alarms(|alarms, subject| alarms.end(subject, CauseKind::Rule, &rule, by)));
         }
     }
 

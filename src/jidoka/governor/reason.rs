@@ -20,4 +20,5 @@ pub const WRONG_MAC: &str = "its MAC is not the one of what it says: no edge wro
 pub const TOO_LONG: &str = "it is longer than an edge's messages are; its beginning is kept";
 pub const UNREADABLE: &str = "an edge wrote it, and this version cannot read it";
 pub const MISROUTED: &str = "an edge wrote it for another partition than the one in whose queue it stood";
+pub const NO_PLACE: &str = "no alert is opened: the governor has as many open alerts of rules as it may have";
 pub const POISON: &str = "taking it has ended the processor again and again";

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::effects::{ActionRequest, Arm, Effects};
 use super::mailbox::Held;
+use super::reason;
 use super::state::Flight;
-use crate::alert::Alarm;
+use crate::alert::{Alarm, CauseKind, Importance};
 use crate::case::{CaseId, Cause, Undone};
 use crate::event::{ActionId, Resend, Seq, Tries, UnixMillis};
 use crate::jidoka::dead_letter::{CaseChange, Closing, Why};
@@ -78,7 +79,28 @@ impl<'a> Turn<'a> {
 
     /// The event has a receipt of its own before that of the signal that it brings, which is named by ordinal 0.
     pub fn leave_ordinal_of_signal(&mut self) {
-        self.ordinal = 1;
+        self.ordinal = self.ordinal.max(1);
+    }
+
+    /// The alert of a rule finds no place. The first one of an event has a receipt: by one event a governor may decide on all that waited.
+    pub fn refuse_alert(&mut self, of: Whose<'_>, held: &Held, (policy, importance): (&Policy, Importance)) {
+        self.effects.refused += 1;
+        let seq = self.seq;
+        let is_it = |draft: &Draft| draft.gist.id.seq == seq && draft.gist.kind == ReceiptType::AlertFailed;
+        if self.effects.drafts.iter().any(is_it) {
+            return;
+        }
+        self.leave_ordinal_of_signal();
+        let mut draft = self.of_governor(of, ReceiptType::AlertFailed, of.state, of.state);
+        draft.gist.signal_seq = Some(held.accepted);
+        if let About::Governor { signal, .. } = &mut draft.about {
+            *signal = Some(Earlier::new(&held.signal));
+        }
+        draft.reason = Some(reason::NO_PLACE.into());
+        let name = format!("{}/{}", policy.pack, policy.rule);
+        let facts = serde_json::json!({"kind": CauseKind::Rule, "name": name, "severity": importance});
+        draft.facts = serde_jcs::to_string(&facts).ok().map(Into::into);
+        self.draft(draft);
     }
 
     /// What an action is called that the signal of the event `by` causes.

@@ -53,6 +53,8 @@ pub struct PolicySet {
     /// For types that no rule and no memory names.
     rest: Vec<Group>,
     declared: HashSet<CellId>,
+    /// Rules that say when their alert is over, as `pack/rule`.
+    resolving: HashSet<Box<str>>,
 }
 
 /// What one pack has to do with one type of signal.
@@ -97,7 +99,10 @@ impl PolicySet {
         let by_type = types.iter().map(|kind| ((*kind).into(), groups(Some(kind)))).collect();
         let rest = groups(None);
         let declared = packs.iter().flat_map(|pack| pack.memories.iter().map(|memory| memory.id)).collect();
-        Self { packs, by_type, rest, declared }
+        let alerts = packs.iter().flat_map(|pack| &pack.rules).filter_map(|rule| rule.alert.as_ref());
+        let resolving = alerts.filter(|alert| alert.resolve.is_some()).map(|alert| alert.name.clone());
+        let resolving = resolving.collect();
+        Self { packs, by_type, rest, declared, resolving }
     }
 
     #[must_use]
@@ -140,6 +145,12 @@ impl PolicySet {
     pub fn alert(&self, policy: &Policy) -> Option<&RuleAlert> {
         let pack = self.packs.iter().find(|pack| pack.name == policy.pack)?;
         pack.rules.iter().find(|rule| rule.id == policy.rule)?.alert.as_ref()
+    }
+
+    /// Whether there is such a rule, `pack/rule`, and it says when its alert is over.
+    #[must_use]
+    pub fn resolves(&self, rule: &str) -> bool {
+        self.resolving.contains(rule)
     }
 
     /// Whether every rule reads of this memory what it would read of none.
@@ -207,6 +218,16 @@ impl PolicySet {
             }
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+impl PolicySet {
+    /// Panics whenever it is asked about a signal that a rule names.
+    #[must_use]
+    pub fn without_packs(mut self) -> Self {
+        self.packs.clear();
+        self
     }
 }
 

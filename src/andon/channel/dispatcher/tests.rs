@@ -156,6 +156,26 @@ fn a_channel_that_fails_is_asked_once_a_pause_that_doubles_until_it_works() {
 }
 
 #[test]
+fn a_channel_says_why_nothing_arrives_until_its_receiver_answers() {
+    for (does, seconds, why) in [
+        (Does::Again, 0, "it answered 503"),
+        (Does::After(90), 0, "it answered 429"),
+        (Does::Hang, 31, "no answer within 30 s"),
+    ] {
+        run(async {
+            let chat = Scripted::new(&[does, Does::Refuse]);
+            let mut dispatcher = equipped(&[("chat", &chat)]);
+            dispatcher.submit(now("a", "chat"));
+            tokio::time::sleep(Duration::from_secs(seconds) + Duration::from_millis(10)).await;
+            let watch = Rc::clone(&dispatcher.watches()[0]);
+            assert_eq!(watch.why().as_deref(), Some(why));
+            dispatcher.next().await;
+            assert_eq!(watch.why(), None);
+        });
+    }
+}
+
+#[test]
 fn what_cannot_be_delivered_fails_after_its_time() {
     run(async {
         let chat = Scripted::new(&[Does::Again]);

@@ -1,16 +1,19 @@
 //! Single promises, by example.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::super::reason;
 use super::*;
+use crate::alert::Alarm;
 use crate::event::Kind;
 use crate::halt::{Halt, HaltOrder, HaltScope};
 use crate::jidoka::breaker::Breaker;
 use crate::jidoka::dead_letter::CaseChange;
 use crate::jidoka::governor::ActionRequest;
 use crate::jidoka::halts::Halts;
-use crate::limits::DELIVERIES_MAX;
+use crate::limits::{DELIVERIES_MAX, GOVERNOR_ALARMS_MAX, RESOLVING_RULES_MAX};
 use crate::receipt::{About, ReceiptType, StateName};
 
 fn kinds(drafts: &[Draft]) -> Vec<(u64, u8, ReceiptType)> {
@@ -534,4 +537,96 @@ fn after_an_outcome_the_timer_is_that_of_the_first_that_is_out() {
     assert_eq!(armed(&line), [(Seq(3), due(3))]);
     line.feed(&OK);
     assert_eq!(armed(&line), []);
+}
+
+/// A pack with these rules: the type of the signals on which each decides, and its keys. Each has an alert.
+fn alerting(pack: &str, rules: &[(&str, &str)]) -> Rules {
+    let rule = |(id, keys): &(&str, &str)| {
+        format!(
+            "[[rule]]\nid = '{id}'\ntypes = ['{id}']\nwhen = 'true'\ndecide = 'observe'\nreason = 'r'\n{keys}\n"
+        )
+    };
+    let text = format!("name = '{pack}'\n{}", rules.iter().map(rule).collect::<String>());
+    RulesSource::default().with_pack("alerting.toml", &text).compile().unwrap()
+}
+
+const RESOLVES: &str = "alert = 'warning'\nresolve = 'false'";
+const ONCE: &str = "alert = 'warning'";
+
+/// Steps what it told as the journal brings it; what is told by then.
+fn journal_alarms(line: &mut Line) -> Vec<Alarm> {
+    let alarms: Vec<Alarm> = std::mem::take(&mut line.effects.alarms);
+    for alarm in &alarms {
+        let event = Event { kind: Kind::Alarm(Arc::new(alarm.clone())), ..line.event(&SEE) };
+        line.governor.step(event, &line.rules, &mut line.effects);
+    }
+    alarms
+}
+
+#[test]
+fn the_alert_of_a_rule_that_is_gone_is_over() {
+    let leak = Op::Signal("leak", Severity::Info);
+    let table = [
+        (alerting("tank", &[("leak", RESOLVES), ("flood", RESOLVES)]), false),
+        (alerting("tank", &[("drip", RESOLVES)]), true),
+        (alerting("barrel", &[("leak", RESOLVES)]), true),
+        (alerting("tank", &[("leak", "")]), true),
+        (alerting("tank", &[("leak", ONCE)]), true),
+        (alerting("tank", &[("leak", "alert = 'warning'\nresolve_after_minutes = 5")]), true),
+    ];
+    for (at, (rules, is_over)) in table.into_iter().enumerate() {
+        let mut line = Line::new(alerting("tank", &[("leak", RESOLVES)]));
+        line.feed(&leak);
+        assert_eq!(journal_alarms(&mut line).len(), 1);
+        line.rules = rules;
+        line.feed(&SEE);
+        let told = journal_alarms(&mut line);
+        let ended: Vec<&str> = told
+            .iter()
+            .map(|alarm| match alarm {
+                Alarm::End(cause) => &*cause.name,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(ended, ["tank/leak"].into_iter().filter(|_| is_over).collect::<Vec<_>>(), "{at}");
+        assert_eq!(line.governor.has_open_alarms(), !is_over, "{at}");
+        line.feed(&SEE);
+        assert!(line.effects.alarms.is_empty(), "told once");
+    }
+    // What is closed by hand stays open.
+    let mut line = Line::new(alerting("tank", &[("leak", ONCE)]));
+    line.feed(&leak);
+    journal_alarms(&mut line);
+    line.rules = alerting("tank", &[("drip", ONCE)]);
+    line.feed(&SEE);
+    assert!(line.effects.alarms.is_empty());
+}
+
+#[test]
+fn an_alert_without_a_place_leaves_a_receipt() {
+    let ids: Vec<String> = (0..GOVERNOR_ALARMS_MAX).map(|number| format!("t-{number}")).collect();
+    let keys = |at| if at < RESOLVING_RULES_MAX { RESOLVES } else { ONCE };
+    let named: Vec<(&str, &str)> = ids.iter().enumerate().map(|(at, id)| (&**id, keys(at))).collect();
+    let mut line = Line::new(alerting("tank", &named));
+    let mut told = Vec::new();
+    for id in &ids {
+        let drafts = line.feed(&Op::Signal(id.clone().leak(), Severity::Info));
+        told.push((line.effects.alarms.len(), line.effects.refused, drafts));
+    }
+    // The governor's own three have places of their own.
+    let places = GOVERNOR_ALARMS_MAX - 3;
+    for (at, (alarms, refused, drafts)) in told.iter().enumerate() {
+        let seq = at as u64 + 1;
+        let observed = (seq, 0, ReceiptType::Observed);
+        if at < places {
+            assert_eq!((*alarms, *refused, kinds(drafts)), (1, 0, vec![observed]));
+            continue;
+        }
+        let failed = (seq, 1, ReceiptType::AlertFailed);
+        assert_eq!((*alarms, *refused, kinds(drafts)), (0, 1, vec![failed, observed]));
+        assert_eq!(drafts[0].reason.as_deref(), Some(reason::NO_PLACE));
+        assert_eq!(drafts[0].gist.signal_seq, Some(Seq(seq)), "a step of its signal's story");
+        let facts = format!(r#"{{"kind":"rule","name":"tank/t-{at}","severity":"warning"}}"#);
+        assert_eq!(drafts[0].facts.as_deref(), Some(&*facts));
+    }
 }
