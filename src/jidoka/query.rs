@@ -147,7 +147,7 @@ impl Queries {
                     left = left.saturating_sub(SLICE / 8);
                 }
                 Question::Alerts { asked, answer } => {
-                    let seen = shown.alerts.map(|alerts| alerts.seen(asked)).unwrap_or_default();
+                    let seen = shown.alerts.map(|alerts| alerts.seen(&asked)).unwrap_or_default();
                     let _gone = answer.send(seen);
                     left = left.saturating_sub(SLICE / 2);
                 }
