@@ -1299,7 +1299,7 @@ impl Alerts {
             severity: alert.importance.into_str(),
             state: state(alert),
             silenced: alert.is_open() && !alert.silences.is_empty(),
-            tenant: subject.map(|subject| (*subject.tenant).into()),
+            tenant: alert.tenant().map(Into::into),
             sku: subject.map(|subject| (*subject.sku).into()),
             message: alert.message.clone(),
             since_ms: alert.since.0,

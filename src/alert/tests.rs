@@ -317,6 +317,29 @@ fn a_critical_alert_is_listed_first_however_many_newer_ones_there_are() {
 }
 
 #[test]
+fn a_halt_of_a_tenant_is_an_alert_of_that_tenant() {
+    let mut world = World::new(routes(|routes| {
+        routes.routes.push(RouteSource {
+            when: "alert.tenant == 'acme'".into(),
+            channels: vec!["pager".into()],
+            ..RouteSource::default()
+        });
+    }));
+    for name in ["tenant acme", "target acme", "the line"] {
+        world.step(&raise(AlertCause::of_node(CauseKind::Halt, name), Importance::Info));
+    }
+    world.pass(MINUTE);
+    let of = |tenant: Option<&str>| {
+        let views = world.alerts.views(usize::MAX).filter(|alert| alert.tenant.as_deref() == tenant);
+        views.map(|alert| alert.name).collect::<Vec<_>>()
+    };
+    assert_eq!((of(Some("acme")), of(None).len()), (vec!["tenant acme".into()], 2));
+    let mut paged = world.sent.iter().filter(|notice| &*notice.id.channel == "pager");
+    assert_eq!(paged.next().map(|notice| notice.alerts[0].tenant.as_deref()), Some(Some("acme")));
+    assert!(paged.next().is_none());
+}
+
+#[test]
 fn first_digits_call_every_alert_that_has_them() {
     let mut world = World::new(routes(|_| {}));
     for number in 0..20_000 {

@@ -382,12 +382,16 @@ fn what_is_there_anew_is_not_what_was_ordered() {
 
     let halt = || assert_eq!(post(&node, "/v1/tenants/acme/halt", "bob", "a drill").status, 200);
     halt();
-    let alert = || ask(&node, "/v1/alerts?severity=warning")["alerts"][0].clone();
+    let alert = || {
+        let alerts = ask(&node, "/v1/alerts?tenant=acme")["alerts"].clone();
+        let mut alerts = alerts.as_array().unwrap().iter();
+        alerts.find(|alert| alert["name"] == "tenant acme").cloned().unwrap_or_default()
+    };
     wait_until("the halt is an alert", || alert()["id"].is_string() && alert()["ended_ms"].is_null());
     let id = alert()["id"].as_str().unwrap().to_owned();
     let ((resolve, concerns), (resume, _)) =
         (waits(&format!("/v1/alerts/{}/resolve", &id[..8])), waits("/v1/tenants/acme/resume"));
-    assert!(concerns.starts_with("warning halt") && concerns.contains("a drill"), "{concerns}");
+    assert!(concerns.starts_with("info halt tenant acme of acme since ") && concerns.contains("a drill"), "{concerns}");
     end(&resume);
     wait_until("it is over", || !alert()["ended_ms"].is_null());
     assert_refused(&approve(&resolve), 409);
@@ -440,8 +444,21 @@ fn what_nobody_need_approve_waits_for_nobody() {
     assert_eq!(ask(&node, "/v1/requests")["requests"], json!([]));
     let secret = format!("rotated-{}", "x".repeat(40));
     std::fs::write(dir.path().join("data/root.token"), secret).unwrap();
-    let waits = post(&node, "/v1/reload", "admin", "a rotated token");
+    let reload = || post(&node, "/v1/reload", "admin", "a rotated token");
+    let waits = reload();
     assert_eq!(waits.status, 202, "another secret is a change: {}", waits.text());
+    // Who only looks makes nothing.
+    let path = dir.path().join("gemba.toml");
+    let before = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, before.clone() + "[[logging.file]]\npath = \"new.log\"\n[[logging.file]]\npath = \"acts.jsonl\"\ncontent = \"audit\"\n").unwrap();
+    assert_eq!(reload().status, 202);
+    std::fs::write(&path, before + "[[admin.token]]\nname = \"zed\"\nrole = \"viewer\"\n").unwrap();
+    let refused = reload();
+    assert_refused(&refused, 422);
+    assert!(refused.text().contains("zed.token"), "{}", refused.text());
+    for made in ["new.log", "acts.jsonl", "data/zed.token"] {
+        assert!(!dir.path().join(made).exists(), "{made}");
+    }
 }
 
 /// Who orders must still be allowed to when all of the order is here.
