@@ -841,7 +841,8 @@ impl Alerts {
         let facts = serde_json::json!({
             "alerts": waits, "channels": &channels, "group": id.to_string(), "route": &group.route.name,
         });
-        let reason = format!("nobody acknowledged it within {minutes} minutes");
+        let unit = if minutes == 1 { "minute" } else { "minutes" };
+        let reason = format!("nobody acknowledged it within {minutes} {unit}");
         step.node(ReceiptType::AlertEscalated, &reason, &facts);
         self.set_due(id, |group| group.escalated = true);
         self.send(id, &channels, (NoticeKind::Firing, NoticeReason::Escalation), step);
@@ -1168,7 +1169,11 @@ impl Alerts {
         }
         all.sort_unstable_by_key(|(at, _)| *at);
         let next = all.last().filter(|_| has_more).map(|(at, _)| *at);
-        AlertPage { alerts: all.into_iter().map(|(at, alert)| self.view(at.id, alert)).collect(), count, next }
+        AlertPage {
+            alerts: all.into_iter().map(|(at, alert)| self.view(at.id, alert)).collect(),
+            count,
+            next,
+        }
     }
 
     /// At most `most` alerts as people are shown them.
@@ -1277,7 +1282,8 @@ impl Alerts {
         for alert in self.alerts.values().filter(|alert| alert.is_open()) {
             *counts.entry((state(alert), alert.importance, !alert.silences.is_empty())).or_default() += 1;
         }
-        let count = |((state, importance, silenced), count)| AlertCount { state, importance, silenced, count };
+        let count =
+            |((state, importance, silenced), count)| AlertCount { state, importance, silenced, count };
         counts.into_iter().map(count).collect()
     }
 

@@ -293,7 +293,8 @@ fn a_critical_alert_is_listed_first_however_many_newer_ones_there_are() {
     let wanted = |limit| AlertsWanted { limit, ..AlertsWanted::default() };
     let list = |wanted: &AlertsWanted| {
         let page = world.alerts.list(wanted);
-        let tenants: Vec<String> = page.alerts.iter().map(|alert| alert.tenant.clone().unwrap().into()).collect();
+        let tenants: Vec<String> =
+            page.alerts.iter().map(|alert| alert.tenant.clone().unwrap().into()).collect();
         (tenants, page.count, page.next)
     };
     let (first, count, next) = list(&wanted(2));
@@ -301,7 +302,8 @@ fn a_critical_alert_is_listed_first_however_many_newer_ones_there_are() {
     let (second, ..) = list(&AlertsWanted { after: next, ..wanted(2) });
     assert_eq!(second, ["t27", "t26"]);
     // The one that it goes on from may be gone.
-    let after = next.map(|next| AlertPosition { since: std::cmp::Reverse(UnixMillis(next.since.0.0 - 1)), ..next });
+    let after =
+        next.map(|next| AlertPosition { since: std::cmp::Reverse(UnixMillis(next.since.0.0 - 1)), ..next });
     assert_eq!(list(&AlertsWanted { after, ..wanted(1) }).0, ["t27"]);
     let one = [
         AlertsWanted { importance: Some(Importance::Critical), ..wanted(1) },
@@ -313,7 +315,11 @@ fn a_critical_alert_is_listed_first_however_many_newer_ones_there_are() {
     let (ended, count, _) = list(&AlertsWanted { state: Some("resolved".into()), ..wanted(5) });
     assert_eq!((ended, count), (vec!["t29".to_owned()], 1));
     let (all, _, next) = list(&wanted(usize::MAX));
-    assert_eq!((all.len(), all.last().map(String::as_str), next), (31, Some("t29"), None), "what ended is last");
+    assert_eq!(
+        (all.len(), all.last().map(String::as_str), next),
+        (31, Some("t29"), None),
+        "what ended is last"
+    );
 }
 
 #[test]
@@ -812,7 +818,10 @@ fn what_its_governor_tells_again_in_time_calls_nobody_again() {
     world.pass(MINUTE);
     world.step(&breaker());
     world.pass(30 * MINUTE);
-    assert_eq!((world.told().len(), world.alerts.called(world.id().into(), 1).alerts[0].ends_ms), (told, None));
+    assert_eq!(
+        (world.told().len(), world.alerts.called(world.id().into(), 1).alerts[0].ends_ms),
+        (told, None)
+    );
     world.step(&Alarm::End(cause(CauseKind::GovernorBreaker, "acme", "")));
     world.pass(MINUTE);
     assert_eq!(world.told()[told..], [("chat", NoticeReason::Resolved)]);

@@ -163,7 +163,11 @@ impl Command {
             Self::Test { severity, name, reason, reach, json } => {
                 let body = json!({"severity": severity, "name": name, "reason": reason});
                 let sent = Sent { order: Some(&body), ..Sent::default() };
-                ordered(&reach.send("alert test", &sent)?, json, "opened; `gemba alert show` says who is told")
+                ordered(
+                    &reach.send("alert test", &sent)?,
+                    json,
+                    "opened; `gemba alert show` says who is told",
+                )
             }
         }
     }
@@ -335,7 +339,12 @@ mod tests {
     fn whose_alert_an_order_concerned_is_told() {
         let alert = json!({"id": "a-1", "kind": "halt", "name": "", "severity": "warning", "tenant": "acme", "sku": "vm", "message": "halted\u{1b}[2J"});
         let told = in_lines(&alert);
-        for says in ["alert        a-1\n", "what         halt (warning)\n", "whose        acme/vm\n", "message      halted"] {
+        for says in [
+            "alert        a-1\n",
+            "what         halt (warning)\n",
+            "whose        acme/vm\n",
+            "message      halted",
+        ] {
             assert!(told.contains(says), "{told}");
         }
         assert!(!told.contains('\u{1b}'), "{told:?}");

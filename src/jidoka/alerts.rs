@@ -212,7 +212,7 @@ impl AlertDesk {
         };
         let one = match (called, &list.alerts[..]) {
             (Some(_), [one]) => one.id.parse().ok(),
-            (Some(_), _) | (None, _) => None,
+            (Some(_) | None, _) => None,
         };
         AlertsSeen {
             list,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::resolved::{told_of, utc};
 use crate::alert::{
-    Alarm, AlertCause, AlertDigits, AlertFilter, AlertId, AlertLabels, AlertPage, CauseKind, Importance, Raise,
-    SilenceOrder,
+    Alarm, AlertCause, AlertDigits, AlertFilter, AlertId, AlertLabels, AlertPage, CauseKind, Importance,
+    Raise, SilenceOrder,
 };
 use crate::event::{Seq, UnixMillis, Words};
 use crate::expression::Wrong;
@@ -45,9 +45,11 @@ async fn one(
     after: Seq,
 ) -> Result<(AlertView, Option<AlertCause>), Refused> {
     let asked = AlertsAsked { called: Some(called), ..AlertsAsked::default() };
-    let AlertsSeen { list: AlertPage { alerts, count, .. }, cause, .. } = line.ask_alerts(after, asked).await?;
+    let AlertsSeen { list: AlertPage { alerts, count, .. }, cause, .. } =
+        line.ask_alerts(after, asked).await?;
     if count > 1 {
-        let alike: Vec<String> = alerts.iter().map(|alert| format!("{} ({})", alert.id, in_words(alert))).collect();
+        let alike: Vec<String> =
+            alerts.iter().map(|alert| format!("{} ({})", alert.id, in_words(alert))).collect();
         let others = count - alike.len() as u64;
         let more = if others > 0 { format!(" and {others} more") } else { String::new() };
         return Err(Refused::Conflict(format!(
@@ -169,8 +171,7 @@ async fn concerned(line: &impl AlertLine, order: &AlertOrder) -> Result<Concerne
             let known = known.ok_or(Refused::Missing("no silence of this id holds"))?;
             let held_back = with_noun(known.alerts as u64, "open alert", "open alerts");
             let until = utc(known.until_ms);
-            let what =
-                format!("{} by {} until {until}, which holds back {held_back}", known.when, known.by);
+            let what = format!("{} by {} until {until}, which holds back {held_back}", known.when, known.by);
             Ok(told_of(&what, silence).into())
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::health::Health;
 use crate::alert::AlertCount;
 use crate::board_view::{
-    BoardAlert, BoardAlertCount, BoardChannel, BoardLane, BoardLatency, BoardNode, BoardStage, BoardTarget, BoardView,
-    BoardWork,
+    BoardAlert, BoardAlertCount, BoardChannel, BoardLane, BoardLatency, BoardNode, BoardStage, BoardTarget,
+    BoardView, BoardWork,
 };
 use crate::clock::{self, Instant};
 use crate::improvement::{NodeLook, Spread, is_failure};

@@ -169,6 +169,13 @@ async fn read<T: Send + 'static>(
     }
 }
 
+/// The log is read apart, too, and not waited for longer than an answer may take: its disk may hang.
+async fn read_log<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    in_time(tokio::task::spawn_blocking(read)).await?.map_err(|_| Refused::Unavailable)?
+}
+
 /// Brings a change of rules or configuration to its end, also when the operator has long been told that there was no answer.
 /// Until then no other one begins.
 async fn to_its_end<T: 'static>(
@@ -1040,10 +1047,11 @@ impl Line for Desk {
                     others.join(", ")
                 )));
             }
-            match &inner.known.decided {
-                Some(decided) => status(&decided.reader, &decided.followups, source, seq),
-                None => Ok(SignalStatus { status: "accepted", source, seq: seq.0, receipts: Vec::new() }),
-            }
+            let Some(decided) = &inner.known.decided else {
+                return Ok(SignalStatus { status: "accepted", source, seq: seq.0, receipts: Vec::new() });
+            };
+            let (reader, followups) = (decided.reader.clone(), decided.followups.clone());
+            read_log(move || status(&reader, &followups, source, seq)).await
         })
     }
 
@@ -1065,11 +1073,11 @@ impl Line for Desk {
             let (reader, followups) = (decided.reader.clone(), decided.followups.clone());
             let rules = decided.compiled.holding().map(|(_, rules)| rules);
             // Apart: there may be many receipts, and packs are read for them.
-            let told = tokio::task::spawn_blocking(move || {
+            read_log(move || {
                 let receipts = receipts_about(&reader, &followups, Seq(status.seq))?;
                 Ok(story::told((tenant, id), status, &receipts, (kept, scheme), rules.as_deref()))
-            });
-            told.await.map_err(|_| Refused::Unavailable)?
+            })
+            .await
         })
     }
 
@@ -1102,7 +1110,8 @@ impl Line for Desk {
 
     fn receipt(&self, id: ReceiptId) -> Reply<Vec<u8>> {
         self.reply(|inner| async move {
-            let found = inner.decided()?.reader.receipt(id).map_err(|error| unreadable(&error))?;
+            let reader = inner.decided()?.reader.clone();
+            let found = read_log(move || reader.receipt(id).map_err(|error| unreadable(&error))).await?;
             found.map(|found| found.json).ok_or(Refused::Missing("no receipt of this id is in the log"))
         })
     }

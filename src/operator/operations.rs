@@ -964,7 +964,7 @@ impl Asked {
 
     /// Notes whose token asks.
     pub(super) fn is_by(&mut self, name: &str) {
-        self.by = name.to_owned();
+        name.clone_into(&mut self.by);
         if let Some(said) = &mut self.said {
             said.actor = name.into();
         }

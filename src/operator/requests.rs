@@ -187,7 +187,9 @@ impl Requests {
         let (number, waiting) = self.find(id)?;
         if by.role < waiting.role && !waiting.is_of(tokens, by) {
             let needed = waiting.role.into_str();
-            return Err(Refused::Conflict(format!("the role {needed} is needed to refuse an order of others")));
+            return Err(Refused::Conflict(format!(
+                "the role {needed} is needed to refuse an order of others"
+            )));
         }
         if waiting.is_under_way {
             return Err(Refused::Conflict(UNDER_WAY.into()));
@@ -286,7 +288,11 @@ mod tests {
         let said = Some(said(&first.name, reason));
         let asked = Asked { parts, said, ..Asked::default() };
         let (command, said) = operation.order(&asked).unwrap()?;
-        requests.add((operation, &asked), GivenOrder { command, resolved: resolved("3 governors"), said }, first)
+        requests.add(
+            (operation, &asked),
+            GivenOrder { command, resolved: resolved("3 governors"), said },
+            first,
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -330,11 +336,14 @@ mod tests {
         refused(&Tokens::new(vec![token("alice", Role::Viewer), bob.clone()]), &bob);
         // The one token of a person who ordered is told to be of another now.
         refused(&Tokens::new(vec![alice.clone().of_person("bob"), bob.clone()]), &bob);
-        for other_name in ["q-3f2a91c0-+1", "q-3f2a91c0-01", "q-3f2a91c0-1 ", "1", "q-", "q-1", "q-3f2a91c1-1"] {
+        for other_name in
+            ["q-3f2a91c0-+1", "q-3f2a91c0-01", "q-3f2a91c0-1 ", "1", "q-", "q-1", "q-3f2a91c1-1"]
+        {
             let missing = requests.approve(other_name, (&all, &bob), &said("bob", "seen")).err();
             assert!(matches!(missing, Some(Failed::Refused(Refused::Missing(_)))), "{other_name}");
         }
-        let Approved { ordered, view, .. } = requests.approve(FIRST, (&all, &bob), &said("bob", "seen")).ok().unwrap();
+        let Approved { ordered, view, .. } =
+            requests.approve(FIRST, (&all, &bob), &said("bob", "seen")).ok().unwrap();
         assert_eq!((view.command, &*view.concerns, &*view.who), ("tenant halt", "3 governors", "alice"));
         let scope = crate::halt::HaltScope::Tenant("acme".into());
         assert_eq!(ordered.command, OperatorCommand::Halt(scope));

@@ -190,7 +190,7 @@ impl Connection {
         let tokens = self.plane.tokens.get();
         let (asker, _) = match self.admit(&tokens, operation, request) {
             Ok(admitted) => admitted,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         // Being on this machine is no right to a seat: a token is. Who watches the board needs none.
         if let Some(token) = asker.token
@@ -219,7 +219,7 @@ impl Connection {
         let tokens = self.plane.tokens.get();
         let (asker, credential) = match self.admit(&tokens, operation, request) {
             Ok(admitted) => admitted,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         asked.is_trusted = asker.is_trusted;
         // Every order needs a role, so somebody is known there.
@@ -251,18 +251,18 @@ impl Connection {
         tokens: &'t Tokens,
         operation: &Operation,
         request: &Parts,
-    ) -> Result<(Asker<'t>, Option<Credential>), Answer> {
+    ) -> Result<(Asker<'t>, Option<Credential>), Box<Answer>> {
         let bearer = bearer(&request.headers);
         let bearer = bearer.map_err(|Duplicated| {
-            problem(StatusCode::BAD_REQUEST, "the field `authorization` is duplicated")
+            Box::new(problem(StatusCode::BAD_REQUEST, "the field `authorization` is duplicated"))
         })?;
         let (presented, credential) = self.presented(tokens, bearer, &request.headers);
-        let asker =
-            authorize(is_own(self.peer, &request.headers), operation.need, presented).map_err(denial)?;
+        let asker = authorize(is_own(self.peer, &request.headers), operation.need, presented)
+            .map_err(|denied| Box::new(denial(denied)))?;
         if let Some(Credential::Session(_)) = credential
             && let Some(refused) = refuse_foreign(&request.method, &request.headers)
         {
-            return Err(refused);
+            return Err(Box::new(refused));
         }
         Ok((asker, credential))
     }
@@ -357,7 +357,8 @@ const NO_TOKEN: &str = "a token is needed";
 /// Carries out what two persons want. It waits on where it is not carried out, and where this ends with the plane or by a panic.
 async fn carry_out_approved(plane: Plane, approved: Approved) -> Result<Shown, Failed> {
     let Approved { number, ordered, view } = approved;
-    let mut under_way = UnderWay { requests: Rc::clone(&plane.requests), number, ended: Some(NOT_ENDED.into()) };
+    let mut under_way =
+        UnderWay { requests: Rc::clone(&plane.requests), number, ended: Some(NOT_ENDED.into()) };
     let GivenOrder { command, resolved, said } = ordered;
     let done = carry_out(&*plane.line, command, said, Some(resolved)).await;
     under_way.ended = done.as_ref().err().map(|failed| {

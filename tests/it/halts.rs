@@ -367,11 +367,15 @@ fn what_is_there_anew_is_not_what_was_ordered() {
     let approve = |id: &str| post(&node, &format!("/v1/requests/{id}/approve"), "bob", "seen");
     let end = |id: &str| assert_eq!(approve(id).status, 200, "{id}");
     for of in ["tenants/acme", "governors/acme/vm"] {
-        let halt = |reason: &str| assert_eq!(post(&node, &format!("/v1/{of}/halt"), "bob", reason).status, 200);
+        let halt =
+            |reason: &str| assert_eq!(post(&node, &format!("/v1/{of}/halt"), "bob", reason).status, 200);
         let resume = format!("/v1/{of}/resume");
         halt("the first");
         let ((first, concerns), (again, _)) = (waits(&resume), waits(&resume));
-        assert!(concerns.contains("the halt by bob since 20") && concerns.contains("the first"), "{concerns}");
+        assert!(
+            concerns.contains("the halt by bob since 20") && concerns.contains("the first"),
+            "{concerns}"
+        );
         end(&first);
         halt("the second");
         let refused = approve(&again);
@@ -391,7 +395,10 @@ fn what_is_there_anew_is_not_what_was_ordered() {
     let id = alert()["id"].as_str().unwrap().to_owned();
     let ((resolve, concerns), (resume, _)) =
         (waits(&format!("/v1/alerts/{}/resolve", &id[..8])), waits("/v1/tenants/acme/resume"));
-    assert!(concerns.starts_with("info halt tenant acme of acme since ") && concerns.contains("a drill"), "{concerns}");
+    assert!(
+        concerns.starts_with("info halt tenant acme of acme since ") && concerns.contains("a drill"),
+        "{concerns}"
+    );
     end(&resume);
     wait_until("it is over", || !alert()["ended_ms"].is_null());
     assert_refused(&approve(&resolve), 409);
@@ -421,7 +428,8 @@ fn what_is_there_anew_is_not_what_was_ordered() {
 #[test]
 fn what_nobody_need_approve_waits_for_nobody() {
     let dir = tempfile::tempdir().unwrap();
-    let guarded = ["governor resume", "governor quota", "deadletter resend", "deadletter discard-all", "reload"];
+    let guarded =
+        ["governor resume", "governor quota", "deadletter resend", "deadletter discard-all", "reload"];
     write(dir.path(), &format!("[operator]\nneeds_second = {guarded:?}\n"));
     let node = start(dir.path());
     assert_refused(&post(&node, "/v1/governors/acme/vm/resume", "alice", "over"), 404);
