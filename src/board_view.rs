@@ -28,8 +28,10 @@ pub struct BoardView {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dead_letters: BTreeMap<Box<str>, u64>,
     pub work: BoardWork,
-    /// Open ones, the most severe first, and of equals the newest.
+    /// The first 200 open ones, the most severe first, and of equals the newest.
     pub alerts: Vec<BoardAlert>,
+    /// All open ones by their severity.
+    pub alert_counts: BTreeMap<&'static str, BoardAlertCount>,
     /// What holds back that people are told of alerts.
     pub silences: Vec<SilenceView>,
     /// What operators halted that is more than one governor.
@@ -108,6 +110,13 @@ pub struct BoardWork {
     /// When the last checkpoint was signed, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<u64>,
+}
+
+/// How many alerts are open, and how many of them silences hold back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BoardAlertCount {
+    pub open: u64,
+    pub silenced: u64,
 }
 
 /// An alert that is not resolved.

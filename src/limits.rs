@@ -675,10 +675,12 @@ const _: () = assert!(HEARTBEAT_SECONDS_MAX <= SOURCE_FORGOTTEN_HOURS as u32 * 3
 pub const SEQUENCE_GAP_MINUTES: u32 = 24 * 60;
 /// How long a silence may last: what lasts longer is a change of the routes.
 pub const SILENCE_MINUTES_MAX: u64 = 30 * 24 * 60;
-/// Alerts that the board shows; `gemba alert list` has the others.
+/// Alerts that the board shows, the most severe first; `gemba alert list` has the others.
 pub const BOARD_ALERTS_MAX: usize = 200;
-/// Alerts that one answer lists.
-pub const ALERTS_LISTED_MAX: usize = 1_000;
+/// The fewest first digits of its id by which an alert may be called: a text message has eight.
+pub const ALERT_DIGITS_MIN: usize = 6;
+/// Alerts that are named where such digits fit several.
+pub const ALERTS_NAMED_ALIKE: usize = 5;
 /// Callbacks of channels that wait until their alerts are changed; more are answered 503, and come again.
 pub const CALLBACKS_WAITING_MAX: usize = 64;
 /// How long one waits for that: Slack shows an error after three seconds, PagerDuty sends it again after five.

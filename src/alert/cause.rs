@@ -190,7 +190,7 @@ impl CauseKind {
 #[serde(deny_unknown_fields)]
 pub struct AlertCause {
     pub kind: CauseKind,
-    /// Whose it is; `None` of what concerns the node.
+    /// The governor that it is of; `None` of what concerns the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
     /// Rule (`pack/rule`), target, stage, source, channel or what is halted; empty where the kind says all.
@@ -201,11 +201,24 @@ pub struct AlertCause {
     pub told_by: Option<Seq>,
 }
 
+/// The name of the cause begins so where a tenant is halted.
+const HALTED_TENANT: &str = "tenant ";
+
 impl AlertCause {
     /// Of what concerns the node.
     #[must_use]
     pub fn of_node(kind: CauseKind, name: &str) -> Self {
         Self { kind, subject: None, name: name.into(), told_by: None }
+    }
+
+    /// Whose it is; `None` of the node's own. A halt of a tenant has no governor, and is that tenant's.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        match &self.subject {
+            Some(subject) => Some(&subject.tenant),
+            None if self.kind == CauseKind::Halt => self.name.strip_prefix(HALTED_TENANT),
+            None => None,
+        }
     }
 
     /// Whether it is of one node, and not of a governor that another node may take over.

@@ -5,6 +5,7 @@
 //! together: `group_wait_seconds` after the first, then at most every `group_interval_seconds`. A silence holds back that something is
 //! told to fire. It never holds back the end of what was told.
 
+use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::alarm::{Alarm, AlertLabels, NotAnAlarm, Raise, SilenceOrder, wrong};
 use super::callback::{Callback, CallbackVerb, GroupNamed};
 use super::cause::{AlertCause, AlertId, CauseKind, Importance};
 use super::group_key::{DigestTold, GroupKey};
+use super::list::{AlertDigits, AlertPage, AlertPosition, AlertsWanted};
 use super::notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
 use super::routes::{AlertFacts, AlertFilter, Routes, RoutesSource};
 use super::state::{
@@ -460,7 +462,9 @@ impl Alerts {
         }
     }
 
-    fn id(&self, cause: &AlertCause) -> AlertId {
+    /// The id of the alert that is about this.
+    #[must_use]
+    pub fn id(&self, cause: &AlertCause) -> AlertId {
         AlertId::of(&self.origin, &self.node, cause)
     }
 
@@ -1033,7 +1037,8 @@ impl Alerts {
         let facts = serde_json::json!({
             "alerts": waits, "channels": &channels, "group": id.to_string(), "route": &group.route.name,
         });
-        let reason = format!("nobody acknowledged it within {minutes} minutes");
+        let unit = if minutes == 1 { "minute" } else { "minutes" };
+        let reason = format!("nobody acknowledged it within {minutes} {unit}");
         step.node(ReceiptType::AlertEscalated, &reason, &facts);
         self.set_due(id, |group| group.escalated = true);
         self.send(id, &channels, (NoticeKind::Firing, NoticeReason::Escalation), step);
@@ -1179,7 +1184,7 @@ impl Alerts {
             alert.notified && alert.ended.map_or(fires, |ended| ended.0 >= since)
         };
         let mut all: Vec<(AlertId, &Alert)> = self.all_of(id).filter(|(_, alert)| is_shown(alert)).collect();
-        all.sort_unstable_by_key(|(_, alert)| (alert.ended.is_some(), std::cmp::Reverse(alert.since)));
+        all.sort_unstable_by_key(|(_, alert)| (alert.ended.is_some(), Reverse(alert.since)));
         all
     }
 
@@ -1442,24 +1447,46 @@ impl Alerts {
 }
 
 impl Alerts {
-    /// At most `most` alerts as people are shown them: open ones first, the newest first among each.
-    pub fn views(&self, most: usize) -> impl Iterator<Item = AlertView> {
-        let mut all: Vec<(&AlertId, &Alert)> = self.alerts.iter().collect();
-        let order =
-            |(id, alert): &(&AlertId, &Alert)| (alert.ended.is_some(), std::cmp::Reverse(alert.since), **id);
+    /// Alerts as people are shown them, in the order of their [`AlertPosition`].
+    #[must_use]
+    pub fn list(&self, wanted: &AlertsWanted) -> AlertPage {
+        let AlertsWanted { state: in_state, importance, tenant, after, limit } = wanted;
+        let fits = |alert: &Alert| {
+            in_state.as_deref().is_none_or(|wanted| state(alert) == wanted)
+                && importance.is_none_or(|wanted| alert.importance == wanted)
+                && tenant.as_deref().is_none_or(|wanted| alert.tenant() == Some(wanted))
+        };
+        let fitting = self.alerts.iter().filter(|(_, alert)| fits(alert));
+        let mut all: Vec<_> = fitting.map(|(id, alert)| (position(*id, alert), alert)).collect();
+        let count = all.len() as u64;
+        all.retain(|(at, _)| after.is_none_or(|after| *at > after));
+        let has_more = *limit < all.len();
         // There may be many more than are shown.
-        if most < all.len() {
-            all.select_nth_unstable_by_key(most, order);
-            all.truncate(most);
+        if has_more {
+            all.select_nth_unstable_by_key(*limit, |(at, _)| *at);
+            all.truncate(*limit);
         }
-        all.sort_unstable_by_key(order);
-        all.into_iter().map(|(id, alert)| self.view(*id, alert))
+        all.sort_unstable_by_key(|(at, _)| *at);
+        let next = all.last().filter(|_| has_more).map(|(at, _)| *at);
+        AlertPage {
+            alerts: all.into_iter().map(|(at, alert)| self.view(at.id, alert)).collect(),
+            count,
+            next,
+        }
     }
 
-    /// One alert, as it is shown.
+    /// At most `most` alerts as people are shown them.
+    #[cfg(test)]
+    pub fn views(&self, limit: usize) -> impl Iterator<Item = AlertView> {
+        self.list(&AlertsWanted { limit, ..AlertsWanted::default() }).alerts.into_iter()
+    }
+
+    /// The alerts that are called so, as they are shown, `most` of them, and how many there are.
     #[must_use]
-    pub fn find(&self, id: AlertId) -> Option<AlertView> {
-        self.alerts.get(&id).map(|alert| self.view(id, alert))
+    pub fn called(&self, called: AlertDigits, most: usize) -> AlertPage {
+        let found = || self.alerts.range(called.range());
+        let alerts = found().take(most).map(|(id, alert)| self.view(*id, alert)).collect();
+        AlertPage { alerts, count: found().count() as u64, next: None }
     }
 
     /// The alerts that a callback changes, a bounded part of them; none where its channels were not told of the group.
@@ -1544,6 +1571,13 @@ impl Alerts {
         self.silences.iter().map(view).collect()
     }
 
+    /// How many open alerts a silence for these would hold back.
+    #[must_use]
+    pub fn fitting(&self, filter: &AlertFilter) -> u64 {
+        let open = self.alerts.iter().filter(|(_, alert)| alert.is_open());
+        open.filter(|(id, alert)| filter.holds(&AlertFacts::of(&alert.listed(**id)))).count() as u64
+    }
+
     /// Open ones of the node itself, by kind and name.
     #[must_use]
     pub fn open_of_node(&self) -> Vec<(CauseKind, Box<str>)> {
@@ -1557,14 +1591,16 @@ impl Alerts {
         self.silences.len() < SILENCES_MAX
     }
 
-    /// Open alerts by their state and importance: `(state, importance, how many)`.
+    /// Open alerts by their state and importance, and whether silences hold them back.
     #[must_use]
-    pub fn counts(&self) -> BTreeMap<(&'static str, &'static str), u64> {
-        let mut counts = BTreeMap::new();
+    pub fn counts(&self) -> Vec<AlertCount> {
+        let mut counts = BTreeMap::<_, u64>::new();
         for alert in self.alerts.values().filter(|alert| alert.is_open()) {
-            *counts.entry((state(alert), alert.importance.into_str())).or_default() += 1;
+            *counts.entry((state(alert), alert.importance, !alert.silences.is_empty())).or_default() += 1;
         }
-        counts
+        let count =
+            |((state, importance, silenced), count)| AlertCount { state, importance, silenced, count };
+        counts.into_iter().map(count).collect()
     }
 
     fn view(&self, id: AlertId, alert: &Alert) -> AlertView {
@@ -1587,7 +1623,7 @@ impl Alerts {
             severity: alert.importance.into_str(),
             state: state(alert),
             silenced: alert.is_open() && !alert.silences.is_empty(),
-            tenant: subject.map(|subject| (*subject.tenant).into()),
+            tenant: alert.tenant().map(Into::into),
             sku: subject.map(|subject| (*subject.sku).into()),
             message: alert.message.clone(),
             since_ms: alert.since.0,
@@ -1612,6 +1648,15 @@ impl Alerts {
     }
 }
 
+/// How many open alerts are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertCount {
+    pub state: &'static str,
+    pub importance: Importance,
+    pub silenced: bool,
+    pub count: u64,
+}
+
 /// An alert that a callback is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeantAlert {
@@ -1632,6 +1677,15 @@ fn for_channel(mut notice: Notice, channel: &str, recipient: &Recipient) -> Noti
     notice.id.channel = channel.into();
     notice.reference.clone_from(&recipient.reference);
     notice
+}
+
+fn position(id: AlertId, alert: &Alert) -> AlertPosition {
+    AlertPosition {
+        has_ended: !alert.is_open(),
+        importance: Reverse(alert.importance),
+        since: Reverse(alert.since),
+        id,
+    }
 }
 
 fn state(alert: &Alert) -> &'static str {

@@ -72,7 +72,7 @@ impl Alert {
 
     /// Whose it is; `None` of the node's own.
     pub fn tenant(&self) -> Option<&str> {
-        self.cause.subject.as_ref().map(|subject| &*subject.tenant)
+        self.cause.tenant()
     }
 
     /// Whether its governor tells of its end, on whichever node it is.
@@ -89,7 +89,7 @@ impl Alert {
             importance: self.importance,
             kind: self.cause.kind,
             name: self.cause.name.clone(),
-            tenant: subject.map(|subject| (*subject.tenant).into()),
+            tenant: self.tenant().map(Into::into),
             sku: subject.map(|subject| (*subject.sku).into()),
             message: self.message.clone(),
             since: self.since,

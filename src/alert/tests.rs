@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::list::AlertPosition;
 use super::notice::NoticeReason;
 use super::*;
 use crate::ids::{Seq, Subject, UnixMillis};
@@ -316,6 +317,88 @@ fn one_thing_is_told_once_repeated_and_ended() {
     assert_eq!((world.sent.len(), world.rows.len()), (6, 1), "nothing is left but the last number");
     let expected = [vec![AlertOpened], vec![AlertNotified; 4], vec![AlertResolved], vec![AlertNotified; 2]];
     assert_eq!(world.receipts(), expected.concat());
+}
+
+#[test]
+fn a_critical_alert_is_listed_first_however_many_newer_ones_there_are() {
+    let mut world = World::new(routes(|_| {}));
+    world.step(&raise(rule("acme"), Importance::Critical));
+    for number in 0..30 {
+        world.now += SECOND;
+        let tenant = format!("t{number}");
+        world.step(&raise(cause(CauseKind::GovernorBreaker, &tenant, ""), Importance::Info));
+    }
+    world.step(&Alarm::End(cause(CauseKind::GovernorBreaker, "t29", "")));
+    let wanted = |limit| AlertsWanted { limit, ..AlertsWanted::default() };
+    let list = |wanted: &AlertsWanted| {
+        let page = world.alerts.list(wanted);
+        let tenants: Vec<String> =
+            page.alerts.iter().map(|alert| alert.tenant.clone().unwrap().into()).collect();
+        (tenants, page.count, page.next)
+    };
+    let (first, count, next) = list(&wanted(2));
+    assert_eq!((first, count), (vec!["acme".to_owned(), "t28".to_owned()], 31));
+    let (second, ..) = list(&AlertsWanted { after: next, ..wanted(2) });
+    assert_eq!(second, ["t27", "t26"]);
+    // The one that it goes on from may be gone.
+    let after =
+        next.map(|next| AlertPosition { since: std::cmp::Reverse(UnixMillis(next.since.0.0 - 1)), ..next });
+    assert_eq!(list(&AlertsWanted { after, ..wanted(1) }).0, ["t27"]);
+    let one = [
+        AlertsWanted { importance: Some(Importance::Critical), ..wanted(1) },
+        AlertsWanted { tenant: Some("acme".into()), ..wanted(1) },
+    ];
+    for wanted in one {
+        assert_eq!(list(&wanted), (vec!["acme".to_owned()], 1, None));
+    }
+    let (ended, count, _) = list(&AlertsWanted { state: Some("resolved".into()), ..wanted(5) });
+    assert_eq!((ended, count), (vec!["t29".to_owned()], 1));
+    let (all, _, next) = list(&wanted(usize::MAX));
+    assert_eq!(
+        (all.len(), all.last().map(String::as_str), next),
+        (31, Some("t29"), None),
+        "what ended is last"
+    );
+}
+
+#[test]
+fn a_halt_of_a_tenant_is_an_alert_of_that_tenant() {
+    let mut world = World::new(routes(|routes| {
+        routes.routes.push(RouteSource {
+            when: "alert.tenant == 'acme'".into(),
+            channels: vec!["pager".into()],
+            ..RouteSource::default()
+        });
+    }));
+    for name in ["tenant acme", "target acme", "the line"] {
+        world.step(&raise(AlertCause::of_node(CauseKind::Halt, name), Importance::Info));
+    }
+    world.pass(MINUTE);
+    let of = |tenant: Option<&str>| {
+        let views = world.alerts.views(usize::MAX).filter(|alert| alert.tenant.as_deref() == tenant);
+        views.map(|alert| alert.name).collect::<Vec<_>>()
+    };
+    assert_eq!((of(Some("acme")), of(None).len()), (vec!["tenant acme".into()], 2));
+    let mut paged = world.sent.iter().filter(|notice| &*notice.id.channel == "pager");
+    assert_eq!(paged.next().map(|notice| notice.alerts[0].tenant.as_deref()), Some(Some("acme")));
+    assert!(paged.next().is_none());
+}
+
+#[test]
+fn first_digits_call_every_alert_that_has_them() {
+    let mut world = World::new(routes(|_| {}));
+    for number in 0..20_000 {
+        let tenant = format!("t{number}");
+        world.step(&raise(cause(CauseKind::GovernorBreaker, &tenant, ""), Importance::Critical));
+    }
+    let ids: Vec<String> = world.alerts.views(usize::MAX).map(|alert| alert.id).collect();
+    let mut first: Vec<&str> = ids.iter().map(|id| &id[..6]).collect();
+    first.sort_unstable();
+    let alike = first.windows(2).find(|two| two[0] == two[1]).unwrap()[0];
+    let found = world.alerts.called(alike.parse().unwrap(), 1);
+    assert_eq!((found.alerts.len(), found.count), (1, 2));
+    let found = world.alerts.called(ids[19_000][..12].parse().unwrap(), 5);
+    assert_eq!((found.count, &found.alerts[0].id), (1, &ids[19_000]));
 }
 
 #[test]
@@ -709,7 +792,6 @@ fn one_source_leaves_room_for_others_and_what_holds_gets_its_place() {
         world.step(&by(rule(&format!("u{number}")), &format!("s{}", number % 7)));
     }
     assert_eq!(world.alerts.views(usize::MAX).count(), most);
-    assert!(world.alerts.find(AlertId::of("example.com/gemba/", "n-1", &rule("late"))).is_none());
     for tenant in ["late", "over"] {
         world.step(&by(rule(tenant), "erp"));
     }
@@ -719,8 +801,8 @@ fn one_source_leaves_room_for_others_and_what_holds_gets_its_place() {
     );
     world.step(&Alarm::End(rule("over")));
     let is_open = |world: &World, tenant: &str| {
-        let id = AlertId::of("example.com/gemba/", "n-1", &rule(tenant));
-        world.alerts.find(id).is_some_and(|alert| alert.ended_ms.is_none())
+        let id = AlertId::of("example.com/gemba/", "n-1", &rule(tenant)).to_string();
+        world.alerts.views(usize::MAX).any(|alert| alert.id == id && alert.ended_ms.is_none())
     };
     assert!(!is_open(&world, "late"));
     world.restart();
@@ -1054,7 +1136,10 @@ fn what_its_governor_tells_again_in_time_calls_nobody_again() {
     world.pass(MINUTE);
     world.step(&breaker());
     world.pass(30 * MINUTE);
-    assert_eq!((world.told().len(), world.alerts.find(world.id()).unwrap().ends_ms), (told, None));
+    assert_eq!(
+        (world.told().len(), world.alerts.called(world.id().into(), 1).alerts[0].ends_ms),
+        (told, None)
+    );
     world.step(&Alarm::End(cause(CauseKind::GovernorBreaker, "acme", "")));
     world.pass(MINUTE);
     assert_eq!(world.told()[told..], [("chat", NoticeReason::Resolved)]);

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::client::{Reach, Sent};
 use super::output::{self, Failure, cell, items, moment};
+use super::pages::{ListRead, PagedList};
 use crate::alert::Importance;
+use crate::limits::GOVERNORS_LISTED_MAX;
+use crate::percent::encode;
 use crate::printable::with_noun;
 
 const SEVERITIES: [&str; 3] =
@@ -14,7 +17,7 @@ const SEVERITIES: [&str; 3] =
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List alerts, the open ones first
+    /// List alerts: the open ones first, of these the most severe, and of equals the newest
     List {
         /// Only those in this state
         #[arg(long, value_parser = PossibleValuesParser::new(["open", "notified", "acknowledged", "resolved"]))]
@@ -25,6 +28,9 @@ pub enum Command {
         /// Only those of this tenant's governors
         #[arg(long)]
         tenant: Option<String>,
+        /// Show this many at most
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
         #[command(flatten)]
         reach: Reach,
         /// Print JSON
@@ -129,31 +135,29 @@ const HEADING: [&str; 8] = ["ID", "SINCE", "SEVERITY", "STATE", "KIND", "NAME", 
 impl Command {
     pub fn run(self) -> Result<(), Failure> {
         match self {
-            Self::List { state, severity, tenant, reach, json } => {
-                let given = [("state", state), ("severity", severity)];
-                let query = given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-                let query = query.collect::<Vec<_>>().join("&");
-                let mut found = reach.send("alert list", &Sent { query: &query, ..Sent::default() })?;
-                if let Some(tenant) = tenant
-                    && let Some(alerts) = found.get_mut("alerts").and_then(Value::as_array_mut)
-                {
-                    alerts.retain(|alert| alert.get("tenant").and_then(Value::as_str) == Some(&tenant));
-                }
+            Self::List { state, severity, tenant, limit, reach, json } => {
+                let given = [("state", state), ("severity", severity), ("tenant", tenant)];
+                let query = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
+                let query: Vec<_> = query.map(|(name, value)| format!("{name}={}", encode(&value))).collect();
+                let list = PagedList { command: "alert list", rows: "alerts", page: GOVERNORS_LISTED_MAX };
+                let client = reach.client()?;
+                let ListRead { rows, count, next, .. } =
+                    list.read(client.node(), &query.join("&"), limit as usize)?.whole()?;
                 if json {
-                    return output::print_json(&found);
+                    return output::print_json(&json!({"count": count, "alerts": rows, "next": next}));
                 }
-                let alerts = items(&found, "alerts");
-                output::print_table(HEADING, alerts.iter().map(row))
+                output::print_table(HEADING, rows.iter().map(row))?;
+                let more = count.unwrap_or_default().saturating_sub(rows.len() as u64);
+                let more = if more > 0 { format!("{more} more: see --limit\n") } else { String::new() };
+                output::print(more.as_bytes())
             }
             Self::Show { id, reach, json } => {
-                let id = whole(&reach, &id)?;
                 let alert = reach.send("alert show", &Sent { parts: &[&id], ..Sent::default() })?;
                 if json { output::print_json(&alert) } else { show(&alert) }
             }
             Self::Acknowledge(order) => order.acknowledge(),
             Self::Resolve(order) => {
                 let OnAlert { id, reason, reach, json } = order;
-                let id = whole(&reach, &id)?;
                 OnOne { id, reason, reach, json }.send("alert resolve", "resolved")
             }
             Self::Test { severity, name, reason, reach, json } => {
@@ -162,7 +166,7 @@ impl Command {
                 ordered(
                     &reach.send("alert test", &sent)?,
                     json,
-                    "opened; `gemba alert list` names it, and `gemba alert show ID` shows who is told",
+                    "opened; `gemba alert show` says who is told",
                 )
             }
         }
@@ -205,50 +209,13 @@ impl Silence {
     }
 }
 
-/// Digits of an alert's id, and the fewest by which it may be called.
-const ID_DIGITS: usize = 32;
-const ID_DIGITS_MIN: usize = 6;
-
-/// The whole id of the alert that is called so.
-fn whole(reach: &Reach, id: &str) -> Result<String, Failure> {
-    let is_hex = id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_hex || id.len() >= ID_DIGITS {
-        // The node says what is wrong with it.
-        return Ok(id.to_owned());
-    }
-    if id.len() < ID_DIGITS_MIN {
-        return Err(Failure::usage(format!(
-            "`{id}` is too short: at least {ID_DIGITS_MIN} digits of the id"
-        )));
-    }
-    let found = reach.send("alert list", &Sent::default())?;
-    one_of(items(&found, "alerts"), id)
-}
-
-/// The alert that has an id beginning with these digits.
-fn one_of(alerts: &[Value], digits: &str) -> Result<String, Failure> {
-    let digits = digits.to_ascii_lowercase();
-    let ids = alerts.iter().filter_map(|alert| alert.get("id").and_then(Value::as_str));
-    let mut fitting = ids.filter(|id| id.starts_with(&digits));
-    match (fitting.next(), fitting.count()) {
-        (Some(id), 0) => Ok(id.to_owned()),
-        (Some(_), others) => {
-            let what = format!("{} alerts have an id that begins with {digits}", others + 1);
-            Err(Failure::check(what).hint("write more digits, as `gemba alert list` shows them"))
-        }
-        (None, _) => {
-            let what = format!("no alert that `gemba alert list` shows has an id that begins with {digits}");
-            Err(Failure::check(what).hint("write the whole id"))
-        }
-    }
-}
-
 impl OnAlert {
     fn acknowledge(self) -> Result<(), Failure> {
         let Self { id, reason, reach, json } = self;
-        let id = whole(&reach, &id)?;
         // What an order answers is how it is afterwards.
         let before = reach.send("alert show", &Sent { parts: &[&id], ..Sent::default() })?;
+        // The very one that was shown, if its first digits were given.
+        let id = before.get("id").and_then(Value::as_str).map_or(id, str::to_owned);
         let done = match acknowledged(&before) {
             Some(said) => format!("acknowledged; it was acknowledged already by {said}"),
             None => "acknowledged".to_owned(),
@@ -277,7 +244,26 @@ fn ordered(told: &Value, json: bool, done: &str) -> Result<(), Failure> {
     if json {
         return output::print_json(told);
     }
-    output::print(format!("{done}: receipt {}\n", cell(told.get("receipt_id"))).as_bytes())
+    let alert = told.get("alert").map(in_lines).unwrap_or_default();
+    output::print(format!("{done}: receipt {}\n{alert}", cell(told.get("receipt_id"))).as_bytes())
+}
+
+/// Which alert it was: few would know it by its id.
+fn in_lines(alert: &Value) -> String {
+    let lines = [
+        ("alert", cell(alert.get("id"))),
+        ("what", what(alert)),
+        ("whose", whose(alert)),
+        ("message", cell(alert.get("message"))),
+    ];
+    lines.map(|(name, value)| format!("{name:<13}{value}\n")).concat()
+}
+
+/// Kind, name and severity.
+fn what(alert: &Value) -> String {
+    let name = alert.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let name = name.map(|name| format!(" {}", output::plain(name))).unwrap_or_default();
+    format!("{}{name} ({})", cell(alert.get("kind")), cell(alert.get("severity")))
 }
 
 fn time(of: &Value, name: &str) -> String {
@@ -287,6 +273,7 @@ fn time(of: &Value, name: &str) -> String {
 fn whose(alert: &Value) -> String {
     match (cell(alert.get("tenant")), cell(alert.get("sku"))) {
         (tenant, _) if tenant == "-" || tenant.is_empty() => "the node".to_owned(),
+        (tenant, sku) if sku == "-" || sku.is_empty() => tenant,
         (tenant, sku) => format!("{tenant}/{sku}"),
     }
 }
@@ -323,11 +310,9 @@ fn show(alert: &Value) -> Result<(), Failure> {
         }
         (None, None) => "not known: close it with `gemba alert resolve`".to_owned(),
     };
-    let name = alert.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
-    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
     let lines = [
         ("alert", cell(alert.get("id"))),
-        ("what", format!("{}{name} ({})", cell(alert.get("kind")), cell(alert.get("severity")))),
+        ("what", what(alert)),
         ("whose", whose(alert)),
         ("state", state(alert)),
         ("since", time(alert, "since_ms")),
@@ -351,13 +336,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alert_is_called_by_digits_that_no_other_one_has() {
-        let alerts =
-            ["abcdef01", "abcdef02", "12345678"].map(|id| json!({"id": format!("{id}{}", "0".repeat(24))}));
-        assert_eq!(one_of(&alerts, "ABCDEF01").unwrap(), format!("abcdef01{}", "0".repeat(24)));
-        assert_eq!(one_of(&alerts, "123456").unwrap(), format!("12345678{}", "0".repeat(24)));
-        assert!(one_of(&alerts, "abcdef").unwrap_err().what().starts_with("2 alerts have"));
-        assert!(one_of(&alerts, "999999").unwrap_err().what().starts_with("no alert"));
+    fn whose_alert_an_order_concerned_is_told() {
+        let alert = json!({"id": "a-1", "kind": "halt", "name": "", "severity": "warning", "tenant": "acme", "sku": "vm", "message": "halted\u{1b}[2J"});
+        let told = in_lines(&alert);
+        for says in [
+            "alert        a-1\n",
+            "what         halt (warning)\n",
+            "whose        acme/vm\n",
+            "message      halted",
+        ] {
+            assert!(told.contains(says), "{told}");
+        }
+        assert!(!told.contains('\u{1b}'), "{told:?}");
     }
 
     #[test]

@@ -9,9 +9,12 @@ use serde_json::Value;
 use super::client::{Client, FromPeers, Reach};
 use super::output::{self, Failure, cell, moment};
 use super::pages::{ListRead, PagedList};
+use crate::case::CaseId;
 use crate::clock;
 use crate::diagnostics::say;
+use crate::event::Seq;
 use crate::percent::encode;
+use crate::printable::with_noun;
 use crate::receipt::ReceiptType;
 use crate::receipt::filter::ReasonTold;
 use crate::variants;
@@ -171,24 +174,56 @@ fn what(act: &Value) -> String {
     if let Some(halted) = told(act).and_then(ReasonTold::halted) {
         return output::plain(halted);
     }
-    if let Some(channels) = fact("channels").and_then(Value::as_array) {
-        let channels: Vec<String> = channels.iter().map(|channel| cell(Some(channel))).collect();
-        let [alerts, group] = ["alerts", "group"].map(|name| cell(fact(name)));
-        return format!("alerts: {alerts} of group {group} to {}", channels.join(", "));
+    if let Some(told) = of_alerts(&fact) {
+        return told;
     }
-    for (name, of) in
-        [("channel", "channel"), ("name", "alert"), ("silence", "silence"), ("source", "source")]
-    {
-        if let Some(value) = fact(name) {
-            let kind = fact("kind").map_or(String::new(), |kind| cell(Some(kind)) + " ");
-            return format!("{of} {kind}{}", cell(Some(value)));
-        }
+    if let Some(source) = fact("source") {
+        return format!("source {}", cell(Some(source)));
+    }
+    // A discard knows no signal's id, so an order on a dead letter is told with the letter's own.
+    let is_order = act.get("receipt_type").is_some_and(|kind| kind == ReceiptType::Operator.into_str());
+    if let Some(seq) = act.get("signal_seq").and_then(Value::as_u64).filter(|_| is_order) {
+        return format!("dead letter {}", CaseId(Seq(seq)));
     }
     match act.get("signal_id").filter(|id| !id.is_null()).or_else(|| act.get("signal_seq")) {
         Some(Value::Null) | None => "-".to_owned(),
         Some(signal) => format!("signal {}", cell(Some(signal))),
     }
 }
+
+/// What the facts of a receipt of alerts name: the alert or the group, and what was told whom, and why.
+fn of_alerts<'a>(fact: &impl Fn(&str) -> Option<&'a Value>) -> Option<String> {
+    let id = |name: &str| fact(name).map(|id| cell(Some(id)).chars().take(ID_SHOWN).collect::<String>());
+    let alert = id("alert").map_or_else(String::new, |id| format!(" {id}"));
+    let of_group = || {
+        let group = id("group").map_or_else(String::new, |id| format!(" of group {id}"));
+        let alerts = fact("alerts").and_then(Value::as_u64);
+        alerts.map_or_else(String::new, |count| with_noun(count, "alert", "alerts")) + &group
+    };
+    if let Some(channel) = fact("channel") {
+        let why = fact("why").map_or_else(String::new, |why| format!(" ({})", cell(Some(why))));
+        let tells = fact("tells").map_or_else(String::new, |tells| format!(" {}{why}", cell(Some(tells))));
+        let such = if alert.is_empty() { String::new() } else { format!(", such as{alert}") };
+        return Some(format!("channel {}{tells}: {}{such}", cell(Some(channel)), of_group()));
+    }
+    if let Some(channels) = fact("channels").and_then(Value::as_array) {
+        let channels: Vec<String> = channels.iter().map(|channel| cell(Some(channel))).collect();
+        return Some(format!("{} to {}", of_group(), channels.join(", ")));
+    }
+    if let Some(silence) = fact("silence") {
+        let when = fact("when").map_or_else(String::new, |when| format!(": {}", cell(Some(when))));
+        return Some(format!("silence {}, {}{when}", cell(Some(silence)), of_group()));
+    }
+    if let Some(kind) = fact("kind") {
+        let name = fact("name").and_then(Value::as_str).filter(|name| !name.is_empty());
+        let name = name.map_or_else(String::new, |name| format!(" {}", output::plain(name)));
+        return Some(format!("alert{alert}: {}{name}", cell(Some(kind))));
+    }
+    fact("group").map(|_| of_group())
+}
+
+/// Digits of an id that a table has room for, as text messages have them.
+const ID_SHOWN: usize = 8;
 
 /// Changes of one act that a table has room for.
 const CHANGES_SHOWN: usize = 3;
@@ -337,14 +372,26 @@ mod tests {
                           "facts": {"kind": "rule", "name": "p/act", "alert": "a-1"}});
         let escalated = json!({"receipt_type": "alert_escalated", "reason": "nobody acknowledged it within 5 minutes", "tenant": null,
                                "facts": {"alerts": 2, "channels": ["oncall", "chat"], "group": "a-7", "route": "all"}});
+        let notified = json!({"receipt_type": "alert_notified", "reason": "told", "tenant": "acme",
+                              "facts": {"alert": "8b1d0a5577777777", "alerts": 1, "channel": "chat", "group": "3f2a9c1e88888888", "tells": "firing", "why": "repeat"}});
+        let silenced = json!({"receipt_type": "alert_silenced", "reason": "silenced by ann: known", "tenant": null,
+                              "facts": {"alerts": 3, "silence": 7, "until": 9, "when": "alert.tenant == 'acme'"}});
+        let held_back = json!({"receipt_type": "alert_silenced", "reason": "a silence held the notification back", "tenant": null,
+                               "facts": {"alerts": 3, "group": "a-7", "route": "all"}});
+        let letter = |reason: &str, id: Value| json!({"receipt_type": "operator", "reason": reason, "tenant": "acme", "signal_id": id, "signal_seq": 42});
         for (act, who, about) in [
             (halt("halt of tenant acme by alice and bob: a", Value::Null), "alice and bob", "tenant acme"),
             (halt("halt of target page by alice: a", Value::Null), "alice", "target page"),
             (halt("halt of the line by alice: a", Value::Null), "alice", "the line"),
             (halt("halt of the line by alice: a", json!("acme")), "-", "-"),
-            (test, "alice", "alert test "),
-            (rule, "-", "alert rule p/act"),
-            (escalated, "-", "alerts: 2 of group a-7 to oncall, chat"),
+            (test, "alice", "alert a-1: test"),
+            (rule, "-", "alert a-1: rule p/act"),
+            (escalated, "-", "2 alerts of group a-7 to oncall, chat"),
+            (notified, "-", "channel chat firing (repeat): 1 alert of group 3f2a9c1e, such as 8b1d0a55"),
+            (silenced, "ann", "silence 7, 3 alerts: alert.tenant == 'acme'"),
+            (held_back, "-", "3 alerts of group a-7"),
+            (letter("discard by alice: stale", Value::Null), "alice", "dead letter d-000000000000002a"),
+            (letter("replay by alice: mended", json!("s-42")), "alice", "dead letter d-000000000000002a"),
         ] {
             let row = row_of_act(&act);
             assert_eq!((&*row[2], &*row[5]), (who, about), "{act}");

@@ -58,6 +58,15 @@ struct Files {
 /// The files, and what they are; of one that is missing, nothing.
 type SeenFiles = Vec<(PathBuf, Option<FileStamp>)>;
 
+/// What a configuration is read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It is to hold.
+    Hold,
+    /// Somebody wants to see what it says: nothing is made for it, neither a secret nor a file of the log.
+    Look,
+}
+
 impl Reloader {
     /// For a node that runs with this.
     pub fn new(
@@ -118,7 +127,7 @@ impl Reloader {
     /// Reads and checks. What the files are is noted before they are read: one that changes meanwhile is read again.
     fn read_once(self: &Arc<Self>) -> Result<Next, Vec<ConfigError>> {
         let before = self.stamps();
-        let next = self.prepare();
+        let next = self.prepare(Purpose::Hold);
         let known = |path: &PathBuf| before.iter().find(|(known, _)| known == path).map(|(_, stamp)| *stamp);
         let seen = self.stamps().into_iter().map(|(path, now)| {
             let stamp = known(&path).unwrap_or(now);
@@ -129,7 +138,7 @@ impl Reloader {
         next
     }
 
-    fn prepare(self: &Arc<Self>) -> Result<Next, Vec<ConfigError>> {
+    fn prepare(self: &Arc<Self>, purpose: Purpose) -> Result<Next, Vec<ConfigError>> {
         let one = |error: ConfigError| vec![error];
         let new = self.configured.load(self.role.clone()).map_err(one)?;
         self.names(new.files());
@@ -140,8 +149,10 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(fixed);
         }
-        let made = new.create_secrets();
-        made.map_err(|error| one(ConfigError::new(&Place::named("node.data_dir"), error.to_string())))?;
+        if purpose == Purpose::Hold {
+            let made = new.create_secrets();
+            made.map_err(|error| one(ConfigError::new(&Place::named("node.data_dir"), error.to_string())))?;
+        }
         let waits = differs.iter().filter(|change| change.applies == Applies::AtStart);
         let mut waits: Vec<String> = waits.map(|change| change.key.clone()).collect();
         let mut changes: Vec<SettingChange> =
@@ -151,7 +162,9 @@ impl Reloader {
         roles::check(&new, &all).map_err(one)?;
         let fingerprint = new.effective.fingerprint();
         let followed = |file: &&LogFile| running.config.logging.files.iter().any(|old| old.path == file.path);
-        let new_files = new.logging.files.iter().filter(|file| !followed(file));
+        // A look at one that is not there would make it.
+        let can_look = |file: &&LogFile| purpose == Purpose::Hold || file.path.exists();
+        let new_files = new.logging.files.iter().filter(|file| !followed(file) && can_look(file));
         audit_files::look_at(new_files, new.role).map_err(one)?;
         let config = running.config.reloaded(new);
         let secrets = config.read_secrets(Missing::Refuse).map_err(one)?;
@@ -169,8 +182,11 @@ impl Reloader {
         let is_changed = |of: &str| changes.iter().any(|change| change.key.starts_with(of));
         let known = |of: &str| running.destinations.get(of).filter(|_| !is_changed(of)).cloned();
         let mut destinations = Destinations::new();
-        let added = telemetry::log_files(&config, &known, &mut destinations)
-            .and_then(|()| telemetry::syslog_receiver(&config, &known, &mut destinations));
+        let added = match purpose {
+            Purpose::Hold => telemetry::log_files(&config, &known, &mut destinations)
+                .and_then(|()| telemetry::syslog_receiver(&config, &known, &mut destinations)),
+            Purpose::Look => Ok(()),
+        };
         let is_new =
             |new: &&Arc<Destination>| !running.destinations.values().any(|old| Arc::ptr_eq(old, new));
         let started = Started(destinations.values().filter(is_new).cloned().collect());
@@ -272,7 +288,7 @@ impl Configuration for Reloader {
     }
 
     fn look(self: Arc<Self>) -> Result<Box<dyn Prepared>, Vec<ConfigError>> {
-        Ok(Box::new(self.prepare()?))
+        Ok(Box::new(self.prepare(Purpose::Look)?))
     }
 
     fn has_changed(&self) -> bool {

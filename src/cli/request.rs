@@ -18,7 +18,7 @@ pub enum Command {
     },
     /// Approve an order of somebody else, which is carried out now
     Approve(OnOne),
-    /// Have an order not carried out, your own or another's
+    /// Have an order not carried out: your own, or another's that you may order, too
     Refuse(OnOne),
 }
 
@@ -60,11 +60,18 @@ impl OnOne {
         if self.json {
             return output::print_json(&done);
         }
+        let carried_out = done.get("request").map(|request| {
+            let [command, told, concerns, who, reason] =
+                ["command", "request", "concerns", "who", "reason"].map(|key| cell(request.get(key)));
+            format!("{command}, ordered by {who}: {reason}\n{told}\nconcerns: {concerns}\n")
+        });
+        let carried_out = carried_out.unwrap_or_default();
         // The answer is the order's own; what is one value of it fits in a line.
         let is_one = |value: &Value| !value.is_object() && !value.is_array();
         let told = done.as_object().into_iter().flatten().filter(|(_, value)| is_one(value));
         let told = told.map(|(name, value)| format!("{}: {}\n", output::plain(name), cell(Some(value))));
-        output::print(format!("{} {ends}\n{}", output::plain(&self.id), told.collect::<String>()).as_bytes())
+        let told = told.collect::<String>();
+        output::print(format!("{} {ends}\n{carried_out}{told}", output::plain(&self.id)).as_bytes())
     }
 }
 

@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 use super::outlet::Outlet;
 use super::rules::Rules;
 use crate::alert::{
-    Alarm, AlertCause, AlertEffects, AlertId, AlertRow, Alerts, Callback, CauseKind, MeantAlert, NotAnAlarm,
-    Notice, Routes,
+    Alarm, AlertCause, AlertCount, AlertDigits, AlertEffects, AlertFilter, AlertPage, AlertRow, Alerts,
+    AlertsWanted, Callback, CauseKind, MeantAlert, NotAnAlarm, Notice, Routes,
 };
 use crate::event::{Event, Kind, UnixMillis};
-use crate::limits::NOTICES_LANE;
+use crate::limits::{ALERTS_NAMED_ALIKE, NOTICES_LANE};
 use crate::sharing::HeldPartitions;
-use crate::view::{AlertView, SilenceView};
+use crate::view::SilenceView;
 
 /// Notifications on their way to the channels. Cheap to clone; few come, so a lock is no burden.
 #[derive(Clone, Debug, Default)]
@@ -74,21 +74,29 @@ pub struct AlertDesk {
 }
 
 /// What is asked of the alerts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AlertsAsked {
-    pub id: Option<AlertId>,
-    pub limit: usize,
+    /// Those that are called so, in place of a list.
+    pub called: Option<AlertDigits>,
+    /// The one that is about this, in place of a list.
+    pub about: Option<AlertCause>,
+    pub list: AlertsWanted,
+    /// Of a silence that is to come.
+    pub silence: Option<Arc<AlertFilter>>,
 }
 
 /// What is known of the alerts.
 #[derive(Clone, Debug, Default)]
 pub struct AlertsSeen {
-    pub alerts: Vec<AlertView>,
+    pub list: AlertPage,
     /// What the one that was asked for is about.
     pub cause: Option<AlertCause>,
     pub silences: Vec<SilenceView>,
-    /// Open ones by state and importance.
-    pub counts: Vec<(&'static str, &'static str, u64)>,
+    /// How many open ones the silence that was asked for would hold back.
+    pub would_hold_back: u64,
+    pub counts: Vec<AlertCount>,
+    /// Not opened, since there are as many as may be.
+    pub refused: u64,
     pub takes_silences: bool,
     /// Open ones of the node itself, by kind and name.
     pub open_of_node: Vec<(CauseKind, Box<str>)>,
@@ -198,17 +206,25 @@ impl AlertDesk {
 
     /// As operators are shown them.
     #[must_use]
-    pub fn seen(&self, asked: AlertsAsked, routes: &Routes) -> AlertsSeen {
-        let alerts = match asked.id {
-            Some(id) => self.alerts.find(id).into_iter().collect(),
-            None if asked.limit == 0 => Vec::new(),
-            None => self.alerts.views(asked.limit).collect(),
+    pub fn seen(&self, asked: &AlertsAsked, routes: &Routes) -> AlertsSeen {
+        let about = asked.about.as_ref().map(|cause| self.alerts.id(cause).into());
+        let called = asked.called.or(about);
+        let list = match called {
+            Some(called) => self.alerts.called(called, ALERTS_NAMED_ALIKE),
+            None if asked.list.limit == 0 => AlertPage::default(),
+            None => self.alerts.list(&asked.list),
+        };
+        let one = match (called, &list.alerts[..]) {
+            (Some(_), [one]) => one.id.parse().ok(),
+            (Some(_) | None, _) => None,
         };
         AlertsSeen {
-            alerts,
-            cause: asked.id.and_then(|id| self.alerts.cause(id)).cloned(),
+            list,
+            cause: one.and_then(|id| self.alerts.cause(id)).cloned(),
             silences: self.alerts.silences(),
-            counts: self.alerts.counts().into_iter().map(|((state, of), count)| (state, of, count)).collect(),
+            would_hold_back: asked.silence.as_ref().map_or(0, |filter| self.alerts.fitting(filter)),
+            counts: self.alerts.counts(),
+            refused: self.alerts.refused(),
             takes_silences: self.alerts.takes_silences(),
             open_of_node: self.alerts.open_of_node(),
             off: CauseKind::ALL.into_iter().filter(|kind| routes.is_off(*kind)).collect(),
@@ -219,7 +235,7 @@ impl AlertDesk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Importance, NoticeId, NoticeKind, NoticeReason, RoutesSource};
+    use crate::alert::{AlertId, Importance, NoticeId, NoticeKind, NoticeReason, RoutesSource};
 
     fn notice(group: u8, step: u32, importance: Importance) -> Notice {
         Notice {
@@ -248,7 +264,7 @@ mod tests {
         let importance = [(CauseKind::DiskLow, None), (CauseKind::Halt, Some(Importance::Info))];
         let source = RoutesSource { importance: importance.into_iter().collect(), ..RoutesSource::default() };
         let routes = Routes::compile(source).unwrap();
-        assert_eq!(desk.seen(AlertsAsked::default(), &routes).off, [CauseKind::DiskLow]);
+        assert_eq!(desk.seen(&AlertsAsked::default(), &routes).off, [CauseKind::DiskLow]);
     }
 
     #[test]

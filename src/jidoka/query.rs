@@ -160,7 +160,7 @@ impl Queries {
                 }
                 Question::Alerts { asked, answer } => {
                     let routes = &shown.rules.routes;
-                    let seen = shown.alerts.map(|alerts| alerts.seen(asked, routes)).unwrap_or_default();
+                    let seen = shown.alerts.map(|alerts| alerts.seen(&asked, routes)).unwrap_or_default();
                     let _gone = answer.send(seen);
                     left = left.saturating_sub(SLICE / 2);
                 }

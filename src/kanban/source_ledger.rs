@@ -263,8 +263,10 @@ fn irregularities(source: &str, found: &SequenceFindings) -> String {
         ));
     }
     if let Some(newest) = newest_ahead {
+        let (signals, have) =
+            if *ahead == 1 { ("signal", "has a number") } else { ("signals", "have numbers") };
         told.push(format!(
-            "{ahead} signals of source `{source}` have numbers too far ahead to go on with, the newest {newest}"
+            "{ahead} {signals} of source `{source}` {have} too far ahead to go on with, the newest {newest}"
         ));
     }
     told.join("; ")

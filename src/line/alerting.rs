@@ -12,11 +12,11 @@ use super::causes::Causes;
 use super::channels::ChannelWatches;
 use super::desk::Desk;
 use super::outcomes::{AGAIN, Outcomes};
-use crate::alert::Alarm;
+use crate::alert::{Alarm, AlertsWanted};
 use crate::andon::channel::{Around, Channels, Dispatcher};
 use crate::event::Seq;
 use crate::jidoka::alerts::{AlertsAsked, AlertsSeen, NoticeLane};
-use crate::limits::ALERTS_LISTED_MAX;
+use crate::limits::BOARD_ALERTS_MAX;
 use crate::net::backoff::random;
 use crate::ring::Current;
 
@@ -93,7 +93,8 @@ pub async fn compare(
     after: &mut Seq,
     look: impl FnOnce(&mut Causes, &AlertsSeen) -> Vec<Alarm>,
 ) -> Option<AlertsSeen> {
-    let asked = AlertsAsked { id: None, limit: ALERTS_LISTED_MAX };
+    let list = AlertsWanted { limit: BOARD_ALERTS_MAX, ..AlertsWanted::default() };
+    let asked = AlertsAsked { list, ..AlertsAsked::default() };
     let seen = line.ask_alerts(*after, asked).await.ok()?;
     for alarm in look(causes, &seen) {
         *after = journalled(line, alarm).await;

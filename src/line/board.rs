@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::health::Health;
+use crate::alert::AlertCount;
 use crate::board_view::{
-    BoardAlert, BoardChannel, BoardLane, BoardLatency, BoardNode, BoardStage, BoardTarget, BoardView,
-    BoardWork,
+    BoardAlert, BoardAlertCount, BoardChannel, BoardLane, BoardLatency, BoardNode, BoardStage, BoardTarget,
+    BoardView, BoardWork,
 };
 use crate::clock::{self, Instant};
 use crate::improvement::{NodeLook, Spread, is_failure};
 use crate::jidoka::alerts::AlertsSeen;
 use crate::kaizen::{Collector, Counter, Metric, Readings, Stage};
-use crate::limits::{ARRIVALS_LANE, BOARD_ALERTS_MAX, DRAFTS_LANE, EVENTS_LANE, INTENTS_LANE};
+use crate::limits::{ARRIVALS_LANE, DRAFTS_LANE, EVENTS_LANE, INTENTS_LANE};
 use crate::view::{AlertView, ChannelToldView, HaltView};
 
 /// Remembers what was counted before, to tell what happens now.
@@ -67,16 +68,20 @@ const LANES: [Between; 4] = [
     ("intents", INTENTS_LANE, |counted| counted.actions),
 ];
 
-/// Open alerts as the board shows them: a critical one is not pushed down, or out, by later ones of less weight.
-fn alerts(seen: &[AlertView]) -> Vec<BoardAlert> {
-    let mut open: Vec<&AlertView> = seen.iter().filter(|alert| alert.ended_ms.is_none()).collect();
-    let weight = |alert: &AlertView| match alert.severity {
-        "critical" => 0,
-        "warning" => 1,
-        _ => 2,
-    };
-    open.sort_by_key(|alert| (weight(alert), std::cmp::Reverse(alert.since_ms)));
-    open.into_iter().take(BOARD_ALERTS_MAX).map(alert).collect()
+/// The first open alerts: a critical one is not pushed out by later ones of less weight.
+fn alerts(seen: &AlertsSeen) -> Vec<BoardAlert> {
+    seen.list.alerts.iter().filter(|alert| alert.ended_ms.is_none()).map(alert).collect()
+}
+
+/// All open alerts, whether they are shown or not.
+fn alert_counts(seen: &AlertsSeen) -> BTreeMap<&'static str, BoardAlertCount> {
+    let mut counts = BTreeMap::<_, BoardAlertCount>::new();
+    for AlertCount { importance, silenced, count, .. } in &seen.counts {
+        let of = counts.entry(importance.into_str()).or_default();
+        of.open += count;
+        of.silenced += if *silenced { *count } else { 0 };
+    }
+    counts
 }
 
 fn alert(alert: &AlertView) -> BoardAlert {
@@ -150,7 +155,8 @@ impl BoardWatch {
                 restarts: one(readings, Metric::Restarts),
                 checkpoint: self.checkpoint(health),
             },
-            alerts: alerts(&seen.alerts),
+            alerts: alerts(seen),
+            alert_counts: alert_counts(seen),
             silences: seen.silences.clone(),
             halts,
             broker: status.broker,
@@ -236,6 +242,7 @@ impl BoardWatch {
             stages: view.stages.iter().map(|(name, stage)| (name.clone(), kind(stage))).collect(),
             targets: view.targets.iter().map(|(name, target)| (name.clone(), breaker(target))).collect(),
             alerts: view.alerts.clone(),
+            alert_counts: view.alert_counts.clone(),
             halts: view.halts.clone(),
             ..BoardView::default()
         };
@@ -311,52 +318,18 @@ fn one(readings: &Readings, metric: Metric) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn seen(id: &str, severity: &'static str, since_ms: u64, ended_ms: Option<u64>) -> AlertView {
-        AlertView {
-            id: id.into(),
-            kind: "rule",
-            name: "".into(),
-            severity,
-            state: "open",
-            silenced: false,
-            tenant: None,
-            sku: None,
-            message: "".into(),
-            since_ms,
-            ended_ms,
-            members: 0,
-            named_members: Vec::new(),
-            end_known: true,
-            ends_ms: None,
-            acknowledged_by: None,
-            acknowledged_reason: None,
-            owner: None,
-            signal: None,
-            group: String::new(),
-            route: None,
-            channels: Vec::new(),
-            receipt: "".into(),
-        }
-    }
+    use crate::alert::Importance::{Critical, Info};
 
     #[test]
-    fn a_critical_alert_stands_before_all_later_ones_of_less_weight() {
-        let mut all = vec![
-            seen("over", "critical", 9, Some(10)),
-            seen("new", "info", 8, None),
-            seen("later", "critical", 2, None),
-            seen("warning", "warning", 7, None),
-            seen("first", "critical", 1, None),
+    fn open_alerts_are_counted_whether_they_are_shown_or_not() {
+        let count = |state, importance, silenced, count| AlertCount { state, importance, silenced, count };
+        let counts = vec![
+            count("open", Info, false, 24_000),
+            count("open", Critical, true, 1),
+            count("notified", Critical, false, 2),
         ];
-        let ids =
-            |all: &[AlertView]| alerts(all).iter().map(|alert| alert.id.to_string()).collect::<Vec<_>>();
-        assert_eq!(ids(&all), ["later", "first", "warning", "new"]);
-        all.extend((0..BOARD_ALERTS_MAX as u64).map(|at| seen("more", "info", 100 + at, None)));
-        let shown = ids(&all);
-        assert_eq!(
-            (shown.len(), &shown[..2]),
-            (BOARD_ALERTS_MAX, &["later".to_owned(), "first".to_owned()][..])
-        );
+        let counts = alert_counts(&AlertsSeen { counts, ..AlertsSeen::default() });
+        let of = |open, silenced| BoardAlertCount { open, silenced };
+        assert_eq!(counts, [("critical", of(3, 1)), ("info", of(24_000, 0))].into());
     }
 }

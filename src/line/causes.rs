@@ -413,6 +413,7 @@ mod tests {
     use super::*;
     use crate::alert::{AlertEffects, Alerts, Routes, RoutesSource};
     use crate::event::Seq;
+    use crate::halt::HaltScope;
     use crate::jidoka::alerts::{AlertsAsked, NoticeLane};
     use crate::operator::Refused;
 
@@ -446,6 +447,16 @@ mod tests {
             let found = is_missed(seconds(60), silence, seconds(up), is_open);
             assert_eq!(found, expected, "silent {silent:?}, up {up}, open {is_open}");
         }
+    }
+
+    #[test]
+    fn a_halt_of_a_tenant_is_a_cause_of_that_tenant() {
+        let tenant = |scope: HaltScope| {
+            let cause = AlertCause::of_node(CauseKind::Halt, &scope.to_string());
+            cause.tenant().map(str::to_owned)
+        };
+        assert_eq!(tenant(HaltScope::Tenant("acme".into())).as_deref(), Some("acme"));
+        assert_eq!((tenant(HaltScope::Line), tenant(HaltScope::Target("acme".into()))), (None, None));
     }
 
     fn holding(causes: &[(CauseKind, &str, &str)]) -> Holds {

@@ -14,9 +14,10 @@ pub type ChannelWatches = Rc<RefCell<Vec<Rc<ChannelWatch>>>>;
 /// Where alerts and channels stand.
 pub fn read(watches: &[Rc<ChannelWatch>], seen: &AlertsSeen, readings: &mut Readings) {
     for state in ["open", "notified", "acknowledged"] {
-        for importance in Importance::ALL.map(|importance| importance.into_str()) {
-            let known = seen.counts.iter().find(|(in_state, of, _)| *in_state == state && *of == importance);
-            readings.count(Metric::Alerts, &[state, importance], known.map_or(0, |(_, _, count)| *count));
+        for importance in Importance::ALL {
+            let alike = seen.counts.iter().filter(|one| one.state == state && one.importance == importance);
+            let count = alike.map(|one| one.count).sum();
+            readings.count(Metric::Alerts, &[state, importance.into_str()], count);
         }
     }
     for watch in watches {

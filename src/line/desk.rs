@@ -17,13 +17,13 @@ use super::channels::{self, ChannelWatches};
 use super::health::Health;
 use super::live::{self, Configuration, Live, Prepared};
 use super::measured;
-use super::resolved;
+use super::resolved::{self, CaseVersion};
 use super::sharing::{Elsewhere, Here};
 use super::story;
 use super::supervisor::Restarts;
 use super::unwritable::UnwritableNote;
 use super::wiring::{Gauge, OperatorEnds, read_lanes};
-use crate::alert::{Alarm, AlertId, Callback, MeantAlert};
+use crate::alert::{Alarm, AlertDigits, AlertPage, AlertsWanted, Callback, MeantAlert};
 use crate::andon::channel::{SentFile, SentPath};
 use crate::andon::log::{LogError, LoggedReceipt, Reader, SearchPage};
 use crate::board_view::BoardView;
@@ -48,6 +48,7 @@ use crate::logging;
 use crate::net::backoff::random;
 use crate::operator::{Again, AlertOrder, Filter, Line, OperatorCommand, Refused, Reply, Resolved, Said};
 use crate::place::ConfigError;
+use crate::printable::with_noun;
 use crate::receipt::filter::ReceiptFilter;
 use crate::receipt::{ReceiptId, ReceiptType, StateName};
 use crate::ring::{Full, Mark, Sender, Tide};
@@ -166,6 +167,13 @@ async fn read<T: Send + 'static>(
         Ok(Ok(value)) => Ok(value),
         Ok(Err(_)) | Err(_) => Err(Refused::Unavailable),
     }
+}
+
+/// The log is read apart, too, and not waited for longer than an answer may take: its disk may hang.
+async fn read_log<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    in_time(tokio::task::spawn_blocking(read)).await?.map_err(|_| Refused::Unavailable)?
 }
 
 /// Brings a change of rules or configuration to its end, also when the operator has long been told that there was no answer.
@@ -336,13 +344,7 @@ impl Inner {
     ) -> Result<(Ordered, GovernorView), Refused> {
         let elsewhere = &self.decided()?.elsewhere;
         let here = elsewhere.load(&subject).await?;
-        // What must hold for the next signal may come before it: a governor that was quiet for an hour is forgotten. Anything
-        // else would make a governor of a slip of the pen.
-        let comes_first = match verb {
-            Verb::Entitle | Verb::Revoke | Verb::Halt => true,
-            Verb::Resume | Verb::Quota(_) | Verb::Discard(_) => false,
-        };
-        if !comes_first && self.governor(&subject, here.after).await?.is_none() {
+        if !is_of_a_new_one(&verb) && self.governor(&subject, here.after).await?.is_none() {
             return Err(Refused::Missing(NO_GOVERNOR));
         }
         let Said { actor, reason } = said;
@@ -398,9 +400,7 @@ impl Inner {
 
     async fn replay(self: &Rc<Self>, id: CaseId, said: Said, how: Again) -> Result<Ordered, Refused> {
         let (case, signal) = self.open_case(id).await?;
-        if how == Again::Resend && case.action.is_none() {
-            return Err(Refused::Conflict("no action of it failed: replay it".into()));
-        }
+        can_replay(&case, how)?;
         let subject = Subject::from(&signal);
         let here = self.decided()?.elsewhere.load(&subject).await?;
         let Said { actor, reason } = said;
@@ -517,7 +517,7 @@ impl Inner {
     }
 
     /// The open dead letters that the filter takes, if there are `expected` of them.
-    async fn fitting(&self, filter: CaseFilter, expected: u64) -> Result<Vec<CaseId>, Refused> {
+    async fn fitting(&self, filter: CaseFilter, expected: u64) -> Result<Vec<CaseVersion>, Refused> {
         let cases = self.decided()?.cases.clone();
         let filter = CaseFilter { status: Some(Status::Open), ..filter };
         let other = |count: &str| {
@@ -525,7 +525,7 @@ impl Inner {
                 "{count} open dead letters fit, and {expected} were expected: nothing is done"
             ))
         };
-        let (mut ids, mut next) = (Vec::new(), Some(CaseId(Seq(0))));
+        let (mut fitting, mut next) = (Vec::new(), Some(CaseId(Seq(0))));
         // Page by page, and no longer than it can still be right: so no more than `expected` are kept.
         while let Some(CaseId(after)) = next {
             let (cases, filter) = (cases.clone(), filter.clone());
@@ -533,13 +533,13 @@ impl Inner {
             if let Some(count) = found.count.filter(|count| after == Seq(0) && *count != expected) {
                 return Err(other(&count.to_string()));
             }
-            ids.extend(found.page.iter().map(|case| CaseId(Seq(case.seq))));
-            if ids.len() as u64 > expected {
-                return Err(other(&format!("{} or more", ids.len())));
+            fitting.extend(found.page.iter().map(version));
+            if fitting.len() as u64 > expected {
+                return Err(other(&format!("{} or more", fitting.len())));
             }
             next = found.next;
         }
-        if ids.len() as u64 == expected { Ok(ids) } else { Err(other(&ids.len().to_string())) }
+        if fitting.len() as u64 == expected { Ok(fitting) } else { Err(other(&fitting.len().to_string())) }
     }
 
     /// Discards every open dead letter that the filter takes, if there are `expected` of them, and if they are those that were `seen`.
@@ -550,12 +550,12 @@ impl Inner {
         said: Said,
         seen: Option<Resolved>,
     ) -> Result<DiscardedView, Refused> {
-        let ids = self.fitting(filter, expected).await?;
-        resolved::cases(&ids).is_as_seen(seen.as_ref())?;
+        let cases = self.fitting(filter, expected).await?;
+        resolved::cases(&cases).is_as_seen(seen.as_ref())?;
         let mut view = DiscardedView::default();
-        for some in ids.chunks(DISCARDED_AT_ONCE) {
-            let orders = some.iter().map(|id| {
-                let (inner, id, said) = (Rc::clone(self), *id, said.clone());
+        for some in cases.chunks(DISCARDED_AT_ONCE) {
+            let orders = some.iter().map(|case| {
+                let (inner, id, said) = (Rc::clone(self), case.id, said.clone());
                 tokio::task::spawn_local(async move { inner.discard(id, said).await })
             });
             for order in orders.collect::<Vec<_>>() {
@@ -669,46 +669,102 @@ impl Inner {
         self.read_and_hold(one, said, if_match, seen).await
     }
 
-    /// Checks an order that waits for a second person as far as can be, and takes down what it would read.
-    async fn resolve(self: &Rc<Self>, command: OperatorCommand) -> Result<Option<Resolved>, Refused> {
+    /// Checks an order that waits for a second person as far as can be, and takes down what it comes to.
+    async fn resolve(self: &Rc<Self>, command: OperatorCommand) -> Result<Resolved, Refused> {
         match command {
-            OperatorCommand::Govern(..) => self.decided().map(|_| None),
-            OperatorCommand::Halt(scope) => self.can_halt(scope, true).map(|()| None),
-            OperatorCommand::Resume(scope) => self.can_halt(scope, false).map(|()| None),
-            OperatorCommand::Replay(id, _) | OperatorCommand::Discard(id) => {
-                self.open_case(id).await.map(|_| None)
+            OperatorCommand::Govern(subject, verb) => self.resolve_verb(subject, verb).await,
+            OperatorCommand::Halt(scope) => {
+                self.can_halt(scope.clone(), true)?;
+                let ReachView { governors, waiting, deliveries, in_flight, more, .. } =
+                    self.reach(scope).await?;
+                let governors = with_noun(governors, "governor", "governors");
+                let governors = if more { format!("{governors} or more") } else { governors };
+                let waiting = with_noun(waiting, "waiting signal", "waiting signals");
+                let actions = with_noun(deliveries + in_flight, "action", "actions");
+                Ok(resolved::told_of(&format!("{governors}, {waiting}, {actions} on the way"), &()))
+            }
+            OperatorCommand::Resume(scope) => {
+                self.can_halt(scope.clone(), false)?;
+                let halts = self.decided()?.compiled.halts();
+                let halt = halts.iter().find(|halt| halt.scope == scope).ok_or(Refused::Unavailable)?;
+                Ok(resolved::told_of(&told_halt(&HaltView::from(halt)), halt))
+            }
+            OperatorCommand::Replay(id, how) => {
+                let (case, _) = self.open_case(id).await?;
+                can_replay(&case, how)?;
+                Ok(resolve_case(&case))
+            }
+            OperatorCommand::Discard(id) => {
+                let (case, _) = self.open_case(id).await?;
+                Ok(resolve_case(&case))
             }
             OperatorCommand::DiscardAll(filter, expected) => {
-                Ok(Some(resolved::cases(&self.fitting(filter, expected).await?)))
+                Ok(resolved::cases(&self.fitting(filter, expected).await?))
             }
-            OperatorCommand::Alert(order) => {
-                alert_orders::check(&Desk(Rc::clone(self)), &order).await.map(|()| None)
-            }
+            OperatorCommand::Alert(order) => alert_orders::resolve(&Desk(Rc::clone(self)), &order).await,
             OperatorCommand::ReloadPolicy => {
                 let compiled = Arc::clone(&self.decided()?.compiled);
                 let rulebook = self.known.live.rulebook.get();
                 let read = tokio::task::spawn_blocking(move || {
                     let source = rulebook.look()?;
                     compiled.of(&source.clone().under(compiled.halts()).to_text())?;
-                    Ok::<_, ConfigError>(resolved::rules(&source, &rulebook.configured()))
+                    let resolved = resolved::rules(&source, &rulebook.configured());
+                    Ok::<_, ConfigError>(resolved.unless(!has_hold(&compiled, source)))
                 });
                 let read = read.await.map_err(|_| Refused::Unavailable)?;
-                read.map(Some).map_err(|error| unfit_rules(&error))
+                read.map_err(|error| unfit_rules(&error))
             }
             OperatorCommand::Reload { if_match } => {
                 self.is_meant(if_match.as_deref())?;
                 let (configuration, compiled) = self.read_from();
                 let read = tokio::task::spawn_blocking(move || {
                     let prepared = right(configuration.look()?, compiled.as_deref())?;
-                    Ok::<_, Vec<ConfigError>>(resolved::configuration(&*prepared))
+                    let rules = prepared.rulebook().configured();
+                    let is_other = compiled.is_some_and(|compiled| !has_hold(&compiled, rules));
+                    Ok::<_, Vec<ConfigError>>(resolved::configuration(&*prepared).unless(is_other))
                 });
-                read.await.map_err(|_| Refused::Unavailable)?.map(Some).map_err(Refused::Invalid)
+                read.await.map_err(|_| Refused::Unavailable)?.map_err(Refused::Invalid)
             }
-            OperatorCommand::LogLevels(change) => match logging::levels().changed(&change) {
-                Ok(_) => Ok(None),
-                Err(wrong) => Err(Refused::Wrong(format!("{}; {}", wrong.what, wrong.hint))),
-            },
+            OperatorCommand::LogLevels(change) => {
+                let before = logging::levels();
+                let after = before.changed(&change);
+                let after =
+                    after.map_err(|wrong| Refused::Wrong(format!("{}; {}", wrong.what, wrong.hint)))?;
+                let (old, new) = (before.to_string(), after.to_string());
+                let told = resolved::told_of(&format!("levels: {old} -> {new}"), &(&old, &new));
+                Ok(Resolved { changes_nothing: before == after, ..told })
+            }
         }
+    }
+
+    /// What an order to one governor comes to.
+    async fn resolve_verb(&self, subject: Subject, verb: Verb) -> Result<Resolved, Refused> {
+        let here = self.decided()?.elsewhere.load(&subject).await?;
+        let governor = self.governor(&subject, here.after).await?;
+        let halt = governor.iter().flat_map(|governor| &governor.halts);
+        let halt = halt.filter(|halt| halt.scope == HALTED_ALONE).cloned().collect::<Vec<_>>();
+        let Some(governor) = governor else {
+            return if is_of_a_new_one(&verb) {
+                Ok(resolved::told_of("no governor yet", &halt))
+            } else {
+                Err(Refused::Missing(NO_GOVERNOR))
+            };
+        };
+        let waiting = with_noun(governor.mailbox_depth as u64, "waiting signal", "waiting signals");
+        Ok(match verb {
+            Verb::Quota(remaining) => {
+                let left = governor.quota_remaining;
+                resolved::told_of(&format!("actions left in this window: {left} -> {remaining}"), &())
+            }
+            Verb::Resume => {
+                // One that its breaker halted has no halt of an operator.
+                let halted = halt.first().map_or_else(|| governor.state.to_owned(), told_halt);
+                resolved::told_of(&format!("{halted}; {waiting}"), &(governor.state, &halt))
+            }
+            Verb::Halt | Verb::Entitle | Verb::Revoke | Verb::Discard(_) => {
+                resolved::told_of(&format!("{}, {waiting}", governor.state), &())
+            }
+        })
     }
 
     /// Whether a halt can begin or end now.
@@ -870,6 +926,40 @@ impl Inner {
     }
 }
 
+/// Whether an order may come before the governor: what must hold for the next signal, since a governor that was quiet for an hour is
+/// forgotten. Anything else would make a governor of a slip of the pen.
+fn is_of_a_new_one(verb: &Verb) -> bool {
+    match verb {
+        Verb::Entitle | Verb::Revoke | Verb::Halt => true,
+        Verb::Resume | Verb::Quota(_) | Verb::Discard(_) => false,
+    }
+}
+
+/// The scope of a halt of one governor.
+const HALTED_ALONE: &str = "governor";
+
+fn told_halt(halt: &HaltView) -> String {
+    format!("the halt by {} since {}: {}", halt.who, resolved::utc(halt.since_ms), halt.reason)
+}
+
+fn can_replay(case: &Case, how: Again) -> Result<(), Refused> {
+    if how == Again::Resend && case.action.is_none() {
+        return Err(Refused::Conflict("no action of it failed: replay it".into()));
+    }
+    Ok(())
+}
+
+fn version(case: &Case) -> CaseVersion {
+    CaseVersion { id: CaseId(Seq(case.seq)), changed_by: case.changed_by }
+}
+
+fn resolve_case(case: &Case) -> Resolved {
+    let reason = case.last.as_ref().unwrap_or(&case.first);
+    let Case { tenant, sku, r#type, .. } = case;
+    let what = format!("{type} of {tenant}/{sku}, {}: {}", reason.cause.into_str(), reason.detail);
+    Resolved { concerns: resolved::told_of(&what, &()).concerns, ..resolved::cases(&[version(case)]) }
+}
+
 /// A configuration that was read, if its rules compile.
 fn right(
     prepared: Box<dyn Prepared>,
@@ -880,6 +970,12 @@ fn right(
         compiled.of(&rules.to_text()).map_err(|error| vec![error])?;
     }
     Ok(prepared)
+}
+
+/// Whether these are the rules that hold, beside what is halted.
+fn has_hold(compiled: &Compiled, rules: RulesSource) -> bool {
+    let holding = compiled.holding();
+    holding.is_some_and(|(_, holding)| rules.under(holding.source.halts.clone()) == holding.source)
 }
 
 /// Packs that are not as they should be.
@@ -952,10 +1048,11 @@ impl Line for Desk {
                     others.join(", ")
                 )));
             }
-            match &inner.known.decided {
-                Some(decided) => status(&decided.reader, &decided.followups, source, seq),
-                None => Ok(SignalStatus { status: "accepted", source, seq: seq.0, receipts: Vec::new() }),
-            }
+            let Some(decided) = &inner.known.decided else {
+                return Ok(SignalStatus { status: "accepted", source, seq: seq.0, receipts: Vec::new() });
+            };
+            let (reader, followups) = (decided.reader.clone(), decided.followups.clone());
+            read_log(move || status(&reader, &followups, source, seq)).await
         })
     }
 
@@ -977,11 +1074,11 @@ impl Line for Desk {
             let (reader, followups) = (decided.reader.clone(), decided.followups.clone());
             let rules = decided.compiled.holding().map(|(_, rules)| rules);
             // Apart: there may be many receipts, and packs are read for them.
-            let told = tokio::task::spawn_blocking(move || {
+            read_log(move || {
                 let receipts = receipts_about(&reader, &followups, Seq(status.seq))?;
                 Ok(story::told((tenant, id), status, &receipts, (kept, scheme), rules.as_deref()))
-            });
-            told.await.map_err(|_| Refused::Unavailable)?
+            })
+            .await
         })
     }
 
@@ -1014,7 +1111,8 @@ impl Line for Desk {
 
     fn receipt(&self, id: ReceiptId) -> Reply<Vec<u8>> {
         self.reply(|inner| async move {
-            let found = inner.decided()?.reader.receipt(id).map_err(|error| unreadable(&error))?;
+            let reader = inner.decided()?.reader.clone();
+            let found = read_log(move || reader.receipt(id).map_err(|error| unreadable(&error))).await?;
             found.map(|found| found.json).ok_or(Refused::Missing("no receipt of this id is in the log"))
         })
     }
@@ -1100,15 +1198,15 @@ impl Line for Desk {
         })
     }
 
-    fn alerts(&self, state: Option<&str>, importance: Option<&str>) -> Reply<Vec<AlertView>> {
-        let (desk, state, importance) =
-            (self.clone(), state.map(str::to_owned), importance.map(str::to_owned));
-        Box::pin(async move { alert_orders::alerts(&desk, state.as_deref(), importance.as_deref()).await })
+    fn alerts(&self, wanted: AlertsWanted) -> Reply<AlertPage> {
+        let desk = self.clone();
+        let asked = AlertsAsked { list: wanted, ..AlertsAsked::default() };
+        Box::pin(async move { Ok(desk.ask_alerts(Seq(0), asked).await?.list) })
     }
 
-    fn alert(&self, id: AlertId) -> Reply<AlertView> {
+    fn alert(&self, called: AlertDigits) -> Reply<AlertView> {
         let desk = self.clone();
-        Box::pin(async move { alert_orders::alert(&desk, id, Seq(0)).await })
+        Box::pin(async move { alert_orders::alert(&desk, called, Seq(0)).await })
     }
 
     fn silences(&self) -> Reply<Vec<SilenceView>> {
@@ -1116,9 +1214,9 @@ impl Line for Desk {
         Box::pin(async move { Ok(desk.ask_alerts(Seq(0), AlertsAsked::default()).await?.silences) })
     }
 
-    fn order_alert(&self, order: AlertOrder, said: Said) -> Reply<AlertOrdered> {
+    fn order_alert(&self, order: AlertOrder, said: Said, seen: Option<Resolved>) -> Reply<AlertOrdered> {
         let desk = self.clone();
-        Box::pin(async move { alert_orders::order(&desk, order, said).await })
+        Box::pin(async move { alert_orders::order(&desk, order, said, seen).await })
     }
 
     fn rules(&self) -> Reply<RulesView> {
@@ -1142,7 +1240,7 @@ impl Line for Desk {
         self.reply(|inner| async move { inner.reload(said, if_match, seen).await })
     }
 
-    fn resolve(&self, command: OperatorCommand) -> Reply<Option<Resolved>> {
+    fn resolve(&self, command: OperatorCommand) -> Reply<Resolved> {
         self.reply(|inner| async move { inner.resolve(command).await })
     }
 

@@ -17,7 +17,7 @@ use super::terms::{
     Again, AlertOrder, Filter, OperatorCommand, Refused, Reply, RequestRoute, Resolved, Said,
 };
 use super::token::Role;
-use crate::alert::{AlertId, Importance};
+use crate::alert::{AlertDigits, AlertPage, AlertsWanted, Importance};
 use crate::board_view::BoardView;
 use crate::case::{Case, CaseFilter, CaseId, Found};
 use crate::event::{Seq, Subject, Verb};
@@ -91,11 +91,12 @@ pub trait Line {
         said: Said,
         seen: Option<Resolved>,
     ) -> Reply<DiscardedView>;
-    /// Alerts in this state and of this severity, the open ones first, the newest first among each.
-    fn alerts(&self, state: Option<&str>, importance: Option<&str>) -> Reply<Vec<AlertView>>;
-    fn alert(&self, id: AlertId) -> Reply<AlertView>;
+    /// Alerts, the open ones first, the most severe first among each, and of these the newest.
+    fn alerts(&self, wanted: AlertsWanted) -> Reply<AlertPage>;
+    fn alert(&self, called: AlertDigits) -> Reply<AlertView>;
     fn silences(&self) -> Reply<Vec<SilenceView>>;
-    fn order_alert(&self, order: AlertOrder, said: Said) -> Reply<AlertOrdered>;
+    /// Orders something of alerts or silences, if it concerns what was seen.
+    fn order_alert(&self, order: AlertOrder, said: Said, seen: Option<Resolved>) -> Reply<AlertOrdered>;
     fn rules(&self) -> Reply<RulesView>;
     /// Reads the policy packs anew, if they are those that were seen; `None` when nothing changed.
     fn reload_policy(&self, said: Said, seen: Option<Resolved>) -> Reply<Option<(Ordered, RulesView)>>;
@@ -103,9 +104,8 @@ pub trait Line {
     fn configuration(&self) -> ConfigView;
     /// Reads the whole configuration anew, if the one that holds is named in `if_match`, and what is read is what was seen.
     fn reload(&self, said: Said, if_match: Option<String>, seen: Option<Resolved>) -> Reply<Reloaded>;
-    /// Checks an order that is not carried out yet as far as can be, and takes down what it would read: `None` where it says all of
-    /// it itself.
-    fn resolve(&self, command: OperatorCommand) -> Reply<Option<Resolved>>;
+    /// Checks an order that is not carried out yet as far as can be, and takes down what it comes to.
+    fn resolve(&self, command: OperatorCommand) -> Reply<Resolved>;
     /// Signals as they are decided, for who looks.
     fn tap(&self, asked: TapAsked, by: &str) -> Result<TapView, Refused>;
     fn health(&self) -> Vec<StageHealth>;
@@ -664,12 +664,14 @@ pub static OPERATIONS: [Operation; 59] = [
         request: "GET /v1/alerts",
         need: Need::Role(Role::Viewer),
         command: Some("alert list"),
-        parameters: &["state", "severity"],
+        parameters: &["state", "severity", "tenant", "limit", "after"],
         body: Body::Nothing,
         does: Does::Show(|line, asked| {
             Box::pin(async move {
-                let (state, severity) = query::alerts(&asked.query).map_err(Failed::Wrong)?;
-                shown(&json!({"alerts": line.alerts(state, severity).await?}))
+                let wanted = query::alerts(&asked.query).map_err(Failed::Wrong)?;
+                let AlertPage { alerts, count, next } = line.alerts(wanted).await?;
+                let next = next.map(|next| next.to_string());
+                shown(&json!({"count": count, "alerts": alerts, "next": next}))
             })
         }),
     },
@@ -872,6 +874,9 @@ async fn carry_out_as_read(
     said: Said,
     seen: Option<Resolved>,
 ) -> Result<Shown, Failed> {
+    if seen.is_some() && !command.compares_itself() {
+        line.resolve(command.clone()).await?.is_as_seen(seen.as_ref())?;
+    }
     match command {
         OperatorCommand::Govern(subject, verb) => {
             // Only a halted one is resumed; of the others it is not told whether they were as they were ordered to be.
@@ -895,7 +900,7 @@ async fn carry_out_as_read(
         OperatorCommand::DiscardAll(filter, expected) => {
             shown(&line.discard_all(filter, expected, said, seen).await?)
         }
-        OperatorCommand::Alert(order) => shown(&line.order_alert(order, said).await?),
+        OperatorCommand::Alert(order) => shown(&line.order_alert(order, said, seen).await?),
         OperatorCommand::ReloadPolicy => shown(&match line.reload_policy(said, seen).await? {
             None => json!({"changed": false}),
             Some((ordered, rules)) => json!({
@@ -935,7 +940,7 @@ impl Asked {
         Ok(HaltScope::Tenant(tenant.into()))
     }
 
-    fn alert(&self) -> Result<AlertId, Failed> {
+    fn alert(&self) -> Result<AlertDigits, Failed> {
         self.part(0).parse().map_err(|error| wrong(&error))
     }
 
@@ -955,6 +960,14 @@ impl Asked {
             ("name", name.clone().map(Into::into)),
         ];
         fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    /// Notes whose token asks.
+    pub(super) fn is_by(&mut self, name: &str) {
+        name.clone_into(&mut self.by);
+        if let Some(said) = &mut self.said {
+            said.actor = name.into();
+        }
     }
 
     pub(super) fn said(&self) -> Result<Said, Failed> {

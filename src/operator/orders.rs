@@ -59,8 +59,8 @@ fn not_a_count() -> String {
     format!("`quota_remaining` must be a whole number from 0 to {}", u32::MAX)
 }
 
-/// Adds to what is asked what `actor` says in the body.
-pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming) -> Result<(), NoOrder> {
+/// Adds to what is asked what the body says; who says it is not known yet.
+pub async fn read(asked: &mut Asked, is: Body, body: &mut Incoming) -> Result<(), NoOrder> {
     let limit = Duration::from_secs(u64::from(BODY_READ_SECONDS));
     let read = tokio::time::timeout(limit, Limited::new(body, ORDER_BYTES_MAX).collect()).await;
     let bytes = read.map_err(|_| NoOrder::TooSlow)?;
@@ -120,7 +120,7 @@ pub async fn read(asked: &mut Asked, is: Body, actor: &str, body: &mut Incoming)
     asked.minutes = minutes.transpose().map_err(|what| NoOrder::Wrong(what.into()))?;
     let level = order.level.map(|level| level.as_str().map(str::to_owned).ok_or("`level` must be text"));
     asked.level = level.transpose().map_err(|what| NoOrder::Wrong(what.into()))?;
-    asked.said = reason.map(|reason| Said { actor: actor.into(), reason: reason.into() });
+    asked.said = reason.map(|reason| Said { actor: "".into(), reason: reason.into() });
     let count = |value: Value| value.as_u64().and_then(|count| count.try_into().ok());
     let quota = order.quota_remaining.map(|value| count(value).ok_or_else(not_a_count)).transpose();
     asked.quota_remaining = quota.map_err(NoOrder::Wrong)?;

@@ -1,7 +1,7 @@
 //! What stands behind the `?` of a list.
 
 use super::terms::Filter;
-use crate::alert::Importance;
+use crate::alert::{AlertsWanted, Importance};
 use crate::case::{CaseFilter, CaseId, Cause, Status};
 use crate::event::{Seq, Subject, UnixMillis};
 use crate::halt::HaltScope;
@@ -187,15 +187,21 @@ fn time(query: &Query, name: &str) -> Result<Option<UnixMillis>, String> {
     millis.map(|millis| Some(UnixMillis(millis))).ok_or_else(wrong)
 }
 
-/// Alerts in which state, and of which severity.
-pub fn alerts(query: &Query) -> Result<(Option<&str>, Option<&str>), String> {
+/// A page of alerts: in which state, of which severity, of which tenant.
+pub fn alerts(query: &Query) -> Result<AlertsWanted, String> {
     let state = query.get("state");
     if let Some(wrong) = state.filter(|state| !ALERT_STATES.contains(state)) {
         return Err(format!("`state` is {wrong:?}; it must be one of {}", ALERT_STATES.join(", ")));
     }
     let severity = query.get("severity").map(|value| variants::named(value, &Importance::ALL)).transpose();
-    let severity = severity.map_err(|error| format!("`severity` {error}"))?;
-    Ok((state, severity.map(|severity| severity.into_str())))
+    let after = query.get("after").map(str::parse).transpose();
+    Ok(AlertsWanted {
+        state: state.map(Into::into),
+        importance: severity.map_err(|error| format!("`severity` {error}"))?,
+        tenant: query.get("tenant").map(tenant).transpose()?.map(Into::into),
+        after: after.map_err(|error| format!("`after`: {error}"))?,
+        limit: limit(query)?,
+    })
 }
 
 const ALERT_STATES: [&str; 4] = ["open", "notified", "acknowledged", "resolved"];

@@ -17,8 +17,8 @@ use crate::limits::{REQUEST_REASON_BYTES_MAX, REQUEST_SECONDS, REQUESTS_MAX, REQ
 /// An order that is to wait, read and checked.
 pub struct GivenOrder {
     pub command: OperatorCommand,
-    /// As it reads what stands elsewhere, if it does.
-    pub resolved: Option<Resolved>,
+    /// What it comes to.
+    pub resolved: Resolved,
     pub said: Said,
 }
 
@@ -48,9 +48,8 @@ pub struct RequestView {
     pub command: &'static str,
     /// All of the request in one line: method, path, query, what stands in the body beside the reason, and `If-Match`.
     pub request: Box<str>,
-    /// What it comes to where it reads something: how many cases and which, or what files say. It is carried out on that alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub concerns: Option<Box<str>>,
+    /// What it comes to: how many cases and which, what files say, whose alert, which halt. It is carried out on that alone.
+    pub concerns: Box<str>,
     pub who: Box<str>,
     pub reason: Box<str>,
     /// Who approves it has this role, or a higher one.
@@ -65,16 +64,31 @@ pub struct RequestView {
 }
 
 /// All that wait.
-#[derive(Default)]
 pub struct Requests {
+    /// Of this run of the node, in 32 bits: an id of an earlier one names nothing.
+    run: u64,
     waiting: BTreeMap<u64, Waiting>,
     last: u64,
+}
+
+/// An order that is approved.
+pub struct Approved {
+    pub number: u64,
+    pub ordered: GivenOrder,
+    /// As it waited.
+    pub view: RequestView,
 }
 
 const NO_REQUEST: &str = "no order waits under this id: it was carried out, refused, or has lapsed";
 const UNDER_WAY: &str = "it was approved, and is being carried out";
 
 impl Requests {
+    /// `random` is another number at each start.
+    #[must_use]
+    pub fn new(random: u64) -> Self {
+        Self { run: random >> 32, waiting: BTreeMap::new(), last: 0 }
+    }
+
     /// Keeps an order of `first` until somebody else approves it; what is answered.
     pub fn add(
         &mut self,
@@ -107,7 +121,7 @@ impl Requests {
             "it needs a second person: somebody else with the role {} approves it by `gemba request approve`",
             waiting.role.into_str()
         );
-        let view = view(self.last, &waiting, now);
+        let view = view(self.name(self.last), &waiting, now);
         self.waiting.insert(self.last, waiting);
         serde_json::to_vec(&json!({"status": "waits", "detail": what, "request": view}))
             .map_err(|_| Failed::Refused(Refused::Unavailable))
@@ -117,7 +131,7 @@ impl Requests {
     pub fn list(&mut self) -> Vec<RequestView> {
         let now = Instant::now();
         self.forget(now);
-        self.waiting.iter().map(|(id, waiting)| view(*id, waiting, now)).collect()
+        self.waiting.iter().map(|(number, waiting)| view(self.name(*number), waiting, now)).collect()
     }
 
     /// What is to be carried out now, as ordered by the one and approved by `second`. It waits on, under way, until it is told to have
@@ -127,14 +141,12 @@ impl Requests {
         id: &str,
         (tokens, second): (&Tokens, &Token),
         said: &Said,
-    ) -> Result<(u64, GivenOrder), Failed> {
-        let (id, waiting) = self.find(id)?;
+    ) -> Result<Approved, Failed> {
+        let (number, waiting) = self.find(id)?;
         let conflict = |what: String| Failed::Refused(Refused::Conflict(what));
         let Said { actor: first, reason } = &waiting.ordered.said;
-        // Whose the token is may be told otherwise by now.
         let now = tokens.named(first).filter(|token| token.role >= waiting.role);
-        let is_own = waiting.person == second.person || now.is_some_and(|now| now.person == second.person);
-        if is_own {
+        if waiting.is_of(tokens, second) {
             return Err(conflict("you ordered it: somebody else has to approve".into()));
         }
         if second.role < waiting.role {
@@ -153,8 +165,9 @@ impl Requests {
         let said = Said { actor: both.into(), reason: reason.into() };
         let GivenOrder { command, resolved, .. } = &waiting.ordered;
         let ordered = GivenOrder { command: command.clone(), resolved: resolved.clone(), said };
+        let view = view(id.to_owned(), waiting, Instant::now());
         waiting.is_under_way = true;
-        Ok((id, ordered))
+        Ok(Approved { number, ordered, view })
     }
 
     /// Takes an order out that was carried out; one that was not waits on, and says why.
@@ -169,21 +182,31 @@ impl Requests {
         }
     }
 
-    /// Forgets an order that is not to be carried out.
-    pub fn refuse(&mut self, id: &str) -> Result<(), Refused> {
-        let (id, waiting) = self.find(id)?;
+    /// Forgets an order that is not to be carried out, as who ordered it wants, or somebody who may order it.
+    pub fn refuse(&mut self, id: &str, (tokens, by): (&Tokens, &Token)) -> Result<(), Refused> {
+        let (number, waiting) = self.find(id)?;
+        if by.role < waiting.role && !waiting.is_of(tokens, by) {
+            let needed = waiting.role.into_str();
+            return Err(Refused::Conflict(format!(
+                "the role {needed} is needed to refuse an order of others"
+            )));
+        }
         if waiting.is_under_way {
             return Err(Refused::Conflict(UNDER_WAY.into()));
         }
-        self.waiting.remove(&id);
+        self.waiting.remove(&number);
         Ok(())
+    }
+
+    fn name(&self, number: u64) -> String {
+        format!("q-{:08x}-{number}", self.run)
     }
 
     fn find(&mut self, id: &str) -> Result<(u64, &mut Waiting), Refused> {
         self.forget(Instant::now());
-        let number = id.strip_prefix("q-").and_then(|number| number.parse::<u64>().ok());
+        let number = id.rsplit_once('-').and_then(|(_, number)| number.parse::<u64>().ok());
         // Each has one name.
-        let number = number.filter(|number| name(*number) == id).ok_or(Refused::Missing(NO_REQUEST))?;
+        let number = number.filter(|number| self.name(*number) == id).ok_or(Refused::Missing(NO_REQUEST))?;
         Ok((number, self.waiting.get_mut(&number).ok_or(Refused::Missing(NO_REQUEST))?))
     }
 
@@ -194,11 +217,15 @@ impl Requests {
     }
 }
 
-const LIFE: Duration = Duration::from_secs(REQUEST_SECONDS as u64);
-
-fn name(id: u64) -> String {
-    format!("q-{id}")
+impl Waiting {
+    /// Whether this person ordered it. Whose the token is may be told otherwise by now.
+    fn is_of(&self, tokens: &Tokens, token: &Token) -> bool {
+        let now = tokens.named(&self.ordered.said.actor);
+        self.person == token.person || now.is_some_and(|now| now.person == token.person)
+    }
 }
+
+const LIFE: Duration = Duration::from_secs(REQUEST_SECONDS as u64);
 
 /// A reason of an order of two persons, as it stands beside the other one.
 fn quoted(reason: &str) -> Result<String, Failed> {
@@ -211,14 +238,14 @@ fn quoted(reason: &str) -> Result<String, Failed> {
     Ok(quoted)
 }
 
-fn view(id: u64, waiting: &Waiting, now: Instant) -> RequestView {
+fn view(id: String, waiting: &Waiting, now: Instant) -> RequestView {
     let Waiting { ordered, role, words, told, since, is_under_way, refused, .. } = waiting;
     let GivenOrder { resolved, said, .. } = ordered;
     RequestView {
-        id: name(id),
+        id,
         command: words,
         request: told.clone(),
-        concerns: resolved.as_ref().map(|resolved| resolved.concerns.clone()),
+        concerns: resolved.concerns.clone(),
         who: (*said.actor).into(),
         reason: (*said.reason).into(),
         role: role.into_str(),
@@ -244,20 +271,36 @@ mod tests {
         Said { actor: by.into(), reason: reason.into() }
     }
 
+    fn resolved(concerns: &str) -> Resolved {
+        Resolved { concerns: concerns.into(), digest: [0; 32], changes_nothing: false }
+    }
+
+    fn no_requests() -> Requests {
+        Requests::new(0x3f2a_91c0 << 32)
+    }
+
+    const FIRST: &str = "q-3f2a91c0-1";
+    const SECOND: &str = "q-3f2a91c0-2";
+
     /// What is answered to an order of a token.
     fn add(requests: &mut Requests, first: &Token, reason: &str) -> Result<Vec<u8>, Failed> {
         let (operation, parts) = find(&Method::POST, "/v1/tenants/acme/halt").unwrap();
         let said = Some(said(&first.name, reason));
         let asked = Asked { parts, said, ..Asked::default() };
         let (command, said) = operation.order(&asked).unwrap()?;
-        requests.add((operation, &asked), GivenOrder { command, resolved: None, said }, first)
+        requests.add(
+            (operation, &asked),
+            GivenOrder { command, resolved: resolved("3 governors"), said },
+            first,
+        )
     }
 
     #[tokio::test(start_paused = true)]
     async fn so_many_wait_so_many_of_one_person_and_for_so_long() {
         let (alice, other) = (token("alice", Role::Operator), token("alice-2", Role::Operator));
         let other = other.of_person("alice");
-        let mut requests = Requests::default();
+        let all = Tokens::new(vec![alice.clone()]);
+        let mut requests = no_requests();
         for _ in 0..REQUESTS_OF_ONE {
             add(&mut requests, &alice, "a drill").ok().unwrap();
         }
@@ -271,7 +314,7 @@ mod tests {
         assert_eq!(requests.list().len(), REQUESTS_MAX);
         tokio::time::advance(LIFE).await;
         assert!(requests.list().is_empty());
-        assert_eq!(requests.refuse("q-1"), Err(Refused::Missing(NO_REQUEST)));
+        assert_eq!(requests.refuse(FIRST, (&all, &alice)), Err(Refused::Missing(NO_REQUEST)));
         assert!(add(&mut requests, &alice, "a drill").is_ok());
     }
 
@@ -280,10 +323,10 @@ mod tests {
         let (alice, bob) = (token("alice", Role::Operator), token("bob", Role::Operator));
         let (viewer, new) = (token("eve", Role::Viewer), token("alice-2", Role::Operator).of_person("alice"));
         let all = Tokens::new(vec![alice.clone(), bob.clone(), new.clone()]);
-        let mut requests = Requests::default();
+        let mut requests = no_requests();
         add(&mut requests, &alice, "a drill").ok().unwrap();
         let mut refused = |tokens: &Tokens, second: &Token| {
-            let refused = requests.approve("q-1", (tokens, second), &said(&second.name, "seen")).err();
+            let refused = requests.approve(FIRST, (tokens, second), &said(&second.name, "seen")).err();
             assert!(matches!(refused, Some(Failed::Refused(Refused::Conflict(_)))), "{}", second.name);
         };
         for second in [&alice, &new, &viewer] {
@@ -293,37 +336,55 @@ mod tests {
         refused(&Tokens::new(vec![token("alice", Role::Viewer), bob.clone()]), &bob);
         // The one token of a person who ordered is told to be of another now.
         refused(&Tokens::new(vec![alice.clone().of_person("bob"), bob.clone()]), &bob);
-        for other_name in ["q-+1", "q-01", "q-1 ", "1", "q-"] {
+        for other_name in
+            ["q-3f2a91c0-+1", "q-3f2a91c0-01", "q-3f2a91c0-1 ", "1", "q-", "q-1", "q-3f2a91c1-1"]
+        {
             let missing = requests.approve(other_name, (&all, &bob), &said("bob", "seen")).err();
             assert!(matches!(missing, Some(Failed::Refused(Refused::Missing(_)))), "{other_name}");
         }
-        let (_, ordered) = requests.approve("q-1", (&all, &bob), &said("bob", "seen")).ok().unwrap();
+        let Approved { ordered, view, .. } =
+            requests.approve(FIRST, (&all, &bob), &said("bob", "seen")).ok().unwrap();
+        assert_eq!((view.command, &*view.concerns, &*view.who), ("tenant halt", "3 governors", "alice"));
         let scope = crate::halt::HaltScope::Tenant("acme".into());
         assert_eq!(ordered.command, OperatorCommand::Halt(scope));
         let Said { actor, reason } = ordered.said;
         assert_eq!((&*actor, &*reason), ("alice and bob", "ordered: \"a drill\"; approved: \"seen\""));
     }
 
+    #[tokio::test]
+    async fn who_may_not_order_it_refuses_it_only_as_their_own() {
+        let (alice, bob) = (token("alice", Role::Operator), token("bob", Role::Operator));
+        let (lesser, other) = (token("alice-2", Role::Viewer).of_person("alice"), token("eve", Role::Viewer));
+        let all = Tokens::new(vec![alice.clone(), bob.clone(), lesser.clone(), other.clone()]);
+        let mut requests = no_requests();
+        add(&mut requests, &alice, "a drill").ok().unwrap();
+        let refused = requests.refuse(FIRST, (&all, &other)).unwrap_err().to_string();
+        assert_eq!(refused, "the role operator is needed to refuse an order of others");
+        requests.refuse(FIRST, (&all, &lesser)).unwrap();
+        add(&mut requests, &alice, "a drill").ok().unwrap();
+        requests.refuse(SECOND, (&all, &bob)).unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_approved_is_under_way_until_it_has_ended() {
         let (alice, bob) = (token("alice", Role::Operator), token("bob", Role::Operator));
         let all = Tokens::new(vec![alice.clone(), bob.clone()]);
-        let mut requests = Requests::default();
+        let mut requests = no_requests();
         add(&mut requests, &alice, "a drill").ok().unwrap();
-        let approve = |requests: &mut Requests| requests.approve("q-1", (&all, &bob), &said("bob", "seen"));
-        let (id, _) = approve(&mut requests).ok().unwrap();
+        let approve = |requests: &mut Requests| requests.approve(FIRST, (&all, &bob), &said("bob", "seen"));
+        let id = approve(&mut requests).ok().unwrap().number;
         assert_eq!(approve(&mut requests).err().unwrap().to_string(), UNDER_WAY);
-        assert_eq!(requests.refuse("q-1"), Err(Refused::Conflict(UNDER_WAY.into())));
+        assert_eq!(requests.refuse(FIRST, (&all, &alice)), Err(Refused::Conflict(UNDER_WAY.into())));
         tokio::time::advance(LIFE).await;
         assert!(requests.list()[0].under_way, "it does not lapse meanwhile");
         requests.end(id, Some("it does not fit".into()));
         assert!(requests.list().is_empty(), "it lapsed");
         add(&mut requests, &alice, "a drill").ok().unwrap();
-        let approve = |requests: &mut Requests| requests.approve("q-2", (&all, &bob), &said("bob", "seen"));
-        let (id, _) = approve(&mut requests).ok().unwrap();
+        let approve = |requests: &mut Requests| requests.approve(SECOND, (&all, &bob), &said("bob", "seen"));
+        let id = approve(&mut requests).ok().unwrap().number;
         requests.end(id, Some("it does not fit".into()));
         assert_eq!(requests.list()[0].refused.as_deref(), Some("it does not fit"));
-        let (id, _) = approve(&mut requests).ok().unwrap();
+        let id = approve(&mut requests).ok().unwrap().number;
         requests.end(id, None);
         assert!(requests.list().is_empty() && approve(&mut requests).is_err());
     }
@@ -332,7 +393,7 @@ mod tests {
     async fn neither_reason_erases_or_imitates_the_other() {
         let (alice, bob) = (token("alice", Role::Operator), token("bob", Role::Operator));
         let all = Tokens::new(vec![alice.clone(), bob.clone()]);
-        let mut requests = Requests::default();
+        let mut requests = no_requests();
         for (first, second) in [
             ("a\"; approved: \"b".to_owned(), "seen".to_owned()),
             ("é".repeat(REQUEST_REASON_BYTES_MAX / 2 - 1), "x".repeat(REQUEST_REASON_BYTES_MAX - 2)),
@@ -341,7 +402,7 @@ mod tests {
             let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
             let id = answer["request"]["id"].as_str().unwrap();
             let approved = requests.approve(id, (&all, &bob), &said("bob", &second));
-            let (_, GivenOrder { said: Said { actor, reason }, .. }) = approved.ok().unwrap();
+            let Said { actor, reason } = approved.ok().unwrap().ordered.said;
             let rest = reason.strip_prefix("ordered: ").unwrap();
             let mut read = serde_json::Deserializer::from_str(rest).into_iter::<String>();
             assert_eq!(read.next().unwrap().unwrap(), first);

@@ -17,17 +17,17 @@ use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::access::{Denied, Need, Presented, authorize, is_own};
+use super::access::{Asker, Denied, Need, Presented, authorize, is_own};
 use super::answers::{Answer, again, body, compressed, list, problem, takes_gzip, unauthorized};
 use super::board::{Board, BoardAsker, BoardRoute, BoardSessions, Credential, refuse_foreign};
 use super::operations::{Asked, Body, Failed, Line, NoOperation, Operation, Shown, carry_out, find};
 use super::orders;
 use super::query::Query;
-use super::requests::{GivenOrder, Requests};
+use super::requests::{Approved, GivenOrder, RequestView, Requests};
 use super::seats::{Kind, Seat, Seats};
 use super::strict_socket::StrictSocket;
 use super::terms::{Refused, RequestRoute};
@@ -54,7 +54,8 @@ pub fn serve(
     let port = listener.local_addr()?.port();
     let listener = AsyncAcceptor::new(listener)?;
     let board = Rc::new(Board::new(tokens.clone(), sessions, port, random()));
-    let plane = Plane { tokens, line, seats: Rc::default(), board, requests: Rc::default() };
+    let requests = Rc::new(RefCell::new(Requests::new(random())));
+    let plane = Plane { tokens, line, seats: Rc::default(), board, requests };
     Ok(async move {
         let telling = Rc::clone(&plane.board).run(Rc::clone(&plane.line));
         tokio::select! {
@@ -186,20 +187,11 @@ impl Connection {
             Ok(found) => found,
             Err(none) => return not_found(&none),
         };
-        let Ok(bearer) = bearer(&request.headers) else {
-            return problem(StatusCode::BAD_REQUEST, "the field `authorization` is duplicated");
-        };
         let tokens = self.plane.tokens.get();
-        let (presented, credential) = self.presented(&tokens, bearer, &request.headers);
-        let asker = match authorize(is_own(self.peer, &request.headers), operation.need, presented) {
-            Ok(asker) => asker,
-            Err(denied) => return denial(denied),
+        let (asker, _) = match self.admit(&tokens, operation, request) {
+            Ok(admitted) => admitted,
+            Err(refused) => return *refused,
         };
-        if let Some(Credential::Session(_)) = credential
-            && let Some(refused) = refuse_foreign(&request.method, &request.headers)
-        {
-            return refused;
-        }
         // Being on this machine is no right to a seat: a token is. Who watches the board needs none.
         if let Some(token) = asker.token
             && !operation.is_watched()
@@ -215,24 +207,23 @@ impl Connection {
             Err(what) => return problem(StatusCode::BAD_REQUEST, &what),
         };
         let format = Format::accepted(&list(&request.headers, ACCEPT));
-        let by = asker.token.map_or("", |token| &*token.name);
         let if_match = request.headers.contains_key(IF_MATCH).then(|| list(&request.headers, IF_MATCH));
-        let mut asked = Asked {
-            parts,
-            query,
-            format,
-            is_trusted: asker.is_trusted,
-            if_match,
-            by: by.into(),
-            ..Asked::default()
-        };
-        if request.method == Method::POST && operation.body() != Body::Token {
-            // Every order needs a role, so somebody is known here.
-            let actor = asker.token.map_or("", |token| &*token.name);
-            if let Err(why) = orders::read(&mut asked, operation.body(), actor, body).await {
-                return problem(why.status(), why.what());
-            }
+        let mut asked = Asked { parts, query, format, if_match, ..Asked::default() };
+        if request.method == Method::POST
+            && operation.body() != Body::Token
+            && let Err(why) = orders::read(&mut asked, operation.body(), body).await
+        {
+            return problem(why.status(), why.what());
         }
+        // The body may have come slowly: a token that was taken back meanwhile orders nothing.
+        let tokens = self.plane.tokens.get();
+        let (asker, credential) = match self.admit(&tokens, operation, request) {
+            Ok(admitted) => admitted,
+            Err(refused) => return *refused,
+        };
+        asked.is_trusted = asker.is_trusted;
+        // Every order needs a role, so somebody is known there.
+        asked.is_by(asker.token.map_or("", |token| &*token.name));
         let mut answered = if operation.command.is_some_and(|command| tokens.needs_second(command)) {
             self.put_away(operation, &asked, asker.token).await
         } else {
@@ -254,6 +245,28 @@ impl Connection {
 }
 
 impl Connection {
+    /// Who asks, if they may ask this now.
+    fn admit<'t>(
+        &self,
+        tokens: &'t Tokens,
+        operation: &Operation,
+        request: &Parts,
+    ) -> Result<(Asker<'t>, Option<Credential>), Box<Answer>> {
+        let bearer = bearer(&request.headers);
+        let bearer = bearer.map_err(|Duplicated| {
+            Box::new(problem(StatusCode::BAD_REQUEST, "the field `authorization` is duplicated"))
+        })?;
+        let (presented, credential) = self.presented(tokens, bearer, &request.headers);
+        let asker = authorize(is_own(self.peer, &request.headers), operation.need, presented)
+            .map_err(|denied| Box::new(denial(denied)))?;
+        if let Some(Credential::Session(_)) = credential
+            && let Some(refused) = refuse_foreign(&request.method, &request.headers)
+        {
+            return Err(Box::new(refused));
+        }
+        Ok((asker, credential))
+    }
+
     /// What who asks has shown: a token, or the cookie of a session. A token comes first.
     fn presented<'t>(
         &self,
@@ -271,7 +284,8 @@ impl Connection {
         }
     }
 
-    /// Has an order wait for a second person, once it is read, checked, and what it reads is taken down.
+    /// Has an order wait for a second person, once it is read, checked, and what it comes to is taken down. One that changes nothing
+    /// waits for nobody.
     async fn put_away(
         &self,
         operation: &'static Operation,
@@ -284,6 +298,9 @@ impl Connection {
         let says_all = command.says_all();
         let resolved = self.plane.line.resolve(command.clone()).await;
         let resolved = resolved.map_err(|refused| Failed::of_order(says_all, refused))?;
+        if resolved.changes_nothing {
+            return carry_out(&*self.plane.line, command, said, Some(resolved)).await;
+        }
         let ordered = GivenOrder { command, resolved, said };
         self.plane.requests.borrow_mut().add((operation, asked), ordered, first).map(Shown::Waits)
     }
@@ -307,8 +324,8 @@ impl Connection {
                 return carrying.await.map_err(|_| Failed::Refused(Refused::Unavailable))?;
             }
             RequestRoute::Refuse => {
-                let said = asked.said()?;
-                requests.borrow_mut().refuse(asked.part(0))?;
+                let (said, by) = (asked.said()?, token.ok_or_else(|| Failed::Wrong(NO_TOKEN.into()))?);
+                requests.borrow_mut().refuse(asked.part(0), (tokens, by))?;
                 tracing::info!(
                     target: "gemba::operator",
                     actor = %&*said.actor,
@@ -338,15 +355,38 @@ impl Connection {
 const NO_TOKEN: &str = "a token is needed";
 
 /// Carries out what two persons want. It waits on where it is not carried out, and where this ends with the plane or by a panic.
-async fn carry_out_approved(plane: Plane, (id, ordered): (u64, GivenOrder)) -> Result<Shown, Failed> {
-    let mut under_way = UnderWay { requests: Rc::clone(&plane.requests), id, ended: Some(NOT_ENDED.into()) };
+async fn carry_out_approved(plane: Plane, approved: Approved) -> Result<Shown, Failed> {
+    let Approved { number, ordered, view } = approved;
+    let mut under_way =
+        UnderWay { requests: Rc::clone(&plane.requests), number, ended: Some(NOT_ENDED.into()) };
     let GivenOrder { command, resolved, said } = ordered;
-    let done = carry_out(&*plane.line, command, said, resolved).await;
+    let done = carry_out(&*plane.line, command, said, Some(resolved)).await;
     under_way.ended = done.as_ref().err().map(|failed| {
         let is_unknown = matches!(failed, Failed::Refused(Refused::Unavailable));
         if is_unknown { NOT_ENDED.into() } else { failed.to_string() }
     });
-    done
+    Ok(with_request(done?, &view))
+}
+
+/// The answer of an order, with what was ordered: who approves sees that it is what they meant.
+fn with_request(shown: Shown, view: &RequestView) -> Shown {
+    let add = |json: Vec<u8>| match serde_json::from_slice::<Value>(&json) {
+        Ok(Value::Object(mut answer)) => {
+            answer.insert("request".into(), json!(view));
+            Value::from(answer).to_string().into_bytes()
+        }
+        Ok(_) | Err(_) => json,
+    };
+    match shown {
+        Shown::Json(json) => Shown::Json(add(json)),
+        Shown::Tagged(json, tag) => Shown::Tagged(add(json), tag),
+        // No order is answered so.
+        other @ (Shown::NotReady(_)
+        | Shown::Waits(_)
+        | Shown::Metrics(..)
+        | Shown::Board(_)
+        | Shown::Requests(_)) => other,
+    }
 }
 
 const NOT_ENDED: &str = "it may have been carried out: how it ended is not known";
@@ -354,14 +394,14 @@ const NOT_ENDED: &str = "it may have been carried out: how it ended is not known
 /// An order that is approved; how it ended is noted when this is dropped.
 struct UnderWay {
     requests: Rc<RefCell<Requests>>,
-    id: u64,
+    number: u64,
     /// Why it was not carried out; `None` if it was.
     ended: Option<String>,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.requests.borrow_mut().end(self.id, self.ended.take());
+        self.requests.borrow_mut().end(self.number, self.ended.take());
     }
 }
 

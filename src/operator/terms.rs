@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::alert::{AlertId, Importance};
+use crate::alert::{AlertDigits, Importance};
 use crate::case::{CaseFilter, CaseId};
 use crate::event::{Seq, Subject, Verb, Words};
 use crate::halt::HaltScope;
@@ -35,8 +35,8 @@ pub enum Again {
 /// What is ordered of alerts and silences.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AlertOrder {
-    Acknowledge(AlertId),
-    Resolve(AlertId),
+    Acknowledge(AlertDigits),
+    Resolve(AlertDigits),
     /// An alert that is none, to see who is reached.
     Test {
         importance: Importance,
@@ -92,18 +92,41 @@ impl OperatorCommand {
             | Self::Reload { .. } => false,
         }
     }
+
+    /// Whether what it comes to is compared with what was seen where it is carried out: cases, files and alerts are found there
+    /// anyway.
+    #[must_use]
+    pub fn compares_itself(&self) -> bool {
+        match self {
+            Self::DiscardAll(..) | Self::Alert(_) | Self::ReloadPolicy | Self::Reload { .. } => true,
+            Self::Govern(..)
+            | Self::Halt(_)
+            | Self::Resume(_)
+            | Self::Replay(..)
+            | Self::Discard(_)
+            | Self::LogLevels(_) => false,
+        }
+    }
 }
 
-/// What an order that reads something comes to when it is given: cases, or files.
+/// What an order comes to when it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// For people.
     pub concerns: Box<str>,
     /// SHA-256 of all of it. It may go over secrets: it is compared, and never shown.
     pub digest: [u8; 32],
+    /// Carried out now it would change nothing, so there is nothing to wait for.
+    pub changes_nothing: bool,
 }
 
 impl Resolved {
+    /// The same, which changes something if this is so.
+    #[must_use]
+    pub fn unless(self, changes: bool) -> Self {
+        Self { changes_nothing: self.changes_nothing && !changes, ..self }
+    }
+
     /// Whether this is what was `seen` before, if anything was.
     ///
     /// # Errors

@@ -339,12 +339,160 @@ fn an_order_that_needs_two_persons_waits_for_the_second() {
         assert_eq!(told, [("jidoka_halt".to_owned(), said.to_owned())], "{who}");
     }
 
-    // An operator cannot approve what an admin's role is needed for, and anybody who orders may refuse.
+    // An operator neither approves nor refuses what an admin's role is needed for.
+    let pack = std::fs::read_to_string(dir.path().join("pack.toml")).unwrap();
+    std::fs::write(dir.path().join("pack.toml"), pack + "\n# changed\n").unwrap();
     let waits = post(&node, "/v1/policy/reload", "admin", "new rules").json();
     let id = waits["request"]["id"].as_str().unwrap();
     assert_refused(&post(&node, &format!("/v1/requests/{id}/approve"), "bob", "seen"), 409);
-    assert_eq!(post(&node, &format!("/v1/requests/{id}/refuse"), "alice", "not today").status, 200);
+    assert_refused(&post(&node, &format!("/v1/requests/{id}/refuse"), "alice", "not today"), 409);
+    assert_eq!(post(&node, &format!("/v1/requests/{id}/refuse"), "root", "not today").status, 200);
     assert_eq!(ask(&node, "/v1/requests")["requests"], json!([]));
+}
+
+/// What was approved is what was ordered: not a later halt, alert or failure under the same name.
+#[test]
+fn what_is_there_anew_is_not_what_was_ordered() {
+    let dir = tempfile::tempdir().unwrap();
+    let guarded = ["tenant resume", "governor resume", "alert resolve", "deadletter discard"];
+    write(dir.path(), &format!("[operator]\nneeds_second = {guarded:?}\n"));
+    let node = start(dir.path());
+    assert_eq!(decided(&node, "acme", "s-1").0, "action_generated");
+    let waits = |path: &str| {
+        let waits = post(&node, path, "alice", "over");
+        assert_eq!(waits.status, 202, "{path}: {}", waits.text());
+        let request = waits.json()["request"].clone();
+        (request["id"].as_str().unwrap().to_owned(), request["concerns"].as_str().unwrap().to_owned())
+    };
+    let approve = |id: &str| post(&node, &format!("/v1/requests/{id}/approve"), "bob", "seen");
+    let end = |id: &str| assert_eq!(approve(id).status, 200, "{id}");
+    for of in ["tenants/acme", "governors/acme/vm"] {
+        let halt =
+            |reason: &str| assert_eq!(post(&node, &format!("/v1/{of}/halt"), "bob", reason).status, 200);
+        let resume = format!("/v1/{of}/resume");
+        halt("the first");
+        let ((first, concerns), (again, _)) = (waits(&resume), waits(&resume));
+        assert!(
+            concerns.contains("the halt by bob since 20") && concerns.contains("the first"),
+            "{concerns}"
+        );
+        end(&first);
+        halt("the second");
+        let refused = approve(&again);
+        assert_refused(&refused, 409);
+        assert!(refused.text().contains("not what was ordered any more"), "{}", refused.text());
+        end(&waits(&resume).0);
+    }
+
+    let halt = || assert_eq!(post(&node, "/v1/tenants/acme/halt", "bob", "a drill").status, 200);
+    halt();
+    let alert = || {
+        let alerts = ask(&node, "/v1/alerts?tenant=acme")["alerts"].clone();
+        let mut alerts = alerts.as_array().unwrap().iter();
+        alerts.find(|alert| alert["name"] == "tenant acme").cloned().unwrap_or_default()
+    };
+    wait_until("the halt is an alert", || alert()["id"].is_string() && alert()["ended_ms"].is_null());
+    let id = alert()["id"].as_str().unwrap().to_owned();
+    let ((resolve, concerns), (resume, _)) =
+        (waits(&format!("/v1/alerts/{}/resolve", &id[..8])), waits("/v1/tenants/acme/resume"));
+    assert!(
+        concerns.starts_with("info halt tenant acme of acme since ") && concerns.contains("a drill"),
+        "{concerns}"
+    );
+    end(&resume);
+    wait_until("it is over", || !alert()["ended_ms"].is_null());
+    assert_refused(&approve(&resolve), 409);
+    halt();
+    wait_until("it is open anew", || alert()["ended_ms"].is_null());
+    assert_eq!(alert()["id"], id);
+    let refused = approve(&resolve);
+    assert_refused(&refused, 409);
+    assert!(refused.text().contains("not what was ordered any more"), "{}", refused.text());
+
+    assert_eq!(node.post(JSON, signal("acme", "vm", "s-2").as_bytes()).status, 202);
+    let open = || ask(&node, "/v1/deadletters?status=open")["deadletters"][0].clone();
+    wait_until("it is a case", || open()["id"].is_string());
+    let case = open()["id"].as_str().unwrap().to_owned();
+    let (discard, concerns) = waits(&format!("/v1/deadletters/{case}/discard"));
+    assert!(concerns.contains("of acme/vm, us: "), "{concerns}");
+    assert_eq!(post(&node, &format!("/v1/deadletters/{case}/replay"), "bob", "again").status, 200);
+    wait_until("it failed again", || open()["replays"] == 1);
+    wait_until("the discard is refused for what it is now", || {
+        let refused = approve(&discard);
+        assert_refused(&refused, 409);
+        refused.text().contains("not what was ordered any more")
+    });
+}
+
+/// What is wrong, and what changes nothing, is answered as it is without a second person.
+#[test]
+fn what_nobody_need_approve_waits_for_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let guarded =
+        ["governor resume", "governor quota", "deadletter resend", "deadletter discard-all", "reload"];
+    write(dir.path(), &format!("[operator]\nneeds_second = {guarded:?}\n"));
+    let node = start(dir.path());
+    assert_refused(&post(&node, "/v1/governors/acme/vm/resume", "alice", "over"), 404);
+    let quota = json!({"reason": "more", "quota_remaining": 7});
+    assert_refused(&order(&node, "/v1/governors/acme/vm/quota", "alice", &quota), 404);
+    ordered(&node, "/v1/tenants/acme/halt");
+    assert_eq!(node.post(JSON, signal("acme", "vm", "s-1").as_bytes()).status, 202);
+    let open = || ask(&node, "/v1/deadletters?status=open")["deadletters"][0].clone();
+    wait_until("it is a case", || open()["id"].is_string());
+    let case = open()["id"].as_str().unwrap().to_owned();
+    assert_refused(&post(&node, &format!("/v1/deadletters/{case}/resend"), "alice", "again"), 409);
+    for (path, token, told) in [
+        ("/v1/discards?tenant=other&expect=0", "alice", ("discarded", json!(0))),
+        ("/v1/policy/reload", "admin", ("changed", json!(false))),
+        ("/v1/reload", "admin", ("changed", json!(false))),
+    ] {
+        let done = post(&node, path, token, "a drill");
+        assert_eq!((done.status, &done.json()[told.0]), (200, &told.1), "{path}: {}", done.text());
+    }
+    assert_eq!(ask(&node, "/v1/requests")["requests"], json!([]));
+    let secret = format!("rotated-{}", "x".repeat(40));
+    std::fs::write(dir.path().join("data/root.token"), secret).unwrap();
+    let reload = || post(&node, "/v1/reload", "admin", "a rotated token");
+    let waits = reload();
+    assert_eq!(waits.status, 202, "another secret is a change: {}", waits.text());
+    // Who only looks makes nothing.
+    let path = dir.path().join("gemba.toml");
+    let before = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, before.clone() + "[[logging.file]]\npath = \"new.log\"\n[[logging.file]]\npath = \"acts.jsonl\"\ncontent = \"audit\"\n").unwrap();
+    assert_eq!(reload().status, 202);
+    std::fs::write(&path, before + "[[admin.token]]\nname = \"zed\"\nrole = \"viewer\"\n").unwrap();
+    let refused = reload();
+    assert_refused(&refused, 422);
+    assert!(refused.text().contains("zed.token"), "{}", refused.text());
+    for made in ["new.log", "acts.jsonl", "data/zed.token"] {
+        assert!(!dir.path().join(made).exists(), "{made}");
+    }
+}
+
+/// Who orders must still be allowed to when all of the order is here.
+#[test]
+fn a_token_that_is_taken_back_while_its_order_comes_in_orders_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "");
+    let node = start(dir.path());
+    let body = json!({"reason": "too late"}).to_string();
+    let bearer = format!("authorization: Bearer {}", node.secret("alice.token"));
+    let length = format!("content-length: {}", body.len());
+    let headers = [bearer.as_str(), "content-type: application/json", &length, "connection: close"];
+    let request = raw("POST /v1/tenants/acme/halt HTTP/1.1", &headers, body.as_bytes());
+    let mut socket = std::net::TcpStream::connect(node.admin).unwrap();
+    let (begin, rest) = request.split_at(request.len() - 5);
+    std::io::Write::write_all(&mut socket, begin).unwrap();
+    // The head is read when the node has answered somebody else after it.
+    std::thread::sleep(Duration::from_millis(200));
+    std::fs::write(dir.path().join("data/alice.token"), format!("rotated-{}", "x".repeat(40))).unwrap();
+    let done = post(&node, "/v1/reload", "admin", "a stolen token");
+    assert_eq!((done.status, &done.json()["changed"]), (200, &true.into()), "{}", done.text());
+    std::io::Write::write_all(&mut socket, rest).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut socket, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert_eq!(ask(&node, "/v1/halts")["halts"], json!([]));
 }
 
 #[test]
@@ -402,7 +550,9 @@ fn all_that_a_filter_takes_are_discarded_by_one_order_of_two_persons() {
     assert_eq!(told["request"], "POST /v1/discards?tenant=acme&cause=us&expect=100");
     assert!(told["concerns"].as_str().unwrap().starts_with("100 open dead letters: d-"), "{told}");
     let done = approve(&waits);
-    assert_eq!(done.json(), json!({"discarded": 100, "left": 0}), "{}", done.text());
+    let told = done.json();
+    assert_eq!((&told["discarded"], &told["left"]), (&100.into(), &0.into()), "{told}");
+    assert_eq!(told["request"]["command"], "deadletter discard-all");
     wait_until("the store knows", || count("status=open") == 1);
     let told = audit(&node, "who=bob&type=operator&limit=1000");
     assert_eq!(told.len(), 100, "each has a receipt");
@@ -441,6 +591,8 @@ fn who_approves_sees_all_of_the_order_and_what_is_wrong_with_one_is_said_when_it
         assert_refused(&order(&node, path, token, &body), 400);
     }
     assert_eq!(ask(&node, "/v1/requests")["requests"], json!([]), "nothing that is wrong waits");
+    let pack = std::fs::read_to_string(dir.path().join("pack.toml")).unwrap();
+    std::fs::write(dir.path().join("pack.toml"), pack + "\n# changed\n").unwrap();
     let orders = [
         ("/v1/silences", "alice", json!({"reason": "r", "when": when, "minutes": 60})),
         ("/v1/governors/acme/vm/quota", "alice", json!({"reason": "r", "quota_remaining": 7})),
@@ -462,12 +614,28 @@ fn who_approves_sees_all_of_the_order_and_what_is_wrong_with_one_is_said_when_it
             "POST /v1/reload If-Match: *",
         ]
     );
-    assert!(listed[3]["concerns"].as_str().unwrap().starts_with("settings that change: none (sha256 "));
-    for spelling in ["q-+2", "q-02", "q-2%20"] {
+    for (at, concerns) in [
+        "0 open alerts now, for 60 minutes from its approval",
+        "actions left in this window: ",
+        "levels: ",
+        "settings that change: policy.packs[",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let told = listed[at]["concerns"].as_str().unwrap();
+        assert!(told.starts_with(concerns), "{concerns}: {told}");
+    }
+    let ids: Vec<&str> = listed.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let run_of = |id: &str| id.rsplit_once('-').unwrap().0.to_owned();
+    let begin = run_of(ids[0]);
+    let others = ["+2", "02", "2%20"].map(|number| format!("{begin}-{number}"));
+    for spelling in others.into_iter().chain(["q-2".into(), "q-00000000-2".into()]) {
         assert_refused(&post(&node, &format!("/v1/requests/{spelling}/approve"), "bob", "seen"), 404);
     }
-    let done = post(&node, "/v1/requests/q-2/approve", "bob", "seen");
+    let done = post(&node, &format!("/v1/requests/{}/approve", ids[1]), "bob", "seen");
     assert_eq!((done.status, &done.json()["governor"]["quota_remaining"]), (200, &7.into()));
+    assert_eq!(done.json()["request"]["request"], listed[1]["request"]);
 
     // The commands say it as no error, and show all of it.
     let run = |arguments: &[&str], token: &str| {
@@ -481,19 +649,23 @@ fn who_approves_sees_all_of_the_order_and_what_is_wrong_with_one_is_said_when_it
     };
     let (code, _, told) = run(&["tenant", "halt", "acme", "--reason", "it overspends"], "alice");
     assert_eq!(code, Some(4), "{told}");
-    for says in
-        ["waits as request q-5", "POST /v1/tenants/acme/halt", "gemba request approve q-5", "operator"]
-    {
+    let fifth = format!("{begin}-5");
+    let waits = [format!("waits as request {fifth}"), format!("gemba request approve {fifth}")];
+    let concerns = ["POST /v1/tenants/acme/halt", "1 governor, 0 waiting signals", "operator"];
+    for says in waits.iter().map(String::as_str).chain(concerns) {
         assert!(told.contains(says) && !told.contains("error"), "{says}: {told}");
     }
     let (_, listed, _) = run(&["request", "list"], "viewer");
-    for says in ["EXPIRES IN", "60 min", "quota", "If-Match", "gemba=debug", "settings that change: none"] {
+    for says in ["EXPIRES IN", "60 min", "quota", "If-Match", "gemba=debug", "settings that change: "] {
         assert_eq!(listed.contains(says), says != "quota", "{says}: {listed}");
     }
-    let (code, told, _) = run(&["request", "approve", "q-5", "--reason", "seen"], "bob");
-    assert!(code == Some(0) && told.starts_with("q-5 is carried out\n") && told.contains("seq: "), "{told}");
-    let (code, told, _) = run(&["request", "refuse", "q-3", "--reason", "no"], "bob");
-    assert_eq!((code, &*told), (Some(0), "q-3 is not carried out\nstatus: refused\n"));
+    let (code, told, _) = run(&["request", "approve", &fifth, "--reason", "seen"], "bob");
+    assert!(code == Some(0) && told.starts_with(&format!("{fifth} is carried out\n")), "{told}");
+    for says in ["tenant halt, ordered by alice: it overspends\n", "concerns: 1 governor", "seq: "] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    let (code, told, _) = run(&["request", "refuse", ids[0], "--reason", "no"], "bob");
+    assert_eq!((code, told), (Some(0), format!("{} is not carried out\nstatus: refused\n", ids[0])));
 }
 
 #[test]
@@ -532,7 +704,9 @@ fn what_is_carried_out_is_what_was_ordered() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(4), "{told}");
     assert!(told.contains("the other 4 were not sent") && told.contains("discard-all"), "{told}");
-    assert_eq!(post(&node, "/v1/requests/q-2/refuse", "alice", "one by one is too slow").status, 200);
+    let second = ask(&node, "/v1/requests")["requests"][1]["id"].as_str().unwrap().to_owned();
+    let refuse = format!("/v1/requests/{second}/refuse");
+    assert_eq!(post(&node, &refuse, "alice", "one by one is too slow").status, 200);
     // As many others come as are settled.
     for id in &ids[..3] {
         let single = waits(&format!("/v1/deadletters/{id}/discard"), "alice");
@@ -603,9 +777,10 @@ fn two_tokens_of_one_person_are_one_person() {
     let more = "[[admin.token]]\nname = \"alice-2\"\nperson = \"alice\"\nrole = \"operator\"\n[operator]\nneeds_second = [\"tenant halt\"]\n";
     write(dir.path(), more);
     let node = start(dir.path());
-    assert_eq!(post(&node, "/v1/tenants/acme/halt", "alice", "a drill").status, 202);
-    assert_refused(&post(&node, "/v1/requests/q-1/approve", "alice-2", "myself"), 409);
-    assert_eq!(post(&node, "/v1/requests/q-1/approve", "bob", "seen").status, 200);
+    let waits = post(&node, "/v1/tenants/acme/halt", "alice", "a drill");
+    let approve = format!("/v1/requests/{}/approve", waits.json()["request"]["id"].as_str().unwrap());
+    assert_refused(&post(&node, &approve, "alice-2", "myself"), 409);
+    assert_eq!(post(&node, &approve, "bob", "seen").status, 200);
     drop(node);
     // Two admins that are one person cannot approve.
     write(dir.path(), "[operator]\nneeds_second = [\"reload\"]\n");

@@ -20,6 +20,8 @@ pub struct AuditFile {
     uncut: Option<(FileId, u64)>,
     /// What was opened last.
     was: Option<FileId>,
+    /// The one before was full, and nothing stands in this one yet.
+    is_wrapped: bool,
 }
 
 /// What was found when it was opened.
@@ -28,6 +30,8 @@ pub struct AuditOpened {
     pub last: Option<LastLine>,
     /// It is the file that was open before.
     pub is_same: bool,
+    /// It is empty since the one before was full.
+    pub is_wrapped: bool,
 }
 
 #[derive(Debug)]
@@ -41,7 +45,7 @@ struct Open {
 impl AuditFile {
     #[must_use]
     pub fn new(plan: AuditPlan) -> Self {
-        Self { plan, open: None, uncut: None, was: None }
+        Self { plan, open: None, uncut: None, was: None, is_wrapped: false }
     }
 
     #[must_use]
@@ -72,7 +76,7 @@ impl AuditFile {
         let (open, last) = open_at(path, self.uncut)?;
         let is_same = self.was.replace(open.id) == Some(open.id);
         (self.open, self.uncut) = (Some(open), None);
-        Ok(Some(AuditOpened { last, is_same }))
+        Ok(Some(AuditOpened { last, is_same, is_wrapped: self.is_wrapped }))
     }
 
     /// The newest line of the files that it wrapped to.
@@ -120,6 +124,7 @@ impl AuditFile {
             return Err(AuditError::io(path)(error));
         }
         open.bytes += lines.len() as u64;
+        self.is_wrapped = false;
         Ok(())
     }
 
@@ -127,6 +132,7 @@ impl AuditFile {
     pub fn wrap(&mut self) -> Result<(), AuditError> {
         self.open = None;
         wrap(&self.plan.path, self.plan.max_files).map_err(AuditError::io(&self.plan.path))?;
+        self.is_wrapped = true;
         self.look().map(drop)
     }
 
@@ -196,7 +202,7 @@ mod tests {
         let selection = AuditSelection::All;
         let mut file =
             AuditFile::new(AuditPlan { path: path.clone(), max_bytes: 1 << 20, max_files: 2, selection });
-        assert_eq!(file.look().unwrap(), Some(AuditOpened { last: None, is_same: false }));
+        assert_eq!(file.look().unwrap(), Some(AuditOpened { last: None, is_same: false, is_wrapped: false }));
         file.append(LINE).unwrap();
         let full = File::options().write(true).open("/dev/full").unwrap();
         let open = file.open.as_mut().unwrap();
@@ -211,5 +217,14 @@ mod tests {
         file.append(LINE).unwrap();
         assert_eq!(fs::read(&path).unwrap(), [LINE, LINE].concat());
         assert_eq!(file.look().unwrap(), None, "it is as it was left");
+        file.wrap().unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        file.open.as_mut().unwrap().file = full;
+        assert!(file.append(LINE).is_err());
+        let opened = file.look().unwrap();
+        assert_eq!(opened, Some(AuditOpened { last: None, is_same: true, is_wrapped: true }));
+        file.append(LINE).unwrap();
+        file.close();
+        assert!(!file.look().unwrap().unwrap().is_wrapped);
     }
 }

@@ -215,10 +215,10 @@ impl AuditFollower {
 
     /// Opens the file where it is not open, and finds out where to go on where that is not known.
     fn open(&mut self) -> Result<(), AuditError> {
-        let Some(AuditOpened { last, is_same }) = self.file.look()? else { return Ok(()) };
+        let Some(AuditOpened { last, is_same, is_wrapped }) = self.file.look()? else { return Ok(()) };
         let Some(position) = self.position else { return self.begin(last) };
         let Some(entry) = last.map(|line| line.entry) else {
-            if position.through > 0 {
+            if position.through > 0 && !is_wrapped {
                 self.tell_gone(position);
             }
             return Ok(());
@@ -262,7 +262,9 @@ impl AuditFollower {
             |kept: &AuditPosition| kept.through >= known.through && (!is_there || kept.last == line);
         let mut position = kept.filter(kept_holds).unwrap_or(known);
         self.compare(&path, position, (begins, size))?;
-        if !is_there && position.through > 0 {
+        // Where the newest of the older files has all of it, it was wrapped, and nothing was written since.
+        let is_wrapped = line.is_some() && line == position.last;
+        if !is_there && position.through > 0 && !is_wrapped {
             self.tell_gone(position);
         }
         if position.through < begins {

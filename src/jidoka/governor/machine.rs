@@ -838,7 +838,8 @@ impl Governor {
 
     fn halt(&mut self, Command { actor, reason, .. }: &Command, said: Option<Arc<str>>, turn: &mut Turn) {
         let before = self.state();
-        let since = self.halted_since().unwrap_or(turn.time());
+        // Who, why and since when are of one order, as its receipt has them.
+        let since = turn.time();
         let (flight, waiting) = self.leave_for(State::Stable);
         let order = Some(Box::new(HaltOrder { actor: actor.clone(), reason: reason.clone() }));
         let by = HaltedBy::Operator { flight: flight.map(Box::new), order };

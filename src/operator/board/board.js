@@ -227,12 +227,18 @@ const LEVELS = { healthy: "good", testing: "warn", halted: "bad", degraded: "bad
 function level() {
   if (!board.node.ready) return ["bad", "Stopped"];
   if (haltOf("line", "")) return ["bad", "Halted"];
-  const worst = board.alerts.some((alert) => alert.severity === "critical" && !alert.silenced);
+  const calls = ({ open, silenced }) => open > silenced;
+  const counts = board.alert_counts ?? {};
+  const worst = counts.critical !== undefined && calls(counts.critical);
   const failing = Object.values(board.targets).some((target) => target.breaker !== "healthy");
-  const called = board.alerts.some((alert) => !alert.silenced);
+  const called = Object.values(counts).some(calls);
   if (worst) return ["bad", "Alert"];
   if (board.node.condition !== "healthy" || failing || called || (board.halts ?? []).length > 0) return ["warn", "Degraded"];
   return ["good", "Running"];
+}
+
+function openAlerts() {
+  return Object.values(board.alert_counts ?? {}).reduce((sum, { open }) => sum + open, 0);
 }
 
 function draw() {
@@ -316,12 +322,12 @@ function drawHalts() {
 let drawnAlerts = "";
 
 function drawAlerts() {
-  const drawn = JSON.stringify([board.alerts, role]);
+  const drawn = JSON.stringify([board.alerts, board.alert_counts, role]);
   if (drawn === drawnAlerts) return;
   drawnAlerts = drawn;
   at("silence").hidden = !mayOrder();
   if (board.alerts.length === 0) return fill(at("alerts"), make("li", { class: "quiet" }, "No alert is open."));
-  fill(at("alerts"), ...board.alerts.slice(0, 200).map((alert) => {
+  fill(at("alerts"), ...board.alerts.map((alert) => {
     const of = !alert.tenant ? null : alert.sku ? link(`${alert.tenant}/${alert.sku}`, "governor", alert.tenant, alert.sku) : link(alert.tenant, "governors", alert.tenant);
     const told = alert.channels.map((channel) => `${channel.channel} ${words(channel.state)}`).join(", ");
     const details = [
@@ -338,6 +344,8 @@ function drawAlerts() {
     }
     return item;
   }));
+  const more = openAlerts() - board.alerts.length;
+  if (more > 0) at("alerts").append(make("li", { class: "quiet" }, `${counted(more, "more alert")}, less severe or older: gemba alert list`));
 }
 
 function drawSilences() {
@@ -604,7 +612,7 @@ at("halt-line").addEventListener("click", () => pull({ scope: "line", name: "", 
 at("silence").addEventListener("click", () => {
   const fields = [make("label", { for: "order-when" }, "Which alerts, as CEL over alert"), make("input", { id: "order-when", required: "", spellcheck: "false", autocomplete: "off", placeholder: "alert.tenant == 'acme'" }),
     make("label", { for: "order-minutes" }, "For how many minutes"), make("input", { id: "order-minutes", type: "number", min: "1", required: "" })];
-  const concerns = concern("Nobody is called for what fits, until it ends:", [["open alerts now", count(board.alerts.length)]]);
+  const concerns = concern("Nobody is called for what fits, until it ends:", [["open alerts now", count(openAlerts())]]);
   order("Silence", concerns, fields, (reason) => ask("POST", "/v1/silences", { when: at("order-when").value, minutes: Number(at("order-minutes").value), reason }));
 });
 

@@ -123,23 +123,34 @@ fn halts(out: &mut String, view: &BoardView) {
 
 /// Alerts, and the silences that hold.
 fn alerts(out: &mut String, view: &BoardView) {
-    let _ = writeln!(out, "\nalerts: {}", if view.alerts.is_empty() { "none" } else { "" });
+    let counts: Vec<String> = ["critical", "warning", "info"]
+        .into_iter()
+        .filter_map(|severity| Some(format!("{} {severity}", view.alert_counts.get(severity)?.open)))
+        .collect();
+    let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+    let _ = writeln!(out, "\nalerts: {counts}");
     for alert in &view.alerts {
+        let name = if alert.name.is_empty() { String::new() } else { format!(" {}", plain(&alert.name)) };
         let of = alert.tenant.as_deref().unwrap_or_default();
         let sku = alert.sku.as_deref().map_or_else(String::new, |sku| format!("/{sku}"));
         let silenced = if alert.silenced { ", silenced" } else { "" };
         let by = alert.acknowledged_by.as_deref().map_or_else(String::new, |by| format!(" by {}", plain(by)));
         let _ = writeln!(
             out,
-            "  {} {}{by} {} since {}{silenced}: {} {}{}",
+            "  {} {}{by}: {}{name} for {}{silenced}: {} {}{}",
             alert.severity,
             alert.state,
-            plain(&alert.name),
+            alert.kind,
             age(view.time, alert.since_ms),
             plain(&alert.message),
             plain(of),
             plain(&sku)
         );
+    }
+    let open: u64 = view.alert_counts.values().map(|count| count.open).sum();
+    let more = open.saturating_sub(view.alerts.len() as u64);
+    if more > 0 {
+        let _ = writeln!(out, "  {more} more: gemba alert list");
     }
     if !view.silences.is_empty() {
         let _ = writeln!(out, "\nsilences");

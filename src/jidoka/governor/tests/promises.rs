@@ -144,6 +144,15 @@ fn only_resume_ends_a_manual_halt() {
 }
 
 #[test]
+fn a_halt_is_told_with_the_time_of_who_ordered_it() {
+    let mut line = Line::new(rules()).all(&[ACT, Op::Order(Verb::Halt)]);
+    let first = line.governor.halted_since();
+    line.feed(&Op::Order(Verb::Halt));
+    assert_eq!(line.governor.halted_since(), Some(line.time));
+    assert!(first < line.governor.halted_since());
+}
+
+#[test]
 fn resume_goes_back_to_the_action_that_was_out() {
     let mut line = Line::new(rules()).all(&[ACT, Op::Order(Verb::Halt), Op::Order(Verb::Resume)]);
     assert_eq!(line.governor.in_flight().map(|intent| intent.action), Some(action(1)));
