@@ -507,6 +507,31 @@ fn a_silenced_group_is_not_looked_at_with_each_alarm() {
     assert!(look(&world) > UnixMillis(world.now));
 }
 
+/// A first message that is gone has a new one: later notices name that.
+#[test]
+fn the_newest_message_of_a_group_is_its_reference() {
+    let mut world = World::new(routes(|_| {}));
+    world.answers = false;
+    world.step(&raise(rule("acme"), Importance::Warning));
+    world.pass(5 * SECOND);
+    for reference in ["C1:1:old", "C2:2:new"] {
+        let notice = world.open.remove(0).id;
+        let (failed, reference) = (None, Some(reference.into()));
+        world.step(&Alarm::Notified {
+            notice,
+            failed,
+            reference,
+            tries: 1,
+            replaced: false,
+            maybe: false,
+            digest: None,
+        });
+        world.step(&raise(rule(&format!("t{}", world.sent.len())), Importance::Warning));
+        world.pass(MINUTE);
+    }
+    assert_eq!(world.open[0].reference.as_deref(), Some("C2:2:new"));
+}
+
 /// A channel that does not take the end is asked again, later each time, for a day; then the group is over.
 #[test]
 fn an_end_that_is_refused_is_told_again() {

@@ -182,6 +182,7 @@ async fn first_of(addresses: &[SocketAddr], until: Instant) -> Result<TcpStream,
 }
 
 /// What is wrong with a certificate, in words for people.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 fn plainly(error: &rustls::CertificateError) -> String {
     use rustls::CertificateError as Wrong;
     let date = |time: &UnixTime| {
@@ -202,7 +203,9 @@ fn plainly(error: &rustls::CertificateError) -> String {
             return format!("it names {names}, and not {}", expected.to_str());
         }
         Wrong::Revoked => "it was revoked",
-        Wrong::BadSignature => "its signature is not by the key of the trusted authority that it names",
+        Wrong::BadSignature | Wrong::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "its signature is not by the key of the trusted authority that it names"
+        }
         Wrong::BadEncoding => "it cannot be read",
         Wrong::InvalidPurpose | Wrong::InvalidPurposeContext { .. } => "it is not one of a server",
         // What rustls has no name for is an error of webpki, whose type it hides.
@@ -329,7 +332,7 @@ mod tests {
     ) -> (CertificateDer<'static>, Vec<u8>, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
+        params.distinguished_name.push(DnType::CommonName, format!("a test of {name}"));
         params.not_after = date_time_ymd(end.0, end.1, end.2);
         if is_authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -154,6 +154,15 @@ struct Lane {
     is_restored: Cell<bool>,
     timeout: Cell<Duration>,
     give_up: Cell<Duration>,
+    lately: Lately,
+    /// Notices that are being tried.
+    trying: Cell<usize>,
+    is_configured: Cell<bool>,
+    changed: Notify,
+}
+
+/// How the receiver of a channel was lately.
+struct Lately {
     /// Tries that failed in a row.
     failing: Cell<u32>,
     /// The log told of a failure, and not yet that it works.
@@ -164,10 +173,6 @@ struct Lane {
     pause_until: Cell<Instant>,
     /// The receiver asked for no try before this.
     asked_until: Cell<Instant>,
-    /// Notices that are being tried.
-    trying: Cell<usize>,
-    is_configured: Cell<bool>,
-    changed: Notify,
 }
 
 /// A channel that failed so often in a row was away; one that failed less often may have been sent what it cannot take.
@@ -242,11 +247,13 @@ impl Dispatcher {
             is_restored: Cell::new(false),
             timeout: Cell::new(timeout),
             give_up: Cell::new(give_up),
-            failing: Cell::new(0),
-            is_told: Cell::new(false),
-            asking: Cell::new(0),
-            pause_until: Cell::new(Instant::now()),
-            asked_until: Cell::new(Instant::now()),
+            lately: Lately {
+                failing: Cell::new(0),
+                is_told: Cell::new(false),
+                asking: Cell::new(0),
+                pause_until: Cell::new(Instant::now()),
+                asked_until: Cell::new(Instant::now()),
+            },
             trying: Cell::new(0),
             is_configured: Cell::new(true),
             changed: Notify::new(),
@@ -323,7 +330,7 @@ impl Lane {
         self.timeout.set(timeout);
         self.give_up.set(give_up);
         // It may be better now; what the receiver asked for holds.
-        self.pause_until.set(Instant::now());
+        self.lately.pause_until.set(Instant::now());
         self.is_configured.set(true);
     }
 
@@ -385,7 +392,7 @@ impl Lane {
 
     fn seen(&self) {
         self.watch.waiting.set(self.names());
-        let failing = self.failing.get() > 0;
+        let failing = self.lately.failing.get() > 0;
         let trying = self.trying.get() > 0;
         self.watch.breaker.set(if !failing {
             0
@@ -453,9 +460,9 @@ impl Lane {
                 self.end(waiting.delivery.covers.clone(), &NoticeEnd::of(&waiting, MONTH_USED_UP));
             }
         }
-        let paused = self.pause_until.get().max(self.asked_until.get());
+        let paused = self.lately.pause_until.get().max(self.lately.asked_until.get());
         let free = self.rate.borrow().free_at(now).max(Some(paused).filter(|at| *at > now));
-        let is_failing = self.failing.get() > 0;
+        let is_failing = self.lately.failing.get() > 0;
         let ready = if free.is_none() { queue.pop(now, is_failing) } else { None };
         if let Some(waiting) = ready {
             self.trying.set(waiting.covers().len());
@@ -526,16 +533,16 @@ impl Lane {
     }
 
     fn fails(&self, why: &str, now: Instant) {
-        let failing = self.failing.get().saturating_add(1);
-        self.failing.set(failing);
+        let failing = self.lately.failing.get().saturating_add(1);
+        self.lately.failing.set(failing);
+        self.lately.pause_until.set(now + self.pause(failing));
         self.watch.why.replace(Some(why.into()));
-        self.pause_until.set(now + self.pause(failing));
         self.tell_of_failure(why);
     }
 
     /// Tells the log, once until it works.
     fn tell_of_failure(&self, why: &str) {
-        if !self.is_told.replace(true) {
+        if !self.lately.is_told.replace(true) {
             let channel = &*self.watch.name;
             tracing::warn!(target: "gemba::andon", channel, reason = why, "a channel of notifications fails");
         }
@@ -543,11 +550,11 @@ impl Lane {
 
     /// The receiver asked for time. It gets more the more often it asks: it may ask for none.
     fn asks_for_time(&self, after: Duration, why: &str, now: Instant) {
-        let asking = self.asking.get().saturating_add(1);
-        self.asking.set(asking);
+        let asking = self.lately.asking.get().saturating_add(1);
+        self.lately.asking.set(asking);
         self.watch.why.replace(Some(why.into()));
         self.watch.rate_limited.set(self.watch.rate_limited.get() + 1);
-        self.asked_until.set(now + after.min(CHANNEL_RETRY_AFTER_MAX).max(self.pause(asking)));
+        self.lately.asked_until.set(now + after.min(CHANNEL_RETRY_AFTER_MAX).max(self.pause(asking)));
         if asking == 1 {
             let (channel, seconds) = (&*self.watch.name, after.as_secs());
             tracing::warn!(
@@ -562,16 +569,16 @@ impl Lane {
 
     /// The receiver answers, whatever it says.
     fn answers(&self, now: Instant) {
-        self.asking.set(0);
+        self.lately.asking.set(0);
         self.watch.why.take();
-        if self.failing.replace(0) >= OUTAGE_TRIES {
+        if self.lately.failing.replace(0) >= OUTAGE_TRIES {
             self.queue.borrow_mut().hurry(now);
         }
     }
 
     fn works(&self, now: Instant) {
         self.answers(now);
-        if self.is_told.replace(false) {
+        if self.lately.is_told.replace(false) {
             let channel = &*self.watch.name;
             tracing::info!(target: "gemba::andon", channel, "a channel of notifications works again");
         }

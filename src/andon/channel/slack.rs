@@ -30,6 +30,9 @@ pub enum Slack {
     },
 }
 
+/// The first message was deleted, is too old to be edited, or its channel is gone: there is a new one.
+const GONE: &str = "gone";
+
 pub struct SlackChannel {
     caller: ChannelCaller,
     configured: Slack,
@@ -101,8 +104,6 @@ impl SlackChannel {
     ) -> Result<Delivered, Miss> {
         let notice = delivery.notice.clone();
         let first = notice.reference.as_deref().and_then(|text| first_message(text, channel));
-        // It was deleted, is too old to be edited, or its channel is gone: there is a new one.
-        const GONE: &str = "gone";
         if let Some((channel, ts)) = first.filter(|_| !delivery.is_finished(GONE)) {
             if !delivery.is_finished("edit") {
                 let to = [("channel", channel), ("ts", ts)];

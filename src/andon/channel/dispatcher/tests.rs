@@ -133,7 +133,7 @@ fn a_notice_ends_with_what_the_receiver_answered() {
         assert_eq!((failed.as_deref(), tries), (Some("no channel `nobody` is configured"), 0));
         let watch = &dispatcher.watches()[0];
         assert_eq!((watch.sent(), watch.failed(), watch.breaker(), watch.waiting()), (1, 1, 0, 0));
-        assert!(dispatcher.lanes[0].is_told.get(), "the log tells of a refusal");
+        assert!(dispatcher.lanes[0].lately.is_told.get(), "the log tells of a refusal");
         assert_eq!(dispatcher.under_way(), 0);
     });
 }
