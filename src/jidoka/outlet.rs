@@ -226,7 +226,8 @@ impl Outlet {
     pub fn order_again(&mut self, governor: &Governor) {
         for (intent, give_up) in governor.out() {
             let intent = intent.clone();
-            self.orders.waiting.push_back(ActionRequest { intent, maybe_twice: true, give_up });
+            let request = ActionRequest { intent, maybe_twice: true, is_again: true, give_up };
+            self.orders.waiting.push_back(request);
         }
     }
 

@@ -547,7 +547,7 @@ impl Governor {
             accepted: held.accepted,
             signal: held.signal.clone().alone(),
         };
-        self.launch(ActionRequest { intent, maybe_twice: false, give_up: None }, turn);
+        self.launch(ActionRequest { intent, maybe_twice: false, is_again: false, give_up: None }, turn);
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
         turn.by(Some(ruling));
     }
@@ -585,7 +585,7 @@ impl Governor {
             accepted: held.accepted,
             signal: held.signal.clone().alone(),
         };
-        self.launch(ActionRequest { intent, maybe_twice: true, give_up: None }, turn);
+        self.launch(ActionRequest { intent, maybe_twice: true, is_again: false, give_up: None }, turn);
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
         if let Some(draft) = turn.last_draft() {
             (draft.gist.action, draft.policy, draft.reason) = (Some(action), Some(policy), Some(reason));
