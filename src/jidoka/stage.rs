@@ -226,7 +226,7 @@ impl Stage {
                 let untold = self.roster.iter().flat_map(|governor| self.release.untold(governor));
                 untold.for_each(|alarm| self.outlet.alarm(alarm));
             }
-            self.outlet.fire(time);
+            self.outlet.fire(now, time);
             self.look_for_idle(now, time);
         }
         took
