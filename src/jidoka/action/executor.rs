@@ -510,9 +510,11 @@ impl Lane {
         self.is_halted || !self.watch.is_configured.get()
     }
 
-    /// Whether it takes this order. What is sent again, or ordered again by a start, goes where it is configured and nowhere else.
+    /// Whether it takes this order. What is sent from a dead letter, or ordered again by a start, goes where it is configured and
+    /// nowhere else.
     fn takes(&self, order: &ActionRequest) -> bool {
-        let is_there = self.watch.is_configured.get() || self.is_leaving && !order.maybe_twice;
+        let is_decided_now = !order.is_again && order.intent.action.seq == order.intent.by;
+        let is_there = self.watch.is_configured.get() || self.is_leaving && is_decided_now;
         is_there && self.watch.name == order.intent.name
     }
 

@@ -878,7 +878,9 @@ fn a_target_that_is_left_out_is_called_as_long_as_rules_ask_for_it() {
             executor.submit(order("page", number, SIGNAL));
             assert_eq!(executor.next().await.result, Ok(()));
         }
-        executor.submit(ActionRequest { maybe_twice: true, ..order("page", 3, SIGNAL) });
+        let mut sent_again = ActionRequest { maybe_twice: true, ..order("page", 3, SIGNAL) };
+        sent_again.intent.by = Seq(30);
+        executor.submit(sent_again);
         let outcome = executor.next().await;
         assert_eq!(reason(&outcome), ("no action `page` is configured", false));
         assert!(!outcome.maybe_twice, "it was not called");
