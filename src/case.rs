@@ -120,6 +120,9 @@ pub struct Undone {
     /// SHA-256 of the pack's text, in hex.
     pub content_hash: Box<str>,
     pub reason: Box<str>,
+    /// Its target was halted before it was ordered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_ordered: bool,
 }
 
 impl From<&Resend> for Undone {
@@ -131,6 +134,7 @@ impl From<&Resend> for Undone {
             rule: resend.rule.clone().into(),
             content_hash: faster_hex::hex_string(&resend.content_hash).into(),
             reason: resend.because.clone().into(),
+            never_ordered: resend.never_ordered,
         }
     }
 }
@@ -141,9 +145,10 @@ impl Undone {
     pub fn resend(&self) -> Option<Resend> {
         let mut content_hash = [0; 32];
         faster_hex::hex_decode(self.content_hash.as_bytes(), &mut content_hash).ok()?;
-        let Self { name, pack, rule, reason, .. } = self.clone();
+        let Self { name, pack, rule, reason, never_ordered, .. } = self.clone();
         let (name, pack, rule, because) = (name.into(), pack.into(), rule.into(), reason.into());
-        Some(Resend { action: ActionId::read(&self.id)?, name, pack, rule, content_hash, because })
+        let action = ActionId::read(&self.id)?;
+        Some(Resend { action, name, pack, rule, content_hash, because, never_ordered })
     }
 }
 

@@ -156,6 +156,8 @@ pub struct Resend {
     pub content_hash: [u8; 32],
     /// What the rule says.
     pub because: Words,
+    /// It was never ordered, so it cannot run twice.
+    pub never_ordered: bool,
 }
 
 /// The rules of the whole node from one event on, as the text that they are compiled from.

@@ -83,7 +83,8 @@ mod tests {
             "assurance: 0 A, 1 B, 2 C, 3 D",
             "identified: 0 ById, 1 ByBody",
             "record: 0 Provenance, 1 Signal, 2 Outcome, 3 Timer, 4 Command, 5 Replay, 6 Rules, 7 Stray, 8 Position, \
-             9 NamedOutcome, 10 Hold, 11 Adopt, 12 Shared, 13 Resend, 14 Reconfigured, 15 Alarm, 16 Manifest, 17 RulesMadeFrom",
+             9 NamedOutcome, 10 Hold, 11 Adopt, 12 Shared, 13 Resend, 14 Reconfigured, 15 Alarm, 16 Manifest, 17 RulesMadeFrom, \
+             18 FirstSend",
         ];
         assert_eq!(stored.each_ref().map(String::as_str), golden);
     }

@@ -104,7 +104,11 @@ fn tell_step(step: &Value, text: &mut String) {
         let when = when.unwrap_or_else(|| "its pack was changed since".to_owned());
         text.push_str(&format!("  rule {}/{}: {when}\n", cell(rule.get("pack")), cell(rule.get("rule"))));
     }
-    let calls = step.get("facts").and_then(|facts| facts.get("calls")).and_then(Value::as_array);
+    let facts = step.get("facts");
+    if facts.and_then(|facts| facts.get("earlier")).is_some() {
+        text.push_str("  calls before a start are not known\n");
+    }
+    let calls = facts.and_then(|facts| facts.get("calls")).and_then(Value::as_array);
     for call in calls.into_iter().flatten() {
         let said = |name: &str| cell(call.get(name));
         let ended =

@@ -14,9 +14,9 @@ use super::tap::{Spout, Taps};
 use super::timers::Timers;
 use crate::alert::{Alarm, AlertRow};
 use crate::clock::{self, Instant};
-use crate::event::{Arrival, Note, RulesText, Seq, Timer, UnixMillis};
+use crate::event::{Arrival, Note, RulesText, Seq, Timer, TimerKind, UnixMillis};
 use crate::kaizen::{Counter, Recorder, Span, SpanName, Stage as Measured, Tally};
-use crate::limits::{ALARMS_WAITING_MAX, CASE_BYTES_HELD_MAX, DRAFTS_LANE};
+use crate::limits::{ALARMS_WAITING_MAX, CASE_BYTES_HELD_MAX, DELIVERY_SLACK, DRAFTS_LANE};
 use crate::receipt::{About, Draft, ReceiptType};
 use crate::ring::{Full, Mark, Sender};
 
@@ -32,8 +32,7 @@ pub struct Outlet {
     committed: u64,
     timers: Timers,
     uncommitted: Uncommitted,
-    /// False during a replay: what governors order then was ordered before.
-    is_live: bool,
+    phase: Phase,
     /// Something was ordered since the bell was rung.
     ordered: bool,
     /// Last event that was decided.
@@ -52,6 +51,15 @@ pub struct Step {
     pub begun: Option<Instant>,
     /// How long its signal waited.
     pub waited: Duration,
+}
+
+/// Whether what governors ask for is new.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// What they order was ordered before.
+    Replay,
+    /// It is carried out; since when timers are looked at.
+    Live { since: Option<Instant> },
 }
 
 /// Alarms on their way to the journal.
@@ -98,7 +106,7 @@ impl Outlet {
             committed: 0,
             timers: Timers::default(),
             uncommitted: Uncommitted::default(),
-            is_live: false,
+            phase: Phase::Replay,
             ordered: false,
             decided,
             recorder,
@@ -114,12 +122,15 @@ impl Outlet {
     }
 
     pub fn is_live(&self) -> bool {
-        self.is_live
+        match self.phase {
+            Phase::Replay => false,
+            Phase::Live { .. } => true,
+        }
     }
 
     /// From here on, what governors order is carried out.
     pub fn go_live(&mut self) {
-        self.is_live = true;
+        self.phase = Phase::Live { since: None };
     }
 
     /// Whether a lane has no room for what was decided; nothing is taken before it has.
@@ -139,12 +150,12 @@ impl Outlet {
         effects.cases.drain(..).for_each(|change| self.case(change));
         // During a replay they left before; what the journal does not know is told when that is over.
         for alarm in effects.alarms.drain(..) {
-            if self.is_live {
+            if self.is_live() {
                 self.alarm(alarm);
             }
         }
         for request in effects.requests.drain(..) {
-            if self.is_live {
+            if self.is_live() {
                 self.order(request);
             }
         }
@@ -152,7 +163,7 @@ impl Outlet {
 
     pub fn draft(&mut self, mut draft: Draft) {
         // What is replayed was counted and told of when it was decided.
-        if self.is_live {
+        if self.is_live() {
             self.decisions.count(&draft);
             self.spout.look(&draft);
             self.trace(&mut draft);
@@ -208,7 +219,7 @@ impl Outlet {
     pub fn case(&mut self, change: CaseChange) {
         if let CaseChange::Open { signal, why, undone, .. } = &change {
             self.uncommitted.case_bytes += signal.body().len();
-            if let Some(undone) = undone.as_deref().filter(|_| self.is_live) {
+            if let Some(undone) = undone.as_deref().filter(|_| self.is_live()) {
                 self.decisions.failed(&undone.pack, &undone.rule);
             }
             self.recorder.count(Counter::dead(why.cause), 1);
@@ -226,7 +237,8 @@ impl Outlet {
     pub fn order_again(&mut self, governor: &Governor) {
         for (intent, give_up) in governor.out() {
             let intent = intent.clone();
-            self.orders.waiting.push_back(ActionRequest { intent, maybe_twice: true, give_up });
+            let request = ActionRequest { intent, maybe_twice: true, is_again: true, give_up };
+            self.orders.waiting.push_back(request);
         }
     }
 
@@ -285,7 +297,13 @@ impl Outlet {
     }
 
     /// Offers the timers that are due at the journal's `time` to the journal.
-    pub fn fire(&mut self, time: UnixMillis) {
+    pub fn fire(&mut self, now: Instant, time: UnixMillis) {
+        let live_for = match &mut self.phase {
+            Phase::Replay => Duration::ZERO,
+            Phase::Live { since } => now.saturating_duration_since(*since.get_or_insert(now)),
+        };
+        let early = DELIVERY_SLACK.as_millis().saturating_sub(live_for.as_millis());
+        let early = u64::try_from(early).unwrap_or(u64::MAX);
         let mut rings = false;
         while self.arrivals.room() > 0
             && let Some(alarm) = self.alarms.waiting.pop_front()
@@ -297,6 +315,13 @@ impl Outlet {
         while self.arrivals.room() > 0
             && let Some(timer) = self.timers.due(time)
         {
+            // What is over since before the start was ordered again: the target's queue ends it first, as ever.
+            if timer.kind == TimerKind::Delivery && early > 0 {
+                let Timer { subject, kind, armed } = timer;
+                let due = UnixMillis(time.0.saturating_add(early));
+                self.timers.arm(Arm { subject, kind, armed, due });
+                continue;
+            }
             rings |= self.offer(timer);
         }
         if rings {
@@ -325,7 +350,7 @@ impl Outlet {
 
     /// How long a signal waited for its governor; what is replayed waited longer.
     pub fn measure_wait(&mut self, waited: Duration) {
-        if self.is_live {
+        if self.is_live() {
             self.recorder.record(Measured::DecideWait, waited);
         }
     }
@@ -434,5 +459,53 @@ impl Uncommitted {
         for (seq, text) in self.rules.drain(..) {
             changes.rules_from(seq, text.text());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Subject;
+    use crate::kaizen::Collector;
+    use crate::ring::{Bell, lane};
+
+    /// The target's queue ends an order before its governor gives up, also one that was over long before the start.
+    #[test]
+    fn what_was_over_before_the_start_is_not_given_up_at_once() {
+        let bell = || Arc::new(Bell::new(|| {}));
+        let (arrivals, mut fired) = lane(8, bell());
+        let recorder = Collector::new().unwrap().recorder().unwrap();
+        let mut outlet = Outlet::new(
+            (lane(8, bell()).0, lane(1, bell()).0),
+            (arrivals, lane(1, bell()).0),
+            (Mark::new(0), recorder),
+        );
+        let mut fire = |outlet: &mut Outlet, (now, time)| {
+            outlet.fire(now, time);
+            let timer = |arrival| match arrival {
+                Arrival::Timer(timer) => (timer.kind, timer.armed),
+                other => panic!("{other:?}"),
+            };
+            std::iter::from_fn(|| fired.pop()).map(timer).collect::<Vec<_>>()
+        };
+        let arm = |kind, armed| {
+            let subject = Subject::read("acme", "vm").unwrap();
+            Arm { subject, kind, armed: Seq(armed), due: UnixMillis(1000) }
+        };
+        let begun = clock::now();
+        let after =
+            |time: Duration| (begun + time, UnixMillis(9_000_000 + u64::try_from(time.as_millis()).unwrap()));
+        outlet.go_live();
+        outlet.arm(arm(TimerKind::Delivery, 1));
+        outlet.arm(arm(TimerKind::ActionDeadline, 1));
+        let of_action = (TimerKind::ActionDeadline, Seq(1));
+        assert_eq!(fire(&mut outlet, after(Duration::ZERO)), [of_action]);
+        // The first of them ended, and its governor waits for the next, which is over as well.
+        outlet.arm(arm(TimerKind::Delivery, 2));
+        let early = DELIVERY_SLACK.saturating_sub(Duration::from_millis(1));
+        assert_eq!(fire(&mut outlet, after(early)), []);
+        assert_eq!(fire(&mut outlet, after(DELIVERY_SLACK)), [(TimerKind::Delivery, Seq(2))]);
+        outlet.arm(arm(TimerKind::Delivery, 3));
+        assert_eq!(fire(&mut outlet, after(DELIVERY_SLACK)), [(TimerKind::Delivery, Seq(3))]);
     }
 }

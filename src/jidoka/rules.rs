@@ -21,6 +21,7 @@ use crate::manifest::{NumberRange, SequenceFindings, SourceHour};
 use crate::place::{ConfigError, Place, nearest};
 use crate::printable::with_noun;
 use crate::receipt::{About, Draft, Gist, Policy, ReceiptId, ReceiptType, StateName};
+use crate::ring::Switch;
 use crate::view::{PackView, RulesView};
 
 /// What a new governor may assume about its entitlement.
@@ -192,7 +193,7 @@ impl RulesSource {
             return Err(NoHalt::Already(halt.scope));
         }
         if let HaltScope::Target(target) = &halt.scope
-            && !self.actions.iter().any(|known| *known.name() == **target)
+            && !self.has_action(target)
         {
             return Err(NoHalt::NoTarget(target.clone()));
         }
@@ -217,6 +218,12 @@ impl RulesSource {
         }
         self.halts.retain(|halt| halt.scope != scope);
         Ok(self)
+    }
+
+    /// Whether packs may ask for this action.
+    #[must_use]
+    pub fn has_action(&self, name: &str) -> bool {
+        self.actions.iter().any(|action| action.name() == name)
     }
 
     fn is_halted(&self, scope: &HaltScope) -> bool {
@@ -534,6 +541,8 @@ pub struct Compiled {
     holding: Mutex<Option<(Seq, Arc<Rules>)>>,
     /// Events of rules that were void, the newest last.
     void: Mutex<Vec<Seq>>,
+    /// The one shard that speaks for all has gone by all that the journal had at the start.
+    live: Switch,
 }
 
 /// Texts that are kept.
@@ -566,6 +575,16 @@ impl Compiled {
     /// These hold from the event `since` on.
     pub fn hold(&self, since: Seq, rules: &Arc<Rules>) {
         *self.holding.lock().unwrap_or_else(PoisonError::into_inner) = Some((since, Arc::clone(rules)));
+    }
+
+    /// From here on the rules that hold are those of the journal's end, and not of a moment of its replay.
+    pub fn go_live(&self) {
+        self.live.turn_on();
+    }
+
+    /// Whether the rules that hold are those of now.
+    pub fn is_live(&self) -> bool {
+        self.live.is_on()
     }
 
     /// The rules of this event are void.

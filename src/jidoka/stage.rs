@@ -226,7 +226,7 @@ impl Stage {
                 let untold = self.roster.iter().flat_map(|governor| self.release.untold(governor));
                 untold.for_each(|alarm| self.outlet.alarm(alarm));
             }
-            self.outlet.fire(time);
+            self.outlet.fire(now, time);
             self.look_for_idle(now, time);
         }
         took
@@ -401,6 +401,10 @@ impl Stage {
     fn pass(&mut self, barrier: Barrier) {
         match barrier {
             Barrier::Live => {
+                // As with rules, one shard speaks for all.
+                if self.shard == 0 {
+                    self.compiled.go_live();
+                }
                 self.release.go_live(&self.roster, &mut self.outlet);
                 if let Some(alerts) = &mut self.alerts {
                     alerts.go_live(&self.rules);
@@ -467,5 +471,38 @@ impl Stage {
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stage").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kaizen::Collector;
+    use crate::ring::{Bell, lane, weighed_lane};
+
+    /// Whoever goes by the halts that hold must know of each that the journal has.
+    #[test]
+    fn rules_are_live_once_the_shard_that_speaks_for_all_has_replayed() {
+        let bell = || Arc::new(Bell::new(|| {}));
+        let compiled = Arc::new(Compiled::default());
+        for (shard, is_live) in [(1, false), (0, true)] {
+            let (mut feeds, events) = weighed_lane(8, 1 << 20, bell());
+            let lanes = Lanes {
+                events,
+                notes: lane(8, bell()).0,
+                orders: lane(1, bell()).0,
+                arrivals: lane(8, bell()).0,
+                commits: lane(2, bell()).0,
+                queries: lane(1, bell()).1,
+            };
+            let mark = || Mark::new(0);
+            let marks = Marks { decided: mark(), states: std::array::from_fn(|_| mark()), settled: mark() };
+            let rules = (Arc::new(Rules::default()), Arc::clone(&compiled));
+            let recorder = Collector::new().unwrap().recorder().unwrap();
+            let mut stage = Stage::new(shard, rules, Vec::new(), lanes, marks, recorder);
+            assert!(feeds.push(Feed::Live).is_ok());
+            stage.turn(clock::now(), UnixMillis(1));
+            assert_eq!((stage.is_done(), compiled.is_live()), (true, is_live));
+        }
     }
 }

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::event::{Arrival, Outcome, Seq, UnixMillis};
-use crate::jidoka::action::{Executor, Targets, Watch};
+use crate::event::{Arrival, Outcome};
+use crate::jidoka::action::{Executor, LineMarks, Targets, Watch};
 use crate::jidoka::governor::ActionRequest;
-use crate::jidoka::rules::Compiled;
 use crate::kaizen::{Collector, Counter, Metric, Readings};
 use crate::net::backoff::random;
 use crate::ring::{Bell, Current, Full, Mark, Receiver, Sender, Switch, Updates};
@@ -30,19 +29,6 @@ pub struct Actions {
     targets: Updates<Targets>,
     watches: Watches,
     collector: Rc<RefCell<Collector>>,
-    line: LineMarks,
-    /// The event since which the halts hold that the executor knows.
-    halts_since: Option<Seq>,
-}
-
-/// What the line says to those who carry out its orders.
-pub struct LineMarks {
-    /// The journal's time, in milliseconds since 1970.
-    pub time: Mark,
-    /// The node ends.
-    pub drain: Switch,
-    /// The rules that hold, where signals are decided.
-    pub rules: Option<Arc<Compiled>>,
 }
 
 /// What may be seen of the targets that there are now.
@@ -55,9 +41,9 @@ impl Actions {
     #[must_use]
     pub fn new(targets: &Current<Targets>, line: LineMarks, collector: Rc<RefCell<Collector>>) -> Self {
         let tracer = collector.borrow_mut().tracer();
-        let executor = Executor::new(random).tracing(tracer);
+        let executor = Executor::new(random).tracing(tracer).following(line);
         let (targets, watches) = (targets.updates(), Rc::default());
-        let mut actions = Self { executor, targets, watches, collector, line, halts_since: None };
+        let mut actions = Self { executor, targets, watches, collector };
         actions.look_at_targets();
         actions
     }
@@ -76,19 +62,6 @@ impl Actions {
         }
     }
 
-    /// Goes on by what the line says now.
-    fn look_at_line(&mut self) {
-        self.executor.follow(UnixMillis(self.line.time.read()));
-        if self.line.drain.is_on() {
-            self.executor.drain();
-        }
-        let holding = self.line.rules.as_ref().and_then(|compiled| compiled.holding());
-        if let Some((since, rules)) = holding.filter(|(since, _)| self.halts_since != Some(*since)) {
-            self.executor.halt(&rules.halts);
-            self.halts_since = Some(since);
-        }
-    }
-
     /// Runs until `stop`.
     pub async fn run(mut self, lanes: Lanes, busy: Mark, stop: Switch) {
         let collector = Rc::clone(&self.collector);
@@ -98,8 +71,8 @@ impl Actions {
             // Said before the lanes are empty, so that nothing is ever in neither place.
             busy.publish(u64::MAX);
             self.look_at_targets();
-            self.look_at_line();
             let executor = &mut self.executor;
+            executor.look_at_line();
             for lane in &mut orders {
                 while let Some(order) = lane.pop() {
                     executor.submit(order);

@@ -484,7 +484,7 @@ impl Inner {
             HaltScope::Tenant(_) => view.governors > 0,
             HaltScope::Target(target) => {
                 view.rules = holding.rules_acting_by(target);
-                holding.source.actions.iter().any(|action| *action.name() == **target)
+                holding.source.has_action(target)
             }
         };
         view.halt = holding.source.halts.iter().find(|halt| halt.scope == scope).map(HaltView::from);

@@ -20,7 +20,7 @@ use super::wiring::{Gauge, OutboundEnds};
 use super::{actions, alerting, callbacks};
 use crate::clock;
 use crate::ingress::callback::CallbackAsked;
-use crate::jidoka::action::Targets;
+use crate::jidoka::action::{LineMarks, Targets};
 use crate::kaizen::{Collector, Heartbeat};
 use crate::kanban::journal_clock;
 use crate::operator::{self, BoardSessions, Line, Refused, Said, Tokens};
@@ -66,7 +66,7 @@ pub fn run(plane: Plane, plan: Plan) -> Result<(), ServeError> {
         let Plane { listener, tokens, collector, stop, clock, telemetry, tracing, heartbeat, service } =
             plane;
         let collector = Rc::new(RefCell::new(collector));
-        let line = actions::LineMarks {
+        let line = LineMarks {
             time: clock.time.clone(),
             drain: plan.known.health.journal.drain.clone(),
             rules: plan.known.decided.as_ref().map(|decided| Arc::clone(&decided.compiled)),

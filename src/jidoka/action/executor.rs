@@ -4,6 +4,9 @@
 //! An order's time begins when it comes, not when its turn does. Tenants take turns, so its time may be over while it waits;
 //! then it is turned away, and its governor hears of it before it gives up by itself. That holds for orders in the background, too,
 //! while their target is halted, by its breaker or by an operator, and while it is configured no more: they rest, and their time runs.
+//!
+//! What the line says (halts, that the node ends) is looked at each time before anything of the background is called: who was
+//! answered that a halt holds sees no call begin after that.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -23,13 +26,16 @@ use super::tally::TargetTally;
 use super::time_anchor::TimeAnchor;
 use super::trail::Trail;
 use super::tries::Tried;
+use super::uncalled::{Uncalled, shortened};
 use crate::clock;
-use crate::event::{Failure, Outcome, Subject, Tries, UnixMillis};
+use crate::event::{Failure, Outcome, Seq, Subject, Tries, UnixMillis};
 use crate::jidoka::governor::ActionRequest;
 use crate::jidoka::halts::Halts;
+use crate::jidoka::rules::{Compiled, Rules};
 use crate::kaizen::Tracer;
-use crate::limits::{ACTION_TOTAL, REASON_BYTES_MAX};
+use crate::limits::ACTION_TOTAL;
 use crate::net::retry::Miss;
+use crate::ring::{Mark, Switch};
 use crate::trace::TraceContext;
 
 /// Carries out orders, each on its target.
@@ -42,10 +48,25 @@ pub struct Executor {
     tracer: Option<Rc<Tracer>>,
     /// By which orders in the background end.
     time: TimeAnchor,
+    line: Option<LineMarks>,
     /// What operators stopped.
     halts: Halts,
+    /// The event since which the rules hold that these halts are of.
+    halts_since: Option<Seq>,
+    /// The rules that hold are of a moment of the start's replay: halts of after it are not known yet.
+    is_behind: bool,
     /// The node ends: nothing more of the background is called.
     is_draining: bool,
+}
+
+/// What the line says to those who carry out its orders.
+pub struct LineMarks {
+    /// The journal's time, in milliseconds since 1970.
+    pub time: Mark,
+    /// The node ends.
+    pub drain: Switch,
+    /// The rules that hold, where signals are decided.
+    pub rules: Option<Arc<Compiled>>,
 }
 
 /// What others may see of a target.
@@ -90,8 +111,12 @@ struct Lane {
     waiting: Queue,
     /// Those in the background.
     backlog: Queue,
+    /// Whose turn the next call is, where both wait.
+    is_turn_of_backlog: bool,
     /// An operator halted it.
     is_halted: bool,
+    /// It is left out, and rules that were made with it may still have ordered something of it.
+    is_leaving: bool,
 }
 
 /// A target as it is configured, and how it is called.
@@ -137,7 +162,10 @@ impl Executor {
             settled,
             tracer: None,
             time: TimeAnchor::new(Instant::now(), UnixMillis(0)),
+            line: None,
             halts: Halts::default(),
+            halts_since: None,
+            is_behind: false,
             is_draining: false,
         }
     }
@@ -147,6 +175,35 @@ impl Executor {
     pub fn tracing(mut self, tracer: Tracer) -> Self {
         self.tracer = Some(Rc::new(tracer));
         self
+    }
+
+    /// Goes by what the line says.
+    #[must_use]
+    pub fn following(mut self, line: LineMarks) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    /// Goes on by what the line says now. To be called again and again, for orders end by its time.
+    pub fn look_at_line(&mut self) {
+        let Some(LineMarks { time, drain, rules }) = &self.line else { return };
+        let (time, drains) = (UnixMillis(time.read()), drain.is_on());
+        // In this order: what holds once it is live is of no moment before.
+        self.is_behind = rules.as_ref().is_some_and(|compiled| !compiled.is_live());
+        let holding = self.rules();
+        self.follow(time);
+        if drains {
+            self.drain();
+        }
+        if let Some((since, rules)) = holding.filter(|(since, _)| self.halts_since != Some(*since)) {
+            self.halt(&rules.halts);
+            self.halts_since = Some(since);
+        }
+    }
+
+    /// The rules that hold, and since when.
+    fn rules(&self) -> Option<(Seq, Arc<Rules>)> {
+        self.line.as_ref()?.rules.as_ref()?.holding()
     }
 
     /// The journal's time, by which orders in the background end. To be told before they come, and again and again.
@@ -173,15 +230,22 @@ impl Executor {
     }
 
     /// Goes on with these targets. One that was there keeps its breaker and what waits for it; calls that are under way end as they
-    /// began. One that is left out takes no new orders, and what it has in the background rests.
+    /// began. One that is left out takes what the rules of before order of it, until other targets are configured and no rules that
+    /// hold know it; what it has in the background rests.
     pub fn equip(&mut self, bounds: Bounds, targets: Vec<Equipped>) {
-        self.targets.iter_mut().for_each(|lane| lane.watch.is_configured.set(false));
+        let holding = self.rules();
+        for lane in &mut self.targets {
+            let is_known =
+                holding.as_ref().is_some_and(|(_, rules)| rules.source.has_action(&lane.watch.name));
+            lane.is_leaving = lane.watch.is_configured.replace(false) || lane.is_leaving && is_known;
+        }
         for Equipped { name, carry, timeout, calls_max } in targets {
             let known = self.targets.iter_mut().find(|lane| lane.watch.name == name);
             if let Some(lane) = known {
                 lane.watch.gate.borrow_mut().rebound(bounds);
                 (lane.carry, lane.timeout, lane.calls_max) = (carry, timeout, calls_max);
                 lane.watch.is_configured.set(true);
+                lane.is_leaving = false;
                 continue;
             }
             let watch = Rc::new(Watch {
@@ -192,8 +256,18 @@ impl Executor {
                 is_configured: Cell::new(true),
             });
             let (waiting, backlog) = (Queue::default(), Queue::default());
-            let mut lane =
-                Lane { watch, carry, timeout, calls_max, calls: 0, waiting, backlog, is_halted: false };
+            let mut lane = Lane {
+                watch,
+                carry,
+                timeout,
+                calls_max,
+                calls: 0,
+                waiting,
+                backlog,
+                is_turn_of_backlog: false,
+                is_halted: false,
+                is_leaving: false,
+            };
             lane.halt(&self.halts);
             // Calls know their target by its place.
             match self.targets.iter_mut().find(|lane| lane.is_over()) {
@@ -218,52 +292,57 @@ impl Executor {
     /// Takes an order. Its outcome comes from [`Executor::next`] or [`Executor::ended`].
     pub fn submit(&mut self, order: ActionRequest) {
         let now = Instant::now();
-        let named = |lane: &Lane| lane.watch.is_configured.get() && lane.watch.name == order.intent.name;
-        let Some(target) = self.targets.iter().position(named) else {
-            let why = format!("no action `{}` is configured", order.intent.name);
-            return self.settled.push_back(outcome(&order, Err(Failure::withheld(why)), None));
-        };
-        let in_background = order.give_up.is_some();
-        let until = end_of(&order, self.time, now);
+        let (in_background, until) = (order.give_up.is_some(), end_of(&order, self.time, now));
         let waiting = Waiting::new(order, until);
+        let Some(target) = self.targets.iter().position(|lane| lane.takes(&waiting.order)) else {
+            return self.settled.push_back(failed(waiting, &Uncalled::Gone));
+        };
         // What is over keeps no place from it.
         self.end_overdue(target, now);
         let lane = &mut self.targets[target];
+        // A start orders all again that waited, and all that was called.
+        let beyond = if waiting.order.is_again { lane.calls_max } else { 0 };
         if in_background {
-            for away in lane.backlog.push(waiting) {
-                let outcome = lane.no_place(away);
+            for away in lane.backlog.push(waiting, beyond) {
+                let outcome = lane.uncalled(away, &Uncalled::NoPlace(lane.backlog.len()));
                 self.settled.push_back(outcome);
             }
-            return self.advance(target, now);
+            return self.fill(target, now);
         }
         let open = lane.watch.gate.borrow().look(now);
         if let Err(shut) = open {
-            let outcome = lane.turned_away(&waiting.order, &halted(lane.watch.gate.borrow().bounds(), shut));
+            let outcome = lane.uncalled(waiting, &lane.halted(shut));
             self.settled.push_back(outcome);
         } else if lane.calls < lane.calls_max && lane.waiting.is_empty() {
             self.start(target, waiting);
         } else {
-            for away in lane.waiting.push(waiting) {
-                let why = format!("has {} orders waiting for it already", lane.waiting.len());
-                self.settled.push_back(lane.turned_away(&away.order, &why));
+            for away in lane.waiting.push(waiting, beyond) {
+                let outcome = lane.uncalled(away, &Uncalled::NoPlace(lane.waiting.len()));
+                self.settled.push_back(outcome);
             }
             lane.count();
         }
     }
 
-    /// Calls what waits in the background of a target, as far as it may.
-    fn advance(&mut self, target: usize, now: Instant) {
+    /// Calls what waits for a target, as far as it may.
+    fn fill(&mut self, target: usize, now: Instant) {
+        self.look_at_line();
         self.end_overdue(target, now);
-        while !self.is_draining
-            && let Some(lane) = self.targets.get_mut(target)
-            && lane.may_call(now)
-            && let Some(waiting) = lane.backlog.pop(now)
+        let begins_background = self.begins_background();
+        while let Some(lane) = self.targets.get_mut(target)
+            && let Some(waiting) = lane.pop(now, begins_background)
         {
+            // Of a gate that has shut, every one that a governor waits for is turned away.
             self.start(target, waiting);
         }
         if let Some(lane) = self.targets.get(target) {
             lane.count();
         }
+    }
+
+    /// Whether anything of the background is called at all.
+    fn begins_background(&self) -> bool {
+        !self.is_draining && !self.is_behind
     }
 
     /// An outcome that is there already.
@@ -272,7 +351,7 @@ impl Executor {
         for target in 0..self.targets.len() {
             self.end_overdue(target, now);
             if self.targets[target].backlog.is_due(now) {
-                self.advance(target, now);
+                self.fill(target, now);
             }
         }
         let settled = self.settled.pop_front();
@@ -286,7 +365,8 @@ impl Executor {
                 return outcome;
             }
             let now = Instant::now();
-            let wakes = self.targets.iter().filter_map(|lane| lane.wakes(now, self.is_draining)).min();
+            let begins = self.begins_background();
+            let wakes = self.targets.iter().filter_map(|lane| lane.wakes(now, begins)).min();
             // Who waits, waits behind calls; or, in the background, for a time.
             let ended = match (wakes, self.calls.is_empty()) {
                 (Some(wakes), true) => {
@@ -312,10 +392,10 @@ impl Executor {
     fn end_overdue(&mut self, target: usize, now: Instant) {
         let lane = &mut self.targets[target];
         while let Some(waiting) = lane.waiting.ended(now) {
-            self.settled.push_back(lane.turned_away(&waiting.order, &no_room()));
+            self.settled.push_back(lane.uncalled(waiting, &Uncalled::NoTurn));
         }
         while let Some(waiting) = lane.backlog.ended(now) {
-            self.settled.push_back(lane.given_up(waiting));
+            self.settled.push_back(lane.uncalled(waiting, &Uncalled::Over));
         }
         lane.count();
     }
@@ -333,20 +413,22 @@ impl Executor {
         let lane = &mut self.targets[target];
         // Before it could be a probe: no signal keeps a target halted.
         if let Some(why) = lane.carry.unfit(&waiting.order) {
-            let outcome = lane.unfit(waiting, &why);
+            let outcome = lane.uncalled(waiting, &Uncalled::Unfit(why));
             return self.settled.push_back(outcome);
         }
-        let entered = lane.watch.gate.borrow_mut().enter(Instant::now());
+        let now = Instant::now();
+        let entered = lane.watch.gate.borrow_mut().enter(now);
         let pass = match entered {
             Ok(pass) => pass,
             Err(shut) => {
-                let why = halted(lane.watch.gate.borrow().bounds(), shut);
-                return self.settled.push_back(lane.turned_away(&waiting.order, &why));
+                let outcome = lane.uncalled(waiting, &lane.halted(shut));
+                return self.settled.push_back(outcome);
             }
         };
         lane.calls += 1;
         let call = Call {
             pass,
+            age: age(&waiting, self.time.time(now)),
             watch: Rc::clone(&lane.watch),
             carry: Rc::clone(&lane.carry),
             timeout: lane.timeout,
@@ -403,13 +485,7 @@ impl Executor {
                 None
             }
         };
-        while let Some(lane) = self.targets.get_mut(target).filter(|lane| lane.calls < lane.calls_max) {
-            let Some(waiting) = lane.waiting.pop(now) else { break };
-            lane.count();
-            // Of a gate that has shut, every one of them is turned away.
-            self.start(target, waiting);
-        }
-        self.advance(target, now);
+        self.fill(target, now);
         outcome
     }
 }
@@ -418,6 +494,7 @@ impl Lane {
     /// Nothing has to do with it any more.
     fn is_over(&self) -> bool {
         !self.watch.is_configured.get()
+            && !self.is_leaving
             && self.calls == 0
             && self.waiting.is_empty()
             && self.backlog.is_empty()
@@ -433,13 +510,32 @@ impl Lane {
         self.is_halted || !self.watch.is_configured.get()
     }
 
-    fn may_call(&self, now: Instant) -> bool {
-        !self.rests() && self.calls < self.calls_max && self.watch.gate.borrow().look(now).is_ok()
+    /// Whether it takes this order. What is sent from a dead letter, or ordered again by a start, goes where it is configured and
+    /// nowhere else.
+    fn takes(&self, order: &ActionRequest) -> bool {
+        let is_decided_now = !order.is_again && order.intent.action.seq == order.intent.by;
+        let is_there = self.watch.is_configured.get() || self.is_leaving && is_decided_now;
+        is_there && self.watch.name == order.intent.name
+    }
+
+    /// The next order to call. Those that governors wait for and those in the background, if these may begin, take turns, so that
+    /// neither keep the others from the target.
+    fn pop(&mut self, now: Instant, begins_background: bool) -> Option<Waiting> {
+        if self.calls >= self.calls_max {
+            return None;
+        }
+        let is_background = begins_background
+            && !self.rests()
+            && (self.is_turn_of_backlog || self.waiting.is_empty())
+            && self.watch.gate.borrow().look(now).is_ok()
+            && self.backlog.is_due(now);
+        self.is_turn_of_backlog = !is_background;
+        if is_background { self.backlog.pop(now) } else { self.waiting.pop(now) }
     }
 
     /// When there is something to do for it, where no call that ends says so.
-    fn wakes(&self, now: Instant, is_draining: bool) -> Option<Instant> {
-        let is_waiting = !is_draining && !self.rests() && !self.backlog.is_empty();
+    fn wakes(&self, now: Instant, begins_background: bool) -> Option<Instant> {
+        let is_waiting = begins_background && !self.rests() && !self.backlog.is_empty();
         let next = match self.watch.gate.borrow().look(now) {
             Ok(()) => self.backlog.wakes(),
             Err(Shut::For(left)) => Some(now + left),
@@ -454,62 +550,22 @@ impl Lane {
         self.watch.waiting.set(self.waiting.len() + self.backlog.len());
     }
 
-    /// Of an order in the background whose time is over.
-    fn given_up(&self, waiting: Waiting) -> Outcome {
-        let name = &self.watch.name;
-        match waiting.calls {
-            0 if waiting.order.maybe_twice => {
-                let why = format!("target `{name}` was not called again before its time was over");
-                self.missed(waiting, why)
-            }
-            0 => self.turned_away(&waiting.order, OVER),
-            calls => {
-                let why =
-                    format!("target `{name}` took it in none of {calls} calls before its time was over");
-                self.missed(waiting, why)
-            }
-        }
-    }
-
-    /// Of an order in the background that has to make room for others.
-    fn no_place(&self, waiting: Waiting) -> Outcome {
-        let (name, others) = (&self.watch.name, self.backlog.len());
-        match waiting.calls {
-            0 => self.turned_away(&waiting.order, &format!("has {others} orders waiting for it already")),
-            calls => {
-                let why = format!(
-                    "target `{name}` took it in none of {calls} calls and has {others} orders waiting for it already"
-                );
-                self.missed(waiting, why)
-            }
-        }
-    }
-
-    /// Of an order in the background that the target may have been asked for.
-    fn missed(&self, Waiting { order, tried, .. }: Waiting, why: String) -> Outcome {
-        self.watch.tally.borrow_mut().ended(false);
-        outcome(&order, Err(Failure::asked(shortened(why))), tried.told())
-    }
-
-    /// Of an order about which nothing can be said to the target, or nothing any more since the configuration changed.
-    fn unfit(&self, waiting: Waiting, why: &str) -> Outcome {
-        let name = &self.watch.name;
-        match waiting.calls {
-            0 => self.turned_away(&waiting.order, &format!("was not asked: {why}")),
-            calls => {
-                let why =
-                    format!("target `{name}` took it in none of {calls} calls and is not asked again: {why}");
-                self.missed(waiting, why)
-            }
-        }
-    }
-
-    fn turned_away(&self, order: &ActionRequest, why: &str) -> Outcome {
+    /// Of an order that is not called, or not called again.
+    fn uncalled(&self, waiting: Waiting, why: &Uncalled) -> Outcome {
+        let outcome = failed(waiting, why);
         let mut tally = self.watch.tally.borrow_mut();
-        tally.turned_away += 1;
+        tally.turned_away += u64::from(outcome.result.as_ref().is_err_and(|failure| !failure.asked));
         tally.ended(false);
-        let why = format!("target `{}` {why}", self.watch.name);
-        outcome(order, Err(Failure::withheld(shortened(why))), None)
+        outcome
+    }
+
+    fn halted(&self, shut: Shut) -> Uncalled {
+        let failures = self.watch.gate.borrow().bounds().failures;
+        let next = match shut {
+            Shut::For(left) => format!("the next probe is in {} s", left.as_millis().div_ceil(1000)),
+            Shut::Testing => "a probe is under way".to_owned(),
+        };
+        Uncalled::Halted(format!("is halted after {failures} failures in a row; {next}"))
     }
 }
 
@@ -538,6 +594,8 @@ struct Later {
 /// One call: an order and all its tries; of the background, one of them.
 struct Call {
     pass: Pass,
+    /// How long ago it was ordered, when the call began.
+    age: Duration,
     watch: Rc<Watch>,
     carry: Rc<dyn Carry>,
     timeout: Duration,
@@ -546,42 +604,37 @@ struct Call {
 }
 
 impl Call {
-    async fn run(
-        &self,
-        Waiting { order, until, since, .. }: &Waiting,
-        tried: &mut Tried,
-    ) -> (Result<Result<(), Failure>, Later>, Word) {
+    async fn run(&self, waiting: &Waiting, tried: &mut Tried) -> (Result<Result<(), Failure>, Later>, Word) {
         crate::fault::point("K13");
-        let mut trail = self.tracer.as_deref().map(|tracer| Trail::new(tracer, &self.watch.name, order));
-        let result = self.tries((order, *since), *until, trail.as_mut(), tried).await;
+        let tracer = self.tracer.as_deref();
+        let mut trail = tracer.map(|tracer| Trail::new(tracer, &self.watch.name, &waiting.order));
+        let result = self.tries(waiting, trail.as_mut(), tried).await;
         crate::fault::point("K14");
         if let Some(trail) = trail {
-            trail.end(*since, result.0.as_ref().ok().and_then(|result| result.as_ref().err()));
+            trail.end(waiting.since, result.0.as_ref().ok().and_then(|result| result.as_ref().err()));
         }
         result
     }
 
     async fn tries(
         &self,
-        (order, since): (&ActionRequest, clock::Instant),
-        until: Instant,
+        waiting: &Waiting,
         mut trail: Option<&mut Trail<'_>>,
         told: &mut Tried,
     ) -> (Result<Result<(), Failure>, Later>, Word) {
-        let left = || until.saturating_duration_since(Instant::now());
-        let name = &self.watch.name;
+        let (order, name) = (&waiting.order, &self.watch.name);
+        let left = || waiting.until.saturating_duration_since(Instant::now());
         if left().is_zero() {
-            let why = if order.give_up.is_some() { OVER.to_owned() } else { no_room() };
-            let why = format!("target `{name}` {why}");
-            return (Ok(Err(Failure::withheld(why))), Word::Nothing);
+            let why = if order.give_up.is_some() { Uncalled::Over } else { Uncalled::NoTurn };
+            return (Ok(Err(why.ends(waiting))), Word::Nothing);
         }
-        let mut tries = 0;
+        let (first, mut tries) = (clock::now(), 0);
         loop {
             tries += 1;
             let trace = trail.as_ref().and_then(|trail| trail.trace_of(tries));
             let begun = clock::now();
             let tried = self.one(order, trace, left()).await;
-            told.add(begun - since, clock::now() - begun, tried.as_ref().err().map(Miss::why));
+            told.add(self.age + (begun - first), clock::now() - begun, tried.as_ref().err().map(Miss::why));
             if let Some(trail) = &mut trail {
                 trail.tried(begun, tried.as_ref().err());
             }
@@ -636,37 +689,31 @@ impl Call {
     }
 }
 
-fn halted(bounds: Bounds, shut: Shut) -> String {
-    let failures = bounds.failures;
-    match shut {
-        Shut::For(left) => format!(
-            "is halted after {failures} failures in a row; the next probe is in {} s",
-            left.as_millis().div_ceil(1000)
-        ),
-        Shut::Testing => format!("is halted after {failures} failures in a row; a probe is under way"),
-    }
-}
-
-/// Of an order in the background.
-const OVER: &str = "was not called before its time was over";
-
 /// When the time of an order is over.
 fn end_of(order: &ActionRequest, time: TimeAnchor, now: Instant) -> Instant {
     order.give_up.map_or(now + ACTION_TOTAL, |give_up| time.instant(give_up))
 }
 
-fn no_room() -> String {
-    format!("had no room within {} s", ACTION_TOTAL.as_secs())
+/// How long ago an order was given; of one that was given again, by the journal, whose time that is.
+fn age(Waiting { order, since, .. }: &Waiting, time: UnixMillis) -> Duration {
+    if order.is_again {
+        Duration::from_millis(time.0.saturating_sub(order.intent.time.0))
+    } else {
+        clock::now().saturating_duration_since(*since)
+    }
+}
+
+/// Of an order that is not called, or not called again.
+fn failed(waiting: Waiting, why: &Uncalled) -> Outcome {
+    let failure = why.ends(&waiting);
+    outcome(&waiting.order, Err(failure), waiting.tried.told())
 }
 
 fn outcome(order: &ActionRequest, result: Result<(), Failure>, tries: Option<Tries>) -> Outcome {
     let (subject, action) = (Subject::from(&order.intent.signal), order.intent.action);
-    Outcome { subject, action, by: Some(order.intent.by), result, maybe_twice: order.maybe_twice, tries }
-}
-
-fn shortened(mut why: String) -> String {
-    why.truncate(why.floor_char_boundary(REASON_BYTES_MAX));
-    why
+    // What was not called ran no second time.
+    let maybe_twice = order.maybe_twice && result.as_ref().err().is_none_or(|failure| failure.asked);
+    Outcome { subject, action, by: Some(order.intent.by), result, maybe_twice, tries }
 }
 
 #[cfg(test)]

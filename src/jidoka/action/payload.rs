@@ -141,7 +141,7 @@ pub(super) mod tests {
             accepted: Seq(number),
             signal: signals.as_slice()[0].clone(),
         };
-        ActionRequest { intent, maybe_twice: false, give_up: None }
+        ActionRequest { intent, maybe_twice: false, is_again: false, give_up: None }
     }
 
     pub const SIGNAL: &str =

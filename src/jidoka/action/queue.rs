@@ -13,7 +13,7 @@ use super::tries::Tried;
 use crate::clock;
 use crate::jidoka::governor::ActionRequest;
 use crate::jidoka::halts::Halts;
-use crate::limits::{TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
+use crate::limits::{BODY_BYTES_MAX, TARGET_WAITING_BYTES_MAX, TARGET_WAITING_MAX};
 
 pub struct Waiting {
     pub order: ActionRequest,
@@ -64,7 +64,8 @@ const ORDER_COST: usize = TARGET_WAITING_BYTES_MAX / TARGET_WAITING_MAX;
 
 impl Waiting {
     pub fn new(order: ActionRequest, until: Instant) -> Self {
-        Self { order, until, since: clock::now(), tried: Tried::default(), calls: 0, number: 0 }
+        let tried = Tried::new(order.is_again);
+        Self { order, until, since: clock::now(), tried, calls: 0, number: 0 }
     }
 
     fn bytes(&self) -> usize {
@@ -82,14 +83,16 @@ impl Queue {
     }
 
     /// Puts an order behind its tenant's others. Returns who is turned away for it where there is no room: the newest orders of
-    /// the tenant that takes most of it, or this one.
-    pub fn push(&mut self, mut waiting: Waiting) -> Vec<Waiting> {
+    /// the tenant that takes most of it, or this one. `beyond`: orders that have room in addition, whatever they bring.
+    pub fn push(&mut self, mut waiting: Waiting, beyond: usize) -> Vec<Waiting> {
         let (tenant, bytes) = (waiting.order.intent.signal.tenant(), waiting.bytes());
         let cost = self.tenants.get(tenant).map_or(0, |own| own.cost) + ORDER_COST + bytes;
+        let (most, bytes_most) =
+            (TARGET_WAITING_MAX + beyond, TARGET_WAITING_BYTES_MAX + beyond * BODY_BYTES_MAX);
         let mut turned_away = Vec::new();
-        while self.len() >= TARGET_WAITING_MAX || self.bytes + bytes > TARGET_WAITING_BYTES_MAX {
-            let most = self.tenants.values().max_by_key(|own| own.cost);
-            let newest = most.filter(|own| own.cost > cost).and_then(|own| own.all.last().copied());
+        while self.len() >= most || self.bytes + bytes > bytes_most {
+            let greedy = self.tenants.values().max_by_key(|own| own.cost);
+            let newest = greedy.filter(|own| own.cost > cost).and_then(|own| own.all.last().copied());
             let Some(gone) = newest.and_then(|newest| self.take(newest)) else {
                 turned_away.push(waiting);
                 return turned_away;
@@ -277,13 +280,26 @@ mod tests {
     fn where_there_is_no_room_who_takes_most_makes_it() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for number in 0..TARGET_WAITING_MAX as u64 {
-            assert!(queue.push(waiting(0, number, now)).is_empty());
+            assert!(queue.push(waiting(0, number, now), 0).is_empty());
         }
-        assert_eq!(all_told(&queue.push(waiting(0, 9000, now))), [("t0".to_owned(), 9000)]);
-        assert_eq!(all_told(&queue.push(waiting(1, 9001, now))), [("t0".to_owned(), 8191)]);
+        assert_eq!(all_told(&queue.push(waiting(0, 9000, now), 0)), [("t0".to_owned(), 9000)]);
+        assert_eq!(all_told(&queue.push(waiting(1, 9001, now), 0)), [("t0".to_owned(), 8191)]);
         assert_eq!(queue.len(), TARGET_WAITING_MAX);
         let turns: Vec<_> = (0..3).filter_map(|_| queue.pop(now)).map(|waiting| told(&waiting).1).collect();
         assert_eq!(turns, [0, 9001, 1]);
+    }
+
+    #[test]
+    fn so_many_have_room_beyond_and_no_more() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for number in 0..TARGET_WAITING_MAX as u64 {
+            assert!(queue.push(waiting(0, number, now), 2).is_empty());
+        }
+        assert_eq!(queue.push(waiting(0, 9000, now), 0).len(), 1);
+        for number in [9001, 9002] {
+            assert!(queue.push(waiting(0, number, now), 2).is_empty());
+        }
+        assert_eq!(all_told(&queue.push(waiting(0, 9003, now), 2)), [("t0".to_owned(), 9003)]);
     }
 
     /// What waits for a time of its own is counted with what is ready, and makes room as that does.
@@ -292,16 +308,16 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         let end = now + Duration::from_hours(1);
         for number in 0..TARGET_WAITING_MAX as u64 {
-            assert!(queue.push(waiting(0, number, end)).is_empty());
+            assert!(queue.push(waiting(0, number, end), 0).is_empty());
             if number % 2 == 0 {
                 let missed = queue.pop(now).unwrap();
                 queue.put_back(missed, end);
             }
         }
         assert_eq!((queue.len(), queue.later.len()), (TARGET_WAITING_MAX, TARGET_WAITING_MAX / 2));
-        assert_eq!(all_told(&queue.push(waiting(0, 9000, end))), [("t0".to_owned(), 9000)]);
+        assert_eq!(all_told(&queue.push(waiting(0, 9000, end), 0)), [("t0".to_owned(), 9000)]);
         for number in 1..=10 {
-            let away = queue.push(waiting(1, 9000 + number, end));
+            let away = queue.push(waiting(1, 9000 + number, end), 0);
             assert_eq!(all_told(&away), [("t0".to_owned(), TARGET_WAITING_MAX as u64 - number)]);
             assert_eq!(queue.len(), TARGET_WAITING_MAX);
         }
@@ -317,7 +333,7 @@ mod tests {
         let mut queue = Queue::default();
         let mut number = 0;
         let away = loop {
-            let away = queue.push(large(number));
+            let away = queue.push(large(number), 0);
             if !away.is_empty() {
                 break away;
             }
@@ -329,8 +345,8 @@ mod tests {
         };
         assert_eq!((number, all_told(&away)), (399, vec![("t0".to_owned(), 399)]));
         assert!(queue.bytes <= TARGET_WAITING_BYTES_MAX);
-        assert!(queue.push(waiting(1, 9001, end)).is_empty());
-        let away = queue.push(large(9002));
+        assert!(queue.push(waiting(1, 9001, end), 0).is_empty());
+        let away = queue.push(large(9002), 0);
         assert_eq!(all_told(&away), [("t0".to_owned(), 9002)], "its own takes most");
     }
 
@@ -338,10 +354,10 @@ mod tests {
     fn what_was_missed_waits_for_its_time_and_holds_up_no_other() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         let (later, end) = (now + Duration::from_secs(9), now + Duration::from_hours(1));
-        queue.push(waiting(0, 1, end));
+        queue.push(waiting(0, 1, end), 0);
         let missed = queue.pop(now).unwrap();
         queue.put_back(missed, later);
-        assert!(queue.push(waiting(0, 2, end)).is_empty());
+        assert!(queue.push(waiting(0, 2, end), 0).is_empty());
         let number = |waiting: Option<Waiting>| waiting.map(|waiting| told(&waiting).1);
         assert!(queue.is_due(now));
         assert_eq!(number(queue.pop(now)), Some(2));
@@ -359,7 +375,7 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
         for number in 0..3 {
-            queue.push(waiting(0, number, at(number)));
+            queue.push(waiting(0, number, at(number)), 0);
         }
         queue.end_at(|order| at(10 - order.intent.action.seq.0));
         assert_eq!(queue.first_ends(), Some(at(8)));
@@ -383,7 +399,7 @@ mod tests {
             for (number, (what, tenant)) in (0..).zip(steps) {
                 match what {
                     0 | 1 => {
-                        prop_assert!(queue.push(waiting(tenant, number, at(number))).is_empty());
+                        prop_assert!(queue.push(waiting(tenant, number, at(number)), 0).is_empty());
                         model.push((tenant, number, 0));
                     }
                     2 => {

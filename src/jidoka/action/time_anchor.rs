@@ -25,8 +25,13 @@ impl TimeAnchor {
 
     /// Whether the journal's time is far from what it would be now, had both clocks run alike.
     pub fn is_far_from(&self, now: Instant, time: UnixMillis) -> bool {
+        self.time(now).0.abs_diff(time.0) > APART
+    }
+
+    /// The journal's time now, had both clocks run alike.
+    pub fn time(&self, now: Instant) -> UnixMillis {
         let passed = u64::try_from(now.saturating_duration_since(self.at).as_millis()).unwrap_or(u64::MAX);
-        self.time.0.saturating_add(passed).abs_diff(time.0) > APART
+        UnixMillis(self.time.0.saturating_add(passed))
     }
 
     /// When that is; never further than an order may last.

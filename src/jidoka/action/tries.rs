@@ -14,6 +14,8 @@ pub struct Tried {
     count: u32,
     first: Vec<Value>,
     last: VecDeque<Value>,
+    /// There may have been others before, of which nothing is known.
+    has_unknown: bool,
 }
 
 /// Calls that are told: these at the beginning, and these at the end.
@@ -23,6 +25,11 @@ const LAST: usize = 4;
 const MISSED_BYTES_MAX: usize = 120;
 
 impl Tried {
+    /// Of an order that may have been called before.
+    pub fn new(has_unknown: bool) -> Self {
+        Self { has_unknown, ..Self::default() }
+    }
+
     /// A call that began this long after the action was ordered is over.
     pub fn add(&mut self, after: Duration, took: Duration, missed: Option<&str>) {
         self.count += 1;
@@ -46,9 +53,15 @@ impl Tried {
     /// As the receipt has it; `None` where there was no call.
     #[must_use]
     pub fn told(self) -> Option<Tries> {
-        let Self { count, first, last } = self;
+        let Self { count, first, last, has_unknown } = self;
         let calls: Vec<Value> = first.into_iter().chain(last).collect();
-        let text = || json!({"calls": calls, "count": count}).to_string();
+        let text = || {
+            let mut told = json!({"calls": calls, "count": count});
+            if has_unknown {
+                told["earlier"] = "unknown".into();
+            }
+            told.to_string()
+        };
         // It is an object, and the bounds above keep it short enough.
         (count > 0).then(|| Tries::new(text().into()).ok()).flatten()
     }
@@ -63,7 +76,7 @@ mod tests {
         let millis = Duration::from_millis;
         assert_eq!(Tried::default().told(), None);
         for text in ["\"", "\\", "\u{1}", "\u{2028}", "é", "\u{10ffff}"] {
-            let mut tried = Tried::default();
+            let mut tried = Tried::new(true);
             for _ in 0..100 {
                 tried.add(Duration::MAX, Duration::MAX, Some(&text.repeat(1000)));
             }
@@ -78,6 +91,16 @@ mod tests {
         let numbers: Vec<u64> = calls.iter().map(|call| call["call"].as_u64().unwrap()).collect();
         assert_eq!((numbers, &told["count"]), (vec![1, 2, 97, 98, 99, 100], &json!(100)));
         assert_eq!(calls[0], json!({"after_ms": 0, "call": 1, "missed": "answered 503", "took_ms": 7}));
-        assert_eq!(calls[5]["missed"], Value::Null);
+        assert_eq!((&calls[5]["missed"], told.get("earlier")), (&Value::Null, None));
+    }
+
+    #[test]
+    fn where_calls_before_are_not_known_it_says_so() {
+        let mut tried = Tried::new(true);
+        tried.add(Duration::from_secs(9), Duration::ZERO, None);
+        let call = r#"{"after_ms":9000,"call":1,"missed":null,"took_ms":0}"#;
+        let told = format!(r#"{{"calls":[{call}],"count":1,"earlier":"unknown"}}"#);
+        assert_eq!(tried.told().unwrap().as_str(), told);
+        assert_eq!(Tried::new(true).told(), None);
     }
 }

@@ -44,6 +44,8 @@ pub struct ActionRequest {
     pub intent: Intent,
     /// An earlier call may have been carried out: its outcome is not known, or it failed after the target was asked.
     pub maybe_twice: bool,
+    /// It was ordered before by the same event: of the calls until now nothing is known.
+    pub is_again: bool,
     /// Of an action in the background: until then it is tried.
     pub give_up: Option<UnixMillis>,
 }

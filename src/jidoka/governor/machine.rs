@@ -547,7 +547,7 @@ impl Governor {
             accepted: held.accepted,
             signal: held.signal.clone().alone(),
         };
-        self.launch(ActionRequest { intent, maybe_twice: false, give_up: None }, turn);
+        self.launch(ActionRequest { intent, maybe_twice: false, is_again: false, give_up: None }, turn);
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
         turn.by(Some(ruling));
     }
@@ -570,7 +570,7 @@ impl Governor {
             let detail = format!("the action was not sent again: the governor is {}", before.into_str());
             return turn.not_sent(held, before, &resend, detail.into());
         }
-        let Resend { action, name, pack, rule, content_hash, because } = resend;
+        let Resend { action, name, pack, rule, content_hash, because, never_ordered } = resend;
         let (policy, reason) = (
             Arc::new(Policy { pack: pack.into(), rule: rule.into(), content_hash }),
             Arc::<str>::from(&*because),
@@ -585,7 +585,10 @@ impl Governor {
             accepted: held.accepted,
             signal: held.signal.clone().alone(),
         };
-        self.launch(ActionRequest { intent, maybe_twice: true, give_up: None }, turn);
+        self.launch(
+            ActionRequest { intent, maybe_twice: !never_ordered, is_again: false, give_up: None },
+            turn,
+        );
         turn.settle(held, ReceiptType::ActionGenerated, before, self.state());
         if let Some(draft) = turn.last_draft() {
             (draft.gist.action, draft.policy, draft.reason) = (Some(action), Some(policy), Some(reason));
@@ -992,7 +995,8 @@ fn withhold(
 ) {
     let Policy { pack, rule, content_hash } = (*ruling.policy).clone();
     let (action, name, because) = (turn.action(held.seq), (**name).into(), (*ruling.reason).into());
-    let resend = Resend { action, name, pack: pack.into(), rule: rule.into(), content_hash, because };
+    let (pack, rule) = (pack.into(), rule.into());
+    let resend = Resend { action, name, pack, rule, content_hash, because, never_ordered: true };
     turn.dead_letter(held, state, Cause::Us, halt.to_string().into(), Some(Arc::clone(&ruling.policy)));
     turn.keep(Some(&resend));
 }

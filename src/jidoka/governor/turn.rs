@@ -246,6 +246,7 @@ impl<'a> Turn<'a> {
                 rule: rule.into(),
                 content_hash,
                 because,
+                never_ordered: false,
             };
             self.open(intent.accepted, intent.by, why, &intent.signal, Some((&undone).into()));
         }

@@ -57,6 +57,8 @@ pub enum RecordKind {
     Manifest = 16,
     /// Rules that are void unless those of the event that they name hold.
     RulesMadeFrom = 17,
+    /// A replay that sends an action which was never ordered.
+    FirstSend = 18,
 }
 
 // Flags of an outcome.
@@ -247,13 +249,18 @@ fn command(out: &mut Vec<u8>, command: &Command) {
 }
 
 fn replay(out: &mut Vec<u8>, replay: &Replay) {
-    let kind = if replay.resend.is_some() { RecordKind::Resend } else { RecordKind::Replay };
+    let kind = match &replay.resend {
+        None => RecordKind::Replay,
+        Some(resend) if resend.never_ordered => RecordKind::FirstSend,
+        Some(_) => RecordKind::Resend,
+    };
     out.push(kind as u8);
     out.extend_from_slice(&replay.case.0.to_le_bytes());
     long(out, &replay.actor);
     long(out, &replay.reason);
     if let Some(resend) = &replay.resend {
-        let Resend { action, name, pack, rule, content_hash, because } = &**resend;
+        // Of what was never ordered the record's kind tells.
+        let Resend { action, name, pack, rule, content_hash, because, never_ordered: _ } = &**resend;
         out.extend_from_slice(&action.journal.0.to_le_bytes());
         out.extend_from_slice(&action.seq.0.to_le_bytes());
         for words in [name, pack, rule] {
@@ -354,8 +361,9 @@ impl<'a> Record<'a> {
                 }
                 RecordKind::Timer => Kind::Timer(Box::new(self.timer()?)),
                 RecordKind::Command => Kind::Command(Box::new(self.command()?)),
-                RecordKind::Replay => Kind::Replay(Box::new(self.replay(false)?)),
-                RecordKind::Resend => Kind::Replay(Box::new(self.replay(true)?)),
+                RecordKind::Replay => Kind::Replay(Box::new(self.replay(None)?)),
+                RecordKind::Resend => Kind::Replay(Box::new(self.replay(Some(false))?)),
+                RecordKind::FirstSend => Kind::Replay(Box::new(self.replay(Some(true))?)),
                 RecordKind::Rules => Kind::Rules(Arc::new(self.rules()?)),
                 RecordKind::RulesMadeFrom => {
                     let base = self.seq()?;
@@ -452,18 +460,20 @@ impl<'a> Record<'a> {
         Ok(Command { subject, verb, actor: self.words("actor")?, reason: self.words("reason")? })
     }
 
-    fn replay(&mut self, resends: bool) -> Result<Replay, Unreadable> {
+    /// Of one that sends an action, whether that was `never_ordered`.
+    fn replay(&mut self, never_ordered: Option<bool>) -> Result<Replay, Unreadable> {
         let case = self.seq()?;
         let (actor, reason) = (self.words("actor")?, self.words("reason")?);
-        let resend = if resends { Some(Box::new(self.resend()?)) } else { None };
+        let resend = never_ordered.map(|never| self.resend(never)).transpose()?.map(Box::new);
         Ok(Replay { case, signal: self.enclosed()?, actor, reason, resend })
     }
 
-    fn resend(&mut self) -> Result<Resend, Unreadable> {
+    fn resend(&mut self, never_ordered: bool) -> Result<Resend, Unreadable> {
         let action = ActionId { journal: JournalId(self.read(Reader::u64)?), seq: self.seq()? };
         let (name, pack, rule) = (self.words("action")?, self.words("pack")?, self.words("rule")?);
         let content_hash = self.read(Reader::array)?;
-        Ok(Resend { action, name, pack, rule, content_hash, because: self.words("because")? })
+        let because = self.words("because")?;
+        Ok(Resend { action, name, pack, rule, content_hash, because, never_ordered })
     }
 
     fn stray(&mut self) -> Result<Stray, Unreadable> {

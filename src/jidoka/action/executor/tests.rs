@@ -10,6 +10,7 @@ use super::super::carry::Trying;
 use super::super::payload::tests::{SIGNAL, order};
 use super::*;
 use crate::halt::{Halt, HaltOrder, HaltScope};
+use crate::jidoka::rules::RulesSource;
 use crate::limits::TARGET_WAITING_MAX;
 use crate::net::retry::judge;
 
@@ -422,9 +423,6 @@ fn other_targets_take_new_orders_and_calls_under_way_end_as_they_began() {
         tokio::time::sleep(SECOND).await;
         equip(&mut executor, &[("page", &moved)]);
         assert_eq!(executor.watches().iter().filter(|watch| watch.is_shown()).count(), 1);
-        executor.submit(order("mail", 3, SIGNAL));
-        let refused = executor.next().await;
-        assert_eq!(reason(&refused), ("no action `mail` is configured", false));
         executor.submit(order("page", 4, SIGNAL));
         assert_eq!(executor.next().await.action.seq.0, 4, "the new one answers first");
         for _ in [1, 2] {
@@ -434,6 +432,8 @@ fn other_targets_take_new_orders_and_calls_under_way_end_as_they_began() {
         // Its place is free for another one.
         equip(&mut executor, &[("page", &moved), ("chat", &second)]);
         assert_eq!(executor.targets.len(), 2);
+        executor.submit(order("mail", 3, SIGNAL));
+        assert_eq!(reason(&executor.next().await), ("no action `mail` is configured", false));
         executor.submit(order("chat", 5, SIGNAL));
         assert_eq!((executor.next().await.result, second.tries()), (Ok(()), 1));
     });
@@ -464,6 +464,27 @@ fn in_background(number: u64) -> ActionRequest {
 fn of_tenant(number: u64, tenant: &str) -> ActionRequest {
     let signal = SIGNAL.replace("acme", tenant);
     ActionRequest { give_up: Some(UnixMillis(BEGUN + 3_600_000)), ..order("page", number, &signal) }
+}
+
+/// As a start orders it.
+fn again(order: ActionRequest) -> ActionRequest {
+    ActionRequest { maybe_twice: true, is_again: true, ..order }
+}
+
+/// The line under rules that know the action `page`, and that are live.
+fn line() -> (LineMarks, Arc<Compiled>) {
+    let compiled = Arc::new(Compiled::default());
+    compiled.hold(Seq(1), &rules(&["page"], None));
+    compiled.go_live();
+    let rules = Some(Arc::clone(&compiled));
+    (LineMarks { time: Mark::new(BEGUN), drain: Switch::new(), rules }, compiled)
+}
+
+fn rules(actions: &[&str], halted: Option<HaltScope>) -> Arc<Rules> {
+    let by = HaltOrder { actor: "eve".into(), reason: "a drill".into() };
+    let halts = halted.map(|scope| Halt { scope, by, since: UnixMillis(0) }).into_iter().collect();
+    let actions = actions.iter().map(|name| (*name).into()).collect();
+    Arc::new(RulesSource { actions, halts, ..RulesSource::default() }.compile().unwrap())
 }
 
 /// The numbers of so many that are done.
@@ -536,7 +557,7 @@ fn in_the_background_an_order_has_its_time_and_a_refusal_is_final() {
         executor.submit(in_background(2));
         let outcome = executor.next().await;
         let (why, asked) = reason(&outcome);
-        assert!(asked && why.ends_with("calls before its time was over"), "{why}");
+        assert!(asked && why.ends_with("calls and was not called again before its time was over"), "{why}");
         // Neither the pause that runs nor a breaker that is open is waited for.
         assert_eq!(begun.elapsed().as_secs(), HOUR.as_secs());
         assert!(target.tries() < 40, "{} calls", target.tries());
@@ -651,7 +672,8 @@ fn in_the_background_no_number_that_a_target_answers_ends_more_than_its_own_orde
         executor.submit(in_background(2));
         assert_eq!(done(&mut executor, 1).await, [2]);
         let outcome = executor.next().await;
-        let why = "target `page` took it in none of 1 calls before its time was over";
+        let why =
+            "target `page` took it in none of 1 calls and was not called again before its time was over";
         assert_eq!((reason(&outcome), begun.elapsed().as_secs()), ((why, true), HOUR.as_secs()));
         assert_eq!(executor.watches()[0].waiting(), 0);
     });
@@ -729,9 +751,9 @@ fn in_the_background_an_order_ends_by_the_journals_time() {
         let tries = target.tries();
         executor.submit(in_background(2));
         assert_eq!(reason(&executor.next().await).0, "target `page` was not called before its time was over");
-        let again = ActionRequest { maybe_twice: true, ..in_background(3) };
-        executor.submit(again);
-        let why = "target `page` was not called again before its time was over";
+        executor.submit(again(in_background(3)));
+        let why =
+            "target `page` may have been asked before and was not called again before its time was over";
         assert_eq!((reason(&executor.next().await), target.tries()), ((why, true), tries));
     });
 }
@@ -744,7 +766,8 @@ fn in_the_background_a_call_that_hangs_until_the_end_says_so() {
         let end = Some(UnixMillis(BEGUN + 5_000));
         executor.submit(ActionRequest { give_up: end, ..in_background(1) });
         let outcome = executor.next().await;
-        let why = "target `page` took it in none of 1 calls before its time was over";
+        let why =
+            "target `page` took it in none of 1 calls and was not called again before its time was over";
         assert_eq!(reason(&outcome).0, why);
         let tries = outcome.tries.unwrap();
         assert!(tries.as_str().contains("no answer before its time was over"), "{tries:?}");
@@ -817,5 +840,178 @@ fn in_the_background_what_is_configured_no_more_rests() {
         assert_eq!(done(&mut executor, 1).await, [1]);
         equip(&mut executor, &[("other", &moved)]);
         assert_eq!(shown(&executor), [("other".to_owned(), 0)]);
+    });
+}
+
+/// Who orders much of one kind keeps nobody's orders of the other from the target.
+#[test]
+fn what_is_awaited_and_what_is_in_the_background_take_turns() {
+    fn awaited(number: u64, tenant: &str) -> ActionRequest {
+        ActionRequest { give_up: None, ..of_tenant(number, tenant) }
+    }
+    type Orders = fn(u64, &str) -> ActionRequest;
+    for (many, one) in [(awaited as Orders, of_tenant as Orders), (of_tenant, awaited)] {
+        paused(async {
+            let target = Scripted::new(&[Does::AnswerAfter(SECOND)]);
+            let (begun, mut executor) = (Instant::now(), executor(&[("page", &target)]));
+            for number in 0..100 {
+                executor.submit(many(number, "noisy"));
+            }
+            executor.submit(one(1000, "quiet"));
+            while executor.next().await.action.seq.0 != 1000 {}
+            assert_eq!(begun.elapsed(), 2 * SECOND, "its turn comes with the next calls that end");
+        });
+    }
+}
+
+/// The targets of a reload are there before its rules, so what the rules of before order comes to a target that is left out.
+#[test]
+fn a_target_that_is_left_out_is_called_as_long_as_rules_ask_for_it() {
+    paused(async {
+        let (line, compiled) = line();
+        let target = Scripted::new(&[Does::Answer(204)]);
+        let mut executor = Executor::new(longest).following(line);
+        equip(&mut executor, &[("page", &target)]);
+        // The rules of the first reload did not come to hold.
+        for number in [1, 2] {
+            equip(&mut executor, &[]);
+            executor.submit(order("page", number, SIGNAL));
+            assert_eq!(executor.next().await.result, Ok(()));
+        }
+        let mut sent_again = ActionRequest { maybe_twice: true, ..order("page", 3, SIGNAL) };
+        sent_again.intent.by = Seq(30);
+        executor.submit(sent_again);
+        let outcome = executor.next().await;
+        assert_eq!(reason(&outcome), ("no action `page` is configured", false));
+        assert!(!outcome.maybe_twice, "it was not called");
+        executor.submit(in_background(4));
+        rests_for(&mut executor, SECOND / 2).await;
+
+        compiled.hold(Seq(2), &rules(&[], None));
+        executor.submit(order("page", 5, SIGNAL));
+        assert_eq!(executor.next().await.result, Ok(()), "another shard may be behind");
+        equip(&mut executor, &[]);
+        executor.submit(order("page", 6, SIGNAL));
+        assert_eq!(reason(&executor.next().await), ("no action `page` is configured", false));
+        executor.submit(again(order("page", 7, SIGNAL)));
+        let outcome = executor.next().await;
+        let why =
+            "target `page` may have been asked before and no action of this name is configured any more";
+        assert_eq!((reason(&outcome), outcome.maybe_twice), ((why, true), true));
+        assert_eq!((target.tries(), executor.watches()[0].waiting()), (3, 1));
+    });
+}
+
+/// Once rules with a halt hold, its order is answered; and a drain is told. From then on no call begins, though nobody looks between
+/// one call and the next.
+#[test]
+fn in_the_background_no_call_begins_once_a_halt_holds_or_the_node_drains() {
+    for drains in [false, true] {
+        paused(async {
+            let (line, compiled) = line();
+            let drain = line.drain.clone();
+            let target = Scripted::new(&[Does::AskFor(SECOND)]);
+            let mut executor = Executor::new(longest).following(line);
+            executor.look_at_line();
+            equip(&mut executor, &[("page", &target)]);
+            for number in 0..4 {
+                executor.submit(in_background(number));
+            }
+            rests_for(&mut executor, SECOND / 2).await;
+            assert_eq!(target.tries(), 4);
+            let stops = async {
+                if drains {
+                    drain.turn_on();
+                } else {
+                    compiled.hold(Seq(2), &rules(&["page"], Some(HaltScope::Target("page".into()))));
+                }
+                std::future::pending::<()>().await;
+            };
+            let both = async {
+                tokio::select! { outcome = executor.next() => drop(outcome), () = stops => {} }
+            };
+            assert!(tokio::time::timeout(HOUR / 2, both).await.is_err());
+            assert_eq!(target.tries(), 4);
+        });
+    }
+}
+
+/// The shard of an order may be live while the one that knows the halts still replays.
+#[test]
+fn in_the_background_nothing_is_called_before_the_halts_of_the_journals_end_are_known() {
+    paused(async {
+        let compiled = Arc::new(Compiled::default());
+        compiled.hold(Seq(1), &rules(&["page"], None));
+        let rules_of_now = Some(Arc::clone(&compiled));
+        let line = LineMarks { time: Mark::new(BEGUN), drain: Switch::new(), rules: rules_of_now };
+        let target = Scripted::new(&[Does::Answer(204)]);
+        let mut executor = Executor::new(longest).following(line);
+        equip(&mut executor, &[("page", &target)]);
+        executor.submit(again(in_background(1)));
+        executor.submit(again(order("page", 2, SIGNAL)));
+        assert_eq!(executor.next().await.action.seq.0, 2, "no halt holds up what is awaited");
+        rests_for(&mut executor, SECOND).await;
+        compiled.hold(Seq(2), &rules(&["page"], Some(HaltScope::Line)));
+        compiled.go_live();
+        executor.look_at_line();
+        rests_for(&mut executor, SECOND).await;
+        assert_eq!(target.tries(), 1);
+        compiled.hold(Seq(3), &rules(&["page"], None));
+        executor.look_at_line();
+        assert_eq!(done(&mut executor, 1).await, [1]);
+    });
+}
+
+/// What waited and what was called before a crash has room, all of it; one more has not.
+#[test]
+fn a_start_turns_away_nothing_that_rested() {
+    paused(async {
+        let target = Scripted::new(&[Does::Hang]);
+        let mut executor = executor(&[("page", &target)]);
+        executor.halt(&halts([HaltScope::Line]));
+        let most = TARGET_WAITING_MAX as u64 + 16;
+        for number in 0..most {
+            executor.submit(again(in_background(number)));
+        }
+        assert_eq!((executor.ended(), executor.watches()[0].waiting() as u64), (None, most));
+        executor.submit(in_background(most));
+        let why = "target `page` has 8208 orders waiting for it already";
+        assert_eq!(reason(&executor.ended().unwrap()), (why, false));
+    });
+}
+
+/// Calls before the start are in no record; the time since the order is.
+#[test]
+fn what_was_ordered_before_the_start_tells_when_and_that_earlier_calls_are_not_known() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(204)]);
+        let mut executor = executor(&[("page", &target)]);
+        for mut order in [again(in_background(1)), again(order("page", 2, SIGNAL))] {
+            order.intent.time = UnixMillis(BEGUN - 5000);
+            executor.submit(order);
+            let tries = executor.next().await.tries.unwrap();
+            let call = r#"{"after_ms":5000,"call":1,"missed":null,"took_ms":0}"#;
+            let told = format!(r#"{{"calls":[{call}],"count":1,"earlier":"unknown"}}"#);
+            assert_eq!(tries.as_str(), told);
+        }
+    });
+}
+
+#[test]
+fn what_may_have_been_asked_for_before_the_start_does_not_say_that_it_was_not() {
+    paused(async {
+        let target = Scripted::new(&[Does::Answer(503)]);
+        let mut executor = executor(&[]);
+        let carry: Rc<dyn Carry> = Rc::new(Choosy(Rc::clone(&target)));
+        let page = Equipped { name: "page".into(), carry, timeout: 10 * SECOND, calls_max: 16 };
+        executor.equip(BOUNDS, vec![page]);
+        executor.submit(again(in_background(1)));
+        let outcome = executor.ended().unwrap();
+        let why = "target `page` may have been asked before and is not asked again: it is odd";
+        assert_eq!((reason(&outcome), outcome.maybe_twice), ((why, true), true));
+        executor.submit(ActionRequest { maybe_twice: true, ..in_background(3) });
+        let outcome = executor.ended().unwrap();
+        assert_eq!(reason(&outcome), ("target `page` was not asked: it is odd", false));
+        assert!(!outcome.maybe_twice, "it was sent again, and not called");
     });
 }

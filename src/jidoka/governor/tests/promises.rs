@@ -394,8 +394,16 @@ fn a_halted_target_leaves_the_action_to_be_sent_later() {
     assert!(line.effects.requests.is_empty());
     let Some(CaseChange::Open { undone: Some(undone), .. }) = line.effects.cases.last() else { panic!() };
     assert_eq!((&*undone.id, &*undone.name), (&*action(2).to_string(), "notify"));
+    let resend = undone.resend().unwrap();
+    assert!(resend.never_ordered);
     line.rules = Rules { halts: Halts::new(&[halt("another")]), ..rules() };
-    assert_eq!(kinds(&line.feed(&ACT)), [(3, 0, ReceiptType::ActionGenerated)]);
+    let Kind::Replay(mut replay) = line.event(&Op::Replay("act.now")).kind else { panic!() };
+    replay.resend = Some(Box::new(resend));
+    line.effects.clear();
+    let event = Event { seq: line.seq, time: line.time, kind: Kind::Replay(replay) };
+    line.governor.step(event, &line.rules, &mut line.effects);
+    let ActionRequest { intent, maybe_twice, .. } = line.effects.requests[0].clone();
+    assert_eq!((intent.action, maybe_twice), (action(2), false), "no call was made before");
 }
 
 fn in_background() -> Rules {

@@ -48,6 +48,7 @@ fn every_kind_reads_back_as_it_was_written() {
         rule: "budget-80".into(),
         content_hash: [0xab; 32],
         because: "80 % is spent".into(),
+        never_ordered: true,
     };
     let replay = |signal: &Signal| Replay {
         case: Seq(2),
@@ -224,14 +225,19 @@ fn records_are_stored_as_ever() {
         let (actor, reason) = ("root".into(), "why".into());
         Kind::Command(Box::new(Command { subject: subject.clone(), verb, actor, reason }))
     };
-    let resend = Resend {
-        action: ActionId { journal: JournalId(7), seq: Seq(5) },
-        name: "page".into(),
-        pack: "cost".into(),
-        rule: "one".into(),
-        content_hash: [0xab; 32],
-        because: "80 %".into(),
+    let resend = |never_ordered| {
+        Box::new(Resend {
+            action: ActionId { journal: JournalId(7), seq: Seq(5) },
+            name: "page".into(),
+            pack: "cost".into(),
+            rule: "one".into(),
+            content_hash: [0xab; 32],
+            because: "80 %".into(),
+            never_ordered,
+        })
     };
+    let sent: &[u8] = b"\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x04\0page\x04\0cost\x03\0one";
+    let sent = [sent, &[0xab; 32], b"\x04\x0080 %"].concat();
     let replay = |resend| {
         let (actor, reason) = ("root".into(), "why".into());
         Kind::Replay(Box::new(Replay { case: Seq(2), signal: signal.clone(), actor, reason, resend }))
@@ -262,19 +268,8 @@ fn records_are_stored_as_ever() {
             [&b"\x04\x04acme\x02vm\x05\0\0\0\0\x09\0\0\0\0\0\0\0"[..], said].concat(),
         ),
         (replay(None), [b"\x05\x02\0\0\0\0\0\0\0", said, from, &stored].concat()),
-        (
-            replay(Some(Box::new(resend))),
-            [
-                b"\x0d\x02\0\0\0\0\0\0\0",
-                said,
-                b"\x07\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x04\0page\x04\0cost\x03\0one",
-                &[0xab; 32],
-                b"\x04\x0080 %",
-                from,
-                &stored,
-            ]
-            .concat(),
-        ),
+        (replay(Some(resend(true))), [b"\x12\x02\0\0\0\0\0\0\0", said, &sent, from, &stored].concat()),
+        (replay(Some(resend(false))), [b"\x0d\x02\0\0\0\0\0\0\0", said, &sent, from, &stored].concat()),
         (
             Kind::Rules(Arc::new(RulesText::new("{}".into(), "root".into(), "why".into()).unwrap())),
             [b"\x06", said, b"\x02\0\0\0{}"].concat(),
