@@ -262,7 +262,7 @@ impl Outlet {
 
     /// So many alerts were not opened. Those of a replay were counted when they were refused.
     pub fn alerts_refused(&mut self, count: u64) {
-        if count > 0 && self.is_live {
+        if count > 0 && self.is_live() {
             self.recorder.count(Counter::AlertsRefused, count);
         }
     }
