@@ -373,6 +373,10 @@ mod tests {
         assert_eq!(escape("<<<", 8), "&lt;…");
         assert_eq!(escape("abc", 3), "abc");
         assert_eq!(escape("abcd", 3), "ab…");
+        let message = message(&notice("@channel *a* https://example.com", 1), None, true);
+        assert_eq!((&message["mrkdwn"], &message["parse"]), (&json!(false), &json!("none")));
+        let sections = message["blocks"].as_array().unwrap();
+        assert!(sections.iter().all(|section| section["text"]["verbatim"] == true), "{message:#}");
     }
 
     #[test]
