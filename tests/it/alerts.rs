@@ -162,6 +162,44 @@ fn a_rule_calls_people_once_and_says_when_it_is_over() {
 
 /// Somebody closes an alert, and the rule fires again within the minute in which it would say nothing new.
 #[test]
+fn a_test_says_whether_it_opened_an_alert_and_first_digits_call_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), "http://127.0.0.1:1/");
+    let test = |name: &str| order(&node, "/v1/alerts", &json!({"reason": "who is called?", "name": name}));
+    let opened = test("drill");
+    assert_eq!(opened.status, 200, "{}", opened.text());
+    let alert = opened.json()["alert"].clone();
+    assert_eq!(alert["receipt"], opened.json()["receipt_id"]);
+    let id = alert["id"].as_str().unwrap();
+    let again = test("drill");
+    assert_eq!(again.status, 409);
+    assert!(again.text().contains(id) && again.text().contains("is open since"), "{}", again.text());
+    assert_eq!(test("other").status, 200);
+
+    let page = node.ask("/v1/alerts?severity=info&limit=1").json();
+    assert_eq!((&page["count"], page["alerts"].as_array().unwrap().len()), (&json!(2), 1));
+    let next = page["next"].as_str().unwrap();
+    let rest = node.ask(&format!("/v1/alerts?severity=info&limit=1&after={next}")).json();
+    assert_eq!((&rest["next"], &rest["alerts"][0]["name"]), (&Value::Null, &json!("drill")));
+    assert_eq!(node.ask("/v1/alerts?tenant=acme").json()["count"], 0);
+    for (digits, status) in [(&id[..8], 200), (&id[..5], 400), ("zzzzzzzz", 400)] {
+        assert_eq!(node.ask(&format!("/v1/alerts/{digits}")).status, status, "{digits}");
+    }
+    let resolved = order(&node, &format!("/v1/alerts/{}/resolve", &id[..8]), &json!({"reason": "seen"}));
+    assert_eq!((resolved.status, &resolved.json()["alert"]["id"]), (200, &json!(id)));
+    assert_eq!(test("drill").status, 200, "it is over");
+
+    let path = dir.path().join("gemba.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config + "[alerts.severity]\ntest = \"off\"\n").unwrap();
+    let reloaded = order(&node, "/v1/reload", &json!({"reason": "no tests"}));
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    let off = test("third");
+    assert_eq!(off.status, 409);
+    assert!(off.text().contains("`alerts.severity`"), "{}", off.text());
+}
+
+#[test]
 fn what_fires_after_somebody_closed_it_calls_again() {
     let target = Target::start(|_| Does::Answer(200));
     let dir = tempfile::tempdir().unwrap();

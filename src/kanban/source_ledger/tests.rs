@@ -99,7 +99,7 @@ fn what_does_not_go_on_is_a_cause_and_a_usual_restart_is_none() {
     assert_eq!(message((1..=100).chain([2, 1, 3, 4]).collect()), "");
     let far = crate::limits::SEQUENCE_MAX;
     let ahead =
-        "signals of source `erp` have numbers too far ahead to go on with, the newest 9007199254740991";
+        "signal of source `erp` has a number too far ahead to go on with, the newest 9007199254740991";
     assert_eq!(message(vec![5, far]), format!("1 {ahead}"));
     let anew = |with: &str| {
         format!("the numbers of source `erp` began anew {with}: what was lost between is not known")

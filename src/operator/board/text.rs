@@ -171,7 +171,7 @@ fn alerts(out: &mut String, view: &BoardView) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board_view::{BoardAlert, BoardNode, BoardStage, BoardTarget};
+    use crate::board_view::{BoardAlert, BoardAlertCount, BoardNode, BoardStage, BoardTarget};
     use crate::view::HaltView;
 
     #[test]
@@ -196,11 +196,26 @@ mod tests {
                 reason: "a drill".into(),
                 since_ms: 3_600_000,
             }],
-            alerts: vec![BoardAlert {
-                name: "a\u{202e}b".into(),
-                message: "a\u{1b}[2Jb".into(),
-                ..BoardAlert::default()
-            }],
+            alerts: vec![
+                BoardAlert {
+                    name: "a\u{202e}b".into(),
+                    message: "a\u{1b}[2Jb".into(),
+                    ..BoardAlert::default()
+                },
+                BoardAlert {
+                    kind: "halt".into(),
+                    severity: "info".into(),
+                    state: "notified".into(),
+                    message: "acme/vm is halted by alice".into(),
+                    since_ms: 7_185_000,
+                    ..BoardAlert::default()
+                },
+            ],
+            alert_counts: [
+                ("critical", BoardAlertCount { open: 1, silenced: 0 }),
+                ("info", BoardAlertCount { open: 9, silenced: 1 }),
+            ]
+            .into(),
             ..BoardView::default()
         };
         let text = text(&view);
@@ -210,6 +225,9 @@ mod tests {
             "journal      STOPPED  the disk is full",
             "testing   3 waiting",
             "  governors 2: by an operator (gemba halt list) or by their breaker",
+            "alerts: 1 critical, 9 info\n",
+            "info notified: halt for 15 s: acme/vm is halted by alice",
+            "  8 more: gemba alert list\n",
         ] {
             assert!(text.contains(said), "{said}: {text}");
         }
