@@ -483,6 +483,9 @@ pub struct AlertView {
     pub signal: Option<Box<str>>,
     pub group: String,
     pub route: Option<Box<str>>,
+    /// Hours of the route, in UTC, in which nobody is called, such as `22:00-07:00`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet_hours: Option<String>,
     pub channels: Vec<ChannelToldView>,
     /// Of its opening.
     pub receipt: Box<str>,

@@ -19,7 +19,7 @@ use super::cause::{AlertCause, AlertId, CauseKind, Importance};
 use super::group_key::{DigestTold, GroupKey};
 use super::list::{AlertDigits, AlertPage, AlertPosition, AlertsWanted};
 use super::notice::{ListedAlert, Notice, NoticeId, NoticeKind, NoticeReason};
-use super::routes::{AlertFacts, AlertFilter, Routes, RoutesSource};
+use super::routes::{AlertFacts, AlertFilter, QuietHours, Routes, RoutesSource};
 use super::state::{
     Again, Alert, AlertSaid, AskedAgain, Due, Group, Missed, Pending, Recipient, StoredSilence, Told,
 };
@@ -1638,6 +1638,7 @@ impl Alerts {
             signal: alert.labels.signal.as_ref().map(|(_, id, _)| id.clone()),
             group: alert.group.to_string(),
             route: group.map(|group| group.route.name.clone()),
+            quiet_hours: group.and_then(|group| group.route.quiet).map(QuietHours::to_text),
             channels: group
                 .into_iter()
                 .flat_map(|group| &group.channels)

@@ -46,6 +46,13 @@ impl QuietHours {
         (from != to).then_some(Self { from, to })
     }
 
+    /// As it is read.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        let time = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+        format!("{}-{}", time(self.from), time(self.to))
+    }
+
     /// Milliseconds until they end, if this moment (milliseconds since 1970) is in them.
     #[must_use]
     pub fn left(self, time: u64) -> Option<u64> {
@@ -313,6 +320,7 @@ mod tests {
     #[test]
     fn quiet_hours_read_and_reach_over_midnight() {
         let night = QuietHours::read("22:00-07:30").unwrap();
+        assert_eq!(night.to_text(), "22:00-07:30");
         let at = |hour: u64, minute: u64| (hour * 60 + minute) * 60_000;
         assert_eq!(night.left(at(23, 0)), Some(at(8, 30)));
         assert_eq!(night.left(at(7, 29)), Some(at(0, 1)));

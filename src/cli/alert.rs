@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::client::{Reach, Sent};
 use super::output::{self, Failure, cell, items, moment};
 use super::pages::{ListRead, PagedList};
-use crate::alert::Importance;
+use crate::alert::{Importance, QuietHours};
+use crate::clock;
 use crate::limits::GOVERNORS_LISTED_MAX;
 use crate::percent::encode;
 use crate::printable::with_noun;
@@ -259,6 +260,17 @@ fn in_lines(alert: &Value) -> String {
     lines.map(|(name, value)| format!("{name:<13}{value}\n")).concat()
 }
 
+/// Whether quiet hours hold calls back now, and until when.
+fn quiet(alert: &Value, now: u64) -> String {
+    let hours = alert.get("quiet_hours").and_then(Value::as_str).and_then(QuietHours::read);
+    let Some(hours) = hours else { return "-".to_owned() };
+    let text = hours.to_text();
+    match (hours.left(now), text.split_once('-')) {
+        (Some(_), Some((_, to))) => format!("until {to} UTC: nobody is called before"),
+        (None, _) | (Some(_), None) => format!("not now; {text} UTC"),
+    }
+}
+
 /// Kind, name and severity.
 fn what(alert: &Value) -> String {
     let name = alert.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
@@ -323,6 +335,7 @@ fn show(alert: &Value) -> Result<(), Failure> {
         ("members", cell(alert.get("members"))),
         ("route", cell(alert.get("route"))),
         ("told", told.collect::<Vec<_>>().join(", ")),
+        ("quiet", quiet(alert, clock::wall().0)),
         ("acknowledged", acknowledged(alert).unwrap_or_else(|| "-".to_owned())),
         ("receipt", cell(alert.get("receipt"))),
     ];
@@ -348,6 +361,14 @@ mod tests {
             assert!(told.contains(says), "{told}");
         }
         assert!(!told.contains('\u{1b}'), "{told:?}");
+    }
+
+    #[test]
+    fn quiet_hours_say_until_when_nobody_is_called() {
+        let alert = json!({"quiet_hours": "22:00-07:00"});
+        assert_eq!(quiet(&alert, 23 * 3_600_000), "until 07:00 UTC: nobody is called before");
+        assert_eq!(quiet(&alert, 12 * 3_600_000), "not now; 22:00-07:00 UTC");
+        assert_eq!(quiet(&json!({}), 0), "-");
     }
 
     #[test]
