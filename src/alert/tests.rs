@@ -807,23 +807,21 @@ fn one_source_leaves_room_for_others_and_what_holds_gets_its_place() {
         let labels = AlertLabels { source: Some(source.into()), resolves: true, ..AlertLabels::default() };
         Alarm::Raise(Box::new(Raise { labels, ..*raised }))
     };
-    let most = crate::limits::ALERTS_MAX;
-    for number in 0..most {
+    let (most, kept) = (crate::limits::ALERTS_MAX, crate::limits::ALERTS_REFUSED_KEPT_MAX);
+    let share = most / 4 * 3;
+    for number in 0..share + kept {
         world.step(&by(rule(&format!("t{number}")), "mallory"));
     }
-    let share = most / 4 * 3;
     assert_eq!(world.alerts.views(usize::MAX).count(), share);
-    for number in 0..most {
+    for number in 0..most - share + 70 {
         world.step(&by(rule(&format!("u{number}")), &format!("s{}", number % 7)));
     }
     assert_eq!(world.alerts.views(usize::MAX).count(), most);
     for tenant in ["late", "over"] {
         world.step(&by(rule(tenant), "erp"));
     }
-    assert!(
-        world.rows.keys().filter(|key| key.starts_with("without/")).count()
-            <= crate::limits::ALERTS_REFUSED_KEPT_MAX
-    );
+    let waiting = |world: &World| world.rows.keys().filter(|key| key.starts_with("without/")).count();
+    assert_eq!(waiting(&world), kept);
     world.step(&Alarm::End(rule("over")));
     let is_open = |world: &World, tenant: &str| {
         let id = AlertId::of("example.com/gemba/", "n-1", &rule(tenant)).to_string();
@@ -831,12 +829,11 @@ fn one_source_leaves_room_for_others_and_what_holds_gets_its_place() {
     };
     assert!(!is_open(&world, "late"));
     world.restart();
-    for number in 0..crate::limits::ALERTS_REFUSED_KEPT_MAX + 8 {
+    for number in 0..kept + 8 {
         world.step(&Alarm::End(rule(&format!("t{number}"))));
     }
     assert!(is_open(&world, "late") && !is_open(&world, "over"));
-    let waiting = world.rows.keys().filter(|key| key.starts_with("without/")).count();
-    assert_eq!(waiting, 0);
+    assert_eq!(waiting(&world), 0);
 }
 
 #[test]

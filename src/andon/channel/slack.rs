@@ -336,6 +336,7 @@ fn sections(notice: &Notice, title: &str, board: Option<&str>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::digest::merged;
     use super::super::tests::notice;
     use super::*;
 
@@ -377,6 +378,18 @@ mod tests {
         assert_eq!((&message["mrkdwn"], &message["parse"]), (&json!(false), &json!("none")));
         let sections = message["blocks"].as_array().unwrap();
         assert!(sections.iter().all(|section| section["text"]["verbatim"] == true), "{message:#}");
+    }
+
+    #[test]
+    fn a_digest_has_a_button_that_means_all_its_groups() {
+        let [first, second] = ["a", "b"].map(|name| Delivery::new(notice(name, 1)));
+        let digest = merged(first, second, false);
+        let url = "http://hooks.example.com/services/x".parse().unwrap();
+        let to = CallTarget { url, tls: None, allow_private: false };
+        let chat = SlackChannel::new(&Slack::Webhook(to), None, true);
+        let message = chat.message(&digest, true);
+        let button = &message["blocks"].as_array().unwrap().last().unwrap()["elements"][0];
+        assert_eq!(button["value"], key(&digest.notice.id).to_string());
     }
 
     #[test]
