@@ -533,6 +533,7 @@ impl Alerts {
             }
             return step.alert(ReceiptType::AlertFailed, (id, &alert), &format!("no alert is opened: {why}"));
         }
+        self.leave_without(id);
         self.forget(id);
         let listed = alert.listed(id);
         let facts = AlertFacts::of(&listed);
@@ -698,13 +699,13 @@ impl Alerts {
     /// A place is free: the most urgent cause that holds and may have it is an alert.
     fn give_place(&mut self, step: &mut Step<'_>) {
         let may = |raise: &&Raise| {
-            let tenant = raise.cause.subject.as_ref().map(|subject| &*subject.tenant);
+            let tenant = raise.cause.tenant();
             let importance = step.routes.importance(raise.cause.kind, raise.importance);
             let source = raise.labels.source.as_deref();
             importance.is_none_or(|importance| self.room.refuses(importance, tenant, source).is_none())
         };
         let next = self.without.causes.iter().filter(|(_, raise)| may(raise));
-        let next = next.max_by_key(|(id, raise)| (raise.importance, std::cmp::Reverse(**id)));
+        let next = next.max_by_key(|(id, raise)| (raise.importance, Reverse(**id)));
         let Some((id, raise)) = next.map(|(id, raise)| (*id, raise.clone())) else { return };
         self.leave_without(id);
         self.raise(&raise, step);

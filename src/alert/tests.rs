@@ -268,6 +268,14 @@ fn fired(tenant: &str, signal: u64) -> Alarm {
     Alarm::Raise(Box::new(Raise { labels, ..*raised }))
 }
 
+/// Numbers of a source that did not come.
+fn gap(message: &str) -> Alarm {
+    let Alarm::Raise(raised) = raise(cause(CauseKind::SequenceGap, "", "erp"), Importance::Warning) else {
+        unreachable!()
+    };
+    Alarm::Raise(Box::new(Raise { message: message.into(), ..*raised }))
+}
+
 /// All alerts go to the chat, and to the pager after this time without an acknowledgement.
 fn escalating(minutes: u32) -> Routes {
     routes(|routes| {
@@ -813,10 +821,16 @@ fn one_source_leaves_room_for_others_and_what_holds_gets_its_place() {
         world.step(&by(rule(&format!("t{number}")), "mallory"));
     }
     assert_eq!(world.alerts.views(usize::MAX).count(), share);
+    // One that waits, and is opened by another sender's signal, waits no more: closed, it stays closed.
+    let closed = format!("t{}", share + 5);
+    world.step(&by(rule(&closed), "erp"));
+    let alert = AlertId::of("example.com/gemba/", "n-1", &rule(&closed));
+    world.step(&Alarm::Resolve { alert, by: "ann".into(), reason: "known".into(), cause: None });
     for number in 0..most - share + 70 {
         world.step(&by(rule(&format!("u{number}")), &format!("s{}", number % 7)));
     }
-    assert_eq!(world.alerts.views(usize::MAX).count(), most);
+    let open = world.alerts.views(usize::MAX).filter(|alert| alert.ended_ms.is_none());
+    assert_eq!(open.count(), most);
     for tenant in ["late", "over"] {
         world.step(&by(rule(tenant), "erp"));
     }
@@ -833,19 +847,13 @@ fn one_source_leaves_room_for_others_and_what_holds_gets_its_place() {
         world.step(&Alarm::End(rule(&format!("t{number}"))));
     }
     assert!(is_open(&world, "late") && !is_open(&world, "over"));
+    assert!(!is_open(&world, &closed));
     assert_eq!(waiting(&world), 0);
 }
 
 #[test]
 fn what_is_news_of_an_open_alert_is_told() {
     let mut world = World::new(routes(|_| {}));
-    let gap = |message: &str| {
-        let Alarm::Raise(raised) = raise(cause(CauseKind::SequenceGap, "", "erp"), Importance::Warning)
-        else {
-            unreachable!()
-        };
-        Alarm::Raise(Box::new(Raise { message: message.into(), ..*raised }))
-    };
     world.step(&gap("2 is missing"));
     world.pass(5 * SECOND);
     world.step(&acknowledge(world.id()));
@@ -956,13 +964,6 @@ fn what_begins_while_an_end_is_on_its_way_is_a_group_of_its_own() {
 #[test]
 fn news_of_what_is_acknowledged_is_a_group_of_its_own() {
     let mut world = World::new(routes(|_| {}));
-    let gap = |text: &str| {
-        let Alarm::Raise(gap) = raise(cause(CauseKind::SequenceGap, "", "signals"), Importance::Warning)
-        else {
-            unreachable!()
-        };
-        Alarm::Raise(Box::new(Raise { message: text.into(), ..*gap }))
-    };
     world.step(&gap("2 is missing"));
     world.pass(5 * SECOND);
     let first = world.sent[0].id.clone();
@@ -998,13 +999,6 @@ fn news_of_what_is_acknowledged_is_a_group_of_its_own() {
 #[test]
 fn silenced_news_end_nothing() {
     let mut world = World::new(routes(|_| {}));
-    let gap = |text: &str| {
-        let Alarm::Raise(gap) = raise(cause(CauseKind::SequenceGap, "", "signals"), Importance::Warning)
-        else {
-            unreachable!()
-        };
-        Alarm::Raise(Box::new(Raise { message: text.into(), ..*gap }))
-    };
     world.step(&gap("2 is missing"));
     world.pass(5 * SECOND);
     world.step(&silence(&world, "true", 30));
